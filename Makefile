@@ -1,0 +1,78 @@
+# Needs python3 with venv, cargo, cc and make. Everything else is fetched into .venv and target.
+# PYTHON=python3.13 chooses another interpreter, DATABASE_URL=postgres://… another server.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+BIN := $(CURDIR)/$(VENV)/bin
+BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
+MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
+LOCKED := $(if $(CI),--locked)
+CORE := --no-default-features
+POSTGRES := --no-default-features --features postgres
+
+# maturin builds for the first and looks for the second, which must be the only one.
+export PYO3_PYTHON := $(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport CONDA_PREFIX
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+env: $(VENV)/.made ## The virtual environment with every tool in it
+
+$(VENV)/.made: requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	touch $@
+
+build: env ## The extension, optimised, and the package into the environment
+	$(BIN)/maturin develop --release --quiet $(LOCKED) >/dev/null
+
+demo: build ## A shop on a real PostgreSQL: watch a flag reach every worker
+	@$(BIN)/python -m tools.demo
+
+test: test-rust test-python ## All tests, beside a PostgreSQL that is started for them
+
+test-rust: env ## The tests of the core, then those that need a server
+	cargo test --quiet $(LOCKED) $(CORE)
+	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES)
+
+test-python: build ## The tests of the package, and its answers through Django
+	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest
+
+test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
+	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"
+
+lint: lint-rust lint-python ## Everything that is checked without running it
+
+lint-rust: env ## Format, clippy for each set of features, and the crate's documentation
+	cargo fmt --all --check
+	for features in "$(CORE)" "$(POSTGRES)" ""; do \
+	    cargo clippy --quiet $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
+	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet $(LOCKED) --no-deps
+
+lint-python: build ## Style, types, layers, and models without a missing migration
+	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
+	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
+	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
+
+format: env ## Put the code into its format
+	cargo fmt --all
+	$(BIN)/ruff check --quiet --select I --fix && $(BIN)/ruff format --quiet
+
+bench: build ## What a question costs, as ratios to the floor of the same run
+	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
+
+requirements: env ## Choose the newest versions of the tools again
+	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
+	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
+	    --no-header --no-annotate --output-file requirements-dev.txt requirements-dev.in
+
+clean: ## Forget all that was made: environments, builds, and the demo's data
+	$(PYTHON) -m tools.demo forget
+	rm -rf .venv* .demo dist target .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
+
+.PHONY: help env build demo test test-rust test-python test-matrix lint lint-rust lint-python format bench requirements clean

@@ -1,0 +1,71 @@
+"""Settings of a demo that runs on one machine. The part that matters is `"flagstaff"` below."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from shop.database import database_from
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# A fixed key is right for a demo on loopback and wrong for everything else.
+SECRET_KEY = os.environ.get("SECRET_KEY", "a-demo-key-that-everybody-can-read")
+DEBUG = os.environ.get("DEBUG") == "1"
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+
+INSTALLED_APPS = [
+    "flagstaff",
+    "store",
+    "crowd",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "shop.middleware.separate_admin_session",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "store.context.storefront",
+            ],
+        },
+    },
+]
+ROOT_URLCONF = "shop.urls"
+WSGI_APPLICATION = "shop.wsgi.application"
+ASGI_APPLICATION = "shop.asgi.application"
+
+DATABASES = {"default": database_from(os.environ)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+# Served where they lie, so there is no collectstatic to forget.
+WHITENOISE_USE_FINDERS = True
+
+# Two cookies may log in from one browser (see shop/middleware.py), so each keeps its own token.
+CSRF_USE_SESSIONS = True
+SESSION_COOKIE_NAME = "shop_session"
+LOGIN_REDIRECT_URL = "/"

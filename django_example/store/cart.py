@@ -1,0 +1,56 @@
+"""A cart in the visitor's session: product slug to quantity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from store.models import Product
+
+SESSION_KEY = "cart"
+MOST_OF_ONE = 99
+
+
+@dataclass(frozen=True)
+class Line:
+    product: Product
+    quantity: int
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.product.name}"  # noqa: RUF001 - it means times
+
+    @property
+    def cents(self) -> int:
+        return self.product.cents * self.quantity
+
+
+class Cart:
+    def __init__(self, request: HttpRequest) -> None:
+        self._session = request.session
+        self._quantities: dict[str, int] = dict(request.session.get(SESSION_KEY, {}))
+
+    def __len__(self) -> int:
+        return sum(self._quantities.values())
+
+    def add(self, product: Product) -> None:
+        self.put(product, self._quantities.get(product.slug, 0) + 1)
+
+    def put(self, product: Product, quantity: int) -> None:
+        """Sets a quantity; zero or less takes the product out."""
+        if quantity > 0:
+            self._quantities[product.slug] = min(quantity, MOST_OF_ONE)
+        else:
+            self._quantities.pop(product.slug, None)
+        self._session[SESSION_KEY] = self._quantities
+
+    def clear(self) -> None:
+        self._quantities = {}
+        self._session.pop(SESSION_KEY, None)
+
+    def lines(self) -> list[Line]:
+        products = Product.objects.filter(slug__in=self._quantities)
+        return [Line(product, self._quantities[product.slug]) for product in products]
+
+    def cents(self) -> int:
+        return sum(line.cents for line in self.lines())

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+
+class Product(models.Model):
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=80)
+    blurb = models.CharField(max_length=200)
+    story = models.TextField(blank=True)
+    cents = models.PositiveIntegerField("price in cents")
+    art = models.SlugField(help_text="The name of a drawing in art.svg.")
+
+    class Meta:
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Order(models.Model):
+    """A paid order. Its number cannot be guessed, so its receipt needs no log-in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, blank=True, null=True)
+    name = models.CharField(max_length=80)
+    address = models.CharField(max_length=200)
+    lines = models.JSONField(help_text="What stands on the receipt, a text and its cents each.")
+    cents = models.PositiveIntegerField("total in cents")
+    gateway = models.CharField(max_length=40)
+    reference = models.CharField(max_length=60)
+    checkout = models.CharField(max_length=20)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return str(self.id)

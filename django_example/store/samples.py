@@ -1,0 +1,123 @@
+"""Everything that the demo starts with, as data."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from store.standing import BETA_REVIEWS, NEW_CHECKOUT, SUMMER_BANNER
+
+ADMIN = ("admin", "flagstaff")
+
+# username, first name, last name
+CUSTOMERS = (
+    ("alice", "Alice", "Lindqvist"),
+    ("bob", "Bob", "Okafor"),
+    ("carol", "Carol", "Moreau"),
+)
+
+# 33 first names with 9 last names: with the customers above a crowd of 300.
+FIRST_NAMES = (
+    "Ada Amir Anouk Bela Chidi Clara Dario Edda Emil Farah Greta Hugo Ida Ilir Ines Jonas Kaya "
+    "Lars Leila Malik Mira Nils Olena Paulo Quinn Rana Sami Signe Tariq Uma Vera Yusuf Zoe"
+)
+LAST_NAMES = "Berg Costa Diaz Eriksen Fofana Haddad Ito Novak Silva"
+CROWD = tuple(
+    (f"{first}.{last}".lower(), first, last) for first, last in product(FIRST_NAMES.split(), LAST_NAMES.split())
+)
+
+FLAGS = (
+    {
+        "key": NEW_CHECKOUT,
+        "enabled": True,
+        "rollout_percent": 5,
+        "description": "Checkout on one page. Ramp it and watch the crowd page.",
+    },
+    {
+        "key": SUMMER_BANNER,
+        "enabled": True,
+        "rollout_percent": 100,
+        "description": "The banner above every page.",
+    },
+    {
+        "key": BETA_REVIEWS,
+        "enabled": False,
+        "rollout_percent": 0,
+        "description": "Customer reviews beside the products. Enable it and set 100.",
+    },
+)
+ALLOWED = {NEW_CHECKOUT: ("alice",)}
+
+VALUES = (
+    {
+        "key": "payment_gateway",
+        "value": "stripe",
+        "description": 'Who takes the money: "stripe" or "paypal".',
+    },
+)
+
+PRODUCTS = (
+    {
+        "slug": "pennant",
+        "name": "Harbour pennant",
+        "blurb": "Long, red, and visible from the far side of the bay.",
+        "story": "Cut from sailcloth and sewn twice along the hoist. Says that you are in.",
+        "cents": 2400,
+        "art": "pennant",
+    },
+    {
+        "slug": "bunting",
+        "name": "Summer bunting",
+        "blurb": "Seven metres of small triangles for days without work.",
+        "story": "Cotton, in four colours, on a cord that does not tangle. Almost never.",
+        "cents": 1850,
+        "art": "bunting",
+    },
+    {
+        "slug": "semaphore",
+        "name": "Semaphore pair",
+        "blurb": "Two flags, two arms, no batteries.",
+        "story": "The oldest way to send a bit across water. A chart of letters is included.",
+        "cents": 3600,
+        "art": "semaphore",
+    },
+    {
+        "slug": "lantern",
+        "name": "Signal lantern",
+        "blurb": "On is on, off is off, and everybody sees which.",
+        "story": "Brass and glass with a shutter. One candle is heard, so to say, for two miles.",
+        "cents": 8900,
+        "art": "lantern",
+    },
+    {
+        "slug": "windsock",
+        "name": "Windsock",
+        "blurb": "Knows what is changing before you feel it.",
+        "story": "Striped nylon on a swivel. It never polls, it listens.",
+        "cents": 2950,
+        "art": "windsock",
+    },
+    {
+        "slug": "halyard",
+        "name": "Halyard, 20 m",
+        "blurb": "The rope that takes a flag up, and down again at once.",
+        "story": "Braided, soft in the hand, kind to the block. Coiled as you see it.",
+        "cents": 3200,
+        "art": "halyard",
+    },
+    {
+        "slug": "kite",
+        "name": "Paper kite",
+        "blurb": "A flag that would not stay on its staff.",
+        "story": "Bamboo and washi, with a tail of five bows. Flies in the lightest air.",
+        "cents": 2100,
+        "art": "kite",
+    },
+    {
+        "slug": "bell",
+        "name": "Watch bell",
+        "blurb": "Rings once, and the whole crew knows.",
+        "story": "Cast brass with a braided pull. Four bells means that tea is ready.",
+        "cents": 6400,
+        "art": "bell",
+    },
+)

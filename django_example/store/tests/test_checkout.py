@@ -1,0 +1,94 @@
+"""What a project writes about its own flags: a row, a question, and what the page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.test import TestCase
+from django.urls import reverse
+
+from flagstaff.models import FeatureFlag, KeyValueStore
+from store.models import Order, Product
+
+ADDRESS = {"name": "Alice", "street": "Harbour Street 7", "city": "Svolvær"}
+DELIVERY = {"delivery": "courier"}
+
+
+class Shopping(TestCase):
+    alice: User
+    bob: User
+    flag: FeatureFlag
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        Product.objects.create(slug="bell", name="Watch bell", cents=6400, art="bell")
+        cls.alice = User.objects.create_user("alice")
+        cls.bob = User.objects.create_user("bob")
+        cls.flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
+        cls.flag.allowed_users.add(cls.alice)
+
+    def setUp(self) -> None:
+        self.client.post(reverse("cart-add", args=["bell"]))
+
+    def go_to_checkout(self) -> Any:
+        return self.client.get(reverse("checkout"), follow=True)
+
+
+class CheckoutTests(Shopping):
+    def test_somebody_with_the_flag_gets_one_page(self) -> None:
+        self.client.force_login(self.alice)
+        self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_one_page.html")
+
+    def test_somebody_without_the_flag_gets_the_classic_steps(self) -> None:
+        self.client.force_login(self.bob)
+        self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_classic.html")
+
+    def test_a_ramp_to_everyone_reaches_those_who_are_not_logged_in(self) -> None:
+        FeatureFlag.objects.update(rollout_percent=100)
+        self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_one_page.html")
+
+    def test_a_kill_switch_sends_everybody_back_to_the_classic_steps(self) -> None:
+        self.client.force_login(self.alice)
+        FeatureFlag.objects.update(enabled=False)
+        self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_classic.html")
+
+    def test_one_page_makes_a_paid_order(self) -> None:
+        self.client.force_login(self.alice)
+        self.client.post(reverse("checkout"), ADDRESS | DELIVERY)
+        order = Order.objects.get(customer=self.alice)
+        self.assertEqual((order.checkout, order.cents), ("one page", 6400 + 1290))
+
+    def test_three_steps_make_a_paid_order(self) -> None:
+        self.client.force_login(self.bob)
+        for step, answers in (("address", ADDRESS), ("delivery", DELIVERY), ("payment", {})):
+            self.client.post(reverse("checkout-step", args=[step]), answers)
+        order = Order.objects.get(customer=self.bob)
+        self.assertEqual((order.checkout, order.cents), ("classic", 6400 + 1290))
+
+    def test_payment_cannot_be_reached_before_the_address(self) -> None:
+        response = self.client.get(reverse("checkout-step", args=["payment"]))
+        self.assertRedirects(response, reverse("checkout-step", args=["address"]))
+
+    def test_an_empty_cart_goes_back_to_the_cart(self) -> None:
+        self.client.post(reverse("cart-change", args=["bell"]), {"quantity": "0"})
+        self.assertRedirects(self.client.get(reverse("checkout")), reverse("cart"))
+
+
+class GatewayTests(Shopping):
+    def pay(self) -> Any:
+        self.client.force_login(self.alice)
+        return self.client.post(reverse("checkout"), ADDRESS | DELIVERY, follow=True)
+
+    def test_without_the_setting_stripe_takes_the_payment(self) -> None:
+        self.assertContains(self.pay(), "Paid with Stripe")
+
+    def test_the_setting_gives_the_payment_to_paypal(self) -> None:
+        KeyValueStore.objects.create(key="payment_gateway", value="paypal")
+        self.assertContains(self.pay(), "Paid with PayPal")
+
+    def test_a_gateway_that_the_shop_does_not_have_stops_no_sale(self) -> None:
+        KeyValueStore.objects.create(key="payment_gateway", value={"name": "barter"})
+        with self.assertLogs("store.gateways", "WARNING"):
+            response = self.pay()
+        self.assertContains(response, "Paid with Stripe")

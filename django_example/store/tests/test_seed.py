@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import TestCase
+
+from flagstaff import flag_enabled, get_value
+from flagstaff.models import FeatureFlag, KeyValueStore
+from store.models import Product
+
+
+class SeedTests(TestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        call_command("seed")
+
+    def counts(self) -> tuple[int, ...]:
+        models = (User, Product, FeatureFlag, KeyValueStore)
+        return tuple(model._default_manager.count() for model in models)
+
+    def test_alice_is_allowed_and_bob_is_not(self) -> None:
+        alice, bob = (User.objects.get(username=name) for name in ("alice", "bob"))
+        FeatureFlag.objects.update(rollout_percent=0)
+        self.assertTrue(flag_enabled("new_checkout", alice))
+        self.assertFalse(flag_enabled("new_checkout", bob))
+
+    def test_a_second_run_adds_nothing(self) -> None:
+        before = self.counts()
+        call_command("seed")
+        self.assertEqual(self.counts(), before)
+
+    def test_a_second_run_keeps_what_the_operator_changed(self) -> None:
+        flag = FeatureFlag.objects.get(key="new_checkout")
+        flag.allowed_users.clear()
+        FeatureFlag.objects.update(rollout_percent=40)
+        KeyValueStore.objects.update(value="paypal")
+        call_command("seed")
+        flag.refresh_from_db()
+        self.assertEqual((flag.rollout_percent, flag.allowed_users.count()), (40, 0))
+        self.assertEqual(get_value("payment_gateway"), "paypal")

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from store.views import cart, catalogue, checkout, people
+
+urlpatterns = [
+    path("", catalogue.front, name="front"),
+    path("things/<slug:slug>/", catalogue.product, name="product"),
+    path("things/<slug:slug>/reviews/", catalogue.reviews, name="reviews"),
+    path("cart/", cart.show, name="cart"),
+    path("cart/add/<slug:slug>/", cart.add, name="cart-add"),
+    path("cart/change/<slug:slug>/", cart.change, name="cart-change"),
+    path("checkout/", checkout.checkout, name="checkout"),
+    re_path(r"^checkout/(?P<step>address|delivery|payment)/$", checkout.step, name="checkout-step"),
+    path("receipt/<uuid:number>/", checkout.receipt, name="receipt"),
+    path("who/", people.choose, name="who"),
+]

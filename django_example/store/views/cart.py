@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from store.cart import Cart
+from store.models import Product
+
+
+def show(request: HttpRequest) -> HttpResponse:
+    return render(request, "store/cart.html", {"lines": Cart(request).lines()})
+
+
+@require_POST
+def add(request: HttpRequest, slug: str) -> HttpResponse:
+    product = get_object_or_404(Product, slug=slug)
+    Cart(request).add(product)
+    messages.success(request, f"{product.name} is in your cart.")
+    return redirect("cart")
+
+
+@require_POST
+def change(request: HttpRequest, slug: str) -> HttpResponse:
+    quantity = request.POST.get("quantity", "")
+    product = get_object_or_404(Product, slug=slug)
+    Cart(request).put(product, int(quantity) if quantity.isdecimal() else 0)
+    return redirect("cart")

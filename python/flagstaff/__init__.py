@@ -1,0 +1,41 @@
+"""Feature flags, kill switches and settings, kept in PostgreSQL and answered from memory."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flagstaff._core import flag_enabled, get_value
+    from flagstaff.engine import aready, ready, refresh
+    from flagstaff.explanation import explain
+    from flagstaff.reporting import status
+
+__all__ = [
+    "aready",
+    "explain",
+    "flag_enabled",
+    "get_value",
+    "ready",
+    "refresh",
+    "status",
+]
+
+# Looked up on first use: the pytest plugin lives in this package, and must import neither Django
+# nor the extension before the project's settings are chosen.
+_HOMES = {
+    "aready": "flagstaff.engine",
+    "explain": "flagstaff.explanation",
+    "flag_enabled": "flagstaff._core",
+    "get_value": "flagstaff._core",
+    "ready": "flagstaff.engine",
+    "refresh": "flagstaff.engine",
+    "status": "flagstaff.reporting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

@@ -1,0 +1,182 @@
+"""Answers straight from Django's own connection: in tests, and on other databases.
+
+Nothing is kept between two questions. The raw cursor sees what the open transaction has written,
+and leaves `assertNumQueries` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asgiref.sync import AsyncToSync, SyncToAsync
+from django.core import mail
+from django.core.exceptions import ValidationError
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.tables import fill, names, user_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["NotReadyError", "is_allowed", "is_called_for", "read_flag", "read_value"]
+
+_T = TypeVar("_T")
+
+# Longer than any row takes, and an end to waiting for a thread that waits for us.
+_PATIENCE = 5.0
+
+_FLAG = "SELECT {flag_pk}, {flag_enabled}, {flag_rollout} FROM {flag_table} WHERE {flag_key} = %s"
+_ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
+_VALUE = "SELECT {value_value} FROM {value_table} WHERE {value_key} = %s"
+
+
+class NotReadyError(FlagstaffError):
+    """the database cannot be asked for flags here"""
+
+
+def is_called_for() -> bool:
+    """Whether questions are to be answered directly: under a test runner, and off PostgreSQL."""
+    return _under_test_runner() or connections[conf.database].vendor != "postgresql"
+
+
+def _under_test_runner() -> bool:
+    # Django's runner makes the outbox before the first test, pytest loads the plugin before the
+    # first import. Neither is there in a process that serves.
+    return hasattr(mail, "outbox") or "flagstaff.pytest_plugin" in sys.modules
+
+
+def read_flag(key: str) -> tuple[Any, bool, int] | None:
+    """A flag's primary key, switch and rollout in percent; None where there is no such flag.
+
+    Raises NotReadyError where the database cannot be asked.
+    """
+    rows = _in_the_right_thread(lambda: _select(_FLAG, [key]))
+    # Two rows with one key, and one with a NULL, count as absent, as they do in a snapshot.
+    if len(rows) != 1 or None in rows[0]:
+        return None
+    pk, enabled, rollout_percent = rows[0]
+    return pk, bool(enabled), max(-1, min(100, math.ceil(rollout_percent)))
+
+
+def is_allowed(flag_pk: object, user: str) -> bool:
+    """Whether the allow-list of a flag names the user with this primary key, given as text.
+
+    Raises NotReadyError where the database cannot be asked.
+    """
+    field = user_field(conf.flag_model)
+    try:
+        pk = field.to_python(user)
+    except ValidationError:
+        return False
+    # Only canonical text is a key: "042" is no integer's, upper case no UUID's.
+    if str(pk) != user:
+        return False
+    connection = connections[conf.database]
+    parameters = [flag_pk, field.get_db_prep_value(pk, connection)]
+    return bool(_in_the_right_thread(lambda: _select(_ALLOWED, parameters)))
+
+
+def read_value(key: str) -> tuple[Any] | None:
+    """The value of a setting, in a tuple; None where there is no such setting.
+
+    Raises NotReadyError where the database cannot be asked.
+    """
+    rows = _in_the_right_thread(lambda: _select(_VALUE, [key]))
+    if len(rows) != 1:
+        return None
+    field, connection = conf.value_model._meta.get_field("value"), connections[conf.database]
+    value = rows[0][0]
+    expression = field.get_col(field.model._meta.db_table)  # type: ignore[union-attr]
+    backend = connection.ops.get_db_converters(expression)
+    for converter in [*backend, *field.get_db_converters(connection)]:  # type: ignore[union-attr]
+        value = converter(value, expression, connection)
+    return (value,)
+
+
+def _select(template: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+    connection = connections[conf.database]
+    statement = fill(template, names(connection))
+    if connection.vendor == "sqlite":
+        statement = statement.replace("%s", "?")
+    try:
+        with _opened(connection) as raw, _savepoint(connection, raw) as cursor:
+            cursor.execute(statement, parameters)
+            return [tuple(row) for row in cursor.fetchall()]
+    # Whatever it is (no table yet, a test that forbids the database, a transaction that has
+    # failed), a question must not raise it.
+    except Exception as error:
+        raise NotReadyError from error
+
+
+@contextmanager
+def _opened(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """The driver's connection. One that was not open is closed again.
+
+    A connection that stayed open in a thread would keep the test database from being dropped.
+    """
+    if connection.connection is not None:
+        _refuse_where_forbidden(connection)
+        yield connection.connection
+        return
+    connection.ensure_connection()
+    try:
+        yield connection.connection
+    finally:
+        connection.close()
+
+
+def _refuse_where_forbidden(connection: BaseDatabaseWrapper) -> None:
+    """Do as a test case says that forbids the database, though a connection is open."""
+    # Django puts this in the place of the method, pytest-django the other.
+    forbidden = type(connection.cursor).__name__ == "_DatabaseFailure"
+    blocked = connection.ensure_connection.__name__ == "_blocking_wrapper"
+    if forbidden or blocked:
+        raise NotReadyError
+
+
+@contextmanager
+def _savepoint(connection: BaseDatabaseWrapper, raw: Any) -> Iterator[Any]:
+    """A raw cursor, on which a failed statement leaves the user's transaction as it was."""
+    with closing(raw.cursor()) as cursor:
+        if connection.vendor != "postgresql" or connection.get_autocommit():
+            yield cursor
+            return
+        cursor.execute("SAVEPOINT flagstaff")
+        try:
+            yield cursor
+        except BaseException:
+            cursor.execute("ROLLBACK TO SAVEPOINT flagstaff")
+            raise
+        finally:
+            cursor.execute("RELEASE SAVEPOINT flagstaff")
+
+
+def _in_the_right_thread(work: Callable[[], _T]) -> _T:
+    """Do `work` in the thread whose connection has the test's transaction.
+
+    Django runs an async test's loop beside the test's own thread, and its async ORM goes back to
+    that thread through asgiref; so does this.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    if connections[conf.database].connection is not None:
+        return work()
+    executor = (
+        getattr(AsyncToSync.executors, "current", None)
+        or AsyncToSync.loop_thread_executors.get(loop)
+        or SyncToAsync.single_thread_executor
+    )
+    try:
+        return executor.submit(work).result(_PATIENCE)
+    except TimeoutError as error:
+        raise NotReadyError from error

@@ -1,0 +1,46 @@
+"""How this worker is kept up to date."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flagstaff import _core
+
+__all__ = ["Status", "status"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What one worker knows of itself."""
+
+    #: idle (nothing asked yet), starting, live (LISTEN and poll), poll, reload (no triggers),
+    #: down (the last load answers) or direct (the database answers).
+    mode: str
+    #: Whether there is something to answer from.
+    ready: bool
+    #: Seconds since the snapshot was last known to equal the database.
+    age: float | None
+    #: How many snapshots this process has had.
+    version: int
+    #: The id of the newest token in the snapshot.
+    token: int | None
+    flags: int
+    values: int
+    loads: int
+    failures: int
+    #: What last went wrong, kept after it was mended.
+    last_error: str | None
+    #: Rows that were set aside because they cannot be evaluated.
+    problems: tuple[str, ...]
+    pid: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as a dict that JSON can hold."""
+        return asdict(self)
+
+
+def status() -> Status:
+    """Say how this worker is kept up to date. Returns at once, and starts nothing."""
+    report = _core.report()
+    return Status(**{**report, "problems": tuple(report["problems"])})

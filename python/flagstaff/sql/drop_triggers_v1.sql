@@ -1,0 +1,6 @@
+-- Takes back triggers_v1 from one table.
+DROP TRIGGER IF EXISTS flagstaff_token_v1 ON {table};
+DROP TRIGGER IF EXISTS flagstaff_history_insert_v1 ON {table};
+DROP TRIGGER IF EXISTS flagstaff_history_update_v1 ON {table};
+DROP TRIGGER IF EXISTS flagstaff_history_delete_v1 ON {table};
+DROP TRIGGER IF EXISTS flagstaff_history_truncate_v1 ON {table};

@@ -1,0 +1,135 @@
+"""Names of tables and columns, from the models' `_meta`. Nothing else knows one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, cast
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import ManyToManyField, Model
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+
+__all__ = ["user_field", "clocks", "fill", "flag_names", "names", "own_names", "sql", "value_names"]
+
+_INTEGER_TYPES = {"smallint", "integer", "bigint"}
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+
+
+def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Every name that a template may ask for, quoted for this connection.
+
+    Raises ConfigurationError where a configured model lacks a field that flagstaff needs.
+    """
+    return {
+        **own_names(connection),
+        **flag_names(connection, conf.flag_model),
+        **value_names(connection, conf.value_model),
+    }
+
+
+def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """The tables that are flagstaff's own whatever the models are."""
+    quote = connection.ops.quote_name
+    return {
+        "token_table": quote("flagstaff_token"),
+        "change_table": quote("flagstaff_change"),
+    }
+
+
+def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
+    """The names of a flag model, in the present or in a migration's state."""
+    quote = connection.ops.quote_name
+    allowed = _allowed_users(model)
+    through = allowed.remote_field.through._meta
+    flag = through.get_field(allowed.m2m_field_name())
+    user = through.get_field(allowed.m2m_reverse_field_name())
+    return {
+        "flag_table": quote(model._meta.db_table),
+        "flag_pk": quote(_column(model, "pk")),
+        "flag_key": quote(_column(model, "key")),
+        "flag_enabled": quote(_column(model, "enabled")),
+        "flag_rollout": quote(_column(model, "rollout_percent")),
+        "allow_table": quote(through.db_table),
+        "allow_flag": quote(_own_column(flag)),
+        "allow_user": quote(_own_column(user)),
+        "allow_user_type": _read_as(user.db_type(connection)),
+    }
+
+
+def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
+    """The names of a value model, in the present or in a migration's state."""
+    quote = connection.ops.quote_name
+    return {
+        "value_table": quote(model._meta.db_table),
+        "value_pk": quote(_column(model, "pk")),
+        "value_key": quote(_column(model, "key")),
+        "value_value": quote(_column(model, "value")),
+    }
+
+
+def clocks(connection: BaseDatabaseWrapper, model: type[Model]) -> list[str]:
+    """The columns that a save moves by itself, which are no change in themselves."""
+    quote = connection.ops.quote_name
+    fields = model._meta.local_concrete_fields
+    return [quote(field.column) for field in fields if getattr(field, "auto_now", False)]
+
+
+def user_field(model: type[Model]) -> Field[Any, Any]:
+    """The field of the user model that a flag model's allow-list refers to."""
+    allowed = _allowed_users(model)
+    through = allowed.remote_field.through._meta
+    return cast("Field[Any, Any]", through.get_field(allowed.m2m_reverse_field_name()).target_field)  # type: ignore[attr-defined, union-attr]
+
+
+def sql(name: str) -> str:
+    """The text of `sql/NAME.sql`."""
+    return (files("flagstaff") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def fill(template: str, names: Mapping[str, str]) -> str:
+    """Replace each `{name}` in one pass, so that no name is read as a template."""
+    return _PLACE.sub(lambda place: names[place[1]], template)
+
+
+def _allowed_users(model: type[Model]) -> ManyToManyField[Any, Any]:
+    field = _field(model, "allowed_users")
+    if not isinstance(field, ManyToManyField):
+        raise ConfigurationError(
+            f"{model._meta.label}.allowed_users is a {type(field).__name__}, "
+            "expected a ManyToManyField to the user model"
+        )
+    return field
+
+
+def _column(model: type[Model], name: str) -> str:
+    field = model._meta.pk if name == "pk" else _field(model, name)
+    if field.model._meta.db_table != model._meta.db_table:
+        raise ConfigurationError(
+            f"{model._meta.label}.{name} is a column of {field.model._meta.label}, "
+            "expected all fields in one table: inherit from an abstract model"
+        )
+    return _own_column(field)
+
+
+def _own_column(field: Any) -> str:
+    if not getattr(field, "column", None):
+        raise ConfigurationError(f"{field} has no column of its own, expected an ordinary field")
+    return str(field.column)
+
+
+def _field(model: type[Model], name: str) -> Any:
+    try:
+        return model._meta.get_field(name)
+    except FieldDoesNotExist as error:
+        raise ConfigurationError(
+            f"{model._meta.label} has no field {name!r}; a flag model has key, enabled, "
+            "rollout_percent and allowed_users, a value model has key and value"
+        ) from error
+
+
+def _read_as(column_type: str | None) -> str:
+    return "int8" if str(column_type).split(maxsplit=1)[0].lower() in _INTEGER_TYPES else "text"

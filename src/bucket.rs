@@ -1,0 +1,69 @@
+//! The bucket of a subject for a key: `sha256("key:subject")` as one number, modulo 100.
+//!
+//! Knows neither flags nor users. Must never change an answer: a user keeps the bucket as a ramp
+//! grows, and every deployed system that computes
+//! `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100` gets the same one.
+
+use sha2::block_api::compress256;
+use sha2::{Digest, Sha256};
+
+/// What a message of one block may hold: 64 bytes less the end mark and the 64-bit length.
+const ONE_BLOCK: usize = 55;
+
+/// The initial state of SHA-256 (FIPS 180-4, 5.3.3).
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// `(2^32)^(7 - i) mod 100` for the word `i` of the digest, most significant first. The weighted
+/// sum stays below 2^41, so the whole 256-bit digest is reduced by one division.
+const WEIGHTS: [u64; 8] = [16, 96, 76, 56, 36, 16, 96, 1];
+
+/// The bucket, 0 to 99, of `subject` for `key`.
+#[must_use]
+pub fn bucket(key: &str, subject: &str) -> u8 {
+    fold(digest(key.as_bytes(), subject.as_bytes()))
+}
+
+fn digest(key: &[u8], subject: &[u8]) -> [u32; 8] {
+    let length = key.len() + 1 + subject.len();
+    if length <= ONE_BLOCK {
+        one_block(key, subject, length)
+    } else {
+        many_blocks(key, subject)
+    }
+}
+
+/// Nearly every pair fits one block: compressing it directly saves the hasher's buffering.
+fn one_block(key: &[u8], subject: &[u8], length: usize) -> [u32; 8] {
+    let mut block = [0_u8; 64];
+    block[..key.len()].copy_from_slice(key);
+    block[key.len()] = b':';
+    block[key.len() + 1..length].copy_from_slice(subject);
+    block[length] = 0x80;
+    block[56..].copy_from_slice(&(8 * length as u64).to_be_bytes());
+    let mut state = INITIAL;
+    compress256(&mut state, &[block]);
+    state
+}
+
+fn many_blocks(key: &[u8], subject: &[u8]) -> [u32; 8] {
+    let bytes = Sha256::new().chain_update(key).chain_update(b":").chain_update(subject).finalize();
+    let mut words = [0; 8];
+    for (word, chunk) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_be_bytes(*chunk);
+    }
+    words
+}
+
+fn fold(words: [u32; 8]) -> u8 {
+    let sum: u64 = words.iter().zip(WEIGHTS).map(|(word, weight)| u64::from(*word) * weight).sum();
+    u8::try_from(sum % 100).expect("a remainder of 100 fits")
+}

@@ -1,0 +1,31 @@
+//! A flag as it is evaluated: switch, rollout, allow-list.
+
+use std::sync::Arc;
+
+use crate::allow_list::AllowList;
+
+/// A flag as it is evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flag {
+    /// The primary key of its row as text, by which its allow-list is found again.
+    pub pk: Box<str>,
+    /// The switch: off means nobody, whatever else is set.
+    pub enabled: bool,
+    /// The rollout in percent. At 100 and above everyone has the flag, at 0 and below nobody.
+    pub rollout_percent: i32,
+    /// Who has the flag whatever the rollout is.
+    pub allowed: Arc<AllowList>,
+}
+
+impl Flag {
+    /// Whether the answer differs between users, so that it matters who asks.
+    ///
+    /// A caller that must pay to find out who asks (a lazy `request.user` costs a query) need not
+    /// where this is false: every subject gets the value that nobody gets.
+    #[must_use]
+    pub fn depends_on_subject(&self) -> bool {
+        self.enabled
+            && self.rollout_percent < 100
+            && (self.rollout_percent > 0 || !self.allowed.is_empty())
+    }
+}

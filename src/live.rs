@@ -1,0 +1,148 @@
+//! The current snapshot: asked by every question, swapped by every load.
+//!
+//! Readers take one atomic load and never wait. Nothing here is guarded by a lock, because a fork
+//! may happen while another thread would hold it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwapOption, Guard};
+
+use crate::snapshot::Snapshot;
+
+/// Where a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Nowhere yet: the process waits for its first load.
+    Starting,
+    /// From the snapshot in memory, where there is one.
+    Memory,
+    /// From the snapshot that a forked child has of its parent, until it has its own engine.
+    Inherited,
+    /// From the database, by whoever asks.
+    Direct,
+}
+
+/// Everything that a question needs, so that one atomic load reaches it.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Where questions are answered.
+    pub door: Door,
+    /// Whether a question for an unknown key must be told of.
+    pub tell_unknown: bool,
+    /// The current snapshot, `None` before the first load.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+/// The current state of a process, and how old it is.
+#[derive(Debug)]
+pub struct Live {
+    state: ArcSwapOption<State>,
+    swaps: AtomicU64,
+    epoch: OnceLock<Instant>,
+    /// Nanoseconds after `epoch`, plus one; 0 where nothing is known yet.
+    known_at: AtomicU64,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Live {
+    /// A process that nobody has asked anything yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: ArcSwapOption::const_empty(),
+            swaps: AtomicU64::new(0),
+            epoch: OnceLock::new(),
+            known_at: AtomicU64::new(0),
+        }
+    }
+
+    /// The current state, `None` before [`open`](Self::open).
+    #[must_use]
+    #[inline]
+    pub fn current(&self) -> Guard<Option<Arc<State>>> {
+        self.state.load()
+    }
+
+    /// The current snapshot, `None` before the first load.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.current().as_ref().and_then(|state| state.snapshot.clone())
+    }
+
+    /// Answers questions at `door` from now on. Keeps the snapshot that there is.
+    pub fn open(&self, door: Door, tell_unknown: bool) {
+        self.epoch.get_or_init(Instant::now);
+        self.state.rcu(|state| {
+            let snapshot = state.as_ref().and_then(|state| state.snapshot.clone());
+            Some(Arc::new(State { door, tell_unknown, snapshot }))
+        });
+    }
+
+    /// Forgets everything, as if nobody had asked anything yet.
+    pub fn forget(&self) {
+        self.state.store(None);
+        self.known_at.store(0, Ordering::Release);
+    }
+
+    /// Swaps in the snapshot that was made from `base`; `asked` is when its load began.
+    ///
+    /// Gives false, and changes nothing, where `base` is no longer the current snapshot: the load
+    /// may then have seen an older moment than what others have published meanwhile.
+    pub fn publish(&self, base: Option<&Arc<Snapshot>>, next: Snapshot, asked: Instant) -> bool {
+        let next = Arc::new(next);
+        loop {
+            let current = self.state.load();
+            let Some(state) = current.as_ref() else { return false };
+            if !same(state.snapshot.as_ref(), base) {
+                return false;
+            }
+            let swapped = Arc::new(State { snapshot: Some(next.clone()), ..State::clone(state) });
+            let found = self.state.compare_and_swap(&*current, Some(swapped));
+            if same(found.as_ref(), current.as_ref()) {
+                break;
+            }
+        }
+        // The swap comes first. In the other order a reader could see the new age beside the old
+        // snapshot, and take stale answers for fresh ones.
+        self.swaps.fetch_add(1, Ordering::Release);
+        self.confirm(asked);
+        true
+    }
+
+    /// Notes that the current snapshot equalled the database at `asked`.
+    pub fn confirm(&self, asked: Instant) {
+        let epoch = *self.epoch.get_or_init(|| asked);
+        let nanoseconds = asked.saturating_duration_since(epoch).as_nanos();
+        let known_at = u64::try_from(nanoseconds).unwrap_or(u64::MAX - 1) + 1;
+        self.known_at.fetch_max(known_at, Ordering::AcqRel);
+    }
+
+    /// How long ago the snapshot was last known to equal the database, `None` before the first
+    /// load.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let known_at = self.known_at.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.epoch.get()?.elapsed().saturating_sub(Duration::from_nanos(known_at)))
+    }
+
+    /// How many snapshots this process has had.
+    #[must_use]
+    pub fn swaps(&self) -> u64 {
+        self.swaps.load(Ordering::Acquire)
+    }
+}
+
+fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    }
+}

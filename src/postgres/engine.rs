@@ -1,0 +1,208 @@
+//! The engine of a process: one thread that keeps a [`Live`] up to date.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
+use tokio_postgres::Config;
+
+use super::connect::{self, Settings};
+use super::error::Error;
+use super::load::load_blocking;
+use super::pool::Pool;
+use super::queries::{Names, Queries};
+use super::refresh::machine::Machine;
+use super::report::{Report, Shared};
+use crate::live::Live;
+use crate::snapshot::Snapshot;
+
+/// How long to wait after a panic of the engine's thread before it runs again.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// What an engine is made from.
+#[derive(Clone)]
+pub struct Options {
+    /// Connection settings by their libpq name.
+    pub settings: Settings,
+    /// Quoted names of tables and columns.
+    pub names: Names,
+    /// Whether the model field decodes every value itself, plain scalars too.
+    pub opaque_values: bool,
+    /// Whether to ask for notifications.
+    pub listen: bool,
+    /// The time between two polls; it is varied by 10 %.
+    pub poll_interval: Duration,
+    /// The most short links at a time.
+    pub pool_size: u32,
+}
+
+/// One thread that keeps a [`Live`] up to date.
+#[derive(Debug)]
+pub struct Engine {
+    live: &'static Live,
+    config: Config,
+    queries: Arc<Queries>,
+    report: Arc<Shared>,
+    signals: Arc<Signals>,
+    pool_size: u32,
+    pool: OnceLock<Pool>,
+    ended: Mutex<Receiver<()>>,
+}
+
+impl Engine {
+    /// Starts the thread. Connects in the background, so a server that is away is no error here.
+    ///
+    /// # Errors
+    /// Where the connection settings or names cannot be used.
+    ///
+    /// # Panics
+    /// Where the operating system gives no thread.
+    pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
+        let config = connect::config(&options.settings)?;
+        let queries = Arc::new(Queries::new(&options.names, options.opaque_values)?);
+        let (report, signals) = (Arc::<Shared>::default(), Arc::<Signals>::default());
+        let machine = Machine {
+            config: config.clone(),
+            queries: queries.clone(),
+            live,
+            report: report.clone(),
+            signals: signals.clone(),
+            listen: options.listen,
+            poll_interval: options.poll_interval,
+        };
+        let (end, ended) = channel();
+        let thread = thread::Builder::new().name("flagstaff".into());
+        thread.spawn(move || run(&machine, end)).expect("a thread can be started");
+        let pool_size = options.pool_size;
+        let ended = Mutex::new(ended);
+        Ok(Self { live, config, queries, report, signals, pool_size, pool: OnceLock::new(), ended })
+    }
+
+    /// What the thread last had to say.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.report.read()
+    }
+
+    /// Wakes the thread: a rest ends, a served link loads what moved. Returns at once.
+    pub fn kick(&self) {
+        self.signals.wake.notify_one();
+    }
+
+    /// Loads everything over a short link of the pool. Afterwards the snapshot holds all that was
+    /// committed before this call. Blocks for at most `limit`.
+    ///
+    /// # Errors
+    /// Where the load fails or takes longer; the snapshot is then what it was.
+    pub fn refresh(self: &Arc<Self>, limit: Duration) -> Result<(), Error> {
+        let (answer, answered) = channel();
+        let until = Instant::now() + limit;
+        // The driver for short links has no deadline of its own. A server that hangs keeps this
+        // thread, not the caller.
+        let engine = self.clone();
+        let work = move || drop(answer.send(engine.load_over_pool(until)));
+        let thread = thread::Builder::new().name("flagstaff-refresh".into());
+        thread.spawn(work).map_err(Error::connect)?;
+        answered.recv_timeout(limit).unwrap_or_else(|_| Err(Error::deadline("refresh")))
+    }
+
+    fn load_over_pool(&self, until: Instant) -> Result<(), Error> {
+        let pool = self.pool.get_or_init(|| Pool::new(self.config.clone(), self.pool_size));
+        loop {
+            let mut client = pool.get(until.saturating_duration_since(Instant::now()))?;
+            let base = self.live.snapshot();
+            let asked = Instant::now();
+            let loaded = load_blocking(&mut client, &self.queries, self.signals.tokens())?;
+            let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
+            if self.live.publish(base.as_ref(), next, asked) {
+                self.report.loaded();
+                return Ok(());
+            }
+            // A load over the link came between. It may be older or newer, so read again.
+            if self.signals.stopped() || Instant::now() >= until {
+                return Err(Error::deadline("refresh"));
+            }
+        }
+    }
+
+    /// Ends the thread and its connection; waits for that, but not longer than `limit`. True
+    /// where it has ended.
+    pub fn stop(&self, limit: Duration) -> bool {
+        self.signals.stop.store(true, Ordering::Release);
+        self.kick();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        // The sender is dropped with the thread, which ends the wait as well as a message would.
+        !matches!(ended.recv_timeout(limit), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The settings hold a password.
+        f.debug_struct("Options").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// What the engine's owner tells its thread.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    wake: Arc<Notify>,
+    stop: AtomicBool,
+    tokens: AtomicBool,
+}
+
+impl Signals {
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        self.wake.clone()
+    }
+
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) fn set_tokens(&self, tokens: bool) {
+        self.tokens.store(tokens, Ordering::Release);
+    }
+
+    fn tokens(&self) -> bool {
+        self.tokens.load(Ordering::Acquire)
+    }
+}
+
+/// The thread's body. `_end` tells the owner that it is over, by being dropped.
+fn run(machine: &Machine, _end: Sender<()>) {
+    loop {
+        let outcome = catch_unwind(AssertUnwindSafe(|| serve(machine)));
+        if outcome.is_ok() || machine.signals.stopped() {
+            return;
+        }
+        // A fault of ours must not leave a worker with a stale snapshot that says it is live.
+        machine.report.down(Error::lost("engine"));
+        thread::sleep(AFTER_PANIC);
+    }
+}
+
+fn serve(machine: &Machine) {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            runtime.block_on(machine.run());
+            // A name look-up that hangs must not hold up the end.
+            runtime.shutdown_background();
+        }
+        Err(error) => {
+            machine.report.down(Error::connect(error));
+            thread::sleep(AFTER_PANIC);
+        }
+    }
+}

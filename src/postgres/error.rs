@@ -1,0 +1,156 @@
+//! What can go wrong between a worker and its database.
+//!
+//! An error keeps its cause as a value. Its text names no host, user or password, and of what the
+//! server says only the SQLSTATE and what that means here: a server's message may quote data.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use tokio_postgres::error::SqlState;
+
+/// What a caller may branch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A connection setting is not understood or not supported.
+    Settings,
+    /// The server could not be reached, or turned the connection down.
+    Connect,
+    /// The server refused the log-in: user, password, or no such database.
+    Auth,
+    /// The server has no connection left for us.
+    TooMany,
+    /// A table or column is not there (yet).
+    Missing,
+    /// The role may not read a table.
+    Permission,
+    /// A table is locked by somebody else, such as a migration.
+    Locked,
+    /// The server did not answer in time.
+    Deadline,
+    /// The connection was lost.
+    Lost,
+    /// Anything else that the server said no to.
+    Query,
+}
+
+/// What went wrong between a worker and its database.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    doing: &'static str,
+    detail: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    #[cold]
+    pub(crate) fn settings(detail: impl Into<String>) -> Self {
+        Self { kind: Kind::Settings, doing: "connect", detail: Some(detail.into()), source: None }
+    }
+
+    #[cold]
+    pub(crate) fn deadline(doing: &'static str) -> Self {
+        Self { kind: Kind::Deadline, doing, detail: None, source: None }
+    }
+
+    #[cold]
+    pub(crate) fn lost(doing: &'static str) -> Self {
+        Self { kind: Kind::Lost, doing, detail: None, source: None }
+    }
+
+    #[cold]
+    pub(crate) fn connect(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let (doing, source) = ("connect", Some(source.into()));
+        Self { kind: Kind::Connect, doing, detail: None, source }
+    }
+
+    /// An error of the driver, met while `doing` something.
+    #[cold]
+    pub(crate) fn driver(doing: &'static str, source: tokio_postgres::Error) -> Self {
+        let kind = kind_of(doing, &source);
+        let detail = source.as_db_error().and_then(|error| error.table().map(str::to_owned));
+        Self { kind, doing, detail, source: Some(Box::new(source)) }
+    }
+
+    /// What a caller may branch on.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The SQLSTATE that the server gave, if it was the server.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        let source = self.source.as_ref()?.downcast_ref::<tokio_postgres::Error>()?;
+        source.code().map(SqlState::code)
+    }
+
+    /// The operating system's word for it ("connection refused"), if it was not the server.
+    fn system(&self) -> Option<String> {
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&**self.source.as_ref()?);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return Some(error.kind().to_string());
+            }
+            cause = error.source();
+        }
+        None
+    }
+
+    fn meaning(&self) -> &'static str {
+        match self.kind {
+            Kind::Settings => "the connection settings cannot be used",
+            Kind::Connect => "the server cannot be reached",
+            Kind::Auth => "the log-in was refused, see USER, PASSWORD and NAME in DATABASES",
+            Kind::TooMany => "the server has no connection left, see its max_connections",
+            Kind::Missing => "a table or column is missing, run \"manage.py migrate\"",
+            Kind::Permission => "the role may not read a table, GRANT SELECT on it",
+            Kind::Locked => "a table is locked by somebody else",
+            Kind::Deadline => "the server did not answer in time",
+            Kind::Lost => "the connection was lost",
+            Kind::Query => "the server refused a statement",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.meaning())?;
+        if let Some(detail) = &self.detail {
+            write!(f, ": {detail}")?;
+        }
+        if let Some(code) = self.sqlstate() {
+            write!(f, " (SQLSTATE {code})")?;
+        } else if let Some(system) = self.system() {
+            write!(f, " ({system})")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+fn kind_of(doing: &str, error: &tokio_postgres::Error) -> Kind {
+    let Some(code) = error.code() else {
+        return if doing == "connect" { Kind::Connect } else { Kind::Lost };
+    };
+    match *code {
+        SqlState::TOO_MANY_CONNECTIONS => Kind::TooMany,
+        SqlState::INVALID_PASSWORD
+        | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+        | SqlState::INVALID_CATALOG_NAME => Kind::Auth,
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
+            Kind::Missing
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => Kind::Permission,
+        SqlState::LOCK_NOT_AVAILABLE => Kind::Locked,
+        SqlState::QUERY_CANCELED => Kind::Deadline,
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => Kind::Lost,
+        SqlState::CANNOT_CONNECT_NOW => Kind::Connect,
+        _ => Kind::Query,
+    }
+}

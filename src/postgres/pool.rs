@@ -1,0 +1,125 @@
+//! Short links for what the engine's one long link must not wait for.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use postgres::{Client, NoTls};
+use r2d2::{HandleError, ManageConnection, PooledConnection};
+use scheduled_thread_pool::ScheduledThreadPool;
+use tokio_postgres::Config;
+
+use super::error::Error;
+use super::refresh::deadline;
+
+/// A pool of short links: none is kept idle, so a quiet process has only the engine's link.
+pub struct Pool {
+    pool: r2d2::Pool<Manager>,
+    last_error: LastError,
+}
+
+impl Pool {
+    /// A pool of at most `size` connections. Connects nowhere yet.
+    #[must_use]
+    pub fn new(config: Config, size: u32) -> Self {
+        let last_error = LastError::default();
+        let threads = ScheduledThreadPool::builder().num_threads(1).build();
+        let pool = r2d2::Pool::builder()
+            .max_size(size)
+            .min_idle(Some(0))
+            .thread_pool(Arc::new(threads))
+            .error_handler(Box::new(last_error.clone()))
+            .build_unchecked(Manager { config });
+        Self { pool, last_error }
+    }
+
+    /// A connection. Blocks for at most `limit`.
+    ///
+    /// # Errors
+    /// What went wrong when connecting, with its cause, or that there was not enough time.
+    pub fn get(&self, limit: Duration) -> Result<Pooled, Error> {
+        self.last_error.take();
+        // r2d2 keeps the last error as text only, so the typed one is taken from the handler.
+        self.pool.get_timeout(limit).map(Pooled).map_err(|_| {
+            self.last_error.take().unwrap_or_else(|| Error::deadline("connect over the pool"))
+        })
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("state", &self.pool.state()).finish_non_exhaustive()
+    }
+}
+
+/// A connection of the pool; dropping it gives it back.
+pub struct Pooled(PooledConnection<Manager>);
+
+impl Deref for Pooled {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.0
+    }
+}
+
+impl std::fmt::Debug for Pooled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pooled")
+    }
+}
+
+struct Manager {
+    config: Config,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Client;
+    type Error = Error;
+
+    fn connect(&self) -> Result<Client, Error> {
+        let config = postgres::Config::from(self.config.clone());
+        let (answer, answered) = channel();
+        // The blocking driver's deadline ends with the TCP connection. Without one of ours, a
+        // server that hangs after that would keep the pool's only thread for ever.
+        let work = move || drop(answer.send(config.connect(NoTls)));
+        let thread = thread::Builder::new().name("flagstaff-connect".into());
+        thread.spawn(work).map_err(Error::connect)?;
+        match answered.recv_timeout(deadline::CONNECT) {
+            Ok(client) => client.map_err(|error| Error::driver("connect", error)),
+            Err(_) => Err(Error::deadline("connect")),
+        }
+    }
+
+    fn is_valid(&self, _: &mut Client) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Always: a connection that comes back is closed, none is kept idle.
+    fn has_broken(&self, _: &mut Client) -> bool {
+        true
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct LastError(Arc<Mutex<Option<Error>>>);
+
+impl LastError {
+    fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl HandleError<Error> for LastError {
+    fn handle_error(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}

@@ -1,0 +1,73 @@
+//! The statements that read, with the names of a project's tables filled in.
+
+use std::collections::HashMap;
+
+use super::error::Error;
+
+/// Quoted names of tables and columns, by their place in the templates.
+pub type Names = HashMap<String, String>;
+
+/// The statements that read.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    pub(super) identify: &'static str,
+    pub(super) fingerprint: String,
+    pub(super) lock: String,
+    pub(super) flags: String,
+    pub(super) allow_lists: String,
+    pub(super) values: String,
+    /// The tables that `identify` asks about: tokens, flags, allow-lists, values.
+    pub(super) tables: [String; 4],
+    /// Whether the model field decodes every value itself.
+    pub(super) opaque_values: bool,
+}
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../python/flagstaff/sql/", $name, ".sql"))
+    };
+}
+
+impl Queries {
+    /// Fills the templates.
+    ///
+    /// # Errors
+    /// Where a template has a place for which `names` has no name.
+    pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
+        let table = |place: &str| fill(&format!("{{{place}}}"), names);
+        Ok(Self {
+            identify: sql!("identify_v1"),
+            fingerprint: fill(sql!("fingerprint_v1"), names)?,
+            lock: fill(sql!("load_lock_v1"), names)?,
+            flags: fill(sql!("load_flags_v1"), names)?,
+            allow_lists: fill(sql!("load_allow_lists_v1"), names)?,
+            values: fill(sql!("load_values_v1"), names)?,
+            tables: [
+                table("token_table")?,
+                table("flag_table")?,
+                table("allow_table")?,
+                table("value_table")?,
+            ],
+            opaque_values,
+        })
+    }
+}
+
+/// Replaces each `{place}` by its name, in one pass, so that no name is read as a template.
+fn fill(template: &str, names: &Names) -> Result<String, Error> {
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (place, after) = after
+            .split_once('}')
+            .ok_or_else(|| Error::settings("a template has an unclosed brace"))?;
+        let name = names
+            .get(place)
+            .ok_or_else(|| Error::settings(format!("no name was given for {place}")))?;
+        filled.push_str(before);
+        filled.push_str(name);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}

@@ -1,0 +1,196 @@
+//! The one engine of this process, and the doors of `flagstaff/engine.py` to it.
+//!
+//! Nothing here holds a lock across a call into Python: two threads with first questions would
+//! wait for each other, one with the lock, one with the interpreter.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwapOption, Guard};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::live::{Door, Live, State};
+use crate::postgres::engine::{Engine, Options};
+use crate::postgres::error::Kind;
+use crate::postgres::report::{Mode, Report};
+
+static LIVE: Live = Live::new();
+static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
+/// The process that the state belongs to; another one has been forked from it.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// How many questions a thread asks between two looks at what is not worth a look each time.
+const ROUND: u32 = 1000;
+
+thread_local! {
+    static QUESTIONS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The state to answer from. The first question of a process makes the engine.
+#[inline]
+pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
+    let current = LIVE.current();
+    match current.as_ref().map(|state| state.door) {
+        Some(Door::Memory | Door::Direct) => Ok(current),
+        _ => begin(py),
+    }
+}
+
+#[cold]
+fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
+    py.import("flagstaff.engine")?.call_method0("begin")?;
+    Ok(LIVE.current())
+}
+
+/// Counts a question. Each round, looks whether this is a forked child whose fork nobody told of
+/// (uWSGI runs no Python hooks), and lets Python log what has happened.
+#[inline]
+pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
+    let questions = QUESTIONS.get() + 1;
+    QUESTIONS.set(questions % ROUND);
+    if questions == ROUND { look_after(py) } else { Ok(()) }
+}
+
+#[cold]
+fn look_after(py: Python<'_>) -> PyResult<()> {
+    if OWNER.load(Ordering::Relaxed) != std::process::id() {
+        forked();
+    }
+    py.import("flagstaff.engine")?.call_method0("look_after").map(drop)
+}
+
+/// Tells Python of a question for a key that is not there. May raise.
+#[cold]
+pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
+    let engine = key.py().import("flagstaff.engine")?;
+    engine.call_method1("tell_unknown", (key, what)).map(drop)
+}
+
+/// Makes the engine, which connects in the background. Returns at once. Questions wait until
+/// `answer_from_memory` is called, unless there is an inherited snapshot.
+///
+/// Raises `ConfigurationError` where the connection settings cannot be used.
+#[pyfunction]
+#[pyo3(signature = (settings, names, *, opaque_values, listen, poll_interval, pool_size))]
+pub(super) fn start(
+    settings: BTreeMap<String, String>,
+    names: HashMap<String, String>,
+    opaque_values: bool,
+    listen: bool,
+    poll_interval: f64,
+    pool_size: u32,
+) -> PyResult<()> {
+    let poll_interval = Duration::from_secs_f64(poll_interval);
+    let options = Options { settings, names, opaque_values, listen, poll_interval, pool_size };
+    OWNER.store(std::process::id(), Ordering::Relaxed);
+    LIVE.open(Door::Starting, false);
+    ENGINE.store(Some(Arc::new(Engine::start(&options, &LIVE)?)));
+    Ok(())
+}
+
+/// Whether the first load is still to come and may come soon: false once there is a snapshot, and
+/// where the tables are missing.
+#[pyfunction]
+pub(super) fn is_waiting() -> bool {
+    if LIVE.snapshot().is_some() {
+        return false;
+    }
+    let missing = |report: Report| {
+        report.mode == Mode::Down
+            && report.last_error.is_some_and(|error| error.kind() == Kind::Missing)
+    };
+    ENGINE.load().as_ref().is_some_and(|engine| !missing(engine.report()))
+}
+
+/// Answers questions from the snapshot from now on, `default` while there is none.
+#[pyfunction]
+pub(super) fn answer_from_memory(tell_unknown: bool) {
+    LIVE.open(Door::Memory, tell_unknown);
+}
+
+/// Answers questions through `flagstaff.direct` from now on.
+#[pyfunction]
+pub(super) fn answer_directly(tell_unknown: bool) {
+    OWNER.store(std::process::id(), Ordering::Relaxed);
+    LIVE.open(Door::Direct, tell_unknown);
+}
+
+/// Wakes the engine's thread, which looks for changes. Returns at once.
+#[pyfunction]
+pub(super) fn kick() {
+    if let Some(engine) = ENGINE.load().as_ref() {
+        engine.kick();
+    }
+}
+
+/// Loads everything now. Releases the GIL and waits for at most `timeout` seconds.
+///
+/// Raises `RefreshError` where that fails; the snapshot is then what it was.
+#[pyfunction]
+pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let Some(engine) = ENGINE.load_full() else { return Ok(()) };
+    py.detach(|| engine.refresh(Duration::from_secs_f64(timeout)))?;
+    Ok(())
+}
+
+/// Ends the engine and its connections and forgets the snapshot, so that the next question starts
+/// anew. Releases the GIL and waits for at most `timeout` seconds. True where all has ended.
+#[pyfunction]
+pub(super) fn stop(py: Python<'_>, timeout: f64) -> bool {
+    let engine = ENGINE.swap(None);
+    LIVE.forget();
+    let limit = Duration::from_secs_f64(timeout);
+    engine.is_none_or(|engine| py.detach(|| engine.stop(limit)))
+}
+
+/// Leaves the parent's engine alone in a forked child, and keeps its snapshot as the child's
+/// first answers. Returns at once.
+#[pyfunction]
+pub(super) fn forked() {
+    // Dropping it would end the parent's session, using it would corrupt it: its socket is shared
+    // and its thread is not here. So it is leaked.
+    std::mem::forget(ENGINE.swap(None));
+    let door = LIVE.current().as_ref().map(|state| (state.door, state.snapshot.is_some()));
+    match door {
+        Some((Door::Memory | Door::Inherited | Door::Starting, true)) => {
+            LIVE.open(Door::Inherited, false);
+        }
+        Some((Door::Direct, _)) | None => {}
+        Some(_) => LIVE.forget(),
+    }
+    OWNER.store(std::process::id(), Ordering::Relaxed);
+}
+
+/// What `flagstaff.status()` is made of.
+#[pyfunction]
+pub(super) fn report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let (current, engine) = (LIVE.current(), ENGINE.load());
+    let state = current.as_ref();
+    let snapshot = state.and_then(|state| state.snapshot.as_deref());
+    let report = engine.as_ref().map(|engine| engine.report());
+    let (mode, report) = match (state.map(|state| state.door), report) {
+        (Some(Door::Direct), _) => ("direct", Report::default()),
+        (_, Some(report)) => (report.mode.as_str(), report),
+        (_, None) => ("idle", Report::default()),
+    };
+    let fingerprint = snapshot.and_then(crate::snapshot::Snapshot::fingerprint);
+    let problems = snapshot.into_iter().flat_map(crate::snapshot::Snapshot::problems);
+    let dict = PyDict::new(py);
+    dict.set_item("mode", mode)?;
+    dict.set_item("ready", mode == "direct" || snapshot.is_some())?;
+    dict.set_item("age", snapshot.and_then(|_| LIVE.age()).map(|age| age.as_secs_f64()))?;
+    dict.set_item("version", LIVE.swaps())?;
+    dict.set_item("token", fingerprint.map(crate::fingerprint::Fingerprint::newest))?;
+    dict.set_item("flags", snapshot.map_or(0, crate::snapshot::Snapshot::flag_count))?;
+    dict.set_item("values", snapshot.map_or(0, crate::snapshot::Snapshot::setting_count))?;
+    dict.set_item("loads", report.loads)?;
+    dict.set_item("failures", report.failures)?;
+    dict.set_item("last_error", report.last_error.map(|error| error.to_string()))?;
+    dict.set_item("problems", problems.map(ToString::to_string).collect::<Vec<_>>())?;
+    dict.set_item("pid", std::process::id())?;
+    Ok(dict)
+}

@@ -1,0 +1,22 @@
+//! A setting → a fresh Python object.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyInt, PyString};
+
+use crate::setting::Setting;
+
+/// The object that the model field would give. What is no plain scalar is decoded by the field
+/// itself, and raises what it raises.
+pub(super) fn to_python<'py>(py: Python<'py>, setting: &Setting) -> PyResult<Bound<'py, PyAny>> {
+    static DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(match setting {
+        Setting::Null => py.None().into_bound(py),
+        Setting::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
+        Setting::Integer(value) => PyInt::new(py, *value).into_any(),
+        Setting::Text(value) => PyString::new(py, value).into_any(),
+        Setting::Json(text) => {
+            DECODE.import(py, "flagstaff.engine", "decode")?.call1((&**text,))?
+        }
+    })
+}

@@ -1,0 +1,214 @@
+//! What a caller passes as `user` → a subject.
+//!
+//! The type is judged on every question, so that a wrong one shows in a test and not when an
+//! operator starts a ramp. The object itself is touched only when the answer depends on it: an
+//! unevaluated `request.user` costs a query.
+
+use std::cell::RefCell;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyType};
+
+use crate::subject::Subject;
+
+/// How the subject is got from the objects of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Integer,
+    Text,
+    Uuid,
+    /// A lazy object; the one that it wraps counts.
+    Lazy,
+    /// A user, whose key is read from the attribute that the type is remembered with.
+    User,
+    Wrong,
+}
+
+struct Remembered {
+    user_type: Py<PyType>,
+    kind: Kind,
+    attribute: Py<PyString>,
+}
+
+/// A process has few user types; more than these are made on the fly and not worth keeping.
+const MOST_TYPES: usize = 16;
+
+thread_local! {
+    static TYPES: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whoever asks, not yet touched.
+#[derive(Clone, Copy)]
+pub(super) struct Asker<'a, 'py> {
+    user: &'a Bound<'py, PyAny>,
+    kind: Kind,
+}
+
+impl<'a, 'py> Asker<'a, 'py> {
+    /// Judges the type of `user`; `None` where nobody asks.
+    pub(super) fn new(user: Option<&'a Bound<'py, PyAny>>) -> PyResult<Option<Self>> {
+        user.map(Self::of).transpose()
+    }
+
+    fn of(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        let kind = match remembered(user, |_, kind| kind) {
+            Some(kind) => kind,
+            None => remember(user)?,
+        };
+        if kind == Kind::Wrong { Err(wrong_type(user)?) } else { Ok(Self { user, kind }) }
+    }
+
+    /// Reads the key, and gives what `with` makes of the subject.
+    pub(super) fn ask<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+        match self.kind {
+            Kind::Lazy => {
+                let wrapped = unwrapped(self.user)?;
+                if wrapped.is_none() {
+                    return Ok(with(Subject::Nobody));
+                }
+                Asker::of(&wrapped)?.ask(with)
+            }
+            Kind::User => with_key(&primary_key(self.user)?, with),
+            _ => with_key(self.user, with),
+        }
+    }
+}
+
+/// What `read` makes of the attribute and kind remembered for the type of `user`.
+#[inline]
+fn remembered<T>(
+    user: &Bound<'_, PyAny>,
+    read: impl FnOnce(&Py<PyString>, Kind) -> T,
+) -> Option<T> {
+    let user_type = user.get_type_ptr();
+    TYPES.with_borrow(|types| {
+        let found = types.iter().find(|known| known.user_type.as_ptr() == user_type.cast())?;
+        Some(read(&found.attribute, found.kind))
+    })
+}
+
+/// Judges the type of `user` and remembers it.
+#[cold]
+fn remember(user: &Bound<'_, PyAny>) -> PyResult<Kind> {
+    let user_type = user.get_type();
+    let (kind, attribute) = judge(user, &user_type)?;
+    let attribute = PyString::new(user.py(), &attribute).unbind();
+    TYPES.with(|types| {
+        // Reading a key may run Python code that asks again; then this is left to the next time.
+        if let Ok(mut types) = types.try_borrow_mut()
+            && types.len() < MOST_TYPES
+        {
+            types.push(Remembered { user_type: user_type.unbind(), kind, attribute });
+        }
+    });
+    Ok(kind)
+}
+
+/// The kind of a type, and the attribute that holds its objects' primary key.
+fn judge(user: &Bound<'_, PyAny>, user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
+    let py = user.py();
+    let kind = if user.is_instance_of::<PyBool>() || user.is_instance_of::<PyFloat>() {
+        Kind::Wrong
+    } else if user.is_instance_of::<PyInt>() {
+        Kind::Integer
+    } else if user.is_instance_of::<PyString>() {
+        Kind::Text
+    } else if user.is_instance(uuid_type(py)?)? {
+        Kind::Uuid
+    } else if user.is_instance(&py.import("django.utils.functional")?.getattr("LazyObject")?)? {
+        Kind::Lazy
+    } else if user.hasattr(intern!(py, "pk"))? {
+        return Ok((Kind::User, key_attribute(user_type)?));
+    } else {
+        Kind::Wrong
+    };
+    Ok((kind, String::new()))
+}
+
+/// For a Django model the attribute behind `pk`: reading it directly saves running the property,
+/// unless a model has one of its own.
+fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<String> {
+    let model = user_type.py().import("django.db.models")?.getattr("Model")?;
+    if user_type.is_subclass(&model)? && user_type.getattr("pk")?.is(&model.getattr("pk")?) {
+        return user_type.getattr("_meta")?.getattr("pk")?.getattr("attname")?.extract();
+    }
+    Ok("pk".to_owned())
+}
+
+fn primary_key<'py>(user: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    remembered(user, |attribute, _| user.getattr(attribute))
+        .unwrap_or_else(|| user.getattr(intern!(user.py(), "pk")))
+}
+
+/// The object behind a lazy one. `object.__getattribute__` goes past the proxy, which would run
+/// Python code for each attribute; only an unevaluated one must be evaluated through it.
+fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    static GETATTRIBUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = lazy.py();
+    let empty = EMPTY.import(py, "django.utils.functional", "empty")?;
+    let getattribute = GETATTRIBUTE.get_or_try_init(py, || {
+        py.import("builtins")?.getattr("object")?.getattr("__getattribute__").map(Bound::unbind)
+    })?;
+    let arguments = (lazy, intern!(py, "_wrapped"));
+    let wrapped = getattribute.bind(py).call1(arguments)?;
+    if !wrapped.is(empty) {
+        return Ok(wrapped);
+    }
+    lazy.call_method0(intern!(py, "_setup"))?;
+    getattribute.bind(py).call1(arguments)
+}
+
+/// Gives `with` the subject that a primary key stands for.
+fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    if let Ok(integer) = key.cast::<PyInt>() {
+        // An integer past 64 bits, and a subclass with its own text, is what `str()` makes of it.
+        return match integer.extract::<i64>() {
+            Ok(value) if key.is_exact_instance_of::<PyInt>() => Ok(with(Subject::Integer(value))),
+            _ => with_text(key, with),
+        };
+    }
+    if key.is_exact_instance_of::<PyString>() {
+        return Ok(with(Subject::Text(key.cast::<PyString>()?.to_str()?)));
+    }
+    if key.is_none() {
+        return Ok(with(Subject::Nobody));
+    }
+    if key.is_exact_instance(uuid_type(key.py())?) {
+        return with_uuid(key, with);
+    }
+    with_text(key, with)
+}
+
+fn with_text<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    Ok(with(Subject::Text(key.str()?.to_str()?)))
+}
+
+/// Formats a UUID on the stack: its own `__str__` is Python code.
+fn with_uuid<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    let bits: u128 = key.getattr(intern!(key.py(), "int"))?.extract()?;
+    let mut text = [b'-'; 36];
+    let digits = b"0123456789abcdef";
+    let places = (0..36).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
+    for (nibble, place) in places.enumerate() {
+        let value = (bits >> (4 * (31 - nibble))) & 0xf;
+        text[place] = digits[usize::try_from(value).expect("a nibble fits")];
+    }
+    Ok(with(Subject::Text(std::str::from_utf8(&text).expect("hexadecimal digits are ASCII"))))
+}
+
+fn uuid_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static UUID: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    UUID.import(py, "uuid", "UUID")
+}
+
+#[cold]
+fn wrong_type(user: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    let name = user.get_type().qualname()?;
+    Ok(PyTypeError::new_err(format!(
+        "user must be a user, the primary key of one (int, str or uuid.UUID) or None, not {name}"
+    )))
+}

@@ -1,0 +1,75 @@
+"""What all tests share: a server of their own, and a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from django.db import connections
+
+from tools.database_url import parse_database_url
+from tools.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class RunIsolated(Protocol):
+    """Run a Python script in a fresh interpreter and return what it printed."""
+
+    def __call__(self, script: str, *arguments: str, **environment: str) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None,
+) -> Iterator[None]:
+    """Start a server for the session's database, unless the tests run beside one or need none."""
+    if os.environ.get("DATABASE_URL") or connections["default"].vendor != "postgresql":
+        yield
+        return
+    with Postgres() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", server.url)
+        connections["default"].settings_dict.update(parse_database_url(server.url))
+        yield
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[Postgres]:
+    """A server for one test alone, which may stop and kill it."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def module_postgres_server() -> Iterator[Postgres]:
+    """A server for the tests of one file."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def run_isolated() -> RunIsolated:
+    """Process-wide state is tested in a process of its own."""
+
+    def run(script: str, *arguments: str, **environment: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-X", "dev", "-W", "error", "-c", script, *arguments],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if result.returncode != 0:
+            shown = f"exit status {result.returncode}\n{result.stdout}{result.stderr}"
+            pytest.fail(shown, pytrace=False)
+        return result.stdout
+
+    return run

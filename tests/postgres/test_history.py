@@ -1,0 +1,405 @@
+"""The history says what changed, by whom and through which door, and never stands in the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.db.models import F
+
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+
+pytestmark = pytest.mark.django_db
+
+STRIPE = {"sha256": hashlib.sha256(b'"stripe"').hexdigest()}
+
+
+class History:
+    """The entries that came since the last look, oldest first."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self()
+
+    def __call__(self) -> list[Change]:
+        entries = list(Change.objects.filter(id__gt=self._newest).order_by("id"))
+        self._newest = entries[-1].pk if entries else self._newest
+        return entries
+
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(entry.src, entry.action, entry.key) for entry in self()]
+
+    def allow_list(self) -> list[tuple[str, Any, Any]]:
+        return [(entry.key, entry.old, entry.new) for entry in self()]
+
+
+def rows(query: str, *parameters: object) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def flag(db: None) -> FeatureFlag:
+    return FeatureFlag.objects.create(key="new_checkout")
+
+
+@pytest.fixture
+def alice(flag: FeatureFlag) -> User:
+    """A user who is on the allow-list."""
+    alice = User.objects.create(username="alice")
+    flag.allowed_users.add(alice)
+    # What waits for the commit would be in the way of TRUNCATE and ALTER TABLE.
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    return alice
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """A user who is on no list."""
+    return User.objects.create(username="bob")
+
+
+@pytest.fixture
+def gateway(db: None) -> KeyValueStore:
+    return KeyValueStore.objects.create(key="payment_gateway", value="stripe")
+
+
+@pytest.fixture
+def history(flag: FeatureFlag, alice: User, bob: User, gateway: KeyValueStore) -> History:
+    return History()
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """What the server warned of."""
+    told: list[str] = []
+
+    def note(diagnostic: Any) -> None:
+        told.append(diagnostic.message_primary)
+
+    connection.ensure_connection()
+    connection.connection.add_notice_handler(note)
+    yield told
+    connection.connection.remove_notice_handler(note)
+
+
+def test_new_flag_is_told_with_its_row(history: History) -> None:
+    FeatureFlag.objects.create(key="banner", rollout_percent=25)
+    [entry] = history()
+    assert (entry.src, entry.action, entry.key, entry.old) == ("f", "insert", "banner", None)
+    assert entry.new["rollout_percent"] == 25
+
+
+def test_save_is_told_with_the_row_before_and_after(flag: FeatureFlag, history: History) -> None:
+    flag.enabled = True
+    flag.save()
+    [entry] = history()
+    assert (entry.src, entry.action, entry.object_pk) == ("f", "update", str(flag.pk))
+    assert (entry.old["enabled"], entry.new["enabled"]) == (False, True)
+
+
+def test_update_of_many_flags_tells_each_that_changed(history: History) -> None:
+    FeatureFlag.objects.create(key="banner", enabled=True)
+    history()
+    FeatureFlag.objects.update(enabled=True)
+    assert history.told() == [("f", "update", "new_checkout")]
+
+
+def test_renamed_flag_is_told_under_its_new_key(history: History) -> None:
+    FeatureFlag.objects.update(key="checkout")
+    [entry] = history()
+    assert (entry.key, entry.old["key"], entry.new["key"]) == (
+        *("checkout", "new_checkout"),
+        "checkout",
+    )
+
+
+def test_changed_pk_is_a_deletion_and_a_new_flag(bob: User, gateway: KeyValueStore) -> None:
+    FeatureFlag.objects.create(key="banner")
+    history = History()
+    FeatureFlag.objects.update(id=F("id") + 1000)
+    assert sorted(history.told()) == [("f", "delete", "banner"), ("f", "insert", "banner")]
+
+
+def test_bulk_create_tells_each_flag(history: History) -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key="a"), FeatureFlag(key="b")])
+    assert history.told() == [("f", "insert", "a"), ("f", "insert", "b")]
+
+
+def test_bulk_update_tells_each_flag(flag: FeatureFlag, history: History) -> None:
+    flag.rollout_percent = 50
+    FeatureFlag.objects.bulk_update([flag], ["rollout_percent"])
+    assert history.told() == [("f", "update", "new_checkout")]
+
+
+def test_copy_tells_each_flag(history: History) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY flagstaff_featureflag (key) FROM STDIN") as copy,
+    ):
+        copy.write("a\nb\n")
+    assert history.told() == [("f", "insert", "a"), ("f", "insert", "b")]
+
+
+def test_on_conflict_tells_what_it_did_to_each_row(history: History) -> None:
+    rows(
+        "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout'), ('banner') "
+        "ON CONFLICT (key) DO UPDATE SET enabled = true"
+    )
+    assert sorted(history.told()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
+
+
+def test_merge_tells_what_it_did_to_each_row(history: History) -> None:
+    if connection.pg_version < 150000:
+        pytest.skip("MERGE came with PostgreSQL 15")
+    rows(
+        "MERGE INTO flagstaff_featureflag AS f USING (VALUES ('new_checkout'), ('banner')) AS v (key) "
+        "ON f.key = v.key WHEN MATCHED THEN UPDATE SET enabled = true "
+        "WHEN NOT MATCHED THEN INSERT (key) VALUES (v.key)"
+    )
+    assert sorted(history.told()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
+
+
+SILENT: dict[str, Callable[[FeatureFlag], object]] = {
+    "save without a change": lambda flag: flag.save(),
+    "UPDATE to the same": lambda flag: FeatureFlag.objects.update(enabled=False),
+    "UPDATE of no row": lambda flag: FeatureFlag.objects.filter(key="other").update(enabled=True),
+    "DELETE of no row": lambda flag: FeatureFlag.objects.filter(key="other").delete(),
+    "allow-list set to the same": lambda flag: rows(
+        "UPDATE flagstaff_featureflag_allowed_users SET user_id = user_id"
+    ),
+    "ON CONFLICT DO NOTHING": lambda flag: rows(
+        "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout') ON CONFLICT DO NOTHING"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", SILENT.values(), ids=SILENT)
+def test_row_that_did_not_change_is_not_told(
+    change: Callable[[FeatureFlag], object], flag: FeatureFlag, history: History
+) -> None:
+    change(flag)
+    assert history.told() == []
+
+
+def test_rolled_back_change_is_not_told(flag: FeatureFlag, history: History) -> None:
+    with transaction.atomic():
+        FeatureFlag.objects.update(enabled=True)
+        transaction.set_rollback(True)
+    assert history.told() == []
+
+
+def test_added_user_is_told_with_the_key_of_the_flag(
+    flag: FeatureFlag, bob: User, history: History
+) -> None:
+    flag.allowed_users.add(bob)
+    [entry] = history()
+    assert (entry.src, entry.action, entry.key) == ("m", "insert", "new_checkout")
+    assert (entry.object_pk, entry.old, entry.new) == (str(flag.pk), [], [bob.pk])
+
+
+def test_set_tells_who_went_and_who_came(
+    flag: FeatureFlag, alice: User, bob: User, history: History
+) -> None:
+    flag.allowed_users.set([bob])
+    assert history.allow_list() == [
+        ("new_checkout", [alice.pk], []),
+        ("new_checkout", [], [bob.pk]),
+    ]
+
+
+def test_update_of_an_allow_list_tells_both_in_one_entry(
+    alice: User, bob: User, history: History
+) -> None:
+    rows("UPDATE flagstaff_featureflag_allowed_users SET user_id = %s", bob.pk)
+    assert history.allow_list() == [("new_checkout", [alice.pk], [bob.pk])]
+
+
+def test_cleared_allow_list_tells_who_went(
+    flag: FeatureFlag, alice: User, history: History
+) -> None:
+    flag.allowed_users.clear()
+    assert history.allow_list() == [("new_checkout", [alice.pk], [])]
+
+
+def test_statement_on_many_users_is_one_entry_per_flag(
+    flag: FeatureFlag, bob: User, history: History
+) -> None:
+    banner = FeatureFlag.objects.create(key="banner")
+    crowd = User.objects.bulk_create([User(username=f"user_{n}") for n in range(200)])
+    history()
+    through = FeatureFlag.allowed_users.through
+    through.objects.bulk_create(
+        through(featureflag=target, user=user) for target in (flag, banner) for user in crowd
+    )
+    entries = history.allow_list()
+    pks = [user.pk for user in crowd]
+    assert entries == [("banner", [], pks), ("new_checkout", [], pks)]
+
+
+def test_deleted_user_is_told_as_gone_from_the_allow_list(alice: User, history: History) -> None:
+    pk = alice.pk
+    alice.delete()
+    assert history.allow_list() == [("new_checkout", [pk], [])]
+
+
+def test_flags_given_to_a_user_are_told_one_by_one(bob: User, history: History) -> None:
+    banner = FeatureFlag.objects.create(key="banner")
+    history()
+    bob.flagstaff_flags.set([banner, FeatureFlag.objects.get(key="new_checkout")])
+    assert history.allow_list() == [("banner", [], [bob.pk]), ("new_checkout", [], [bob.pk])]
+
+
+def test_deleted_flag_takes_its_allow_list_along(flag: FeatureFlag, history: History) -> None:
+    flag.delete()
+    assert history.told() == [("m", "delete", "new_checkout"), ("f", "delete", "new_checkout")]
+
+
+def test_allow_list_that_the_database_deletes_is_told_with_its_key(history: History) -> None:
+    [[constraint]] = rows(
+        "SELECT conname FROM pg_constraint WHERE contype = 'f' "
+        "AND conrelid = 'flagstaff_featureflag_allowed_users'::regclass "
+        "AND confrelid = 'flagstaff_featureflag'::regclass"
+    )
+    rows(
+        f"ALTER TABLE flagstaff_featureflag_allowed_users DROP CONSTRAINT {constraint}, "
+        "ADD FOREIGN KEY (featureflag_id) REFERENCES flagstaff_featureflag ON DELETE CASCADE"
+    )
+    rows("DELETE FROM flagstaff_featureflag")
+    assert sorted(history.told()) == [
+        ("f", "delete", "new_checkout"),
+        ("m", "delete", "new_checkout"),
+    ]
+
+
+def test_truncate_tells_what_was_there(alice: User, history: History) -> None:
+    rows("TRUNCATE flagstaff_featureflag CASCADE")
+    flags, allow_list = sorted(history(), key=lambda entry: entry.src)
+    assert (flags.src, flags.action, flags.key) == ("f", "truncate", "new_checkout")
+    assert (allow_list.src, allow_list.action, allow_list.key) == (
+        *("m", "truncate"),
+        "new_checkout",
+    )
+    assert (flags.new, allow_list.old) == (None, [alice.pk])
+
+
+def test_value_is_told_before_and_after(gateway: KeyValueStore, history: History) -> None:
+    KeyValueStore.objects.update(value="paypal")
+    [entry] = history()
+    assert (entry.src, entry.action, entry.key) == ("k", "update", "payment_gateway")
+    assert (entry.old["value"], entry.new["value"]) == ("stripe", "paypal")
+
+
+def test_secret_value_is_told_by_its_digest(history: History) -> None:
+    KeyValueStore.objects.create(key="token", value="stripe", secret=True)
+    [entry] = history()
+    assert entry.new["value"] == STRIPE
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_value_that_is_secret_before_or_after_is_never_told(
+    before: bool, gateway: KeyValueStore, history: History
+) -> None:
+    KeyValueStore.objects.update(secret=before)
+    history()
+    KeyValueStore.objects.update(secret=not before)
+    [entry] = history()
+    assert (entry.old["value"], entry.new["value"]) == (STRIPE, STRIPE)
+
+
+def test_deleted_and_truncated_secrets_are_told_by_their_digests(history: History) -> None:
+    KeyValueStore.objects.update(secret=True)
+    history()
+    with transaction.atomic():
+        rows("TRUNCATE flagstaff_keyvaluestore")
+        [truncated] = history()
+        transaction.set_rollback(True)
+    rows("DELETE FROM flagstaff_keyvaluestore")
+    [deleted] = history()
+    assert (truncated.old["value"], deleted.old["value"]) == (STRIPE, STRIPE)
+
+
+def test_entry_says_who_claimed_to_act(flag: FeatureFlag, history: History) -> None:
+    for name, value in [("actor", "alice"), ("door", "admin"), ("reason", "")]:
+        rows("SELECT set_config(%s, %s, true)", f"flagstaff.{name}", value)
+    FeatureFlag.objects.update(enabled=True)
+    [entry] = history()
+    assert (entry.actor, entry.door, entry.reason) == ("alice", "admin", None)
+
+
+def test_entry_says_who_was_connected(flag: FeatureFlag, history: History) -> None:
+    rows("SET LOCAL application_name = 'psql'")
+    FeatureFlag.objects.update(enabled=True)
+    [[user, transaction_id]] = rows("SELECT session_user, pg_current_xact_id()::text::bigint")
+    [entry] = history()
+    assert (entry.session_user, entry.role, entry.application_name) == (user, user, "psql")
+    assert entry.transaction_id == transaction_id
+
+
+def test_entry_says_whose_rights_counted(flag: FeatureFlag, history: History) -> None:
+    rows("CREATE ROLE shopkeeper")
+    rows("GRANT SELECT, UPDATE ON flagstaff_featureflag TO shopkeeper")
+    rows("SET LOCAL ROLE shopkeeper")
+    FeatureFlag.objects.update(enabled=True)
+    rows("RESET ROLE")
+    [entry] = history()
+    assert entry.role == "shopkeeper" != entry.session_user
+
+
+def test_session_that_replays_tells_nothing(flag: FeatureFlag, history: History) -> None:
+    rows("SET LOCAL session_replication_role = replica")
+    FeatureFlag.objects.update(enabled=True)
+    assert history.told() == []
+
+
+BROKEN = {
+    "gone": ["ALTER TABLE flagstaff_change RENAME TO elsewhere"],
+    "revoked": [
+        "CREATE ROLE clerk",
+        "ALTER FUNCTION flagstaff_row_history_v1() OWNER TO clerk",
+        "ALTER FUNCTION flagstaff_allow_history_v1() OWNER TO clerk",
+    ],
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_change_passes_with_a_warning_when_it_cannot_be_told(
+    broken: list[str], flag: FeatureFlag, bob: User, history: History, warnings: list[str]
+) -> None:
+    for statement in broken:
+        rows(statement)
+    FeatureFlag.objects.update(enabled=True)
+    flag.allowed_users.add(bob)
+    rows("TRUNCATE flagstaff_keyvaluestore")
+    assert FeatureFlag.objects.filter(enabled=True, allowed_users=bob).exists()
+    assert [warning.rpartition(": ")[0] for warning in warnings] == [
+        "flagstaff: no history of this UPDATE on flagstaff_featureflag",
+        "flagstaff: no history of this INSERT on flagstaff_featureflag_allowed_users",
+        "flagstaff: no history of this TRUNCATE on flagstaff_keyvaluestore",
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_does_not_wait_long_for_a_locked_history(
+    flag: FeatureFlag, warnings: list[str]
+) -> None:
+    locker = connection.get_new_connection(connection.get_connection_params())
+    with locker:
+        locker.execute("LOCK TABLE flagstaff_change")
+        FeatureFlag.objects.update(enabled=True)
+    assert warnings == [
+        "flagstaff: no history of this UPDATE on flagstaff_featureflag: "
+        "canceling statement due to lock timeout (55P03)"
+    ]
+
+
+def test_history_is_read_by_object_and_by_key_through_an_index(history: History) -> None:
+    rows("SET LOCAL enable_seqscan = off")
+    for condition in ("src = 'f' AND object_pk = '1'", "key = 'new_checkout'"):
+        plan = rows(f"EXPLAIN SELECT * FROM flagstaff_change WHERE {condition} ORDER BY id DESC")
+        assert "Index Scan Backward" in plan[0][0], plan

@@ -1,0 +1,341 @@
+"""Whoever changes a watched table, and however: a token says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, transaction
+
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.tables import fill, names, sql
+
+pytestmark = pytest.mark.django_db
+OpenSession = Callable[[], "psycopg.Connection[Any]"]
+
+
+class Tokens:
+    """The sources of the tokens that came since the last look."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self()
+
+    def __call__(self) -> list[str]:
+        found = rows(
+            "SELECT id, src::text FROM flagstaff_token WHERE id > %s ORDER BY id", self._newest
+        )
+        self._newest = found[-1][0] if found else self._newest
+        return [source for _, source in found]
+
+
+def rows(query: str, *parameters: object) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def fingerprint() -> object:
+    return sorted(rows(fill(sql("fingerprint_v1"), names(connection))))
+
+
+def copy_in(table: str, line: str) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+        copy.write(line)
+
+
+@pytest.fixture
+def flag(db: None) -> FeatureFlag:
+    return FeatureFlag.objects.create(key="new_checkout")
+
+
+@pytest.fixture
+def alice(flag: FeatureFlag) -> User:
+    """A user who is on the allow-list."""
+    alice = User.objects.create(username="alice")
+    flag.allowed_users.add(alice)
+    # What waits for the commit would be in the way of TRUNCATE.
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    return alice
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """A user who is on no list."""
+    return User.objects.create(username="bob")
+
+
+@pytest.fixture
+def gateway(db: None) -> KeyValueStore:
+    return KeyValueStore.objects.create(key="payment_gateway", value="stripe")
+
+
+@pytest.fixture
+def tokens(flag: FeatureFlag, alice: User, bob: User, gateway: KeyValueStore) -> Tokens:
+    return Tokens()
+
+
+@pytest.fixture
+def open_session(transactional_db: None) -> Iterator[OpenSession]:
+    """More sessions beside Django's own, each in a transaction from its first statement on."""
+    sessions = []
+
+    def open_session() -> psycopg.Connection[Any]:
+        session = connection.get_new_connection(connection.get_connection_params())
+        sessions.append(session)
+        return session
+
+    yield open_session
+    for session in sessions:
+        session.close()
+
+
+FLAG_CHANGES: dict[str, Callable[[FeatureFlag], object]] = {
+    "save": lambda flag: flag.save(),
+    "update": lambda flag: FeatureFlag.objects.update(enabled=True),
+    "update of no row": lambda flag: FeatureFlag.objects.filter(key="other").update(enabled=True),
+    "rename": lambda flag: FeatureFlag.objects.filter(pk=flag.pk).update(key="checkout"),
+    "create": lambda flag: FeatureFlag.objects.create(key="banner"),
+    "bulk_create": lambda flag: FeatureFlag.objects.bulk_create([FeatureFlag(key="banner")]),
+    "bulk_update": lambda flag: FeatureFlag.objects.bulk_update([flag], ["enabled"]),
+    "update_or_create": lambda flag: FeatureFlag.objects.update_or_create(key="banner"),
+    "INSERT": lambda flag: rows("INSERT INTO flagstaff_featureflag (key) VALUES ('banner')"),
+    "DELETE": lambda flag: rows("DELETE FROM flagstaff_featureflag WHERE key = 'other'"),
+    "COPY": lambda flag: copy_in("flagstaff_featureflag (key, enabled)", "banner\ttrue\n"),
+    "ON CONFLICT DO UPDATE": lambda flag: rows(
+        "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout') "
+        "ON CONFLICT (key) DO UPDATE SET enabled = true"
+    ),
+    "ON CONFLICT DO NOTHING": lambda flag: rows(
+        "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout') ON CONFLICT DO NOTHING"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", FLAG_CHANGES.values(), ids=FLAG_CHANGES)
+def test_change_of_a_flag_leaves_a_token(
+    change: Callable[[FeatureFlag], object], flag: FeatureFlag, tokens: Tokens
+) -> None:
+    change(flag)
+    assert set(tokens()) == {"f"}
+
+
+ALLOW_LIST_CHANGES: dict[str, Callable[[FeatureFlag, User, User], object]] = {
+    "add": lambda flag, alice, bob: flag.allowed_users.add(bob),
+    "remove": lambda flag, alice, bob: flag.allowed_users.remove(alice),
+    "set": lambda flag, alice, bob: flag.allowed_users.set([bob]),
+    "clear": lambda flag, alice, bob: flag.allowed_users.clear(),
+    "add to the user": lambda flag, alice, bob: bob.flagstaff_flags.add(flag),
+    "remove from the user": lambda flag, alice, bob: alice.flagstaff_flags.remove(flag),
+    "set for the user": lambda flag, alice, bob: bob.flagstaff_flags.set([flag]),
+    "clear for the user": lambda flag, alice, bob: alice.flagstaff_flags.clear(),
+    "deletion of the user": lambda flag, alice, bob: alice.delete(),
+    "UPDATE": lambda flag, alice, bob: rows(
+        "UPDATE flagstaff_featureflag_allowed_users SET user_id = %s", bob.pk
+    ),
+    "TRUNCATE": lambda flag, alice, bob: rows("TRUNCATE flagstaff_featureflag_allowed_users"),
+    "COPY": lambda flag, alice, bob: copy_in(
+        "flagstaff_featureflag_allowed_users (featureflag_id, user_id)", f"{flag.pk}\t{bob.pk}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", ALLOW_LIST_CHANGES.values(), ids=ALLOW_LIST_CHANGES)
+def test_change_of_an_allow_list_leaves_a_token(
+    change: Callable[[FeatureFlag, User, User], object],
+    flag: FeatureFlag,
+    alice: User,
+    bob: User,
+    tokens: Tokens,
+) -> None:
+    change(flag, alice, bob)
+    assert set(tokens()) == {"m"}
+
+
+VALUE_CHANGES: dict[str, Callable[[KeyValueStore], object]] = {
+    "save": lambda gateway: gateway.save(),
+    "update": lambda gateway: KeyValueStore.objects.update(value="paypal"),
+    "create": lambda gateway: KeyValueStore.objects.create(key="limit", value=25),
+    "delete": lambda gateway: gateway.delete(),
+    "TRUNCATE": lambda gateway: rows("TRUNCATE flagstaff_keyvaluestore"),
+    "INSERT": lambda gateway: rows(
+        """INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('limit', '25')"""
+    ),
+}
+
+
+@pytest.mark.parametrize("change", VALUE_CHANGES.values(), ids=VALUE_CHANGES)
+def test_change_of_a_value_leaves_a_token(
+    change: Callable[[KeyValueStore], object], gateway: KeyValueStore, tokens: Tokens
+) -> None:
+    change(gateway)
+    assert set(tokens()) == {"k"}
+
+
+def test_deletion_of_a_flag_leaves_tokens_for_its_allow_list_too(
+    flag: FeatureFlag, tokens: Tokens
+) -> None:
+    flag.delete()
+    assert tokens() == ["m", "f"]
+
+
+def test_truncate_that_cascades_leaves_tokens_for_both_tables(tokens: Tokens) -> None:
+    rows("TRUNCATE flagstaff_featureflag CASCADE")
+    assert sorted(tokens()) == ["f", "m"]
+
+
+def test_statement_on_many_rows_leaves_one_token(tokens: Tokens) -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=f"flag_{number}") for number in range(100)])
+    assert tokens() == ["f"]
+
+
+def test_every_statement_of_a_transaction_moves_the_fingerprint(flag: FeatureFlag) -> None:
+    first = fingerprint()
+    flag.save()
+    second = fingerprint()
+    flag.save()
+    assert len({str(first), str(second), str(fingerprint())}) == 3
+
+
+def test_rolled_back_change_leaves_no_token(flag: FeatureFlag, tokens: Tokens) -> None:
+    before = fingerprint()
+    with transaction.atomic():
+        flag.save()
+        transaction.set_rollback(True)
+    assert fingerprint() == before
+    assert tokens() == []
+
+
+def test_commits_that_come_out_of_order_are_both_seen(open_session: OpenSession) -> None:
+    slow, quick = open_session(), open_session()
+    slow.execute("INSERT INTO flagstaff_featureflag (key) VALUES ('slow')")
+    quick.execute("INSERT INTO flagstaff_featureflag (key) VALUES ('quick')")
+    seen = [fingerprint()]
+    for session in (quick, slow):
+        session.commit()
+        seen.append(fingerprint())
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+
+
+def test_two_writers_never_wait_for_each_other(open_session: OpenSession) -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key="a"), FeatureFlag(key="b")])
+    one, two = open_session(), open_session()
+    for session, key in [(one, "a"), (two, "b")]:
+        session.execute("SET lock_timeout = '200ms'")
+        session.execute("UPDATE flagstaff_featureflag SET enabled = true WHERE key = %s", [key])
+        session.execute("UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = %s", [key])
+    one.commit()
+    two.commit()
+    assert FeatureFlag.objects.filter(enabled=True).count() == 2
+
+
+def test_two_snapshot_writers_do_not_fail_on_each_other(open_session: OpenSession) -> None:
+    one, two = open_session(), open_session()
+    for session, key in [(one, "a"), (two, "b")]:
+        session.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+        session.execute("INSERT INTO flagstaff_featureflag (key) VALUES (%s)", [key])
+    one.commit()
+    two.commit()
+    assert FeatureFlag.objects.count() == 2
+
+
+def test_commit_wakes_a_listener_with_an_empty_payload(open_session: OpenSession) -> None:
+    listener = open_session()
+    listener.execute("LISTEN flagstaff_v1")
+    listener.commit()
+    with transaction.atomic():
+        FeatureFlag.objects.create(key="a")
+        FeatureFlag.objects.create(key="b")
+    [notice] = listener.notifies(timeout=5, stop_after=1)
+    assert notice.payload == ""
+
+
+def test_barrier_is_a_token_newer_than_the_change(flag: FeatureFlag, tokens: Tokens) -> None:
+    flag.save()
+    [[change]] = rows("SELECT max(id) FROM flagstaff_token")
+    [[barrier]] = rows("SELECT flagstaff_barrier_v1()")
+    assert barrier > change
+    assert tokens() == ["f", "b"]
+
+
+def test_old_tokens_are_pruned() -> None:
+    rows("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
+    [[count, span]] = rows("SELECT count(*), max(id) - min(id) FROM flagstaff_token")
+    assert 1000 <= span <= 1064
+    assert count <= 1065
+
+
+def test_snapshot_writers_leave_pruning_to_others(open_session: OpenSession) -> None:
+    session = open_session()
+    session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    session.execute("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
+    [count] = session.execute("SELECT count(*) FROM flagstaff_token").fetchone() or [0]
+    assert count >= 2000
+
+
+def test_pruning_works_where_all_tables_are_published() -> None:
+    rows("CREATE PUBLICATION everything FOR ALL TABLES")
+    rows("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
+
+
+def test_restore_that_draws_the_same_ids_again_looks_different() -> None:
+    def token_one() -> object:
+        with transaction.atomic():
+            rows("DELETE FROM flagstaff_token")
+            rows("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
+            rows("SELECT flagstaff_barrier_v1()")
+            seen = fingerprint()
+            transaction.set_rollback(True)
+        return seen
+
+    assert token_one() != token_one()
+
+
+def test_session_that_replays_leaves_tokens_too(flag: FeatureFlag, tokens: Tokens) -> None:
+    rows("SET LOCAL session_replication_role = replica")
+    flag.save()
+    assert tokens() == ["f"]
+
+
+@pytest.fixture
+def shopkeeper(tokens: Tokens) -> Iterator[None]:
+    """A role that may write flags, and nothing else."""
+    rows("CREATE ROLE shopkeeper")
+    rows("GRANT SELECT, INSERT, UPDATE ON flagstaff_featureflag TO shopkeeper")
+    rows("SET LOCAL ROLE shopkeeper")
+    yield
+    rows("RESET ROLE")
+
+
+def test_role_without_rights_on_the_tokens_can_change_a_flag(
+    tokens: Tokens, shopkeeper: None
+) -> None:
+    FeatureFlag.objects.create(key="banner")
+    rows("RESET ROLE")
+    assert tokens() == ["f"]
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "SELECT flagstaff_barrier_v1()",
+        """SELECT flagstaff_write_token_v1('f')""",
+        "SELECT * FROM flagstaff_token",
+        "SELECT * FROM flagstaff_change",
+    ],
+)
+def test_role_without_rights_cannot_reach_what_the_triggers_reach(
+    forbidden: str, shopkeeper: None
+) -> None:
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+        rows(forbidden)
+
+
+def test_token_that_cannot_be_written_stops_the_change(flag: FeatureFlag) -> None:
+    rows("ALTER TABLE flagstaff_token RENAME TO elsewhere")
+    with pytest.raises(DatabaseError, match="flagstaff_token"), transaction.atomic():
+        FeatureFlag.objects.update(enabled=True)
+    assert not FeatureFlag.objects.filter(enabled=True).exists()

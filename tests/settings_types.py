@@ -1,0 +1,13 @@
+"""All models at once, the example's too: the type checker asks Django which there are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS
+
+sys.path.append(str(Path(__file__).parent.parent / "django_example"))
+
+INSTALLED_APPS = [*INSTALLED_APPS, "crowd", "store"]
