@@ -39,8 +39,9 @@ test-rust: env ## The tests of the core, then those that need a server
 	cargo test --quiet $(LOCKED) $(CORE)
 	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES)
 
-test-python: build ## The tests of the package, and its answers through Django
+test-python: build ## The tests of the package, then those of the example as a project runs its own
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest
+	$(BESIDE_POSTGRES) $(BIN)/python -X dev -W error django_example/manage.py test django_example
 
 test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
 	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"

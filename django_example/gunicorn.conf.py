@@ -17,8 +17,8 @@ preload_app = False
 
 # No connection is used twice, so each request meets whichever worker is free.
 keepalive = 0
-# A browser's unused spare connection must not hold up Ctrl-C.
-graceful_timeout = 1
+# A spare connection that a browser has opened and not used must not hold up Ctrl-C for long.
+graceful_timeout = 2
 
 loglevel = "warning"
 control_socket_disable = True

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from crowd.watch import Watch
 
-TICK = 0.02
+TICK = 0.01
 
 
 def _always() -> bool:

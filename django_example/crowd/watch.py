@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from time import monotonic, perf_counter_ns
 
 from flagstaff import explain, flag_enabled, status
-from flagstaff.status import Status
+from flagstaff.reporting import Status
 
 HEARTBEAT = 1.0
 
@@ -23,27 +23,27 @@ class Watch:
 
     def look(self) -> str | None:
         """What to tell the page now: a change at once, otherwise a sign of life each second."""
+        rollout = self._rollout()  # first, so that no clock runs while a new worker loads
         started = perf_counter_ns()
         lit = "".join("1" if flag_enabled(self.key, pk) else "0" for pk in self.pks)
         elapsed = perf_counter_ns() - started
         now = status()
-        seen = (lit, now.version, now.mode)
+        seen = (lit, rollout, now.version, now.mode)
         if seen == self._told and monotonic() < self._due:
             return None
         self._told = seen
         self._due = monotonic() + HEARTBEAT
-        return self._event(lit, elapsed / 1000, now)
+        return self._event(lit, rollout, elapsed / 1000, now)
 
-    def _event(self, lit: str, microseconds: float, now: Status) -> str:
+    def _event(self, lit: str, rollout: str, microseconds: float, now: Status) -> str:
         told = {
             "pid": now.pid,
             "mode": now.mode,
-            "ready": now.ready,
             "version": now.version,
             "age": now.age,
             "lit": lit,
             "listed": self._listed(),
-            "rollout": self._rollout(),
+            "rollout": rollout,
             "microseconds": microseconds,
         }
         return f"data: {json.dumps(told)}\n\n"
@@ -55,6 +55,6 @@ class Watch:
 
     def _rollout(self) -> str:
         flag = explain(self.key)
-        if flag.reason == "ERROR":
-            return "no such flag"
+        if flag.error_code:
+            return flag.error_code.replace("_", " ").lower()
         return "switched off" if flag.reason == "DISABLED" else f"rollout {flag.rollout_percent} %"

@@ -31,7 +31,7 @@ def database_from(environ: Mapping[str, str]) -> dict[str, Any]:
         # libpq reads the URL itself, so every form that psql takes works here too.
         found = conninfo_to_dict(url)
     except ProgrammingError as error:
-        message = f"DATABASE_URL is not an address that PostgreSQL understands: {str(error).strip()}"
-        raise ImproperlyConfigured(message) from error
+        reason = str(error).strip()
+        raise ImproperlyConfigured(f"DATABASE_URL is no address: {reason}") from error
     database = {name: str(found.pop(key)) for key, name in NAMES.items() if key in found}
     return {"ENGINE": "django.db.backends.postgresql", **database, "OPTIONS": found}

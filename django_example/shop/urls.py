@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    # The admin's pages name no icon, so the browser looks here.
+    path("favicon.ico", RedirectView.as_view(url=static("store/icon.svg"))),
     path("crowd/", include("crowd.urls")),
     path("", include("store.urls")),
 ]

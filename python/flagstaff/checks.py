@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+
 from flagstaff.conf import conf
 
 __all__ = ["check_setting_names", "check_setting_values"]

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connections, router
 from django.db.models import Model
+
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["Conf", "Problem", "UnknownKey", "conf"]
@@ -68,25 +69,30 @@ def _installed(label: str) -> type[Model] | None:
         return None
 
 
-_DAY = 86_400
+_WEEK = 7 * 86_400
+_LARGEST_POOL = 16
 
 _RULES: dict[str, _Rule] = {
     "DATABASE": _Rule(None, "an alias in DATABASES, or None", _is_alias),
     "FLAG_MODEL": _Rule("flagstaff.FeatureFlag", 'an installed "app_label.Model"', _is_model),
     "VALUE_MODEL": _Rule("flagstaff.KeyValueStore", 'an installed "app_label.Model"', _is_model),
-    "LISTEN": _Rule(True, "True or False", lambda value: isinstance(value, bool)),
+    "LISTEN": _Rule(
+        default=True,
+        expected="True or False",
+        accepts=lambda value: isinstance(value, bool),
+    ),
     "POLL_INTERVAL": _seconds(5.0, 0.1, 3600),
-    "MAX_STALENESS": _seconds(300.0, 1, 365 * _DAY),
+    "MAX_STALENESS": _seconds(300.0, 1, _WEEK),
     "STARTUP_TIMEOUT": _seconds(1.0, 0, 60),
     "POOL_SIZE": _Rule(
-        2,
-        "a whole number from 1 to 16",
-        lambda value: _is_number(value) and isinstance(value, int) and 1 <= value <= 16,
+        default=2,
+        expected=f"a whole number from 1 to {_LARGEST_POOL}",
+        accepts=lambda value: type(value) is int and 1 <= value <= _LARGEST_POOL,
     ),
     "UNKNOWN_KEY": _Rule(
-        "ignore",
-        '"ignore", "warn" or "raise"',
-        lambda value: value in ("ignore", "warn", "raise"),
+        default="ignore",
+        expected='"ignore", "warn" or "raise"',
+        accepts=lambda value: value in ("ignore", "warn", "raise"),
     ),
 }
 

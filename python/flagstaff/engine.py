@@ -87,7 +87,7 @@ def ready(timeout: float | None = None) -> bool:
     return _wait(conf.startup_timeout if timeout is None else timeout)
 
 
-async def aready(timeout: float | None = None) -> bool:  # noqa: ASYNC109 (it is the sync one's)
+async def aready(timeout: float | None = None) -> bool:
     """Wait as `ready` does, without blocking the event loop."""
     return await sync_to_async(ready, thread_sensitive=False)(timeout)
 

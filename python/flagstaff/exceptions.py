@@ -35,4 +35,4 @@ class UnknownValueError(FlagstaffError, LookupError):
 
 
 class RefreshError(FlagstaffError):
-    """the flags could not be loaded in time; the last good answers stay, status() says what failed"""
+    """the flags could not be loaded; the last good answers stay, and status() says what failed"""

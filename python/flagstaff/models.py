@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
 from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
 
 __all__ = ["Change", "FeatureFlag", "KeyValueStore"]
@@ -138,10 +139,10 @@ class Change(models.Model):
     # Rows of flags and values; for an allow-list the lists of pks that went and that came.
     old = models.JSONField(_("old"), null=True)
     new = models.JSONField(_("new"), null=True)
-    # What the application claimed, and below it what the database knows.
-    actor = models.TextField(_("actor"), null=True)
-    door = models.TextField(_("door"), null=True)
-    reason = models.TextField(_("reason"), null=True)
+    # What the application claimed, or NULL; and below it what the database knows.
+    actor = models.TextField(_("actor"), null=True)  # noqa: DJ001 - NULL is no claim
+    door = models.TextField(_("door"), null=True)  # noqa: DJ001 - NULL is no claim
+    reason = models.TextField(_("reason"), null=True)  # noqa: DJ001 - NULL is no claim
     session_user = models.TextField(_("session user"))
     role = models.TextField(_("role"))
     application_name = models.TextField(_("application name"))

@@ -20,6 +20,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
+
 from flagstaff import tables
 from flagstaff.exceptions import FlagstaffError
 
@@ -130,8 +131,8 @@ class InstallTriggers(_PostgresOperation):
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        schema = _schema_of_functions(schema_editor)
         for watched in self._watched(schema_editor.connection, state):
+            schema = _schema_of_functions(schema_editor)
             _execute(schema_editor, "triggers_v1", {"schema": schema, **watched})
 
     def remove(
@@ -227,7 +228,8 @@ def _fetch(
 ) -> tuple[str, ...] | None:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
-        return cursor.fetchone()
+        row: tuple[str, ...] | None = cursor.fetchone()
+    return row
 
 
 def _execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: dict[str, str]) -> None:

@@ -9,11 +9,21 @@ from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ManyToManyField, Model
+from django.db.models import Field, ManyToManyField, Model
+
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["user_field", "clocks", "fill", "flag_names", "names", "own_names", "sql", "value_names"]
+__all__ = [
+    "clocks",
+    "fill",
+    "flag_names",
+    "names",
+    "own_names",
+    "sql",
+    "user_field",
+    "value_names",
+]
 
 _INTEGER_TYPES = {"smallint", "integer", "bigint"}
 _PLACE = re.compile(r"\{([a-z_]+)\}")
@@ -44,7 +54,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
     """The names of a flag model, in the present or in a migration's state."""
     quote = connection.ops.quote_name
     allowed = _allowed_users(model)
-    through = allowed.remote_field.through._meta
+    through = _through(allowed)
     flag = through.get_field(allowed.m2m_field_name())
     user = through.get_field(allowed.m2m_reverse_field_name())
     return {
@@ -75,14 +85,14 @@ def clocks(connection: BaseDatabaseWrapper, model: type[Model]) -> list[str]:
     """The columns that a save moves by itself, which are no change in themselves."""
     quote = connection.ops.quote_name
     fields = model._meta.local_concrete_fields
-    return [quote(field.column) for field in fields if getattr(field, "auto_now", False)]
+    return [quote(str(field.column)) for field in fields if getattr(field, "auto_now", False)]
 
 
 def user_field(model: type[Model]) -> Field[Any, Any]:
     """The field of the user model that a flag model's allow-list refers to."""
     allowed = _allowed_users(model)
-    through = allowed.remote_field.through._meta
-    return cast("Field[Any, Any]", through.get_field(allowed.m2m_reverse_field_name()).target_field)  # type: ignore[attr-defined, union-attr]
+    reference = _through(allowed).get_field(allowed.m2m_reverse_field_name())
+    return cast("Field[Any, Any]", reference.target_field)
 
 
 def sql(name: str) -> str:
@@ -105,8 +115,14 @@ def _allowed_users(model: type[Model]) -> ManyToManyField[Any, Any]:
     return field
 
 
+def _through(allowed: ManyToManyField[Any, Any]) -> Any:
+    """The `_meta` of the model between flags and users."""
+    through: Any = allowed.remote_field.through
+    return through._meta
+
+
 def _column(model: type[Model], name: str) -> str:
-    field = model._meta.pk if name == "pk" else _field(model, name)
+    field: Any = model._meta.pk if name == "pk" else _field(model, name)
     if field.model._meta.db_table != model._meta.db_table:
         raise ConfigurationError(
             f"{model._meta.label}.{name} is a column of {field.model._meta.label}, "
@@ -132,4 +148,5 @@ def _field(model: type[Model], name: str) -> Any:
 
 
 def _read_as(column_type: str | None) -> str:
-    return "int8" if str(column_type).split(maxsplit=1)[0].lower() in _INTEGER_TYPES else "text"
+    first_word = str(column_type).lower().split()[0]
+    return "int8" if first_word in _INTEGER_TYPES else "text"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 __all__ = ["KEY_MAX_LENGTH", "validate_flag_key"]
@@ -42,9 +43,9 @@ def validate_flag_key(key: str) -> None:
 
 def _forbidden(character: str) -> str | None:
     if character == ":":
-        return _('a ":"')
+        return gettext('a ":"')
     if character.isspace():
-        return _("white space")
+        return gettext("white space")
     if unicodedata.category(character) == "Cc":
-        return _("a control character")
+        return gettext("a control character")
     return None

@@ -3,7 +3,6 @@
 //! Nothing here holds a lock across a call into Python: two threads with first questions would
 //! wait for each other, one with the lock, one with the interpreter.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,12 +22,12 @@ static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
 /// The process that the state belongs to; another one has been forked from it.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// How many questions a thread asks between two looks at what is not worth a look each time.
+/// How many questions lie between two looks at what is not worth a look each time.
 const ROUND: u32 = 1000;
 
-thread_local! {
-    static QUESTIONS: Cell<u32> = const { Cell::new(0) };
-}
+/// Questions of this round. Two threads may count one together: what matters is that it is counted
+/// without a locked instruction, and that a round ends.
+static QUESTIONS: AtomicU32 = AtomicU32::new(0);
 
 /// The state to answer from. The first question of a process makes the engine.
 #[inline]
@@ -50,9 +49,13 @@ fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
 /// (uWSGI runs no Python hooks), and lets Python log what has happened.
 #[inline]
 pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
-    let questions = QUESTIONS.get() + 1;
-    QUESTIONS.set(questions % ROUND);
-    if questions == ROUND { look_after(py) } else { Ok(()) }
+    let questions = QUESTIONS.load(Ordering::Relaxed) + 1;
+    if questions < ROUND {
+        QUESTIONS.store(questions, Ordering::Relaxed);
+        return Ok(());
+    }
+    QUESTIONS.store(0, Ordering::Relaxed);
+    look_after(py)
 }
 
 #[cold]

@@ -4,8 +4,6 @@
 //! operator starts a ramp. The object itself is touched only when the answer depends on it: an
 //! unevaluated `request.user` costs a query.
 
-use std::cell::RefCell;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,27 +22,26 @@ enum Kind {
     Lazy,
     /// A user, whose key is read from the attribute that the type is remembered with.
     User,
-    Wrong,
 }
 
+/// A user type and how its objects are read. Never forgotten, so that a reader needs no lock.
 struct Remembered {
     user_type: Py<PyType>,
     kind: Kind,
     attribute: Py<PyString>,
 }
 
-/// A process has few user types; more than these are made on the fly and not worth keeping.
-const MOST_TYPES: usize = 16;
-
-thread_local! {
-    static TYPES: RefCell<Vec<Remembered>> = const { RefCell::new(Vec::new()) };
-}
+/// A process has few user types; more than these are made on the fly, and judged each time. Not
+/// thread-local: in a shared library that costs a call for each access.
+static TYPES: [PyOnceLock<Remembered>; 16] = [const { PyOnceLock::new() }; 16];
 
 /// Whoever asks, not yet touched.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a, 'py> {
     user: &'a Bound<'py, PyAny>,
     kind: Kind,
+    /// The attribute that holds a user's primary key, where it is remembered.
+    attribute: Option<&'static Py<PyString>>,
 }
 
 impl<'a, 'py> Asker<'a, 'py> {
@@ -53,12 +50,34 @@ impl<'a, 'py> Asker<'a, 'py> {
         user.map(Self::of).transpose()
     }
 
+    #[inline]
     fn of(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
-        let kind = match remembered(user, |_, kind| kind) {
-            Some(kind) => kind,
-            None => remember(user)?,
+        let user_type = user.get_type_ptr();
+        for slot in &TYPES {
+            let Some(known) = slot.get(user.py()) else { break };
+            if known.user_type.as_ptr() == user_type.cast() {
+                return Ok(Self { user, kind: known.kind, attribute: Some(&known.attribute) });
+            }
+        }
+        Self::of_new_type(user)
+    }
+
+    /// Judges a type that is met for the first time, and remembers it.
+    #[cold]
+    fn of_new_type(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        let user_type = user.get_type();
+        let Some((kind, attribute)) = judge(user, &user_type)? else {
+            return Err(wrong_type(user)?);
         };
-        if kind == Kind::Wrong { Err(wrong_type(user)?) } else { Ok(Self { user, kind }) }
+        let attribute = PyString::new(user.py(), &attribute).unbind();
+        let mut known = Remembered { user_type: user_type.unbind(), kind, attribute };
+        for slot in &TYPES {
+            match slot.set(user.py(), known) {
+                Ok(()) => break,
+                Err(taken) => known = taken,
+            }
+        }
+        Ok(Self { user, kind, attribute: None })
     }
 
     /// Reads the key, and gives what `with` makes of the subject.
@@ -71,47 +90,28 @@ impl<'a, 'py> Asker<'a, 'py> {
                 }
                 Asker::of(&wrapped)?.ask(with)
             }
-            Kind::User => with_key(&primary_key(self.user)?, with),
+            Kind::User => with_key(&self.primary_key()?, with),
             _ => with_key(self.user, with),
+        }
+    }
+
+    fn primary_key(&self) -> PyResult<Bound<'py, PyAny>> {
+        match self.attribute {
+            Some(attribute) => self.user.getattr(attribute),
+            None => self.user.getattr(intern!(self.user.py(), "pk")),
         }
     }
 }
 
-/// What `read` makes of the attribute and kind remembered for the type of `user`.
-#[inline]
-fn remembered<T>(
+/// The kind of a type, and the attribute that holds its objects' primary key; `None` where its
+/// objects are no users and no keys.
+fn judge(
     user: &Bound<'_, PyAny>,
-    read: impl FnOnce(&Py<PyString>, Kind) -> T,
-) -> Option<T> {
-    let user_type = user.get_type_ptr();
-    TYPES.with_borrow(|types| {
-        let found = types.iter().find(|known| known.user_type.as_ptr() == user_type.cast())?;
-        Some(read(&found.attribute, found.kind))
-    })
-}
-
-/// Judges the type of `user` and remembers it.
-#[cold]
-fn remember(user: &Bound<'_, PyAny>) -> PyResult<Kind> {
-    let user_type = user.get_type();
-    let (kind, attribute) = judge(user, &user_type)?;
-    let attribute = PyString::new(user.py(), &attribute).unbind();
-    TYPES.with(|types| {
-        // Reading a key may run Python code that asks again; then this is left to the next time.
-        if let Ok(mut types) = types.try_borrow_mut()
-            && types.len() < MOST_TYPES
-        {
-            types.push(Remembered { user_type: user_type.unbind(), kind, attribute });
-        }
-    });
-    Ok(kind)
-}
-
-/// The kind of a type, and the attribute that holds its objects' primary key.
-fn judge(user: &Bound<'_, PyAny>, user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
+    user_type: &Bound<'_, PyType>,
+) -> PyResult<Option<(Kind, String)>> {
     let py = user.py();
     let kind = if user.is_instance_of::<PyBool>() || user.is_instance_of::<PyFloat>() {
-        Kind::Wrong
+        return Ok(None);
     } else if user.is_instance_of::<PyInt>() {
         Kind::Integer
     } else if user.is_instance_of::<PyString>() {
@@ -121,11 +121,11 @@ fn judge(user: &Bound<'_, PyAny>, user_type: &Bound<'_, PyType>) -> PyResult<(Ki
     } else if user.is_instance(&py.import("django.utils.functional")?.getattr("LazyObject")?)? {
         Kind::Lazy
     } else if user.hasattr(intern!(py, "pk"))? {
-        return Ok((Kind::User, key_attribute(user_type)?));
+        return Ok(Some((Kind::User, key_attribute(user_type)?)));
     } else {
-        Kind::Wrong
+        return Ok(None);
     };
-    Ok((kind, String::new()))
+    Ok(Some((kind, String::new())))
 }
 
 /// For a Django model the attribute behind `pk`: reading it directly saves running the property,
@@ -136,11 +136,6 @@ fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<String> {
         return user_type.getattr("_meta")?.getattr("pk")?.getattr("attname")?.extract();
     }
     Ok("pk".to_owned())
-}
-
-fn primary_key<'py>(user: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    remembered(user, |attribute, _| user.getattr(attribute))
-        .unwrap_or_else(|| user.getattr(intern!(user.py(), "pk")))
 }
 
 /// The object behind a lazy one. `object.__getattribute__` goes past the proxy, which would run

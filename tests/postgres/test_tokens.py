@@ -32,7 +32,7 @@ class Tokens:
         return [source for _, source in found]
 
 
-def rows(query: str, *parameters: object) -> list[Any]:
+def rows(query: str, *parameters: str | int) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
@@ -84,7 +84,8 @@ def open_session(transactional_db: None) -> Iterator[OpenSession]:
     sessions = []
 
     def open_session() -> psycopg.Connection[Any]:
-        session = connection.get_new_connection(connection.get_connection_params())
+        parameters = connection.get_connection_params()
+        session: psycopg.Connection[Any] = connection.get_new_connection(parameters)
         sessions.append(session)
         return session
 

@@ -24,7 +24,7 @@ class StreamTests(TestCase):
 
     def told(self) -> Iterator[dict[str, Any]]:
         """Yield what the stream tells, for as long as the test listens."""
-        response = self.client.get(reverse("crowd-stream"))
+        response: Any = self.client.get(reverse("crowd-stream"))
         for event in response.streaming_content:
             yield json.loads(event.removeprefix(b"data: "))
 
@@ -41,6 +41,11 @@ class StreamTests(TestCase):
     def test_a_flag_that_is_off_says_so(self) -> None:
         FeatureFlag.objects.update(enabled=False)
         self.assertEqual(next(self.told())["rollout"], "switched off")
+
+    async def test_under_asgi_it_tells_the_same(self) -> None:
+        response: Any = await self.async_client.get(reverse("crowd-stream"))
+        event = await anext(aiter(response.streaming_content))
+        self.assertEqual(json.loads(event.removeprefix(b"data: "))["lit"], "10")
 
     def test_a_worker_that_the_page_has_sends_it_on(self) -> None:
         response = self.client.get(reverse("crowd-stream"), {"have": f"1,{os.getpid()}"})

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import django.core.validators
 import django.db.models.functions.datetime
-import flagstaff.validators
 from django.conf import settings
 from django.db import migrations, models
+
+import flagstaff.validators
 
 
 class Migration(migrations.Migration):

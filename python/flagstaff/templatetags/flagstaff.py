@@ -65,8 +65,8 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 def value(key: str, default: Any = None) -> Any:
     """Give the value of a setting.
 
-        {% value "payment_gateway" as gateway %}
-        {% value "page_size" default=20 %}
+    {% value "payment_gateway" as gateway %}
+    {% value "page_size" default=20 %}
     """
     return get_value(_text(key, "value"), default)
 

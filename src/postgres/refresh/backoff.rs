@@ -2,7 +2,7 @@
 //!
 //! Full jitter: each wait is drawn between nothing and a limit that doubles, so that the workers
 //! of a cluster do not come back all at once. The limit's bound depends on what went wrong: a
-//! full server needs more room than one that restarts.
+//! server that is away must be met again soon after it returns, one that is full needs room.
 
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use crate::postgres::error::Kind;
 
 /// The limit of the first wait.
 const FIRST: Duration = Duration::from_millis(100);
+
+/// The least wait, as a part of the bound, once the bound is reached.
+const LEAST: f64 = 0.35;
 
 /// Counts attempts that failed.
 #[derive(Debug, Default)]
@@ -25,17 +28,24 @@ impl Backoff {
 
     /// The wait after one more failure of this kind. `draw` is between 0 and 1.
     pub(super) fn next(&mut self, kind: Kind, draw: f64) -> Duration {
-        let limit = FIRST.saturating_mul(1 << self.attempts.min(16)).min(bound(kind));
-        self.attempts += 1;
-        limit.mul_f64(draw)
+        let (limit, bound) = (FIRST.saturating_mul(1 << self.attempts.min(16)), bound(kind));
+        self.attempts = self.attempts.saturating_add(1);
+        if limit < bound {
+            return limit.mul_f64(draw);
+        }
+        // By now the workers are spread. Short waits would only be more attempts: with this, a
+        // minute's outage costs about 37 of them.
+        bound.mul_f64(LEAST + (1.0 - LEAST) * draw)
     }
 }
 
 fn bound(kind: Kind) -> Duration {
-    Duration::from_secs(match kind {
-        Kind::Missing => 5,
-        Kind::TooMany => 30,
-        Kind::Auth | Kind::Permission | Kind::Settings => 60,
-        _ => 10,
+    Duration::from_millis(match kind {
+        // Everyone is back within three seconds of the server.
+        Kind::Connect | Kind::Lost | Kind::Deadline => 2_800,
+        Kind::Missing => 5_000,
+        Kind::TooMany => 30_000,
+        Kind::Auth | Kind::Permission | Kind::Settings => 60_000,
+        Kind::Locked | Kind::Query => 10_000,
     })
 }

@@ -3,6 +3,14 @@
 // Milliseconds for which a change is lit up, and for which it is spoken of.
 const FRESH = 2500;
 const NEWS = 60000;
+const MODES = {
+  starting: "the first load is under way",
+  live: "hears of every change, and polls to be sure",
+  poll: "asks every few seconds what has changed",
+  reload: "reads everything every few seconds, because there are no triggers",
+  down: "the database is away, and the last good snapshot answers",
+  direct: "asks the database each time",
+};
 const template = document.getElementById("panel");
 
 function duration(milliseconds) {
@@ -61,8 +69,10 @@ export class Panel {
     const { pid, mode, percent, count, rollout, dots } = this.parts;
     const lit = [...told.lit].filter((state) => state === "1").length;
     pid.textContent = told.pid;
+    this.root.style.order = told.pid;
     mode.textContent = told.mode;
     mode.className = `mode ${told.mode}`;
+    mode.title = MODES[told.mode] ?? "";
     percent.textContent = `${((100 * lit) / this.dots.length).toFixed(1)} %`;
     count.textContent = `${lit} of ${this.dots.length}`;
     rollout.textContent = told.rollout;

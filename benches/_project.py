@@ -1,0 +1,37 @@
+"""A Django project with flags, values and users, for the benchmarks to ask."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+
+def set_up() -> None:
+    """Migrate the database of DATABASE_URL and fill it."""
+    django.setup()
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+    from django.core.management import call_command  # noqa: PLC0415
+
+    from flagstaff.models import FeatureFlag, KeyValueStore  # noqa: PLC0415
+
+    call_command("migrate", verbosity=0)
+    FeatureFlag.objects.all().delete()
+    KeyValueStore.objects.all().delete()
+    users: Any = get_user_model()
+    users.objects.all().delete()
+    users.objects.bulk_create([users(username=f"user {number}") for number in range(100)])
+    FeatureFlag.objects.bulk_create(
+        [
+            FeatureFlag(key=f"flag_{number}", enabled=True, rollout_percent=50)
+            for number in range(198)
+        ]
+        + [
+            FeatureFlag(key="everyone", enabled=True, rollout_percent=100),
+            FeatureFlag(key="nobody", enabled=False, rollout_percent=50),
+        ]
+    )
+    KeyValueStore.objects.create(key="gateway", value="stripe")

@@ -1,0 +1,85 @@
+//! A question allocates nothing. In a binary of its own, because its allocator counts.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use allocation_counter::measure;
+use flagstaff::evaluate::evaluate;
+use flagstaff::live::{Door, Live};
+use flagstaff::row::{AllowRow, FlagRow, Users};
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::subject::Subject;
+
+const UUID: &str = "6fa459ea-ee8a-3ca4-894e-db77e160355e";
+
+fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
+    FlagRow {
+        pk: pk.into(),
+        key: Some(key.into()),
+        enabled: Some(true),
+        rollout_percent: Some(rollout_percent),
+    }
+}
+
+fn live() -> Live {
+    let live = Live::new();
+    live.open(Door::Memory, false);
+    let integers = Users::Integers((0..1_000).map(|n| n * 1_000_003).collect());
+    let texts = Users::Texts(vec![UUID.into(), "alice".into()]);
+    let loaded = Loaded {
+        flags: Some(vec![flag("1", "half", 50), flag("2", "listed", 0), flag("3", "texts", 10)]),
+        allow_lists: Some(vec![
+            AllowRow { flag_pk: "2".into(), users: integers },
+            AllowRow { flag_pk: "3".into(), users: texts },
+        ]),
+        ..Loaded::default()
+    };
+    assert!(live.publish(None, Snapshot::default().next(loaded), Instant::now()));
+    live
+}
+
+fn ask(live: &Live, key: &str, subject: &Subject<'_>) -> Option<bool> {
+    let current = live.current();
+    let snapshot = current.as_ref()?.snapshot.as_ref()?;
+    Some(evaluate(key, snapshot.flag(key)?, subject).value)
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert_eq!(measure(|| drop(black_box(Box::new(1)))).count_total, 1);
+}
+
+#[test]
+fn no_question_allocates() {
+    let live = live();
+    let long = "u".repeat(500);
+    let subjects = [
+        Subject::Nobody,
+        Subject::Integer(42),
+        Subject::Integer(i64::MIN),
+        Subject::Text(UUID),
+        Subject::Text("123"),
+        Subject::Text(&long),
+    ];
+    // A thread's first look at the snapshot makes the place where it notes its looks.
+    black_box(ask(&live, "half", &Subject::Nobody));
+    for key in ["half", "listed", "texts", "missing"] {
+        for subject in &subjects {
+            let counted = measure(|| {
+                black_box(ask(&live, key, subject));
+            });
+            assert_eq!(counted.count_total, 0, "{key} for {subject:?}");
+        }
+    }
+}
+
+#[test]
+fn no_question_allocates_while_snapshots_are_held() {
+    let live = live();
+    black_box(ask(&live, "half", &Subject::Nobody));
+    let held: Vec<_> = (0..4).map(|_| live.current()).collect();
+    let counted = measure(|| {
+        black_box(ask(&live, "half", &Subject::Integer(42)));
+    });
+    assert_eq!((counted.count_total, held.len()), (0, 4));
+}

@@ -1,0 +1,118 @@
+//! The semantics as rows: `tests/conformance/cases.json` over rows, snapshot and evaluate.
+//!
+//! Python runs the same file over a real database, and the article's code over the ORM.
+
+use flagstaff::bucket::bucket;
+use flagstaff::evaluate::{Evaluation, Reason, evaluate};
+use flagstaff::row::{AllowRow, FlagRow, Users};
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::subject::Subject;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    users: String,
+    flag: Option<FlagOf>,
+    key: String,
+    subject: SubjectOf,
+    value: bool,
+    reason: String,
+    error_code: Option<String>,
+    bucket: Option<u8>,
+}
+
+#[derive(Deserialize)]
+struct FlagOf {
+    key: String,
+    enabled: bool,
+    rollout_percent: i32,
+    allowed: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct SubjectOf {
+    kind: String,
+    pk: Option<String>,
+}
+
+impl SubjectOf {
+    fn subject(&self) -> Subject<'_> {
+        match (self.kind.as_str(), self.pk.as_deref()) {
+            ("nobody" | "anonymous" | "unsaved", None) => Subject::Nobody,
+            ("integer", Some(pk)) => pk.parse().map_or(Subject::Text(pk), Subject::Integer),
+            ("text" | "uuid", Some(pk)) => Subject::Text(pk),
+            other => panic!("no such subject: {other:?}"),
+        }
+    }
+}
+
+impl Case {
+    fn snapshot(&self) -> Snapshot {
+        let (flags, allow_lists) = self.flag.iter().map(|flag| flag.rows(&self.users)).unzip();
+        let (flags, allow_lists) = (Some(flags), Some(allow_lists));
+        Snapshot::default().next(Loaded { flags, allow_lists, ..Loaded::default() })
+    }
+
+    fn check(&self) {
+        let (name, subject) = (&self.name, self.subject.subject());
+        let found = self.snapshot().flag(&self.key).cloned();
+        assert_eq!(subject.text(|text| bucket(&self.key, text)), self.bucket_of_asker(), "{name}");
+        match (&self.error_code, found) {
+            (Some(code), None) => assert_eq!(code, "FLAG_NOT_FOUND", "{name}"),
+            (None, Some(flag)) => {
+                let evaluation = evaluate(&self.key, &flag, &subject);
+                assert_eq!((evaluation.value, evaluation.reason.as_str()), self.answer(), "{name}");
+                self.check_bucket(evaluation);
+            }
+            (code, found) => panic!("{name}: {code:?} {found:?}"),
+        }
+    }
+
+    fn answer(&self) -> (bool, &str) {
+        (self.value, &self.reason)
+    }
+
+    /// The bucket of the row, or the one that an unknown key would have, which no row states.
+    fn bucket_of_asker(&self) -> Option<u8> {
+        let hashed = |text: &str| bucket(&self.key, text);
+        self.bucket.or_else(|| self.error_code.as_ref().and(self.subject.subject().text(hashed)))
+    }
+
+    /// Hashed only where the ramp asks for it, and then to what the row says.
+    fn check_bucket(&self, evaluation: Evaluation) {
+        let ramped = self.flag.as_ref().is_some_and(|flag| (1..100).contains(&flag.rollout_percent));
+        let expected = self.bucket.filter(|_| ramped && evaluation.reason == Reason::Split);
+        assert_eq!(evaluation.bucket, expected, "{}", self.name);
+    }
+}
+
+impl FlagOf {
+    fn rows(&self, users: &str) -> (FlagRow, AllowRow) {
+        let row = FlagRow {
+            pk: "1".into(),
+            key: Some(self.key.clone()),
+            enabled: Some(self.enabled),
+            rollout_percent: Some(self.rollout_percent),
+        };
+        let users = match users {
+            "integer" | "bigint" => Users::Integers(self.allowed_integers()),
+            _ => Users::Texts(self.allowed.clone()),
+        };
+        (row, AllowRow { flag_pk: "1".into(), users })
+    }
+
+    fn allowed_integers(&self) -> Vec<i64> {
+        self.allowed.iter().map(|pk| pk.parse().expect("an integer")).collect()
+    }
+}
+
+#[test]
+fn every_case() {
+    let cases: Vec<Case> =
+        serde_json::from_str(include_str!("../conformance/cases.json")).expect("the cases");
+    assert!(cases.len() > 150);
+    for case in &cases {
+        case.check();
+    }
+}

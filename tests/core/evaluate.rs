@@ -1,0 +1,82 @@
+//! What holds for every flag and subject, whatever the cases say.
+
+use std::sync::Arc;
+
+use flagstaff::allow_list::AllowList;
+use flagstaff::evaluate::{Reason, evaluate};
+use flagstaff::flag::Flag;
+use flagstaff::subject::Subject;
+use proptest::prelude::*;
+
+use crate::rows::integers;
+
+fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
+    Flag { pk: "1".into(), enabled, rollout_percent, allowed: integers(allowed) }
+}
+
+#[test]
+fn reasons_are_the_words_of_openfeature() {
+    use Reason::{Default, Disabled, Error, Split, Static, TargetingMatch};
+    let words = [Disabled, TargetingMatch, Static, Default, Split, Error].map(Reason::as_str);
+    let expected = ["DISABLED", "TARGETING_MATCH", "STATIC", "DEFAULT", "SPLIT", "ERROR"];
+    assert_eq!(words, expected);
+}
+
+#[test]
+fn a_list_of_no_users_leaves_the_rollout_alone() {
+    let empty = Flag { allowed: Arc::new(AllowList::Empty), ..flag(true, 34, &[]) };
+    let evaluation = evaluate("new_checkout", &empty, &Subject::Integer(42));
+    assert_eq!((evaluation.value, evaluation.bucket), (true, Some(33)));
+}
+
+proptest! {
+    #[test]
+    fn a_user_who_is_in_stays_in_as_the_ramp_grows(key: String, user: i64) {
+        let in_at = |percent| {
+            evaluate(&key, &flag(true, percent, &[]), &Subject::Integer(user)).value
+        };
+        let first = (0..=100).find(|percent| in_at(*percent)).expect("everyone is in at 100");
+        prop_assert!(first > 0);
+        prop_assert!((first..=120).all(in_at));
+    }
+
+    #[test]
+    fn an_integer_and_its_text_get_the_same_answer(
+        percent in -10..110,
+        allowed: Vec<i64>,
+        user: i64,
+    ) {
+        let flag = flag(true, percent, &allowed);
+        let (integer, text) = (Subject::Integer(user), user.to_string());
+        prop_assert_eq!(
+            evaluate("key", &flag, &integer),
+            evaluate("key", &flag, &Subject::Text(&text))
+        );
+    }
+
+    /// Whoever relies on this does not even look who asks.
+    #[test]
+    fn everyone_gets_what_nobody_gets_where_it_does_not_depend_on_the_subject(
+        enabled: bool,
+        percent in prop_oneof![-5..=1, 95..=105, Just(50)],
+        allowed in proptest::collection::vec(0..5_i64, 0..3),
+        user in 0..5_i64,
+    ) {
+        let flag = flag(enabled, percent, &allowed);
+        let nobody = evaluate("key", &flag, &Subject::Nobody).value;
+        let user = evaluate("key", &flag, &Subject::Integer(user)).value;
+        prop_assert!(flag.depends_on_subject() || user == nobody);
+    }
+
+    #[test]
+    fn it_depends_on_the_subject_only_where_two_of_them_can_differ(
+        enabled: bool,
+        percent in -5..105,
+        allowed in proptest::collection::vec(0..5_i64, 0..3),
+    ) {
+        let flag = flag(enabled, percent, &allowed);
+        let value = |user| evaluate("key", &flag, &Subject::Integer(user)).value;
+        let differs = (0..2_000).any(|user| value(user) != value(2_000));
+        prop_assert_eq!(flag.depends_on_subject(), differs);
+    }
+}

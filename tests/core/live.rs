@@ -1,0 +1,187 @@
+//! The current snapshot: who may swap it, and how old it says it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flagstaff::live::{Door, Live};
+use flagstaff::snapshot::Snapshot;
+
+use crate::rows::{fingerprint, flag, flags};
+use flagstaff::snapshot::Loaded;
+
+fn opened() -> Live {
+    let live = Live::new();
+    live.open(Door::Memory, false);
+    live
+}
+
+fn with_token(newest: i64) -> Snapshot {
+    Snapshot::default()
+        .next(Loaded { fingerprint: Some(fingerprint(newest)), ..Loaded::default() })
+}
+
+fn token(live: &Live) -> Option<i64> {
+    live.snapshot()?.fingerprint().map(flagstaff::fingerprint::Fingerprint::newest)
+}
+
+#[test]
+fn before_it_is_opened_there_is_nothing_and_nothing_can_be_published() {
+    let live = Live::new();
+    assert!(live.current().is_none() && live.snapshot().is_none() && live.age().is_none());
+    assert!(!live.publish(None, with_token(1), Instant::now()));
+    assert_eq!((live.swaps(), live.age()), (0, None));
+}
+
+#[test]
+fn opened_it_has_a_door_and_no_snapshot() {
+    let live = Live::new();
+    live.open(Door::Starting, true);
+    let current = live.current();
+    let state = current.as_ref().expect("it is open");
+    assert_eq!((state.door, state.tell_unknown), (Door::Starting, true));
+    assert!(state.snapshot.is_none() && live.age().is_none());
+}
+
+#[test]
+fn another_door_keeps_the_snapshot() {
+    let live = opened();
+    assert!(live.publish(None, with_token(1), Instant::now()));
+    live.open(Door::Inherited, true);
+    assert_eq!((token(&live), live.swaps()), (Some(1), 1));
+    assert!(live.age().is_some());
+    let current = live.current();
+    let state = current.as_ref().expect("it is open");
+    assert_eq!((state.door, state.tell_unknown), (Door::Inherited, true));
+}
+
+#[test]
+fn a_publication_keeps_the_door() {
+    let live = Live::new();
+    live.open(Door::Direct, true);
+    assert!(live.publish(None, with_token(1), Instant::now()));
+    let current = live.current();
+    let state = current.as_ref().expect("it is open");
+    assert_eq!((state.door, state.tell_unknown), (Door::Direct, true));
+}
+
+#[test]
+fn a_stale_base_is_refused_and_changes_nothing() {
+    let live = opened();
+    assert!(live.publish(None, with_token(1), Instant::now()));
+    let first = live.snapshot();
+    assert!(live.publish(first.as_ref(), with_token(2), Instant::now()));
+    for stale in [None, first.as_ref(), Some(&Arc::new(with_token(2)))] {
+        assert!(!live.publish(stale, with_token(3), Instant::now()));
+    }
+    assert_eq!((token(&live), live.swaps()), (Some(2), 2));
+}
+
+#[test]
+fn a_refused_publication_does_not_make_the_snapshot_younger() {
+    let live = opened();
+    let asked = Instant::now();
+    assert!(live.publish(None, with_token(1), asked));
+    assert!(!live.publish(None, with_token(2), asked + Duration::from_secs(100)));
+    thread::sleep(Duration::from_millis(20));
+    assert!(live.age().expect("it is loaded") >= Duration::from_millis(20));
+}
+
+#[test]
+fn the_age_counts_from_the_question_and_not_from_the_answer() {
+    let live = opened();
+    thread::sleep(Duration::from_millis(30));
+    let asked = Instant::now().checked_sub(Duration::from_millis(20)).expect("the clock runs");
+    assert!(live.publish(None, with_token(1), asked));
+    assert!(live.age().expect("it is loaded") >= Duration::from_millis(20));
+}
+
+#[test]
+fn a_confirmation_makes_it_young_and_an_old_one_does_not_make_it_old() {
+    let live = opened();
+    let asked = Instant::now();
+    assert!(live.publish(None, with_token(1), asked));
+    thread::sleep(Duration::from_millis(30));
+    assert!(live.age().expect("it is loaded") >= Duration::from_millis(30));
+    let again = Instant::now();
+    live.confirm(again);
+    live.confirm(asked);
+    assert!(live.age().expect("it is loaded") <= again.elapsed());
+}
+
+#[test]
+fn what_was_forgotten_starts_anew() {
+    let live = opened();
+    assert!(live.publish(None, with_token(1), Instant::now()));
+    live.forget();
+    assert!(live.current().is_none() && live.snapshot().is_none() && live.age().is_none());
+    live.open(Door::Memory, false);
+    assert!(live.snapshot().is_none() && live.age().is_none());
+    assert!(live.publish(None, with_token(2), Instant::now()));
+    assert_eq!(token(&live), Some(2));
+}
+
+#[test]
+fn two_that_publish_from_the_same_base_are_not_both_taken() {
+    let live = opened();
+    assert!(live.publish(None, with_token(0), Instant::now()));
+    let base = live.snapshot();
+    let taken = thread::scope(|scope| {
+        let tries = [1, 2, 3, 4].map(|newest| {
+            let (live, base) = (&live, base.as_ref());
+            scope.spawn(move || live.publish(base, with_token(newest), Instant::now()))
+        });
+        tries.map(|publication| publication.join().expect("no panic"))
+    });
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+    assert_eq!(live.swaps(), 2);
+}
+
+#[test]
+fn doors_that_move_lose_no_publication_beside_them() {
+    let live = opened();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                live.open(Door::Memory, false);
+            }
+        });
+        for newest in 1..=2_000 {
+            let base = live.snapshot();
+            assert!(live.publish(base.as_ref(), with_token(newest), Instant::now()));
+            assert_eq!(token(&live), Some(newest));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(live.swaps(), 2_000);
+}
+
+#[test]
+fn a_reader_sees_whole_snapshots_only_and_never_an_older_one() {
+    let live = opened();
+    let pair = |percent| {
+        let rows = [flag("1", "one", percent), flag("2", "other", percent)];
+        Snapshot::default().next(flags(rows))
+    };
+    assert!(live.publish(None, pair(0), Instant::now()));
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut last = 0;
+            while last < 1_000 {
+                let snapshot = live.snapshot().expect("it is loaded");
+                let [one, other] =
+                    ["one", "other"].map(|key| snapshot.flag(key).map(|flag| flag.rollout_percent));
+                assert_eq!(one, other);
+                assert!(one >= Some(last));
+                last = one.expect("both are there");
+            }
+        });
+        for percent in 1..=1_000 {
+            let base = live.snapshot();
+            assert!(live.publish(base.as_ref(), pair(percent), Instant::now()));
+        }
+        reader.join().expect("the reader saw nothing odd");
+    });
+}

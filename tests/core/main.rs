@@ -1,0 +1,11 @@
+//! The core from outside: what a question gets, and what a load makes of the rows.
+
+mod allow_list;
+mod bucket;
+mod conformance;
+mod evaluate;
+mod fingerprint;
+mod live;
+mod rows;
+mod setting;
+mod snapshot;

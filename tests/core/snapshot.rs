@@ -1,0 +1,444 @@
+//! What a load makes of the snapshot before it: what moved is new, what did not is shared.
+
+use std::sync::Arc;
+
+use flagstaff::allow_list::AllowList;
+use flagstaff::flag::Flag;
+use flagstaff::row::{AllowRow, FlagRow, Users, ValueRow};
+use flagstaff::setting::Setting;
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::subject::Subject;
+use proptest::prelude::*;
+
+use crate::rows::{
+    allow, allow_lists, fingerprint, flag, flags, problems, snapshot, value, values,
+};
+
+#[track_caller]
+fn percent(snapshot: &Snapshot, key: &str) -> Option<i32> {
+    snapshot.flag(key).map(|flag| flag.rollout_percent)
+}
+
+fn names(snapshot: &Snapshot, key: &str, user: i64) -> bool {
+    let flag = snapshot.flag(key).expect("the flag is there");
+    flag.allowed.contains(&Subject::Integer(user))
+}
+
+fn address<T>(thing: Option<&T>) -> *const T {
+    std::ptr::from_ref(thing.expect("it is there"))
+}
+
+fn whole() -> Snapshot {
+    Snapshot::default().next(Loaded {
+        fingerprint: Some(fingerprint(1)),
+        flags: Some(vec![flag("1", "banner", 10), flag("2", "checkout", 20)]),
+        allow_lists: Some(vec![allow("1", &[7]), allow("2", &[8])]),
+        values: Some(vec![value("1", "gateway", "\"stripe\"")]),
+        ..Loaded::default()
+    })
+}
+
+mod partial_loads {
+    use super::*;
+
+    #[test]
+    fn the_empty_snapshot_has_nothing() {
+        let empty = Snapshot::default();
+        assert_eq!((empty.flag_count(), empty.setting_count()), (0, 0));
+        assert!(empty.flag("").is_none() && empty.setting("").is_none());
+        assert!(empty.fingerprint().is_none() && problems(&empty).is_empty());
+    }
+
+    #[test]
+    fn a_load_of_nothing_shares_everything_and_takes_the_fingerprint() {
+        let before = whole();
+        let after =
+            before.next(Loaded { fingerprint: Some(fingerprint(9)), ..Loaded::default() });
+        assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
+        assert_eq!(address(after.setting("gateway")), address(before.setting("gateway")));
+        assert_eq!(after.fingerprint(), Some(&fingerprint(9)));
+    }
+
+    #[test]
+    fn a_load_without_tokens_forgets_the_fingerprint() {
+        assert_eq!(whole().next(Loaded::default()).fingerprint(), None);
+    }
+
+    #[test]
+    fn a_load_of_flags_keeps_allow_lists_and_settings() {
+        let before = whole();
+        let after = before.next(flags([flag("1", "banner", 99), flag("2", "checkout", 20)]));
+        assert_eq!(percent(&after, "banner"), Some(99));
+        let lists = [&before, &after].map(|snapshot| {
+            Arc::as_ptr(&snapshot.flag("banner").expect("the flag is there").allowed)
+        });
+        assert!(std::ptr::eq(lists[0], lists[1]));
+        assert_eq!(address(after.setting("gateway")), address(before.setting("gateway")));
+    }
+
+    #[test]
+    fn a_load_of_allow_lists_gives_every_flag_its_own() {
+        let after = whole().next(allow_lists([allow("1", &[70]), allow("2", &[80])]));
+        assert!(names(&after, "banner", 70) && names(&after, "checkout", 80));
+        assert!(!names(&after, "banner", 7) && !names(&after, "checkout", 8));
+        assert_eq!(percent(&after, "checkout"), Some(20));
+    }
+
+    #[test]
+    fn an_allow_list_that_is_gone_is_empty() {
+        let after = whole().next(allow_lists([allow("2", &[8])]));
+        assert!(after.flag("banner").expect("the flag is there").allowed.is_empty());
+        assert!(names(&after, "checkout", 8));
+    }
+
+    #[test]
+    fn an_allow_list_that_came_before_its_flag_is_found_by_it() {
+        let lists = allow_lists([allow("3", &[9])]);
+        let after = snapshot([lists, flags([flag("3", "beta", 0)])]);
+        assert!(names(&after, "beta", 9));
+    }
+
+    #[test]
+    fn a_renamed_flag_takes_its_allow_list_along() {
+        let after = whole().next(flags([flag("1", "ribbon", 10), flag("2", "checkout", 20)]));
+        assert!(after.flag("banner").is_none());
+        assert!(names(&after, "ribbon", 7));
+    }
+
+    #[test]
+    fn two_flags_that_swap_their_keys_keep_their_lists() {
+        let after = whole().next(flags([flag("1", "checkout", 10), flag("2", "banner", 20)]));
+        assert!(names(&after, "checkout", 7) && names(&after, "banner", 8));
+        assert!(!names(&after, "checkout", 8) && !names(&after, "banner", 7));
+    }
+
+    #[test]
+    fn a_flag_that_is_gone_is_absent() {
+        let after = whole().next(flags([flag("2", "checkout", 20)]));
+        assert!(after.flag("banner").is_none());
+        assert_eq!(after.flag_count(), 1);
+    }
+
+    #[test]
+    fn a_load_of_values_shares_the_flags() {
+        let before = whole();
+        let after = before.next(values([value("1", "gateway", "\"paypal\"")]));
+        assert_eq!(after.setting("gateway"), Some(&Setting::Text("paypal".into())));
+        assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
+    }
+
+    #[test]
+    fn tables_that_were_emptied_are_empty() {
+        let emptied = Loaded {
+            flags: Some(vec![]),
+            allow_lists: Some(vec![]),
+            values: Some(vec![]),
+            ..Loaded::default()
+        };
+        let after = whole().next(emptied);
+        assert_eq!((after.flag_count(), after.setting_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_snapshot_that_somebody_holds_does_not_change() {
+        let before = whole();
+        let _ = before.next(flags([flag("1", "banner", 99)]));
+        assert_eq!(percent(&before, "banner"), Some(10));
+        assert!(before.flag("checkout").is_some());
+    }
+
+    #[test]
+    fn texts_name_users_too() {
+        let users = Users::Texts(vec!["alice".into()]);
+        let lists = allow_lists([AllowRow { flag_pk: "1".into(), users }]);
+        let after = snapshot([flags([flag("1", "banner", 0)]), lists]);
+        let allowed = &after.flag("banner").expect("the flag is there").allowed;
+        assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowList::Empty);
+    }
+
+    #[test]
+    fn a_null_of_sql_is_null_and_not_absent() {
+        let row = ValueRow { value: None, ..value("1", "gateway", "") };
+        let after = snapshot([values([row])]);
+        assert_eq!(after.setting("gateway"), Some(&Setting::Null));
+        assert!(problems(&after).is_empty());
+    }
+
+    #[test]
+    fn opaque_values_are_all_left_to_the_field() {
+        let rows = values([value("1", "gateway", "\"stripe\""), value("2", "limit", "25")]);
+        let after = snapshot([Loaded { opaque_values: true, ..rows }]);
+        assert_eq!(after.setting("gateway"), Some(&Setting::Json("\"stripe\"".into())));
+        assert_eq!(after.setting("limit"), Some(&Setting::Json("25".into())));
+    }
+}
+
+mod malformed_rows {
+    use super::*;
+
+    fn without_switch(row: FlagRow) -> FlagRow {
+        FlagRow { enabled: None, ..row }
+    }
+
+    fn without_rollout(row: FlagRow) -> FlagRow {
+        FlagRow { rollout_percent: None, ..row }
+    }
+
+    fn without_key(row: FlagRow) -> FlagRow {
+        FlagRow { key: None, ..row }
+    }
+
+    #[test]
+    fn each_is_named_with_what_is_wrong() {
+        let after = snapshot([flags([
+            without_switch(flag("1", "banner", 10)),
+            without_rollout(flag("2", "checkout", 20)),
+            without_key(flag("3", "beta", 30)),
+            flag("4", "shop", 40),
+        ])]);
+        let expected = [
+            "flag \"banner\" is set aside: its enabled is NULL",
+            "flag \"checkout\" is set aside: its rollout_percent is NULL",
+            "flag \"pk 3\" is set aside: its key is NULL",
+        ];
+        assert_eq!(problems(&after), expected);
+        assert_eq!((after.flag_count(), percent(&after, "shop")), (1, Some(40)));
+    }
+
+    #[test]
+    fn one_that_was_good_before_keeps_its_last_version() {
+        let rows = [without_rollout(flag("1", "banner", 0)), flag("2", "checkout", 25)];
+        let after = whole().next(flags(rows));
+        assert_eq!(percent(&after, "banner"), Some(10));
+        assert_eq!(percent(&after, "checkout"), Some(25));
+    }
+
+    #[test]
+    fn the_last_good_version_outlives_many_loads() {
+        let bad = || flags([without_switch(flag("1", "banner", 0))]);
+        let after = whole().next(bad()).next(bad()).next(values([])).next(bad());
+        assert_eq!((percent(&after, "banner"), after.flag_count()), (Some(10), 1));
+        assert_eq!(problems(&after).len(), 1);
+    }
+
+    #[test]
+    fn a_row_that_is_gone_is_not_kept() {
+        let bad = flags([without_switch(flag("1", "banner", 0))]);
+        let after = whole().next(bad).next(flags([]));
+        assert_eq!((after.flag_count(), problems(&after).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_row_that_was_mended_counts_again() {
+        let bad = flags([without_switch(flag("1", "banner", 0))]);
+        let after = whole().next(bad).next(flags([flag("1", "banner", 55)]));
+        assert_eq!(percent(&after, "banner"), Some(55));
+        assert!(problems(&after).is_empty());
+    }
+
+    #[test]
+    fn a_row_that_lost_its_key_keeps_it() {
+        let after = whole().next(flags([without_key(flag("1", "", 0))]));
+        assert_eq!((percent(&after, "banner"), after.flag_count()), (Some(10), 1));
+    }
+
+    #[test]
+    fn a_row_that_lost_its_key_gives_it_to_the_row_that_took_it() {
+        let lost = without_key(flag("1", "", 0));
+        let took = flag("2", "banner", 77);
+        for rows in [[lost.clone(), took.clone()], [took, lost]] {
+            let after = whole().next(flags(rows));
+            assert_eq!((percent(&after, "banner"), after.flag_count()), (Some(77), 1));
+            assert!(names(&after, "banner", 8));
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_renamed_and_broken_keeps_the_key_that_was_good() {
+        let after = whole().next(flags([without_switch(flag("1", "ribbon", 0))]));
+        assert_eq!(percent(&after, "banner"), Some(10));
+        assert!(after.flag("ribbon").is_none());
+    }
+
+    #[test]
+    fn a_kept_version_follows_its_allow_list() {
+        let bad = flags([without_switch(flag("1", "banner", 0))]);
+        let together = Loaded { allow_lists: Some(vec![allow("1", &[70])]), ..bad.clone() };
+        let apart = [bad, allow_lists([allow("1", &[70])])];
+        for after in [whole().next(together), apart.into_iter().fold(whole(), |s, l| s.next(l))] {
+            assert!(names(&after, "banner", 70) && !names(&after, "banner", 7));
+        }
+    }
+
+    #[test]
+    fn problems_of_flags_stay_while_only_values_move() {
+        let bad = flags([without_switch(flag("1", "banner", 0))]);
+        let lost = ValueRow { key: None, ..value("5", "", "1") };
+        let after = whole().next(bad).next(values([lost]));
+        let expected = [
+            "flag \"banner\" is set aside: its enabled is NULL",
+            "value \"pk 5\" is set aside: its key is NULL",
+        ];
+        assert_eq!(problems(&after), expected);
+        assert_eq!(problems(&after.next(values([]))), expected[..1]);
+    }
+
+    #[test]
+    fn a_value_that_lost_its_key_keeps_its_last_version() {
+        let lost = ValueRow { key: None, ..value("1", "", "\"stripe\"") };
+        let after = whole().next(values([lost]));
+        assert_eq!(after.setting("gateway"), Some(&Setting::Text("stripe".into())));
+    }
+
+    #[test]
+    fn a_key_with_quotes_is_named_so_that_its_bounds_are_seen() {
+        let after = snapshot([flags([without_switch(flag("1", "a\"b\n", 0))])]);
+        assert_eq!(problems(&after), [r#"flag "a\"b\n" is set aside: its enabled is NULL"#]);
+    }
+}
+
+mod duplicates {
+    use super::*;
+
+    const TWICE: &str = "flag \"banner\" is set aside: several rows have this key";
+
+    fn copies(count: usize) -> Vec<FlagRow> {
+        let pks = (1..=count).map(|pk| pk.to_string());
+        pks.map(|pk| flag(&pk, "banner", 50)).collect()
+    }
+
+    #[test]
+    fn neither_of_two_counts_where_none_was_good_before() {
+        for count in 2..6 {
+            let after = snapshot([flags(copies(count))]);
+            assert!(after.flag("banner").is_none(), "{count} rows");
+            assert_eq!(problems(&after), [TWICE]);
+        }
+    }
+
+    #[test]
+    fn the_last_good_one_stays() {
+        for count in 2..6 {
+            let after = whole().next(flags(copies(count)));
+            assert_eq!(percent(&after, "banner"), Some(10), "{count} rows");
+            assert_eq!(problems(&after), [TWICE]);
+        }
+    }
+
+    #[test]
+    fn the_last_good_one_follows_its_allow_list() {
+        let lists = Some(vec![allow("1", &[70])]);
+        let after = whole().next(Loaded { allow_lists: lists, ..flags(copies(2)) });
+        assert!(names(&after, "banner", 70) && !names(&after, "banner", 7));
+    }
+
+    #[test]
+    fn the_others_are_left_alone() {
+        let mut rows = copies(3);
+        rows.insert(1, flag("9", "checkout", 25));
+        let after = whole().next(flags(rows));
+        assert_eq!((percent(&after, "checkout"), after.flag_count()), (Some(25), 2));
+    }
+
+    #[test]
+    fn the_one_that_is_left_counts() {
+        let after = whole().next(flags(copies(3))).next(flags([flag("3", "banner", 60)]));
+        assert_eq!((percent(&after, "banner"), problems(&after).len()), (Some(60), 0));
+    }
+
+    #[test]
+    fn a_broken_row_beside_a_good_one_does_not_take_its_key() {
+        let broken = FlagRow { enabled: None, ..flag("1", "banner", 0) };
+        let after = whole().next(flags([broken, flag("5", "banner", 60)]));
+        assert_eq!(percent(&after, "banner"), Some(60));
+    }
+
+    #[test]
+    fn values_are_no_different() {
+        let rows = || values([value("1", "gateway", "1"), value("2", "gateway", "2"), value("3", "gateway", "3")]);
+        let (fresh, kept) = (snapshot([rows()]), whole().next(rows()));
+        assert_eq!(fresh.setting("gateway"), None);
+        assert_eq!(kept.setting("gateway"), Some(&Setting::Text("stripe".into())));
+        let expected = ["value \"gateway\" is set aside: several rows have this key"];
+        assert_eq!((problems(&fresh), problems(&kept)), (expected.map(String::from).to_vec(), expected.map(String::from).to_vec()));
+    }
+}
+
+/// A table's rows as pairs of pk and content; keys follow from the pk, so none is there twice.
+type Table<T> = std::collections::BTreeMap<u8, T>;
+
+#[derive(Clone, Debug)]
+struct Database {
+    flags: Table<i32>,
+    lists: Table<Vec<i64>>,
+    values: Table<i64>,
+}
+
+impl Database {
+    fn load(&self, [flags, lists, values]: [bool; 3]) -> Loaded {
+        let flag_rows =
+            self.flags.iter().map(|(pk, percent)| flag(&pk.to_string(), &format!("flag {pk}"), *percent));
+        let list_rows = self.lists.iter().map(|(pk, users)| allow(&pk.to_string(), users));
+        let value_rows = self.values.iter().map(|(pk, number)| {
+            value(&pk.to_string(), &format!("value {pk}"), &number.to_string())
+        });
+        Loaded {
+            flags: flags.then(|| flag_rows.collect()),
+            allow_lists: lists.then(|| list_rows.collect()),
+            values: values.then(|| value_rows.collect()),
+            ..Loaded::default()
+        }
+    }
+}
+
+fn database() -> impl Strategy<Value = Database> {
+    use proptest::collection::{btree_map, vec};
+    let flags = btree_map(0..6_u8, -5..105_i32, 0..6);
+    let lists = btree_map(0..6_u8, vec(0..4_i64, 0..3), 0..6);
+    let values = btree_map(0..6_u8, any::<i64>(), 0..6);
+    (flags, lists, values)
+        .prop_map(|(flags, lists, values)| Database { flags, lists, values })
+}
+
+#[track_caller]
+fn assert_same(one: &Snapshot, other: &Snapshot) {
+    for pk in 0..6 {
+        let (flag, setting) = (format!("flag {pk}"), format!("value {pk}"));
+        assert_eq!(one.flag(&flag), other.flag(&flag));
+        assert_eq!(one.setting(&setting), other.setting(&setting));
+    }
+    assert_eq!(one.flag_count(), other.flag_count());
+    assert_eq!(one.setting_count(), other.setting_count());
+}
+
+proptest! {
+    /// However often only a part was read: what is known equals one read of everything.
+    #[test]
+    fn loads_of_what_moved_add_up_to_a_load_of_everything(
+        first in database(),
+        changes in proptest::collection::vec((database(), any::<[bool; 3]>()), 1..8),
+    ) {
+        let (mut now, mut snapshot) = (first.clone(), Snapshot::default().next(first.load([true; 3])));
+        for (new, moved) in changes {
+            let [flags, lists, values] = moved;
+            now = Database {
+                flags: if flags { new.flags } else { now.flags },
+                lists: if lists { new.lists } else { now.lists },
+                values: if values { new.values } else { now.values },
+            };
+            snapshot = snapshot.next(now.load(moved));
+            assert_same(&snapshot, &Snapshot::default().next(now.load([true; 3])));
+        }
+    }
+}
+
+#[test]
+fn a_flag_says_who_matters() {
+    let of = |enabled, rollout_percent, allowed: &[i64]| {
+        let allowed = crate::rows::integers(allowed);
+        Flag { pk: "1".into(), enabled, rollout_percent, allowed }.depends_on_subject()
+    };
+    let no = [of(false, 50, &[1]), of(true, 0, &[]), of(true, 100, &[1]), of(true, -5, &[])];
+    let yes = [of(true, 1, &[]), of(true, 99, &[]), of(true, 0, &[1]), of(true, -5, &[1])];
+    assert_eq!((no, yes), ([false; 4], [true; 4]));
+}

@@ -1,0 +1,95 @@
+"""For tests of several processes: a server that may go and come, and databases to write to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.workers import ROOT, Worker, address
+from tools.postgres import Postgres, PostgresError
+
+_numbers = count(1)
+
+Query = Callable[..., Any]
+
+
+@pytest.fixture
+def server(module_postgres_server: Postgres) -> Iterator[Postgres]:
+    """A server that a test may stop and kill; it runs again for the next one."""
+    yield module_postgres_server
+    try:
+        assert module_postgres_server.pid
+    except PostgresError:
+        module_postgres_server.start()
+
+
+@pytest.fixture(scope="module")
+def migrated(module_postgres_server: Postgres) -> str:
+    """The name of a database with all tables, to be copied."""
+    _query(module_postgres_server.url, "CREATE DATABASE migrated")
+    url = address(module_postgres_server.url, "migrated")
+    subprocess.run(
+        [sys.executable, "-m", "django", "migrate", "--verbosity=0"],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        check=True,
+    )
+    return "migrated"
+
+
+@pytest.fixture
+def empty_database(server: Postgres) -> str:
+    """The address of a database without a table."""
+    return _create(server, "template0")
+
+
+@pytest.fixture
+def database(server: Postgres, migrated: str) -> str:
+    """The address of a database with a flag for a third of all users, and a value."""
+    url = _create(server, migrated)
+    _query(
+        url,
+        "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+        "VALUES ('new_checkout', true, 33);"
+        "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '\"stripe\"')",
+    )
+    return url
+
+
+@pytest.fixture
+def query(database: str) -> Query:
+    """One statement over a connection of its own; the row that it gave."""
+    return lambda statement, *parameters: _query(database, statement, *parameters)
+
+
+@pytest.fixture
+def open_to_all(query: Query) -> Callable[[], None]:
+    """A change that everybody notices."""
+    return lambda: query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+
+
+@pytest.fixture
+def worker(database: str) -> Iterator[Worker]:
+    """A worker that has loaded the database."""
+    with Worker(database) as worker:
+        assert worker.ask("ready", 10) is True
+        yield worker
+
+
+def _create(server: Postgres, template: str) -> str:
+    name = f"flags_{next(_numbers)}"
+    _query(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return address(server.url, name)
+
+
+def _query(url: str, statement: str, *parameters: object) -> Any:
+    with psycopg.connect(url, autocommit=True) as session:
+        cursor = session.execute(statement, parameters or None)  # type: ignore[arg-type]
+        return cursor.fetchone() if cursor.description else None

@@ -1,0 +1,93 @@
+"""A database without our tables: everything works that leads to having them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tests.projects import PROJECT, command, run, surroundings
+from tests.workers import Worker
+from tools.ports import LOOPBACK, free_port
+
+NEW_CHECKOUT = ["flag_enabled", "new_checkout", None]
+
+
+@contextmanager
+def serving(database: str) -> Iterator[str]:
+    """The address of `manage.py runserver`."""
+    port = free_port()
+    server = subprocess.Popen(
+        command("manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
+        cwd=PROJECT,
+        env=surroundings(database),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=10)
+    assert server.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def page(address: str) -> str:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urlopen(address) as response:
+                return str(response.read().decode())
+        except URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["check"], ["check", "--database", "default"], ["makemigrations", "--check"], ["migrate"]],
+    ids=" ".join,
+)
+def test_command_works_on_an_empty_database(arguments: list[str], empty_database: str) -> None:
+    run(empty_database, "manage.py", *arguments)
+
+
+def test_runserver_works_on_an_empty_database(empty_database: str) -> None:
+    with serving(empty_database) as address:
+        assert page(f"{address}/checkout/") == "old checkout, paid through stripe"
+
+
+def test_question_on_an_empty_database_gives_the_default_with_one_warning(
+    empty_database: str,
+) -> None:
+    with Worker(empty_database, STARTUP_TIMEOUT=30) as worker:
+        assert worker.ask("flag_enabled", "new_checkout", None, True) is True
+        assert worker.ask("get_value", "gateway", "none") == "none"
+        assert worker.ask("survey", "new_checkout", 10_000) == []
+        [[level, message]] = worker.ask("logged")
+        assert level == "WARNING"
+        assert message == (
+            "flags are not loaded yet, questions answer their default: "
+            'load: a table or column is missing, run "manage.py migrate" (SQLSTATE 42P01)'
+        )
+
+
+def test_process_answers_soon_after_the_migration(empty_database: str) -> None:
+    with Worker(empty_database) as worker:
+        assert worker.ask(*NEW_CHECKOUT) is False
+        # By now it has become patient.
+        worker.sees(["failed", 6], True, within=20)
+        migrated = time.monotonic()
+        worker.ask("migrate")
+        worker.ask("switch_on", "new_checkout")
+        worker.sees(NEW_CHECKOUT, True, within=migrated + 6 - time.monotonic())
+        assert worker.ask("mode") == "live"

@@ -1,0 +1,185 @@
+"""The server goes and comes back, or hangs: questions are answered all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.workers import Worker, address
+from tools.postgres import Postgres
+
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+ENGINE = "SELECT pid FROM pg_stat_activity WHERE application_name = 'flagstaff ' || %s"
+Query = Callable[..., Any]
+OpenToAll = Callable[[], None]
+
+
+
+def test_stopped_server_changes_no_answer(server: Postgres, worker: Worker) -> None:
+    before = worker.ask("survey", "new_checkout", 10_000)
+    assert len(before) == pytest.approx(3_300, rel=0.1)
+    server.stop()
+    worker.sees(["mode"], "down", within=3)
+    assert worker.ask("survey", "new_checkout", 10_000) == before
+    assert worker.ask("get_value", "gateway") == "stripe"
+
+
+@pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill])
+def test_worker_is_back_soon_after_its_server(
+    end: Callable[[Postgres], None],
+    server: Postgres,
+    worker: Worker,
+    open_to_all: OpenToAll,
+) -> None:
+    worker.ask("watch", NEW_CHECKOUT)
+    end(server)
+    worker.sees(["mode"], "down", within=3)
+    server.start()
+    back = time.monotonic()
+    open_to_all()
+    worker.sees(NEW_CHECKOUT, True, within=back + 3 - time.monotonic())
+    assert worker.ask("watched") == [False, True]
+
+
+def test_worker_is_back_soon_after_a_long_outage(
+    server: Postgres, worker: Worker
+) -> None:
+    server.stop()
+    worker.sees(["failed", 8], True, within=40)
+    server.start()
+    worker.sees(["mode"], "live", within=3)
+
+
+def test_session_that_is_terminated_is_replaced(
+    worker: Worker, query: Query, open_to_all: OpenToAll
+) -> None:
+    [before] = query(ENGINE, worker.pid)
+    query("SELECT pg_terminate_backend(%s)", before)
+    open_to_all()
+    worker.sees(NEW_CHECKOUT, True, within=1)
+    assert query(ENGINE, worker.pid) != (before,)
+
+
+def test_backend_that_hangs_is_given_up(
+    database: str, query: Query, open_to_all: OpenToAll
+) -> None:
+    with Worker(database, POLL_INTERVAL=0.2) as impatient:
+        assert impatient.ask("ready", 10) is True
+        [backend] = query(ENGINE, impatient.pid)
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            open_to_all()
+            asked = time.monotonic()
+            assert impatient.ask(*NEW_CHECKOUT) is False
+            assert time.monotonic() - asked < 0.5
+            # The next poll, its deadline, and a short rest.
+            impatient.sees(NEW_CHECKOUT, True, within=0.22 + 2 + 1)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+
+
+def test_server_away_at_the_first_question_is_waited_for(
+    server: Postgres, database: str
+) -> None:
+    server.stop()
+    with Worker(database, STARTUP_TIMEOUT=0.4) as early:
+        assert early.ask("pid") == early.pid
+        asked = time.monotonic()
+        assert early.ask("flag_enabled", "new_checkout", 3, True) is True
+        assert early.ask("get_value", "gateway", "none") == "none"
+        assert 0.4 <= time.monotonic() - asked < 0.9
+        assert early.ask("explain", "new_checkout", 3)["error_code"] == "PROVIDER_NOT_READY"
+        assert early.ask("status")["ready"] is False
+        [[level, message]] = early.ask("logged")
+        assert level == "WARNING"
+        assert message == (
+            "flags are not loaded yet, questions answer their default: "
+            "connect: the server cannot be reached (connection refused)"
+        )
+        server.start()
+        early.sees(["mode"], "live", within=3)
+        assert early.ask("get_value", "gateway", "none") == "stripe"
+
+
+def test_server_that_never_answers_costs_the_first_question_its_time_limit() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with Worker(f"postgres://127.0.0.1:{port}/flags", STARTUP_TIMEOUT=0.3) as worker:
+            assert worker.ask("pid") == worker.pid
+            asked = time.monotonic()
+            assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
+            assert 0.3 <= time.monotonic() - asked < 0.8
+            [[_, message]] = worker.ask("logged")
+            assert message.endswith("the first load takes longer than STARTUP_TIMEOUT")
+
+
+def test_database_that_is_not_there_is_told_of(server: Postgres) -> None:
+    with Worker(address(server.url, "nowhere"), STARTUP_TIMEOUT=0.2) as worker:
+        assert worker.ask(*NEW_CHECKOUT) is False
+        error = worker.ask("status")["last_error"]
+        assert error == (
+            "connect: the log-in was refused, see USER, PASSWORD and NAME in DATABASES "
+            "(SQLSTATE 3D000)"
+        )
+
+
+def test_status_of_a_process_that_was_asked_nothing_is_idle(database: str) -> None:
+    with Worker(database) as worker:
+        status = worker.ask("status")
+        assert (status["mode"], status["ready"], status["age"]) == ("idle", False, None)
+
+
+def test_status_tells_of_each_step(server: Postgres, worker: Worker) -> None:
+    live = worker.ask("status")
+    assert (live["mode"], live["ready"], live["last_error"]) == ("live", True, None)
+    assert (live["flags"], live["values"], live["pid"]) == (1, 1, worker.pid)
+    server.stop()
+    worker.sees(["mode"], "down", within=3)
+    worker.sees(["fresh", live["age"] + 0.2], False, within=2)
+    down = worker.ask("status")
+    assert (down["ready"], down["version"], down["token"]) == (True, live["version"], live["token"])
+    assert down["last_error"]
+    server.start()
+    worker.sees(["mode"], "live", within=3)
+    back = worker.ask("status")
+    assert back["age"] < down["age"]
+    assert (back["loads"], back["last_error"]) == (live["loads"] + 1, down["last_error"])
+
+
+def test_error_names_neither_password_nor_place(server: Postgres, database: str) -> None:
+    with Worker(f"{database} password=hunter2") as worker:
+        assert worker.ask("ready", 10) is True
+        server.stop()
+        worker.sees(["failed", 2], True, within=3)
+        worker.ask("survey", "new_checkout", 2_000)
+        [[_, logged]] = worker.ask("logged")
+        for text in (worker.ask("status")["last_error"], logged):
+            for secret in ("hunter2", "127.0.0.1", str(server.port), "user"):
+                assert secret not in text
+
+
+def test_outage_and_its_end_are_logged_once(server: Postgres, worker: Worker) -> None:
+    server.stop()
+    worker.sees(["mode"], "down", within=3)
+    worker.ask("survey", "new_checkout", 10_000)
+    server.start()
+    worker.sees(["mode"], "live", within=3)
+    worker.ask("survey", "new_checkout", 10_000)
+    [[_, kept], [_, fresh]] = worker.ask("logged")
+    assert kept.startswith("flags are kept from the last load: ")
+    assert fresh == "flags are up to date again (live)"
+
+
+def test_refresh_without_a_server_raises_and_keeps_the_answers(
+    server: Postgres, worker: Worker
+) -> None:
+    server.stop()
+    with pytest.raises(AssertionError, match="RefreshError"):
+        worker.ask("refresh", 0.5)
+    assert worker.ask("get_value", "gateway") == "stripe"

@@ -1,0 +1,313 @@
+"""Whoever writes, and however: other processes answer accordingly, soon after the commit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.urls import reverse
+
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.workers import Worker, address
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+POLL_INTERVAL = 0.3
+FLAGS = "flagstaff_featureflag"
+ALLOWED = "flagstaff_featureflag_allowed_users"
+VALUES = "flagstaff_keyvaluestore"
+
+
+@dataclass
+class Shop:
+    """A flag that alice has and bob has not, for only she is on its allow-list, and a value."""
+
+    flag: FeatureFlag
+    gateway: KeyValueStore
+    alice: User
+    bob: User
+    session: psycopg.Connection[Any]
+
+    def sql(self, statement: str, *parameters: object) -> None:
+        """Write past Django over another connection, as psql does."""
+        self.session.execute(statement, parameters)  # type: ignore[arg-type]
+
+    def copy(self, table: str, *columns: object) -> None:
+        with self.session.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+            copy.write_row(columns)
+
+    def post(self, address: str, **form: object) -> None:
+        """Send a form of the admin, as a superuser."""
+        client = Client()
+        client.force_login(User.objects.create_superuser("boss"))
+        assert client.post(address, form).status_code == 302
+
+    def toggle_in_admin(self) -> None:
+        self.post(reverse("admin:flagstaff_featureflag_changelist"), _switch=f"off:{self.flag.pk}")
+
+    def save_in_admin(self) -> None:
+        """Take the tick from the box, as a form without "enabled" does."""
+        address = reverse("admin:flagstaff_featureflag_change", args=[self.flag.pk])
+        filled_in = {"key": "new_checkout", "rollout_percent": 0, "kind": "release"}
+        self.post(address, allowed_users=self.alice.pk, **filled_in)
+
+
+@dataclass
+class Workers:
+    """One that is told of changes, and whose polls are too rare to help; one that only polls."""
+
+    told: Worker
+    polls: Worker
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter((self.told, self.polls))
+
+    def see(self, answer: Any, *question: Any) -> None:
+        self.told.sees([*question], answer, within=1.0)
+        self.polls.sees([*question], answer, within=POLL_INTERVAL + 1.0)
+
+
+@pytest.fixture(scope="module")
+def started_workers(django_db_setup: None) -> Iterator[Workers]:
+    url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
+    with (
+        Worker(url, POLL_INTERVAL=60) as told,
+        Worker(url, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as polls,
+    ):
+        yield Workers(told, polls)
+
+
+@pytest.fixture
+def open_session() -> Iterator[Callable[..., psycopg.Connection[Any]]]:
+    sessions = []
+
+    def open_session(*, autocommit: bool = False) -> psycopg.Connection[Any]:
+        url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
+        sessions.append(psycopg.connect(url, autocommit=autocommit))
+        return sessions[-1]
+
+    yield open_session
+    for session in sessions:
+        session.close()
+
+
+@pytest.fixture
+def shop(transactional_db: None, open_session: Callable[..., psycopg.Connection[Any]]) -> Shop:
+    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    gateway = KeyValueStore.objects.create(key="payment_gateway", value="stripe")
+    alice, bob = (User.objects.create(username=name) for name in ("alice", "bob"))
+    flag.allowed_users.add(alice)
+    return Shop(flag, gateway, alice, bob, open_session(autocommit=True))
+
+
+@pytest.fixture
+def workers(started_workers: Workers, shop: Shop) -> Workers:
+    """Workers that know the shop as it stands."""
+    for worker in started_workers:
+        worker.ask("refresh")
+        assert worker.ask("flag_enabled", "new_checkout", shop.alice.pk) is True
+        assert worker.ask("flag_enabled", "new_checkout", shop.bob.pk) is False
+        assert worker.ask("get_value", "payment_gateway") == "stripe"
+    return started_workers
+
+
+def change(instance: Any, **values: Any) -> Any:
+    for name, value in values.items():
+        setattr(instance, name, value)
+    return instance
+
+
+Change = Callable[[Shop], object]
+flags, values = FeatureFlag.objects, KeyValueStore.objects
+
+ALICE_LOSES_THE_FLAG: dict[str, Change] = {
+    "save": lambda shop: change(shop.flag, enabled=False).save(),
+    "update": lambda shop: flags.update(enabled=False),
+    "update_or_create": lambda shop: flags.update_or_create(
+        {"enabled": False}, key="new_checkout"
+    ),
+    "bulk_update": lambda shop: flags.bulk_update(
+        [change(shop.flag, enabled=False)], ["enabled"]
+    ),
+    "delete": lambda shop: shop.flag.delete(),
+    "delete of a queryset": lambda shop: flags.filter(key="new_checkout").delete(),
+    "remove": lambda shop: shop.flag.allowed_users.remove(shop.alice),
+    "remove from the user": lambda shop: shop.alice.flagstaff_flags.remove(shop.flag),
+    "set": lambda shop: shop.flag.allowed_users.set([shop.bob]),
+    "set from the user": lambda shop: shop.alice.flagstaff_flags.set([]),
+    "clear": lambda shop: shop.flag.allowed_users.clear(),
+    "clear from the user": lambda shop: shop.alice.flagstaff_flags.clear(),
+    "deletion of the user": lambda shop: shop.alice.delete(),
+    "button in the admin": Shop.toggle_in_admin,
+    "form in the admin": Shop.save_in_admin,
+    "UPDATE": lambda shop: shop.sql(f"UPDATE {FLAGS} SET enabled = false"),
+    "UPDATE of the key": lambda shop: shop.sql(f"UPDATE {FLAGS} SET key = 'checkout'"),
+    "DELETE": lambda shop: shop.sql(f"DELETE FROM {ALLOWED}"),
+    "TRUNCATE": lambda shop: shop.sql(f"TRUNCATE {ALLOWED}"),
+    "TRUNCATE CASCADE": lambda shop: shop.sql(f"TRUNCATE {FLAGS} CASCADE"),
+    "ON CONFLICT": lambda shop: shop.sql(
+        f"INSERT INTO {FLAGS} (key) VALUES ('new_checkout') "
+        "ON CONFLICT (key) DO UPDATE SET enabled = excluded.enabled"
+    ),
+}
+
+BOB_GAINS_THE_FLAG: dict[str, Change] = {
+    "update": lambda shop: flags.update(rollout_percent=100),
+    "add": lambda shop: shop.flag.allowed_users.add(shop.bob),
+    "add from the user": lambda shop: shop.bob.flagstaff_flags.add(shop.flag),
+    "set": lambda shop: shop.flag.allowed_users.set([shop.bob]),
+    "set from the user": lambda shop: shop.bob.flagstaff_flags.set([shop.flag]),
+    "INSERT": lambda shop: shop.sql(
+        f"INSERT INTO {ALLOWED} (featureflag_id, user_id) VALUES (%s, %s)",
+        *(shop.flag.pk, shop.bob.pk),
+    ),
+    "COPY": lambda shop: shop.copy(
+        f"{ALLOWED} (featureflag_id, user_id)", shop.flag.pk, shop.bob.pk
+    ),
+}
+
+BANNER = {"key": "banner", "enabled": True, "rollout_percent": 100}
+INSERT_BANNER = f"INSERT INTO {FLAGS} (key, enabled, rollout_percent) VALUES ('banner', true, 100)"
+
+THE_BANNER_APPEARS: dict[str, Change] = {
+    "create": lambda shop: flags.create(**BANNER),
+    "get_or_create": lambda shop: flags.get_or_create(BANNER, key="banner"),
+    "bulk_create": lambda shop: flags.bulk_create([FeatureFlag(**BANNER)]),
+    "rename": lambda shop: change(shop.flag, **BANNER).save(),
+    "INSERT": lambda shop: shop.sql(INSERT_BANNER),
+    "ON CONFLICT": lambda shop: shop.sql(f"{INSERT_BANNER} ON CONFLICT DO NOTHING"),
+    "COPY": lambda shop: shop.copy(f"{FLAGS} (key, enabled, rollout_percent)", *BANNER.values()),
+}
+
+INSERT_PAYPAL = f"INSERT INTO {VALUES} (key, value) VALUES ('payment_gateway', '\"paypal\"')"
+
+THE_GATEWAY_BECOMES_PAYPAL: dict[str, Change] = {
+    "save": lambda shop: change(shop.gateway, value="paypal").save(),
+    "update": lambda shop: values.update(value="paypal"),
+    "bulk_update": lambda shop: values.bulk_update(
+        [change(shop.gateway, value="paypal")], ["value"]
+    ),
+    "UPDATE": lambda shop: shop.sql(f"UPDATE {VALUES} SET value = '\"paypal\"'"),
+    "TRUNCATE and INSERT": lambda shop: shop.sql(f"TRUNCATE {VALUES}; {INSERT_PAYPAL}"),
+    "DELETE and INSERT": lambda shop: shop.sql(f"DELETE FROM {VALUES}; {INSERT_PAYPAL}"),
+    "ON CONFLICT": lambda shop: shop.sql(
+        f"{INSERT_PAYPAL} ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    ),
+}
+
+THE_GATEWAY_GOES: dict[str, Change] = {
+    "delete": lambda shop: shop.gateway.delete(),
+    "rename": lambda shop: values.update(key="gateway"),
+    "DELETE": lambda shop: shop.sql(f"DELETE FROM {VALUES}"),
+    "TRUNCATE": lambda shop: shop.sql(f"TRUNCATE {VALUES}"),
+}
+
+
+@pytest.mark.parametrize("write", ALICE_LOSES_THE_FLAG.values(), ids=ALICE_LOSES_THE_FLAG)
+def test_alice_loses_the_flag_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+    alice = shop.alice.pk
+    write(shop)
+    workers.see(False, "flag_enabled", "new_checkout", alice)
+
+
+@pytest.mark.parametrize("write", BOB_GAINS_THE_FLAG.values(), ids=BOB_GAINS_THE_FLAG)
+def test_bob_gains_the_flag_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+    write(shop)
+    workers.see(True, "flag_enabled", "new_checkout", shop.bob.pk)
+
+
+@pytest.mark.parametrize("write", THE_BANNER_APPEARS.values(), ids=THE_BANNER_APPEARS)
+def test_a_new_flag_appears_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+    write(shop)
+    workers.see(True, "flag_enabled", "banner")
+
+
+@pytest.mark.parametrize(
+    "write", THE_GATEWAY_BECOMES_PAYPAL.values(), ids=THE_GATEWAY_BECOMES_PAYPAL
+)
+def test_a_value_changes_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+    write(shop)
+    workers.see("paypal", "get_value", "payment_gateway")
+
+
+@pytest.mark.parametrize("write", THE_GATEWAY_GOES.values(), ids=THE_GATEWAY_GOES)
+def test_a_value_goes_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+    write(shop)
+    workers.see("none", "get_value", "payment_gateway", "none")
+
+
+def test_change_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers) -> None:
+    for worker in workers:
+        worker.ask("watch", ["flag_enabled", "new_checkout", shop.bob.pk])
+    with pytest.raises(DatabaseError), transaction.atomic():
+        flags.update(rollout_percent=100)
+        raise DatabaseError
+    values.update(value="paypal")
+    workers.see("paypal", "get_value", "payment_gateway")
+    assert [worker.ask("watched") for worker in workers] == [[False], [False]]
+
+
+def test_savepoint_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers) -> None:
+    with transaction.atomic():
+        values.update(value="paypal")
+        savepoint = transaction.savepoint()
+        flags.update(rollout_percent=100)
+        transaction.savepoint_rollback(savepoint)
+    workers.see("paypal", "get_value", "payment_gateway")
+    for worker in workers:
+        assert worker.ask("flag_enabled", "new_checkout", shop.bob.pk) is False
+
+
+def test_open_transaction_is_seen_only_once_it_commits(shop: Shop, workers: Workers) -> None:
+    with transaction.atomic():
+        flags.update(rollout_percent=100)
+        for worker in workers:
+            worker.ask("refresh")
+            assert worker.ask("flag_enabled", "new_checkout", shop.bob.pk) is False
+    workers.see(True, "flag_enabled", "new_checkout", shop.bob.pk)
+
+
+def test_transactions_that_commit_out_of_order_are_both_seen(
+    shop: Shop, open_session: Callable[..., psycopg.Connection[Any]]
+) -> None:
+    """The first to write is the last to commit, 50 times; no notification helps."""
+    first, second = open_session(), open_session()
+    url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
+    write = (
+        f"INSERT INTO {VALUES} (key, value) VALUES (%s, %s) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    )
+    with Worker(url, LISTEN=False, POLL_INTERVAL=0.1) as worker:
+        for turn in range(50):
+            first.execute(write, ["first", str(turn)])
+            second.execute(write, ["second", str(turn)])
+            second.commit()
+            worker.ask("refresh")
+            assert worker.ask("get_value", "second") == turn
+            first.commit()
+            worker.sees(["get_value", "first"], turn, within=1.1)
+
+
+def test_truncate_and_refill_is_never_seen_half_done(shop: Shop, workers: Workers) -> None:
+    """TRUNCATE empties a table for readers that began before it, too."""
+    worker, alice = workers.told, shop.alice.pk
+    loads = worker.ask("status")["loads"]
+    worker.ask("watch", ["flag_enabled", "new_checkout", alice])
+    worker.ask("reload_constantly")
+    for _ in range(60):
+        with closing(connection.cursor()) as cursor, transaction.atomic():
+            cursor.execute(f"TRUNCATE {FLAGS} CASCADE")
+            # Long enough for a load to begin now, and to have chosen its moment before the commit.
+            cursor.execute("SELECT pg_sleep(0.01)")
+            flags.create(pk=shop.flag.pk, key="new_checkout", enabled=True)
+            shop.flag.allowed_users.add(alice)
+    assert worker.ask("watched") == [True]
+    assert worker.ask("status")["loads"] > loads + 60

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+from flagstaff.models import FeatureFlag, KeyValueStore
+
+NAMES = (
+    "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
+    "POOL_SIZE, UNKNOWN_KEY"
+)
+
+
+def given(**settings: object) -> override_settings:
+    return override_settings(FLAGSTAFF=settings)
+
+
+class OtherDatabase:
+    def db_for_write(self, model: object, **hints: object) -> str | None:
+        return "flags" if model is FeatureFlag else None
+
+
+def test_no_setting_is_needed() -> None:
+    assert conf.problems() == []
+    assert conf.database == "default"
+    assert (conf.flag_model, conf.value_model) == (FeatureFlag, KeyValueStore)
+    assert (conf.listen, conf.poll_interval, conf.max_staleness) == (True, 5.0, 300.0)
+    assert (conf.startup_timeout, conf.pool_size, conf.unknown_key) == (1.0, 2, "ignore")
+
+
+def test_settings_are_read_at_each_use() -> None:
+    with given(POLL_INTERVAL=1, LISTEN=False):
+        assert (conf.poll_interval, conf.listen) == (1.0, False)
+    assert (conf.poll_interval, conf.listen) == (5.0, True)
+
+
+def test_database_is_where_the_router_writes_the_flags() -> None:
+    with override_settings(DATABASE_ROUTERS=[OtherDatabase()]):
+        assert conf.database == "flags"
+
+
+def test_database_that_is_named_is_not_asked_of_the_router() -> None:
+    with override_settings(DATABASE_ROUTERS=[OtherDatabase()], FLAGSTAFF={"DATABASE": "default"}):
+        assert conf.database == "default"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("POLL_INTERVALL", 'did you mean "POLL_INTERVAL"?'),
+        ("listen", 'did you mean "LISTEN"?'),
+        ("COLOUR", f"known are {NAMES}"),
+        (7, f"known are {NAMES}"),
+    ],
+)
+def test_unknown_name_is_told_with_the_nearest_right_one(name: Any, hint: str) -> None:
+    with (
+        override_settings(FLAGSTAFF={name: 1}),
+        pytest.raises(ConfigurationError) as error,
+    ):
+        assert conf.listen
+    assert str(error.value) == f"FLAGSTAFF has no setting {name!r}; {hint}"
+
+
+SECONDS = "expected seconds from"
+BAD: list[tuple[str, object, str]] = [
+    ("DATABASE", "nowhere", "expected an alias in DATABASES, or None"),
+    ("DATABASE", [], "expected an alias in DATABASES, or None"),
+    ("FLAG_MODEL", "FeatureFlag", 'expected an installed "app_label.Model"'),
+    ("FLAG_MODEL", "common.FeatureFlag", 'expected an installed "app_label.Model"'),
+    ("VALUE_MODEL", None, 'expected an installed "app_label.Model"'),
+    ("LISTEN", "yes", "expected True or False"),
+    ("LISTEN", 1, "expected True or False"),
+    ("POLL_INTERVAL", 0.01, f"{SECONDS} 0.1 to 3600"),
+    ("POLL_INTERVAL", True, f"{SECONDS} 0.1 to 3600"),
+    ("POLL_INTERVAL", float("nan"), f"{SECONDS} 0.1 to 3600"),
+    ("MAX_STALENESS", 0, f"{SECONDS} 1 to 604800"),
+    ("STARTUP_TIMEOUT", -1, f"{SECONDS} 0 to 60"),
+    ("STARTUP_TIMEOUT", "1", f"{SECONDS} 0 to 60"),
+    ("POOL_SIZE", 0, "expected a whole number from 1 to 16"),
+    ("POOL_SIZE", 2.0, "expected a whole number from 1 to 16"),
+    ("UNKNOWN_KEY", "shout", 'expected "ignore", "warn" or "raise"'),
+    ("UNKNOWN_KEY", {}, 'expected "ignore", "warn" or "raise"'),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), BAD)
+def test_bad_value_is_told_with_what_is_expected(name: str, value: object, expected: str) -> None:
+    with given(**{name: value}), pytest.raises(ConfigurationError) as error:
+        getattr(conf, name.lower())
+    assert str(error.value) == f'FLAGSTAFF["{name}"] is {value!r}; {expected}'
+
+
+def test_settings_that_are_no_dict_say_so() -> None:
+    message = 'FLAGSTAFF is a list; write a dict such as FLAGSTAFF = {"POLL_INTERVAL": 5.0}'
+    with override_settings(FLAGSTAFF=["LISTEN"]):
+        assert [str(problem) for problem in conf.problems()] == [message]
+        with pytest.raises(ConfigurationError) as error:
+            assert conf.listen
+    assert str(error.value) == message
+
+
+def test_django_knows_the_error_for_a_wrong_setting() -> None:
+    with given(POOL_SIZE=0), pytest.raises(ImproperlyConfigured):
+        assert conf.pool_size
+
+
+def test_system_checks_tell_every_problem() -> None:
+    with given(POOL=3, POOL_SIZE=0, LISTEN=None):
+        found = sorted((str(check.id), check.msg, check.hint) for check in run_checks())
+    assert found == [
+        ("flagstaff.E001", "FLAGSTAFF has no setting 'POOL'", 'did you mean "POOL_SIZE"?'),
+        ("flagstaff.E002", 'FLAGSTAFF["LISTEN"] is None', "expected True or False"),
+        ("flagstaff.E002", 'FLAGSTAFF["POOL_SIZE"] is 0', "expected a whole number from 1 to 16"),
+    ]

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from flagstaff.validators import validate_flag_key
+
+ADVICE = 'write letters, digits, "_", "-" or ".", such as "new_checkout"'
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "new_checkout", "new-checkout", "shop.cart", "été", "🚩", "x" * 255]
+)
+def test_key_is_accepted(key: str) -> None:
+    validate_flag_key(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("", 'a key is empty; write 1 to 255 characters, such as "new_checkout"'),
+        ("x" * 256, "a key has 256 characters; write at most 255"),
+        ("new checkout", f"a key has white space at position 4; {ADVICE}"),
+        ("new\u00a0checkout", f"a key has white space at position 4; {ADVICE}"),
+        ("new\n", f"a key has white space at position 4; {ADVICE}"),
+        ("new:checkout", f'a key has a ":" at position 4; {ADVICE}'),
+        ("\x00new", f"a key has a control character at position 1; {ADVICE}"),
+        ("new\x7f", f"a key has a control character at position 4; {ADVICE}"),
+    ],
+)
+def test_key_is_refused_with_what_is_wrong_and_what_is_right(key: str, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        validate_flag_key(key)
+    assert error.value.messages == [message]

@@ -1,0 +1,35 @@
+"""Flagstaff is installed, and nothing about it is set."""
+
+from __future__ import annotations
+
+import os
+
+from tools.database_url import parse_database_url
+
+_SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "bakery.sqlite3"}
+
+# A project of its own, so that its tests can be run beside ours: on the server of DATABASE_URL,
+# or on SQLite, whose test database is in memory unless it is given a file.
+DATABASES = {
+    "default": parse_database_url(os.environ["DATABASE_URL"])
+    if "DATABASE_URL" in os.environ
+    else {**_SQLITE, "TEST": {"NAME": os.environ.get("TEST_FILE")}}
+}
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "flagstaff",
+    "bakery",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "bakery.urls"
+SECRET_KEY = "not a secret"
+USE_TZ = True
