@@ -35,9 +35,9 @@ def main() -> None:
         for path, taken in times.items():
             taken.append(_batch(ask, path))
     plain, asked = (median(taken) for taken in times.values())
-    print(f"page without questions     {plain / 1000:8.1f} µs of CPU")
-    print(f"page with {QUESTIONS} questions     {asked / 1000:8.1f} µs of CPU")
-    print(f"{QUESTIONS} questions cost           {100 * (asked - plain) / plain:8.2f} % of the page")
+    print(f"page without questions {plain / 1000:10.1f} µs of CPU")
+    print(f"page with {QUESTIONS} questions {asked / 1000:10.1f} µs of CPU")
+    print(f"the questions cost     {100 * (asked - plain) / plain:10.2f} % of the page")
 
 
 def _batch(ask: Any, path: str) -> float:

@@ -34,11 +34,7 @@ pub fn bucket(key: &str, subject: &str) -> u8 {
 
 fn digest(key: &[u8], subject: &[u8]) -> [u32; 8] {
     let length = key.len() + 1 + subject.len();
-    if length <= ONE_BLOCK {
-        one_block(key, subject, length)
-    } else {
-        many_blocks(key, subject)
-    }
+    if length <= ONE_BLOCK { one_block(key, subject, length) } else { many_blocks(key, subject) }
 }
 
 /// Nearly every pair fits one block: compressing it directly saves the hasher's buffering.

@@ -156,11 +156,7 @@ fn relinked(flags: &Flags, lists: &AllowLists) -> Flags {
         .collect()
 }
 
-fn settings(
-    rows: Vec<ValueRow>,
-    before: &Settings,
-    opaque: bool,
-) -> (Settings, Vec<Problem>) {
+fn settings(rows: Vec<ValueRow>, before: &Settings, opaque: bool) -> (Settings, Vec<Problem>) {
     let mut settings = Unique::new("value", before);
     for row in rows {
         match row.key {
@@ -190,13 +186,7 @@ struct Unique<'a, T> {
 
 impl<'a, T: Clone> Unique<'a, T> {
     fn new(table: &'static str, before: &'a HashMap<Box<str>, T>) -> Self {
-        Self {
-            table,
-            before,
-            entries: HashMap::new(),
-            twice: HashSet::new(),
-            problems: Vec::new(),
-        }
+        Self { table, before, entries: HashMap::new(), twice: HashSet::new(), problems: Vec::new() }
     }
 
     fn insert(&mut self, key: Box<str>, entry: T) {

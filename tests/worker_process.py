@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import multiprocessing
@@ -115,11 +116,14 @@ def together(count: int, question: Question) -> list[Any]:
     return answers
 
 
-def in_fork(how: str, questions: list[Question]) -> list[Any]:
-    """What a forked child answers, before it leaves in this way."""
+def in_fork(how: str, questions: list[Question], bare: bool = False) -> list[Any]:
+    """What a forked child answers, before it leaves in this way.
+
+    A bare fork is none of Python's, which then runs none of its hooks: uWSGI forks so.
+    """
     reading, writing = os.pipe()
     with _many_threads():
-        pid = os.fork()
+        pid = ctypes.PyDLL(None).fork() if bare else os.fork()
     if pid == 0:
         os.write(writing, json.dumps([answer(question) for question in questions]).encode())
         os.close(writing)

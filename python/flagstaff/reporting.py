@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flagstaff import _core
+from flagstaff.conf import conf
 
 __all__ = ["Status", "status"]
 
@@ -21,6 +22,8 @@ class Status:
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
     age: float | None
+    #: Whether that is longer ago than MAX_STALENESS. An alarm only: the answers stay.
+    stale: bool
     #: How many snapshots this process has had.
     version: int
     #: The id of the newest token in the snapshot.
@@ -43,4 +46,6 @@ class Status:
 def status() -> Status:
     """Say how this worker is kept up to date. Returns at once, and starts nothing."""
     report = _core.report()
-    return Status(**{**report, "problems": tuple(report["problems"])})
+    age, problems = report["age"], tuple(report["problems"])
+    stale = age is not None and age > conf.max_staleness
+    return Status(**{**report, "stale": stale, "problems": problems})

@@ -156,9 +156,5 @@ fn allow_row(row: &Row) -> Result<AllowRow, tokio_postgres::Error> {
 }
 
 fn value_row(row: &Row) -> Result<ValueRow, tokio_postgres::Error> {
-    Ok(ValueRow {
-        pk: row.try_get("pk")?,
-        key: row.try_get("key")?,
-        value: row.try_get("value")?,
-    })
+    Ok(ValueRow { pk: row.try_get("pk")?, key: row.try_get("key")?, value: row.try_get("value")? })
 }

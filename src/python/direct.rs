@@ -65,12 +65,8 @@ fn flag(
         Err(absent) => return Ok(Err(absent)),
     };
     let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
-    let mut flag = Flag {
-        pk: String::new().into(),
-        enabled,
-        rollout_percent,
-        allowed: Arc::default(),
-    };
+    let mut flag =
+        Flag { pk: String::new().into(), enabled, rollout_percent, allowed: Arc::default() };
     // A rollout of 100 % leaves the list no say in the answer, only in its reason.
     if let Some(asker) = asker
         && enabled

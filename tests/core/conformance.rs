@@ -81,7 +81,8 @@ impl Case {
 
     /// Hashed only where the ramp asks for it, and then to what the row says.
     fn check_bucket(&self, evaluation: Evaluation) {
-        let ramped = self.flag.as_ref().is_some_and(|flag| (1..100).contains(&flag.rollout_percent));
+        let ramped =
+            self.flag.as_ref().is_some_and(|flag| (1..100).contains(&flag.rollout_percent));
         let expected = self.bucket.filter(|_| ramped && evaluation.reason == Reason::Split);
         assert_eq!(evaluation.bucket, expected, "{}", self.name);
     }

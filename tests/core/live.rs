@@ -18,8 +18,7 @@ fn opened() -> Live {
 }
 
 fn with_token(newest: i64) -> Snapshot {
-    Snapshot::default()
-        .next(Loaded { fingerprint: Some(fingerprint(newest)), ..Loaded::default() })
+    Snapshot::default().next(Loaded { fingerprint: Some(fingerprint(newest)), ..Loaded::default() })
 }
 
 fn token(live: &Live) -> Option<i64> {

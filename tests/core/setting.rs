@@ -40,10 +40,31 @@ fn plain_scalars_are_made_at_once() {
 #[test]
 fn whatever_only_the_field_can_read_stays_text() {
     let texts = [
-        "1.0", "-0.0", "-0", "1e3", "1E400", "0.1", "9223372036854775808",
-        "-9223372036854775809", "123456789012345678901234567890", "[]", "{}", "[null]",
-        "{\"a\": 1}", "[1, 2.0, \"x\"]", "NaN", "Infinity", "-Infinity", "", " ", "nul",
-        r#""\ud83e""#, "\"open", "tru", "1 2", "\"\u{1}\"",
+        "1.0",
+        "-0.0",
+        "-0",
+        "1e3",
+        "1E400",
+        "0.1",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "123456789012345678901234567890",
+        "[]",
+        "{}",
+        "[null]",
+        "{\"a\": 1}",
+        "[1, 2.0, \"x\"]",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "",
+        " ",
+        "nul",
+        r#""\ud83e""#,
+        "\"open",
+        "tru",
+        "1 2",
+        "\"\u{1}\"",
     ];
     for text in texts {
         assert_eq!(Setting::from_json(text), Setting::Json(text.into()), "{text}");

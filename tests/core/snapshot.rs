@@ -52,8 +52,7 @@ mod partial_loads {
     #[test]
     fn a_load_of_nothing_shares_everything_and_takes_the_fingerprint() {
         let before = whole();
-        let after =
-            before.next(Loaded { fingerprint: Some(fingerprint(9)), ..Loaded::default() });
+        let after = before.next(Loaded { fingerprint: Some(fingerprint(9)), ..Loaded::default() });
         assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
         assert_eq!(address(after.setting("gateway")), address(before.setting("gateway")));
         assert_eq!(after.fingerprint(), Some(&fingerprint(9)));
@@ -355,12 +354,21 @@ mod duplicates {
 
     #[test]
     fn values_are_no_different() {
-        let rows = || values([value("1", "gateway", "1"), value("2", "gateway", "2"), value("3", "gateway", "3")]);
+        let rows = || {
+            values([
+                value("1", "gateway", "1"),
+                value("2", "gateway", "2"),
+                value("3", "gateway", "3"),
+            ])
+        };
         let (fresh, kept) = (snapshot([rows()]), whole().next(rows()));
         assert_eq!(fresh.setting("gateway"), None);
         assert_eq!(kept.setting("gateway"), Some(&Setting::Text("stripe".into())));
         let expected = ["value \"gateway\" is set aside: several rows have this key"];
-        assert_eq!((problems(&fresh), problems(&kept)), (expected.map(String::from).to_vec(), expected.map(String::from).to_vec()));
+        assert_eq!(
+            (problems(&fresh), problems(&kept)),
+            (expected.map(String::from).to_vec(), expected.map(String::from).to_vec())
+        );
     }
 }
 
@@ -376,8 +384,10 @@ struct Database {
 
 impl Database {
     fn load(&self, [flags, lists, values]: [bool; 3]) -> Loaded {
-        let flag_rows =
-            self.flags.iter().map(|(pk, percent)| flag(&pk.to_string(), &format!("flag {pk}"), *percent));
+        let flag_rows = self
+            .flags
+            .iter()
+            .map(|(pk, percent)| flag(&pk.to_string(), &format!("flag {pk}"), *percent));
         let list_rows = self.lists.iter().map(|(pk, users)| allow(&pk.to_string(), users));
         let value_rows = self.values.iter().map(|(pk, number)| {
             value(&pk.to_string(), &format!("value {pk}"), &number.to_string())
@@ -396,8 +406,7 @@ fn database() -> impl Strategy<Value = Database> {
     let flags = btree_map(0..6_u8, -5..105_i32, 0..6);
     let lists = btree_map(0..6_u8, vec(0..4_i64, 0..3), 0..6);
     let values = btree_map(0..6_u8, any::<i64>(), 0..6);
-    (flags, lists, values)
-        .prop_map(|(flags, lists, values)| Database { flags, lists, values })
+    (flags, lists, values).prop_map(|(flags, lists, values)| Database { flags, lists, values })
 }
 
 #[track_caller]

@@ -126,12 +126,23 @@ def test_forks_beside_loads_answer_and_become_live(worker: Worker) -> None:
     assert None not in [took for _, took in answers]
 
 
+def test_child_of_a_fork_that_python_did_not_make_finds_out(
+    worker: Worker, sessions: Sessions
+) -> None:
+    [parent] = sessions()
+    questions = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", 5]]
+    survey, took = worker.ask("in_fork", "os._exit", questions, True)
+    assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
+    assert within(2, lambda: sessions() == [parent])
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_pool_of_multiprocessing_answers(
     method: str, worker: Worker, open_to_all: Callable[[], None], sessions: Sessions
 ) -> None:
     open_to_all()
-    answer, status = worker.ask("in_pool", method, [NEW_CHECKOUT, ["status"]])
-    assert (answer, status["ready"]) == (method != "fork" or answer, True)
-    assert status["pid"] != worker.pid
+    worker.sees(NEW_CHECKOUT, True, within=1)
+    answer, pid = worker.ask("in_pool", method, [NEW_CHECKOUT, ["pid"]])
+    assert answer is True
+    assert pid != worker.pid
     assert within(2, lambda: len(sessions()) == 1)

@@ -1,0 +1,7 @@
+//! The link to the database, beside a real server: `DATABASE_URL` names it.
+
+mod postgres_connect;
+mod postgres_engine;
+mod postgres_impostor;
+mod postgres_refresh;
+mod postgres_shop;

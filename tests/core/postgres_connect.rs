@@ -1,0 +1,69 @@
+//! Settings that cannot be used are told of, and never connected with.
+
+use flagstaff::postgres::connect::{Settings, config};
+use flagstaff::postgres::error::Kind;
+use flagstaff::postgres::queries::{Names, Queries};
+
+use crate::postgres_shop::Shop;
+
+#[track_caller]
+fn assert_refused(name: &str, value: &str, message: &str) {
+    let settings: Settings = [(name.to_owned(), value.to_owned())].into();
+    let error = config(&settings).expect_err("it is refused");
+    assert_eq!(error.kind(), Kind::Settings);
+    assert_eq!(
+        error.to_string(),
+        format!("connect: the connection settings cannot be used: {message}")
+    );
+}
+
+#[test]
+fn settings_that_are_not_understood() {
+    assert_refused("port", "none", "port is not a number from 1 to 65535");
+    assert_refused("port", "65536", "port is not a number from 1 to 65535");
+    assert_refused("hostaddr", "localhost", "hostaddr is not an IP address");
+    assert_refused("tcp_user_timeout", "1.5", "tcp_user_timeout is not a whole number");
+    let bindings = "channel_binding is not disable, prefer or require";
+    assert_refused("channel_binding", "maybe", bindings);
+}
+
+#[test]
+fn protection_that_cannot_be_given_is_no_connection() {
+    for mode in ["require", "verify-ca", "verify-full", "always"] {
+        assert_refused("sslmode", mode, &format!("sslmode={mode} is not supported"));
+    }
+    for name in ["sslrootcert", "sslcert", "sslkey", "requirepeer", "passfile", "service"] {
+        assert_refused(name, "x", &format!("{name} is not supported"));
+    }
+}
+
+#[test]
+fn settings_of_other_clients_change_nothing() {
+    let ignored =
+        [("client_encoding", "UTF8"), ("connect_timeout", "1"), ("gssencmode", "disable")];
+    let settings = ignored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    assert!(config(&settings).is_ok());
+}
+
+#[test]
+fn hosts_and_ports_go_together_by_position() {
+    let given = [("host", "one,two"), ("port", "1,2"), ("hostaddr", "127.0.0.1,::1")];
+    let settings = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let config = config(&settings).expect("usable settings");
+    assert_eq!((config.get_hosts().len(), config.get_ports()), (2, &[1, 2][..]));
+    assert_eq!(config.get_hostaddrs().len(), 2);
+}
+
+#[test]
+fn no_password_is_shown() {
+    let mut options = Shop::open().options();
+    options.settings.insert("password".into(), "open sesame".into());
+    assert!(!format!("{options:?}").contains("sesame"));
+}
+
+#[test]
+fn a_name_that_is_missing_is_named() {
+    let error = Queries::new(&Names::new(), false).expect_err("nothing is named");
+    let expected = "connect: the connection settings cannot be used: no name was given for ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}

@@ -1,0 +1,348 @@
+//! One worker keeps up with its tables, whatever is done to them and to its link.
+
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use flagstaff::postgres::engine::Options;
+use flagstaff::postgres::error::Kind;
+use flagstaff::postgres::report::Mode;
+use flagstaff::setting::Setting;
+use flagstaff::subject::Subject;
+
+use crate::postgres_shop::{Shop, Worker, eventually};
+
+fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
+    let snapshot = worker.snapshot();
+    snapshot.flag(key).is_some_and(|flag| flag.allowed.contains(subject))
+}
+
+#[test]
+fn the_first_load_brings_what_the_tables_hold() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 25);
+    shop.flag(2, "größe.🛒", 0);
+    for user in [i64::MIN, -1, 0, 1 << 40, i64::MAX] {
+        shop.allow(2, &user.to_string());
+    }
+    shop.value("gateway", r#""stripe""#);
+    shop.value("big", "123456789012345678901234567890");
+    let worker = shop.worker();
+    let snapshot = worker.snapshot();
+    assert_eq!((snapshot.flag_count(), snapshot.setting_count()), (2, 2));
+    assert_eq!(snapshot.setting("gateway"), Some(&Setting::Text("stripe".into())));
+    let big = Setting::Json("123456789012345678901234567890".into());
+    assert_eq!(snapshot.setting("big"), Some(&big));
+    for user in [i64::MIN, -1, 0, 1 << 40, i64::MAX] {
+        assert!(names(&worker, "größe.🛒", &Subject::Integer(user)), "{user}");
+    }
+    assert!(!names(&worker, "größe.🛒", &Subject::Integer(1)));
+    assert_eq!(worker.mode(), Mode::Live);
+}
+
+#[test]
+fn a_notification_brings_a_change_that_no_poll_would() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 0);
+    let worker = shop.worker();
+    for percent in [10, 20, 30] {
+        shop.ramp("new_checkout", percent);
+        eventually(|| worker.percent("new_checkout") == Some(percent));
+    }
+}
+
+#[test]
+fn the_last_of_a_storm_of_changes_is_not_lost() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 0);
+    let worker = shop.worker();
+    for percent in 1..=100 {
+        shop.ramp("new_checkout", percent);
+    }
+    eventually(|| worker.percent("new_checkout") == Some(100));
+    assert!(worker.engine.report().loads < 80, "a storm costs a load per gap");
+}
+
+#[test]
+fn without_notifications_the_poll_brings_a_change() {
+    let mut shop = Shop::open();
+    let poll_interval = Duration::from_millis(50);
+    let worker = Worker::loaded(&Options { listen: false, poll_interval, ..shop.options() });
+    assert_eq!(worker.mode(), Mode::Poll);
+    shop.flag(1, "new_checkout", 10);
+    eventually(|| worker.percent("new_checkout") == Some(10));
+}
+
+#[test]
+fn a_poll_that_finds_nothing_keeps_the_snapshot_and_makes_it_young() {
+    let shop = Shop::open();
+    let poll_interval = Duration::from_millis(20);
+    let worker = Worker::loaded(&Options { listen: false, poll_interval, ..shop.options() });
+    let (snapshot, swaps) = (worker.snapshot(), worker.live.swaps());
+    sleep(Duration::from_millis(300));
+    eventually(|| worker.live.age().is_some_and(|age| age < Duration::from_millis(100)));
+    assert!(Arc::ptr_eq(&worker.snapshot(), &snapshot));
+    assert_eq!(worker.live.swaps(), swaps);
+}
+
+#[test]
+fn without_triggers_every_poll_loads_everything() {
+    let mut shop = Shop::without_triggers("bigint");
+    let poll_interval = Duration::from_millis(50);
+    let worker = Worker::loaded(&Options { poll_interval, ..shop.options() });
+    assert_eq!((worker.mode(), worker.snapshot().fingerprint()), (Mode::Reload, None));
+    shop.flag(1, "new_checkout", 10);
+    shop.allow(1, "7");
+    eventually(|| worker.percent("new_checkout") == Some(10));
+    eventually(|| names(&worker, "new_checkout", &Subject::Integer(7)));
+}
+
+#[test]
+fn a_worker_that_hears_nothing_looks_when_it_is_told_to() {
+    let mut shop = Shop::open();
+    let worker = shop.deaf_worker();
+    shop.flag(1, "new_checkout", 10);
+    worker.engine.kick();
+    eventually(|| worker.percent("new_checkout") == Some(10));
+}
+
+#[test]
+fn a_change_of_a_flag_leaves_allow_lists_and_values_where_they_are() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 0);
+    shop.allow(1, "7");
+    shop.value("gateway", r#""stripe""#);
+    let worker = shop.worker();
+    let before = worker.snapshot();
+    shop.ramp("new_checkout", 10);
+    eventually(|| worker.percent("new_checkout") == Some(10));
+    let after = worker.snapshot();
+    let lists = [&before, &after]
+        .map(|snapshot| Arc::as_ptr(&snapshot.flag("new_checkout").expect("the flag").allowed));
+    assert!(std::ptr::eq(lists[0], lists[1]));
+    let settings = [&before, &after].map(|snapshot| snapshot.setting("gateway").expect("it"));
+    assert!(std::ptr::eq(settings[0], settings[1]));
+}
+
+#[test]
+fn a_change_of_a_value_leaves_the_flags_where_they_are() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 0);
+    let worker = shop.worker();
+    let before = worker.snapshot();
+    shop.value("gateway", r#""paypal""#);
+    eventually(|| worker.snapshot().setting("gateway").is_some());
+    let after = worker.snapshot();
+    let flags = [&before, &after].map(|snapshot| snapshot.flag("new_checkout").expect("the flag"));
+    assert!(std::ptr::eq(flags[0], flags[1]));
+}
+
+#[test]
+fn a_change_of_an_allow_list_arrives_alone() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 0);
+    let worker = shop.worker();
+    shop.allow(1, "7");
+    eventually(|| names(&worker, "new_checkout", &Subject::Integer(7)));
+    shop.run("DELETE FROM {allow_table}");
+    eventually(|| !names(&worker, "new_checkout", &Subject::Integer(7)));
+}
+
+#[test]
+fn users_may_be_texts() {
+    let mut shop = Shop::with_text_users();
+    shop.flag(1, "new_checkout", 0);
+    for user in ["'alice'", "'42'", "''", "NULL", "'🦀'"] {
+        shop.allow(1, user);
+    }
+    let worker = shop.worker();
+    for user in
+        [Subject::Text("alice"), Subject::Integer(42), Subject::Text(""), Subject::Text("🦀")]
+    {
+        assert!(names(&worker, "new_checkout", &user), "{user:?}");
+    }
+    assert!(!names(&worker, "new_checkout", &Subject::Text("042")));
+}
+
+#[test]
+fn commits_that_come_out_of_order_are_both_seen() {
+    let shop = Shop::open();
+    let worker = shop.worker();
+    let (mut slow, mut quick) = (shop.other_session(), shop.other_session());
+    slow.run("BEGIN; INSERT INTO {flag_table} VALUES (1, 'slow', true, 1)");
+    quick.run("INSERT INTO {flag_table} VALUES (2, 'quick', true, 2)");
+    eventually(|| worker.percent("quick") == Some(2));
+    assert_eq!(worker.percent("slow"), None);
+    slow.run("COMMIT");
+    eventually(|| worker.percent("slow") == Some(1));
+}
+
+#[test]
+fn a_table_that_is_emptied_and_filled_again_is_never_seen_empty() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 0);
+    let worker = shop.worker();
+    for percent in 1..=30 {
+        shop.run(&format!(
+            "BEGIN; TRUNCATE {{flag_table}};
+            INSERT INTO {{flag_table}} VALUES (1, 'new_checkout', true, {percent}); COMMIT"
+        ));
+        while worker.percent("new_checkout") != Some(percent) {
+            assert!(worker.percent("new_checkout").is_some(), "the flag was gone for a moment");
+        }
+    }
+}
+
+#[test]
+fn rollouts_of_other_kinds_mean_their_nearer_bound() {
+    let mut shop = Shop::open();
+    let given = [
+        ("101", 100),
+        ("-5", -1),
+        ("0.5", 1),
+        ("99.5", 100),
+        ("-0.5", 0),
+        ("1e12", 100),
+        ("-1e12", -1),
+        ("33.0", 33),
+        ("'Infinity'", 100),
+        ("'-Infinity'", -1),
+    ];
+    for (pk, (percent, _)) in given.iter().enumerate() {
+        shop.run(&format!(
+            "INSERT INTO {{flag_table}} VALUES ({pk}, 'flag {pk}', true, {percent})"
+        ));
+    }
+    let worker = shop.worker();
+    for (pk, (percent, expected)) in given.iter().enumerate() {
+        assert_eq!(worker.percent(&format!("flag {pk}")), Some(*expected), "{percent}");
+    }
+}
+
+#[test]
+fn rows_with_nothing_in_them_are_set_aside_alone() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 10);
+    shop.flag(2, "banner", 20);
+    let worker = shop.worker();
+    shop.run(
+        "UPDATE {flag_table} SET {flag_enabled} = NULL, {flag_rollout} = 99 WHERE id = 1;
+        UPDATE {flag_table} SET {flag_rollout} = 30 WHERE id = 2;
+        INSERT INTO {flag_table} VALUES (3, NULL, true, 0);
+        INSERT INTO {value_table} ({value_key}) VALUES ('nothing')",
+    );
+    eventually(|| worker.percent("banner") == Some(30));
+    eventually(|| worker.snapshot().setting("nothing") == Some(&Setting::Null));
+    let mut problems = worker.problems();
+    problems.sort();
+    let expected = [
+        "flag \"new_checkout\" is set aside: its enabled is NULL",
+        "flag \"pk 3\" is set aside: its key is NULL",
+    ];
+    assert_eq!(problems, expected);
+    assert_eq!((worker.percent("new_checkout"), worker.snapshot().flag_count()), (Some(10), 2));
+}
+
+#[test]
+fn a_lock_in_the_way_delays_a_change_and_nothing_else() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 10);
+    let worker = shop.worker();
+    let mut migration = shop.other_session();
+    migration.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS EXCLUSIVE MODE");
+    shop.value("gateway", r#""paypal""#);
+    eventually(|| worker.engine.report().failures > 0);
+    let report = worker.engine.report();
+    assert_eq!(report.last_error.map(|error| error.kind()), Some(Kind::Locked));
+    assert_eq!((worker.percent("new_checkout"), report.mode), (Some(10), Mode::Live));
+    migration.run("COMMIT");
+    eventually(|| worker.snapshot().setting("gateway").is_some());
+}
+
+#[test]
+fn a_load_does_not_make_a_migration_wait_behind_it_for_long() {
+    let mut shop = Shop::open();
+    let worker = shop.worker();
+    let (mut reader, mut migration) = (shop.other_session(), shop.other_session());
+    // A reader holds the table, so the migration waits, and a load waits behind the migration.
+    reader.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS SHARE MODE");
+    let altering = std::thread::spawn(move || {
+        migration.run("ALTER TABLE {flag_table} ADD COLUMN more text");
+    });
+    sleep(Duration::from_millis(50));
+    shop.value("gateway", "1");
+    eventually(|| worker.engine.report().failures > 0);
+    reader.run("COMMIT");
+    altering.join().expect("the migration went through");
+    eventually(|| worker.snapshot().setting("gateway").is_some());
+}
+
+#[test]
+fn a_first_load_that_meets_a_lock_is_tried_again() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 10);
+    let mut migration = shop.other_session();
+    migration.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS EXCLUSIVE MODE");
+    let worker = Worker::start(&shop.options());
+    eventually(|| worker.engine.report().failures > 0);
+    assert!(worker.live.snapshot().is_none());
+    migration.run("COMMIT");
+    eventually(|| worker.percent("new_checkout") == Some(10));
+}
+
+#[test]
+fn a_lost_connection_keeps_the_answers_and_is_made_again() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 10);
+    let worker = shop.worker();
+    shop.cut();
+    eventually(|| worker.engine.report().failures > 0);
+    assert_eq!(worker.percent("new_checkout"), Some(10));
+    shop.ramp("new_checkout", 20);
+    eventually(|| worker.percent("new_checkout") == Some(20));
+    eventually(|| worker.mode() == Mode::Live);
+    assert_eq!(worker.engine.report().last_error.map(|error| error.kind()), Some(Kind::Lost));
+}
+
+#[test]
+fn tables_that_are_missing_are_told_of_and_found_when_they_come() {
+    let mut shop = Shop::empty("int8");
+    let worker = Worker::start(&shop.options());
+    eventually(|| worker.mode() == Mode::Down);
+    let error = worker.engine.report().last_error.expect("it has failed");
+    assert_eq!((error.kind(), error.sqlstate()), (Kind::Missing, Some("42P01")));
+    let expected = "load: a table or column is missing, run \"manage.py migrate\" (SQLSTATE 42P01)";
+    assert_eq!(error.to_string(), expected);
+    shop.run(
+        "CREATE TABLE {flag_table} ({flag_pk} int, {flag_key} text, {flag_enabled} boolean,
+        {flag_rollout} int); CREATE TABLE {allow_table} ({allow_flag} int, {allow_user} int);
+        CREATE TABLE {value_table} ({value_pk} int, {value_key} text, {value_value} json)",
+    );
+    worker.engine.kick();
+    eventually(|| worker.mode() == Mode::Reload);
+}
+
+#[test]
+fn a_stopped_worker_leaves_no_connection_behind() {
+    let mut shop = Shop::open();
+    let worker = shop.worker();
+    assert_eq!(shop.connections(), 1);
+    let begun = Instant::now();
+    assert!(worker.engine.stop(Duration::from_secs(5)));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while shop.connections() > 0 {
+        assert!(Instant::now() < deadline, "the connection is still there");
+    }
+}
+
+#[test]
+fn a_worker_that_cannot_connect_can_be_stopped_at_once() {
+    for settings in [crate::postgres_impostor::nobody(), crate::postgres_impostor::silence()] {
+        let worker = Worker::start(&Options { settings, ..Shop::empty("int8").options() });
+        sleep(Duration::from_millis(50));
+        let begun = Instant::now();
+        assert!(worker.engine.stop(Duration::from_secs(5)));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+}

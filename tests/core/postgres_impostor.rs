@@ -1,0 +1,59 @@
+//! Servers that are none: what a worker meets on a bad day, without a database.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use flagstaff::postgres::connect::Settings;
+
+/// The settings to reach a server at `port` of this machine.
+fn settings(port: u16) -> Settings {
+    let port = port.to_string();
+    let given =
+        [("host", "127.0.0.1"), ("port", &port), ("user", "shop"), ("password", "open sesame")];
+    given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// Nobody listens there.
+pub(crate) fn nobody() -> Settings {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    settings(listener.local_addr().expect("an address").port())
+}
+
+/// Takes connections, and never says a word.
+pub(crate) fn silence() -> Settings {
+    serve(|stream| {
+        let mut buffer = [0; 64];
+        let mut stream = stream;
+        while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    })
+}
+
+/// Asks for the password, and turns it down.
+pub(crate) fn bouncer() -> Settings {
+    serve(|mut stream| {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer);
+        // AuthenticationCleartextPassword.
+        let _ = stream.write_all(&message(b'R', &3_u32.to_be_bytes()));
+        let _ = stream.read(&mut buffer);
+        let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword failed for \"shop\"\0\0";
+        let _ = stream.write_all(&message(b'E', fields));
+    })
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).expect("a short message");
+    [&[tag], &length.to_be_bytes()[..], body].concat()
+}
+
+fn serve(talk: fn(TcpStream)) -> Settings {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || talk(stream));
+        }
+    });
+    settings(port)
+}

@@ -1,0 +1,291 @@
+//! A shop: tables with flags in a schema of their own, and workers that keep up with them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use flagstaff::live::{Door, Live};
+use flagstaff::postgres::connect::Settings;
+use flagstaff::postgres::engine::{Engine, Options};
+use flagstaff::postgres::queries::Names;
+use flagstaff::postgres::report::Mode;
+use flagstaff::snapshot::Snapshot;
+use postgres::config::Host;
+use postgres::{Client, NoTls};
+
+/// Longer than any test takes, so that what arrives earlier was not polled for.
+pub(crate) const NEVER: Duration = Duration::from_secs(3600);
+
+static SHOPS: AtomicU32 = AtomicU32::new(0);
+
+/// Waits until `condition` holds, and fails the test where it does not come to.
+#[track_caller]
+pub(crate) fn eventually(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come to that in time");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+fn url() -> postgres::Config {
+    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a server");
+    url.parse().expect("an address")
+}
+
+/// The server's connection settings, as Django would hand them over.
+pub(crate) fn settings() -> Settings {
+    let url = url();
+    let Some(Host::Tcp(host)) = url.get_hosts().first() else { panic!("a host is named") };
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let given = [
+        ("host", Some(host.clone())),
+        ("port", url.get_ports().first().map(ToString::to_string)),
+        ("user", url.get_user().map(str::to_owned)),
+        ("password", url.get_password().map(text)),
+        ("dbname", url.get_dbname().map(str::to_owned)),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+pub(crate) fn connect() -> Client {
+    url().connect(NoTls).expect("the server takes connections")
+}
+
+/// Names that need their quotes, and must not be read as templates.
+fn names(schema: &str, user_type: &str) -> Names {
+    let names = [
+        ("schema", schema.to_owned()),
+        ("flag_table", format!("{schema}.\"the \"\"flags\"\"\"")),
+        ("flag_pk", "id".to_owned()),
+        ("flag_key", "\"Key\"".to_owned()),
+        ("flag_enabled", "\"is on\"".to_owned()),
+        ("flag_rollout", "\"{percent}\"".to_owned()),
+        ("allow_table", format!("{schema}.\"allow'd\"")),
+        ("allow_flag", "flag_id".to_owned()),
+        ("allow_user", "\"user\"".to_owned()),
+        ("allow_user_type", user_type.to_owned()),
+        ("value_table", format!("{schema}.\"{{flag_table}}\"")),
+        ("value_pk", "id".to_owned()),
+        ("value_key", "key".to_owned()),
+        ("value_value", "\"value\"".to_owned()),
+        ("token_table", format!("{schema}.flagstaff_token")),
+        ("change_table", format!("{schema}.flagstaff_change")),
+    ];
+    names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
+}
+
+const TABLES: &str = "
+    CREATE TABLE {flag_table} (
+        {flag_pk} bigint, {flag_key} text, {flag_enabled} boolean, {flag_rollout} numeric
+    );
+    CREATE TABLE {allow_table} ({allow_flag} bigint, {allow_user} {user_column});
+    CREATE TABLE {value_table} ({value_pk} uuid DEFAULT gen_random_uuid(), {value_key} text,
+        {value_value} jsonb);
+";
+
+const TRIGGERS: &str = "
+    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON {flag_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('f');
+    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON {allow_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('m');
+    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON {value_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('k');
+";
+
+const TOKENS: &str = include_str!("../../python/flagstaff/sql/tokens_v1.sql");
+
+/// Tables with flags in a schema of their own, which goes with the shop.
+pub(crate) struct Shop {
+    pub(crate) names: Names,
+    pub(crate) session: Client,
+    pub(crate) application: String,
+}
+
+impl Shop {
+    /// A shop with triggers, whose users have integers.
+    pub(crate) fn open() -> Self {
+        let mut shop = Self::without_triggers("bigint");
+        shop.run(TRIGGERS);
+        shop
+    }
+
+    pub(crate) fn with_text_users() -> Self {
+        let mut shop = Self::without_triggers("text");
+        shop.run(TRIGGERS);
+        shop
+    }
+
+    pub(crate) fn without_triggers(user_column: &str) -> Self {
+        let mut shop = Self::empty(if user_column == "text" { "text" } else { "int8" });
+        shop.run(&TABLES.replace("{user_column}", user_column));
+        shop.run(TOKENS);
+        shop
+    }
+
+    /// A schema without a table in it.
+    pub(crate) fn empty(user_type: &str) -> Self {
+        let number = SHOPS.fetch_add(1, Ordering::Relaxed);
+        let application = format!("worker {} of {}", number, std::process::id());
+        let schema = format!("\"it's {{schema}} of {application}\"");
+        let mut session = connect();
+        session.batch_execute(&format!("CREATE SCHEMA {schema}")).expect("a new schema");
+        Self { names: names(&schema, user_type), session, application }
+    }
+
+    pub(crate) fn filled(&self, template: &str) -> String {
+        filled(template, &self.names)
+    }
+
+    #[track_caller]
+    pub(crate) fn run(&mut self, template: &str) {
+        let statement = self.filled(template);
+        self.session.batch_execute(&statement).expect(&statement);
+    }
+
+    #[track_caller]
+    pub(crate) fn flag(&mut self, pk: i64, key: &str, percent: i32) {
+        self.run(&format!("INSERT INTO {{flag_table}} VALUES ({pk}, '{key}', true, {percent})"));
+    }
+
+    #[track_caller]
+    pub(crate) fn ramp(&mut self, key: &str, percent: i32) {
+        self.run(&format!(
+            "UPDATE {{flag_table}} SET {{flag_rollout}} = {percent} WHERE {{flag_key}} = '{key}'"
+        ));
+    }
+
+    #[track_caller]
+    pub(crate) fn allow(&mut self, flag: i64, user: &str) {
+        self.run(&format!("INSERT INTO {{allow_table}} VALUES ({flag}, {user})"));
+    }
+
+    #[track_caller]
+    pub(crate) fn value(&mut self, key: &str, json: &str) {
+        self.run(&format!(
+            "DELETE FROM {{value_table}} WHERE {{value_key}} = '{key}';
+            INSERT INTO {{value_table}} ({{value_key}}, {{value_value}}) VALUES ('{key}', '{json}')"
+        ));
+    }
+
+    /// A connection beside the shop's own.
+    pub(crate) fn other_session(&self) -> Session {
+        Session { names: self.names.clone(), client: connect() }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let mut settings = settings();
+        settings.insert("application_name".into(), self.application.clone());
+        Options {
+            settings,
+            names: self.names.clone(),
+            opaque_values: false,
+            listen: true,
+            poll_interval: NEVER,
+            pool_size: 2,
+        }
+    }
+
+    /// A worker that has loaded, and hears of changes by notification only.
+    pub(crate) fn worker(&self) -> Worker {
+        Worker::loaded(&self.options())
+    }
+
+    /// A worker that has loaded, and hears of nothing.
+    pub(crate) fn deaf_worker(&self) -> Worker {
+        Worker::loaded(&Options { listen: false, ..self.options() })
+    }
+
+    /// How many connections this shop's workers have.
+    pub(crate) fn connections(&mut self) -> i64 {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        self.session.query_one(count, &[&self.application]).expect("a count").get(0)
+    }
+
+    /// Ends the connections of this shop's workers, as an administrator may.
+    pub(crate) fn cut(&mut self) {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = $1";
+        self.session.query(cut, &[&self.application]).expect("an administrator");
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let drop_it = self.filled("ROLLBACK; DROP SCHEMA {schema} CASCADE");
+        let _ = self.session.batch_execute(&drop_it);
+    }
+}
+
+pub(crate) struct Session {
+    names: Names,
+    client: Client,
+}
+
+impl Session {
+    #[track_caller]
+    pub(crate) fn run(&mut self, template: &str) {
+        let statement = filled(template, &self.names);
+        self.client.batch_execute(&statement).expect(&statement);
+    }
+}
+
+fn filled(template: &str, names: &HashMap<String, String>) -> String {
+    let mut text = template.to_owned();
+    // A shop's names hold braces themselves, so each place is marked before it is filled.
+    for place in names.keys() {
+        text = text.replace(&format!("{{{place}}}"), &format!("\u{1}{place}\u{2}"));
+    }
+    for (place, name) in names {
+        text = text.replace(&format!("\u{1}{place}\u{2}"), name);
+    }
+    text
+}
+
+/// What one process has: its snapshot and the engine that keeps it up to date.
+pub(crate) struct Worker {
+    pub(crate) live: &'static Live,
+    pub(crate) engine: Arc<Engine>,
+}
+
+impl Worker {
+    pub(crate) fn start(options: &Options) -> Self {
+        let live: &'static Live = Box::leak(Box::new(Live::new()));
+        live.open(Door::Memory, false);
+        let engine = Arc::new(Engine::start(options, live).expect("usable settings"));
+        Self { live, engine }
+    }
+
+    #[track_caller]
+    pub(crate) fn loaded(options: &Options) -> Self {
+        let worker = Self::start(options);
+        eventually(|| worker.live.snapshot().is_some());
+        eventually(|| !matches!(worker.engine.report().mode, Mode::Starting | Mode::Down));
+        worker
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.engine.report().mode
+    }
+
+    #[track_caller]
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.live.snapshot().expect("it is loaded")
+    }
+
+    pub(crate) fn percent(&self, key: &str) -> Option<i32> {
+        self.live.snapshot()?.flag(key).map(|flag| flag.rollout_percent)
+    }
+
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.snapshot().problems().map(ToString::to_string).collect()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.engine.stop(Duration::from_secs(5));
+    }
+}
