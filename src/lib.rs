@@ -2,7 +2,8 @@
 //!
 //! A question meets these modules in this order:
 //!
-//! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock.
+//! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock. Beside it are
+//!   the [`overrides`] that a test has set.
 //! - [`snapshot`] is all flags and settings at one moment of the database, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`allow_list`] the users that it names, [`setting`]
 //!   a key-value entry.
@@ -26,6 +27,7 @@ pub mod evaluate;
 pub mod fingerprint;
 pub mod flag;
 pub mod live;
+pub mod overrides;
 pub mod row;
 pub mod setting;
 pub mod snapshot;

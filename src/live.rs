@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 
+use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 
 /// Where a question is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Door {
+    /// Nobody has asked yet.
+    #[default]
+    Unasked,
     /// Nowhere yet: the process waits for its first load.
     Starting,
     /// From the snapshot in memory, where there is one.
@@ -25,14 +29,18 @@ pub enum Door {
 }
 
 /// Everything that a question needs, so that one atomic load reaches it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct State {
     /// Where questions are answered.
     pub door: Door,
     /// Whether a question for an unknown key must be told of.
     pub tell_unknown: bool,
+    /// Whether somebody may want to read what their own transaction has written.
+    pub own_writes: bool,
     /// The current snapshot, `None` before the first load.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// What tests have set, `None` where that is nothing.
+    pub overrides: Option<Arc<Overrides>>,
 }
 
 /// The current state of a process, and how old it is.
@@ -80,14 +88,35 @@ impl Live {
     pub fn open(&self, door: Door, tell_unknown: bool) {
         self.epoch.get_or_init(Instant::now);
         self.state.rcu(|state| {
-            let snapshot = state.as_ref().and_then(|state| state.snapshot.clone());
-            Some(Arc::new(State { door, tell_unknown, snapshot }))
+            let kept = state.as_deref().cloned().unwrap_or_default();
+            Some(Arc::new(State { door, tell_unknown, ..kept }))
         });
     }
 
-    /// Forgets everything, as if nobody had asked anything yet.
+    /// Answers as tests have set it from now on, instead of what they had set before.
+    pub fn set_overrides(&self, overrides: Overrides) {
+        let overrides = (!overrides.is_empty()).then(|| Arc::new(overrides));
+        self.change(|state| state.overrides.clone_from(&overrides));
+    }
+
+    /// Says whether somebody may want to read what their own transaction has written.
+    pub fn set_own_writes(&self, own_writes: bool) {
+        self.change(|state| state.own_writes = own_writes);
+    }
+
+    fn change(&self, change: impl Fn(&mut State)) {
+        self.state.rcu(|state| {
+            let mut state = state.as_deref().cloned().unwrap_or_default();
+            change(&mut state);
+            Some(Arc::new(state))
+        });
+    }
+
+    /// Forgets the snapshot, as if nobody had asked anything yet. What tests have set stays.
     pub fn forget(&self) {
-        self.state.store(None);
+        self.change(|state| {
+            *state = State { overrides: state.overrides.clone(), ..State::default() }
+        });
         self.known_at.store(0, Ordering::Release);
     }
 
@@ -100,6 +129,9 @@ impl Live {
         loop {
             let current = self.state.load();
             let Some(state) = current.as_ref() else { return false };
+            if state.door == Door::Unasked {
+                return false;
+            }
             if !same(state.snapshot.as_ref(), base) {
                 return false;
             }

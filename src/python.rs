@@ -5,15 +5,20 @@ mod ask;
 mod direct;
 mod engine;
 mod errors;
+mod moment;
+mod pinned;
 mod setting;
 mod subject;
 
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
-    use super::ask::{depends_on_user, explain, flag_enabled, get_value};
+    use super::ask::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
     #[pymodule_export]
     use super::engine::{
-        answer_directly, answer_from_memory, forked, is_waiting, kick, refresh, report, start, stop,
+        answer_directly, answer_from_memory, forked, is_waiting, kick, refresh, report,
+        set_overrides, set_own_writes, start, stop,
     };
+    #[pymodule_export]
+    use super::pinned::Pinned;
 }

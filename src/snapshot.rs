@@ -58,6 +58,11 @@ impl Snapshot {
         self.settings.get(key)
     }
 
+    /// All flags by key, in no order.
+    pub fn flags(&self) -> impl Iterator<Item = (&str, &Flag)> {
+        self.flags.iter().map(|(key, flag)| (&**key, flag))
+    }
+
     /// How many flags there are.
     #[must_use]
     pub fn flag_count(&self) -> usize {

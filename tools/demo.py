@@ -63,7 +63,9 @@ def main() -> int:
             manage(command, environment)
         with workers(environment) as master:
             wait_for_answer(port, master)
-            print(READY.format(address=f"http://{LOOPBACK}:{port}", url=url), flush=True)
+            # An address that we were given may hold a password.
+            shown = "$DATABASE_URL" if os.environ.get("DATABASE_URL") else url
+            print(READY.format(address=f"http://{LOOPBACK}:{port}", url=shown), flush=True)
             master.wait()
     print("the workers have ended by themselves", file=sys.stderr)
     return 1

@@ -1,25 +1,13 @@
-//! The questions: `flag_enabled`, `get_value`, `explain`.
-
-use std::sync::Arc;
+//! The questions to this process: `flag_enabled`, `get_value`, `explain`, `all_flags`.
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 use super::direct;
 use super::engine;
-use super::setting::to_python;
+use super::moment::{Absent, Explained, Moment};
+use super::pinned::Pinned;
 use super::subject::Asker;
-use crate::bucket::bucket;
-use crate::evaluate::{Evaluation, Reason, evaluate};
-use crate::flag::Flag;
-use crate::live::{Door, State};
-use crate::snapshot::Snapshot;
-use crate::subject::Subject;
-
-/// OpenFeature's word where nothing is loaded yet.
-const NOT_READY: &str = "PROVIDER_NOT_READY";
-/// OpenFeature's word where there is no such flag.
-const NOT_FOUND: &str = "FLAG_NOT_FOUND";
 
 /// Whether the flag `key` is on for `user`.
 ///
@@ -45,28 +33,11 @@ pub(super) fn flag_enabled(
     engine::tick(py)?;
     let current = engine::current(py)?;
     let Some(state) = current.as_ref() else { return Ok(default) };
-    if state.door == Door::Direct {
-        return Ok(direct::flag_enabled(key, asker, state.tell_unknown)?.unwrap_or(default));
+    let moment = Moment::of(state);
+    if engine::answers_directly(py, state)? {
+        return direct::flag_enabled(key, asker, &moment).map(|answer| answer.unwrap_or(default));
     }
-    let Some(snapshot) = &state.snapshot else { return Ok(default) };
-    // A key that is no valid UTF-8 cannot be in the database.
-    let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
-    match found {
-        Some((text, flag)) => value(text, flag, asker),
-        None if state.tell_unknown => engine::tell_unknown(key, "flag").map(|()| default),
-        None => Ok(default),
-    }
-}
-
-/// The answer for whoever asks, who is touched only where it matters who it is.
-#[inline]
-pub(super) fn value(key: &str, flag: &Flag, asker: Option<Asker<'_, '_>>) -> PyResult<bool> {
-    match asker {
-        Some(asker) if flag.depends_on_subject() => {
-            asker.ask(|subject| evaluate(key, flag, &subject).value)
-        }
-        _ => Ok(evaluate(key, flag, &Subject::Nobody).value),
-    }
+    moment.flag_enabled(key, asker, default)
 }
 
 /// The value of the setting `key`, as `KeyValueStore.objects.get(key=key).value` gives it.
@@ -81,19 +52,16 @@ pub(super) fn get_value<'py>(
     default: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = key.py();
-    let default = || default.unwrap_or_else(|| py.None().into_bound(py));
     engine::tick(py)?;
     let current = engine::current(py)?;
-    let Some(state) = current.as_ref() else { return Ok(default()) };
-    if state.door == Door::Direct {
-        return Ok(direct::get_value(key, state.tell_unknown)?.unwrap_or_else(default));
-    }
-    let Some(snapshot) = &state.snapshot else { return Ok(default()) };
-    match key.to_str().ok().and_then(|text| snapshot.setting(text)) {
-        Some(setting) => to_python(py, setting),
-        None if state.tell_unknown => engine::tell_unknown(key, "value").map(|()| default()),
-        None => Ok(default()),
-    }
+    let found = match current.as_ref() {
+        None => None,
+        Some(state) if engine::answers_directly(py, state)? => {
+            direct::get_value(key, &Moment::of(state))?
+        }
+        Some(state) => Moment::of(state).get_value(key)?,
+    };
+    Ok(found.or(default).unwrap_or_else(|| py.None().into_bound(py)))
 }
 
 /// Whether the answer of the flag `key` differs between users, so that it matters who asks.
@@ -103,17 +71,8 @@ pub(super) fn get_value<'py>(
 pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     let current = engine::current(key.py())?;
     let Some(state) = current.as_ref() else { return Ok(false) };
-    if state.door == Door::Direct {
-        return Ok(true);
-    }
-    let flag = |snapshot: &Arc<Snapshot>| {
-        key.to_str().ok().and_then(|text| snapshot.flag(text)).is_some_and(Flag::depends_on_subject)
-    };
-    Ok(state.snapshot.as_ref().is_some_and(flag))
+    Ok(engine::answers_directly(key.py(), state)? || Moment::of(state).depends_on_user(key))
 }
-
-/// Value, reason, error code, bucket and rollout in percent of the answer to a question.
-pub(super) type Explained = (bool, &'static str, Option<&'static str>, Option<u8>, Option<i32>);
 
 /// How the answer to `flag_enabled(key, user)` comes about: value, reason, error code, bucket and
 /// rollout in percent. Reads the user in any case.
@@ -123,62 +82,41 @@ pub(super) fn explain(
     key: &Bound<'_, PyString>,
     user: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Explained> {
-    let py = key.py();
     let asker = Asker::new(user)?;
+    let current = engine::current(key.py())?;
+    match current.as_ref() {
+        Some(state) if engine::answers_directly(key.py(), state)? => {
+            direct::explain(key, asker, &Moment::of(state))
+        }
+        Some(state) => Moment::of(state).explain(key, asker),
+        None => Ok(Absent::NotReady.explained()),
+    }
+}
+
+/// The answer of every flag for `user`, by key: all of one moment of the database.
+///
+/// Costs about 100 ns a flag. The user is read at most once. Raises `TypeError` for a wrong type.
+#[pyfunction]
+#[pyo3(signature = (user=None))]
+pub(super) fn all_flags<'py>(
+    py: Python<'py>,
+    user: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let asker = Asker::new(user)?;
+    snapshot(py)?.moment().all_flags(py, asker)
+}
+
+/// All flags and settings as they are at this moment, for questions that must agree.
+///
+/// Takes no copy: it is the process's current snapshot, kept. Where questions are answered
+/// directly, everything is read once.
+#[pyfunction]
+pub(super) fn snapshot(py: Python<'_>) -> PyResult<Pinned> {
+    engine::tick(py)?;
     let current = engine::current(py)?;
-    let Some(state) = current.as_ref() else { return Ok(error(NOT_READY)) };
-    if state.door == Door::Direct {
-        return direct::explain(key, asker);
-    }
-    explained(key, state, asker)
-}
-
-fn explained(
-    key: &Bound<'_, PyString>,
-    state: &State,
-    asker: Option<Asker<'_, '_>>,
-) -> PyResult<Explained> {
-    let Some(snapshot) = &state.snapshot else { return Ok(error(NOT_READY)) };
-    let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
-    let Some((text, flag)) = found else { return Ok(error(NOT_FOUND)) };
-    explain_flag(text, flag, asker)
-}
-
-/// The same walk as a question's, seen.
-pub(super) fn explain_flag(
-    key: &str,
-    flag: &Flag,
-    asker: Option<Asker<'_, '_>>,
-) -> PyResult<Explained> {
-    let look = |subject: Subject<'_>| {
-        let Evaluation { value, reason, bucket: hashed } = evaluate(key, flag, &subject);
-        let bucket = hashed.or_else(|| subject.text(|text| bucket(key, text)));
-        (value, reason.as_str(), None, bucket, Some(flag.rollout_percent))
-    };
-    match asker {
-        Some(asker) => asker.ask(look),
-        None => Ok(look(Subject::Nobody)),
-    }
-}
-
-fn error(code: &'static str) -> Explained {
-    (false, Reason::Error.as_str(), Some(code), None, None)
-}
-
-/// Why direct mode has no flag to evaluate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absent {
-    /// The database cannot be asked.
-    NotReady,
-    /// There is no such flag.
-    NotFound,
-}
-
-impl Absent {
-    pub(super) fn explained(self) -> Explained {
-        error(match self {
-            Self::NotReady => NOT_READY,
-            Self::NotFound => NOT_FOUND,
-        })
+    match current.as_ref() {
+        Some(state) if engine::answers_directly(py, state)? => direct::pinned(py, state),
+        Some(state) => Ok(Pinned::of(state)),
+        None => Ok(Pinned::default()),
     }
 }

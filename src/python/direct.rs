@@ -1,4 +1,4 @@
-//! Direct mode: the row comes from Django's own connection, the answer from the same evaluator.
+//! Direct mode: the rows come from Django's own connection, the answer from the same evaluator.
 
 use std::sync::Arc;
 
@@ -6,11 +6,15 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::ask::{Absent, Explained, explain_flag, value};
 use super::engine;
+use super::moment::{Absent, Explained, Moment, explain_flag, value};
+use super::pinned::Pinned;
 use super::subject::Asker;
 use crate::allow_list::AllowList;
 use crate::flag::Flag;
+use crate::live::State;
+use crate::row::{AllowRow, FlagRow, Users, ValueRow};
+use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 
 import_exception!(flagstaff.direct, NotReadyError);
@@ -18,16 +22,28 @@ import_exception!(flagstaff.direct, NotReadyError);
 /// A flag's row as `flagstaff.direct.read_flag` gives it: primary key, switch, rollout.
 type Row<'py> = (Bound<'py, PyAny>, bool, i32);
 
+/// Everything as `flagstaff.direct.read_all` gives it: flags as (pk, key, switch, rollout),
+/// allow-lists as (flag's pk, user pks), values as (pk, key, JSON text), and whether the model
+/// field decodes every value itself.
+type Rows = (
+    Vec<(String, Option<String>, Option<bool>, Option<i32>)>,
+    Vec<(String, Vec<String>)>,
+    Vec<(String, Option<String>, Option<String>)>,
+    bool,
+);
+
 /// The answer to `flag_enabled`, or `None` where the default is.
 pub(super) fn flag_enabled(
     key: &Bound<'_, PyString>,
     asker: Option<Asker<'_, '_>>,
-    tell_unknown: bool,
+    moment: &Moment<'_>,
 ) -> PyResult<Option<bool>> {
+    if let Some(value) = moment.flag_override(key) {
+        return Ok(Some(value));
+    }
     match flag(key, asker, false)? {
         Ok(flag) => value(key.to_str()?, &flag, asker).map(Some),
-        Err(Absent::NotFound) if tell_unknown => engine::tell_unknown(key, "flag").map(|()| None),
-        Err(_) => Ok(None),
+        Err(absent) => tell(key, "flag", absent, moment).map(|()| None),
     }
 }
 
@@ -35,7 +51,11 @@ pub(super) fn flag_enabled(
 pub(super) fn explain(
     key: &Bound<'_, PyString>,
     asker: Option<Asker<'_, '_>>,
+    moment: &Moment<'_>,
 ) -> PyResult<Explained> {
+    if moment.flag_override(key).is_some() {
+        return moment.explain(key, asker);
+    }
     match flag(key, asker, true)? {
         Ok(flag) => explain_flag(key.to_str()?, &flag, asker),
         Err(absent) => Ok(absent.explained()),
@@ -45,13 +65,64 @@ pub(super) fn explain(
 /// The answer to `get_value`, or `None` where the default is.
 pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
-    tell_unknown: bool,
+    moment: &Moment<'_>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if let Some(value) = moment.setting_override(key)? {
+        return Ok(Some(value));
+    }
     match read(key, "read_value")? {
         Ok(found) => found.get_item(0).map(Some),
-        Err(Absent::NotFound) if tell_unknown => engine::tell_unknown(key, "value").map(|()| None),
-        Err(_) => Ok(None),
+        Err(absent) => tell(key, "value", absent, moment).map(|()| None),
     }
+}
+
+/// Everything, read at once.
+pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<Pinned> {
+    let snapshot = match py.import("flagstaff.direct")?.call_method0("read_all") {
+        Ok(rows) => Some(Arc::new(made_of(rows.extract()?))),
+        Err(error) if error.is_instance_of::<NotReadyError>(py) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Pinned { snapshot, ..Pinned::of(state) })
+}
+
+fn made_of((flags, allow_lists, values, opaque_values): Rows) -> Snapshot {
+    let flags = flags.into_iter();
+    let allow_lists = allow_lists.into_iter();
+    let values = values.into_iter();
+    Snapshot::default().next(Loaded {
+        fingerprint: None,
+        flags: Some(
+            flags
+                .map(|(pk, key, enabled, rollout_percent)| FlagRow {
+                    pk,
+                    key,
+                    enabled,
+                    rollout_percent,
+                })
+                .collect(),
+        ),
+        allow_lists: Some(
+            allow_lists
+                .map(|(flag_pk, users)| AllowRow { flag_pk, users: Users::Texts(users) })
+                .collect(),
+        ),
+        values: Some(values.map(|(pk, key, value)| ValueRow { pk, key, value }).collect()),
+        opaque_values,
+    })
+}
+
+/// Tells of a question for a key that is not there, where that is asked for.
+fn tell(
+    key: &Bound<'_, PyString>,
+    what: &str,
+    absent: Absent,
+    moment: &Moment<'_>,
+) -> PyResult<()> {
+    if absent == Absent::NotFound && moment.tell_unknown {
+        return engine::tell_unknown(key, what);
+    }
+    Ok(())
 }
 
 /// The flag with as much of its allow-list as matters to `asker`: whether it names them.
@@ -65,8 +136,8 @@ fn flag(
         Err(absent) => return Ok(Err(absent)),
     };
     let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
-    let mut flag =
-        Flag { pk: String::new().into(), enabled, rollout_percent, allowed: Arc::default() };
+    let allowed = Arc::default();
+    let mut flag = Flag { pk: String::new().into(), enabled, rollout_percent, allowed };
     // A rollout of 100 % leaves the list no say in the answer, only in its reason.
     if let Some(asker) = asker
         && enabled

@@ -13,9 +13,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::live::{Door, Live, State};
+use crate::overrides::Overrides;
 use crate::postgres::engine::{Engine, Options};
 use crate::postgres::error::Kind;
 use crate::postgres::report::{Mode, Report};
+use crate::setting::Setting;
 
 static LIVE: Live = Live::new();
 static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
@@ -37,6 +39,20 @@ pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
         Some(Door::Memory | Door::Direct) => Ok(current),
         _ => begin(py),
     }
+}
+
+/// Whether this question is to be answered through Django's own connection: all of this process
+/// are, or the one who asks wants to read what their own transaction has written.
+#[inline]
+pub(super) fn answers_directly(py: Python<'_>, state: &State) -> PyResult<bool> {
+    if state.own_writes { wants_own_writes(py) } else { Ok(state.door == Door::Direct) }
+}
+
+#[cold]
+fn wants_own_writes(py: Python<'_>) -> PyResult<bool> {
+    let wants = py.import("flagstaff.direct")?.call_method0("wants_own_writes")?;
+    let direct = LIVE.current().as_ref().is_some_and(|state| state.door == Door::Direct);
+    Ok(direct || wants.extract()?)
 }
 
 #[cold]
@@ -122,6 +138,27 @@ pub(super) fn answer_directly(tell_unknown: bool) {
     LIVE.open(Door::Direct, tell_unknown);
 }
 
+/// Answers as a test has set it: flags by key, and values by key as JSON text. Replaces what was
+/// set before.
+#[pyfunction]
+pub(super) fn set_overrides(
+    flags: HashMap<String, bool>,
+    values: HashMap<String, String>,
+    opaque_values: bool,
+) {
+    let setting = |text: String| {
+        if opaque_values { Setting::Json(text.into()) } else { Setting::from_json(&text) }
+    };
+    let values = values.into_iter().map(|(key, text)| (key, setting(text)));
+    LIVE.set_overrides(Overrides::new(flags, values));
+}
+
+/// Says whether somebody may want to read what their own transaction has written.
+#[pyfunction]
+pub(super) fn set_own_writes(own_writes: bool) {
+    LIVE.set_own_writes(own_writes);
+}
+
 /// Wakes the engine's thread, which looks for changes. Returns at once.
 #[pyfunction]
 pub(super) fn kick() {
@@ -162,7 +199,7 @@ pub(super) fn forked() {
         Some((Door::Memory | Door::Inherited | Door::Starting, true)) => {
             LIVE.open(Door::Inherited, false);
         }
-        Some((Door::Direct, _)) | None => {}
+        Some((Door::Direct | Door::Unasked, _)) | None => {}
         Some(_) => LIVE.forget(),
     }
     OWNER.store(std::process::id(), Ordering::Relaxed);

@@ -10,6 +10,7 @@ use flagstaff::postgres::report::Mode;
 use flagstaff::setting::Setting;
 use flagstaff::subject::Subject;
 
+use crate::postgres_impostor::{behind_a_door, nobody, silence};
 use crate::postgres_shop::{Shop, Worker, eventually};
 
 fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
@@ -338,11 +339,25 @@ fn a_stopped_worker_leaves_no_connection_behind() {
 
 #[test]
 fn a_worker_that_cannot_connect_can_be_stopped_at_once() {
-    for settings in [crate::postgres_impostor::nobody(), crate::postgres_impostor::silence()] {
+    for settings in [nobody(), silence()] {
         let worker = Worker::start(&Options { settings, ..Shop::empty("int8").options() });
         sleep(Duration::from_millis(50));
         let begun = Instant::now();
         assert!(worker.engine.stop(Duration::from_secs(5)));
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     }
+}
+
+/// Its successor may answer from other tables by then.
+#[test]
+fn a_stopped_worker_publishes_nothing_more() {
+    let mut shop = Shop::open();
+    shop.flag(1, "new_checkout", 10);
+    let (settings, door) = behind_a_door(shop.options().settings);
+    let worker = Worker::start(&Options { settings, ..shop.options() });
+    sleep(Duration::from_millis(50));
+    worker.engine.stop(Duration::ZERO);
+    drop(door);
+    assert!(worker.engine.stop(Duration::from_secs(5)));
+    assert!(worker.live.snapshot().is_none());
 }

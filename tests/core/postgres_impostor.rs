@@ -1,7 +1,8 @@
 //! Servers that are none: what a worker meets on a bad day, without a database.
 
-use std::io::{Read, Write};
+use std::io::{Read, Write, copy};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use flagstaff::postgres::connect::Settings;
@@ -56,4 +57,27 @@ fn serve(talk: fn(TcpStream)) -> Settings {
         }
     });
     settings(port)
+}
+
+/// The server of `real`, behind a door that opens when the returned sender is dropped.
+pub(crate) fn behind_a_door(mut real: Settings) -> (Settings, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let address = format!("{}:{}", real["host"], real["port"]);
+    let (door, closed) = channel();
+    thread::spawn(move || {
+        let (client, _) = listener.accept().expect("a connection");
+        let _ = closed.recv();
+        let server = TcpStream::connect(address).expect("the server takes connections");
+        let (mut from, mut to) = (clone(&client), clone(&server));
+        thread::spawn(move || copy(&mut from, &mut to));
+        copy(&mut &server, &mut &client)
+    });
+    real.insert("host".into(), "127.0.0.1".into());
+    real.insert("port".into(), port);
+    (real, door)
+}
+
+fn clone(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().expect("a handle")
 }

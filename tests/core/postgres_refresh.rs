@@ -16,8 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[track_caller]
 fn failure(settings: Settings, limit: Duration) -> Error {
-    let worker = Worker::start(&Options { settings, ..Shop::empty("int8").options() });
-    worker.engine.refresh(limit).expect_err("there is no server")
+    let shop = Shop::empty("int8");
+    let worker = Worker::start(&Options { settings, ..shop.options() });
+    let begun = Instant::now();
+    let error = worker.engine.refresh(limit).expect_err("there is nothing to load");
+    let late = begun.elapsed().saturating_sub(limit);
+    assert!(late < Duration::from_millis(500), "{late:?} past the limit");
+    error
 }
 
 #[test]
@@ -111,10 +116,9 @@ fn a_database_that_is_not_there_is_a_refused_log_in() {
 
 #[test]
 fn a_server_that_says_nothing_costs_no_more_than_the_limit() {
-    let begun = Instant::now();
     let error = failure(silence(), Duration::from_millis(200));
     assert_eq!(error.kind(), Kind::Deadline, "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(error.to_string().ends_with(": the server did not answer in time"), "{error}");
 }
 
 #[test]

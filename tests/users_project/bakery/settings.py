@@ -32,4 +32,5 @@ ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "bakery.urls"
 SECRET_KEY = "not a secret"
+STATIC_URL = "static/"
 USE_TZ = True

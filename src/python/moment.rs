@@ -1,0 +1,183 @@
+//! One moment of flags and settings, and the questions it answers.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::engine;
+use super::setting::to_python;
+use super::subject::Asker;
+use crate::bucket::bucket;
+use crate::evaluate::{Evaluation, Reason, evaluate};
+use crate::flag::Flag;
+use crate::live::State;
+use crate::overrides::Overrides;
+use crate::snapshot::Snapshot;
+use crate::subject::Subject;
+
+/// Value, reason, error code, bucket and rollout in percent of the answer to a question.
+pub(super) type Explained = (bool, &'static str, Option<&'static str>, Option<u8>, Option<i32>);
+
+/// Flags and settings at one moment, with what tests have set over them.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) snapshot: Option<&'a Snapshot>,
+    pub(super) overrides: Option<&'a Overrides>,
+    pub(super) tell_unknown: bool,
+}
+
+impl<'a> Moment<'a> {
+    #[inline]
+    pub(super) fn of(state: &'a State) -> Self {
+        Self {
+            snapshot: state.snapshot.as_deref(),
+            overrides: state.overrides.as_deref(),
+            tell_unknown: state.tell_unknown,
+        }
+    }
+
+    /// What tests have set for a flag.
+    #[inline]
+    pub(super) fn flag_override(&self, key: &Bound<'_, PyString>) -> Option<bool> {
+        self.overrides?.flag(key.to_str().ok()?)
+    }
+
+    /// What tests have set for a setting.
+    pub(super) fn setting_override<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let set = self.overrides.and_then(|set| set.setting(key.to_str().ok()?));
+        set.map(|setting| to_python(key.py(), setting)).transpose()
+    }
+
+    #[inline]
+    pub(super) fn flag_enabled(
+        &self,
+        key: &Bound<'_, PyString>,
+        asker: Option<Asker<'_, '_>>,
+        default: bool,
+    ) -> PyResult<bool> {
+        if let Some(value) = self.flag_override(key) {
+            return Ok(value);
+        }
+        let Some(snapshot) = self.snapshot else { return Ok(default) };
+        // A key that is no valid UTF-8 cannot be in the database.
+        let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
+        match found {
+            Some((text, flag)) => value(text, flag, asker),
+            None if self.tell_unknown => engine::tell_unknown(key, "flag").map(|()| default),
+            None => Ok(default),
+        }
+    }
+
+    pub(super) fn get_value<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(value) = self.setting_override(key)? {
+            return Ok(Some(value));
+        }
+        let Some(snapshot) = self.snapshot else { return Ok(None) };
+        match key.to_str().ok().and_then(|text| snapshot.setting(text)) {
+            Some(setting) => to_python(key.py(), setting).map(Some),
+            None if self.tell_unknown => engine::tell_unknown(key, "value").map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn explain(
+        &self,
+        key: &Bound<'_, PyString>,
+        asker: Option<Asker<'_, '_>>,
+    ) -> PyResult<Explained> {
+        if let Some(value) = self.flag_override(key) {
+            return Ok((value, Reason::Static.as_str(), None, None, None));
+        }
+        let Some(snapshot) = self.snapshot else { return Ok(Absent::NotReady.explained()) };
+        let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
+        match found {
+            Some((text, flag)) => explain_flag(text, flag, asker),
+            None => Ok(Absent::NotFound.explained()),
+        }
+    }
+
+    pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> bool {
+        let flag = || self.snapshot?.flag(key.to_str().ok()?);
+        self.flag_override(key).is_none() && flag().is_some_and(Flag::depends_on_subject)
+    }
+
+    /// The answer of every flag, by key. The user is read at most once, and only if one of the
+    /// answers depends on it.
+    pub(super) fn all_flags<'py>(
+        &self,
+        py: Python<'py>,
+        asker: Option<Asker<'_, 'py>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let mut flags: Vec<_> =
+            self.snapshot.into_iter().flat_map(Snapshot::flags).collect::<Vec<_>>();
+        flags.sort_unstable_by_key(|(key, _)| *key);
+        let depends = flags.iter().any(|(_, flag)| flag.depends_on_subject());
+        let answers = PyDict::new(py);
+        let fill = |subject: Subject<'_>| {
+            flags.iter().try_for_each(|(key, flag)| {
+                answers.set_item(key, evaluate(key, flag, &subject).value)
+            })
+        };
+        match asker {
+            Some(asker) if depends => asker.ask(fill)??,
+            _ => fill(Subject::Nobody)?,
+        }
+        for (key, value) in self.overrides.into_iter().flat_map(Overrides::flags) {
+            answers.set_item(key, value)?;
+        }
+        Ok(answers)
+    }
+}
+
+/// The answer for whoever asks, who is touched only where it matters who it is.
+#[inline]
+pub(super) fn value(key: &str, flag: &Flag, asker: Option<Asker<'_, '_>>) -> PyResult<bool> {
+    match asker {
+        Some(asker) if flag.depends_on_subject() => {
+            asker.ask(|subject| evaluate(key, flag, &subject).value)
+        }
+        _ => Ok(evaluate(key, flag, &Subject::Nobody).value),
+    }
+}
+
+/// The same walk as a question's, seen.
+pub(super) fn explain_flag(
+    key: &str,
+    flag: &Flag,
+    asker: Option<Asker<'_, '_>>,
+) -> PyResult<Explained> {
+    let look = |subject: Subject<'_>| {
+        let Evaluation { value, reason, bucket: hashed } = evaluate(key, flag, &subject);
+        let bucket = hashed.or_else(|| subject.text(|text| bucket(key, text)));
+        (value, reason.as_str(), None, bucket, Some(flag.rollout_percent))
+    };
+    match asker {
+        Some(asker) => asker.ask(look),
+        None => Ok(look(Subject::Nobody)),
+    }
+}
+
+/// Why there is no flag to evaluate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// Nothing is loaded, or the database cannot be asked.
+    NotReady,
+    /// There is no such flag.
+    NotFound,
+}
+
+impl Absent {
+    /// The same in OpenFeature's words.
+    pub(super) fn explained(self) -> Explained {
+        let code = match self {
+            Self::NotReady => "PROVIDER_NOT_READY",
+            Self::NotFound => "FLAG_NOT_FOUND",
+        };
+        (false, Reason::Error.as_str(), Some(code), None, None)
+    }
+}

@@ -1,0 +1,102 @@
+//! A moment that somebody keeps, so that all questions of a request agree.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::moment::{Explained, Moment};
+use super::subject::Asker;
+use crate::live::State;
+use crate::overrides::Overrides;
+use crate::snapshot::Snapshot;
+
+/// All flags and settings at one moment. Asks as the functions of the same names do.
+#[pyclass(frozen, name = "Snapshot", module = "flagstaff._core")]
+#[derive(Default)]
+pub(super) struct Pinned {
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) overrides: Option<Arc<Overrides>>,
+    pub(super) tell_unknown: bool,
+}
+
+impl Pinned {
+    pub(super) fn of(state: &State) -> Self {
+        Self {
+            snapshot: state.snapshot.clone(),
+            overrides: state.overrides.clone(),
+            tell_unknown: state.tell_unknown,
+        }
+    }
+
+    pub(super) fn moment(&self) -> Moment<'_> {
+        Moment {
+            snapshot: self.snapshot.as_deref(),
+            overrides: self.overrides.as_deref(),
+            tell_unknown: self.tell_unknown,
+        }
+    }
+}
+
+#[pymethods]
+impl Pinned {
+    /// Whether the flag `key` is on for `user`, at this moment.
+    #[pyo3(signature = (key, user=None, *, default=false))]
+    fn flag_enabled(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<&Bound<'_, PyAny>>,
+        default: bool,
+    ) -> PyResult<bool> {
+        self.moment().flag_enabled(key, Asker::new(user)?, default)
+    }
+
+    /// The value of the setting `key`, at this moment.
+    #[pyo3(signature = (key, default=None))]
+    fn get_value<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let found = self.moment().get_value(key)?;
+        Ok(found.or(default).unwrap_or_else(|| py.None().into_bound(py)))
+    }
+
+    /// How the answer to a question comes about, at this moment, as a tuple.
+    #[pyo3(signature = (key, user=None))]
+    fn explain(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Explained> {
+        self.moment().explain(key, Asker::new(user)?)
+    }
+
+    /// The answer of every flag for `user`, by key, at this moment.
+    #[pyo3(signature = (user=None))]
+    fn all_flags<'py>(
+        &self,
+        py: Python<'py>,
+        user: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.moment().all_flags(py, Asker::new(user)?)
+    }
+
+    /// Whether the answer of the flag `key` differs between users.
+    fn depends_on_user(&self, key: &Bound<'_, PyString>) -> bool {
+        self.moment().depends_on_user(key)
+    }
+
+    /// Whether there is something to answer from.
+    #[getter]
+    fn ready(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// The id of the newest token at this moment, `None` where there are none.
+    #[getter]
+    fn token(&self) -> Option<i64> {
+        Some(self.snapshot.as_ref()?.fingerprint()?.newest())
+    }
+}

@@ -1,0 +1,10 @@
+"""The same project, where users are a UuidMember."""
+
+from __future__ import annotations
+
+from tests.settings import *  # noqa: F403
+from tests.settings import DATABASES, INSTALLED_APPS
+
+AUTH_USER_MODEL = "members.UuidMember"
+DATABASES = {"default": {**DATABASES["default"], "TEST": {"NAME": "test_users_uuid"}}}
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.apps.members"]

@@ -1,0 +1,151 @@
+"""Direct mode: the database answers each question, and answers as memory does."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+
+from flagstaff import explain, flag_enabled, get_value, status
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """A user who is on the allow-list."""
+    return User.objects.create(pk=42, username="alice")
+
+
+@pytest.fixture
+def flag(alice: User) -> FeatureFlag:
+    """A flag for a third of the users, and for alice."""
+    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=33)
+    flag.allowed_users.add(alice)
+    return flag
+
+
+@pytest.fixture
+def nobody_but_alice(flag: FeatureFlag) -> None:
+    FeatureFlag.objects.update(rollout_percent=0)
+
+
+def told(user: object) -> tuple[bool, str, int | None]:
+    explanation = explain("new_checkout", user)
+    return explanation.value, explanation.reason, explanation.bucket
+
+
+def test_each_step_of_the_answer_is_explained(flag: FeatureFlag) -> None:
+    # The buckets of 1, 2, 42 and 100000 are 2, 51, 33 and 66.
+    assert told(1) == (True, "SPLIT", 2)
+    assert told(2) == (False, "SPLIT", 51)
+    assert told(42) == (True, "TARGETING_MATCH", 33)
+    assert told(None) == told(AnonymousUser()) == (False, "DEFAULT", None)
+    FeatureFlag.objects.update(rollout_percent=100)
+    assert told(100_000) == (True, "STATIC", 66)
+    assert told(42) == (True, "TARGETING_MATCH", 33)
+    FeatureFlag.objects.update(enabled=False)
+    assert told(42) == (False, "DISABLED", 33)
+
+
+def test_unknown_flag_is_explained_as_not_found(db: None) -> None:
+    explanation = explain("new_checkout", 42)
+    assert asdict(explanation) == {
+        "key": "new_checkout",
+        "value": False,
+        "reason": "ERROR",
+        "error_code": "FLAG_NOT_FOUND",
+        "bucket": None,
+        "rollout_percent": None,
+    }
+
+
+@pytest.mark.usefixtures("nobody_but_alice")
+def test_user_is_allowed_as_object_and_as_any_canonical_key(alice: User) -> None:
+    for user in (alice, 42, "42"):
+        assert flag_enabled("new_checkout", user) is True
+
+
+@pytest.mark.usefixtures("nobody_but_alice")
+@pytest.mark.parametrize(
+    "user",
+    ["042", "+42", " 42", "42 ", "4_2", "42.0", "４２", "", "alice", "-42", "4200000000000000000000"],  # noqa: RUF001
+)
+def test_text_that_is_no_canonical_integer_is_nobodys_key(user: str) -> None:
+    assert explain("new_checkout", user).reason == "SPLIT"
+
+
+@pytest.mark.usefixtures("nobody_but_alice")
+@pytest.mark.parametrize("user", [-42, 2**63, 2**200, uuid.UUID(int=42)], ids=str)
+def test_key_of_nobody_is_no_error(user: object) -> None:
+    assert explain("new_checkout", user).reason == "SPLIT"
+
+
+@pytest.mark.usefixtures("nobody_but_alice")
+@pytest.mark.parametrize("user", [True, 42.0, b"42", ["42"]], ids=repr)
+def test_user_of_another_type_is_refused(user: object) -> None:
+    with pytest.raises(TypeError):
+        flag_enabled("new_checkout", user)
+
+
+VALUES: list[Any] = [
+    *(True, False, 0, -1, 2**63, 10**40, 0.1, -0.0, 1e300),
+    *("", "stripe", 'quote "', "Grüße 🥐", "42"),
+    *([], {}, [1, [2, [None]]], {"b": {"a": [1.5, True, None]}}),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_value_is_what_the_orm_gives(value: Any) -> None:
+    KeyValueStore.objects.create(key="gateway", value=value)
+    expected = KeyValueStore.objects.get(key="gateway").value
+    found = get_value("gateway")
+    assert (found, type(found), repr(found)) == (expected, type(expected), repr(expected))
+
+
+def test_value_is_a_fresh_object_each_time() -> None:
+    KeyValueStore.objects.create(key="cities", value=["Rome"])
+    get_value("cities").append("Oslo")
+    assert get_value("cities") == ["Rome"]
+
+
+def test_missing_value_is_the_default() -> None:
+    assert get_value("gateway") is None
+    assert get_value("gateway", "stripe") == "stripe"
+
+
+@pytest.mark.parametrize("key", ["", "new\0checkout", "new\ud800", "x" * 300], ids=ascii)
+def test_key_that_no_row_can_have_is_not_found(key: str) -> None:
+    assert flag_enabled(key, default=True) is True
+    assert explain(key).error_code == "FLAG_NOT_FOUND"
+    assert get_value(key, "none") == "none"
+
+
+def test_keys_are_told_apart_by_case_and_accents(flag: FeatureFlag) -> None:
+    for key in ("New_checkout", "new_checkout ", "néw_checkout"):
+        assert explain(key).error_code == "FLAG_NOT_FOUND"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_memory_explains_as_the_database_does(alice: User) -> None:
+    users = [None, alice, AnonymousUser(), User(), "42", "042", "Åsa", uuid.UUID(int=7), 2**70]
+    users += range(50)
+    keys = []
+    for percent in (0, 1, 33, 99, 100):
+        for enabled in (True, False):
+            keys.append(f"flag_{percent}_{enabled}")
+            flag = FeatureFlag.objects.create(
+                key=keys[-1], enabled=enabled, rollout_percent=percent
+            )
+            flag.allowed_users.add(alice)
+    assert status().mode in ("direct", "idle")
+    directly = [explain(key, user) for key in [*keys, "unknown"] for user in users]
+    with live_engine():
+        assert status().mode == "live"
+        from_memory = [explain(key, user) for key in [*keys, "unknown"] for user in users]
+    assert from_memory == directly

@@ -1,0 +1,52 @@
+"""A user's own tests, run as users run them: flagstaff stands in the way of none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.projects import run
+from tests.workers import address
+from tools.postgres import Postgres
+
+RUNNERS = {
+    "manage.py test": ["manage.py", "test"],
+    "manage.py test --parallel": ["manage.py", "test", "--parallel=2"],
+    "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
+    "pytest --nomigrations": ["-m", "pytest", "-p", "no:cacheprovider", "--nomigrations"],
+}
+LEFT_BEHIND = """
+    SELECT datname FROM pg_database WHERE datname LIKE 'test_%'
+    UNION ALL SELECT application_name FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+def ran(said: str) -> int:
+    [count] = re.findall(r"^Ran (\d+) tests|(\d+) passed", said, re.MULTILINE)
+    return int(max(count))
+
+
+@pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
+def test_tests_pass_on_postgres_and_leave_nothing_behind(
+    command: list[str], module_postgres_server: Postgres
+) -> None:
+    url = module_postgres_server.url
+    with psycopg.connect(url, autocommit=True) as session:
+        assert ran(run(address(url, "postgres"), *command)) > 25
+        assert session.execute(LEFT_BEHIND).fetchall() == []
+
+
+@pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
+def test_tests_pass_on_sqlite_in_memory(command: list[str]) -> None:
+    assert ran(run(None, *command)) > 25
+
+
+@pytest.mark.parametrize("name", ["manage.py test", "manage.py test --parallel", "pytest"])
+def test_tests_pass_on_sqlite_in_a_file(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "test.sqlite3"
+    assert ran(run(None, *RUNNERS[name], TEST_FILE=str(file))) > 25
+    assert list(tmp_path.iterdir()) == []
