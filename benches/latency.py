@@ -1,9 +1,11 @@
 """From the commit of a change to the answer of another process, beside a bare LISTEN client.
 
-Both are processes of their own and see the same changes in the same moments. The worker asks
+    python -m benches.latency         (beside a DATABASE_URL; `make bench` runs all)
+
+Both are processes of their own and see the same changes at the same moments. The worker asks
 `flag_enabled` without a rest, as users do between them; the bare client waits in psycopg for the
-notification, which says that there is a change, not what it is. Their clocks are one:
-CLOCK_MONOTONIC is the same in all processes.
+notification, which says that there is a change, not what it is. The clock starts when COMMIT is
+sent. It is one clock: CLOCK_MONOTONIC is the same in all processes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import IO, Any
@@ -34,46 +36,57 @@ SWITCH = "UPDATE flagstaff_featureflag SET enabled = %s WHERE key = 'everyone'"
 
 
 def main() -> None:
+    """Measure and print."""
     set_up()
-    flags: dict[str, Any] = {"LISTEN": True}
-    with follower("answers", flags) as worker, follower("notifications") as bare:
-        found = measure(TOLD, 0.025, [worker, bare])
-    print(f"commit to answer of another process, {TOLD} changes, milliseconds")
-    report("LISTEN of psycopg, woken", bare_figures := found[1])
-    report("flagstaff, answer changed", found[0], bare_figures)
-    flags = {"LISTEN": False, "POLL_INTERVAL": POLL_INTERVAL}
-    with follower("answers", flags) as worker:
-        [polled] = measure(POLLED, POLL_INTERVAL, [worker])
-    print(f"\nthe same without LISTEN, {POLLED} changes, a poll each {POLL_INTERVAL * 1000:.0f} ms")
-    report("flagstaff, answer changed", polled)
+    with follower("answers", LISTEN=True) as worker, follower("notifications") as bare:
+        told, notified = measure(TOLD, 0.025, 0.05, [worker, bare])
+    print(f"{TOLD} changes, milliseconds from COMMIT")
+    show("psycopg is notified", notified)
+    show("another process answers", told, notified)
+    with follower("answers", LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as worker:
+        # Uniform over an interval, because the next poll is due one after the last change was seen.
+        [polled] = measure(POLLED, 0, POLL_INTERVAL, [worker])
+    print(f"\n{POLLED} changes without LISTEN, polls {POLL_INTERVAL * 1000:.0f} ms apart")
+    show("another process answers", polled)
 
 
-def measure(changes: int, pause: float, followers: list[IO[str]]) -> list[list[float]]:
-    """How long after each commit each follower had it, in milliseconds."""
+def measure(
+    changes: int, shortest: float, longest: float, followers: list[IO[str]]
+) -> list[list[float]]:
+    """How long after each COMMIT each follower had the change, in milliseconds.
+
+    Between the changes are pauses of these lengths, out of step with anything else.
+    """
     taken: list[list[float]] = [[] for _ in followers]
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as session:
         for change in range(changes):
-            # Out of step with polls, and with the gap between two loads.
-            time.sleep(random.uniform(1, 2) * pause)
+            time.sleep(random.uniform(shortest, longest))  # noqa: S311 (no secret)
             session.execute(SWITCH, [change % 2 == 1])
-            committed = time.monotonic_ns()
+            sent = time.monotonic_ns()
+            session.commit()
             for mine, follower in zip(taken, followers, strict=True):
-                mine.append((int(follower.readline()) - committed) / 1e6)
+                mine.append((int(follower.readline()) - sent) / 1e6)
     return taken
 
 
-def report(name: str, figures: list[float], floor: list[float] | None = None) -> None:
-    marks = quantiles(figures, n=100)
-    p50, p99 = marks[49], marks[98]
-    line = f"  {name:26} p50 {p50:7.2f}   p99 {p99:7.2f}   max {max(figures):7.2f}"
-    if floor:
-        marks = quantiles(floor, n=100)
-        line += f"   ratio {p50 / marks[49]:.1f} and {p99 / marks[98]:.1f}"
+def show(name: str, figures: list[float], base: list[float] | None = None) -> None:
+    """Print a line of figures, and what they are of those of the base."""
+    p50, p99 = median_and_p99(figures)
+    line = f"  {name:24} p50 {p50:7.2f}   p99 {p99:7.2f}   max {max(figures):7.2f}"
+    if base:
+        base50, base99 = median_and_p99(base)
+        line += f"   ratio {p50 / base50:.1f}, {p99 / base99:.1f}"
     print(line)
 
 
+def median_and_p99(figures: list[float]) -> tuple[float, float]:
+    """Half of the figures are below the first, one in a hundred is above the second."""
+    marks = quantiles(figures, n=100)
+    return marks[49], marks[98]
+
+
 @contextmanager
-def follower(what: str, flagstaff: dict[str, Any] | None = None) -> Iterator[IO[str]]:
+def follower(what: str, **flagstaff: Any) -> Iterator[IO[str]]:
     """A process that prints a moment for each change; ready when this is entered."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benches.latency", what, json.dumps(flagstaff)],
@@ -81,7 +94,7 @@ def follower(what: str, flagstaff: dict[str, Any] | None = None) -> Iterator[IO[
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout
+    assert process.stdout  # noqa: S101 (for the type checker)
     try:
         process.stdout.readline()
         yield process.stdout
@@ -110,7 +123,7 @@ def answers(flagstaff: dict[str, Any]) -> None:
         answer = not answer
 
 
-def notifications(_flagstaff: None) -> None:
+def notifications(_flagstaff: dict[str, Any]) -> None:
     """Print when each notification came."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
         session.execute("LISTEN flagstaff_v1")

@@ -1,4 +1,4 @@
-"""The project of a user, which has flagstaff among its apps and nothing set, run as users run it."""
+"""A project that has flagstaff among its apps and sets nothing, run as its users run it."""
 
 from __future__ import annotations
 

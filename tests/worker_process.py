@@ -166,7 +166,7 @@ def migrate() -> None:
 
 
 def switch_on(key: str) -> None:
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (once Django is set up)
+    from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
     connection.close()

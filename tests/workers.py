@@ -103,7 +103,8 @@ class Worker:
         """Let the process end; its exit status, and what it wrote to its standard error."""
         if by is not None:
             self._process.send_signal(by)
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         try:

@@ -6,30 +6,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flagstaff._core import flag_enabled, get_value
+    from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
+    from flagstaff.acting import acting_as
+    from flagstaff.direct import read_own_writes
     from flagstaff.engine import aready, ready, refresh
     from flagstaff.explanation import explain
     from flagstaff.reporting import status
 
 __all__ = [
+    "acting_as",
+    "all_flags",
     "aready",
     "explain",
     "flag_enabled",
     "get_value",
+    "read_own_writes",
     "ready",
     "refresh",
+    "snapshot",
     "status",
 ]
 
 # Looked up on first use: the pytest plugin lives in this package, and must import neither Django
 # nor the extension before the project's settings are chosen.
 _HOMES = {
+    "acting_as": "flagstaff.acting",
+    "all_flags": "flagstaff._core",
     "aready": "flagstaff.engine",
     "explain": "flagstaff.explanation",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
+    "read_own_writes": "flagstaff.direct",
     "ready": "flagstaff.engine",
     "refresh": "flagstaff.engine",
+    "snapshot": "flagstaff._core",
     "status": "flagstaff.reporting",
 }
 

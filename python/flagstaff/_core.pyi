@@ -1,9 +1,11 @@
 """The extension module: the hot path, and the doors of `flagstaff.engine` to the engine."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, final, overload
 
 __all__ = [
+    "Snapshot",
+    "all_flags",
     "answer_directly",
     "answer_from_memory",
     "depends_on_user",
@@ -15,6 +17,9 @@ __all__ = [
     "kick",
     "refresh",
     "report",
+    "set_overrides",
+    "set_own_writes",
+    "snapshot",
     "start",
     "stop",
 ]
@@ -31,6 +36,42 @@ def flag_enabled(key: str, user: Any = None, *, default: bool = False) -> bool:
 def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
+def all_flags(user: Any = None) -> dict[str, bool]:
+    """The answer of every flag for `user`, by key, all of one moment. Returns at once."""
+
+def snapshot() -> Snapshot:
+    """All flags and settings as they are at this moment. Takes no copy; returns at once."""
+
+@final
+class Snapshot:
+    """All flags and settings at one moment. Asks as the functions of the same names do."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to answer from."""
+
+    @property
+    def token(self) -> int | None:
+        """The id of the newest token at this moment, None where there are none."""
+
+    def flag_enabled(self, key: str, user: Any = None, *, default: bool = False) -> bool:
+        """Whether the flag `key` is on for `user`, at this moment."""
+
+    @overload
+    def get_value(self, key: str, default: None = None) -> Any: ...
+    @overload
+    def get_value(self, key: str, default: _T) -> Any | _T: ...
+    def explain(
+        self, key: str, user: Any = None
+    ) -> tuple[bool, str, str | None, int | None, int | None]:
+        """How the answer to a question comes about, at this moment, as a tuple."""
+
+    def all_flags(self, user: Any = None) -> dict[str, bool]:
+        """The answer of every flag for `user`, by key, at this moment."""
+
+    def depends_on_user(self, key: str) -> bool:
+        """Whether the flag's answer differs between users."""
+
 def depends_on_user(key: str) -> bool:
     """Whether the flag's answer differs between users, so that it must be known who asks."""
 
@@ -59,6 +100,14 @@ def answer_from_memory(tell_unknown: bool) -> None:
 
 def answer_directly(tell_unknown: bool) -> None:
     """Answer questions through `flagstaff.direct` from now on. Returns at once."""
+
+def set_overrides(
+    flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool
+) -> None:
+    """Answer as a test has set it, and no longer as one had set it before. Returns at once."""
+
+def set_own_writes(own_writes: bool) -> None:
+    """Say whether somebody may want to read their own writes. Returns at once."""
 
 def kick() -> None:
     """Wake the engine's thread, which looks for changes. Returns at once."""

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import checks
+from flagstaff.acting import wrap_connection
 
 __all__ = ["FlagstaffConfig"]
 
@@ -17,5 +19,6 @@ class FlagstaffConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks. Nothing here connects to a database."""
+        connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         register(checks.check_setting_names)
         register(checks.check_setting_values)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import isawaitable, iscoroutinefunction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 
 from flagstaff import _core
@@ -22,43 +22,60 @@ def flag_required(
     """Show the view to those who have the flag `key`, and `otherwise` to everybody else.
 
     `otherwise` is a view that gets the same arguments; without it everybody else gets a 404. Works
-    on functions and on methods, sync and async; an async view's `otherwise` may be of either kind.
+    on functions and on methods, sync and async; `otherwise` may be of either kind.
 
         @flag_required("new_checkout", otherwise=old_checkout)
         def checkout(request): ...
     """
 
     def decorate(view: _View) -> Any:
-        @wraps(view)
-        def shown(*args: Any, **kwargs: Any) -> Any:
-            request = _request(args)
-            has_flag = _core.flag_enabled(key, getattr(request, "user", None))
-            return _choose(key, has_flag, view, otherwise)(*args, **kwargs)
-
-        @wraps(view)
-        async def shown_async(*args: Any, **kwargs: Any) -> Any:
-            request = _request(args)
-            has_flag = _core.flag_enabled(key, await _user(key, request))
-            answer = _choose(key, has_flag, view, otherwise)(*args, **kwargs)
-            return await answer if isawaitable(answer) else answer
-
-        return shown_async if iscoroutinefunction(view) else shown
+        return (_async if iscoroutinefunction(view) else _sync)(key, view, otherwise)
 
     return decorate
 
 
+def _sync(
+    key: str, view: Callable[..., Any], otherwise: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    other = async_to_sync(otherwise) if iscoroutinefunction(otherwise) else otherwise
+
+    @wraps(view)
+    def shown(*args: Any, **kwargs: Any) -> Any:
+        has_flag = _core.flag_enabled(key, getattr(_request(args), "user", None))
+        return _choose(key, has_flag, view, other)(*args, **kwargs)
+
+    return shown
+
+
+def _async(
+    key: str, view: Callable[..., Any], otherwise: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    other = otherwise
+    if otherwise is not None and not iscoroutinefunction(otherwise):
+        # A sync view may block and use the ORM, so it runs in a thread, as Django runs it.
+        other = sync_to_async(otherwise)
+
+    @wraps(view)
+    async def shown(*args: Any, **kwargs: Any) -> Any:
+        has_flag = _core.flag_enabled(key, await _user(key, _request(args)))
+        return await _choose(key, has_flag, view, other)(*args, **kwargs)
+
+    return shown
+
+
 async def _user(key: str, request: HttpRequest) -> Any:
     """The user, read only where the answer depends on it; a lazy one cannot be in an event loop."""
-    if not hasattr(request, "auser") or not _core.depends_on_user(key):
-        return None
-    return await request.auser()
+    if not hasattr(request, "auser"):
+        return getattr(request, "user", None)
+    return await request.auser() if _core.depends_on_user(key) else None
 
 
 def _request(args: tuple[Any, ...]) -> HttpRequest:
     """The request among the arguments of a function's view or a method's."""
     for argument in args[:2]:
-        if isinstance(argument, HttpRequest):
-            return argument
+        # Also one that wraps Django's without being one, such as Django REST framework's.
+        if isinstance(argument, HttpRequest) or hasattr(argument, "META"):
+            return cast("HttpRequest", argument)
     raise TypeError("flag_required decorates views, whose first argument is the request")
 
 

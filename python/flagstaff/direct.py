@@ -11,6 +11,8 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
@@ -19,14 +21,25 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff import _core
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.tables import fill, names, user_field
+from flagstaff.values import is_plain_json, value_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NotReadyError", "is_allowed", "is_called_for", "read_flag", "read_value"]
+__all__ = [
+    "NotReadyError",
+    "is_allowed",
+    "is_called_for",
+    "read_all",
+    "read_flag",
+    "read_own_writes",
+    "read_value",
+    "wants_own_writes",
+]
 
 _T = TypeVar("_T")
 
@@ -36,6 +49,14 @@ _PATIENCE = 5.0
 _FLAG = "SELECT {flag_pk}, {flag_enabled}, {flag_rollout} FROM {flag_table} WHERE {flag_key} = %s"
 _ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
 _VALUE = "SELECT {value_value} FROM {value_table} WHERE {value_key} = %s"
+
+_ALL_FLAGS = "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout} FROM {flag_table}"
+_ALL_ALLOWED = "SELECT {allow_flag}, {allow_user} FROM {allow_table}"
+_ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
+
+_own_writes: ContextVar[bool] = ContextVar("flagstaff_own_writes", default=False)
+_readers_of_own_writes = 0
+_readers_lock = Lock()
 
 
 class NotReadyError(FlagstaffError):
@@ -63,7 +84,7 @@ def read_flag(key: str) -> tuple[Any, bool, int] | None:
     if len(rows) != 1 or None in rows[0]:
         return None
     pk, enabled, rollout_percent = rows[0]
-    return pk, bool(enabled), max(-1, min(100, math.ceil(rollout_percent)))
+    return pk, bool(enabled), _whole_percent(rollout_percent)
 
 
 def is_allowed(flag_pk: object, user: str) -> bool:
@@ -92,13 +113,73 @@ def read_value(key: str) -> tuple[Any] | None:
     rows = _in_the_right_thread(lambda: _select(_VALUE, [key]))
     if len(rows) != 1:
         return None
-    field, connection = conf.value_model._meta.get_field("value"), connections[conf.database]
+    field, connection = value_field(), connections[conf.database]
     value = rows[0][0]
-    expression = field.get_col(field.model._meta.db_table)  # type: ignore[union-attr]
+    expression = field.get_col(field.model._meta.db_table)
     backend = connection.ops.get_db_converters(expression)
-    for converter in [*backend, *field.get_db_converters(connection)]:  # type: ignore[union-attr]
+    for converter in [*backend, *field.get_db_converters(connection)]:
         value = converter(value, expression, connection)
     return (value,)
+
+
+def read_all() -> tuple[list[Any], list[Any], list[Any], bool]:
+    """Every row, as `_core` takes it: flags, allow-lists, values, and who decodes the values.
+
+    Raises NotReadyError where the database cannot be asked.
+    """
+    flags, entries, values = _in_the_right_thread(
+        lambda: [_select(template, []) for template in (_ALL_FLAGS, _ALL_ALLOWED, _ALL_VALUES)]
+    )
+    field = user_field(conf.flag_model)
+    lists: dict[str, list[str]] = {}
+    for flag_pk, user_pk in entries:
+        # to_python, because SQLite and MySQL keep a UUID as 32 digits.
+        lists.setdefault(str(flag_pk), []).append(str(field.to_python(user_pk)))
+    return (
+        [(str(pk), key, _switch(on), _whole_percent(percent)) for pk, key, on, percent in flags],
+        list(lists.items()),
+        [(str(pk), key, value) for pk, key, value in values],
+        not is_plain_json(value_field()),
+    )
+
+
+@contextmanager
+def read_own_writes() -> Iterator[None]:
+    """Answer from this connection's open transaction while the block runs.
+
+    Workers see a change when it is committed, also the one that makes it. Code that changes a flag
+    and asks for it before the commit does so in this block, where each question is a query.
+    """
+    token = _own_writes.set(True)
+    _count_reader(1)
+    try:
+        yield
+    finally:
+        _count_reader(-1)
+        _own_writes.reset(token)
+
+
+def wants_own_writes() -> bool:
+    """Whether the one who asks is in a block of `read_own_writes`."""
+    return _own_writes.get()
+
+
+def _count_reader(change: int) -> None:
+    """Let questions look for the block while there is one; otherwise they are spared it."""
+    global _readers_of_own_writes  # noqa: PLW0603 (it counts for the process)
+    with _readers_lock:
+        _readers_of_own_writes += change
+        _core.set_own_writes(_readers_of_own_writes > 0)
+
+
+def _switch(enabled: Any) -> bool | None:
+    return None if enabled is None else bool(enabled)
+
+
+def _whole_percent(rollout_percent: Any) -> Any:
+    if rollout_percent is None:
+        return None
+    return max(-1, min(100, math.ceil(rollout_percent)))
 
 
 def _select(template: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:

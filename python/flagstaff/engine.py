@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from asgiref.sync import sync_to_async
 from django.db import connections
-from django.db.models import Field, JSONField
 
 from flagstaff import _core, direct
 from flagstaff.conf import conf
 from flagstaff.connection import connection_settings
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.tables import names
+from flagstaff.values import decoder, is_plain_json, value_field
 
 __all__ = ["aready", "begin", "close", "decode", "look_after", "ready", "refresh", "tell_unknown"]
 
@@ -105,7 +105,7 @@ def refresh(timeout: float = 5.0) -> None:
 def decode(text: str) -> Any:
     """The Python value of a JSON text, as the model's field makes it."""
     if _process.decode is None:
-        _process.decode = _decoder()
+        _process.decode = decoder()
     return _process.decode(text)
 
 
@@ -145,7 +145,7 @@ def _start() -> None:
     _core.start(
         connection_settings(connection),
         names(connection),
-        opaque_values=not _is_plain(_value_field()),
+        opaque_values=not is_plain_json(value_field()),
         listen=conf.listen,
         poll_interval=conf.poll_interval,
         pool_size=conf.pool_size,
@@ -165,29 +165,6 @@ def _log_a_late_start() -> None:
         why = report["last_error"] or "the first load takes longer than STARTUP_TIMEOUT"
         logger.warning("flags are not loaded yet, questions answer their default: %s", why)
         _process.logged_mode = "down"
-
-
-def _value_field() -> Field[Any, Any]:
-    return conf.value_model._meta.get_field("value")  # type: ignore[return-value]
-
-
-def _is_plain(field: Field[Any, Any]) -> bool:
-    """Whether the field reads JSON as json.loads does, so that scalars can be made at once."""
-    reads = getattr(type(field), "from_db_value", None)
-    return reads is JSONField.from_db_value and getattr(field, "decoder", None) is None
-
-
-def _decoder() -> Callable[[str], Any]:
-    field, alias = _value_field(), conf.database
-    converters = field.get_db_converters(connections[alias])
-
-    def convert(text: str) -> Any:
-        value: Any = text
-        for converter in converters:
-            value = converter(value, None, connections[alias])
-        return value
-
-    return convert
 
 
 def _after_fork() -> None:

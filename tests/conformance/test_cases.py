@@ -20,10 +20,11 @@ from django.db import connection
 from django.utils.functional import SimpleLazyObject
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
-from pytest_django import DjangoDbBlocker
 
-from flagstaff import explain, flag_enabled
+from flagstaff import explain, flag_enabled, refresh
 from tests.conformance.oracle import Article, as_user
+
+pytestmark = pytest.mark.django_db
 
 User: Any = get_user_model()
 USERS = {"AutoField": "integer", "BigAutoField": "bigint", "UUIDField": "uuid", "TextField": "text"}
@@ -73,28 +74,34 @@ CASES = [Case(**row) for row in ROWS]
 MINE = [case for case in CASES if case.users == USERS[type(User._meta.pk).__name__]]
 
 
-@pytest.fixture(scope="module")
-def loose_table(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The table of the flags without its checks: a foreign one may have none."""
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
+def drop_constraints() -> list[tuple[str, str]]:
+    """Take the checks off the flags: a foreign table may have none. Returns how to make them."""
+    with connection.cursor() as cursor:
         cursor.execute(CONSTRAINTS)
         constraints = cursor.fetchall()
         for name, _ in constraints:
             cursor.execute(f"ALTER TABLE flagstaff_featureflag DROP CONSTRAINT {name}")
-        yield
-        for name, rule in constraints:
-            cursor.execute(f"ALTER TABLE flagstaff_featureflag ADD CONSTRAINT {name} {rule}")
-        connection.close()
+    return constraints
 
 
 @pytest.fixture(params=MINE, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest, loose_table: None) -> Iterator[Case]:
-    """A row of the cases, whose flag is in the database, committed."""
+def case(request: pytest.FixtureRequest, db: None) -> Case:
+    """A row of the cases, whose flag is in the open transaction."""
     case: Case = request.param
+    drop_constraints()
     case.store()
-    yield case
+    return case
+
+
+@pytest.fixture
+def loose_table(transactional_db: None) -> Iterator[None]:
+    """The table of the flags without its checks, for what is committed."""
+    constraints = drop_constraints()
+    yield
     FeatureFlag.objects.all().delete()
-    User.objects.all().delete()
+    with connection.cursor() as cursor:
+        for name, rule in constraints:
+            cursor.execute(f"ALTER TABLE flagstaff_featureflag ADD CONSTRAINT {name} {rule}")
 
 
 def assert_answers(case: Case) -> None:
@@ -105,11 +112,6 @@ def assert_answers(case: Case) -> None:
         assert reasons == (case.value, case.reason, case.error_code, case.bucket)
 
 
-def test_memory(case: Case) -> None:
-    with live_engine():
-        assert_answers(case)
-
-
 def test_database(case: Case) -> None:
     assert_answers(case)
 
@@ -117,6 +119,17 @@ def test_database(case: Case) -> None:
 def test_article(case: Case) -> None:
     asker = as_user(case.askers()[0])
     assert Article(FeatureFlag).flag_enabled(case.key, asker) is case.value
+
+
+def test_memory(loose_table: None, subtests: pytest.Subtests) -> None:
+    with live_engine():
+        for case in MINE:
+            with subtests.test(case.name):
+                FeatureFlag.objects.all().delete()
+                User.objects.all().delete()
+                case.store()
+                refresh()
+                assert_answers(case)
 
 
 def test_buckets_of_the_cases_are_pythons() -> None:

@@ -91,5 +91,5 @@ def _create(server: Postgres, template: str) -> str:
 
 def _query(url: str, statement: str, *parameters: object) -> Any:
     with psycopg.connect(url, autocommit=True) as session:
-        cursor = session.execute(statement, parameters or None)  # type: ignore[arg-type]
+        cursor = session.execute(statement, parameters or None)
         return cursor.fetchone() if cursor.description else None

@@ -74,7 +74,7 @@ def test_user_is_allowed_as_object_and_as_any_canonical_key(alice: User) -> None
 @pytest.mark.usefixtures("nobody_but_alice")
 @pytest.mark.parametrize(
     "user",
-    ["042", "+42", " 42", "42 ", "4_2", "42.0", "４２", "", "alice", "-42", "4200000000000000000000"],  # noqa: RUF001
+    ["042", "+42", "-42", " 42", "42 ", "4_2", "42.0", "\N{FULLWIDTH DIGIT FOUR}2", "", "42" * 11],
 )
 def test_text_that_is_no_canonical_integer_is_nobodys_key(user: str) -> None:
     assert explain("new_checkout", user).reason == "SPLIT"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -16,7 +16,7 @@ from tests.projects import PROJECT, command, run, surroundings
 from tests.workers import Worker
 from tools.ports import LOOPBACK, free_port
 
-NEW_CHECKOUT = ["flag_enabled", "new_checkout", None]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 
 @contextmanager
@@ -32,6 +32,8 @@ def serving(database: str) -> Iterator[str]:
         text=True,
     )
     try:
+        while server.poll() is None and not listens(port):
+            time.sleep(0.01)
         yield f"http://{LOOPBACK}:{port}"
     finally:
         server.send_signal(signal.SIGINT)
@@ -41,15 +43,13 @@ def serving(database: str) -> Iterator[str]:
 
 
 def page(address: str) -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with urlopen(address) as response:
-                return str(response.read().decode())
-        except URLError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+    with urlopen(address) as response:
+        return str(response.read().decode())
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 @pytest.mark.parametrize(

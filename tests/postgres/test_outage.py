@@ -20,7 +20,6 @@ Query = Callable[..., Any]
 OpenToAll = Callable[[], None]
 
 
-
 def test_stopped_server_changes_no_answer(server: Postgres, worker: Worker) -> None:
     before = worker.ask("survey", "new_checkout", 10_000)
     assert len(before) == pytest.approx(3_300, rel=0.1)
@@ -47,9 +46,7 @@ def test_worker_is_back_soon_after_its_server(
     assert worker.ask("watched") == [False, True]
 
 
-def test_worker_is_back_soon_after_a_long_outage(
-    server: Postgres, worker: Worker
-) -> None:
+def test_worker_is_back_soon_after_a_long_outage(server: Postgres, worker: Worker) -> None:
     server.stop()
     worker.sees(["failed", 8], True, within=40)
     server.start()
@@ -84,9 +81,7 @@ def test_backend_that_hangs_is_given_up(
             os.kill(backend, signal.SIGCONT)
 
 
-def test_server_away_at_the_first_question_is_waited_for(
-    server: Postgres, database: str
-) -> None:
+def test_server_away_at_the_first_question_is_waited_for(server: Postgres, database: str) -> None:
     server.stop()
     with Worker(database, STARTUP_TIMEOUT=0.4) as early:
         assert early.ask("pid") == early.pid

@@ -74,9 +74,7 @@ def test_process_that_ends_leaves_no_session(
     assert within(2, lambda: sessions() == [])
 
 
-def test_process_that_ends_by_itself_leaves_no_session(
-    worker: Worker, sessions: Sessions
-) -> None:
+def test_process_that_ends_by_itself_leaves_no_session(worker: Worker, sessions: Sessions) -> None:
     assert worker.end() == (0, "")
     assert within(2, lambda: sessions() == [])
 

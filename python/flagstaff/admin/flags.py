@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Field, QuerySet
-from django.forms import Field as FormField
-from django.forms import NumberInput
+from django.db.models import Count, PositiveSmallIntegerField, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff.admin.rollout import RolloutInput, bar
 from flagstaff.models import FeatureFlag
 
 __all__ = ["FeatureFlagAdmin"]
@@ -28,29 +32,16 @@ else:
 
 # More than these make a page that is slow to open and easy to break.
 _MOST_EDITABLE_USERS = 500
+_MOST_SHOWN = 100
 
 _SWITCHES = {"on": True, "off": False}
 
 
-class RolloutInput(NumberInput):
-    """A number with the steps of a usual ramp beside it."""
-
-    template_name = "flagstaff/rollout_input.html"
-
-    class Media:
-        css = {"all": ("flagstaff/admin.css",)}
-        js = ("flagstaff/rollout.js",)
-
-    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """The widget's context, with the steps."""
-        context = super().get_context(name, value, {"min": 0, "max": 100, **(attrs or {})})
-        return {**context, "steps": (0, 1, 5, 25, 50, 100)}
-
-
 class FeatureFlagAdmin(_ModelAdmin):
-    """Flags: a word for the state, a bar for the rollout, a button for the switch."""
+    """Flags: a word for the state, a button for the switch, a bar for the rollout."""
 
-    list_display = ("flag", "state", "rollout", "allowed", "changed_at", "switch")
+    # The switch stands beside the state, where a narrow screen shows it without scrolling.
+    list_display = ("flag", "state", "switch", "rollout", "allowed", "changed")
     list_display_links = ("flag",)
     list_filter = ("enabled", "kind")
     search_fields = ("key", "description")
@@ -62,6 +53,10 @@ class FeatureFlagAdmin(_ModelAdmin):
         (None, {"fields": ("key", "enabled", "rollout_percent", "allowed_users")}),
         (gettext_lazy("About"), {"fields": ("description", "kind", "created_at", "changed_at")}),
     )
+    formfield_overrides = {
+        PositiveSmallIntegerField: {"widget": RolloutInput},
+        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
+    }
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
@@ -70,14 +65,23 @@ class FeatureFlagAdmin(_ModelAdmin):
         """All flags, with the length of their allow-list."""
         return super().get_queryset(request).annotate(allowed_count=Count("allowed_users"))
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """The columns; the switch is for those who may use it."""
+        columns = super().get_list_display(request)
+        may_switch = self.has_change_permission(request)
+        return [column for column in columns if may_switch or column != "switch"]
+
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """The allow-list, where this admin can search for users."""
+        """The allow-list, where this person can search for users in this admin."""
         user_model = FeatureFlag._meta.get_field("allowed_users").related_model
         try:
             user_admin = self.admin_site.get_model_admin(cast("Any", user_model))
         except NotRegistered:
             return ()
-        return ("allowed_users",) if user_admin.get_search_fields(request) else ()
+        can_search = user_admin.get_search_fields(request) and user_admin.has_view_permission(
+            request
+        )
+        return ("allowed_users",) if can_search else ()
 
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> Any:
         """The fields, with the count of a long allow-list in the place of the list itself."""
@@ -88,14 +92,6 @@ class FeatureFlagAdmin(_ModelAdmin):
         fields = [*cast("tuple[str, ...]", options["fields"])[:-1], "allowed_users_count"]
         return ((name, {**options, "fields": fields}), *rest)
 
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> FormField | None:
-        """The form's field; the rollout's has the steps of a ramp."""
-        if db_field.name == "rollout_percent":
-            kwargs["widget"] = RolloutInput
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
-
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -105,26 +101,26 @@ class FeatureFlagAdmin(_ModelAdmin):
         return super().changelist_view(request, extra_context)
 
     def _switch(self, request: HttpRequest, asked: str) -> HttpResponse:
-        """Turn one flag on or off. The button says to which state, so a second click is no change."""
+        """Turn one flag on or off. The button says which, so that a second click is no change."""
         word, _colon, pk = asked.partition(":")
-        flag = self.get_object(request, pk)
-        back = HttpResponseRedirect(request.get_full_path())
-        if flag is None or word not in _SWITCHES:
-            self.message_user(request, _("This flag is not there any more."), messages.ERROR)
-            return back
+        flag = self.get_object(request, pk) if word in _SWITCHES else None
         if not self.has_change_permission(request, flag):
             raise PermissionDenied
-        self._set_enabled(request, flag, enabled=_SWITCHES[word])
-        return back
+        if flag is None:
+            self.message_user(request, _("This flag is not there any more."), messages.ERROR)
+        else:
+            self._set_enabled(request, flag, enabled=_SWITCHES[word])
+        # Where the button was: the search, the filters and the page stay as they are.
+        return HttpResponseRedirect(request.get_full_path())
 
     def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
         unlike = FeatureFlag.objects.filter(pk=flag.pk, enabled=not enabled)
         word = _("on") if enabled else _("off")
         if not unlike.update(enabled=enabled, changed_at=timezone.now()):
-            text = _("%(key)s was %(word)s already.") % {"key": flag.key, "word": word}
+            text = _("The flag “%(key)s” was %(word)s already.") % {"key": flag.key, "word": word}
             self.message_user(request, text, messages.WARNING)
             return
-        text = _("%(key)s is %(word)s now.") % {"key": flag.key, "word": word}
+        text = _("The flag “%(key)s” is %(word)s now.") % {"key": flag.key, "word": word}
         self.log_change(request, flag, text)
         self.message_user(request, text, messages.SUCCESS)
 
@@ -134,7 +130,7 @@ class FeatureFlagAdmin(_ModelAdmin):
         return format_html(
             '<span class="flagstaff-key">{}</span><span class="flagstaff-about">{}</span>',
             flag.key,
-            flag.description,
+            Truncator(flag.description).chars(_MOST_SHOWN),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
@@ -143,25 +139,12 @@ class FeatureFlagAdmin(_ModelAdmin):
         kind, text = _state(flag)
         return format_html('<span class="flagstaff-state flagstaff-{}">{}</span>', kind, text)
 
-    @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
-    def rollout(self, flag: FeatureFlag) -> SafeString:
-        """The rollout as a bar and a number."""
-        return format_html(
-            '<progress class="flagstaff-bar" max="100" value="{0}"></progress> {0} %',
-            flag.rollout_percent,
-        )
-
-    @admin.display(description=gettext_lazy("allowed"), ordering="allowed_count")
-    def allowed(self, flag: FeatureFlag) -> int:
-        """How many users have the flag whatever the rollout is."""
-        return cast("int", flag.allowed_count)  # type: ignore[attr-defined]
-
-    @admin.display(description="")
+    @admin.display(description=gettext_lazy("switch"))
     def switch(self, flag: FeatureFlag) -> SafeString:
         """A button that turns the flag on or off; it is part of the list's form."""
         word, label = ("off", _("Turn off")) if flag.enabled else ("on", _("Turn on"))
         return format_html(
-            '<button type="submit" class="button flagstaff-switch" name="_switch" '
+            '<button type="submit" class="button flagstaff-button" name="_switch" '
             'value="{}:{}" aria-label="{} {}">{}</button>',
             word,
             flag.pk,
@@ -170,11 +153,38 @@ class FeatureFlagAdmin(_ModelAdmin):
             label,
         )
 
+    @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
+    def rollout(self, flag: FeatureFlag) -> SafeString:
+        """The rollout as a number and a bar."""
+        return bar(flag.rollout_percent, serves=flag.enabled)
+
+    @admin.display(description=gettext_lazy("allowed"), ordering="allowed_count")
+    def allowed(self, flag: FeatureFlag) -> str:
+        """How many users have the flag whatever the rollout is."""
+        count: int = flag.allowed_count  # type: ignore[attr-defined]
+        return f"{count:,}" if count else ""
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, flag: FeatureFlag) -> SafeString:
+        """How long ago; the moment itself is in the tooltip."""
+        return format_html(
+            '<time datetime="{}" title="{}">{}</time>',
+            flag.changed_at.isoformat(),
+            date_format(timezone.localtime(flag.changed_at), "DATETIME_FORMAT"),
+            _ago(flag.changed_at),
+        )
+
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_count(self, flag: FeatureFlag) -> str:
         """What stands in the place of an allow-list that is too long for a form."""
-        count = flag.allowed_users.count()
-        return _("%(count)s users, too many to edit here") % {"count": f"{count:,}"}
+        text = _("%(count)s users. A list this long is changed in code: flag.allowed_users.add(…)")
+        return text % {"count": f"{flag.allowed_users.count():,}"}
+
+
+def _ago(moment: datetime) -> str:
+    if timezone.now() - moment < timedelta(minutes=1):
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
 
 
 def _state(flag: FeatureFlag) -> tuple[str, str]:
@@ -187,4 +197,4 @@ def _state(flag: FeatureFlag) -> tuple[str, str]:
         return "part", _("ramping %(percent)s %%") % {"percent": flag.rollout_percent}
     if allowed:
         return "part", _("allow-list only")
-    return "none", _("on, but for nobody")
+    return "none", _("on for nobody")

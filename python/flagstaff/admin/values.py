@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import ValidationError
+from django.db.models import JSONField, TextField
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
@@ -19,21 +27,88 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 _MOST_SHOWN = 80
+# An odd number of backslashes before it: the character itself, not a text about it.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class ValueField(forms.JSONField):
+    """A JSON text; its errors say what to write, and what no database holds is refused."""
+
+    default_error_messages = {
+        "invalid": _(
+            "this is not JSON (line %(line)d, column %(column)d); "
+            'a text stands in double quotes, such as "stripe"'
+        ),
+        "unstorable": _("PostgreSQL cannot store NaN, Infinity, \\u0000 or half a surrogate pair"),
+    }
+
+    def to_python(self, value: Any) -> Any:
+        """The value of a JSON text."""
+        try:
+            return super().to_python(value)
+        except ValidationError as error:
+            text = self.error_messages["invalid"]
+            raise ValidationError(text, code="invalid", params=_place(value)) from error
+
+    def validate(self, value: Any) -> None:
+        """Refuse what Python takes for JSON and the database does not."""
+        super().validate(value)
+        if not _is_storable(value):
+            raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
 class KeyValueStoreAdmin(_ModelAdmin):
     """Settings: key, value, and what it is for."""
 
-    list_display = ("key", "shown_value", "description", "changed_at")
+    list_display = ("key", "shown_value", "about", "changed_at")
     search_fields = ("key", "description")
     list_filter = ("secret",)
     ordering = ("key",)
-    readonly_fields = ("changed_at",)
-    fields = ("key", "value", "description", "secret", "changed_at")
+    readonly_fields = ("changed_at", "shown_value")
+    formfield_overrides = {
+        JSONField: {
+            "form_class": ValueField,
+            "widget": AdminTextareaWidget(attrs={"rows": 4, "class": "flagstaff-json"}),
+            "help_text": _('JSON: a text in double quotes, such as "stripe", or 25, true, [1, 2].'),
+        },
+        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
+    }
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css",)}
+
+    def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> Any:
+        """The fields; who may not change a secret value does not see it either."""
+        hidden = obj is not None and obj.secret and not self.has_change_permission(request, obj)
+        value = "shown_value" if hidden else "value"
+        return ["key", value, "description", "secret", "changed_at"]
 
     @admin.display(description=_("value"))
-    def shown_value(self, entry: KeyValueStore) -> str:
+    def shown_value(self, entry: KeyValueStore) -> SafeString:
         """The value as JSON, cut short; a secret one is not shown."""
-        if entry.secret:
-            return "••••••"
-        return Truncator(json.dumps(entry.value, ensure_ascii=False)).chars(_MOST_SHOWN)
+        text = json.dumps(entry.value, ensure_ascii=False)
+        shown = "••••••" if entry.secret else Truncator(text).chars(_MOST_SHOWN)
+        return format_html('<span class="flagstaff-json">{}</span>', shown)
+
+    @admin.display(description=_("description"), ordering="description")
+    def about(self, entry: KeyValueStore) -> str:
+        """What the setting is for, cut short."""
+        return Truncator(entry.description).chars(_MOST_SHOWN)
+
+
+def _place(text: str) -> dict[str, int]:
+    """Where the JSON ends to be JSON."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return {"line": error.lineno, "column": error.colno}
+    return {"line": 1, "column": 1}
+
+
+def _is_storable(value: Any) -> bool:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except ValueError:
+        return False
+    return not _NUL.search(text)

@@ -33,8 +33,10 @@ class FlagNode(template.Node):
         self.otherwise = otherwise
 
     def render(self, context: Context) -> str:
-        user = self.user.resolve(context) if self.user else _user(context)
-        has_flag = flag_enabled(_text(self.key.resolve(context), "flag"), user)
+        # Without ignore_failures a variable that is not there is a text, and would be somebody.
+        user = self.user.resolve(context, ignore_failures=True) if self.user else _user(context)
+        key = self.key.resolve(context, ignore_failures=True)
+        has_flag = flag_enabled(_text(key, "flag"), user)
         return (self.shown if has_flag else self.otherwise).render(context)
 
 
@@ -45,7 +47,8 @@ def flag(parser: Parser, token: Token) -> FlagNode:
         {% flag "new_checkout" %}…{% else %}…{% endflag %}
 
     Asks for `request.user`, which needs the request context processor, or else for `user`. Another
-    user, or the primary key of one, can follow the key: `{% flag "new_checkout" customer %}`.
+    user, or the primary key of one, can follow the key: `{% flag "new_checkout" customer %}`; a
+    variable that is not there is nobody.
     """
     tag, *arguments = token.split_contents()
     if len(arguments) not in (1, 2):
@@ -78,8 +81,8 @@ def _user(context: Context) -> Any:
 
 
 def _text(key: object, tag: str) -> str:
-    if not isinstance(key, str):
-        # A variable that is not there resolves to "" or None. Quotes around the key were forgotten.
+    if not isinstance(key, str) or not key:
+        # A variable that is not there resolves to "" or None: were the quotes forgotten?
         raise template.TemplateSyntaxError(
             f"the key of {{% {tag} %}} must be a text, not {key!r}; put it in quotes"
         )

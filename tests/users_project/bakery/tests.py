@@ -24,6 +24,10 @@ def switch_on(key: str) -> FeatureFlag:
 
 
 class TestsInATransaction(TestCase):
+    alice: User
+    bob: User
+    flag: FeatureFlag
+
     @classmethod
     def setUpTestData(cls) -> None:
         cls.alice = User.objects.create_user("alice")

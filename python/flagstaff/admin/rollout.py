@@ -1,0 +1,38 @@
+"""The rollout of a flag: a bar in the list, and the steps of a ramp on the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.forms import NumberInput
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+__all__ = ["STEPS", "RolloutInput", "bar"]
+
+STEPS = (0, 1, 5, 25, 50, 100)
+
+
+class RolloutInput(NumberInput):
+    """A number with the steps of a usual ramp beside it."""
+
+    template_name = "flagstaff/rollout_input.html"
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css",)}
+        js = ("flagstaff/rollout.js",)
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The widget's context, with the steps."""
+        context = super().get_context(name, value, {"min": 0, "max": 100, **(attrs or {})})
+        return {**context, "steps": STEPS}
+
+
+def bar(percent: int, *, serves: bool) -> SafeString:
+    """A number and a bar, which is grey while the flag is off."""
+    return format_html(
+        '<span class="flagstaff-percent">{0} %</span>'
+        '<progress class="flagstaff-bar{1}" max="100" value="{0}" aria-hidden="true"></progress>',
+        percent,
+        "" if serves else " flagstaff-idle",
+    )
