@@ -112,10 +112,12 @@ impl Live {
         });
     }
 
-    /// Forgets the snapshot, as if nobody had asked anything yet. What tests have set stays.
+    /// Forgets the snapshot, as if nobody had asked anything yet. What tests have set stays, and
+    /// so does that somebody reads their own writes.
     pub fn forget(&self) {
         self.change(|state| {
-            *state = State { overrides: state.overrides.clone(), ..State::default() }
+            let State { own_writes, ref overrides, .. } = *state;
+            *state = State { own_writes, overrides: overrides.clone(), ..State::default() };
         });
         self.known_at.store(0, Ordering::Release);
     }

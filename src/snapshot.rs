@@ -15,7 +15,14 @@ use crate::setting::Setting;
 
 type Flags = HashMap<Box<str>, Flag>;
 type AllowLists = HashMap<Box<str>, Arc<AllowList>>;
-type Settings = HashMap<Box<str>, Setting>;
+type Settings = HashMap<Box<str>, Stored>;
+
+/// A setting and the primary key of its row, by which its last good version is found.
+#[derive(Clone, Debug)]
+struct Stored {
+    pk: Box<str>,
+    setting: Setting,
+}
 
 /// All flags and settings at one moment of the database.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +62,7 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn setting(&self, key: &str) -> Option<&Setting> {
-        self.settings.get(key)
+        self.settings.get(key).map(|stored| &stored.setting)
     }
 
     /// All flags by key, in no order.
@@ -141,6 +148,12 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, lists: &AllowLists) -> (Flags, Vec<
             Err(row) => bad.push(row),
         }
     }
+    // A flag that is kept keeps no user who has left its list since.
+    for key in &flags.twice {
+        if let Some(flag) = flags.entries.get_mut(key) {
+            flag.allowed = list_of(&flag.pk, lists);
+        }
+    }
     // After the good rows: a row that has lost its key must not keep it from the row that took it.
     for (pk, problem) in bad {
         flags.problems.push(problem);
@@ -163,17 +176,23 @@ fn relinked(flags: &Flags, lists: &AllowLists) -> Flags {
 
 fn settings(rows: Vec<ValueRow>, before: &Settings, opaque: bool) -> (Settings, Vec<Problem>) {
     let mut settings = Unique::new("value", before);
-    for row in rows {
-        match row.key {
-            Some(key) => {
-                let setting = match row.value {
-                    None => Setting::Null,
-                    Some(text) if opaque => Setting::Json(text.into()),
-                    Some(text) => Setting::from_json(&text),
-                };
-                settings.insert(key.into(), setting);
-            }
-            None => settings.problems.push(Problem::without_key("value", &row.pk)),
+    let mut bad = Vec::new();
+    for ValueRow { pk, key, value } in rows {
+        let Some(key) = key else {
+            bad.push(pk);
+            continue;
+        };
+        let setting = match value {
+            None => Setting::Null,
+            Some(text) if opaque => Setting::Json(text.into()),
+            Some(text) => Setting::from_json(&text),
+        };
+        settings.insert(key.into(), Stored { pk: pk.into(), setting });
+    }
+    for pk in bad {
+        settings.problems.push(Problem::without_key("value", &pk));
+        if let Some((key, stored)) = before.iter().find(|(_, stored)| *stored.pk == *pk) {
+            settings.entries.entry(key.clone()).or_insert_with(|| stored.clone());
         }
     }
     (settings.entries, settings.problems)

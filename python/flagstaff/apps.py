@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
@@ -20,5 +20,7 @@ class FlagstaffConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks. Nothing here connects to a database."""
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
-        register(checks.check_setting_names)
-        register(checks.check_setting_values)
+        for check in checks.OF_SETTINGS:
+            register(check, "flagstaff")
+        for check in checks.OF_DATABASE:
+            register(check, Tags.database, "flagstaff")

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connections, router
 from django.db.models import Model
 
+from flagstaff.aliases import is_one_database
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["Conf", "Problem", "UnknownKey", "conf"]
@@ -102,7 +103,17 @@ class Conf:
 
     @property
     def database(self) -> str:
-        """The alias that holds the flags. Defaults to where the router writes the flag model."""
+        """The alias to write flags with, and to ask where there is no memory to answer from.
+
+        It is where the router writes the flag model, if DATABASE leads to the same data: as a
+        role that may only read, or to a replica.
+        """
+        read, written = self.engine_database, router.db_for_write(self.flag_model)
+        return written if is_one_database(written, read) else read
+
+    @property
+    def engine_database(self) -> str:
+        """The alias that the engine connects with: DATABASE, or where the router writes."""
         alias = cast("str | None", self._read("DATABASE"))
         return alias or router.db_for_write(self.flag_model)
 

@@ -9,18 +9,9 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["connection_settings"]
+from flagstaff.connection_options import HARMLESS
 
-# For the Python driver alone: none of these changes whom or how safely it connects to.
-_DRIVERS_OWN = {
-    "autocommit",
-    "client_encoding",
-    "connection_factory",
-    "context",
-    "cursor_factory",
-    "prepare_threshold",
-    "row_factory",
-}
+__all__ = ["connection_settings"]
 
 # libpq's environment, for what the settings leave open.
 _ENVIRONMENT = {
@@ -53,7 +44,7 @@ def connection_settings(connection: BaseDatabaseWrapper) -> dict[str, str]:
     settings = {
         name: str(value)
         for name, value in given.items()
-        if name not in _DRIVERS_OWN and value is not None
+        if name not in HARMLESS and value is not None
     }
     for name, variable in _ENVIRONMENT.items():
         if not settings.get(name) and os.environ.get(variable):

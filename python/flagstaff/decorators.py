@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 
-from flagstaff import _core
+from flagstaff.request_flags import moment_of, user_of
 
 __all__ = ["flag_required"]
 
@@ -22,7 +22,8 @@ def flag_required(
     """Show the view to those who have the flag `key`, and `otherwise` to everybody else.
 
     `otherwise` is a view that gets the same arguments; without it everybody else gets a 404. Works
-    on functions and on methods, sync and async; `otherwise` may be of either kind.
+    on functions and on methods, sync and async; `otherwise` may be of either kind. Where the
+    middleware is installed, the answer is that of `request.flags`.
 
         @flag_required("new_checkout", otherwise=old_checkout)
         def checkout(request): ...
@@ -41,7 +42,8 @@ def _sync(
 
     @wraps(view)
     def shown(*args: Any, **kwargs: Any) -> Any:
-        has_flag = _core.flag_enabled(key, getattr(_request(args), "user", None))
+        request = _request(args)
+        has_flag = moment_of(request).flag_enabled(key, getattr(request, "user", None))
         return _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return shown
@@ -57,17 +59,12 @@ def _async(
 
     @wraps(view)
     async def shown(*args: Any, **kwargs: Any) -> Any:
-        has_flag = _core.flag_enabled(key, await _user(key, _request(args)))
+        request = _request(args)
+        moment = moment_of(request)
+        has_flag = moment.flag_enabled(key, await user_of(request, key, moment))
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return shown
-
-
-async def _user(key: str, request: HttpRequest) -> Any:
-    """The user, read only where the answer depends on it; a lazy one cannot be in an event loop."""
-    if not hasattr(request, "auser"):
-        return getattr(request, "user", None)
-    return await request.auser() if _core.depends_on_user(key) else None
 
 
 def _request(args: tuple[Any, ...]) -> HttpRequest:

@@ -10,6 +10,7 @@ import asyncio
 import math
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NotReadyError",
+    "has_allow_list",
     "is_allowed",
     "is_called_for",
     "read_all",
@@ -48,6 +50,7 @@ _PATIENCE = 5.0
 
 _FLAG = "SELECT {flag_pk}, {flag_enabled}, {flag_rollout} FROM {flag_table} WHERE {flag_key} = %s"
 _ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
+_ANY_ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s LIMIT 1"
 _VALUE = "SELECT {value_value} FROM {value_table} WHERE {value_key} = %s"
 
 _ALL_FLAGS = "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout} FROM {flag_table}"
@@ -87,6 +90,14 @@ def read_flag(key: str) -> tuple[Any, bool, int] | None:
     return pk, bool(enabled), _whole_percent(rollout_percent)
 
 
+def has_allow_list(flag_pk: object) -> bool:
+    """Whether a flag names any user.
+
+    Raises NotReadyError where the database cannot be asked.
+    """
+    return bool(_in_the_right_thread(lambda: _select(_ANY_ALLOWED, [flag_pk])))
+
+
 def is_allowed(flag_pk: object, user: str) -> bool:
     """Whether the allow-list of a flag names the user with this primary key, given as text.
 
@@ -98,7 +109,7 @@ def is_allowed(flag_pk: object, user: str) -> bool:
     except ValidationError:
         return False
     # Only canonical text is a key: "042" is no integer's, upper case no UUID's.
-    if str(pk) != user:
+    if str(pk) != user or not _can_be_asked_for(pk):
         return False
     connection = connections[conf.database]
     parameters = [flag_pk, field.get_db_prep_value(pk, connection)]
@@ -172,6 +183,13 @@ def _count_reader(change: int) -> None:
         _core.set_own_writes(_readers_of_own_writes > 0)
 
 
+def _can_be_asked_for(pk: object) -> bool:
+    """Whether a database can hold the key; a driver refuses to ask for what it cannot."""
+    if isinstance(pk, int):
+        return -(2**63) <= pk < 2**63
+    return not (isinstance(pk, str) and "\0" in pk)
+
+
 def _switch(enabled: Any) -> bool | None:
     return None if enabled is None else bool(enabled)
 
@@ -211,7 +229,8 @@ def _opened(connection: BaseDatabaseWrapper) -> Iterator[Any]:
     try:
         yield connection.connection
     finally:
-        connection.close()
+        # Not connection.close(): for SQLite in memory that does nothing, and leaves it to others.
+        BaseDatabaseWrapper.close(connection)
 
 
 def _refuse_where_forbidden(connection: BaseDatabaseWrapper) -> None:
@@ -259,5 +278,6 @@ def _in_the_right_thread(work: Callable[[], _T]) -> _T:
     )
     try:
         return executor.submit(work).result(_PATIENCE)
-    except TimeoutError as error:
+    # Until Python 3.11 this was not the builtin of the same name.
+    except FutureTimeoutError as error:
         raise NotReadyError from error

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from asgiref.sync import sync_to_async
+from django.core.signals import setting_changed
 from django.db import connections
 
 from flagstaff import _core, direct
@@ -73,7 +74,7 @@ def close(timeout: float = _FAREWELL) -> bool:
     Waits for at most `timeout` seconds, and says whether all has ended.
     """
     with _process.lock:
-        _process.pid = None
+        _process.pid, _process.decode = None, None
         return _core.stop(timeout)
 
 
@@ -173,5 +174,11 @@ def _after_fork() -> None:
     _core.forked()
 
 
+def _after_setting(*, setting: str, **kwargs: Any) -> None:
+    if setting == "FLAGSTAFF":
+        _process.decode = None
+
+
+setting_changed.connect(_after_setting)
 os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_core.stop, _FAREWELL)

@@ -3,114 +3,32 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
+from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore, rollout_in_range
 
 __all__ = ["Change", "FeatureFlag", "KeyValueStore"]
 
 
-class FeatureFlag(models.Model):
-    """A switch, how much of the crowd it is on for, and who has it in any case.
+class FeatureFlag(AbstractFeatureFlag):
+    """A switch, how much of the crowd it is on for, and who has it in any case."""
 
-    Every column beside the key has a default in the database, so that SQL needs to name none.
-    """
-
-    class Kind(models.TextChoices):
-        RELEASE = "release", _("release")
-        EXPERIMENT = "experiment", _("experiment")
-        OPS = "ops", _("operations")
-        PERMISSION = "permission", _("permission")
-
-    key = models.CharField(
-        _("key"),
-        max_length=KEY_MAX_LENGTH,
-        unique=True,
-        validators=[validate_flag_key],
-        help_text=_('The name that code asks for, such as "new_checkout".'),
-    )
-    enabled = models.BooleanField(
-        _("enabled"),
-        default=False,
-        db_default=False,
-        help_text=_("While this is off, nobody has the flag."),
-    )
-    rollout_percent = models.PositiveSmallIntegerField(
-        _("rollout percent"),
-        default=0,
-        db_default=0,
-        validators=[MinValueValidator(0), MaxValueValidator(100)],
-        help_text=_("Which share of all users has the flag: 0 to 100."),
-    )
-    allowed_users = models.ManyToManyField(
+    # Again for its name on the user's side: Django's default would clash with a project's own.
+    allowed_users = models.ManyToManyField(  # type: ignore[assignment]
         settings.AUTH_USER_MODEL,
         verbose_name=_("allowed users"),
-        # Not Django's default name: a project's own FeatureFlag would clash with it.
         related_name="flagstaff_flags",
         blank=True,
         help_text=_("They have the flag at any percentage, as long as it is enabled."),
     )
-    description = models.TextField(_("description"), blank=True, default="", db_default="")
-    kind = models.CharField(
-        _("kind"),
-        max_length=16,
-        choices=Kind.choices,
-        default=Kind.RELEASE,
-        db_default=Kind.RELEASE,
-    )
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True, db_default=Now())
-    changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
 
-    class Meta:
-        verbose_name = _("feature flag")
-        verbose_name_plural = _("feature flags")
-        ordering = ("key",)
-        constraints = (
-            models.CheckConstraint(
-                condition=models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
-                name="flagstaff_rollout_percent_range",
-                violation_error_message=_("a rollout percent is a whole number from 0 to 100"),
-            ),
-        )
-
-    def __str__(self) -> str:
-        return self.key
+    class Meta(AbstractFeatureFlag.Meta):
+        constraints = (rollout_in_range("flagstaff_rollout_percent_range"),)
 
 
-class KeyValueStore(models.Model):
+class KeyValueStore(AbstractKeyValueStore):
     """A setting that can be changed without a deploy."""
-
-    key = models.CharField(_("key"), max_length=KEY_MAX_LENGTH, unique=True)
-    # "blank" because an empty list or text is a value like any other; clean() refuses none at all.
-    # It has no default: a key that was saved without its value is a slip, and should be told.
-    value = models.JSONField(_("value"), blank=True)
-    description = models.TextField(_("description"), blank=True, default="", db_default="")
-    secret = models.BooleanField(
-        _("secret"),
-        default=False,
-        db_default=False,
-        help_text=_("The history keeps a digest of a secret value, not the value itself."),
-    )
-    changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
-
-    class Meta:
-        verbose_name = _("value")
-        verbose_name_plural = _("values")
-        ordering = ("key",)
-
-    def __str__(self) -> str:
-        return self.key
-
-    def clean(self) -> None:
-        """Refuse a row without a value, which the database could not store."""
-        super().clean()
-        if self.value is None:
-            message = _('a value is missing; write JSON, such as "stripe", 25 or []')
-            raise ValidationError({"value": ValidationError(message, code="null")})
 
 
 class Change(models.Model):

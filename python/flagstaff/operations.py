@@ -22,17 +22,11 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from flagstaff import tables
+from flagstaff.catalog import current_schema, find_table
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.watched import Watched, watched_tables
 
 __all__ = ["InstallTables", "InstallTriggers"]
-
-# Both give quoted names; a table is looked for along the search path.
-_CURRENT_SCHEMA = "SELECT quote_ident(current_schema())"
-_FIND_TABLE = """
-    SELECT quote_ident(nspname), quote_ident(nspname) || '.' || quote_ident(relname)
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = to_regclass(%s)
-"""
 
 
 class _PostgresOperation(Operation):
@@ -103,7 +97,7 @@ class InstallTables(_PostgresOperation):
         connection = schema_editor.connection
         if not router.allow_migrate(connection.alias, app_label):
             return
-        schema = _current_schema(connection)
+        schema = current_schema(connection)
         own = tables.own_names(connection)
         names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
         for file in files:
@@ -133,23 +127,20 @@ class InstallTriggers(_PostgresOperation):
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
             schema = _schema_of_functions(schema_editor)
-            _execute(schema_editor, "triggers_v1", {"schema": schema, **watched})
+            _execute(schema_editor, "triggers_v1", {"schema": schema, **watched.places()})
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
-            _execute(schema_editor, "drop_triggers_v1", watched)
+            _execute(schema_editor, "drop_triggers_v1", watched.places())
 
-    def _watched(
-        self, connection: BaseDatabaseWrapper, state: ProjectState
-    ) -> Iterator[dict[str, str]]:
-        """What the trigger templates ask for, once per table."""
-        if model := _migrated_model(self.flag_model, connection, state):
-            yield _watched_flags(connection, model)
-            yield _watched_allow_list(connection, model)
-        if model := _migrated_model(self.value_model, connection, state):
-            yield _watched_values(connection, model)
+    def _watched(self, connection: BaseDatabaseWrapper, state: ProjectState) -> Iterator[Watched]:
+        return watched_tables(
+            connection,
+            _migrated_model(self.flag_model, connection, state),
+            _migrated_model(self.value_model, connection, state),
+        )
 
 
 def _migrated_model(
@@ -162,74 +153,18 @@ def _migrated_model(
     return model if router.allow_migrate_model(connection.alias, model) else None
 
 
-def _watched_flags(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
-    names = tables.flag_names(connection, model)
-    no_value = "''"
-    columns = [names["flag_pk"], names["flag_key"], no_value, *tables.clocks(connection, model)]
-    return {
-        "table": _qualified(connection, names["flag_table"]),
-        "source": "f",
-        "history": "flagstaff_row_history_v1",
-        "arguments": ", ".join(columns),
-    }
-
-
-def _watched_allow_list(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
-    names = tables.flag_names(connection, model)
-    flags = _qualified(connection, names["flag_table"]).replace("'", "''")
-    columns = [names["allow_flag"], names["allow_user"]]
-    return {
-        "table": _qualified(connection, names["allow_table"]),
-        "source": "m",
-        "history": "flagstaff_allow_history_v1",
-        "arguments": ", ".join([*columns, f"'{flags}'", names["flag_pk"], names["flag_key"]]),
-    }
-
-
-def _watched_values(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
-    names = tables.value_names(connection, model)
-    columns = [names["value_pk"], names["value_key"], names["value_value"]]
-    return {
-        "table": _qualified(connection, names["value_table"]),
-        "source": "k",
-        "history": "flagstaff_row_history_v1",
-        "arguments": ", ".join([*columns, *tables.clocks(connection, model)]),
-    }
-
-
 def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
     """Our functions live beside the table of tokens."""
     connection = schema_editor.connection
     tokens = tables.own_names(connection)["token_table"]
-    if found := _fetch(connection, _FIND_TABLE, [tokens]):
-        return found[0]
+    if found := find_table(connection, tokens):
+        return found.schema
     if schema_editor.collect_sql:  # what is only printed need not be there yet
-        return _current_schema(connection)
+        return current_schema(connection)
     raise FlagstaffError(
         f'no table {tokens} on the search path of database "{connection.alias}"; let the '
         'migration depend on ("flagstaff", "0002_triggers"), and the router put flagstaff there'
     )
-
-
-def _qualified(connection: BaseDatabaseWrapper, table: str) -> str:
-    """A quoted table name with its schema: where the table is, or where it would be made."""
-    if found := _fetch(connection, _FIND_TABLE, [table]):
-        return found[1]
-    return table if '"."' in table else f"{_current_schema(connection)}.{table}"
-
-
-def _current_schema(connection: BaseDatabaseWrapper) -> str:
-    [schema] = _fetch(connection, _CURRENT_SCHEMA) or [""]
-    return schema
-
-
-def _fetch(
-    connection: BaseDatabaseWrapper, query: str, parameters: list[str] | None = None
-) -> tuple[str, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(query, parameters)
-        row: tuple[str, ...] | None = cursor.fetchone()
-    return row
 
 
 def _execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: dict[str, str]) -> None:

@@ -23,23 +23,25 @@ class Flags:
 
     def on(self, *keys: str) -> None:
         """Turn flags on for everybody."""
-        self._set(keys, enabled=True)
+        for key in keys:
+            self.set(key, enabled=True)
 
     def off(self, *keys: str) -> None:
         """Turn flags off for everybody."""
-        self._set(keys, enabled=False)
+        for key in keys:
+            self.set(key, enabled=False)
+
+    def set(self, key: str, *, enabled: bool) -> None:
+        """Turn a flag on or off for everybody."""
+        from flagstaff.testing import override_flag  # noqa: PLC0415 (not before the settings)
+
+        self._stack.enter_context(override_flag(key, enabled))
 
     def value(self, key: str, value: Any) -> None:
         """Set a setting."""
-        from flagstaff.testing import override_value  # noqa: PLC0415 (not before the settings)
+        from flagstaff.testing import override_value  # noqa: PLC0415
 
         self._stack.enter_context(override_value(key, value))
-
-    def _set(self, keys: tuple[str, ...], *, enabled: bool) -> None:
-        from flagstaff.testing import override_flag  # noqa: PLC0415
-
-        for key in keys:
-            self._stack.enter_context(override_flag(key, enabled))
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def _flagstaff_marks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _flag(flags: Flags, key: str, enabled: bool = True) -> None:  # noqa: FBT001, FBT002
-    (flags.on if enabled else flags.off)(key)
+    flags.set(key, enabled=enabled)
 
 
 def pytest_configure(config: pytest.Config) -> None:

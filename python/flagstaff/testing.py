@@ -15,34 +15,34 @@ from flagstaff.values import encoded, is_plain_json, value_field
 __all__ = ["live_engine", "override_flag", "override_value"]
 
 
+_active: list[_Override] = []
+_lock = Lock()
+
+
 class _Override(TestContextDecorator):
     """Something that is set while a test or a block runs.
 
     What is set later wins, in whichever order the ends come, because each end removes its own.
     """
 
-    _active: list[_Override] = []
-    _lock = Lock()
-
-    def __init__(self, key: str, value: Any) -> None:
+    def __init__(self, key: str, what: str) -> None:
         super().__init__()
+        if not isinstance(key, str):
+            raise TypeError(f"the key of a {what} is a text, not {key!r}")
         self.key = key
-        self.value = value
 
     def enable(self) -> None:
         """Set it."""
-        self._change(self._active.append)
+        with _lock:
+            _set([*_active, self])
 
     def disable(self) -> None:
         """Set it back to what it was."""
-        self._change(self._active.remove)
-
-    def _change(self, change: Any) -> None:
-        with self._lock:
-            change(self)
-            flags = {o.key: o.value for o in self._active if isinstance(o, override_flag)}
-            values = {o.key: o.value for o in self._active if isinstance(o, override_value)}
-            _core.set_overrides(flags, values, not is_plain_json(value_field()))
+        with _lock:
+            # The newest one of those that are this: one object may be in use twice.
+            newest_first = _active[::-1]
+            newest_first.remove(self)
+            _set(newest_first[::-1])
 
 
 class override_flag(_Override):  # noqa: N801 (used like a function, as Django's override_settings)
@@ -56,9 +56,10 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
     """
 
     def __init__(self, key: str, enabled: bool) -> None:  # noqa: FBT001
+        super().__init__(key, "flag")
         if not isinstance(enabled, bool):
             raise TypeError(f"a flag is overridden with True or False, not {enabled!r}")
-        super().__init__(key, enabled)
+        self.enabled = enabled
 
 
 class override_value(_Override):  # noqa: N801
@@ -68,7 +69,18 @@ class override_value(_Override):  # noqa: N801
     """
 
     def __init__(self, key: str, value: Any) -> None:
-        super().__init__(key, encoded(value))
+        super().__init__(key, "value")
+        self.text = encoded(value)
+        self.opaque = not is_plain_json(value_field())
+
+
+def _set(active: list[_Override]) -> None:
+    flags = {o.key: o.enabled for o in active if isinstance(o, override_flag)}
+    values = [o for o in active if isinstance(o, override_value)]
+    texts = {o.key: o.text for o in values}
+    _core.set_overrides(flags, texts, any(o.opaque for o in values))
+    # Last, so that what was refused is not set again with the next one.
+    _active[:] = active
 
 
 @contextmanager
@@ -80,8 +92,8 @@ def live_engine() -> Iterator[None]:
     the test database can be dropped.
     """
     engine.close()
-    engine.begin(in_memory=True)
     try:
+        engine.begin(in_memory=True)
         yield
     finally:
         engine.close()

@@ -109,7 +109,9 @@ impl Engine {
         let work = move || drop(answer.send(engine.load_over_pool(until)));
         let thread = thread::Builder::new().name("flagstaff-refresh".into());
         thread.spawn(work).map_err(Error::connect)?;
-        answered.recv_timeout(limit).unwrap_or_else(|_| Err(Error::deadline("refresh")))
+        // A little longer than the work has, so that its own error comes first: it says more.
+        let patience = limit + Duration::from_millis(100);
+        answered.recv_timeout(patience).unwrap_or_else(|_| Err(Error::deadline("refresh")))
     }
 
     fn load_over_pool(&self, until: Instant) -> Result<(), Error> {
@@ -120,12 +122,15 @@ impl Engine {
             let asked = Instant::now();
             let loaded = load_blocking(&mut client, &self.queries, self.signals.tokens())?;
             let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
+            if self.signals.stopped() {
+                return Err(Error::lost("refresh"));
+            }
             if self.live.publish(base.as_ref(), next, asked) {
                 self.report.loaded();
                 return Ok(());
             }
             // A load over the link came between. It may be older or newer, so read again.
-            if self.signals.stopped() || Instant::now() >= until {
+            if Instant::now() >= until {
                 return Err(Error::deadline("refresh"));
             }
         }
@@ -135,6 +140,7 @@ impl Engine {
     /// where it has ended.
     pub fn stop(&self, limit: Duration) -> bool {
         self.signals.stop.store(true, Ordering::Release);
+        self.signals.stopping.notify_one();
         self.kick();
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The sender is dropped with the thread, which ends the wait as well as a message would.
@@ -154,6 +160,7 @@ impl fmt::Debug for Options {
 pub(super) struct Signals {
     wake: Arc<Notify>,
     stop: AtomicBool,
+    stopping: Notify,
     tokens: AtomicBool,
 }
 
@@ -168,6 +175,18 @@ impl Signals {
 
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// What `work` gives, or that it is to stop, whichever comes first.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.stopping.notified() => Err(Error::lost("stop")),
+            outcome = work => outcome,
+        }
     }
 
     pub(super) fn set_tokens(&self, tokens: bool) {

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls};
 use r2d2::{HandleError, ManageConnection, PooledConnection};
@@ -13,6 +13,9 @@ use tokio_postgres::Config;
 
 use super::error::Error;
 use super::refresh::deadline;
+
+/// The longest wait for a connection before another look whether there is room for one.
+const SLICE: Duration = Duration::from_millis(20);
 
 /// A pool of short links: none is kept idle, so a quiet process has only the engine's link.
 pub struct Pool {
@@ -40,11 +43,20 @@ impl Pool {
     /// # Errors
     /// What went wrong when connecting, with its cause, or that there was not enough time.
     pub fn get(&self, limit: Duration) -> Result<Pooled, Error> {
+        let until = Instant::now() + limit;
         self.last_error.take();
+        loop {
+            // In slices: a connection that is closed on its return wakes nobody who waits for one.
+            let left = until.saturating_duration_since(Instant::now());
+            if let Ok(client) = self.pool.get_timeout(left.min(SLICE)) {
+                return Ok(Pooled(client));
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
         // r2d2 keeps the last error as text only, so the typed one is taken from the handler.
-        self.pool.get_timeout(limit).map(Pooled).map_err(|_| {
-            self.last_error.take().unwrap_or_else(|| Error::deadline("connect over the pool"))
-        })
+        Err(self.last_error.take().unwrap_or_else(|| Error::deadline("connect over the pool")))
     }
 }
 

@@ -143,17 +143,41 @@ fn flag(
         && enabled
         && (explaining || rollout_percent < 100)
     {
-        flag.allowed = Arc::new(asker.ask(|subject| named(&pk, &subject))??);
+        // At 0 % nobody but the list's users has the flag, so an empty one needs nobody's key.
+        if rollout_percent <= 0 && !explaining {
+            match read_for(&pk, "has_allow_list")? {
+                Ok(found) if found.is_truthy()? => {}
+                Ok(_) => return Ok(Ok(flag)),
+                Err(absent) => return Ok(Err(absent)),
+            }
+        }
+        match asker.ask(|subject| named(&pk, &subject))?? {
+            Ok(list) => flag.allowed = Arc::new(list),
+            Err(absent) => return Ok(Err(absent)),
+        }
     }
     Ok(Ok(flag))
 }
 
-/// The list that names `subject` if the flag's does, and nobody else.
-fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<AllowList> {
-    let Some(text) = subject.text(str::to_owned) else { return Ok(AllowList::Empty) };
+/// What `function` finds for the flag with this primary key.
+fn read_for<'py>(
+    pk: &Bound<'py, PyAny>,
+    function: &str,
+) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
     let direct = pk.py().import("flagstaff.direct")?;
-    let allowed: bool = direct.call_method1("is_allowed", (pk, &text))?.extract()?;
-    Ok(if allowed { AllowList::of_texts([text]) } else { AllowList::Empty })
+    sorted(pk.py(), direct.call_method1(function, (pk,)))
+}
+
+/// The list that names `subject` if the flag's does, and nobody else.
+fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<AllowList, Absent>> {
+    let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowList::Empty)) };
+    let direct = pk.py().import("flagstaff.direct")?;
+    let found = match sorted(pk.py(), direct.call_method1("is_allowed", (pk, &text)))? {
+        Ok(found) => found,
+        Err(absent) => return Ok(Err(absent)),
+    };
+    let allowed: bool = found.extract()?;
+    Ok(Ok(if allowed { AllowList::of_texts([text]) } else { AllowList::Empty }))
 }
 
 /// The row that `function` finds for `key`.
@@ -162,7 +186,20 @@ fn read<'py>(
     function: &str,
 ) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
     let py = key.py();
-    match py.import("flagstaff.direct")?.call_method1(function, (key,)) {
+    // No database holds such a key, and a driver would refuse to ask for it.
+    if key.to_str().is_ok_and(|text| !text.contains('\0')) {
+        let found = py.import("flagstaff.direct")?.call_method1(function, (key,));
+        return sorted(py, found);
+    }
+    Ok(Err(Absent::NotFound))
+}
+
+/// What was found, or why nothing was.
+fn sorted<'py>(
+    py: Python<'py>,
+    found: PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
+    match found {
         Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
         Ok(found) => Ok(Ok(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(Absent::NotReady)),

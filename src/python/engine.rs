@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -57,6 +58,11 @@ fn wants_own_writes(py: Python<'_>) -> PyResult<bool> {
 
 #[cold]
 fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
+    let current = LIVE.current();
+    // Who reads their own writes needs no engine for it.
+    if current.as_ref().is_some_and(|state| state.own_writes) && wants_own_writes(py)? {
+        return Ok(current);
+    }
     py.import("flagstaff.engine")?.call_method0("begin")?;
     Ok(LIVE.current())
 }
@@ -103,7 +109,7 @@ pub(super) fn start(
     poll_interval: f64,
     pool_size: u32,
 ) -> PyResult<()> {
-    let poll_interval = Duration::from_secs_f64(poll_interval);
+    let poll_interval = duration(poll_interval)?;
     let options = Options { settings, names, opaque_values, listen, poll_interval, pool_size };
     OWNER.store(std::process::id(), Ordering::Relaxed);
     LIVE.open(Door::Starting, false);
@@ -167,24 +173,34 @@ pub(super) fn kick() {
     }
 }
 
+/// A number of seconds as a duration. A year stands for everything that is longer.
+fn duration(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds.min(31_536_000.0)).map_err(|_| {
+        PyValueError::new_err(format!("a timeout is a number of seconds from 0, not {seconds}"))
+    })
+}
+
 /// Loads everything now. Releases the GIL and waits for at most `timeout` seconds.
 ///
 /// Raises `RefreshError` where that fails; the snapshot is then what it was.
 #[pyfunction]
 pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let Some(engine) = ENGINE.load_full() else { return Ok(()) };
-    py.detach(|| engine.refresh(Duration::from_secs_f64(timeout)))?;
+    let limit = duration(timeout)?;
+    py.detach(|| engine.refresh(limit))?;
     Ok(())
 }
 
 /// Ends the engine and its connections and forgets the snapshot, so that the next question starts
 /// anew. Releases the GIL and waits for at most `timeout` seconds. True where all has ended.
 #[pyfunction]
-pub(super) fn stop(py: Python<'_>, timeout: f64) -> bool {
+pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
+    let limit = duration(timeout)?;
     let engine = ENGINE.swap(None);
+    let ended = engine.is_none_or(|engine| py.detach(|| engine.stop(limit)));
+    // Afterwards, or a load that was under way would be remembered again.
     LIVE.forget();
-    let limit = Duration::from_secs_f64(timeout);
-    engine.is_none_or(|engine| py.detach(|| engine.stop(limit)))
+    Ok(ended)
 }
 
 /// Leaves the parent's engine alone in a forked child, and keeps its snapshot as the child's

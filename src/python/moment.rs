@@ -1,7 +1,7 @@
 //! One moment of flags and settings, and the questions it answers.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{IntoPyDict, PyDict, PyString};
 
 use super::engine;
 use super::setting::to_python;
@@ -36,7 +36,7 @@ impl<'a> Moment<'a> {
     }
 
     /// What tests have set for a flag.
-    #[inline]
+    #[cold]
     pub(super) fn flag_override(&self, key: &Bound<'_, PyString>) -> Option<bool> {
         self.overrides?.flag(key.to_str().ok()?)
     }
@@ -57,7 +57,9 @@ impl<'a> Moment<'a> {
         asker: Option<Asker<'_, '_>>,
         default: bool,
     ) -> PyResult<bool> {
-        if let Some(value) = self.flag_override(key) {
+        if self.overrides.is_some()
+            && let Some(value) = self.flag_override(key)
+        {
             return Ok(value);
         }
         let Some(snapshot) = self.snapshot else { return Ok(default) };
@@ -127,10 +129,18 @@ impl<'a> Moment<'a> {
             Some(asker) if depends => asker.ask(fill)??,
             _ => fill(Subject::Nobody)?,
         }
-        for (key, value) in self.overrides.into_iter().flat_map(Overrides::flags) {
+        self.with_overrides(answers)
+    }
+
+    /// The answers, with those that tests have set among them, in the order of the keys.
+    fn with_overrides<'py>(&self, answers: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+        let Some(overrides) = self.overrides else { return Ok(answers) };
+        for (key, value) in overrides.flags() {
             answers.set_item(key, value)?;
         }
-        Ok(answers)
+        let mut sorted: Vec<(String, bool)> = answers.items().extract()?;
+        sorted.sort_unstable();
+        sorted.into_py_dict(answers.py())
     }
 }
 

@@ -110,17 +110,21 @@ fn judge(
     user_type: &Bound<'_, PyType>,
 ) -> PyResult<Option<(Kind, String)>> {
     let py = user.py();
-    let kind = if user.is_instance_of::<PyBool>() || user.is_instance_of::<PyFloat>() {
+    // Of the type itself: an instance check asks a lazy object for its `__class__`, which evaluates
+    // it, and would take what the first one holds for what they all hold.
+    let kind = if user_type.is_subclass_of::<PyBool>()? || user_type.is_subclass_of::<PyFloat>()? {
         return Ok(None);
-    } else if user.is_instance_of::<PyInt>() {
+    } else if user_type.is_subclass_of::<PyInt>()? {
         Kind::Integer
-    } else if user.is_instance_of::<PyString>() {
+    } else if user_type.is_subclass_of::<PyString>()? {
         Kind::Text
-    } else if user.is_instance(uuid_type(py)?)? {
+    } else if user_type.is_subclass(uuid_type(py)?)? {
         Kind::Uuid
-    } else if user.is_instance(&py.import("django.utils.functional")?.getattr("LazyObject")?)? {
+    } else if user_type
+        .is_subclass(&py.import("django.utils.functional")?.getattr("LazyObject")?)?
+    {
         Kind::Lazy
-    } else if user.hasattr(intern!(py, "pk"))? {
+    } else if !user_type.is_subclass_of::<PyType>()? && user.hasattr(intern!(py, "pk"))? {
         return Ok(Some((Kind::User, key_attribute(user_type)?)));
     } else {
         return Ok(None);

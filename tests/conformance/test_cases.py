@@ -18,10 +18,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.utils.functional import SimpleLazyObject
+
+from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
-
-from flagstaff import explain, flag_enabled, refresh
 from tests.conformance.oracle import Article, as_user
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +66,12 @@ class Case:
         if self.subject["kind"] == "unsaved":
             return [User(pk=None), SimpleLazyObject(lambda: User(pk=None))]
         pk = TYPES[self.subject["kind"]](self.subject["pk"])
-        return [pk, User(pk=pk), SimpleLazyObject(lambda: User(pk=pk)), SimpleLazyObject(lambda: pk)]
+        return [
+            pk,
+            User(pk=pk),
+            SimpleLazyObject(lambda: User(pk=pk)),
+            SimpleLazyObject(lambda: pk),
+        ]
 
 
 ROWS = json.loads(Path(__file__).with_name("cases.json").read_text(encoding="utf-8"))
@@ -78,7 +83,7 @@ def drop_constraints() -> list[tuple[str, str]]:
     """Take the checks off the flags: a foreign table may have none. Returns how to make them."""
     with connection.cursor() as cursor:
         cursor.execute(CONSTRAINTS)
-        constraints = cursor.fetchall()
+        constraints: list[tuple[str, str]] = cursor.fetchall()
         for name, _ in constraints:
             cursor.execute(f"ALTER TABLE flagstaff_featureflag DROP CONSTRAINT {name}")
     return constraints
@@ -105,8 +110,11 @@ def loose_table(transactional_db: None) -> Iterator[None]:
 
 
 def assert_answers(case: Case) -> None:
+    moment = snapshot()
     for asker in case.askers():
         assert flag_enabled(case.key, asker) is case.value
+        assert moment.flag_enabled(case.key, asker) is case.value
+        assert all_flags(asker).get(case.key, False) is case.value
         found = explain(case.key, asker)
         reasons = (found.value, found.reason, found.error_code, found.bucket)
         assert reasons == (case.value, case.reason, case.error_code, case.bucket)

@@ -6,10 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flagstaff::live::{Door, Live};
-use flagstaff::snapshot::Snapshot;
+use flagstaff::snapshot::{Loaded, Snapshot};
 
 use crate::rows::{fingerprint, flag, flags};
-use flagstaff::snapshot::Loaded;
 
 fn opened() -> Live {
     let live = Live::new();
@@ -114,7 +113,9 @@ fn what_was_forgotten_starts_anew() {
     let live = opened();
     assert!(live.publish(None, with_token(1), Instant::now()));
     live.forget();
-    assert!(live.current().is_none() && live.snapshot().is_none() && live.age().is_none());
+    assert!(live.snapshot().is_none() && live.age().is_none());
+    assert!(live.current().as_ref().is_none_or(|state| state.door == Door::Unasked));
+    assert!(!live.publish(None, with_token(2), Instant::now()));
     live.open(Door::Memory, false);
     assert!(live.snapshot().is_none() && live.age().is_none());
     assert!(live.publish(None, with_token(2), Instant::now()));

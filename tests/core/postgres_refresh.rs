@@ -96,7 +96,7 @@ fn a_refused_connection_is_called_so() {
 }
 
 #[test]
-fn a_wrong_password_is_called_so_and_not_repeated() {
+fn a_wrong_password_is_called_so() {
     for _ in 0..10 {
         let error = failure(bouncer(), Duration::from_millis(100));
         assert_eq!((error.kind(), error.sqlstate()), (Kind::Auth, Some("28P01")), "{error}");

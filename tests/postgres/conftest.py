@@ -90,6 +90,8 @@ def _create(server: Postgres, template: str) -> str:
 
 
 def _query(url: str, statement: str, *parameters: object) -> Any:
-    with psycopg.connect(url, autocommit=True) as session:
+    # The server's default would lose what was committed just before it is killed.
+    options = "-c synchronous_commit=on"
+    with psycopg.connect(url, autocommit=True, options=options) as session:
         cursor = session.execute(statement, parameters or None)
         return cursor.fetchone() if cursor.description else None

@@ -48,7 +48,7 @@ def test_worker_is_back_soon_after_its_server(
 
 def test_worker_is_back_soon_after_a_long_outage(server: Postgres, worker: Worker) -> None:
     server.stop()
-    worker.sees(["failed", 8], True, within=40)
+    worker.sees(["failed", 6], True, within=20)
     server.start()
     worker.sees(["mode"], "live", within=3)
 

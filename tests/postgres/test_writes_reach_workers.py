@@ -254,9 +254,9 @@ def test_change_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers
 def test_savepoint_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers) -> None:
     with transaction.atomic():
         values.update(value="paypal")
-        savepoint = transaction.savepoint()
-        flags.update(rollout_percent=100)
-        transaction.savepoint_rollback(savepoint)
+        with transaction.atomic():
+            flags.update(rollout_percent=100)
+            transaction.set_rollback(True)
     workers.see("paypal", "get_value", "payment_gateway")
     for worker in workers:
         assert worker.ask("flag_enabled", "new_checkout", shop.bob.pk) is False
@@ -306,4 +306,4 @@ def test_truncate_and_refill_is_never_seen_half_done(shop: Shop, workers: Worker
             flags.create(pk=shop.flag.pk, key="new_checkout", enabled=True)
             shop.flag.allowed_users.add(alice)
     assert worker.ask("watched") == [True]
-    assert worker.ask("status")["loads"] > loads + 60
+    assert worker.ask("status")["loads"] > loads + 30

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.rollout import RolloutInput, bar
 from flagstaff.models import FeatureFlag
+from flagstaff.states import State, in_words, state_of
 
 __all__ = ["FeatureFlagAdmin"]
 
@@ -35,6 +36,15 @@ _MOST_EDITABLE_USERS = 500
 _MOST_SHOWN = 100
 
 _SWITCHES = {"on": True, "off": False}
+
+# What the style sheet calls each state.
+_LOOKS = {
+    State.OFF: "off",
+    State.RAMPING: "part",
+    State.ALL: "on",
+    State.ALLOW_LIST: "part",
+    State.NOBODY: "none",
+}
 
 
 class FeatureFlagAdmin(_ModelAdmin):
@@ -78,10 +88,9 @@ class FeatureFlagAdmin(_ModelAdmin):
             user_admin = self.admin_site.get_model_admin(cast("Any", user_model))
         except NotRegistered:
             return ()
-        can_search = user_admin.get_search_fields(request) and user_admin.has_view_permission(
-            request
-        )
-        return ("allowed_users",) if can_search else ()
+        if not user_admin.has_view_permission(request):
+            return ()
+        return ("allowed_users",) if user_admin.get_search_fields(request) else ()
 
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> Any:
         """The fields, with the count of a long allow-list in the place of the list itself."""
@@ -189,12 +198,6 @@ def _ago(moment: datetime) -> str:
 
 def _state(flag: FeatureFlag) -> tuple[str, str]:
     allowed: int = flag.allowed_count  # type: ignore[attr-defined]
-    if not flag.enabled:
-        return "off", _("off")
-    if flag.rollout_percent >= 100:  # noqa: PLR2004
-        return "on", _("on for all")
-    if flag.rollout_percent > 0:
-        return "part", _("ramping %(percent)s %%") % {"percent": flag.rollout_percent}
-    if allowed:
-        return "part", _("allow-list only")
-    return "none", _("on for nobody")
+    percent = flag.rollout_percent
+    state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
+    return _LOOKS[state], in_words(state, percent)

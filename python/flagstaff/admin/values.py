@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db.models import JSONField, TextField
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,8 +24,10 @@ __all__ = ["KeyValueStoreAdmin"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[KeyValueStore]
+    _ModelForm = forms.ModelForm[KeyValueStore]
 else:
     _ModelAdmin = admin.ModelAdmin
+    _ModelForm = forms.ModelForm
 
 _MOST_SHOWN = 80
 # An odd number of backslashes before it: the character itself, not a text about it.
@@ -50,6 +53,12 @@ class ValueField(forms.JSONField):
             text = self.error_messages["invalid"]
             raise ValidationError(text, code="invalid", params=_place(value)) from error
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was typed, as it was typed."""
+        if self.disabled or data is None:
+            return super().bound_data(data, initial)
+        return InvalidJSONInput(data)
+
     def validate(self, value: Any) -> None:
         """Refuse what Python takes for JSON and the database does not."""
         super().validate(value)
@@ -57,9 +66,20 @@ class ValueField(forms.JSONField):
             raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
+class ValueForm(_ModelForm):
+    """One error for one mistake."""
+
+    def clean(self) -> dict[str, Any] | None:
+        """Leave a text that was refused at that: the model would miss its value besides."""
+        if "value" in self.errors:
+            self.instance.value = ""
+        return super().clean()
+
+
 class KeyValueStoreAdmin(_ModelAdmin):
     """Settings: key, value, and what it is for."""
 
+    form = ValueForm
     list_display = ("key", "shown_value", "about", "changed_at")
     search_fields = ("key", "description")
     list_filter = ("secret",)

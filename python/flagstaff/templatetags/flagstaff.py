@@ -8,7 +8,7 @@ from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 
-from flagstaff._core import flag_enabled, get_value
+from flagstaff.request_flags import moment_of
 
 register = template.Library()
 
@@ -36,7 +36,8 @@ class FlagNode(template.Node):
         # Without ignore_failures a variable that is not there is a text, and would be somebody.
         user = self.user.resolve(context, ignore_failures=True) if self.user else _user(context)
         key = self.key.resolve(context, ignore_failures=True)
-        has_flag = flag_enabled(_text(key, "flag"), user)
+        moment = moment_of(context.get("request"))
+        has_flag = moment.flag_enabled(_text(key, "flag"), user)
         return (self.shown if has_flag else self.otherwise).render(context)
 
 
@@ -64,14 +65,14 @@ def flag(parser: Parser, token: Token) -> FlagNode:
     return FlagNode(key, user[0] if user else None, shown, otherwise)
 
 
-@register.simple_tag
-def value(key: str, default: Any = None) -> Any:
+@register.simple_tag(takes_context=True)
+def value(context: Context, key: str, default: Any = None) -> Any:
     """Give the value of a setting.
 
     {% value "payment_gateway" as gateway %}
     {% value "page_size" default=20 %}
     """
-    return get_value(_text(key, "value"), default)
+    return moment_of(context.get("request")).get_value(_text(key, "value"), default)
 
 
 def _user(context: Context) -> Any:

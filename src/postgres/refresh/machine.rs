@@ -56,7 +56,10 @@ impl Machine {
         let mut backoff = Backoff::default();
         while !self.signals.stopped() {
             let started = Instant::now();
-            let Err(error) = self.session().await else { break };
+            let Err(error) = Box::pin(self.session()).await else { break };
+            if self.signals.stopped() {
+                break;
+            }
             if started.elapsed() > SETTLED {
                 backoff.reset();
             }
@@ -68,8 +71,9 @@ impl Machine {
 
     /// One link, from connecting to its end. `Ok` where the machine was told to stop.
     async fn session(&self) -> Result<(), Error> {
-        let link = Link::open(&self.config, self.signals.wake()).await?;
-        let outcome = self.serve(&link).await;
+        let opening = Link::open(&self.config, self.signals.wake());
+        let link = self.signals.unless_stopped(opening).await?;
+        let outcome = self.signals.unless_stopped(Box::pin(self.serve(&link))).await;
         link.close().await;
         outcome
     }
@@ -185,14 +189,15 @@ impl Machine {
                 Some(base) => base.next(loaded),
                 None => Snapshot::default().next(loaded),
             };
+            // A successor may publish already, and this engine's moment is not among its own.
+            if self.signals.stopped() {
+                return Ok(());
+            }
             if self.live.publish(base.as_ref(), next, asked) {
                 self.report.loaded();
                 return Ok(());
             }
             // Somebody published meanwhile: what was read may be older, so it is read again.
-            if self.signals.stopped() {
-                return Ok(());
-            }
         }
     }
 

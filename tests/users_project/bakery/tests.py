@@ -108,7 +108,13 @@ class TestsInATransaction(TestCase):
         self.assertEqual(explain("new_checkout", 2**63).reason, "SPLIT")
         self.assertEqual(explain("new_checkout", str(2**63)).reason, "SPLIT")
 
+    def skip_in_memory(self) -> None:
+        """Leave out what Django cannot do: a connection that meets a lock is left open there."""
+        if getattr(connection, "is_in_memory_db", bool)():
+            self.skipTest("no second connection beside a transaction of SQLite in memory")
+
     def test_question_in_another_thread_sees_what_is_committed(self) -> None:
+        self.skip_in_memory()
         with ThreadPoolExecutor(2) as pool:
             answers = list(pool.map(flag_enabled, ["new_checkout"] * 4, [self.alice] * 4))
         self.assertEqual(answers, [False] * 4)
@@ -136,6 +142,7 @@ class TestsInATransaction(TestCase):
         self.assertIs(await sync_to_async(flag_enabled)("new_checkout", self.alice), True)
 
     async def test_question_in_a_thread_of_the_loop_sees_what_is_committed(self) -> None:
+        self.skip_in_memory()
         answer = await asyncio.to_thread(flag_enabled, "new_checkout", self.alice)
         self.assertIs(answer, False)
 

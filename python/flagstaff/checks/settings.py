@@ -1,4 +1,4 @@
-"""The system checks, one function for each."""
+"""Whether FLAGSTAFF is written right."""
 
 from __future__ import annotations
 

@@ -1,0 +1,111 @@
+"""What mends tables and triggers: a command, or a migration to copy."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+
+from django.db import Error, connections, router, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
+
+from flagstaff.aliases import is_one_database
+from flagstaff.conf import conf
+from flagstaff.operations import InstallTriggers
+from flagstaff.watched import Watched
+
+__all__ = ["alias_to_migrate", "installations", "is_migrating", "migrate"]
+
+_Key = tuple[str, str]
+
+
+def alias_to_migrate(model: type[Model]) -> str:
+    """The alias with which the tables that are read are made."""
+    written = router.db_for_write(model)
+    return written if is_one_database(written, conf.engine_database) else conf.engine_database
+
+
+def migrate(alias: str) -> str:
+    """The command that does what its migrations are there for."""
+    return f'run "manage.py migrate{_on(alias)}"'
+
+
+def is_migrating() -> bool:
+    """Whether that command runs already. It checks first, and mends then."""
+    return sys.argv[1:2] == ["migrate"]
+
+
+def installations(
+    lacking: Iterable[Watched], *, outdated: bool = False
+) -> Iterator[tuple[list[Watched], str]]:
+    """Tables that lack triggers, by what would install them; if it is not just doing so.
+
+    Outdated triggers have been installed once, for a model as it was at that time: only a later
+    migration installs others.
+    """
+    loader = MigrationLoader(None)
+    installed: dict[_Key | None, list[Watched]] = defaultdict(list)
+    for table in lacking:
+        installed[_installer(table.model, loader)].append(table)
+    for key, tables in installed.items():
+        alias = alias_to_migrate(tables[0].model)
+        if key and key not in _applied(alias):
+            if not is_migrating():
+                yield tables, migrate(alias)
+        elif key and (key[0] == "flagstaff" or not outdated):
+            yield tables, _run_again(alias, key)
+        else:
+            yield tables, _migration_to_copy({table.model for table in tables}, loader)
+
+
+def _installer(model: type[Model], loader: MigrationLoader) -> _Key | None:
+    """The migration that has a model watched, if there is one."""
+    for key, migration in loader.disk_migrations.items():
+        for operation in migration.operations:
+            if isinstance(operation, InstallTriggers):
+                labels = (operation.flag_model or "", operation.value_model or "")
+                if model._meta.label_lower in map(str.lower, labels):
+                    return key
+    return None
+
+
+def _applied(alias: str) -> Collection[_Key]:
+    """Nothing, where this role may not read which migrations there were."""
+    try:
+        with transaction.atomic(using=alias):
+            return MigrationRecorder(connections[alias]).applied_migrations()
+    except Error:
+        return ()
+
+
+def _run_again(alias: str, key: _Key) -> str:
+    """What is there stays: the statements of these migrations can be run again."""
+    app, name = key
+    return f'run "manage.py sqlmigrate {app} {name}{_on(alias)} | manage.py dbshell{_on(alias)}"'
+
+
+def _migration_to_copy(models: Collection[type[Model]], loader: MigrationLoader) -> str:
+    """The migration that has these models watched."""
+    apps = sorted({model._meta.app_label for model in models})
+    depended = [leaf for app in [*apps, "flagstaff"] for leaf in loader.graph.leaf_nodes(app)]
+    listed = ", ".join(f'("{app}", "{name}")' for app, name in depended)
+    return (
+        f'run "manage.py makemigrations --empty {apps[0]}", and write into the new migration:\n'
+        "    from flagstaff.operations import InstallTriggers\n"
+        f"    dependencies = [{listed}]\n"
+        f"    operations = [InstallTriggers({_arguments(models)})]"
+    )
+
+
+def _arguments(models: Collection[type[Model]]) -> str:
+    flags = conf.flag_model._meta.label if conf.flag_model in models else None
+    values = conf.value_model._meta.label if conf.value_model in models else None
+    if flags is None:
+        return f'value_model="{values}"'
+    return f'"{flags}"' if values is None else f'"{flags}", "{values}"'
+
+
+def _on(alias: str) -> str:
+    return "" if alias == "default" else f" --database={alias}"

@@ -1,0 +1,70 @@
+"""What went wrong → an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, DataError, IntegrityError
+
+from flagstaff.changes import InvalidChangeError
+from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
+
+__all__ = ["FAILED", "REFUSED", "UNKNOWN", "USAGE", "exit_statuses"]
+
+# 3 is kept for a change that was made, and that not every worker has confirmed.
+FAILED, USAGE, REFUSED, UNKNOWN = 1, 2, 4, 5
+
+# PostgreSQL's: insufficient privilege, and a write where only reading is possible.
+_FORBIDDEN_STATES = {"42501", "25006"}
+_MISSING_TABLE_STATES = {"42P01", "42703"}
+# MySQL's: no right to the table, a server or a transaction that only reads.
+_FORBIDDEN_NUMBERS = {1142, 1143, 1290, 1792}
+
+
+@contextmanager
+def exit_statuses() -> Iterator[None]:
+    """Turn every expected error into one line and its exit status."""
+    try:
+        yield
+    except (UnknownFlagError, UnknownValueError) as error:
+        raise CommandError(str(error), returncode=UNKNOWN) from error
+    except InvalidChangeError as error:
+        raise CommandError(f"refused: {error}", returncode=REFUSED) from error
+    except FlagstaffError as error:
+        raise CommandError(str(error), returncode=FAILED) from error
+    except DatabaseError as error:
+        raise _of_the_database(error) from error
+    except UnicodeEncodeError as error:
+        raise CommandError("what was typed is no valid text", returncode=USAGE) from error
+
+
+def _of_the_database(error: DatabaseError) -> CommandError:
+    message = str(error).strip().partition("\n")[0]
+    if isinstance(error, IntegrityError | DataError):
+        return CommandError(f"the database refused it: {message}", returncode=REFUSED)
+    if _is_forbidden(error):
+        message = f"this database user may not do that: {message}"
+        return CommandError(message, returncode=REFUSED)
+    if _is_without_tables(error):
+        message = f'{message}; "manage.py migrate" makes the tables'
+    return CommandError(message, returncode=FAILED)
+
+
+def _is_forbidden(error: DatabaseError) -> bool:
+    return (
+        _state(error) in _FORBIDDEN_STATES
+        or error.args[:1] in {(number,) for number in _FORBIDDEN_NUMBERS}
+        or "readonly database" in str(error)
+    )
+
+
+def _is_without_tables(error: DatabaseError) -> bool:
+    return _state(error) in _MISSING_TABLE_STATES or "no such table" in str(error)
+
+
+def _state(error: DatabaseError) -> str | None:
+    """The SQLSTATE, as psycopg or psycopg2 calls it."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

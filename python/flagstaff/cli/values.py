@@ -1,0 +1,36 @@
+"""A value as the verbs show it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db.models import JSONField
+
+from flagstaff.cli.cells import as_json, with_fields
+from flagstaff.values import encoded, value_field
+
+__all__ = ["SECRET", "as_stored", "is_secret", "value_record"]
+
+#: What stands in the place of a secret where nobody has asked for it by name.
+SECRET = "••••••"  # noqa: S105 (no password, but what hides one)
+
+
+def value_record(row: Any) -> dict[str, Any]:
+    """All fields of an entry, those first that matter most."""
+    return with_fields(row, {"key": row.key, "value": as_stored(row.value)})
+
+
+def as_stored(value: Any) -> Any:
+    """The value as JSON holds it: the model's field may make something else of it."""
+    if not isinstance(value_field(), JSONField):
+        return value
+    try:
+        return json.loads(encoded(value))
+    except TypeError:  # the field reads what it could not write
+        return json.loads(as_json(value))
+
+
+def is_secret(row: Any) -> bool:
+    """Whether the value is to be shown to those only who ask for it; our own model can say so."""
+    return bool(getattr(row, "secret", False))

@@ -1,0 +1,65 @@
+"""The row that has a key, or an error that names the nearest keys."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from django.db.models import Model, QuerySet
+
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
+
+__all__ = ["all_rows", "flag_row", "value_row"]
+
+
+def flag_row(key: str, *, lock: bool = False) -> Any:
+    """The flag `key`, locked until the end of the transaction if asked.
+
+    Raises UnknownFlagError where there is none.
+    """
+    return _row(conf.flag_model, key, lock=lock)
+
+
+def value_row(key: str, *, lock: bool = False) -> Any:
+    """The entry of the value `key`, locked until the end of the transaction if asked.
+
+    Raises UnknownValueError where there is none.
+    """
+    return _row(conf.value_model, key, lock=lock)
+
+
+def all_rows(model: type[Model]) -> QuerySet[Any]:
+    """Every row of a model, also what its own manager leaves out: questions do not leave it out."""
+    return model._base_manager.using(conf.database)
+
+
+def _row(model: type[Model], key: str, *, lock: bool) -> Any:
+    rows = all_rows(model)
+    rows = rows.select_for_update() if lock else rows
+    found = list(rows.filter(key=key)) if _is_storable(key) else []
+    if not found:
+        raise _unknown(model, key)
+    if len(found) > 1:
+        # Possible in a project's own table; an answer counts them as absent.
+        raise FlagstaffError(f"{len(found)} rows have the key {key!r}; delete all but one")
+    return found[0]
+
+
+def _is_storable(key: str) -> bool:
+    """Whether a text column can hold the key; a lone surrogate and a NUL would be errors."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in key)
+
+
+def _unknown(model: type[Model], key: str) -> FlagstaffError:
+    if model is conf.flag_model:
+        return UnknownFlagError(f"there is no flag {key!r}; {_advice(model, key)}")
+    return UnknownValueError(f"there is no value {key!r}; {_advice(model, key)}")
+
+
+def _advice(model: type[Model], key: str) -> str:
+    keys = all_rows(model).exclude(key=None).values_list("key", flat=True)
+    nearest = get_close_matches(key, keys)
+    if not nearest:
+        return "no other key is near it"
+    return f"did you mean {' or '.join(map(repr, nearest))}?"

@@ -1,0 +1,3 @@
+from flagstaff import flag_enabled
+
+__all__ = ["flag_enabled"]

@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from flagstaff.operations import InstallTriggers
+
+
+class Migration(migrations.Migration):
+    dependencies = [("common", "0002_keyvaluestore"), ("flagstaff", "0002_triggers")]
+    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]

@@ -1,0 +1,3 @@
+from flagstaff import get_value
+
+__all__ = ["get_value"]

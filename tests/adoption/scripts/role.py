@@ -1,0 +1,22 @@
+"""The role that the engine of this process has connected with."""
+
+from __future__ import annotations
+
+import json
+
+import django
+
+django.setup()
+
+from django.db import connection
+
+from flagstaff import ready
+
+assert ready(10)
+with connection.cursor() as cursor:
+    cursor.execute(
+        "SELECT usename FROM pg_stat_activity "
+        "WHERE application_name LIKE 'flagstaff %' AND datname = current_database()"
+    )
+    [[role]] = cursor.fetchall()
+print(json.dumps(role))

@@ -1,0 +1,33 @@
+"""Every answer that the project's own functions give, whatever they are made of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+
+from common.flags import flag_enabled
+from common.models import FeatureFlag, KeyValueStore
+from common.values import get_value
+
+User: Any = get_user_model()
+keys = [*FeatureFlag.objects.order_by("key").values_list("key", flat=True)]
+people = [*User.objects.order_by("pk")]
+found = {
+    "answers": [[flag_enabled(key, person) for person in people] for key in keys],
+    "without a user": [flag_enabled(key) for key in keys],
+    "unknown": [flag_enabled("unknown", people[0]), get_value("unknown", 3)],
+    "values": {key: get_value(key) for key in KeyValueStore.objects.values_list("key", flat=True)},
+}
+mode = None
+if "flagstaff" in settings.INSTALLED_APPS:
+    from flagstaff import status
+
+    mode = status().mode
+print(json.dumps({"found": found, "mode": mode}))

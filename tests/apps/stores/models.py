@@ -1,0 +1,57 @@
+"""Values whose field reads the database in its own way."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+
+__all__ = ["DecimalStore", "LoudStore", "TextStore"]
+
+
+class DecimalDecoder(json.JSONDecoder):
+    def __init__(self) -> None:
+        super().__init__(parse_float=Decimal)
+
+
+class LoudField(models.JSONField):
+    """Gives texts in capitals."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        value = super().from_db_value(value, expression, connection)
+        return value.upper() if isinstance(value, str) else value
+
+
+class Store(models.Model):
+    key = models.CharField(max_length=255, unique=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class DecimalStore(Store):
+    value = models.JSONField(decoder=DecimalDecoder)
+
+    class Meta:
+        app_label = "stores"
+
+
+class LoudStore(Store):
+    value = LoudField()
+
+    class Meta:
+        app_label = "stores"
+
+
+class TextStore(Store):
+    """Not JSON at all: what was written is read."""
+
+    value = models.TextField()
+
+    class Meta:
+        app_label = "stores"

@@ -1,0 +1,239 @@
+"""What the documentation says is so: its code runs, and its names are there."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template import Context, Engine
+from django.test import RequestFactory
+
+from flagstaff.conf import Conf, conf
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.conftest import ROOT
+
+README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES.append(ROOT / "django_example" / "README.md")
+
+
+class Block(NamedTuple):
+    """A block of code in a page."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    for found in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(page, line, found[1], found[2])
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def written_in(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, row by row, without its head."""
+    section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def code_in(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+FOLDERS = ("benches", "django_example", "docs", "python", "src", "tests", "tools")
+
+
+@cache
+def places() -> list[str]:
+    """Every file and folder of the project, by its path."""
+    found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+    return [f"/{path.relative_to(ROOT)}{'/' * path.is_dir()}" for path in found]
+
+
+# The code.
+
+
+def test_pages_have_code_to_test() -> None:
+    assert {block.language for block in BLOCKS} >= {"python", "pycon", "django", "console"}
+
+
+@pytest.mark.parametrize("block", written_in("python"), ids=str)
+def test_python_compiles(block: Block) -> None:
+    ast.parse(block.code)
+
+
+@pytest.mark.parametrize("block", written_in("sh", "console"), ids=str)
+def test_make_is_asked_for_what_it_can_make(block: Block) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z-]+)", block.code):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def old_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
+    return HttpResponse("old")
+
+
+def new_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
+    return HttpResponse("new")
+
+
+def known() -> dict[str, Any]:
+    """What the code of the pages takes for given."""
+    return {
+        "INSTALLED_APPS": [],
+        "MIDDLEWARE": [],
+        "one_page_checkout": new_page,
+        "classic_checkout": lambda request, gateway: HttpResponse(f"paid through {gateway}"),
+        "reviews_closed": old_page,
+    }
+
+
+def run(block: Block) -> dict[str, Any]:
+    """The names of a block once it has run."""
+    names = known()
+    exec(compile(block.code, str(block), "exec"), names)
+    return names
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("block", written_in("python"), ids=str)
+def test_python_runs(block: Block) -> None:
+    run(block)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("block", written_in("pycon"), ids=str)
+def test_session_shows_what_python_shows(block: Block) -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
+    told: list[str] = []
+    session = doctest.DocTestParser().get_doctest(block.code, known(), str(block), None, 0)
+    assert session.examples
+    results = doctest.DocTestRunner().run(session, out=told.append)
+    assert results.failed == 0, "".join(told)
+
+
+def readme(language: str, having: str) -> Block:
+    [block] = [b for b in written_in(language) if b.page == README and having in b.code]
+    return block
+
+
+def asked_by(user: Any) -> HttpRequest:
+    request = RequestFactory().get("/")
+    request.user = user
+    return request
+
+
+@pytest.mark.django_db
+def test_readmes_view_has_a_checkout_for_each() -> None:
+    checkout = run(readme("python", "def checkout"))["checkout"]
+    alice = User.objects.create(username="alice")
+    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    assert checkout(asked_by(alice)).content == b"paid through stripe"
+    flag.allowed_users.add(alice)
+    assert checkout(asked_by(alice)).content == b"new"
+    KeyValueStore.objects.create(key="payment_gateway", value="paypal")
+    assert checkout(asked_by(AnonymousUser())).content == b"paid through paypal"
+
+
+@pytest.mark.django_db
+def test_readmes_door_is_open_to_who_has_the_flag() -> None:
+    names = run(readme("python", "flag_required"))
+    assert names["reviews"](asked_by(AnonymousUser())).content == b"old"
+    closed = names["flag_required"]("beta_reviews")(new_page)
+    with pytest.raises(Http404):
+        closed(asked_by(AnonymousUser()))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("enabled", "greeting"), [(True, "Summer is here."), (False, "Welcome.")])
+def test_readmes_template_shows_what_it_says(enabled: bool, greeting: str) -> None:
+    libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
+    template = Engine(libraries=libraries).from_string(readme("django", "{% flag").code)
+    FeatureFlag.objects.create(key="summer_banner", enabled=enabled, rollout_percent=100)
+    assert template.render(Context()).split("\n") == ["", greeting, "help@example.com", ""]
+
+
+# The names.
+
+
+def test_every_setting_has_its_row_in_the_readme() -> None:
+    named = [name for row in rows(README, "Settings") for name in code_in(row[0])]
+    settings = [name for name, found in vars(Conf).items() if isinstance(found, property)]
+    assert sorted(named) == sorted(name.upper() for name in settings)
+
+
+@pytest.mark.parametrize("row", rows(README, "Settings"), ids=lambda row: row[0])
+def test_default_of_a_setting_is_the_one_in_the_readme(row: list[str]) -> None:
+    names, default = code_in(row[0]), code_in(row[1])
+    for name in names if default else []:
+        assert getattr(conf, name.lower()) == ast.literal_eval(default[0])
+
+
+def test_every_reason_has_its_row_in_the_readme() -> None:
+    source = (ROOT / "src" / "evaluate.rs").read_text()
+    reasons = set(re.findall(r'Self::\w+ => "([A-Z_]+)"', source))
+    assert reasons
+    assert reasons == {row[2].split(",")[0] for row in rows(README, "What a flag means")}
+
+
+def test_every_mode_has_its_row_in_the_architecture() -> None:
+    source = (ROOT / "src" / "postgres" / "report.rs").read_text()
+    modes = set(re.findall(r'Self::\w+ => "(\w+)"', source))
+    assert modes
+    described = {code_in(row[0])[0] for row in rows(ARCHITECTURE, "Modes")}
+    assert described == modes | {"idle", "direct"}
+
+
+def paths_in(text: str) -> set[str]:
+    """What looks like a file or a folder of ours."""
+    path = r"(?<![\w/.:@])(?:[\w-]+/)*[\w-]+(?:\.(?:html|json|md|py|rs|sql|toml)\b|/(?![\w]))"
+    return set(re.findall(path, text))
+
+
+@pytest.mark.parametrize("path", sorted(paths_in(ARCHITECTURE.read_text())))
+def test_place_that_the_architecture_names_is_there(path: str) -> None:
+    assert any(place.endswith(f"/{path}") for place in places())
+
+
+LINKS = [
+    (page, target)
+    for page in PAGES
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "target"), LINKS, ids=[f"{page.name}-{target}" for page, target in LINKS]
+)
+def test_link_leads_to_a_file(page: Path, target: str) -> None:
+    assert (page.parent / target).is_file()
+
+
+def test_files_that_the_examples_page_names_are_there() -> None:
+    example = ROOT / "django_example"
+    for row in re.findall(r"^\| (`.*?) \|", (example / "README.md").read_text(), re.MULTILINE):
+        for path in code_in(row):
+            assert (example / path).exists(), path

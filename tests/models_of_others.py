@@ -1,0 +1,57 @@
+"""Models of flags and values as other projects might have them, outside every installed app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.db import models
+from django.test.utils import isolate_apps
+
+__all__ = ["flag_fields", "model_of", "value_fields"]
+
+Fields = dict[str, Any]
+
+
+def flag_fields(**others: Any) -> Fields:
+    """The article's fields; None leaves one out."""
+    fields = {
+        "key": models.CharField(max_length=100, unique=True),
+        "enabled": models.BooleanField(default=False),
+        "rollout_percent": models.PositiveIntegerField(default=0),
+        "allowed_users": models.ManyToManyField(User, related_name="+"),
+        **others,
+    }
+    return {name: field for name, field in fields.items() if field is not None}
+
+
+def value_fields(**others: Any) -> Fields:
+    """The book's fields; None leaves one out."""
+    fields = {
+        "key": models.CharField(max_length=255, unique=True),
+        "value": models.JSONField(),
+        **others,
+    }
+    return {name: field for name, field in fields.items() if field is not None}
+
+
+def model_of(
+    name: str,
+    fields: Fields,
+    base: type[models.Model] = models.Model,
+    *,
+    between: Fields | None = None,
+) -> Any:
+    """A model of an app "common" that is installed nowhere, and its model "Allowed" in between."""
+    with isolate_apps() as isolated:
+        apps: Any = isolated
+        for known in (User, Group):
+            apps.register_model("auth", known)
+        if between:
+            _make("Allowed", between, models.Model)
+        return _make(name, fields, base)
+
+
+def _make(name: str, fields: Fields, base: type[models.Model]) -> Any:
+    meta = type("Meta", (), {"app_label": "common"})
+    return type(name, (base,), {"__module__": __name__, "Meta": meta, **fields})

@@ -1,0 +1,16 @@
+"""The code that stands in the pages of the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = ["code_of"]
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def code_of(page: str, language: str, having: str = "") -> list[str]:
+    """The blocks of a page in one language, those that have this in them."""
+    block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [code for code in block.findall((DOCS / page).read_text()) if having in code]

@@ -1,0 +1,74 @@
+"""`flags` in every template."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.template import engines
+from django.test import RequestFactory
+
+from flagstaff.context_processors import flags
+from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.models import FeatureFlag, KeyValueStore
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def processor(settings: Any) -> None:
+    settings.TEMPLATES = deepcopy(settings.TEMPLATES)
+    options = settings.TEMPLATES[0]["OPTIONS"]
+    options["context_processors"].append("flagstaff.context_processors.flags")
+
+
+@pytest.fixture
+def request_of_alice(rf: RequestFactory) -> HttpRequest:
+    """A request of a user who is on the allow-list."""
+    request = rf.get("/")
+    request.user = User.objects.create(username="alice")
+    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    flag.allowed_users.add(request.user)
+    KeyValueStore.objects.create(key="gateway", value="stripe")
+    return request
+
+
+def shown(request: HttpRequest | None, text: str) -> str:
+    return str(engines["django"].from_string(text).render({"cart": 3}, request))
+
+
+def test_flags_are_asked_in_expressions(request_of_alice: HttpRequest) -> None:
+    text = "{% if flags.new_checkout and cart > 2 %}new{% endif %}{% if flags.banner %}!{% endif %}"
+    assert shown(request_of_alice, text) == "new"
+
+
+def test_flags_are_the_middlewares(request_of_alice: HttpRequest) -> None:
+    FlagstaffMiddleware(lambda request: HttpResponse())(request_of_alice)
+    assert flags(request_of_alice)["flags"] is request_of_alice.flags  # type: ignore[attr-defined]
+
+
+def test_templates_of_one_request_agree_without_the_middleware(
+    request_of_alice: HttpRequest,
+) -> None:
+    text = (
+        "{% load flagstaff %}{{ flags.new_checkout }} {% value 'gateway' %} "
+        "{% flag 'new_checkout' %}new{% endflag %}"
+    )
+    assert shown(request_of_alice, text) == "True stripe new"
+    FeatureFlag.objects.update(enabled=False)
+    KeyValueStore.objects.update(value="paypal")
+    assert shown(request_of_alice, text) == "True stripe new"
+
+
+def test_template_that_asks_nothing_reads_nothing(
+    request_of_alice: HttpRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flagstaff.direct.read_all", lambda: pytest.fail("the database was read"))
+    assert shown(request_of_alice, "{{ cart }}") == "3"
+
+
+def test_template_without_a_request_has_no_flags() -> None:
+    assert shown(None, "[{{ flags.new_checkout }}]") == "[]"

@@ -1,0 +1,217 @@
+"""`read_own_writes()`: a block that answers from its own open transaction, and nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.db import connection, transaction
+
+from flagstaff import (
+    all_flags,
+    explain,
+    flag_enabled,
+    get_value,
+    read_own_writes,
+    refresh,
+    snapshot,
+    status,
+)
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine, override_flag
+
+# The engine has a connection of its own and sees what is committed.
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+
+
+@pytest.fixture(autouse=True)
+def engine() -> Iterator[None]:
+    """Memory answers, and knows a flag that is off."""
+    FeatureFlag.objects.create(key="banner", rollout_percent=100)
+    KeyValueStore.objects.create(key="gateway", value="stripe")
+    with live_engine():
+        yield
+
+
+@pytest.fixture
+def switched_on(engine: None) -> Iterator[None]:
+    """In a transaction that is not committed, the flag is on and the value another."""
+    with transaction.atomic():
+        FeatureFlag.objects.update(enabled=True)
+        KeyValueStore.objects.update(value="paypal")
+        yield
+        transaction.set_rollback(True)
+
+
+def in_a_thread(work: Any) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def on() -> bool:
+    return flag_enabled("banner")
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_block_sees_what_is_not_committed() -> None:
+    assert (on(), get_value("gateway")) == (False, "stripe")
+    with read_own_writes():
+        assert (on(), get_value("gateway")) == (True, "paypal")
+        assert explain("banner").reason == "STATIC"
+        assert all_flags() == {"banner": True}
+    assert (on(), get_value("gateway")) == (False, "stripe")
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_snapshot_of_the_block_keeps_what_it_saw() -> None:
+    with read_own_writes():
+        kept = snapshot()
+    assert (kept.flag_enabled("banner"), snapshot().flag_enabled("banner")) == (True, False)
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_snapshot_of_before_the_block_keeps_its_moment() -> None:
+    kept = snapshot()
+    with read_own_writes():
+        assert kept.flag_enabled("banner") is False
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_others_are_answered_from_memory() -> None:
+    with read_own_writes():
+        assert on() is True
+        assert in_a_thread(on) is False
+        assert in_a_thread(lambda: (all_flags(), get_value("gateway"))) == (
+            {"banner": False},
+            "stripe",
+        )
+
+
+def test_block_follows_each_change_and_its_rollback() -> None:
+    with read_own_writes(), transaction.atomic():
+        FeatureFlag.objects.update(enabled=True)
+        assert on() is True
+        with suppress(ZeroDivisionError), transaction.atomic():
+            FeatureFlag.objects.all().delete()
+            assert explain("banner").error_code == "FLAG_NOT_FOUND"
+            raise ZeroDivisionError
+        assert on() is True
+        transaction.set_rollback(True)
+    assert on() is False
+
+
+def test_block_outside_a_transaction_sees_what_is_committed() -> None:
+    with read_own_writes():
+        FeatureFlag.objects.update(enabled=True)
+        assert on() is True
+    refresh()
+    assert on() is True
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_block_ends_with_the_outermost() -> None:
+    with read_own_writes():
+        with read_own_writes():
+            assert on() is True
+        assert on() is True
+    assert on() is False
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_block_that_raises_ends_too() -> None:
+    with pytest.raises(ZeroDivisionError), read_own_writes():
+        raise ZeroDivisionError
+    assert on() is False
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_block_of_another_thread_opens_none_here() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with read_own_writes():
+            entered.set()
+            leave.wait(10)
+
+    with ThreadPoolExecutor(1) as pool:
+        staying = pool.submit(stay)
+        entered.wait(10)
+        assert on() is False
+        with read_own_writes():
+            assert on() is True
+            leave.set()
+            staying.result()
+            assert on() is True
+    assert on() is False
+
+
+def test_many_threads_see_their_own_writes_alone() -> None:
+    together = threading.Barrier(4)
+
+    def change(number: int) -> list[str]:
+        try:
+            with transaction.atomic(), read_own_writes():
+                FeatureFlag.objects.create(key=f"flag_{number}", enabled=True)
+                together.wait(10)
+                seen = list(all_flags())
+                transaction.set_rollback(True)
+            return seen
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(change, range(4)))
+    assert seen == [["banner", f"flag_{number}"] for number in range(4)]
+    assert all_flags() == {"banner": False}
+
+
+def change_and_ask() -> bool:
+    with transaction.atomic():
+        FeatureFlag.objects.update(enabled=True)
+        answer = on()
+        transaction.set_rollback(True)
+    return answer
+
+
+def test_task_in_a_block_sees_its_own_writes_and_another_does_not() -> None:
+    async def with_block() -> bool:
+        with read_own_writes():
+            return await sync_to_async(change_and_ask)()
+
+    async def both() -> tuple[bool, bool]:
+        return await asyncio.gather(with_block(), sync_to_async(change_and_ask)())
+
+    assert tuple(async_to_sync(both)()) == (True, False)
+
+
+@pytest.mark.usefixtures("switched_on")
+def test_override_goes_before_the_block() -> None:
+    with read_own_writes(), override_flag("banner", False):
+        assert on() is False
+
+
+def test_question_in_the_block_is_not_counted_as_a_query(django_assert_num_queries: Any) -> None:
+    with read_own_writes(), django_assert_num_queries(0):
+        assert on() is False
+
+
+def test_question_in_a_failed_transaction_is_answered_with_the_default() -> None:
+    with read_own_writes(), transaction.atomic():
+        with pytest.raises(Exception, match="does not exist"), connection.cursor() as cursor:
+            cursor.execute("SELECT missing")
+        assert flag_enabled("banner", default=True) is True
+        transaction.set_rollback(True)
+    assert on() is False
+
+
+def test_engine_goes_on_during_the_block() -> None:
+    with read_own_writes():
+        assert on() is False
+        assert status().mode == "live"

@@ -1,0 +1,369 @@
+"""What is wrong with the settings and the models is told, with what mends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.checks import CheckMessage, run_checks
+from django.db import connections, models
+from django.test import override_settings
+
+import flagstaff
+from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
+from flagstaff.checks.connection import check_database_vendor
+from flagstaff.conf import Conf
+from flagstaff.models import FeatureFlag
+from tests.models_of_others import flag_fields, model_of, value_fields
+
+HERE = Path(__file__).resolve().parent
+CODE = Path(flagstaff.__path__[0]) / "checks"
+TESTS = [HERE / "test_checks.py", HERE.parent / "postgres" / "test_checks.py"]
+PAGE = HERE.parent.parent / "docs" / "reference" / "checks.md"
+
+Use = Callable[..., None]
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Use:
+    """Read flags and values from these models."""
+
+    def use(flag: Any = None, value: Any = None) -> None:
+        if flag:
+            monkeypatch.setattr(Conf, "flag_model", flag)
+        if value:
+            monkeypatch.setattr(Conf, "value_model", value)
+
+    return use
+
+
+def told(databases: Sequence[str] | None = None) -> list[CheckMessage]:
+    """What the checks say without a database. Each has something to do about it."""
+    found = run_checks(tags=["flagstaff"], databases=databases)
+    assert all(message.hint for message in found)
+    return found
+
+
+def one() -> tuple[str, str, str]:
+    """Id, text and hint of the one thing that is told."""
+    [message] = told()
+    where = f"{message.obj._meta.label}: " if message.obj else ""
+    return str(message.id), f"{where}{message.msg}", str(message.hint)
+
+
+def test_nothing_is_wrong_with_nothing_set() -> None:
+    assert told() == []
+
+
+def test_setting_with_an_unknown_name() -> None:
+    with override_settings(FLAGSTAFF={"POLL_INTERVALL": 5}):
+        assert one() == (
+            "flagstaff.E001",
+            "FLAGSTAFF has no setting 'POLL_INTERVALL'",
+            'did you mean "POLL_INTERVAL"?',
+        )
+
+
+def test_setting_with_a_bad_value() -> None:
+    with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
+        assert one() == (
+            "flagstaff.E002",
+            'FLAGSTAFF["POOL_SIZE"] is 0',
+            "expected a whole number from 1 to 16",
+        )
+
+
+def test_while_settings_are_wrong_nothing_else_is_judged(use: Use) -> None:
+    use(flag=model_of("FeatureFlag", flag_fields(enabled=None)))
+    with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
+        assert [message.id for message in told(["default"])] == ["flagstaff.E002"]
+
+
+OPTIONS = {
+    "sslmode=require": (
+        {"sslmode": "require"},
+        "expected disable, allow, prefer; or name an alias without it",
+    ),
+    "requirepeer": ({"requirepeer": "postgres"}, "leave it out of OPTIONS"),
+    "no_such_option": ({"no_such_option": 1}, "leave it out of OPTIONS"),
+}
+
+
+@pytest.mark.parametrize("shown", OPTIONS)
+def test_connection_option_that_the_engine_does_not_support(
+    shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, hint = OPTIONS[shown]
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    check, message, found = one()
+    assert check == "flagstaff.E003"
+    assert message == f'the option {shown} of database "default" is not supported'
+    assert found.startswith(hint)
+
+
+def test_connection_option_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert one()[:2] == (
+        "flagstaff.E003",
+        'the option sslmode=verify-full of database "default" is not supported',
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sslmode": "prefer", "application_name": "shop", "options": "-c search_path=shop"},
+        {"assume_role": "shop", "isolation_level": 3, "server_side_binding": True},
+        {"pool": True, "prepare_threshold": 5, "client_encoding": "UTF8"},
+    ],
+)
+def test_connection_option_that_is_honoured_or_harmless(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    assert told() == []
+
+
+def test_backend_with_settings_of_its_own_is_not_asked_for_a_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def get_connection_params(self: object) -> dict[str, str]:
+        raise AssertionError
+
+    connection = connections["default"]
+    monkeypatch.setattr(type(connection), "get_connection_params", get_connection_params)
+    options = {"use_a_token": True, "sslmode": "require"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    assert one()[1] == 'the option sslmode=require of database "default" is not supported'
+
+
+def test_database_without_a_name_is_left_to_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "NAME", "")
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})
+    assert told() == []
+
+
+class Elsewhere:
+    def db_for_write(self, model: type[models.Model], **hints: object) -> str | None:
+        return "flags" if model is FeatureFlag else None
+
+
+@pytest.fixture
+def flags_alias(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A second alias, for another database."""
+    settings = dict(connections.settings["default"], NAME="flags")
+    monkeypatch.setitem(connections.settings, "flags", settings)
+    return settings
+
+
+def test_flags_that_are_written_elsewhere(flags_alias: Any) -> None:
+    with override_settings(DATABASE_ROUTERS=[Elsewhere()], FLAGSTAFF={"DATABASE": "default"}):
+        assert one() == (
+            "flagstaff.W004",
+            'flagstaff.FeatureFlag: it is read from database "default", but written to "flags"',
+            (
+                'set "DATABASE" to "flags" in FLAGSTAFF, or let DATABASE_ROUTERS write it to '
+                '"default"; a replica is known by TEST = {"MIRROR": "flags"}'
+            ),
+        )
+
+
+def test_values_that_are_written_elsewhere_than_flags(flags_alias: Any) -> None:
+    with override_settings(DATABASE_ROUTERS=[Elsewhere()]):
+        assert one()[1] == (
+            'flagstaff.KeyValueStore: it is read from database "flags", but written to "default"'
+        )
+
+
+@pytest.mark.parametrize(
+    "alike", [{"USER": "reader"}, {"NAME": "replica", "TEST": {"MIRROR": "default"}}]
+)
+def test_other_alias_of_the_same_data_is_no_other_database(
+    alike: dict[str, Any], flags_alias: Any
+) -> None:
+    flags_alias.update({"NAME": connections.settings["default"]["NAME"], **alike})
+    with override_settings(FLAGSTAFF={"DATABASE": "flags"}):
+        assert told() == []
+
+
+def test_database_that_is_not_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("vendor", "oracle"), ("display_name", "Oracle")):
+        monkeypatch.setattr(connections["default"], name, value)
+    assert told() == []
+    [message] = check_database_vendor(databases=["default"])
+    assert message.id == "flagstaff.I011"
+    assert message.msg == (
+        'database "default" is Oracle: every question is a query, and no history is kept'
+    )
+
+
+@pytest.mark.parametrize("name", ["key", "enabled", "rollout_percent", "allowed_users"])
+def test_flag_model_without_a_field(name: str, use: Use) -> None:
+    use(flag=model_of("FeatureFlag", flag_fields(**{name: None})))
+    check, message, hint = one()
+    assert (check, message) == ("flagstaff.E005", f"common.FeatureFlag: it has no field {name!r}")
+    assert hint.startswith(f"add {name} = models.")
+
+
+@pytest.mark.parametrize("name", ["key", "value"])
+def test_value_model_without_a_field(name: str, use: Use) -> None:
+    use(value=model_of("KeyValueStore", value_fields(**{name: None})))
+    assert one()[:2] == ("flagstaff.E005", f"common.KeyValueStore: it has no field {name!r}")
+
+
+WRONG_TYPES = {
+    "key": models.IntegerField(unique=True),
+    "enabled": models.CharField(max_length=3),
+    "rollout_percent": models.CharField(max_length=3),
+    "allowed_users": models.ForeignKey(User, models.CASCADE, related_name="+"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TYPES)
+def test_flag_model_with_a_field_of_another_type(name: str, use: Use) -> None:
+    field = WRONG_TYPES[name]
+    use(flag=model_of("FeatureFlag", flag_fields(**{name: field})))
+    assert one()[:2] == (
+        "flagstaff.E006",
+        f"common.FeatureFlag: {name} is a {type(field).__name__}",
+    )
+
+
+def test_value_model_with_a_field_of_another_type(use: Use) -> None:
+    use(value=model_of("KeyValueStore", value_fields(value=models.IntegerField())))
+    assert one() == (
+        "flagstaff.E006",
+        "common.KeyValueStore: value is a IntegerField",
+        "expected models.JSONField(), or the like",
+    )
+
+
+class Sealed(models.BinaryField):  # type: ignore[type-arg]
+    def from_db_value(self, value: Any, *args: Any) -> Any:
+        return value
+
+
+@pytest.mark.parametrize("field", [models.TextField(), models.JSONField(null=True), Sealed()])
+def test_value_that_is_text_or_decodes_itself(field: models.Field[Any, Any], use: Use) -> None:
+    use(value=model_of("KeyValueStore", value_fields(value=field)))
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"key": models.SlugField(primary_key=True)},
+        {"key": models.TextField(unique=True)},
+        {"rollout_percent": models.DecimalField(max_digits=5, decimal_places=2)},
+    ],
+    ids=str,
+)
+def test_flag_model_with_fields_alike(other: dict[str, Any], use: Use) -> None:
+    use(flag=model_of("FeatureFlag", flag_fields(**other)))
+    assert told() == []
+
+
+def test_allow_list_of_something_else_than_users(use: Use) -> None:
+    groups = models.ManyToManyField(Group, related_name="+")
+    use(flag=model_of("FeatureFlag", flag_fields(allowed_users=groups)))
+    assert one() == (
+        "flagstaff.E007",
+        "common.FeatureFlag: allowed_users does not refer to the primary key of auth.User",
+        (
+            "expected a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the "
+            "model between"
+        ),
+    )
+
+
+def test_allow_list_of_something_else_than_their_primary_keys(use: Use) -> None:
+    names = models.ForeignKey(User, models.CASCADE, to_field="username", related_name="+")
+    flag = models.ForeignKey("common.FeatureFlag", models.CASCADE)
+    users = models.ManyToManyField(User, through="common.Allowed", related_name="+")
+    fields = flag_fields(allowed_users=users)
+    use(flag=model_of("FeatureFlag", fields, between={"flag": flag, "user": names}))
+    assert one()[0] == "flagstaff.E007"
+
+
+def test_key_that_may_be_null(use: Use) -> None:
+    field = models.CharField(max_length=9, unique=True, null=True)
+    use(flag=model_of("FeatureFlag", flag_fields(key=field)))
+    assert one() == (
+        "flagstaff.W008",
+        "common.FeatureFlag: key may be NULL: a row in which it is counts for nothing",
+        "declare key without null=True",
+    )
+
+
+@pytest.mark.parametrize("name", ["key", "enabled", "rollout_percent"])
+def test_every_field_of_a_flag_but_the_allow_list_is_needed(name: str, use: Use) -> None:
+    fields = flag_fields()
+    fields[name].null = True
+    use(flag=model_of("FeatureFlag", fields))
+    assert one()[0] == "flagstaff.W008"
+
+
+def test_key_that_two_rows_may_have(use: Use) -> None:
+    use(value=model_of("KeyValueStore", value_fields(key=models.TextField())))
+    assert one() == (
+        "flagstaff.W009",
+        "common.KeyValueStore: two rows may have the same key: both count for nothing then",
+        "declare key with unique=True",
+    )
+
+
+def test_key_that_is_unique_by_a_constraint(use: Use) -> None:
+    model = model_of("KeyValueStore", value_fields(key=models.TextField()))
+    model._meta.constraints = [models.UniqueConstraint(fields=["key"], name="one")]
+    use(value=model)
+    assert told() == []
+
+
+def test_field_in_the_table_of_a_parent(use: Use) -> None:
+    switch = model_of("Switch", {"enabled": models.BooleanField()})
+    use(flag=model_of("FeatureFlag", flag_fields(enabled=None), switch))
+    assert one() == (
+        "flagstaff.E010",
+        "common.FeatureFlag: enabled is stored in the table of common.Switch",
+        "inherit from an abstract model, so that one table has all the fields",
+    )
+
+
+def test_models_of_the_abstract_ones_are_all_that_is_asked_for(use: Use) -> None:
+    users = models.ManyToManyField(User, related_name="+")
+    use(
+        flag=model_of("FeatureFlag", {"allowed_users": users}, AbstractFeatureFlag),
+        value=model_of("KeyValueStore", {}, AbstractKeyValueStore),
+    )
+    assert told() == []
+
+
+def test_no_check_connects_unless_it_is_told_to() -> None:
+    # The test runner forbids the database here.
+    assert run_checks() == []
+    assert told(["another"]) == []
+
+
+def ids() -> list[str]:
+    """The id of every message in the code."""
+    code = "".join(file.read_text() for file in sorted(CODE.glob("*.py")))
+    return re.findall(r'id="(flagstaff\.[EWI]\d+)"', code)
+
+
+def test_every_id_is_given_once_with_a_number_of_its_own() -> None:
+    numbers = sorted(int(check[-3:]) for check in ids())
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_id_is_tested() -> None:
+    tested = "".join(file.read_text() for file in TESTS)
+    assert [check for check in ids() if f'"{check}"' not in tested] == []
+
+
+def test_every_id_has_its_heading_in_the_docs() -> None:
+    headings = re.findall(r"^### (flagstaff\.\w+)", PAGE.read_text(), re.MULTILINE)
+    assert headings == sorted(ids(), key=lambda check: check[-3:])
