@@ -13,6 +13,8 @@ pub struct Flag {
     pub enabled: bool,
     /// The rollout in percent. At 100 and above everyone has the flag, at 0 and below nobody.
     pub rollout_percent: i32,
+    /// Whether browsers may ask for it. Changes no answer.
+    pub client_side: bool,
     /// Who has the flag whatever the rollout is.
     pub allowed: Arc<AllowList>,
 }

@@ -16,6 +16,8 @@ pub struct FlagRow {
     pub enabled: Option<bool>,
     /// The rollout in percent.
     pub rollout_percent: Option<i32>,
+    /// Whether browsers may ask for it.
+    pub client_side: bool,
 }
 
 /// The allow-list of one flag.
@@ -58,6 +60,8 @@ pub struct CheckedFlag {
     pub enabled: bool,
     /// The rollout in percent.
     pub rollout_percent: i32,
+    /// Whether browsers may ask for it.
+    pub client_side: bool,
 }
 
 impl FlagRow {
@@ -72,8 +76,8 @@ impl FlagRow {
         };
         match (self.enabled, self.rollout_percent) {
             (Some(enabled), Some(rollout_percent)) => {
-                let (pk, key) = (self.pk.into(), key.into());
-                Ok(CheckedFlag { pk, key, enabled, rollout_percent })
+                let (pk, key, client_side) = (self.pk.into(), key.into(), self.client_side);
+                Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side })
             }
             (None, _) => Err((self.pk, Problem::null("flag", key, "enabled"))),
             (_, None) => Err((self.pk, Problem::null("flag", key, "rollout_percent"))),

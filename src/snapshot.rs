@@ -141,9 +141,9 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, lists: &AllowLists) -> (Flags, Vec<
     let mut bad = Vec::new();
     for row in rows {
         match row.checked() {
-            Ok(CheckedFlag { pk, key, enabled, rollout_percent }) => {
+            Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side }) => {
                 let allowed = list_of(&pk, lists);
-                flags.insert(key, Flag { pk, enabled, rollout_percent, allowed });
+                flags.insert(key, Flag { pk, enabled, rollout_percent, client_side, allowed });
             }
             Err(row) => bad.push(row),
         }

@@ -36,8 +36,11 @@ def flag_enabled(key: str, user: Any = None, *, default: bool = False) -> bool:
 def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
-def all_flags(user: Any = None) -> dict[str, bool]:
-    """The answer of every flag for `user`, by key, all of one moment. Returns at once."""
+def all_flags(user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
+    """The answer of every flag for `user`, by key, all of one moment. Returns at once.
+
+    With `client_side`, only those flags that browsers may ask for.
+    """
 
 def snapshot() -> Snapshot:
     """All flags and settings as they are at this moment. Takes no copy; returns at once."""
@@ -66,7 +69,7 @@ class Snapshot:
     ) -> tuple[bool, str, str | None, int | None, int | None]:
         """How the answer to a question comes about, at this moment, as a tuple."""
 
-    def all_flags(self, user: Any = None) -> dict[str, bool]:
+    def all_flags(self, user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
         """The answer of every flag for `user`, by key, at this moment."""
 
     def depends_on_user(self, key: str) -> bool:

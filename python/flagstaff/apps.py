@@ -23,4 +23,4 @@ class FlagstaffConfig(AppConfig):
         for check in checks.OF_SETTINGS:
             register(check, "flagstaff")
         for check in checks.OF_DATABASE:
-            register(check, Tags.database, "flagstaff")
+            register(check, Tags.database)

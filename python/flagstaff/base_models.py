@@ -69,6 +69,12 @@ class AbstractFeatureFlag(models.Model):
         default=Kind.RELEASE,
         db_default=Kind.RELEASE,
     )
+    client_side = models.BooleanField(
+        _("client side"),
+        default=False,
+        db_default=False,
+        help_text=_("Browsers may ask for this flag, and so its key is no secret."),
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True, db_default=Now())
     changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
 

@@ -108,14 +108,15 @@ class Conf:
         It is where the router writes the flag model, if DATABASE leads to the same data: as a
         role that may only read, or to a replica.
         """
-        read, written = self.engine_database, router.db_for_write(self.flag_model)
-        return written if is_one_database(written, read) else read
+        named = cast("str | None", self._read("DATABASE"))
+        written = router.db_for_write(self.flag_model)
+        return written if named is None or is_one_database(written, named) else named
 
     @property
     def engine_database(self) -> str:
         """The alias that the engine connects with: DATABASE, or where the router writes."""
-        alias = cast("str | None", self._read("DATABASE"))
-        return alias or router.db_for_write(self.flag_model)
+        named = cast("str | None", self._read("DATABASE"))
+        return named or router.db_for_write(self.flag_model)
 
     @property
     def flag_model(self) -> type[Model]:

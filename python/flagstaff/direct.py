@@ -53,7 +53,10 @@ _ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user}
 _ANY_ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s LIMIT 1"
 _VALUE = "SELECT {value_value} FROM {value_table} WHERE {value_key} = %s"
 
-_ALL_FLAGS = "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout} FROM {flag_table}"
+_ALL_FLAGS = (
+    "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side} "
+    "FROM {flag_table}"
+)
 _ALL_ALLOWED = "SELECT {allow_flag}, {allow_user} FROM {allow_table}"
 _ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
 
@@ -147,7 +150,10 @@ def read_all() -> tuple[list[Any], list[Any], list[Any], bool]:
         # to_python, because SQLite and MySQL keep a UUID as 32 digits.
         lists.setdefault(str(flag_pk), []).append(str(field.to_python(user_pk)))
     return (
-        [(str(pk), key, _switch(on), _whole_percent(percent)) for pk, key, on, percent in flags],
+        [
+            (str(pk), key, _switch(enabled), _whole_percent(percent), bool(client_side))
+            for pk, key, enabled, percent, client_side in flags
+        ],
         list(lists.items()),
         [(str(pk), key, value) for pk, key, value in values],
         not is_plain_json(value_field()),

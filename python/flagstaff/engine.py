@@ -141,8 +141,7 @@ def look_after() -> None:
 
 
 def _start() -> None:
-    alias = conf.database
-    connection = connections[alias]
+    connection = connections[conf.engine_database]
     _core.start(
         connection_settings(connection),
         names(connection),

@@ -114,6 +114,11 @@ class InstallTriggers(_PostgresOperation):
         self.flag_model = flag_model
         self.value_model = value_model
 
+    def names(self, model: type[Model]) -> bool:
+        """Whether this installs the triggers of a model."""
+        labels = filter(None, [self.flag_model, self.value_model])
+        return model._meta.label_lower in map(str.lower, labels)
+
     def describe(self) -> str:
         models = " and ".join(filter(None, [self.flag_model, self.value_model]))
         return f"Install the triggers of tokens and history on {models}"

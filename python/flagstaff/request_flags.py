@@ -70,6 +70,10 @@ class RequestFlags:
         user = await self._request.auser() if hasattr(self._request, "auser") else self._user
         return self.snapshot.all_flags(user)
 
+    def client_side(self) -> dict[str, bool]:
+        """The answers for the request's user, of those flags that browsers may ask for."""
+        return self.snapshot.all_flags(self._user, client_side=True)
+
     def __getitem__(self, key: str) -> bool:
         """The same as `enabled`: what a template's dot looks for first."""
         return self.enabled(key)

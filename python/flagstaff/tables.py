@@ -63,6 +63,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "flag_key": quote(_column(model, "key")),
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
+        "flag_client_side": _client_side(connection, model),
         "allow_table": quote(through.db_table),
         "allow_flag": quote(_own_column(flag)),
         "allow_user": quote(_own_column(user)),
@@ -103,6 +104,12 @@ def sql(name: str) -> str:
 def fill(template: str, names: Mapping[str, str]) -> str:
     """Replace each `{name}` in one pass, so that no name is read as a template."""
     return _PLACE.sub(lambda place: names[place[1]], template)
+
+
+def _client_side(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
+    """The column, or what stands for it in a model without one: no browser may ask."""
+    has_column = any(field.name == "client_side" for field in model._meta.get_fields())
+    return connection.ops.quote_name(_column(model, "client_side")) if has_column else "false"
 
 
 def _allowed_users(model: type[Model]) -> ManyToManyField[Any, Any]:

@@ -16,7 +16,6 @@ pub type Settings = BTreeMap<String, String>;
 const IGNORED: &[&str] = &[
     "client_encoding",
     "fallback_application_name",
-    "gssencmode",
     "keepalives_count",
     "load_balance_hosts",
     "sslcompression",
@@ -51,6 +50,8 @@ fn apply(config: &mut Config, name: &str, value: &str) -> Result<(), Error> {
         "options" => drop(config.options(value)),
         "application_name" => drop(config.application_name(value)),
         "sslmode" => drop(config.ssl_mode(ssl_mode(value)?)),
+        // Ours is never encrypted by GSSAPI; whoever insists on it must not get less.
+        "gssencmode" if value != "require" => {}
         "channel_binding" => drop(config.channel_binding(channel_binding(value)?)),
         "target_session_attrs" => drop(config.target_session_attrs(session_attrs(value)?)),
         "keepalives" => drop(config.keepalives(value != "0")),

@@ -142,6 +142,7 @@ fn flag_row(row: &Row) -> Result<FlagRow, tokio_postgres::Error> {
         key: row.try_get("key")?,
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
+        client_side: row.try_get("client_side")?,
     })
 }
 

@@ -71,7 +71,11 @@ pub(super) fn get_value<'py>(
 pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     let current = engine::current(key.py())?;
     let Some(state) = current.as_ref() else { return Ok(false) };
-    Ok(engine::answers_directly(key.py(), state)? || Moment::of(state).depends_on_user(key))
+    let moment = Moment::of(state);
+    if moment.flag_override(key).is_some() {
+        return Ok(false);
+    }
+    Ok(engine::answers_directly(key.py(), state)? || moment.depends_on_user(key))
 }
 
 /// How the answer to `flag_enabled(key, user)` comes about: value, reason, error code, bucket and
@@ -95,15 +99,17 @@ pub(super) fn explain(
 
 /// The answer of every flag for `user`, by key: all of one moment of the database.
 ///
-/// Costs about 100 ns a flag. The user is read at most once. Raises `TypeError` for a wrong type.
+/// With `client_side`, only those flags that browsers may ask for. Costs about 100 ns a flag. The
+/// user is read at most once. Raises `TypeError` for a wrong type.
 #[pyfunction]
-#[pyo3(signature = (user=None))]
+#[pyo3(signature = (user=None, *, client_side=false))]
 pub(super) fn all_flags<'py>(
     py: Python<'py>,
     user: Option<&Bound<'py, PyAny>>,
+    client_side: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let asker = Asker::new(user)?;
-    snapshot(py)?.moment().all_flags(py, asker)
+    snapshot(py)?.moment().all_flags(py, asker, client_side)
 }
 
 /// All flags and settings as they are at this moment, for questions that must agree.

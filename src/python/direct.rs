@@ -22,11 +22,11 @@ import_exception!(flagstaff.direct, NotReadyError);
 /// A flag's row as `flagstaff.direct.read_flag` gives it: primary key, switch, rollout.
 type Row<'py> = (Bound<'py, PyAny>, bool, i32);
 
-/// Everything as `flagstaff.direct.read_all` gives it: flags as (pk, key, switch, rollout),
+/// Everything as `flagstaff.direct.read_all` gives it: flags as (pk, key, switch, rollout, client side),
 /// allow-lists as (flag's pk, user pks), values as (pk, key, JSON text), and whether the model
 /// field decodes every value itself.
 type Rows = (
-    Vec<(String, Option<String>, Option<bool>, Option<i32>)>,
+    Vec<(String, Option<String>, Option<bool>, Option<i32>, bool)>,
     Vec<(String, Vec<String>)>,
     Vec<(String, Option<String>, Option<String>)>,
     bool,
@@ -87,27 +87,22 @@ pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<Pinned> {
 }
 
 fn made_of((flags, allow_lists, values, opaque_values): Rows) -> Snapshot {
-    let flags = flags.into_iter();
-    let allow_lists = allow_lists.into_iter();
-    let values = values.into_iter();
+    let flags = flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side)| FlagRow {
+        pk,
+        key,
+        enabled,
+        rollout_percent,
+        client_side,
+    });
+    let allow_lists = allow_lists
+        .into_iter()
+        .map(|(flag_pk, users)| AllowRow { flag_pk, users: Users::Texts(users) });
+    let values = values.into_iter().map(|(pk, key, value)| ValueRow { pk, key, value });
     Snapshot::default().next(Loaded {
         fingerprint: None,
-        flags: Some(
-            flags
-                .map(|(pk, key, enabled, rollout_percent)| FlagRow {
-                    pk,
-                    key,
-                    enabled,
-                    rollout_percent,
-                })
-                .collect(),
-        ),
-        allow_lists: Some(
-            allow_lists
-                .map(|(flag_pk, users)| AllowRow { flag_pk, users: Users::Texts(users) })
-                .collect(),
-        ),
-        values: Some(values.map(|(pk, key, value)| ValueRow { pk, key, value }).collect()),
+        flags: Some(flags.collect()),
+        allow_lists: Some(allow_lists.collect()),
+        values: Some(values.collect()),
         opaque_values,
     })
 }
@@ -137,7 +132,7 @@ fn flag(
     };
     let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
     let allowed = Arc::default();
-    let mut flag = Flag { pk: String::new().into(), enabled, rollout_percent, allowed };
+    let mut flag = Flag { pk: "".into(), enabled, rollout_percent, client_side: false, allowed };
     // A rollout of 100 % leaves the list no say in the answer, only in its reason.
     if let Some(asker) = asker
         && enabled

@@ -173,9 +173,13 @@ pub(super) fn kick() {
     }
 }
 
+const YEAR: f64 = 31_536_000.0;
+
 /// A number of seconds as a duration. A year stands for everything that is longer.
 fn duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds.min(31_536_000.0)).map_err(|_| {
+    // f64::min would take the year for NaN.
+    let bounded = if seconds > YEAR { YEAR } else { seconds };
+    Duration::try_from_secs_f64(bounded).map_err(|_| {
         PyValueError::new_err(format!("a timeout is a number of seconds from 0, not {seconds}"))
     })
 }

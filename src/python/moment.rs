@@ -108,15 +108,17 @@ impl<'a> Moment<'a> {
         self.flag_override(key).is_none() && flag().is_some_and(Flag::depends_on_subject)
     }
 
-    /// The answer of every flag, by key. The user is read at most once, and only if one of the
-    /// answers depends on it.
+    /// The answer of every flag, by key, or of those that browsers may ask for. The user is read
+    /// at most once, and only if one of the answers depends on it.
     pub(super) fn all_flags<'py>(
         &self,
         py: Python<'py>,
         asker: Option<Asker<'_, 'py>>,
+        client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
+        let flags = self.snapshot.into_iter().flat_map(Snapshot::flags);
         let mut flags: Vec<_> =
-            self.snapshot.into_iter().flat_map(Snapshot::flags).collect::<Vec<_>>();
+            flags.filter(|(_, flag)| flag.client_side || !client_side).collect();
         flags.sort_unstable_by_key(|(key, _)| *key);
         let depends = flags.iter().any(|(_, flag)| flag.depends_on_subject());
         let answers = PyDict::new(py);
@@ -129,14 +131,21 @@ impl<'a> Moment<'a> {
             Some(asker) if depends => asker.ask(fill)??,
             _ => fill(Subject::Nobody)?,
         }
-        self.with_overrides(answers)
+        self.with_overrides(answers, client_side)
     }
 
     /// The answers, with those that tests have set among them, in the order of the keys.
-    fn with_overrides<'py>(&self, answers: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+    /// A flag that a test has set needs a row that lets browsers ask for it.
+    fn with_overrides<'py>(
+        &self,
+        answers: Bound<'py, PyDict>,
+        client_side: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let Some(overrides) = self.overrides else { return Ok(answers) };
         for (key, value) in overrides.flags() {
-            answers.set_item(key, value)?;
+            if !client_side || answers.contains(key)? {
+                answers.set_item(key, value)?;
+            }
         }
         let mut sorted: Vec<(String, bool)> = answers.items().extract()?;
         sorted.sort_unstable();

@@ -74,13 +74,14 @@ impl Pinned {
     }
 
     /// The answer of every flag for `user`, by key, at this moment.
-    #[pyo3(signature = (user=None))]
+    #[pyo3(signature = (user=None, *, client_side=false))]
     fn all_flags<'py>(
         &self,
         py: Python<'py>,
         user: Option<&Bound<'py, PyAny>>,
+        client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.moment().all_flags(py, Asker::new(user)?)
+        self.moment().all_flags(py, Asker::new(user)?, client_side)
     }
 
     /// Whether the answer of the flag `key` differs between users.

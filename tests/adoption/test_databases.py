@@ -26,16 +26,7 @@ FLAGSTAFF = {"DATABASE": "flags"}
 BY_ROUTER = """
 DATABASE_ROUTERS = ["config.routers.FlagsElsewhere"]
 """
-ROUTER = """
-class FlagsElsewhere:
-    def db_for_read(self, model, **hints):
-        return "flags" if model._meta.app_label == "flagstaff" else None
-
-    db_for_write = db_for_read
-
-    def allow_migrate(self, db, app_label, **hints):
-        return db == "flags" if app_label == "flagstaff" else None
-"""
+ROUTER = blocks("how-to/databases.md", "python")[1]
 READER = """
 DATABASES["flags"] = {
     **DATABASES["default"],
@@ -109,7 +100,6 @@ def test_role_that_may_only_read_is_enough(tmp_path: Path, database: str) -> Non
     assert green_tests(project) == 15
 
 
-@pytest.mark.xfail(reason="engine.py connects with conf.database, not with conf.engine_database")
 def test_engine_connects_with_the_role_that_may_only_read(tmp_path: Path, database: str) -> None:
     project = as_the_page_says(tmp_path, database, reader="first_reader")
     assert project.script("role") == "first_reader"

@@ -18,6 +18,7 @@ fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
         key: Some(key.into()),
         enabled: Some(true),
         rollout_percent: Some(rollout_percent),
+        client_side: false,
     }
 }
 

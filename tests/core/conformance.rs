@@ -95,6 +95,7 @@ impl FlagOf {
             key: Some(self.key.clone()),
             enabled: Some(self.enabled),
             rollout_percent: Some(self.rollout_percent),
+            client_side: false,
         };
         let users = match users {
             "integer" | "bigint" => Users::Integers(self.allowed_integers()),

@@ -63,6 +63,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("flag_key", "\"Key\"".to_owned()),
         ("flag_enabled", "\"is on\"".to_owned()),
         ("flag_rollout", "\"{percent}\"".to_owned()),
+        ("flag_client_side", "false".to_owned()),
         ("allow_table", format!("{schema}.\"allow'd\"")),
         ("allow_flag", "flag_id".to_owned()),
         ("allow_user", "\"user\"".to_owned()),

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, models
 
+from flagstaff.checks.database import check_database
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
 from flagstaff.tables import fill, sql
@@ -26,7 +27,7 @@ INSTALL = 'run "manage.py sqlmigrate flagstaff 0002_triggers | manage.py dbshell
 
 def told() -> list[CheckMessage]:
     """What the checks of the database say. Each has something to do about it."""
-    found = run_checks(tags=["flagstaff"], databases=["default"])
+    found = run_checks(tags=["flagstaff", "database"], databases=["default"])
     assert all(message.hint for message in found)
     return found
 
@@ -253,4 +254,4 @@ def test_model_without_its_fields_is_told_of_without_the_database(
 
 def test_other_databases_are_not_asked() -> None:
     execute(f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
-    assert run_checks(tags=["flagstaff"], databases=["another"]) == []
+    assert check_database(databases=["another"]) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.test import override_settings
 import flagstaff
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
 from flagstaff.checks.connection import check_database_vendor
+from flagstaff.checks.database import check_database
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
 from tests.models_of_others import flag_fields, model_of, value_fields
@@ -41,9 +42,9 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     return use
 
 
-def told(databases: Sequence[str] | None = None) -> list[CheckMessage]:
+def told() -> list[CheckMessage]:
     """What the checks say without a database. Each has something to do about it."""
-    found = run_checks(tags=["flagstaff"], databases=databases)
+    found = run_checks(tags=["flagstaff"])
     assert all(message.hint for message in found)
     return found
 
@@ -80,7 +81,8 @@ def test_setting_with_a_bad_value() -> None:
 def test_while_settings_are_wrong_nothing_else_is_judged(use: Use) -> None:
     use(flag=model_of("FeatureFlag", flag_fields(enabled=None)))
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
-        assert [message.id for message in told(["default"])] == ["flagstaff.E002"]
+        assert [message.id for message in told()] == ["flagstaff.E002"]
+        assert check_database(databases=["default"]) == []
 
 
 OPTIONS = {
@@ -345,7 +347,8 @@ def test_models_of_the_abstract_ones_are_all_that_is_asked_for(use: Use) -> None
 def test_no_check_connects_unless_it_is_told_to() -> None:
     # The test runner forbids the database here.
     assert run_checks() == []
-    assert told(["another"]) == []
+    assert check_database(databases=["another"]) == []
+    assert [*check_database(), *check_database_vendor()] == []
 
 
 def ids() -> list[str]:

@@ -55,7 +55,6 @@ def test_what_is_honoured_and_what_is_refused_is_what_the_extension_does(
     assert ours == ["false"] * len(accepted()) + ["true"] * len(refused())
 
 
-@pytest.mark.xfail(reason="the extension lets it pass, and would connect without")
 def test_encryption_by_gss_is_refused_by_the_extension(run_isolated: RunIsolated) -> None:
     assert run_isolated(ASK, json.dumps([{"gssencmode": "require"}])).split() == ["true"]
 

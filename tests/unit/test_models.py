@@ -82,6 +82,7 @@ def test_names_are_those_of_the_models() -> None:
         "flag_key": '"key"',
         "flag_enabled": '"enabled"',
         "flag_rollout": '"rollout_percent"',
+        "flag_client_side": '"client_side"',
         "allow_table": '"flagstaff_featureflag_allowed_users"',
         "allow_flag": '"featureflag_id"',
         "allow_user": '"user_id"',

@@ -61,7 +61,10 @@ class FeatureFlagAdmin(_ModelAdmin):
     readonly_fields = ("created_at", "changed_at", "allowed_users_count")
     fieldsets = (
         (None, {"fields": ("key", "enabled", "rollout_percent", "allowed_users")}),
-        (gettext_lazy("About"), {"fields": ("description", "kind", "created_at", "changed_at")}),
+        (
+            gettext_lazy("About"),
+            {"fields": ("description", "kind", "client_side", "created_at", "changed_at")},
+        ),
     )
     formfield_overrides = {
         PositiveSmallIntegerField: {"widget": RolloutInput},

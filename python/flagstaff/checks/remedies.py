@@ -46,38 +46,38 @@ def installations(
     migration installs others.
     """
     loader = MigrationLoader(None)
-    installed: dict[_Key | None, list[Watched]] = defaultdict(list)
+    by_migrations: dict[tuple[_Key, ...], list[Watched]] = defaultdict(list)
     for table in lacking:
-        installed[_installer(table.model, loader)].append(table)
-    for key, tables in installed.items():
+        by_migrations[_migrations_for(table.model, loader)].append(table)
+    for migrations, tables in by_migrations.items():
         alias = alias_to_migrate(tables[0].model)
-        if key and key not in _applied(alias):
+        if not _applied(alias).issuperset(migrations):
             if not is_migrating():
                 yield tables, migrate(alias)
-        elif key and (key[0] == "flagstaff" or not outdated):
-            yield tables, _run_again(alias, key)
+        elif migrations and (migrations[-1][0] == "flagstaff" or not outdated):
+            yield tables, _run_again(alias, migrations[-1])
         else:
             yield tables, _migration_to_copy({table.model for table in tables}, loader)
 
 
-def _installer(model: type[Model], loader: MigrationLoader) -> _Key | None:
-    """The migration that has a model watched, if there is one."""
-    for key, migration in loader.disk_migrations.items():
-        for operation in migration.operations:
-            if isinstance(operation, InstallTriggers):
-                labels = (operation.flag_model or "", operation.value_model or "")
-                if model._meta.label_lower in map(str.lower, labels):
-                    return key
-    return None
+def _migrations_for(model: type[Model], loader: MigrationLoader) -> tuple[_Key, ...]:
+    """The migrations that have a model watched, in their order."""
+    found = (
+        key
+        for key, migration in loader.disk_migrations.items()
+        for operation in migration.operations
+        if isinstance(operation, InstallTriggers) and operation.names(model)
+    )
+    return tuple(sorted(found))
 
 
-def _applied(alias: str) -> Collection[_Key]:
+def _applied(alias: str) -> set[_Key]:
     """Nothing, where this role may not read which migrations there were."""
     try:
         with transaction.atomic(using=alias):
-            return MigrationRecorder(connections[alias]).applied_migrations()
+            return {*MigrationRecorder(connections[alias]).applied_migrations()}
     except Error:
-        return ()
+        return set()
 
 
 def _run_again(alias: str, key: _Key) -> str:

@@ -83,7 +83,9 @@ def _mended(
 ) -> Iterator[tuple[str, str]]:
     """What is wrong on which tables, and what mends it."""
     wrong = {table: names for table, names in lacking.items() if names}
-    for tables, hint in installations(wrong, outdated=outdated):
+    # To find out what mends it, all migrations are read.
+    mended = installations(wrong, outdated=outdated) if wrong else ()
+    for tables, hint in mended:
         named = (f"{_listed(wrong[table])} on {table.table}" for table in tables)
         yield "; ".join(named), hint
 

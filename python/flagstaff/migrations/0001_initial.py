@@ -171,6 +171,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "client_side",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="Browsers may ask for this flag, and so its key is no secret.",
+                        verbose_name="client side",
+                    ),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(
                         auto_now_add=True,

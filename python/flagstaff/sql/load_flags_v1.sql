@@ -7,5 +7,6 @@ SELECT
     {flag_enabled} AS enabled,
     CASE
         WHEN {flag_rollout} IS NOT NULL THEN least(100, greatest(-1, ceil({flag_rollout})))::int4
-    END AS rollout_percent
+    END AS rollout_percent,
+    coalesce({flag_client_side}, false) AS client_side
 FROM {flag_table}

@@ -1,0 +1,26 @@
+"""What a browser may know of its user's flags."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_cookie
+
+from flagstaff.request_flags import flags_of
+
+__all__ = ["client_flags"]
+
+
+@require_safe
+@never_cache
+@vary_on_cookie
+def client_flags(request: HttpRequest) -> JsonResponse:
+    """The answers for the request's user, of those flags whose `client_side` is set.
+
+        {"flags": {"new_checkout": true}}
+
+    Include `flagstaff.urls` to serve it, as in `path("flags/", include("flagstaff.urls"))`.
+    """
+    flags = flags_of(request)
+    return JsonResponse({"flags": flags.client_side()})
