@@ -364,6 +364,16 @@ def test_long_allow_list_is_counted_and_kept(operator: Client) -> None:
     assert (flag.rollout_percent, flag.allowed_users.count()) == (50, 501)
 
 
+def test_allow_list_that_became_short_while_its_count_was_shown_is_kept(operator: Client) -> None:
+    flag = make_flag(True, 25, allowed=501)
+    address = f"{FLAGS}{flag.pk}/change/"
+    assert 'name="_allowed_users_left_alone"' in page(operator, address)
+    flag.allowed_users.remove(*flag.allowed_users.all()[:1])
+    operator.post(address, form(rollout_percent=50, _allowed_users_left_alone="1"))
+    flag.refresh_from_db()
+    assert (flag.rollout_percent, flag.allowed_users.count()) == (50, 500)
+
+
 def test_allow_list_that_fits_a_page_is_edited(operator: Client) -> None:
     flag = make_flag(True, 25, allowed=500)
     assert 'name="allowed_users"' in page(operator, f"{FLAGS}{flag.pk}/change/")

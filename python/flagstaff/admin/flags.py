@@ -33,6 +33,7 @@ else:
 
 # More than these make a page that is slow to open and easy to break.
 _MOST_EDITABLE_USERS = 500
+_LIST_LEFT_ALONE = "_allowed_users_left_alone"
 _MOST_SHOWN = 100
 
 _SWITCHES = {"on": True, "off": False}
@@ -98,7 +99,10 @@ class FeatureFlagAdmin(_ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> Any:
         """The fields, with the count of a long allow-list in the place of the list itself."""
         fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or obj.allowed_users.count() <= _MOST_EDITABLE_USERS:
+        # The page that was shown decides, not the count now: a list that became short while the
+        # page was open would be saved as the empty one that a missing field means.
+        shown_as_count = _LIST_LEFT_ALONE in request.POST
+        if obj is None or not (shown_as_count or self._is_long(obj)):
             return fieldsets
         (name, options), *rest = fieldsets
         fields = [*cast("tuple[str, ...]", options["fields"])[:-1], "allowed_users_count"]
@@ -187,10 +191,16 @@ class FeatureFlagAdmin(_ModelAdmin):
         )
 
     @admin.display(description=gettext_lazy("allowed users"))
-    def allowed_users_count(self, flag: FeatureFlag) -> str:
+    def allowed_users_count(self, flag: FeatureFlag) -> SafeString:
         """What stands in the place of an allow-list that is too long for a form."""
         text = _("%(count)s users. A list this long is changed in code: flag.allowed_users.add(…)")
-        return text % {"count": f"{flag.allowed_users.count():,}"}
+        count = f"{flag.allowed_users.count():,}"
+        return format_html(
+            '{}<input type="hidden" name="{}" value="1">', text % {"count": count}, _LIST_LEFT_ALONE
+        )
+
+    def _is_long(self, flag: FeatureFlag) -> bool:
+        return flag.allowed_users.count() > _MOST_EDITABLE_USERS
 
 
 def _ago(moment: datetime) -> str:
