@@ -1,0 +1,40 @@
+"""What the engine reads is what the models have."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.db import connection
+from django.db.models import Model
+
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.tables import fill, names, sql
+from tests.conftest import ROOT
+
+LOADER = (ROOT / "src" / "postgres" / "load.rs").read_text()
+
+QUERIES = {
+    "load_flags_v1": "flag_row",
+    "load_allow_lists_v1": "allow_row",
+    "load_values_v1": "value_row",
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("query", "reader"), QUERIES.items())
+def test_reader_takes_every_column_of_its_query(query: str, reader: str) -> None:
+    body = LOADER.split(f"\nfn {reader}(")[1].split("\n}\n")[0]
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql(query), names(connection)))
+        columns = {column.name for column in cursor.description}
+    assert set(re.findall(r'try_get\("(\w+)"\)', body)) == columns
+
+
+def test_templates_name_columns_that_the_models_have() -> None:
+    through = FeatureFlag.allowed_users.through
+    tables: dict[str, type[Model]] = {"flag": FeatureFlag, "allow": through, "value": KeyValueStore}
+    named = set(re.findall(r"\{((flag|allow|value)_(\w+))\}", "".join(map(sql, QUERIES))))
+    for place, table, part in named - {("allow_user_type", "allow", "user_type")}:
+        meta, name = tables[table]._meta, names(connection)[place].strip('"')
+        assert name in ({meta.db_table} if part == "table" else {f.column for f in meta.fields})
