@@ -13,3 +13,4 @@ pub mod pool;
 pub mod queries;
 mod refresh;
 pub mod report;
+mod signals;

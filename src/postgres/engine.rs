@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tokio::sync::Notify;
 use tokio_postgres::Config;
 
 use super::connect::{self, Settings};
@@ -19,6 +17,7 @@ use super::pool::Pool;
 use super::queries::{Names, Queries};
 use super::refresh::machine::Machine;
 use super::report::{Report, Shared};
+use super::signals::Signals;
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 
@@ -92,7 +91,7 @@ impl Engine {
 
     /// Wakes the thread: a rest ends, a served link loads what moved. Returns at once.
     pub fn kick(&self) {
-        self.signals.wake.notify_one();
+        self.signals.kick();
     }
 
     /// Loads everything over a short link of the pool. Afterwards the snapshot holds all that was
@@ -139,9 +138,7 @@ impl Engine {
     /// Ends the thread and its connection; waits for that, but not longer than `limit`. True
     /// where it has ended.
     pub fn stop(&self, limit: Duration) -> bool {
-        self.signals.stop.store(true, Ordering::Release);
-        self.signals.stopping.notify_one();
-        self.kick();
+        self.signals.stop();
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The sender is dropped with the thread, which ends the wait as well as a message would.
         !matches!(ended.recv_timeout(limit), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
@@ -152,49 +149,6 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The settings hold a password.
         f.debug_struct("Options").field("listen", &self.listen).finish_non_exhaustive()
-    }
-}
-
-/// What the engine's owner tells its thread.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    wake: Arc<Notify>,
-    stop: AtomicBool,
-    stopping: Notify,
-    tokens: AtomicBool,
-}
-
-impl Signals {
-    pub(super) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-
-    pub(super) fn wake(&self) -> Arc<Notify> {
-        self.wake.clone()
-    }
-
-    pub(super) async fn woken(&self) {
-        self.wake.notified().await;
-    }
-
-    /// What `work` gives, or that it is to stop, whichever comes first.
-    pub(super) async fn unless_stopped<T>(
-        &self,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        tokio::select! {
-            biased;
-            () = self.stopping.notified() => Err(Error::lost("stop")),
-            outcome = work => outcome,
-        }
-    }
-
-    pub(super) fn set_tokens(&self, tokens: bool) {
-        self.tokens.store(tokens, Ordering::Release);
-    }
-
-    fn tokens(&self) -> bool {
-        self.tokens.load(Ordering::Acquire)
     }
 }
 

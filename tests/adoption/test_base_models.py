@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.adoption.pages import blocks
 from tests.adoption.project import Project
 from tests.adoption.steps import assert_no_complaint
+from tests.pages import code_of
 
+PAGE = "how-to/own-models.md"
 SETTINGS = """
 INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff", "switches"]
 """
@@ -18,7 +19,7 @@ INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff", "switches"]
 @pytest.fixture
 def switches(tmp_path: Path, database: str) -> Project:
     """A project that has done what docs/how-to/own-models.md says, up to the migration."""
-    models, settings, *_others = blocks("how-to/own-models.md", "python")
+    [models], [settings] = code_of(PAGE, "py"), code_of(PAGE, "python", "FLAG_MODEL")
     project = Project(tmp_path / "shop", database, SETTINGS + settings)
     project.write("switches/__init__.py", "")
     project.write("switches/models.py", models)
@@ -35,7 +36,7 @@ def test_check_gives_the_migration_and_the_models_are_answered_from(switches: Pr
 
 
 def test_page_has_the_migration_that_is_needed(switches: Project) -> None:
-    migration = blocks("how-to/own-models.md", "python")[2]
+    [migration] = code_of(PAGE, "python", "class Migration")
     switches.write("switches/migrations/0002_flagstaff.py", migration)
     switches.manage("migrate", "--verbosity=0")
     assert_no_complaint(switches)

@@ -1,4 +1,7 @@
-"""Flags in another schema, in another database, and read by a role that may do nothing else."""
+"""Flags in another schema, in another database, and read by a role that may do nothing else.
+
+The blocks of "py" on the pages take a project for given. They are run in one here.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.adoption.pages import blocks
 from tests.adoption.project import Project
 from tests.adoption.steps import adopt_in_use, assert_no_complaint, green_tests
+from tests.pages import code_of
 
-READER_PAGE = "how-to/read-only-role.md"
+PAGE, READER_PAGE = "how-to/databases.md", "how-to/read-only-role.md"
 
 ELSEWHERE = """
 DATABASES["flags"] = {{**DATABASES["default"], "NAME": "{name}"}}
@@ -26,7 +29,7 @@ FLAGSTAFF = {"DATABASE": "flags"}
 BY_ROUTER = """
 DATABASE_ROUTERS = ["config.routers.FlagsElsewhere"]
 """
-ROUTER = blocks("how-to/databases.md", "python")[1]
+[ROUTER] = code_of(PAGE, "python", "class FlagsElsewhere")
 READER = """
 DATABASES["flags"] = {
     **DATABASES["default"],
@@ -46,10 +49,15 @@ def complaints(said: str) -> list[str]:
     return re.findall(r"flagstaff\.[A-Z]\d+", said)
 
 
-def test_schema_of_the_search_path_has_everything(tmp_path: Path, database: str) -> None:
-    execute(database, 'CREATE SCHEMA "our shop"')
-    path = """DATABASES["default"]["OPTIONS"] = {"options": '-c search_path="our\\\\ shop"'}"""
-    project = Project(tmp_path / "shop", database, path)
+@pytest.mark.parametrize("schema", ["shop", "our shop"])
+def test_schema_of_the_search_path_has_everything(
+    schema: str, tmp_path: Path, database: str
+) -> None:
+    execute(database, f'CREATE SCHEMA "{schema}"')
+    [path] = code_of(PAGE, "py", "search_path")
+    quoted = '"{}"'.format(schema.replace(" ", "\\ "))
+    settings = path.replace('"-c search_path=shop"', repr(f"-c search_path={quoted}"))
+    project = Project(tmp_path / "shop", database, settings)
     _before, after = adopt_in_use(project)
     assert after["mode"] == "live"
     assert project.script("change") < 1
@@ -57,6 +65,14 @@ def test_schema_of_the_search_path_has_everything(tmp_path: Path, database: str)
     with psycopg.connect(database) as session:
         rows = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         assert rows.fetchall() == []
+
+
+def test_replica_is_no_other_database(tmp_path: Path, database: str) -> None:
+    [replica] = code_of(PAGE, "py", "replica")
+    installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n'
+    project = Project(tmp_path / "shop", database, installed + replica)
+    project.manage("migrate", "--verbosity=0")
+    assert_no_complaint(project)
 
 
 @pytest.mark.parametrize("chosen", [BY_SETTING, BY_ROUTER], ids=["setting", "router"])
@@ -114,7 +130,7 @@ def test_page_of_the_reader_is_right(tmp_path: Path, database: str) -> None:
 
 def as_the_page_says(tmp_path: Path, database: str, reader: str) -> Project:
     """A project that has done what docs/how-to/read-only-role.md says."""
-    [statements], [settings] = (blocks(READER_PAGE, kind) for kind in ("sql", "python"))
+    [statements], [settings] = code_of(READER_PAGE, "sql"), code_of(READER_PAGE, "py")
     password = 'os.environ["FLAGSTAFF_PASSWORD"]'
     installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n'
     project = Project(tmp_path / "shop", database, installed)

@@ -222,6 +222,7 @@ WRONG_TYPES = {
     "enabled": models.CharField(max_length=3),
     "rollout_percent": models.CharField(max_length=3),
     "allowed_users": models.ForeignKey(User, models.CASCADE, related_name="+"),
+    "client_side": models.TextField(),
 }
 
 
@@ -261,6 +262,7 @@ def test_value_that_is_text_or_decodes_itself(field: models.Field[Any, Any], use
         {"key": models.SlugField(primary_key=True)},
         {"key": models.TextField(unique=True)},
         {"rollout_percent": models.DecimalField(max_digits=5, decimal_places=2)},
+        {"client_side": models.BooleanField(null=True)},
     ],
     ids=str,
 )

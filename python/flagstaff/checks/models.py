@@ -30,6 +30,8 @@ class _Need:
     kinds: tuple[type[models.Field[Any, Any]], ...]
     #: What could be written into the model.
     declaration: str
+    #: Whether a model may do without it, and rows without a value for it.
+    optional: bool = False
 
     def is_met_by(self, field: Any) -> bool:
         return isinstance(field, self.kinds)
@@ -53,6 +55,7 @@ _OF_A_FLAG = (
         (models.ManyToManyField,),
         "ManyToManyField(settings.AUTH_USER_MODEL, blank=True)",
     ),
+    _Need("client_side", (models.BooleanField,), "BooleanField(default=False)", optional=True),
 )
 _OF_A_VALUE = (
     _KEY,
@@ -72,7 +75,7 @@ def check_fields(**kwargs: Any) -> list[CheckMessage]:
             id="flagstaff.E005",
         )
         for model, need, field in _fields()
-        if field is None
+        if field is None and not need.optional
     ]
 
 
@@ -111,6 +114,7 @@ def check_allowed_users(**kwargs: Any) -> list[CheckMessage]:
 @with_usable_settings
 def check_nothing_is_null(**kwargs: Any) -> list[CheckMessage]:
     """flagstaff.W008: a field may be NULL, and rows in which it is count for nothing."""
+    # A value that is NULL is None, as it is to the ORM.
     return [
         Warning(
             f"{need.name} may be NULL: a row in which it is counts for nothing",
@@ -119,8 +123,7 @@ def check_nothing_is_null(**kwargs: Any) -> list[CheckMessage]:
             id="flagstaff.W008",
         )
         for model, need, field in _fields()
-        # A value that is NULL is None, as it is to the ORM.
-        if getattr(field, "null", False) and need.name != "value"
+        if getattr(field, "null", False) and not need.optional and need.name != "value"
     ]
 
 

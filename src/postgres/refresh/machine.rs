@@ -14,11 +14,11 @@ use tokio_postgres::Config;
 
 use super::backoff::Backoff;
 use crate::live::Live;
-use crate::postgres::engine::Signals;
 use crate::postgres::error::{Error, Kind};
 use crate::postgres::listen::{Link, Nature};
 use crate::postgres::queries::Queries;
 use crate::postgres::report::{Mode, Shared};
+use crate::postgres::signals::Signals;
 use crate::snapshot::Snapshot;
 
 /// The least time between two loads that notifications asked for. The first notification is
