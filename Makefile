@@ -46,7 +46,7 @@ test-python: build ## The tests of the package, then those of the example as a p
 test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
 	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"
 
-lint: lint-rust lint-python ## Everything that is checked without running it
+lint: lint-rust lint-python docs ## Everything that is checked without running it
 
 lint-rust: env ## Format, clippy for each set of features, and the crate's documentation
 	cargo fmt --all --check
@@ -58,6 +58,15 @@ lint-python: build ## Style, types, layers, and models without a missing migrati
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
+
+docs: env ## The documentation as a site in target/docs, from what is here alone
+	$(BIN)/mkdocs build --quiet --strict
+
+wheel: env ## The wheel for this machine in dist: one for every Python from 3.10 on
+	rm -rf dist && $(BIN)/maturin build --release --quiet $(LOCKED) --out dist >/dev/null
+
+wheel-test: wheel ## The wheel in bare environments, on the oldest and the newest Python found, without Rust
+	$(BESIDE_POSTGRES) $(BIN)/python -m tools.check_wheel dist/*.whl
 
 format: env ## Put the code into its format
 	cargo fmt --all
@@ -76,4 +85,4 @@ clean: ## Forget all that was made: environments, builds, and the demo's data
 	rm -rf .venv* .demo dist target .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-matrix lint lint-rust lint-python format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean

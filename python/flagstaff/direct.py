@@ -1,35 +1,27 @@
 """Answers straight from Django's own connection: in tests, and on other databases.
 
-Nothing is kept between two questions. The raw cursor sees what the open transaction has written,
-and leaves `assertNumQueries` alone.
+Nothing is kept between two questions.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from asgiref.sync import AsyncToSync, SyncToAsync
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff import _core
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
-from flagstaff.tables import fill, names, user_field
+from flagstaff.raw_cursor import NotReadyError, in_the_right_thread, select
+from flagstaff.tables import user_field
 from flagstaff.values import is_plain_json, value_field
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = [
     "NotReadyError",
@@ -42,11 +34,6 @@ __all__ = [
     "read_value",
     "wants_own_writes",
 ]
-
-_T = TypeVar("_T")
-
-# Longer than any row takes, and an end to waiting for a thread that waits for us.
-_PATIENCE = 5.0
 
 _FLAG = "SELECT {flag_pk}, {flag_enabled}, {flag_rollout} FROM {flag_table} WHERE {flag_key} = %s"
 _ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
@@ -65,10 +52,6 @@ _readers_of_own_writes = 0
 _readers_lock = Lock()
 
 
-class NotReadyError(FlagstaffError):
-    """the database cannot be asked for flags here"""
-
-
 def is_called_for() -> bool:
     """Whether questions are to be answered directly: under a test runner, and off PostgreSQL."""
     return _under_test_runner() or connections[conf.database].vendor != "postgresql"
@@ -85,7 +68,7 @@ def read_flag(key: str) -> tuple[Any, bool, int] | None:
 
     Raises NotReadyError where the database cannot be asked.
     """
-    rows = _in_the_right_thread(lambda: _select(_FLAG, [key]))
+    rows = in_the_right_thread(lambda: select(_FLAG, [key]))
     # Two rows with one key, and one with a NULL, count as absent, as they do in a snapshot.
     if len(rows) != 1 or None in rows[0]:
         return None
@@ -98,7 +81,7 @@ def has_allow_list(flag_pk: object) -> bool:
 
     Raises NotReadyError where the database cannot be asked.
     """
-    return bool(_in_the_right_thread(lambda: _select(_ANY_ALLOWED, [flag_pk])))
+    return bool(in_the_right_thread(lambda: select(_ANY_ALLOWED, [flag_pk])))
 
 
 def is_allowed(flag_pk: object, user: str) -> bool:
@@ -116,7 +99,7 @@ def is_allowed(flag_pk: object, user: str) -> bool:
         return False
     connection = connections[conf.database]
     parameters = [flag_pk, field.get_db_prep_value(pk, connection)]
-    return bool(_in_the_right_thread(lambda: _select(_ALLOWED, parameters)))
+    return bool(in_the_right_thread(lambda: select(_ALLOWED, parameters)))
 
 
 def read_value(key: str) -> tuple[Any] | None:
@@ -124,7 +107,7 @@ def read_value(key: str) -> tuple[Any] | None:
 
     Raises NotReadyError where the database cannot be asked.
     """
-    rows = _in_the_right_thread(lambda: _select(_VALUE, [key]))
+    rows = in_the_right_thread(lambda: select(_VALUE, [key]))
     if len(rows) != 1:
         return None
     field, connection = value_field(), connections[conf.database]
@@ -141,8 +124,8 @@ def read_all() -> tuple[list[Any], list[Any], list[Any], bool]:
 
     Raises NotReadyError where the database cannot be asked.
     """
-    flags, entries, values = _in_the_right_thread(
-        lambda: [_select(template, []) for template in (_ALL_FLAGS, _ALL_ALLOWED, _ALL_VALUES)]
+    flags, entries, values = in_the_right_thread(
+        lambda: [select(template, []) for template in (_ALL_FLAGS, _ALL_ALLOWED, _ALL_VALUES)]
     )
     field = user_field(conf.flag_model)
     lists: dict[str, list[str]] = {}
@@ -204,86 +187,3 @@ def _whole_percent(rollout_percent: Any) -> Any:
     if rollout_percent is None:
         return None
     return max(-1, min(100, math.ceil(rollout_percent)))
-
-
-def _select(template: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-    connection = connections[conf.database]
-    statement = fill(template, names(connection))
-    if connection.vendor == "sqlite":
-        statement = statement.replace("%s", "?")
-    try:
-        with _opened(connection) as raw, _savepoint(connection, raw) as cursor:
-            cursor.execute(statement, parameters)
-            return [tuple(row) for row in cursor.fetchall()]
-    # Whatever it is (no table yet, a test that forbids the database, a transaction that has
-    # failed), a question must not raise it.
-    except Exception as error:
-        raise NotReadyError from error
-
-
-@contextmanager
-def _opened(connection: BaseDatabaseWrapper) -> Iterator[Any]:
-    """The driver's connection. One that was not open is closed again.
-
-    A connection that stayed open in a thread would keep the test database from being dropped.
-    """
-    if connection.connection is not None:
-        _refuse_where_forbidden(connection)
-        yield connection.connection
-        return
-    connection.ensure_connection()
-    try:
-        yield connection.connection
-    finally:
-        # Not connection.close(): for SQLite in memory that does nothing, and leaves it to others.
-        BaseDatabaseWrapper.close(connection)
-
-
-def _refuse_where_forbidden(connection: BaseDatabaseWrapper) -> None:
-    """Do as a test case says that forbids the database, though a connection is open."""
-    # Django puts this in the place of the method, pytest-django the other.
-    forbidden = type(connection.cursor).__name__ == "_DatabaseFailure"
-    blocked = connection.ensure_connection.__name__ == "_blocking_wrapper"
-    if forbidden or blocked:
-        raise NotReadyError
-
-
-@contextmanager
-def _savepoint(connection: BaseDatabaseWrapper, raw: Any) -> Iterator[Any]:
-    """A raw cursor, on which a failed statement leaves the user's transaction as it was."""
-    with closing(raw.cursor()) as cursor:
-        if connection.vendor != "postgresql" or connection.get_autocommit():
-            yield cursor
-            return
-        cursor.execute("SAVEPOINT flagstaff")
-        try:
-            yield cursor
-        except BaseException:
-            cursor.execute("ROLLBACK TO SAVEPOINT flagstaff")
-            raise
-        finally:
-            cursor.execute("RELEASE SAVEPOINT flagstaff")
-
-
-def _in_the_right_thread(work: Callable[[], _T]) -> _T:
-    """Do `work` in the thread whose connection has the test's transaction.
-
-    Django runs an async test's loop beside the test's own thread, and its async ORM goes back to
-    that thread through asgiref; so does this.
-    """
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return work()
-    if connections[conf.database].connection is not None:
-        return work()
-    executor = (
-        getattr(AsyncToSync.executors, "current", None)
-        or AsyncToSync.loop_thread_executors.get(loop)
-        or SyncToAsync.single_thread_executor
-    )
-    try:
-        return executor.submit(work).result(_PATIENCE)
-    # Until Python 3.11 this was not the builtin of the same name.
-    except FutureTimeoutError as error:
-        raise NotReadyError from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import doctest
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,15 +14,18 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.management import get_commands, load_command_class
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template import Context, Engine
 from django.test import RequestFactory
+from django.test.utils import isolate_apps
 
 from flagstaff.conf import _RULES, conf
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.conftest import ROOT
 
 README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "reference" / "commands.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 PAGES.append(ROOT / "django_example" / "README.md")
@@ -52,6 +57,10 @@ def written_in(*languages: str) -> list[Block]:
     return [block for block in BLOCKS if block.language in languages]
 
 
+# What other tests run too, in a project of its own, is marked as "py".
+PYTHON = written_in("python", "py")
+
+
 def rows(page: Path, heading: str) -> list[list[str]]:
     """The cells of the table below a heading, row by row, without its head."""
     section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
@@ -80,7 +89,7 @@ def test_pages_have_code_to_test() -> None:
     assert {block.language for block in BLOCKS} >= {"python", "pycon", "django", "console"}
 
 
-@pytest.mark.parametrize("block", written_in("python"), ids=str)
+@pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_compiles(block: Block) -> None:
     ast.parse(block.code)
 
@@ -90,6 +99,25 @@ def test_make_is_asked_for_what_it_can_make(block: Block) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z-]+)", block.code):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def typed() -> list[str]:
+    """What the pages have their reader type after "manage.py", but for the page that is run."""
+    blocks = [block for block in written_in("console") if block.page != COMMANDS]
+    return [
+        line
+        for block in blocks
+        for line in re.findall(r"(?m)^\$ python manage.py (.+)", block.code)
+    ]
+
+
+@pytest.mark.parametrize("line", sorted(set(typed())))
+def test_command_can_be_typed(line: str) -> None:
+    # The one alias that the tests have.
+    line = line.replace("--database flags", "--database default")
+    name, *arguments = shlex.split(line, comments=True)
+    command = load_command_class(get_commands()[name], name)
+    command.create_parser("manage.py", name).parse_args(arguments)
 
 
 def old_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
@@ -103,6 +131,10 @@ def new_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
 def known() -> dict[str, Any]:
     """What the code of the pages takes for given."""
     return {
+        # Models are of the app whose module they stand in.
+        "__name__": "flagstaff.models",
+        "os": os,
+        "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
         "INSTALLED_APPS": [],
         "MIDDLEWARE": [],
         "one_page_checkout": new_page,
@@ -114,13 +146,15 @@ def known() -> dict[str, Any]:
 def run(block: Block) -> dict[str, Any]:
     """The names of a block once it has run."""
     names = known()
-    exec(compile(block.code, str(block), "exec"), names)
+    with isolate_apps("flagstaff"):
+        exec(compile(block.code, str(block), "exec"), names)
     return names
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("block", written_in("python"), ids=str)
-def test_python_runs(block: Block) -> None:
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAGSTAFF_PASSWORD", "not a secret")
     run(block)
 
 

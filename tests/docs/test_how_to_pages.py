@@ -24,6 +24,7 @@ from tests.pages import code_of
 pytestmark = pytest.mark.django_db
 
 VIEWS, CHANGES = "how-to/views.md", "how-to/attribute-changes.md"
+TEMPLATES = "how-to/templates.md"
 
 
 def names_of(page: str, having: str) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def shown(text: str) -> str:
 
 
 def test_templates_show_what_they_say() -> None:
-    tags, expression = code_of(VIEWS, "django")
+    tags, expression = code_of(TEMPLATES, "django")
     with override_flag("summer_banner", True), override_value("support_mail", "us@example.com"):
         assert shown(tags).split("\n") == ["", "Summer is here.", "us@example.com", ""]
         assert shown(expression) == "Summer is in your cart.\n"
@@ -111,11 +112,11 @@ def test_templates_show_what_they_say() -> None:
 
 
 def test_jinja2_shows_what_it_says(alice: User) -> None:
-    [setting] = names_of(VIEWS, "jinja2")["TEMPLATES"]
+    [setting] = names_of(TEMPLATES, "jinja2")["TEMPLATES"]
     backend = Jinja2(
         {"NAME": "jinja2", "DIRS": [], "APP_DIRS": True, "OPTIONS": setting["OPTIONS"]}
     )
-    template = backend.from_string(code_of(VIEWS, "jinja")[0])
+    template = backend.from_string(code_of(TEMPLATES, "jinja")[0])
     with override_flag("summer_banner", True):
         lines = str(template.render({"cart": 1}, asked_by(alice))).split("\n")
     assert lines == ["Summer is here.", "help@example.com", "Summer is in your cart."]

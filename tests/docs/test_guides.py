@@ -1,0 +1,174 @@
+"""What the quickstart, the how-to pages of tasks, values and async code, and the reasons say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.checks import run_checks
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Engine
+from django.test import RequestFactory, override_settings
+
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.request_flags import RequestFlags
+from flagstaff.testing import override_flag, override_value
+from tests.pages import code_of
+
+pytestmark = pytest.mark.django_db
+
+
+def defined(page: str, having: str) -> dict[str, Any]:
+    """What a block of a page defines."""
+    [block] = code_of(page, "python", having)
+    names: dict[str, Any] = {"INSTALLED_APPS": []}
+    exec(block, names)
+    return names
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create(username="alice")
+
+
+def asked_by(user: Any) -> HttpRequest:
+    request = RequestFactory().get("/")
+
+    async def auser() -> Any:
+        return user
+
+    request.user, request.auser = user, auser
+    request.session = SessionStore()
+    request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+    return request
+
+
+def test_quickstarts_view_is_for_those_who_have_the_flag(alice: User) -> None:
+    checkout = defined("quickstart.md", "def checkout")["checkout"]
+    assert checkout(asked_by(alice)).content == b"three pages"
+    defined("quickstart.md", "objects.create")
+    flag = FeatureFlag.objects.get(key="new_checkout")
+    assert checkout(asked_by(alice)).content == b"three pages"
+    flag.allowed_users.add(alice)
+    FeatureFlag.objects.update(enabled=True)
+    assert checkout(asked_by(alice)).content == b"one page"
+    assert checkout(asked_by(AnonymousUser())).content == b"three pages"
+
+
+def test_task_asks_by_primary_key(alice: User) -> None:
+    send_invoice = defined("how-to/tasks.md", "send_invoice")["send_invoice"]
+    flag = FeatureFlag.objects.create(key="invoices_as_pdf", enabled=True)
+    flag.allowed_users.add(alice)
+    assert send_invoice(alice.pk, "7") == "pdf for 7, from billing@example.com"
+    assert send_invoice(alice.pk + 1, "7") == "html for 7, from billing@example.com"
+
+
+def test_batch_is_of_one_mind(alice: User) -> None:
+    invoice_all = defined("how-to/tasks.md", "invoice_all")["invoice_all"]
+    flag = FeatureFlag.objects.create(key="invoices_as_pdf", enabled=True, rollout_percent=100)
+
+    def users() -> Iterator[User]:
+        yield alice
+        FeatureFlag.objects.filter(pk=flag.pk).update(enabled=False)
+        yield alice
+
+    assert invoice_all(users()) == [alice, alice]
+
+
+def test_script_goes_on_where_there_are_flags() -> None:
+    defined("how-to/tasks.md", "def main")["main"]()
+
+
+def test_script_sees_its_own_committed_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = defined("how-to/tasks.md", "def open_shop")
+    # There is nothing to load where the database itself is asked.
+    names["refresh"] = lambda: None
+    assert names["open_shop"]() is True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_would_be_is_told_and_taken_back() -> None:
+    would_be_on = defined("how-to/tasks.md", "def would_be_on")["would_be_on"]
+    FeatureFlag.objects.create(key="new_checkout")
+    assert would_be_on("new_checkout", 1) is True
+    assert FeatureFlag.objects.get().enabled is False
+
+
+def test_values_have_defaults_until_there_is_a_row() -> None:
+    names = defined("how-to/values.md", "def page_size")
+    assert (names["page_size"](), names["carriers"]()) == (20, ["post"])
+    KeyValueStore.objects.create(key="page_size", value=50)
+    assert names["page_size"]() == 50
+
+
+@pytest.mark.parametrize(("value", "used"), [(10, 10), (90, 0), ("10", 0)])
+def test_value_that_cannot_be_right_is_not_used(value: object, used: int) -> None:
+    with override_value("discount", value):
+        assert defined("how-to/values.md", "def discount")["discount"]() == used
+
+
+def test_watchdog_pulls_the_switch_and_says_why() -> None:
+    watch = defined("how-to/ramp-and-kill.md", "def watch")["watch"]
+    FeatureFlag.objects.create(key="new_checkout", enabled=True)
+    watch(0.01)
+    assert FeatureFlag.objects.get().enabled is True
+    watch(0.2)
+    assert FeatureFlag.objects.get().enabled is False
+    entry = Change.objects.latest("id")
+    assert (entry.actor, entry.reason) == ("watchdog", "20% of the orders fail")
+
+
+@pytest.mark.parametrize("having", ["import flag_enabled", "aenabled"])
+def test_async_view_is_for_those_who_have_the_flag(having: str, alice: User) -> None:
+    checkout = async_to_sync(defined("how-to/async.md", having)["checkout"])
+    assert checkout(asked_by(alice)).content == b"old"
+    with override_flag("new_checkout", True):
+        assert checkout(asked_by(alice)).content == b"new"
+
+
+def test_template_of_an_async_view_is_told_who_asks(alice: User, tmp_path: Path) -> None:
+    [template] = code_of("how-to/async.md", "django")
+    (tmp_path / "page.html").write_text(template)
+    FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
+    backend = {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [tmp_path],
+        "OPTIONS": {"libraries": {"flagstaff": "flagstaff.templatetags.flagstaff"}},
+    }
+    page = async_to_sync(defined("how-to/async.md", "def page")["page"])
+    with override_settings(TEMPLATES=[backend]):
+        assert page(asked_by(alice)).content.split() == [b"new"]
+        assert page(asked_by(AnonymousUser())).content.split() == [b"old"]
+
+
+def test_async_start_waits_for_the_flags() -> None:
+    async_to_sync(defined("how-to/async.md", "aready")["startup"])()
+
+
+def test_health_is_told_as_json() -> None:
+    response: HttpResponse = defined("reference/reasons.md", "def health")["health"](asked_by(None))
+    assert (response.status_code, json.loads(response.content)["stale"]) == (200, False)
+
+
+def test_settings_of_the_page_are_settings() -> None:
+    given = defined("reference/settings.md", "UNKNOWN_KEY")["FLAGSTAFF"]
+    with override_settings(FLAGSTAFF=given):
+        assert run_checks(tags=["flagstaff"]) == []
+
+
+def test_within_tests_a_transaction_is_all_the_world() -> None:
+    FeatureFlag.objects.create(key="new_checkout", rollout_percent=100)
+    assert defined("discussions/consistency.md", "def open_and_ask")["open_and_ask"]() is True
+
+
+def test_all_templates_can_be_rendered() -> None:
+    engine = Engine(libraries={"flagstaff": "flagstaff.templatetags.flagstaff"})
+    for page in ("how-to/templates.md", "how-to/async.md"):
+        for block in code_of(page, "django"):
+            engine.from_string(block).render(Context())

@@ -1,0 +1,108 @@
+"""Check a wheel: `python -m tools.check_wheel dist/*.whl`.
+
+Looks into it, and installs it into bare environments that have no Rust: one for the oldest and one
+for the newest Python of this machine. There it must answer, on SQLite, and on the PostgreSQL of
+DATABASE_URL if there is one. Needs nothing but Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from zipfile import ZipFile
+
+from tools.database_url import parse_database_url
+from tools.newest_python import candidates, works
+
+SMOKE = Path(__file__).with_name("smoke.py")
+MINORS = range(10, 15)
+LARGEST = 3_000_000
+# What a wheel lacks that was built from a folder with something missing.
+PARTS = (
+    "flagstaff/py.typed",
+    "flagstaff/_core.pyi",
+    "flagstaff/sql/triggers_v1.sql",
+    "flagstaff/static/flagstaff/admin.css",
+    "flagstaff/templates/flagstaff/rollout_input.html",
+    ".dist-info/licenses/LICENSE",
+    ".dist-info/sboms/flagstaff.cyclonedx.json",
+)
+STRAY = ("__pycache__", ".pyc", "tests/", "tools/")
+
+
+def main() -> int:
+    """Check the one wheel of our arguments."""
+    if len(sys.argv) != 2:  # noqa: PLR2004 (our own name and the wheel's)
+        sys.exit(__doc__)
+    wheel = Path(sys.argv[1]).resolve()
+    if problems := list(problems_of(wheel)):
+        sys.exit("\n".join(f"{wheel.name}: {problem}" for problem in problems))
+    print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB")
+    for python in pythons():
+        try_out(wheel, python)
+    return 0
+
+
+def problems_of(wheel: Path) -> list[str]:
+    """What can be seen without installing it."""
+    names = ZipFile(wheel).namelist()
+    problems = [f"has no {part}" for part in PARTS if not any(n.endswith(part) for n in names)]
+    problems += [f"has {name}" for name in names if any(stray in name for stray in STRAY)]
+    if wheel.stat().st_size > LARGEST:
+        problems.append(f"has {wheel.stat().st_size} bytes, more than {LARGEST}")
+    if "-cp310-abi3-" not in wheel.name:
+        problems.append("is not for every Python from 3.10 on")
+    return problems
+
+
+def pythons() -> list[Path]:
+    """The oldest and the newest that we support, or the one that runs this."""
+    found = [next(filter(works, candidates(f"python3.{minor}")), None) for minor in MINORS]
+    there = [python for python in found if python] or [Path(sys.executable)]
+    return list(dict.fromkeys([there[0], there[-1]]))
+
+
+def try_out(wheel: Path, python: Path) -> None:
+    """Install the wheel into an environment of its own, and ask it."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="flagstaff-wheel-") as folder:
+        environment = without_rust()
+        subprocess.run([python, "-m", "venv", folder], env=environment, check=True)
+        bare = Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        install = [bare, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # Nothing is built here, so that a wheel that does not fit is an error.
+        install += ["--only-binary", ":all:", wheel, "psycopg[binary]"]
+        subprocess.run(install, env=environment, check=True)
+        for database in databases():
+            # From a folder where there is nothing of ours to import.
+            command = [bare, "-I", "-W", "error", SMOKE, json.dumps(database)]
+            subprocess.run(command, cwd=folder, env=environment, timeout=120, check=True)
+    print(f"  {python.name}: {time.monotonic() - began:.0f} s")
+
+
+def databases() -> list[dict[str, object]]:
+    """SQLite in any case, and PostgreSQL where there is one."""
+    given: list[dict[str, object]] = [{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}]
+    if url := os.environ.get("DATABASE_URL"):
+        given.append({**parse_database_url(url), "TEST": {"NAME": "flagstaff_wheel"}})
+    return given
+
+
+def without_rust() -> dict[str, str]:
+    """Our environment, without the folders of the PATH that have Rust in them."""
+    folders = [
+        folder
+        for folder in os.get_exec_path()
+        if not shutil.which("cargo", path=folder) and not shutil.which("rustc", path=folder)
+    ]
+    return os.environ | {"PATH": os.pathsep.join(folders)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""What the wheel must be able to do where nothing else of ours is; `check_wheel` runs this.
+
+The argument is a database, as Django's DATABASES has it, in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import django
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+
+def main() -> int:
+    """Migrate, ask, and clean up."""
+    settings.configure(
+        DATABASES={"default": json.loads(sys.argv[1])},
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
+        USE_TZ=True,
+    )
+    django.setup()
+    # Not under a test runner, so that it answers as a worker does. It runs the migrations.
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    try:
+        ask()
+    finally:
+        from flagstaff.engine import close  # noqa: PLC0415 (not before the settings)
+
+        close()
+        connection.creation.destroy_test_db(settings.DATABASES["default"]["NAME"], verbosity=0)
+    return 0
+
+
+def ask() -> None:
+    """Ask before and after a change, and have the commands and the checks look at it."""
+    from flagstaff import flag_enabled, get_value, refresh, status  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag, KeyValueStore  # noqa: PLC0415
+
+    expect(flag_enabled("new_checkout", 42), right=False)
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=34)
+    KeyValueStore.objects.create(key="gateway", value="paypal")
+    on_postgres = connection.vendor == "postgresql"
+    if on_postgres:
+        refresh()
+    # 42 has the bucket 33.
+    expect(flag_enabled("new_checkout", 42), right=True)
+    expect(get_value("gateway"), right="paypal")
+    expect(status().mode, right="live" if on_postgres else "direct")
+    call_command("check", databases=["default"], fail_level="WARNING")
+    call_command("flags", "off", "new_checkout", verbosity=0)
+    if on_postgres:
+        refresh()
+    expect(flag_enabled("new_checkout", 42), right=False)
+    python = ".".join(map(str, sys.version_info[:2]))
+    print(f"  Python {python}, Django {django.__version__}, {connection.vendor}: answers")
+
+
+def expect(answer: object, *, right: object) -> None:
+    """Fail loudly, under `python -O` too."""
+    if answer != right:
+        sys.exit(f"{answer!r} is not {right!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
