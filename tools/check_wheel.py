@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 from zipfile import ZipFile
 
-from tools.database_url import parse_database_url
 from tools.newest_python import candidates, works
 
 SMOKE = Path(__file__).with_name("smoke.py")
@@ -75,13 +74,20 @@ def try_out(wheel: Path, python: Path) -> None:
         environment = without_rust()
         subprocess.run([python, "-m", "venv", folder], env=environment, check=True)
         bare = Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        install = [bare, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install: list[str | Path] = [
+            bare,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         # Nothing is built here, so that a wheel that does not fit is an error.
         install += ["--only-binary", ":all:", wheel, "psycopg[binary]"]
         subprocess.run(install, env=environment, check=True)
         for database in databases():
             # From a folder where there is nothing of ours to import.
-            command = [bare, "-I", "-W", "error", SMOKE, json.dumps(database)]
+            command: list[str | Path] = [bare, "-I", "-W", "error", SMOKE, json.dumps(database)]
             subprocess.run(command, cwd=folder, env=environment, timeout=120, check=True)
     print(f"  {python.name}: {time.monotonic() - began:.0f} s")
 
@@ -90,6 +96,9 @@ def databases() -> list[dict[str, object]]:
     """SQLite in any case, and PostgreSQL where there is one."""
     given: list[dict[str, object]] = [{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}]
     if url := os.environ.get("DATABASE_URL"):
+        # It needs psycopg, which is not wherever a wheel is tried.
+        from tools.database_url import parse_database_url  # noqa: PLC0415
+
         given.append({**parse_database_url(url), "TEST": {"NAME": "flagstaff_wheel"}})
     return given
 

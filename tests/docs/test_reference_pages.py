@@ -43,6 +43,7 @@ INNER = [
     "explanation",
     "management",
     "migrations",
+    "raw_cursor",
     "reporting",
     "request_flags",
     "rows",
