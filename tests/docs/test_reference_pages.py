@@ -44,6 +44,7 @@ INNER = [
     "management",
     "migrations",
     "raw_cursor",
+    "raw_cursor",
     "reporting",
     "request_flags",
     "rows",
