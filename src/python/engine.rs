@@ -46,7 +46,10 @@ pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
 /// are, or the one who asks wants to read what their own transaction has written.
 #[inline]
 pub(super) fn answers_directly(py: Python<'_>, state: &State) -> PyResult<bool> {
-    if state.own_writes { wants_own_writes(py) } else { Ok(state.door == Door::Direct) }
+    if state.own_writes {
+        return wants_own_writes(py);
+    }
+    Ok(state.door == Door::Direct)
 }
 
 #[cold]

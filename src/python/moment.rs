@@ -42,6 +42,7 @@ impl<'a> Moment<'a> {
     }
 
     /// What tests have set for a setting.
+    #[cold]
     pub(super) fn setting_override<'py>(
         &self,
         key: &Bound<'py, PyString>,
@@ -72,11 +73,14 @@ impl<'a> Moment<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn get_value<'py>(
         &self,
         key: &Bound<'py, PyString>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if let Some(value) = self.setting_override(key)? {
+        if self.overrides.is_some()
+            && let Some(value) = self.setting_override(key)?
+        {
             return Ok(Some(value));
         }
         let Some(snapshot) = self.snapshot else { return Ok(None) };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from django.test import RequestFactory, override_settings
 
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.request_flags import RequestFlags
-from flagstaff.testing import override_flag, override_value
+from flagstaff.testing import live_engine, override_flag, override_value
 from tests.pages import code_of
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +36,14 @@ def defined(page: str, having: str) -> dict[str, Any]:
 @pytest.fixture
 def alice() -> User:
     return User.objects.create(username="alice")
+
+
+def templates_in(folder: Path) -> dict[str, Any]:
+    return {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [folder],
+        "OPTIONS": {"libraries": {"flagstaff": "flagstaff.templatetags.flagstaff"}},
+    }
 
 
 def asked_by(user: Any) -> HttpRequest:
@@ -85,11 +94,10 @@ def test_script_goes_on_where_there_are_flags() -> None:
     defined("how-to/tasks.md", "def main")["main"]()
 
 
-def test_script_sees_its_own_committed_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = defined("how-to/tasks.md", "def open_shop")
-    # There is nothing to load where the database itself is asked.
-    names["refresh"] = lambda: None
-    assert names["open_shop"]() is True
+@pytest.mark.django_db(transaction=True)
+def test_script_sees_its_own_committed_change() -> None:
+    with live_engine():
+        assert defined("how-to/tasks.md", "def open_shop")["open_shop"]() is True
 
 
 @pytest.mark.django_db(transaction=True)
@@ -111,6 +119,20 @@ def test_values_have_defaults_until_there_is_a_row() -> None:
 def test_value_that_cannot_be_right_is_not_used(value: object, used: int) -> None:
     with override_value("discount", value):
         assert defined("how-to/values.md", "def discount")["discount"]() == used
+
+
+def test_browser_is_told_what_it_may_know(alice: User, tmp_path: Path) -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, client_side=True)
+    FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
+    [address] = defined("how-to/browser.md", "urlpatterns")["urlpatterns"]
+    view = address.resolve("flags/").func
+    [shown] = re.findall(r"^\{.+", code_of("how-to/browser.md", "console")[0], re.MULTILINE)
+    assert json.loads(view(asked_by(alice)).content) == json.loads(shown)
+    [template] = code_of("how-to/browser.md", "django")
+    (tmp_path / "page.html").write_text(template)
+    page = defined("how-to/browser.md", "def page")["page"]
+    with override_settings(TEMPLATES=[templates_in(tmp_path)]):
+        assert b'{"new_checkout": false}' in page(asked_by(alice)).content
 
 
 def test_watchdog_pulls_the_switch_and_says_why() -> None:
@@ -136,13 +158,8 @@ def test_template_of_an_async_view_is_told_who_asks(alice: User, tmp_path: Path)
     [template] = code_of("how-to/async.md", "django")
     (tmp_path / "page.html").write_text(template)
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
-    backend = {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [tmp_path],
-        "OPTIONS": {"libraries": {"flagstaff": "flagstaff.templatetags.flagstaff"}},
-    }
     page = async_to_sync(defined("how-to/async.md", "def page")["page"])
-    with override_settings(TEMPLATES=[backend]):
+    with override_settings(TEMPLATES=[templates_in(tmp_path)]):
         assert page(asked_by(alice)).content.split() == [b"new"]
         assert page(asked_by(AnonymousUser())).content.split() == [b"old"]
 
