@@ -20,6 +20,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff import changes
 from flagstaff.admin.rollout import RolloutInput, bar
 from flagstaff.models import FeatureFlag
 from flagstaff.states import State, in_words, state_of
@@ -87,7 +88,7 @@ class FeatureFlagAdmin(_ModelAdmin):
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """The allow-list, where this person can search for users in this admin."""
-        user_model = FeatureFlag._meta.get_field("allowed_users").related_model
+        user_model = self.model._meta.get_field("allowed_users").related_model
         try:
             user_admin = self.admin_site.get_model_admin(cast("Any", user_model))
         except NotRegistered:
@@ -130,9 +131,8 @@ class FeatureFlagAdmin(_ModelAdmin):
         return HttpResponseRedirect(request.get_full_path())
 
     def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
-        unlike = FeatureFlag.objects.filter(pk=flag.pk, enabled=not enabled)
         word = _("on") if enabled else _("off")
-        if not unlike.update(enabled=enabled, changed_at=timezone.now()):
+        if not changes.switch(flag.key, enabled).written:
             text = _("The flag “%(key)s” was %(word)s already.") % {"key": flag.key, "word": word}
             self.message_user(request, text, messages.WARNING)
             return
