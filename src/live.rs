@@ -158,6 +158,20 @@ impl Live {
         self.known_at.fetch_max(known_at, Ordering::AcqRel);
     }
 
+    /// Whether the snapshot is known to equal the database at `moment`, or later.
+    #[must_use]
+    pub fn is_known_since(&self, moment: Instant) -> bool {
+        let since_epoch = self.epoch.get().map(|epoch| moment.saturating_duration_since(*epoch));
+        let known_at = self.known_at.load(Ordering::Acquire);
+        since_epoch.is_some_and(|asked| u128::from(known_at) > asked.as_nanos())
+    }
+
+    /// Whether questions are answered here, so that a snapshot can be published.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.current().as_ref().is_some_and(|state| state.door != Door::Unasked)
+    }
+
     /// How long ago the snapshot was last known to equal the database, `None` before the first
     /// load.
     #[must_use]

@@ -8,8 +8,10 @@ __all__ = [
     "all_flags",
     "answer_directly",
     "answer_from_memory",
+    "claim",
     "depends_on_user",
     "explain",
+    "farewell",
     "flag_enabled",
     "forked",
     "get_value",
@@ -123,6 +125,12 @@ def refresh(timeout: float) -> None:
 
 def stop(timeout: float) -> bool:
     """End the engine and forget the snapshot. Releases the GIL and waits, at most `timeout`."""
+
+def farewell(timeout: float) -> None:
+    """End the engine with the process, and keep the snapshot. Releases the GIL and waits."""
+
+def claim(interpreter: int) -> None:
+    """Refuse a second interpreter of the process, with ConfigurationError. Returns at once."""
 
 def forked() -> None:
     """Leave the parent's engine alone, in a forked child. Returns at once."""

@@ -83,7 +83,9 @@ def attribute_writes(
     """Tell the triggers who acts before a statement that writes to a watched table."""
     made, connection = claimed(), context["connection"]
     # A cursor may outlive its connection. That it does is an error of Django's to tell.
-    if made is None or connection.connection is None or not _is_watched_write(connection, sql):
+    if made is None or connection.connection is None or _is_in_a_pipeline(connection):
+        return execute(sql, params, many, context)
+    if not _is_watched_write(connection, sql):
         return execute(sql, params, many, context)
     # What reading a lazy request.user writes (a session, say) is nobody's change.
     with noted(None):
@@ -94,6 +96,11 @@ def attribute_writes(
         # Where it raised, the settings end with the transaction or with its savepoint.
         _tell(connection, before)
     return result
+
+
+def _is_in_a_pipeline(connection: BaseDatabaseWrapper) -> bool:
+    """Whether answers come later, in psycopg 3. Then nothing can be asked before a statement."""
+    return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))
 
 
 def _is_watched_write(connection: BaseDatabaseWrapper, sql: Any) -> bool:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import sys
+
 from django.apps import AppConfig
 from django.core.checks import Tags, register
 from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff import checks
+from flagstaff import _core, checks
 from flagstaff.acting import wrap_connection
 
 __all__ = ["FlagstaffConfig"]
@@ -19,6 +21,8 @@ class FlagstaffConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks. Nothing here connects to a database."""
+        # An interpreter has one table of modules, so it tells one from another.
+        _core.claim(id(sys.modules))
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         for check in checks.OF_SETTINGS:
             register(check, "flagstaff")

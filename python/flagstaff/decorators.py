@@ -60,7 +60,7 @@ def _async(
     @wraps(view)
     async def shown(*args: Any, **kwargs: Any) -> Any:
         request = _request(args)
-        moment = moment_of(request)
+        moment = moment_of(request, pinned=True)
         has_flag = moment.flag_enabled(key, await user_of(request, key, moment))
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 

@@ -35,10 +35,13 @@ __all__ = [
     "wants_own_writes",
 ]
 
-_FLAG = "SELECT {flag_pk}, {flag_enabled}, {flag_rollout} FROM {flag_table} WHERE {flag_key} = %s"
+_FLAG = (
+    "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout} "
+    "FROM {flag_table} WHERE {flag_key} = %s"
+)
 _ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
 _ANY_ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s LIMIT 1"
-_VALUE = "SELECT {value_value} FROM {value_table} WHERE {value_key} = %s"
+_VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key} = %s"
 
 _ALL_FLAGS = (
     "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side} "
@@ -68,12 +71,13 @@ def read_flag(key: str) -> tuple[Any, bool, int] | None:
 
     Raises NotReadyError where the database cannot be asked.
     """
-    rows = in_the_right_thread(lambda: select(_FLAG, [key]))
+    rows = _with_this_key(_FLAG, key)
     # Two rows with one key, and one with a NULL, count as absent, as they do in a snapshot.
-    if len(rows) != 1 or None in rows[0]:
+    if len(rows) != 1:
         return None
-    pk, enabled, rollout_percent = rows[0]
-    return pk, bool(enabled), _whole_percent(rollout_percent)
+    pk, enabled, rollout_percent = rows[0][1:]
+    percent = _whole_percent(rollout_percent)
+    return None if enabled is None or percent is None else (pk, bool(enabled), percent)
 
 
 def has_allow_list(flag_pk: object) -> bool:
@@ -107,11 +111,11 @@ def read_value(key: str) -> tuple[Any] | None:
 
     Raises NotReadyError where the database cannot be asked.
     """
-    rows = in_the_right_thread(lambda: select(_VALUE, [key]))
+    rows = _with_this_key(_VALUE, key)
     if len(rows) != 1:
         return None
     field, connection = value_field(), connections[conf.database]
-    value = rows[0][0]
+    value = rows[0][1]
     expression = field.get_col(field.model._meta.db_table)
     backend = connection.ops.get_db_converters(expression)
     for converter in [*backend, *field.get_db_converters(connection)]:
@@ -164,6 +168,14 @@ def wants_own_writes() -> bool:
     return _own_writes.get()
 
 
+def count_readers_anew() -> None:
+    """Count whoever forked, and not the parent's other threads, which are not here."""
+    global _readers_of_own_writes, _readers_lock
+    _readers_lock, _readers_of_own_writes = Lock(), 0
+    if wants_own_writes():
+        _count_reader(1)
+
+
 def _count_reader(change: int) -> None:
     """Let questions look for the block while there is one; otherwise they are spared it."""
     global _readers_of_own_writes  # noqa: PLW0603 (it counts for the process)
@@ -179,11 +191,18 @@ def _can_be_asked_for(pk: object) -> bool:
     return not (isinstance(pk, str) and "\0" in pk)
 
 
+def _with_this_key(template: str, key: str) -> list[tuple[Any, ...]]:
+    """The rows whose key is this one to the letter, which not every collation asks for."""
+    rows = in_the_right_thread(lambda: select(template, [key]))
+    return [row for row in rows if row[0] == key]
+
+
 def _switch(enabled: Any) -> bool | None:
     return None if enabled is None else bool(enabled)
 
 
 def _whole_percent(rollout_percent: Any) -> Any:
-    if rollout_percent is None:
+    # Not a number is as good as NULL: a row that cannot be evaluated.
+    if rollout_percent is None or math.isnan(rollout_percent):
         return None
-    return max(-1, min(100, math.ceil(rollout_percent)))
+    return math.ceil(max(-1, min(100, rollout_percent)))

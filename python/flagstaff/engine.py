@@ -34,37 +34,60 @@ class _Process:
     """What this process has begun. A forked child starts with a new one."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self.pid: int | None = None
+        self.answers_directly = False
+        self.tells_unknown = False
+        self.waits_until = 0.0
         self.decode: Callable[[str], Any] | None = None
         self.logged_mode = "live"
         self.told: set[tuple[str, str]] = set()
 
 
 _process = _Process()
+_beginning = threading.local()
 
 
 def begin(*, in_memory: bool = False) -> None:
     """Decide where questions are answered, and wait for the first load if that is in memory.
 
-    The first question of a process calls this. A second thread's waits here for the first's.
-    Under a test runner and on other databases than PostgreSQL questions are answered directly,
-    unless `in_memory` is set.
+    The first question of a process calls this; those that come meanwhile call it too, and wait as
+    it does. Under a test runner and on other databases than PostgreSQL questions are answered
+    directly, unless `in_memory` is set.
 
     Raises ConfigurationError where the settings cannot be used.
     """
     process = _process
+    if process.pid != os.getpid():
+        if getattr(_beginning, "now", False):
+            # What is read to begin asks itself: a router, say, or the handler of a signal.
+            return
+        _beginning.now = True
+        try:
+            _begin(process, in_memory=in_memory)
+        finally:
+            _beginning.now = False
+    if process.answers_directly:
+        return
+    _wait(process.waits_until - time.monotonic())
+    if process.pid == os.getpid():
+        _core.answer_from_memory(process.tells_unknown)
+        _log_a_late_start()
+
+
+def _begin(process: _Process, *, in_memory: bool) -> None:
+    # All that is read comes before the lock. Reading settings may import modules, and one that
+    # asks while it is imported would wait for us with the import's lock in its hand.
+    directly = direct.is_called_for() and not in_memory
+    tells_unknown, timeout = conf.unknown_key != "ignore", conf.startup_timeout
+    make = _core.answer_directly if directly else _maker()
     with process.lock:
         if process.pid == os.getpid():
             return
-        tell = conf.unknown_key != "ignore"
-        if direct.is_called_for() and not in_memory:
-            _core.answer_directly(tell)
-        else:
-            _start()
-            _wait(conf.startup_timeout)
-            _core.answer_from_memory(tell)
-            _log_a_late_start()
+        make(tells_unknown)
+        process.answers_directly, process.tells_unknown = directly, tells_unknown
+        process.waits_until = time.monotonic() + timeout
+        # Last: an exception in the wait that follows must not make the next question start anew.
         process.pid = os.getpid()
 
 
@@ -140,16 +163,24 @@ def look_after() -> None:
     _process.logged_mode = mode
 
 
-def _start() -> None:
+def _maker() -> Callable[[bool], None]:
+    """What starts the engine, with all that it needs read already."""
     connection = connections[conf.engine_database]
-    _core.start(
-        connection_settings(connection),
-        names(connection),
-        opaque_values=not is_plain_json(value_field()),
-        listen=conf.listen,
-        poll_interval=conf.poll_interval,
-        pool_size=conf.pool_size,
-    )
+    settings, quoted = connection_settings(connection), names(connection)
+    opaque_values, listen = not is_plain_json(value_field()), conf.listen
+    poll_interval, pool_size = conf.poll_interval, conf.pool_size
+
+    def start(_tells_unknown: bool) -> None:  # noqa: FBT001 (called as the other door is)
+        _core.start(
+            settings,
+            quoted,
+            opaque_values=opaque_values,
+            listen=listen,
+            poll_interval=poll_interval,
+            pool_size=pool_size,
+        )
+
+    return start
 
 
 def _wait(timeout: float) -> bool:
@@ -161,7 +192,7 @@ def _wait(timeout: float) -> bool:
 
 def _log_a_late_start() -> None:
     report = _core.report()
-    if not report["ready"]:
+    if not report["ready"] and _process.logged_mode != "down":
         why = report["last_error"] or "the first load takes longer than STARTUP_TIMEOUT"
         logger.warning("flags are not loaded yet, questions answer their default: %s", why)
         _process.logged_mode = "down"
@@ -171,6 +202,7 @@ def _after_fork() -> None:
     global _process  # noqa: PLW0603 (the parent's lock may be held for ever)
     _process = _Process()
     _core.forked()
+    direct.count_readers_anew()
 
 
 def _after_setting(*, setting: str, **kwargs: Any) -> None:
@@ -180,4 +212,4 @@ def _after_setting(*, setting: str, **kwargs: Any) -> None:
 
 setting_changed.connect(_after_setting)
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_core.stop, _FAREWELL)
+atexit.register(_core.farewell, _FAREWELL)

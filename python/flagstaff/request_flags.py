@@ -87,10 +87,15 @@ def flags_of(request: HttpRequest) -> RequestFlags:
     return flags
 
 
-def moment_of(request: object) -> Moment:
-    """Where the questions of a request go: to its own moment where it has one, or to this one."""
+def moment_of(request: object, *, pinned: bool = False) -> Moment:
+    """Where the questions of a request go: to its own moment where it has one, or to this one.
+
+    Two questions that must agree want this one `pinned`: each would else be asked at its own time.
+    """
     flags = getattr(request, "flags", None)
-    return flags.snapshot if isinstance(flags, RequestFlags) else _core
+    if isinstance(flags, RequestFlags):
+        return flags.snapshot
+    return _core.snapshot() if pinned else _core
 
 
 async def user_of(request: HttpRequest, key: str, moment: Moment) -> Any:

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ use super::signals::Signals;
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 
-/// How long to wait after a panic of the engine's thread before it runs again.
-const AFTER_PANIC: Duration = Duration::from_secs(1);
+/// How long to wait after a fault of the engine's thread before it runs again.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// What an engine is made from.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub struct Engine {
     report: Arc<Shared>,
     signals: Arc<Signals>,
     pool_size: u32,
-    pool: OnceLock<Pool>,
+    pool: Mutex<Option<Arc<Pool>>>,
     ended: Mutex<Receiver<()>>,
 }
 
@@ -58,10 +58,7 @@ impl Engine {
     /// Starts the thread. Connects in the background, so a server that is away is no error here.
     ///
     /// # Errors
-    /// Where the connection settings or names cannot be used.
-    ///
-    /// # Panics
-    /// Where the operating system gives no thread.
+    /// Where the connection settings or names cannot be used, or there is no thread to be had.
     pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
         let config = connect::config(&options.settings)?;
         let queries = Arc::new(Queries::new(&options.names, options.opaque_values)?);
@@ -77,10 +74,19 @@ impl Engine {
         };
         let (end, ended) = channel();
         let thread = thread::Builder::new().name("flagstaff".into());
-        thread.spawn(move || run(&machine, end)).expect("a thread can be started");
+        thread.spawn(move || run(&machine, end)).map_err(Error::connect)?;
         let pool_size = options.pool_size;
         let ended = Mutex::new(ended);
-        Ok(Self { live, config, queries, report, signals, pool_size, pool: OnceLock::new(), ended })
+        Ok(Self {
+            live,
+            config,
+            queries,
+            report,
+            signals,
+            pool_size,
+            pool: Mutex::default(),
+            ended,
+        })
     }
 
     /// What the thread last had to say.
@@ -101,11 +107,12 @@ impl Engine {
     /// Where the load fails or takes longer; the snapshot is then what it was.
     pub fn refresh(self: &Arc<Self>, limit: Duration) -> Result<(), Error> {
         let (answer, answered) = channel();
-        let until = Instant::now() + limit;
+        let called = Instant::now();
+        let until = called + limit;
         // The driver for short links has no deadline of its own. A server that hangs keeps this
         // thread, not the caller.
         let engine = self.clone();
-        let work = move || drop(answer.send(engine.load_over_pool(until)));
+        let work = move || drop(answer.send(engine.load_over_pool(called, until)));
         let thread = thread::Builder::new().name("flagstaff-refresh".into());
         thread.spawn(work).map_err(Error::connect)?;
         // A little longer than the work has, so that its own error comes first: it says more.
@@ -113,8 +120,26 @@ impl Engine {
         answered.recv_timeout(patience).unwrap_or_else(|_| Err(Error::deadline("refresh")))
     }
 
-    fn load_over_pool(&self, until: Instant) -> Result<(), Error> {
-        let pool = self.pool.get_or_init(|| Pool::new(self.config.clone(), self.pool_size));
+    fn load_over_pool(&self, called: Instant, until: Instant) -> Result<(), Error> {
+        let pool = self.pool();
+        let outcome = self.load_over(&pool, called, until);
+        if outcome.is_err() {
+            // It would go on connecting by itself, and keep what nobody waits for any more.
+            self.pool
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take_if(|p| Arc::ptr_eq(p, &pool));
+        }
+        outcome
+    }
+
+    fn pool(&self) -> Arc<Pool> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Arc::new(Pool::new(self.config.clone(), self.pool_size));
+        pool.get_or_insert_with(make).clone()
+    }
+
+    fn load_over(&self, pool: &Pool, called: Instant, until: Instant) -> Result<(), Error> {
         loop {
             let mut client = pool.get(until.saturating_duration_since(Instant::now()))?;
             let base = self.live.snapshot();
@@ -128,7 +153,10 @@ impl Engine {
                 self.report.loaded();
                 return Ok(());
             }
-            // A load over the link came between. It may be older or newer, so read again.
+            // A load over the link came between. Where it began after the call it is as good.
+            if self.live.is_known_since(called) {
+                return Ok(());
+            }
             if Instant::now() >= until {
                 return Err(Error::deadline("refresh"));
             }
@@ -145,6 +173,13 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    /// Nobody can stop it any more, so it stops by itself.
+    fn drop(&mut self) {
+        self.signals.stop();
+    }
+}
+
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The settings hold a password.
@@ -154,28 +189,21 @@ impl fmt::Debug for Options {
 
 /// The thread's body. `_end` tells the owner that it is over, by being dropped.
 fn run(machine: &Machine, _end: Sender<()>) {
-    loop {
-        let outcome = catch_unwind(AssertUnwindSafe(|| serve(machine)));
-        if outcome.is_ok() || machine.signals.stopped() {
-            return;
-        }
+    while !machine.signals.stopped() {
         // A fault of ours must not leave a worker with a stale snapshot that says it is live.
-        machine.report.down(Error::lost("engine"));
-        thread::sleep(AFTER_PANIC);
+        let served = catch_unwind(AssertUnwindSafe(|| serve(machine)));
+        if let Err(error) = served.unwrap_or_else(|_| Err(Error::lost("engine"))) {
+            machine.report.down(error);
+            thread::sleep(AFTER_FAULT);
+        }
     }
 }
 
-fn serve(machine: &Machine) {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    match runtime {
-        Ok(runtime) => {
-            runtime.block_on(machine.run());
-            // A name look-up that hangs must not hold up the end.
-            runtime.shutdown_background();
-        }
-        Err(error) => {
-            machine.report.down(Error::connect(error));
-            thread::sleep(AFTER_PANIC);
-        }
-    }
+/// Runs until it is told to stop. An error where there is not even a runtime to run on.
+fn serve(machine: &Machine) -> Result<(), Error> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::connect)?;
+    runtime.block_on(machine.run());
+    // A name look-up that hangs must not hold up the end.
+    runtime.shutdown_background();
+    Ok(())
 }

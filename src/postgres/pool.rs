@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls};
 use r2d2::{HandleError, ManageConnection, PooledConnection};
-use scheduled_thread_pool::ScheduledThreadPool;
+use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 use tokio_postgres::Config;
 
 use super::error::Error;
@@ -28,7 +28,10 @@ impl Pool {
     #[must_use]
     pub fn new(config: Config, size: u32) -> Self {
         let last_error = LastError::default();
-        let threads = ScheduledThreadPool::builder().num_threads(1).build();
+        let threads = ScheduledThreadPool::builder()
+            .num_threads(1)
+            .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
+            .build();
         let pool = r2d2::Pool::builder()
             .max_size(size)
             .min_idle(Some(0))
@@ -111,8 +114,8 @@ impl ManageConnection for Manager {
         }
     }
 
-    fn is_valid(&self, _: &mut Client) -> Result<(), Error> {
-        Ok(())
+    fn is_valid(&self, client: &mut Client) -> Result<(), Error> {
+        if client.is_closed() { Err(Error::lost("connect")) } else { Ok(()) }
     }
 
     /// Always: a connection that comes back is closed, none is kept idle.

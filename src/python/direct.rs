@@ -198,6 +198,8 @@ fn sorted<'py>(
         Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
         Ok(found) => Ok(Ok(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(Absent::NotReady)),
+        // Modules are gone already, and whoever asks now must not be raised at.
+        Err(_) if engine::is_ending() => Ok(Err(Absent::NotReady)),
         Err(error) => Err(error),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -13,6 +13,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::errors::ConfigurationError;
 use crate::live::{Door, Live, State};
 use crate::overrides::Overrides;
 use crate::postgres::engine::{Engine, Options};
@@ -24,6 +25,14 @@ static LIVE: Live = Live::new();
 static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
 /// The process that the state belongs to; another one has been forked from it.
 static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the process ends: modules may be gone, and nothing is begun or told any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the process ends, so that Python code is not to be called any more.
+pub(super) fn is_ending() -> bool {
+    ENDING.load(Ordering::Relaxed)
+}
 
 /// How many questions lie between two looks at what is not worth a look each time.
 const ROUND: u32 = 1000;
@@ -62,6 +71,9 @@ fn wants_own_writes(py: Python<'_>) -> PyResult<bool> {
 #[cold]
 fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
     let current = LIVE.current();
+    if is_ending() {
+        return Ok(current);
+    }
     // Who reads their own writes needs no engine for it.
     if current.as_ref().is_some_and(|state| state.own_writes) && wants_own_writes(py)? {
         return Ok(current);
@@ -80,7 +92,7 @@ pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     QUESTIONS.store(0, Ordering::Relaxed);
-    look_after(py)
+    if is_ending() { Ok(()) } else { look_after(py) }
 }
 
 #[cold]
@@ -94,6 +106,9 @@ fn look_after(py: Python<'_>) -> PyResult<()> {
 /// Tells Python of a question for a key that is not there. May raise.
 #[cold]
 pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
+    if is_ending() {
+        return Ok(());
+    }
     let engine = key.py().import("flagstaff.engine")?;
     engine.call_method1("tell_unknown", (key, what)).map(drop)
 }
@@ -116,6 +131,7 @@ pub(super) fn start(
     let options = Options { settings, names, opaque_values, listen, poll_interval, pool_size };
     OWNER.store(std::process::id(), Ordering::Relaxed);
     LIVE.open(Door::Starting, false);
+    // The one before, if there is one, stops when it is dropped.
     ENGINE.store(Some(Arc::new(Engine::start(&options, &LIVE)?)));
     Ok(())
 }
@@ -210,6 +226,36 @@ pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     Ok(ended)
 }
 
+/// Ends the engine and its connections at the end of the process, and keeps the snapshot: what is
+/// asked after this is answered from it, and nothing calls Python any more. Releases the GIL and
+/// waits for at most `timeout` seconds.
+#[pyfunction]
+pub(super) fn farewell(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let limit = duration(timeout)?;
+    ENDING.store(true, Ordering::Relaxed);
+    if let Some(engine) = ENGINE.swap(None) {
+        py.detach(|| engine.stop(limit));
+    }
+    Ok(())
+}
+
+/// Refuses a second interpreter of the process: it would be given the first one's answers.
+/// `interpreter` tells one from another.
+///
+/// Raises `ConfigurationError` there.
+#[pyfunction]
+pub(super) fn claim(interpreter: usize) -> PyResult<()> {
+    static CLAIMED: AtomicUsize = AtomicUsize::new(0);
+    let first = CLAIMED.compare_exchange(0, interpreter, Ordering::Relaxed, Ordering::Relaxed);
+    match first {
+        Err(other) if other != interpreter => Err(ConfigurationError::new_err(
+            "flagstaff answers for one interpreter of a process, and this is another one; give \
+             each application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Leaves the parent's engine alone in a forked child, and keeps its snapshot as the child's
 /// first answers. Returns at once.
 #[pyfunction]
@@ -217,6 +263,8 @@ pub(super) fn forked() {
     // Dropping it would end the parent's session, using it would corrupt it: its socket is shared
     // and its thread is not here. So it is leaked.
     std::mem::forget(ENGINE.swap(None));
+    ENDING.store(false, Ordering::Relaxed);
+    LIVE.set_own_writes(false);
     let door = LIVE.current().as_ref().map(|state| (state.door, state.snapshot.is_some()));
     match door {
         Some((Door::Memory | Door::Inherited | Door::Starting, true)) => {

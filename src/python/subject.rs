@@ -4,7 +4,7 @@
 //! operator starts a ramp. The object itself is touched only when the answer depends on it: an
 //! unevaluated `request.user` costs a query.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -23,6 +23,9 @@ enum Kind {
     /// A user, whose key is read from the attribute that the type is remembered with.
     User,
 }
+
+/// One is usual, a few may be meant; an object that wraps itself has no end.
+const MOST_WRAPPINGS: usize = 50;
 
 /// A user type and how its objects are read. Never forgotten, so that a reader needs no lock.
 struct Remembered {
@@ -83,16 +86,28 @@ impl<'a, 'py> Asker<'a, 'py> {
     /// Reads the key, and gives what `with` makes of the subject.
     pub(super) fn ask<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         match self.kind {
-            Kind::Lazy => {
-                let wrapped = unwrapped(self.user)?;
-                if wrapped.is_none() {
-                    return Ok(with(Subject::Nobody));
-                }
-                Asker::of(&wrapped)?.ask(with)
-            }
+            Kind::Lazy => self.ask_wrapped(with),
             Kind::User => with_key(&self.primary_key()?, with),
             _ => with_key(self.user, with),
         }
+    }
+
+    /// Asks the object that a lazy one holds, or that the last one of a chain of them holds.
+    fn ask_wrapped<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+        let mut wrapped = unwrapped(self.user)?;
+        for _ in 0..MOST_WRAPPINGS {
+            if wrapped.is_none() {
+                return Ok(with(Subject::Nobody));
+            }
+            let asker = Asker::of(&wrapped)?;
+            match asker.kind {
+                Kind::Lazy => wrapped = unwrapped(&wrapped)?,
+                Kind::User => return with_key(&asker.primary_key()?, with),
+                _ => return with_key(&wrapped, with),
+            }
+        }
+        let message = "user is a lazy object that wraps lazy objects without an end";
+        Err(PyRecursionError::new_err(message))
     }
 
     fn primary_key(&self) -> PyResult<Bound<'py, PyAny>> {

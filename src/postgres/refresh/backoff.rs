@@ -46,6 +46,8 @@ fn bound(kind: Kind) -> Duration {
         Kind::Missing => 5_000,
         Kind::TooMany => 30_000,
         Kind::Auth | Kind::Permission | Kind::Settings => 60_000,
-        Kind::Locked | Kind::Query => 10_000,
+        // A lock is waited for in turns, and what follows it should be seen at once.
+        Kind::Locked => 500,
+        Kind::Query => 10_000,
     })
 }

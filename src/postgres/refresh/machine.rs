@@ -197,6 +197,10 @@ impl Machine {
                 self.report.loaded();
                 return Ok(());
             }
+            // Where nobody answers any more, reading again would go on for ever.
+            if !self.live.is_open() {
+                return Ok(());
+            }
             // Somebody published meanwhile: what was read may be older, so it is read again.
         }
     }

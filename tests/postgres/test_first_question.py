@@ -1,0 +1,159 @@
+"""The first question of a process, in the ways in which it can go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import RunIsolated
+from tools.postgres import Postgres
+
+pytestmark = pytest.mark.usefixtures("migrated")
+
+START = """
+import os, signal, sys, threading, time
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+django.setup()
+from flagstaff import _core, engine, flag_enabled, explain, status
+from contextlib import suppress
+from pathlib import Path
+def engines():
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):
+            names.append((task / "comm").read_text().strip())
+    return names.count("flagstaff")
+"""
+
+
+@pytest.fixture(scope="module")
+def server(module_postgres_server: Postgres) -> Iterator[Postgres]:
+    return module_postgres_server
+
+
+@pytest.fixture
+def migrated(server: Postgres, run_isolated: RunIsolated) -> str:
+    script = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from flagstaff.models import FeatureFlag
+FeatureFlag.objects.update_or_create(key="on", enabled=True, rollout_percent=100)
+"""
+    run_isolated(START + script, DATABASE_URL=server.url)
+    return server.url
+
+
+def test_wait_that_is_interrupted_leaves_one_engine(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+def interrupted(timeout):
+    raise KeyboardInterrupt
+wait, engine._wait = engine._wait, interrupted
+for _ in range(4):
+    try:
+        flag_enabled("on")
+    except KeyboardInterrupt:
+        pass
+engine._wait = wait
+print(flag_enabled("on"), engines())
+"""
+    assert run_isolated(START + script, DATABASE_URL=server.url).split() == ["True", "1"]
+
+
+def test_question_of_a_signal_handler_in_the_wait_is_answered(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+asked = []
+wait = engine._wait
+def wait_and_be_told(timeout):
+    engine._wait = wait
+    signal.raise_signal(signal.SIGUSR1)
+    return wait(timeout)
+signal.signal(signal.SIGUSR1, lambda *_: asked.append(flag_enabled("on")))
+engine._wait = wait_and_be_told
+print(flag_enabled("on"), asked, engines())
+"""
+    assert run_isolated(START + script, DATABASE_URL=server.url) == "True [True] 1\n"
+
+
+def test_router_that_asks_is_answered_with_the_default(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+from django.db import router
+from types import SimpleNamespace
+told = []
+def db_for_write(model, **hints):
+    told.append(flag_enabled("on"))
+    return "default"
+router.routers = [SimpleNamespace(db_for_write=db_for_write)]
+print(flag_enabled("on"), told[0])
+"""
+    assert run_isolated(START + script, DATABASE_URL=server.url) == "True False\n"
+
+
+def test_second_engine_of_a_process_ends_the_first(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+flag_enabled("on")
+engine._maker()(False)
+_core.answer_from_memory(False)
+deadline = time.monotonic() + 5
+while engines() > 1 and time.monotonic() < deadline:
+    time.sleep(0.001)
+print(engines())
+"""
+    assert run_isolated(START + script, DATABASE_URL=server.url) == "1\n"
+
+
+def test_question_at_the_end_of_the_process_is_answered_from_the_last_snapshot(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+import atexit
+class Late:
+    def __del__(self, ask=flag_enabled, out=os.write):
+        out(1, str(ask("on")).encode())
+atexit.unregister(_core.farewell)
+atexit.register(lambda: print(flag_enabled("on"), flush=True))
+atexit.register(_core.farewell, 1.0)
+flag_enabled("on")
+sys.late = Late()
+"""
+    assert run_isolated(START + script, DATABASE_URL=server.url) == "True\nTrue"
+
+
+def test_second_interpreter_is_refused(run_isolated: RunIsolated) -> None:
+    script = """
+from flagstaff.exceptions import ConfigurationError
+try:
+    _core.claim(id(sys.modules) + 8)
+except ConfigurationError as error:
+    print(error)
+_core.claim(id(sys.modules))
+"""
+    expected = (
+        "flagstaff answers for one interpreter of a process, and this is another one; give each "
+        "application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi\n"
+    )
+    assert run_isolated(START + script) == expected
+
+
+def test_lazy_object_that_wraps_itself_is_an_error(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+from django.utils.functional import SimpleLazyObject
+endless = SimpleLazyObject(lambda: endless)
+try:
+    explain("on", endless)
+except RecursionError as error:
+    print(error)
+"""
+    told = "user is a lazy object that wraps lazy objects without an end\n"
+    assert run_isolated(START + script, DATABASE_URL=server.url) == told
