@@ -14,3 +14,5 @@ pub mod queries;
 mod refresh;
 pub mod report;
 mod signals;
+pub mod target;
+mod tls;

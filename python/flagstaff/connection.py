@@ -10,23 +10,37 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff.connection_options import HARMLESS
+from flagstaff.passfile import password_for
+from flagstaff.servicefile import settings_of_service
 
 __all__ = ["connection_settings"]
 
-# libpq's environment, for what the settings leave open.
+# libpq's environment, for what the settings leave open: all that says whom to connect to, or how
+# safely. What the engine does not support is read too, so that it is refused and not overlooked.
 _ENVIRONMENT = {
     "channel_binding": "PGCHANNELBINDING",
     "dbname": "PGDATABASE",
+    "gssencmode": "PGGSSENCMODE",
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
+    "min_protocol_version": "PGMINPROTOCOLVERSION",
     "options": "PGOPTIONS",
+    "passfile": "PGPASSFILE",
     "password": "PGPASSWORD",
     "port": "PGPORT",
+    "require_auth": "PGREQUIREAUTH",
+    "requirepeer": "PGREQUIREPEER",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
     "sslcert": "PGSSLCERT",
+    "sslcertmode": "PGSSLCERTMODE",
+    "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR",
     "sslkey": "PGSSLKEY",
     "sslmode": "PGSSLMODE",
+    "sslnegotiation": "PGSSLNEGOTIATION",
     "sslrootcert": "PGSSLROOTCERT",
-    "service": "PGSERVICE",
+    "sslsni": "PGSSLSNI",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
     "user": "PGUSER",
 }
@@ -46,13 +60,39 @@ def connection_settings(connection: BaseDatabaseWrapper) -> dict[str, str]:
         for name, value in given.items()
         if name not in HARMLESS and value is not None
     }
-    for name, variable in _ENVIRONMENT.items():
-        if not settings.get(name) and os.environ.get(variable):
-            settings[name] = os.environ[variable]
-    settings.setdefault("host", "")
-    settings["host"] = settings["host"] or _local_host(settings.get("port") or "5432")
+    _fill(settings, _of_service(settings))
+    _fill(settings, _of_environment())
+    # Named by its address alone, a server is not looked for at a socket.
+    if not settings.get("host") and not settings.get("hostaddr"):
+        settings["host"] = _local_host(settings.get("port") or "5432")
+    _password(settings)
     _assume_role(connection, settings)
     return settings
+
+
+def _fill(settings: dict[str, str], others: Mapping[str, str]) -> None:
+    """Take from the others what is left open."""
+    settings.update({name: others[name] for name in others if not settings.get(name)})
+
+
+def _of_service(settings: dict[str, str]) -> Mapping[str, str]:
+    file = settings.pop("servicefile", "")
+    name = settings.pop("service", "") or os.environ.get("PGSERVICE")
+    return settings_of_service(name, file) if name else {}
+
+
+def _of_environment() -> dict[str, str]:
+    found = {name: os.environ.get(variable, "") for name, variable in _ENVIRONMENT.items()}
+    if not found["sslmode"] and os.environ.get("PGREQUIRESSL", "").startswith("1"):
+        found["sslmode"] = "require"  # its name before there were modes
+    return {name: value for name, value in found.items() if value}
+
+
+def _password(settings: dict[str, str]) -> None:
+    """From the password file, where none is given."""
+    path = Path(settings.pop("passfile", "") or "~/.pgpass").expanduser()
+    if not settings.get("password"):
+        _fill(settings, {"password": password_for(path, settings, _SOCKET_DIRECTORIES) or ""})
 
 
 def _local_host(port: str) -> str:

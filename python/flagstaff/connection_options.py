@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["HARMLESS", "HONOURED", "REFUSED", "Refusal", "refusals"]
+__all__ = ["HARMLESS", "HONOURED", "REFUSED", "RESOLVED", "Refusal", "refusals"]
 
 #: Done as libpq does them; where values are named, these alone.
 HONOURED: Mapping[str, tuple[str, ...]] = {
@@ -22,7 +22,15 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "options": (),
     "password": (),
     "port": (),
-    "sslmode": ("disable", "allow", "prefer"),
+    "ssl_max_protocol_version": ("TLSv1.2", "TLSv1.3"),
+    "ssl_min_protocol_version": ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+    "sslcert": (),
+    "sslcertmode": ("disable", "allow"),
+    "sslkey": (),
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "sslrootcert": (),
+    "sslsni": ("0", "1"),
     "target_session_attrs": ("any", "read-write", "primary", "read-only", "standby"),
     "tcp_user_timeout": (),
     "user": (),
@@ -51,6 +59,9 @@ HARMLESS = frozenset(
     }
 )
 
+#: Files that have settings in them. They are read before the engine is asked.
+RESOLVED = frozenset({"passfile", "service", "servicefile"})
+
 #: They ask for protection, or say where a secret is, in a way that the engine cannot follow.
 REFUSED = frozenset(
     {
@@ -63,25 +74,14 @@ REFUSED = frozenset(
         "oauth_client_secret",
         "oauth_issuer",
         "oauth_scope",
-        "passfile",
         "require_auth",
         "requirepeer",
         "scram_client_key",
         "scram_server_key",
-        "service",
-        "servicefile",
-        "ssl_max_protocol_version",
-        "ssl_min_protocol_version",
-        "sslcert",
-        "sslcertmode",
         "sslcrl",
         "sslcrldir",
-        "sslkey",
         "sslkeylogfile",
-        "sslnegotiation",
         "sslpassword",
-        "sslrootcert",
-        "sslsni",
     }
 )
 
@@ -98,10 +98,24 @@ class Refusal:
 def refusals(settings: Mapping[str, str]) -> Iterator[Refusal]:
     """What of these settings keeps the engine from connecting; what is not known does too."""
     for name, value in sorted(settings.items()):
-        if name in HARMLESS:
+        if name in HARMLESS | RESOLVED or not value:
             continue
         words = HONOURED.get(name)
         if words is None:
             yield Refusal(name)
         elif words and value not in words:
             yield Refusal(f"{name}={value}", words)
+    yield from _too_weak(settings)
+
+
+def _too_weak(settings: Mapping[str, str]) -> Iterator[Refusal]:
+    """An `sslmode` that is less than another option needs."""
+    system = settings.get("sslrootcert") == "system"
+    mode = settings.get("sslmode") or ("verify-full" if system else "prefer")
+    enough: tuple[str, ...] = ()
+    if system:
+        enough = ("verify-full",)
+    elif settings.get("sslnegotiation") == "direct":
+        enough = ("require", "verify-ca", "verify-full")
+    if enough and mode in HONOURED["sslmode"] and mode not in enough:
+        yield Refusal(f"sslmode={mode}", enough)

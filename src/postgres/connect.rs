@@ -1,13 +1,14 @@
-//! Connection settings as libpq names them → a connection, under one deadline.
+//! Connection settings as libpq names them → the driver's configuration, all but TLS.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
 
 use super::error::Error;
+use super::tls;
 
 /// Connection settings by their libpq name, as text.
 pub type Settings = BTreeMap<String, String>;
@@ -22,11 +23,7 @@ const IGNORED: &[&str] = &[
 ];
 
 /// The driver's configuration for these settings.
-///
-/// # Errors
-/// Where a setting is unknown, has a value that is not understood, or asks for protection that
-/// this version cannot give. Nothing is ever connected with less than was asked for.
-pub fn config(settings: &Settings) -> Result<Config, Error> {
+pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
     let mut config = Config::new();
     config
         .application_name(format!("flagstaff {}", std::process::id()))
@@ -34,7 +31,7 @@ pub fn config(settings: &Settings) -> Result<Config, Error> {
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));
     hosts(&mut config, settings)?;
-    for (name, value) in settings {
+    for (name, value) in settings.iter().filter(|(_, value)| !value.is_empty()) {
         apply(&mut config, name, value)?;
     }
     Ok(config)
@@ -49,7 +46,6 @@ fn apply(config: &mut Config, name: &str, value: &str) -> Result<(), Error> {
         "dbname" => drop(config.dbname(value)),
         "options" => drop(config.options(value)),
         "application_name" => drop(config.application_name(value)),
-        "sslmode" => drop(config.ssl_mode(ssl_mode(value)?)),
         // Ours is never encrypted by GSSAPI; whoever insists on it must not get less.
         "gssencmode" if value != "require" => {}
         "channel_binding" => drop(config.channel_binding(channel_binding(value)?)),
@@ -61,7 +57,7 @@ fn apply(config: &mut Config, name: &str, value: &str) -> Result<(), Error> {
             let milliseconds = number(name, value)?;
             config.tcp_user_timeout(Duration::from_millis(milliseconds));
         }
-        _ if IGNORED.contains(&name) => {}
+        _ if IGNORED.contains(&name) || tls::SETTINGS.contains(&name) => {}
         _ => return Err(Error::settings(format!("{name} is not supported"))),
     }
     Ok(())
@@ -81,6 +77,10 @@ fn hosts(config: &mut Config, settings: &Settings) -> Result<(), Error> {
             let address: IpAddr =
                 address.parse().map_err(|_| invalid("hostaddr", "an IP address"))?;
             config.hostaddr(address);
+            // The driver makes no handshake with a server that has no name.
+            if !host_given {
+                config.host(address.to_string());
+            }
         }
     } else if !host_given {
         config.host("localhost");
@@ -89,15 +89,6 @@ fn hosts(config: &mut Config, settings: &Settings) -> Result<(), Error> {
         config.port(port.parse().map_err(|_| invalid("port", "a number from 1 to 65535"))?);
     }
     Ok(())
-}
-
-fn ssl_mode(value: &str) -> Result<SslMode, Error> {
-    match value {
-        "disable" => Ok(SslMode::Disable),
-        // Without TLS of our own, these fall back to what libpq falls back to.
-        "allow" | "prefer" => Ok(SslMode::Prefer),
-        _ => Err(Error::settings(format!("sslmode={value} is not supported"))),
-    }
 }
 
 fn channel_binding(value: &str) -> Result<ChannelBinding, Error> {
@@ -128,4 +119,27 @@ fn number(name: &str, value: &str) -> Result<u64, Error> {
 
 fn invalid(name: &str, expected: &str) -> Error {
     Error::settings(format!("{name} is not {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(given: &[(&str, &str)]) -> Config {
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        config(&given.iter().map(text).collect()).expect("usable settings")
+    }
+
+    #[test]
+    fn hosts_and_ports_go_together_by_position() {
+        let config = configured(&[("host", "one,two"), ("port", "1,2"), ("hostaddr", "::1,::2")]);
+        assert_eq!((config.get_hosts().len(), config.get_ports()), (2, &[1, 2][..]));
+        assert_eq!(config.get_hostaddrs().len(), 2);
+    }
+
+    #[test]
+    fn an_address_without_a_host_is_its_own_name() {
+        let config = configured(&[("hostaddr", "::1,::2")]);
+        assert_eq!((config.get_hosts().len(), config.get_hostaddrs().len()), (2, 2));
+    }
 }

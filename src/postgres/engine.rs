@@ -8,9 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tokio_postgres::Config;
 
-use super::connect::{self, Settings};
+use super::connect::Settings;
 use super::error::Error;
 use super::load::load_blocking;
 use super::pool::Pool;
@@ -18,6 +17,7 @@ use super::queries::{Names, Queries};
 use super::refresh::machine::Machine;
 use super::report::{Report, Shared};
 use super::signals::Signals;
+use super::target::Target;
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 
@@ -45,7 +45,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Engine {
     live: &'static Live,
-    config: Config,
+    target: Target,
     queries: Arc<Queries>,
     report: Arc<Shared>,
     signals: Arc<Signals>,
@@ -60,11 +60,11 @@ impl Engine {
     /// # Errors
     /// Where the connection settings or names cannot be used, or there is no thread to be had.
     pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
-        let config = connect::config(&options.settings)?;
+        let target = Target::new(&options.settings)?;
         let queries = Arc::new(Queries::new(&options.names, options.opaque_values)?);
         let (report, signals) = (Arc::<Shared>::default(), Arc::<Signals>::default());
         let machine = Machine {
-            config: config.clone(),
+            target: target.clone(),
             queries: queries.clone(),
             live,
             report: report.clone(),
@@ -79,7 +79,7 @@ impl Engine {
         let ended = Mutex::new(ended);
         Ok(Self {
             live,
-            config,
+            target,
             queries,
             report,
             signals,
@@ -135,7 +135,7 @@ impl Engine {
 
     fn pool(&self) -> Arc<Pool> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(Pool::new(self.config.clone(), self.pool_size));
+        let make = || Arc::new(Pool::new(self.target.clone(), self.pool_size));
         pool.get_or_insert_with(make).clone()
     }
 

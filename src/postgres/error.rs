@@ -8,6 +8,8 @@ use std::fmt;
 
 use tokio_postgres::error::SqlState;
 
+use super::tls;
+
 /// What a caller may branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -15,6 +17,8 @@ pub enum Kind {
     Settings,
     /// The server could not be reached, or turned the connection down.
     Connect,
+    /// The connection cannot be protected as the settings ask.
+    Tls,
     /// The server refused the log-in: user, password, or no such database.
     Auth,
     /// The server has no connection left for us.
@@ -48,6 +52,23 @@ impl Error {
         Self { kind: Kind::Settings, doing: "connect", detail: Some(detail.into()), source: None }
     }
 
+    /// A handshake that failed.
+    #[cold]
+    pub(crate) fn handshake(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = source.into();
+        // A server that goes away amid a handshake says nothing about the protection.
+        let meaning = tls::meaning(&*source);
+        let kind = if meaning.is_some() { Kind::Tls } else { Kind::Lost };
+        let detail = meaning.map(str::to_owned);
+        Self { kind, doing: "connect", detail, source: Some(source) }
+    }
+
+    /// The same error with its cause.
+    #[cold]
+    pub(crate) fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
     #[cold]
     pub(crate) fn deadline(doing: &'static str) -> Self {
         Self { kind: Kind::Deadline, doing, detail: None, source: None }
@@ -67,6 +88,14 @@ impl Error {
     /// An error of the driver, met while `doing` something.
     #[cold]
     pub(crate) fn driver(doing: &'static str, source: tokio_postgres::Error) -> Self {
+        if StdError::source(&source).is_some_and(<dyn StdError>::is::<Self>) {
+            // What our side of a handshake had to say, carried through the driver.
+            let ours = source.into_source().and_then(|error| error.downcast().ok());
+            return ours.map_or_else(|| Self::lost(doing), |error| *error);
+        }
+        if doing == "connect" && tls::meaning(&source).is_some() {
+            return Self::handshake(source);
+        }
         let kind = kind_of(doing, &source);
         let detail = source.as_db_error().and_then(|error| error.table().map(str::to_owned));
         Self { kind, doing, detail, source: Some(Box::new(source)) }
@@ -101,6 +130,7 @@ impl Error {
         match self.kind {
             Kind::Settings => "the connection settings cannot be used",
             Kind::Connect => "the server cannot be reached",
+            Kind::Tls => "the connection cannot be protected as it should be",
             Kind::Auth => "the log-in was refused, see USER, PASSWORD and NAME in DATABASES",
             Kind::TooMany => "the server has no connection left, see its max_connections",
             Kind::Missing => "a table or column is missing, run \"manage.py migrate\"",
@@ -121,7 +151,7 @@ impl fmt::Display for Error {
         }
         if let Some(code) = self.sqlstate() {
             write!(f, " (SQLSTATE {code})")?;
-        } else if let Some(system) = self.system() {
+        } else if let Some(system) = self.system().filter(|_| self.kind != Kind::Tls) {
             write!(f, " ({system})")?;
         }
         Ok(())

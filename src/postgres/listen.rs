@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Connection};
 
 use super::error::Error;
 use super::queries::Queries;
 use super::refresh::deadline::{self, within};
 use super::refresh::fingerprint;
+use super::target::Target;
 use crate::fingerprint::Fingerprint;
 use crate::postgres::load::load;
 use crate::snapshot::{Loaded, Snapshot};
@@ -38,9 +38,9 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects. Each notification, and the end of the link, wakes `wake`.
-    pub(super) async fn open(config: &Config, wake: Arc<Notify>) -> Result<Self, Error> {
-        let connecting = async { connect(config, NoTls, wake).await };
-        within(deadline::CONNECT, "connect", connecting).await
+    pub(super) async fn open(target: &Target, wake: Arc<Notify>) -> Result<Self, Error> {
+        // On the heap: with the buffers of a handshake it is large.
+        within(deadline::CONNECT, "connect", Box::pin(connect(target, wake))).await
     }
 
     /// Asks what kind of server this is.
@@ -98,14 +98,17 @@ impl Link {
     }
 }
 
-async fn connect<T>(config: &Config, tls: T, wake: Arc<Notify>) -> Result<Link, Error>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-{
-    let connected = config.connect(tls).await;
-    let (client, connection) = connected.map_err(|error| Error::driver("connect", error))?;
-    Ok(Link { client, driver: tokio::spawn(drive(connection, wake)) })
+async fn connect(target: &Target, wake: Arc<Notify>) -> Result<Link, Error> {
+    let mut ways = target.ways();
+    loop {
+        let (config, tls) = ways.current();
+        match config.connect(tls).await {
+            Ok((client, connection)) => {
+                return Ok(Link { client, driver: tokio::spawn(drive(connection, wake)) });
+            }
+            Err(error) => ways.after(Error::driver("connect", error))?,
+        }
+    }
 }
 
 async fn drive<S, T>(mut connection: Connection<S, T>, wake: Arc<Notify>)

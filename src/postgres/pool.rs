@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
-use tokio_postgres::Config;
 
 use super::error::Error;
 use super::refresh::deadline;
+use super::target::Target;
 
 /// The longest wait for a connection before another look whether there is room for one.
 const SLICE: Duration = Duration::from_millis(20);
@@ -26,7 +26,7 @@ pub struct Pool {
 impl Pool {
     /// A pool of at most `size` connections. Connects nowhere yet.
     #[must_use]
-    pub fn new(config: Config, size: u32) -> Self {
+    pub fn new(target: Target, size: u32) -> Self {
         let last_error = LastError::default();
         let threads = ScheduledThreadPool::builder()
             .num_threads(1)
@@ -37,7 +37,7 @@ impl Pool {
             .min_idle(Some(0))
             .thread_pool(Arc::new(threads))
             .error_handler(Box::new(last_error.clone()))
-            .build_unchecked(Manager { config });
+            .build_unchecked(Manager { target });
         Self { pool, last_error }
     }
 
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Pooled {
 }
 
 struct Manager {
-    config: Config,
+    target: Target,
 }
 
 impl ManageConnection for Manager {
@@ -101,15 +101,15 @@ impl ManageConnection for Manager {
     type Error = Error;
 
     fn connect(&self) -> Result<Client, Error> {
-        let config = postgres::Config::from(self.config.clone());
+        let target = self.target.clone();
         let (answer, answered) = channel();
         // The blocking driver's deadline ends with the TCP connection. Without one of ours, a
         // server that hangs after that would keep the pool's only thread for ever.
-        let work = move || drop(answer.send(config.connect(NoTls)));
+        let work = move || drop(answer.send(connect(&target)));
         let thread = thread::Builder::new().name("flagstaff-connect".into());
         thread.spawn(work).map_err(Error::connect)?;
         match answered.recv_timeout(deadline::CONNECT) {
-            Ok(client) => client.map_err(|error| Error::driver("connect", error)),
+            Ok(client) => client,
             Err(_) => Err(Error::deadline("connect")),
         }
     }
@@ -121,6 +121,17 @@ impl ManageConnection for Manager {
     /// Always: a connection that comes back is closed, none is kept idle.
     fn has_broken(&self, _: &mut Client) -> bool {
         true
+    }
+}
+
+fn connect(target: &Target) -> Result<Client, Error> {
+    let mut ways = target.ways();
+    loop {
+        let (config, tls) = ways.current();
+        match postgres::Config::from(config).connect(tls) {
+            Ok(client) => return Ok(client),
+            Err(error) => ways.after(Error::driver("connect", error))?,
+        }
     }
 }
 

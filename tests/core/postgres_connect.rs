@@ -1,15 +1,16 @@
 //! Settings that cannot be used are told of, and never connected with.
 
-use flagstaff::postgres::connect::{Settings, config};
+use flagstaff::postgres::connect::Settings;
 use flagstaff::postgres::error::Kind;
 use flagstaff::postgres::queries::{Names, Queries};
+use flagstaff::postgres::target::Target;
 
 use crate::postgres_shop::Shop;
 
 #[track_caller]
 fn assert_refused(name: &str, value: &str, message: &str) {
     let settings: Settings = [(name.to_owned(), value.to_owned())].into();
-    let error = config(&settings).expect_err("it is refused");
+    let error = Target::new(&settings).expect_err("it is refused");
     assert_eq!(error.kind(), Kind::Settings);
     assert_eq!(
         error.to_string(),
@@ -29,12 +30,38 @@ fn settings_that_are_not_understood() {
 
 #[test]
 fn protection_that_cannot_be_given_is_no_connection() {
-    for mode in ["require", "verify-ca", "verify-full", "always"] {
-        assert_refused("sslmode", mode, &format!("sslmode={mode} is not supported"));
-    }
-    for name in ["sslrootcert", "sslcert", "sslkey", "requirepeer", "passfile", "service"] {
+    assert_refused("sslmode", "always", "sslmode=always is not supported");
+    for name in ["sslcrl", "sslpassword", "requirepeer", "require_auth", "passfile", "service"] {
         assert_refused(name, "x", &format!("{name} is not supported"));
     }
+}
+
+#[test]
+fn protection_that_contradicts_itself_is_no_connection() {
+    assert_contradicts(
+        &[("sslrootcert", "system"), ("sslmode", "require")],
+        "sslrootcert=system needs sslmode=verify-full",
+    );
+    assert_contradicts(
+        &[("sslnegotiation", "direct")],
+        "sslnegotiation=direct needs sslmode=require or more",
+    );
+    assert_contradicts(
+        &[("hostaddr", "127.0.0.1"), ("sslmode", "verify-full")],
+        "sslmode=verify-full needs a host, not only hostaddr",
+    );
+    assert_contradicts(
+        &[("ssl_min_protocol_version", "TLSv1.3"), ("ssl_max_protocol_version", "TLSv1.2")],
+        "ssl_min_protocol_version is above the maximum",
+    );
+}
+
+#[track_caller]
+fn assert_contradicts(given: &[(&str, &str)], message: &str) {
+    let settings: Settings =
+        given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let error = Target::new(&settings).expect_err("it is refused");
+    assert!(error.to_string().ends_with(message), "{error}");
 }
 
 #[test]
@@ -42,16 +69,7 @@ fn settings_of_other_clients_change_nothing() {
     let ignored =
         [("client_encoding", "UTF8"), ("connect_timeout", "1"), ("gssencmode", "disable")];
     let settings = ignored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    assert!(config(&settings).is_ok());
-}
-
-#[test]
-fn hosts_and_ports_go_together_by_position() {
-    let given = [("host", "one,two"), ("port", "1,2"), ("hostaddr", "127.0.0.1,::1")];
-    let settings = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let config = config(&settings).expect("usable settings");
-    assert_eq!((config.get_hosts().len(), config.get_ports()), (2, &[1, 2][..]));
-    assert_eq!(config.get_hostaddrs().len(), 2);
+    assert!(Target::new(&settings).is_ok());
 }
 
 #[test]

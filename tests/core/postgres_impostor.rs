@@ -10,8 +10,14 @@ use flagstaff::postgres::connect::Settings;
 /// The settings to reach a server at `port` of this machine.
 fn settings(port: u16) -> Settings {
     let port = port.to_string();
-    let given =
-        [("host", "127.0.0.1"), ("port", &port), ("user", "shop"), ("password", "open sesame")];
+    let given = [
+        ("host", "127.0.0.1"),
+        ("port", &port),
+        ("user", "shop"),
+        ("password", "open sesame"),
+        // These do not know how to say that they have no TLS.
+        ("sslmode", "disable"),
+    ];
     given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 

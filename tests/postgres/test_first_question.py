@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.conftest import RunIsolated
@@ -29,7 +27,7 @@ def engines():
 
 
 @pytest.fixture(scope="module")
-def server(module_postgres_server: Postgres) -> Iterator[Postgres]:
+def server(module_postgres_server: Postgres) -> Postgres:
     return module_postgres_server
 
 

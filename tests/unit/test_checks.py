@@ -86,9 +86,17 @@ def test_while_settings_are_wrong_nothing_else_is_judged(use: Use) -> None:
 
 
 OPTIONS = {
+    "gssencmode=require": (
+        {"gssencmode": "require"},
+        "expected disable, prefer; or name an alias without it",
+    ),
     "sslmode=require": (
-        {"sslmode": "require"},
-        "expected disable, allow, prefer; or name an alias without it",
+        {"sslmode": "require", "sslrootcert": "system"},
+        "expected verify-full; or name an alias without it",
+    ),
+    "sslmode=prefer": (
+        {"sslnegotiation": "direct"},
+        "expected require, verify-ca, verify-full; or name an alias without it",
     ),
     "requirepeer": ({"requirepeer": "postgres"}, "leave it out of OPTIONS"),
     "no_such_option": ({"no_such_option": 1}, "leave it out of OPTIONS"),
@@ -108,17 +116,26 @@ def test_connection_option_that_the_engine_does_not_support(
 
 
 def test_connection_option_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGREQUIREPEER", "postgres")
     assert one()[:2] == (
         "flagstaff.E003",
-        'the option sslmode=verify-full of database "default" is not supported',
+        'the option requirepeer of database "default" is not supported',
     )
+
+
+def test_service_that_is_not_found_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {"service": "shop"})
+    check, message, _ = one()
+    assert check == "flagstaff.E003"
+    assert message.startswith('the service "shop" of the connection is not found')
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"sslmode": "prefer", "application_name": "shop", "options": "-c search_path=shop"},
+        {"sslmode": "verify-full", "sslrootcert": "/etc/shop/root.crt", "sslsni": "0"},
         {"assume_role": "shop", "isolation_level": 3, "server_side_binding": True},
         {"pool": True, "prepare_threshold": 5, "client_encoding": "UTF8"},
     ],
@@ -138,9 +155,9 @@ def test_backend_with_settings_of_its_own_is_not_asked_for_a_password(
 
     connection = connections["default"]
     monkeypatch.setattr(type(connection), "get_connection_params", get_connection_params)
-    options = {"use_a_token": True, "sslmode": "require"}
+    options = {"use_a_token": True, "gssencmode": "require"}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
-    assert one()[1] == 'the option sslmode=require of database "default" is not supported'
+    assert one()[1] == 'the option gssencmode=require of database "default" is not supported'
 
 
 def test_database_without_a_name_is_left_to_django(monkeypatch: pytest.MonkeyPatch) -> None:

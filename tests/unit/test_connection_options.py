@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from flagstaff.connection_options import HARMLESS, HONOURED, REFUSED, refusals
+from flagstaff.connection_options import HARMLESS, HONOURED, REFUSED, RESOLVED, refusals
 from tests.conftest import RunIsolated
 
 # Without a name for any table the engine does not start, but judges the settings before.
@@ -23,14 +21,13 @@ for settings in json.loads(sys.argv[1]):
         print(json.dumps("no name was given" not in str(error)))
 """
 SAMPLES = {"hostaddr": "127.0.0.1", "port": "5432,5433", "host": "one,two"}
-PROTECTION = {"sslmode": ("require", "verify-ca", "verify-full"), "gssencmode": ("require",)}
 
 Settings = dict[str, str]
 
 
 def accepted() -> list[Settings]:
     return [
-        {name: word}
+        {name: word} | ({"sslmode": "require"} if word == "direct" else {})
         for name, words in HONOURED.items()
         for word in words or (SAMPLES.get(name, "5"),)
     ]
@@ -40,7 +37,15 @@ def refused() -> list[Settings]:
     others = [{name: "other"} for name, words in HONOURED.items() if words and name != "gssencmode"]
     unknown = [{name: "x"} for name in (*REFUSED, "not_an_option")]
     standby = {"target_session_attrs": "prefer-standby"}
-    return [*others, *unknown, standby, *({"sslmode": mode} for mode in PROTECTION["sslmode"])]
+    return [*others, *unknown, standby, *weak()]
+
+
+def weak() -> list[Settings]:
+    """Pairs that contradict each other."""
+    modes = [mode for mode in HONOURED["sslmode"] if mode != "verify-full"]
+    system = [{"sslrootcert": "system", "sslmode": mode} for mode in modes]
+    direct = [{"sslnegotiation": "direct", "sslmode": mode} for mode in modes[:3]]
+    return [*system, *direct, {"sslnegotiation": "direct"}]
 
 
 def test_what_is_honoured_and_what_is_refused_is_what_the_extension_does(
@@ -59,19 +64,28 @@ def test_encryption_by_gss_is_refused_by_the_extension(run_isolated: RunIsolated
     assert run_isolated(ASK, json.dumps([{"gssencmode": "require"}])).split() == ["true"]
 
 
-@pytest.mark.parametrize("name", PROTECTION)
-def test_protection_that_cannot_be_given_is_refused(name: str) -> None:
-    for word in PROTECTION[name]:
-        [refusal] = refusals({name: word})
-        assert (refusal.shown, refusal.expected) == (f"{name}={word}", HONOURED[name])
+def test_files_with_settings_in_them_are_not_for_the_extension(run_isolated: RunIsolated) -> None:
+    settings = [{name: "x"} for name in sorted(RESOLVED)]
+    assert run_isolated(ASK, json.dumps(settings)).split() == ["true"] * len(RESOLVED)
+
+
+def test_protection_that_cannot_be_given_is_refused() -> None:
+    [refusal] = refusals({"gssencmode": "require"})
+    assert (refusal.shown, refusal.expected) == ("gssencmode=require", ("disable", "prefer"))
+
+
+def test_protection_that_is_less_than_another_option_needs_is_refused() -> None:
+    [refusal] = refusals({"sslrootcert": "system", "sslmode": "require"})
+    assert (refusal.shown, refusal.expected) == ("sslmode=require", ("verify-full",))
 
 
 def test_what_is_left_aside_is_no_refusal() -> None:
-    assert [*refusals(dict.fromkeys(HARMLESS, "x"))] == []
+    assert [*refusals(dict.fromkeys(HARMLESS | RESOLVED, "x"))] == []
 
 
 def test_each_option_is_in_one_list() -> None:
-    assert len(HONOURED.keys() | HARMLESS | REFUSED) == len(HONOURED) + len(HARMLESS) + len(REFUSED)
+    lists = (HONOURED.keys(), HARMLESS, REFUSED, RESOLVED)
+    assert len(set().union(*lists)) == sum(map(len, lists))
 
 
 def test_secret_is_not_shown() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004
@@ -15,10 +15,12 @@ from flagstaff.checks.guard import with_usable_settings
 from flagstaff.conf import conf
 from flagstaff.connection import connection_settings
 from flagstaff.connection_options import HONOURED, REFUSED, Refusal, refusals
+from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["check_connection_options", "check_database_is_written_to", "check_database_vendor"]
 
 _DJANGOS_OWN = "django.db.backends.postgresql.base"
+_ALTERNATIVE = 'name an alias without it as "DATABASE" in FLAGSTAFF'
 
 
 @with_usable_settings
@@ -27,14 +29,7 @@ def check_connection_options(**kwargs: Any) -> list[CheckMessage]:
     connection = connections[conf.engine_database]
     if connection.vendor != "postgresql":
         return []
-    return [
-        Error(
-            f'the option {refusal.shown} of database "{conf.engine_database}" is not supported',
-            hint=_what_would_do(refusal),
-            id="flagstaff.E003",
-        )
-        for refusal in refusals(_options(connection))
-    ]
+    return [Error(what, hint=hint, id="flagstaff.E003") for what, hint in _unusable(connection)]
 
 
 @with_usable_settings
@@ -72,6 +67,18 @@ def check_database_vendor(
     ]
 
 
+def _unusable(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
+    """What of the connection's options the engine cannot use, and what would do."""
+    try:
+        options = _options(connection)
+    except ConfigurationError as error:
+        yield str(error), f"mend it; or {_ALTERNATIVE}"
+        return
+    for refusal in refusals(options):
+        shown = f'the option {refusal.shown} of database "{connection.alias}" is not supported'
+        yield shown, _what_would_do(refusal)
+
+
 def _options(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
     """What the engine would be given, as far as that can be told without connecting."""
     if type(connection).get_connection_params.__module__ != _DJANGOS_OWN:
@@ -80,12 +87,13 @@ def _options(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
         return {name: str(options[name]) for name in options if name in HONOURED.keys() | REFUSED}
     try:
         return connection_settings(connection)
+    except ConfigurationError:
+        raise
     except ImproperlyConfigured:  # Django itself cannot connect either, and says why
         return {}
 
 
 def _what_would_do(refusal: Refusal) -> str:
-    alternative = 'name an alias without it as "DATABASE" in FLAGSTAFF'
     if refusal.expected:
-        return f"expected {', '.join(refusal.expected)}; or {alternative}"
-    return f"leave it out of OPTIONS and of the environment; or {alternative}"
+        return f"expected {', '.join(refusal.expected)}; or {_ALTERNATIVE}"
+    return f"leave it out of OPTIONS and of the environment; or {_ALTERNATIVE}"

@@ -48,6 +48,6 @@ fn bound(kind: Kind) -> Duration {
         Kind::Auth | Kind::Permission | Kind::Settings => 60_000,
         // A lock is waited for in turns, and what follows it should be seen at once.
         Kind::Locked => 500,
-        Kind::Query => 10_000,
+        Kind::Query | Kind::Tls => 10_000,
     })
 }

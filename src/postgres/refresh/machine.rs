@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_postgres::Config;
 
 use super::backoff::Backoff;
 use crate::live::Live;
@@ -19,6 +18,7 @@ use crate::postgres::listen::{Link, Nature};
 use crate::postgres::queries::Queries;
 use crate::postgres::report::{Mode, Shared};
 use crate::postgres::signals::Signals;
+use crate::postgres::target::Target;
 use crate::snapshot::Snapshot;
 
 /// The least time between two loads that notifications asked for. The first notification is
@@ -34,7 +34,7 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// What the engine's thread runs.
 #[derive(Debug)]
 pub(in crate::postgres) struct Machine {
-    pub(in crate::postgres) config: Config,
+    pub(in crate::postgres) target: Target,
     pub(in crate::postgres) queries: Arc<Queries>,
     pub(in crate::postgres) live: &'static Live,
     pub(in crate::postgres) report: Arc<Shared>,
@@ -71,7 +71,7 @@ impl Machine {
 
     /// One link, from connecting to its end. `Ok` where the machine was told to stop.
     async fn session(&self) -> Result<(), Error> {
-        let opening = Link::open(&self.config, self.signals.wake());
+        let opening = Link::open(&self.target, self.signals.wake());
         let link = self.signals.unless_stopped(opening).await?;
         let outcome = self.signals.unless_stopped(Box::pin(self.serve(&link))).await;
         link.close().await;

@@ -1,0 +1,88 @@
+"""Certificates for servers and clients that live as long as a test."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+__all__ = ["Certificate", "authority", "certificate"]
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its key, in memory and as PEM files."""
+
+    made: x509.Certificate
+    secret: ec.EllipticCurvePrivateKey
+    file: Path
+    key: Path
+
+
+def authority(directory: Path, name: str, *, expired: bool = False) -> Certificate:
+    """Signs itself and others. It names localhost, too: it may be a server's own."""
+    return certificate(directory, name, is_authority=True, expired=expired)
+
+
+def certificate(  # noqa: PLR0913 - what certificates differ in
+    directory: Path,
+    name: str,
+    signed_by: Certificate | None = None,
+    *,
+    host: str = "localhost",
+    expired: bool = False,
+    is_authority: bool = False,
+    password: bytes | None = None,
+) -> Certificate:
+    """A certificate for `host` whose subject is `name`, on disk in `directory`."""
+    secret = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(timezone.utc)
+    usual = x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    names: list[x509.GeneralName] = [
+        x509.DNSName(host),
+        *([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))] if host == "localhost" else []),
+    ]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signed_by.made.subject if signed_by else subject)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - 2 * DAY)
+        .not_valid_after(now - DAY if expired else now + DAY)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(usual, critical=True)
+        .sign(signed_by.secret if signed_by else secret, hashes.SHA256())
+    )
+    found = Certificate(made, secret, directory / f"{name}.crt", directory / f"{name}.key")
+    found.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    found.key.touch(mode=0o600)
+    found.key.write_bytes(
+        secret.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password)
+            if password
+            else serialization.NoEncryption(),
+        )
+    )
+    return found
