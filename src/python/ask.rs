@@ -7,6 +7,7 @@ use super::direct;
 use super::engine;
 use super::moment::{Absent, Explained, Moment};
 use super::pinned::Pinned;
+use super::setting::to_python;
 use super::subject::Asker;
 
 /// Whether the flag `key` is on for `user`.
@@ -54,14 +55,17 @@ pub(super) fn get_value<'py>(
     let py = key.py();
     engine::tick(py)?;
     let current = engine::current(py)?;
-    let found = match current.as_ref() {
-        None => None,
-        Some(state) if engine::answers_directly(py, state)? => {
-            direct::get_value(key, &Moment::of(state))?
+    if let Some(state) = current.as_ref() {
+        let moment = Moment::of(state);
+        if engine::answers_directly(py, state)? {
+            if let Some(found) = direct::get_value(key, &moment)? {
+                return Ok(found);
+            }
+        } else if let Some(setting) = moment.setting(key)? {
+            return to_python(py, setting);
         }
-        Some(state) => Moment::of(state).get_value(key)?,
-    };
-    Ok(found.or(default).unwrap_or_else(|| py.None().into_bound(py)))
+    }
+    Ok(default.unwrap_or_else(|| py.None().into_bound(py)))
 }
 
 /// Whether the answer of the flag `key` differs between users, so that it matters who asks.

@@ -9,6 +9,7 @@ use pyo3::types::PyString;
 use super::engine;
 use super::moment::{Absent, Explained, Moment, explain_flag, value};
 use super::pinned::Pinned;
+use super::setting::to_python;
 use super::subject::Asker;
 use crate::allow_list::AllowList;
 use crate::flag::Flag;
@@ -67,8 +68,8 @@ pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
     moment: &Moment<'_>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if let Some(value) = moment.setting_override(key)? {
-        return Ok(Some(value));
+    if let Some(setting) = moment.setting_override(key) {
+        return to_python(key.py(), setting).map(Some);
     }
     match read(key, "read_value")? {
         Ok(found) => found.get_item(0).map(Some),

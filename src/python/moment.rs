@@ -4,13 +4,13 @@ use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
 use super::engine;
-use super::setting::to_python;
 use super::subject::Asker;
 use crate::bucket::bucket;
 use crate::evaluate::{Evaluation, Reason, evaluate};
 use crate::flag::Flag;
 use crate::live::State;
 use crate::overrides::Overrides;
+use crate::setting::Setting;
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
@@ -43,12 +43,8 @@ impl<'a> Moment<'a> {
 
     /// What tests have set for a setting.
     #[cold]
-    pub(super) fn setting_override<'py>(
-        &self,
-        key: &Bound<'py, PyString>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let set = self.overrides.and_then(|set| set.setting(key.to_str().ok()?));
-        set.map(|setting| to_python(key.py(), setting)).transpose()
+    pub(super) fn setting_override(&self, key: &Bound<'_, PyString>) -> Option<&'a Setting> {
+        self.overrides?.setting(key.to_str().ok()?)
     }
 
     #[inline]
@@ -73,22 +69,20 @@ impl<'a> Moment<'a> {
         }
     }
 
+    /// The setting, as a reference: making the Python object is left to who gives it away.
     #[inline]
-    pub(super) fn get_value<'py>(
-        &self,
-        key: &Bound<'py, PyString>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    pub(super) fn setting(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'a Setting>> {
         if self.overrides.is_some()
-            && let Some(value) = self.setting_override(key)?
+            && let Some(setting) = self.setting_override(key)
         {
-            return Ok(Some(value));
+            return Ok(Some(setting));
         }
         let Some(snapshot) = self.snapshot else { return Ok(None) };
-        match key.to_str().ok().and_then(|text| snapshot.setting(text)) {
-            Some(setting) => to_python(key.py(), setting).map(Some),
-            None if self.tell_unknown => engine::tell_unknown(key, "value").map(|()| None),
-            None => Ok(None),
+        let found = key.to_str().ok().and_then(|text| snapshot.setting(text));
+        if found.is_none() && self.tell_unknown {
+            engine::tell_unknown(key, "value")?;
         }
+        Ok(found)
     }
 
     pub(super) fn explain(

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::moment::{Explained, Moment};
+use super::setting::to_python;
 use super::subject::Asker;
 use crate::live::State;
 use crate::overrides::Overrides;
@@ -59,8 +60,10 @@ impl Pinned {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
-        let found = self.moment().get_value(key)?;
-        Ok(found.or(default).unwrap_or_else(|| py.None().into_bound(py)))
+        match self.moment().setting(key)? {
+            Some(setting) => to_python(py, setting),
+            None => Ok(default.unwrap_or_else(|| py.None().into_bound(py))),
+        }
     }
 
     /// How the answer to a question comes about, at this moment, as a tuple.
