@@ -139,12 +139,14 @@ def test_status_tells_of_each_step(server: Postgres, worker: Worker) -> None:
     worker.sees(["fresh", live["age"] + 0.2], False, within=2)
     down = worker.ask("status")
     assert (down["ready"], down["version"], down["token"]) == (True, live["version"], live["token"])
-    assert down["last_error"]
+    assert down["last_error"].startswith("connect: the server cannot be reached (")
     server.start()
     worker.sees(["mode"], "live", within=3)
     back = worker.ask("status")
     assert back["age"] < down["age"]
-    assert (back["loads"], back["last_error"]) == (live["loads"] + 1, down["last_error"])
+    assert back["loads"] == live["loads"] + 1
+    # Kept, though it may be that of a later attempt, which met a server that was just starting.
+    assert back["last_error"].startswith("connect: the server cannot be reached (")
 
 
 def test_error_names_neither_password_nor_place(server: Postgres, database: str) -> None:
