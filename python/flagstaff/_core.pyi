@@ -16,7 +16,6 @@ __all__ = [
     "forked",
     "get_value",
     "is_waiting",
-    "kick",
     "refresh",
     "report",
     "set_overrides",
@@ -113,9 +112,6 @@ def set_overrides(
 
 def set_own_writes(own_writes: bool) -> None:
     """Say whether somebody may want to read their own writes. Returns at once."""
-
-def kick() -> None:
-    """Wake the engine's thread, which looks for changes. Returns at once."""
 
 def refresh(timeout: float) -> None:
     """Load everything now. Releases the GIL and waits for at most `timeout` seconds.

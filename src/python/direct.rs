@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pyo3::call::PyCallArgs;
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -79,10 +80,9 @@ pub(super) fn get_value<'py>(
 
 /// Everything, read at once.
 pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<Pinned> {
-    let snapshot = match py.import("flagstaff.direct")?.call_method0("read_all") {
+    let snapshot = match call(py, "read_all", ())? {
         Ok(rows) => Some(Arc::new(made_of(rows.extract()?))),
-        Err(error) if error.is_instance_of::<NotReadyError>(py) => None,
-        Err(error) => return Err(error),
+        Err(_) => None,
     };
     Ok(Pinned { snapshot, ..Pinned::of(state) })
 }
@@ -139,15 +139,8 @@ fn flag(
         && enabled
         && (explaining || rollout_percent < 100)
     {
-        // At 0 % nobody but the list's users has the flag, so an empty one needs nobody's key.
-        if rollout_percent <= 0 && !explaining {
-            match read_for(&pk, "has_allow_list")? {
-                Ok(found) if found.is_truthy()? => {}
-                Ok(_) => return Ok(Ok(flag)),
-                Err(absent) => return Ok(Err(absent)),
-            }
-        }
-        match asker.ask(|subject| named(&pk, &subject))?? {
+        let empty_will_do = rollout_percent <= 0 && !explaining;
+        match list_for(&pk, asker, empty_will_do)? {
             Ok(list) => flag.allowed = Arc::new(list),
             Err(absent) => return Ok(Err(absent)),
         }
@@ -155,25 +148,31 @@ fn flag(
     Ok(Ok(flag))
 }
 
-/// What `function` finds for the flag with this primary key.
-fn read_for<'py>(
-    pk: &Bound<'py, PyAny>,
-    function: &str,
-) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
-    let direct = pk.py().import("flagstaff.direct")?;
-    sorted(pk.py(), direct.call_method1(function, (pk,)))
+/// As much of a flag's allow-list as matters to `asker`. At 0 % nobody but the list's users has the
+/// flag, so an empty list will do there without reading who asks.
+fn list_for(
+    pk: &Bound<'_, PyAny>,
+    asker: Asker<'_, '_>,
+    empty_will_do: bool,
+) -> PyResult<Result<AllowList, Absent>> {
+    if empty_will_do {
+        match call(pk.py(), "has_allow_list", (pk,))? {
+            Ok(found) if found.is_truthy()? => {}
+            Ok(_) => return Ok(Ok(AllowList::Empty)),
+            Err(absent) => return Ok(Err(absent)),
+        }
+    }
+    asker.ask(|subject| named(pk, &subject))?
 }
 
 /// The list that names `subject` if the flag's does, and nobody else.
 fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<AllowList, Absent>> {
     let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowList::Empty)) };
-    let direct = pk.py().import("flagstaff.direct")?;
-    let found = match sorted(pk.py(), direct.call_method1("is_allowed", (pk, &text)))? {
-        Ok(found) => found,
-        Err(absent) => return Ok(Err(absent)),
-    };
-    let allowed: bool = found.extract()?;
-    Ok(Ok(if allowed { AllowList::of_texts([text]) } else { AllowList::Empty }))
+    Ok(match call(pk.py(), "is_allowed", (pk, &text))? {
+        Ok(found) if found.is_truthy()? => Ok(AllowList::of_texts([text])),
+        Ok(_) => Ok(AllowList::Empty),
+        Err(absent) => Err(absent),
+    })
 }
 
 /// The row that `function` finds for `key`.
@@ -181,21 +180,21 @@ fn read<'py>(
     key: &Bound<'py, PyString>,
     function: &str,
 ) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
-    let py = key.py();
     // No database holds such a key, and a driver would refuse to ask for it.
     if key.to_str().is_ok_and(|text| !text.contains('\0')) {
-        let found = py.import("flagstaff.direct")?.call_method1(function, (key,));
-        return sorted(py, found);
+        return call(key.py(), function, (key,));
     }
     Ok(Err(Absent::NotFound))
 }
 
-/// What was found, or why nothing was.
-fn sorted<'py>(
+/// What a function of `flagstaff.direct` finds, or why it finds nothing.
+fn call<'py>(
     py: Python<'py>,
-    found: PyResult<Bound<'py, PyAny>>,
+    function: &str,
+    arguments: impl PyCallArgs<'py>,
 ) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
-    match found {
+    let direct = py.import("flagstaff.direct");
+    match direct.and_then(|direct| direct.call_method1(function, arguments)) {
         Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
         Ok(found) => Ok(Ok(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(Absent::NotReady)),

@@ -184,14 +184,6 @@ pub(super) fn set_own_writes(own_writes: bool) {
     LIVE.set_own_writes(own_writes);
 }
 
-/// Wakes the engine's thread, which looks for changes. Returns at once.
-#[pyfunction]
-pub(super) fn kick() {
-    if let Some(engine) = ENGINE.load().as_ref() {
-        engine.kick();
-    }
-}
-
 const YEAR: f64 = 31_536_000.0;
 
 /// A number of seconds as a duration. A year stands for everything that is longer.

@@ -185,10 +185,7 @@ impl Machine {
             let known = base.as_deref().filter(|_| scope == Scope::Moved);
             let asked = std::time::Instant::now();
             let loaded = link.load(&self.queries, known, nature.tokens).await?;
-            let next = match base.as_deref() {
-                Some(base) => base.next(loaded),
-                None => Snapshot::default().next(loaded),
-            };
+            let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
             // A successor may publish already, and this engine's moment is not among its own.
             if self.signals.stopped() {
                 return Ok(());
