@@ -43,6 +43,13 @@ test-python: build ## The tests of the package, then those of the example as a p
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -W error django_example/manage.py test django_example
 
+test-faults: build $(VENV)/.faults ## What a worker must survive: crashes, forks, poolers, replicas; takes minutes
+	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest tests/faults
+
+$(VENV)/.faults: requirements-faults.txt $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-faults.txt
+	touch $@
+
 test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
 	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"
 
@@ -79,10 +86,13 @@ requirements: env ## Choose the newest versions of the tools again
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 	    --no-header --no-annotate --output-file requirements-dev.txt requirements-dev.in
+	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
+	    --no-header --no-annotate --constraint requirements-dev.txt \
+	    --output-file requirements-faults.txt requirements-faults.in
 
 clean: ## Forget all that was made: environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
 	rm -rf .venv* .demo dist target .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean

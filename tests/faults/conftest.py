@@ -1,0 +1,15 @@
+"""What the tests of faults share: servers that may be harmed, and workers beside them."""
+
+from __future__ import annotations
+
+from tests.postgres.conftest import (
+    database,
+    empty_database,
+    migrated,
+    open_to_all,
+    query,
+    server,
+    worker,
+)
+
+__all__ = ["database", "empty_database", "migrated", "open_to_all", "query", "server", "worker"]
