@@ -22,6 +22,7 @@ pub struct Fingerprint {
     values: Box<str>,
     barriers: Box<str>,
     newest: i64,
+    nonce: i64,
 }
 
 impl Fingerprint {
@@ -35,6 +36,17 @@ impl Fingerprint {
         };
         *field = sums.into();
         self.newest = self.newest.max(newest);
+    }
+
+    /// Takes in the nonce of the newest token of all.
+    pub fn set_nonce(&mut self, nonce: i64) {
+        self.nonce = nonce;
+    }
+
+    /// The nonce of the newest token, which tells it from one of the same id in another history.
+    #[must_use]
+    pub fn nonce(&self) -> i64 {
+        self.nonce
     }
 
     /// The id of the newest token of all, 0 where there is none yet.

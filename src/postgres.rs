@@ -2,17 +2,21 @@
 //!
 //! An [`engine::Engine`] has one thread. The thread holds one long-lived link and publishes
 //! into a [`Live`](crate::live::Live); it never touches Python. What must be read besides goes
-//! over short links from a small [`pool`].
+//! over short links from a small pool.
 
+mod announced;
 pub mod connect;
 pub mod engine;
 pub mod error;
 mod listen;
 mod load;
-pub mod pool;
+mod name;
+mod nature;
+mod pool;
 pub mod queries;
 mod refresh;
 pub mod report;
 mod signals;
 pub mod target;
+mod text;
 mod tls;

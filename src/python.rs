@@ -16,8 +16,8 @@ mod _core {
     use super::ask::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
     #[pymodule_export]
     use super::engine::{
-        answer_directly, answer_from_memory, claim, farewell, forked, is_waiting, refresh, report,
-        set_overrides, set_own_writes, start, stop,
+        answer_directly, answer_from_memory, claim, farewell, forked, is_refused, is_waiting,
+        reconfigure, refresh, report, set_overrides, set_own_writes, start, stop,
     };
     #[pymodule_export]
     use super::pinned::Pinned;

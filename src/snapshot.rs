@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::allow_list::AllowList;
 use crate::fingerprint::Fingerprint;
 use crate::flag::Flag;
-use crate::row::{AllowRow, CheckedFlag, FlagRow, Problem, Users, ValueRow};
+use crate::row::{AllowRow, CheckedFlag, CheckedValue, FlagRow, Problem, Users, ValueRow};
 use crate::setting::Setting;
 
 type Flags = HashMap<Box<str>, Flag>;
@@ -32,6 +32,7 @@ pub struct Snapshot {
     allow_lists: Arc<AllowLists>,
     settings: Arc<Settings>,
     flag_problems: Arc<[Problem]>,
+    list_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
 }
 
@@ -90,7 +91,8 @@ impl Snapshot {
 
     /// The rows that were set aside.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.flag_problems.iter().chain(self.value_problems.iter())
+        let lists = [&self.flag_problems, &self.list_problems, &self.value_problems];
+        lists.into_iter().flat_map(|problems| problems.iter())
     }
 
     /// The snapshot after this one.
@@ -102,6 +104,7 @@ impl Snapshot {
         let mut next = Self { fingerprint: loaded.fingerprint, ..self.clone() };
         let lists_moved = loaded.allow_lists.is_some();
         if let Some(rows) = loaded.allow_lists {
+            next.list_problems = list_problems(&rows);
             next.allow_lists = Arc::new(allow_lists(rows));
         }
         if let Some(rows) = loaded.flags {
@@ -118,6 +121,10 @@ impl Snapshot {
         }
         next
     }
+}
+
+fn list_problems(rows: &[AllowRow]) -> Arc<[Problem]> {
+    rows.iter().filter(|row| row.undecodable).map(|row| Problem::of_list(&row.flag_pk)).collect()
 }
 
 fn allow_lists(rows: Vec<AllowRow>) -> AllowLists {
@@ -177,20 +184,23 @@ fn relinked(flags: &Flags, lists: &AllowLists) -> Flags {
 fn settings(rows: Vec<ValueRow>, before: &Settings, opaque: bool) -> (Settings, Vec<Problem>) {
     let mut settings = Unique::new("value", before);
     let mut bad = Vec::new();
-    for ValueRow { pk, key, value } in rows {
-        let Some(key) = key else {
-            bad.push(pk);
-            continue;
+    for row in rows {
+        let CheckedValue { pk, key, value } = match row.checked() {
+            Ok(row) => row,
+            Err(row) => {
+                bad.push(row);
+                continue;
+            }
         };
         let setting = match value {
             None => Setting::Null,
             Some(text) if opaque => Setting::Json(text.into()),
             Some(text) => Setting::from_json(&text),
         };
-        settings.insert(key.into(), Stored { pk: pk.into(), setting });
+        settings.insert(key, Stored { pk, setting });
     }
-    for pk in bad {
-        settings.problems.push(Problem::without_key("value", &pk));
+    for (pk, problem) in bad {
+        settings.problems.push(problem);
         if let Some((key, stored)) = before.iter().find(|(_, stored)| *stored.pk == *pk) {
             settings.entries.entry(key.clone()).or_insert_with(|| stored.clone());
         }

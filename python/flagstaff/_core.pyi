@@ -15,7 +15,9 @@ __all__ = [
     "flag_enabled",
     "forked",
     "get_value",
+    "is_refused",
     "is_waiting",
+    "reconfigure",
     "refresh",
     "report",
     "set_overrides",
@@ -90,11 +92,22 @@ def start(
     listen: bool,
     poll_interval: float,
     pool_size: int,
+    max_staleness: float,
+    host: str,
 ) -> None:
     """Make the engine, which connects in the background. Returns at once.
 
     Raises ConfigurationError where the connection settings cannot be used.
     """
+
+def reconfigure(settings: Mapping[str, str]) -> bool:
+    """Connect with these settings from now on. Returns at once, True where they are others.
+
+    Raises ConfigurationError where they cannot be used; those before are kept.
+    """
+
+def is_refused() -> bool:
+    """Whether there is no connection because the server refused the log-in. Returns at once."""
 
 def is_waiting() -> bool:
     """Whether the first load is still to come and may come soon. Returns at once."""

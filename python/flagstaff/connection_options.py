@@ -31,7 +31,14 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "sslnegotiation": ("postgres", "direct"),
     "sslrootcert": (),
     "sslsni": ("0", "1"),
-    "target_session_attrs": ("any", "read-write", "primary", "read-only", "standby"),
+    "target_session_attrs": (
+        "any",
+        "read-write",
+        "read-only",
+        "primary",
+        "standby",
+        "prefer-standby",
+    ),
     "tcp_user_timeout": (),
     "user": (),
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,17 +17,18 @@ from django.db import connections
 from flagstaff import _core, direct
 from flagstaff.conf import conf
 from flagstaff.connection import connection_settings
-from flagstaff.exceptions import UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
+from flagstaff.journal import Journal, logger
 from flagstaff.tables import names
 from flagstaff.values import decoder, is_plain_json, value_field
 
 __all__ = ["aready", "begin", "close", "decode", "look_after", "ready", "refresh", "tell_unknown"]
 
-logger = logging.getLogger("flagstaff")
-
 # Short enough to go unnoticed, and a sleep that gevent can see.
 _NAP = 0.002
 _FAREWELL = 1.0
+# A source of passwords that gives another one each time must not make each question an attempt.
+_BETWEEN_ATTEMPTS = 2.0
 
 
 class _Process:
@@ -40,7 +41,8 @@ class _Process:
         self.tells_unknown = False
         self.waits_until = 0.0
         self.decode: Callable[[str], Any] | None = None
-        self.logged_mode = "live"
+        self.journal = Journal()
+        self.asks_anew_from = 0.0
         self.told: set[tuple[str, str]] = set()
 
 
@@ -72,7 +74,7 @@ def begin(*, in_memory: bool = False) -> None:
     _wait(process.waits_until - time.monotonic())
     if process.pid == os.getpid():
         _core.answer_from_memory(process.tells_unknown)
-        _log_a_late_start()
+        process.journal.note_late_start(_core.report())
 
 
 def _begin(process: _Process, *, in_memory: bool) -> None:
@@ -123,6 +125,8 @@ def refresh(timeout: float = 5.0) -> None:
     most `timeout` seconds. Raises RefreshError where the load fails; the last good answers stay.
     """
     begin()
+    if not _process.answers_directly:
+        _ask_anew_how_to_connect()
     _core.refresh(timeout)
 
 
@@ -151,16 +155,28 @@ def tell_unknown(key: str, what: Literal["flag", "value"]) -> None:
 
 
 def look_after() -> None:
-    """Log a change of state. Now and then a question calls this; the engine itself never logs."""
-    report = _core.report()
-    mode = report["mode"]
-    if mode == _process.logged_mode or mode in ("idle", "starting", "direct"):
-        return
-    if mode == "down":
-        logger.warning("flags are kept from the last load: %s", report["last_error"])
-    elif _process.logged_mode == "down":
-        logger.warning("flags are up to date again (%s)", mode)
-    _process.logged_mode = mode
+    """Log what has happened, and bring new connection settings where the log-in was refused.
+
+    A question calls this now and then, and after each event; the engine itself never logs, and
+    never asks. Raises nothing.
+    """
+    process = _process
+    if _core.is_refused() and time.monotonic() >= process.asks_anew_from:
+        process.asks_anew_from = time.monotonic() + _BETWEEN_ATTEMPTS
+        _ask_anew_how_to_connect()
+    process.journal.note(_core.report())
+
+
+def _ask_anew_how_to_connect() -> None:
+    """The password may be another one now: a file, an environment or a service gives it."""
+    trouble = None
+    try:
+        _core.reconfigure(connection_settings(connections[conf.engine_database]))
+    except ConfigurationError as error:
+        trouble = str(error)
+    except Exception as error:  # noqa: BLE001 (a project's own code, and it may name a secret)
+        trouble = type(error).__name__
+    _process.journal.note_trouble(trouble)
 
 
 def _maker() -> Callable[[bool], None]:
@@ -169,6 +185,7 @@ def _maker() -> Callable[[bool], None]:
     settings, quoted = connection_settings(connection), names(connection)
     opaque_values, listen = not is_plain_json(value_field()), conf.listen
     poll_interval, pool_size = conf.poll_interval, conf.pool_size
+    max_staleness = conf.max_staleness
 
     def start(_tells_unknown: bool) -> None:  # noqa: FBT001 (called as the other door is)
         _core.start(
@@ -178,6 +195,8 @@ def _maker() -> Callable[[bool], None]:
             listen=listen,
             poll_interval=poll_interval,
             pool_size=pool_size,
+            max_staleness=max_staleness,
+            host=socket.gethostname(),
         )
 
     return start
@@ -188,14 +207,6 @@ def _wait(timeout: float) -> bool:
     while _core.is_waiting() and time.monotonic() < deadline:
         time.sleep(_NAP)
     return bool(_core.report()["ready"])
-
-
-def _log_a_late_start() -> None:
-    report = _core.report()
-    if not report["ready"] and _process.logged_mode != "down":
-        why = report["last_error"] or "the first load takes longer than STARTUP_TIMEOUT"
-        logger.warning("flags are not loaded yet, questions answer their default: %s", why)
-        _process.logged_mode = "down"
 
 
 def _after_fork() -> None:

@@ -18,6 +18,8 @@ class Status:
     #: idle (nothing asked yet), starting, live (LISTEN and poll), poll, reload (no triggers),
     #: down (the last load answers) or direct (the database answers).
     mode: str
+    #: Why it is not live, None where it is.
+    why: str | None
     #: Whether there is something to answer from.
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
@@ -31,6 +33,8 @@ class Status:
     flags: int
     values: int
     loads: int
+    #: Seconds that the last load took.
+    load_seconds: float | None
     failures: int
     #: What last went wrong, kept after it was mended.
     last_error: str | None

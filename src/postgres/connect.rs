@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
+use tokio_postgres::config::ChannelBinding;
 
 use super::error::Error;
+use super::name::ANONYMOUS;
 use super::tls;
 
 /// Connection settings by their libpq name, as text.
@@ -22,15 +23,18 @@ const IGNORED: &[&str] = &[
     "sslcompression",
 ];
 
-/// The driver's configuration for these settings.
+/// The time for each address of a host: less than half of what the whole has, so that a host with
+/// a dead address of one family is reached at the other.
+const ADDRESS: Duration = Duration::from_millis(1400);
+
+/// The driver's configuration for these settings, without a server.
 pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
     let mut config = Config::new();
     config
-        .application_name(format!("flagstaff {}", std::process::id()))
-        .connect_timeout(Duration::from_secs(3))
+        .application_name(ANONYMOUS)
+        .connect_timeout(ADDRESS)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));
-    hosts(&mut config, settings)?;
     for (name, value) in settings.iter().filter(|(_, value)| !value.is_empty()) {
         apply(&mut config, name, value)?;
     }
@@ -39,8 +43,8 @@ pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
 
 fn apply(config: &mut Config, name: &str, value: &str) -> Result<(), Error> {
     match name {
-        // Hosts are read together. Our own deadline covers more than libpq's timeout does.
-        "host" | "hostaddr" | "port" | "connect_timeout" => {}
+        // Hosts and their roles are read elsewhere. Our own deadline covers more than libpq's.
+        "host" | "hostaddr" | "port" | "connect_timeout" | "target_session_attrs" => {}
         "user" => drop(config.user(value)),
         "password" => drop(config.password(value)),
         "dbname" => drop(config.dbname(value)),
@@ -49,7 +53,6 @@ fn apply(config: &mut Config, name: &str, value: &str) -> Result<(), Error> {
         // Ours is never encrypted by GSSAPI; whoever insists on it must not get less.
         "gssencmode" if value != "require" => {}
         "channel_binding" => drop(config.channel_binding(channel_binding(value)?)),
-        "target_session_attrs" => drop(config.target_session_attrs(session_attrs(value)?)),
         "keepalives" => drop(config.keepalives(value != "0")),
         "keepalives_idle" => drop(config.keepalives_idle(seconds(name, value)?)),
         "keepalives_interval" => drop(config.keepalives_interval(seconds(name, value)?)),
@@ -63,32 +66,119 @@ fn apply(config: &mut Config, name: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lists of hosts and ports go together by position, as in libpq.
-fn hosts(config: &mut Config, settings: &Settings) -> Result<(), Error> {
-    let list = |name: &str| settings.get(name).map_or("", String::as_str).split(',');
-    let host_given = settings.get("host").is_some_and(|hosts| !hosts.is_empty());
-    if host_given {
-        for host in list("host") {
-            config.host(host);
-        }
-    }
-    if settings.get("hostaddr").is_some_and(|hosts| !hosts.is_empty()) {
-        for address in list("hostaddr") {
-            let address: IpAddr =
-                address.parse().map_err(|_| invalid("hostaddr", "an IP address"))?;
+/// One of the servers that the settings name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    host: String,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+impl Place {
+    /// The configuration for this server alone.
+    pub(super) fn of(&self, config: &Config) -> Config {
+        let mut config = config.clone();
+        config.host(&self.host).port(self.port);
+        if let Some(address) = self.address {
             config.hostaddr(address);
-            // The driver makes no handshake with a server that has no name.
-            if !host_given {
-                config.host(address.to_string());
-            }
         }
-    } else if !host_given {
-        config.host("localhost");
+        config
     }
-    for port in list("port").filter(|port| !port.is_empty()) {
-        config.port(port.parse().map_err(|_| invalid("port", "a number from 1 to 65535"))?);
+}
+
+/// The servers, in the order in which they are tried. Lists of hosts and ports go together by
+/// position, as in libpq.
+pub(super) fn places(settings: &Settings) -> Result<Vec<Place>, Error> {
+    let (hosts, addresses) = (list(settings, "host"), list(settings, "hostaddr"));
+    let ports = list(settings, "port");
+    let count = hosts.len().max(addresses.len()).max(1);
+    for (name, given, alone) in [("hostaddr", &addresses, false), ("port", &ports, true)] {
+        let fits = given.is_empty() || given.len() == count || (alone && given.len() == 1);
+        if !fits || (!hosts.is_empty() && hosts.len() != count) {
+            let what = format!("{name} and host are lists of different lengths");
+            return Err(Error::settings(what));
+        }
     }
-    Ok(())
+    (0..count).map(|position| place(position, &hosts, &addresses, &ports)).collect()
+}
+
+fn place(
+    position: usize,
+    hosts: &[&str],
+    addresses: &[&str],
+    ports: &[&str],
+) -> Result<Place, Error> {
+    let given = |list: &[&str]| {
+        list.get(position).map(|entry| (*entry).to_owned()).filter(|entry| !entry.is_empty())
+    };
+    let address = given(addresses)
+        .map(|address| address.parse().map_err(|_| invalid("hostaddr", "an IP address")))
+        .transpose()?;
+    let port = given(ports).or_else(|| ports.first().map(|port| (*port).to_owned()));
+    let port = port.filter(|port| !port.is_empty()).unwrap_or_else(|| "5432".to_owned());
+    let port = port.parse().ok().filter(|port| *port > 0);
+    // The driver makes no handshake with a server that has no name.
+    let named = given(hosts).or_else(|| address.map(|address: IpAddr| address.to_string()));
+    Ok(Place {
+        host: named.unwrap_or_else(|| "localhost".to_owned()),
+        address,
+        port: port.ok_or_else(|| invalid("port", "a number from 1 to 65535"))?,
+    })
+}
+
+fn list<'a>(settings: &'a Settings, name: &str) -> Vec<&'a str> {
+    let given = settings.get(name).filter(|value| !value.is_empty());
+    given.map_or_else(Vec::new, |value| value.split(',').map(str::trim).collect())
+}
+
+/// Which of several servers will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Role {
+    #[default]
+    Any,
+    ReadWrite,
+    ReadOnly,
+    Primary,
+    Standby,
+    PreferStandby,
+}
+
+impl Role {
+    /// The roles that are looked for in turn.
+    pub(super) const fn rounds(self) -> &'static [Self] {
+        match self {
+            Self::Any => &[Self::Any],
+            Self::ReadWrite => &[Self::ReadWrite],
+            Self::ReadOnly => &[Self::ReadOnly],
+            Self::Primary => &[Self::Primary],
+            Self::Standby => &[Self::Standby],
+            Self::PreferStandby => &[Self::Standby, Self::Any],
+        }
+    }
+
+    /// Whether a server of this kind will do.
+    pub(super) const fn suits(self, standby: bool, read_only: bool) -> bool {
+        match self {
+            Self::Any | Self::PreferStandby => true,
+            Self::ReadWrite => !standby && !read_only,
+            Self::ReadOnly => standby || read_only,
+            Self::Primary => !standby,
+            Self::Standby => standby,
+        }
+    }
+}
+
+/// The role that `target_session_attrs` asks for.
+pub(super) fn role(settings: &Settings) -> Result<Role, Error> {
+    match settings.get("target_session_attrs").map_or("", String::as_str) {
+        "" | "any" => Ok(Role::Any),
+        "read-write" => Ok(Role::ReadWrite),
+        "read-only" => Ok(Role::ReadOnly),
+        "primary" => Ok(Role::Primary),
+        "standby" => Ok(Role::Standby),
+        "prefer-standby" => Ok(Role::PreferStandby),
+        value => Err(Error::settings(format!("target_session_attrs={value} is not supported"))),
+    }
 }
 
 fn channel_binding(value: &str) -> Result<ChannelBinding, Error> {
@@ -97,15 +187,6 @@ fn channel_binding(value: &str) -> Result<ChannelBinding, Error> {
         "prefer" => Ok(ChannelBinding::Prefer),
         "require" => Ok(ChannelBinding::Require),
         _ => Err(invalid("channel_binding", "disable, prefer or require")),
-    }
-}
-
-fn session_attrs(value: &str) -> Result<TargetSessionAttrs, Error> {
-    match value {
-        "any" => Ok(TargetSessionAttrs::Any),
-        "read-write" | "primary" => Ok(TargetSessionAttrs::ReadWrite),
-        "read-only" | "standby" => Ok(TargetSessionAttrs::ReadOnly),
-        _ => Err(Error::settings(format!("target_session_attrs={value} is not supported"))),
     }
 }
 
@@ -125,21 +206,57 @@ fn invalid(name: &str, expected: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn configured(given: &[(&str, &str)]) -> Config {
-        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        config(&given.iter().map(text).collect()).expect("usable settings")
+    fn settings(given: &[(&str, &str)]) -> Settings {
+        given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn found(given: &[(&str, &str)]) -> Vec<(String, Option<String>, u16)> {
+        let found = places(&settings(given)).expect("usable settings").into_iter();
+        found
+            .map(|place| (place.host, place.address.map(|ip| ip.to_string()), place.port))
+            .collect()
+    }
+
+    fn at(host: &str, address: Option<&str>, port: u16) -> (String, Option<String>, u16) {
+        (host.to_owned(), address.map(str::to_owned), port)
     }
 
     #[test]
     fn hosts_and_ports_go_together_by_position() {
-        let config = configured(&[("host", "one,two"), ("port", "1,2"), ("hostaddr", "::1,::2")]);
-        assert_eq!((config.get_hosts().len(), config.get_ports()), (2, &[1, 2][..]));
-        assert_eq!(config.get_hostaddrs().len(), 2);
+        let given = [("host", "one,two"), ("port", "1,2"), ("hostaddr", "::1,::2")];
+        assert_eq!(found(&given), [at("one", Some("::1"), 1), at("two", Some("::2"), 2)]);
+    }
+
+    #[test]
+    fn one_port_is_that_of_all_hosts() {
+        let given = [("host", "one,two"), ("port", "6000")];
+        assert_eq!(found(&given), [at("one", None, 6000), at("two", None, 6000)]);
+        assert_eq!(found(&[("host", "one,two")])[1].2, 5432);
     }
 
     #[test]
     fn an_address_without_a_host_is_its_own_name() {
-        let config = configured(&[("hostaddr", "::1,::2")]);
-        assert_eq!((config.get_hosts().len(), config.get_hostaddrs().len()), (2, 2));
+        assert_eq!(found(&[("hostaddr", "::1")]), [at("::1", Some("::1"), 5432)]);
+    }
+
+    #[test]
+    fn lists_of_different_lengths_are_refused() {
+        for given in
+            [[("host", "one,two"), ("port", "1,2,3")], [("host", "a,b"), ("hostaddr", "::1")]]
+        {
+            assert!(places(&settings(&given)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_standby_that_is_preferred_is_looked_for_first() {
+        let role = role(&settings(&[("target_session_attrs", "prefer-standby")])).expect("a role");
+        assert_eq!(role.rounds(), [Role::Standby, Role::Any]);
+        assert!(role.rounds()[0].suits(true, true) && !role.rounds()[0].suits(false, false));
+    }
+
+    #[test]
+    fn a_primary_may_be_read_only_for_us() {
+        assert!(Role::Primary.suits(false, true) && !Role::ReadWrite.suits(false, true));
     }
 }

@@ -11,13 +11,13 @@ use tokio::runtime::Builder;
 
 use super::connect::Settings;
 use super::error::Error;
-use super::load::load_blocking;
+use super::load::{Read, load_blocking};
 use super::pool::Pool;
 use super::queries::{Names, Queries};
-use super::refresh::machine::Machine;
+use super::refresh::machine::{Machine, is_behind};
 use super::report::{Report, Shared};
 use super::signals::Signals;
-use super::target::Target;
+use super::target::{Aim, Target};
 use crate::live::Live;
 use crate::snapshot::Snapshot;
 
@@ -39,16 +39,23 @@ pub struct Options {
     pub poll_interval: Duration,
     /// The most short links at a time.
     pub pool_size: u32,
+    /// How long a standby that is behind is not taken.
+    pub max_staleness: Duration,
+    /// This machine's name, by which an operator finds a worker.
+    pub host: String,
+    /// Called by the engine's thread after what somebody may want to log. Must return at once.
+    pub tell: fn(),
 }
 
 /// One thread that keeps a [`Live`] up to date.
 #[derive(Debug)]
 pub struct Engine {
     live: &'static Live,
-    target: Target,
+    aim: Arc<Aim>,
     queries: Arc<Queries>,
     report: Arc<Shared>,
     signals: Arc<Signals>,
+    max_staleness: Duration,
     pool_size: u32,
     pool: Mutex<Option<Arc<Pool>>>,
     ended: Mutex<Receiver<()>>,
@@ -60,17 +67,20 @@ impl Engine {
     /// # Errors
     /// Where the connection settings or names cannot be used, or there is no thread to be had.
     pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
-        let target = Target::new(&options.settings)?;
+        let aim = Arc::new(Aim::from_pointee(Target::new(&options.settings)?));
         let queries = Arc::new(Queries::new(&options.names, options.opaque_values)?);
-        let (report, signals) = (Arc::<Shared>::default(), Arc::<Signals>::default());
+        let (report, signals) = (Arc::new(Shared::new(options.tell)), Arc::<Signals>::default());
+        let max_staleness = options.max_staleness;
         let machine = Machine {
-            target: target.clone(),
+            aim: aim.clone(),
             queries: queries.clone(),
             live,
             report: report.clone(),
             signals: signals.clone(),
             listen: options.listen,
             poll_interval: options.poll_interval,
+            max_staleness,
+            host: options.host.clone(),
         };
         let (end, ended) = channel();
         let thread = thread::Builder::new().name("flagstaff".into());
@@ -79,10 +89,11 @@ impl Engine {
         let ended = Mutex::new(ended);
         Ok(Self {
             live,
-            target,
+            aim,
             queries,
             report,
             signals,
+            max_staleness,
             pool_size,
             pool: Mutex::default(),
             ended,
@@ -93,6 +104,21 @@ impl Engine {
     #[must_use]
     pub fn report(&self) -> Report {
         self.report.read()
+    }
+
+    /// Connects as these settings say from now on, and at once where there is no link. Gives false,
+    /// and does nothing, where they are those that are known already. A link that holds is kept.
+    ///
+    /// # Errors
+    /// Where the settings cannot be used; those before are kept.
+    pub fn reconfigure(&self, settings: &Settings) -> Result<bool, Error> {
+        let target = Target::new(settings)?;
+        if target.is_same(&self.aim.load()) {
+            return Ok(false);
+        }
+        self.aim.store(Arc::new(target));
+        self.signals.kick();
+        Ok(true)
     }
 
     /// Wakes the thread: a rest ends, a served link loads what moved. Returns at once.
@@ -135,7 +161,7 @@ impl Engine {
 
     fn pool(&self) -> Arc<Pool> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(Pool::new(self.target.clone(), self.pool_size));
+        let make = || Arc::new(Pool::new(self.aim.clone(), self.pool_size));
         pool.get_or_insert_with(make).clone()
     }
 
@@ -144,13 +170,19 @@ impl Engine {
             let mut client = pool.get(until.saturating_duration_since(Instant::now()))?;
             let base = self.live.snapshot();
             let asked = Instant::now();
-            let loaded = load_blocking(&mut client, &self.queries, self.signals.tokens())?;
-            let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
+            let Read { loaded, standby } =
+                load_blocking(&mut client, &self.queries, self.signals.tokens())?;
+            let (held, read) = (base.as_deref(), loaded.fingerprint.as_ref());
+            if standby && is_behind(self.live, self.max_staleness, held, read) {
+                return Err(Error::behind());
+            }
+            let next = held.unwrap_or(&Snapshot::default()).next(loaded);
+            let has_problems = next.problems().next().is_some();
             if self.signals.stopped() {
                 return Err(Error::lost("refresh"));
             }
             if self.live.publish(base.as_ref(), next, asked) {
-                self.report.loaded();
+                self.report.loaded(asked.elapsed(), has_problems);
                 return Ok(());
             }
             // A load over the link came between. Where it began after the call it is as good.

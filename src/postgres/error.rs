@@ -33,6 +33,10 @@ pub enum Kind {
     Deadline,
     /// The connection was lost.
     Lost,
+    /// None of the servers has the role that is asked for.
+    Role,
+    /// A standby has not caught up with the snapshot that is held.
+    Behind,
     /// Anything else that the server said no to.
     Query,
 }
@@ -67,6 +71,23 @@ impl Error {
     #[cold]
     pub(crate) fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
+    }
+
+    /// None of the servers has the role that is asked for.
+    #[cold]
+    pub(crate) fn role() -> Self {
+        Self { kind: Kind::Role, doing: "connect", detail: None, source: None }
+    }
+
+    /// A standby that shows an older moment than the one that is held.
+    #[cold]
+    pub(crate) fn behind() -> Self {
+        Self { kind: Kind::Behind, doing: "load", detail: None, source: None }
+    }
+
+    /// Whether a server answered, and that is what went wrong.
+    pub(super) fn is_answer(&self) -> bool {
+        !matches!(self.kind, Kind::Connect | Kind::Lost | Kind::Deadline)
     }
 
     #[cold]
@@ -138,6 +159,8 @@ impl Error {
             Kind::Locked => "a table is locked by somebody else",
             Kind::Deadline => "the server did not answer in time",
             Kind::Lost => "the connection was lost",
+            Kind::Role => "no server is what target_session_attrs asks for",
+            Kind::Behind => "the standby is behind, MAX_STALENESS says how long it is not taken",
             Kind::Query => "the server refused a statement",
         }
     }

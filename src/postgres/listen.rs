@@ -1,73 +1,104 @@
 //! The engine's link: one connection whose notifications wake the machine.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Connection};
+use tokio_postgres::{AsyncMessage, Client, Connection, Statement};
 
+use super::announced;
 use super::error::Error;
+use super::load::{Read, Scope, load};
+use super::nature::Identity;
 use super::queries::Queries;
 use super::refresh::deadline::{self, within};
-use super::refresh::fingerprint;
-use super::target::Target;
-use crate::fingerprint::Fingerprint;
-use crate::postgres::load::load;
-use crate::snapshot::{Loaded, Snapshot};
-
-/// The channel that the triggers notify.
-const CHANNEL: &str = "flagstaff_v1";
-
-/// What kind of server the link leads to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Nature {
-    /// A standby takes no LISTEN.
-    pub(super) standby: bool,
-    /// Whether every watched table leaves tokens.
-    pub(super) tokens: bool,
-}
+use super::refresh::fingerprint::{self, Tokens};
+use super::target::{ROLE, Target, Way};
 
 /// One connection to the server, driven by a task beside the machine.
 #[derive(Debug)]
 pub(super) struct Link {
     client: Client,
     driver: JoinHandle<()>,
+    /// The process of the server that the client was told of.
+    announced: i32,
+    /// The question of each poll that is worth a plan of its own, where the session is ours.
+    identify: OnceCell<Statement>,
 }
 
 impl Link {
     /// Connects. Each notification, and the end of the link, wakes `wake`.
     pub(super) async fn open(target: &Target, wake: Arc<Notify>) -> Result<Self, Error> {
-        // On the heap: with the buffers of a handshake it is large.
-        within(deadline::CONNECT, "connect", Box::pin(connect(target, wake))).await
+        let mut ways = target.ways();
+        loop {
+            // On the heap: with the buffers of a handshake it is large.
+            let connecting = Box::pin(connect(ways.current(), wake.clone()));
+            match within(deadline::CONNECT, "connect", connecting).await {
+                Ok(link) => return Ok(link),
+                Err(error) => ways.after(error)?,
+            }
+        }
     }
 
     /// Asks what kind of server this is.
-    pub(super) async fn identify(&self, queries: &Queries) -> Result<Nature, Error> {
-        let tables = queries.tables.each_ref();
-        let parameters = tables.map(|table| (table as _, Type::TEXT));
+    pub(super) async fn identify(&self, queries: &Queries) -> Result<Identity, Error> {
         let asking = async {
-            let row = self.client.query_typed_one(queries.identify, &parameters).await?;
-            Ok(Nature { standby: row.try_get("standby")?, tokens: row.try_get("tokens")? })
+            let row = match self.identify.get() {
+                Some(statement) => {
+                    let [tokens, flags, lists, values] = &queries.tables;
+                    self.client.query_one(statement, &[tokens, flags, lists, values]).await?
+                }
+                None => {
+                    let parameters =
+                        queries.tables.each_ref().map(|table| (table as _, Type::TEXT));
+                    self.client.query_typed_one(queries.identify, &parameters).await?
+                }
+            };
+            Identity::from_row(&row, self.announced)
         };
         let doing = "identify";
         let asking = async { asking.await.map_err(|error| Error::driver(doing, error)) };
         within(deadline::STATEMENT, doing, asking).await
     }
 
+    /// Makes the session ours: it may be idle for as long as the poll wants, and what is asked at
+    /// each poll is planned once. Not behind a pooler, where it would be somebody else's next.
+    pub(super) async fn settle(&self, queries: &Queries) -> Result<(), Error> {
+        let settling = async {
+            self.client.batch_execute("SET idle_session_timeout = 0").await?;
+            let statement = self.client.prepare_typed(queries.identify, &[Type::TEXT; 4]).await?;
+            let _ = self.identify.set(statement);
+            Ok(())
+        };
+        let doing = "settle";
+        let settling = async { settling.await.map_err(|error| Error::driver(doing, error)) };
+        within(deadline::STATEMENT, doing, settling).await
+    }
+
+    /// Says what this worker has applied, to whoever reads the names of the sessions.
+    pub(super) async fn announce(&self, name: &str) -> Result<(), Error> {
+        let statement = format!("SET application_name = '{name}'");
+        self.execute("announce", &statement).await
+    }
+
     /// Asks for notifications. Comes before the first load, so that no change falls in between.
     pub(super) async fn listen(&self) -> Result<(), Error> {
-        let statement = format!("LISTEN {CHANNEL}");
+        self.execute("listen", "LISTEN flagstaff_v1").await
+    }
+
+    async fn execute(&self, doing: &'static str, statement: &str) -> Result<(), Error> {
         let asking = async {
-            let answer = self.client.batch_execute(&statement).await;
-            answer.map_err(|error| Error::driver("listen", error))
+            let answer = self.client.batch_execute(statement).await;
+            answer.map_err(|error| Error::driver(doing, error))
         };
-        within(deadline::STATEMENT, "listen", asking).await
+        within(deadline::STATEMENT, doing, asking).await
     }
 
     /// The token table at this moment.
-    pub(super) async fn poll(&self, queries: &Queries) -> Result<Fingerprint, Error> {
+    pub(super) async fn poll(&self, queries: &Queries) -> Result<Tokens, Error> {
         let asking = async {
             let rows = self.client.query_typed(&queries.fingerprint, &[]).await;
             let answer = rows.and_then(|rows| fingerprint::from_rows(&rows));
@@ -76,14 +107,9 @@ impl Link {
         within(deadline::STATEMENT, "poll", asking).await
     }
 
-    /// What moved since `base`.
-    pub(super) async fn load(
-        &self,
-        queries: &Queries,
-        base: Option<&Snapshot>,
-        tokens: bool,
-    ) -> Result<Loaded, Error> {
-        within(deadline::LOAD, "load", load(&self.client, queries, base, tokens)).await
+    /// What `scope` asks for, all of one moment.
+    pub(super) async fn load(&self, queries: &Queries, scope: Scope<'_>) -> Result<Read, Error> {
+        within(deadline::LOAD, "load", load(&self.client, queries, scope)).await
     }
 
     /// Whether the connection has ended.
@@ -98,17 +124,15 @@ impl Link {
     }
 }
 
-async fn connect(target: &Target, wake: Arc<Notify>) -> Result<Link, Error> {
-    let mut ways = target.ways();
-    loop {
-        let (config, tls) = ways.current();
-        match config.connect(tls).await {
-            Ok((client, connection)) => {
-                return Ok(Link { client, driver: tokio::spawn(drive(connection, wake)) });
-            }
-            Err(error) => ways.after(Error::driver("connect", error))?,
-        }
+async fn connect(way: Way, wake: Arc<Notify>) -> Result<Link, Error> {
+    let failed = |error| Error::driver("connect", error);
+    let (client, connection) = way.config.connect(way.tls.clone()).await.map_err(failed)?;
+    let driver = tokio::spawn(drive(connection, wake));
+    if way.is_choosy() {
+        way.judge(&client.query_typed_one(ROLE, &[]).await.map_err(failed)?)?;
     }
+    let announced = announced::process(&client).await;
+    Ok(Link { client, driver, announced, identify: OnceCell::new() })
 }
 
 async fn drive<S, T>(mut connection: Connection<S, T>, wake: Arc<Notify>)

@@ -9,10 +9,31 @@ use tokio_postgres::{Client, Row};
 
 use super::error::Error;
 use super::queries::Queries;
-use super::refresh::fingerprint;
+use super::refresh::fingerprint::{self, Tokens};
+use super::text::{self, Text};
 use crate::fingerprint::{Fingerprint, Source};
-use crate::row::{AllowRow, FlagRow, Users, ValueRow};
+use crate::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
+
+/// What a load is to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope<'a> {
+    /// All tables. There may be no tokens to go by.
+    Everything {
+        /// Whether there are tokens.
+        tokens: bool,
+    },
+    /// The tables whose tokens differ from those of this snapshot.
+    MovedSince(&'a Snapshot),
+    /// All but the allow-lists, which may be large; there are no tokens.
+    WithoutAllowLists,
+}
+
+impl Scope<'_> {
+    fn has_tokens(self) -> bool {
+        matches!(self, Self::Everything { tokens: true } | Self::MovedSince(_))
+    }
+}
 
 /// Which tables a load must read.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +44,14 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Those that moved since `base`, or all where that is not known.
-    fn since(base: Option<&Snapshot>, now: Option<&Fingerprint>) -> Self {
-        let before = base.and_then(Snapshot::fingerprint);
+    fn of(scope: Scope<'_>, now: Option<&Fingerprint>) -> Self {
+        let before = match scope {
+            Scope::Everything { .. } => None,
+            Scope::MovedSince(base) => base.fingerprint(),
+            Scope::WithoutAllowLists => {
+                return Self { flags: true, allow_lists: false, values: true };
+            }
+        };
         let moved = |source| match (before, now) {
             (Some(before), Some(now)) => now.moved(before, source),
             _ => true,
@@ -40,15 +66,20 @@ impl Wanted {
 
 const DOING: &str = "load";
 
-/// Loads what moved since `base` over the engine's link. `tokens` says whether there is a token
-/// table to go by.
+/// One moment of the tables, and whether a standby told of it, which may be behind.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) loaded: Loaded,
+    pub(super) standby: bool,
+}
+
+/// Loads over the engine's link.
 pub(super) async fn load(
     client: &Client,
     queries: &Queries,
-    base: Option<&Snapshot>,
-    tokens: bool,
-) -> Result<Loaded, Error> {
-    let loaded = read(client, queries, base, tokens).await;
+    scope: Scope<'_>,
+) -> Result<Read, Error> {
+    let loaded = read(client, queries, scope).await;
     if loaded.is_err() {
         // The link may be used again (a lock was in the way), but not inside a failed transaction.
         let _ = client.batch_execute("ROLLBACK").await;
@@ -59,22 +90,21 @@ pub(super) async fn load(
 async fn read(
     client: &Client,
     queries: &Queries,
-    base: Option<&Snapshot>,
-    tokens: bool,
-) -> Result<Loaded, tokio_postgres::Error> {
-    let mut loaded = Loaded { opaque_values: queries.opaque_values, ..Loaded::default() };
-    if tokens {
+    scope: Scope<'_>,
+) -> Result<Read, tokio_postgres::Error> {
+    let mut read = Read::of_nothing(queries);
+    if scope.has_tokens() {
         // Both are sent before the first is answered: one round trip instead of two.
         let (locked, rows) = tokio::join!(
             client.batch_execute(&queries.lock),
             client.query_typed(&queries.fingerprint, &[]),
         );
         locked?;
-        loaded.fingerprint = Some(fingerprint::from_rows(&rows?)?);
+        read.take_tokens(fingerprint::from_rows(&rows?)?);
     } else {
         client.batch_execute(&queries.lock).await?;
     }
-    let wanted = Wanted::since(base, loaded.fingerprint.as_ref());
+    let wanted = Wanted::of(scope, read.loaded.fingerprint.as_ref());
     let rows = async |wanted: bool, query: &str| {
         if wanted { client.query_typed(query, &[]).await.map(Some) } else { Ok(None) }
     };
@@ -84,8 +114,8 @@ async fn read(
         rows(wanted.values, &queries.values),
         client.batch_execute("COMMIT"),
     );
-    let loaded = fill(loaded, flags?, allow_lists?, values?)?;
-    committed.map(|()| loaded)
+    read.fill(flags?, allow_lists?, values?)?;
+    committed.map(|()| read)
 }
 
 /// Loads everything over a pooled connection. Blocks.
@@ -93,7 +123,7 @@ pub(super) fn load_blocking(
     client: &mut postgres::Client,
     queries: &Queries,
     tokens: bool,
-) -> Result<Loaded, Error> {
+) -> Result<Read, Error> {
     read_blocking(client, queries, tokens).map_err(|error| Error::driver(DOING, error))
 }
 
@@ -101,32 +131,43 @@ fn read_blocking(
     client: &mut postgres::Client,
     queries: &Queries,
     tokens: bool,
-) -> Result<Loaded, tokio_postgres::Error> {
-    let mut loaded = Loaded { opaque_values: queries.opaque_values, ..Loaded::default() };
+) -> Result<Read, tokio_postgres::Error> {
+    let mut read = Read::of_nothing(queries);
     client.batch_execute(&queries.lock)?;
     if tokens {
         let rows = client.query_typed(&queries.fingerprint, &[])?;
-        loaded.fingerprint = Some(fingerprint::from_rows(&rows)?);
+        read.take_tokens(fingerprint::from_rows(&rows)?);
     }
     let flags = client.query_typed(&queries.flags, &[])?;
     let allow_lists = client.query_typed(&queries.allow_lists, &[])?;
     let values = client.query_typed(&queries.values, &[])?;
     client.batch_execute("COMMIT")?;
-    fill(loaded, Some(flags), Some(allow_lists), Some(values))
+    read.fill(Some(flags), Some(allow_lists), Some(values))?;
+    Ok(read)
 }
 
-fn fill(
-    loaded: Loaded,
-    flags: Option<Vec<Row>>,
-    allow_lists: Option<Vec<Row>>,
-    values: Option<Vec<Row>>,
-) -> Result<Loaded, tokio_postgres::Error> {
-    Ok(Loaded {
-        flags: decoded(flags, flag_row)?,
-        allow_lists: decoded(allow_lists, allow_row)?,
-        values: decoded(values, value_row)?,
-        ..loaded
-    })
+impl Read {
+    fn of_nothing(queries: &Queries) -> Self {
+        let opaque_values = queries.opaque_values;
+        Self { loaded: Loaded { opaque_values, ..Loaded::default() }, standby: false }
+    }
+
+    fn take_tokens(&mut self, tokens: Tokens) {
+        self.loaded.fingerprint = Some(tokens.fingerprint);
+        self.standby = tokens.standby;
+    }
+
+    fn fill(
+        &mut self,
+        flags: Option<Vec<Row>>,
+        allow_lists: Option<Vec<Row>>,
+        values: Option<Vec<Row>>,
+    ) -> Result<(), tokio_postgres::Error> {
+        self.loaded.flags = decoded(flags, flag_row)?;
+        self.loaded.allow_lists = decoded(allow_lists, allow_row)?;
+        self.loaded.values = decoded(values, value_row)?;
+        Ok(())
+    }
 }
 
 fn decoded<T>(
@@ -138,8 +179,8 @@ fn decoded<T>(
 
 fn flag_row(row: &Row) -> Result<FlagRow, tokio_postgres::Error> {
     Ok(FlagRow {
-        pk: row.try_get("pk")?,
-        key: row.try_get("key")?,
+        pk: text::shown(row, "pk")?,
+        key: text::required(row, "key")?,
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
         client_side: row.try_get("client_side")?,
@@ -147,15 +188,23 @@ fn flag_row(row: &Row) -> Result<FlagRow, tokio_postgres::Error> {
 }
 
 fn allow_row(row: &Row) -> Result<AllowRow, tokio_postgres::Error> {
-    let integers = row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY);
-    let users = if integers {
-        Users::Integers(row.try_get("users")?)
-    } else {
-        Users::Texts(row.try_get("users")?)
-    };
-    Ok(AllowRow { flag_pk: row.try_get("flag_pk")?, users })
+    let flag_pk = text::shown(row, "flag_pk")?;
+    if row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY) {
+        return Ok(AllowRow::new(flag_pk, Users::Integers(row.try_get("users")?)));
+    }
+    let read: Vec<Text> = row.try_get("users")?;
+    let count = read.len();
+    let users: Vec<_> = read.into_iter().filter_map(|user| user.checked().ok()).collect();
+    let undecodable = users.len() < count;
+    Ok(AllowRow { flag_pk, users: Users::Texts(users), undecodable })
 }
 
 fn value_row(row: &Row) -> Result<ValueRow, tokio_postgres::Error> {
-    Ok(ValueRow { pk: row.try_get("pk")?, key: row.try_get("key")?, value: row.try_get("value")? })
+    let read: Option<Text> = row.try_get("value")?;
+    let value = if row.try_get("too_large")? {
+        Err(Fault::TooLarge)
+    } else {
+        read.map(Text::checked).transpose()
+    };
+    Ok(ValueRow { pk: text::shown(row, "pk")?, key: text::required(row, "key")?, value })
 }

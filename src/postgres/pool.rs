@@ -12,21 +12,20 @@ use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 
 use super::error::Error;
 use super::refresh::deadline;
-use super::target::Target;
+use super::target::{Aim, ROLE, Way};
 
 /// The longest wait for a connection before another look whether there is room for one.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// A pool of short links: none is kept idle, so a quiet process has only the engine's link.
-pub struct Pool {
+pub(super) struct Pool {
     pool: r2d2::Pool<Manager>,
     last_error: LastError,
 }
 
 impl Pool {
     /// A pool of at most `size` connections. Connects nowhere yet.
-    #[must_use]
-    pub fn new(target: Target, size: u32) -> Self {
+    pub(super) fn new(aim: Arc<Aim>, size: u32) -> Self {
         let last_error = LastError::default();
         let threads = ScheduledThreadPool::builder()
             .num_threads(1)
@@ -37,7 +36,7 @@ impl Pool {
             .min_idle(Some(0))
             .thread_pool(Arc::new(threads))
             .error_handler(Box::new(last_error.clone()))
-            .build_unchecked(Manager { target });
+            .build_unchecked(Manager { aim });
         Self { pool, last_error }
     }
 
@@ -45,7 +44,7 @@ impl Pool {
     ///
     /// # Errors
     /// What went wrong when connecting, with its cause, or that there was not enough time.
-    pub fn get(&self, limit: Duration) -> Result<Pooled, Error> {
+    pub(super) fn get(&self, limit: Duration) -> Result<Pooled, Error> {
         let until = Instant::now() + limit;
         self.last_error.take();
         loop {
@@ -70,7 +69,7 @@ impl std::fmt::Debug for Pool {
 }
 
 /// A connection of the pool; dropping it gives it back.
-pub struct Pooled(PooledConnection<Manager>);
+pub(super) struct Pooled(PooledConnection<Manager>);
 
 impl Deref for Pooled {
     type Target = Client;
@@ -93,7 +92,7 @@ impl std::fmt::Debug for Pooled {
 }
 
 struct Manager {
-    target: Target,
+    aim: Arc<Aim>,
 }
 
 impl ManageConnection for Manager {
@@ -101,16 +100,13 @@ impl ManageConnection for Manager {
     type Error = Error;
 
     fn connect(&self) -> Result<Client, Error> {
-        let target = self.target.clone();
-        let (answer, answered) = channel();
-        // The blocking driver's deadline ends with the TCP connection. Without one of ours, a
-        // server that hangs after that would keep the pool's only thread for ever.
-        let work = move || drop(answer.send(connect(&target)));
-        let thread = thread::Builder::new().name("flagstaff-connect".into());
-        thread.spawn(work).map_err(Error::connect)?;
-        match answered.recv_timeout(deadline::CONNECT) {
-            Ok(client) => client,
-            Err(_) => Err(Error::deadline("connect")),
+        let target = self.aim.load_full();
+        let mut ways = target.ways();
+        loop {
+            match attempt(ways.current()) {
+                Ok(client) => return Ok(client),
+                Err(error) => ways.after(error)?,
+            }
         }
     }
 
@@ -124,15 +120,29 @@ impl ManageConnection for Manager {
     }
 }
 
-fn connect(target: &Target) -> Result<Client, Error> {
-    let mut ways = target.ways();
-    loop {
-        let (config, tls) = ways.current();
-        match postgres::Config::from(config).connect(tls) {
-            Ok(client) => return Ok(client),
-            Err(error) => ways.after(Error::driver("connect", error))?,
+fn attempt(way: Way) -> Result<Client, Error> {
+    let (answer, answered) = channel();
+    // The blocking driver's deadline ends with the TCP connection. Without one of ours, a server
+    // that hangs after that would keep the pool's only thread for ever.
+    let work = move || drop(answer.send(connect(way)));
+    let thread = thread::Builder::new().name("flagstaff-connect".into());
+    thread.spawn(work).map_err(Error::connect)?;
+    match answered.recv_timeout(deadline::CONNECT) {
+        Ok(client) => client,
+        Err(_) => Err(Error::deadline("connect")),
+    }
+}
+
+fn connect(way: Way) -> Result<Client, Error> {
+    let failed = |error| Error::driver("connect", error);
+    let config = postgres::Config::from(way.config.clone());
+    let mut client = config.connect(way.tls.clone()).map_err(failed)?;
+    if way.is_choosy() {
+        for row in client.query_typed(ROLE, &[]).map_err(failed)? {
+            way.judge(&row)?;
         }
     }
+    Ok(client)
 }
 
 #[derive(Clone, Debug, Default)]

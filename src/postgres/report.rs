@@ -1,6 +1,7 @@
 //! What the engine's thread last had to say. Written there, read by whoever asks for the status.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::error::Error;
 
@@ -39,8 +40,12 @@ impl Mode {
 pub struct Report {
     /// How the worker is kept up to date.
     pub mode: Mode,
+    /// Why that is not by notifications, where it is not.
+    pub why: Option<&'static str>,
     /// Loads that were published.
     pub loads: u64,
+    /// How long the last of them took.
+    pub load_time: Option<Duration>,
     /// Attempts that failed, since the start.
     pub failures: u64,
     /// The last error; kept after recovery, so that it can still be read.
@@ -48,24 +53,46 @@ pub struct Report {
 }
 
 /// The report, shared between the engine's thread and its readers.
-#[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<Report>);
+#[derive(Debug)]
+pub(super) struct Shared {
+    report: Mutex<Report>,
+    /// Called after what somebody may want to log.
+    tell: fn(),
+}
 
 impl Shared {
+    pub(super) fn new(tell: fn()) -> Self {
+        Self { report: Mutex::default(), tell }
+    }
+
     pub(super) fn read(&self) -> Report {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn write(&self, change: impl FnOnce(&mut Report)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn mode(&self, mode: Mode) {
-        self.write(|report| report.mode = mode);
+    pub(super) fn mode(&self, mode: Mode, why: Option<&'static str>) {
+        let mut is_news = false;
+        self.write(|report| {
+            is_news = (report.mode, report.why) != (mode, why);
+            (report.mode, report.why) = (mode, why);
+        });
+        if is_news {
+            (self.tell)();
+        }
     }
 
-    pub(super) fn loaded(&self) {
-        self.write(|report| report.loads += 1);
+    /// Notes a load that was published.
+    pub(super) fn loaded(&self, took: Duration, has_problems: bool) {
+        self.write(|report| {
+            report.loads += 1;
+            report.load_time = Some(took);
+        });
+        if has_problems {
+            (self.tell)();
+        }
     }
 
     /// Notes a failure that did not end the link.
@@ -74,11 +101,12 @@ impl Shared {
             report.failures += 1;
             report.last_error = Some(Arc::new(error));
         });
+        (self.tell)();
     }
 
     /// Notes a failure that ended the link.
     pub(super) fn down(&self, error: Error) {
-        self.mode(Mode::Down);
         self.failed(error);
+        self.mode(Mode::Down, None);
     }
 }

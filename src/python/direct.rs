@@ -15,7 +15,7 @@ use super::subject::Asker;
 use crate::allow_list::AllowList;
 use crate::flag::Flag;
 use crate::live::State;
-use crate::row::{AllowRow, FlagRow, Users, ValueRow};
+use crate::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 
@@ -90,15 +90,18 @@ pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<Pinned> {
 fn made_of((flags, allow_lists, values, opaque_values): Rows) -> Snapshot {
     let flags = flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side)| FlagRow {
         pk,
-        key,
+        key: key.ok_or(Fault::Null),
         enabled,
         rollout_percent,
         client_side,
     });
-    let allow_lists = allow_lists
-        .into_iter()
-        .map(|(flag_pk, users)| AllowRow { flag_pk, users: Users::Texts(users) });
-    let values = values.into_iter().map(|(pk, key, value)| ValueRow { pk, key, value });
+    let allow_lists =
+        allow_lists.into_iter().map(|(flag_pk, users)| AllowRow::new(flag_pk, Users::Texts(users)));
+    let values = values.into_iter().map(|(pk, key, value)| ValueRow {
+        pk,
+        key: key.ok_or(Fault::Null),
+        value: Ok(value),
+    });
     Snapshot::default().next(Loaded {
         fingerprint: None,
         flags: Some(flags.collect()),

@@ -103,6 +103,12 @@ fn look_after(py: Python<'_>) -> PyResult<()> {
     py.import("flagstaff.engine")?.call_method0("look_after").map(drop)
 }
 
+/// Has the next question look after what has happened. The engine's thread calls this, and never
+/// Python itself. A question that is counted at the same moment may undo it, until the next event.
+fn look_after_soon() {
+    QUESTIONS.store(ROUND, Ordering::Relaxed);
+}
+
 /// Tells Python of a question for a key that is not there. May raise.
 #[cold]
 pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
@@ -118,7 +124,10 @@ pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()
 ///
 /// Raises `ConfigurationError` where the connection settings cannot be used.
 #[pyfunction]
-#[pyo3(signature = (settings, names, *, opaque_values, listen, poll_interval, pool_size))]
+#[pyo3(signature = (
+    settings, names, *, opaque_values, listen, poll_interval, pool_size, max_staleness, host
+))]
+#[expect(clippy::too_many_arguments, reason = "each has its name in Python")]
 pub(super) fn start(
     settings: BTreeMap<String, String>,
     names: HashMap<String, String>,
@@ -126,9 +135,21 @@ pub(super) fn start(
     listen: bool,
     poll_interval: f64,
     pool_size: u32,
+    max_staleness: f64,
+    host: String,
 ) -> PyResult<()> {
-    let poll_interval = duration(poll_interval)?;
-    let options = Options { settings, names, opaque_values, listen, poll_interval, pool_size };
+    let (poll_interval, max_staleness) = (duration(poll_interval)?, duration(max_staleness)?);
+    let options = Options {
+        settings,
+        names,
+        opaque_values,
+        listen,
+        poll_interval,
+        pool_size,
+        max_staleness,
+        host,
+        tell: look_after_soon,
+    };
     OWNER.store(std::process::id(), Ordering::Relaxed);
     LIVE.open(Door::Starting, false);
     // The one before, if there is one, stops when it is dropped.
@@ -143,11 +164,12 @@ pub(super) fn is_waiting() -> bool {
     if LIVE.snapshot().is_some() {
         return false;
     }
-    let missing = |report: Report| {
-        report.mode == Mode::Down
-            && report.last_error.is_some_and(|error| error.kind() == Kind::Missing)
-    };
-    ENGINE.load().as_ref().is_some_and(|engine| !missing(engine.report()))
+    ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.report(), Kind::Missing))
+}
+
+fn is_down_for(report: &Report, kind: Kind) -> bool {
+    let last = report.last_error.as_ref();
+    report.mode == Mode::Down && last.is_some_and(|error| error.kind() == kind)
 }
 
 /// Answers questions from the snapshot from now on, `default` while there is none.
@@ -204,6 +226,22 @@ pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let limit = duration(timeout)?;
     py.detach(|| engine.refresh(limit))?;
     Ok(())
+}
+
+/// Whether there is no connection because the server refused the log-in.
+#[pyfunction]
+pub(super) fn is_refused() -> bool {
+    ENGINE.load().as_ref().is_some_and(|engine| is_down_for(&engine.report(), Kind::Auth))
+}
+
+/// Connects with these settings from now on, and at once where there is no connection. Returns at
+/// once. True where they are others than before.
+///
+/// Raises `ConfigurationError` where they cannot be used; those before are kept.
+#[pyfunction]
+pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> {
+    let engine = ENGINE.load_full();
+    Ok(engine.map_or(Ok(false), |engine| engine.reconfigure(&settings))?)
 }
 
 /// Ends the engine and its connections and forgets the snapshot, so that the next question starts
@@ -291,8 +329,12 @@ pub(super) fn report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     dict.set_item("flags", snapshot.map_or(0, crate::snapshot::Snapshot::flag_count))?;
     dict.set_item("values", snapshot.map_or(0, crate::snapshot::Snapshot::setting_count))?;
     dict.set_item("loads", report.loads)?;
+    dict.set_item("load_seconds", report.load_time.map(|time| time.as_secs_f64()))?;
     dict.set_item("failures", report.failures)?;
-    dict.set_item("last_error", report.last_error.map(|error| error.to_string()))?;
+    let last_error = report.last_error.map(|error| error.to_string());
+    let why = report.why.or(last_error.as_deref().filter(|_| mode == "down"));
+    dict.set_item("why", why)?;
+    dict.set_item("last_error", last_error)?;
     dict.set_item("problems", problems.map(ToString::to_string).collect::<Vec<_>>())?;
     dict.set_item("pid", std::process::id())?;
     Ok(dict)

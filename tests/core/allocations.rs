@@ -15,7 +15,7 @@ const UUID: &str = "6fa459ea-ee8a-3ca4-894e-db77e160355e";
 fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
     FlagRow {
         pk: pk.into(),
-        key: Some(key.into()),
+        key: Ok(key.into()),
         enabled: Some(true),
         rollout_percent: Some(rollout_percent),
         client_side: false,
@@ -29,10 +29,7 @@ fn live() -> Live {
     let texts = Users::Texts(vec![UUID.into(), "alice".into()]);
     let loaded = Loaded {
         flags: Some(vec![flag("1", "half", 50), flag("2", "listed", 0), flag("3", "texts", 10)]),
-        allow_lists: Some(vec![
-            AllowRow { flag_pk: "2".into(), users: integers },
-            AllowRow { flag_pk: "3".into(), users: texts },
-        ]),
+        allow_lists: Some(vec![AllowRow::new("2", integers), AllowRow::new("3", texts)]),
         ..Loaded::default()
     };
     assert!(live.publish(None, Snapshot::default().next(loaded), Instant::now()));

@@ -92,7 +92,7 @@ impl FlagOf {
     fn rows(&self, users: &str) -> (FlagRow, AllowRow) {
         let row = FlagRow {
             pk: "1".into(),
-            key: Some(self.key.clone()),
+            key: Ok(self.key.clone()),
             enabled: Some(self.enabled),
             rollout_percent: Some(self.rollout_percent),
             client_side: false,
@@ -101,7 +101,7 @@ impl FlagOf {
             "integer" | "bigint" => Users::Integers(self.allowed_integers()),
             _ => Users::Texts(self.allowed.clone()),
         };
-        (row, AllowRow { flag_pk: "1".into(), users })
+        (row, AllowRow::new("1", users))
     }
 
     fn allowed_integers(&self) -> Vec<i64> {

@@ -129,7 +129,7 @@ impl Shop {
     /// A schema without a table in it.
     pub(crate) fn empty(user_type: &str) -> Self {
         let number = SHOPS.fetch_add(1, Ordering::Relaxed);
-        let application = format!("worker {} of {}", number, std::process::id());
+        let application = format!("worker-{}-of-{}", number, std::process::id());
         let schema = format!("\"it's {{schema}} of {application}\"");
         let mut session = connect();
         session.batch_execute(&format!("CREATE SCHEMA {schema}")).expect("a new schema");
@@ -186,6 +186,9 @@ impl Shop {
             listen: true,
             poll_interval: NEVER,
             pool_size: 2,
+            max_staleness: NEVER,
+            host: self.application.clone(),
+            tell: || {},
         }
     }
 
@@ -201,14 +204,15 @@ impl Shop {
 
     /// How many connections this shop's workers have.
     pub(crate) fn connections(&mut self) -> i64 {
-        let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        let count = "SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = $1 OR application_name LIKE 'fs1 % ' || $1";
         self.session.query_one(count, &[&self.application]).expect("a count").get(0)
     }
 
     /// Ends the connections of this shop's workers, as an administrator may.
     pub(crate) fn cut(&mut self) {
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE application_name = $1";
+            WHERE application_name = $1 OR application_name LIKE 'fs1 % ' || $1";
         self.session.query(cut, &[&self.application]).expect("an administrator");
     }
 }

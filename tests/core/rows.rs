@@ -10,7 +10,7 @@ use flagstaff::snapshot::{Loaded, Snapshot};
 pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
     FlagRow {
         pk: pk.into(),
-        key: Some(key.into()),
+        key: Ok(key.into()),
         enabled: Some(true),
         rollout_percent: Some(rollout_percent),
         client_side: false,
@@ -18,11 +18,11 @@ pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
 }
 
 pub(crate) fn allow(flag_pk: &str, users: &[i64]) -> AllowRow {
-    AllowRow { flag_pk: flag_pk.into(), users: Users::Integers(users.to_vec()) }
+    AllowRow::new(flag_pk, Users::Integers(users.to_vec()))
 }
 
 pub(crate) fn value(pk: &str, key: &str, json: &str) -> ValueRow {
-    ValueRow { pk: pk.into(), key: Some(key.into()), value: Some(json.into()) }
+    ValueRow { pk: pk.into(), key: Ok(key.into()), value: Ok(Some(json.into())) }
 }
 
 pub(crate) fn flags(rows: impl IntoIterator<Item = FlagRow>) -> Loaded {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flagstaff::allow_list::AllowList;
 use flagstaff::flag::Flag;
-use flagstaff::row::{AllowRow, FlagRow, Users, ValueRow};
+use flagstaff::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::setting::Setting;
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
@@ -149,7 +149,7 @@ mod partial_loads {
     #[test]
     fn texts_name_users_too() {
         let users = Users::Texts(vec!["alice".into()]);
-        let lists = allow_lists([AllowRow { flag_pk: "1".into(), users }]);
+        let lists = allow_lists([AllowRow::new("1", users)]);
         let after = snapshot([flags([flag("1", "banner", 0)]), lists]);
         let allowed = &after.flag("banner").expect("the flag is there").allowed;
         assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowList::Empty);
@@ -157,7 +157,7 @@ mod partial_loads {
 
     #[test]
     fn a_null_of_sql_is_null_and_not_absent() {
-        let row = ValueRow { value: None, ..value("1", "gateway", "") };
+        let row = ValueRow { value: Ok(None), ..value("1", "gateway", "") };
         let after = snapshot([values([row])]);
         assert_eq!(after.setting("gateway"), Some(&Setting::Null));
         assert!(problems(&after).is_empty());
@@ -184,7 +184,7 @@ mod malformed_rows {
     }
 
     fn without_key(row: FlagRow) -> FlagRow {
-        FlagRow { key: None, ..row }
+        FlagRow { key: Err(Fault::Null), ..row }
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod malformed_rows {
     #[test]
     fn problems_of_flags_stay_while_only_values_move() {
         let bad = flags([without_switch(flag("1", "banner", 0))]);
-        let lost = ValueRow { key: None, ..value("5", "", "1") };
+        let lost = ValueRow { key: Err(Fault::Null), ..value("5", "", "1") };
         let after = whole().next(bad).next(values([lost]));
         let expected = [
             "flag \"banner\" is set aside: its enabled is NULL",
@@ -284,7 +284,7 @@ mod malformed_rows {
 
     #[test]
     fn a_value_that_lost_its_key_keeps_its_last_version() {
-        let lost = ValueRow { key: None, ..value("1", "", "\"stripe\"") };
+        let lost = ValueRow { key: Err(Fault::Null), ..value("1", "", "\"stripe\"") };
         let after = whole().next(values([lost]));
         assert_eq!(after.setting("gateway"), Some(&Setting::Text("stripe".into())));
     }

@@ -42,12 +42,12 @@ impl Backoff {
 fn bound(kind: Kind) -> Duration {
     Duration::from_millis(match kind {
         // Everyone is back within three seconds of the server.
-        Kind::Connect | Kind::Lost | Kind::Deadline => 2_800,
+        Kind::Connect | Kind::Lost | Kind::Deadline | Kind::Role => 2_800,
         Kind::Missing => 5_000,
         Kind::TooMany => 30_000,
         Kind::Auth | Kind::Permission | Kind::Settings => 60_000,
         // A lock is waited for in turns, and what follows it should be seen at once.
-        Kind::Locked => 500,
+        Kind::Locked | Kind::Behind => 500,
         Kind::Query | Kind::Tls => 10_000,
     })
 }

@@ -1,0 +1,69 @@
+"""What has happened to the flags of this process, one line in the log for each change of state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["Journal", "logger"]
+
+logger = logging.getLogger("flagstaff")
+
+_NAMED = 10
+
+
+class Journal:
+    """What has been logged. Threads may share it: at worst, a line comes twice."""
+
+    def __init__(self) -> None:
+        # Nobody needs to be told that all is well.
+        self._state: tuple[str, str | None] = ("live", None)
+        self._problems: Sequence[str] = ()
+        self._trouble: str | None = None
+
+    def note(self, report: Mapping[str, Any]) -> None:
+        """Log what differs from what was logged last."""
+        mode = report["mode"]
+        if mode in ("idle", "starting", "direct"):
+            return
+        state = (mode, None if mode == "down" else report["why"])
+        if state != self._state:
+            before, self._state = self._state, state
+            _log_state(before[0], mode, report["why"])
+        self._note_problems(report["problems"])
+
+    def note_late_start(self, report: Mapping[str, Any]) -> None:
+        """Log that a question was answered by its default."""
+        if report["ready"] or self._state[0] == "down":
+            return
+        self._state = ("down", None)
+        why = report["last_error"] or "the first load takes longer than STARTUP_TIMEOUT"
+        logger.warning("flags are not loaded yet, questions answer their default: %s", why)
+
+    def note_trouble(self, trouble: str | None) -> None:
+        """Log what keeps new connection settings from being read, None where nothing does."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            if trouble:
+                logger.warning("new connection settings cannot be had: %s", trouble)
+
+    def _note_problems(self, problems: Sequence[str]) -> None:
+        before, self._problems = self._problems, problems
+        new = [problem for problem in problems if problem not in before]
+        if new:
+            rest = f"; and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
+            logger.warning("%s%s", "; ".join(new[:_NAMED]), rest)
+
+
+def _log_state(before: str, mode: str, why: str | None) -> None:
+    if mode == "down":
+        logger.warning("flags are kept from the last load: %s", why)
+    elif before == "down":
+        logger.warning("flags are up to date again (%s)", f"{mode}: {why}" if why else mode)
+    elif mode == "reload":
+        logger.warning("flags are read whole at each poll: %s", why)
+    elif mode == "poll":
+        logger.info("flags are polled, not listened for: %s", why)
+    else:
+        logger.info("flags are listened for")

@@ -1,0 +1,246 @@
+//! One link, from its first question to its end: identify, listen, load, and then poll.
+
+use std::time::Instant as Moment;
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::clock::Clock;
+use super::machine::{Machine, is_behind};
+use crate::fingerprint::Fingerprint;
+use crate::postgres::error::{Error, Kind};
+use crate::postgres::listen::Link;
+use crate::postgres::load::{Read, Scope};
+use crate::postgres::name;
+use crate::postgres::nature::{Identity, Nature};
+use crate::postgres::report::Mode;
+use crate::snapshot::Snapshot;
+
+/// The least time between two loads that notifications asked for. The first notification is
+/// answered at once; a storm of them costs a load per gap.
+const GAP: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// What is known of one link.
+pub(super) struct Session<'a> {
+    machine: &'a Machine,
+    link: &'a Link,
+    nature: Nature,
+    listening: bool,
+    loaded: bool,
+    clock: Clock,
+    announced: String,
+}
+
+/// What a load must read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The tables that moved.
+    Moved,
+    /// All tables.
+    Everything,
+    /// All tables but the allow-lists.
+    WithoutAllowLists,
+}
+
+impl<'a> Session<'a> {
+    /// Asks the server what it is, and makes the session ours where it is that.
+    pub(super) async fn open(machine: &'a Machine, link: &'a Link) -> Result<Self, Error> {
+        let Identity { nature, .. } = link.identify(&machine.queries).await?;
+        if !nature.pooled {
+            link.settle(&machine.queries).await.or_else(unless_refused)?;
+        }
+        let clock = Clock::starting_now(machine.poll_interval);
+        let (listening, loaded, announced) = (false, false, String::new());
+        let mut session = Self { machine, link, nature, listening, loaded, clock, announced };
+        session.announce().await?;
+        Ok(session)
+    }
+
+    /// Keeps up with the server until the link ends or the machine is told to stop.
+    pub(super) async fn serve(&mut self) -> Result<(), Error> {
+        self.clock.everything_is_due();
+        while !self.machine.signals.stopped() {
+            let woken = if self.loaded { self.wait().await } else { false };
+            if self.machine.signals.stopped() {
+                break;
+            }
+            if self.link.is_lost() {
+                return Err(Error::lost("listen"));
+            }
+            let outcome = self.step(woken).await;
+            self.tolerate(outcome)?;
+            if self.loaded {
+                let (mode, why) = self.mode();
+                self.machine.report.mode(mode, why);
+                self.announce().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a notification, true, or until something is due, false.
+    async fn wait(&self) -> bool {
+        tokio::select! {
+            () = self.machine.signals.woken() => true,
+            () = sleep_until(self.clock.next_due()) => false,
+        }
+    }
+
+    async fn step(&mut self, woken: bool) -> Result<(), Error> {
+        if woken && self.nature.has_tokens() && Instant::now() < self.clock.full {
+            sleep_until(self.clock.loaded + GAP).await;
+            // What came during the gap is covered by the load that follows.
+            let _ = self.machine.signals.woken().now_or_never();
+            self.load(Wanted::Moved).await?;
+        } else {
+            self.poll(woken).await?;
+        }
+        self.clock.step_done();
+        Ok(())
+    }
+
+    /// Asks what moved, and whether the server still is what it was.
+    async fn poll(&mut self, told_to: bool) -> Result<(), Error> {
+        let asked = Moment::now();
+        let (identity, tokens) = if self.nature.has_tokens() {
+            // Both are sent before the first is answered: one round trip instead of two.
+            let (queries, link) = (&self.machine.queries, self.link);
+            let (identity, tokens) = tokio::join!(link.identify(queries), link.poll(queries));
+            (identity?, Some(tokens))
+        } else {
+            (self.link.identify(&self.machine.queries).await?, None)
+        };
+        if identity.nature != self.nature || identity.listening != self.listening {
+            self.nature = identity.nature;
+            self.listening = identity.listening;
+            self.clock.everything_is_due();
+        }
+        let now = Instant::now();
+        if now >= self.clock.full
+            || (tokens.is_none() && (told_to || now >= self.clock.allow_lists))
+        {
+            return self.load_everything().await;
+        }
+        let Some(tokens) = tokens.transpose()? else {
+            return self.load(Wanted::WithoutAllowLists).await;
+        };
+        let snapshot = self.machine.live.snapshot();
+        if snapshot.as_deref().and_then(Snapshot::fingerprint) == Some(&tokens.fingerprint) {
+            self.machine.live.confirm(asked);
+            return Ok(());
+        }
+        self.load(Wanted::Moved).await
+    }
+
+    /// Everything anew. Notifications are asked for before, so that no change falls in between.
+    async fn load_everything(&mut self) -> Result<(), Error> {
+        self.machine.signals.set_tokens(self.nature.has_tokens());
+        self.listening = self.listening || self.listen().await?;
+        self.load(Wanted::Everything).await?;
+        self.loaded = true;
+        self.clock.everything_loaded();
+        Ok(())
+    }
+
+    /// Asks for notifications, where they are wanted and to be had.
+    async fn listen(&self) -> Result<bool, Error> {
+        if !self.machine.listen || !self.nature.takes_listen() {
+            return Ok(false);
+        }
+        match self.link.listen().await {
+            Ok(()) => Ok(true),
+            // A proxy may refuse it. Polling still works there.
+            Err(error) if error.kind() == Kind::Query => {
+                self.machine.report.failed(error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load(&self, wanted: Wanted) -> Result<(), Error> {
+        let Machine { live, queries, report, signals, .. } = self.machine;
+        loop {
+            let base = live.snapshot();
+            let scope = self.scope(wanted, base.as_deref());
+            let asked = Moment::now();
+            let Read { loaded, standby } = self.link.load(queries, scope).await?;
+            if standby {
+                self.accept(base.as_deref(), loaded.fingerprint.as_ref())?;
+            }
+            let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
+            let has_problems = next.problems().next().is_some();
+            // A successor may publish already, and this engine's moment is not among its own.
+            if signals.stopped() {
+                return Ok(());
+            }
+            if live.publish(base.as_ref(), next, asked) {
+                report.loaded(asked.elapsed(), has_problems);
+                return Ok(());
+            }
+            // Where nobody answers any more, reading again would go on for ever.
+            if !live.is_open() {
+                return Ok(());
+            }
+            // Somebody published meanwhile: what was read may be older, so it is read again.
+        }
+    }
+
+    fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
+        match (wanted, base) {
+            (Wanted::Moved, Some(base)) => Scope::MovedSince(base),
+            (Wanted::WithoutAllowLists, Some(_)) => Scope::WithoutAllowLists,
+            _ => Scope::Everything { tokens: self.nature.has_tokens() },
+        }
+    }
+
+    /// Whether a standby's moment may take the place of the one that is held. One that is behind
+    /// may not, until what is held is too old to hold on to.
+    fn accept(&self, held: Option<&Snapshot>, read: Option<&Fingerprint>) -> Result<(), Error> {
+        let Machine { live, max_staleness, .. } = self.machine;
+        if is_behind(live, *max_staleness, held, read) { Err(Error::behind()) } else { Ok(()) }
+    }
+
+    /// A locked table and a standby that is behind are no reasons to give up the link, anything
+    /// else is.
+    fn tolerate(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
+        match outcome {
+            Err(error) if matches!(error.kind(), Kind::Locked | Kind::Behind) => {
+                self.machine.report.failed(error);
+                self.clock.soon();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn mode(&self) -> (Mode, Option<&'static str>) {
+        self.nature.mode(self.machine.listen, self.listening)
+    }
+
+    /// Says what is applied, where the session is ours alone.
+    async fn announce(&mut self) -> Result<(), Error> {
+        if self.nature.pooled {
+            return Ok(());
+        }
+        let snapshot = self.machine.live.snapshot();
+        let fingerprint = snapshot.as_deref().and_then(Snapshot::fingerprint);
+        let (fingerprint, state) = match (self.loaded, self.mode().0) {
+            (false, _) => (None, 'S'),
+            (true, Mode::Live) => (fingerprint, 'L'),
+            (true, Mode::Reload) => (fingerprint, 'R'),
+            (true, _) => (fingerprint, 'P'),
+        };
+        let name = name::applied(fingerprint, state, &self.machine.host);
+        if name != self.announced {
+            self.link.announce(&name).await.or_else(unless_refused)?;
+            self.announced = name;
+        }
+        Ok(())
+    }
+}
+
+/// A proxy may refuse what only makes things better.
+fn unless_refused(error: Error) -> Result<(), Error> {
+    if error.kind() == Kind::Query { Ok(()) } else { Err(error) }
+}
