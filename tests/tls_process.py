@@ -26,6 +26,7 @@ CONNECTED = "a table or column is missing"
 
 def engine(settings: dict[str, str]) -> list[str | None]:
     rest = {"opaque_values": False, "listen": False, "poll_interval": 5.0, "pool_size": 1}
+    rest |= {"max_staleness": 300.0, "host": "web"}
     try:
         _core.start(settings, names(connections["default"]), **rest)  # type: ignore[arg-type]
         while not (report := _core.report())["last_error"]:

@@ -14,13 +14,14 @@ from flagstaff import _core
 from flagstaff.exceptions import ConfigurationError
 
 rest = dict(opaque_values=False, listen=False, poll_interval=5, pool_size=1)
+rest |= dict(max_staleness=300, host="web")
 for settings in json.loads(sys.argv[1]):
     try:
         _core.start(settings, {}, **rest)
     except ConfigurationError as error:
         print(json.dumps("no name was given" not in str(error)))
 """
-SAMPLES = {"hostaddr": "127.0.0.1", "port": "5432,5433", "host": "one,two"}
+SAMPLES = {"hostaddr": "127.0.0.1", "port": "5432", "host": "one,two"}
 
 Settings = dict[str, str]
 
