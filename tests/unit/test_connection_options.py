@@ -37,8 +37,7 @@ def accepted() -> list[Settings]:
 def refused() -> list[Settings]:
     others = [{name: "other"} for name, words in HONOURED.items() if words and name != "gssencmode"]
     unknown = [{name: "x"} for name in (*REFUSED, "not_an_option")]
-    standby = {"target_session_attrs": "prefer-standby"}
-    return [*others, *unknown, standby, *weak()]
+    return [*others, *unknown, *weak()]
 
 
 def weak() -> list[Settings]:
