@@ -9,22 +9,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["Found", "Trigger", "current_schema", "find_table", "triggers_of"]
 
-_CURRENT_SCHEMA = "SELECT quote_ident(current_schema())"
+# Functions are named with their schema, and casts choose PostgreSQL's own operators: others in the
+# search path could fit the arguments better, and would be called with our rights.
+_CURRENT_SCHEMA = "SELECT pg_catalog.quote_ident(pg_catalog.current_schema())"
 _FIND_TABLE = """
     SELECT
-        quote_ident(nspname),
-        quote_ident(nspname) || '.' || quote_ident(relname),
-        has_table_privilege(c.oid, 'SELECT'),
-        quote_ident(current_user)
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = to_regclass(%s)
+        pg_catalog.quote_ident(nspname),
+        pg_catalog.quote_ident(nspname) || '.' || pg_catalog.quote_ident(relname),
+        pg_catalog.has_table_privilege(c.oid, 'SELECT'),
+        pg_catalog.quote_ident(current_user)
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass(%s)::oid
 """
 _TRIGGERS_OF = r"""
-    SELECT t.tgname, t.tgenabled::text, quote_ident(n.nspname), p.proname, t.tgargs
-    FROM pg_trigger AS t
-    JOIN pg_proc AS p ON p.oid = t.tgfoid
-    JOIN pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE t.tgrelid = to_regclass(%s) AND t.tgname LIKE 'flagstaff\_%%'
+    SELECT t.tgname, t.tgenabled::text, pg_catalog.quote_ident(n.nspname), p.proname, t.tgargs
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE t.tgrelid = pg_catalog.to_regclass(%s)::oid AND t.tgname::text LIKE 'flagstaff\_%%'
 """
 
 

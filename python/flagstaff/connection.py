@@ -49,17 +49,25 @@ _ENVIRONMENT = {
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108
 
 
+class _Settings(dict[str, str]):
+    """Shown by its names alone: reports of errors show what each function had in its hands."""
+
+    def __repr__(self) -> str:
+        return f"<settings of a connection: {', '.join(self)}>"
+
+
 def connection_settings(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """The settings by libpq's names. Reads the environment; connects nowhere.
 
     Never in one string: a value would have to be quoted, and a string ends up in logs.
     """
     given: Mapping[str, Any] = connection.get_connection_params()
-    settings = {
-        name: str(value)
+    settings = _Settings(
+        (name, str(value))
         for name, value in given.items()
         if name not in HARMLESS and value is not None
-    }
+    )
+    del given  # it has the password, and what follows may raise
     _fill(settings, _of_service(settings))
     _fill(settings, _of_environment())
     # Named by its address alone, a server is not looked for at a socket.

@@ -42,7 +42,6 @@ pub enum Kind {
 }
 
 /// What went wrong between a worker and its database.
-#[derive(Debug)]
 pub struct Error {
     kind: Kind,
     doing: &'static str,
@@ -178,6 +177,19 @@ impl fmt::Display for Error {
             write!(f, " ({system})")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    /// What `Display` says, in parts. The driver's error below it has the server's message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, doing, detail, source: _ } = self;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("doing", doing)
+            .field("detail", detail)
+            .field("sqlstate", &self.sqlstate())
+            .finish_non_exhaustive()
     }
 }
 

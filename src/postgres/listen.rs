@@ -46,16 +46,12 @@ impl Link {
     /// Asks what kind of server this is.
     pub(super) async fn identify(&self, queries: &Queries) -> Result<Identity, Error> {
         let asking = async {
-            let row = match self.identify.get() {
-                Some(statement) => {
-                    let [tokens, flags, lists, values] = &queries.tables;
-                    self.client.query_one(statement, &[tokens, flags, lists, values]).await?
-                }
-                None => {
-                    let parameters =
-                        queries.tables.each_ref().map(|table| (table as _, Type::TEXT));
-                    self.client.query_typed_one(queries.identify, &parameters).await?
-                }
+            let row = if let Some(statement) = self.identify.get() {
+                let [tokens, flags, lists, values] = &queries.tables;
+                self.client.query_one(statement, &[tokens, flags, lists, values]).await?
+            } else {
+                let parameters = queries.tables.each_ref().map(|table| (table as _, Type::TEXT));
+                self.client.query_typed_one(queries.identify, &parameters).await?
             };
             Identity::from_row(&row, self.announced)
         };

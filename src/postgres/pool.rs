@@ -124,7 +124,7 @@ fn attempt(way: Way) -> Result<Client, Error> {
     let (answer, answered) = channel();
     // The blocking driver's deadline ends with the TCP connection. Without one of ours, a server
     // that hangs after that would keep the pool's only thread for ever.
-    let work = move || drop(answer.send(connect(way)));
+    let work = move || drop(answer.send(connect(&way)));
     let thread = thread::Builder::new().name("flagstaff-connect".into());
     thread.spawn(work).map_err(Error::connect)?;
     match answered.recv_timeout(deadline::CONNECT) {
@@ -133,7 +133,7 @@ fn attempt(way: Way) -> Result<Client, Error> {
     }
 }
 
-fn connect(way: Way) -> Result<Client, Error> {
+fn connect(way: &Way) -> Result<Client, Error> {
     let failed = |error| Error::driver("connect", error);
     let config = postgres::Config::from(way.config.clone());
     let mut client = config.connect(way.tls.clone()).map_err(failed)?;

@@ -239,6 +239,7 @@ pub(super) fn is_refused() -> bool {
 ///
 /// Raises `ConfigurationError` where they cannot be used; those before are kept.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
 pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> {
     let engine = ENGINE.load_full();
     Ok(engine.map_or(Ok(false), |engine| engine.reconfigure(&settings))?)

@@ -6,6 +6,7 @@ mod conformance;
 mod evaluate;
 mod fingerprint;
 mod live;
+mod properties;
 mod rows;
 mod setting;
 mod snapshot;

@@ -3,5 +3,6 @@
 mod postgres_connect;
 mod postgres_engine;
 mod postgres_impostor;
+mod postgres_properties;
 mod postgres_refresh;
 mod postgres_shop;

@@ -3,9 +3,10 @@
 use flagstaff::postgres::connect::Settings;
 use flagstaff::postgres::error::Kind;
 use flagstaff::postgres::queries::{Names, Queries};
+use flagstaff::postgres::report::Mode;
 use flagstaff::postgres::target::Target;
 
-use crate::postgres_shop::Shop;
+use crate::postgres_shop::{Shop, Worker, eventually};
 
 #[track_caller]
 fn assert_refused(name: &str, value: &str, message: &str) {
@@ -77,6 +78,19 @@ fn no_password_is_shown() {
     let mut options = Shop::open().options();
     options.settings.insert("password".into(), "open sesame".into());
     assert!(!format!("{options:?}").contains("sesame"));
+}
+
+#[test]
+fn nobody_is_shown_whom_the_server_names() {
+    let mut options = Shop::open().options();
+    options.settings.insert("dbname".into(), "mallory".into());
+    let worker = Worker::start(&options);
+    eventually(|| worker.mode() == Mode::Down);
+    let report = worker.engine.report();
+    let error = report.last_error.clone().expect("it has failed");
+    assert_eq!(error.sqlstate(), Some("3D000"));
+    assert!(!format!("{error:?} {report:#?} {error}").contains("mallory"));
+    assert!(!format!("{:?}", worker.engine).contains("mallory"));
 }
 
 #[test]

@@ -15,8 +15,10 @@ import pytest
 import flagstaff
 from flagstaff._core import Snapshot
 from flagstaff.conf import _RULES
+from flagstaff.confirmation import Confirmation
 from flagstaff.explanation import Explanation
 from flagstaff.reporting import Status
+from flagstaff.workers import Worker
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -30,18 +32,24 @@ INNER = [
     "admin",
     "aliases",
     "apps",
+    "barrier",
     "catalog",
+    "census",
     "changes",
     "checks",
     "cli",
     "conf",
+    "confirmation",
     "connection",
     "connection_options",
     "context",
     "direct",
     "engine",
     "explanation",
+    "exposition",
+    "journal",
     "management",
+    "measures",
     "migrations",
     "passfile",
     "raw_cursor",
@@ -56,6 +64,7 @@ INNER = [
     "templatetags",
     "values",
     "watched",
+    "workers",
     "_core",
 ]
 
@@ -120,7 +129,9 @@ def code_in(text: str) -> set[str]:
 
 
 def test_what_functions_give_has_its_fields_in_the_page() -> None:
-    assert set(GIVEN) == {"Explanation", "Status", "Snapshot"}
+    assert set(GIVEN) == {"Explanation", "Status", "Snapshot", "Confirmation", "Worker"}
+    for given in (Confirmation, Worker):
+        assert {field.name for field in fields(given)} <= code_in(GIVEN[given.__name__])
     assert {field.name for field in fields(Explanation)} <= code_in(GIVEN["Explanation"])
     assert {name for name in dir(Snapshot) if name[0] != "_"} <= code_in(GIVEN["Snapshot"])
 

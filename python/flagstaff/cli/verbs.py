@@ -6,7 +6,7 @@ from typing import Final
 
 from django.core.management.base import CommandParser
 
-from flagstaff.cli import explain, off, on, ramp, show, status, value
+from flagstaff.cli import explain, off, on, ramp, reader_role, show, status, value
 from flagstaff.cli import list as list_
 from flagstaff.cli.errors import exit_statuses
 from flagstaff.cli.output import Output
@@ -23,6 +23,7 @@ VERBS: Final[dict[str, Verb]] = {
     "explain": explain,
     "value": value,
     "status": status,
+    "reader-role": reader_role,
 }
 
 

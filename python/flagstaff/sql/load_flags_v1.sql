@@ -6,7 +6,8 @@ SELECT
     {flag_key}::text AS key,
     {flag_enabled} AS enabled,
     CASE
-        WHEN {flag_rollout}::float8 <> 'NaN' THEN ceil(least(100, greatest(-1, {flag_rollout})))::int4
+        WHEN {flag_rollout}::float8 <> 'NaN'
+            THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
     END AS rollout_percent,
     coalesce({flag_client_side}, false) AS client_side
 FROM {flag_table}

@@ -1,5 +1,5 @@
 -- Every setting, its value as the text that the model field decodes. A value over 1 MiB stays where
--- it is, and so do those beyond 64 MiB in all: they are set aside by name.
+-- it is, and so do the largest of those beyond 64 MiB in all: they are set aside by name.
 SELECT
     pk,
     key,
@@ -19,7 +19,7 @@ FROM (
             pg_catalog.octet_length(value) AS size,
             pg_catalog.sum(pg_catalog.octet_length(value))
                 FILTER (WHERE pg_catalog.octet_length(value) <= 1048576)
-                OVER (ORDER BY pk) AS total
+                OVER (ORDER BY pg_catalog.octet_length(value), pk) AS total
         FROM (
             SELECT
                 {value_pk}::text AS pk,

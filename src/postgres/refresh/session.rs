@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
     pub(super) async fn serve(&mut self) -> Result<(), Error> {
         self.clock.everything_is_due();
         while !self.machine.signals.stopped() {
-            let woken = if self.loaded { self.wait().await } else { false };
+            let woken = self.wait().await;
             if self.machine.signals.stopped() {
                 break;
             }
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
     }
 
     async fn step(&mut self, woken: bool) -> Result<(), Error> {
-        if woken && self.nature.has_tokens() && Instant::now() < self.clock.full {
+        if woken && self.loaded && self.nature.has_tokens() && Instant::now() < self.clock.full {
             sleep_until(self.clock.loaded + GAP).await;
             // What came during the gap is covered by the load that follows.
             let _ = self.machine.signals.woken().now_or_never();
