@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
     from flagstaff.acting import acting_as
+    from flagstaff.confirmation import confirm
     from flagstaff.direct import read_own_writes
     from flagstaff.engine import aready, ready, refresh
     from flagstaff.explanation import explain
@@ -17,6 +18,7 @@ __all__ = [
     "acting_as",
     "all_flags",
     "aready",
+    "confirm",
     "explain",
     "flag_enabled",
     "get_value",
@@ -33,6 +35,7 @@ _HOMES = {
     "acting_as": "flagstaff.acting",
     "all_flags": "flagstaff._core",
     "aready": "flagstaff.engine",
+    "confirm": "flagstaff.confirmation",
     "explain": "flagstaff.explanation",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
     "ConfigurationError",
+    "ConfirmationError",
     "FlagstaffError",
     "RefreshError",
     "UnknownFlagError",
@@ -24,6 +25,10 @@ class FlagstaffError(Exception):
 
 class ConfigurationError(FlagstaffError, ImproperlyConfigured):
     """the FLAGSTAFF settings are not usable; "manage.py check" lists what to mend"""
+
+
+class ConfirmationError(FlagstaffError):
+    """whether the workers have applied a change cannot be told; the change itself is as it was"""
 
 
 class UnknownFlagError(FlagstaffError, LookupError):

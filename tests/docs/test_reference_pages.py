@@ -47,6 +47,7 @@ INNER = [
     "engine",
     "explanation",
     "exposition",
+    "forks",
     "journal",
     "management",
     "measures",

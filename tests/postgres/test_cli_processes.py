@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from tests.conftest import ROOT
+from tests.workers import Worker
 from tools.ports import LOOPBACK, free_port
 
 Query = Callable[..., Any]
@@ -213,11 +214,19 @@ def test_status_names_rows_that_cannot_be_evaluated(database: str, query: Query)
 def test_status_fails_where_nothing_can_be_loaded(empty_database: str) -> None:
     ran = piped(empty_database, "status")
     assert ran.returncode == 1
-    assert ran.stdout.startswith("mode\tdown\nready\tfalse\n")
+    assert ran.stdout.startswith("mode\tdown\n")
+    assert "\nready\tfalse\n" in ran.stdout
     assert ran.stderr.splitlines()[-1] == (
         "CommandError: the flags could not be loaded: "
         'load: a table or column is missing, run "manage.py migrate" (SQLSTATE 42P01)'
     )
+
+
+def test_change_is_confirmed_by_the_worker_that_has_it(database: str, worker: Worker) -> None:
+    ran = piped(database, "off", "new_checkout", "--wait", "30")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr.splitlines()[-1].startswith("applied by the only connected worker after 0.")
+    assert worker.ask("flag_enabled", "new_checkout", 3) is False
 
 
 def settings(folder: Path, text: str) -> dict[str, str]:
@@ -282,7 +291,7 @@ def test_every_verb_works_on_sqlite_and_with_any_user_model(
         ["explain", "new_checkout", "alice"],
         ["explain", "new_checkout", pk],
         ["ramp", "new_checkout", "100"],
-        ["off", "new_checkout"],
+        ["off", "new_checkout", "--wait"],
         ["show", "new_checkout"],
         ["on", "new_checkout"],
         ["list", "--state", "all"],
@@ -295,6 +304,7 @@ def test_every_verb_works_on_sqlite_and_with_any_user_model(
         assert explained["reason"] == "TARGETING_MATCH"
         assert (str(explained["user"]["pk"]), explained["user"]["by"]) == (pk, by)
     assert [change["changed"] for change in (ramped, off, on, put)] == [True] * 4
+    assert off["confirmation"]["confirmed"] is True
     assert shown["who"] == "Nobody has it: it is off."
     assert [flag["state"] for flag in listed] == ["all"]
     assert (got["value"], [entry["value"] for entry in values]) == ([1], [[1]])

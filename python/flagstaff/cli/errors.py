@@ -11,10 +11,10 @@ from django.db import DatabaseError, DataError, IntegrityError
 from flagstaff.changes import InvalidChangeError
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 
-__all__ = ["FAILED", "REFUSED", "UNKNOWN", "USAGE", "exit_statuses"]
+__all__ = ["FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
 
-# 3 is kept for a change that was made, and that not every worker has confirmed.
-FAILED, USAGE, REFUSED, UNKNOWN = 1, 2, 4, 5
+# Unconfirmed is a change that was made, and that not every worker has shown to have.
+FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN = 1, 2, 3, 4, 5
 
 # PostgreSQL's: insufficient privilege, and a write where only reading is possible.
 _FORBIDDEN_STATES = {"42501", "25006"}

@@ -1,19 +1,31 @@
 from __future__ import annotations
 
+from django.core.management.base import CommandParser
+
 from flagstaff.changes import switch
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
+from flagstaff.cli.wait import add_wait, check_wait
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "turn a flag off, for everybody"
-EXAMPLES = ("off new_checkout",)
+EXAMPLES = (
+    "off new_checkout",
+    "off new_checkout --wait",
+    "off new_checkout --wait 30 --expect 12",
+)
 
-add_arguments = add_key
+
+def add_arguments(parser: CommandParser) -> None:
+    """Give the parser the key, and whether to wait."""
+    add_key(parser)
+    add_wait(parser)
 
 
 def run(options: Options, out: Output) -> None:
     """Turn the flag off, and tell of it."""
+    check_wait(options)
     key = options["key"]
-    tell_change_of_flag(switch(key, enabled=False), ["on", key], out)
+    tell_change_of_flag(switch(key, enabled=False), ["on", key], out, options)

@@ -1,0 +1,140 @@
+"""`--wait`: after a change, until every connected worker has applied it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from flagstaff.cli.errors import UNCONFIRMED
+from flagstaff.cli.parsers import Options
+from flagstaff.confirmation import Confirmation, confirm, refuse_within_a_transaction
+from flagstaff.exceptions import ConfirmationError
+from flagstaff.workers import Worker
+
+__all__ = ["Waited", "add_wait", "check_wait", "wait"]
+
+_SECONDS = 5.0
+_LONGEST = 3600.0
+# More names than a person reads.
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Waited:
+    """What there is to tell of a wait."""
+
+    document: dict[str, Any]
+    #: Why the change is not confirmed; None where it is.
+    unconfirmed: str | None
+
+    def end(self) -> None:
+        """End the command with the status that says whether the change is confirmed."""
+        if self.unconfirmed:
+            raise CommandError(self.unconfirmed, returncode=UNCONFIRMED)
+
+
+def add_wait(parser: CommandParser) -> None:
+    """Give a verb's parser the options that have it wait."""
+    parser.add_argument(
+        "--wait",
+        nargs="?",
+        type=_seconds,
+        const=_SECONDS,
+        metavar="SECONDS",
+        help=f"until every connected worker has it, by default for {_SECONDS:g} seconds at most",
+    )
+    parser.add_argument(
+        "--expect",
+        type=_count,
+        metavar="N",
+        help="wait for so many workers, also for those that are not connected yet",
+    )
+
+
+def check_wait(options: Options) -> None:
+    """Refuse before the change what could not be waited for after it.
+
+    Raises ConfirmationError within a transaction.
+    """
+    if _is_asked_for(options):
+        refuse_within_a_transaction()
+
+
+def wait(options: Options, say: Callable[[str], None]) -> Waited | None:
+    """Wait if that was asked for, and say how it went."""
+    if not _is_asked_for(options):
+        return None
+    seconds = _SECONDS if options["wait"] is None else options["wait"]
+    try:
+        found = confirm(seconds, expect=options["expect"])
+    except ConfirmationError as error:
+        document = {"confirmed": False, "error": str(error)}
+        return Waited(document, f"the change is made, but not confirmed: {error}")
+    for sentence in _sentences(found, options["expect"]):
+        say(sentence)
+    problem = None if found.confirmed else "the change is made, but not confirmed by every worker"
+    return Waited(found.as_dict(), problem)
+
+
+def _is_asked_for(options: Options) -> bool:
+    return options["wait"] is not None or options["expect"] is not None
+
+
+def _sentences(found: Confirmation, expect: int | None) -> Iterator[str]:
+    if found.polling_by is None:
+        yield "each question asks the database, so there is nothing to wait for"
+        return
+    by = f"{timezone.localtime(found.polling_by):%H:%M:%S}"
+    yield _how_many(found)
+    if found.waiting:
+        yield f"not yet: {_named(found.waiting)}"
+    if found.vanished:
+        yield f"vanished, so ended or cut off: {_named(found.vanished)}"
+    if found.polling:
+        yield f"only polling, and by {by} if they reach the database: {_named(found.polling)}"
+    if found.missing:
+        yield f"never seen: {found.missing} of the {expect} expected"
+    if found.hidden:
+        yield (
+            "workers behind a pooler or at a standby are not shown here; "
+            f"by {by} if they reach the database"
+        )
+
+
+def _how_many(found: Confirmation) -> str:
+    took = f"after {found.seconds:.2f} s"
+    if not found.connected:
+        return f"no worker is connected {took}"
+    if found.applied < found.connected:
+        return f"applied by {found.applied} of {found.connected} connected workers {took}"
+    many = "the only" if found.connected == 1 else f"all {found.connected}"
+    return f"applied by {many} connected worker{'s' * (found.connected > 1)} {took}"
+
+
+def _named(workers: Sequence[Worker]) -> str:
+    more = len(workers) - _NAMED
+    names = ", ".join(map(str, workers[:_NAMED]))
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"expected seconds, not {text!r}; a key stands before --wait, or after --wait=5"
+        ) from error
+    if not 0 <= seconds <= _LONGEST:
+        raise ArgumentTypeError(f"expected seconds from 0 to {_LONGEST:g}, not {text!r}")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"expected a number of workers, not {text!r}")
+    return int(text)

@@ -1,0 +1,76 @@
+"""Sessions that call themselves as workers do, and load when they are told to."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import psycopg
+from django.db import connection
+
+__all__ = ["NEWEST", "FakeWorker"]
+
+NEWEST = """
+    SELECT id, lpad(to_hex(nonce & 4294967295), 8, '0')
+    FROM flagstaff_token ORDER BY id DESC LIMIT 1
+"""
+
+
+@final
+class FakeWorker:
+    """A worker by its name alone, at the database of the test."""
+
+    def __init__(
+        self,
+        host: str = "web-1",
+        pid: int = 1,
+        mode: str = "L",
+        database: str = "",
+        options: str = "",
+    ) -> None:
+        settings = connection.settings_dict
+        self._session = psycopg.connect(
+            host=settings["HOST"],
+            port=settings["PORT"],
+            user=settings["USER"],
+            password=settings["PASSWORD"],
+            dbname=database or settings["NAME"],
+            options=options,
+            autocommit=True,
+        )
+        self.host, self.pid, self.mode = host, pid, mode
+        self.token: tuple[int, str] = (0, "00000000")
+        self.show()
+
+    @property
+    def session(self) -> int:
+        return self._session.info.backend_pid
+
+    def show(self, *token: Any, **named: Any) -> None:
+        """Call itself so: by this token, or by another mode."""
+        self.token = token or self.token
+        self.mode = named.get("mode", self.mode)
+        self.call_itself(f"fs1 {self.token[0]} {self.token[1]} {self.mode} {self.pid} {self.host}")
+
+    def load(self) -> None:
+        """Show the newest token that there is."""
+        self.show(*self.query(NEWEST)[0])
+
+    def call_itself(self, name: str) -> None:
+        self.query("SELECT set_config('application_name', %s, false)", name)
+
+    def query(self, statement: str, *parameters: Any) -> list[Any]:
+        cursor = self._session.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def leave(self) -> None:
+        """End the session, and return when the server has noticed."""
+        pid = self.session
+        self._session.close()
+        with connection.cursor() as cursor:
+            while True:
+                cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid])
+                if cursor.fetchone() is None:
+                    return
+
+    def close(self) -> None:
+        self._session.close()

@@ -1,0 +1,234 @@
+"""`manage.py flags … --wait`: what is typed, what is told, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from flagstaff import direct
+from flagstaff.cli import wait
+from flagstaff.confirmation import Confirmation
+from flagstaff.exceptions import ConfirmationError
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.workers import Worker
+from tests.pages import code_of
+from tests.terminals import Ran, flags, typed
+
+BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
+ALL = Confirmation(confirmed=True, applied=4, seconds=0.034, polling_by=BY)
+
+
+def worker(host: str, pid: int, mode: str = "live") -> Worker:
+    return Worker(host, pid, mode, 0, "00000000", 99)
+
+
+@pytest.fixture(autouse=True)
+def flag(db: None) -> FeatureFlag:
+    KeyValueStore.objects.create(key="gateway", value="stripe")
+    return FeatureFlag.objects.create(key="new_checkout", enabled=True)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What `confirm` was asked; it says what `answers` says."""
+    return answers(monkeypatch, ALL)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, answer: Confirmation | Exception) -> list[Any]:
+    asked: list[Any] = []
+
+    def confirm(timeout: float, *, expect: int | None) -> Confirmation:
+        asked.append((timeout, expect))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(wait, "confirm", confirm)
+    return asked
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
+    answers(monkeypatch, Confirmation(**{"confirmed": False, "polling_by": BY, **found}))
+    return flags("off", "new_checkout", *(arguments or ["--wait"]))
+
+
+@pytest.mark.parametrize(
+    ("line", "question"),
+    [
+        ("off new_checkout --wait", (5.0, None)),
+        ("off new_checkout --wait 0.5", (0.5, None)),
+        ("off --wait=30 new_checkout --expect=12", (30.0, 12)),
+        ("off --wait 30 new_checkout", (30.0, None)),
+        ("off new_checkout --expect 0", (5.0, 0)),
+        ("on new_checkout --wait 2", (2.0, None)),
+        ("ramp new_checkout 25 --wait", (5.0, None)),
+        ("value set gateway 5 --wait --expect 2", (5.0, 2)),
+    ],
+)
+def test_wait_is_asked_for_as_typed(
+    line: str, question: tuple[float, int | None], asked: list[Any]
+) -> None:
+    assert flags(*line.split()).status == 0
+    assert asked == [question]
+
+
+def test_nobody_waits_who_has_not_asked_to(asked: list[Any]) -> None:
+    assert flags("off", "new_checkout").status == 0
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "off --wait new_checkout",
+            "'new_checkout'; a key stands before --wait, or after --wait=5",
+        ),
+        ("off new_checkout --wait -1", "expected seconds from 0 to 3600, not '-1'"),
+        ("off new_checkout --wait nan", "expected seconds from 0 to 3600, not 'nan'"),
+        ("off new_checkout --wait --expect two", "expected a number of workers, not 'two'"),
+    ],
+)
+def test_what_is_typed_wrongly_changes_nothing(line: str, said: str, asked: list[Any]) -> None:
+    ran = flags(*line.split())
+    assert ran.status != 0
+    assert said in ran.err
+    assert asked == []
+    assert FeatureFlag.objects.get().enabled is True
+
+
+def test_confirmed_change_is_told_after_the_change(asked: list[Any]) -> None:
+    assert typed("flags off new_checkout --wait").splitlines() == [
+        "new_checkout: enabled true → false",
+        "undo: manage.py flags on new_checkout",
+        "Nobody has it: it is off.",
+        "applied by all 4 connected workers after 0.03 s",
+    ]
+
+
+def test_page_shows_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = Confirmation(
+        confirmed=False,
+        applied=7,
+        waiting=(worker("web-3", 4711), worker("web-4", 4712)),
+        vanished=(worker("web-5", 4713),),
+        polling=(worker("job-1", 9, "poll"),),
+        missing=1,
+        seconds=10.004,
+        polling_by=BY,
+    )
+    for shown, answer in zip(code_of("how-to/confirm.md", "console"), (ALL, some), strict=True):
+        FeatureFlag.objects.update(enabled=True)
+        answers(monkeypatch, answer)
+        line, _, after = shown.partition("\n")
+        assert typed(line.removeprefix("$ python manage.py ")) == after
+
+
+def test_change_that_was_made_before_is_confirmed_too(asked: list[Any]) -> None:
+    flags("off", "new_checkout")
+    ran = flags("off", "new_checkout", "--wait")
+    assert (ran.status, ran.err.splitlines()[-1]) == (
+        0,
+        "applied by all 4 connected workers after 0.03 s",
+    )
+
+
+def test_everybody_who_has_not_applied_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = told(
+        monkeypatch,
+        *("--wait", "--expect", "12"),
+        applied=7,
+        waiting=(worker("web-3", 4711), worker("web-4", 4712)),
+        vanished=(worker("web-5", 4713),),
+        polling=(worker("job-1", 9, "poll"),),
+        missing=1,
+        hidden=True,
+        seconds=5.004,
+    )
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err.splitlines()[3:] == [
+        "applied by 7 of 10 connected workers after 5.00 s",
+        "not yet: web-3 (pid 4711), web-4 (pid 4712)",
+        "vanished, so ended or cut off: web-5 (pid 4713)",
+        "only polling, and by 12:00:22 if they reach the database: job-1 (pid 9)",
+        "never seen: 1 of the 12 expected",
+        (
+            "workers behind a pooler or at a standby are not shown here; "
+            "by 12:00:22 if they reach the database"
+        ),
+        "CommandError: the change is made, but not confirmed by every worker",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("applied", "said"),
+    [
+        (0, "no worker is connected after 0.00 s"),
+        (1, "applied by the only connected worker after 0.00 s"),
+        (2, "applied by all 2 connected workers after 0.00 s"),
+    ],
+)
+def test_number_of_workers_is_told(
+    applied: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert said in told(monkeypatch, applied=applied).err.splitlines()
+
+
+def test_very_many_are_not_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = tuple(worker("web", pid) for pid in range(100))
+    assert "web (pid 19) and 80 more\n" in told(monkeypatch, waiting=waiting).err
+
+
+def test_wait_stands_in_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = told(
+        monkeypatch, "--wait", "--json", applied=1, waiting=(worker("web-3", 4711),), seconds=5.0
+    )
+    document = json.loads(ran.out)
+    assert (ran.status, document["changed"]) == (3, True)
+    confirmation = document["confirmation"]
+    assert (confirmation["confirmed"], confirmation["applied"]) == (False, 1)
+    assert confirmation["waiting"][0]["pid"] == 4711
+    assert confirmation["polling_by"] == "2026-11-20T12:00:22.000+00:00"
+
+
+def test_wait_that_fails_leaves_the_change_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, ConfirmationError("the role web may not wait for workers"))
+    ran = flags("off", "new_checkout", "--wait", "--json")
+    why = "the role web may not wait for workers"
+    assert ran.status == 3
+    assert ran.err.splitlines()[-1] == (
+        f"CommandError: the change is made, but not confirmed: {why}"
+    )
+    assert json.loads(ran.out)["confirmation"] == {"confirmed": False, "error": why}
+    assert FeatureFlag.objects.get().enabled is False
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_transaction_is_refused_before_the_change() -> None:
+    with transaction.atomic():
+        ran = flags("off", "new_checkout", "--wait")
+    assert ran.status == 1
+    assert "CommandError: a transaction is open" in ran.err
+    assert FeatureFlag.objects.get().enabled is True
+
+
+def test_where_each_question_asks_the_database_there_is_nothing_to_wait_for() -> None:
+    ran = flags("off", "new_checkout", "--wait", "--expect", "3")
+    assert ran.status == 0
+    assert ran.err.splitlines()[-1] == (
+        "each question asks the database, so there is nothing to wait for"
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_is_told_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "is_called_for", lambda: False)
+    ran = flags("off", "new_checkout", "--wait")
+    assert ran.status == 3
+    assert ran.err.splitlines()[-2].startswith("no worker is connected after 0.")
+    assert flags("off", "new_checkout", "--expect", "0").status == 0
+    connection.close()
