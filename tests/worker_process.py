@@ -21,6 +21,7 @@ import django
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from django.utils.module_loading import import_string
 
 import flagstaff
 
@@ -29,6 +30,7 @@ Question = list[Any]
 _logged: list[list[str]] = []
 _watch = threading.Event()
 _seen: list[Any] = []
+_followed: list[list[Any]] = []
 _threads: list[threading.Thread] = []
 
 
@@ -63,6 +65,12 @@ def survey(key: str, users: int) -> list[int]:
     return [user for user in range(users) if flagstaff.flag_enabled(key, user)]
 
 
+def tells(times: int) -> bool:
+    """Whether so many lines have been logged; questions do it in passing."""
+    flagstaff.flag_enabled("new_checkout")
+    return len(_logged) >= times
+
+
 def watch(question: Question) -> None:
     """Ask again and again in a thread, until `watched` wants to know which answers there were."""
     _watch.clear()
@@ -76,6 +84,27 @@ def watch(question: Question) -> None:
             time.sleep(0.0002)
 
     _begin(look)
+
+
+def follow(question: Question) -> None:
+    """Note in a thread, until `followed` is called, when each new answer was first given."""
+    _watch.clear()
+    _followed.clear()
+
+    def look() -> None:
+        while not _watch.is_set():
+            found = answer(question)
+            if not _followed or _followed[-1][1] != found:
+                _followed.append([time.monotonic(), found])
+            time.sleep(0.0002)
+
+    _begin(look)
+
+
+def followed() -> list[list[Any]]:
+    """The answers one after the other, each with its moment on the clock of all processes."""
+    watched()
+    return _followed
 
 
 def reload_constantly() -> None:
@@ -185,10 +214,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "ready": lambda timeout=None: flagstaff.ready(timeout),
     "refresh": lambda timeout=5.0: flagstaff.refresh(timeout),
     "logged": lambda: _logged,
+    "tells": tells,
     "until": until,
     "survey": survey,
     "watch": watch,
     "watched": watched,
+    "follow": follow,
+    "followed": followed,
     "reload_constantly": reload_constantly,
     "together": together,
     "in_fork": in_fork,
@@ -197,6 +229,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "migrate": migrate,
     "switch_on": switch_on,
     "pid": os.getpid,
+    # What only one file of tests needs stands beside it.
+    "call": lambda path, *arguments: import_string(path)(*arguments),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ __all__ = ["Journal", "logger"]
 logger = logging.getLogger("flagstaff")
 
 _NAMED = 10
+# A link that is back within so many seconds is no news for whoever is on call.
+_MOMENT = 1.0
 
 
 class Journal:
@@ -19,6 +22,7 @@ class Journal:
     def __init__(self) -> None:
         # Nobody needs to be told that all is well.
         self._state: tuple[str, str | None] = ("live", None)
+        self._down_since: float | None = None
         self._problems: Sequence[str] = ()
         self._trouble: str | None = None
 
@@ -27,11 +31,24 @@ class Journal:
         mode = report["mode"]
         if mode in ("idle", "starting", "direct"):
             return
+        if self._is_for_a_moment(mode):
+            return
         state = (mode, None if mode == "down" else report["why"])
         if state != self._state:
             before, self._state = self._state, state
             _log_state(before[0], mode, report["why"])
         self._note_problems(report["problems"])
+
+    def _is_for_a_moment(self, mode: str) -> bool:
+        """Whether the link has only just been lost, so that there is nothing to tell yet."""
+        if mode != "down":
+            if self._down_since is not None and self._state[0] != "down":
+                logger.info("the connection to the database was lost for a moment")
+            self._down_since = None
+            return False
+        if self._down_since is None:
+            self._down_since = time.monotonic()
+        return self._state[0] != "down" and time.monotonic() - self._down_since < _MOMENT
 
     def note_late_start(self, report: Mapping[str, Any]) -> None:
         """Log that a question was answered by its default."""

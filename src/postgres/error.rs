@@ -152,7 +152,10 @@ impl Error {
             Kind::Connect => "the server cannot be reached",
             Kind::Tls => "the connection cannot be protected as it should be",
             Kind::Auth => "the log-in was refused, see USER, PASSWORD and NAME in DATABASES",
-            Kind::TooMany => "the server has no connection left, see its max_connections",
+            Kind::TooMany => {
+                "the server has no connection left, see its max_connections, and CONNECTION LIMIT \
+                    of the role and the database"
+            }
             Kind::Missing => "a table or column is missing, run \"manage.py migrate\"",
             Kind::Permission => "the role may not read a table, GRANT SELECT on it",
             Kind::Locked => "a table is locked by somebody else",

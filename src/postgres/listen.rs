@@ -43,8 +43,12 @@ impl Link {
         }
     }
 
-    /// Asks what kind of server this is.
-    pub(super) async fn identify(&self, queries: &Queries) -> Result<Identity, Error> {
+    /// Asks what kind of server this is, while `doing` something.
+    pub(super) async fn identify(
+        &self,
+        queries: &Queries,
+        doing: &'static str,
+    ) -> Result<Identity, Error> {
         let asking = async {
             let row = if let Some(statement) = self.identify.get() {
                 let [tokens, flags, lists, values] = &queries.tables;
@@ -55,7 +59,6 @@ impl Link {
             };
             Identity::from_row(&row, self.announced)
         };
-        let doing = "identify";
         let asking = async { asking.await.map_err(|error| Error::driver(doing, error)) };
         within(deadline::STATEMENT, doing, asking).await
     }

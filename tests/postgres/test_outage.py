@@ -135,7 +135,7 @@ def test_status_tells_of_each_step(server: Postgres, worker: Worker) -> None:
     assert (live["mode"], live["ready"], live["last_error"]) == ("live", True, None)
     assert (live["flags"], live["values"], live["pid"]) == (1, 1, worker.pid)
     server.stop()
-    worker.sees(["mode"], "down", within=3)
+    worker.sees(["failed", 2], True, within=3)
     worker.sees(["fresh", live["age"] + 0.2], False, within=2)
     down = worker.ask("status")
     assert (down["ready"], down["version"], down["token"]) == (True, live["version"], live["token"])
@@ -153,8 +153,7 @@ def test_error_names_neither_password_nor_place(server: Postgres, database: str)
     with Worker(f"{database} password=hunter2") as worker:
         assert worker.ask("ready", 10) is True
         server.stop()
-        worker.sees(["failed", 2], True, within=3)
-        worker.ask("survey", "new_checkout", 2_000)
+        worker.sees(["tells", 1], True, within=5)
         [[_, logged]] = worker.ask("logged")
         for text in (worker.ask("status")["last_error"], logged):
             for secret in ("hunter2", "127.0.0.1", str(server.port), "user"):
@@ -163,14 +162,23 @@ def test_error_names_neither_password_nor_place(server: Postgres, database: str)
 
 def test_outage_and_its_end_are_logged_once(server: Postgres, worker: Worker) -> None:
     server.stop()
-    worker.sees(["mode"], "down", within=3)
+    worker.sees(["tells", 1], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     server.start()
-    worker.sees(["mode"], "live", within=3)
+    worker.sees(["tells", 2], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     [[_, kept], [_, fresh]] = worker.ask("logged")
     assert kept.startswith("flags are kept from the last load: ")
     assert fresh == "flags are up to date again (live)"
+
+
+def test_link_that_is_lost_for_a_moment_alarms_nobody(worker: Worker, query: Query) -> None:
+    [backend] = query(ENGINE, worker.pid)
+    query("SELECT pg_terminate_backend(%s)", backend)
+    worker.sees(["failed", 1], True, within=1)
+    worker.sees(["mode"], "live", within=1)
+    worker.ask("survey", "new_checkout", 2_000)
+    assert "WARNING" not in [level for level, _ in worker.ask("logged")]
 
 
 def test_refresh_without_a_server_raises_and_keeps_the_answers(

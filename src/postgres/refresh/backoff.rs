@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use crate::postgres::error::Kind;
 
-/// The limit of the first wait.
-const FIRST: Duration = Duration::from_millis(100);
+/// The limit of the first wait: wide enough that the workers of a cluster, whose links all end at
+/// the same moment, do not come back at the same moment.
+const FIRST: Duration = Duration::from_millis(500);
 
 /// The least wait, as a part of the bound, once the bound is reached.
-const LEAST: f64 = 0.35;
+const LEAST: f64 = 0.45;
 
 /// Counts attempts that failed.
 #[derive(Debug, Default)]
@@ -21,33 +22,75 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Starts anew: the link has held for a while.
+    /// Starts anew: a load over the link has proved that the server is there.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// The wait after one more failure of this kind. `draw` is between 0 and 1.
     pub(super) fn next(&mut self, kind: Kind, draw: f64) -> Duration {
-        let (limit, bound) = (FIRST.saturating_mul(1 << self.attempts.min(16)), bound(kind));
+        let (first, bound) = limits(kind);
+        let limit = first.saturating_mul(1 << self.attempts.min(16));
         self.attempts = self.attempts.saturating_add(1);
-        if limit < bound {
+        if limit < bound && kind != Kind::TooMany {
             return limit.mul_f64(draw);
         }
         // By now the workers are spread. Short waits would only be more attempts: with this, a
-        // minute's outage costs about 37 of them.
-        bound.mul_f64(LEAST + (1.0 - LEAST) * draw)
+        // minute's outage costs about 32 of them. And on a full server any wait is too short.
+        limit.min(bound).mul_f64(LEAST + (1.0 - LEAST) * draw)
     }
 }
 
-fn bound(kind: Kind) -> Duration {
-    Duration::from_millis(match kind {
+/// The limit of the first wait, and that of all.
+fn limits(kind: Kind) -> (Duration, Duration) {
+    let bound = Duration::from_millis;
+    match kind {
         // Everyone is back within three seconds of the server.
-        Kind::Connect | Kind::Lost | Kind::Deadline | Kind::Role => 2_800,
-        Kind::Missing => 5_000,
-        Kind::TooMany => 30_000,
-        Kind::Auth | Kind::Permission | Kind::Settings => 60_000,
+        Kind::Connect | Kind::Lost | Kind::Deadline | Kind::Role => (FIRST, bound(2_800)),
+        Kind::Missing => (FIRST, bound(5_000)),
+        // At most five attempts in ten seconds.
+        Kind::TooMany => (FIRST * 3, bound(30_000)),
+        Kind::Auth | Kind::Permission | Kind::Settings => (FIRST, bound(60_000)),
         // A lock is waited for in turns, and what follows it should be seen at once.
-        Kind::Locked | Kind::Behind => 500,
-        Kind::Query | Kind::Tls => 10_000,
-    })
+        Kind::Locked | Kind::Behind => (FIRST, bound(500)),
+        Kind::Query | Kind::Tls => (FIRST, bound(10_000)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(kind: Kind, draw: f64) -> impl Iterator<Item = Duration> {
+        let mut backoff = Backoff::default();
+        std::iter::repeat_with(move || backoff.next(kind, draw))
+    }
+
+    #[test]
+    fn a_full_server_is_tried_at_most_five_times_in_ten_seconds() {
+        let shortest: Duration = waits(Kind::TooMany, 0.0).take(5).sum();
+        assert!(shortest > Duration::from_secs(10), "{shortest:?}");
+    }
+
+    #[test]
+    fn a_minute_without_a_server_costs_less_than_forty_attempts() {
+        // The median of the draws, which so many come close to.
+        let minute: Duration = waits(Kind::Connect, 0.5).take(40).sum();
+        assert!(minute > Duration::from_secs(66), "{minute:?}");
+    }
+
+    #[test]
+    fn no_wait_for_a_server_that_is_away_is_longer_than_its_bound() {
+        let longest = waits(Kind::Lost, 1.0).take(30).max();
+        assert_eq!(longest, Some(Duration::from_millis(2_800)));
+    }
+
+    #[test]
+    fn after_a_reset_the_waits_begin_anew() {
+        let mut backoff = Backoff::default();
+        let first = backoff.next(Kind::Lost, 1.0);
+        assert!(backoff.next(Kind::Lost, 1.0) > first);
+        backoff.reset();
+        assert_eq!(backoff.next(Kind::Lost, 1.0), first);
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::backoff::Backoff;
 use super::clock::draw;
@@ -22,9 +22,6 @@ use crate::postgres::report::Shared;
 use crate::postgres::signals::Signals;
 use crate::postgres::target::{Aim, Target};
 use crate::snapshot::Snapshot;
-
-/// How long a link must have held before a failure counts as the first one.
-const SETTLED: Duration = Duration::from_secs(10);
 
 /// What the engine's thread runs.
 #[derive(Debug)]
@@ -45,14 +42,10 @@ impl Machine {
     pub(in crate::postgres) async fn run(&self) {
         let mut backoff = Backoff::default();
         while !self.signals.stopped() {
-            let started = Instant::now();
             let target = self.aim.load_full();
-            let Err(error) = Box::pin(self.session(&target)).await else { break };
+            let Err(error) = Box::pin(self.session(&target, &mut backoff)).await else { break };
             if self.signals.stopped() {
                 break;
-            }
-            if started.elapsed() > SETTLED {
-                backoff.reset();
             }
             let rest = backoff.next(error.kind(), draw());
             self.report.down(error);
@@ -61,16 +54,22 @@ impl Machine {
     }
 
     /// One link, from connecting to its end. `Ok` where the machine was told to stop.
-    async fn session(&self, target: &Target) -> Result<(), Error> {
+    async fn session(&self, target: &Target, backoff: &mut Backoff) -> Result<(), Error> {
         let opening = Link::open(target, self.signals.wake());
         let link = self.signals.unless_stopped(opening).await?;
-        let outcome = self.signals.unless_stopped(Box::pin(self.serve(&link))).await;
+        let serving = Box::pin(self.serve(&link, backoff));
+        let outcome = self.signals.unless_stopped(serving).await;
         link.close().await;
         outcome
     }
 
-    async fn serve(&self, link: &Link) -> Result<(), Error> {
-        Session::open(self, link).await?.serve().await
+    async fn serve(&self, link: &Link, backoff: &mut Backoff) -> Result<(), Error> {
+        let mut session = Session::open(self, link).await?;
+        let outcome = session.serve().await;
+        if session.has_loaded() {
+            backoff.reset();
+        }
+        outcome
     }
 
     /// Waits before the next attempt, unless somebody asks for one or says how it would succeed.

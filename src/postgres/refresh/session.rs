@@ -45,7 +45,7 @@ enum Wanted {
 impl<'a> Session<'a> {
     /// Asks the server what it is, and makes the session ours where it is that.
     pub(super) async fn open(machine: &'a Machine, link: &'a Link) -> Result<Self, Error> {
-        let Identity { nature, .. } = link.identify(&machine.queries).await?;
+        let Identity { nature, .. } = link.identify(&machine.queries, "identify").await?;
         if !nature.pooled {
             link.settle(&machine.queries).await.or_else(unless_refused)?;
         }
@@ -78,6 +78,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Whether this link has brought the tables, so that the server is there.
+    pub(super) fn has_loaded(&self) -> bool {
+        self.loaded
+    }
+
     /// Waits for a notification, true, or until something is due, false.
     async fn wait(&self) -> bool {
         tokio::select! {
@@ -91,12 +96,32 @@ impl<'a> Session<'a> {
             sleep_until(self.clock.loaded + GAP).await;
             // What came during the gap is covered by the load that follows.
             let _ = self.machine.signals.woken().now_or_never();
-            self.load(Wanted::Moved).await?;
+            self.load_moved().await?;
         } else {
             self.poll(woken).await?;
         }
         self.clock.step_done();
         Ok(())
+    }
+
+    /// The tables that moved. Asks after the load whether the server still is what it was: the
+    /// name that follows stands for all that committed before its token, and what was written past
+    /// the triggers has moved nothing. Asked before, it could miss what came in between.
+    async fn load_moved(&mut self) -> Result<(), Error> {
+        self.load(Wanted::Moved).await?;
+        let identity = self.link.identify(&self.machine.queries, "load").await?;
+        if self.is_another(identity) { self.load_everything().await } else { Ok(()) }
+    }
+
+    /// Whether the server is not what it was. Then everything is due.
+    fn is_another(&mut self, identity: Identity) -> bool {
+        if identity.nature == self.nature && identity.listening == self.listening {
+            return false;
+        }
+        self.nature = identity.nature;
+        self.listening = identity.listening;
+        self.clock.everything_is_due();
+        true
     }
 
     /// Asks what moved, and whether the server still is what it was.
@@ -105,16 +130,13 @@ impl<'a> Session<'a> {
         let (identity, tokens) = if self.nature.has_tokens() {
             // Both are sent before the first is answered: one round trip instead of two.
             let (queries, link) = (&self.machine.queries, self.link);
-            let (identity, tokens) = tokio::join!(link.identify(queries), link.poll(queries));
+            let (identity, tokens) =
+                tokio::join!(link.identify(queries, "poll"), link.poll(queries));
             (identity?, Some(tokens))
         } else {
-            (self.link.identify(&self.machine.queries).await?, None)
+            (self.link.identify(&self.machine.queries, "poll").await?, None)
         };
-        if identity.nature != self.nature || identity.listening != self.listening {
-            self.nature = identity.nature;
-            self.listening = identity.listening;
-            self.clock.everything_is_due();
-        }
+        self.is_another(identity);
         let now = Instant::now();
         if now >= self.clock.full
             || (tokens.is_none() && (told_to || now >= self.clock.allow_lists))
@@ -129,7 +151,7 @@ impl<'a> Session<'a> {
             self.machine.live.confirm(asked);
             return Ok(());
         }
-        self.load(Wanted::Moved).await
+        self.load_moved().await
     }
 
     /// Everything anew. Notifications are asked for before, so that no change falls in between.
