@@ -44,6 +44,7 @@ test-python: build ## The tests of the package, then those of the example as a p
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -W error django_example/manage.py test django_example
 
 test-faults: build $(VENV)/.faults ## What a worker must survive: crashes, forks, poolers, replicas; takes minutes
+	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest tests/faults
 
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.faults.sessions import sessions
 from tests.postgres.conftest import (
     database,
     empty_database,
@@ -12,4 +13,4 @@ from tests.postgres.conftest import (
     worker,
 )
 
-__all__ = ["database", "empty_database", "migrated", "open_to_all", "query", "server", "worker"]
+__all__ = ["database", "empty_database", "migrated", "open_to_all", "query", "server", "sessions", "worker"]

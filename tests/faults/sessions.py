@@ -1,0 +1,61 @@
+"""Whose connections there are, by what the server says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+__all__ = ["Session", "Sessions", "sessions", "within"]
+
+Query = Callable[..., Any]
+
+
+class Session(NamedTuple):
+    """A connection: the backend that serves it, and the process that has it."""
+
+    backend: int
+    owner: int
+
+
+Sessions = Callable[[], list[Session]]
+
+
+@pytest.fixture
+def sessions(query: Query) -> Sessions:
+    """All connections to the database but the one that asks."""
+    statement = (
+        "SELECT coalesce(array_agg(pid), '{}'), coalesce(array_agg(application_name), '{}') "
+        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND backend_type = 'client backend'"
+    )
+
+    def look() -> list[Session]:
+        found = zip(*query(statement), strict=True)
+        return sorted(Session(backend, _owner(name)) for backend, name in found)
+
+    return look
+
+
+def _owner(name: str) -> int:
+    """The process that a connection names: "fs1 <token> <nonce> <mode> <pid> <host>", or shorter.
+
+    0 where it names none: then it is none of an engine.
+    """
+    words = name.split()
+    match words:
+        case ["fs1", _, _, _, pid, *_] | ["flagstaff", pid]:
+            return int(pid)
+    return 0
+
+
+def within(seconds: float, condition: Callable[[], object]) -> bool:
+    """Whether the condition comes to hold in time; the server tells nobody when a session ends."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True

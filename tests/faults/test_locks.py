@@ -1,0 +1,96 @@
+"""A migration locks the tables: it is not held up, and the workers wait for their turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.faults.engines import Engines
+from tests.faults.proxy import Proxy
+from tests.faults.sessions import within
+from tests.postgres.conftest import Query
+from tests.workers import Worker
+
+FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"
+ALLOW_LISTS = "flagstaff_featureflag_allowed_users"
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+LOCKED_FOR = 5.0
+# The time that a load waits for its locks, and a little.
+HELD_UP = 0.6
+COUNT = 20
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+@pytest.fixture
+def migration(database: str) -> Iterator[psycopg.Connection]:
+    """A transaction that locks what it is about to change."""
+    with psycopg.connect(database) as session:
+        yield session
+
+
+def lock(session: psycopg.Connection, table: str) -> float:
+    """The seconds that it took."""
+    begun = time.monotonic()
+    session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+    return time.monotonic() - begun
+
+
+def test_locked_table_is_waited_for_on_the_same_link(
+    worker: Worker, migration: psycopg.Connection
+) -> None:
+    before = worker.ask("status")
+    lock(migration, FLAGS)
+    migration.execute(f"UPDATE {FLAGS} SET rollout_percent = 100")
+    # What the workers hear of, and cannot load.
+    locked = time.monotonic()
+    with psycopg.connect(migration.info.dsn, autocommit=True) as other:
+        other.execute(f"UPDATE {VALUES} SET value = '\"paypal\"'")
+    worker.sees(["failed", 2], True, within=LOCKED_FOR)
+    status = worker.ask("status")
+    assert status["mode"] == "live"
+    assert status["last_error"] == "load: a table is locked by somebody else (SQLSTATE 55P03)"
+    assert worker.ask("get_value", "gateway") == "stripe"
+    time.sleep(locked + LOCKED_FOR - time.monotonic())
+    migration.commit()
+    worker.sees(NEW_CHECKOUT, True, within=1)
+    assert worker.ask("get_value", "gateway") == "paypal"
+    after = worker.ask("status")
+    assert after["loads"] <= before["loads"] + 2
+    # Each waits for half a second, and then rests for a quarter.
+    assert after["failures"] <= 12
+
+
+def test_migration_that_locks_one_table_after_another_is_not_held_up(
+    migration: psycopg.Connection, database: str, query: Query
+) -> None:
+    with Engines(database, COUNT) as engines:
+        engines.are_live(within=10)
+        lock(migration, VALUES)
+        # They come to load, hold a lock on the flags, and wait for the values.
+        query(f"UPDATE {FLAGS} SET rollout_percent = 1")
+        assert within(5, lambda: query(WAITING) >= (COUNT // 2,))
+        migration_waits = [lock(migration, table) for table in (FLAGS, ALLOW_LISTS)]
+        migration.rollback()
+        engines.until(percent={"new_checkout": 1}, modes=["live"], within=3)
+    assert sum(migration_waits) <= HELD_UP
+
+
+def test_process_that_starts_during_a_migration_loads_after_it(
+    database: str, migration: psycopg.Connection
+) -> None:
+    lock(migration, FLAGS)
+    with Proxy(database) as proxy, Worker(proxy.url, STARTUP_TIMEOUT=0.2) as worker:
+        assert worker.ask("get_value", "gateway", "the default") == "the default"
+        worker.sees(["failed", 3], True, within=10)
+        migration.rollback()
+        worker.sees(["get_value", "gateway"], "stripe", within=1)
+        [[_, line], *_] = worker.ask("logged")
+        assert line.startswith("flags are not loaded yet, questions answer their default: ")
+        # A log-in for each turn would be more than the server needs during a migration.
+        assert len(proxy.tries) == 1
