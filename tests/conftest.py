@@ -64,7 +64,7 @@ def run_isolated() -> RunIsolated:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         if result.returncode != 0:

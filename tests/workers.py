@@ -36,7 +36,7 @@ class Worker:
     context manager it ends the process, which must have had nothing to complain about.
     """
 
-    def __init__(self, url: str, **flagstaff: Any) -> None:
+    def __init__(self, url: str, *, project: str = "tests.settings", **flagstaff: Any) -> None:
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.worker_process"],
@@ -44,7 +44,7 @@ class Worker:
             env=os.environ
             | {
                 "DATABASE_URL": url,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
+                "DJANGO_SETTINGS_MODULE": project,
                 "FLAGSTAFF": json.dumps(flagstaff),
             },
             stdin=subprocess.PIPE,

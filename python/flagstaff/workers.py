@@ -17,6 +17,8 @@ from flagstaff.tables import sql
 __all__ = ["Connected", "Worker", "connected", "parse"]
 
 _NAME = re.compile(r"fs1 ([0-9]{1,19}) ([0-9a-f]{8}) ([SLPR]) ([0-9]{1,10}) (.*)")
+# No token is greater, and the database refuses to look for one that is.
+_GREATEST = 2**63 - 1
 _MODES = {"S": "starting", "L": "live", "P": "poll", "R": "reload"}
 # What a link is called behind a pooler, and for a moment before it is known not to be.
 _ANONYMOUS = "flagstaff"
@@ -73,7 +75,7 @@ def connected(connection: BaseDatabaseWrapper) -> Connected:
 def parse(name: str, session: int) -> Worker:
     """A worker by the name of its session."""
     found = _NAME.fullmatch(name)
-    if not found:
+    if not found or int(found[1]) > _GREATEST:
         return Worker(name, None, "unreadable", 0, "", session)
     token, nonce, mode, pid, host = found.groups()
     return Worker(host, int(pid), _MODES[mode], int(token), nonce, session)

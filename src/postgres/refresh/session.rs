@@ -1,6 +1,6 @@
 //! One link, from its first question to its end: identify, listen, load, and then poll.
 
-use std::time::Instant as Moment;
+use std::time::{Duration, Instant as Moment};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -18,7 +18,13 @@ use crate::snapshot::Snapshot;
 
 /// The least time between two loads that notifications asked for. The first notification is
 /// answered at once; a storm of them costs a load per gap.
-const GAP: std::time::Duration = std::time::Duration::from_millis(20);
+const GAP: Duration = Duration::from_millis(20);
+/// The same once it has gone on for a while.
+const GAP_IN_STORM: Duration = Duration::from_millis(100);
+/// The same where each such load reads all that there is.
+const GAP_WITHOUT_TOKENS: Duration = Duration::from_secs(1);
+/// How many loads in a row must have waited for the gap to be over, for it to be a storm.
+const STORM: u32 = 10;
 
 /// What is known of one link.
 pub(super) struct Session<'a> {
@@ -27,6 +33,7 @@ pub(super) struct Session<'a> {
     nature: Nature,
     listening: bool,
     loaded: bool,
+    hurried: u32,
     clock: Clock,
     announced: String,
 }
@@ -49,9 +56,16 @@ impl<'a> Session<'a> {
         if !nature.pooled {
             link.settle(&machine.queries).await.or_else(unless_refused)?;
         }
-        let clock = Clock::starting_now(machine.poll_interval);
-        let (listening, loaded, announced) = (false, false, String::new());
-        let mut session = Self { machine, link, nature, listening, loaded, clock, announced };
+        let mut session = Self {
+            machine,
+            link,
+            nature,
+            listening: false,
+            loaded: false,
+            hurried: 0,
+            clock: Clock::starting_now(machine.poll_interval),
+            announced: String::new(),
+        };
         session.announce().await?;
         Ok(session)
     }
@@ -92,16 +106,30 @@ impl<'a> Session<'a> {
     }
 
     async fn step(&mut self, woken: bool) -> Result<(), Error> {
+        if woken && self.loaded {
+            self.keep_the_gap().await;
+        }
         if woken && self.loaded && self.nature.has_tokens() && Instant::now() < self.clock.full {
-            sleep_until(self.clock.loaded + GAP).await;
-            // What came during the gap is covered by the load that follows.
-            let _ = self.machine.signals.woken().now_or_never();
             self.load_moved().await?;
         } else {
             self.poll(woken).await?;
         }
         self.clock.step_done();
         Ok(())
+    }
+
+    /// Waits where the last load is too recent for another one.
+    async fn keep_the_gap(&mut self) {
+        let gap = match self.hurried {
+            _ if !self.nature.has_tokens() => GAP_WITHOUT_TOKENS,
+            0..STORM => GAP,
+            _ => GAP_IN_STORM,
+        };
+        let due = self.clock.loaded + gap;
+        self.hurried = if Instant::now() < due { self.hurried.saturating_add(1) } else { 0 };
+        sleep_until(due).await;
+        // What came during the gap is covered by the load that follows.
+        let _ = self.machine.signals.woken().now_or_never();
     }
 
     /// The tables that moved. Asks after the load whether the server still is what it was: the

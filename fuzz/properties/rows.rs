@@ -1,0 +1,167 @@
+//! Whatever a database gives, each key of the next snapshot has a reason to be as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flagstaff::evaluate::evaluate;
+use flagstaff::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
+use flagstaff::setting::Setting;
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::subject::Subject;
+
+use super::bytes::Bytes;
+
+const LOADS: u8 = 6;
+const ROWS: u8 = 12;
+
+pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
+    let mut bytes = Bytes(bytes);
+    let mut before = Snapshot::default();
+    for _ in 0..LOADS {
+        let loaded = some_load(&mut bytes);
+        let after = before.next(loaded.clone());
+        let problems = after.problems().count();
+        assert_flags(&before, &loaded, &after);
+        assert_values(&before, &loaded, &after);
+        assert_eq!(after.next(Loaded::default()).problems().count(), problems);
+        for problem in after.problems() {
+            // A key is shown with its control characters escaped: a line stays a line.
+            assert!(!problem.to_string().chars().any(char::is_control), "{problem}");
+        }
+        for (key, flag) in after.flags() {
+            for who in [Subject::Nobody, Subject::Integer(bytes.integer()), Subject::Text(key)] {
+                let answer = evaluate(key, flag, &who);
+                assert!(flag.enabled || !answer.value, "{key:?} is off");
+            }
+        }
+        before = after;
+        if bytes.is_empty() {
+            break;
+        }
+    }
+}
+
+fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
+    Loaded {
+        fingerprint: None,
+        flags: bytes.yes().then(|| some_rows(bytes, flag_row)),
+        allow_lists: bytes.yes().then(|| some_rows(bytes, allow_row)),
+        values: bytes.yes().then(|| some_rows(bytes, value_row)),
+        opaque_values: bytes.below(4) == 0,
+    }
+}
+
+/// Rows as of one table: none has the primary key of another.
+fn some_rows<T>(bytes: &mut Bytes<'_>, row: fn(String, &mut Bytes<'_>) -> T) -> Vec<T> {
+    let count = bytes.below(ROWS);
+    let keys: BTreeSet<String> = (0..count).map(|_| bytes.text()).collect();
+    let mut rows: Vec<T> = keys.into_iter().map(|pk| row(pk, bytes)).collect();
+    if bytes.yes() {
+        rows.reverse();
+    }
+    rows
+}
+
+fn flag_row(pk: String, bytes: &mut Bytes<'_>) -> FlagRow {
+    FlagRow {
+        pk,
+        key: text_or_fault(bytes),
+        enabled: (bytes.below(8) > 0).then(|| bytes.yes()),
+        rollout_percent: (bytes.below(8) > 0).then(|| bytes.percent()),
+        client_side: bytes.yes(),
+    }
+}
+
+fn allow_row(flag_pk: String, bytes: &mut Bytes<'_>) -> AllowRow {
+    let count = bytes.below(5);
+    let users = if bytes.yes() {
+        Users::Integers((0..count).map(|_| bytes.integer()).collect())
+    } else {
+        Users::Texts((0..count).map(|_| bytes.text()).collect())
+    };
+    AllowRow { flag_pk, users, undecodable: bytes.below(8) == 0 }
+}
+
+fn value_row(pk: String, bytes: &mut Bytes<'_>) -> ValueRow {
+    let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
+    ValueRow { pk, key: text_or_fault(bytes), value }
+}
+
+fn text_or_fault(bytes: &mut Bytes<'_>) -> Result<String, Fault> {
+    match bytes.below(10) {
+        0 => Err(Fault::Null),
+        1 => Err(Fault::Undecodable),
+        2 => Err(Fault::TooLarge),
+        _ => Ok(bytes.text()),
+    }
+}
+
+/// How often each key stands in a good row.
+fn count<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for key in keys {
+        *counts.entry(key.as_str()).or_default() += 1;
+    }
+    counts
+}
+
+fn assert_flags(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
+    let Some(rows) = &loaded.flags else {
+        assert_eq!(after.flag_count(), before.flag_count());
+        return;
+    };
+    let is_good =
+        |row: &&FlagRow| row.key.is_ok() && row.enabled.is_some() && row.rollout_percent.is_some();
+    let counts = count(rows.iter().filter(is_good).filter_map(|row| row.key.as_ref().ok()));
+    for row in rows.iter().filter(is_good) {
+        let Ok(key) = &row.key else { continue };
+        let flag = after.flag(key);
+        if counts[key.as_str()] > 1 {
+            let percent = |snapshot: &Snapshot| snapshot.flag(key).map(|flag| flag.rollout_percent);
+            assert_eq!(percent(after), percent(before), "{key:?} is there twice");
+        } else {
+            let flag = flag.expect("a good row is there");
+            assert_eq!((&*flag.pk, Some(flag.enabled)), (row.pk.as_str(), row.enabled));
+            assert_eq!(Some(flag.rollout_percent), row.rollout_percent);
+            assert_eq!(flag.client_side, row.client_side);
+        }
+    }
+    let bad: BTreeSet<&str> =
+        rows.iter().filter(|row| !is_good(row)).map(|row| row.pk.as_str()).collect();
+    for (key, flag) in after.flags().filter(|(key, _)| !counts.contains_key(key)) {
+        let kept = before.flag(key).expect("nothing comes from nowhere");
+        assert!(bad.contains(&*kept.pk), "{key:?} has no row any more");
+        assert_eq!((flag.enabled, flag.rollout_percent), (kept.enabled, kept.rollout_percent));
+    }
+    for (key, flag) in before.flags().filter(|(_, flag)| bad.contains(&*flag.pk)) {
+        let doubles = before.flags().filter(|(_, other)| other.pk == flag.pk).count();
+        assert!(doubles > 1 || after.flag(key).is_some(), "{key:?} lost its last good version");
+    }
+}
+
+fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
+    let Some(rows) = &loaded.values else {
+        assert_eq!(after.setting_count(), before.setting_count());
+        return;
+    };
+    let good: Vec<(&String, &Option<String>)> =
+        rows.iter().filter_map(|row| row.key.as_ref().ok().zip(row.value.as_ref().ok())).collect();
+    let counts = count(good.iter().map(|(key, _)| *key));
+    for (key, value) in good {
+        if counts[key.as_str()] > 1 {
+            assert_eq!(after.setting(key), before.setting(key), "{key:?} is there twice");
+            continue;
+        }
+        let expected = match value {
+            None => Setting::Null,
+            Some(text) if loaded.opaque_values => Setting::Json(text.as_str().into()),
+            Some(text) => Setting::from_json(text),
+        };
+        assert_eq!(after.setting(key), Some(&expected));
+    }
+    // One for each bad row and each key that is there twice, besides those of the flags.
+    let bad = rows.iter().filter(|row| row.key.is_err() || row.value.is_err()).count();
+    let twice = counts.values().filter(|count| **count > 1).count();
+    let told = after.problems().filter(|problem| problem.to_string().starts_with("value ")).count();
+    assert_eq!(told, bad + twice);
+    assert!(after.setting_count() <= counts.len() + bad);
+}

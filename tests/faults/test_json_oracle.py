@@ -1,0 +1,202 @@
+"""What is in memory is what the ORM reads, for whatever the tables hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import User
+from django.db import connection
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from flagstaff import all_flags, explain, get_value, refresh, snapshot, status
+from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.testing import live_engine
+from tests.conformance.oracle import Article
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS),
+    pytest.mark.timeout(600),
+]
+
+VALUES, PACK = 20_000, 10
+FLAGS = 300
+MISSING = object()
+
+T = TypeVar("T")
+
+# What PostgreSQL takes for a text: no lone surrogate, no NUL.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+def drawn(strategy: st.SearchStrategy[T], count: int) -> list[T]:
+    """So many examples of a strategy, to be written to the database together."""
+    found: list[T] = []
+
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def draw(example: T) -> None:
+        found.append(example)
+
+    draw()
+    return found
+
+
+def number(sign: str, whole: str, fraction: str, exponent: int | None) -> str:
+    """A number as JSON has it, in one of the many ways to write it."""
+    after = f".{fraction}" if fraction else ""
+    power = "" if exponent is None else f"E{exponent:+}"
+    return f"{sign}{whole.lstrip('0') or '0'}{after}{power}"
+
+
+def array(items: list[str], space: str) -> str:
+    return f"[{space}{f',{space}'.join(items)}]"
+
+
+def mapping(items: list[tuple[str, str]], space: str) -> str:
+    return "{" + f",{space}".join(f"{key}:{space}{value}" for key, value in items) + "}"
+
+
+digits = st.text("0123456789", max_size=25)
+# The rare ones stand for more digits than Python makes an int of, unasked.
+far = st.integers(0, 99).map(lambda n: {0: 5000, 1: -5000}.get(n, n * 10 - 500))
+exponents = st.none() | st.integers(-30, 30) | far
+numbers = st.builds(number, st.sampled_from(["", "-"]), digits, digits, exponents)
+edges = st.builds(
+    lambda sign, power, near: str(sign * 2**power + near),
+    st.sampled_from([1, -1]),
+    st.sampled_from([31, 32, 53, 63, 64]),
+    st.integers(-2, 2),
+)
+strings = st.builds(lambda text, plain: json.dumps(text, ensure_ascii=plain), texts, st.booleans())
+words = st.sampled_from(["null", "true", "false", '"null"', '"1"', "[]", "{}", '""', '"NaN"'])
+spaces = st.sampled_from(["", " ", "\n\t"])
+documents = st.recursive(
+    words | numbers | edges | strings,
+    lambda inner: (
+        st.builds(array, st.lists(inner, max_size=4), spaces)
+        # Keys may be there twice: the last one counts.
+        | st.builds(mapping, st.lists(st.tuples(strings, inner), max_size=4), spaces)
+    ),
+    max_leaves=6,
+)
+
+
+def outcome(read: Callable[[], Any]) -> tuple[type, str]:
+    """A type and a text that tell apart what Python calls equal: 1, 1.0 and True. Or an error."""
+    try:
+        found = read()
+        return type(found), repr(found)
+    except (ValueError, RecursionError) as error:
+        return type(error), "error"
+
+
+def write(documents: list[str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_keyvaluestore (key, value) "
+            "SELECT 'key ' || n, document::jsonb "
+            "FROM unnest(%s::text[]) WITH ORDINALITY AS drawn (document, n)",
+            [documents],
+        )
+
+
+def orms() -> dict[str, tuple[type, str]]:
+    """What the ORM makes of each value; where it fails, every row is asked for alone."""
+    rows = KeyValueStore.objects.order_by("pk")
+    keys = list(rows.values_list("key", flat=True))
+    found: dict[str, tuple[type, str]] = {}
+    for begin in range(0, len(keys), 50):
+        some = rows.filter(key__in=keys[begin : begin + 50])
+        try:
+            found |= {row.key: (type(row.value), repr(row.value)) for row in some}
+        except (ValueError, RecursionError):
+            for key in keys[begin : begin + 50]:
+                found[key] = outcome(partial(orms_value, key))
+    return found
+
+
+def orms_value(key: str) -> Any:
+    return KeyValueStore.objects.get(key=key).value
+
+
+def differing(one: dict[str, T], other: dict[str, T]) -> list[str]:
+    return [key for key in one | other if one.get(key) != other.get(key)]
+
+
+def test_values_are_the_orms_with_their_types_or_the_same_error() -> None:
+    packs = drawn(st.lists(documents, min_size=PACK, max_size=PACK), VALUES // PACK)
+    write([document for pack in packs for document in pack])
+    with live_engine():
+        refresh(60)
+        expected, moment = orms(), snapshot()
+        assert len(expected) >= VALUES
+        for ask in (get_value, moment.get_value):
+            found = {key: outcome(partial(ask, key, MISSING)) for key in expected}
+            assert {key: (found[key], expected[key]) for key in differing(found, expected)} == {}
+        assert (status().values, status().problems) == (len(expected), ())
+    # The strategy has found more than what is easy.
+    assert {int, float, str, bool, type(None), list, dict, ValueError} <= {
+        kind for kind, _ in expected.values()
+    }
+
+
+def depth(value: Any) -> int:
+    found = 0
+    while value:
+        found, value = found + 1, value[0]
+    return found
+
+
+@pytest.mark.parametrize("levels", [500, 6_000])
+def test_deep_value_is_the_orms_or_the_same_error(levels: int) -> None:
+    write(["[" * levels + "]" * levels, '"stripe"'])
+    with live_engine():
+        refresh()
+        found = outcome(lambda: depth(get_value("key 1", MISSING)))
+        assert found == outcome(lambda: depth(orms_value("key 1")))
+        assert get_value("key 2") == "stripe"
+        assert status().problems == ()
+
+
+flags: st.SearchStrategy[dict[str, Any]] = st.builds(
+    dict,
+    key=st.text(st.characters(min_codepoint=33, exclude_categories=["C", "Z"]), min_size=1),
+    enabled=st.sampled_from([True, True, False]),
+    rollout_percent=st.integers(0, 100),
+    client_side=st.booleans(),
+    allowed=st.sets(st.integers(0, 4)),
+)
+
+
+def test_flags_are_the_orms_in_every_column() -> None:
+    users = User.objects.bulk_create(User(username=f"user {n}") for n in range(5))
+    rows = {row["key"][:200]: row for row in drawn(flags, FLAGS)}
+    for key, row in rows.items():
+        allowed = [users[n] for n in row.pop("allowed")]
+        FeatureFlag.objects.create(**row | {"key": key}).allowed_users.set(allowed)
+    with live_engine():
+        refresh(60)
+        stored = list(FeatureFlag.objects.prefetch_related("allowed_users"))
+        assert status().flags == len(stored) == len(rows)
+        assert all_flags(client_side=True).keys() == {f.key for f in stored if f.client_side}
+        for user in [None, *users]:
+            asked = Article(FeatureFlag).flag_enabled
+            assert all_flags(user) == {flag.key: asked(flag.key, user) for flag in stored}
+        for flag in stored:
+            told = explain(flag.key, 10**9)
+            assert told.rollout_percent in (None, flag.rollout_percent)
+            assert (told.reason == "DISABLED") is not flag.enabled
+            named = {u for u in users if explain(flag.key, u).reason == "TARGETING_MATCH"}
+            assert named == (set(flag.allowed_users.all()) if flag.enabled else set())

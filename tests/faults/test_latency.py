@@ -1,0 +1,90 @@
+"""How long after a commit another process answers by it."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from statistics import quantiles
+
+import psycopg
+import pytest
+
+from tests.workers import Worker, address
+from tools.postgres import Postgres
+
+pytestmark = pytest.mark.timeout(180)
+
+CHANGES = 500
+# What is wanted of a machine that has nothing else to do, and what a shared one is given.
+SHARED = 2
+
+
+@pytest.fixture
+def shop(database: str) -> str:
+    """A database with 200 flags."""
+    with psycopg.connect(database) as session:
+        session.execute(
+            "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)"
+            " SELECT 'flag_' || number, true, 50 FROM generate_series(1, 199) AS number"
+        )
+    return database
+
+
+@pytest.fixture
+def other_load(server: Postgres, shop: str) -> Iterator[None]:
+    """Eight clients of the same server that write without a rest."""
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute("CREATE DATABASE bench")
+    pgbench = [str(server.programs / "pgbench"), address(server.url, "bench")]
+    subprocess.run([*pgbench, "--initialize", "--scale=2"], check=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*pgbench, "--client=8", "--time=300", "--no-vacuum"], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+        assert process.poll() is None, "pgbench has ended before the test"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def latencies(database: str, worker: Worker) -> list[float]:
+    """Milliseconds from the end of each COMMIT to the first answer that has its change."""
+    worker.sees(["get_value", "gateway"], "stripe", within=10)
+    worker.ask("follow", ["get_value", "gateway"])
+    committed = {}
+    with psycopg.connect(database) as session:
+        for change in range(CHANGES):
+            session.execute("UPDATE flagstaff_keyvaluestore SET value = %s", [str(change)])
+            session.commit()
+            committed[change] = time.monotonic()
+            # Out of step with the loads.
+            time.sleep(random.uniform(0.025, 0.05))
+    worker.sees(["get_value", "gateway"], CHANGES - 1, within=10)
+    seen = [(moment, answer) for moment, answer in worker.ask("followed") if answer != "stripe"]
+    answers = [answer for _, answer in seen]
+    assert answers == sorted(answers), "an older answer came after a newer one"
+    return [
+        1000 * max(0.0, next(at for at, answer in seen if answer >= change) - moment)
+        for change, moment in committed.items()
+    ]
+
+
+def median_and_p99(figures: list[float]) -> tuple[float, float]:
+    marks = quantiles(figures, n=100)
+    return marks[49], marks[98]
+
+
+def test_a_change_is_answered_milliseconds_after_its_commit(shop: str) -> None:
+    with Worker(shop) as worker:
+        median, p99 = median_and_p99(latencies(shop, worker))
+    assert median <= 10 * SHARED
+    assert p99 <= 50 * SHARED
+
+
+def test_a_busy_server_delays_a_change_by_little(shop: str, other_load: None) -> None:
+    with Worker(shop) as worker:
+        _, p99 = median_and_p99(latencies(shop, worker))
+    assert p99 <= 100 * SHARED

@@ -1,0 +1,52 @@
+"""What a worker costs its machine, and whether that grows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+HOUR = 3_600
+MEGABYTE = 1_000_000
+# Memory may still grow in the first third of a run: caches fill, and the allocator finds its size.
+WARM_UP = 1 / 3
+# What is measured in less time than this says nothing about an hour.
+LEAST = 600
+
+
+@dataclass
+class Worker:
+    """The figures of one process, as they were when nothing was under way."""
+
+    pid: int
+    moments: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+
+    def measure(self, now: float) -> None:
+        """Take the figures."""
+        process = Path("/proc") / str(self.pid)
+        pages = int((process / "statm").read_text().split()[1])
+        self.moments.append(now)
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE)
+        self.threads.append(len(list((process / "task").iterdir())))
+        self.files.append(len(list((process / "fd").iterdir())))
+
+    @property
+    def growth(self) -> float | None:
+        """Megabytes an hour after the warm-up: the median of all slopes, which outliers leave.
+
+        None where the run was too short to say.
+        """
+        if self.moments[-1] - self.moments[0] < LEAST:
+            return None
+        warm = int(len(self.moments) * WARM_UP)
+        points = list(zip(self.moments[warm:], self.memory[warm:], strict=True))
+        slopes = [
+            (later[1] - earlier[1]) / (later[0] - earlier[0])
+            for place, earlier in enumerate(points)
+            for later in points[place + 1 :]
+        ]
+        return HOUR * median(slopes)
