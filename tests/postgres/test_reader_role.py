@@ -40,6 +40,8 @@ def reader(database: str, name: str, run_isolated: RunIsolated) -> str:
     script = run_isolated(SCRIPT, name, "--connections", "7", **settings)
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(script.encode())
+        # Of a server before 15, where everybody may create there.
+        session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     return make_conninfo(database, user=name)
 
 
