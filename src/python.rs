@@ -2,6 +2,7 @@
 //! semantics stands here.
 
 mod ask;
+mod calls;
 mod direct;
 mod engine;
 mod errors;

@@ -77,7 +77,10 @@ def watch(question: Question) -> None:
     _seen.clear()
 
     def look() -> None:
-        while not _watch.is_set():
+        over = False
+        while not over:
+            # What can be seen when it is called off is seen.
+            over = _watch.is_set()
             found = answer(question)
             if found not in _seen:
                 _seen.append(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import socket
@@ -18,11 +19,22 @@ from flagstaff import _core, direct
 from flagstaff.conf import conf
 from flagstaff.connection import connection_settings
 from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
+from flagstaff.forks import call_in_children
 from flagstaff.journal import Journal, logger
 from flagstaff.tables import names
 from flagstaff.values import decoder, is_plain_json, value_field
 
-__all__ = ["aready", "begin", "close", "decode", "look_after", "ready", "refresh", "tell_unknown"]
+__all__ = [
+    "after_fork",
+    "aready",
+    "begin",
+    "close",
+    "decode",
+    "look_after",
+    "ready",
+    "refresh",
+    "tell_unknown",
+]
 
 # Short enough to go unnoticed, and a sleep that gevent can see.
 _NAP = 0.002
@@ -59,22 +71,28 @@ def begin(*, in_memory: bool = False) -> None:
 
     Raises ConfigurationError where the settings cannot be used.
     """
+    if not _engine_is_begun(in_memory=in_memory):
+        return
+    process = _process
+    _wait(process.waits_until - time.monotonic())
+    if process.pid == os.getpid():
+        _core.answer_from_memory(process.tells_unknown)
+        process.journal.note_late_start(_core.report())
+
+
+def _engine_is_begun(*, in_memory: bool = False) -> bool:
+    """Begin, where that is still to be done. False where there is no engine to wait for."""
     process = _process
     if process.pid != os.getpid():
         if getattr(_beginning, "now", False):
             # What is read to begin asks itself: a router, say, or the handler of a signal.
-            return
+            return False
         _beginning.now = True
         try:
             _begin(process, in_memory=in_memory)
         finally:
             _beginning.now = False
-    if process.answers_directly:
-        return
-    _wait(process.waits_until - time.monotonic())
-    if process.pid == os.getpid():
-        _core.answer_from_memory(process.tells_unknown)
-        process.journal.note_late_start(_core.report())
+    return not process.answers_directly
 
 
 def _begin(process: _Process, *, in_memory: bool) -> None:
@@ -109,13 +127,22 @@ def ready(timeout: float | None = None) -> bool:
     Waits for at most `timeout` seconds, by default STARTUP_TIMEOUT. Blocks; use `aready` where
     an event loop runs. Without it, the first question waits.
     """
-    begin()
-    return _wait(conf.startup_timeout if timeout is None else timeout)
+    if _engine_is_begun():
+        _wait(conf.startup_timeout if timeout is None else timeout)
+    return bool(_core.report()["ready"])
 
 
 async def aready(timeout: float | None = None) -> bool:
     """Wait as `ready` does, without blocking the event loop."""
-    return await sync_to_async(ready, thread_sensitive=False)(timeout)
+    # In a thread, for settings may come from afar. The wait is none of the thread's: a loop has
+    # few of them, and does not end before they do.
+    if await sync_to_async(_engine_is_begun, thread_sensitive=False)():
+        limit = conf.startup_timeout if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        # No thread of Python's is there to set an event.
+        while _core.is_waiting() and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_NAP)
+    return bool(_core.report()["ready"])
 
 
 def refresh(timeout: float = 5.0) -> None:
@@ -202,14 +229,14 @@ def _maker() -> Callable[[bool], None]:
     return start
 
 
-def _wait(timeout: float) -> bool:
+def _wait(timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while _core.is_waiting() and time.monotonic() < deadline:
         time.sleep(_NAP)
-    return bool(_core.report()["ready"])
 
 
-def _after_fork() -> None:
+def after_fork() -> None:
+    """Begin anew in a forked child, with the answers that it has inherited."""
     global _process  # noqa: PLW0603 (the parent's lock may be held for ever)
     _process = _Process()
     _core.forked()
@@ -222,5 +249,5 @@ def _after_setting(*, setting: str, **kwargs: Any) -> None:
 
 
 setting_changed.connect(_after_setting)
-os.register_at_fork(after_in_child=_after_fork)
+call_in_children(after_fork)
 atexit.register(_core.farewell, _FAREWELL)

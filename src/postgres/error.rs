@@ -19,8 +19,10 @@ pub enum Kind {
     Connect,
     /// The connection cannot be protected as the settings ask.
     Tls,
-    /// The server refused the log-in: user, password, or no such database.
+    /// The server refused the log-in: user or password.
     Auth,
+    /// The server has no such database (yet).
+    Database,
     /// The server has no connection left for us.
     TooMany,
     /// A table or column is not there (yet).
@@ -151,7 +153,8 @@ impl Error {
             Kind::Settings => "the connection settings cannot be used",
             Kind::Connect => "the server cannot be reached",
             Kind::Tls => "the connection cannot be protected as it should be",
-            Kind::Auth => "the log-in was refused, see USER, PASSWORD and NAME in DATABASES",
+            Kind::Auth => "the log-in was refused, see USER and PASSWORD in DATABASES",
+            Kind::Database => "there is no such database, see NAME in DATABASES",
             Kind::TooMany => {
                 "the server has no connection left, see its max_connections, and CONNECTION LIMIT \
                     of the role and the database"
@@ -208,9 +211,8 @@ fn kind_of(doing: &str, error: &tokio_postgres::Error) -> Kind {
     };
     match *code {
         SqlState::TOO_MANY_CONNECTIONS => Kind::TooMany,
-        SqlState::INVALID_PASSWORD
-        | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
-        | SqlState::INVALID_CATALOG_NAME => Kind::Auth,
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Kind::Auth,
+        SqlState::INVALID_CATALOG_NAME => Kind::Database,
         SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
             Kind::Missing
         }

@@ -25,19 +25,26 @@ pub(super) struct Link {
     driver: JoinHandle<()>,
     /// The process of the server that the client was told of.
     announced: i32,
+    /// The position of the server among those of the target.
+    position: usize,
     /// The question of each poll that is worth a plan of its own, where the session is ours.
     identify: OnceCell<Statement>,
 }
 
 impl Link {
-    /// Connects. Each notification, and the end of the link, wakes `wake`.
-    pub(super) async fn open(target: &Target, wake: Arc<Notify>) -> Result<Self, Error> {
-        let mut ways = target.ways();
+    /// Connects, with the server at the position `first` if it will do. Each notification, and the
+    /// end of the link, wakes `wake`.
+    pub(super) async fn open(
+        target: &Target,
+        first: usize,
+        wake: Arc<Notify>,
+    ) -> Result<Self, Error> {
+        let mut ways = target.ways_from(first);
         loop {
             // On the heap: with the buffers of a handshake it is large.
             let connecting = Box::pin(connect(ways.current(), wake.clone()));
             match within(deadline::CONNECT, "connect", connecting).await {
-                Ok(link) => return Ok(link),
+                Ok(link) => return Ok(Self { position: ways.position(), ..link }),
                 Err(error) => ways.after(error)?,
             }
         }
@@ -111,6 +118,11 @@ impl Link {
         within(deadline::LOAD, "load", load(&self.client, queries, scope)).await
     }
 
+    /// The position of the server among those of the target.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
     /// Whether the connection has ended.
     pub(super) fn is_lost(&self) -> bool {
         self.driver.is_finished()
@@ -131,7 +143,7 @@ async fn connect(way: Way, wake: Arc<Notify>) -> Result<Link, Error> {
         way.judge(&client.query_typed_one(ROLE, &[]).await.map_err(failed)?)?;
     }
     let announced = announced::process(&client).await;
-    Ok(Link { client, driver, announced, identify: OnceCell::new() })
+    Ok(Link { client, driver, announced, position: 0, identify: OnceCell::new() })
 }
 
 async fn drive<S, T>(mut connection: Connection<S, T>, wake: Arc<Notify>)

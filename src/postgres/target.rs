@@ -48,7 +48,17 @@ impl Target {
 
     /// The ways to connect, from the first.
     pub(super) fn ways(&self) -> Ways<'_> {
-        Ways { target: self, round: 0, place: 0, mode: 0, told: None }
+        self.ways_from(0)
+    }
+
+    /// The ways to connect, where the server at this position is the first.
+    pub(super) fn ways_from(&self, first: usize) -> Ways<'_> {
+        Ways { target: self, first, round: 0, place: 0, mode: 0, told: None }
+    }
+
+    /// Whether there is another server to turn to.
+    pub(super) fn has_choice(&self) -> bool {
+        self.places.len() > 1
     }
 
     fn modes(&self) -> &'static [SslMode] {
@@ -96,7 +106,10 @@ impl Way {
 /// The ways that are left to try; there is at least one.
 pub(super) struct Ways<'a> {
     target: &'a Target,
+    /// The position of the server that is tried first.
+    first: usize,
     round: usize,
+    /// How many servers have been tried in this round.
     place: usize,
     mode: usize,
     /// The error that says most of those so far.
@@ -107,9 +120,14 @@ impl Ways<'_> {
     /// The way to try now.
     pub(super) fn current(&self) -> Way {
         let target = self.target;
-        let mut config = target.places[self.place].of(&target.config);
+        let mut config = target.places[self.position()].of(&target.config);
         config.ssl_mode(target.modes()[self.mode]);
         Way { config, tls: target.tls.clone(), role: target.role.rounds()[self.round] }
+    }
+
+    /// The position of the server to try now.
+    pub(super) fn position(&self) -> usize {
+        (self.first + self.place) % self.target.places.len()
     }
 
     /// Turns to the next way that may succeed where this one failed.

@@ -7,6 +7,7 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::calls::{self, Call};
 use super::engine;
 use super::moment::{Absent, Explained, Moment, explain_flag, value};
 use super::pinned::Pinned;
@@ -196,13 +197,14 @@ fn call<'py>(
     function: &str,
     arguments: impl PyCallArgs<'py>,
 ) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
+    let _call = Call::begin(py);
     let direct = py.import("flagstaff.direct");
     match direct.and_then(|direct| direct.call_method1(function, arguments)) {
         Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
         Ok(found) => Ok(Ok(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(Absent::NotReady)),
         // Modules are gone already, and whoever asks now must not be raised at.
-        Err(_) if engine::is_ending() => Ok(Err(Absent::NotReady)),
+        Err(_) if calls::is_ending() => Ok(Err(Absent::NotReady)),
         Err(error) => Err(error),
     }
 }

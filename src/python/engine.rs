@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::calls::{self, Call, is_ending};
 use super::errors::ConfigurationError;
 use crate::live::{Door, Live, State};
 use crate::overrides::Overrides;
@@ -25,14 +26,6 @@ static LIVE: Live = Live::new();
 static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
 /// The process that the state belongs to; another one has been forked from it.
 static OWNER: AtomicU32 = AtomicU32::new(0);
-
-/// Whether the process ends: modules may be gone, and nothing is begun or told any more.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Whether the process ends, so that Python code is not to be called any more.
-pub(super) fn is_ending() -> bool {
-    ENDING.load(Ordering::Relaxed)
-}
 
 /// How many questions lie between two looks at what is not worth a look each time.
 const ROUND: u32 = 1000;
@@ -63,6 +56,7 @@ pub(super) fn answers_directly(py: Python<'_>, state: &State) -> PyResult<bool> 
 
 #[cold]
 fn wants_own_writes(py: Python<'_>) -> PyResult<bool> {
+    let _call = Call::begin(py);
     let wants = py.import("flagstaff.direct")?.call_method0("wants_own_writes")?;
     let direct = LIVE.current().as_ref().is_some_and(|state| state.door == Door::Direct);
     Ok(direct || wants.extract()?)
@@ -78,6 +72,7 @@ fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
     if current.as_ref().is_some_and(|state| state.own_writes) && wants_own_writes(py)? {
         return Ok(current);
     }
+    let _call = Call::begin(py);
     py.import("flagstaff.engine")?.call_method0("begin")?;
     Ok(LIVE.current())
 }
@@ -97,10 +92,13 @@ pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
 
 #[cold]
 fn look_after(py: Python<'_>) -> PyResult<()> {
+    let _call = Call::begin(py);
+    let engine = py.import("flagstaff.engine")?;
     if OWNER.load(Ordering::Relaxed) != std::process::id() {
-        forked();
+        // Python's side has locks of its own that nobody in this process will let go of.
+        engine.call_method0("after_fork")?;
     }
-    py.import("flagstaff.engine")?.call_method0("look_after").map(drop)
+    engine.call_method0("look_after").map(drop)
 }
 
 /// Has the next question look after what has happened. The engine's thread calls this, and never
@@ -115,6 +113,7 @@ pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()
     if is_ending() {
         return Ok(());
     }
+    let _call = Call::begin(key.py());
     let engine = key.py().import("flagstaff.engine")?;
     engine.call_method1("tell_unknown", (key, what)).map(drop)
 }
@@ -157,11 +156,11 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Whether the first load is still to come and may come soon: false once there is a snapshot, and
-/// where the tables are missing.
+/// Whether the first load is still to come and may come soon: false once there is a snapshot, where
+/// the tables are missing, and at the end of the process.
 #[pyfunction]
 pub(super) fn is_waiting() -> bool {
-    if LIVE.snapshot().is_some() {
+    if LIVE.snapshot().is_some() || is_ending() {
         return false;
     }
     ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.report(), Kind::Missing))
@@ -263,10 +262,13 @@ pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
 #[pyfunction]
 pub(super) fn farewell(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let limit = duration(timeout)?;
-    ENDING.store(true, Ordering::Relaxed);
-    if let Some(engine) = ENGINE.swap(None) {
-        py.detach(|| engine.stop(limit));
-    }
+    let until = Instant::now() + limit;
+    calls::end();
+    let engine = ENGINE.swap(None);
+    py.detach(|| {
+        let _ended = engine.is_none_or(|engine| engine.stop(limit));
+        calls::wait_until(until);
+    });
     Ok(())
 }
 
@@ -294,7 +296,7 @@ pub(super) fn forked() {
     // Dropping it would end the parent's session, using it would corrupt it: its socket is shared
     // and its thread is not here. So it is leaked.
     std::mem::forget(ENGINE.swap(None));
-    ENDING.store(false, Ordering::Relaxed);
+    calls::forked();
     LIVE.set_own_writes(false);
     let door = LIVE.current().as_ref().map(|state| (state.door, state.snapshot.is_some()));
     match door {

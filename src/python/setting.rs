@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString};
 
+use super::calls::Call;
 use crate::setting::Setting;
 
 /// The object that the model field would give. What is no plain scalar is decoded by the field
@@ -16,6 +17,7 @@ pub(super) fn to_python<'py>(py: Python<'py>, setting: &Setting) -> PyResult<Bou
         Setting::Integer(value) => PyInt::new(py, *value).into_any(),
         Setting::Text(value) => PyString::new(py, value).into_any(),
         Setting::Json(text) => {
+            let _call = Call::begin(py);
             DECODE.import(py, "flagstaff.engine", "decode")?.call1((&**text,))?
         }
     })

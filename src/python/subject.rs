@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyType};
 
+use super::calls::Call;
 use crate::subject::Subject;
 
 /// How the subject is got from the objects of one type.
@@ -22,6 +23,8 @@ enum Kind {
     Lazy,
     /// A user, whose key is read from the attribute that the type is remembered with.
     User,
+    /// A user of a type whose attribute is code, which may do anything.
+    Keyed,
 }
 
 /// One is usual, a few may be meant; an object that wraps itself has no end.
@@ -68,6 +71,7 @@ impl<'a, 'py> Asker<'a, 'py> {
     /// Judges a type that is met for the first time, and remembers it.
     #[cold]
     fn of_new_type(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        let _call = Call::begin(user.py());
         let user_type = user.get_type();
         let Some((kind, attribute)) = judge(user, &user_type)? else {
             return Err(wrong_type(user)?);
@@ -87,7 +91,7 @@ impl<'a, 'py> Asker<'a, 'py> {
     pub(super) fn ask<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         match self.kind {
             Kind::Lazy => self.ask_wrapped(with),
-            Kind::User => with_key(&self.primary_key()?, with),
+            Kind::User | Kind::Keyed => with_key(&self.primary_key()?, with),
             _ => with_key(self.user, with),
         }
     }
@@ -102,7 +106,7 @@ impl<'a, 'py> Asker<'a, 'py> {
             let asker = Asker::of(&wrapped)?;
             match asker.kind {
                 Kind::Lazy => wrapped = unwrapped(&wrapped)?,
-                Kind::User => return with_key(&asker.primary_key()?, with),
+                Kind::User | Kind::Keyed => return with_key(&asker.primary_key()?, with),
                 _ => return with_key(&wrapped, with),
             }
         }
@@ -111,6 +115,8 @@ impl<'a, 'py> Asker<'a, 'py> {
     }
 
     fn primary_key(&self) -> PyResult<Bound<'py, PyAny>> {
+        let _call = (self.kind == Kind::Keyed || self.attribute.is_none())
+            .then(|| Call::begin(self.user.py()));
         match self.attribute {
             Some(attribute) => self.user.getattr(attribute),
             None => self.user.getattr(intern!(self.user.py(), "pk")),
@@ -140,7 +146,7 @@ fn judge(
     {
         Kind::Lazy
     } else if !user_type.is_subclass_of::<PyType>()? && user.hasattr(intern!(py, "pk"))? {
-        return Ok(Some((Kind::User, key_attribute(user_type)?)));
+        return key_attribute(user_type).map(Some);
     } else {
         return Ok(None);
     };
@@ -149,12 +155,16 @@ fn judge(
 
 /// For a Django model the attribute behind `pk`: reading it directly saves running the property,
 /// unless a model has one of its own.
-fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<String> {
+fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
     let model = user_type.py().import("django.db.models")?.getattr("Model")?;
     if user_type.is_subclass(&model)? && user_type.getattr("pk")?.is(&model.getattr("pk")?) {
-        return user_type.getattr("_meta")?.getattr("pk")?.getattr("attname")?.extract();
+        let name: String =
+            user_type.getattr("_meta")?.getattr("pk")?.getattr("attname")?.extract()?;
+        // A link to a parent's key is set by code, and then read by code too.
+        let is_code = user_type.getattr(&*name)?.hasattr("__set__")?;
+        return Ok((if is_code { Kind::Keyed } else { Kind::User }, name));
     }
-    Ok("pk".to_owned())
+    Ok((Kind::Keyed, "pk".to_owned()))
 }
 
 /// The object behind a lazy one. `object.__getattribute__` goes past the proxy, which would run
@@ -172,7 +182,9 @@ fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if !wrapped.is(empty) {
         return Ok(wrapped);
     }
+    let call = Call::begin(py);
     lazy.call_method0(intern!(py, "_setup"))?;
+    drop(call);
     getattribute.bind(py).call1(arguments)
 }
 
@@ -198,7 +210,10 @@ fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> P
 }
 
 fn with_text<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
-    Ok(with(Subject::Text(key.str()?.to_str()?)))
+    let call = Call::begin(key.py());
+    let text = key.str()?;
+    drop(call);
+    Ok(with(Subject::Text(text.to_str()?)))
 }
 
 /// Formats a UUID on the stack: its own `__str__` is Python code.

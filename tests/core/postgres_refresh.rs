@@ -100,18 +100,18 @@ fn a_wrong_password_is_called_so() {
     for _ in 0..10 {
         let error = failure(bouncer(), Duration::from_millis(100));
         assert_eq!((error.kind(), error.sqlstate()), (Kind::Auth, Some("28P01")), "{error}");
-        let expected = "connect: the log-in was refused, see USER, PASSWORD and NAME in DATABASES \
+        let expected = "connect: the log-in was refused, see USER and PASSWORD in DATABASES \
             (SQLSTATE 28P01)";
         assert_eq!(error.to_string(), expected);
     }
 }
 
 #[test]
-fn a_database_that_is_not_there_is_a_refused_log_in() {
+fn a_database_that_is_not_there_is_called_so() {
     let mut settings = crate::postgres_shop::settings();
     settings.insert("dbname".into(), "no such database".into());
     let error = failure(settings, Duration::from_millis(500));
-    assert_eq!((error.kind(), error.sqlstate()), (Kind::Auth, Some("3D000")));
+    assert_eq!((error.kind(), error.sqlstate()), (Kind::Database, Some("3D000")));
 }
 
 #[test]

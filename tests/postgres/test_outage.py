@@ -119,8 +119,7 @@ def test_database_that_is_not_there_is_told_of(server: Postgres) -> None:
         assert worker.ask(*NEW_CHECKOUT) is False
         error = worker.ask("status")["last_error"]
         assert error == (
-            "connect: the log-in was refused, see USER, PASSWORD and NAME in DATABASES "
-            "(SQLSTATE 3D000)"
+            "connect: there is no such database, see NAME in DATABASES (SQLSTATE 3D000)"
         )
 
 

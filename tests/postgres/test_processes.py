@@ -130,7 +130,7 @@ def test_forks_beside_loads_answer_and_become_live(worker: Worker) -> None:
 def test_child_of_a_fork_that_python_did_not_make_finds_out(
     worker: Worker, sessions: Sessions
 ) -> None:
-    [parent] = sessions()
+    [[parent, _]] = sessions()
     questions = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", 5]]
     survey, took = worker.ask("in_fork", "os._exit", questions, True)
     assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)

@@ -46,13 +46,16 @@ fn limits(kind: Kind) -> (Duration, Duration) {
     let bound = Duration::from_millis;
     match kind {
         // Everyone is back within three seconds of the server.
-        Kind::Connect | Kind::Lost | Kind::Deadline | Kind::Role => (FIRST, bound(2_800)),
-        Kind::Missing => (FIRST, bound(5_000)),
+        Kind::Connect | Kind::Lost | Kind::Deadline | Kind::Role | Kind::Behind => {
+            (FIRST, bound(2_800))
+        }
+        // Somebody is making it.
+        Kind::Missing | Kind::Database => (FIRST, bound(5_000)),
         // At most five attempts in ten seconds.
         Kind::TooMany => (FIRST * 3, bound(30_000)),
         Kind::Auth | Kind::Permission | Kind::Settings => (FIRST, bound(60_000)),
         // A lock is waited for in turns, and what follows it should be seen at once.
-        Kind::Locked | Kind::Behind => (FIRST, bound(500)),
+        Kind::Locked => (FIRST, bound(500)),
         Kind::Query | Kind::Tls => (FIRST, bound(10_000)),
     }
 }

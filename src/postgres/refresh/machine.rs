@@ -4,6 +4,7 @@
 //! LISTEN comes before the first load, every new link loads everything, and a load that failed
 //! never swaps.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::clock::draw;
 use super::session::Session;
 use crate::fingerprint::Fingerprint;
 use crate::live::Live;
-use crate::postgres::error::Error;
+use crate::postgres::error::{Error, Kind};
 use crate::postgres::listen::Link;
 use crate::postgres::queries::Queries;
 use crate::postgres::report::Shared;
@@ -41,9 +42,12 @@ impl Machine {
     /// Runs until it is told to stop.
     pub(in crate::postgres) async fn run(&self) {
         let mut backoff = Backoff::default();
+        // The server to begin with: the first of the list, or the next after one that is behind.
+        let mut first = 0;
         while !self.signals.stopped() {
             let target = self.aim.load_full();
-            let Err(error) = Box::pin(self.session(&target, &mut backoff)).await else { break };
+            let session = Box::pin(self.session(&target, &mut first, &mut backoff));
+            let Err(error) = session.await else { break };
             if self.signals.stopped() {
                 break;
             }
@@ -54,17 +58,25 @@ impl Machine {
     }
 
     /// One link, from connecting to its end. `Ok` where the machine was told to stop.
-    async fn session(&self, target: &Target, backoff: &mut Backoff) -> Result<(), Error> {
-        let opening = Link::open(target, self.signals.wake());
+    async fn session(
+        &self,
+        target: &Target,
+        first: &mut usize,
+        backoff: &mut Backoff,
+    ) -> Result<(), Error> {
+        let opening = Link::open(target, take(first), self.signals.wake());
         let link = self.signals.unless_stopped(opening).await?;
-        let serving = Box::pin(self.serve(&link, backoff));
+        let serving = Box::pin(self.serve(&link, target.has_choice(), backoff));
         let outcome = self.signals.unless_stopped(serving).await;
+        if outcome.as_ref().is_err_and(|error| error.kind() == Kind::Behind) {
+            *first = link.position() + 1;
+        }
         link.close().await;
         outcome
     }
 
-    async fn serve(&self, link: &Link, backoff: &mut Backoff) -> Result<(), Error> {
-        let mut session = Session::open(self, link).await?;
+    async fn serve(&self, link: &Link, choice: bool, backoff: &mut Backoff) -> Result<(), Error> {
+        let mut session = Session::open(self, link, choice).await?;
         let outcome = session.serve().await;
         if session.has_loaded() {
             backoff.reset();

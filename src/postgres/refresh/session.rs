@@ -31,6 +31,8 @@ pub(super) struct Session<'a> {
     machine: &'a Machine,
     link: &'a Link,
     nature: Nature,
+    /// Whether there is another server to turn to.
+    choice: bool,
     listening: bool,
     loaded: bool,
     hurried: u32,
@@ -51,7 +53,11 @@ enum Wanted {
 
 impl<'a> Session<'a> {
     /// Asks the server what it is, and makes the session ours where it is that.
-    pub(super) async fn open(machine: &'a Machine, link: &'a Link) -> Result<Self, Error> {
+    pub(super) async fn open(
+        machine: &'a Machine,
+        link: &'a Link,
+        choice: bool,
+    ) -> Result<Self, Error> {
         let Identity { nature, .. } = link.identify(&machine.queries, "identify").await?;
         if !nature.pooled {
             link.settle(&machine.queries).await.or_else(unless_refused)?;
@@ -60,6 +66,7 @@ impl<'a> Session<'a> {
             machine,
             link,
             nature,
+            choice,
             listening: false,
             loaded: false,
             hurried: 0,
@@ -251,13 +258,20 @@ impl<'a> Session<'a> {
         if is_behind(live, *max_staleness, held, read) { Err(Error::behind()) } else { Ok(()) }
     }
 
-    /// A locked table and a standby that is behind are no reasons to give up the link, anything
-    /// else is.
+    /// A locked table is no reason to give up the link, and a standby that is behind is one only
+    /// where there is another server to turn to.
     fn tolerate(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
         match outcome {
-            Err(error) if matches!(error.kind(), Kind::Locked | Kind::Behind) => {
+            Err(error) if error.kind() == Kind::Locked => {
                 self.machine.report.failed(error);
                 self.clock.soon();
+                Ok(())
+            }
+            Err(error) if error.kind() == Kind::Behind && !self.choice => {
+                self.machine.report.failed(error);
+                // What was due stays so, and is looked at again with the next poll.
+                self.clock.step_done();
+                self.clock.full = self.clock.poll;
                 Ok(())
             }
             other => other,

@@ -1,0 +1,25 @@
+"""The application of ASGI servers. It loads before the first request, as the guide has it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+from flagstaff import aready
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
+
+_django = get_asgi_application()
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Django, which knows of no lifespan, and what is done for it at the start."""
+    if scope["type"] != "lifespan":
+        await _django(scope, receive, send)
+        return
+    while (await receive())["type"] != "lifespan.shutdown":
+        await aready(timeout=10)
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,37 @@
+"""Celery with folders for a broker: nothing that has to be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from celery import Celery
+
+__all__ = ["application", "deliver"]
+
+
+def application(folder: Path) -> Celery:
+    """An application whose tasks, their results and its commands to workers are files.
+
+    What it sends is in the queue once `deliver` has been called.
+    """
+    for name in ("outbox", "queue", "control", "results"):
+        (folder / name).mkdir(exist_ok=True)
+    app = Celery("served", set_as_current=False)
+    app.conf.update(
+        broker_url="filesystem://localhost",
+        broker_transport_options={
+            "data_folder_in": str(folder / "queue"),
+            "data_folder_out": str(folder / "outbox"),
+            "control_folder": str(folder / "control"),
+            "polling_interval": 0.01,
+        },
+        result_backend=f"file://{folder / 'results'}",
+        worker_prefetch_multiplier=1,
+    )
+    return app
+
+
+def deliver(folder: Path) -> None:
+    """Put what was sent into the queue: a worker would read files that are half written."""
+    for message in (folder / "outbox").iterdir():
+        message.rename(folder / "queue" / message.name)

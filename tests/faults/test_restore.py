@@ -1,0 +1,186 @@
+"""A backup is put back: workers take what is there now, whatever the tokens say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.clusters import SEEN, ready
+from tests.workers import Worker
+from tools.postgres import Postgres
+from tools.postgres_binaries import programs
+
+Query = Callable[..., Any]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+GATEWAY = ["get_value", "gateway"]
+SET_GATEWAY = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
+MODELS = ["--table=flagstaff_featureflag", "--table=flagstaff_keyvaluestore"]
+
+
+class Backup:
+    """What pg_dump has written of a database."""
+
+    def __init__(self, server: Postgres, database: str, file: Path) -> None:
+        # The newest writes settings that an old server does not know.
+        self._programs = programs(16 if server.version <= 16 else 18)
+        self._database = database
+        self._file = str(file)
+        self._run("pg_dump", "--format=custom", "--file", self._file, database)
+
+    def restore(self, *how: str) -> None:
+        self._run("pg_restore", "--exit-on-error", *how, "--dbname", self._database, self._file)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, *arguments],
+            env={"LC_ALL": "C", "PATH": os.defpath},
+            check=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def backup(server: Postgres, database: str, tmp_path: Path) -> Backup:
+    return Backup(server, database, tmp_path / "backup")
+
+
+def twenty_changes(query: Query, worker: Worker) -> None:
+    for turn in range(20):
+        query(SET_GATEWAY, f"gateway {turn}")
+    query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+    worker.sees(GATEWAY, "gateway 19", within=SEEN)
+    worker.sees(NEW_CHECKOUT, True, within=SEEN)
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_backup_in_one_transaction_is_one_change(
+    listen: bool, database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database, LISTEN=listen) as worker:
+        twenty_changes(query, worker)
+        worker.ask("watch", GATEWAY)
+        backup.restore("--clean", "--if-exists", "--single-transaction")
+        worker.sees(GATEWAY, "stripe", within=SEEN)
+        worker.sees(NEW_CHECKOUT, False, within=SEEN)
+        assert worker.ask("watched") == ["gateway 19", "stripe"]
+        query(SET_GATEWAY, "adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+
+
+def test_backup_step_by_step_is_seen_at_its_end(
+    database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database) as worker:
+        twenty_changes(query, worker)
+        backup.restore("--clean", "--if-exists")
+        worker.sees(GATEWAY, "stripe", within=SEEN)
+        worker.sees(NEW_CHECKOUT, False, within=SEEN)
+        worker.sees(["mode"], "live", within=6)
+
+
+@pytest.mark.parametrize("listen", [True, False])
+def test_data_restored_past_the_triggers_are_seen_each_time(
+    listen: bool, database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database, LISTEN=listen) as worker:
+        for _ in range(3):
+            twenty_changes(query, worker)
+            query("TRUNCATE flagstaff_featureflag, flagstaff_keyvaluestore CASCADE")
+            # What follows has no token of its own.
+            worker.sees(GATEWAY, None, within=SEEN)
+            backup.restore("--data-only", "--disable-triggers", *MODELS)
+            worker.sees(GATEWAY, "stripe", within=SEEN)
+            worker.sees(NEW_CHECKOUT, False, within=SEEN)
+
+
+def test_changes_with_the_triggers_off_are_seen_at_each_poll(database: str, query: Query) -> None:
+    with ready(database, LISTEN=False) as worker:
+        query("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER ALL")
+        for name in ("adyen", "mollie"):
+            query(SET_GATEWAY, name)
+            worker.sees(GATEWAY, name, within=SEEN)
+        worker.sees(["mode"], "reload", within=SEEN)
+        query(SET_GATEWAY, "klarna")
+        query("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
+        worker.sees(GATEWAY, "klarna", within=SEEN)
+        worker.sees(["mode"], "poll", within=SEEN)
+
+
+def test_same_token_with_other_data_is_another_one(database: str, query: Query) -> None:
+    with ready(database, LISTEN=False) as worker:
+        [newest] = query("SELECT max(id) FROM flagstaff_token")
+        query(SET_GATEWAY, "adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+        held = worker.ask("status")["token"]
+        with psycopg.connect(database) as session:
+            session.execute("DELETE FROM flagstaff_token WHERE id > %s", [newest])
+            place = "pg_get_serial_sequence('flagstaff_token', 'id')"
+            session.execute(f"SELECT setval({place}, %s)", [newest])
+            session.execute(SET_GATEWAY, ["mollie"])
+        worker.sees(GATEWAY, "mollie", within=SEEN)
+        assert worker.ask("status")["token"] == held
+
+
+def test_same_token_after_a_restore_is_another_one(
+    database: str, query: Query, backup: Backup
+) -> None:
+    with ready(database, LISTEN=False) as worker:
+        query(SET_GATEWAY, "adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+        held = worker.ask("status")["token"]
+        os.kill(worker.pid, signal.SIGSTOP)
+        backup.restore("--clean", "--if-exists", "--single-transaction")
+        query(SET_GATEWAY, "mollie")
+        assert query("SELECT max(id) FROM flagstaff_token") == (held,)
+        os.kill(worker.pid, signal.SIGCONT)
+        worker.sees(GATEWAY, "mollie", within=SEEN)
+        assert worker.ask("status")["token"] == held
+
+
+def test_tables_that_are_swapped_are_seen(database: str, query: Query) -> None:
+    with ready(database, LISTEN=False) as worker:
+        with psycopg.connect(database) as session:
+            session.execute(
+                "CREATE TABLE other (LIKE flagstaff_keyvaluestore INCLUDING ALL);"
+                "INSERT INTO other SELECT * FROM flagstaff_keyvaluestore;"
+                "UPDATE other SET value = to_jsonb('adyen'::text);"
+                "ALTER TABLE flagstaff_keyvaluestore RENAME TO older;"
+                "ALTER TABLE other RENAME TO flagstaff_keyvaluestore"
+            )
+        worker.sees(GATEWAY, "adyen", within=SEEN)
+        # The other table has no trigger.
+        worker.sees(["mode"], "reload", within=SEEN)
+        query(SET_GATEWAY, "mollie")
+        worker.sees(GATEWAY, "mollie", within=SEEN)
+        with psycopg.connect(database) as session:
+            session.execute(
+                "ALTER TABLE flagstaff_keyvaluestore RENAME TO newer;"
+                "ALTER TABLE older RENAME TO flagstaff_keyvaluestore"
+            )
+        worker.sees(GATEWAY, "stripe", within=SEEN)
+        worker.sees(["mode"], "poll", within=SEEN)
+
+
+def test_database_that_is_dropped_and_made_again_is_met_again(
+    server: Postgres, database: str, query: Query, backup: Backup
+) -> None:
+    name = conninfo_to_dict(database)["dbname"]
+    with ready(database) as worker:
+        twenty_changes(query, worker)
+        worker.ask("watch", GATEWAY)
+        with psycopg.connect(server.url, autocommit=True) as session:
+            session.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            # Long enough for the rests between attempts to have begun to grow.
+            worker.sees(["failed", 4], True, within=30)
+            session.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        backup.restore("--single-transaction")
+        worker.sees(GATEWAY, "stripe", within=6)
+        assert worker.ask("watched") == ["gateway 19", "stripe"]

@@ -1,0 +1,148 @@
+"""A worker that reads from a standby polls it, and is never taken back by one that lags."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from tests.clusters import POLL, REST, SEEN, at, ready
+from tools.postgres import Postgres
+from tools.replica import Replica
+
+OpenToAll = Callable[[], None]
+NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+
+
+@pytest.fixture
+def standby(server: Postgres, database: str) -> Iterator[Replica]:
+    with Replica(server) as standby:
+        standby.catch_up()
+        yield standby
+
+
+def test_worker_polls_a_standby(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
+    with ready(at(database, standby.port)) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        assert worker.ask("status")["why"] == "the server is a standby"
+        assert worker.ask(*NEW_CHECKOUT) is False
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=SEEN)
+        assert worker.ask("status")["failures"] == 0
+
+
+def test_worker_listens_once_its_standby_is_promoted(
+    server: Postgres, database: str, standby: Replica
+) -> None:
+    with ready(at(database, standby.port), POLL_INTERVAL=1) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        server.stop()
+        standby.promote()
+        worker.sees(["mode"], "live", within=1.1 + 1)
+        with psycopg.connect(at(database, standby.port), autocommit=True) as session:
+            session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+        # A notification, not the poll.
+        worker.sees(NEW_CHECKOUT, True, within=0.5)
+        assert worker.ask("status")["failures"] == 0
+
+
+def test_refill_on_the_primary_is_one_change_on_the_standby(
+    database: str, standby: Replica
+) -> None:
+    with (
+        ready(at(database, standby.port), POLL_INTERVAL=0.1) as worker,
+        psycopg.connect(database, autocommit=True) as session,
+    ):
+        worker.ask("watch", ["get_value", "gateway"])
+        for turn in range(1, 201):
+            with session.transaction():
+                session.execute("TRUNCATE flagstaff_keyvaluestore")
+                session.execute(
+                    "INSERT INTO flagstaff_keyvaluestore (key, value) "
+                    "VALUES ('gateway', to_jsonb(%s::int))",
+                    [turn],
+                )
+            time.sleep(0.01)
+        worker.sees(["get_value", "gateway"], 200, within=0.11 + 1)
+        seen = worker.ask("watched")
+        assert seen[0] == "stripe"
+        assert seen[1:] == sorted(seen[1:])
+
+
+def test_standby_that_lags_is_taken_only_after_max_staleness(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with ready(at(database, server.port, standby.port), MAX_STALENESS=4) as worker:
+        standby.hold()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        worker.ask("follow", NEW_CHECKOUT)
+        before = time.monotonic()
+        server.stop()
+        stopped = time.monotonic()
+        worker.sees(NEW_CHECKOUT, False, within=2 * (4 + REST))
+        [_, [back, _]] = worker.ask("followed")
+        # The last news came with a poll before the server had stopped, or with that change.
+        assert before - POLL * 1.1 + 4 <= back <= stopped + 4 + REST + 1
+        worker.sees(["mode"], "poll", within=1)
+        # It was asked now and then, not all the time.
+        assert worker.ask("status")["failures"] <= 20
+
+
+def test_standby_that_has_caught_up_is_taken_at_once(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with ready(at(database, server.port, standby.port), MAX_STALENESS=600) as worker:
+        standby.hold()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        worker.ask("watch", NEW_CHECKOUT)
+        server.stop()
+        worker.sees(["failed", 4], True, within=10)
+        assert worker.ask("mode") != "poll"
+        standby.go_on()
+        worker.sees(["mode"], "poll", within=2 * REST)
+        assert worker.ask("watched") == [True]
+
+
+def test_refresh_from_a_standby_that_lags_takes_nobody_back(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with ready(at(database, server.port, standby.port), MAX_STALENESS=600) as worker:
+        standby.hold()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=1)
+        server.stop()
+        with pytest.raises(AssertionError, match="RefreshError"):
+            worker.ask("refresh", 1)
+        assert worker.ask(*NEW_CHECKOUT) is True
+
+
+def test_standby_that_is_up_to_date_is_found_behind_one_that_lags(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    with Replica(server) as other:
+        url = at(database, server.port, standby.port, other.port)
+        with ready(url, MAX_STALENESS=600) as worker:
+            standby.hold()
+            open_to_all()
+            worker.sees(NEW_CHECKOUT, True, within=1)
+            worker.ask("watch", NEW_CHECKOUT)
+            server.stop()
+            worker.sees(["mode"], "poll", within=2 * REST)
+            assert worker.ask("watched") == [True]
+
+
+def test_primary_that_is_back_is_taken_at_any_token(
+    server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
+) -> None:
+    url = at(database, server.port, standby.port, attrs="prefer-standby")
+    with ready(url, MAX_STALENESS=600) as worker:
+        worker.sees(["mode"], "poll", within=1)
+        standby.hold()
+        standby.server.stop()
+        open_to_all()
+        worker.sees(NEW_CHECKOUT, True, within=2 * REST)
+        worker.sees(["mode"], "live", within=1)

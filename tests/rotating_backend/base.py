@@ -1,0 +1,17 @@
+"""A database backend that finds its password anew for each connection, as from a vault."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.postgresql import base
+
+__all__ = ["DatabaseWrapper"]
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def get_connection_params(self) -> dict[str, Any]:
+        password = Path(os.environ["FLAGS_PASSWORD_FILE"]).read_text()
+        return super().get_connection_params() | {"password": password}

@@ -1,0 +1,150 @@
+"""A PgBouncer of our own before a PostgreSQL, up in a tenth of a second, gone when we are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import final
+
+from tools.lifeline import ends_with_parent
+from tools.ports import LOOPBACK, free_port
+from tools.postgres_account import hand_over, open_directory, remove_directory, server_account
+
+PATIENCE = 10.0
+USERS = {"postgres": ""}
+
+SETTINGS = {
+    "pool_mode": "transaction",
+    "auth_type": "trust",
+    "admin_users": "postgres",
+    "listen_addr": LOOPBACK,
+    "unix_socket_dir": "",
+    "default_pool_size": "4",
+    "max_client_conn": "200",
+    # A server that was away is tried again at once.
+    "server_login_retry": "0.1",
+}
+
+
+class PgBouncerError(RuntimeError):
+    """The pooler did not do what it was asked to."""
+
+
+@final
+class PgBouncer:
+    """One pooler on a free port of the loopback, as a direct child of this process.
+
+    `port` is that of the server behind it; `users` may log in, each with a password or "". As a
+    context manager it starts and, at the end, stops. Start it from the main thread: with the
+    thread that started it, it ends.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        users: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._program = _program()
+        self.port = free_port()
+        self._directory = open_directory()
+        self._write("users", "".join(f'"{u}" "{p}"\n' for u, p in (users or USERS).items()))
+        own = {"listen_port": str(self.port), "auth_file": str(self._directory / "users")}
+        given = SETTINGS | own | dict(settings or {})
+        lines = ["[databases]", f"* = host={LOOPBACK} port={port}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in given.items()]
+        self._write("pgbouncer.ini", "\n".join([*lines, ""]))
+        self.log = self._directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> PgBouncer:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Return when the pooler takes connections."""
+        if self._process is not None:
+            raise PgBouncerError(f"the pooler runs already, as process {self._process.pid}")
+        account = server_account()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, str(self._directory / "pgbouncer.ini")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
+                start_new_session=True,
+                user=account and account.pw_uid,
+                group=account and account.pw_gid,
+                extra_groups=account and [],
+                preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - it only calls prctl
+            )
+        self._wait_until_ready(self._process)
+
+    def stop(self) -> None:
+        """End it at once: clients and servers are cut off."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop, and delete its files."""
+        self.stop()
+        remove_directory(self._directory)
+
+    def _write(self, name: str, text: str) -> None:
+        path = self._directory / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        hand_over(path)
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex((LOOPBACK, self.port)) == 0:
+                    return
+            time.sleep(0.005)
+        self.stop()
+        lines = self.log.read_text(errors="replace").splitlines()
+        raise PgBouncerError("\n".join(["the pooler did not start:", *lines[-10:]]))
+
+
+def _program() -> Path:
+    # Distributions put it where only root looks.
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if found is None:
+        raise LookupError("there is no pgbouncer here: install it, as by `apt install pgbouncer`")
+    return Path(found)
