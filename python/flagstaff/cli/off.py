@@ -3,17 +3,18 @@ from __future__ import annotations
 from flagstaff.changes import switch
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
-from flagstaff.cli.parsers import Options, add_key
+from flagstaff.cli.parsers import Options
+from flagstaff.cli.writing import add_change
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
 HELP = "turn a flag off, for everybody"
 EXAMPLES = ("off new_checkout",)
 
-add_arguments = add_key
+add_arguments = add_change
 
 
 def run(options: Options, out: Output) -> None:
     """Turn the flag off, and tell of it."""
-    key = options["key"]
-    tell_change_of_flag(switch(key, enabled=False), ["on", key], out)
+    changed = switch(options["key"], enabled=False, expect_version=options["expect_version"])
+    tell_change_of_flag(changed, out)
