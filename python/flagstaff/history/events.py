@@ -153,7 +153,8 @@ def _action(rows: list[Row], old: Any, new: Any) -> Action:
 def _differences(
     old: dict[str, Any], new: dict[str, Any], columns: Columns, *, hidden: bool
 ) -> Iterator[Difference]:
-    for column in {**old, **new}:
+    known = {column: None for column in columns.names if column in old or column in new}
+    for column in {**known, **old, **new}:
         if column in columns.silent or _same(old, new, column):
             continue
         name = columns.names.get(column, column)
