@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -24,22 +23,18 @@ CHANGES = 10_000
 KEY = "new_checkout"
 
 
-@dataclass
 class Writer(threading.Thread):
-    """Looks, waits for its luck, and changes what it saw."""
+    """Looks, and then changes what it saw."""
 
-    name: str
-    users: list[int]
-    count: int
-    #: The version that each change saw, and the one that it made.
-    made: list[tuple[int, int]] = field(default_factory=list)
-    refused: list[ConflictError] = field(default_factory=list)
-    same: int = 0
-    error: BaseException | None = None
-
-    def __post_init__(self) -> None:
-        threading.Thread.__init__(self)
-        self.chance = random.Random(self.name)
+    def __init__(self, name: str, users: list[int], count: int) -> None:
+        super().__init__(name=name)
+        self.users, self.count = users, count
+        #: The version that each change saw, and the one that it made.
+        self.made: list[tuple[int, int]] = []
+        self.refused: list[ConflictError] = []
+        self.same = 0
+        self.error: BaseException | None = None
+        self.chance = random.Random(name)
 
     def run(self) -> None:
         try:

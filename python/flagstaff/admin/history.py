@@ -87,7 +87,8 @@ class HistoryMixin(_ModelAdmin):
     def _take_back(self, request: HttpRequest, row: Any) -> HttpResponse:
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        expected = _number(request.POST.get("expect_version"))
+        seen = request.POST.get("expect_version")
+        expected = _number(seen) if seen else None
         if _UNDO in request.POST:
             change = _number(request.POST[_UNDO])
             self._need_delete_permission(request, row, change)
