@@ -31,7 +31,6 @@ INNER = [
     "aliases",
     "apps",
     "catalog",
-    "changes",
     "checks",
     "cli",
     "conf",
