@@ -23,6 +23,7 @@ from flagstaff.admin.hands import HandsMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.history.kinds import Kind
+from flagstaff.history.words import SECRET
 from flagstaff.models import KeyValueStore
 
 __all__ = ["KeyValueStoreAdmin"]
@@ -113,7 +114,7 @@ class KeyValueStoreAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
     def shown_value(self, entry: KeyValueStore) -> SafeString:
         """The value as JSON, cut short; a secret one is not shown."""
         text = json.dumps(entry.value, ensure_ascii=False)
-        shown = "••••••" if entry.secret else Truncator(text).chars(_MOST_SHOWN)
+        shown = SECRET if entry.secret else Truncator(text).chars(_MOST_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=_("description"), ordering="description")
