@@ -157,9 +157,9 @@ def _nobody(missing: list[Any]) -> str:
 
 def chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
     """As many at once as a statement may have."""
-    most = connections[conf.database].features.max_query_params or _MOST_IN_A_STATEMENT
+    most = connections[conf.database].features.max_query_params
     # One place is the flag's.
-    size = min(most - 1, _MOST_IN_A_STATEMENT)
+    size = min(most - 1, _MOST_IN_A_STATEMENT) if most else _MOST_IN_A_STATEMENT
     left = list(pks)
     for start in range(0, len(left), size):
         yield left[start : start + size]

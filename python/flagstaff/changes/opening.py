@@ -12,7 +12,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
-from flagstaff.history.versions import need_triggers, version_of
+from flagstaff.history.versions import need_history, need_triggers, version_of
 from flagstaff.history.words import what, who
 
 __all__ = ["conflict", "expect", "opened"]
@@ -32,10 +32,12 @@ def expect(kind: Kind, key: str, pk: Any, version: int | None) -> None:
     """Raise ConflictError where the row has another version. Its lock is held already."""
     if version is None:
         return
-    need_triggers(kind)
+    need_history()
     actual = version_of(kind, pk)
     if actual != version:
         raise conflict(kind, key, pk, version, actual)
+    # That it has the version still says nothing where changes leave no entry.
+    need_triggers(kind)
 
 
 def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) -> ConflictError:

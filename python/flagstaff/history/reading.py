@@ -59,7 +59,8 @@ def events_of(
     limit: int | None = None,
 ) -> list[Event]:
     """What was done to one row, after and before these versions, newest first."""
-    return _events(entries(kind, pk).filter(id__gt=after), limit, before, all_users=False)
+    found = entries(kind, pk).filter(id__gt=after)
+    return _events(kind, found, limit, before, all_users=False)
 
 
 def _history(
@@ -69,7 +70,7 @@ def _history(
     found = all_entries().filter(src__in=kind.sources)
     if key is not None:
         found = found.filter(_about(kind, key))
-    events = _events(found, limit, before, all_users=all_users)
+    events = _events(kind, found, limit, before, all_users=all_users)
     if key is not None and not events and before is None:
         # Raises where there is no such row either.
         kind.row(key)
@@ -87,14 +88,14 @@ def _about(kind: Kind, key: str) -> Q:
 
 
 def _events(
-    found: QuerySet[Change], limit: int | None, before: int | None, *, all_users: bool
+    kind: Kind, found: QuerySet[Change], limit: int | None, before: int | None, *, all_users: bool
 ) -> list[Event]:
     if before is not None:
         found = found.filter(id__lt=before)
     most = None if all_users else _MOST_USERS
     rows = read(found, most_users=most)
-    columns = {kind: _columns(kind) for kind in Kind}
-    secrets = _ever_secret(found)
+    columns = {kind: _columns(kind)}
+    secrets = _ever_secret(found) if kind is Kind.VALUE else ()
     return list(islice(as_events(rows, columns, secrets, most_users=most), limit))
 
 

@@ -85,7 +85,6 @@ def need_history() -> None:
 
 def need_triggers(kind: Kind) -> None:
     """Raise NoHistoryError where changes leave no entry, so that no version ever moves."""
-    need_history()
     connection = connections[conf.database]
     for table in _tables(kind):
         trigger = triggers_of(connection, table).get(_TRIGGER)
