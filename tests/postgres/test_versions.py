@@ -279,7 +279,7 @@ def test_version_cannot_be_expected_where_changes_leave_no_entry() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(NoHistoryError, match='"flagstaff_featureflag" leave no entry'):
-        switch("new_checkout", True, expect_version=0)
+        switch("new_checkout", True, expect_version=flag_version("new_checkout"))
     assert switch("new_checkout", True).written is True
 
 
