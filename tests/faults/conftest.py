@@ -13,4 +13,13 @@ from tests.postgres.conftest import (
     worker,
 )
 
-__all__ = ["database", "empty_database", "migrated", "open_to_all", "query", "server", "sessions", "worker"]
+__all__ = [
+    "database",
+    "empty_database",
+    "migrated",
+    "open_to_all",
+    "query",
+    "server",
+    "sessions",
+    "worker",
+]
