@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.core.management.color import no_style
+from django.db import connection
 from django.utils.timezone import override
 
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -97,3 +99,11 @@ def open_shop() -> None:
     KeyValueStore.objects.create(key="page_size", value=20)
     KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
     KeyValueStore.objects.update(changed_at=OPENED)
+    _go_on_counting()
+
+
+def _go_on_counting() -> None:
+    """After primary keys that were chosen, those of the database go on behind them."""
+    with connection.cursor() as cursor:
+        for statement in connection.ops.sequence_reset_sql(no_style(), [User, FeatureFlag]):
+            cursor.execute(statement)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 
 import django
 import psycopg
@@ -25,10 +26,15 @@ CONNECTED = "a table or column is missing"
 
 
 def engine(settings: dict[str, str]) -> list[str | None]:
-    rest = {"opaque_values": False, "listen": False, "poll_interval": 5.0, "pool_size": 1}
+    rest: dict[str, Any] = {
+        "opaque_values": False,
+        "listen": False,
+        "poll_interval": 5.0,
+        "pool_size": 1,
+    }
     rest |= {"max_staleness": 300.0, "host": "web"}
     try:
-        _core.start(settings, names(connections["default"]), **rest)  # type: ignore[arg-type]
+        _core.start(settings, names(connections["default"]), **rest)
         while not (report := _core.report())["last_error"]:
             time.sleep(0.001)
     except Exception as error:  # noqa: BLE001 - what it says is what is asked for

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
     "ConfigurationError",
     "ConfirmationError",
+    "ConflictError",
     "FlagstaffError",
+    "InvalidChangeError",
+    "NoHistoryError",
     "RefreshError",
     "UnknownFlagError",
     "UnknownValueError",
@@ -41,3 +46,34 @@ class UnknownValueError(FlagstaffError, LookupError):
 
 class RefreshError(FlagstaffError):
     """the flags could not be loaded; the last good answers stay, and status() says what failed"""
+
+
+class InvalidChangeError(FlagstaffError, ValueError):
+    """the change is not valid, and nothing was written"""
+
+
+class NoHistoryError(FlagstaffError):
+    """there is no history here; it is kept on PostgreSQL, by triggers that a migration installs"""
+
+
+class ConflictError(FlagstaffError):
+    """somebody has changed it since you looked, and nothing was written; look again"""
+
+    def __init__(  # noqa: PLR0913 (both versions, and what made them)
+        self,
+        message: str | None = None,
+        *,
+        key: str = "",
+        expected: int | None = None,
+        actual: int | None = None,
+        seen: Any = None,
+        newer: Sequence[Any] = (),
+    ) -> None:
+        super().__init__(message)
+        self.key = key
+        #: The version that was expected, and the one that it has.
+        self.expected = expected
+        self.actual = actual
+        #: The event that made the expected version, or None, and those that came after it.
+        self.seen = seen
+        self.newer = tuple(newer)

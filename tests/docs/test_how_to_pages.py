@@ -15,7 +15,7 @@ from django.template.backends.jinja2 import Jinja2
 from django.test import RequestFactory
 from rest_framework.test import APIRequestFactory, force_authenticate
 
-from flagstaff import all_flags
+from flagstaff import acting_as, all_flags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.testing import override_flag, override_value
@@ -24,7 +24,7 @@ from tests.pages import code_of
 pytestmark = pytest.mark.django_db
 
 VIEWS, CHANGES = "how-to/views.md", "how-to/attribute-changes.md"
-TEMPLATES = "how-to/templates.md"
+TEMPLATES, HISTORY = "how-to/templates.md", "how-to/history.md"
 
 
 def names_of(page: str, having: str) -> dict[str, Any]:
@@ -164,3 +164,16 @@ def test_psql_may_name_somebody_too() -> None:
         # The test has its transaction already.
         cursor.execute(statements.replace("BEGIN;", "").replace("COMMIT;", ""))
     assert changes()[-1] == ("alice", None, "ticket 7")
+
+
+def test_history_tells_the_last_change_as_the_page_does(alice: User) -> None:
+    flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=5)
+    seen = names_of(HISTORY, "def look")["look"]("new_checkout")
+    widen = names_of(HISTORY, "def widen")["widen"]
+    assert widen("new_checkout", 25, seen) == "manage.py flags ramp new_checkout 5"
+    now = names_of(HISTORY, "def look")["look"]("new_checkout")
+    assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: look again"
+    with acting_as("deploy", reason="release 42"):
+        flag.allowed_users.add(alice)
+    last = names_of(HISTORY, "def last_change")["last_change"]("new_checkout")
+    assert last == (now + 1, "deploy", "release 42", {}, 1)

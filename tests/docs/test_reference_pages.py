@@ -35,7 +35,6 @@ INNER = [
     "barrier",
     "catalog",
     "census",
-    "changes",
     "checks",
     "cli",
     "conf",

@@ -98,7 +98,7 @@ def test_server_of_an_unknown_authority_is_refused(
 def test_client_certificate_logs_in(address: str, papers: dict[str, Certificate]) -> None:
     shop = papers["shop"]
     with_paper = make_conninfo(
-        address, user="shop", sslmode="require", sslcert=shop.file, sslkey=shop.key
+        address, user="shop", sslmode="require", sslcert=str(shop.file), sslkey=str(shop.key)
     )
     assert asked(with_paper)["mode"] == "live"
 

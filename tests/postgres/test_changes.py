@@ -17,9 +17,14 @@ from django.db import connection, models, transaction
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from flagstaff.changes import Changed, InvalidChangeError, ramp, set_value, switch
+from flagstaff.changes import Changed, ramp, set_value, switch
 from flagstaff.conf import Conf
-from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import (
+    FlagstaffError,
+    InvalidChangeError,
+    UnknownFlagError,
+    UnknownValueError,
+)
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.apps.stores.models import DecimalStore, TextStore
 from tests.conftest import RunIsolated
@@ -196,7 +201,7 @@ def test_row_is_locked_before_it_is_looked_at(
     flag: FeatureFlag, queries: CaptureQueriesContext
 ) -> None:
     switch("new_checkout", True)
-    [select] = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    select, *_ = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
     assert select.endswith("FOR UPDATE")
 
 

@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from flagstaff import explain, flag_enabled
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
 from tests.terminals import flags, open_shop, typed
@@ -214,8 +215,11 @@ def test_change_is_told_beside_the_data() -> None:
 @pytest.mark.usefixtures("shop")
 def test_change_as_a_document() -> None:
     expected = {"key": "new_checkout", "field": "rollout_percent", "old": 25, "new": 50}
-    assert document("ramp", "new_checkout", "50") == {**expected, "changed": True}
-    again = {**expected, "old": 50, "changed": False}
+    first = document("ramp", "new_checkout", "50")
+    version = flag_version("new_checkout")
+    more = {"changed": True, "version": version, "undo": ["ramp", "new_checkout", "25"]}
+    assert first == {**expected, **more, "missing": []}
+    again = {**expected, **more, "old": 50, "changed": False, "undo": None, "missing": []}
     assert document("ramp", "new_checkout", "50") == again
 
 

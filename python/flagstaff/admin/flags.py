@@ -21,7 +21,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff.admin.forms import VersionedForm
+from flagstaff.admin.hands import HandsMixin
+from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, bar
+from flagstaff.admin.saving import SavingMixin
 from flagstaff.models import FeatureFlag
 from flagstaff.states import State, in_words, state_of
 
@@ -49,9 +53,10 @@ _LOOKS = {
 }
 
 
-class FeatureFlagAdmin(_ModelAdmin):
+class FeatureFlagAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
     """Flags: a word for the state, a button for the switch, a bar for the rollout."""
 
+    form = VersionedForm
     # The switch stands beside the state, where a narrow screen shows it without scrolling.
     list_display = ("flag", "state", "switch", "rollout", "allowed", "changed")
     list_display_links = ("flag",)
@@ -78,7 +83,8 @@ class FeatureFlagAdmin(_ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
         """All flags, with the length of their allow-list."""
-        return super().get_queryset(request).annotate(allowed_count=Count("allowed_users"))
+        flags: QuerySet[FeatureFlag] = super().get_queryset(request)
+        return flags.annotate(allowed_count=Count("allowed_users"))
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """The columns; the switch is for those who may use it."""
@@ -114,7 +120,7 @@ class FeatureFlagAdmin(_ModelAdmin):
     ) -> HttpResponse:
         """The list, or what a switch of it asks for."""
         if request.method == "POST" and "_switch" in request.POST:
-            return self._switch(request, request.POST["_switch"])
+            return self.by_hand(request, self._switch, request.POST["_switch"])
         return super().changelist_view(request, extra_context)
 
     def _switch(self, request: HttpRequest, asked: str) -> HttpResponse:

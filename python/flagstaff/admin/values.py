@@ -18,16 +18,20 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff.admin.forms import VersionedForm
+from flagstaff.admin.hands import HandsMixin
+from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.saving import SavingMixin
+from flagstaff.history.kinds import Kind
+from flagstaff.history.words import SECRET
 from flagstaff.models import KeyValueStore
 
 __all__ = ["KeyValueStoreAdmin"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[KeyValueStore]
-    _ModelForm = forms.ModelForm[KeyValueStore]
 else:
     _ModelAdmin = admin.ModelAdmin
-    _ModelForm = forms.ModelForm
 
 _MOST_SHOWN = 80
 # An odd number of backslashes before it: the character itself, not a text about it.
@@ -66,8 +70,10 @@ class ValueField(forms.JSONField):
             raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
-class ValueForm(_ModelForm):
+class ValueForm(VersionedForm):
     """One error for one mistake."""
+
+    kind = Kind.VALUE
 
     def clean(self) -> dict[str, Any] | None:
         """Leave a text that was refused at that: the model would miss its value besides."""
@@ -76,9 +82,10 @@ class ValueForm(_ModelForm):
         return super().clean()
 
 
-class KeyValueStoreAdmin(_ModelAdmin):
+class KeyValueStoreAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
     """Settings: key, value, and what it is for."""
 
+    kind = Kind.VALUE
     form = ValueForm
     list_display = ("key", "shown_value", "about", "changed_at")
     search_fields = ("key", "description")
@@ -107,7 +114,7 @@ class KeyValueStoreAdmin(_ModelAdmin):
     def shown_value(self, entry: KeyValueStore) -> SafeString:
         """The value as JSON, cut short; a secret one is not shown."""
         text = json.dumps(entry.value, ensure_ascii=False)
-        shown = "••••••" if entry.secret else Truncator(text).chars(_MOST_SHOWN)
+        shown = SECRET if entry.secret else Truncator(text).chars(_MOST_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=_("description"), ordering="description")

@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff.changes import InvalidChangeError
-from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import (
+    ConflictError,
+    FlagstaffError,
+    InvalidChangeError,
+    UnknownFlagError,
+    UnknownValueError,
+)
 
 __all__ = ["FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
 
@@ -30,7 +35,7 @@ def exit_statuses() -> Iterator[None]:
         yield
     except (UnknownFlagError, UnknownValueError) as error:
         raise CommandError(str(error), returncode=UNKNOWN) from error
-    except InvalidChangeError as error:
+    except (ConflictError, InvalidChangeError) as error:
         raise CommandError(f"refused: {error}", returncode=REFUSED) from error
     except FlagstaffError as error:
         raise CommandError(str(error), returncode=FAILED) from error

@@ -38,7 +38,10 @@ class Verb(Protocol):
 def add_verb(verbs: Any, name: str, verb: Verb) -> None:
     """Add the parser of a verb, which has its help, its examples and the options of all."""
     parser = verbs.add_parser(
-        name, parents=[_of_all_verbs()], help=verb.HELP, **with_examples(verb.HELP, verb.EXAMPLES)
+        name,
+        parents=[_of_all_verbs()],
+        help=verb.HELP.replace("%", "%%"),
+        **with_examples(verb.HELP, verb.EXAMPLES),
     )
     verb.add_arguments(parser)
 

@@ -3,21 +3,21 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.changes import Changed, set_value
-from flagstaff.cli.cells import as_json
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.outcomes import tell_change
 from flagstaff.cli.output import Output
-from flagstaff.cli.parsers import Options, add_key
+from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import as_stored, is_secret
-from flagstaff.cli.wait import add_wait, check_wait
+from flagstaff.cli.writing import add_change
 from flagstaff.rows import value_row
 
-__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "parsed", "run"]
 
 HELP = "set a value to what a JSON text says"
 EXAMPLES = (
@@ -30,25 +30,24 @@ _HELP_OF_JSON = """such as 50, true, '"stripe"' or '["a", "b"]'; "-" reads it fr
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Give the parser the key, the JSON, and whether to wait."""
-    add_key(parser, "value")
+    """Give the parser the key and the JSON."""
+    add_change(parser, "value")
     parser.add_argument("text", metavar="JSON", help=_HELP_OF_JSON)
-    add_wait(parser)
 
 
 def run(options: Options, out: Output) -> None:
     """Set the value, and tell of it. A secret one is told nowhere, and its undo neither."""
-    check_wait(options)
-    key, secret = options["key"], is_secret(value_row(options["key"]))
+    key = options["key"]
+    # A key that is not there is told of before the text is read.
+    secret = is_secret(value_row(key))
     text = sys.stdin.read() if options["text"] == "-" else options["text"]
-    changed = _as_stored(set_value(key, _parsed(key, text, secret=secret)))
-    # There may have been none: a NULL of a project's own table, or one that SQL has written.
-    no_undo = secret or changed.old is None
-    undo = None if no_undo else ["value", "set", key, as_json(changed.old)]
-    tell_change(changed, undo, out, options, secret=secret)
+    value = parsed(key, text, secret=secret)
+    changed = set_value(key, value, expect_version=options["expect_version"])
+    tell_change(_as_stored(changed), out, options)
 
 
-def _parsed(key: str, text: str, *, secret: bool) -> Any:
+def parsed(key: str, text: str, *, verb: str = "set", secret: bool = False) -> Any:
+    """What a JSON text says."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -56,7 +55,7 @@ def _parsed(key: str, text: str, *, secret: bool) -> Any:
         shown = "…" if secret else text.strip()
         typed = shlex.join([key, json.dumps(shown, ensure_ascii=False)])
         raise CommandError(
-            f"this is not JSON: {error}; a text is typed: manage.py flags value set {typed}",
+            f"this is not JSON: {error}; a text is typed: manage.py flags value {verb} {typed}",
             returncode=USAGE,
         ) from error
 
@@ -64,4 +63,4 @@ def _parsed(key: str, text: str, *, secret: bool) -> Any:
 def _as_stored(changed: Changed) -> Changed:
     """The change in the words of JSON."""
     old, new = as_stored(changed.old), as_stored(changed.new)
-    return Changed(changed.key, changed.field, old, new, changed.written)
+    return replace(changed, old=old, new=new)

@@ -8,12 +8,10 @@ from typing import Any
 from django.db.models import JSONField
 
 from flagstaff.cli.cells import as_json, with_fields
+from flagstaff.history.words import SECRET
 from flagstaff.values import encoded, value_field
 
 __all__ = ["SECRET", "as_stored", "is_secret", "value_record"]
-
-#: What stands in the place of a secret where nobody has asked for it by name.
-SECRET = "••••••"  # noqa: S105 (no password, but what hides one)
 
 
 def value_record(row: Any) -> dict[str, Any]:

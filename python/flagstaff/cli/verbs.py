@@ -6,11 +6,31 @@ from typing import Final
 
 from django.core.management.base import CommandParser
 
-from flagstaff.cli import explain, off, on, ramp, reader_role, show, status, value
+from flagstaff.cli import (
+    allow,
+    create,
+    delete,
+    deny,
+    explain,
+    forget_user,
+    history,
+    kill,
+    off,
+    on,
+    ramp,
+    reader_role,
+    restore,
+    show,
+    status,
+    undo,
+    value,
+)
 from flagstaff.cli import list as list_
 from flagstaff.cli.errors import exit_statuses
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, Verb, add_verb
+from flagstaff.cli.wait import check_wait
+from flagstaff.cli.writing import attributed
 
 __all__ = ["VERBS", "add_verbs", "run"]
 
@@ -19,8 +39,17 @@ VERBS: Final[dict[str, Verb]] = {
     "show": show,
     "on": on,
     "off": off,
+    "kill": kill,
     "ramp": ramp,
+    "allow": allow,
+    "deny": deny,
+    "create": create,
+    "delete": delete,
     "explain": explain,
+    "history": history,
+    "undo": undo,
+    "restore": restore,
+    "forget-user": forget_user,
     "value": value,
     "status": status,
     "reader-role": reader_role,
@@ -36,5 +65,6 @@ def add_verbs(parser: CommandParser) -> None:
 
 def run(options: Options, out: Output) -> None:
     """Do what was typed. Raises CommandError, with the exit status that fits."""
-    with exit_statuses():
+    with exit_statuses(), attributed(options):
+        check_wait(options)
         VERBS[options["verb"]].run(options, out)

@@ -82,7 +82,7 @@ def wait(options: Options, say: Callable[[str], None]) -> Waited | None:
 
 
 def _is_asked_for(options: Options) -> bool:
-    return options["wait"] is not None or options["expect"] is not None
+    return options.get("wait") is not None or options.get("expect") is not None
 
 
 def _sentences(found: Confirmation, expect: int | None) -> Iterator[str]:

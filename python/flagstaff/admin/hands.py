@@ -1,0 +1,54 @@
+"""Whose change it is: what the admin writes is its user's, with the reason that was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from flagstaff.context import claim, noted
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+
+__all__ = ["REASON", "HandsMixin"]
+
+REASON = "reason"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class HandsMixin(_ModelAdmin):
+    """Goes before ModelAdmin. The middleware need not be there."""
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The list, and what is done in it."""
+        return self.by_hand(request, super().changelist_view, *args, **kwargs)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """The page of one, and what is saved in it."""
+        return self.by_hand(request, super().changeform_view, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The question whether to delete one, and the answer."""
+        return self.by_hand(request, super().delete_view, *args, **kwargs)
+
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The history, and what is taken back in it."""
+        return self.by_hand(request, super().history_view, *args, **kwargs)
+
+    def by_hand(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """What a view answers, with all that it writes put down to this request's user."""
+        told = claim(request.user, door="admin", reason=request.POST.get(REASON, ""))
+        try:
+            with noted(lambda: told):
+                return view(request, *args, **kwargs)
+        except (ConflictError, InvalidChangeError) as error:
+            # Somebody else was faster, between the check of a form and its save.
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())

@@ -1,0 +1,147 @@
+"""The history of a flag or a value in the admin, with a button that takes a change back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from flagstaff import changes
+from flagstaff.history import Event, Users, as_csv
+from flagstaff.history.kinds import Kind
+from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.reading import events_of
+from flagstaff.history.versions import has_history, version_of
+from flagstaff.history.words import what, who
+
+__all__ = ["HistoryMixin"]
+
+_PAGE = 50
+_UNDO, _RESTORE = "_undo", "_restore"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+_UNDOS = {Kind.FLAG: changes.undo, Kind.VALUE: changes.undo_value}
+_RESTORES = {Kind.FLAG: changes.restore, Kind.VALUE: changes.restore_value}
+
+
+class HistoryMixin(_ModelAdmin):
+    """Goes before ModelAdmin, whose own history knows of the admin's changes alone."""
+
+    kind = Kind.FLAG
+    object_history_template = "flagstaff/history.html"
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The history; or as a table for programs; or a change that is taken back."""
+        # Asks whether there is such an object, and whether this person may see it.
+        response = super().history_view(request, object_id, extra_context)
+        if not (isinstance(response, TemplateResponse) and has_history()):
+            return response
+        row = (response.context_data or {})["object"]
+        if request.method == "POST":
+            return self._take_back(request, row)
+        if request.GET.get("format") == "csv":
+            return _table(self._events(request, row, None))
+        response.context_data = {**(response.context_data or {}), **self._context(request, row)}
+        return response
+
+    def _context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        events = self._events(request, row, _PAGE + 1)
+        shown, more = events[:_PAGE], events[_PAGE:]
+        actors = names_of_actors(shown)
+        names = names_of_users(shown) if may_see_users(request.user) else None
+        version = version_of(self.kind, row.pk)
+        return {
+            "flagstaff_events": [
+                {
+                    "event": event,
+                    "who": who(event, actors),
+                    "what": what(event, names),
+                    "may_undo": event.action == "change" and not _is_secret(event),
+                    "may_restore": event.version != version and event.action != "delete",
+                }
+                for event in shown
+            ],
+            "flagstaff_older": shown[-1].first if more else None,
+            "flagstaff_version": version,
+            "flagstaff_may_change": self.has_change_permission(request, row),
+        }
+
+    def _events(self, request: HttpRequest, row: Any, limit: int | None) -> list[Event]:
+        before = request.GET.get("before", "")
+        older_than = int(before) if before.isascii() and before.isdigit() else None
+        events = events_of(self.kind, row.pk, before=older_than, limit=limit)
+        return events if may_see_users(request.user) else [_counted(event) for event in events]
+
+    def _take_back(self, request: HttpRequest, row: Any) -> HttpResponse:
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
+        seen = request.POST.get("expect_version")
+        expected = _number(seen) if seen else None
+        if _UNDO in request.POST:
+            change = _number(request.POST[_UNDO])
+            self._need_delete_permission(request, row, change)
+            changed = _UNDOS[self.kind](row.key, change, expect_version=expected)
+        else:
+            to = _number(request.POST.get(_RESTORE))
+            changed = _RESTORES[self.kind](row.key, to=to, expect_version=expected)
+        self._tell(request, row, changed)
+        return HttpResponseRedirect(self._next(request, row))
+
+    def _need_delete_permission(self, request: HttpRequest, row: Any, change: int) -> None:
+        """To take a creation back is to delete."""
+        found = events_of(self.kind, row.pk, after=change - 1)
+        is_creation = bool(found) and found[-1].action == "create"
+        if is_creation and not self.has_delete_permission(request, row):
+            raise PermissionDenied
+
+    def _tell(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
+        if not changed.written:
+            text = _("“%(key)s” is so already, nothing was changed.") % {"key": row.key}
+            self.message_user(request, text, messages.WARNING)
+            return
+        text = _("“%(key)s” is as it was.") % {"key": row.key}
+        if changed.missing:
+            left = _("Users who are not there any more: %(count)s.")
+            text = f"{text} {left % {'count': len(changed.missing)}}"
+        self.log_change(request, row, text)
+        self.message_user(request, text, messages.SUCCESS)
+
+    def _next(self, request: HttpRequest, row: Any) -> str:
+        if type(row)._base_manager.filter(pk=row.pk).exists():
+            return request.path
+        meta = self.opts
+        name = f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_changelist"
+        return reverse(name)
+
+
+def _table(events: list[Event]) -> HttpResponse:
+    response = HttpResponse(as_csv(events), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="history.csv"'
+    return response
+
+
+def _counted(event: Event) -> Event:
+    """Without who is on an allow-list."""
+    return replace(event, came=Users(event.came.count), went=Users(event.went.count))
+
+
+def _is_secret(event: Event) -> bool:
+    return any(difference.secret for difference in event.differences)
+
+
+def _number(text: str | None) -> int:
+    if text is None or not (text.isascii() and text.isdigit()):
+        raise Http404
+    return int(text)

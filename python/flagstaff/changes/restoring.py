@@ -1,0 +1,130 @@
+"""Restore: every field and the whole allow-list as they were at a version. It is a change too."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from django.db import transaction
+
+from flagstaff.changes import allow_list
+from flagstaff.changes.allow_list import ALLOWED
+from flagstaff.changes.changed import Changed, undo_by_version
+from flagstaff.changes.fields import insert
+from flagstaff.changes.opening import expect
+from flagstaff.changes.past import Kept, Target, as_kept, find, kept_row, state_at
+from flagstaff.changes.rows import Moves, rewrite
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.folding import State
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import entries, version_of
+from flagstaff.rows import all_rows
+
+__all__ = ["bring_back", "kept_fields", "moves_to", "restore", "restore_value"]
+
+_VALUE = "value"
+
+
+def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Make a flag what it was right after the change `to`: every field and the whole allow-list.
+
+    A flag that was deleted comes back under its old primary key. Users who are not there any more
+    are left out, and named in `missing`. Raises UnknownFlagError, ConflictError, NoHistoryError, or
+    InvalidChangeError where there is no such change of this flag.
+    """
+    return _restore(Kind.FLAG, key, to, expect_version)
+
+
+def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """The same for a value. Of a secret one the history keeps a digest alone."""
+    return _restore(Kind.VALUE, key, to, expect_version)
+
+
+def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Changed:
+    with transaction.atomic(using=conf.database):
+        target = find(kind, key)
+        if not entries(kind, target.pk).filter(id=to).exists():
+            raise InvalidChangeError(f"there is no change {to} in the history of {key}")
+        then = state_at(target, to)
+        if then.row is None:
+            raise InvalidChangeError(f"{key} was not there at version {to}; delete it instead")
+        if target.row is None:
+            return bring_back(target, then, expect_version)
+        fields = kept_fields(target, then.row)
+        return rewrite(kind, target.row, fields, moves_to(target, then.users), expect_version)
+
+
+def bring_back(target: Target, then: State, expect_version: int | None) -> Changed:
+    """Make a row that was deleted again."""
+    if then.row.digest:
+        raise InvalidChangeError(_only_a_digest(target.key))
+    expect(target.kind, target.key, target.pk, expect_version)
+    row = kept_row(target, then.row)
+    # A save takes the present for the time of birth, and changes the instance.
+    born = {name: getattr(row, name) for name in _times_of_birth(row)}
+    row._state.adding = True
+    insert(row)
+    if born:
+        all_rows(target.kind.model).filter(pk=row.pk).update(**born)
+    moves = _moves(then.users, frozenset())
+    allow_list.move_users(row, moves.come, ())
+    version = version_of(target.kind, row.pk)
+    new = {field.name: getattr(row, field.attname) for field in _kept(target, then.row)}
+    new |= {ALLOWED: list(moves.come)} if moves.come else {}
+    undo = undo_by_version(target.kind, row.key, version)
+    return Changed(
+        row.key, "", None, new, written=True, version=version, undo=undo, missing=moves.missing
+    )
+
+
+def kept_fields(target: Target, kept: Kept, columns: Iterable[str] | None = None) -> dict[str, Any]:
+    """The fields of a row as it was; all of them, or those of these columns."""
+    fields = [field for field in _kept(target, kept) if columns is None or field.column in columns]
+    if kept.digest and any(field.name == _VALUE for field in fields):
+        fields = [field for field in fields if field.name != _VALUE]
+        present = as_kept(target, digest=True).columns
+        value: Any = target.kind.model._meta.get_field(_VALUE)
+        if present[value.column] != kept.columns[value.column]:
+            raise InvalidChangeError(_only_a_digest(target.key))
+    row = kept_row(target, kept)
+    return {field.attname: getattr(row, field.attname) for field in fields}
+
+
+def moves_to(target: Target, users: frozenset[Hashable]) -> Moves:
+    """From the present allow-list to this one."""
+    if target.kind is Kind.VALUE:
+        return Moves()
+    return _moves(users, frozenset(allow_list.allowed_pks(target.row)))
+
+
+def _moves(wanted: frozenset[Hashable], present: frozenset[Hashable]) -> Moves:
+    come = wanted - present
+    here = allow_list.there_are(come)
+    return Moves(_ordered(here), _ordered(present - wanted), _ordered(come - here))
+
+
+def _ordered(pks: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(sorted(pks, key=str))
+
+
+def _kept(target: Target, kept: Kept) -> list[Any]:
+    """The fields that a person may have changed and that the row had already."""
+    fields: list[Any] = list(target.kind.model._meta.local_concrete_fields)
+    return [
+        field
+        for field in fields
+        if field.column in kept.columns
+        and not field.primary_key
+        and not getattr(field, "auto_now", False)
+        and not getattr(field, "generated", False)
+    ]
+
+
+def _times_of_birth(row: Any) -> list[str]:
+    fields = row._meta.local_concrete_fields
+    return [field.attname for field in fields if getattr(field, "auto_now_add", False)]
+
+
+def _only_a_digest(key: str) -> str:
+    return f"the history keeps a digest of {key}, for it is secret, and not the value itself"

@@ -1,0 +1,145 @@
+"""Undo: one change is taken back, whatever came after it elsewhere in the row."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from django.db import transaction
+
+from flagstaff.changes import allow_list
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.opening import conflict, expect
+from flagstaff.changes.past import Kept, Target, as_kept, find, state_at
+from flagstaff.changes.restoring import bring_back, kept_fields
+from flagstaff.changes.rows import Moves, remove, rewrite
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.folding import State
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import entries, version_of
+
+__all__ = ["undo", "undo_value"]
+
+_HAND = "transaction_id", "actor", "door", "reason", "session_user", "role", "application_name"
+
+
+def undo(key: str, change: int | None = None, *, expect_version: int | None = None) -> Changed:
+    """Take back what a change did to a flag and its allow-list; by default the newest change.
+
+    What else was changed since stays. Raises ConflictError where one of the same fields was changed
+    since, UnknownFlagError, NoHistoryError, and InvalidChangeError where there is no such change.
+    """
+    return _undo(Kind.FLAG, key, change, expect_version)
+
+
+def undo_value(
+    key: str, change: int | None = None, *, expect_version: int | None = None
+) -> Changed:
+    """The same for a value. Of a secret one the history keeps a digest alone."""
+    return _undo(Kind.VALUE, key, change, expect_version)
+
+
+def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) -> Changed:
+    with transaction.atomic(using=conf.database):
+        target = find(kind, key)
+        span = _span(target, change)
+        before, after = state_at(target, span.first - 1), state_at(target, span.last)
+        if before.row is None and after.row is None:
+            return _nothing(target)
+        if before.row is None:
+            return _undo_creation(target, span, expect_version)
+        if after.row is None:
+            return _undo_deletion(target, before, expect_version)
+        return _undo_change(target, span, before, after, expect_version)
+
+
+class _Span(NamedTuple):
+    """The entries of one change, by their ids."""
+
+    first: int
+    last: int
+
+
+def _span(target: Target, change: int | None) -> _Span:
+    """The change that an entry belongs to: those beside it that the same hand has made."""
+    found = entries(target.kind, target.pk)
+    entry = (found if change is None else found.filter(id=change)).order_by("-id").first()
+    if entry is None:
+        what = "no change" if change is None else f"no change {change}"
+        raise InvalidChangeError(f"there is {what} in the history of {target.key}")
+    hands = found.filter(transaction_id=entry.transaction_id).values("id", *_HAND)
+
+    def same(other: dict[str, Any]) -> bool:
+        return all(other[name] == getattr(entry, name) for name in _HAND)
+
+    older = takewhile(same, hands.filter(id__lte=entry.pk).order_by("-id"))
+    newer = takewhile(same, hands.filter(id__gte=entry.pk).order_by("id"))
+    return _Span(list(older)[-1]["id"], list(newer)[-1]["id"])
+
+
+def _undo_creation(target: Target, span: _Span, expect_version: int | None) -> Changed:
+    if target.row is None:
+        return _nothing(target)
+    newest = version_of(target.kind, target.pk)
+    if newest != span.last:
+        raise conflict(target.kind, target.key, target.pk, span.last, newest)
+    expect(target.kind, target.key, target.pk, expect_version)
+    return remove(target.kind, target.row)
+
+
+def _undo_deletion(target: Target, before: State, expect_version: int | None) -> Changed:
+    if target.row is not None:
+        return _nothing(target)
+    return bring_back(target, before, expect_version)
+
+
+def _undo_change(
+    target: Target, span: _Span, before: State, after: State, expect_version: int | None
+) -> Changed:
+    if target.row is None:
+        raise InvalidChangeError(f"{target.key} was deleted since; restore it first")
+    columns = _columns_to_set(target, span, before.row, after.row)
+    fields = kept_fields(target, before.row, columns)
+    return rewrite(target.kind, target.row, fields, _moves(target, before, after), expect_version)
+
+
+def _columns_to_set(target: Target, span: _Span, before: Kept, after: Kept) -> set[str]:
+    """What the change has set, and is still so. Raises ConflictError where it is something else."""
+    present = as_kept(target, digest=after.digest).columns
+    moved = {name for name in before.columns if _differ(before, after, name)}
+    clocks = _clocks(target)
+    left = {name for name in moved - clocks if present.get(name) != before.columns[name]}
+    if any(present.get(name) != after.columns.get(name) for name in left):
+        newest = version_of(target.kind, target.pk)
+        raise conflict(target.kind, target.key, target.pk, span.last, newest)
+    return left
+
+
+def _differ(before: Kept, after: Kept, name: str) -> bool:
+    return repr(before.columns[name]) != repr(after.columns.get(name))
+
+
+def _clocks(target: Target) -> set[str]:
+    fields = target.kind.model._meta.local_concrete_fields
+    return {str(field.column) for field in fields if getattr(field, "auto_now", False)}
+
+
+def _moves(target: Target, before: State, after: State) -> Moves:
+    """Who came goes, and who went comes, as far as that is not so already."""
+    if target.kind is Kind.VALUE:
+        return Moves()
+    present = allow_list.allowed_pks(target.row)
+    come = before.users - after.users - present
+    here = allow_list.there_are(come)
+    go = (after.users - before.users) & present
+    return Moves(
+        tuple(sorted(here, key=str)),
+        tuple(sorted(go, key=str)),
+        tuple(sorted(come - here, key=str)),
+    )
+
+
+def _nothing(target: Target) -> Changed:
+    version = version_of(target.kind, target.pk)
+    return Changed(target.key, "", {}, {}, written=False, version=version)

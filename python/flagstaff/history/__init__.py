@@ -1,0 +1,23 @@
+"""The history read back: who changed what, when, through which door, and why."""
+
+from __future__ import annotations
+
+from flagstaff.history.events import Difference, Event, Users
+from flagstaff.history.export import as_csv, as_dicts
+from flagstaff.history.reading import flag_history, value_history
+from flagstaff.history.retention import forget_user, prune
+from flagstaff.history.versions import flag_version, value_version
+
+__all__ = [
+    "Difference",
+    "Event",
+    "Users",
+    "as_csv",
+    "as_dicts",
+    "flag_history",
+    "flag_version",
+    "forget_user",
+    "prune",
+    "value_history",
+    "value_version",
+]

@@ -1,0 +1,47 @@
+"""What has a history: flags, with their allow-lists, and values."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from django.db.models import Model
+
+from flagstaff.conf import conf
+from flagstaff.rows import flag_row, value_row
+
+__all__ = ["ALLOW_LIST", "Kind"]
+
+#: The source of the entries that hold users, not rows.
+ALLOW_LIST = "m"
+
+
+class Kind(Enum):
+    """A flag or a value. A flag's allow-list is a part of it."""
+
+    FLAG = "flag"
+    VALUE = "value"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What the entries say that they are about."""
+        return ("f", ALLOW_LIST) if self is Kind.FLAG else ("k",)
+
+    @property
+    def row_source(self) -> str:
+        """The source of those entries that hold rows."""
+        return self.sources[0]
+
+    @property
+    def model(self) -> type[Model]:
+        """The model whose rows they are."""
+        return conf.flag_model if self is Kind.FLAG else conf.value_model
+
+    def row(self, key: str, *, lock: bool = False) -> Any:
+        """The row that has the key. Raises UnknownFlagError or UnknownValueError."""
+        return (flag_row if self is Kind.FLAG else value_row)(key, lock=lock)
+
+    @classmethod
+    def of(cls, source: str) -> Kind:
+        """The kind that entries of this source are about."""
+        return cls.VALUE if source in cls.VALUE.sources else cls.FLAG

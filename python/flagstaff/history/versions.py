@@ -1,0 +1,103 @@
+"""The version of a flag or a value: the id of its newest entry in the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+from django.db.models import Max, QuerySet
+
+from flagstaff.catalog import find_table, triggers_of
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoHistoryError
+from flagstaff.history.kinds import Kind
+from flagstaff.models import Change
+from flagstaff.tables import flag_names, own_names, value_names
+
+__all__ = [
+    "all_entries",
+    "entries",
+    "entries_of_key",
+    "flag_version",
+    "has_history",
+    "need_history",
+    "need_triggers",
+    "value_version",
+    "version_of",
+]
+
+_TRIGGER = "flagstaff_history_update_v1"
+_DISABLED = "D"
+
+
+def flag_version(key: str) -> int | None:
+    """The version of a flag, its allow-list included; 0 where nothing was ever written down.
+
+    None where there is no history, on other databases than PostgreSQL. Raises UnknownFlagError.
+    """
+    return version_of(Kind.FLAG, Kind.FLAG.row(key).pk)
+
+
+def value_version(key: str) -> int | None:
+    """The same for a value. Raises UnknownValueError."""
+    return version_of(Kind.VALUE, Kind.VALUE.row(key).pk)
+
+
+def version_of(kind: Kind, pk: Any) -> int | None:
+    """The version of the row that has, or had, this primary key."""
+    if not has_history():
+        return None
+    newest = entries(kind, pk).aggregate(newest=Max("id"))["newest"]
+    return newest or 0
+
+
+def entries(kind: Kind, pk: Any) -> QuerySet[Change]:
+    """All entries about one row."""
+    return all_entries().filter(src__in=kind.sources, object_pk=str(pk))
+
+
+def entries_of_key(kind: Kind, key: str) -> QuerySet[Change]:
+    """All entries about the rows that had this key, without those about allow-lists."""
+    return all_entries().filter(src=kind.row_source, key=key)
+
+
+def all_entries() -> QuerySet[Change]:
+    """Every entry."""
+    return Change._base_manager.using(conf.database)
+
+
+def has_history() -> bool:
+    """Whether there is a history in this database."""
+    connection = connections[conf.database]
+    if connection.vendor != "postgresql":
+        return False
+    return find_table(connection, own_names(connection)["change_table"]) is not None
+
+
+def need_history() -> None:
+    """Raise NoHistoryError where there is none."""
+    if not has_history():
+        raise NoHistoryError(
+            f'database "{conf.database}" has no history: it is kept on PostgreSQL, and '
+            '"manage.py migrate" makes its table'
+        )
+
+
+def need_triggers(kind: Kind) -> None:
+    """Raise NoHistoryError where changes leave no entry, so that no version ever moves."""
+    connection = connections[conf.database]
+    for table in _tables(kind):
+        trigger = triggers_of(connection, table).get(_TRIGGER)
+        if trigger is None or trigger.enabled == _DISABLED:
+            raise NoHistoryError(
+                f"changes of {table} leave no entry in the history, and so it has no version; "
+                '"manage.py check --database" says how to install the triggers'
+            )
+
+
+def _tables(kind: Kind) -> tuple[str, ...]:
+    connection = connections[conf.database]
+    if kind is Kind.VALUE:
+        return (value_names(connection, kind.model)["value_table"],)
+    names = flag_names(connection, kind.model)
+    return names["flag_table"], names["allow_table"]

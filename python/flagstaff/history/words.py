@@ -1,0 +1,77 @@
+"""An event in words, as a terminal, a page and a message show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff.history.events import Difference, Event, Users
+
+__all__ = ["SECRET", "what", "who"]
+
+#: What stands in the place of a secret.
+SECRET = "••••••"  # noqa: S105 (no password, but what hides one)
+
+_MOST_NAMED = 10
+_Names = Mapping[str, str]
+
+
+def who(event: Event, names: _Names | None = None) -> str:
+    """Who did it: the claim of the application, and else who was connected."""
+    if event.actor is None:
+        return _("%(user)s (database user)") % {"user": event.session_user}
+    return (names or {}).get(event.actor, event.actor)
+
+
+def what(event: Event, names: _Names | None = None) -> str:
+    """What it did: field, old → new. With names, those of the users too."""
+    told = _row(event)
+    if event.came.count:
+        count = event.came.count
+        text = ngettext("allowed %(count)s user", "allowed %(count)s users", count)
+        told.append(text % {"count": f"{count:,}"} + _named(event.came, names))
+    if event.went.count:
+        count = event.went.count
+        text = ngettext("denied %(count)s user", "denied %(count)s users", count)
+        told.append(text % {"count": f"{count:,}"} + _named(event.went, names))
+    return ", ".join(told) or _("nothing that is still known")
+
+
+def _row(event: Event) -> list[str]:
+    if event.action == "create":
+        return [_("created"), *(_side(one, one.new) for one in _telling(event) if one.new)]
+    if event.action == "delete":
+        return [_("deleted"), *(_side(one, one.old) for one in _telling(event) if one.old)]
+    return [_change(difference) for difference in event.differences]
+
+
+def _telling(event: Event) -> list[Difference]:
+    """What is worth a word of a whole row: its key is said elsewhere."""
+    return [one for one in event.differences if one.field not in ("key", "created_at")]
+
+
+def _change(difference: Difference) -> str:
+    old, new = (_text(difference, value) for value in (difference.old, difference.new))
+    return f"{difference.field} {old} → {new}"
+
+
+def _side(difference: Difference, value: Any) -> str:
+    return f"{difference.field} {_text(difference, value)}"
+
+
+def _text(difference: Difference, value: Any) -> str:
+    return SECRET if difference.secret else json.dumps(value, ensure_ascii=False)
+
+
+def _named(users: Users, names: _Names | None) -> str:
+    if names is None:
+        return ""
+    shown = [names.get(str(pk), str(pk)) for pk in users.pks[:_MOST_NAMED]]
+    more = users.count - len(shown)
+    if more > 0:
+        shown.append(_("%(count)s more") % {"count": f"{more:,}"})
+    return f" ({', '.join(shown)})"

@@ -1,0 +1,398 @@
+"""What was can be had again: every field and the whole allow-list, or one change taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flagstaff import acting_as
+from flagstaff.changes import (
+    allow,
+    create,
+    create_value,
+    delete,
+    deny,
+    edit,
+    ramp,
+    restore,
+    restore_value,
+    set_value,
+    switch,
+    undo,
+    undo_value,
+    unset_value,
+)
+from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownFlagError
+from flagstaff.history import flag_history, flag_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+
+pytestmark = pytest.mark.django_db
+# Where each change is a transaction of its own, as it is in life.
+COMMITTED = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def users() -> list[User]:
+    return User.objects.bulk_create([User(username=f"guest{n}") for n in range(6)])
+
+
+def by_hand(statement: str, *parameters: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+
+
+def state() -> dict[str, Any] | None:
+    """Every field of the flag but its clock, and its allow-list."""
+    fields = FeatureFlag.objects.filter(key__startswith="new_checkout").values().first()
+    if fields is None:
+        return None
+    flag = FeatureFlag.objects.get(pk=fields["id"])
+    allowed = set(flag.allowed_users.values_list("pk", flat=True))
+    return {**fields, "changed_at": None, "allowed": allowed}
+
+
+# Random histories, by every way to write.
+
+BORN = datetime(2020, 2, 29, tzinfo=timezone.utc)
+PEOPLE = st.sets(st.integers(0, 5), max_size=4)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("switch"), st.booleans()),
+        st.tuples(st.just("ramp"), st.integers(0, 100)),
+        st.tuples(st.sampled_from(["allow", "deny", "set", "sql"]), PEOPLE),
+        st.tuples(
+            st.just("edit"),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "description": st.text("añ☃ '\"\\", max_size=5),
+                    "kind": st.sampled_from(["ops", "release"]),
+                    "client_side": st.booleans(),
+                    "key": st.sampled_from(["new_checkout", "new_checkout_2"]),
+                    "created_at": st.sampled_from(
+                        [BORN, datetime(2026, 11, 20, 8, 17, 1, 5, tzinfo=timezone.utc)]
+                    ),
+                },
+            ),
+        ),
+        st.tuples(st.just("again"), st.none()),
+        st.tuples(st.just("clear"), st.none()),
+    ),
+    min_size=1,
+    max_size=10,
+)
+
+
+SWAP = """
+    UPDATE flagstaff_featureflag_allowed_users SET user_id = %s
+    WHERE id = (SELECT min(id) FROM flagstaff_featureflag_allowed_users)
+        AND NOT EXISTS (SELECT FROM flagstaff_featureflag_allowed_users WHERE user_id = %s)
+"""
+
+
+def do(step: Any, users: list[User]) -> None:
+    name, content = step
+    flag = FeatureFlag.objects.get()
+    if name == "switch":
+        switch(flag.key, content)
+    elif name == "ramp":
+        FeatureFlag.objects.update(rollout_percent=content)
+    elif name == "edit":
+        edit(flag.key, content)
+    elif name == "again":
+        delete(flag.key)
+        undo(flag.key)
+    elif name == "clear":
+        by_hand("DELETE FROM flagstaff_featureflag_allowed_users")
+    else:
+        change_list(flag, name, [users[n] for n in content])
+
+
+def change_list(flag: FeatureFlag, name: str, people: list[User]) -> None:
+    if name == "allow":
+        allow(flag.key, people)
+    elif name == "deny":
+        deny(flag.key, [person.pk for person in people])
+    elif name == "set":
+        flag.allowed_users.set(people)
+    elif people:
+        by_hand(SWAP, people[0].pk, people[0].pk)
+
+
+@pytest.fixture
+def clean(users: list[User]) -> Iterator[None]:
+    """Examples follow each other in one test."""
+    yield
+    FeatureFlag.objects.all().delete()
+
+
+@COMMITTED
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("clean")
+@settings(
+    max_examples=200,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=STEPS, place=st.integers(0, 9))
+def test_any_version_of_a_random_history_can_be_restored(
+    steps: list[Any], place: int, users: list[User]
+) -> None:
+    FeatureFlag.objects.all().delete()
+    create("new_checkout", rollout_percent=25, allowed_users=users[:2])
+    states = {flag_version("new_checkout"): state()}
+    for step in steps:
+        do(step, users)
+        key = FeatureFlag.objects.get().key
+        states[flag_version(key)] = state()
+    version, then = list(states.items())[place % len(states)]
+    now = state()
+    assert version is not None
+    changed = restore(FeatureFlag.objects.get().key, to=version)
+    assert state() == then
+    assert changed.missing == ()
+    assert changed.written is (then != now)
+    if changed.written:
+        undo(changed.key)
+        assert state() == now
+
+
+# One by one.
+
+
+@pytest.fixture
+def flag(users: list[User]) -> FeatureFlag:
+    """A flag that the first two guests have in any case."""
+    flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=25)
+    flag.allowed_users.set(users[:2])
+    return flag
+
+
+def newest() -> Any:
+    return Change.objects.latest("id")
+
+
+@COMMITTED
+def test_restore_is_a_change_of_its_own(flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    assert version is not None
+    ramp("new_checkout", 50)
+    switch("new_checkout", True)
+    with acting_as("ana", reason="back to Monday"):
+        changed = restore("new_checkout", to=version)
+    assert changed.old == {"enabled": True, "rollout_percent": 50}
+    assert changed.new == {"enabled": False, "rollout_percent": 25}
+    assert changed.version == flag_version("new_checkout")
+    assert changed.undo
+    assert changed.undo.command == f"manage.py flags undo new_checkout {changed.version}"
+    assert (newest().actor, newest().reason) == ("ana", "back to Monday")
+
+
+@COMMITTED
+def test_users_who_are_gone_are_named_and_left_out(flag: FeatureFlag, users: list[User]) -> None:
+    version = flag_version("new_checkout")
+    assert version is not None
+    flag.allowed_users.clear()
+    gone = users[0].pk
+    users[0].delete()
+    changed = restore("new_checkout", to=version)
+    assert changed.missing == (gone,)
+    assert list(flag.allowed_users.all()) == [users[1]]
+
+
+@COMMITTED
+def test_deleted_flag_comes_back_whole(flag: FeatureFlag) -> None:
+    before, version = state(), flag_version("new_checkout")
+    assert version is not None
+    delete("new_checkout")
+    restored = restore("new_checkout", to=version)
+    assert (state(), restored.old) == (before, None)
+    assert restored.new["rollout_percent"] == 25
+
+
+@COMMITTED
+def test_restore_over_a_newer_change_is_refused(flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    assert version is not None
+    ramp("new_checkout", 50)
+    with pytest.raises(ConflictError):
+        restore("new_checkout", to=version, expect_version=version)
+    assert state() is not None
+    assert FeatureFlag.objects.get().rollout_percent == 50
+
+
+@COMMITTED
+def test_restore_of_what_is_so_already_writes_nothing(flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    assert version is not None
+    assert restore("new_checkout", to=version).written is False
+    assert flag_version("new_checkout") == version
+
+
+@pytest.mark.usefixtures("flag")
+def test_version_of_another_flag_cannot_be_restored() -> None:
+    version = create("banner").version
+    assert version is not None
+    with pytest.raises(InvalidChangeError, match=f"no change {version} in the history of new_ch"):
+        restore("new_checkout", to=version)
+    with pytest.raises(UnknownFlagError):
+        restore("new_chekout", to=version)
+
+
+@COMMITTED
+def test_column_that_came_later_is_left_alone(flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    assert version is not None
+    edit("new_checkout", {"description": "newer", "rollout_percent": 50})
+    by_hand("UPDATE flagstaff_change SET old = old - 'description', new = new - 'description'")
+    restore("new_checkout", to=version)
+    assert FeatureFlag.objects.values_list("description", "rollout_percent").get() == ("newer", 25)
+
+
+# Values.
+
+
+@COMMITTED
+@pytest.mark.parametrize("value", [0.1, 10**30, 1.0, [1, None], {"a": {"b": "ž"}}, "", False])
+def test_value_comes_back_as_it_was(value: Any) -> None:
+    version = create_value("limit", value).version
+    assert version is not None
+    set_value("limit", "other")
+    restore_value("limit", to=version)
+    assert repr(KeyValueStore.objects.get().value) == repr(value)
+    unset_value("limit")
+    undo_value("limit")
+    assert repr(KeyValueStore.objects.get().value) == repr(value)
+
+
+@COMMITTED
+def test_secret_cannot_come_from_its_digest() -> None:
+    version = create_value("token", "hunter2", secret=True).version
+    assert version is not None
+    changed = set_value("token", "hunter3")
+    assert (changed.secret, changed.undo) == (True, None)
+    told = "the history keeps a digest of token, for it is secret, and not the value itself"
+    with pytest.raises(InvalidChangeError, match=told):
+        restore_value("token", to=version)
+    with pytest.raises(InvalidChangeError, match=told):
+        undo_value("token")
+    assert KeyValueStore.objects.get().value == "hunter3"
+    assert unset_value("token").undo is None
+    with pytest.raises(InvalidChangeError, match="keeps a digest"):
+        undo_value("token")
+
+
+@COMMITTED
+def test_what_is_no_secret_of_a_secret_value_comes_back() -> None:
+    version = create_value("token", "hunter2", secret=True).version
+    assert version is not None
+    KeyValueStore.objects.update(description="changed", secret=False)
+    restore_value("token", to=version)
+    row = KeyValueStore.objects.get()
+    assert (row.value, row.description, row.secret) == ("hunter2", "", True)
+    KeyValueStore.objects.update(description="again")
+    undo_value("token")
+    assert KeyValueStore.objects.get().description == ""
+
+
+# Undo.
+
+
+@COMMITTED
+def test_undo_leaves_what_was_changed_since_elsewhere(flag: FeatureFlag, users: list[User]) -> None:
+    change = ramp("new_checkout", 50).version
+    switch("new_checkout", True)
+    allow("new_checkout", users[3])
+    undone = undo("new_checkout", change)
+    assert (undone.old, undone.new) == ({"rollout_percent": 50}, {"rollout_percent": 25})
+    assert FeatureFlag.objects.get().enabled is True
+    assert flag.allowed_users.count() == 3
+
+
+@COMMITTED
+def test_undo_is_refused_where_the_same_field_was_changed_since(flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    ramp("new_checkout", 75)
+    with pytest.raises(ConflictError, match="rollout_percent 50 → 75"):
+        undo("new_checkout", change)
+    assert FeatureFlag.objects.get().rollout_percent == 75
+
+
+@COMMITTED
+def test_undo_of_one_change_that_is_sent_twice_is_one(flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    assert undo("new_checkout", change).written is True
+    assert undo("new_checkout", change).written is False
+    assert FeatureFlag.objects.get().rollout_percent == 25
+
+
+@COMMITTED
+def test_undo_of_an_undo_is_the_change(flag: FeatureFlag) -> None:
+    ramp("new_checkout", 50)
+    undo("new_checkout")
+    undo("new_checkout")
+    assert FeatureFlag.objects.get().rollout_percent == 50
+
+
+@COMMITTED
+def test_undo_takes_back_all_that_a_transaction_did(flag: FeatureFlag, users: list[User]) -> None:
+    before = state()
+    with acting_as("release"):
+        switch("new_checkout", True)
+        ramp("new_checkout", 50)
+        allow("new_checkout", users)
+        deny("new_checkout", users[0])
+    undo("new_checkout")
+    assert state() == before
+
+
+@COMMITTED
+def test_undo_of_a_creation_deletes_what_nobody_has_changed_since(users: list[User]) -> None:
+    create("new_checkout", allowed_users=users[:1])
+    change = flag_version("new_checkout")
+    ramp("new_checkout", 50)
+    with pytest.raises(ConflictError):
+        undo("new_checkout", change)
+    delete("new_checkout")
+    assert undo("new_checkout", change).written is False
+    undo("new_checkout")
+    assert FeatureFlag.objects.get().rollout_percent == 50
+
+
+@COMMITTED
+def test_undo_of_a_deleted_flags_change_is_refused(flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    delete("new_checkout")
+    with pytest.raises(InvalidChangeError, match="new_checkout was deleted since; restore it"):
+        undo("new_checkout", change)
+
+
+@COMMITTED
+def test_undo_of_nothing_is_told(flag: FeatureFlag) -> None:
+    with pytest.raises(InvalidChangeError, match="there is no change 987654 in the history of"):
+        undo("new_checkout", 987654)
+    by_hand("DELETE FROM flagstaff_change")
+    with pytest.raises(InvalidChangeError, match="there is no change in the history of"):
+        undo("new_checkout")
+
+
+@COMMITTED
+def test_big_list_comes_back(flag: FeatureFlag) -> None:
+    crowd = User.objects.bulk_create([User(username=f"user{n}") for n in range(12_000)])
+    before = flag_version("new_checkout")
+    changed = allow("new_checkout", crowd)
+    assert Change.objects.filter(id__gt=before).count() == 2
+    assert changed.undo
+    assert changed.undo.arguments == ("undo", "new_checkout", str(changed.version))
+    [event, *_] = flag_history("new_checkout")
+    assert (event.came.count, len(event.came.pks)) == (12_000, 20)
+    undo("new_checkout", changed.version)
+    assert flag.allowed_users.count() == 2
