@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from tools.pgbouncer import PgBouncer
 
 from tests.faults.proxy import Proxy
 from tests.postgres.conftest import Query
 from tests.workers import ROOT, Worker
+from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
 # Ten processes take their time to start and to end.

@@ -82,14 +82,16 @@ def asked(url: str) -> dict[str, Any]:
 def test_encrypted_worker_listens(
     sslmode: str, address: str, papers: dict[str, Certificate]
 ) -> None:
-    url = make_conninfo(address, sslmode=sslmode, sslrootcert=papers["ours"].file, host="localhost")
+    url = make_conninfo(
+        address, sslmode=sslmode, sslrootcert=str(papers["ours"].file), host="localhost"
+    )
     assert asked(url)["mode"] == "live"
 
 
 def test_server_of_an_unknown_authority_is_refused(
     address: str, papers: dict[str, Certificate]
 ) -> None:
-    url = make_conninfo(address, sslmode="verify-full", sslrootcert=papers["others"].file)
+    url = make_conninfo(address, sslmode="verify-full", sslrootcert=str(papers["others"].file))
     status = asked(url)
     assert not status["ready"]
     assert "cannot be protected" in status["last_error"]
