@@ -80,7 +80,7 @@ def details(request: HttpRequest) -> HttpResponse:
 
 
 def _begun() -> Status:
-    engine.ready(0)
+    engine.begin()
     # A worker that is asked nothing else should write its changes of state into the log too.
     engine.look_after()
     return status()

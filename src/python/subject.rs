@@ -114,9 +114,17 @@ impl<'a, 'py> Asker<'a, 'py> {
         Err(PyRecursionError::new_err(message))
     }
 
+    #[inline]
     fn primary_key(&self) -> PyResult<Bound<'py, PyAny>> {
-        let _call = (self.kind == Kind::Keyed || self.attribute.is_none())
-            .then(|| Call::begin(self.user.py()));
+        match (self.kind, self.attribute) {
+            (Kind::User, Some(attribute)) => self.user.getattr(attribute),
+            _ => self.primary_key_by_code(),
+        }
+    }
+
+    #[cold]
+    fn primary_key_by_code(&self) -> PyResult<Bound<'py, PyAny>> {
+        let _call = Call::begin(self.user.py());
         match self.attribute {
             Some(attribute) => self.user.getattr(attribute),
             None => self.user.getattr(intern!(self.user.py(), "pk")),

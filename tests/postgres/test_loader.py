@@ -28,7 +28,7 @@ def test_reader_takes_every_column_of_its_query(query: str, reader: str) -> None
     with connection.cursor() as cursor:
         cursor.execute(fill(sql(query), names(connection)))
         columns = {column.name for column in cursor.description}
-    assert set(re.findall(r'try_get\("(\w+)"\)', body)) == columns
+    assert set(re.findall(r'(?:try_get|shown|required)\((?:row, )?"(\w+)"\)', body)) == columns
 
 
 def test_templates_name_columns_that_the_models_have() -> None:
