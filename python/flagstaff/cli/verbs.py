@@ -23,8 +23,10 @@ from flagstaff.cli import (
     restore,
     show,
     status,
+    test,
     undo,
     value,
+    workers,
 )
 from flagstaff.cli import list as list_
 from flagstaff.cli.errors import exit_statuses
@@ -47,6 +49,7 @@ VERBS: Final[dict[str, Verb]] = {
     "create": create,
     "delete": delete,
     "explain": explain,
+    "test": test,
     "impact": impact,
     "history": history,
     "undo": undo,
@@ -54,6 +57,7 @@ VERBS: Final[dict[str, Verb]] = {
     "forget-user": forget_user,
     "value": value,
     "status": status,
+    "workers": workers,
     "reader-role": reader_role,
 }
 
