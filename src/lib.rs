@@ -10,6 +10,7 @@
 //! - [`subject`] is who asks.
 //! - [`evaluate`](mod@evaluate) turns a flag and a subject into an answer and its reason. It is
 //!   pure, and the only walk.
+//! - [`impact`] counts for whom the answer would change.
 //! - [`bucket`](mod@bucket) is where a subject stands in a ramp, 0 to 99.
 //!
 //! A change meets these:
@@ -26,6 +27,7 @@ pub mod bucket;
 pub mod evaluate;
 pub mod fingerprint;
 pub mod flag;
+pub mod impact;
 pub mod live;
 pub mod overrides;
 pub mod row;

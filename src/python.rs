@@ -6,6 +6,7 @@ mod calls;
 mod direct;
 mod engine;
 mod errors;
+mod impact;
 mod moment;
 mod pinned;
 mod setting;
@@ -20,6 +21,8 @@ mod _core {
         answer_directly, answer_from_memory, claim, farewell, forked, is_refused, is_waiting,
         reconfigure, refresh, report, set_overrides, set_own_writes, start, stop,
     };
+    #[pymodule_export]
+    use super::impact::{impact, impact_on};
     #[pymodule_export]
     use super::pinned::Pinned;
 }

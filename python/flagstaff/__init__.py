@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flagstaff.direct import read_own_writes
     from flagstaff.engine import aready, ready, refresh
     from flagstaff.explanation import explain
+    from flagstaff.forecast import impact
     from flagstaff.reporting import status
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "explain",
     "flag_enabled",
     "get_value",
+    "impact",
     "read_own_writes",
     "ready",
     "refresh",
@@ -39,6 +41,7 @@ _HOMES = {
     "explain": "flagstaff.explanation",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
+    "impact": "flagstaff.forecast",
     "read_own_writes": "flagstaff.direct",
     "ready": "flagstaff.engine",
     "refresh": "flagstaff.engine",

@@ -1,6 +1,6 @@
 """The extension module: the hot path, and the doors of `flagstaff.engine` to the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, final, overload
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "flag_enabled",
     "forked",
     "get_value",
+    "impact",
+    "impact_on",
     "is_refused",
     "is_waiting",
     "reconfigure",
@@ -125,6 +127,28 @@ def set_overrides(
 
 def set_own_writes(own_writes: bool) -> None:
     """Say whether somebody may want to read their own writes. Returns at once."""
+
+def impact(
+    key: str,
+    percent: int,
+    sample: int,
+    statements: tuple[str, str, str],
+    timeout: float,
+) -> tuple[bool, int, int, int, int, int, list[str]] | None:
+    """Count over the pool for whom the answer would change. Releases the GIL and waits.
+
+    Switch, rollout, users, how many have it, gain it, lose it, and a sample. None where the link
+    cannot tell. Raises RefreshError where the database fails or takes longer than `timeout`.
+    """
+
+def impact_on(
+    key: str,
+    percent: int,
+    sample: int,
+    flag: tuple[bool, int, list[str]],
+    users: Iterator[Any],
+) -> tuple[bool, int, int, int, int, int, list[str]]:
+    """Count these users as `impact` does. `flag` is switch, rollout and allow-list."""
 
 def refresh(timeout: float) -> None:
     """Load everything now. Releases the GIL and waits for at most `timeout` seconds.

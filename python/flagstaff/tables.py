@@ -22,6 +22,7 @@ __all__ = [
     "own_names",
     "sql",
     "user_field",
+    "user_names",
     "value_names",
 ]
 
@@ -79,6 +80,17 @@ def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str
         "value_pk": quote(_column(model, "pk")),
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
+    }
+
+
+def user_names(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> dict[str, str]:
+    """The table of the users, and the column of their primary key."""
+    column_type = field.db_type(connection) if field.remote_field else field.rel_db_type(connection)
+    return {
+        "user_table": connection.ops.quote_name(field.model._meta.db_table),
+        "user_pk": connection.ops.quote_name(_own_column(field)),
+        "user_pk_type": str(column_type),
+        "user_read_as": _read_as(column_type),
     }
 
 

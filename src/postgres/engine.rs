@@ -1,5 +1,7 @@
 //! The engine of a process: one thread that keeps a [`Live`] up to date.
 
+mod impact;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,6 +22,8 @@ use super::signals::Signals;
 use super::target::{Aim, Target};
 use crate::live::Live;
 use crate::snapshot::Snapshot;
+
+pub use impact::Question;
 
 /// How long to wait after a fault of the engine's thread before it runs again.
 const AFTER_FAULT: Duration = Duration::from_secs(1);

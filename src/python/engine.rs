@@ -23,7 +23,7 @@ use crate::postgres::report::{Mode, Report};
 use crate::setting::Setting;
 
 static LIVE: Live = Live::new();
-static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
+pub(super) static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
 /// The process that the state belongs to; another one has been forked from it.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
@@ -208,7 +208,7 @@ pub(super) fn set_own_writes(own_writes: bool) {
 const YEAR: f64 = 31_536_000.0;
 
 /// A number of seconds as a duration. A year stands for everything that is longer.
-fn duration(seconds: f64) -> PyResult<Duration> {
+pub(super) fn duration(seconds: f64) -> PyResult<Duration> {
     // f64::min would take the year for NaN.
     let bounded = if seconds > YEAR { YEAR } else { seconds };
     Duration::try_from_secs_f64(bounded).map_err(|_| {

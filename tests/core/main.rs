@@ -5,6 +5,7 @@ mod bucket;
 mod conformance;
 mod evaluate;
 mod fingerprint;
+mod impact;
 mod live;
 mod properties;
 mod rows;

@@ -17,6 +17,7 @@ from flagstaff._core import Snapshot
 from flagstaff.conf import _RULES
 from flagstaff.confirmation import Confirmation
 from flagstaff.explanation import Explanation
+from flagstaff.forecast import Impact
 from flagstaff.reporting import Status
 from flagstaff.workers import Worker
 from tests.conftest import ROOT
@@ -46,6 +47,7 @@ INNER = [
     "engine",
     "explanation",
     "exposition",
+    "forecast",
     "forks",
     "journal",
     "management",
@@ -81,6 +83,7 @@ MODULES = {
     if name != "What they give"
 }
 GIVEN = sections(sections(API, "##")["What they give"], "###")
+GIVES: dict[str, Any] = {"Confirmation": Confirmation, "Worker": Worker, "Impact": Impact}
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 
 
@@ -129,8 +132,8 @@ def code_in(text: str) -> set[str]:
 
 
 def test_what_functions_give_has_its_fields_in_the_page() -> None:
-    assert set(GIVEN) == {"Explanation", "Status", "Snapshot", "Confirmation", "Worker"}
-    for given in (Confirmation, Worker):
+    assert set(GIVEN) == set(GIVES) | {"Explanation", "Status", "Snapshot"}
+    for given in GIVES.values():
         assert {field.name for field in fields(given)} <= code_in(GIVEN[given.__name__])
     assert {field.name for field in fields(Explanation)} <= code_in(GIVEN["Explanation"])
     assert {name for name in dir(Snapshot) if name[0] != "_"} <= code_in(GIVEN["Snapshot"])

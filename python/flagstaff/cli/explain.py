@@ -13,7 +13,7 @@ from flagstaff.direct import read_own_writes
 from flagstaff.explanation import Explanation, explain
 from flagstaff.rows import flag_row
 
-__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "explained", "run"]
 
 HELP = "show step by step why a user has a flag, or has it not"
 EXAMPLES = (
@@ -39,7 +39,7 @@ def run(options: Options, out: Output) -> None:
     user = None if options["anonymous"] else find_user(options["user"])
     if user and user.by is None:
         out.say(f"no user has the primary key {user.pk}; this is what one would get")
-    explanation = _explained(key, user)
+    explanation = explained(key, user)
     steps = [step.as_dict() for step in walk(explanation, _called(user) if user else None)]
     if out.is_json:
         out.document({**asdict(explanation), "user": user and asdict(user), "steps": steps})
@@ -48,8 +48,9 @@ def run(options: Options, out: Output) -> None:
     out.records(STEPS, steps)
 
 
-def _explained(key: str, user: Found | None) -> Explanation:
-    # From the database as it is now: what this process has in memory may be a moment older.
+def explained(key: str, user: Found | None) -> Explanation:
+    """How the answer for a user comes about, in the database as it is now."""
+    # What this process has in memory may be a moment older.
     with read_own_writes():
         explanation = explain(key, user.pk if user else None)
     if explanation.error_code == "PROVIDER_NOT_READY":

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-
 from django.core.management.base import CommandParser
 
 from flagstaff.changes import ramp
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
+from flagstaff.cli.percents import percent
 from flagstaff.cli.writing import add_change
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
@@ -18,14 +17,12 @@ EXAMPLES = (
     "ramp new_checkout 25%",
 )
 
-_EVERYONE = 100
-
 
 def add_arguments(parser: CommandParser) -> None:
     """Give the parser the key and the percent."""
     add_change(parser)
     parser.add_argument(
-        "percent", metavar="PERCENT", type=_percent, help="a whole number from 0 to 100"
+        "percent", metavar="PERCENT", type=percent, help="a whole number from 0 to 100"
     )
 
 
@@ -33,10 +30,3 @@ def run(options: Options, out: Output) -> None:
     """Set the rollout, and tell of it."""
     changed = ramp(options["key"], options["percent"], expect_version=options["expect_version"])
     tell_change_of_flag(changed, out, options)
-
-
-def _percent(text: str) -> int:
-    digits = text.removesuffix("%").strip()
-    if not (digits.isascii() and digits.isdigit() and int(digits) <= _EVERYONE):
-        raise ArgumentTypeError(f"expected a whole number from 0 to 100, not {text!r}")
-    return int(digits)

@@ -14,6 +14,7 @@ from flagstaff.cli import (
     explain,
     forget_user,
     history,
+    impact,
     kill,
     off,
     on,
@@ -22,8 +23,10 @@ from flagstaff.cli import (
     restore,
     show,
     status,
+    test,
     undo,
     value,
+    workers,
 )
 from flagstaff.cli import list as list_
 from flagstaff.cli.errors import exit_statuses
@@ -46,12 +49,15 @@ VERBS: Final[dict[str, Verb]] = {
     "create": create,
     "delete": delete,
     "explain": explain,
+    "test": test,
+    "impact": impact,
     "history": history,
     "undo": undo,
     "restore": restore,
     "forget-user": forget_user,
     "value": value,
     "status": status,
+    "workers": workers,
     "reader-role": reader_role,
 }
 

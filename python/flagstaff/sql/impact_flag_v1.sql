@@ -1,0 +1,14 @@
+-- impact_flag_v1
+-- One flag with its whole allow-list, as the engine loads them. Two rows with one key are two rows.
+SELECT
+    {flag_enabled} AS enabled,
+    CASE
+        WHEN {flag_rollout}::float8 <> 'NaN'
+            THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
+    END AS rollout_percent,
+    ARRAY(
+        SELECT {allow_user}::{allow_user_type} FROM {allow_table}
+        WHERE {allow_flag} = {flag_table}.{flag_pk} AND {allow_user} IS NOT NULL
+    ) AS users
+FROM {flag_table}
+WHERE {flag_key} = $1

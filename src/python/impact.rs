@@ -1,0 +1,68 @@
+//! `flagstaff.impact`: the counting, over the pool or over what Django's own connection gives.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyIterator;
+
+use super::engine::{ENGINE, duration};
+use super::subject::Asker;
+use crate::allow_list::AllowList;
+use crate::flag::Flag;
+use crate::impact::Impact;
+use crate::postgres::engine::Question;
+
+/// Switch, rollout, users, how many of them have it, gain it and lose it, and the sample.
+type Counted = (bool, i32, u64, u64, u64, u64, Vec<String>);
+
+/// Counts over a short link of the pool for whom the answer would change. Releases the GIL and
+/// waits for at most `timeout` seconds. `statements` read the flag, the first batch of users, and
+/// the batch after one of them. None where there is no engine, or where its link cannot tell.
+///
+/// Raises `RefreshError` where the database fails or takes longer.
+#[pyfunction]
+pub(super) fn impact(
+    py: Python<'_>,
+    key: String,
+    percent: i32,
+    sample: usize,
+    statements: (String, String, String),
+    timeout: f64,
+) -> PyResult<Option<Counted>> {
+    let Some(engine) = ENGINE.load_full() else { return Ok(None) };
+    let limit = duration(timeout)?;
+    let (flag, first, next) = statements;
+    let question = Question { key, percent, sample, flag, first, next };
+    let impact = py.detach(|| engine.impact(question, limit))?;
+    Ok(impact.map(counted))
+}
+
+/// Counts these users: `flag` is switch, rollout and the allow-list as texts.
+///
+/// Raises what the iteration over `users` raises.
+#[pyfunction]
+pub(super) fn impact_on(
+    key: &str,
+    percent: i32,
+    sample: usize,
+    flag: (bool, i32, Vec<String>),
+    users: &Bound<'_, PyIterator>,
+) -> PyResult<Counted> {
+    let (enabled, rollout_percent, allowed) = flag;
+    let allowed = Arc::new(AllowList::of_texts(allowed));
+    let flag = Flag { pk: "".into(), enabled, rollout_percent, client_side: false, allowed };
+    let mut impact = Impact::new(key, flag, percent, sample);
+    for user in users {
+        if let Some(asker) = Asker::new(Some(&user?))? {
+            asker.ask(|subject| impact.count(&subject))?;
+        }
+    }
+    Ok(counted(impact))
+}
+
+fn counted(impact: Impact) -> Counted {
+    let (enabled, rollout_percent) = (impact.flag().enabled, impact.flag().rollout_percent);
+    let Impact { users, have, gain, lose, .. } = impact;
+    let sample = impact.into_sample().into_iter().map(Into::into).collect();
+    (enabled, rollout_percent, users, have, gain, lose, sample)
+}

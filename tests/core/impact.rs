@@ -1,0 +1,68 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use flagstaff::allow_list::AllowList;
+use flagstaff::bucket::bucket;
+use flagstaff::flag::Flag;
+use flagstaff::impact::Impact;
+use flagstaff::subject::Subject;
+
+fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
+    let allowed = Arc::new(AllowList::of_integers(allowed.iter().copied()));
+    Flag { pk: "1".into(), enabled, rollout_percent, client_side: false, allowed }
+}
+
+fn counted(flag: Flag, percent: i32, most: usize) -> Impact {
+    let mut impact = Impact::new("new_checkout", flag, percent, most);
+    for pk in 1..=1000 {
+        impact.count(&Subject::Integer(pk));
+    }
+    impact
+}
+
+/// How many of the same users have a bucket in this range.
+fn between(low: u8, high: u8) -> u64 {
+    let buckets = (1..=1000).map(|pk: i64| bucket("new_checkout", &pk.to_string()));
+    buckets.filter(|bucket| (low..high).contains(bucket)).count() as u64
+}
+
+#[test]
+fn a_higher_rollout_is_gained_by_the_buckets_between() {
+    let impact = counted(flag(true, 10, &[]), 50, 0);
+    let (users, have) = (impact.users, impact.have);
+    assert_eq!((users, have, impact.gain, impact.lose), (1000, between(0, 10), between(10, 50), 0));
+}
+
+#[test]
+fn a_lower_rollout_is_lost_by_the_buckets_between() {
+    let impact = counted(flag(true, 50, &[]), 10, 0);
+    assert_eq!((impact.gain, impact.lose), (0, between(10, 50)));
+}
+
+#[test]
+fn who_is_allowed_keeps_the_flag() {
+    let all: Vec<i64> = (1..=1000).collect();
+    let impact = counted(flag(true, 50, &all), 0, 10);
+    assert_eq!((impact.have, impact.gain, impact.lose), (1000, 0, 0));
+    assert!(impact.into_sample().is_empty());
+}
+
+#[test]
+fn a_flag_that_is_off_changes_for_nobody() {
+    let impact = counted(flag(false, 0, &[]), 100, 10);
+    assert_eq!((impact.users, impact.have, impact.gain, impact.lose), (1000, 0, 0, 0));
+}
+
+#[test]
+fn whom_nobody_can_ask_as_is_counted_and_changes_nothing() {
+    let mut impact = Impact::new("new_checkout", flag(true, 0, &[]), 100, 10);
+    impact.count_unaskable();
+    assert_eq!((impact.users, impact.gain), (1, 0));
+}
+
+#[test]
+fn the_sample_holds_so_many_different_ones_and_no_more() {
+    let sample = counted(flag(true, 0, &[]), 100, 50).into_sample();
+    assert_eq!(sample.iter().collect::<BTreeSet<_>>().len(), 50);
+    assert_eq!(counted(flag(true, 0, &[]), 100, 2000).into_sample().len(), 1000);
+}

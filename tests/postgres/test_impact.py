@@ -1,0 +1,285 @@
+"""`impact`: for whom another rollout changes the answer, and never a guess.
+
+The same tests run again on SQLite, and where users have other primary keys.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext
+
+from flagstaff import _core, forecast, impact, read_own_writes
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
+from flagstaff.models import FeatureFlag
+from flagstaff.tables import sql, user_names
+from flagstaff.testing import live_engine
+from tests.conformance.oracle import Article, Shelf, as_user
+from tests.conftest import RunIsolated
+from tests.terminals import flags
+
+COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+pytestmark = COMMITTED
+
+User: Any = get_user_model()
+# Exactly what comes in a batch.
+MANY = 10_000
+ON_POSTGRESQL = connection.vendor == "postgresql"
+
+
+@pytest.fixture(params=["engine", "django"] if ON_POSTGRESQL else ["django"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Through the pool of an engine, and through Django's own connection."""
+    if request.param == "django":
+        yield request.param
+        return
+    with live_engine():
+        yield request.param
+
+
+@pytest.fixture
+def no_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own connection is not asked."""
+    monkeypatch.delattr(forecast, "_through_django")
+
+
+def some_pk(number: int) -> Any:
+    if isinstance(User._meta.pk, models.UUIDField):
+        return uuid.UUID(int=random.Random(number).getrandbits(128))
+    if isinstance(User._meta.pk, models.TextField):
+        return ("a user ", "Ж", "zoë:", "'\"\\", "%s", "")[number % 6] + str(number)
+    return number
+
+
+def make_users(count: int) -> list[Any]:
+    pks = [some_pk(number) for number in range(1, count + 1)]
+    users = [User(pk=pk, username=f"user{number}") for number, pk in enumerate(pks)]
+    User.objects.bulk_create(users)
+    return pks
+
+
+def make_flag(pks: Any = (), **fields: Any) -> FeatureFlag:
+    flag = FeatureFlag.objects.create(key="new_checkout", **fields)
+    flag.allowed_users.set(pks)
+    return flag
+
+
+def answers(pks: list[Any], allowed: list[Any], percent: int, *, enabled: bool) -> dict[Any, bool]:
+    """What the article's code would answer."""
+    shelf = Shelf()
+    names = [str(pk) for pk in allowed]
+    shelf.put("new_checkout", enabled=enabled, percent=percent, allowed=names)
+    article = Article(shelf)
+    return {pk: article.flag_enabled("new_checkout", as_user(pk)) for pk in pks}
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("count", "percent", "then"),
+    [(MANY, 10, 50), (500, 90, 25), (500, 0, 100), (500, 100, 0), (500, 37, 37)],
+)
+def test_counts_what_the_articles_answers_count(count: int, percent: int, then: int) -> None:
+    pks = make_users(count)
+    allowed = pks[::100]
+    make_flag(allowed, enabled=True, rollout_percent=percent)
+    now = answers(pks, allowed, percent, enabled=True)
+    later = answers(pks, allowed, then, enabled=True)
+    gain = {pk for pk in pks if later[pk] and not now[pk]}
+    lose = {pk for pk in pks if now[pk] and not later[pk]}
+    found = impact("new_checkout", then, sample=20)
+    assert (found.users, found.have, found.would_have) == (
+        *(count, sum(now.values()), sum(later.values())),
+    )
+    assert (found.gain, found.lose, found.same) == (
+        *(len(gain), len(lose), count - len(gain) - len(lose)),
+    )
+    assert found.direction == ("gain" if gain else "lose" if lose else "same")
+    assert len(set(found.sample)) == min(20, len(gain | lose))
+    assert set(found.sample) <= gain | lose
+
+
+@pytest.mark.usefixtures("way")
+def test_of_a_flag_that_is_off_nothing_changes() -> None:
+    make_flag(make_users(3)[:1], rollout_percent=10)
+    found = impact("new_checkout", 100)
+    assert (found.enabled, found.users, found.have, found.gain, found.lose) == (
+        *(False, 3, 0, 0, 0),
+    )
+    assert (found.direction, found.sample) == ("same", ())
+
+
+@pytest.mark.usefixtures("way")
+def test_counts_without_a_single_user() -> None:
+    make_flag(enabled=True)
+    assert impact("new_checkout", 100).users == 0
+
+
+def test_counts_to_the_end_of_a_batch_that_is_not_full() -> None:
+    make_users(MANY + 1)
+    make_flag(enabled=True)
+    with live_engine() if ON_POSTGRESQL else nullcontext():
+        found = impact("new_checkout", 100, sample=1)
+    assert (found.users, found.gain, len(found.sample)) == (MANY + 1, MANY + 1, 1)
+
+
+@pytest.mark.usefixtures("way")
+def test_sample_is_drawn_from_all_and_is_the_same_twice() -> None:
+    pks = make_users(2_000)
+    make_flag(enabled=True)
+    sample = impact("new_checkout", 100, sample=500).sample
+    assert sample == impact("new_checkout", 100, sample=500).sample
+    later_half = set(pks[1_000:])
+    assert 200 < len(later_half & set(sample)) < 300
+
+
+@pytest.mark.usefixtures("way")
+def test_tells_an_unknown_flag_with_the_nearest_key() -> None:
+    make_flag()
+    with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
+        impact("new_chekout", 5)
+    with pytest.raises(UnknownFlagError):
+        impact("nul\0", 5)
+
+
+@pytest.mark.parametrize("percent", [-1, 101, 2.5, True, "5"])
+def test_refuses_what_is_no_percent(percent: Any) -> None:
+    with pytest.raises(InvalidChangeError, match="0 to 100"):
+        impact("new_checkout", percent)
+
+
+@pytest.mark.parametrize("sample", [-1, 1_001])
+def test_refuses_a_sample_that_is_none(sample: int) -> None:
+    with pytest.raises(ValueError, match="0 to 1000"):
+        impact("new_checkout", 5, sample=sample)
+
+
+@pytest.mark.usefixtures("way")
+def test_gives_up_when_the_time_is_over() -> None:
+    make_users(3)
+    make_flag(enabled=True)
+    with pytest.raises(FlagstaffError):
+        impact("new_checkout", 5, timeout=0)
+
+
+def test_open_transaction_is_seen_where_own_writes_are_read(way: str) -> None:
+    make_users(3)
+    with transaction.atomic():
+        make_flag(enabled=True)
+        with read_own_writes():
+            assert impact("new_checkout", 100).gain == 3
+        if way == "engine":
+            # Not in the transaction of the pool's link; so Django's connection tells.
+            assert impact("new_checkout", 100).gain == 3
+
+
+def test_command_tells_it() -> None:
+    make_users(20)
+    make_flag(enabled=True)
+    told = dict(
+        line.split("\t") for line in flags("impact", "new_checkout", "100%").out.splitlines()
+    )
+    assert told["impact"] == "20 of 20 users would gain it."
+    assert (told["users"], told["gain"], told["lose"]) == ("20", "20", "0")
+    found = json.loads(flags("impact", "new_checkout", "100", "--sample", "2", "--json").out)
+    assert found["would_have"] == 20
+    assert len(found["sample"]) == 2
+
+
+def test_command_says_that_a_flag_is_off() -> None:
+    make_flag()
+    assert "is off" in flags("impact", "new_checkout", "100").err
+    assert flags("impact", "missing", "100").status == 5
+    assert flags("impact", "new_checkout", "101").status != 0
+
+
+ONLY_POSTGRESQL = pytest.mark.skipif(not ON_POSTGRESQL, reason="there is no engine")
+
+
+@ONLY_POSTGRESQL
+@pytest.mark.usefixtures("no_other_way")
+def test_engine_asks_over_a_link_of_its_own_and_only_reads() -> None:
+    make_users(10)
+    make_flag(enabled=True)
+    with live_engine(), CaptureQueriesContext(connection) as queries:
+        assert impact("new_checkout", 100).gain == 10
+    assert not queries.captured_queries
+
+
+@ONLY_POSTGRESQL
+@pytest.mark.usefixtures("no_other_way")
+def test_engine_leaves_no_connection_behind() -> None:
+    make_flag(enabled=True)
+    with live_engine(), connection.cursor() as cursor:
+        impact("new_checkout", 100)
+        until = time.monotonic() + 5
+        sessions = 2
+        while sessions > 1 and time.monotonic() < until:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+                "(application_name LIKE 'fs1 %' OR application_name LIKE 'flagstaff%')"
+            )
+            sessions = (cursor.fetchone() or (2,))[0]
+    assert sessions == 1
+
+
+@ONLY_POSTGRESQL
+def test_users_that_the_link_may_not_see_are_counted_through_django(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_users(10)
+    make_flag(enabled=True)
+    away = {**user_names(connection, User._meta.pk), "user_table": "elsewhere"}
+    monkeypatch.setattr(forecast, "user_names", lambda *of: away)
+    with live_engine():
+        assert impact("new_checkout", 100).gain == 10
+
+
+@ONLY_POSTGRESQL
+def test_table_that_is_locked_is_no_hang() -> None:
+    make_users(1)
+    make_flag(enabled=True)
+    with live_engine(), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {connection.ops.quote_name(User._meta.db_table)}")
+        with pytest.raises(FlagstaffError, match="locked"):
+            impact("new_checkout", 100)
+
+
+@ONLY_POSTGRESQL
+@pytest.mark.usefixtures("no_other_way")
+def test_slow_batch_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_flag(enabled=True)
+    slow = {"impact_users_v1": "SELECT NULL::int8[] AS users FROM pg_sleep(10)"}
+    monkeypatch.setattr(forecast, "sql", lambda name: slow.get(name) or sql(name))
+    with live_engine():
+        begun = time.monotonic()
+        with pytest.raises(FlagstaffError, match="did not answer in time"):
+            impact("new_checkout", 100, timeout=0.5)
+        assert time.monotonic() - begun < 2
+
+
+def test_counting_raises_what_the_users_raise() -> None:
+    def users() -> Iterator[int]:
+        yield 1
+        raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        _core.impact_on("new_checkout", 5, 1, (True, 0, []), users())
+
+
+@pytest.mark.skipif(
+    User._meta.label != "auth.User" or not ON_POSTGRESQL, reason="the others are run from here"
+)
+@pytest.mark.parametrize("project", ["settings_sqlite", "apps.settings_uuid", "apps.settings_text"])
+def test_all_of_this_holds_elsewhere(project: str, run_isolated: RunIsolated) -> None:
+    options = ["-q", "-p", "no:cacheprovider", f"--ds=tests.{project}", __file__]
+    run_isolated("import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))", *options)
