@@ -26,6 +26,7 @@ from flagstaff.cli import (
     test,
     undo,
     value,
+    watch,
     workers,
 )
 from flagstaff.cli import list as list_
@@ -52,6 +53,7 @@ VERBS: Final[dict[str, Verb]] = {
     "test": test,
     "impact": impact,
     "history": history,
+    "watch": watch,
     "undo": undo,
     "restore": restore,
     "forget-user": forget_user,

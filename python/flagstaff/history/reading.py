@@ -17,7 +17,7 @@ from flagstaff.history.versions import all_entries, entries, need_history
 from flagstaff.models import Change
 from flagstaff.rows import all_rows
 
-__all__ = ["events_of", "flag_history", "value_history"]
+__all__ = ["events_among", "events_of", "flag_history", "value_history"]
 
 _MOST_EVENTS = 100
 _MOST_USERS = 20
@@ -61,6 +61,11 @@ def events_of(
     """What was done to one row, after and before these versions, newest first."""
     found = entries(kind, pk).filter(id__gt=after)
     return _events(kind, found, limit, before, all_users=False)
+
+
+def events_among(kind: Kind, found: QuerySet[Change]) -> list[Event]:
+    """What these entries of one kind tell of, newest first."""
+    return _events(kind, found, None, None, all_users=False)
 
 
 def _history(

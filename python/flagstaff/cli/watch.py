@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import time
+from argparse import ArgumentTypeError
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+
+from flagstaff.cli.cells import plain
+from flagstaff.cli.output import Output
+from flagstaff.cli.parsers import Options
+from flagstaff.history import Event, as_dicts
+from flagstaff.history.following import Following
+from flagstaff.history.people import names_of_actors
+from flagstaff.history.words import what, who
+
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
+
+HELP = "tell each change as it is committed, a line each, until Ctrl-C"
+EXAMPLES = (
+    "watch",
+    "watch --seconds 60 --json",
+)
+
+_LONGEST = 31_536_000.0
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Give the parser how often to look, and for how long."""
+    parser.add_argument(
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="between two looks, by default 1",
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=_LONGEST, metavar="N", help="end after so many"
+    )
+
+
+def run(options: Options, out: Output) -> None:
+    """Look again and again. Each line is written at once, for whoever reads it in a pipe."""
+    until = time.monotonic() + options["seconds"]
+    following = Following()
+    out.say("watching; Ctrl-C ends it")
+    while True:
+        for event in following.look():
+            _tell(event, out)
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(options["interval"], left))
+
+
+def _tell(event: Event, out: Output) -> None:
+    if out.is_json:
+        out.document(as_dicts([event])[0], indent=None)
+        return
+    at = timezone.localtime(event.at) if timezone.is_aware(event.at) else event.at
+    cells = (
+        f"{at:%H:%M:%S}" if out.is_terminal else event.at.isoformat(),
+        event.key,
+        what(event),
+        who(event, names_of_actors([event])),
+        event.door or "",
+        event.reason or "",
+    )
+    told = [plain(cell) for cell in cells]
+    out.line("  ".join(filter(None, told)) if out.is_terminal else "\t".join(told))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"expected seconds, not {text!r}") from error
+    if not 0 <= seconds <= _LONGEST:
+        raise ArgumentTypeError(f"expected seconds from 0 to {_LONGEST:g}, not {text!r}")
+    return seconds
