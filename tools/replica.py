@@ -103,7 +103,7 @@ class Replica:
     def _copy(self) -> None:
         data = self._directory / "data"
         where = ["--host", LOOPBACK, "--port", str(self._primary.port), "--username", "postgres"]
-        how = ["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"]
+        how = ["--checkpoint=fast", "--wal-method=stream", "--no-sync"]
         made = subprocess.run(
             [programs(NEWEST) / "pg_basebackup", "--pgdata", data, *where, *how],
             cwd="/",
@@ -116,6 +116,11 @@ class Replica:
         )
         if made.returncode != 0:
             raise ReplicaError(f"pg_basebackup failed:\n{made.stderr}")
+        # Written here: a newer pg_basebackup writes what an older server does not know.
+        (data / "standby.signal").touch()
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            address = f"host={LOOPBACK} port={self._primary.port} user=postgres"
+            settings.write(f"primary_conninfo = '{address}'\n")
         for path in (data, *data.rglob("*")):
             hand_over(path)
 

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ pub(super) struct Link {
     announced: i32,
     /// The position of the server among those of the target.
     position: usize,
+    /// The notifications that have come and were not counted yet.
+    heard: Arc<AtomicU32>,
     /// The question of each poll that is worth a plan of its own, where the session is ours.
     identify: OnceCell<Statement>,
 }
@@ -123,6 +126,11 @@ impl Link {
         self.position
     }
 
+    /// How many notifications have come since this was asked last.
+    pub(super) fn heard(&self) -> u32 {
+        self.heard.swap(0, Ordering::Relaxed)
+    }
+
     /// Whether the connection has ended.
     pub(super) fn is_lost(&self) -> bool {
         self.driver.is_finished()
@@ -138,15 +146,16 @@ impl Link {
 async fn connect(way: Way, wake: Arc<Notify>) -> Result<Link, Error> {
     let failed = |error| Error::driver("connect", error);
     let (client, connection) = way.config.connect(way.tls.clone()).await.map_err(failed)?;
-    let driver = tokio::spawn(drive(connection, wake));
+    let heard = Arc::<AtomicU32>::default();
+    let driver = tokio::spawn(drive(connection, wake, heard.clone()));
     if way.is_choosy() {
         way.judge(&client.query_typed_one(ROLE, &[]).await.map_err(failed)?)?;
     }
     let announced = announced::process(&client).await;
-    Ok(Link { client, driver, announced, position: 0, identify: OnceCell::new() })
+    Ok(Link { client, driver, announced, position: 0, heard, identify: OnceCell::new() })
 }
 
-async fn drive<S, T>(mut connection: Connection<S, T>, wake: Arc<Notify>)
+async fn drive<S, T>(mut connection: Connection<S, T>, wake: Arc<Notify>, heard: Arc<AtomicU32>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -154,6 +163,7 @@ where
     // Notices are dropped: they may quote data, and nobody would read them.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
         if matches!(message, AsyncMessage::Notification(_)) {
+            heard.fetch_add(1, Ordering::Relaxed);
             wake.notify_one();
         }
     }

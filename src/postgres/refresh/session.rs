@@ -23,8 +23,10 @@ const GAP: Duration = Duration::from_millis(20);
 const GAP_IN_STORM: Duration = Duration::from_millis(100);
 /// The same where each such load reads all that there is.
 const GAP_WITHOUT_TOKENS: Duration = Duration::from_secs(1);
-/// How many loads in a row must have waited for the gap to be over, for it to be a storm.
+/// How many busy gaps in a row are a storm.
 const STORM: u32 = 10;
+/// The most notifications since the load before, for the gap not to be busy.
+const CALM: u32 = 2;
 
 /// What is known of one link.
 pub(super) struct Session<'a> {
@@ -132,9 +134,9 @@ impl<'a> Session<'a> {
             0..STORM => GAP,
             _ => GAP_IN_STORM,
         };
-        let due = self.clock.loaded + gap;
-        self.hurried = if Instant::now() < due { self.hurried.saturating_add(1) } else { 0 };
-        sleep_until(due).await;
+        sleep_until(self.clock.loaded + gap).await;
+        let is_busy = self.link.heard() > CALM;
+        self.hurried = if is_busy { self.hurried.saturating_add(1) } else { 0 };
         // What came during the gap is covered by the load that follows.
         let _ = self.machine.signals.woken().now_or_never();
     }
