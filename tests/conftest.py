@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ from tools.database_url import parse_database_url
 from tools.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell that starts us in the background has us ignore it, and whoever we start as well. What is
+# interrupted in these tests is to end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RunIsolated(Protocol):
