@@ -29,7 +29,8 @@ def set_up():
     django.setup()
 
 def told(line):
-    print(line, flush=True)
+    # In one piece: all of them write to this pipe.
+    os.write(1, f"{line}\\n".encode())
 
 def child(number, barrier):
     django.setup()
