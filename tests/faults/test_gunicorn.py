@@ -109,7 +109,9 @@ def test_server_ends_at_once_in_the_middle_of_changes(
     for number in range(20):
         change_gateway(query, str(number))
     begun = time.monotonic()
-    assert server.end(by, to_all=by is signal.SIGINT) == 0
+    # To the master alone: a worker with threads that is told twice may wait for itself, in a
+    # handler of gunicorn's own.
+    assert server.end(by) == 0
     # Its own workers look up once a second.
     assert time.monotonic() - begun < 1 + 2
     assert within(2, lambda: sessions() == [])
