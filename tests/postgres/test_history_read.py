@@ -389,6 +389,8 @@ def test_name_that_is_no_primary_key_stays_as_it_is(actor: str, flag: FeatureFla
     assert who(event, {}) == actor
 
 
+# Before all that flush: not every flush brings the permissions back.
+@pytest.mark.django_db
 def test_users_are_for_those_who_may_see_them(bob: User) -> None:
     assert may_see_users(bob) is False
     bob.user_permissions.add(Permission.objects.get(codename="view_user"))
