@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::allow_list::AllowList;
+use crate::usage::Counters;
 
 /// A flag as it is evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Flag {
     pub client_side: bool,
     /// Who has the flag whatever the rollout is.
     pub allowed: Arc<AllowList>,
+    /// How often it was asked for. Shared by all versions of the flag that follow each other.
+    pub asked: Arc<Counters>,
 }
 
 impl Flag {

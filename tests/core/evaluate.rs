@@ -17,6 +17,7 @@ fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
         rollout_percent,
         client_side: false,
         allowed: integers(allowed),
+        asked: Arc::default(),
     }
 }
 

@@ -10,3 +10,4 @@ mod properties;
 mod rows;
 mod setting;
 mod snapshot;
+mod usage;

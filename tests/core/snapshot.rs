@@ -445,7 +445,8 @@ proptest! {
 fn a_flag_says_who_matters() {
     let of = |enabled, rollout_percent, allowed: &[i64]| {
         let allowed = crate::rows::integers(allowed);
-        Flag { pk: "1".into(), enabled, rollout_percent, client_side: false, allowed }
+        let asked = std::sync::Arc::default();
+        Flag { pk: "1".into(), enabled, rollout_percent, client_side: false, allowed, asked }
             .depends_on_subject()
     };
     let no = [of(false, 50, &[1]), of(true, 0, &[]), of(true, 100, &[1]), of(true, -5, &[])];

@@ -14,6 +14,7 @@ import pytest
 
 import flagstaff
 from flagstaff._core import Snapshot
+from flagstaff.asked import AskedInHour, SilentWorker, Usage
 from flagstaff.conf import _RULES
 from flagstaff.confirmation import Confirmation
 from flagstaff.explanation import Explanation
@@ -32,6 +33,7 @@ INNER = [
     "admin",
     "aliases",
     "apps",
+    "asked",
     "barrier",
     "catalog",
     "census",
@@ -129,8 +131,17 @@ def code_in(text: str) -> set[str]:
 
 
 def test_what_functions_give_has_its_fields_in_the_page() -> None:
-    assert set(GIVEN) == {"Explanation", "Status", "Snapshot", "Confirmation", "Worker"}
-    for given in (Confirmation, Worker):
+    assert set(GIVEN) == {
+        "AskedInHour",
+        "Confirmation",
+        "Explanation",
+        "SilentWorker",
+        "Snapshot",
+        "Status",
+        "Usage",
+        "Worker",
+    }
+    for given in (AskedInHour, Confirmation, SilentWorker, Usage, Worker):
         assert {field.name for field in fields(given)} <= code_in(GIVEN[given.__name__])
     assert {field.name for field in fields(Explanation)} <= code_in(GIVEN["Explanation"])
     assert {name for name in dir(Snapshot) if name[0] != "_"} <= code_in(GIVEN["Snapshot"])

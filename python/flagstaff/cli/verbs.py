@@ -23,6 +23,8 @@ from flagstaff.cli import (
     show,
     status,
     undo,
+    unknown,
+    usage,
     value,
 )
 from flagstaff.cli import list as list_
@@ -51,6 +53,8 @@ VERBS: Final[dict[str, Verb]] = {
     "restore": restore,
     "forget-user": forget_user,
     "value": value,
+    "usage": usage,
+    "unknown": unknown,
     "status": status,
     "reader-role": reader_role,
 }
