@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::allow_list::AllowList;
+use crate::usage::Counters;
 
 /// A flag as it is evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +18,18 @@ pub struct Flag {
     pub client_side: bool,
     /// Who has the flag whatever the rollout is.
     pub allowed: Arc<AllowList>,
+    /// How often it was asked for. Shared by all versions of the flag that follow each other.
+    pub asked: Arc<Counters>,
 }
 
 impl Flag {
+    /// A flag of no snapshot: it is asked about, and counts no questions of anybody.
+    #[must_use]
+    pub fn detached(enabled: bool, rollout_percent: i32, allowed: Arc<AllowList>) -> Self {
+        let (pk, asked) = ("".into(), Arc::default());
+        Self { pk, enabled, rollout_percent, client_side: false, allowed, asked }
+    }
+
     /// Whether the answer differs between users, so that it matters who asks.
     ///
     /// A caller that must pay to find out who asks (a lazy `request.user` costs a query) need not

@@ -3,7 +3,7 @@
 //! A question meets these modules in this order:
 //!
 //! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock. Beside it are
-//!   the [`overrides`] that a test has set.
+//!   the [`overrides`] that a test has set, and the [`usage`] of keys without a flag.
 //! - [`snapshot`] is all flags and settings at one moment of the database, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`allow_list`] the users that it names, [`setting`]
 //!   a key-value entry.
@@ -34,6 +34,7 @@ pub mod row;
 pub mod setting;
 pub mod snapshot;
 pub mod subject;
+pub mod usage;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;

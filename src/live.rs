@@ -11,6 +11,7 @@ use arc_swap::{ArcSwapOption, Guard};
 
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
+use crate::usage::Unknown;
 
 /// Where a question is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct Live {
     state: ArcSwapOption<State>,
+    unknown: Unknown,
     swaps: AtomicU64,
     epoch: OnceLock<Instant>,
     /// Nanoseconds after `epoch`, plus one; 0 where nothing is known yet.
@@ -65,6 +67,7 @@ impl Live {
     pub const fn new() -> Self {
         Self {
             state: ArcSwapOption::const_empty(),
+            unknown: Unknown::new(),
             swaps: AtomicU64::new(0),
             epoch: OnceLock::new(),
             known_at: AtomicU64::new(0),
@@ -82,6 +85,12 @@ impl Live {
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.current().as_ref().and_then(|state| state.snapshot.clone())
+    }
+
+    /// The keys that were asked for and have no flag.
+    #[must_use]
+    pub fn unknown(&self) -> &Unknown {
+        &self.unknown
     }
 
     /// Answers questions at `door` from now on. Keeps the snapshot that there is.

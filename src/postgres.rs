@@ -6,6 +6,7 @@
 
 mod announced;
 pub mod connect;
+mod counts;
 pub mod engine;
 pub mod error;
 mod listen;
@@ -13,6 +14,7 @@ mod load;
 mod name;
 mod nature;
 mod pool;
+mod pools;
 pub mod queries;
 mod refresh;
 pub mod report;
@@ -20,3 +22,4 @@ mod signals;
 pub mod target;
 mod text;
 mod tls;
+mod usage;

@@ -150,7 +150,9 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, lists: &AllowLists) -> (Flags, Vec<
         match row.checked() {
             Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side }) => {
                 let allowed = list_of(&pk, lists);
-                flags.insert(key, Flag { pk, enabled, rollout_percent, client_side, allowed });
+                let asked = before.get(&key).map(|flag| flag.asked.clone()).unwrap_or_default();
+                let flag = Flag { pk, enabled, rollout_percent, client_side, allowed, asked };
+                flags.insert(key, flag);
             }
             Err(row) => bad.push(row),
         }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils.html import strip_tags
 
-__all__ = ["FLAGS", "VALUES", "column", "errors", "page", "staff"]
+__all__ = ["FLAGS", "VALUES", "column", "errors", "page", "permit", "staff"]
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -18,10 +20,18 @@ VALUES = "/admin/flagstaff/keyvaluestore/"
 def staff(*permissions: str) -> Client:
     """The browser of somebody who may do these things in the admin, and no other."""
     person = User.objects.create_user("staff", password="staff", is_staff=True)
-    person.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    permit(person, *permissions)
     client = Client()
     client.force_login(person)
     return client
+
+
+def permit(person: User, *permissions: str) -> None:
+    """Let somebody do these things; a flush before may have left no permission to give."""
+    for app in apps.get_app_configs():
+        create_permissions(app, verbosity=0)
+    for permission in permissions:
+        person.user_permissions.add(Permission.objects.get(codename=permission))
 
 
 def page(client: Client, address: str = FLAGS) -> str:

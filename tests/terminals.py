@@ -100,6 +100,7 @@ def open_shop() -> None:
     KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
     KeyValueStore.objects.update(changed_at=OPENED)
     _go_on_counting()
+    _be_asked()
 
 
 def _go_on_counting() -> None:
@@ -107,3 +108,21 @@ def _go_on_counting() -> None:
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [User, FeatureFlag]):
             cursor.execute(statement)
+
+
+def _be_asked() -> None:
+    """What its workers have written down, where that is kept, and the test takes it back."""
+    if connection.vendor != "postgresql" or not connection.in_atomic_block:
+        return
+    hour = OPENED.replace(minute=0)
+    asked = [
+        ("dark_mode", True, 48_210, 0),
+        ("new_checkout", True, 301, 934),
+        ("new_chekout", False, 0, 17),
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO flagstaff_usage (hour, key, defined, yes, no, last_asked) "
+            "VALUES (%s, %s, %s, %s, %s, %s)",
+            [[hour, *row, OPENED] for row in asked],
+        )

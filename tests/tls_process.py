@@ -32,7 +32,7 @@ def engine(settings: dict[str, str]) -> list[str | None]:
         "poll_interval": 5.0,
         "pool_size": 1,
     }
-    rest |= {"max_staleness": 300.0, "host": "web"}
+    rest |= {"max_staleness": 300.0, "usage_interval": 0.0, "host": "web"}
     try:
         _core.start(settings, names(connections["default"]), **rest)
         while not (report := _core.report())["last_error"]:

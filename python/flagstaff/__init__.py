@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
     from flagstaff.acting import acting_as
+    from flagstaff.asked import usage
     from flagstaff.confirmation import confirm
     from flagstaff.direct import read_own_writes
     from flagstaff.engine import aready, ready, refresh
@@ -29,6 +30,7 @@ __all__ = [
     "refresh",
     "snapshot",
     "status",
+    "usage",
 ]
 
 # Looked up on first use: the pytest plugin lives in this package, and must import neither Django
@@ -47,6 +49,7 @@ _HOMES = {
     "refresh": "flagstaff.engine",
     "snapshot": "flagstaff._core",
     "status": "flagstaff.reporting",
+    "usage": "flagstaff.asked",
 }
 
 

@@ -95,6 +95,7 @@ def start(
     poll_interval: float,
     pool_size: int,
     max_staleness: float,
+    usage_interval: float,
     host: str,
 ) -> None:
     """Make the engine, which connects in the background. Returns at once.

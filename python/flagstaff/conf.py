@@ -70,6 +70,7 @@ def _installed(label: str) -> type[Model] | None:
         return None
 
 
+_HOUR = 3600
 _WEEK = 7 * 86_400
 _LARGEST_POOL = 16
 
@@ -89,6 +90,11 @@ _RULES: dict[str, _Rule] = {
         default=2,
         expected=f"a whole number from 1 to {_LARGEST_POOL}",
         accepts=lambda value: type(value) is int and 1 <= value <= _LARGEST_POOL,
+    ),
+    "USAGE_INTERVAL": _Rule(
+        default=60.0,
+        expected="seconds from 1 to 3600, or 0",
+        accepts=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
     ),
     "UNKNOWN_KEY": _Rule(
         default="ignore",
@@ -152,6 +158,11 @@ class Conf:
     def pool_size(self) -> int:
         """How many short links a process may open at once. Defaults to 2."""
         return cast("int", self._read("POOL_SIZE"))
+
+    @property
+    def usage_interval(self) -> float:
+        """Seconds between two flushes of what was asked, 0 for never. Defaults to 60."""
+        return float(self._read("USAGE_INTERVAL"))
 
     @property
     def unknown_key(self) -> UnknownKey:

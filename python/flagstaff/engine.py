@@ -212,7 +212,7 @@ def _maker() -> Callable[[bool], None]:
     settings, quoted = connection_settings(connection), names(connection)
     opaque_values, listen = not is_plain_json(value_field()), conf.listen
     poll_interval, pool_size = conf.poll_interval, conf.pool_size
-    max_staleness = conf.max_staleness
+    max_staleness, usage_interval = conf.max_staleness, conf.usage_interval
 
     def start(_tells_unknown: bool) -> None:  # noqa: FBT001 (called as the other door is)
         _core.start(
@@ -223,6 +223,7 @@ def _maker() -> Callable[[bool], None]:
             poll_interval=poll_interval,
             pool_size=pool_size,
             max_staleness=max_staleness,
+            usage_interval=usage_interval,
             host=socket.gethostname(),
         )
 

@@ -15,6 +15,7 @@ __all__ = [
     "FlagstaffError",
     "InvalidChangeError",
     "NoHistoryError",
+    "NoUsageError",
     "RefreshError",
     "UnknownFlagError",
     "UnknownValueError",
@@ -54,6 +55,10 @@ class InvalidChangeError(FlagstaffError, ValueError):
 
 class NoHistoryError(FlagstaffError):
     """there is no history here; it is kept on PostgreSQL, by triggers that a migration installs"""
+
+
+class NoUsageError(FlagstaffError):
+    """there is no usage here; it is kept on PostgreSQL, in tables that a migration makes"""
 
 
 class ConflictError(FlagstaffError):

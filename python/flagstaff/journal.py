@@ -12,6 +12,8 @@ __all__ = ["Journal", "logger"]
 logger = logging.getLogger("flagstaff")
 
 _NAMED = 10
+# What nobody needs to be told who has said so in the settings.
+_SWITCHED_OFF = "USAGE_INTERVAL is 0"
 # A link that is back within so many seconds is no news for whoever is on call.
 _MOMENT = 1.0
 
@@ -25,6 +27,7 @@ class Journal:
         self._down_since: float | None = None
         self._problems: Sequence[str] = ()
         self._trouble: str | None = None
+        self._uncollected: str | None = None
 
     def note(self, report: Mapping[str, Any]) -> None:
         """Log what differs from what was logged last."""
@@ -38,6 +41,7 @@ class Journal:
             before, self._state = self._state, state
             _log_state(before[0], mode, report["why"])
         self._note_problems(report["problems"])
+        self._note_usage(report["uncollected"])
 
     def _is_for_a_moment(self, mode: str) -> bool:
         """Whether the link has only just been lost, so that there is nothing to tell yet."""
@@ -71,6 +75,14 @@ class Journal:
         if new:
             rest = f"; and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
             logger.warning("%s%s", "; ".join(new[:_NAMED]), rest)
+
+    def _note_usage(self, why: str | None) -> None:
+        if why != self._uncollected:
+            self._uncollected = why
+            if why is None:
+                logger.info("usage is collected again")
+            elif why != _SWITCHED_OFF:
+                logger.warning("usage not collected: %s", why)
 
 
 def _log_state(before: str, mode: str, why: str | None) -> None:

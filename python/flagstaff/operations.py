@@ -1,13 +1,13 @@
 """Migration operations that install what PostgreSQL does for us, and take it back.
 
-`InstallTables` makes the tables of tokens and history with their functions; flagstaff's own
-migration does that once. `InstallTriggers` has the tables of two models watched. A project that
-keeps its own models puts it into a migration of its own:
+`InstallTables` makes the tables of tokens and history with their functions, `InstallUsage` those
+of usage; flagstaff's own migrations do that once. `InstallTriggers` has the tables of two models
+watched. A project that keeps its own models puts it into a migration of its own:
 
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_triggers")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
 
-Both do nothing on other databases, can be run again, and ask the router.
+All do nothing on other databases, can be run again, and ask the router.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flagstaff.catalog import current_schema, find_table
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.watched import Watched, watched_tables
 
-__all__ = ["InstallTables", "InstallTriggers"]
+__all__ = ["InstallTables", "InstallTriggers", "InstallUsage"]
 
 
 class _PostgresOperation(Operation):
@@ -71,28 +71,24 @@ class _PostgresOperation(Operation):
         raise NotImplementedError
 
 
-class InstallTables(_PostgresOperation):
-    """Make the tables of tokens and history, and the functions that write them."""
+class _OwnTables(_PostgresOperation):
+    """Makes tables that are flagstaff's own whatever the models are."""
 
-    def describe(self) -> str:
-        return "Install the tables and functions of tokens and history"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "tables"
+    installing: tuple[str, ...]
+    removing: str
 
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._run(["tokens_v1", "history_v1"], app_label, schema_editor)
+        self._run(self.installing, app_label, schema_editor)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._run(["drop_tables_v1"], app_label, schema_editor)
+        self._run((self.removing,), app_label, schema_editor)
 
     def _run(
-        self, files: list[str], app_label: str, schema_editor: BaseDatabaseSchemaEditor
+        self, files: tuple[str, ...], app_label: str, schema_editor: BaseDatabaseSchemaEditor
     ) -> None:
         connection = schema_editor.connection
         if not router.allow_migrate(connection.alias, app_label):
@@ -102,6 +98,34 @@ class InstallTables(_PostgresOperation):
         names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
         for file in files:
             _execute(schema_editor, file, names)
+
+
+class InstallTables(_OwnTables):
+    """Make the tables of tokens and history, and the functions that write them."""
+
+    installing = ("tokens_v1", "history_v1")
+    removing = "drop_tables_v1"
+
+    def describe(self) -> str:
+        return "Install the tables and functions of tokens and history"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "tables"
+
+
+class InstallUsage(_OwnTables):
+    """Make the tables of usage: what was asked in each hour, and by which workers."""
+
+    installing = ("usage_v1",)
+    removing = "drop_usage_v1"
+
+    def describe(self) -> str:
+        return "Install the tables of usage"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "usage"
 
 
 class InstallTriggers(_PostgresOperation):

@@ -38,6 +38,8 @@ class Status:
     failures: int
     #: What last went wrong, kept after it was mended.
     last_error: str | None
+    #: Why it is not written down what is asked, None where it is, or nothing was to be yet.
+    uncollected: str | None
     #: Rows that were set aside because they cannot be evaluated.
     problems: tuple[str, ...]
     pid: int

@@ -48,6 +48,8 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     return {
         "token_table": quote("flagstaff_token"),
         "change_table": quote("flagstaff_change"),
+        "usage_table": quote("flagstaff_usage"),
+        "usage_worker_table": quote("flagstaff_usage_worker"),
     }
 
 

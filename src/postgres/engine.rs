@@ -15,13 +15,16 @@ use super::connect::Settings;
 use super::error::Error;
 use super::load::{Read, load_blocking};
 use super::pool::Pool;
+use super::pools::Pools;
 use super::queries::{Names, Queries};
 use super::refresh::machine::{Machine, is_behind};
 use super::report::{Report, Shared};
 use super::signals::Signals;
 use super::target::{Aim, Target};
+use super::usage::Usage;
 use crate::live::Live;
 use crate::snapshot::Snapshot;
+use crate::usage::Register;
 
 pub use impact::Question;
 
@@ -43,6 +46,8 @@ pub struct Options {
     pub poll_interval: Duration,
     /// The most short links at a time.
     pub pool_size: u32,
+    /// The time between two flushes of what was asked; zero where that is not collected.
+    pub usage_interval: Duration,
     /// How long a standby that is behind is not taken.
     pub max_staleness: Duration,
     /// This machine's name, by which an operator finds a worker.
@@ -60,8 +65,10 @@ pub struct Engine {
     report: Arc<Shared>,
     signals: Arc<Signals>,
     max_staleness: Duration,
-    pool_size: u32,
-    pool: Mutex<Option<Arc<Pool>>>,
+    pools: Arc<Pools>,
+    register: Arc<Register>,
+    /// Tells the thread that writes down what was asked how long its farewell may take.
+    usage: Option<Sender<Duration>>,
     ended: Mutex<Receiver<()>>,
 }
 
@@ -75,21 +82,33 @@ impl Engine {
         let queries = Arc::new(Queries::new(&options.names, options.opaque_values)?);
         let (report, signals) = (Arc::new(Shared::new(options.tell)), Arc::<Signals>::default());
         let max_staleness = options.max_staleness;
+        let register = Arc::<Register>::default();
         let machine = Machine {
             aim: aim.clone(),
             queries: queries.clone(),
             live,
             report: report.clone(),
             signals: signals.clone(),
+            register: register.clone(),
             listen: options.listen,
             poll_interval: options.poll_interval,
             max_staleness,
             host: options.host.clone(),
         };
         let (end, ended) = channel();
+        let pools = Arc::new(Pools::new(aim.clone(), options.pool_size));
+        let usage = Usage {
+            live,
+            register: register.clone(),
+            pools: pools.clone(),
+            queries: queries.clone(),
+            report: report.clone(),
+            host: options.host.clone(),
+            interval: options.usage_interval,
+        };
+        let usage = usage.start(end.clone())?;
         let thread = thread::Builder::new().name("flagstaff".into());
         thread.spawn(move || run(&machine, end)).map_err(Error::connect)?;
-        let pool_size = options.pool_size;
         let ended = Mutex::new(ended);
         Ok(Self {
             live,
@@ -98,8 +117,9 @@ impl Engine {
             report,
             signals,
             max_staleness,
-            pool_size,
-            pool: Mutex::default(),
+            pools,
+            register,
+            usage,
             ended,
         })
     }
@@ -151,22 +171,12 @@ impl Engine {
     }
 
     fn load_over_pool(&self, called: Instant, until: Instant) -> Result<(), Error> {
-        let pool = self.pool();
+        let pool = self.pools.pool();
         let outcome = self.load_over(&pool, called, until);
         if outcome.is_err() {
-            // It would go on connecting by itself, and keep what nobody waits for any more.
-            self.pool
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take_if(|p| Arc::ptr_eq(p, &pool));
+            self.pools.discard(&pool);
         }
         outcome
-    }
-
-    fn pool(&self) -> Arc<Pool> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(Pool::new(self.aim.clone(), self.pool_size));
-        pool.get_or_insert_with(make).clone()
     }
 
     fn load_over(&self, pool: &Pool, called: Instant, until: Instant) -> Result<(), Error> {
@@ -182,6 +192,7 @@ impl Engine {
             }
             let next = held.unwrap_or(&Snapshot::default()).next(loaded);
             let has_problems = next.problems().next().is_some();
+            self.register.watch(&next);
             if self.signals.stopped() {
                 return Err(Error::lost("refresh"));
             }
@@ -199,12 +210,16 @@ impl Engine {
         }
     }
 
-    /// Ends the thread and its connection; waits for that, but not longer than `limit`. True
-    /// where it has ended.
+    /// Ends the threads and their connections; what was asked is written down. Waits for that, but
+    /// not longer than `limit`. True where it has ended.
     pub fn stop(&self, limit: Duration) -> bool {
         self.signals.stop();
+        if let Some(usage) = &self.usage {
+            // It may have ended already.
+            let _ = usage.send(limit);
+        }
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        // The sender is dropped with the thread, which ends the wait as well as a message would.
+        // The senders are dropped with the threads, which ends the wait as a message would.
         !matches!(ended.recv_timeout(limit), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
     }
 }

@@ -1,4 +1,4 @@
-//! The statements that read, with the names of a project's tables filled in.
+//! The statements of a worker, with the names of a project's tables filled in.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use super::error::Error;
 /// Quoted names of tables and columns, by their place in the templates.
 pub type Names = HashMap<String, String>;
 
-/// The statements that read.
+/// The statements that read, and the one that writes down what was asked.
 #[derive(Clone, Debug)]
 pub struct Queries {
     pub(super) identify: &'static str,
@@ -16,6 +16,7 @@ pub struct Queries {
     pub(super) flags: String,
     pub(super) allow_lists: String,
     pub(super) values: String,
+    pub(super) flush_usage: String,
     /// The tables that `identify` asks about: tokens, flags, allow-lists, values.
     pub(super) tables: [String; 4],
     /// Whether the model field decodes every value itself.
@@ -42,6 +43,7 @@ impl Queries {
             flags: fill(sql!("load_flags_v1"), names)?,
             allow_lists: fill(sql!("load_allow_lists_v1"), names)?,
             values: fill(sql!("load_values_v1"), names)?,
+            flush_usage: fill(sql!("flush_usage_v1"), names)?,
             tables: [
                 table("token_table")?,
                 table("flag_table")?,

@@ -50,6 +50,8 @@ pub struct Report {
     pub failures: u64,
     /// The last error; kept after recovery, so that it can still be read.
     pub last_error: Option<Arc<Error>>,
+    /// Why it is not written down what was asked, where it is not.
+    pub uncollected: Option<&'static str>,
 }
 
 /// The report, shared between the engine's thread and its readers.
@@ -102,6 +104,18 @@ impl Shared {
             report.last_error = Some(Arc::new(error));
         });
         (self.tell)();
+    }
+
+    /// Notes that it is not written down what was asked, or that it is.
+    pub(super) fn uncollected(&self, why: Option<&'static str>) {
+        let mut is_news = false;
+        self.write(|report| {
+            is_news = report.uncollected != why;
+            report.uncollected = why;
+        });
+        if is_news {
+            (self.tell)();
+        }
     }
 
     /// Notes a failure that ended the link.

@@ -136,8 +136,7 @@ fn flag(
         Err(absent) => return Ok(Err(absent)),
     };
     let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
-    let allowed = Arc::default();
-    let mut flag = Flag { pk: "".into(), enabled, rollout_percent, client_side: false, allowed };
+    let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
     // A rollout of 100 % leaves the list no say in the answer, only in its reason.
     if let Some(asker) = asker
         && enabled

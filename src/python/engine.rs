@@ -21,6 +21,7 @@ use crate::postgres::engine::{Engine, Options};
 use crate::postgres::error::Kind;
 use crate::postgres::report::{Mode, Report};
 use crate::setting::Setting;
+use crate::usage;
 
 static LIVE: Live = Live::new();
 pub(super) static ENGINE: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
@@ -107,6 +108,15 @@ fn look_after_soon() {
     QUESTIONS.store(ROUND, Ordering::Relaxed);
 }
 
+/// Counts a question for a key without a flag, where questions are answered from memory.
+#[cold]
+pub(super) fn count_unknown(key: &Bound<'_, PyString>, default: bool) {
+    let is_in_memory = LIVE.current().as_ref().is_some_and(|state| state.door == Door::Memory);
+    if is_in_memory {
+        LIVE.unknown().count(key.to_str().unwrap_or_default(), default);
+    }
+}
+
 /// Tells Python of a question for a key that is not there. May raise.
 #[cold]
 pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
@@ -124,7 +134,8 @@ pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()
 /// Raises `ConfigurationError` where the connection settings cannot be used.
 #[pyfunction]
 #[pyo3(signature = (
-    settings, names, *, opaque_values, listen, poll_interval, pool_size, max_staleness, host
+    settings, names, *, opaque_values, listen, poll_interval, pool_size, max_staleness,
+    usage_interval, host
 ))]
 #[expect(clippy::too_many_arguments, reason = "each has its name in Python")]
 pub(super) fn start(
@@ -135,6 +146,7 @@ pub(super) fn start(
     poll_interval: f64,
     pool_size: u32,
     max_staleness: f64,
+    usage_interval: f64,
     host: String,
 ) -> PyResult<()> {
     let (poll_interval, max_staleness) = (duration(poll_interval)?, duration(max_staleness)?);
@@ -146,6 +158,7 @@ pub(super) fn start(
         poll_interval,
         pool_size,
         max_staleness,
+        usage_interval: duration(usage_interval)?,
         host,
         tell: look_after_soon,
     };
@@ -298,6 +311,7 @@ pub(super) fn forked() {
     std::mem::forget(ENGINE.swap(None));
     calls::forked();
     LIVE.set_own_writes(false);
+    usage::forked(LIVE.snapshot().as_deref(), LIVE.unknown());
     let door = LIVE.current().as_ref().map(|state| (state.door, state.snapshot.is_some()));
     match door {
         Some((Door::Memory | Door::Inherited | Door::Starting, true)) => {
@@ -338,6 +352,7 @@ pub(super) fn report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let why = report.why.or(last_error.as_deref().filter(|_| mode == "down"));
     dict.set_item("why", why)?;
     dict.set_item("last_error", last_error)?;
+    dict.set_item("uncollected", report.uncollected)?;
     dict.set_item("problems", problems.map(ToString::to_string).collect::<Vec<_>>())?;
     dict.set_item("pid", std::process::id())?;
     Ok(dict)

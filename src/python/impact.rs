@@ -50,7 +50,7 @@ pub(super) fn impact_on(
 ) -> PyResult<Counted> {
     let (enabled, rollout_percent, allowed) = flag;
     let allowed = Arc::new(AllowList::of_texts(allowed));
-    let flag = Flag { pk: "".into(), enabled, rollout_percent, client_side: false, allowed };
+    let flag = Flag::detached(enabled, rollout_percent, allowed);
     let mut impact = Impact::new(key, flag, percent, sample);
     for user in users {
         if let Some(asker) = Asker::new(Some(&user?))? {

@@ -63,10 +63,20 @@ impl<'a> Moment<'a> {
         // A key that is no valid UTF-8 cannot be in the database.
         let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
         match found {
-            Some((text, flag)) => value(text, flag, asker),
-            None if self.tell_unknown => engine::tell_unknown(key, "flag").map(|()| default),
-            None => Ok(default),
+            Some((text, flag)) => {
+                let answer = value(text, flag, asker)?;
+                flag.asked.count(answer);
+                Ok(answer)
+            }
+            None => self.unknown(key, default).map(|()| default),
         }
+    }
+
+    /// Counts a question for a key without a flag, and tells of it where that is asked for.
+    #[cold]
+    fn unknown(&self, key: &Bound<'_, PyString>, default: bool) -> PyResult<()> {
+        engine::count_unknown(key, default);
+        if self.tell_unknown { engine::tell_unknown(key, "flag") } else { Ok(()) }
     }
 
     /// The setting, as a reference: making the Python object is left to who gives it away.

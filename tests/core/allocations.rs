@@ -39,7 +39,10 @@ fn live() -> Live {
 fn ask(live: &Live, key: &str, subject: &Subject<'_>) -> Option<bool> {
     let current = live.current();
     let snapshot = current.as_ref()?.snapshot.as_ref()?;
-    Some(evaluate(key, snapshot.flag(key)?, subject).value)
+    let flag = snapshot.flag(key)?;
+    let answer = evaluate(key, flag, subject).value;
+    flag.asked.count(answer);
+    Some(answer)
 }
 
 #[test]

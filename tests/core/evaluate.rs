@@ -11,13 +11,7 @@ use proptest::prelude::*;
 use crate::rows::integers;
 
 fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
-    Flag {
-        pk: "1".into(),
-        enabled,
-        rollout_percent,
-        client_side: false,
-        allowed: integers(allowed),
-    }
+    Flag::detached(enabled, rollout_percent, integers(allowed))
 }
 
 #[test]

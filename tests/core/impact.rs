@@ -9,7 +9,7 @@ use flagstaff::subject::Subject;
 
 fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
     let allowed = Arc::new(AllowList::of_integers(allowed.iter().copied()));
-    Flag { pk: "1".into(), enabled, rollout_percent, client_side: false, allowed }
+    Flag::detached(enabled, rollout_percent, allowed)
 }
 
 fn counted(flag: Flag, percent: i32, most: usize) -> Impact {

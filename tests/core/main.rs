@@ -11,3 +11,4 @@ mod properties;
 mod rows;
 mod setting;
 mod snapshot;
+mod usage;

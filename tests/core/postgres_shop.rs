@@ -74,6 +74,8 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("value_value", "\"value\"".to_owned()),
         ("token_table", format!("{schema}.flagstaff_token")),
         ("change_table", format!("{schema}.flagstaff_change")),
+        ("usage_table", format!("{schema}.flagstaff_usage")),
+        ("usage_worker_table", format!("{schema}.flagstaff_usage_worker")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
 }
@@ -187,6 +189,7 @@ impl Shop {
             poll_interval: NEVER,
             pool_size: 2,
             max_staleness: NEVER,
+            usage_interval: Duration::ZERO,
             host: self.application.clone(),
             tell: || {},
         }

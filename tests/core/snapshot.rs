@@ -445,8 +445,7 @@ proptest! {
 fn a_flag_says_who_matters() {
     let of = |enabled, rollout_percent, allowed: &[i64]| {
         let allowed = crate::rows::integers(allowed);
-        Flag { pk: "1".into(), enabled, rollout_percent, client_side: false, allowed }
-            .depends_on_subject()
+        Flag::detached(enabled, rollout_percent, allowed).depends_on_subject()
     };
     let no = [of(false, 50, &[1]), of(true, 0, &[]), of(true, 100, &[1]), of(true, -5, &[])];
     let yes = [of(true, 1, &[]), of(true, 99, &[]), of(true, 0, &[1]), of(true, -5, &[1])];

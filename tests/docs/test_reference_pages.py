@@ -14,6 +14,7 @@ import pytest
 
 import flagstaff
 from flagstaff._core import Snapshot
+from flagstaff.asked import AskedInHour, SilentWorker, Usage
 from flagstaff.conf import _RULES
 from flagstaff.confirmation import Confirmation
 from flagstaff.explanation import Explanation
@@ -33,6 +34,7 @@ INNER = [
     "admin",
     "aliases",
     "apps",
+    "asked",
     "barrier",
     "catalog",
     "census",
@@ -83,7 +85,10 @@ MODULES = {
     if name != "What they give"
 }
 GIVEN = sections(sections(API, "##")["What they give"], "###")
-GIVES: dict[str, Any] = {"Confirmation": Confirmation, "Worker": Worker, "Impact": Impact}
+GIVES: dict[str, Any] = {
+    given.__name__: given
+    for given in (AskedInHour, Confirmation, Impact, SilentWorker, Usage, Worker)
+}
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 
 

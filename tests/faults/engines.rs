@@ -119,6 +119,7 @@ fn obey(workers: &mut Vec<Worker>, command: Command) -> Answer {
                 poll_interval: Duration::from_secs_f64(poll_interval),
                 pool_size: 1,
                 max_staleness: Duration::from_secs(300),
+                usage_interval: Duration::ZERO,
                 host: "engines".into(),
                 tell: || {},
             };

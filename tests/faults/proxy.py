@@ -27,6 +27,8 @@ class Try:
     opened: float
     closed: float | None = None
     sockets: list[socket.socket] = field(default_factory=list, repr=False)
+    said: bytes = field(default=b"", repr=False)
+    is_forgotten: bool = False
 
     @property
     def lasted(self) -> float:
@@ -54,6 +56,10 @@ class Proxy:
         self.tries: list[Try] = []
         #: Bytes that came from the server.
         self.brought = 0
+        #: How many answers were lost, as `lose_answers` has it.
+        self.lost = 0
+        self._losing: tuple[bytes, ...] = ()
+        self._losing_times = 0
         self._begin(self._accept)
 
     def __enter__(self) -> Proxy:
@@ -93,6 +99,10 @@ class Proxy:
         """Keep everything for so long before it is passed on."""
         self._pause = seconds
 
+    def lose_answers(self, *words: bytes, times: int) -> None:
+        """Bring to the server what has these words in this order, lose its answer, and cut."""
+        self._losing, self._losing_times = words, times
+
     def cut(self) -> None:
         """End all connections that there are, with a reset."""
         for one in self.tries:
@@ -127,20 +137,36 @@ class Proxy:
                 # What is small is not kept back until more has come.
                 for end in one.sockets:
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
+                back = threading.Thread(target=self._copy, args=(one, server, client), daemon=True)
                 back.start()
-                self._copy(client, server)
+                self._copy(one, client, server)
                 back.join()
         one.closed = time.monotonic()
 
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, one: Try, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             from_server = source.getpeername() == self._server
             while data := source.recv(65536):
                 self.brought += len(data) if from_server else 0
                 time.sleep(self._pause)
                 self._copying.wait()
+                if from_server and one.is_forgotten:
+                    self.lost += 1
+                    break
+                if not from_server and self._losing_times:
+                    self._listen(one, data)
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def _listen(self, one: Try, data: bytes) -> None:
+        """Forget the connection from here on, if it has said what is to be lost."""
+        one.said += data
+        rest = one.said
+        for word in self._losing:
+            _before, found, rest = rest.partition(word)
+            if not found:
+                return
+        one.is_forgotten = True
+        self._losing_times -= 1

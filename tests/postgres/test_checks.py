@@ -146,7 +146,7 @@ def test_triggers_that_are_missing_on_models_of_a_project(foreign: Any) -> None:
     )
     assert hint.splitlines()[1:] == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0002_triggers")]',
+        '    dependencies = [("flagstaff", "0003_usage")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.urls import include, path
 
 from flagstaff import engine, health
 from flagstaff.models import FeatureFlag
 from flagstaff.reporting import Status, status
+from tests.admin_pages import permit
 from tests.conftest import RunIsolated
 from tests.workers import Worker
 from tools.ports import free_port
@@ -104,15 +105,11 @@ def alice(db: None) -> User:
     return User.objects.create(username="alice", is_staff=True)
 
 
-def allow(user: User, what: str) -> None:
-    user.user_permissions.add(Permission.objects.get(codename=what))
-
-
 def test_details_are_for_staff_who_may_view_flags(alice: User, client: Client) -> None:
     assert client.get("/health/details").status_code == 404
     client.force_login(alice)
     assert client.get("/health/details").status_code == 404
-    allow(alice, "view_featureflag")
+    permit(alice, "view_featureflag")
     code, told = asked(client, "details")
     assert (code, set(told)) == (200, set(status().as_dict()))
     User.objects.update(is_staff=False)

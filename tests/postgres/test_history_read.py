@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
@@ -39,7 +39,7 @@ from flagstaff.history import (
 from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.words import what, who
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS
+from tests.admin_pages import FLAGS, permit
 
 # Where each change is a transaction of its own, as it is in life.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -389,11 +389,9 @@ def test_name_that_is_no_primary_key_stays_as_it_is(actor: str, flag: FeatureFla
     assert who(event, {}) == actor
 
 
-# Before all that flush: not every flush brings the permissions back.
-@pytest.mark.django_db
 def test_users_are_for_those_who_may_see_them(bob: User) -> None:
     assert may_see_users(bob) is False
-    bob.user_permissions.add(Permission.objects.get(codename="view_user"))
+    permit(bob, "view_user")
     assert may_see_users(User.objects.get(pk=bob.pk)) is True
 
 

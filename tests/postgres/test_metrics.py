@@ -35,6 +35,7 @@ DOWN: dict[str, Any] = {
     "pid": 4711,
     "load_seconds": 0.25,
     "why": "the server is a standby",
+    "uncollected": None,
 }
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]

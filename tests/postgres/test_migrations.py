@@ -20,7 +20,7 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallTables, InstallTriggers
+from flagstaff.operations import InstallTables, InstallTriggers, InstallUsage
 
 pytestmark = pytest.mark.django_db
 
@@ -205,12 +205,17 @@ def test_everything_lives_in_the_schema_that_the_tables_are_in() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_triggers"):
+    for migration in ("0001_initial", "0002_triggers", "0003_usage"):
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
     assert rows('SELECT src::text FROM "O\'Neill".flagstaff_token') == [("f",)]
     assert rows('SELECT key FROM "O\'Neill".flagstaff_change') == [("a",)]
+    usage = "'\"O''Neill\".flagstaff_usage'"
+    assert rows(f"SELECT to_regclass({usage}) IS NOT NULL") == [(True,)]
+    rows('SET LOCAL search_path = "O\'Neill", public')
+    take_back(state, *operations_of("0003_usage"), app="flagstaff")
+    assert rows(f"SELECT to_regclass({usage}) IS NOT NULL") == [(False,)]
 
 
 @pytest.mark.parametrize(("pk", "value", "told"), PKS.values(), ids=PKS)
@@ -271,7 +276,7 @@ def test_other_databases_are_left_alone(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), INSTALL):
+        for operation in (InstallTables(), InstallUsage(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []

@@ -13,7 +13,7 @@ import json, sys
 from flagstaff import _core
 from flagstaff.exceptions import ConfigurationError
 
-rest = dict(opaque_values=False, listen=False, poll_interval=5, pool_size=1)
+rest = dict(opaque_values=False, listen=False, poll_interval=5, pool_size=1, usage_interval=0)
 rest |= dict(max_staleness=300, host="web")
 for settings in json.loads(sys.argv[1]):
     try:

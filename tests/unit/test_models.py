@@ -77,6 +77,8 @@ def test_names_are_those_of_the_models() -> None:
     assert tables.names(POSTGRES) == {
         "token_table": '"flagstaff_token"',
         "change_table": '"flagstaff_change"',
+        "usage_table": '"flagstaff_usage"',
+        "usage_worker_table": '"flagstaff_usage_worker"',
         "flag_table": '"flagstaff_featureflag"',
         "flag_pk": '"id"',
         "flag_key": '"key"',

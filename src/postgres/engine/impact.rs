@@ -4,8 +4,8 @@
 //! come in batches by their primary key: neither side holds more than one of them.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,12 +71,10 @@ impl Engine {
         question: &Question,
         until: Instant,
     ) -> Result<Option<Impact>, Error> {
-        let pool = self.pool();
+        let pool = self.pools.pool();
         let client = pool.get(until.saturating_duration_since(Instant::now()));
         if client.is_err() {
-            // It would go on connecting by itself, and keep what nobody waits for any more.
-            let mut kept = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.take_if(|kept| Arc::ptr_eq(kept, &pool));
+            self.pools.discard(&pool);
         }
         // The link is closed when it is given back, and the transaction with it.
         count(&mut *client?, question, until)
@@ -131,8 +129,7 @@ fn flag(row: &Row) -> Result<Option<Flag>, tokio_postgres::Error> {
         let texts: Vec<Raw<'_>> = row.try_get("users")?;
         AllowList::of_texts(texts.into_iter().filter_map(Raw::text))
     };
-    let allowed = Arc::new(allowed);
-    Ok(Some(Flag { pk: "".into(), enabled, rollout_percent, client_side: false, allowed }))
+    Ok(Some(Flag::detached(enabled, rollout_percent, Arc::new(allowed))))
 }
 
 /// Counts the users of a batch, and gives the last one's bytes; `None` where there was none.

@@ -64,7 +64,7 @@ impl Clock {
 }
 
 /// An interval of 90 to 110 %, so that the workers of a cluster drift apart.
-fn jittered(interval: Duration) -> Duration {
+pub(in crate::postgres) fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * draw())
 }
 

@@ -23,6 +23,7 @@ use crate::postgres::report::Shared;
 use crate::postgres::signals::Signals;
 use crate::postgres::target::{Aim, Target};
 use crate::snapshot::Snapshot;
+use crate::usage::Register;
 
 /// What the engine's thread runs.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(in crate::postgres) struct Machine {
     pub(in crate::postgres) live: &'static Live,
     pub(in crate::postgres) report: Arc<Shared>,
     pub(in crate::postgres) signals: Arc<Signals>,
+    pub(in crate::postgres) register: Arc<Register>,
     pub(in crate::postgres) listen: bool,
     pub(in crate::postgres) poll_interval: Duration,
     pub(in crate::postgres) max_staleness: Duration,

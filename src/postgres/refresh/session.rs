@@ -218,7 +218,7 @@ impl<'a> Session<'a> {
     }
 
     async fn load(&self, wanted: Wanted) -> Result<(), Error> {
-        let Machine { live, queries, report, signals, .. } = self.machine;
+        let Machine { live, queries, report, signals, register, .. } = self.machine;
         loop {
             let base = live.snapshot();
             let scope = self.scope(wanted, base.as_deref());
@@ -229,6 +229,7 @@ impl<'a> Session<'a> {
             }
             let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
             let has_problems = next.problems().next().is_some();
+            register.watch(&next);
             // A successor may publish already, and this engine's moment is not among its own.
             if signals.stopped() {
                 return Ok(());

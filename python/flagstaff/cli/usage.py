@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from flagstaff.asked import AskedInHour, usage
+from flagstaff.cli.cells import Column
+from flagstaff.cli.output import Output
+from flagstaff.cli.parsers import Options
+
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "add_days", "run", "sums"]
+
+HELP = "tell how often flags were asked for, and with which answer"
+EXAMPLES = (
+    "usage",
+    "usage new_checkout --hours --days 2",
+    "usage --json",
+)
+
+_KEY, _LAST = Column("key"), Column("last_asked", header="LAST ASKED")
+_COUNTS = (Column("yes", right=True), Column("no", right=True))
+_IN_ALL = (_KEY, *_COUNTS, _LAST)
+_BY_HOUR = (Column("hour"), _KEY, *_COUNTS)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Give the parser what to tell, and of how long."""
+    parser.add_argument("key", metavar="KEY", nargs="?", help="the key of the flag; else all flags")
+    add_days(parser)
+    parser.add_argument("--hours", action="store_true", help="each hour by itself")
+
+
+def run(options: Options, out: Output) -> None:
+    """Print what was asked, and by which workers there is no farewell."""
+    found = usage(options["key"], since=options["days"])
+    hours = [hour for hour in found.hours if hour.defined]
+    if not hours:
+        out.say("no usage is written down")
+    if options["hours"]:
+        records = [{"hour": h.hour, "key": h.key, "yes": h.yes, "no": h.no} for h in hours]
+        out.records(_BY_HOUR, records)
+    else:
+        out.records(_IN_ALL, sums(hours))
+    for worker in found.silent:
+        out.say(
+            f"process {worker.pid} on {worker.host} has said no farewell: what it was asked after "
+            f"{worker.heard_at:%Y-%m-%d %H:%M:%S} may be missing"
+        )
+
+
+def add_days(parser: CommandParser) -> None:
+    """Give a verb's parser how far to look back."""
+    parser.add_argument("--days", type=_days, metavar="N", help="only the last so many days")
+
+
+def sums(hours: Iterable[AskedInHour]) -> list[dict[str, Any]]:
+    """The hours of each key in one record."""
+    records: dict[str, dict[str, Any]] = {}
+    for hour in hours:
+        first = {"key": hour.key, "yes": 0, "no": 0, "last_asked": hour.last_asked}
+        record = records.setdefault(hour.key, first)
+        record["yes"] += hour.yes
+        record["no"] += hour.no
+        record["last_asked"] = max(record["last_asked"], hour.last_asked)
+    return [records[key] for key in sorted(records)]
+
+
+def _days(text: str) -> timedelta:
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
+    return timedelta(days=min(int(text), 36_500))
