@@ -12,14 +12,14 @@ from django.db import connections
 from flagstaff import _core, direct
 from flagstaff.conf import conf
 from flagstaff.engine import begin
-from flagstaff.exceptions import FlagstaffError, InvalidChangeError, RefreshError
+from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.raw_cursor import select
+from flagstaff.rollouts import require_percent
 from flagstaff.rows import flag_row
 from flagstaff.tables import fill, names, sql, user_field, user_names
 
 __all__ = ["Impact", "impact"]
 
-_EVERYONE = 100
 _MOST_IN_A_SAMPLE = 1000
 
 # The users after one of them. The key comes as bytes, for of a database that takes any bytes for
@@ -94,10 +94,7 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     `percent` is not a whole number from 0 to 100, and FlagstaffError where the users cannot be
     counted.
     """
-    if type(percent) is not int or not 0 <= percent <= _EVERYONE:
-        raise InvalidChangeError(
-            f"a rollout percent is a whole number from 0 to 100, not {percent!r}"
-        )
+    require_percent(percent)
     if not 0 <= sample <= _MOST_IN_A_SAMPLE:
         raise ValueError(f"a sample has 0 to {_MOST_IN_A_SAMPLE} users, not {sample!r}")
     until = time.monotonic() + timeout

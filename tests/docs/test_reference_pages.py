@@ -61,6 +61,7 @@ INNER = [
     "raw_cursor",
     "reporting",
     "request_flags",
+    "rollouts",
     "rows",
     "servicefile",
     "states",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.served.broker import application, deliver
 from tests.faults.servers import FRESH, PATIENCE, Server, program
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 
 pytestmark = pytest.mark.timeout(120)
 CHILDREN = 2
