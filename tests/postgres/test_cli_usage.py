@@ -13,7 +13,7 @@ from django.utils import timezone
 from flagstaff import usage
 from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
-from tests.terminals import OPENED, Ran, flags, open_shop
+from tests.terminals import OPENED, Ran, flags, open_shop, unasked
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,7 @@ def worker_heard(pid: int, ago: str, *, left: bool = False) -> None:
 
 
 def test_workers_without_a_farewell_are_named() -> None:
+    unasked()
     worker_heard(1, "1 hour", left=True)
     worker_heard(2, "125 seconds")
     worker_heard(3, "135 seconds")
