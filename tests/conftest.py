@@ -51,6 +51,15 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
             emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have servers of their own.
+
+    They take longest, and processes that share the tests are to end together.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("django_db") is not None)
+
+
 class RunIsolated(Protocol):
     """Run a Python script in a fresh interpreter and return what it printed."""
 
