@@ -22,12 +22,6 @@ __all__ = ["Impact", "impact"]
 
 _MOST_IN_A_SAMPLE = 1000
 
-# The users after one of them. The key comes as bytes, for of a database that takes any bytes for
-# text it need not be one.
-_AFTER = (
-    "WHERE {user_pk} > CAST(pg_catalog.convert_from("
-    "$1, pg_catalog.current_setting('client_encoding')) AS {user_pk_type})"
-)
 _ALLOWED = "SELECT {allow_user} FROM {allow_table} WHERE {allow_flag} = %s"
 
 # What the database's text of a key is the same as Python's of.
@@ -117,14 +111,13 @@ def _by_the_engine(key: str, percent: int, sample: int, timeout: float) -> Any:
         return None
     connection = connections[conf.engine_database]
     places = {**names(connection), **user_names(connection, field)}
-    users, after = sql("impact_users_v1"), fill(_AFTER, places)
     statements = (
         fill(sql("impact_flag_v1"), places),
-        fill(users, {**places, "after": ""}),
-        fill(users, {**places, "after": after}),
+        sql("impact_extent_v1"),
+        fill(sql("impact_users_v1"), places),
     )
     try:
-        return _core.impact(key, percent, sample, statements, timeout)
+        return _core.impact(key, percent, sample, statements, places["user_table"], timeout)
     except RefreshError as error:
         raise FlagstaffError(str(error)) from error
 
