@@ -9,7 +9,7 @@ from django.db import transaction
 
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.opening import conflict, raise_all
-from flagstaff.changes.past import Target, state_at
+from flagstaff.changes.past import Target, present_state, state_from
 from flagstaff.changes.undoing import Span, is_like, nothing, undo_span
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -23,23 +23,25 @@ __all__ = ["undo_transaction"]
 
 @dataclass(frozen=True)
 class _Locked:
-    """A part of the transaction, and what has become of it."""
+    """A part of the transaction, and what was before it."""
 
     part: Part
     target: Target
     before: State
-    after: State
+    present: State
+    #: The version that it has by now.
+    newest: int | None
 
     @property
-    def is_undone(self) -> bool:
-        return is_like(self.target, self.before)
+    def is_newest(self) -> bool:
+        return self.newest == self.part.last
 
     @property
     def order(self) -> int:
         """What was created goes first, and what was deleted comes last, for it may need a key."""
         if self.before.row is None:
             return 0
-        return 2 if self.after.row is None else 1
+        return 2 if self.target.row is None else 1
 
 
 def undo_transaction(change: int) -> list[Changed]:
@@ -66,24 +68,26 @@ def _locked(part: Part) -> _Locked:
     row: Any = rows.filter(pk=part.pk).first()
     key = part.key if row is None else row.key
     target = Target(part.kind, key, part.pk, row)
-    return _Locked(part, target, state_at(target, part.first - 1), state_at(target, part.last))
+    present = present_state(target)
+    before = state_from(present, target, part.first - 1)
+    return _Locked(part, target, before, present, version_of(part.kind, part.pk))
 
 
 def _conflict(one: _Locked) -> ConflictError | None:
     """Whatever was done to it since, unless it is again what it was before."""
     part, target = one.part, one.target
-    newest = version_of(part.kind, part.pk)
-    if one.is_undone:
-        return None
-    if newest != part.last:
-        return conflict(part.kind, target.key, part.pk, part.last, newest)
+    if not one.is_newest:
+        if is_like(target, one.before):
+            return None
+        return conflict(part.kind, target.key, part.pk, part.last, one.newest)
     if target.row is None and all_rows(part.kind.model).filter(key=target.key).exists():
         told = f"{target.key} was deleted then, and there is another one of this key by now"
-        return ConflictError(told, key=target.key, expected=part.last, actual=newest)
+        return ConflictError(told, key=target.key, expected=part.last, actual=one.newest)
     return None
 
 
 def _undo(one: _Locked) -> Changed:
-    if one.is_undone:
+    if not one.is_newest:
         return nothing(one.target)
-    return undo_span(one.target, Span(one.part.first, one.part.last), one.before, one.after)
+    # Nothing came after it, and so what was right after it is there.
+    return undo_span(one.target, Span(one.part.first, one.part.last), one.before, one.present)
