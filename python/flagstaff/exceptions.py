@@ -12,6 +12,7 @@ __all__ = [
     "ConfigurationError",
     "ConfirmationError",
     "ConflictError",
+    "DocumentError",
     "FlagstaffError",
     "InvalidChangeError",
     "NoHistoryError",
@@ -59,6 +60,15 @@ class NoHistoryError(FlagstaffError):
 
 class NoUsageError(FlagstaffError):
     """there is no usage here; it is kept on PostgreSQL, in tables that a migration makes"""
+
+
+class DocumentError(FlagstaffError, ValueError):
+    """the file cannot be taken in, and nothing was written"""
+
+    def __init__(self, problems: Sequence[Any] = ()) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        #: Each with its `path`, its `text`, and its `line` where that is known.
+        self.problems = tuple(problems)
 
 
 class ConflictError(FlagstaffError):
