@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.clusters import SEEN, ready
-from tests.faults.sessions import within
+from tests.sessions import within
 from tools.postgres import Postgres
 
 Query = Callable[..., Any]

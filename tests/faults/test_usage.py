@@ -12,7 +12,7 @@ import pytest
 
 from tests.clusters import at
 from tests.faults.servers import ROOT, Server, program
-from tests.faults.sessions import within
+from tests.sessions import within
 from tests.workers import Worker
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
