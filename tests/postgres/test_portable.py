@@ -6,17 +6,28 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flagstaff import acting_as, portable
-from flagstaff.changes import allow, create_value, delete, edit, edit_value, ramp, unset_value
+from flagstaff.changes import (
+    allow,
+    create_value,
+    delete,
+    edit,
+    edit_value,
+    ramp,
+    undo_transaction,
+    unset_value,
+)
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
@@ -572,3 +583,74 @@ def test_file_of_the_page_is_one(shop: None) -> None:
     take(said)
     assert state()[0]["new_checkout"]["allowed"] == {"alice", "carol"}
     assert KeyValueStore.objects.get(key="api_token").value == "hunter2"
+
+
+# Two at once.
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks "
+            "WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _meanwhile(work: Callable[[], Any], change: Callable[[], Any]) -> Any:
+    """What work gives, or raises, that began while a change was not yet committed."""
+
+    def at_last() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            future = pool.submit(at_last)
+            while not _somebody_waits():
+                assert not future.done(), future.result()
+        return future.result()
+
+
+@COMMITTED
+def test_import_waits_for_a_change_and_is_refused_over_it(shop: None) -> None:
+    edited = text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
+    with pytest.raises(ConflictError, match="new_checkout has version"):
+        _meanwhile(lambda: take(edited), lambda: ramp("new_checkout", 40))
+    assert state()[0]["new_checkout"]["rollout_percent"] == 40
+
+
+@COMMITTED
+def test_import_waits_for_a_change_and_tells_what_it_was(shop: None) -> None:
+    said = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
+    imported = _meanwhile(lambda: take(said), lambda: ramp("new_checkout", 40))
+    assert words(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
+
+
+@COMMITTED
+def test_undo_of_an_import_waits_for_a_change_and_is_refused_over_it(shop: None) -> None:
+    imported = take(
+        "flagstaff: 1\nflags: {dark_mode: {enabled: false}, search_v2: {kind: release}}"
+    )
+    change = imported.changed[0].version
+    assert change
+    with pytest.raises(ConflictError, match=r"^search_v2 has version"):
+        _meanwhile(lambda: undo_transaction(change), lambda: ramp("search_v2", 40))
+    assert state()[0]["dark_mode"]["enabled"] is False
+
+
+@COMMITTED
+def test_two_imports_of_the_same_flags_do_not_wait_for_each_other_in_a_ring(shop: None) -> None:
+    one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
+    other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
+    _meanwhile(lambda: take(other), lambda: take(one))
+    flags = state()[0]
+    assert [
+        (flags[key]["enabled"], flags[key]["kind"]) for key in ("beta_reviews", "search_v2")
+    ] == [
+        (False, "ops"),
+        (False, "release"),
+    ]
