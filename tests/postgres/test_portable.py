@@ -220,7 +220,7 @@ VALUES = st.dictionaries(
 
 @BOTH
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(flags=FLAGS, values=VALUES)
 def test_what_is_wiped_comes_back_exactly(
@@ -365,6 +365,15 @@ def test_new_secret_is_taken_and_told_nobody(shop: None, format_: Format) -> Non
     assert imported.undo is None
 
 
+@pytest.mark.parametrize(
+    "value", ["0123", "{0123: 1}", "{1: 0123}", "[0123]", "!!x 0123", "*s0123"]
+)
+def test_secret_stands_in_no_error(shop: None, value: str) -> None:
+    told = problems(f"flagstaff: 1\nvalues: {{pin: {{secret: true, value: {value}}}}}")
+    assert told
+    assert "0123" not in "".join(told)
+
+
 # What is wrong with a file.
 
 WRONG = """\
@@ -400,7 +409,7 @@ values:
 
 AMBIGUOUS = (
     "{0} without quotes is not the same to every reader of YAML; "
-    'for a text write "{0}", else true, false, or a plain decimal number'
+    "put a text into quotes, else write true, false, or a plain decimal number"
 )
 TOLD = f"""\
 line 2: flogs: is no part of this format
@@ -424,7 +433,7 @@ line 22: flags.dark_mode: is an alias, and aliases are not read; write it out
 line 23: flags.search_v2: is a mapping from fields to what they hold
 line 25: values.fresh.value: is needed for a new value
 line 26: values.page_size.secret: is true or false, and not a number
-line 26: values.page_size.value: {AMBIGUOUS.format(".nan")}
+line 26: values.page_size.value: {AMBIGUOUS.format("what stands here")}
 line 27: values.pi.value: has a tag, tag:yaml.org,2002:float, and tags are not read
 """.splitlines()
 
