@@ -6,17 +6,28 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flagstaff import acting_as, portable
-from flagstaff.changes import allow, create_value, delete, edit, edit_value, ramp, unset_value
+from flagstaff.changes import (
+    allow,
+    create_value,
+    delete,
+    edit,
+    edit_value,
+    ramp,
+    undo_transaction,
+    unset_value,
+)
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
@@ -209,7 +220,7 @@ VALUES = st.dictionaries(
 
 @BOTH
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(flags=FLAGS, values=VALUES)
 def test_what_is_wiped_comes_back_exactly(
@@ -354,6 +365,15 @@ def test_new_secret_is_taken_and_told_nobody(shop: None, format_: Format) -> Non
     assert imported.undo is None
 
 
+@pytest.mark.parametrize(
+    "value", ["0123", "{0123: 1}", "{1: 0123}", "[0123]", "!!x 0123", "*s0123"]
+)
+def test_secret_stands_in_no_error(shop: None, value: str) -> None:
+    told = problems(f"flagstaff: 1\nvalues: {{pin: {{secret: true, value: {value}}}}}")
+    assert told
+    assert "0123" not in "".join(told)
+
+
 # What is wrong with a file.
 
 WRONG = """\
@@ -389,7 +409,7 @@ values:
 
 AMBIGUOUS = (
     "{0} without quotes is not the same to every reader of YAML; "
-    'for a text write "{0}", else true, false, or a plain decimal number'
+    "put a text into quotes, else write true, false, or a plain decimal number"
 )
 TOLD = f"""\
 line 2: flogs: is no part of this format
@@ -413,7 +433,7 @@ line 22: flags.dark_mode: is an alias, and aliases are not read; write it out
 line 23: flags.search_v2: is a mapping from fields to what they hold
 line 25: values.fresh.value: is needed for a new value
 line 26: values.page_size.secret: is true or false, and not a number
-line 26: values.page_size.value: {AMBIGUOUS.format(".nan")}
+line 26: values.page_size.value: {AMBIGUOUS.format("what stands here")}
 line 27: values.pi.value: has a tag, tag:yaml.org,2002:float, and tags are not read
 """.splitlines()
 
@@ -572,3 +592,74 @@ def test_file_of_the_page_is_one(shop: None) -> None:
     take(said)
     assert state()[0]["new_checkout"]["allowed"] == {"alice", "carol"}
     assert KeyValueStore.objects.get(key="api_token").value == "hunter2"
+
+
+# Two at once.
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks "
+            "WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _meanwhile(work: Callable[[], Any], change: Callable[[], Any]) -> Any:
+    """What work gives, or raises, that began while a change was not yet committed."""
+
+    def at_last() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            future = pool.submit(at_last)
+            while not _somebody_waits():
+                assert not future.done(), future.result()
+        return future.result()
+
+
+@COMMITTED
+def test_import_waits_for_a_change_and_is_refused_over_it(shop: None) -> None:
+    edited = text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
+    with pytest.raises(ConflictError, match="new_checkout has version"):
+        _meanwhile(lambda: take(edited), lambda: ramp("new_checkout", 40))
+    assert state()[0]["new_checkout"]["rollout_percent"] == 40
+
+
+@COMMITTED
+def test_import_waits_for_a_change_and_tells_what_it_was(shop: None) -> None:
+    said = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
+    imported = _meanwhile(lambda: take(said), lambda: ramp("new_checkout", 40))
+    assert words(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
+
+
+@COMMITTED
+def test_undo_of_an_import_waits_for_a_change_and_is_refused_over_it(shop: None) -> None:
+    imported = take(
+        "flagstaff: 1\nflags: {dark_mode: {enabled: false}, search_v2: {kind: release}}"
+    )
+    change = imported.changed[0].version
+    assert change
+    with pytest.raises(ConflictError, match=r"^search_v2 has version"):
+        _meanwhile(lambda: undo_transaction(change), lambda: ramp("search_v2", 40))
+    assert state()[0]["dark_mode"]["enabled"] is False
+
+
+@COMMITTED
+def test_two_imports_of_the_same_flags_do_not_wait_for_each_other_in_a_ring(shop: None) -> None:
+    one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
+    other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
+    _meanwhile(lambda: take(other), lambda: take(one))
+    flags = state()[0]
+    assert [
+        (flags[key]["enabled"], flags[key]["kind"]) for key in ("beta_reviews", "search_v2")
+    ] == [
+        (False, "ops"),
+        (False, "release"),
+    ]

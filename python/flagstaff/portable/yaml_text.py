@@ -20,6 +20,8 @@ from flagstaff.portable.problems import Path, Problem, Problems
 __all__ = ["dumped", "loaded"]
 
 _DEEPEST = 100
+# How deep the key of a value stands: what is below may be secret.
+_KEY = 2
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -157,7 +159,7 @@ class _Reader:
         key = self._scalar(event, path)
         if isinstance(key, str) or len(self._problems.found) > known:
             return key if isinstance(key, str) else None
-        told = f'the key {event.value} is no text; write "{event.value}", in quotes'
+        told = f"the key {_shown(event.value, path)} is no text; put it into quotes"
         self._problems.add(path, told, _line(event))
         return None
 
@@ -174,8 +176,8 @@ class _Reader:
             return float(text)
         if _is_ambiguous(text):
             told = (
-                f"{text[:40]} without quotes is not the same to every reader of YAML; "
-                f'for a text write "{text[:40]}", else true, false, or a plain decimal number'
+                f"{_shown(text, path)} without quotes is not the same to every reader of YAML; "
+                "put a text into quotes, else write true, false, or a plain decimal number"
             )
             self._problems.add(path, told, _line(event))
             return None
@@ -187,6 +189,11 @@ class _Reader:
         except ValueError:
             self._problems.add(path, "has too many digits", line)
             return None
+
+
+def _shown(text: str, path: Path) -> str:
+    """What was written, unless it may be a secret."""
+    return "what stands here" if path[:1] == ("values",) and len(path) > _KEY else text[:40]
 
 
 def _is_ambiguous(text: str) -> bool:
