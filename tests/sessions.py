@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,14 @@ __all__ = ["Session", "Sessions", "sessions", "within"]
 Query = Callable[..., Any]
 
 
-class Session(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Session:
     """A connection: the backend that serves it, and the process that has it."""
 
     backend: int
     owner: int
-    name: str
+    #: It changes with each load.
+    name: str = field(compare=False)
 
 
 Sessions = Callable[[], list[Session]]
