@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ from django.db import connections
 from flagstaff import _core, direct
 from flagstaff.conf import conf
 from flagstaff.connection import connection_settings
+from flagstaff.endings import call_at_end, call_at_end_of_child
 from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
 from flagstaff.forks import call_in_children
 from flagstaff.journal import Journal, logger
@@ -109,6 +109,7 @@ def _begin(process: _Process, *, in_memory: bool) -> None:
         process.waits_until = time.monotonic() + timeout
         # Last: an exception in the wait that follows must not make the next question start anew.
         process.pid = os.getpid()
+    call_at_end_of_child(_say_farewell)
 
 
 def close(timeout: float = _FAREWELL) -> bool:
@@ -236,6 +237,10 @@ def _wait(timeout: float) -> None:
         time.sleep(_NAP)
 
 
+def _say_farewell() -> None:
+    _core.farewell(_FAREWELL)
+
+
 def after_fork() -> None:
     """Begin anew in a forked child, with the answers that it has inherited."""
     global _process  # noqa: PLW0603 (the parent's lock may be held for ever)
@@ -251,4 +256,4 @@ def _after_setting(*, setting: str, **kwargs: Any) -> None:
 
 setting_changed.connect(_after_setting)
 call_in_children(after_fork)
-atexit.register(_core.farewell, _FAREWELL)
+call_at_end(_say_farewell)

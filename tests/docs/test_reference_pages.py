@@ -46,6 +46,7 @@ INNER = [
     "connection_options",
     "context",
     "direct",
+    "endings",
     "engine",
     "explanation",
     "exposition",

@@ -103,6 +103,16 @@ def test_change_of_a_task_is_told_of_whom_the_task_names(
     ]
 
 
+def test_pool_that_is_told_to_stop_has_written_down_every_question(
+    database: str, query: Query, ask: Ask
+) -> None:
+    with celery(database, ask.folder):
+        children = {ask.to_do("survey", 500) for _ in range(20)}
+    assert query("SELECT sum(yes + no)::int FROM flagstaff_usage") == (20 * 500,)
+    told = "SELECT array_agg(pid ORDER BY pid), count(left_at) FROM flagstaff_usage_worker"
+    assert query(told) == (sorted(children), len(children))
+
+
 def test_child_that_is_killed_leaves_nothing_and_its_parent_alone(
     database: str, sessions: Sessions, ask: Ask
 ) -> None:

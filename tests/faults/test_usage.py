@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,6 +95,41 @@ def test_server_that_is_told_to_stop_has_written_down_every_question(
         told = counted(query, EARLY)
         assert (told, query(silent)) == (told, ([server.pid] * told,))
         assert told <= 1
+
+
+# A file, for children of the last two methods import what they run.
+PARENT = """
+import multiprocessing, sys, django
+
+def ask(times):
+    django.setup()
+    from flagstaff import flag_enabled
+    for user in range(times):
+        flag_enabled("new_checkout", user)
+
+if __name__ == "__main__":
+    ask(100)
+    context = multiprocessing.get_context(sys.argv[1])
+    children = [context.Process(target=ask, args=(500,)) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_children_of_multiprocessing_write_down_every_question(
+    method: str, database: str, query: Query, tmp_path: Path
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    project = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    environment = os.environ | project | {"PYTHONPATH": str(ROOT)}
+    ran = [sys.executable, "-W", "ignore", str(script), method]
+    subprocess.run(ran, env=environment, check=True, timeout=60)
+    assert counted(query, "new_checkout") == 100 + 2 * 500
+    assert query("SELECT count(*), count(left_at) FROM flagstaff_usage_worker") == (3, 3)
 
 
 def test_workers_behind_a_pooler_write_down_every_question(

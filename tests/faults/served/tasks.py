@@ -15,10 +15,10 @@ from tests.faults.served.broker import application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
-from flagstaff import acting_as, get_value, status  # noqa: E402 (settings come first)
+from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (settings come first)
 from flagstaff.changes import ramp  # noqa: E402
 
-__all__ = ["answer", "app", "change"]
+__all__ = ["answer", "app", "change", "survey"]
 
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
@@ -39,4 +39,12 @@ def change(percent: int, actor: str | None) -> int:
     """Ramp a flag, in somebody's name or in nobody's."""
     with acting_as(actor, reason="at night") if actor else nullcontext():
         ramp("new_checkout", percent)
+    return os.getpid()
+
+
+@app.task(name="survey")  # type: ignore[untyped-decorator]
+def survey(users: int) -> int:
+    """As many questions as there are users."""
+    for user in range(users):
+        flag_enabled("new_checkout", user)
     return os.getpid()
