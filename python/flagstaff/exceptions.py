@@ -15,6 +15,7 @@ __all__ = [
     "FlagstaffError",
     "InvalidChangeError",
     "NoHistoryError",
+    "NoOutboxError",
     "NoUsageError",
     "RefreshError",
     "UnknownFlagError",
@@ -59,6 +60,10 @@ class NoHistoryError(FlagstaffError):
 
 class NoUsageError(FlagstaffError):
     """there is no usage here; it is kept on PostgreSQL, in tables that a migration makes"""
+
+
+class NoOutboxError(FlagstaffError):
+    """there is no outbox here; it is kept on PostgreSQL, in tables that a migration makes"""
 
 
 class ConflictError(FlagstaffError):
