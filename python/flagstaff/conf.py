@@ -76,7 +76,9 @@ def _is_site(value: object) -> bool:
         split = urlsplit(value)
     except ValueError:
         return False
-    return split.scheme in ("http", "https") and bool(split.hostname) and not split.query
+    return (
+        split.scheme in ("http", "https") and bool(split.hostname) and not set("?#@") & set(value)
+    )
 
 
 def _installed(label: str) -> type[Model] | None:

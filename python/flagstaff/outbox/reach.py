@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 from flagstaff.conf import conf
@@ -12,27 +14,51 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 from flagstaff.journal import logger
 
-__all__ = ["reach_of"]
+__all__ = ["Reach"]
 
 _FIELDS = ("enabled", "rollout_percent")
-# Seconds to count for. A message does not wait for longer, and has no figures then.
-_PATIENCE = 3.0
+# Seconds to count an event, and all those of a tick. What would take longer is told without.
+_PATIENCE, _PATIENCE_IN_ALL = 3.0, 5.0
 _OFF = (False, 0)
 
 
-def reach_of(event: Event, entries: Sequence[int]) -> dict[str, int] | None:
-    """How many users there are, and how many were given the flag and lost it.
+class Reach:
+    """Counts the events of a tick, each once for all receivers, within some seconds for all."""
 
-    Counted now, by the allow-list of now. None where the event changed neither switch nor rollout,
-    and where they cannot be counted: a message is never kept back for that.
-    """
-    if event.kind != "flag" or event.action == "delete":
-        return None
-    if not any(one.field in _FIELDS for one in event.differences):
-        return None
+    def __init__(self) -> None:
+        self._left = _PATIENCE_IN_ALL
+        self._counted: dict[int, dict[str, int] | None] = {}
+        self._lock = Lock()
+
+    def of(self, event: Event, entries: Sequence[int]) -> dict[str, int] | None:
+        """How many users there are, and how many were given the flag and lost it.
+
+        Counted now, by the allow-list of now. None where the event changed neither switch nor
+        rollout, and where they cannot be counted: a message is never kept back for that.
+        """
+        if not _is_counted(event):
+            return None
+        with self._lock:
+            if event.version not in self._counted and self._left > 0:
+                began = time.monotonic()
+                patience = min(_PATIENCE, self._left)
+                self._counted[event.version] = _count(event, entries, patience)
+                self._left -= time.monotonic() - began
+            return self._counted.get(event.version)
+
+
+def _is_counted(event: Event) -> bool:
+    return (
+        event.kind == "flag"
+        and event.action != "delete"
+        and any(one.field in _FIELDS for one in event.differences)
+    )
+
+
+def _count(event: Event, entries: Sequence[int], patience: float) -> dict[str, int] | None:
     try:
         before, after = _states(entries)
-        found = difference(event.key, before, after, timeout=_PATIENCE)
+        found = difference(event.key, before, after, timeout=patience)
     # Whatever it is, the news itself is worth more.
     except Exception as error:  # noqa: BLE001
         logger.info("the reach of a change was not counted: %s", type(error).__name__)

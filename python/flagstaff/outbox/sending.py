@@ -13,7 +13,7 @@ from flagstaff.journal import logger
 from flagstaff.outbox.message import Message, event_of, message_of
 from flagstaff.outbox.patience import CIRCUIT_LONGEST, asked_for, wait
 from flagstaff.outbox.posting import Answer, UnreachableError, post
-from flagstaff.outbox.reach import reach_of
+from flagstaff.outbox.reach import Reach
 from flagstaff.outbox.signing import signed
 from flagstaff.outbox.slack import as_slack
 from flagstaff.outbox.waiting import Delivery, note_delivered, note_failure, rest
@@ -29,14 +29,14 @@ _ASKS_FOR_REST = (429, 503)
 _NEVER_AGAIN = 410
 
 
-def send(receiver: Receiver, delivery: Delivery) -> tuple[Outcome, str | None]:
+def send(receiver: Receiver, delivery: Delivery, reach: Reach) -> tuple[Outcome, str | None]:
     """Try once; how that went, and what was wrong. Raises what the database raises."""
     try:
         event = event_of(is_value=delivery.is_value, entries=delivery.entries)
         if event is None:
             note_delivered(delivery)
             return "gone", None
-        impact = delivery.impact or reach_of(event, delivery.entries)
+        impact = delivery.impact or reach.of(event, delivery.entries)
         message = message_of(event, impact)
         body = _body(receiver, message)
     except DatabaseError:

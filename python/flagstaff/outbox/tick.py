@@ -13,6 +13,7 @@ from django.db import connections
 from django.utils.translation import override
 
 from flagstaff.conf import conf
+from flagstaff.outbox.reach import Reach
 from flagstaff.outbox.sending import Outcome, send
 from flagstaff.outbox.waiting import (
     Counted,
@@ -76,21 +77,22 @@ _Served = tuple[Counter[Outcome], str | None]
 
 def _all_served(receivers: tuple[Receiver, ...], until: float, stop: Event) -> list[_Served]:
     """Each in a thread of its own, so that one that is slow keeps none of the others waiting."""
+    reach = Reach()
     if len(receivers) < 2:  # noqa: PLR2004 (nobody else to keep waiting)
-        return [_serve(receiver, until, stop) for receiver in receivers]
+        return [_serve(receiver, reach, until, stop) for receiver in receivers]
     with ThreadPoolExecutor(len(receivers), "flagstaff-outbox") as threads:
-        started = [threads.submit(_in_a_thread, one, until, stop) for one in receivers]
+        started = [threads.submit(_in_a_thread, one, reach, until, stop) for one in receivers]
         return [one.result() for one in started]
 
 
-def _in_a_thread(receiver: Receiver, until: float, stop: Event) -> _Served:
+def _in_a_thread(receiver: Receiver, reach: Reach, until: float, stop: Event) -> _Served:
     try:
-        return _serve(receiver, until, stop)
+        return _serve(receiver, reach, until, stop)
     finally:
         connections.close_all()
 
 
-def _serve(receiver: Receiver, until: float, stop: Event) -> _Served:
+def _serve(receiver: Receiver, reach: Reach, until: float, stop: Event) -> _Served:
     outcomes: Counter[Outcome] = Counter()
     error: str | None = None
     # A language is a thread's own, and a program reads the words too.
@@ -100,7 +102,7 @@ def _serve(receiver: Receiver, until: float, stop: Event) -> _Served:
             delivery = claim(receiver)
             if delivery is None:
                 break
-            outcome, wrong = send(receiver, delivery)
+            outcome, wrong = send(receiver, delivery, reach)
             outcomes[outcome] += 1
             error = wrong or error
     return outcomes, error

@@ -83,11 +83,14 @@ def take(receiver: Receiver) -> int:
     A receiver that is new has nothing yet. Where another tick is at it, that one takes them.
     """
     with transaction.atomic(using=conf.database, durable=True):
-        if not _row("lock_receiver_v1", receiver.name):
+        place = _row("lock_receiver_v1", receiver.name)
+        if place is None:
             _run("begin_receiver_v1", receiver.name)
             return 0
-        row = _row("take_changes_v1", receiver.name)
-        return int(row[0]) if row else 0
+        newest, open_then, known = place
+        named = receiver.name, receiver.name
+        (count,) = _row("take_changes_v1", newest, newest, open_then, known, *named)
+        return int(count)
 
 
 def claim(receiver: Receiver) -> Delivery | None:

@@ -1,5 +1,15 @@
 -- A receiver that is new is told what is committed from now on.
-INSERT INTO {receiver_table} (name, seen, newest)
-SELECT %s, pg_catalog.pg_current_snapshot(), coalesce(pg_catalog.max(id), 0)
-FROM {change_table}
+WITH now AS MATERIALIZED (
+    SELECT ARRAY(
+        SELECT xid::text::bigint
+        FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS xid
+    ) AS open
+)
+INSERT INTO {receiver_table} (name, newest, open_then, known)
+SELECT
+    %s,
+    coalesce((SELECT pg_catalog.max(id) FROM {change_table}), 0),
+    open,
+    ARRAY(SELECT id FROM {change_table} WHERE transaction_id = ANY (open))
+FROM now
 ON CONFLICT (name) DO NOTHING

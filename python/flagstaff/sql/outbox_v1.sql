@@ -1,11 +1,14 @@
 -- Who is told of changes. The history is the outbox: nothing is written here when a flag changes.
 
--- How far a receiver is: what was committed at the moment `seen` it has been given, or has waiting.
+-- How far a receiver is: what was committed at one moment it has been given, or has waiting.
 CREATE TABLE IF NOT EXISTS {receiver_table} (
     name text PRIMARY KEY,
-    seen pg_catalog.pg_snapshot NOT NULL,
-    -- The highest id in the history at that moment.
+    -- The highest id in the history at that moment, and the transactions that were open.
     newest bigint NOT NULL,
+    open_then bigint[] NOT NULL,
+    -- Entries that were there and have the number of such a transaction: another server has given it
+    -- to another one, before a restore.
+    known bigint[] NOT NULL,
     -- How often in a row it did not answer, and until when it is left alone for that.
     failures integer NOT NULL DEFAULT 0,
     resting_until timestamptz
