@@ -246,6 +246,17 @@ def test_flag_that_comes_and_goes_is_told(hook: Webhook) -> None:
     assert types == ["flag.created", "flag.deleted", "flag.created"]
 
 
+def test_slack_gets_its_own_shape(hook: Webhook) -> None:
+    channel = {"url": hook.url, "format": "slack"}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
+        with acting_as("<deploy>", reason="release 42"):
+            ramp("new_checkout", 50)
+        told(delivered=1)
+    [received] = hook.taken
+    assert received.json["text"] == "new_checkout: rollout_percent 5 → 50, by &lt;deploy&gt;"
+    assert "webhook-signature" not in received.headers
+
+
 def test_change_from_elsewhere_is_told_with_who_was_connected(hook: Webhook) -> None:
     psql = FakeWorker()
     psql.query("UPDATE flagstaff_featureflag SET rollout_percent = 7 WHERE key = 'search_v2'")
@@ -358,6 +369,21 @@ def test_entries_that_another_server_numbered_are_no_part_of_an_open_transaction
     told(delivered=1, waiting=0)
     told(delivered=0, waiting=0)
     assert [received.data["key"] for received in hook.taken] == ["new_checkout", "search_v2"]
+
+
+@pytest.mark.parametrize("shift", [1_000_000_000, -1_000_000_000])
+def test_history_of_another_server_is_not_told_again_and_what_is_new_is(
+    hook: Webhook, shift: int
+) -> None:
+    ramp("new_checkout", 50)
+    tick()
+    # A dump was read by a server whose transactions have other numbers.
+    rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
+    rows("UPDATE flagstaff_receiver SET open_then = ARRAY[1, 2, 3]")
+    told(delivered=0, waiting=0)
+    ramp("new_checkout", 60)
+    told(delivered=1, waiting=0)
+    assert percents(hook) == [50, 60]
 
 
 # Receivers that do not do as they should.
@@ -546,21 +572,21 @@ def test_random_failures_leave_every_flag_in_order(
     failed: list[int] = []
 
     def as_the_dice_say(_: Any) -> tuple[int, dict[str, str]]:
-        if len(failed) < 100 and dice.random() < 0.8:
+        if len(failed) < 60 and dice.random() < 0.8:
             failed.append(dice.choice((500, 502, 404, 503, 429, 302)))
             return failed[-1], {}
         return 200, {}
 
     hook.answer = as_the_dice_say
     made: dict[str, list[int]] = {"new_checkout": [], "search_v2": []}
-    for percent in range(10, 50):
+    for percent in range(10, 40):
         key = dice.choice(list(made))
         made[key].append(percent)
         FeatureFlag.objects.filter(key=key).update(rollout_percent=percent)
         if dice.random() < 0.3:
             tick()
     told(waiting=0)
-    assert len(failed) == 100
+    assert len(failed) == 60
     assert {key: percents(hook, key) for key in made} == made
     assert len({received.id for received in hook.taken}) == len(hook.taken)
 
