@@ -462,11 +462,12 @@ def test_redirect_is_not_followed(hook: Webhook) -> None:
         assert elsewhere.came == []
 
 
-def test_receiver_that_asks_for_rest_has_it(hook: Webhook) -> None:
-    hook.says(429, Retry_After="600")
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_receiver_that_asks_for_rest_has_it(hook: Webhook, status: int) -> None:
+    hook.says(status, Retry_After="600")
     ramp("new_checkout", 10)
     ramp("search_v2", 10)
-    told(failed=1, waiting=2, error="status 429")
+    told(failed=1, waiting=2, error=f"status {status}")
     [[seconds]] = rows(
         "SELECT extract(epoch FROM resting_until - now())::int FROM flagstaff_receiver"
     )

@@ -25,7 +25,8 @@ __all__ = ["Outcome", "send"]
 Outcome = Literal["delivered", "failed", "unreachable", "gone"]
 
 _ARRIVED = range(200, 300)
-_ASKS_FOR_REST = (429, 503)
+# Too many requests, and what stands before a receiver that is away.
+_ASKS_FOR_REST = (429, 502, 503, 504)
 _NEVER_AGAIN = 410
 
 
