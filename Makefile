@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
+# Two processes share the tests, each with a server of its own; your server has them one by one.
+PYTEST := $(BIN)/python -X dev -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --tx '2*popen//python=$(BIN)/python -X dev')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
 SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader)
@@ -42,12 +44,12 @@ test-rust: env ## The tests of the core, then those that need a server
 	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES)
 
 test-python: build ## The tests of the package, then those of the example as a project runs its own
-	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest
+	$(PYTEST)
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -W error django_example/manage.py test django_example
 
 test-faults: build $(VENV)/.faults ## What a worker must survive: crashes, forks, poolers, replicas; takes minutes
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
-	$(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest tests/faults
+	$(PYTEST) tests/faults
 
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-faults.txt

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHES = ("question", "page", "latency")
+BENCHES = ("question", "page", "latency", "impact", "allow_list")
 
 
 def main() -> int:

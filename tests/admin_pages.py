@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.apps import apps
-from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils.html import strip_tags
@@ -27,9 +25,7 @@ def staff(*permissions: str) -> Client:
 
 
 def permit(person: User, *permissions: str) -> None:
-    """Let somebody do these things; a flush before may have left no permission to give."""
-    for app in apps.get_app_configs():
-        create_permissions(app, verbosity=0)
+    """Let somebody do these things."""
     for permission in permissions:
         person.user_permissions.add(Permission.objects.get(codename=permission))
 

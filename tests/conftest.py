@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import connections
+from pytest_django import DjangoDbBlocker
 
 from tools.database_url import parse_database_url
 from tools.postgres import Postgres
@@ -22,6 +24,40 @@ ROOT = Path(__file__).resolve().parent.parent
 # interrupted in these tests is to end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_BLOCKER = pytest.StashKey[DjangoDbBlocker]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _access_between_tests(request: pytest.FixtureRequest, django_db_blocker: Any) -> None:
+    request.config.stash[_BLOCKER] = django_db_blocker
+
+
+def _flushes_alone(item: pytest.Item | None) -> bool:
+    marker = item and item.get_closest_marker("django_db")
+    return bool(marker and marker.kwargs.get("available_apps"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Bring content types and permissions back after the last of some tests that flush them.
+
+    After each of these tests it would take longer than the test.
+    """
+    yield
+    if _flushes_alone(item) and not _flushes_alone(nextitem):
+        with item.config.stash[_BLOCKER].unblock():
+            emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have servers of their own.
+
+    They take longest, and processes that share the tests are to end together.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("django_db") is not None)
 
 
 class RunIsolated(Protocol):

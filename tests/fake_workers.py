@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import psycopg
+import pytest
 from django.db import connection
 
-__all__ = ["NEWEST", "FakeWorker"]
+__all__ = ["NEWEST", "FakeWorker", "Join", "join"]
 
 NEWEST = """
     SELECT id, lpad(to_hex(nonce & 4294967295), 8, '0')
@@ -64,6 +66,8 @@ class FakeWorker:
 
     def leave(self) -> None:
         """End the session, and return when the server has noticed."""
+        if self._session.closed:
+            return
         pid = self.session
         self._session.close()
         with connection.cursor() as cursor:
@@ -72,5 +76,19 @@ class FakeWorker:
                 if cursor.fetchone() is None:
                     return
 
-    def close(self) -> None:
-        self._session.close()
+
+Join = Callable[..., FakeWorker]
+
+
+@pytest.fixture
+def join() -> Iterator[Join]:
+    """A worker connects."""
+    workers: list[FakeWorker] = []
+
+    def join(*arguments: Any, **named: Any) -> FakeWorker:
+        workers.append(FakeWorker(*arguments, **named))
+        return workers[-1]
+
+    yield join
+    for worker in workers:
+        worker.leave()

@@ -6,7 +6,6 @@ import select
 import socket
 import ssl
 import threading
-from types import TracebackType
 from typing import final
 
 from tests.certificates import Certificate
@@ -43,12 +42,7 @@ class Door:
         self._threads[0].start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(10)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import final
 
-from tools.lifeline import ends_with_parent
+from tools.child import Child
 from tools.ports import LOOPBACK, free_port
-from tools.postgres_account import hand_over, open_directory, remove_directory, server_account
+from tools.postgres_account import hand_over, open_directory, remove_directory
 
-PATIENCE = 10.0
 USERS = {"postgres": ""}
 
 SETTINGS = {
@@ -38,7 +35,7 @@ class PgBouncerError(RuntimeError):
 
 
 @final
-class PgBouncer:
+class PgBouncer(Child):
     """One pooler on a free port of the loopback, as a direct child of this process.
 
     `port` is that of the server behind it; `users` may log in, each with a password or "". As a
@@ -62,62 +59,15 @@ class PgBouncer:
         lines = ["[databases]", f"* = host={LOOPBACK} port={port}", "[pgbouncer]"]
         lines += [f"{name} = {value}" for name, value in given.items()]
         self._write("pgbouncer.ini", "\n".join([*lines, ""]))
-        self.log = self._directory / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> PgBouncer:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().__init__(self._directory / "log")
 
     def start(self) -> None:
         """Return when the pooler takes connections."""
         if self._process is not None:
             raise PgBouncerError(f"the pooler runs already, as process {self._process.pid}")
-        account = server_account()
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._program, str(self._directory / "pgbouncer.ini")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
-                start_new_session=True,
-                user=account and account.pw_uid,
-                group=account and account.pw_gid,
-                extra_groups=account and [],
-                preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - it only calls prctl
-            )
+        settings = str(self._directory / "pgbouncer.ini")
+        self._process = self._spawn(self._program, settings)
         self._wait_until_ready(self._process)
-
-    def stop(self) -> None:
-        """End it at once: clients and servers are cut off."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def restart(self) -> None:
-        """Stop and start on the same port."""
-        self.stop()
-        self.start()
 
     def close(self) -> None:
         """Stop, and delete its files."""
@@ -131,15 +81,14 @@ class PgBouncer:
         hand_over(path)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex((LOOPBACK, self.port)) == 0:
                     return
             time.sleep(0.005)
         self.stop()
-        lines = self.log.read_text(errors="replace").splitlines()
-        raise PgBouncerError("\n".join(["the pooler did not start:", *lines[-10:]]))
+        raise PgBouncerError(self._failure("the pooler did not start"))
 
 
 def _program() -> Path:

@@ -9,17 +9,15 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import final
 
-from tools.lifeline import ends_with_parent
+from tools.child import Child
 from tools.ports import LOOPBACK, free_port
-from tools.postgres_account import hand_over, open_directory, remove_directory, server_account
+from tools.postgres_account import hand_over, open_directory, remove_directory
 from tools.postgres_binaries import programs
 
 VERSION_VARIABLE = "FLAGSTAFF_POSTGRES"
 DEFAULT_VERSION = 18
-PATIENCE = 20.0
 
 # Nothing here has to survive a power cut, and containers have little shared memory.
 SETTINGS = {
@@ -37,12 +35,16 @@ class PostgresError(RuntimeError):
 
 
 @final
-class Postgres:
+class Postgres(Child):
     """One server on a free port of the loopback, as a direct child of this process.
 
     As a context manager it starts and, at the end, stops. Its data stay only in a `directory` that
     it was given. Start it from the main thread: with the thread that started it, it ends.
     """
+
+    # Open transactions are rolled back, clients are told.
+    FAREWELL = signal.SIGINT
+    PATIENCE = 20.0
 
     def __init__(
         self,
@@ -58,24 +60,7 @@ class Postgres:
         self._is_temporary = directory is None
         self._directory = (directory or open_directory()).absolute()
         self._data = self._directory / "data"
-        self.log = self._directory / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Postgres:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().__init__(self._directory / "log")
 
     @property
     def url(self) -> str:
@@ -98,21 +83,12 @@ class Postgres:
         self._wait_for_predecessor()
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         where = ["-D", str(self._data), "-h", LOOPBACK, "-p", str(self.port)]
-        self._process = self._spawn("postgres", *where, *options)
+        self._process = self._spawn(self.programs / "postgres", *where, *options)
         self._wait_until_ready(self._process)
-
-    def stop(self) -> None:
-        """Stop the fast way: open transactions are rolled back, clients are told."""
-        self._end(signal.SIGINT)
 
     def kill(self) -> None:
         """End the server as a kernel out of memory would. The next start recovers."""
         self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Stop and start, with the same data on the same port."""
-        self.stop()
-        self.start()
 
     def close(self) -> None:
         """Stop, and delete the data of a server that was not given a directory."""
@@ -129,33 +105,15 @@ class Postgres:
         hand_over(self._data)
         locale = "C" if sys.platform == "darwin" else "C.UTF-8"
         what = ["--username=postgres", "--auth=trust", "--encoding=UTF8", f"--locale={locale}"]
-        status = self._spawn("initdb", "--pgdata", str(self._data), "--no-sync", *what).wait()
+        initdb = self.programs / "initdb"
+        status = self._spawn(initdb, "--pgdata", str(self._data), "--no-sync", *what).wait()
         if status != 0:
             remove_directory(self._data)
-            raise self._error("initdb failed")
-
-    def _spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        account = server_account()
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [self.programs / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                # None of our own PG* variables, and messages that we can read.
-                env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
-                # A Ctrl-C in the terminal is for us: we stop the server when its clients have gone.
-                start_new_session=True,
-                user=account and account.pw_uid,
-                group=account and account.pw_gid,
-                extra_groups=account and [],
-                preexec_fn=ends_with_parent(signal.SIGINT),  # noqa: PLW1509 - it only calls prctl
-            )
+            raise PostgresError(self._failure("initdb failed"))
 
     def _wait_for_predecessor(self) -> None:
         """Let a server finish whose parent was killed: until then it holds the data directory."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.PATIENCE
         while self._lock_holder_lives() and time.monotonic() < deadline:
             time.sleep(0.02)
 
@@ -169,7 +127,7 @@ class Postgres:
         return True
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             # A killed server leaves a file that still says ready, so the pid has to be ours.
             lines = self._lock_file()
@@ -177,7 +135,7 @@ class Postgres:
                 return
             time.sleep(0.005)
         self._end(signal.SIGKILL)
-        raise self._error("the server did not start")
+        raise PostgresError(self._failure("the server did not start"))
 
     def _lock_file(self) -> list[str]:
         try:
@@ -185,18 +143,3 @@ class Postgres:
         except FileNotFoundError:
             return []
         return [line.strip() for line in lines]
-
-    def _end(self, by: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(by)
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def _error(self, what: str) -> PostgresError:
-        lines = self.log.read_text(errors="replace").splitlines()
-        return PostgresError("\n".join([f"{what}:", *lines[-10:]]))

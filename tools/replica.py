@@ -6,11 +6,11 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, final
 
 import psycopg
 
+from tools.closing import Closing
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
 from tools.postgres_account import hand_over, open_directory, remove_directory
@@ -26,7 +26,7 @@ class ReplicaError(RuntimeError):
 
 
 @final
-class Replica:
+class Replica(Closing):
     """A copy of `primary` that follows it, until it is promoted.
 
     As a context manager it is made and started and, at the end, stopped and deleted.
@@ -37,22 +37,10 @@ class Replica:
         self._directory = open_directory()
         self.server = Postgres(self._directory, version=primary.version, settings=settings)
 
-    def __enter__(self) -> Replica:
-        try:
-            self._copy()
-            self.server.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def start(self) -> None:
+        """Copy the primary, and return when reads are taken."""
+        self._copy()
+        self.server.start()
 
     @property
     def port(self) -> int:

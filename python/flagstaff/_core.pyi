@@ -134,6 +134,7 @@ def impact(
     percent: int,
     sample: int,
     statements: tuple[str, str, str],
+    table: str,
     timeout: float,
 ) -> tuple[bool, int, int, int, int, int, list[str]] | None:
     """Count over the pool for whom the answer would change. Releases the GIL and waits.

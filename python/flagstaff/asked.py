@@ -14,7 +14,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 from flagstaff.tables import fill, own_names, sql
 
-__all__ = ["AskedInHour", "SilentWorker", "Usage", "usage"]
+__all__ = ["AskedInHour", "SilentWorker", "Usage", "prune_usage", "usage"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,31 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     `since` is a time, or how long ago. What a worker was asked comes with its next flush. Raises
     NoUsageError on other databases than PostgreSQL, and before the migration.
     """
+    connection, names = _kept()
+    first = timezone.now() - since if isinstance(since, timedelta) else since
+    # The hour that has begun then counts whole.
+    hour = first and first.replace(minute=0, second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("read_usage_v1"), names), [key, hour])
+        hours = tuple(AskedInHour(*row) for row in cursor.fetchall())
+        cursor.execute(fill(sql("silent_workers_v1"), names), [first])
+        return Usage(hours, tuple(SilentWorker(*row) for row in cursor.fetchall()))
+
+
+def prune_usage(older_than: timedelta) -> int:
+    """Delete the hours that were over so long ago, and say how many they were.
+
+    With them go the workers that were last heard of before. Raises NoUsageError as `usage` does.
+    """
+    connection, names = _kept()
+    before = timezone.now() - older_than
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql("prune_usage_v1"), names), [before, before])
+        return int(cursor.fetchone()[0])
+
+
+def _kept() -> tuple[Any, dict[str, str]]:
+    """Where usage is kept, and the names there."""
     connection = connections[conf.database]
     names = own_names(connection)
     tables = [names["usage_table"], names["usage_worker_table"]]
@@ -74,11 +99,4 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
             f'database "{conf.database}" has no usage: it is kept on PostgreSQL, and '
             '"manage.py migrate" makes its tables'
         )
-    first = timezone.now() - since if isinstance(since, timedelta) else since
-    # The hour that has begun then counts whole.
-    hour = first and first.replace(minute=0, second=0, microsecond=0)
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql("read_usage_v1"), names), [key, hour])
-        hours = tuple(AskedInHour(*row) for row in cursor.fetchall())
-        cursor.execute(fill(sql("silent_workers_v1"), names), [first])
-        return Usage(hours, tuple(SilentWorker(*row) for row in cursor.fetchall()))
+    return connection, names

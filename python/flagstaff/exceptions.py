@@ -12,6 +12,7 @@ __all__ = [
     "ConfigurationError",
     "ConfirmationError",
     "ConflictError",
+    "DocumentError",
     "FlagstaffError",
     "InvalidChangeError",
     "NoHistoryError",
@@ -64,6 +65,15 @@ class NoUsageError(FlagstaffError):
 
 class NoOutboxError(FlagstaffError):
     """there is no outbox here; it is kept on PostgreSQL, in tables that a migration makes"""
+
+
+class DocumentError(FlagstaffError, ValueError):
+    """the file cannot be taken in, and nothing was written"""
+
+    def __init__(self, problems: Sequence[Any] = ()) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        #: Each with its `path`, its `text`, and its `line` where that is known.
+        self.problems = tuple(problems)
 
 
 class ConflictError(FlagstaffError):

@@ -12,22 +12,16 @@ from django.db import connections
 from flagstaff import _core, direct
 from flagstaff.conf import conf
 from flagstaff.engine import begin
-from flagstaff.exceptions import FlagstaffError, InvalidChangeError, RefreshError
+from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.raw_cursor import select
+from flagstaff.rollouts import require_percent
 from flagstaff.rows import flag_row
 from flagstaff.tables import fill, names, sql, user_field, user_names
 
 __all__ = ["Difference", "Impact", "difference", "impact"]
 
-_EVERYONE = 100
 _MOST_IN_A_SAMPLE = 1000
 
-# The users after one of them. The key comes as bytes, for of a database that takes any bytes for
-# text it need not be one.
-_AFTER = (
-    "WHERE {user_pk} > CAST(pg_catalog.convert_from("
-    "$1, pg_catalog.current_setting('client_encoding')) AS {user_pk_type})"
-)
 _ALLOWED = "SELECT {allow_user} FROM {allow_table} WHERE {allow_flag} = %s"
 
 # What the database's text of a key is the same as Python's of.
@@ -97,10 +91,7 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     `percent` is not a whole number from 0 to 100, and FlagstaffError where the users cannot be
     counted.
     """
-    if type(percent) is not int or not 0 <= percent <= _EVERYONE:
-        raise InvalidChangeError(
-            f"a rollout percent is a whole number from 0 to 100, not {percent!r}"
-        )
+    require_percent(percent)
     if not 0 <= sample <= _MOST_IN_A_SAMPLE:
         raise ValueError(f"a sample has 0 to {_MOST_IN_A_SAMPLE} users, not {sample!r}")
     *figures, pks = _counted(key, percent, sample, timeout)
@@ -154,15 +145,14 @@ def _by_the_engine(
         return None
     connection = connections[conf.engine_database]
     places = {**names(connection), **user_names(connection, field)}
-    users, after = sql("impact_users_v1"), fill(_AFTER, places)
     flag = places if as_if is None else {**places, **_state_as_sql(as_if)}
     statements = (
         fill(sql("impact_flag_v1"), flag),
-        fill(users, {**places, "after": ""}),
-        fill(users, {**places, "after": after}),
+        sql("impact_extent_v1"),
+        fill(sql("impact_users_v1"), places),
     )
     try:
-        return _core.impact(key, percent, sample, statements, timeout)
+        return _core.impact(key, percent, sample, statements, places["user_table"], timeout)
     except RefreshError as error:
         raise FlagstaffError(str(error)) from error
 

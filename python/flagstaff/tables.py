@@ -93,7 +93,6 @@ def user_names(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> dict[
     return {
         "user_table": connection.ops.quote_name(field.model._meta.db_table),
         "user_pk": connection.ops.quote_name(_own_column(field)),
-        "user_pk_type": str(column_type),
         "user_read_as": _read_as(column_type),
     }
 

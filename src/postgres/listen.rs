@@ -13,6 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Connection, Statement};
 use super::announced;
 use super::error::Error;
 use super::load::{Read, Scope, load};
+use super::name::ANONYMOUS;
 use super::nature::Identity;
 use super::queries::Queries;
 use super::refresh::deadline::{self, within};
@@ -143,8 +144,10 @@ impl Link {
     }
 }
 
-async fn connect(way: Way, wake: Arc<Notify>) -> Result<Link, Error> {
+async fn connect(mut way: Way, wake: Arc<Notify>) -> Result<Link, Error> {
     let failed = |error| Error::driver("connect", error);
+    // Whoever counts the workers must see it from the start, also where the settings have a name.
+    way.config.application_name(ANONYMOUS);
     let (client, connection) = way.config.connect(way.tls.clone()).await.map_err(failed)?;
     let heard = Arc::<AtomicU32>::default();
     let driver = tokio::spawn(drive(connection, wake, heard.clone()));

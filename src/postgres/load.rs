@@ -192,15 +192,14 @@ fn allow_row(row: &Row) -> Result<AllowRow, tokio_postgres::Error> {
     if row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY) {
         return Ok(AllowRow::new(flag_pk, Users::Integers(row.try_get("users")?)));
     }
-    let read: Vec<Text> = row.try_get("users")?;
-    let count = read.len();
-    let users: Vec<_> = read.into_iter().filter_map(|user| user.checked().ok()).collect();
-    let undecodable = users.len() < count;
+    let read: Vec<Text<'_>> = row.try_get("users")?;
+    let users: Vec<_> = read.iter().filter_map(|user| user.intact()).map(Into::into).collect();
+    let undecodable = users.len() < read.len();
     Ok(AllowRow { flag_pk, users: Users::Texts(users), undecodable })
 }
 
 fn value_row(row: &Row) -> Result<ValueRow, tokio_postgres::Error> {
-    let read: Option<Text> = row.try_get("value")?;
+    let read: Option<Text<'_>> = row.try_get("value")?;
     let value = if row.try_get("too_large")? {
         Err(Fault::TooLarge)
     } else {

@@ -7,8 +7,8 @@ use crate::fingerprint::Fingerprint;
 /// The most that the server keeps of a name.
 const LONGEST: usize = 63;
 
-/// What a link is called until it is known to be ours alone, unless the settings name it: behind a
-/// pooler whatever it says would stay on a connection that others use.
+/// What the engine's link is called until it is known to be ours alone: behind a pooler whatever it
+/// says would stay on a connection that others use. A short link too, unless the settings name it.
 pub(super) const ANONYMOUS: &str = "flagstaff";
 
 /// `fs1 TOKEN NONCE STATE PID HOST`: the newest token that is applied, 0 for none, the low half of

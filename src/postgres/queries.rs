@@ -29,6 +29,9 @@ macro_rules! sql {
     };
 }
 
+/// Has a transaction take any bytes for text, where the database does.
+pub(super) const ANY_TEXT: &str = sql!("any_text_v1");
+
 impl Queries {
     /// Fills the templates.
     ///
@@ -39,7 +42,7 @@ impl Queries {
         Ok(Self {
             identify: sql!("identify_v1"),
             fingerprint: fill(sql!("fingerprint_v1"), names)?,
-            lock: fill(sql!("load_lock_v1"), names)?,
+            lock: format!("{};\n{ANY_TEXT}", fill(sql!("load_lock_v1"), names)?.trim_end()),
             flags: fill(sql!("load_flags_v1"), names)?,
             allow_lists: fill(sql!("load_allow_lists_v1"), names)?,
             values: fill(sql!("load_values_v1"), names)?,

@@ -10,27 +10,25 @@ use tokio_postgres::types::{FromSql, Type};
 
 use crate::row::Fault;
 
-/// A text, as far as it is one.
-#[derive(Debug)]
-pub(super) struct Text {
-    /// What can be shown of it.
-    pub(super) shown: String,
-    /// Whether that is all of it.
-    intact: bool,
-}
+/// A text as the server sent it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a>(&'a [u8]);
 
-impl Text {
+impl<'a> Text<'a> {
     /// The text, if it is one.
+    pub(super) fn intact(self) -> Option<&'a str> {
+        std::str::from_utf8(self.0).ok()
+    }
+
+    /// The text, or what is wrong with it.
     pub(super) fn checked(self) -> Result<String, Fault> {
-        if self.intact { Ok(self.shown) } else { Err(Fault::Undecodable) }
+        self.intact().map(Into::into).ok_or(Fault::Undecodable)
     }
 }
 
-impl<'a> FromSql<'a> for Text {
+impl<'a> FromSql<'a> for Text<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        let shown = String::from_utf8_lossy(raw);
-        let intact = matches!(shown, std::borrow::Cow::Borrowed(_));
-        Ok(Self { shown: shown.into_owned(), intact })
+        Ok(Self(raw))
     }
 
     fn accepts(type_: &Type) -> bool {
@@ -43,11 +41,12 @@ pub(super) fn required(
     row: &Row,
     column: &str,
 ) -> Result<Result<String, Fault>, tokio_postgres::Error> {
-    let text: Option<Text> = row.try_get(column)?;
+    let text: Option<Text<'_>> = row.try_get(column)?;
     Ok(text.ok_or(Fault::Null).and_then(Text::checked))
 }
 
 /// What can be shown of the text in this column, which is there.
 pub(super) fn shown(row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
-    row.try_get::<_, Text>(column).map(|text| text.shown)
+    let Text(raw) = row.try_get(column)?;
+    Ok(String::from_utf8_lossy(raw).into_owned())
 }

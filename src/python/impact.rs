@@ -16,8 +16,8 @@ use crate::postgres::engine::Question;
 type Counted = (bool, i32, u64, u64, u64, u64, Vec<String>);
 
 /// Counts over a short link of the pool for whom the answer would change. Releases the GIL and
-/// waits for at most `timeout` seconds. `statements` read the flag, the first batch of users, and
-/// the batch after one of them. None where there is no engine, or where its link cannot tell.
+/// waits for at most `timeout` seconds. `statements` read the flag, the extent of `table`, which is
+/// that of the users, and the users on some of its pages. None where there is no engine, or where its link cannot tell.
 ///
 /// Raises `RefreshError` where the database fails or takes longer.
 #[pyfunction]
@@ -27,12 +27,13 @@ pub(super) fn impact(
     percent: i32,
     sample: usize,
     statements: (String, String, String),
+    table: String,
     timeout: f64,
 ) -> PyResult<Option<Counted>> {
     let Some(engine) = ENGINE.load_full() else { return Ok(None) };
     let limit = duration(timeout)?;
-    let (flag, first, next) = statements;
-    let question = Question { key, percent, sample, flag, first, next };
+    let (flag, extent, users) = statements;
+    let question = Question { key, percent, sample, flag, extent, users, table };
     let impact = py.detach(|| engine.impact(question, limit))?;
     Ok(impact.map(counted))
 }

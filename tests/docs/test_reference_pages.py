@@ -60,6 +60,7 @@ INNER = [
     "receivers",
     "reporting",
     "request_flags",
+    "rollouts",
     "rows",
     "servicefile",
     "states",

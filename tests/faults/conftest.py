@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.faults.sessions import sessions
 from tests.postgres.conftest import (
     database,
     empty_database,
@@ -12,6 +11,7 @@ from tests.postgres.conftest import (
     server,
     worker,
 )
+from tests.sessions import sessions
 
 __all__ = [
     "database",

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 from functools import cache
-from types import TracebackType
 from typing import Any, final
 
 from django.db import connections
@@ -54,12 +53,7 @@ class Engines:
     def __enter__(self) -> Engines:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         with self._process:
             if error is not None:
                 self._process.kill()

@@ -13,10 +13,9 @@ import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import Any, final
 
-from tests.faults.sessions import within
+from tests.sessions import within
 from tools.lifeline import ends_with_parent
 from tools.ports import LOOPBACK, free_port
 
@@ -68,12 +67,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
         if self._log.closed:
             return
         status = self.end(signal.SIGTERM)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import RunIsolated
 from tests.faults.servers import Server, program
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 
 WORKERS = 2
 STARTUP_TIMEOUT = 1.0

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.served.broker import application, deliver
 from tests.faults.servers import FRESH, PATIENCE, Server, program
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 
 pytestmark = pytest.mark.timeout(120)
 CHILDREN = 2
@@ -26,6 +26,12 @@ class Ask:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._app = application(folder)
+
+    def to_do(self, name: str, *arguments: Any) -> Any:
+        """Have a task done, and give back what it answers."""
+        task = self._app.send_task(name, arguments)
+        deliver(self.folder)
+        return task.get(timeout=PATIENCE, interval=0.01)
 
     def __call__(self) -> list[dict[str, Any]]:
         tasks = [self._app.send_task("answer") for _ in range(2 * CHILDREN)]
@@ -75,6 +81,26 @@ def test_each_child_answers_at_once_and_sees_a_change_with_one_connection(
         assert sessions() == before
     assert within(2, lambda: sessions() == [])
     assert "flags are" not in server.log()
+
+
+def test_change_of_a_task_is_told_of_whom_the_task_names(
+    database: str, query: Query, ask: Ask
+) -> None:
+    query("TRUNCATE flagstaff_change")
+    with celery(database, ask.folder, ASK_EARLY="1"):
+        # Some of them in the process in which somebody has just been named.
+        tasks = [(percent, "7" if percent % 2 else None) for percent in range(40, 60)]
+        processes = {ask.to_do("change", *arguments) for arguments in tasks}
+    assert len(processes) <= CHILDREN
+    [told] = query(
+        "SELECT json_agg(ARRAY[old ->> 'rollout_percent', new ->> 'rollout_percent', actor, door, "
+        "reason] ORDER BY id) FROM flagstaff_change"
+    )
+    assert told == [
+        [str(percent - 1 if percent > 40 else 33), str(percent)]
+        + ([actor, "code", "at night"] if actor else [None] * 3)
+        for percent, actor in tasks
+    ]
 
 
 def test_child_that_is_killed_leaves_nothing_and_its_parent_alone(

@@ -199,11 +199,12 @@ def test_change_past_the_triggers_is_not_confirmed_before_it_is_loaded(
     assert false == 0
 
 
+@pytest.mark.parametrize("named", [{}, {"application_name": "shop"}])
 def test_workers_behind_a_pooler_are_not_confirmed(
-    server: Postgres, database: str, worker: Worker, asker: Worker
+    server: Postgres, database: str, worker: Worker, asker: Worker, named: dict[str, str]
 ) -> None:
     with PgBouncer(server.port) as pooler:
-        url = make_conninfo(database, port=pooler.port)
+        url = make_conninfo(database, port=pooler.port, **named)
         with Worker(url) as pooled:
             assert pooled.ask("ready", 10) is True
             # One is seen and has it. How many there are behind the pooler nobody can see.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults.forking import WAYS
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 from tests.workers import ROOT
 from tools.lifeline import ends_with_parent
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.servers import Server, program
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 
 WORKERS = 3
 KINDS = {

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.engines import Engines
 from tests.faults.proxy import Proxy
-from tests.faults.sessions import within
 from tests.postgres.conftest import Query
+from tests.sessions import within
 from tests.workers import Worker
 
 FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"

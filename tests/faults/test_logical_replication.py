@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.clusters import SEEN, ready
+from tests.sessions import within
 from tools.postgres import Postgres
 
 Query = Callable[..., Any]
@@ -132,3 +133,43 @@ def test_allow_list_without_tokens_is_loaded_within_a_minute(
             "SELECT id, 2 FROM flagstaff_featureflag"
         )
         worker.sees(["survey", "new_checkout", 3], [2], within=66 + ARRIVED)
+
+
+HISTORY = "flagstaff_change"
+REST = """
+SELECT
+    (SELECT count(*) FROM flagstaff_keyvaluestore),
+    (SELECT count(*) FROM flagstaff_featureflag WHERE rollout_percent = 50)
+"""
+TOLD = """
+SELECT array_agg(
+    (id, at, src, object_pk, key, action, old, new, actor, door, reason)::text ORDER BY id
+)
+FROM flagstaff_change
+"""
+
+
+def test_history_that_comes_along_has_each_change_once_as_it_was(
+    database: str, subscriber: str, query: Query
+) -> None:
+    query("UPDATE flagstaff_featureflag SET enabled = false")
+    subscribe(database, subscriber, [*FLAGS, TOKENS, HISTORY])
+    for statement in (
+        "INSERT INTO flagstaff_featureflag (key) VALUES ('banner')",
+        """
+        BEGIN;
+        SET LOCAL flagstaff.actor = '7';
+        UPDATE flagstaff_featureflag SET rollout_percent = 50;
+        COMMIT
+        """,
+        "DELETE FROM flagstaff_featureflag WHERE key = 'banner'",
+        "TRUNCATE flagstaff_keyvaluestore",
+    ):
+        query(statement)
+    [expected] = query(TOLD)
+    # Two that were new, and the switch; then what was done to one row, to two, to one and to one.
+    assert len(expected) == 3 + 1 + 2 + 1 + 1
+    assert within(COPIED, lambda: len(execute(subscriber, TOLD)[0] or []) >= len(expected))
+    # What came last in the tables is there as well, and has told of nothing itself.
+    assert within(COPIED, lambda: execute(subscriber, REST) == (0, 1))
+    assert execute(subscriber, TOLD) == (expected,)

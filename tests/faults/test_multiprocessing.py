@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 from tests.workers import ROOT
 
 METHODS = ["fork", "forkserver", "spawn"]

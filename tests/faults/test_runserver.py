@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults.servers import ROOT, SETTINGS, Server
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 
 MANAGE = str(ROOT / "tests" / "faults" / "served" / "manage.py")
 ASK = "from flagstaff import get_value, status; print(get_value('gateway'), status().mode)"

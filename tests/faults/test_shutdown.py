@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import RunIsolated
 from tests.faults.ending import FIRST, IDLE, WORK
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 from tests.workers import ROOT
 from tools.lifeline import ends_with_parent
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.faults.servers import ROOT, Server, program
-from tests.faults.sessions import Sessions, within
+from tests.sessions import Sessions, within
 
 WORKERS = 3
 # How the processes come to be, and whether Python hears of it.

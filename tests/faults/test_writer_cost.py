@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(180)
 # A machine that has nothing else to do needs half of it.
 AT_ONCE = 0.05 * 2
 LEAST_RATE = 0.7
+MOST_OF_A_CROWD = 2.0
 TABLES = (
     "flagstaff_featureflag",
     "flagstaff_featureflag_allowed_users",
@@ -94,6 +95,40 @@ def test_eight_writers_keep_most_of_their_rate(
                     session.execute(f"ALTER TABLE {table} {state} TRIGGER USER".encode())
             found.append(rate(server, flags, script))
     assert median(rates["ENABLE"]) >= LEAST_RATE * median(rates["DISABLE"]), rates
+
+
+CROWD = 100_000
+PEOPLE = f"""
+INSERT INTO auth_user (username, password, first_name, last_name, email, is_superuser, is_staff,
+    is_active, date_joined)
+SELECT 'guest ' || n, '', '', '', '', false, false, true, now()
+FROM generate_series(1, {CROWD}) AS n
+"""
+ALLOW = """
+INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+SELECT f.id, u.id FROM flagstaff_featureflag AS f, auth_user AS u WHERE f.key = 'flag_1'
+"""
+DENY = "DELETE FROM flagstaff_featureflag_allowed_users"
+LISTED = "SELECT action, jsonb_array_length(old), jsonb_array_length(new) FROM flagstaff_change"
+
+
+def test_crowd_comes_and_goes_in_an_entry_each_and_soon(flags: str) -> None:
+    taken: dict[str, list[float]] = {"DISABLE": [], "ENABLE": []}
+    with psycopg.connect(flags, autocommit=True) as session:
+        session.execute(PEOPLE.encode())
+        session.execute("ANALYZE")
+        # One after the other, so that both meet the same neighbours.
+        for _ in range(3):
+            for state, found in taken.items():
+                session.execute(f"ALTER TABLE {TABLES[1]} {state} TRIGGER USER".encode())
+                begun = time.monotonic()
+                session.execute(ALLOW)
+                found.append(time.monotonic() - begun)
+                session.execute(DENY)
+                session.execute(f"VACUUM {TABLES[1]}".encode())
+        entries = session.execute(f"{LISTED} WHERE src = 'm' ORDER BY id".encode()).fetchall()
+    assert entries == [("insert", 0, CROWD), ("delete", CROWD, 0)] * 3
+    assert min(taken["ENABLE"]) <= MOST_OF_A_CROWD * min(taken["DISABLE"]), taken
 
 
 def rate(server: Postgres, database: str, script: Path) -> float:

@@ -12,8 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.sessions import sessions
 from tests.workers import ROOT, Worker, address
 from tools.postgres import Postgres, PostgresError
+
+__all__ = ["sessions"]
 
 _numbers = count(1)
 

@@ -355,7 +355,7 @@ def test_secret_is_masked_and_has_no_undo(operator: Client) -> None:
     change = value_version("token")
     response = operator.post(address(entry), {"_undo": change}, follow=True)
     assert told(response) == [
-        "the history keeps a digest of token, for it is secret, and not the value itself"
+        "Refused: the history keeps a digest of token, for it is secret, and not the value itself"
     ]
 
 

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from django.db import connection
 
 from flagstaff.models import FeatureFlag
-from tests.fake_workers import FakeWorker
+from tests.fake_workers import Join, join
 from tests.terminals import flags, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Join = Callable[..., FakeWorker]
+__all__ = ["join"]
 
 
 @pytest.fixture(autouse=True)
 def shop() -> None:
     open_shop()
-
-
-@pytest.fixture
-def join() -> Iterator[Join]:
-    """A worker connects."""
-    workers: list[FakeWorker] = []
-
-    def join(*arguments: Any, **named: Any) -> FakeWorker:
-        workers.append(FakeWorker(*arguments, **named))
-        return workers[-1]
-
-    yield join
-    for worker in workers:
-        worker.leave()
 
 
 # test

@@ -13,7 +13,7 @@ from django.utils import timezone
 from flagstaff import usage
 from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
-from tests.terminals import OPENED, Ran, flags, open_shop
+from tests.terminals import OPENED, Ran, flags, open_shop, unasked
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,7 @@ def worker_heard(pid: int, ago: str, *, left: bool = False) -> None:
 
 
 def test_workers_without_a_farewell_are_named() -> None:
+    unasked()
     worker_heard(1, "1 hour", left=True)
     worker_heard(2, "125 seconds")
     worker_heard(3, "135 seconds")
@@ -68,6 +69,22 @@ def test_key_that_has_a_flag_by_now_is_not_unknown() -> None:
     assert flags("unknown").out.startswith("new_chekout\t17\t")
     FeatureFlag.objects.create(key="new_chekout")
     assert flags("unknown") == Ran(0, "", "no key without a flag was asked for\n")
+
+
+def test_hours_that_are_old_are_pruned_and_what_may_still_come_counts_once() -> None:
+    open_shop()
+    execute("UPDATE flagstaff_usage SET hour = now() - '90 days 59 minutes'::interval")
+    execute("UPDATE flagstaff_usage SET hour = now() - '91 days'::interval WHERE key = 'dark_mode'")
+    worker_heard(1, "91 days", left=True)
+    worker_heard(2, "91 days")
+    worker_heard(3, "2 hours")
+    ran = flags("usage", "--prune", "--older-than", "90", "--yes")
+    assert ran == Ran(0, "", "deleted 1 entry of the usage\n")
+    assert "dark_mode" not in {hour.key for hour in usage().hours}
+    told = flags("usage", "--prune", "--older-than", "0", "--yes", "--json").out
+    assert json.loads(told) == {"deleted": 2}
+    assert [worker.pid for worker in usage().silent] == [3]
+    assert flags("usage", "--prune", "--yes").status == 2
 
 
 def test_days_are_a_number() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.following import Following
 from flagstaff.models import FeatureFlag
 from tests.fake_workers import FakeWorker
+from tests.step_clock import StepClock
 from tests.terminals import Ran, flags, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,17 +29,7 @@ def shop() -> None:
 
 def watched(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any], json: bool = False) -> Ran:
     """What is told while this happens, a step between two looks."""
-    left = list(steps)
-    now = 0.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-        if left:
-            left.pop(0)()
-
-    clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now)
-    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(watch, "time", StepClock(*steps))
     options = ["--interval", "1", "--seconds", str(len(steps) + 1), *(["--json"] * json)]
     return flags("watch", *options)
 

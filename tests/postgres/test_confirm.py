@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +18,14 @@ from flagstaff.tables import fill
 from flagstaff.tables import sql as template
 from flagstaff.workers import parse
 from tests.conftest import ROOT
-from tests.fake_workers import NEWEST, FakeWorker
+from tests.fake_workers import NEWEST, Join, join
 from tests.pages import code_of
+from tests.step_clock import StepClock
+
+__all__ = ["join"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Join = Callable[..., FakeWorker]
 Then = Callable[..., None]
 
 
@@ -34,37 +35,14 @@ def as_in_a_process_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "_remembered", {})
 
 
-@pytest.fixture
-def join() -> Iterator[Join]:
-    """A worker connects."""
-    workers: list[FakeWorker] = []
-
-    def join(*arguments: Any, **named: Any) -> FakeWorker:
-        workers.append(FakeWorker(*arguments, **named))
-        return workers[-1]
-
-    yield join
-    for worker in workers:
-        worker.close()
-
-
 @pytest.fixture(autouse=True)
 def then(monkeypatch: pytest.MonkeyPatch) -> Then:
     """What happens between the looks of the next wait, one after the other. No time passes."""
-    steps: list[Callable[[], object]] = []
-    now = 0.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-        if steps:
-            steps.pop(0)()
-
-    clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now)
+    clock = StepClock()
     monkeypatch.setattr(confirmation, "time", clock)
 
     def then(*following: Callable[[], object]) -> None:
-        steps[:] = following
+        clock.steps = list(following)
 
     return then
 

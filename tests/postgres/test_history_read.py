@@ -40,6 +40,9 @@ from flagstaff.history.people import may_see_users, names_of_actors, names_of_us
 from flagstaff.history.words import what, who
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, permit
+from tests.kept import flag, gateway
+
+__all__ = ["flag", "gateway"]
 
 # Where each change is a transaction of its own, as it is in life.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,21 +70,8 @@ def alice() -> User:
 
 
 @pytest.fixture
-def flag(alice: User) -> FeatureFlag:
-    """A flag that alice has in any case."""
-    flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=25)
-    flag.allowed_users.add(alice)
-    return flag
-
-
-@pytest.fixture
 def bob() -> User:
     return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def gateway() -> KeyValueStore:
-    return KeyValueStore.objects.create(key="gateway", value="stripe")
 
 
 def by_hand(*statements: str) -> None:

@@ -96,7 +96,9 @@ def test_view_is_not_found_by_anybody_else(view: Any, alice: User, bob: User) ->
 
 
 @pytest.mark.parametrize(
-    "otherwise", [old, old_async, OldView.as_view(), staticmethod(old)], ids=str
+    "otherwise",
+    [old, old_async, OldView.as_view(), staticmethod(old)],
+    ids=["function", "coroutine", "class", "static method"],
 )
 @VIEWS
 def test_other_view_is_shown_to_anybody_else(

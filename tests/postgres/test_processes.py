@@ -5,37 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.postgres.conftest import Query
+from tests.sessions import Sessions, within
 from tests.workers import Worker
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
-
-Query = Callable[..., Any]
-Sessions = Callable[[], list[tuple[int, str]]]
-
-
-@pytest.fixture
-def sessions(query: Query) -> Sessions:
-    """All sessions of the database but the one that asks: backend and name."""
-    statement = (
-        "SELECT coalesce(array_agg(pid), '{}'), coalesce(array_agg(application_name), '{}') "
-        "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    return lambda: list(zip(*query(statement), strict=True))
-
-
-def within(seconds: float, condition: Callable[[], object]) -> bool:
-    """Whether the condition comes to hold in time; the server tells nobody when a session ends."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
 
 
 def test_process_that_asks_nothing_connects_nowhere(database: str, sessions: Sessions) -> None:
@@ -49,8 +27,8 @@ def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
     worker.ask("together", 8, NEW_CHECKOUT)
     name = rf"fs1 \d+ [0-9a-f]{{8}} L {worker.pid} .+"
     assert within(1, lambda: len(sessions()) == 1)
-    [[_, called]] = sessions()
-    assert re.fullmatch(name, called)
+    [session] = sessions()
+    assert re.fullmatch(name, session.name)
 
 
 def test_threads_that_ask_first_together_all_get_the_answer(
@@ -106,14 +84,14 @@ def test_forked_child_answers_at_once_from_what_it_inherits(
 def test_forked_child_has_an_engine_of_its_own_and_leaves_that_of_its_parent_alone(
     how: str, worker: Worker, query: Query, sessions: Sessions
 ) -> None:
-    [[parent, _]] = sessions()
+    [parent] = sessions()
     until_paypal = ["until", ["get_value", "gateway"], "paypal", 5]
     worker.tell("in_fork", how, [["get_value", "gateway"], until_paypal, ["mode"]])
     assert within(3, lambda: len(sessions()) == 2)
     query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
     before, took, mode = worker.hear()
     assert (before, took is not None, mode) == ("stripe", True, "live")
-    assert within(2, lambda: [backend for backend, _ in sessions()] == [parent])
+    assert within(2, lambda: [s.backend for s in sessions()] == [parent.backend])
     worker.sees(["get_value", "gateway"], "paypal", within=1)
     assert worker.ask("status")["failures"] == 0
 
@@ -130,11 +108,11 @@ def test_forks_beside_loads_answer_and_become_live(worker: Worker) -> None:
 def test_child_of_a_fork_that_python_did_not_make_finds_out(
     worker: Worker, sessions: Sessions
 ) -> None:
-    [[parent, _]] = sessions()
+    [parent] = sessions()
     questions = [["survey", "new_checkout", 2_000], ["until", ["mode"], "live", 5]]
     survey, took = worker.ask("in_fork", "os._exit", questions, True)
     assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
-    assert within(2, lambda: [backend for backend, _ in sessions()] == [parent])
+    assert within(2, lambda: [s.backend for s in sessions()] == [parent.backend])
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

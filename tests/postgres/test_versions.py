@@ -36,7 +36,10 @@ from flagstaff.exceptions import (
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.conftest import RunIsolated
+from tests.kept import flag, gateway
 from tests.terminals import flags
+
+__all__ = ["flag", "gateway"]
 
 pytestmark = pytest.mark.django_db
 
@@ -44,19 +47,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def alice() -> User:
     return User.objects.create(username="alice")
-
-
-@pytest.fixture
-def flag(alice: User) -> FeatureFlag:
-    """A flag that alice has in any case."""
-    flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=25)
-    flag.allowed_users.add(alice)
-    return flag
-
-
-@pytest.fixture
-def gateway() -> KeyValueStore:
-    return KeyValueStore.objects.create(key="gateway", value="stripe")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
 
 from flagstaff.context import claim, noted
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -50,5 +51,7 @@ class HandsMixin(_ModelAdmin):
                 return view(request, *args, **kwargs)
         except (ConflictError, InvalidChangeError) as error:
             # Somebody else was faster, between the check of a form and its save.
-            self.message_user(request, str(error), messages.ERROR)
+            # The page makes a capital letter of the first, which is not to be that of a key.
+            text = _("Refused: %(why)s") % {"why": error}
+            self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())

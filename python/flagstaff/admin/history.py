@@ -13,17 +13,21 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from flagstaff import changes
+from flagstaff.admin.hands import REASON
+from flagstaff.admin.together import beside, in_words, may_undo
 from flagstaff.history import Event, Users, as_csv
 from flagstaff.history.kinds import Kind
 from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.reading import events_of
+from flagstaff.history.together import parts_of
 from flagstaff.history.versions import has_history, version_of
 from flagstaff.history.words import what, who
 
 __all__ = ["HistoryMixin"]
 
 _PAGE = 50
-_UNDO, _RESTORE = "_undo", "_restore"
+_UNDO, _UNDO_ALL, _RESTORE, _SURE = "_undo", "_undo_all", "_restore", "_sure"
+_MOST_NAMED = 10
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -50,7 +54,7 @@ class HistoryMixin(_ModelAdmin):
             return response
         row = (response.context_data or {})["object"]
         if request.method == "POST":
-            return self._take_back(request, row)
+            return self._take_back(request, row, response)
         if request.GET.get("format") == "csv":
             return _table(self._events(request, row, None))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
@@ -62,12 +66,14 @@ class HistoryMixin(_ModelAdmin):
         actors = names_of_actors(shown)
         names = names_of_users(shown) if may_see_users(request.user) else None
         version = version_of(self.kind, row.pk)
+        others = beside(self.admin_site, request, shown)
         return {
             "flagstaff_events": [
                 {
                     "event": event,
                     "who": who(event, actors),
                     "what": what(event, names),
+                    "beside": others.get(event.version),
                     "may_undo": event.action == "change" and not _is_secret(event),
                     "may_restore": event.version != version and event.action != "delete",
                 }
@@ -84,11 +90,15 @@ class HistoryMixin(_ModelAdmin):
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
         return events if may_see_users(request.user) else [_counted(event) for event in events]
 
-    def _take_back(self, request: HttpRequest, row: Any) -> HttpResponse:
+    def _take_back(
+        self, request: HttpRequest, row: Any, response: TemplateResponse
+    ) -> HttpResponse:
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         seen = request.POST.get("expect_version")
         expected = _number(seen) if seen else None
+        if _UNDO_ALL in request.POST:
+            return self._take_all_back(request, row, response, _number(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
             change = _number(request.POST[_UNDO])
             self._need_delete_permission(request, row, change)
@@ -98,6 +108,47 @@ class HistoryMixin(_ModelAdmin):
             changed = _RESTORES[self.kind](row.key, to=to, expect_version=expected)
         self._tell(request, row, changed)
         return HttpResponseRedirect(self._next(request, row))
+
+    def _take_all_back(
+        self, request: HttpRequest, row: Any, response: TemplateResponse, change: int
+    ) -> HttpResponse:
+        """Undo the whole transaction of a change of this row, once somebody has seen all of it."""
+        parts = parts_of(change)
+        if (self.kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
+            raise Http404
+        if not may_undo(self.admin_site, request, parts):
+            raise PermissionDenied
+        if _SURE not in request.POST:
+            told = {
+                "flagstaff_parts": in_words(parts, names_users=may_see_users(request.user)),
+                "flagstaff_change": change,
+                "flagstaff_reason": request.POST.get(REASON, ""),
+                "title": _("Take all of it back"),
+            }
+            response.template_name = "flagstaff/undo_all.html"
+            response.context_data = {**(response.context_data or {}), **told}
+            return response
+        done = changes.undo_transaction(change)
+        for changed in done:
+            if changed.written and changed.key == row.key:
+                self.log_change(request, row, _("“%(key)s” is as it was.") % {"key": row.key})
+        self._tell_all(request, done)
+        return HttpResponseRedirect(self._next(request, row))
+
+    def _tell_all(self, request: HttpRequest, done: list[changes.Changed]) -> None:
+        keys = [changed.key for changed in done if changed.written]
+        if not keys:
+            text = _("All of it is so already, nothing was changed.")
+            self.message_user(request, text, messages.WARNING)
+            return
+        named = ", ".join(f"“{key}”" for key in keys[:_MOST_NAMED])
+        if more := len(keys) - _MOST_NAMED if len(keys) > _MOST_NAMED else 0:
+            named = _("%(keys)s and %(count)s more") % {"keys": named, "count": more}
+        text = _("As they were: %(keys)s.") % {"keys": named}
+        if missing := {pk for changed in done for pk in changed.missing}:
+            left = _("Users who are not there any more: %(count)s.")
+            text = f"{text} {left % {'count': len(missing)}}"
+        self.message_user(request, text, messages.SUCCESS)
 
     def _need_delete_permission(self, request: HttpRequest, row: Any, change: int) -> None:
         """To take a creation back is to delete."""

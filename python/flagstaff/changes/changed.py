@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as with_rule
 from typing import Any
 
 from flagstaff.history.kinds import Kind
 
-__all__ = ["Changed", "Undo", "undo_by_version"]
+__all__ = ["Changed", "Undo", "undo_by_version", "undo_together"]
 
 _VALUE_OPTION = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
 
@@ -58,3 +59,14 @@ def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:
     if not version:
         return None
     return Undo(("undo", key, str(version), *_VALUE_OPTION[kind]))
+
+
+def undo_together(changed: Iterable[Changed]) -> Undo | None:
+    """What takes back several changes of one transaction; None where a secret would not come back.
+
+    It takes back whatever else that transaction did to flags and values, too.
+    """
+    written = [one for one in changed if one.written]
+    if not written or any(one.undo is None or not one.version for one in written):
+        return None
+    return Undo(("undo", "--transaction", str(max(one.version or 0 for one in written))))

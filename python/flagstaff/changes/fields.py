@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -71,7 +73,16 @@ def canonical(value: Any, *, allow_nan: bool = False) -> str:
     text = encoded(value)
     if not isinstance(value_field(), JSONField):
         return text
-    return json.dumps(json.loads(text), sort_keys=True, allow_nan=allow_nan)
+    plain = json.loads(text, parse_float=_as_held)
+    return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
+
+
+def _as_held(text: str) -> int | float:
+    """A number as PostgreSQL gives it back: 1e16 as a whole one, and zero without its sign."""
+    number = float(text)
+    if not number:
+        return 0.0
+    return int(Decimal(text)) if math.isfinite(number) and "e+" in repr(number) else number
 
 
 def _save(row: Model, **how: Any) -> None:

@@ -9,10 +9,9 @@ from flagstaff.changes.changed import Changed
 from flagstaff.changes.rows import create_row, delete_row, edit_row, set_field
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
+from flagstaff.rollouts import is_percent, require_percent
 
 __all__ = ["create", "delete", "edit", "ramp", "switch"]
-
-_EVERYONE = 100
 
 
 def switch(
@@ -38,13 +37,10 @@ def ramp(key: str, percent: int, *, expect_version: int | None = None) -> Change
     Raises UnknownFlagError, ConflictError, or InvalidChangeError where `percent` is not a whole
     number from 0 to 100.
     """
-    if not _is_percent(percent):
-        raise InvalidChangeError(
-            f"a rollout percent is a whole number from 0 to 100, not {percent!r}"
-        )
+    require_percent(percent)
 
     def back(old: Any) -> tuple[str, ...] | None:
-        return ("ramp", key, str(old)) if _is_percent(old) else None
+        return ("ramp", key, str(old)) if is_percent(old) else None
 
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, back)
 
@@ -72,8 +68,3 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     Raises UnknownFlagError where there never was one, or ConflictError.
     """
     return delete_row(Kind.FLAG, key, expect_version)
-
-
-def _is_percent(number: Any) -> bool:
-    # A bool is an int too.
-    return type(number) is int and 0 <= number <= _EVERYONE

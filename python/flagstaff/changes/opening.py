@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.versions import need_history, need_triggers, version_of
 from flagstaff.history.words import what, who
 
-__all__ = ["conflict", "expect", "opened"]
+__all__ = ["conflict", "expect", "opened", "raise_all"]
 
 # Who has looked away for long is told of the last changes alone.
 _MOST_TOLD = 20
@@ -53,3 +53,12 @@ def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) ->
         seen=seen[0] if seen else None,
         newer=newer,
     )
+
+
+def raise_all(errors: Iterable[ConflictError]) -> None:
+    """Raise the one conflict, or one that tells of all of them, if there is any."""
+    errors = list(errors)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConflictError("\n".join(map(str, errors)), key=errors[0].key)

@@ -19,7 +19,16 @@ from flagstaff.history.kinds import ALLOW_LIST, Kind
 from flagstaff.history.versions import entries, need_history
 from flagstaff.tables import fill, own_names, sql, user_field
 
-__all__ = ["Kept", "Target", "as_kept", "find", "kept_row", "state_at"]
+__all__ = [
+    "Kept",
+    "Target",
+    "as_kept",
+    "find",
+    "kept_row",
+    "present_state",
+    "state_at",
+    "state_from",
+]
 
 _VALUE = "value"
 
@@ -65,9 +74,19 @@ def find(kind: Kind, key: str) -> Target:
 
 def state_at(target: Target, version: int) -> State:
     """The row, as `Kept` or None, and the allow-list right after a version."""
+    return state_from(present_state(target), target, version)
+
+
+def present_state(target: Target) -> State:
+    """The same as it is now."""
     present = None if target.row is None else as_kept(target)
     users = allowed_pks(target.row) if target.row and target.kind is Kind.FLAG else ()
-    return state_before(State(present, frozenset(users)), _newer(target, version))
+    return State(present, frozenset(users))
+
+
+def state_from(present: State, target: Target, version: int) -> State:
+    """The same right after a version, where the present was read already."""
+    return state_before(present, _newer(target, version))
 
 
 def as_kept(target: Target, *, digest: bool = False) -> Kept:

@@ -19,7 +19,7 @@ from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, version_of
 
-__all__ = ["undo", "undo_value"]
+__all__ = ["Span", "is_like", "nothing", "undo", "undo_span", "undo_value"]
 
 _HAND = "transaction_id", "actor", "door", "reason", "session_user", "role", "application_name"
 
@@ -45,23 +45,43 @@ def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) 
         target = find(kind, key)
         span = _span(target, change)
         before, after = state_at(target, span.first - 1), state_at(target, span.last)
-        if before.row is None and after.row is None:
-            return _nothing(target)
-        if before.row is None:
-            return _undo_creation(target, span, expect_version)
-        if after.row is None:
-            return _undo_deletion(target, before, expect_version)
-        return _undo_change(target, span, before, after, expect_version)
+        return undo_span(target, span, before, after, expect_version)
 
 
-class _Span(NamedTuple):
+def undo_span(
+    target: Target, span: Span, before: State, after: State, expect_version: int | None = None
+) -> Changed:
+    """Take back what some entries did to a locked row, which was so before and so after them."""
+    if before.row is None and after.row is None:
+        return nothing(target)
+    if before.row is None:
+        return _undo_creation(target, span, expect_version)
+    if after.row is None:
+        return _undo_deletion(target, before, expect_version)
+    return _undo_change(target, span, before, after, expect_version)
+
+
+def is_like(target: Target, state: State) -> bool:
+    """Whether a locked row and its allow-list are like this, whatever its clocks say."""
+    if target.row is None or state.row is None:
+        return target.row is None and state.row is None
+    present = as_kept(target, digest=state.row.digest)
+    columns = {*present.columns, *state.row.columns} - _clocks(target)
+    if any(
+        repr(present.columns.get(name)) != repr(state.row.columns.get(name)) for name in columns
+    ):
+        return False
+    return target.kind is Kind.VALUE or allow_list.allowed_pks(target.row) == state.users
+
+
+class Span(NamedTuple):
     """The entries of one change, by their ids."""
 
     first: int
     last: int
 
 
-def _span(target: Target, change: int | None) -> _Span:
+def _span(target: Target, change: int | None) -> Span:
     """The change that an entry belongs to: those beside it that the same hand has made."""
     found = entries(target.kind, target.pk)
     entry = (found if change is None else found.filter(id=change)).order_by("-id").first()
@@ -75,12 +95,12 @@ def _span(target: Target, change: int | None) -> _Span:
 
     older = takewhile(same, hands.filter(id__lte=entry.pk).order_by("-id"))
     newer = takewhile(same, hands.filter(id__gte=entry.pk).order_by("id"))
-    return _Span(list(older)[-1]["id"], list(newer)[-1]["id"])
+    return Span(list(older)[-1]["id"], list(newer)[-1]["id"])
 
 
-def _undo_creation(target: Target, span: _Span, expect_version: int | None) -> Changed:
+def _undo_creation(target: Target, span: Span, expect_version: int | None) -> Changed:
     if target.row is None:
-        return _nothing(target)
+        return nothing(target)
     newest = version_of(target.kind, target.pk)
     if newest != span.last:
         raise conflict(target.kind, target.key, target.pk, span.last, newest)
@@ -90,12 +110,12 @@ def _undo_creation(target: Target, span: _Span, expect_version: int | None) -> C
 
 def _undo_deletion(target: Target, before: State, expect_version: int | None) -> Changed:
     if target.row is not None:
-        return _nothing(target)
+        return nothing(target)
     return bring_back(target, before, expect_version)
 
 
 def _undo_change(
-    target: Target, span: _Span, before: State, after: State, expect_version: int | None
+    target: Target, span: Span, before: State, after: State, expect_version: int | None
 ) -> Changed:
     if target.row is None:
         raise InvalidChangeError(f"{target.key} was deleted since; restore it first")
@@ -104,7 +124,7 @@ def _undo_change(
     return rewrite(target.kind, target.row, fields, _moves(target, before, after), expect_version)
 
 
-def _columns_to_set(target: Target, span: _Span, before: Kept, after: Kept) -> set[str]:
+def _columns_to_set(target: Target, span: Span, before: Kept, after: Kept) -> set[str]:
     """What the change has set, and is still so. Raises ConflictError where it is something else."""
     present = as_kept(target, digest=after.digest).columns
     moved = {name for name in before.columns if _differ(before, after, name)}
@@ -140,6 +160,7 @@ def _moves(target: Target, before: State, after: State) -> Moves:
     )
 
 
-def _nothing(target: Target) -> Changed:
+def nothing(target: Target) -> Changed:
+    """What is told where it is so already."""
     version = version_of(target.kind, target.pk)
     return Changed(target.key, "", {}, {}, written=False, version=version)

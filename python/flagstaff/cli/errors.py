@@ -10,16 +10,17 @@ from django.db import DatabaseError, DataError, IntegrityError
 
 from flagstaff.exceptions import (
     ConflictError,
+    DocumentError,
     FlagstaffError,
     InvalidChangeError,
     UnknownFlagError,
     UnknownValueError,
 )
 
-__all__ = ["FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
+__all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
 
 # Unconfirmed is a change that was made, and that not every worker has shown to have.
-FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN = 1, 2, 3, 4, 5
+FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS = 1, 2, 3, 4, 5, 6
 
 # PostgreSQL's: insufficient privilege, and a write where only reading is possible.
 _FORBIDDEN_STATES = {"42501", "25006"}
@@ -37,6 +38,12 @@ def exit_statuses() -> Iterator[None]:
         raise CommandError(str(error), returncode=UNKNOWN) from error
     except (ConflictError, InvalidChangeError) as error:
         raise CommandError(f"refused: {error}", returncode=REFUSED) from error
+    except DocumentError as error:
+        many = len(error.problems)
+        head = "nothing was written, for " + (
+            f"{many:,} things are wrong" if many > 1 else "of this"
+        )
+        raise CommandError(f"{head}:\n{error}", returncode=USAGE) from error
     except FlagstaffError as error:
         raise CommandError(str(error), returncode=FAILED) from error
     except DatabaseError as error:

@@ -2,16 +2,14 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from flagstaff.cli.cells import Column
-from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.cli.writing import add_yes, confirm
+from flagstaff.cli.pruning import add_prune, run_prune
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
 from flagstaff.history.people import names_of_actors, names_of_users
 from flagstaff.history.words import what, who
@@ -45,15 +43,13 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--before", type=int, metavar="VERSION", help="only what is older")
     parser.add_argument("--users", action="store_true", help="name the users of an allow-list")
     parser.add_argument("--csv", action="store_true", help="a table with a header, for programs")
-    parser.add_argument("--prune", action="store_true", help="delete what is older than …")
-    parser.add_argument("--older-than", type=_days, metavar="DAYS", help="… so many days")
-    add_yes(parser)
+    add_prune(parser)
 
 
 def run(options: Options, out: Output) -> None:
     """Print the events, newest first."""
     if options["prune"]:
-        _prune(options, out)
+        run_prune(options, out, prune, "history")
         return
     events = _events(options)
     if options["csv"]:
@@ -91,25 +87,7 @@ def _records(events: list[Event], *, users: bool) -> Iterable[dict[str, Any]]:
         }
 
 
-def _prune(options: Options, out: Output) -> None:
-    if options["older_than"] is None or options["key"]:
-        raise CommandError("--prune goes with --older-than, and with no key", returncode=USAGE)
-    days = options["older_than"].days
-    confirm(f"Delete what is older than {days} days? It cannot be undone.", options, out)
-    count = prune(options["older_than"])
-    out.say(f"deleted {count:,} {'entry' if count == 1 else 'entries'} of the history")
-    if out.is_json:
-        out.document({"deleted": count})
-
-
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ArgumentTypeError(f"expected a whole number from 1, not {text!r}")
     return int(text)
-
-
-def _days(text: str) -> timedelta:
-    digits = text.removesuffix("d")
-    if not (digits.isascii() and digits.isdigit()):
-        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
-    return timedelta(days=min(int(digits), 36_500))

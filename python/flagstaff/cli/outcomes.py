@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flagstaff.changes import Changed
+from flagstaff.changes import Changed, undo_together
 from flagstaff.cli.cells import as_json
 from flagstaff.cli.flags import flag_record, who_has_it
 from flagstaff.cli.output import Output
@@ -15,7 +15,7 @@ from flagstaff.cli.wait import wait
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.rows import flag_row
 
-__all__ = ["tell_change", "tell_change_of_flag"]
+__all__ = ["tell_change", "tell_change_of_flag", "tell_changes"]
 
 _ALLOWED, _VALUE = "allowed_users", "value"
 _MOST_NAMED = 10
@@ -37,13 +37,36 @@ def tell_change(changed: Changed, out: Output, options: Options) -> None:
     _end(changed, out, options)
 
 
+def tell_changes(many: Sequence[Changed], out: Output, options: Options) -> None:
+    """The same for what was changed together, with the one line that takes all of it back."""
+    for changed in many:
+        for line in _lines(changed):
+            out.say(line)
+        _say_missing(changed, out)
+    undo = undo_together(many)
+    if undo:
+        out.say(f"undo: {undo.command}")
+    waited = wait(options, out.say)
+    if out.is_json:
+        confirmation = {"confirmation": waited.document} if waited else {}
+        documents = [_document(changed) for changed in many]
+        arguments = None if undo is None else undo.arguments
+        out.document({"changes": documents, "undo": arguments, **confirmation})
+    if waited:
+        waited.end()
+
+
 def _say(changed: Changed, out: Output) -> None:
     for line in _lines(changed):
         out.say(line)
-    if changed.missing:
-        out.say(f"left out, for they are no users: {_few(changed.missing)}")
+    _say_missing(changed, out)
     if changed.undo:
         out.say(f"undo: {changed.undo.command}")
+
+
+def _say_missing(changed: Changed, out: Output) -> None:
+    if changed.missing:
+        out.say(f"left out, for they are no users: {_few(changed.missing)}")
 
 
 def _end(changed: Changed, out: Output, options: Options) -> None:

@@ -26,6 +26,11 @@ class Output:
         self.is_json = is_json
         self.is_terminal = not is_json and stdout.isatty()
 
+    @property
+    def is_unicode(self) -> bool:
+        """Whether data can be printed as they are."""
+        return _is_unicode(self._stdout)
+
     def say(self, message: str) -> None:
         """Tell the person something, wherever the data go."""
         self._stderr.write(_writable(plain(message), self._stderr), str)

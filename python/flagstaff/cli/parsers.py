@@ -46,9 +46,9 @@ def add_verb(verbs: Any, name: str, verb: Verb) -> None:
     verb.add_arguments(parser)
 
 
-def add_key(parser: CommandParser, what: str = "flag") -> None:
+def add_key(parser: CommandParser, what: str = "flag", *, nargs: str | None = None) -> None:
     """Give a verb's parser the key that it acts on."""
-    parser.add_argument("key", metavar="KEY", help=f"the key of the {what}")
+    parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {what}")
 
 
 def with_examples(description: str, examples: Iterable[str]) -> dict[str, Any]:

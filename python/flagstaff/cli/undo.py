@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff.cli.outcomes import tell_change, tell_change_of_flag
+from flagstaff.cli.errors import USAGE
+from flagstaff.cli.outcomes import tell_change, tell_change_of_flag, tell_changes
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change
+from flagstaff.history.kinds import Kind
+from flagstaff.history.together import parts_of
+from flagstaff.history.versions import entries_of_key, has_history
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -15,22 +19,62 @@ EXAMPLES = (
     "undo new_checkout",
     "undo new_checkout 17",
     "undo payment_gateway 18 --value",
+    "undo --transaction 19",
 )
+
+_MOST_NAMED = 5
 
 
 def add_arguments(parser: CommandParser) -> None:
     """Give the parser the key and the change."""
-    add_change(parser)
+    add_change(parser, nargs="?")
     parser.add_argument(
         "change", metavar="CHANGE", type=int, nargs="?", help="a version that `history` tells"
     )
     parser.add_argument("--value", action="store_true", help="the key is a value's")
+    parser.add_argument(
+        "--transaction",
+        type=int,
+        metavar="CHANGE",
+        help="all that was changed together with this, of flags and values, as by an import",
+    )
 
 
 def run(options: Options, out: Output) -> None:
     """Take it back, and tell of it."""
+    if options["transaction"] is not None:
+        _run_transaction(options, out)
+        return
     key, change, version = options["key"], options["change"], options["expect_version"]
-    if options["value"]:
-        tell_change(changes.undo_value(key, change, expect_version=version), out, options)
-    else:
-        tell_change_of_flag(changes.undo(key, change, expect_version=version), out, options)
+    if key is None:
+        raise CommandError("which flag? Type its key, or --transaction CHANGE", returncode=USAGE)
+    kind = Kind.VALUE if options["value"] else Kind.FLAG
+    beside = change or _newest(kind, key)
+    undo = changes.undo_value if options["value"] else changes.undo
+    changed = undo(key, change, expect_version=version)
+    _say_beside(kind, key, beside, out)
+    tell = tell_change if options["value"] else tell_change_of_flag
+    tell(changed, out, options)
+
+
+def _run_transaction(options: Options, out: Output) -> None:
+    if options["key"] is not None or options["expect_version"] is not None:
+        told = "--transaction goes with no key; its versions are always compared"
+        raise CommandError(told, returncode=USAGE)
+    tell_changes(changes.undo_transaction(options["transaction"]), out, options)
+
+
+def _newest(kind: Kind, key: str) -> int | None:
+    """The change that is taken back if none is said, as far as it is one of the row itself."""
+    newest = entries_of_key(kind, key).order_by("-id").first() if has_history() else None
+    return None if newest is None else newest.pk
+
+
+def _say_beside(kind: Kind, key: str, change: int | None, out: Output) -> None:
+    """Say that the change was one of many."""
+    if change is None:
+        return
+    others = [part.key for part in parts_of(change) if (part.kind, part.key) != (kind, key)]
+    if others:
+        named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
+        out.say(f"{named} changed with it; all of it: manage.py flags undo --transaction {change}")

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff.asked import AskedInHour, usage
+from flagstaff.asked import AskedInHour, prune_usage, usage
 from flagstaff.cli.cells import Column
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
+from flagstaff.cli.pruning import add_prune, run_prune
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "add_days", "run", "sums"]
 
@@ -19,6 +20,7 @@ EXAMPLES = (
     "usage",
     "usage new_checkout --hours --days 2",
     "usage --json",
+    "usage --prune --older-than 365",
 )
 
 _KEY, _LAST = Column("key"), Column("last_asked", header="LAST ASKED")
@@ -32,10 +34,14 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("key", metavar="KEY", nargs="?", help="the key of the flag; else all flags")
     add_days(parser)
     parser.add_argument("--hours", action="store_true", help="each hour by itself")
+    add_prune(parser)
 
 
 def run(options: Options, out: Output) -> None:
     """Print what was asked, and by which workers there is no farewell."""
+    if options["prune"]:
+        run_prune(options, out, prune_usage, "usage")
+        return
     found = usage(options["key"], since=options["days"])
     hours = [hour for hour in found.hours if hour.defined]
     if not hours:

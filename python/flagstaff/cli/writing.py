@@ -19,9 +19,9 @@ from flagstaff.context import claim, noted
 __all__ = ["add_change", "add_claim", "add_yes", "attributed", "confirm"]
 
 
-def add_change(parser: CommandParser, what: str = "flag") -> None:
+def add_change(parser: CommandParser, what: str = "flag", *, nargs: str | None = None) -> None:
     """Give a verb's parser the key that it changes, and what is said of every change."""
-    add_key(parser, what)
+    add_key(parser, what, nargs=nargs)
     add_claim(parser)
     add_wait(parser)
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
@@ -24,6 +25,7 @@ __all__ = [
     "need_triggers",
     "value_version",
     "version_of",
+    "versions_of",
 ]
 
 _TRIGGER = "flagstaff_history_update_v1"
@@ -49,6 +51,13 @@ def version_of(kind: Kind, pk: Any) -> int | None:
         return None
     newest = entries(kind, pk).aggregate(newest=Max("id"))["newest"]
     return newest or 0
+
+
+def versions_of(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
+    """The versions of many rows that have one, by the text of their primary keys."""
+    found = all_entries().filter(src__in=kind.sources, object_pk__in=[str(pk) for pk in pks])
+    newest = found.order_by().values("object_pk").annotate(newest=Max("id"))
+    return dict(newest.values_list("object_pk", "newest"))
 
 
 def entries(kind: Kind, pk: Any) -> QuerySet[Change]:

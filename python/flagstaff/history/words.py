@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -20,6 +20,19 @@ _MOST_NAMED = 10
 _Names = Mapping[str, str]
 
 
+class _Deed(Protocol):
+    """What was done, or would be done, to one flag or value."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def differences(self) -> Sequence[Difference]: ...
+    @property
+    def came(self) -> Users: ...
+    @property
+    def went(self) -> Users: ...
+
+
 def who(event: Event, names: _Names | None = None) -> str:
     """Who did it: the claim of the application, and else who was connected."""
     if event.actor is None:
@@ -27,7 +40,7 @@ def who(event: Event, names: _Names | None = None) -> str:
     return (names or {}).get(event.actor, event.actor)
 
 
-def what(event: Event, names: _Names | None = None) -> str:
+def what(event: _Deed, names: _Names | None = None) -> str:
     """What it did: field, old → new. With names, those of the users too."""
     told = _row(event)
     if event.came.count:
@@ -41,7 +54,7 @@ def what(event: Event, names: _Names | None = None) -> str:
     return ", ".join(told) or _("nothing that is still known")
 
 
-def _row(event: Event) -> list[str]:
+def _row(event: _Deed) -> list[str]:
     if event.action == "create":
         return [_("created"), *(_side(one, one.new) for one in _telling(event) if one.new)]
     if event.action == "delete":
@@ -49,7 +62,7 @@ def _row(event: Event) -> list[str]:
     return [_change(difference) for difference in event.differences]
 
 
-def _telling(event: Event) -> list[Difference]:
+def _telling(event: _Deed) -> list[Difference]:
     """What is worth a word of a whole row: its key is said elsewhere."""
     return [one for one in event.differences if one.field not in ("key", "created_at")]
 

@@ -4,8 +4,4 @@
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL statement_timeout = '10s';
-LOCK TABLE {flag_table}, {allow_table}, {value_table} IN ACCESS SHARE MODE;
--- A database that takes any bytes for text would refuse to send those that are no UTF-8, and with
--- them the whole load. This way they come, and what holds them is set aside alone.
-SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true)
-WHERE pg_catalog.getdatabaseencoding()::text = 'SQL_ASCII'::text
+LOCK TABLE {flag_table}, {allow_table}, {value_table} IN ACCESS SHARE MODE

@@ -1,26 +1,31 @@
 //! The users of a project, streamed past the evaluator over a short link of the pool.
 //!
 //! Flag, allow-list and users are read in one transaction, so they are of one moment. The users
-//! come in batches by their primary key: neither side holds more than one of them.
+//! come page by page of their table: neither side holds more than some pages of them, and the
+//! server looks at each page once, whatever the primary key is and whenever it was vacuumed.
 
-use std::error::Error as StdError;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{ToSql, Type};
 
 use super::Engine;
 use crate::allow_list::AllowList;
 use crate::flag::Flag;
 use crate::impact::Impact;
 use crate::postgres::error::{Error, Kind};
+use crate::postgres::queries::ANY_TEXT;
+use crate::postgres::text::Text;
 use crate::subject::Subject;
 
 const DOING: &str = "count the users";
+/// How many pages come at once. One of them holds up to some 220 users.
+const STEP: u32 = 64;
 
 /// What is to be found out, and the statements that read for it.
 #[derive(Clone, Debug)]
@@ -33,10 +38,12 @@ pub struct Question {
     pub sample: usize,
     /// Gives switch, rollout and allow-list of the flag with the key `$1`.
     pub flag: String,
-    /// Gives the first batch of primary keys as an array.
-    pub first: String,
-    /// Gives the batch after the primary key whose text is the bytes `$1`.
-    pub next: String,
+    /// Gives how many pages the table `$1` has; NULL where it has none.
+    pub extent: String,
+    /// Gives the primary keys from the page of `$1` on to that of `$2` as an array.
+    pub users: String,
+    /// The table of the users, quoted.
+    pub table: String,
 }
 
 impl Engine {
@@ -92,15 +99,64 @@ fn count(
     // Two rows with one key count as none, as they do in a snapshot.
     let [row] = &found.map_err(failed)?[..] else { return Ok(None) };
     let Some(flag) = flag(row).map_err(failed)? else { return Ok(None) };
-    let mut impact = Impact::new(&question.key, flag, question.percent, question.sample);
-    let mut rows = client.query_typed(&question.first, &[]).map_err(failed)?;
-    while let Some(last) = count_batch(&rows, &mut impact).map_err(failed)? {
+    let impact = Impact::new(&question.key, flag, question.percent, question.sample);
+    let extent = [(&question.table as &(dyn ToSql + Sync), Type::TEXT)];
+    let extent = client.query_typed(&question.extent, &extent).map_err(failed)?;
+    let pages = extent.first().map(|row| row.try_get("pages")).transpose().map_err(failed)?;
+    let Some(pages) = pages.flatten() else { return Ok(None) };
+    thread::scope(|scope| {
+        // While some pages are counted, the server reads the next ones.
+        let (send, read) = sync_channel(1);
+        let work = move || count_all(&read, impact);
+        let counting = thread::Builder::new().name("flagstaff-count".into());
+        let counting = counting.spawn_scoped(scope, work).map_err(Error::connect)?;
+        read_all(client, question, pages, until, &send)?;
+        drop(send);
+        let counted = counting.join().unwrap_or_else(|panic| resume_unwind(panic));
+        counted.map(Some).map_err(failed)
+    })
+}
+
+/// Reads step by step, until all is read or nobody takes it any more.
+fn read_all(
+    client: &mut Client,
+    question: &Question,
+    pages: i64,
+    until: Instant,
+    send: &SyncSender<Vec<Row>>,
+) -> Result<(), Error> {
+    for (from, to) in steps(pages) {
         if Instant::now() >= until {
             return Err(Error::deadline(DOING));
         }
-        rows = client.query_typed(&question.next, &[(&last, Type::BYTEA)]).map_err(failed)?;
+        let step = [(&from as &(dyn ToSql + Sync), Type::TEXT), (&to, Type::TEXT)];
+        let rows = client.query_typed(&question.users, &step);
+        if send.send(rows.map_err(|error| Error::driver(DOING, error))?).is_err() {
+            break;
+        }
     }
-    Ok(Some(impact))
+    Ok(())
+}
+
+fn count_all(
+    read: &Receiver<Vec<Row>>,
+    mut impact: Impact,
+) -> Result<Impact, tokio_postgres::Error> {
+    for row in read.iter().flatten() {
+        count_batch(&row, &mut impact)?;
+    }
+    Ok(impact)
+}
+
+/// Where each step begins and where it ends. The last one ends beyond all pages: the table may have
+/// been written anew on more of them since they were counted.
+fn steps(pages: i64) -> impl Iterator<Item = (String, String)> {
+    let pages = u32::try_from(pages).unwrap_or(u32::MAX);
+    let at = |page: u32| format!("({page},0)");
+    (0..=pages).step_by(STEP as usize).map(move |from| {
+        let to = from.saturating_add(STEP);
+        (at(from), at(if to > pages { u32::MAX } else { to }))
+    })
 }
 
 /// Opens one moment that is only read. No migration waits behind it for longer than a load.
@@ -114,8 +170,7 @@ fn begin(until: Instant) -> Result<String, Error> {
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
         SET LOCAL lock_timeout = '500ms';
         SET LOCAL statement_timeout = {};
-        SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true)
-        WHERE pg_catalog.getdatabaseencoding()::text = 'SQL_ASCII'::text",
+        {ANY_TEXT}",
         left.min(86_400_000)
     ))
 }
@@ -126,57 +181,30 @@ fn flag(row: &Row) -> Result<Option<Flag>, tokio_postgres::Error> {
     let allowed = if is_of_integers(row) {
         AllowList::of_integers(row.try_get::<_, Vec<i64>>("users")?)
     } else {
-        let texts: Vec<Raw<'_>> = row.try_get("users")?;
-        AllowList::of_texts(texts.into_iter().filter_map(Raw::text))
+        let texts: Vec<Text<'_>> = row.try_get("users")?;
+        AllowList::of_texts(texts.into_iter().filter_map(Text::intact))
     };
     Ok(Some(Flag::detached(enabled, rollout_percent, Arc::new(allowed))))
 }
 
-/// Counts the users of a batch, and gives the last one's bytes; `None` where there was none.
-fn count_batch(
-    rows: &[Row],
-    impact: &mut Impact,
-) -> Result<Option<Vec<u8>>, tokio_postgres::Error> {
-    let [row] = rows else { return Ok(None) };
+fn count_batch(row: &Row, impact: &mut Impact) -> Result<(), tokio_postgres::Error> {
     if is_of_integers(row) {
         let users: Option<Vec<i64>> = row.try_get("users")?;
-        let users = users.unwrap_or_default();
-        for user in &users {
-            impact.count(&Subject::Integer(*user));
+        for user in users.into_iter().flatten() {
+            impact.count(&Subject::Integer(user));
         }
-        return Ok(users.last().map(|last| last.to_string().into_bytes()));
+        return Ok(());
     }
-    let users: Option<Vec<Raw<'_>>> = row.try_get("users")?;
-    let users = users.unwrap_or_default();
-    for user in &users {
-        match user.text() {
+    let users: Option<Vec<Text<'_>>> = row.try_get("users")?;
+    for user in users.into_iter().flatten() {
+        match user.intact() {
             Some(text) => impact.count(&Subject::Text(text)),
             None => impact.count_unaskable(),
         }
     }
-    Ok(users.last().map(|last| last.0.to_vec()))
+    Ok(())
 }
 
 fn is_of_integers(row: &Row) -> bool {
     row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY)
-}
-
-/// A text as the server sent it: in a database of the encoding `SQL_ASCII` it need not be one.
-#[derive(Clone, Copy, Debug)]
-struct Raw<'a>(&'a [u8]);
-
-impl<'a> Raw<'a> {
-    fn text(self) -> Option<&'a str> {
-        std::str::from_utf8(self.0).ok()
-    }
-}
-
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
-        Ok(Self(raw))
-    }
-
-    fn accepts(type_: &Type) -> bool {
-        <&str as FromSql<'_>>::accepts(type_)
-    }
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.faults.served.broker import application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
-from flagstaff import get_value, status  # noqa: E402 (settings come first)
+from flagstaff import acting_as, get_value, status  # noqa: E402 (settings come first)
+from flagstaff.changes import ramp  # noqa: E402
 
-__all__ = ["answer", "app"]
+__all__ = ["answer", "app", "change"]
 
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
@@ -30,3 +32,11 @@ def answer() -> dict[str, Any]:
     said = {"pid": os.getpid(), "gateway": get_value("gateway"), "mode": status().mode}
     time.sleep(0.02)
     return said
+
+
+@app.task(name="change")  # type: ignore[untyped-decorator]
+def change(percent: int, actor: str | None) -> int:
+    """Ramp a flag, in somebody's name or in nobody's."""
+    with acting_as(actor, reason="at night") if actor else nullcontext():
+        ramp("new_checkout", percent)
+    return os.getpid()

@@ -39,7 +39,17 @@ async def answer_in_the_loop(request: HttpRequest) -> JsonResponse:
     )
 
 
-urlpatterns = [path("", answer), path("loop", answer_in_the_loop)]
+def survey(request: HttpRequest, users: int) -> JsonResponse:
+    """As many questions as there are users."""
+    yes = sum(flag_enabled("surveyed", user) for user in range(1, users + 1))
+    return JsonResponse({"pid": os.getpid(), "yes": yes})
+
+
+urlpatterns = [
+    path("", answer),
+    path("loop", answer_in_the_loop),
+    path("survey/<int:users>", survey),
+]
 
 if os.environ.get("EXTRA_FOLDER"):
     sys.path.append(os.environ["EXTRA_FOLDER"])

@@ -11,6 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 application = get_wsgi_application()
 
 if os.environ.get("ASK_EARLY"):
-    from flagstaff import get_value
+    from flagstaff import flag_enabled, get_value
 
     get_value("gateway")
+    flag_enabled("asked_early")

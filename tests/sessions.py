@@ -18,6 +18,7 @@ class Session(NamedTuple):
 
     backend: int
     owner: int
+    name: str
 
 
 Sessions = Callable[[], list[Session]]
@@ -34,7 +35,7 @@ def sessions(query: Query) -> Sessions:
 
     def look() -> list[Session]:
         found = zip(*query(statement), strict=True)
-        return sorted(Session(backend, _owner(name)) for backend, name in found)
+        return sorted(Session(backend, _owner(name), name) for backend, name in found)
 
     return look
 

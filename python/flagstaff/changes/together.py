@@ -1,0 +1,93 @@
+"""Undo of a whole transaction: all that it did to flags and values, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.opening import conflict, raise_all
+from flagstaff.changes.past import Target, present_state, state_from
+from flagstaff.changes.undoing import Span, is_like, nothing, undo_span
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.history.folding import State
+from flagstaff.history.together import Part, parts_of
+from flagstaff.history.versions import need_history, version_of
+from flagstaff.rows import all_rows
+
+__all__ = ["undo_transaction"]
+
+
+@dataclass(frozen=True)
+class _Locked:
+    """A part of the transaction, and what was before it."""
+
+    part: Part
+    target: Target
+    before: State
+    present: State
+    #: The version that it has by now.
+    newest: int | None
+
+    @property
+    def is_newest(self) -> bool:
+        return self.newest == self.part.last
+
+    @property
+    def order(self) -> int:
+        """What was created goes first, and what was deleted comes last, for it may need a key."""
+        if self.before.row is None:
+            return 0
+        return 2 if self.target.row is None else 1
+
+
+def undo_transaction(change: int) -> list[Changed]:
+    """Take back all that a transaction did, which `change` is one of the changes of.
+
+    Flags and values that were deleted come back with every field and the allow-list; those that
+    were created go. In one transaction: raises ConflictError, which names every one of them that
+    was changed since, NoHistoryError, and InvalidChangeError where there is no such change, or
+    where a secret would have to come back.
+    """
+    need_history()
+    with transaction.atomic(using=conf.database):
+        parts = parts_of(change)
+        if not parts:
+            raise InvalidChangeError(f"there is no change {change} in the history")
+        locked = [_locked(part) for part in parts]
+        raise_all(error for one in locked if (error := _conflict(one)))
+        done = {one.part: _undo(one) for one in sorted(locked, key=lambda one: one.order)}
+    return [done[part] for part in parts]
+
+
+def _locked(part: Part) -> _Locked:
+    rows = all_rows(part.kind.model).select_for_update()
+    row: Any = rows.filter(pk=part.pk).first()
+    key = part.key if row is None else row.key
+    target = Target(part.kind, key, part.pk, row)
+    present = present_state(target)
+    before = state_from(present, target, part.first - 1)
+    return _Locked(part, target, before, present, version_of(part.kind, part.pk))
+
+
+def _conflict(one: _Locked) -> ConflictError | None:
+    """Whatever was done to it since, unless it is again what it was before."""
+    part, target = one.part, one.target
+    if not one.is_newest:
+        if is_like(target, one.before):
+            return None
+        return conflict(part.kind, target.key, part.pk, part.last, one.newest)
+    if target.row is None and all_rows(part.kind.model).filter(key=target.key).exists():
+        told = f"{target.key} was deleted then, and there is another one of this key by now"
+        return ConflictError(told, key=target.key, expected=part.last, actual=one.newest)
+    return None
+
+
+def _undo(one: _Locked) -> Changed:
+    if not one.is_newest:
+        return nothing(one.target)
+    # Nothing came after it, and so what was right after it is there.
+    return undo_span(one.target, Span(one.part.first, one.part.last), one.before, one.present)

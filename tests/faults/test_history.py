@@ -1,0 +1,172 @@
+"""What psql does is in the history: each change with what was and what is, and nothing besides."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.workers import Worker
+from tools.postgres import Postgres
+
+FLAGS = "flagstaff_featureflag"
+ALLOWED = "flagstaff_featureflag_allowed_users"
+VALUES = "flagstaff_keyvaluestore"
+# User 2 is on the allow-list, user 4 is not.
+PEOPLE = f"""
+    INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,
+        is_staff, is_active, date_joined)
+    SELECT id, 'user_' || id, '', '', '', '', false, false, true, now()
+    FROM generate_series(2, 4) AS id;
+    INSERT INTO {ALLOWED} (featureflag_id, user_id) SELECT id, 2 FROM {FLAGS};
+    TRUNCATE flagstaff_change;
+"""
+CASCADE = f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (%s) REFERENCES %s ON DELETE CASCADE;"
+# Source, action, key, and what was and is: of each field that differs, or of the allow-list.
+Told = tuple[str, str, str, Any]
+
+OFF: Told = ("f", "update", "new_checkout", {"enabled": [True, False]})
+GONE = {"key": ["new_checkout", None], "enabled": [True, None], "rollout_percent": [33, None]}
+PAYPAL: Told = ("k", "update", "gateway", {"value": ["stripe", "paypal"]})
+WRITES: dict[str, tuple[str, list[Told]]] = {
+    "UPDATE": (f"UPDATE {FLAGS} SET enabled = false", [OFF]),
+    "UPDATE of two tables in one transaction": (
+        f"""
+        BEGIN;
+        UPDATE {FLAGS} SET enabled = false;
+        UPDATE {VALUES} SET value = '"paypal"';
+        COMMIT
+        """,
+        [OFF, PAYPAL],
+    ),
+    "UPDATE that changes nothing": (
+        f"UPDATE {FLAGS} SET enabled = enabled; UPDATE {FLAGS} SET enabled = false WHERE false",
+        [],
+    ),
+    "ROLLBACK": (f"BEGIN; UPDATE {FLAGS} SET enabled = false; ROLLBACK", []),
+    "ROLLBACK of a part": (
+        f"""
+        BEGIN;
+        UPDATE {FLAGS} SET enabled = false;
+        SAVEPOINT one;
+        DELETE FROM {ALLOWED};
+        ROLLBACK TO one;
+        COMMIT
+        """,
+        [OFF],
+    ),
+    "there and back": (
+        f"UPDATE {FLAGS} SET enabled = false; UPDATE {FLAGS} SET enabled = true",
+        [OFF, ("f", "update", "new_checkout", {"enabled": [False, True]})],
+    ),
+    "INSERT": (
+        f"INSERT INTO {FLAGS} (key, rollout_percent) VALUES ('banner', 5)",
+        [
+            (
+                *("f", "insert", "banner"),
+                {"key": [None, "banner"], "enabled": [None, False], "rollout_percent": [None, 5]},
+            )
+        ],
+    ),
+    "COPY of flags": (
+        f"COPY {FLAGS} (key, enabled) FROM STDIN;\nbanner\tt\n\\.\n",
+        [
+            (
+                *("f", "insert", "banner"),
+                {"key": [None, "banner"], "enabled": [None, True], "rollout_percent": [None, 0]},
+            )
+        ],
+    ),
+    "COPY of values": (
+        f"COPY {VALUES} (key, value) FROM STDIN;\nlimit\t25\n\\.\n",
+        [("k", "insert", "limit", {"key": [None, "limit"], "value": [None, 25]})],
+    ),
+    "COPY of an allow-list": (
+        f"""
+        \\copy (SELECT f.id, u.id FROM {FLAGS} AS f, auth_user AS u WHERE u.id > 2) TO 'people'
+        \\copy {ALLOWED} (featureflag_id, user_id) FROM 'people'
+        """,
+        [("m", "insert", "new_checkout", [[], [3, 4]])],
+    ),
+    "users change places": (
+        f"UPDATE {ALLOWED} SET user_id = 4",
+        [("m", "update", "new_checkout", [[2], [4]])],
+    ),
+    "TRUNCATE of an allow-list": (
+        f"TRUNCATE {ALLOWED}",
+        [("m", "truncate", "new_checkout", [[2], []])],
+    ),
+    "TRUNCATE CASCADE": (
+        f"TRUNCATE {FLAGS} CASCADE",
+        [
+            ("f", "truncate", "new_checkout", GONE),
+            ("m", "truncate", "new_checkout", [[2], []]),
+        ],
+    ),
+    "a user goes, and their place with them": (
+        CASCADE % ("user_id", "auth_user") + "DELETE FROM auth_user WHERE id = 2",
+        [("m", "delete", "new_checkout", [[2], []])],
+    ),
+    "a user goes who is on no list": ("DELETE FROM auth_user WHERE id = 4", []),
+    "a flag goes, and its list with it": (
+        CASCADE % ("featureflag_id", FLAGS) + f"DELETE FROM {FLAGS}",
+        [("f", "delete", "new_checkout", GONE), ("m", "delete", "new_checkout", [[2], []])],
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "expected"), WRITES.values(), ids=WRITES)
+def test_psql_is_told_of_with_what_was_and_what_is(
+    statements: str, expected: list[Told], database: str, server: Postgres, tmp_path: Any
+) -> None:
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute(PEOPLE.encode())
+        psql = [str(server.programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database]
+        subprocess.run(psql, input=statements, text=True, check=True, cwd=tmp_path)
+        assert sorted(told(session), key=str) == sorted(expected, key=str)
+        hands = session.execute(
+            "SELECT DISTINCT actor, door, reason, session_user, application_name "
+            "FROM flagstaff_change"
+        )
+        assert hands.fetchall() == [(None, None, None, "postgres", "psql")] * bool(expected)
+
+
+ORM: dict[str, list[Told]] = {
+    "add_user": [("m", "insert", "new_checkout", [[], [4]])],
+    "set_users": [
+        ("m", "delete", "new_checkout", [[2], []]),
+        ("m", "insert", "new_checkout", [[], [4]]),
+    ],
+    "clear_users": [("m", "delete", "new_checkout", [[2], []])],
+    "delete_user": [("m", "delete", "new_checkout", [[2], []])],
+    "rename": [("f", "update", "checkout", {"key": ["new_checkout", "checkout"]})],
+}
+
+
+@pytest.mark.parametrize(("write", "expected"), ORM.items(), ids=ORM)
+def test_another_process_is_told_of_with_what_was_and_what_is(
+    write: str, expected: list[Told], database: str, worker: Worker
+) -> None:
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute(PEOPLE.encode())
+        worker.ask("call", f"tests.faults.writes.{write}")
+        assert told(session) == expected
+
+
+def told(session: psycopg.Connection[Any]) -> list[Told]:
+    """The whole history, with nothing but what differs."""
+    entries = session.execute(
+        "SELECT src::text, action, key, old, new FROM flagstaff_change ORDER BY id"
+    )
+    return [
+        (src, action, key, [old, new] if src == "m" else differences(old or {}, new or {}))
+        for src, action, key, old, new in entries
+    ]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[Any]]:
+    fields = ("key", "enabled", "rollout_percent", "value")
+    pairs = {field: [old.get(field), new.get(field)] for field in fields}
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,198 @@
+"""What one transaction did to many is taken back as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from flagstaff import acting_as
+from flagstaff.changes import (
+    allow,
+    create,
+    create_value,
+    delete,
+    edit,
+    edit_value,
+    ramp,
+    set_value,
+    switch,
+    undo,
+    undo_together,
+    undo_transaction,
+    unset_value,
+)
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.history import flag_history, flag_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.terminals import open_shop
+
+# Where each change is a transaction of its own, as it is in life.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def shop() -> None:
+    Change.objects.all().delete()
+    open_shop()
+
+
+def state() -> dict[str, Any]:
+    """Every field but the clocks, with the primary keys, and the allow-lists."""
+    flags = {
+        flag["key"]: {
+            **flag,
+            "changed_at": None,
+            "allowed": set(User.objects.filter(flagstaff_flags=flag["id"])),
+        }
+        for flag in FeatureFlag.objects.values()
+    }
+    return {
+        **flags,
+        **{v["key"]: {**v, "changed_at": None} for v in KeyValueStore.objects.values()},
+    }
+
+
+def together() -> int:
+    """A release that touches everything, in each way; one of its changes."""
+    with transaction.atomic(), acting_as("deploy", reason="release 42"):
+        edit("new_checkout", {"rollout_percent": 100, "description": "Done"})
+        allow("new_checkout", 2)
+        delete("beta_reviews")
+        create("brand_new", enabled=True, allowed_users=[1])
+        set_value("page_size", 50)
+        unset_value("payment_gateway")
+        change = create_value("motto", "on").version
+        # Another hand, but the same transaction.
+        with acting_as("bob"):
+            switch("new_checkout", enabled=False)
+    assert change
+    return change
+
+
+def test_everything_is_as_it_was() -> None:
+    before = state()
+    change = together()
+    assert state() != before
+    done = undo_transaction(change)
+    assert state() == before
+    assert [changed.key for changed in done] == [
+        *("beta_reviews", "brand_new", "new_checkout"),
+        *("motto", "page_size", "payment_gateway"),
+    ]
+    assert all(changed.written for changed in done)
+
+
+def test_any_of_its_changes_stands_for_it() -> None:
+    before = state()
+    together()
+    [event, *_] = flag_history("beta_reviews")
+    undo_transaction(event.version)
+    assert state() == before
+
+
+def test_undo_is_one_transaction_that_can_be_undone() -> None:
+    change = together()
+    after = state()
+    with acting_as("ana", reason="too soon"):
+        back = undo_together(undo_transaction(change))
+    assert back
+    events = [event for event in flag_history() if event.reason == "too soon"]
+    assert len(events) == 3
+    assert len({event.transaction_id for event in events}) == 1
+    undo_transaction(int(back.arguments[-1]))
+    # But for primary keys: what was created is created again.
+    assert {key: row | {"id": 0} for key, row in state().items()} == {
+        key: row | {"id": 0} for key, row in after.items()
+    }
+
+
+def test_second_time_does_nothing() -> None:
+    change = together()
+    undo_transaction(change)
+    entries = Change.objects.count()
+    assert not any(changed.written for changed in undo_transaction(change))
+    assert Change.objects.count() == entries
+
+
+def test_part_that_was_taken_back_already_is_left_alone() -> None:
+    before = state()
+    change = together()
+    undo("beta_reviews")
+    done = {changed.key: changed.written for changed in undo_transaction(change)}
+    assert state() == before
+    assert (done["beta_reviews"], done["page_size"]) == (False, True)
+
+
+NEWER: dict[str, Callable[[], Any]] = {
+    "new_checkout": lambda: edit("new_checkout", {"client_side": True}),
+    "brand_new": lambda: allow("brand_new", 2),
+    "page_size": lambda: edit_value("page_size", {"description": "Rows"}),
+    "motto": lambda: set_value("motto", "off"),
+    "beta_reviews": lambda: create("beta_reviews"),
+}
+
+
+@pytest.mark.parametrize("key", NEWER)
+def test_newer_change_of_one_of_them_is_a_conflict_that_names_it(key: str) -> None:
+    change = together()
+    with acting_as("ana"):
+        NEWER[key]()
+    before = state()
+    entries = Change.objects.count()
+    with pytest.raises(ConflictError, match=rf"^{key} (has version|was deleted then)") as caught:
+        undo_transaction(change)
+    assert caught.value.key == key
+    assert state() == before
+    assert Change.objects.count() == entries
+
+
+def test_all_that_is_newer_is_named() -> None:
+    change = together()
+    ramp("new_checkout", 7)
+    set_value("page_size", 7)
+    with pytest.raises(ConflictError) as caught:
+        undo_transaction(change)
+    told = str(caught.value).splitlines()
+    assert [line.partition(" ")[0] for line in told] == ["new_checkout", "page_size"]
+
+
+def test_what_came_later_to_others_stays() -> None:
+    change = together()
+    ramp("dark_mode", 7)
+    undo_transaction(change)
+    assert FeatureFlag.objects.get(key="dark_mode").rollout_percent == 7
+
+
+def test_secret_has_the_whole_refused() -> None:
+    with transaction.atomic():
+        ramp("dark_mode", 7)
+        set_value("mail_password", "correct horse")
+    before = state()
+    change = flag_version("dark_mode")
+    assert change
+    with pytest.raises(InvalidChangeError, match="keeps a digest of mail_password"):
+        undo_transaction(change)
+    assert state() == before
+
+
+def test_users_who_have_gone_are_left_out() -> None:
+    with transaction.atomic():
+        delete("beta_reviews")
+        ramp("dark_mode", 7)
+    User.objects.get(pk=2).delete()
+    change = flag_version("dark_mode")
+    assert change
+    [back, _] = undo_transaction(change)
+    assert back.missing == (2,)
+    assert set(FeatureFlag.objects.get(key="beta_reviews").allowed_users.all()) == {
+        User.objects.get(pk=1)
+    }
+
+
+def test_change_that_never_was_is_told() -> None:
+    with pytest.raises(InvalidChangeError, match="there is no change 987654321 in the history"):
+        undo_transaction(987654321)
