@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -473,6 +473,15 @@ def test_receiver_that_asks_for_rest_has_it(hook: Webhook, status: int) -> None:
     )
     assert 590 <= seconds <= 600
     told(failed=0, waiting=2)
+
+
+def test_project_without_time_zones_is_no_other(hook: Webhook, settings: Any) -> None:
+    settings.USE_TZ = False
+    hook.says(503, Retry_After="Fri, 20 Nov 2099 08:18:00 GMT")
+    ramp("new_checkout", 10)
+    told(failed=1, waiting=1, error="status 503")
+    at = datetime.fromisoformat(hook.came[0].json["timestamp"])
+    assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
 def test_receiver_that_says_gone_is_not_asked_again(hook: Webhook) -> None:

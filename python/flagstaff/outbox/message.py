@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from flagstaff.conf import conf
 from flagstaff.history.events import Difference, Event
@@ -33,13 +35,19 @@ class Message:
     link: str | None
 
     @property
+    def at(self) -> datetime:
+        """When it was, with its zone, also where the project's times have none."""
+        at = self.event.at
+        return at if timezone.is_aware(at) else timezone.make_aware(at)
+
+    @property
     def type(self) -> str:
         """Such as "flag.changed"."""
         return f"{self.event.kind}.{_PAST[self.event.action]}"
 
     def id_for(self, receiver: str) -> str:
         """The same at each attempt, so that a receiver can drop what comes twice."""
-        return f"{receiver}-{self.event.version}-{int(self.event.at.timestamp())}"
+        return f"{receiver}-{self.event.version}-{int(self.at.timestamp())}"
 
     def as_dict(self, receiver: str) -> dict[str, Any]:
         """What the format "json" sends."""
@@ -47,7 +55,7 @@ class Message:
         return {
             "id": self.id_for(receiver),
             "type": self.type,
-            "timestamp": event.at.isoformat(),
+            "timestamp": self.at.isoformat(),
             "data": {
                 "key": event.key,
                 "kind": event.kind,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
-from django.utils import timezone
 
 from flagstaff.journal import logger
 from flagstaff.outbox.message import Message, event_of, message_of
@@ -63,7 +63,7 @@ def _body(receiver: Receiver, message: Message) -> bytes:
 
 
 def _headers(receiver: Receiver, message: Message, body: bytes) -> dict[str, str]:
-    now = int(timezone.now().timestamp())
+    now = int(_now().timestamp())
     return {
         "Content-Type": "application/json",
         "User-Agent": "django-flagstaff",
@@ -101,9 +101,14 @@ def _unreachable(
     retry_after: str | None = None,
 ) -> tuple[Outcome, str]:
     """Whatever else waits for it would not arrive either, so that it is left alone."""
-    asked = asked_for(retry_after, timezone.now())
+    asked = asked_for(retry_after, _now())
     seconds = max(wait(delivery.failures + 1, CIRCUIT_LONGEST), asked)
     # The one that is due first asks whether it is back.
     note_failure(delivery, error, seconds, impact, dead=False)
     rest(receiver, seconds)
     return "unreachable", error
+
+
+def _now() -> datetime:
+    """Also where the project's times have no zone."""
+    return datetime.now(timezone.utc)
