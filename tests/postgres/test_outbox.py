@@ -616,6 +616,34 @@ def test_two_ticks_at_once_tell_each_change_once(hook: Webhook) -> None:
     assert percents(hook, "search_v2") == list(range(11, 40, 2))
 
 
+BLOCKED = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+def test_tick_that_loses_a_race_tries_again_where_transactions_are_stricter(
+    hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook.stop()
+    ramp("new_checkout", 10)
+    strict = {"options": "-c default_transaction_isolation=serializable"}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", strict)
+    other = FakeWorker()
+    other.query("BEGIN")
+    tick_of_another = "UPDATE flagstaff_receiver SET failures = failures + 1"
+    monkeypatch.setattr(
+        "flagstaff.outbox.sending.note_failure", lambda *_, **__: other.query(tick_of_another)
+    )
+    with ticking():
+        while rows(BLOCKED) != [(1,)]:
+            pass
+        other.query("COMMIT")
+    other.leave()
+    # Both have counted.
+    assert rows("SELECT failures FROM flagstaff_receiver") == [(2,)]
+
+
 def test_toggle_waits_for_no_tick_and_sends_nothing(hook: Webhook) -> None:
     hook.hangs.set()
     ramp("new_checkout", 10)
