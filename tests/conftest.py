@@ -46,7 +46,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     After each of these tests it would take longer than the test.
     """
     yield
-    if _flushes_alone(item) and not _flushes_alone(nextitem):
+    # After the very last one there is no database any more.
+    if _flushes_alone(item) and nextitem and not _flushes_alone(nextitem):
         with item.config.stash[_BLOCKER].unblock():
             emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
@@ -15,6 +16,7 @@ from django.db.models import Model
 
 from flagstaff.aliases import is_one_database
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.receivers import Receiver, fault_of, receivers_of
 
 __all__ = ["Conf", "Problem", "UnknownKey", "conf"]
 
@@ -38,6 +40,8 @@ class _Rule:
     default: Any
     expected: str
     accepts: Callable[[Any], bool]
+    #: What is wrong with a value, and what is expected, where the value itself may not be shown.
+    fault: Callable[[Any], tuple[str, str] | None] | None = None
 
 
 def _seconds(default: float, low: float, high: float) -> _Rule:
@@ -61,6 +65,20 @@ def _is_model(value: object) -> bool:
         return False
     # Before the models are loaded only the form of the label can be judged.
     return not apps.models_ready or _installed(value) is not None
+
+
+def _is_site(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, str) or not value.isascii() or " " in value:
+        return False
+    try:
+        split = urlsplit(value)
+    except ValueError:
+        return False
+    return (
+        split.scheme in ("http", "https") and bool(split.hostname) and not set("?#@") & set(value)
+    )
 
 
 def _installed(label: str) -> type[Model] | None:
@@ -100,6 +118,15 @@ _RULES: dict[str, _Rule] = {
         default="ignore",
         expected='"ignore", "warn" or "raise"',
         accepts=lambda value: value in ("ignore", "warn", "raise"),
+    ),
+    "WEBHOOKS": _Rule(
+        default={},
+        expected="a dict of receivers",
+        accepts=lambda value: fault_of(value) is None,
+        fault=fault_of,
+    ),
+    "SITE_URL": _Rule(
+        None, "the address of your site such as https://shop.example, or None", _is_site
     ),
 }
 
@@ -169,6 +196,16 @@ class Conf:
         """What a question about a missing key does beside its default. Defaults to "ignore"."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))
 
+    @property
+    def webhooks(self) -> tuple[Receiver, ...]:
+        """Who is told of changes. Defaults to nobody."""
+        return receivers_of(self._read("WEBHOOKS"))
+
+    @property
+    def site_url(self) -> str | None:
+        """Where this site is, for links in messages. Defaults to None: they have no link."""
+        return cast("str | None", self._read("SITE_URL"))
+
     def problems(self) -> list[Problem]:
         """Everything that is wrong with the settings, for a system check."""
         given = self._given()
@@ -220,7 +257,11 @@ def _unknown(name: object) -> Problem:
 
 
 def _bad(name: str, value: object) -> Problem:
-    return Problem(f'FLAGSTAFF["{name}"] is {value!r}', f"expected {_RULES[name].expected}")
+    rule = _RULES[name]
+    fault = rule.fault and rule.fault(value)
+    if fault:
+        return Problem(f'FLAGSTAFF["{name}"]{fault[0]}', fault[1])
+    return Problem(f'FLAGSTAFF["{name}"] is {value!r}', f"expected {rule.expected}")
 
 
 conf = Conf()

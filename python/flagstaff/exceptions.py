@@ -16,6 +16,7 @@ __all__ = [
     "FlagstaffError",
     "InvalidChangeError",
     "NoHistoryError",
+    "NoOutboxError",
     "NoUsageError",
     "RefreshError",
     "UnknownFlagError",
@@ -60,6 +61,10 @@ class NoHistoryError(FlagstaffError):
 
 class NoUsageError(FlagstaffError):
     """there is no usage here; it is kept on PostgreSQL, in tables that a migration makes"""
+
+
+class NoOutboxError(FlagstaffError):
+    """there is no outbox here; it is kept on PostgreSQL, in tables that a migration makes"""
 
 
 class DocumentError(FlagstaffError, ValueError):

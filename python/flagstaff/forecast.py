@@ -18,7 +18,7 @@ from flagstaff.rollouts import require_percent
 from flagstaff.rows import flag_row
 from flagstaff.tables import fill, names, sql, user_field, user_names
 
-__all__ = ["Impact", "impact"]
+__all__ = ["Difference", "Impact", "difference", "impact"]
 
 _MOST_IN_A_SAMPLE = 1000
 
@@ -33,6 +33,9 @@ _ALIKE = {
 }
 # How many users Django brings at a time.
 _CHUNK = 2000
+
+# A switch and a rollout in percent.
+_State = tuple[bool, int]
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,48 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     require_percent(percent)
     if not 0 <= sample <= _MOST_IN_A_SAMPLE:
         raise ValueError(f"a sample has 0 to {_MOST_IN_A_SAMPLE} users, not {sample!r}")
-    until = time.monotonic() + timeout
-    counted = _by_the_engine(key, percent, sample, timeout)
-    if counted is None:
-        counted = _through_django(key, percent, sample, until)
-    *figures, pks = counted
+    *figures, pks = _counted(key, percent, sample, timeout)
     enabled, rollout_percent, users, have, gain, lose = figures
     named = tuple(user_field(conf.flag_model).to_python(pk) for pk in pks)
     return Impact(key, enabled, rollout_percent, percent, users, have, gain, lose, named)
 
 
-def _by_the_engine(key: str, percent: int, sample: int, timeout: float) -> Any:
+@dataclass(frozen=True)
+class Difference:
+    """What a change has done."""
+
+    users: int
+    gain: int
+    lose: int
+
+
+def difference(key: str, before: _State, after: _State, *, timeout: float) -> Difference:
+    """Count for how many of all users the answer differs between two states of a flag.
+
+    A state is the switch and the rollout; users and allow-list are those of now. Blocks and raises
+    as `impact` does.
+    """
+    # With the switch as it is the evaluator compares two rollouts; else all who have it differ.
+    on = before if before[0] else after
+    percent = after[1] if before[0] and after[0] else on[1]
+    *_, users, have, gain, lose, _pks = _counted(key, percent, 0, timeout, on)
+    if before[0] == after[0]:
+        return Difference(users, gain, lose)
+    return Difference(users, 0, have) if before[0] else Difference(users, have, 0)
+
+
+def _counted(
+    key: str, percent: int, sample: int, timeout: float, as_if: _State | None = None
+) -> Any:
+    """The figures, of the flag as it is, or as if it were in another state."""
+    until = time.monotonic() + timeout
+    counted = _by_the_engine(key, percent, sample, timeout, as_if)
+    return counted or _through_django(key, percent, sample, until, as_if)
+
+
+def _by_the_engine(
+    key: str, percent: int, sample: int, timeout: float, as_if: _State | None
+) -> Any:
     """The figures; None where the engine's link is not the one to ask, or cannot tell."""
     field = user_field(conf.flag_model)
     begin()
@@ -111,8 +145,9 @@ def _by_the_engine(key: str, percent: int, sample: int, timeout: float) -> Any:
         return None
     connection = connections[conf.engine_database]
     places = {**names(connection), **user_names(connection, field)}
+    flag = places if as_if is None else {**places, **_state_as_sql(as_if)}
     statements = (
-        fill(sql("impact_flag_v1"), places),
+        fill(sql("impact_flag_v1"), flag),
         sql("impact_extent_v1"),
         fill(sql("impact_users_v1"), places),
     )
@@ -122,6 +157,12 @@ def _by_the_engine(key: str, percent: int, sample: int, timeout: float) -> Any:
         raise FlagstaffError(str(error)) from error
 
 
+def _state_as_sql(state: _State) -> dict[str, str]:
+    """In the place of the columns."""
+    enabled, rollout_percent = state
+    return {"flag_enabled": f"{enabled}::bool", "flag_rollout": f"({int(rollout_percent)})::int4"}
+
+
 def _is_alike(field: Any) -> bool:
     """Whether the database's text of a primary key is what Python has of it."""
     while field.remote_field:
@@ -129,13 +170,13 @@ def _is_alike(field: Any) -> bool:
     return field.get_internal_type() in _ALIKE and not hasattr(field, "from_db_value")
 
 
-def _through_django(key: str, percent: int, sample: int, until: float) -> Any:
+def _through_django(key: str, percent: int, sample: int, until: float, as_if: _State | None) -> Any:
     """The figures from Django's own connection, which sees the rows of an open transaction."""
     pk = flag_row(key).pk
     found = direct.read_flag(key)
     if found is None:
         raise FlagstaffError(f"the row of {key!r} cannot be evaluated; a field of it is NULL")
-    _, enabled, rollout_percent = found
+    enabled, rollout_percent = as_if or found[1:]
     field = user_field(conf.flag_model)
     # to_python, because SQLite and MySQL keep a UUID as 32 digits.
     allowed = [str(field.to_python(user)) for (user,) in select(_ALLOWED, [pk])]

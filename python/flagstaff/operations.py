@@ -1,8 +1,9 @@
 """Migration operations that install what PostgreSQL does for us, and take it back.
 
 `InstallTables` makes the tables of tokens and history with their functions, `InstallUsage` those
-of usage; flagstaff's own migrations do that once. `InstallTriggers` has the tables of two models
-watched. A project that keeps its own models puts it into a migration of its own:
+of usage, `InstallOutbox` those of who is told; flagstaff's own migrations do that once.
+`InstallTriggers` has the tables of two models watched. A project that keeps its own models puts it
+into a migration of its own:
 
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_triggers")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
@@ -26,7 +27,7 @@ from flagstaff.catalog import current_schema, find_table
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.watched import Watched, watched_tables
 
-__all__ = ["InstallTables", "InstallTriggers", "InstallUsage"]
+__all__ = ["InstallOutbox", "InstallTables", "InstallTriggers", "InstallUsage"]
 
 
 class _PostgresOperation(Operation):
@@ -126,6 +127,20 @@ class InstallUsage(_OwnTables):
     @property
     def migration_name_fragment(self) -> str:
         return "usage"
+
+
+class InstallOutbox(_OwnTables):
+    """Make the tables of the outbox: how far each receiver is, and what it has yet to be told."""
+
+    installing = ("outbox_v1",)
+    removing = "drop_outbox_v1"
+
+    def describe(self) -> str:
+        return "Install the tables of the outbox"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "outbox"
 
 
 class InstallTriggers(_PostgresOperation):

@@ -50,6 +50,8 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "change_table": quote("flagstaff_change"),
         "usage_table": quote("flagstaff_usage"),
         "usage_worker_table": quote("flagstaff_usage_worker"),
+        "receiver_table": quote("flagstaff_receiver"),
+        "delivery_table": quote("flagstaff_delivery"),
     }
 
 

@@ -154,7 +154,8 @@ def run(block: Block) -> dict[str, Any]:
 @pytest.mark.django_db
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLAGSTAFF_PASSWORD", "not a secret")
+    for name in ("FLAGSTAFF_PASSWORD", "FLAGS_WEBHOOK_SECRET", "SLACK_WEBHOOK_URL"):
+        monkeypatch.setenv(name, "not a secret")
     run(block)
 
 

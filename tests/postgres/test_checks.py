@@ -146,7 +146,7 @@ def test_triggers_that_are_missing_on_models_of_a_project(foreign: Any) -> None:
     )
     assert hint.splitlines()[1:] == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0003_usage")]',
+        '    dependencies = [("flagstaff", "0004_outbox")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 

@@ -108,6 +108,34 @@ def test_counts_what_the_articles_answers_count(count: int, percent: int, then: 
 
 
 @pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((True, 10), (True, 50)),
+        ((True, 90), (True, 25)),
+        ((False, 40), (True, 40)),
+        ((False, 0), (True, 70)),
+        ((True, 40), (False, 40)),
+        ((True, 60), (False, 0)),
+        ((False, 10), (False, 90)),
+    ],
+)
+def test_difference_of_two_states_is_that_of_the_articles_answers(before: Any, after: Any) -> None:
+    pks = make_users(300)
+    allowed = pks[::50]
+    # As it is, it is in neither of the two.
+    make_flag(allowed, enabled=False, rollout_percent=33)
+    then = answers(pks, allowed, before[1], enabled=before[0])
+    now = answers(pks, allowed, after[1], enabled=after[0])
+    found = forecast.difference("new_checkout", before, after, timeout=10)
+    assert found == forecast.Difference(
+        300,
+        gain=sum(now[pk] and not then[pk] for pk in pks),
+        lose=sum(then[pk] and not now[pk] for pk in pks),
+    )
+
+
+@pytest.mark.usefixtures("way")
 def test_of_a_flag_that_is_off_nothing_changes() -> None:
     make_flag(make_users(3)[:1], rollout_percent=10)
     found = impact("new_checkout", 100)

@@ -20,7 +20,7 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallTables, InstallTriggers, InstallUsage
+from flagstaff.operations import InstallOutbox, InstallTables, InstallTriggers, InstallUsage
 
 pytestmark = pytest.mark.django_db
 
@@ -205,7 +205,7 @@ def test_everything_lives_in_the_schema_that_the_tables_are_in() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_triggers", "0003_usage"):
+    for migration in ("0001_initial", "0002_triggers", "0003_usage", "0004_outbox"):
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
@@ -214,6 +214,10 @@ def test_everything_lives_in_the_schema_that_the_tables_are_in() -> None:
     usage = "'\"O''Neill\".flagstaff_usage'"
     assert rows(f"SELECT to_regclass({usage}) IS NOT NULL") == [(True,)]
     rows('SET LOCAL search_path = "O\'Neill", public')
+    delivery = "'\"O''Neill\".flagstaff_delivery'"
+    assert rows(f"SELECT to_regclass({delivery}) IS NOT NULL") == [(True,)]
+    take_back(state, *operations_of("0004_outbox"), app="flagstaff")
+    assert rows(f"SELECT to_regclass({delivery}) IS NOT NULL") == [(False,)]
     take_back(state, *operations_of("0003_usage"), app="flagstaff")
     assert rows(f"SELECT to_regclass({usage}) IS NOT NULL") == [(False,)]
 
@@ -276,7 +280,7 @@ def test_other_databases_are_left_alone(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), InstallUsage(), INSTALL):
+        for operation in (InstallTables(), InstallUsage(), InstallOutbox(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []

@@ -69,6 +69,19 @@ def test_setting_with_an_unknown_name() -> None:
         )
 
 
+def test_receiver_whose_messages_are_not_signed() -> None:
+    webhooks = {
+        "deploys": {"url": "https://deploys.example/hunter2"},
+        "ops": {"url": "https://hooks.slack.example/hunter2", "format": "slack"},
+    }
+    with override_settings(FLAGSTAFF={"WEBHOOKS": webhooks}):
+        assert one() == (
+            "flagstaff.W019",
+            'the receiver "deploys" of WEBHOOKS gets messages without a signature',
+            'give it a "secret": "whsec_" and the base64 of 32 random bytes',
+        )
+
+
 def test_setting_with_a_bad_value() -> None:
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
         assert one() == (

@@ -13,7 +13,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, USAGE_INTERVAL, UNKNOWN_KEY"
+    "POOL_SIZE, USAGE_INTERVAL, UNKNOWN_KEY, WEBHOOKS, SITE_URL"
 )
 
 
@@ -69,6 +69,7 @@ def test_unknown_name_is_told_with_the_nearest_right_one(name: Any, hint: str) -
 
 
 SECONDS = "expected seconds from"
+SITE = "the address of your site such as https://shop.example, or None"
 BAD: list[tuple[str, object, str]] = [
     ("DATABASE", "nowhere", "expected an alias in DATABASES, or None"),
     ("DATABASE", [], "expected an alias in DATABASES, or None"),
@@ -86,6 +87,8 @@ BAD: list[tuple[str, object, str]] = [
     ("POOL_SIZE", 0, "expected a whole number from 1 to 16"),
     ("POOL_SIZE", 2.0, "expected a whole number from 1 to 16"),
     ("UNKNOWN_KEY", "shout", 'expected "ignore", "warn" or "raise"'),
+    ("SITE_URL", "shop.example", f"expected {SITE}"),
+    ("SITE_URL", "https://shop.example/?a=b", f"expected {SITE}"),
     ("UNKNOWN_KEY", {}, 'expected "ignore", "warn" or "raise"'),
 ]
 

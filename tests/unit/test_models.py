@@ -79,6 +79,8 @@ def test_names_are_those_of_the_models() -> None:
         "change_table": '"flagstaff_change"',
         "usage_table": '"flagstaff_usage"',
         "usage_worker_table": '"flagstaff_usage_worker"',
+        "receiver_table": '"flagstaff_receiver"',
+        "delivery_table": '"flagstaff_delivery"',
         "flag_table": '"flagstaff_featureflag"',
         "flag_pk": '"id"',
         "flag_key": '"key"',

@@ -16,7 +16,11 @@ from flagstaff.checks.models import (
     check_key_is_unique,
     check_nothing_is_null,
 )
-from flagstaff.checks.settings import check_setting_names, check_setting_values
+from flagstaff.checks.settings import (
+    check_messages_are_signed,
+    check_setting_names,
+    check_setting_values,
+)
 
 __all__ = ["OF_DATABASE", "OF_SETTINGS"]
 
@@ -32,6 +36,7 @@ OF_SETTINGS = (
     check_nothing_is_null,
     check_key_is_unique,
     check_field_tables,
+    check_messages_are_signed,
 )
 
 #: They run with `migrate` and `check --database`.

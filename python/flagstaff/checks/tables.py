@@ -17,7 +17,10 @@ from flagstaff.tables import names
 __all__ = ["check_tables", "check_tables_may_be_read"]
 
 _READ = ("flag_table", "allow_table", "value_table", "token_table")
-_OF_POSTGRESQL = ("token_table", "change_table", "usage_table", "usage_worker_table")
+_OF_POSTGRESQL = (
+    *("token_table", "change_table", "usage_table", "usage_worker_table"),
+    *("receiver_table", "delivery_table"),
+)
 
 
 def check_tables(connection: BaseDatabaseWrapper) -> list[CheckMessage]:

@@ -28,6 +28,17 @@ CREATE TABLE IF NOT EXISTS {change_table} (
         nullif(pg_catalog.current_setting('application_name'), 'flagstaff'), ''
     )
 );
+-- Who changes a long allow-list waits for this. The default way to compress takes longer than the
+-- change itself.
+DO $do$
+BEGIN
+    ALTER TABLE {change_table}
+        ALTER COLUMN old SET COMPRESSION lz4, ALTER COLUMN new SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    ALTER TABLE {change_table}
+        ALTER COLUMN old SET STORAGE EXTERNAL, ALTER COLUMN new SET STORAGE EXTERNAL;
+END
+$do$;
 CREATE INDEX IF NOT EXISTS flagstaff_change_object ON {change_table} (src, object_pk, id);
 CREATE INDEX IF NOT EXISTS flagstaff_change_key ON {change_table} (key, id);
 
@@ -145,8 +156,8 @@ BEGIN
             FROM (
                 SELECT
                     flag,
-                    coalesce(jsonb_agg(person ORDER BY person) FILTER (WHERE NOT added), '[]'),
-                    coalesce(jsonb_agg(person ORDER BY person) FILTER (WHERE added), '[]')
+                    coalesce(to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE NOT added)), '[]'),
+                    coalesce(to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE added)), '[]')
                 FROM (%4$s) AS pair (flag, person, added)
                 GROUP BY flag
             ) AS entry (flag, gone, come)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import signal
+import threading
+from argparse import ArgumentTypeError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db import Error, close_old_connections
+
+from flagstaff.cli.cells import Column, Record
+from flagstaff.cli.errors import FAILED
+from flagstaff.cli.output import Output
+from flagstaff.cli.parsers import Options
+from flagstaff.outbox import Told, forget_dead, retry_dead, tick
+
+__all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
+
+HELP = "tell the receivers of WEBHOOKS what was changed"
+EXAMPLES = (
+    "tick",
+    "tick --loop 5",
+    "tick --retry-dead --json",
+)
+
+_LONGEST = 86_400.0
+
+
+def _role(record: Record) -> str | None:
+    return "WARNING" if record["failed"] or record["dead"] else None
+
+
+_COLUMNS = (
+    Column("receiver"),
+    Column("host", cut=True),
+    Column("delivered", right=True),
+    Column("failed", right=True, role=_role),
+    Column("waiting", right=True),
+    Column("dead", right=True, role=_role),
+    Column("error", cut=True),
+)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Give the parser how often, and what becomes of messages that were given up."""
+    parser.add_argument(
+        "--loop", type=_seconds, metavar="SECONDS", help="go on, with so many seconds in between"
+    )
+    dead = parser.add_mutually_exclusive_group()
+    dead.add_argument("--retry-dead", action="store_true", help="send again what was given up")
+    dead.add_argument("--forget-dead", action="store_true", help="never send what was given up")
+
+
+def run(options: Options, out: Output) -> None:
+    """Tell them once, or until it is told to end."""
+    if options["retry_dead"]:
+        out.say(f"{_messages(retry_dead())} to be sent again")
+    if options["forget_dead"]:
+        out.say(f"{_messages(forget_dead())} forgotten")
+    if options["loop"] is not None:
+        _go_on(options["loop"], out)
+        return
+    told = tick()
+    _tell(told, out)
+    dead = sum(one.dead for one in told)
+    if dead:
+        raise CommandError(
+            f"{_messages(dead)} given up; --retry-dead sends again, --forget-dead does not",
+            returncode=FAILED,
+        )
+
+
+def _go_on(seconds: float, out: Output) -> None:
+    """Tick again and again. Whatever the database does, the next one may do better."""
+    with _until_told_to_end() as stop:
+        out.say("telling the receivers; Ctrl-C ends it")
+        while not stop.is_set():
+            close_old_connections()
+            try:
+                told = tick(stop=stop)
+            except Error as error:
+                # Not its text, which may quote data.
+                out.say(f"the database does not do it: {type(error).__name__}")
+            else:
+                moved = [one for one in told if one.delivered or one.failed or one.gone]
+                _tell_lines(moved, out)
+            close_old_connections()
+            stop.wait(seconds)
+
+
+@contextmanager
+def _until_told_to_end() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set, so that what is being sent ends in order."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(told: Sequence[Told], out: Output) -> None:
+    if not told:
+        out.say("nobody is told of changes; FLAGSTAFF has no WEBHOOKS")
+    out.records(_COLUMNS, [one.as_dict() for one in told])
+    for one in told:
+        if one.gone:
+            out.say(f"{one.receiver}: {_messages(one.gone)} not told, for the history was pruned")
+        if not one.host:
+            out.say(f"{one.receiver} is not in WEBHOOKS any more, and is told nothing")
+
+
+def _tell_lines(told: Sequence[Told], out: Output) -> None:
+    """A line each, as it comes."""
+    for one in told:
+        if out.is_json:
+            out.document(one.as_dict(), indent=None)
+        else:
+            out.line(_line(one.as_dict()))
+
+
+def _line(record: dict[str, Any]) -> str:
+    counts = [f"{name} {record[name]}" for name in ("delivered", "failed", "waiting", "dead")]
+    error = [record["error"]] if record["failed"] else []
+    return "\t".join([record["receiver"], *counts, *error])
+
+
+def _messages(count: int) -> str:
+    return "1 message is" if count == 1 else f"{count:,} messages are"
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"expected seconds, not {text!r}") from error
+    if not 0 < seconds <= _LONGEST:
+        raise ArgumentTypeError(f"expected seconds above 0 and up to {_LONGEST:g}, not {text!r}")
+    return seconds

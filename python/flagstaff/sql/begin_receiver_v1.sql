@@ -1,0 +1,15 @@
+-- A receiver that is new is told what is committed from now on.
+WITH now AS MATERIALIZED (
+    SELECT ARRAY(
+        SELECT xid::text::bigint
+        FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS xid
+    ) AS open
+)
+INSERT INTO {receiver_table} (name, newest, open_then, known)
+SELECT
+    %s,
+    coalesce((SELECT pg_catalog.max(id) FROM {change_table}), 0),
+    open,
+    ARRAY(SELECT id FROM {change_table} WHERE transaction_id = ANY (open))
+FROM now
+ON CONFLICT (name) DO NOTHING

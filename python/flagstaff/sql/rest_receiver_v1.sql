@@ -1,0 +1,6 @@
+-- A receiver that does not answer is left alone for so many seconds.
+UPDATE {receiver_table}
+SET
+    failures = failures + 1,
+    resting_until = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s)
+WHERE name = %s

@@ -1,0 +1,88 @@
+"""What the page on telling others says is so."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.checks import run_checks
+from django.db import connection
+
+from flagstaff.acting import acting_as
+from flagstaff.changes import ramp
+from flagstaff.conf import conf
+from flagstaff.models import FeatureFlag
+from flagstaff.outbox import tick
+from tests.pages import code_of
+from tests.webhooks import SECRET, Received, Webhook
+
+PAGE = "how-to/tell-others.md"
+
+
+@pytest.fixture
+def received(transactional_db: None, settings: Any) -> Received:
+    """What a receiver gets of the change that the page shows."""
+    alice = User.objects.create(username="alice")
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=5)
+    with Webhook() as hook, connection.cursor() as cursor:
+        webhooks = {"deploys": hook.settings()}
+        settings.FLAGSTAFF = {"WEBHOOKS": webhooks, "SITE_URL": "https://shop.example"}
+        cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+        tick()
+        with acting_as(alice, reason="a quiet week", door="admin"):
+            ramp("new_checkout", 50)
+        tick()
+        cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+    [received] = hook.taken
+    return received
+
+
+def names_in(document: dict[str, Any]) -> list[str]:
+    """The names of a document, and those of the documents in it."""
+    inner = [document[name] for name in document if isinstance(document[name], dict)]
+    return [*document, *(name for one in inner for name in names_in(one))]
+
+
+def test_message_is_the_one_of_the_page(received: Received) -> None:
+    [block] = code_of(PAGE, "json")
+    shown, told = json.loads(block), received.json
+    assert names_in(told) == names_in(shown)
+    assert told["id"].startswith("deploys-")
+    alike = ("key", "kind", "what", "changes", "allowed", "denied", "who", "door", "reason")
+    assert [told["data"][name] for name in alike] == [shown["data"][name] for name in alike]
+
+
+def test_receiver_of_the_page_knows_what_is_ours(received: Received) -> None:
+    [block] = code_of(PAGE, "python", "def is_ours")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    is_ours = names["is_ours"]
+    assert is_ours(received.headers, received.body, SECRET)
+    assert not is_ours(received.headers, received.body + b" ", SECRET)
+    assert not is_ours(received.headers, received.body, SECRET.replace("c2", "c3"))
+    assert not is_ours({**received.headers, "webhook-id": "b"}, received.body, SECRET)
+    assert not is_ours(received.headers, received.body, SECRET, tolerance=-1)
+
+
+def test_secret_that_the_page_makes_can_be_used(
+    capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
+    [block] = code_of(PAGE, "python", "import secrets")
+    exec(block, {})
+    secret = capsys.readouterr().out.strip()
+    settings.FLAGSTAFF = {"WEBHOOKS": {"ops": {"url": "https://a.example", "secret": secret}}}
+    assert [len(key) for key in conf.webhooks[0].secrets] == [32]
+
+
+def test_settings_of_the_page_are_settings(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setenv("FLAGS_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0")
+    [block] = code_of(PAGE, "py", "SITE_URL")
+    names: dict[str, Any] = {"os": os}
+    exec(block, names)
+    settings.FLAGSTAFF = names["FLAGSTAFF"]
+    assert [receiver.name for receiver in conf.webhooks] == ["deploys", "ops-channel"]
+    assert run_checks(tags=["flagstaff"]) == []
