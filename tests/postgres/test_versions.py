@@ -318,5 +318,7 @@ def test_changes_are_made_without_a_history_too(run_isolated: RunIsolated) -> No
 
 def test_every_public_change_is_tried_here() -> None:
     tried = {*ALL, "create", "create_value", "Changed", "Undo"}
-    elsewhere = {"restore", "restore_value", "undo", "undo_value"}
+    elsewhere = {"restore", "restore_value"} | {
+        *("undo", "undo_value", "undo_together", "undo_transaction"),
+    }
     assert set(changes.__all__) == tried | elsewhere
