@@ -74,6 +74,8 @@ def test_wait_is_drawn_up_to_a_limit_that_doubles(attempts: int, limit: float) -
         ("Sat, 20 Nov 2027 08:16:00 GMT", 3600),
         ("-5", 0),
         ("soon", 0),
+        ("Fri, 20 Nov 99999999999999999999 08:18:00 GMT", 0),
+        ("Fri, 20 Nov 2026 08:18:00 +99999999999999999999", 0),
         ("\u0667", 0),
     ],
 )

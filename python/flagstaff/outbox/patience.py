@@ -36,7 +36,7 @@ def asked_for(retry_after: str | None, now: datetime) -> float:
         return min(float(text[:9]), _LONGEST)
     try:
         at = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last for a year of many digits
         return 0.0
     at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
     return min(max((at - now).total_seconds(), 0.0), _LONGEST)
