@@ -454,6 +454,12 @@ def test_receiver_that_is_down_keeps_no_other_waiting(hook: Webhook) -> None:
                 hook.released.set()
 
 
+def test_receiver_that_asks_for_rest_in_nonsense_is_a_failure_like_others(hook: Webhook) -> None:
+    hook.says(503, Retry_After="Fri, 20 Nov 99999999999999999999 08:18:00 GMT")
+    ramp("new_checkout", 10)
+    told(failed=1, waiting=1, error="status 503")
+
+
 def test_redirect_is_not_followed(hook: Webhook) -> None:
     with Webhook() as elsewhere:
         hook.says(307, Location=elsewhere.url)
@@ -660,8 +666,14 @@ def test_toggle_waits_for_no_tick_and_sends_nothing(hook: Webhook) -> None:
         hook.released.set()
 
 
-def test_tick_within_a_transaction_is_refused() -> None:
-    with pytest.raises(RuntimeError), transaction.atomic():
+@pytest.mark.parametrize("names", [[], ["ops"], ["ops", "deploys"]])
+def test_tick_within_a_transaction_is_refused(hook: Webhook, names: list[str]) -> None:
+    webhooks = {name: hook.settings() for name in names}
+    with (
+        override_settings(FLAGSTAFF={"WEBHOOKS": webhooks}),
+        pytest.raises(RuntimeError),
+        transaction.atomic(),
+    ):
         tick()
 
 

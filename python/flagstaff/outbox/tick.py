@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from threading import Event
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 from django.utils.translation import override
 
 from flagstaff.conf import conf
@@ -59,7 +59,9 @@ def tick(*, seconds: float = 20.0, stop: Event | None = None) -> list[Told]:
     side. Raises NoOutboxError, RuntimeError within a transaction, and what the database raises.
     """
     receivers = conf.webhooks
-    need_outbox()
+    # Here, for a receiver's thread has a connection of its own, and knows of no transaction.
+    with transaction.atomic(using=conf.database, durable=True):
+        need_outbox()
     until = time.monotonic() + seconds
     stop = stop or Event()
     done = _all_served(receivers, until, stop)
