@@ -41,6 +41,8 @@ _NAP = 0.002
 _FAREWELL = 1.0
 # A source of passwords that gives another one each time must not make each question an attempt.
 _BETWEEN_ATTEMPTS = 2.0
+# Code may make keys from what users send, and then there is no end of them.
+_MOST_TOLD = 1000
 
 
 class _Process:
@@ -177,9 +179,12 @@ def tell_unknown(key: str, what: Literal["flag", "value"]) -> None:
     )
     if conf.unknown_key == "raise":
         raise error(message)
-    if conf.unknown_key == "warn" and (what, key) not in _process.told:
-        _process.told.add((what, key))
+    told = _process.told
+    if conf.unknown_key == "warn" and len(told) < _MOST_TOLD and (what, key) not in told:
+        told.add((what, key))
         logger.warning(message)
+        if len(told) == _MOST_TOLD:
+            logger.warning("this was the last of %d unknown keys that are named", _MOST_TOLD)
 
 
 def look_after() -> None:

@@ -165,6 +165,26 @@ class TestUnknownKeys:
             ("flagstaff", logging.WARNING, f"there is no value '{key}'; {advice}"),
         ]
 
+    def test_warnings_have_an_end_where_keys_have_none(
+        self,
+        answered_from: Answered,
+        unknown_key: Callable[[str], None],
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        unknown_key("warn")
+        answered_from()
+        monkeypatch.setattr(engine._process, "told", set())
+        monkeypatch.setattr(engine, "_MOST_TOLD", 3)
+        for number in range(9):
+            flag_enabled(f"key-{number}")
+        *named, last = caplog.messages
+        assert [message.partition(";")[0] for message in named] == [
+            f"there is no flag 'key-{number}'" for number in range(3)
+        ]
+        assert last == "this was the last of 3 unknown keys that are named"
+        assert len(engine._process.told) == 3
+
     def test_error_is_raised_where_that_is_chosen(
         self, answered_from: Answered, unknown_key: Callable[[str], None]
     ) -> None:
