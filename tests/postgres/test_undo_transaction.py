@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 
 from flagstaff import acting_as
 from flagstaff.changes import (
@@ -108,6 +109,36 @@ def test_undo_is_one_transaction_that_can_be_undone() -> None:
     assert {key: row | {"id": 0} for key, row in state().items()} == {
         key: row | {"id": 0} for key, row in after.items()
     }
+
+
+def test_flag_that_was_deleted_and_made_anew_is_the_old_one_again() -> None:
+    before = state()
+    with transaction.atomic():
+        delete("new_checkout")
+        change = create("new_checkout", enabled=True).version
+    assert change
+    undo_transaction(change)
+    assert state() == before
+
+
+def test_user_whom_somebody_else_allowed_meanwhile_is_not_taken_off() -> None:
+    flag = FeatureFlag.objects.get(key="dark_mode")
+    eve, dan = (User.objects.create(username=name) for name in ("eve", "dan"))
+
+    def allow_dan() -> None:
+        flag.allowed_users.add(dan)
+        connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        flag.allowed_users.add(eve)
+        pool.submit(allow_dan).result()
+        flag.allowed_users.remove(eve)
+    change = flag_version("dark_mode")
+    assert change
+    for take_back in (lambda: undo_transaction(change), lambda: undo("dark_mode", change)):
+        with pytest.raises(ConflictError, match="dark_mode was changed by others while"):
+            take_back()
+    assert dan in flag.allowed_users.all()
 
 
 def test_second_time_does_nothing() -> None:

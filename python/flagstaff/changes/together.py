@@ -10,7 +10,7 @@ from django.db import transaction
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.opening import conflict, raise_all
 from flagstaff.changes.past import Target, present_state, state_from
-from flagstaff.changes.undoing import Span, is_like, nothing, undo_span
+from flagstaff.changes.undoing import Span, conflict_amid, is_like, nothing, undo_span
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
@@ -58,7 +58,7 @@ def undo_transaction(change: int) -> list[Changed]:
         if not parts:
             raise InvalidChangeError(f"there is no change {change} in the history")
         locked = [_locked(part) for part in parts]
-        raise_all(error for one in locked if (error := _conflict(one)))
+        raise_all(error for one in locked if (error := _conflict(one, locked)))
         done = {one.part: _undo(one) for one in sorted(locked, key=lambda one: one.order)}
     return [done[part] for part in parts]
 
@@ -73,17 +73,24 @@ def _locked(part: Part) -> _Locked:
     return _Locked(part, target, before, present, version_of(part.kind, part.pk))
 
 
-def _conflict(one: _Locked) -> ConflictError | None:
+def _conflict(one: _Locked, all_of_it: list[_Locked]) -> ConflictError | None:
     """Whatever was done to it since, unless it is again what it was before."""
     part, target = one.part, one.target
     if not one.is_newest:
         if is_like(target, one.before):
             return None
         return conflict(part.kind, target.key, part.pk, part.last, one.newest)
-    if target.row is None and all_rows(part.kind.model).filter(key=target.key).exists():
+    if target.row is None and _is_taken(target, all_of_it):
         told = f"{target.key} was deleted then, and there is another one of this key by now"
         return ConflictError(told, key=target.key, expected=part.last, actual=one.newest)
-    return None
+    return conflict_amid(target, Span(part.first, part.last))
+
+
+def _is_taken(target: Target, all_of_it: list[_Locked]) -> bool:
+    """Whether another row has the key, which does not go with all the rest."""
+    kind = target.kind
+    going = [one.part.pk for one in all_of_it if one.part.kind is kind and one.before.row is None]
+    return all_rows(kind.model).filter(key=target.key).exclude(pk__in=going).exists()
 
 
 def _undo(one: _Locked) -> Changed:

@@ -14,12 +14,12 @@ from flagstaff.changes.past import Kept, Target, as_kept, find, state_at
 from flagstaff.changes.restoring import bring_back, kept_fields
 from flagstaff.changes.rows import Moves, remove, rewrite
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
+from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, version_of
 
-__all__ = ["Span", "is_like", "nothing", "undo", "undo_span", "undo_value"]
+__all__ = ["Span", "conflict_amid", "is_like", "nothing", "undo", "undo_span", "undo_value"]
 
 _HAND = "transaction_id", "actor", "door", "reason", "session_user", "role", "application_name"
 
@@ -44,6 +44,8 @@ def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) 
     with transaction.atomic(using=conf.database):
         target = find(kind, key)
         span = _span(target, change)
+        if error := conflict_amid(target, span):
+            raise error
         before, after = state_at(target, span.first - 1), state_at(target, span.last)
         return undo_span(target, span, before, after, expect_version)
 
@@ -59,6 +61,21 @@ def undo_span(
     if after.row is None:
         return _undo_deletion(target, before, expect_version)
     return _undo_change(target, span, before, after, expect_version)
+
+
+def conflict_amid(target: Target, span: Span) -> ConflictError | None:
+    """What another transaction did between these entries would be taken back with them.
+
+    Only an allow-list that was written without the lock of its flag has such.
+    """
+    amid = entries(target.kind, target.pk).filter(id__range=span).order_by()
+    if amid.values("transaction_id").distinct().count() < 2:  # noqa: PLR2004 (it alone)
+        return None
+    return ConflictError(
+        f"{target.key} was changed by others while that was done; restore a version of it instead",
+        key=target.key,
+        expected=span.last,
+    )
 
 
 def is_like(target: Target, state: State) -> bool:
