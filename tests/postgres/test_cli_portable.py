@@ -240,6 +240,30 @@ def test_plan_that_was_shown_is_done_or_nothing(file: Path) -> None:
     assert percent("new_checkout") == 5
 
 
+def test_line_that_was_shown_does_all_that_was_asked_for(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "flags.txt"
+    edit(file, ("summer_banner:", "winter_banner:"), ("- bob", "- carol"))
+    path.write_text(file.read_text())
+    shown = run(f"import {path} --format yaml --delete-missing --skip-unknown-users --dry-run").err
+    [line] = re.findall(r"to do just this: manage.py flags (.+)", shown)
+    assert run(f"{line} --yes").status == 0
+    assert not FeatureFlag.objects.filter(key="summer_banner").exists()
+
+
+def test_plan_that_was_shown_is_done_or_nothing_whatever_a_person_says_to_another(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(file, ("summer_banner:", "winter_banner:"), NARROWER)
+    shown = run(f"import {file} --delete-missing --dry-run").err
+    [plan] = re.findall(r"--expect-plan (\w+)", shown)
+    ramp("dark_mode", 60)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda: "y")
+    ran = run(f"import {file} --delete-missing --expect-plan {plan}")
+    assert (ran.status, "refused: this would be the change" in ran.err) == (4, True)
+    assert percent("new_checkout") == 25
+
+
 def test_import_waits_if_it_is_told_to(file: Path) -> None:
     edit(file, NARROWER)
     ran = run(f"import {file} --wait 0 --json")

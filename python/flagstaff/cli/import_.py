@@ -27,6 +27,8 @@ EXAMPLES = (
     "import - --format json < flags.json",
 )
 
+# What is taken in, and over what.
+_CHOICES = ("delete_missing", "skip_unknown_users", "ignore_versions")
 # More names than a person reads.
 _MOST_NAMED = 20
 _CHANGE = {"create": "+", "change": "~", "delete": "-"}
@@ -80,15 +82,15 @@ def run(options: Options, out: Output) -> None:
     """Take the file in, or show what that would change."""
     path = options["path"]
     document = portable.read(_text(path), format_of(options, path))
-    how: dict[str, Any] = {
-        name: options[name] for name in ("delete_missing", "skip_unknown_users", "ignore_versions")
-    }
+    how: dict[str, Any] = {name: options[name] for name in _CHOICES}
     if options["dry_run"]:
         _show(portable.difference(document, **how), options, out)
         return
     expected = options["expect_plan"]
     if options["delete_missing"] and not options["yes"]:
-        expected = _confirmed(portable.difference(document, **how), options, out) or expected
+        # Who says which plan it is has asked for that one, whatever a person says to this one.
+        asked = _confirmed(portable.difference(document, **how), options, out)
+        expected = expected or asked
     imported = portable.apply(document, expect_plan=expected, **how)
     _tell(imported.plan, out)
     if imported.undo:
@@ -136,10 +138,16 @@ def _show(plan: portable.Plan, options: Options, out: Output) -> None:
     if not plan.steps:
         return
     if not out.is_json:
-        again = shlex.join(["import", options["path"], "--expect-plan", plan.fingerprint])
-        out.say(f"to do just this: manage.py flags {again}")
+        out.say(f"to do just this: manage.py flags {shlex.join(_again(plan, options))}")
     many = "one change" if len(plan.steps) == 1 else f"{len(plan.steps):,} changes"
     raise CommandError(f"{many} would be made", returncode=DIFFERS)
+
+
+def _again(plan: portable.Plan, options: Options) -> list[str]:
+    """What makes the same plan again, and does it."""
+    chosen = [f"--{name.replace('_', '-')}" for name in _CHOICES if options[name]]
+    read_as = ["--format", options["format"]] if options["format"] else []
+    return ["import", options["path"], *read_as, *chosen, "--expect-plan", plan.fingerprint]
 
 
 def _tell(plan: portable.Plan, out: Output) -> None:
