@@ -6,13 +6,14 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import JSONField, Value
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,8 +38,9 @@ from flagstaff.exceptions import (
     UnknownValueError,
 )
 from flagstaff.history import flag_history, value_history
+from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from flagstaff.portable import Plan
+from flagstaff.portable import Plan, exporting
 from tests.conftest import ROOT
 from tests.terminals import open_shop
 
@@ -242,6 +244,21 @@ def test_what_is_wiped_comes_back_exactly(
     take(written, format_)
     assert state() == before
     assert text(format_) == written
+
+
+@BOTH
+def test_value_that_is_null_is_no_change_and_a_new_null_is_refused(
+    shop: None, format_: Format
+) -> None:
+    KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
+    said = text(format_)
+    assert not differ(said, format_).steps
+    edit_value("nothing", {"value": 1})
+    [told] = problems(said, format_)
+    assert "values.nothing.value: value cannot be null" in told
+    unset_value("nothing")
+    [told] = problems(said, format_)
+    assert "values.nothing.value: a value is missing; write JSON" in told
 
 
 def test_what_a_file_does_not_name_is_left_alone(shop: None) -> None:
@@ -476,8 +493,10 @@ def test_first_lines() -> None:
             r"flags.'a\x00': has a character that no database holds: a NUL, or half of a pair",
         ),
         ("#" * (16 * 2**20 + 1), "json", "is larger than 16,777,216 bytes; import it in parts"),
+        ("{" * 900, "yaml", "line 1: is nested deeper than 100 levels"),
+        ("? " * 900, "yaml", "line 1: is nested deeper than 100 levels"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_bad_text_is_told(said: str, format_: Format, told: str) -> None:
     assert problems(said, format_)[0].startswith(told)
@@ -546,6 +565,22 @@ def test_newer_change_is_not_written_over(shop: None) -> None:
     assert state() == before
     take(edited, ignore_versions=True)
     assert state()[0]["new_checkout"]["rollout_percent"] == 30
+
+
+def test_change_while_a_file_is_written_is_not_written_over_by_it(
+    shop: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = exporting.versions_of
+
+    def late(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
+        if state()[0]["new_checkout"]["rollout_percent"] != 60:
+            ramp("new_checkout", 60)
+        return read(kind, pks)
+
+    monkeypatch.setattr(exporting, "versions_of", late)
+    said = text(versions=True)
+    monkeypatch.undo()
+    assert not differ(said).steps
 
 
 def test_newer_change_elsewhere_is_no_conflict_and_neither_is_the_second_time(shop: None) -> None:

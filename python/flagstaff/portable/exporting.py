@@ -25,9 +25,8 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     the version of each, which an import compares. Raises UnknownFlagError where a key is neither a
     flag's nor a value's, and NoHistoryError where there are no versions.
     """
-    if versions:
-        need_history()
     wanted = None if keys is None else list(dict.fromkeys(keys))
+    newest = _versions(wanted) if versions else {}
     flags, values = _rows(Kind.FLAG, wanted), _rows(Kind.VALUE, wanted)
     for key in wanted or ():
         if key not in flags and key not in values:
@@ -37,8 +36,16 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
         document["partial"] = True
     for kind, rows in ((Kind.FLAG, flags), (Kind.VALUE, values)):
         if rows or wanted is None:
-            document[SECTIONS[kind]] = _section(kind, rows, versions=versions)
+            document[SECTIONS[kind]] = _section(kind, rows, newest.get(kind))
     return document
+
+
+def _versions(keys: list[str] | None) -> dict[Kind, dict[str, int]]:
+    """The versions, read before the rows: what changes in between is a conflict later on."""
+    need_history()
+    return {
+        kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in Kind
+    }
 
 
 def _rows(kind: Kind, keys: list[str] | None) -> dict[str, Any]:
@@ -70,12 +77,11 @@ def _unknown(key: str) -> None:
         Kind.VALUE.row(key)
 
 
-def _section(kind: Kind, rows: dict[str, Any], *, versions: bool) -> dict[str, Any]:
-    newest = versions_of(kind, [row.pk for row in rows.values()]) if versions else {}
+def _section(kind: Kind, rows: dict[str, Any], newest: dict[str, int] | None) -> dict[str, Any]:
     fields = carried(kind)
     section: dict[str, dict[str, Any]] = {}
     for key, row in rows.items():
-        said = {"version": newest.get(str(row.pk), 0)} if versions else {}
+        said = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
         section[key] = said | {name: written(field, row) for name, field in fields.items()}
         if kind is Kind.VALUE and is_secret(row):
             section[key]["value"] = MASK

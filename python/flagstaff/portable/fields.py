@@ -62,12 +62,13 @@ def written(field: Any, row: Model) -> Any:
 
 def taken(field: Any, said: Any) -> Any:
     """The value of a field that a file says. Raises ValueError, which tells what is wanted."""
+    if isinstance(field, JSONField):
+        # The null of JSON too, which a row may have: where it would change, the model refuses it.
+        return said
     if said is None:
         if field.null:
             return None
         raise ValueError("cannot be null")
-    if isinstance(field, JSONField):
-        return said
     for of, (types, wanted) in _TYPES.items():
         if isinstance(field, of):
             is_bool = isinstance(said, bool)

@@ -152,7 +152,8 @@ class _Reader:
     def _key(self, event: Any, path: Path) -> str | None:
         """None where it is no text, which is told."""
         if not isinstance(event, yaml.ScalarEvent):
-            self._node(event, path)
+            # One level below, so that keys of keys have an end too.
+            self._node(event, (*path, ""))
             self._problems.add(path, "has a key that is no text", _line(event))
             return None
         known = len(self._problems.found)
