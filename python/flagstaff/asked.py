@@ -65,10 +65,8 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     """
     connection, names = _kept()
     first = timezone.now() - since if isinstance(since, timedelta) else since
-    # The hour that has begun then counts whole.
-    hour = first and first.replace(minute=0, second=0, microsecond=0)
     with connection.cursor() as cursor:
-        cursor.execute(fill(sql("read_usage_v1"), names), [key, hour])
+        cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
         hours = tuple(AskedInHour(*row) for row in cursor.fetchall())
         cursor.execute(fill(sql("silent_workers_v1"), names), [first])
         return Usage(hours, tuple(SilentWorker(*row) for row in cursor.fetchall()))

@@ -51,6 +51,12 @@ def test_since_counts_the_hour_that_had_begun() -> None:
     assert len(usage(since=long_ago).hours) == 3
 
 
+def test_since_counts_the_hour_that_had_begun_where_clocks_are_half_an_hour_off() -> None:
+    open_shop()
+    kolkata = timezone.get_fixed_timezone(330)
+    assert len(usage("dark_mode", since=OPENED.replace(minute=40).astimezone(kolkata)).hours) == 1
+
+
 def test_hours_of_a_key_are_added_up() -> None:
     open_shop()
     execute("INSERT INTO flagstaff_usage SELECT hour + '1 hour', key, defined, no, yes, "
