@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import override_settings
@@ -23,9 +25,10 @@ from flagstaff import acting_as
 from flagstaff.changes import allow, create, delete, ramp, set_value, switch
 from flagstaff.exceptions import NoOutboxError
 from flagstaff.forecast import Difference
-from flagstaff.history import forget_user, prune
+from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.outbox import Told, forget_dead, retry_dead, tick
+from flagstaff.outbox.message import message_of
 from tests.fake_workers import FakeWorker
 from tests.webhooks import SECRET, Webhook, later
 
@@ -201,6 +204,15 @@ def test_message_leads_to_the_page_of_the_admin(hook: Webhook) -> None:
         tick()
     page = f"/admin/flagstaff/featureflag/{flag.pk}/change/"
     assert hook.taken[0].data["link"] == f"https://shop.example{page}"
+
+
+def test_link_is_one_that_the_admin_reads_as_the_primary_key_it_is() -> None:
+    ramp("new_checkout", 50)
+    event = replace(flag_history("new_checkout")[0], object_pk="beta_25")
+    with override_settings(FLAGSTAFF={"SITE_URL": "https://shop.example"}):
+        link = message_of(event, None).link
+    assert link
+    assert unquote(link.split("/")[-3]) == "beta_25"
 
 
 def test_signature_is_that_of_standard_webhooks(hook: Webhook) -> None:

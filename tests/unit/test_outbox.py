@@ -113,7 +113,8 @@ def test_without_a_key_nothing_is_signed() -> None:
 def texts(shape: Any) -> list[str]:
     """What stands in the blocks."""
     blocks = [block.get("text") or block["elements"][0] for block in shape["blocks"]]
-    assert {text["type"] for text in blocks} == {"mrkdwn"}
+    # Verbatim: no plain word becomes a link or a call.
+    assert {(text["type"], text["verbatim"]) for text in blocks} == {("mrkdwn", True)}
     return [text["text"] for text in blocks]
 
 

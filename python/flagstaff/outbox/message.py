@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
@@ -99,9 +100,14 @@ def _link(event: Event) -> str | None:
     """The page in the admin, where there is one."""
     if conf.site_url is None or event.action == "delete":
         return None
+    if not apps.is_installed("django.contrib.admin"):
+        return None
+    from django.contrib.admin.utils import quote  # noqa: PLC0415 (only where it is installed)
+
     meta = Kind(event.kind).model._meta
     try:
-        path = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[event.object_pk])
+        name = f"admin:{meta.app_label}_{meta.model_name}_change"
+        path = reverse(name, args=[quote(event.object_pk)])
     except NoReverseMatch:
         return None
     return conf.site_url.rstrip("/") + path

@@ -46,5 +46,6 @@ def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": _text(text)}
 
 
-def _text(text: str) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": text}
+def _text(text: str) -> dict[str, Any]:
+    # Else Slack makes links and calls of plain words, such as https://… and @somebody.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
