@@ -39,8 +39,9 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history import flag_history, value_history
 from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import versions_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from flagstaff.portable import Plan, exporting
+from flagstaff.portable import Plan
 from tests.conftest import ROOT
 from tests.terminals import open_shop
 
@@ -570,14 +571,12 @@ def test_newer_change_is_not_written_over(shop: None) -> None:
 def test_change_while_a_file_is_written_is_not_written_over_by_it(
     shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = exporting.versions_of
-
     def late(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
         if state()[0]["new_checkout"]["rollout_percent"] != 60:
             ramp("new_checkout", 60)
-        return read(kind, pks)
+        return versions_of(kind, pks)
 
-    monkeypatch.setattr(exporting, "versions_of", late)
+    monkeypatch.setattr("flagstaff.portable.exporting.versions_of", late)
     said = text(versions=True)
     monkeypatch.undo()
     assert not differ(said).steps
