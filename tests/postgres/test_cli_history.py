@@ -16,6 +16,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from flagstaff import acting_as
 from flagstaff.changes import ramp
 from flagstaff.cli import verbs
 from flagstaff.history import flag_history, flag_version
@@ -65,6 +66,14 @@ def test_verb_that_writes_takes_who_why_and_over_what(line: str, key: str) -> No
     assert ran.status == 0, ran.err
     event = flag_history(key)[0]
     assert (event.actor, event.door, event.reason) == ("2", "command", "ticket 7")
+
+
+def test_name_that_somebody_has_claimed_steers_no_terminal_from_a_refusal() -> None:
+    version = flag_version("dark_mode")
+    with acting_as("\x1b[2Jbob\nflags: all is well"):
+        ramp("dark_mode", 3)
+    [said] = run(f"ramp dark_mode 5 --expect-version {version}").err.splitlines()
+    assert "since then: \ufffd[2Jbob flags: all is well at" in said
 
 
 @pytest.mark.parametrize(

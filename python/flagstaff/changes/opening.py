@@ -10,6 +10,7 @@ from django.db import transaction
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
+from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.versions import need_history, need_triggers, version_of
@@ -44,7 +45,7 @@ def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) ->
     """Both versions: the one that was seen, and what came after it."""
     newer = events_of(kind, pk, after=version, limit=_MOST_TOLD)
     seen = events_of(kind, pk, before=version + 1, limit=1)
-    told = "; ".join(f"{who(event)} at {event.at:%Y-%m-%d %H:%M}: {what(event)}" for event in newer)
+    told = "; ".join(f"{_by(event)} at {event.at:%Y-%m-%d %H:%M}: {what(event)}" for event in newer)
     return ConflictError(
         f"{key} has version {actual}, not {version}; since then: {told or 'nothing'}",
         key=key,
@@ -53,6 +54,11 @@ def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) ->
         seen=seen[0] if seen else None,
         newer=newer,
     )
+
+
+def _by(event: Event) -> str:
+    """In one line, whatever somebody has called themselves."""
+    return " ".join(who(event).split())
 
 
 def raise_all(errors: Iterable[ConflictError]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
+from flagstaff.cli.cells import plain
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
@@ -35,33 +36,39 @@ def exit_statuses() -> Iterator[None]:
     try:
         yield
     except (UnknownFlagError, UnknownValueError) as error:
-        raise CommandError(str(error), returncode=UNKNOWN) from error
+        raise _ended(str(error), UNKNOWN) from error
     except (ConflictError, InvalidChangeError) as error:
-        raise CommandError(f"refused: {error}", returncode=REFUSED) from error
+        raise _ended(f"refused: {error}", REFUSED) from error
     except DocumentError as error:
         many = len(error.problems)
         head = "nothing was written, for " + (
             f"{many:,} things are wrong" if many > 1 else "of this"
         )
-        raise CommandError(f"{head}:\n{error}", returncode=USAGE) from error
+        raise _ended(f"{head}:\n{error}", USAGE) from error
     except FlagstaffError as error:
-        raise CommandError(str(error), returncode=FAILED) from error
+        raise _ended(str(error), FAILED) from error
     except DatabaseError as error:
         raise _of_the_database(error) from error
     except UnicodeEncodeError as error:
         raise CommandError("what was typed is no valid text", returncode=USAGE) from error
 
 
+def _ended(message: str, status: int) -> CommandError:
+    """An error may tell what others have typed, which must not steer the terminal."""
+    lines = (plain(line) for line in message.split("\n"))
+    return CommandError("\n".join(lines), returncode=status)
+
+
 def _of_the_database(error: DatabaseError) -> CommandError:
     message = str(error).strip().partition("\n")[0]
     if isinstance(error, IntegrityError | DataError):
-        return CommandError(f"the database refused it: {message}", returncode=REFUSED)
+        return _ended(f"the database refused it: {message}", REFUSED)
     if _is_forbidden(error):
         message = f"this database user may not do that: {message}"
-        return CommandError(message, returncode=REFUSED)
+        return _ended(message, REFUSED)
     if _is_without_tables(error):
         message = f'{message}; "manage.py migrate" makes the tables'
-    return CommandError(message, returncode=FAILED)
+    return _ended(message, FAILED)
 
 
 def _is_forbidden(error: DatabaseError) -> bool:
