@@ -366,6 +366,25 @@ def test_change_that_commits_last_is_told_though_its_number_is_lower(hook: Webho
     assert first["version"] > second["version"]
 
 
+def test_change_that_commits_last_is_told_though_its_transaction_began_last_too(
+    hook: Webhook,
+) -> None:
+    early, late = FakeWorker(), FakeWorker()
+    for one in (early, late):
+        one.query("BEGIN")
+        one.query("SELECT pg_current_xact_id()")
+    late.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
+    early.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'new_checkout'")
+    early.query("COMMIT")
+    told(delivered=1, waiting=0)
+    late.query("COMMIT")
+    early.leave()
+    late.leave()
+    told(delivered=1, waiting=0)
+    told(delivered=0, waiting=0)
+    assert [received.data["key"] for received in hook.taken] == ["new_checkout", "search_v2"]
+
+
 def test_entries_that_another_server_numbered_are_no_part_of_an_open_transaction(
     hook: Webhook,
 ) -> None:

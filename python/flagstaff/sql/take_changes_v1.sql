@@ -2,6 +2,9 @@
 -- highest id of then, and below it what transactions have written that were open then. One
 -- statement, so that what it sees and what it notes are of one moment. It comes after
 -- lock_receiver_v1, which gives all this as numbers: the planner has to see how few rows that is.
+-- A snapshot names no open transaction above all that have ended. None of those has an entry below
+-- one that is seen: the trigger's EXCEPTION makes a subtransaction for each, with a number that is
+-- taken after the entry's id, and that has ended too.
 -- An event is what one transaction did to one flag or value, by one hand.
 WITH now AS MATERIALIZED (
     SELECT ARRAY(
