@@ -447,6 +447,23 @@ def test_receiver_that_fails_keeps_only_the_same_flag_waiting(hook: Webhook) -> 
     assert percents(hook) == [10, 20]
 
 
+def test_message_that_a_receiver_falls_over_keeps_no_other_flag_waiting(hook: Webhook) -> None:
+    # As a proxy answers, whose program has died of what it was sent.
+    hook.says(503)
+    ramp("new_checkout", 10)
+    ramp("search_v2", 20)
+    for _ in range(2):
+        later()
+        told(failed=1, waiting=2)
+    hook.answer = lambda received: (503 if received.data["key"] == "new_checkout" else 200, {})
+    ramp("search_v2", 30)
+    later()
+    tick()
+    later()
+    told(failed=1, waiting=1)
+    assert percents(hook, "search_v2") == [20, 30]
+
+
 def test_message_has_the_same_id_at_each_attempt(hook: Webhook) -> None:
     hook.says(500)
     ramp("new_checkout", 10)

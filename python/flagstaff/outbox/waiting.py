@@ -121,9 +121,14 @@ def take(receiver: Receiver) -> int:
 @_again
 def claim(receiver: Receiver) -> Delivery | None:
     """The next thing that the receiver is to be told, if any is due and may be sent."""
-    row = _row("claim_delivery_v1", receiver.name, receiver.timeout + _MARGIN)
-    if row is None:
-        return None
+    for_so_long = receiver.timeout + _MARGIN
+    for is_new in (True, False):
+        if row := _row("claim_delivery_v1", receiver.name, is_new, for_so_long):
+            return _claimed(row)
+    return None
+
+
+def _claimed(row: tuple[Any, ...]) -> Delivery:
     id_, is_value, entries, attempts, impact, failures = row
     # Django has psycopg leave JSON as text.
     known = json.loads(impact) if isinstance(impact, str) else impact

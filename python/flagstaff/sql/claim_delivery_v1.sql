@@ -1,10 +1,13 @@
 -- The next thing that a receiver is to be told, for so many seconds ours alone: the first of its
 -- flag or value, that is due, and that nobody is at. Nothing stays locked while it is sent.
+-- Asked for what is new, and then for what was tried, the least often tried first: one message that
+-- a receiver falls over, time after time, keeps none of the others back.
 WITH head AS MATERIALIZED (
     SELECT d.id, r.failures
     FROM {delivery_table} AS d
     JOIN {receiver_table} AS r ON r.name = d.receiver
     WHERE d.receiver = %s
+        AND (d.attempts = 0) = %s
         AND d.dead_at IS NULL
         AND d.due_at <= pg_catalog.clock_timestamp()
         AND coalesce(d.claimed_until <= pg_catalog.clock_timestamp(), true)
@@ -20,7 +23,7 @@ WITH head AS MATERIALIZED (
             WHERE e.receiver = d.receiver AND e.is_value = d.is_value
                 AND e.key = d.key AND e.id < d.id AND e.dead_at IS NULL
         )
-    ORDER BY d.id
+    ORDER BY d.attempts, d.id
     LIMIT 1
     FOR UPDATE OF d SKIP LOCKED
 )
