@@ -74,7 +74,9 @@ def fault_of(value: object) -> tuple[str, str] | None:
         )
     for name, given in value.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            return f" names a receiver {name!r}", 'expected letters, digits, "_" and "-"'
+            # An address in the place of a name may be a secret.
+            shown = "by an address" if "://" in str(name) else repr(name)
+            return f" names a receiver {shown}", 'expected letters, digits, "_" and "-"'
         fault = _fault(given)
         if fault:
             return f'["{name}"]{fault[0]}', fault[1]

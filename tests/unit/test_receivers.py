@@ -118,6 +118,10 @@ def test_what_cannot_be_used_is_told_without_a_secret(options: Any, told: str) -
     ("value", "told"),
     [
         ([URL], ' is a list; expected a dict such as {"ops": {"url": "https://…"}}'),
+        (
+            {"https://hooks.example/T0/secret": {}},
+            ' names a receiver by an address; expected letters, digits, "_" and "-"',
+        ),
         ({"a b": {}}, ' names a receiver \'a b\'; expected letters, digits, "_" and "-"'),
         ({"ops": URL}, '["ops"] is a str; expected a dict such as {"url": "https://…"}'),
     ],
