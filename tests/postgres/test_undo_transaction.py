@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as
 from flagstaff.changes import (
@@ -139,6 +140,19 @@ def test_user_whom_somebody_else_allowed_meanwhile_is_not_taken_off() -> None:
         with pytest.raises(ConflictError, match="dark_mode was changed by others while"):
             take_back()
     assert dan in flag.allowed_users.all()
+
+
+def test_rows_are_locked_at_once_and_in_the_order_of_an_import() -> None:
+    change = together()
+    with CaptureQueriesContext(connection) as queries:
+        undo_transaction(change)
+    locks = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
+    of_flags, of_values = (
+        'ORDER BY "flagstaff_featureflag"."key" ASC FOR UPDATE',
+        'ORDER BY "flagstaff_keyvaluestore"."key" ASC FOR UPDATE',
+    )
+    assert locks[0].endswith(of_flags)
+    assert locks[1].endswith(of_values)
 
 
 def test_second_time_does_nothing() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from flagstaff.changes.allow_list import chunks
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.opening import conflict, raise_all
 from flagstaff.changes.past import Target, present_state, state_from
@@ -14,6 +15,7 @@ from flagstaff.changes.undoing import Span, conflict_amid, is_like, nothing, und
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
+from flagstaff.history.kinds import Kind
 from flagstaff.history.together import Part, parts_of
 from flagstaff.history.versions import need_history, version_of
 from flagstaff.rows import all_rows
@@ -57,10 +59,20 @@ def undo_transaction(change: int) -> list[Changed]:
         parts = parts_of(change)
         if not parts:
             raise InvalidChangeError(f"there is no change {change} in the history")
+        _lock_all(parts)
         locked = [_locked(part) for part in parts]
         raise_all(error for one in locked if (error := _conflict(one, locked)))
         done = {one.part: _undo(one) for one in sorted(locked, key=lambda one: one.order)}
     return [done[part] for part in parts]
+
+
+def _lock_all(parts: list[Part]) -> None:
+    """In the order in which an import locks them, so that no two wait for each other in a ring."""
+    for kind in Kind:
+        # The database's order, which need not be that of the parts.
+        rows = all_rows(kind.model).select_for_update().order_by("key")
+        for some in chunks(part.pk for part in parts if part.kind is kind):
+            list(rows.filter(pk__in=some).values_list("pk"))
 
 
 def _locked(part: Part) -> _Locked:
