@@ -23,6 +23,7 @@ TOKENS = "flagstaff_token"
 ARRIVED = 2.0
 # Until a new subscription has what was there before.
 COPIED = 20.0
+COPY_DONE = "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel"
 
 _numbers = count(1)
 
@@ -58,7 +59,7 @@ def execute(url: str, statement: str, *parameters: object) -> Any:
 
 
 def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
-    """Have the subscriber's tables follow those of the publisher."""
+    """Have the subscriber's tables follow those of the publisher, with what is there already."""
     name = f"link_{next(_numbers)}"
     execute(publisher, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(tables)}")
     # Of one server with itself, a subscription cannot make its own slot.
@@ -68,6 +69,13 @@ def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
         f"CREATE SUBSCRIPTION {name} CONNECTION '{publisher}' PUBLICATION {name} "
         "WITH (create_slot = false)",
     )
+
+    def is_copied() -> bool:
+        # A copy begins with the next look at the running transactions, each 15 s or now.
+        execute(publisher, "CHECKPOINT")
+        return execute(subscriber, COPY_DONE) == (True,)
+
+    assert within(COPIED, is_copied)
 
 
 def test_tokens_that_come_along_are_polled(database: str, subscriber: str, query: Query) -> None:

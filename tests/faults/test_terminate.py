@@ -21,13 +21,15 @@ def test_session_that_is_terminated_fifty_times_misses_no_change(
     took = []
     for number in range(TIMES):
         assert query(TERMINATE) == (True,)
-        # Made in the gap: there is nobody whom it could notify.
+        # Made in the gap, where it can notify nobody, unless the link is back already.
         query(SWITCH, 100 * (number % 2 == 0))
         took.append(worker.sees(NEW_CHECKOUT, number % 2 == 0, within=1))
     assert worker.ask("watched") == ["stripe"]
     worker.sees(["mode"], "live", within=1)
     status = worker.ask("status")
-    assert (status["failures"], status["loads"]) == (TIMES, TIMES + 1)
+    assert status["failures"] == TIMES
+    # One for each link, and at most one for each change.
+    assert TIMES + 1 <= status["loads"] <= 2 * TIMES + 1
 
 
 def test_each_loss_of_the_link_is_told_of_by_two_lines_at_most(
