@@ -121,6 +121,8 @@ def close(timeout: float = _FAREWELL) -> bool:
     """
     with _process.lock:
         _process.pid, _process.decode = None, None
+        # What follows is a start, and nothing that is up again.
+        _process.journal = Journal()
         return _core.stop(timeout)
 
 

@@ -73,7 +73,7 @@ def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
     def is_copied() -> bool:
         # A copy begins with the next look at the running transactions, each 15 s or now.
         execute(publisher, "CHECKPOINT")
-        return execute(subscriber, COPY_DONE) == (True,)
+        return bool(execute(subscriber, COPY_DONE)[0])
 
     assert within(COPIED, is_copied)
 

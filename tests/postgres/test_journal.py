@@ -1,0 +1,29 @@
+"""The log of a process that begins anew has nothing of the one before."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from flagstaff import engine, refresh, status
+from flagstaff.testing import live_engine
+from tools.ports import free_port
+
+
+@pytest.mark.django_db
+def test_engine_begun_after_a_close_is_not_back_from_an_outage(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as away:
+        away.setitem(connection.settings_dict, "PORT", str(free_port()))
+        with live_engine():
+            with pytest.raises(Exception, match="refused"):
+                refresh(0.5)
+            engine._process.journal.note_late_start(status().as_dict())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    caplog.clear()
+    with live_engine():
+        refresh()
+        engine.look_after()
+        assert status().mode != "down"
+    assert caplog.messages == []
