@@ -30,7 +30,9 @@ GUNICORN = [
 ]
 UWSGI = [
     *("--http-socket=127.0.0.1:{port}", "--master", f"--processes={WORKERS}", "--need-app"),
-    *("--die-on-term", "--single-interpreter", "--disable-logging", "--enable-threads"),
+    *("--single-interpreter", "--disable-logging", "--enable-threads"),
+    # By --die-on-term it would cut a worker off that is still about its last request.
+    "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
     *("--worker-reload-mercy=5", f"--chdir={ROOT}", "--module=tests.faults.served.wsgi"),
 ]
 SERVERS = {
