@@ -54,6 +54,7 @@ def test_server_that_starts_itself_anew_keeps_one_connection(
     with runserver(database, watched) as server:
         server.wait()
         for number in range(3):
+            server.until_logged("watched_by_the_reloader.* first seen", times=number + 1)
             [pid] = server.from_each(1)
             assert within(2, lambda: [s.owner for s in sessions()] == [pid]), sessions()  # noqa: B023
             watched.write_text(f"# {number}")
