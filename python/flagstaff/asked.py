@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 from django.utils import timezone
 
-from flagstaff.catalog import find_table
+from flagstaff.catalog import has_tables
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 from flagstaff.tables import fill, own_names, sql
@@ -88,11 +88,7 @@ def _kept() -> tuple[Any, dict[str, str]]:
     """Where usage is kept, and the names there."""
     connection = connections[conf.database]
     names = own_names(connection)
-    tables = [names["usage_table"], names["usage_worker_table"]]
-    is_there = connection.vendor == "postgresql" and all(
-        find_table(connection, table) for table in tables
-    )
-    if not is_there:
+    if not has_tables(connection, names["usage_table"], names["usage_worker_table"]):
         raise NoUsageError(
             f'database "{conf.database}" has no usage: it is kept on PostgreSQL, and '
             '"manage.py migrate" makes its tables'

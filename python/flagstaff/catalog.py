@@ -61,6 +61,13 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
     return schema or ""
 
 
+def has_tables(connection: BaseDatabaseWrapper, *tables: str) -> bool:
+    """Whether this is PostgreSQL and all of them, named as SQL names them, are there."""
+    return connection.vendor == "postgresql" and all(
+        find_table(connection, table) for table in tables
+    )
+
+
 def find_table(connection: BaseDatabaseWrapper, table: str) -> Found | None:
     """The table with this quoted name, if there is one."""
     for row in _rows(connection, _FIND_TABLE, table):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings
@@ -16,7 +15,7 @@ from django.db.models import Model
 
 from flagstaff.aliases import is_one_database
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.receivers import Receiver, fault_of, receivers_of
+from flagstaff.receivers import Receiver, fault_of, is_address, receivers_of
 
 __all__ = ["Conf", "Problem", "UnknownKey", "conf"]
 
@@ -68,17 +67,7 @@ def _is_model(value: object) -> bool:
 
 
 def _is_site(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, str) or not value.isascii() or " " in value:
-        return False
-    try:
-        split = urlsplit(value)
-    except ValueError:
-        return False
-    return (
-        split.scheme in ("http", "https") and bool(split.hostname) and not set("?#@") & set(value)
-    )
+    return value is None or (is_address(value) and not set("?#@") & set(str(value)))
 
 
 def _installed(label: str) -> type[Model] | None:

@@ -75,8 +75,18 @@ class _PostgresOperation(Operation):
 class _OwnTables(_PostgresOperation):
     """Makes tables that are flagstaff's own whatever the models are."""
 
+    #: What it makes, in words and as a part of a migration's name.
+    what: str
+    fragment: str
     installing: tuple[str, ...]
     removing: str
+
+    def describe(self) -> str:
+        return f"Install {self.what}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return self.fragment
 
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
@@ -104,43 +114,28 @@ class _OwnTables(_PostgresOperation):
 class InstallTables(_OwnTables):
     """Make the tables of tokens and history, and the functions that write them."""
 
+    what = "the tables and functions of tokens and history"
+    fragment = "tables"
     installing = ("tokens_v1", "history_v1")
     removing = "drop_tables_v1"
-
-    def describe(self) -> str:
-        return "Install the tables and functions of tokens and history"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "tables"
 
 
 class InstallUsage(_OwnTables):
     """Make the tables of usage: what was asked in each hour, and by which workers."""
 
+    what = "the tables of usage"
+    fragment = "usage"
     installing = ("usage_v1",)
     removing = "drop_usage_v1"
-
-    def describe(self) -> str:
-        return "Install the tables of usage"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "usage"
 
 
 class InstallOutbox(_OwnTables):
     """Make the tables of the outbox: how far each receiver is, and what it has yet to be told."""
 
+    what = "the tables of the outbox"
+    fragment = "outbox"
     installing = ("outbox_v1",)
     removing = "drop_outbox_v1"
-
-    def describe(self) -> str:
-        return "Install the tables of the outbox"
-
-    @property
-    def migration_name_fragment(self) -> str:
-        return "outbox"
 
 
 class InstallTriggers(_PostgresOperation):

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["Receiver", "fault_of", "receivers_of"]
+__all__ = ["Receiver", "fault_of", "is_address", "receivers_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FORMATS = ("json", "slack")
@@ -113,7 +113,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _is_url(value: object) -> bool:
+def is_address(value: object) -> bool:
+    """Whether it is an address of the web, without user or password, that a header can hold."""
     # A line break would end the header that it is put into.
     if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
         return False
@@ -161,7 +162,7 @@ def _is_timeout(value: object) -> bool:
 
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "url": (
-        _is_url,
+        is_address,
         "an ASCII address such as https://hooks.example/flags, without user or password",
     ),
     "secret": (

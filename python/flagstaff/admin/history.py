@@ -142,7 +142,7 @@ class HistoryMixin(_ModelAdmin):
             self.message_user(request, text, messages.WARNING)
             return
         named = ", ".join(f"“{key}”" for key in keys[:_MOST_NAMED])
-        if more := len(keys) - _MOST_NAMED if len(keys) > _MOST_NAMED else 0:
+        if (more := len(keys) - _MOST_NAMED) > 0:
             named = _("%(keys)s and %(count)s more") % {"keys": named, "count": more}
         text = _("As they were: %(keys)s.") % {"keys": named}
         if missing := {pk for changed in done for pk in changed.missing}:

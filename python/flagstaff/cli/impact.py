@@ -6,9 +6,9 @@ from collections.abc import Callable
 from django.core.management.base import CommandParser
 
 from flagstaff.cli.cells import Column, Record
+from flagstaff.cli.numbers import percent
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
-from flagstaff.cli.percents import percent
 from flagstaff.forecast import Impact, impact
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]

@@ -13,7 +13,7 @@ from flagstaff.cli.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.formats import add_format, format_of
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.cli.wait import add_wait, wait
+from flagstaff.cli.wait import add_wait, end
 from flagstaff.cli.writing import add_claim, add_yes, confirm
 from flagstaff.portable.text import LARGEST
 
@@ -95,13 +95,8 @@ def run(options: Options, out: Output) -> None:
     _tell(imported.plan, out)
     if imported.undo:
         out.say(f"undo: {imported.undo.command}")
-    waited = wait(options, out.say)
-    if out.is_json:
-        undo = None if imported.undo is None else imported.undo.arguments
-        confirmation = {"confirmation": waited.document} if waited else {}
-        out.document({**_document(imported.plan), "undo": undo, **confirmation})
-    if waited:
-        waited.end()
+    undo = None if imported.undo is None else imported.undo.arguments
+    end({**_document(imported.plan), "undo": undo}, out, options)
 
 
 def _text(path: str) -> str:

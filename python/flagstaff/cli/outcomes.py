@@ -11,7 +11,7 @@ from flagstaff.cli.flags import flag_record, who_has_it
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import SECRET
-from flagstaff.cli.wait import wait
+from flagstaff.cli.wait import end
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.rows import flag_row
 
@@ -28,13 +28,13 @@ def tell_change_of_flag(changed: Changed, out: Output, options: Options) -> None
         out.say(who_has_it(flag_record(flag_row(changed.key))))
     except UnknownFlagError:
         out.say("Nobody has it: there is no such flag any more.")
-    _end(changed, out, options)
+    end(_document(changed), out, options)
 
 
 def tell_change(changed: Changed, out: Output, options: Options) -> None:
     """Tell what was changed, how to take it back, and how far it has come if asked to wait."""
     _say(changed, out)
-    _end(changed, out, options)
+    end(_document(changed), out, options)
 
 
 def tell_changes(many: Sequence[Changed], out: Output, options: Options) -> None:
@@ -46,14 +46,9 @@ def tell_changes(many: Sequence[Changed], out: Output, options: Options) -> None
     undo = undo_together(many)
     if undo:
         out.say(f"undo: {undo.command}")
-    waited = wait(options, out.say)
-    if out.is_json:
-        confirmation = {"confirmation": waited.document} if waited else {}
-        documents = [_document(changed) for changed in many]
-        arguments = None if undo is None else undo.arguments
-        out.document({"changes": documents, "undo": arguments, **confirmation})
-    if waited:
-        waited.end()
+    documents = [_document(changed) for changed in many]
+    arguments = None if undo is None else undo.arguments
+    end({"changes": documents, "undo": arguments}, out, options)
 
 
 def _say(changed: Changed, out: Output) -> None:
@@ -67,15 +62,6 @@ def _say(changed: Changed, out: Output) -> None:
 def _say_missing(changed: Changed, out: Output) -> None:
     if changed.missing:
         out.say(f"left out, for they are no users: {_few(changed.missing)}")
-
-
-def _end(changed: Changed, out: Output, options: Options) -> None:
-    waited = wait(options, out.say)
-    if out.is_json:
-        confirmation = {"confirmation": waited.document} if waited else {}
-        out.document({**_document(changed), **confirmation})
-    if waited:
-        waited.end()
 
 
 def _lines(changed: Changed) -> Iterator[str]:
@@ -124,7 +110,7 @@ def _few(pks: Any) -> str:
     return f"{named} and {more:,} more" if more > 0 else named
 
 
-def _document(changed: Changed) -> dict[str, object]:
+def _document(changed: Changed) -> dict[str, Any]:
     hide = _hidden if changed.secret else _shown
     return {
         "key": changed.key,

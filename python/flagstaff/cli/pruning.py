@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import timedelta
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cli.errors import USAGE
+from flagstaff.cli.numbers import age
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_yes, confirm
@@ -19,7 +19,7 @@ __all__ = ["add_prune", "run_prune"]
 def add_prune(parser: CommandParser) -> None:
     """Give a verb's parser what is to be deleted."""
     parser.add_argument("--prune", action="store_true", help="delete what is older than …")
-    parser.add_argument("--older-than", type=_days, metavar="DAYS", help="… so many days")
+    parser.add_argument("--older-than", type=age, metavar="DAYS", help="… so many days")
     add_yes(parser)
 
 
@@ -33,10 +33,3 @@ def run_prune(options: Options, out: Output, prune: Callable[[timedelta], int], 
     out.say(f"deleted {count:,} {'entry' if count == 1 else 'entries'} of the {what}")
     if out.is_json:
         out.document({"deleted": count})
-
-
-def _days(text: str) -> timedelta:
-    digits = text.removesuffix("d")
-    if not (digits.isascii() and digits.isdigit()):
-        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
-    return timedelta(days=min(int(digits), 36_500))

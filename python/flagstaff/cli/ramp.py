@@ -3,10 +3,10 @@ from __future__ import annotations
 from django.core.management.base import CommandParser
 
 from flagstaff.changes import ramp
+from flagstaff.cli.numbers import percent
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.cli.percents import percent
 from flagstaff.cli.writing import add_change
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]

@@ -12,6 +12,7 @@ from django.db import Error, close_old_connections
 
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.errors import FAILED
+from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.outbox import Told, forget_dead, retry_dead, tick
@@ -72,7 +73,7 @@ def run(options: Options, out: Output) -> None:
         )
 
 
-def _go_on(seconds: float, out: Output) -> None:
+def _go_on(pause: float, out: Output) -> None:
     """Tick again and again. Whatever the database does, the next one may do better."""
     with _until_told_to_end() as stop:
         out.say("telling the receivers; Ctrl-C ends it")
@@ -87,7 +88,7 @@ def _go_on(seconds: float, out: Output) -> None:
                 moved = [one for one in told if one.delivered or one.failed or one.gone]
                 _tell_lines(moved, out)
             close_old_connections()
-            stop.wait(seconds)
+            stop.wait(pause)
 
 
 @contextmanager
@@ -139,10 +140,7 @@ def _messages(count: int) -> str:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"expected seconds, not {text!r}") from error
-    if not 0 < seconds <= _LONGEST:
+    number = seconds(text, _LONGEST)
+    if not number:
         raise ArgumentTypeError(f"expected seconds above 0 and up to {_LONGEST:g}, not {text!r}")
-    return seconds
+    return number

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from flagstaff.asked import AskedInHour, prune_usage, usage
 from flagstaff.cli.cells import Column
+from flagstaff.cli.numbers import days
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.pruning import add_prune, run_prune
@@ -60,7 +59,7 @@ def run(options: Options, out: Output) -> None:
 
 def add_days(parser: CommandParser) -> None:
     """Give a verb's parser how far to look back."""
-    parser.add_argument("--days", type=_days, metavar="N", help="only the last so many days")
+    parser.add_argument("--days", type=days, metavar="N", help="only the last so many days")
 
 
 def sums(hours: Iterable[AskedInHour]) -> list[dict[str, Any]]:
@@ -73,9 +72,3 @@ def sums(hours: Iterable[AskedInHour]) -> list[dict[str, Any]]:
         record["no"] += hour.no
         record["last_asked"] = max(record["last_asked"], hour.last_asked)
     return [records[key] for key in sorted(records)]
-
-
-def _days(text: str) -> timedelta:
-    if not (text.isascii() and text.isdigit()):
-        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
-    return timedelta(days=min(int(text), 36_500))

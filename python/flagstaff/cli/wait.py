@@ -11,12 +11,14 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from flagstaff.cli.errors import UNCONFIRMED
+from flagstaff.cli.numbers import seconds
+from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.confirmation import Confirmation, confirm, refuse_within_a_transaction
 from flagstaff.exceptions import ConfirmationError
 from flagstaff.workers import Worker
 
-__all__ = ["Waited", "add_wait", "check_wait", "wait"]
+__all__ = ["add_wait", "check_wait", "end"]
 
 _SECONDS = 5.0
 _LONGEST = 3600.0
@@ -25,17 +27,12 @@ _NAMED = 20
 
 
 @dataclass(frozen=True)
-class Waited:
+class _Waited:
     """What there is to tell of a wait."""
 
     document: dict[str, Any]
     #: Why the change is not confirmed; None where it is.
     unconfirmed: str | None
-
-    def end(self) -> None:
-        """End the command with the status that says whether the change is confirmed."""
-        if self.unconfirmed:
-            raise CommandError(self.unconfirmed, returncode=UNCONFIRMED)
 
 
 def add_wait(parser: CommandParser) -> None:
@@ -65,20 +62,31 @@ def check_wait(options: Options) -> None:
         refuse_within_a_transaction()
 
 
-def wait(options: Options, say: Callable[[str], None]) -> Waited | None:
-    """Wait if that was asked for, and say how it went."""
+def end(document: dict[str, Any], out: Output, options: Options) -> None:
+    """End a command that has changed something: wait if that was asked for, and tell how it went.
+
+    Raises CommandError where the change is not confirmed.
+    """
+    waited = _wait(options, out.say)
+    if out.is_json:
+        out.document(document | ({"confirmation": waited.document} if waited else {}))
+    if waited and waited.unconfirmed:
+        raise CommandError(waited.unconfirmed, returncode=UNCONFIRMED)
+
+
+def _wait(options: Options, say: Callable[[str], None]) -> _Waited | None:
     if not _is_asked_for(options):
         return None
-    seconds = _SECONDS if options["wait"] is None else options["wait"]
+    patience = _SECONDS if options["wait"] is None else options["wait"]
     try:
-        found = confirm(seconds, expect=options["expect"])
+        found = confirm(patience, expect=options["expect"])
     except ConfirmationError as error:
         document = {"confirmed": False, "error": str(error)}
-        return Waited(document, f"the change is made, but not confirmed: {error}")
+        return _Waited(document, f"the change is made, but not confirmed: {error}")
     for sentence in _sentences(found, options["expect"]):
         say(sentence)
     problem = None if found.confirmed else "the change is made, but not confirmed by every worker"
-    return Waited(found.as_dict(), problem)
+    return _Waited(found.as_dict(), problem)
 
 
 def _is_asked_for(options: Options) -> bool:
@@ -123,15 +131,7 @@ def _named(workers: Sequence[Worker]) -> str:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(
-            f"expected seconds, not {text!r}; a key stands before --wait, or after --wait=5"
-        ) from error
-    if not 0 <= seconds <= _LONGEST:
-        raise ArgumentTypeError(f"expected seconds from 0 to {_LONGEST:g}, not {text!r}")
-    return seconds
+    return seconds(text, _LONGEST, advice="; a key stands before --wait, or after --wait=5")
 
 
 def _count(text: str) -> int:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import time
-from argparse import ArgumentTypeError
 
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from flagstaff.cli.cells import plain
+from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.history import Event, as_dicts
@@ -71,10 +71,4 @@ def _tell(event: Event, out: Output) -> None:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"expected seconds, not {text!r}") from error
-    if not 0 <= seconds <= _LONGEST:
-        raise ArgumentTypeError(f"expected seconds from 0 to {_LONGEST:g}, not {text!r}")
-    return seconds
+    return seconds(text, _LONGEST)

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Max, QuerySet
 
-from flagstaff.catalog import find_table, triggers_of
+from flagstaff.catalog import has_tables, triggers_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -78,9 +78,7 @@ def all_entries() -> QuerySet[Change]:
 def has_history() -> bool:
     """Whether there is a history in this database."""
     connection = connections[conf.database]
-    if connection.vendor != "postgresql":
-        return False
-    return find_table(connection, own_names(connection)["change_table"]) is not None
+    return has_tables(connection, own_names(connection)["change_table"])
 
 
 def need_history() -> None:

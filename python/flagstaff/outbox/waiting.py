@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
-from flagstaff.catalog import find_table
+from flagstaff.catalog import has_tables
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoOutboxError
 from flagstaff.outbox.patience import GIVE_UP_AFTER
@@ -71,10 +71,7 @@ def need_outbox() -> None:
     """Raise NoOutboxError where there is none."""
     connection = connections[conf.database]
     names = own_names(connection)
-    is_there = connection.vendor == "postgresql" and all(
-        find_table(connection, names[table]) for table in _TABLES
-    )
-    if not is_there:
+    if not has_tables(connection, *(names[table] for table in _TABLES)):
         raise NoOutboxError(
             f'database "{conf.database}" has no outbox: it is kept on PostgreSQL, and '
             '"manage.py migrate" makes its tables'

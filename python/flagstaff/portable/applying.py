@@ -10,6 +10,7 @@ from django.db import transaction
 
 from flagstaff import changes
 from flagstaff.changes import Changed, Undo, undo_together
+from flagstaff.changes.allow_list import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.portable.difference import Plan, Step, difference
@@ -65,7 +66,7 @@ def _write(step: Step) -> Changed:
         return (changes.delete if is_flag else changes.unset_value)(step.key)
     fields: dict[str, Any] = dict(step.fields)
     if step.users is not None:
-        fields["allowed_users"] = step.users
+        fields[ALLOWED] = step.users
     if step.action == "change":
         return (changes.edit if is_flag else changes.edit_value)(step.key, fields)
     create: Callable[..., Changed] = changes.create if is_flag else changes.create_value

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from django.db.models import QuerySet
 
-from flagstaff.changes.allow_list import chunks
+from flagstaff.changes.allow_list import ALLOWED, chunks
 from flagstaff.changes.fields import differing
 from flagstaff.changes.rows import is_secret
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
@@ -193,7 +193,7 @@ class _Look:
             parts = [f"the username {', '.join(map(str, named))}"] if named else []
             parts += [f"the primary key {', '.join(map(str, by_pk))}"] if by_pk else []
             text = f"{told} {' or '.join(parts)}; --skip-unknown-users goes on without"
-            self._problems.add((*entry.path, "allowed_users"), text)
+            self._problems.add((*entry.path, ALLOWED), text)
 
 
 def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Any]:

@@ -7,12 +7,9 @@ import math
 from typing import Any
 
 from flagstaff.exceptions import DocumentError
-from flagstaff.portable.problems import Path, Problem, Problems
+from flagstaff.portable.problems import DEEPEST, TOO_DEEP, Path, Problem, Problems
 
 __all__ = ["dumped", "loaded"]
-
-_DEEPEST = 100
-_TOO_DEEP = f"is nested deeper than {_DEEPEST} levels"
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -39,7 +36,7 @@ def loaded(text: str, problems: Problems) -> Any:
     except json.JSONDecodeError as error:
         raise DocumentError([Problem((), f"no JSON: {error.msg}", error.lineno)]) from None
     except RecursionError:
-        raise DocumentError([Problem((), _TOO_DEEP)]) from None
+        raise DocumentError([Problem((), TOO_DEEP)]) from None
     except ValueError:  # more digits than Python reads
         raise DocumentError([Problem((), "has a number with too many digits")]) from None
     return _plain(tree, (), problems)
@@ -51,8 +48,8 @@ def _number(text: str) -> float | _NoNumber:
 
 
 def _plain(tree: Any, path: Path, problems: Problems) -> Any:
-    if len(path) > _DEEPEST:
-        problems.add(path[:2], _TOO_DEEP)
+    if len(path) > DEEPEST:
+        problems.add(path[:2], TOO_DEEP)
         return None
     if isinstance(tree, _NoNumber):
         problems.add(path, "no number that JSON can hold")

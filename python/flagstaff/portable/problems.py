@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Path", "Problem", "Problems", "is_storable"]
+__all__ = ["DEEPEST", "TOO_DEEP", "Path", "Problem", "Problems", "is_storable"]
 
 #: From the top of the document down to a field: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]
 
+#: How many levels of a file are read.
+DEEPEST = 100
+TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
 _MOST_SHOWN = 60
 
 

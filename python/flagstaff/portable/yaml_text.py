@@ -15,11 +15,10 @@ from typing import Any
 import yaml
 
 from flagstaff.exceptions import DocumentError
-from flagstaff.portable.problems import Path, Problem, Problems
+from flagstaff.portable.problems import DEEPEST, TOO_DEEP, Path, Problem, Problems
 
 __all__ = ["dumped", "loaded"]
 
-_DEEPEST = 100
 # How deep the key of a value stands: what is below may be secret.
 _KEY = 2
 _WORDS: dict[str, Any] = {
@@ -111,9 +110,8 @@ class _Reader:
 
     def _node(self, event: Any, path: Path) -> Any:
         self._problems.at(path, _line(event))
-        if len(path) > _DEEPEST:
-            line = _line(event)
-            raise DocumentError([Problem((), f"is nested deeper than {_DEEPEST} levels", line)])
+        if len(path) > DEEPEST:
+            raise DocumentError([Problem((), TOO_DEEP, _line(event))])
         if getattr(event, "tag", None):
             self._problems.add(path, f"has a tag, {event.tag}, and tags are not read")
         if isinstance(event, yaml.MappingStartEvent):

@@ -156,8 +156,12 @@ BEGIN
             FROM (
                 SELECT
                     flag,
-                    coalesce(to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE NOT added)), '[]'),
-                    coalesce(to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE added)), '[]')
+                    coalesce(
+                        to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE NOT added)), '[]'
+                    ),
+                    coalesce(
+                        to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE added)), '[]'
+                    )
                 FROM (%4$s) AS pair (flag, person, added)
                 GROUP BY flag
             ) AS entry (flag, gone, come)

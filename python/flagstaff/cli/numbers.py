@@ -1,0 +1,48 @@
+"""What was typed for a number: a share, days, seconds. All raise ArgumentTypeError."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import timedelta
+
+from flagstaff.rollouts import EVERYONE
+
+__all__ = ["age", "days", "percent", "seconds"]
+
+_MOST_DAYS = 36_500
+
+
+def percent(text: str) -> int:
+    """The number of a text such as "25" or "25%"."""
+    number = _whole(text.removesuffix("%").strip())
+    if number is None or number > EVERYONE:
+        raise ArgumentTypeError(f"expected a whole number from 0 to {EVERYONE}, not {text!r}")
+    return number
+
+
+def days(text: str) -> timedelta:
+    """The days of a text such as "30"."""
+    number = _whole(text)
+    if number is None:
+        raise ArgumentTypeError(f"expected a number of days, not {text!r}")
+    return timedelta(days=min(number, _MOST_DAYS))
+
+
+def age(text: str) -> timedelta:
+    """The days of a text such as "30" or "30d"."""
+    return days(text.removesuffix("d"))
+
+
+def seconds(text: str, longest: float, *, advice: str = "") -> float:
+    """The seconds of a text such as "5" or "0.5", up to the longest."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"expected seconds, not {text!r}{advice}") from error
+    if not 0 <= number <= longest:
+        raise ArgumentTypeError(f"expected seconds from 0 to {longest:g}, not {text!r}")
+    return number
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
