@@ -161,9 +161,13 @@ def told(session: psycopg.Connection[Any]) -> list[Told]:
         "SELECT src::text, action, key, old, new FROM flagstaff_change ORDER BY id"
     )
     return [
-        (src, action, key, [old, new] if src == "m" else differences(old or {}, new or {}))
+        (src, action, key, lists(old, new) if src == "m" else differences(old or {}, new or {}))
         for src, action, key, old, new in entries
     ]
+
+
+def lists(old: list[int], new: list[int]) -> list[list[int]]:
+    return [sorted(old), sorted(new)]
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, list[Any]]:

@@ -173,6 +173,15 @@ def test_allow_list_is_told_however_it_is_written(  # noqa: PLR0913, PLR0917
     assert event.went == Users(len(went), tuple(pks[name] for name in went))
 
 
+def test_users_are_told_in_the_order_of_their_keys(flag: FeatureFlag, bob: User) -> None:
+    carol = User.objects.create(username="carol")
+    by_hand(
+        "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
+        f"VALUES ({flag.pk}, {carol.pk}), ({flag.pk}, {bob.pk})"
+    )
+    assert flag_history("new_checkout")[0].came == Users(2, (bob.pk, carol.pk))
+
+
 def test_end_of_a_flag_is_told_with_all_that_it_was(flag: FeatureFlag, alice: User) -> None:
     delete("new_checkout")
     event = flag_history("new_checkout")[0]

@@ -172,7 +172,7 @@ def _same(old: dict[str, Any], new: dict[str, Any], column: str) -> bool:
 
 
 def _users(lists: list[Row], field: str, counted: str) -> Users:
-    pks = tuple(pk for entry in lists for pk in entry[field])
+    pks = tuple(pk for entry in lists for pk in sorted(entry[field]))
     return Users(sum(entry[counted] for entry in lists), pks)
 
 

@@ -2,7 +2,8 @@
 
 -- One row per changed flag or value; for the allow-list one per flag and statement.
 -- src: f flags, m allow-lists, k values.
--- old and new are rows; for the allow-list, arrays of the user pks that went and that came.
+-- old and new are rows; for the allow-list, arrays of the user pks that went and that came,
+-- in no order: to sort them takes as long as to remove them from the list.
 -- actor, door and reason are what the application claims. session_user is a fact, and role is the
 -- one whose rights counted. They are column defaults, so that no trigger has to repeat them.
 CREATE TABLE IF NOT EXISTS {change_table} (
@@ -156,12 +157,8 @@ BEGIN
             FROM (
                 SELECT
                     flag,
-                    coalesce(
-                        to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE NOT added)), '[]'
-                    ),
-                    coalesce(
-                        to_jsonb(array_agg(person ORDER BY person) FILTER (WHERE added)), '[]'
-                    )
+                    coalesce(to_jsonb(array_agg(person) FILTER (WHERE NOT added)), '[]'),
+                    coalesce(to_jsonb(array_agg(person) FILTER (WHERE added)), '[]')
                 FROM (%4$s) AS pair (flag, person, added)
                 GROUP BY flag
             ) AS entry (flag, gone, come)
