@@ -16,7 +16,16 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.values import encoded, value_field
 
-__all__ = ["canonical", "clocks", "differing", "insert", "touch", "validate", "write"]
+__all__ = [
+    "canonical",
+    "clocks",
+    "differing",
+    "insert",
+    "touch",
+    "validate",
+    "validate_new",
+    "write",
+]
 
 
 def differing(row: Model, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,10 +62,18 @@ def validate(row: Model, name: str, new: Any) -> None:
     if new is None and not field.null:
         raise InvalidChangeError(f'{name} cannot be null; write JSON, such as "stripe", 25 or []')
     try:
-        field.validate(new, row)
+        if not _is_empty_json(field, new):
+            field.validate(new, row)
         field.run_validators(new)
     except ValidationError as error:
         raise InvalidChangeError(f"{name}: {' '.join(error.messages)}") from error
+
+
+def validate_new(row: Model) -> None:
+    """Refuse a new row that the model's own rules refuse. Raises ValidationError."""
+    fields = row._meta.local_concrete_fields
+    empty = {one.name for one in fields if _is_empty_json(one, getattr(row, one.attname))}
+    row.full_clean(exclude=empty, validate_unique=False, validate_constraints=False)
 
 
 def clocks(row: Model) -> list[str]:
@@ -92,6 +109,11 @@ def _save(row: Model, **how: Any) -> None:
     except IntegrityError as error:
         message = str(error).strip().partition("\n")[0]
         raise InvalidChangeError(f"the database refuses it: {message}") from error
+
+
+def _is_empty_json(field: Any, value: Any) -> bool:
+    """Whether it is [], {} or "": values like any other, also where a field is not to be blank."""
+    return isinstance(field, JSONField) and value is not None and value in field.empty_values
 
 
 def _same(row: Model, name: str, new: Any) -> bool:

@@ -13,7 +13,7 @@ from django.db.models import Model
 from flagstaff.changes import allow_list
 from flagstaff.changes.allow_list import ALLOWED
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
-from flagstaff.changes.fields import clocks, differing, insert, touch, write
+from flagstaff.changes.fields import clocks, differing, insert, touch, validate_new, write
 from flagstaff.changes.opening import expect, opened
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
@@ -159,7 +159,7 @@ def _present(kind: Kind, key: str) -> Any:
 def _made(kind: Kind, key: str, fields: Mapping[str, Any]) -> Any:
     try:
         row = kind.model(key=key, **fields)
-        row.full_clean(validate_unique=False, validate_constraints=False)
+        validate_new(row)
     except TypeError as error:
         raise InvalidChangeError(str(error)) from error
     except ValidationError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from flagstaff.changes.fields import validate
+from flagstaff.changes.fields import validate, validate_new
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.portable.document import MASK, Entry
@@ -37,7 +37,7 @@ def check_new(entry: Entry, fields: Mapping[str, Any], problems: Problems) -> No
     """Have the model look at a row that is not there yet."""
     row = entry.kind.model(key=entry.key, **fields)
     try:
-        row.full_clean(validate_unique=False, validate_constraints=False)
+        validate_new(row)
     except ValidationError as error:
         for name, texts in error.message_dict.items():
             if problems.is_told_at((*entry.path, name)):

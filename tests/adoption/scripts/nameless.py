@@ -1,0 +1,19 @@
+"""One of the people on an allow-list loses the name; prints their primary key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.contrib.auth import get_user_model
+
+from common.models import FeatureFlag
+
+User: Any = get_user_model()
+person = FeatureFlag.objects.exclude(allowed_users=None)[0].allowed_users.all()[0]
+User.objects.filter(pk=person.pk).update(username="")
+print(json.dumps(str(person.pk)))
