@@ -125,13 +125,11 @@ class Writer:
 
     def _delete(self) -> None:
         key = self._random.choice(KEYS)
-        self._run(f"SELECT FROM {FLAGS} WHERE key = %s FOR UPDATE", key)
-        self._run(
-            f"DELETE FROM {LISTS} WHERE featureflag_id IN (SELECT id FROM {FLAGS} WHERE key = %s)",
-            key,
-        )
-        gone = self._run(f"DELETE FROM {FLAGS} WHERE key = %s", key).rowcount
-        if gone:
+        found = self._run(f"SELECT id FROM {FLAGS} WHERE key = %s FOR UPDATE", key).fetchone()
+        # A flag that comes only now, with its list, is not for this one to delete.
+        if found:
+            self._run(f"DELETE FROM {LISTS} WHERE featureflag_id = %s", found[0])
+            self._run(f"DELETE FROM {FLAGS} WHERE id = %s", found[0])
             self._run(f"DELETE FROM {VALUES} WHERE key = %s", key)
 
     def _refill(self) -> None:
