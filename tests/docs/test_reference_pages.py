@@ -64,6 +64,7 @@ INNER = [
     "rollouts",
     "rows",
     "servicefile",
+    "sqlstate",
     "states",
     "tables",
     "templatetags",

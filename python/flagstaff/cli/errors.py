@@ -17,6 +17,7 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownValueError,
 )
+from flagstaff.sqlstate import sqlstate
 
 __all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
 
@@ -73,17 +74,11 @@ def _of_the_database(error: DatabaseError) -> CommandError:
 
 def _is_forbidden(error: DatabaseError) -> bool:
     return (
-        _state(error) in _FORBIDDEN_STATES
+        sqlstate(error) in _FORBIDDEN_STATES
         or error.args[:1] in {(number,) for number in _FORBIDDEN_NUMBERS}
         or "readonly database" in str(error)
     )
 
 
 def _is_without_tables(error: DatabaseError) -> bool:
-    return _state(error) in _MISSING_TABLE_STATES or "no such table" in str(error)
-
-
-def _state(error: DatabaseError) -> str | None:
-    """The SQLSTATE, as psycopg or psycopg2 calls it."""
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return sqlstate(error) in _MISSING_TABLE_STATES or "no such table" in str(error)

@@ -18,6 +18,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import NoOutboxError
 from flagstaff.outbox.patience import GIVE_UP_AFTER
 from flagstaff.receivers import Receiver
+from flagstaff.sqlstate import sqlstate
 from flagstaff.tables import fill, own_names, sql
 
 __all__ = [
@@ -91,7 +92,7 @@ def _again(work: Callable[_P, _T]) -> Callable[_P, _T]:
             try:
                 return work(*arguments, **options)
             except OperationalError as error:  # noqa: PERF203 (it is seldom)
-                if _state(error) not in _LOST_RACES:
+                if sqlstate(error) not in _LOST_RACES:
                     raise
         return work(*arguments, **options)
 
@@ -171,12 +172,6 @@ def forget_dead() -> int:
     """Do not tell any more what was given up."""
     need_outbox()
     return int((_row("forget_dead_v1") or [0])[0])
-
-
-def _state(error: OperationalError) -> str | None:
-    """The SQLSTATE, as psycopg or psycopg2 calls it."""
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def _row(file: str, *parameters: Any) -> Any:
