@@ -141,8 +141,11 @@ def test_slack_takes_nothing_that_was_typed_for_a_link_or_a_call() -> None:
 
 
 def test_slack_is_told_no_more_than_it_takes() -> None:
-    shape = as_slack(replace(MESSAGE, what="&" * 10_000))
-    assert len(texts(shape)[0]) < 3000
+    long = "&" * 10_000
+    event = replace(EVENT, key=long, reason=long, door=long)
+    impact = {"users": 12_000_000, "gain": 5_400_000, "lose": 5_400_000}
+    shape = as_slack(replace(MESSAGE, event=event, what=long, who=long, impact=impact))
+    assert [len(text) < 3000 for text in texts(shape)] == [True, True, True]
     assert texts(shape)[0].endswith("&amp;…")
 
 

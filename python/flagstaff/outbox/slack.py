@@ -8,8 +8,9 @@ from flagstaff.outbox.message import Message
 
 __all__ = ["as_slack"]
 
-# Slack takes 3,000 characters in a block. What is escaped grows.
-_LONGEST = 500
+# Slack takes 3,000 characters in a block, where what is escaped may be five times as long. Two such
+# texts stand in one block; the reason has its own.
+_LONGEST, _LONGEST_REASON = 250, 500
 
 
 def as_slack(message: Message) -> dict[str, Any]:
@@ -23,15 +24,15 @@ def as_slack(message: Message) -> dict[str, Any]:
         parts.insert(1, f"through {escaped(event.door)}")
     blocks: list[dict[str, Any]] = [_section(f"*{name}*  {did}")]
     if event.reason:
-        blocks.append(_section(f"> {escaped(event.reason)}"))
+        blocks.append(_section(f"> {escaped(event.reason, _LONGEST_REASON)}"))
     blocks.append({"type": "context", "elements": [_text("  ·  ".join(parts))]})
     return {"text": f"{key}: {did}, by {escaped(message.who)}", "blocks": blocks}
 
 
-def escaped(text: str) -> str:
+def escaped(text: str, longest: int = _LONGEST) -> str:
     """One line, cut where it is long, in which nothing is a link or calls anybody."""
     line = " ".join(text.split())
-    cut = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    cut = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
