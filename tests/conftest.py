@@ -35,8 +35,12 @@ def _access_between_tests(request: pytest.FixtureRequest, django_db_blocker: Any
 
 
 def _flushes_alone(item: pytest.Item | None) -> bool:
-    marker = item and item.get_closest_marker("django_db")
-    return bool(marker and marker.kwargs.get("available_apps"))
+    if item is None:
+        return False
+    marker = item.get_closest_marker("django_db")
+    said = marker and marker.kwargs.get("available_apps")
+    # A class of Django's own says it as Django has it.
+    return bool(said or getattr(getattr(item, "cls", None), "available_apps", None))
 
 
 @pytest.hookimpl(wrapper=True)
