@@ -172,8 +172,13 @@ def _same(old: dict[str, Any], new: dict[str, Any], column: str) -> bool:
 
 
 def _users(lists: list[Row], field: str, counted: str) -> Users:
-    pks = tuple(pk for entry in lists for pk in sorted(entry[field]))
+    pks = tuple(pk for entry in lists for pk in sorted(entry[field], key=_order))
     return Users(sum(entry[counted] for entry in lists), pks)
+
+
+def _order(pk: Any) -> tuple[bool, Any]:
+    """Of a primary key; a table of the project's own may have a place for nobody."""
+    return pk is None, pk
 
 
 def _cut(users: Users, most: int | None) -> Users:
