@@ -182,6 +182,14 @@ def test_users_are_told_in_the_order_of_their_keys(flag: FeatureFlag, bob: User)
     assert flag_history("new_checkout")[0].came == Users(2, (bob.pk, carol.pk))
 
 
+def test_place_for_nobody_in_a_projects_own_table_comes_last(flag: FeatureFlag) -> None:
+    by_hand(
+        "INSERT INTO flagstaff_change (src, object_pk, key, action, old, new) "
+        f"VALUES ('m', '{flag.pk}', 'new_checkout', 'insert', '[]', '[null, 3, 1]')"
+    )
+    assert flag_history("new_checkout")[0].came == Users(3, (1, 3, None))
+
+
 def test_end_of_a_flag_is_told_with_all_that_it_was(flag: FeatureFlag, alice: User) -> None:
     delete("new_checkout")
     event = flag_history("new_checkout")[0]
