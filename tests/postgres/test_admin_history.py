@@ -195,6 +195,16 @@ def test_creation_is_taken_back_by_those_only_who_may_delete() -> None:
     assert FeatureFlag.objects.exists()
 
 
+def test_creation_is_no_other_change_by_any_of_its_entries() -> None:
+    alice = User.objects.create(username="alice")
+    create("new_checkout", allowed_users=[alice])
+    flag = FeatureFlag.objects.get()
+    clerk = staff("change_featureflag")
+    for entry in Change.objects.filter(object_pk=flag.pk):
+        assert clerk.post(address(flag), {"_undo": entry.pk}).status_code == 403
+    assert flag.allowed_users.get() == alice
+
+
 def test_creation_that_is_taken_back_leads_to_the_list(operator: Client) -> None:
     change = create("new_checkout").version
     response = operator.post(address(FeatureFlag.objects.get()), {"_undo": change})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from flagstaff import changes
 from flagstaff.admin.hands import REASON
 from flagstaff.admin.together import beside, in_words, may_undo
+from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
 from flagstaff.history.kinds import Kind
 from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
@@ -100,14 +102,24 @@ class HistoryMixin(_ModelAdmin):
         if _UNDO_ALL in request.POST:
             return self._take_all_back(request, row, response, _number(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
-            change = _number(request.POST[_UNDO])
-            self._need_delete_permission(request, row, change)
-            changed = _UNDOS[self.kind](row.key, change, expect_version=expected)
+            changed = self._undo(request, row, _number(request.POST[_UNDO]), expected)
         else:
             to = _number(request.POST.get(_RESTORE))
             changed = _RESTORES[self.kind](row.key, to=to, expect_version=expected)
         self._tell(request, row, changed)
         return HttpResponseRedirect(self._next(request, row))
+
+    def _undo(
+        self, request: HttpRequest, row: Any, change: int, expected: int | None
+    ) -> changes.Changed:
+        """Take one change back. To take a creation back is to delete."""
+        may_delete = self.has_delete_permission(request, row)
+        with transaction.atomic(using=conf.database):
+            changed = _UNDOS[self.kind](row.key, change, expect_version=expected)
+            # Any entry stands for the whole change: what was done counts, not what was sent.
+            if changed.written and changed.new is None and not may_delete:
+                raise PermissionDenied
+        return changed
 
     def _take_all_back(
         self, request: HttpRequest, row: Any, response: TemplateResponse, change: int
@@ -149,13 +161,6 @@ class HistoryMixin(_ModelAdmin):
             left = _("Users who are not there any more: %(count)s.")
             text = f"{text} {left % {'count': len(missing)}}"
         self.message_user(request, text, messages.SUCCESS)
-
-    def _need_delete_permission(self, request: HttpRequest, row: Any, change: int) -> None:
-        """To take a creation back is to delete."""
-        found = events_of(self.kind, row.pk, after=change - 1)
-        is_creation = bool(found) and found[-1].action == "create"
-        if is_creation and not self.has_delete_permission(request, row):
-            raise PermissionDenied
 
     def _tell(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
         if not changed.written:
