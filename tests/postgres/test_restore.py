@@ -20,6 +20,7 @@ from flagstaff.changes import (
     delete,
     deny,
     edit,
+    edit_value,
     ramp,
     restore,
     restore_value,
@@ -303,7 +304,36 @@ def test_what_is_no_secret_of_a_secret_value_comes_back() -> None:
     assert KeyValueStore.objects.get().description == ""
 
 
+@COMMITTED
+@pytest.mark.parametrize("secret", [True, False])
+def test_undo_leaves_a_value_that_became_secret_or_public_as_it_is(secret: bool) -> None:
+    create_value("token", "hunter2", secret=not secret)
+    described = edit_value("token", {"description": "changed"}).version
+    marked = edit_value("token", {"secret": secret}).version
+    set_value("token", "hunter3")
+    undo_value("token", described)
+    undo_value("token", marked)
+    row = KeyValueStore.objects.get()
+    assert (row.value, row.description, row.secret) == ("hunter3", "", not secret)
+
+
 # Undo.
+
+
+@COMMITTED
+@pytest.mark.parametrize(
+    ("old", "new"), [(1, True), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
+)
+def test_undo_can_tell_a_number_from_a_bool(old: Any, new: Any) -> None:
+    create_value("limit", old)
+    change = set_value("limit", new).version
+    assert undo_value("limit", change).written is True
+    assert repr(KeyValueStore.objects.get().value) == repr(old)
+    set_value("limit", "other")
+    change = set_value("limit", new).version
+    set_value("limit", old)
+    with pytest.raises(ConflictError):
+        undo_value("limit", change)
 
 
 @COMMITTED

@@ -10,7 +10,7 @@ from django.db import transaction
 from flagstaff.changes import allow_list
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.opening import conflict, expect
-from flagstaff.changes.past import Kept, Target, as_kept, find, state_at
+from flagstaff.changes.past import Kept, Target, as_comparable, as_kept, find, state_at
 from flagstaff.changes.restoring import bring_back, kept_fields
 from flagstaff.changes.rows import Moves, remove, rewrite
 from flagstaff.conf import conf
@@ -82,11 +82,9 @@ def is_like(target: Target, state: State) -> bool:
     """Whether a locked row and its allow-list are like this, whatever its clocks say."""
     if target.row is None or state.row is None:
         return target.row is None and state.row is None
-    present = as_kept(target, digest=state.row.digest)
-    columns = {*present.columns, *state.row.columns} - _clocks(target)
-    if any(
-        repr(present.columns.get(name)) != repr(state.row.columns.get(name)) for name in columns
-    ):
+    present, then = as_comparable(target, as_kept(target), state.row)
+    columns = {*present.columns, *then.columns} - _clocks(target)
+    if not all(_same(present, then, name) for name in columns):
         return False
     return target.kind is Kind.VALUE or allow_list.allowed_pks(target.row) == state.users
 
@@ -143,18 +141,18 @@ def _undo_change(
 
 def _columns_to_set(target: Target, span: Span, before: Kept, after: Kept) -> set[str]:
     """What the change has set, and is still so. Raises ConflictError where it is something else."""
-    present = as_kept(target, digest=after.digest).columns
-    moved = {name for name in before.columns if _differ(before, after, name)}
-    clocks = _clocks(target)
-    left = {name for name in moved - clocks if present.get(name) != before.columns[name]}
-    if any(present.get(name) != after.columns.get(name) for name in left):
+    before, after, present = as_comparable(target, before, after, as_kept(target))
+    moved = {name for name in before.columns if not _same(before, after, name)}
+    left = {name for name in moved - _clocks(target) if not _same(present, before, name)}
+    if not all(_same(present, after, name) for name in left):
         newest = version_of(target.kind, target.pk)
         raise conflict(target.kind, target.key, target.pk, span.last, newest)
     return left
 
 
-def _differ(before: Kept, after: Kept, name: str) -> bool:
-    return repr(before.columns[name]) != repr(after.columns.get(name))
+def _same(one: Kept, other: Kept, name: str) -> bool:
+    """Whether a column has the same JSON in both; in Python True equals 1."""
+    return repr(one.columns.get(name)) == repr(other.columns.get(name))
 
 
 def _clocks(target: Target) -> set[str]:
