@@ -123,6 +123,42 @@ def test_flag_that_was_deleted_and_made_anew_is_the_old_one_again() -> None:
     assert state() == before
 
 
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
+def test_keys_that_were_passed_on_go_back(names: list[str]) -> None:
+    free, first, second = names
+    create(first)
+    create(second)
+    create("last")
+    before = state()
+    with transaction.atomic():
+        edit(first, {"key": free})
+        edit(second, {"key": first})
+        change = edit("last", {"key": second}).version
+    assert change
+    undo_transaction(change)
+    assert state() == before
+
+
+def test_flag_that_took_the_place_of_a_deleted_one_leaves_it() -> None:
+    before = state()
+    with transaction.atomic():
+        delete("beta_reviews")
+        change = edit("new_checkout", {"key": "beta_reviews"}).version
+    assert change
+    undo_transaction(change)
+    assert state() == before
+
+
+def test_place_of_a_deleted_flag_that_somebody_else_took_is_a_conflict() -> None:
+    with transaction.atomic():
+        edit("beta_reviews", {"key": "reviews"})
+        change = delete("reviews").version
+    create("beta_reviews")
+    assert change
+    with pytest.raises(ConflictError, match="beta_reviews was deleted then, and there is another"):
+        undo_transaction(change)
+
+
 def test_user_whom_somebody_else_allowed_meanwhile_is_not_taken_off() -> None:
     flag = FeatureFlag.objects.get(key="dark_mode")
     eve, dan = (User.objects.create(username=name) for name in ("eve", "dan"))
