@@ -212,11 +212,19 @@ def test_creation_that_is_taken_back_leads_to_the_list(operator: Client) -> None
     assert not FeatureFlag.objects.exists()
 
 
-@pytest.mark.parametrize("sent", [{"_undo": "x"}, {"_undo": ""}, {}, {"_restore": "-1"}])
+@pytest.mark.parametrize(
+    "sent", [{"_undo": "x"}, {"_undo": ""}, {}, {"_restore": "-1"}, {"_undo": "9" * 5000}]
+)
 def test_press_of_nothing_is_not_found(
     sent: dict[str, str], operator: Client, flag: FeatureFlag
 ) -> None:
     assert operator.post(address(flag), sent).status_code == 404
+
+
+def test_page_before_a_version_that_cannot_be_is_not_found(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    assert operator.get(address(flag), {"before": "9" * 5000}).status_code == 404
 
 
 def test_look_takes_nothing_back(operator: Client, flag: FeatureFlag) -> None:

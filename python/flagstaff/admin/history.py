@@ -30,6 +30,8 @@ __all__ = ["HistoryMixin"]
 _PAGE = 50
 _UNDO, _UNDO_ALL, _RESTORE, _SURE = "_undo", "_undo_all", "_restore", "_sure"
 _MOST_NAMED = 10
+# Of any version. Python itself refuses to read very long ones.
+_LONGEST_NUMBER = 19
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -88,7 +90,7 @@ class HistoryMixin(_ModelAdmin):
 
     def _events(self, request: HttpRequest, row: Any, limit: int | None) -> list[Event]:
         before = request.GET.get("before", "")
-        older_than = int(before) if before.isascii() and before.isdigit() else None
+        older_than = _number(before) if before.isascii() and before.isdigit() else None
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
         return events if may_see_users(request.user) else [_counted(event) for event in events]
 
@@ -198,6 +200,6 @@ def _is_secret(event: Event) -> bool:
 
 
 def _number(text: str | None) -> int:
-    if text is None or not (text.isascii() and text.isdigit()):
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER:
         raise Http404
     return int(text)
