@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flagstaff import acting_as
-from flagstaff.changes import create_value, edit, ramp
+from flagstaff.changes import create_value, edit, edit_value, ramp, set_value
 from flagstaff.cli import verbs
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -240,6 +240,20 @@ def test_secret_is_told_nowhere() -> None:
     assert [ran.status for ran in told] == [0, 0, 0, 0, 0, 4, 0]
     for ran in told:
         assert not re.search("hunter|sha256", ran.out + ran.err)
+
+
+@pytest.mark.parametrize("back", ["restore token {} --value", "undo token {} --value"])
+def test_what_became_secret_later_is_told_nowhere(back: str) -> None:
+    run("value create token '\"hunter2\"'")
+    change = set_value("token", "hunter3").version
+    edit_value("token", {"secret": True})
+    edit_value("token", {"secret": False})
+    ran = [run(back.format(change)), run(back.format(change - 1 if change else 0))]
+    run("value unset token --yes")
+    ran += [run(f"restore token {change} --value"), run(f"restore token {change} --value --json")]
+    assert 0 in [one.status for one in ran]
+    for one in ran:
+        assert "hunter" not in one.out + one.err
 
 
 # History, undo, restore.

@@ -258,6 +258,16 @@ def test_column_that_came_later_is_left_alone(flag: FeatureFlag) -> None:
     assert FeatureFlag.objects.values_list("description", "rollout_percent").get() == ("newer", 25)
 
 
+@COMMITTED
+def test_deleted_flag_comes_back_with_the_default_of_a_column_that_came_later(
+    flag: FeatureFlag,
+) -> None:
+    delete("new_checkout")
+    by_hand("UPDATE flagstaff_change SET old = old - '{client_side, kind, created_at}'::text[]")
+    undo("new_checkout")
+    assert FeatureFlag.objects.values_list("client_side", "kind").get() == (False, "release")
+
+
 # Values.
 
 

@@ -11,7 +11,7 @@ from flagstaff.changes import allow_list
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.opening import conflict, expect
 from flagstaff.changes.past import Kept, Target, as_comparable, as_kept, find, state_at
-from flagstaff.changes.restoring import bring_back, kept_fields
+from flagstaff.changes.restoring import bring_back, kept_fields, masked
 from flagstaff.changes.rows import Moves, remove, rewrite
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -136,7 +136,8 @@ def _undo_change(
         raise InvalidChangeError(f"{target.key} was deleted since; restore it first")
     columns = _columns_to_set(target, span, before.row, after.row)
     fields = kept_fields(target, before.row, columns)
-    return rewrite(target.kind, target.row, fields, _moves(target, before, after), expect_version)
+    moves = _moves(target, before, after)
+    return masked(target, rewrite(target.kind, target.row, fields, moves, expect_version))
 
 
 def _columns_to_set(target: Target, span: Span, before: Kept, after: Kept) -> set[str]:
