@@ -176,6 +176,12 @@ def test_press_over_a_newer_change_is_refused_in_words(operator: Client, flag: F
     assert flag.rollout_percent == 50
 
 
+def test_reason_that_no_page_lets_anybody_type_is_cut(operator: Client, flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    operator.post(address(flag), {"_undo": change, "reason": "\0why" + "x" * 1000})
+    assert flag_history("new_checkout")[0].reason == "why" + "x" * 497
+
+
 def test_button_restores_a_version(operator: Client, flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     alice = User.objects.create(username="alice")

@@ -12,9 +12,10 @@ from django.utils.translation import gettext as _
 from flagstaff.context import claim, noted
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 
-__all__ = ["REASON", "HandsMixin"]
+__all__ = ["LONGEST_REASON", "REASON", "HandsMixin"]
 
 REASON = "reason"
+LONGEST_REASON = 500
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -45,7 +46,7 @@ class HandsMixin(_ModelAdmin):
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """What a view answers, with all that it writes put down to this request's user."""
-        told = claim(request.user, door="admin", reason=request.POST.get(REASON, ""))
+        told = claim(request.user, door="admin", reason=_reason(request))
         try:
             with noted(lambda: told):
                 return view(request, *args, **kwargs)
@@ -55,3 +56,8 @@ class HandsMixin(_ModelAdmin):
             text = _("Refused: %(why)s") % {"why": error}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+
+
+def _reason(request: HttpRequest) -> str:
+    """What was typed, as the database can hold it. Not every page has a form that looks at it."""
+    return request.POST.get(REASON, "").replace("\0", "")[:LONGEST_REASON]
