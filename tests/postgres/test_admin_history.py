@@ -182,6 +182,20 @@ def test_reason_that_no_page_lets_anybody_type_is_cut(operator: Client, flag: Fe
     assert flag_history("new_checkout")[0].reason == "why" + "x" * 497
 
 
+def test_refusal_where_nothing_is_written_down_is_told(operator: Client, flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    press = {"_undo": change, "expect_version": change}
+    trigger = "TRIGGER flagstaff_history_update_v1"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE flagstaff_featureflag DISABLE {trigger}")
+        try:
+            response = operator.post(address(flag), press, follow=True)
+        finally:
+            cursor.execute(f"ALTER TABLE flagstaff_featureflag ENABLE {trigger}")
+    [text] = told(response)
+    assert text.startswith('Refused: changes of "flagstaff_featureflag" leave no entry in')
+
+
 def test_button_restores_a_version(operator: Client, flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     alice = User.objects.create(username="alice")

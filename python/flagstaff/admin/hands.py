@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff.context import claim, noted
-from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.exceptions import FlagstaffError
 
 __all__ = ["LONGEST_REASON", "REASON", "HandsMixin"]
 
@@ -50,8 +50,11 @@ class HandsMixin(_ModelAdmin):
         try:
             with noted(lambda: told):
                 return view(request, *args, **kwargs)
-        except (ConflictError, InvalidChangeError) as error:
-            # Somebody else was faster, between the check of a form and its save.
+        except FlagstaffError as error:
+            # Somebody else was faster, between the check of a form and its save; or there are no
+            # triggers, and so no version to be compared. A page that only shows has no way back.
+            if request.method != "POST":
+                raise
             # The page makes a capital letter of the first, which is not to be that of a key.
             text = _("Refused: %(why)s") % {"why": error}
             self.message_user(request, text, messages.ERROR)
