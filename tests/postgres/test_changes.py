@@ -17,7 +17,7 @@ from django.db import connection, models, transaction
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from flagstaff.changes import Changed, ramp, set_value, switch
+from flagstaff.changes import Changed, create, delete, ramp, set_value, switch, undo
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -221,6 +221,31 @@ def test_change_waits_for_another_and_sees_it(flag: FeatureFlag) -> None:
             assert thread.is_alive()
     thread.join()
     assert [changed.old for changed in done] == [33]
+
+
+def _undo_deletion() -> Changed:
+    return undo("search_v2")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", [lambda: create("brand_new", enabled=True), _undo_deletion])
+def test_change_that_is_sent_twice_at_the_same_moment_is_one(change: Callable[[], Changed]) -> None:
+    create("search_v2")
+    delete("search_v2")
+    done: list[Changed] = []
+
+    def again_in_a_thread() -> None:
+        done.append(change())
+        connection.close()
+
+    thread = threading.Thread(target=again_in_a_thread)
+    with transaction.atomic():
+        assert change().written is True
+        thread.start()
+        while not _somebody_waits():
+            assert thread.is_alive()
+    thread.join()
+    assert [changed.written for changed in done] == [False]
 
 
 def _somebody_waits() -> bool:

@@ -18,6 +18,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, version_of
+from flagstaff.rows import all_rows
 
 __all__ = ["Span", "conflict_amid", "is_like", "nothing", "undo", "undo_span", "undo_value"]
 
@@ -126,7 +127,13 @@ def _undo_creation(target: Target, span: Span, expect_version: int | None) -> Ch
 def _undo_deletion(target: Target, before: State, expect_version: int | None) -> Changed:
     if target.row is not None:
         return nothing(target)
-    return bring_back(target, before, expect_version)
+    try:
+        return bring_back(target, before, expect_version)
+    except InvalidChangeError:
+        # Whoever sent the same at the same moment was faster.
+        if not all_rows(target.kind.model).filter(pk=target.pk).exists():
+            raise
+        return nothing(target)
 
 
 def _undo_change(
