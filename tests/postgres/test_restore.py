@@ -395,6 +395,17 @@ def test_undo_takes_back_all_that_a_transaction_did(flag: FeatureFlag, users: li
 
 
 @COMMITTED
+def test_undo_leaves_what_another_server_has_numbered_alike(flag: FeatureFlag) -> None:
+    ramp("new_checkout", 50)
+    long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    ramp("new_checkout", 75)
+    newest = Change.objects.latest("id").transaction_id
+    Change.objects.exclude(transaction_id=newest).update(transaction_id=newest, at=long_ago)
+    undo("new_checkout")
+    assert FeatureFlag.objects.get().rollout_percent == 50
+
+
+@COMMITTED
 def test_undo_of_a_creation_deletes_what_nobody_has_changed_since(users: list[User]) -> None:
     create("new_checkout", allowed_users=users[:1])
     change = flag_version("new_checkout")

@@ -17,7 +17,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries, version_of
+from flagstaff.history.versions import entries, of_transaction, version_of
 from flagstaff.rows import all_rows
 
 __all__ = ["Span", "conflict_amid", "is_like", "nothing", "undo", "undo_span", "undo_value"]
@@ -104,7 +104,7 @@ def _span(target: Target, change: int | None) -> Span:
     if entry is None:
         what = "no change" if change is None else f"no change {change}"
         raise InvalidChangeError(f"there is {what} in the history of {target.key}")
-    hands = found.filter(transaction_id=entry.transaction_id).values("id", *_HAND)
+    hands = found.filter(of_transaction(entry)).values("id", *_HAND)
 
     def same(other: dict[str, Any]) -> bool:
         return all(other[name] == getattr(entry, name) for name in _HAND)
