@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
@@ -169,6 +170,15 @@ def test_value_that_json_cannot_hold_is_refused(
     assert str(error.value).startswith(why)
     gateway.refresh_from_db()
     assert gateway.value == "stripe"
+
+
+@pytest.mark.parametrize("secret", [True, False])
+def test_refusal_of_the_database_tells_no_secret(secret: bool) -> None:
+    KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
+    with pytest.raises(InvalidChangeError, match="the database refuses it: unsupported") as caught:
+        set_value("token", "hunter3\0")
+    told = "".join(traceback.format_exception(caught.value.with_traceback(None)))
+    assert ("hunter3" in told) is not secret
 
 
 def test_refusal_is_a_value_error_and_ours() -> None:
