@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.rollout import STEPS
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, column, errors, page, staff
+from tests.admin_pages import FLAGS, column, errors, page, permit, staff
 from tests.conftest import RunIsolated
 
 pytestmark = pytest.mark.django_db
@@ -344,6 +344,25 @@ def test_allow_list_takes_primary_keys_of_who_may_not_see_users(
     assert "vManyToManyRawIdAdminField" in page(clerk, address)
     clerk.post(address, form(allowed_users=",".join(str(guest.pk) for guest in guests)))
     assert set(flag.allowed_users.all()) == set(guests)
+
+
+def test_allow_list_is_a_number_for_a_viewer_who_may_not_see_users(
+    viewer: Client, flag: FeatureFlag
+) -> None:
+    flag.allowed_users.set([User.objects.create(username="eve")])
+    address = f"{FLAGS}{flag.pk}/change/"
+    html = page(viewer, address)
+    assert "eve</" not in html
+    assert re.search(r'field-allowed">.*?<div class="readonly">1</div>', html, re.DOTALL)
+    permit(User.objects.get(username="staff"), "view_user")
+    assert "eve</" in page(viewer, address)
+
+
+def test_filter_by_a_user_is_for_those_who_may_see_users(viewer: Client, flag: FeatureFlag) -> None:
+    query = f"{FLAGS}?allowed_users__id__exact=1"
+    assert viewer.get(query).status_code == 400
+    permit(User.objects.get(username="staff"), "view_user")
+    assert viewer.get(query).status_code == 200
 
 
 def test_allow_list_takes_primary_keys_where_users_have_no_admin(admin_user: User) -> None:

@@ -176,6 +176,26 @@ def test_press_over_a_newer_change_is_refused_in_words(operator: Client, flag: F
     assert flag.rollout_percent == 50
 
 
+def test_reason_that_no_page_lets_anybody_type_is_cut(operator: Client, flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    operator.post(address(flag), {"_undo": change, "reason": "\0why" + "x" * 1000})
+    assert flag_history("new_checkout")[0].reason == "why" + "x" * 497
+
+
+def test_refusal_where_nothing_is_written_down_is_told(operator: Client, flag: FeatureFlag) -> None:
+    change = ramp("new_checkout", 50).version
+    press = {"_undo": change, "expect_version": change}
+    trigger = "TRIGGER flagstaff_history_update_v1"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE flagstaff_featureflag DISABLE {trigger}")
+        try:
+            response = operator.post(address(flag), press, follow=True)
+        finally:
+            cursor.execute(f"ALTER TABLE flagstaff_featureflag ENABLE {trigger}")
+    [text] = told(response)
+    assert text.startswith('Refused: changes of "flagstaff_featureflag" leave no entry in')
+
+
 def test_button_restores_a_version(operator: Client, flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     alice = User.objects.create(username="alice")
@@ -195,6 +215,16 @@ def test_creation_is_taken_back_by_those_only_who_may_delete() -> None:
     assert FeatureFlag.objects.exists()
 
 
+def test_creation_is_no_other_change_by_any_of_its_entries() -> None:
+    alice = User.objects.create(username="alice")
+    create("new_checkout", allowed_users=[alice])
+    flag = FeatureFlag.objects.get()
+    clerk = staff("change_featureflag")
+    for entry in Change.objects.filter(object_pk=flag.pk):
+        assert clerk.post(address(flag), {"_undo": entry.pk}).status_code == 403
+    assert flag.allowed_users.get() == alice
+
+
 def test_creation_that_is_taken_back_leads_to_the_list(operator: Client) -> None:
     change = create("new_checkout").version
     response = operator.post(address(FeatureFlag.objects.get()), {"_undo": change})
@@ -202,11 +232,19 @@ def test_creation_that_is_taken_back_leads_to_the_list(operator: Client) -> None
     assert not FeatureFlag.objects.exists()
 
 
-@pytest.mark.parametrize("sent", [{"_undo": "x"}, {"_undo": ""}, {}, {"_restore": "-1"}])
+@pytest.mark.parametrize(
+    "sent", [{"_undo": "x"}, {"_undo": ""}, {}, {"_restore": "-1"}, {"_undo": "9" * 5000}]
+)
 def test_press_of_nothing_is_not_found(
     sent: dict[str, str], operator: Client, flag: FeatureFlag
 ) -> None:
     assert operator.post(address(flag), sent).status_code == 404
+
+
+def test_page_before_a_version_that_cannot_be_is_not_found(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    assert operator.get(address(flag), {"before": "9" * 5000}).status_code == 404
 
 
 def test_look_takes_nothing_back(operator: Client, flag: FeatureFlag) -> None:

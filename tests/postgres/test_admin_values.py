@@ -98,3 +98,12 @@ def test_secret_is_for_those_who_may_change_it(operator: Client) -> None:
 def test_search_looks_into_no_value(operator: Client) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     assert column(page(operator, f"{VALUES}?q=hunter2"), "key") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["value__icontains=hun", "value__startswith=h", "value__isnull=0", "value__a=1", "value="],
+)
+def test_secret_cannot_be_guessed_by_a_filter(query: str) -> None:
+    KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    assert staff("view_keyvaluestore").get(f"{VALUES}?{query}").status_code == 400

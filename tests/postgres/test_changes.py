@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
@@ -17,7 +18,7 @@ from django.db import connection, models, transaction
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from flagstaff.changes import Changed, ramp, set_value, switch
+from flagstaff.changes import Changed, create, delete, ramp, set_value, switch, undo
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -171,6 +172,15 @@ def test_value_that_json_cannot_hold_is_refused(
     assert gateway.value == "stripe"
 
 
+@pytest.mark.parametrize("secret", [True, False])
+def test_refusal_of_the_database_tells_no_secret(secret: bool) -> None:
+    KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
+    with pytest.raises(InvalidChangeError, match="the database refuses it: unsupported") as caught:
+        set_value("token", "hunter3\0")
+    told = "".join(traceback.format_exception(caught.value.with_traceback(None)))
+    assert ("hunter3" in told) is not secret
+
+
 def test_refusal_is_a_value_error_and_ours() -> None:
     assert issubclass(InvalidChangeError, ValueError)
     assert issubclass(InvalidChangeError, FlagstaffError)
@@ -221,6 +231,31 @@ def test_change_waits_for_another_and_sees_it(flag: FeatureFlag) -> None:
             assert thread.is_alive()
     thread.join()
     assert [changed.old for changed in done] == [33]
+
+
+def _undo_deletion() -> Changed:
+    return undo("search_v2")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", [lambda: create("brand_new", enabled=True), _undo_deletion])
+def test_change_that_is_sent_twice_at_the_same_moment_is_one(change: Callable[[], Changed]) -> None:
+    create("search_v2")
+    delete("search_v2")
+    done: list[Changed] = []
+
+    def again_in_a_thread() -> None:
+        done.append(change())
+        connection.close()
+
+    thread = threading.Thread(target=again_in_a_thread)
+    with transaction.atomic():
+        assert change().written is True
+        thread.start()
+        while not _somebody_waits():
+            assert thread.is_alive()
+    thread.join()
+    assert [changed.written for changed in done] == [False]
 
 
 def _somebody_waits() -> bool:

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flagstaff import acting_as
-from flagstaff.changes import ramp
+from flagstaff.changes import create_value, edit, edit_value, ramp, set_value
 from flagstaff.cli import verbs
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -77,7 +77,7 @@ def test_name_that_somebody_has_claimed_steers_no_terminal_from_a_refusal() -> N
 
 
 @pytest.mark.parametrize(
-    ("who", "actor"), [("alice", "1"), ("1", "1"), ("deploy", "deploy"), ("77", "77")]
+    ("who", "actor"), [("alice", "1"), ("1", "1"), ("01", "1"), ("deploy", "deploy"), ("77", "77")]
 )
 def test_actor_is_a_primary_key_where_there_is_such_a_user(who: str, actor: str) -> None:
     run(f"off new_checkout --as {who}")
@@ -242,6 +242,20 @@ def test_secret_is_told_nowhere() -> None:
         assert not re.search("hunter|sha256", ran.out + ran.err)
 
 
+@pytest.mark.parametrize("back", ["restore token {} --value", "undo token {} --value"])
+def test_what_became_secret_later_is_told_nowhere(back: str) -> None:
+    run("value create token '\"hunter2\"'")
+    change = set_value("token", "hunter3").version
+    edit_value("token", {"secret": True})
+    edit_value("token", {"secret": False})
+    ran = [run(back.format(change)), run(back.format(change - 1 if change else 0))]
+    run("value unset token --yes")
+    ran += [run(f"restore token {change} --value"), run(f"restore token {change} --value --json")]
+    assert 0 in [one.status for one in ran]
+    for one in ran:
+        assert "hunter" not in one.out + one.err
+
+
 # History, undo, restore.
 
 
@@ -294,6 +308,20 @@ def test_user_who_is_gone_is_named() -> None:
     assert "left out, for they are no users: 2" in told
 
 
+def test_flag_that_was_renamed_did_not_change_with_itself() -> None:
+    change = ramp("new_checkout", 50).version
+    edit("new_checkout", {"key": "checkout"})
+    assert "changed with it" not in run(f"undo checkout {change}").err
+
+
+@pytest.mark.parametrize("old", ["-5", "-0.5", "-1e-05"])
+def test_undo_of_a_negative_number_can_be_typed(old: str) -> None:
+    create_value("limit", json.loads(old))
+    [undo] = [line for line in run("value set limit 5").err.splitlines() if line.startswith("undo")]
+    assert run(undo.partition("flags ")[2]).status == 0
+    assert KeyValueStore.objects.get(key="limit").value == float(old)
+
+
 def test_undo_of_a_value_is_typed() -> None:
     run("value set page_size 50")
     assert run("undo page_size --value").err.splitlines()[0] == "page_size: value 50 → 20"
@@ -314,9 +342,10 @@ def test_old_history_is_pruned() -> None:
         assert run(line).status == 2
 
 
-def test_user_is_forgotten() -> None:
+@pytest.mark.parametrize("typed", ["1", "01"])
+def test_user_is_forgotten(typed: str) -> None:
     run("off new_checkout --as alice")
     User.objects.get(username="alice").delete()
-    assert "none does now" in run("forget-user 1 --yes").err
+    assert "none does now" in run(f"forget-user {typed} --yes").err
     told: list[Any] = list(Change.objects.values_list("actor", flat=True))
     assert "1" not in told

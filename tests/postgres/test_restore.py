@@ -20,6 +20,7 @@ from flagstaff.changes import (
     delete,
     deny,
     edit,
+    edit_value,
     ramp,
     restore,
     restore_value,
@@ -257,6 +258,16 @@ def test_column_that_came_later_is_left_alone(flag: FeatureFlag) -> None:
     assert FeatureFlag.objects.values_list("description", "rollout_percent").get() == ("newer", 25)
 
 
+@COMMITTED
+def test_deleted_flag_comes_back_with_the_default_of_a_column_that_came_later(
+    flag: FeatureFlag,
+) -> None:
+    delete("new_checkout")
+    by_hand("UPDATE flagstaff_change SET old = old - '{client_side, kind, created_at}'::text[]")
+    undo("new_checkout")
+    assert FeatureFlag.objects.values_list("client_side", "kind").get() == (False, "release")
+
+
 # Values.
 
 
@@ -303,7 +314,36 @@ def test_what_is_no_secret_of_a_secret_value_comes_back() -> None:
     assert KeyValueStore.objects.get().description == ""
 
 
+@COMMITTED
+@pytest.mark.parametrize("secret", [True, False])
+def test_undo_leaves_a_value_that_became_secret_or_public_as_it_is(secret: bool) -> None:
+    create_value("token", "hunter2", secret=not secret)
+    described = edit_value("token", {"description": "changed"}).version
+    marked = edit_value("token", {"secret": secret}).version
+    set_value("token", "hunter3")
+    undo_value("token", described)
+    undo_value("token", marked)
+    row = KeyValueStore.objects.get()
+    assert (row.value, row.description, row.secret) == ("hunter3", "", not secret)
+
+
 # Undo.
+
+
+@COMMITTED
+@pytest.mark.parametrize(
+    ("old", "new"), [(1, True), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
+)
+def test_undo_can_tell_a_number_from_a_bool(old: Any, new: Any) -> None:
+    create_value("limit", old)
+    change = set_value("limit", new).version
+    assert undo_value("limit", change).written is True
+    assert repr(KeyValueStore.objects.get().value) == repr(old)
+    set_value("limit", "other")
+    change = set_value("limit", new).version
+    set_value("limit", old)
+    with pytest.raises(ConflictError):
+        undo_value("limit", change)
 
 
 @COMMITTED
@@ -352,6 +392,17 @@ def test_undo_takes_back_all_that_a_transaction_did(flag: FeatureFlag, users: li
         deny("new_checkout", users[0])
     undo("new_checkout")
     assert state() == before
+
+
+@COMMITTED
+def test_undo_leaves_what_another_server_has_numbered_alike(flag: FeatureFlag) -> None:
+    ramp("new_checkout", 50)
+    long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    ramp("new_checkout", 75)
+    newest = Change.objects.latest("id").transaction_id
+    Change.objects.exclude(transaction_id=newest).update(transaction_id=newest, at=long_ago)
+    undo("new_checkout")
+    assert FeatureFlag.objects.get().rollout_percent == 50
 
 
 @COMMITTED

@@ -29,6 +29,7 @@ from flagstaff.changes import (
 )
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_history, flag_version
+from flagstaff.history.together import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.terminals import open_shop
 
@@ -120,6 +121,42 @@ def test_flag_that_was_deleted_and_made_anew_is_the_old_one_again() -> None:
     assert change
     undo_transaction(change)
     assert state() == before
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
+def test_keys_that_were_passed_on_go_back(names: list[str]) -> None:
+    free, first, second = names
+    create(first)
+    create(second)
+    create("last")
+    before = state()
+    with transaction.atomic():
+        edit(first, {"key": free})
+        edit(second, {"key": first})
+        change = edit("last", {"key": second}).version
+    assert change
+    undo_transaction(change)
+    assert state() == before
+
+
+def test_flag_that_took_the_place_of_a_deleted_one_leaves_it() -> None:
+    before = state()
+    with transaction.atomic():
+        delete("beta_reviews")
+        change = edit("new_checkout", {"key": "beta_reviews"}).version
+    assert change
+    undo_transaction(change)
+    assert state() == before
+
+
+def test_place_of_a_deleted_flag_that_somebody_else_took_is_a_conflict() -> None:
+    with transaction.atomic():
+        edit("beta_reviews", {"key": "reviews"})
+        change = delete("reviews").version
+    create("beta_reviews")
+    assert change
+    with pytest.raises(ConflictError, match="beta_reviews was deleted then, and there is another"):
+        undo_transaction(change)
 
 
 def test_user_whom_somebody_else_allowed_meanwhile_is_not_taken_off() -> None:
@@ -241,3 +278,26 @@ def test_users_who_have_gone_are_left_out() -> None:
 def test_change_that_never_was_is_told() -> None:
     with pytest.raises(InvalidChangeError, match="there is no change 987654321 in the history"):
         undo_transaction(987654321)
+
+
+LIST = "flagstaff_featureflag_allowed_users"
+
+
+def test_sql_may_write_an_allow_list_before_its_flag() -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {LIST} (featureflag_id, user_id) VALUES (99999, 1)")
+        cursor.execute("INSERT INTO flagstaff_featureflag (id, key) VALUES (99999, 'by_hand')")
+    [part] = parts_of(Change.objects.latest("id").pk)
+    assert (part.key, part.creates, part.deletes) == ("by_hand", True, False)
+
+
+def test_sql_may_delete_a_flag_before_its_allow_list() -> None:
+    before, flag = state(), FeatureFlag.objects.get(key="beta_reviews")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM flagstaff_featureflag WHERE id = %s", [flag.pk])
+        cursor.execute(f"DELETE FROM {LIST} WHERE featureflag_id = %s", [flag.pk])
+    change = Change.objects.latest("id").pk
+    [part] = parts_of(change)
+    assert (part.key, part.creates, part.deletes) == ("beta_reviews", False, True)
+    undo_transaction(change)
+    assert state() == before

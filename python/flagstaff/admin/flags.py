@@ -10,6 +10,7 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, PositiveSmallIntegerField, QuerySet, TextField
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -26,6 +27,7 @@ from flagstaff.admin.hands import HandsMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, bar
 from flagstaff.admin.saving import SavingMixin
+from flagstaff.history.people import may_see_users
 from flagstaff.models import FeatureFlag
 from flagstaff.states import State, in_words, state_of
 
@@ -104,16 +106,24 @@ class FeatureFlagAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
         return ("allowed_users",) if user_admin.get_search_fields(request) else ()
 
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> Any:
-        """The fields, with the count of a long allow-list in the place of the list itself."""
+        """The fields; of an allow-list that is long, or is not to be seen, how many are on it."""
         fieldsets = super().get_fieldsets(request, obj)
         # The page that was shown decides, not the count now: a list that became short while the
         # page was open would be saved as the empty one that a missing field means.
         shown_as_count = _LIST_LEFT_ALONE in request.POST
-        if obj is None or not (shown_as_count or self._is_long(obj)):
+        if obj is None:
             return fieldsets
-        (name, options), *rest = fieldsets
-        fields = [*cast("tuple[str, ...]", options["fields"])[:-1], "allowed_users_count"]
-        return ((name, {**options, "fields": fields}), *rest)
+        if not self.has_change_permission(request, obj) and not may_see_users(request.user):
+            return _in_place_of_the_list(fieldsets, "allowed")
+        if shown_as_count or self._is_long(obj):
+            return _in_place_of_the_list(fieldsets, "allowed_users_count")
+        return fieldsets
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Whether an address may filter by this: by a user, for those who may see users."""
+        by_user = lookup.partition(LOOKUP_SEP)[0] == "allowed_users"
+        may = may_see_users(request.user) or not by_user
+        return may and super().lookup_allowed(lookup, value, request)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -207,6 +217,12 @@ class FeatureFlagAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
 
     def _is_long(self, flag: FeatureFlag) -> bool:
         return flag.allowed_users.count() > _MOST_EDITABLE_USERS
+
+
+def _in_place_of_the_list(fieldsets: Any, field: str) -> Any:
+    (name, options), *rest = fieldsets
+    fields = [*cast("tuple[str, ...]", options["fields"])[:-1], field]
+    return ((name, {**options, "fields": fields}), *rest)
 
 
 def _ago(moment: datetime) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.admin.hands import REASON
+from flagstaff.admin.hands import LONGEST_REASON, REASON
 from flagstaff.changes.opening import expect, opened
 from flagstaff.exceptions import ConflictError, NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -33,7 +33,10 @@ class VersionedForm(_ModelForm):
     kind = Kind.FLAG
 
     reason = forms.CharField(
-        label=_("reason"), required=False, max_length=500, help_text=_("Why, for the history.")
+        label=_("reason"),
+        required=False,
+        max_length=LONGEST_REASON,
+        help_text=_("Why, for the history."),
     )
     expect_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 

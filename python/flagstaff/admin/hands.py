@@ -10,11 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff.context import claim, noted
-from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["REASON", "HandsMixin"]
+__all__ = ["LONGEST_REASON", "REASON", "HandsMixin"]
 
 REASON = "reason"
+LONGEST_REASON = 500
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -45,13 +46,21 @@ class HandsMixin(_ModelAdmin):
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """What a view answers, with all that it writes put down to this request's user."""
-        told = claim(request.user, door="admin", reason=request.POST.get(REASON, ""))
+        told = claim(request.user, door="admin", reason=_reason(request))
         try:
             with noted(lambda: told):
                 return view(request, *args, **kwargs)
-        except (ConflictError, InvalidChangeError) as error:
-            # Somebody else was faster, between the check of a form and its save.
+        except FlagstaffError as error:
+            # Somebody else was faster, between the check of a form and its save; or there are no
+            # triggers, and so no version to be compared. A page that only shows has no way back.
+            if request.method != "POST":
+                raise
             # The page makes a capital letter of the first, which is not to be that of a key.
             text = _("Refused: %(why)s") % {"why": error}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+
+
+def _reason(request: HttpRequest) -> str:
+    """What was typed, as the database can hold it. Not every page has a form that looks at it."""
+    return request.POST.get(REASON, "").replace("\0", "")[:LONGEST_REASON]

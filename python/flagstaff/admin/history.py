@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from flagstaff import changes
 from flagstaff.admin.hands import REASON
 from flagstaff.admin.together import beside, in_words, may_undo
+from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
 from flagstaff.history.kinds import Kind
 from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
@@ -28,6 +30,8 @@ __all__ = ["HistoryMixin"]
 _PAGE = 50
 _UNDO, _UNDO_ALL, _RESTORE, _SURE = "_undo", "_undo_all", "_restore", "_sure"
 _MOST_NAMED = 10
+# Of any version. Python itself refuses to read very long ones.
+_LONGEST_NUMBER = 19
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -86,7 +90,7 @@ class HistoryMixin(_ModelAdmin):
 
     def _events(self, request: HttpRequest, row: Any, limit: int | None) -> list[Event]:
         before = request.GET.get("before", "")
-        older_than = int(before) if before.isascii() and before.isdigit() else None
+        older_than = _number(before) if before.isascii() and before.isdigit() else None
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
         return events if may_see_users(request.user) else [_counted(event) for event in events]
 
@@ -100,14 +104,24 @@ class HistoryMixin(_ModelAdmin):
         if _UNDO_ALL in request.POST:
             return self._take_all_back(request, row, response, _number(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
-            change = _number(request.POST[_UNDO])
-            self._need_delete_permission(request, row, change)
-            changed = _UNDOS[self.kind](row.key, change, expect_version=expected)
+            changed = self._undo(request, row, _number(request.POST[_UNDO]), expected)
         else:
             to = _number(request.POST.get(_RESTORE))
             changed = _RESTORES[self.kind](row.key, to=to, expect_version=expected)
         self._tell(request, row, changed)
         return HttpResponseRedirect(self._next(request, row))
+
+    def _undo(
+        self, request: HttpRequest, row: Any, change: int, expected: int | None
+    ) -> changes.Changed:
+        """Take one change back. To take a creation back is to delete."""
+        may_delete = self.has_delete_permission(request, row)
+        with transaction.atomic(using=conf.database):
+            changed = _UNDOS[self.kind](row.key, change, expect_version=expected)
+            # Any entry stands for the whole change: what was done counts, not what was sent.
+            if changed.written and changed.new is None and not may_delete:
+                raise PermissionDenied
+        return changed
 
     def _take_all_back(
         self, request: HttpRequest, row: Any, response: TemplateResponse, change: int
@@ -150,13 +164,6 @@ class HistoryMixin(_ModelAdmin):
             text = f"{text} {left % {'count': len(missing)}}"
         self.message_user(request, text, messages.SUCCESS)
 
-    def _need_delete_permission(self, request: HttpRequest, row: Any, change: int) -> None:
-        """To take a creation back is to delete."""
-        found = events_of(self.kind, row.pk, after=change - 1)
-        is_creation = bool(found) and found[-1].action == "create"
-        if is_creation and not self.has_delete_permission(request, row):
-            raise PermissionDenied
-
     def _tell(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
         if not changed.written:
             text = _("“%(key)s” is so already, nothing was changed.") % {"key": row.key}
@@ -193,6 +200,6 @@ def _is_secret(event: Event) -> bool:
 
 
 def _number(text: str | None) -> int:
-    if text is None or not (text.isascii() and text.isdigit()):
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER:
         raise Http404
     return int(text)

@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db.models import JSONField, TextField
+from django.db.models.constants import LOOKUP_SEP
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -103,6 +104,11 @@ class KeyValueStoreAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Whether an address may filter by this: by no value, which could be guessed bit by bit."""
+        by_value = lookup.partition(LOOKUP_SEP)[0] == "value"
+        return not by_value and super().lookup_allowed(lookup, value, request)
 
     def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> Any:
         """The fields; who may not change a secret value does not see it either."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import JSONField, Model
 
 from flagstaff.conf import conf
@@ -106,9 +106,11 @@ def _save(row: Model, **how: Any) -> None:
     try:
         with transaction.atomic(using=conf.database):
             row.save(using=conf.database, **how)
-    except IntegrityError as error:
+    except (IntegrityError, DataError) as error:
         message = str(error).strip().partition("\n")[0]
-        raise InvalidChangeError(f"the database refuses it: {message}") from error
+        # The cause tells the whole row below its first line, and of a secret no log is to have it.
+        cause = None if getattr(row, "secret", False) else error
+        raise InvalidChangeError(f"the database refuses it: {message}") from cause
 
 
 def _is_empty_json(field: Any, value: Any) -> bool:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
+from django.db.models import TextField
+from django.db.models.fields.json import KeyTransform
+from django.db.models.functions import Cast
 
 from flagstaff.changes.allow_list import allowed_pks
 from flagstaff.changes.rows import deleted_pk
@@ -16,12 +19,13 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history.folding import AllowDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOW_LIST, Kind
-from flagstaff.history.versions import entries, need_history
+from flagstaff.history.versions import all_entries, entries, need_history
 from flagstaff.tables import fill, own_names, sql, user_field
 
 __all__ = [
     "Kept",
     "Target",
+    "as_comparable",
     "as_kept",
     "find",
     "kept_row",
@@ -95,8 +99,15 @@ def as_kept(target: Target, *, digest: bool = False) -> Kept:
     columns, text = _query("present_row_v1", target.kind, [value, target.pk])
     kept = json.loads(columns)
     if digest and text is not None:
-        kept[value] = {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+        kept[value] = _digest(text)
     return Kept(kept, digest=digest)
+
+
+def as_comparable(target: Target, *many: Kept) -> list[Kept]:
+    """Rows that can be compared: where one of them has a digest, all of them have one."""
+    if not any(kept.digest for kept in many):
+        return list(many)
+    return [kept if kept.digest else _with_digest(target, kept) for kept in many]
 
 
 def kept_row(target: Target, kept: Kept) -> Any:
@@ -107,6 +118,20 @@ def kept_row(target: Target, kept: Kept) -> Any:
     query = fill(sql("kept_row_v1"), _names(target.kind))
     [row] = model._base_manager.using(conf.database).raw(query, [kept.entry])
     return row
+
+
+def _with_digest(target: Target, kept: Kept) -> Kept:
+    if kept.entry is None:
+        return as_kept(target, digest=True)
+    value = _column(target.kind, _VALUE)
+    # The database's own text, which the trigger makes its digests of.
+    texts = all_entries().annotate(text=Cast(KeyTransform(value, "old"), TextField()))
+    text = texts.values_list("text", flat=True).get(id=kept.entry)
+    return Kept({**kept.columns, value: _digest(text)}, kept.entry, digest=True)
+
+
+def _digest(text: str) -> dict[str, str]:
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _newer(target: Target, version: int) -> Iterator[RowDelta | AllowDelta]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -18,10 +19,11 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import entries, version_of
 from flagstaff.rows import all_rows
 
-__all__ = ["bring_back", "kept_fields", "moves_to", "restore", "restore_value"]
+__all__ = ["bring_back", "kept_fields", "masked", "moves_to", "restore", "restore_value"]
 
 _VALUE = "value"
 
@@ -52,7 +54,8 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
         if target.row is None:
             return bring_back(target, then, expect_version)
         fields = kept_fields(target, then.row)
-        return rewrite(kind, target.row, fields, moves_to(target, then.users), expect_version)
+        moves = moves_to(target, then.users)
+        return masked(target, rewrite(kind, target.row, fields, moves, expect_version))
 
 
 def bring_back(target: Target, then: State, expect_version: int | None) -> Changed:
@@ -61,8 +64,9 @@ def bring_back(target: Target, then: State, expect_version: int | None) -> Chang
         raise InvalidChangeError(_only_a_digest(target.key))
     expect(target.kind, target.key, target.pk, expect_version)
     row = kept_row(target, then.row)
+    _fill_new_columns(row, then.row)
     # A save takes the present for the time of birth, and changes the instance.
-    born = {name: getattr(row, name) for name in _times_of_birth(row)}
+    born = {name: getattr(row, name) for name in _times_of_birth(row, then.row)}
     row._state.adding = True
     insert(row)
     if born:
@@ -73,9 +77,16 @@ def bring_back(target: Target, then: State, expect_version: int | None) -> Chang
     new = {field.name: getattr(row, field.attname) for field in _kept(target, then.row)}
     new |= {ALLOWED: list(moves.come)} if moves.come else {}
     undo = undo_by_version(target.kind, row.key, version)
-    return Changed(
+    changed = Changed(
         row.key, "", None, new, written=True, version=version, undo=undo, missing=moves.missing
     )
+    return masked(target, changed)
+
+
+def masked(target: Target, changed: Changed) -> Changed:
+    """Told without its value, where the history does not give it either."""
+    hidden = changed.secret or was_ever_secret(target.kind, target.pk)
+    return replace(changed, secret=hidden)
 
 
 def kept_fields(target: Target, kept: Kept, columns: Iterable[str] | None = None) -> dict[str, Any]:
@@ -121,8 +132,15 @@ def _kept(target: Target, kept: Kept) -> list[Any]:
     ]
 
 
-def _times_of_birth(row: Any) -> list[str]:
-    fields = row._meta.local_concrete_fields
+def _fill_new_columns(row: Any, kept: Kept) -> None:
+    """Give a row that comes back the defaults of what the table has only had since."""
+    for field in row._meta.local_concrete_fields:
+        if field.column not in kept.columns and not getattr(field, "generated", False):
+            setattr(row, field.attname, field.get_default())
+
+
+def _times_of_birth(row: Any, kept: Kept) -> list[str]:
+    fields = (field for field in row._meta.local_concrete_fields if field.column in kept.columns)
     return [field.attname for field in fields if getattr(field, "auto_now_add", False)]
 
 

@@ -102,7 +102,14 @@ def create_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Changed:
         if present is not None:
             return _unless_like(kind, present, row, users)
         moves = _moves_to_new(users)
-        insert(row)
+        try:
+            insert(row)
+        except InvalidChangeError:
+            # Whoever sent the same at the same moment was faster.
+            present = _present(kind, key)
+            if present is None:
+                raise
+            return _unless_like(kind, present, row, users)
         allow_list.move_users(row, moves.come, ())
         version = version_of(kind, row.pk)
     new = _all_fields(row) | ({ALLOWED: users} if users else {})

@@ -45,6 +45,17 @@ class _Locked:
             return 0
         return 2 if self.target.row is None else 1
 
+    @property
+    def key_before(self) -> Any:
+        """The key that it had; None where there was none of it."""
+        key: Any = self.part.kind.model._meta.get_field("key")
+        return None if self.before.row is None else self.before.row.columns[key.column]
+
+    @property
+    def gives_its_key_up(self) -> bool:
+        """Whether somebody else can have the present key once this is taken back."""
+        return self.target.row is not None and self.key_before != self.target.key
+
 
 def undo_transaction(change: int) -> list[Changed]:
     """Take back all that a transaction did, which `change` is one of the changes of.
@@ -62,7 +73,7 @@ def undo_transaction(change: int) -> list[Changed]:
         _lock_all(parts)
         locked = [_locked(part) for part in parts]
         raise_all(error for one in locked if (error := _conflict(one, locked)))
-        done = {one.part: _undo(one) for one in sorted(locked, key=lambda one: one.order)}
+        done = {one.part: _undo(one) for one in _in_order(locked)}
     return [done[part] for part in parts]
 
 
@@ -92,17 +103,32 @@ def _conflict(one: _Locked, all_of_it: list[_Locked]) -> ConflictError | None:
         if is_like(target, one.before):
             return None
         return conflict(part.kind, target.key, part.pk, part.last, one.newest)
-    if target.row is None and _is_taken(target, all_of_it):
-        told = f"{target.key} was deleted then, and there is another one of this key by now"
-        return ConflictError(told, key=target.key, expected=part.last, actual=one.newest)
+    if target.row is None and _is_taken(one, all_of_it):
+        key = one.key_before
+        told = f"{key} was deleted then, and there is another one of this key by now"
+        return ConflictError(told, key=key, expected=part.last, actual=one.newest)
     return conflict_amid(target, Span(part.first, part.last))
 
 
-def _is_taken(target: Target, all_of_it: list[_Locked]) -> bool:
-    """Whether another row has the key, which does not go with all the rest."""
-    kind = target.kind
-    going = [one.part.pk for one in all_of_it if one.part.kind is kind and one.before.row is None]
-    return all_rows(kind.model).filter(key=target.key).exclude(pk__in=going).exists()
+def _is_taken(deleted: _Locked, all_of_it: list[_Locked]) -> bool:
+    """Whether another row has the key, which does not give it up with all the rest."""
+    kind = deleted.part.kind
+    going = [one.part.pk for one in all_of_it if one.part.kind is kind and one.gives_its_key_up]
+    return all_rows(kind.model).filter(key=deleted.key_before).exclude(pk__in=going).exists()
+
+
+def _in_order(locked: list[_Locked]) -> list[_Locked]:
+    """Where a key was passed on, whoever has it is taken back before whoever had it."""
+    has = {(one.part.kind, one.target.key): one for one in locked if one.gives_its_key_up}
+    ordered: dict[Part, _Locked] = {}
+    for each in sorted(locked, key=lambda one: one.order):
+        waiting: dict[Part, _Locked] = {}
+        one: _Locked | None = each
+        while one is not None and one.part not in ordered and one.part not in waiting:
+            waiting[one.part] = one
+            one = has.get((one.part.kind, one.key_before))
+        ordered |= reversed(waiting.items())
+    return list(ordered.values())
 
 
 def _undo(one: _Locked) -> Changed:

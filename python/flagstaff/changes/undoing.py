@@ -10,14 +10,15 @@ from django.db import transaction
 from flagstaff.changes import allow_list
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.opening import conflict, expect
-from flagstaff.changes.past import Kept, Target, as_kept, find, state_at
-from flagstaff.changes.restoring import bring_back, kept_fields
+from flagstaff.changes.past import Kept, Target, as_comparable, as_kept, find, state_at
+from flagstaff.changes.restoring import bring_back, kept_fields, masked
 from flagstaff.changes.rows import Moves, remove, rewrite
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import entries, version_of
+from flagstaff.history.versions import entries, of_transaction, version_of
+from flagstaff.rows import all_rows
 
 __all__ = ["Span", "conflict_amid", "is_like", "nothing", "undo", "undo_span", "undo_value"]
 
@@ -82,11 +83,9 @@ def is_like(target: Target, state: State) -> bool:
     """Whether a locked row and its allow-list are like this, whatever its clocks say."""
     if target.row is None or state.row is None:
         return target.row is None and state.row is None
-    present = as_kept(target, digest=state.row.digest)
-    columns = {*present.columns, *state.row.columns} - _clocks(target)
-    if any(
-        repr(present.columns.get(name)) != repr(state.row.columns.get(name)) for name in columns
-    ):
+    present, then = as_comparable(target, as_kept(target), state.row)
+    columns = {*present.columns, *then.columns} - _clocks(target)
+    if not all(_same(present, then, name) for name in columns):
         return False
     return target.kind is Kind.VALUE or allow_list.allowed_pks(target.row) == state.users
 
@@ -105,7 +104,7 @@ def _span(target: Target, change: int | None) -> Span:
     if entry is None:
         what = "no change" if change is None else f"no change {change}"
         raise InvalidChangeError(f"there is {what} in the history of {target.key}")
-    hands = found.filter(transaction_id=entry.transaction_id).values("id", *_HAND)
+    hands = found.filter(of_transaction(entry)).values("id", *_HAND)
 
     def same(other: dict[str, Any]) -> bool:
         return all(other[name] == getattr(entry, name) for name in _HAND)
@@ -128,7 +127,13 @@ def _undo_creation(target: Target, span: Span, expect_version: int | None) -> Ch
 def _undo_deletion(target: Target, before: State, expect_version: int | None) -> Changed:
     if target.row is not None:
         return nothing(target)
-    return bring_back(target, before, expect_version)
+    try:
+        return bring_back(target, before, expect_version)
+    except InvalidChangeError:
+        # Whoever sent the same at the same moment was faster.
+        if not all_rows(target.kind.model).filter(pk=target.pk).exists():
+            raise
+        return nothing(target)
 
 
 def _undo_change(
@@ -138,23 +143,24 @@ def _undo_change(
         raise InvalidChangeError(f"{target.key} was deleted since; restore it first")
     columns = _columns_to_set(target, span, before.row, after.row)
     fields = kept_fields(target, before.row, columns)
-    return rewrite(target.kind, target.row, fields, _moves(target, before, after), expect_version)
+    moves = _moves(target, before, after)
+    return masked(target, rewrite(target.kind, target.row, fields, moves, expect_version))
 
 
 def _columns_to_set(target: Target, span: Span, before: Kept, after: Kept) -> set[str]:
     """What the change has set, and is still so. Raises ConflictError where it is something else."""
-    present = as_kept(target, digest=after.digest).columns
-    moved = {name for name in before.columns if _differ(before, after, name)}
-    clocks = _clocks(target)
-    left = {name for name in moved - clocks if present.get(name) != before.columns[name]}
-    if any(present.get(name) != after.columns.get(name) for name in left):
+    before, after, present = as_comparable(target, before, after, as_kept(target))
+    moved = {name for name in before.columns if not _same(before, after, name)}
+    left = {name for name in moved - _clocks(target) if not _same(present, before, name)}
+    if not all(_same(present, after, name) for name in left):
         newest = version_of(target.kind, target.pk)
         raise conflict(target.kind, target.key, target.pk, span.last, newest)
     return left
 
 
-def _differ(before: Kept, after: Kept, name: str) -> bool:
-    return repr(before.columns[name]) != repr(after.columns.get(name))
+def _same(one: Kept, other: Kept, name: str) -> bool:
+    """Whether a column has the same JSON in both; in Python True equals 1."""
+    return repr(one.columns.get(name)) == repr(other.columns.get(name))
 
 
 def _clocks(target: Target) -> set[str]:

@@ -27,7 +27,9 @@ def set_value(key: str, value: Any, *, expect_version: int | None = None) -> Cha
 
     def back(old: Any) -> tuple[str, ...] | None:
         typed = None if old is None else _typed(old)
-        return None if typed is None else ("value", "set", key, typed)
+        # A terminal takes -5 for a number, and -1e-05 for an option.
+        is_an_option = typed is not None and typed.startswith("-") and "e" in typed
+        return None if typed is None or is_an_option else ("value", "set", key, typed)
 
     return set_field(Kind.VALUE, key, "value", value, expect_version, back)
 

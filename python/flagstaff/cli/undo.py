@@ -10,7 +10,7 @@ from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.together import parts_of
-from flagstaff.history.versions import entries_of_key, has_history
+from flagstaff.history.versions import all_entries, entries_of_key, has_history
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -52,7 +52,7 @@ def run(options: Options, out: Output) -> None:
     beside = change or _newest(kind, key)
     undo = changes.undo_value if options["value"] else changes.undo
     changed = undo(key, change, expect_version=version)
-    _say_beside(kind, key, beside, out)
+    _say_beside(beside, out)
     tell = tell_change if options["value"] else tell_change_of_flag
     tell(changed, out, options)
 
@@ -70,11 +70,14 @@ def _newest(kind: Kind, key: str) -> int | None:
     return None if newest is None else newest.pk
 
 
-def _say_beside(kind: Kind, key: str, change: int | None, out: Output) -> None:
+def _say_beside(change: int | None, out: Output) -> None:
     """Say that the change was one of many."""
-    if change is None:
+    entry = None if change is None else all_entries().filter(id=change).first()
+    if change is None or entry is None:
         return
-    others = [part.key for part in parts_of(change) if (part.kind, part.key) != (kind, key)]
+    # By the primary key, for it may have another key by now.
+    own = Kind.of(entry.src), entry.object_pk
+    others = [part.key for part in parts_of(change) if (part.kind, part.pk) != own]
     if others:
         named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
         out.say(f"{named} changed with it; all of it: manage.py flags undo --transaction {change}")

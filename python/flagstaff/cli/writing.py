@@ -77,8 +77,10 @@ def _actor(typed: str | None) -> str | None:
     model = get_user_model()
     users = model._base_manager.all()
     try:
-        if users.filter(pk=model._meta.pk.to_python(typed)).exists():
-            return typed
+        pk = model._meta.pk.to_python(typed)
+        if users.filter(pk=pk).exists():
+            # As the history has it from everywhere else: "042" may have been typed for 42.
+            return str(pk)
     except (ValidationError, OverflowError):
         pass
     user = users.filter(**{model.USERNAME_FIELD: typed}).first()

@@ -17,7 +17,7 @@ from flagstaff.history.versions import all_entries, entries, need_history
 from flagstaff.models import Change
 from flagstaff.rows import all_rows
 
-__all__ = ["events_among", "events_of", "flag_history", "value_history"]
+__all__ = ["events_among", "events_of", "flag_history", "value_history", "was_ever_secret"]
 
 _MOST_EVENTS = 100
 _MOST_USERS = 20
@@ -66,6 +66,11 @@ def events_of(
 def events_among(kind: Kind, found: QuerySet[Change]) -> list[Event]:
     """What these entries of one kind tell of, newest first."""
     return _events(kind, found, None, None, all_users=False)
+
+
+def was_ever_secret(kind: Kind, pk: Any) -> bool:
+    """Whether the history gives none of the values that a row has had."""
+    return kind is Kind.VALUE and str(pk) in _ever_secret(entries(kind, pk))
 
 
 def _history(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.utils import timezone
 
 from flagstaff.conf import conf
 from flagstaff.history.versions import need_history
-from flagstaff.tables import fill, flag_names, own_names, sql, value_names
+from flagstaff.tables import fill, flag_names, own_names, sql, user_field, value_names
 
 __all__ = ["forget_user", "prune"]
 
@@ -38,9 +39,18 @@ def forget_user(pk: Any) -> int:
     What people have typed, such as a reason, and columns of your own are not looked into.
     """
     need_history()
-    text = str(getattr(pk, "pk", pk))
+    text = _as_written(str(getattr(pk, "pk", pk)))
     names = own_names(connections[conf.database])
     return _run(fill(sql("forget_user_v1"), names), [text])
+
+
+def _as_written(text: str) -> str:
+    """A primary key as the history has it, whichever way it was typed."""
+    try:
+        return str(user_field(conf.flag_model).to_python(text))
+    except ValidationError:
+        # It may be a name such as "deploy".
+        return text
 
 
 def _run(statements: str, parameters: list[Any]) -> int:

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Max, Min, QuerySet
 
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import ALLOW_LIST, Kind
-from flagstaff.history.versions import all_entries
+from flagstaff.history.versions import LONGEST_OPEN, all_entries
 from flagstaff.models import Change
 
 __all__ = ["Part", "parts_beside", "parts_of"]
-
-# No transaction is open for longer. What another server has numbered alike, before a restore, is
-# further away.
-_OPEN = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def parts_beside(events: Collection[Event]) -> dict[int, list[Part]]:
 
 def _parts(asked: list[tuple[int, datetime]]) -> dict[int, list[Part]]:
     moments = dict(asked)
-    near = min(moments.values()) - _OPEN, max(moments.values()) + _OPEN
+    near = min(moments.values()) - LONGEST_OPEN, max(moments.values()) + LONGEST_OPEN
     found = all_entries().filter(transaction_id__in=list(moments), at__range=near)
     parts: dict[int, list[Part]] = defaultdict(list)
     for transaction, part in _spans(found, moments):
@@ -68,16 +64,18 @@ def _parts(asked: list[tuple[int, datetime]]) -> dict[int, list[Part]]:
 
 def _spans(found: QuerySet[Change], moments: dict[int, datetime]) -> Iterator[tuple[int, Part]]:
     of = found.order_by().values_list("transaction_id", "src", "object_pk")
-    ends: dict[tuple[int, Kind, str], tuple[int, int]] = {}
+    ends: dict[tuple[int, Kind, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for transaction, source, pk, first, last, at in of.annotate(Min("id"), Max("id"), Min("at")):
-        if abs(at - moments[transaction]) <= _OPEN:
-            about = transaction, Kind.of(source), pk
-            low, high = ends.get(about, (first, last))
-            ends[about] = min(low, first), max(high, last)
-    said = _said({entry for span in ends.values() for entry in span})
-    for (transaction, kind, pk), (first, last) in ends.items():
-        creates, deletes = said[first][1] == "insert", said[last][1] in ("delete", "truncate")
-        yield transaction, Part(kind, pk, said[last][0], first, last, creates, deletes)
+        if abs(at - moments[transaction]) <= LONGEST_OPEN:
+            ends[transaction, Kind.of(source), pk][source] = first, last
+    said = _said({entry for spans in ends.values() for span in spans.values() for entry in span})
+    for (transaction, kind, pk), spans in ends.items():
+        first, last = min(low for low, _ in spans.values()), max(high for _, high in spans.values())
+        # SQL may write an allow-list before its flag, or after it. What becomes of the row is in
+        # the entries of the row alone.
+        low, high = spans.get(kind.row_source, (first, last))
+        creates, deletes = said[low][1] == "insert", said[high][1] in ("delete", "truncate")
+        yield transaction, Part(kind, pk, said[high][0], first, last, creates, deletes)
 
 
 def _said(ids: Collection[int]) -> dict[int, tuple[Any, str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.db import connections
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 
 from flagstaff.catalog import has_tables, triggers_of
 from flagstaff.conf import conf
@@ -16,6 +17,7 @@ from flagstaff.models import Change
 from flagstaff.tables import flag_names, own_names, value_names
 
 __all__ = [
+    "LONGEST_OPEN",
     "all_entries",
     "entries",
     "entries_of_key",
@@ -23,10 +25,14 @@ __all__ = [
     "has_history",
     "need_history",
     "need_triggers",
+    "of_transaction",
     "value_version",
     "version_of",
     "versions_of",
 ]
+
+#: No transaction is open for longer.
+LONGEST_OPEN = timedelta(days=1)
 
 _TRIGGER = "flagstaff_history_update_v1"
 _DISABLED = "D"
@@ -73,6 +79,15 @@ def entries_of_key(kind: Kind, key: str) -> QuerySet[Change]:
 def all_entries() -> QuerySet[Change]:
     """Every entry."""
     return Change._base_manager.using(conf.database)
+
+
+def of_transaction(entry: Change) -> Q:
+    """The entries of the transaction of an entry.
+
+    After a restore another server has numbered its transactions alike; those are further away.
+    """
+    near = entry.at - LONGEST_OPEN, entry.at + LONGEST_OPEN
+    return Q(transaction_id=entry.transaction_id, at__range=near)
 
 
 def has_history() -> bool:
