@@ -285,6 +285,14 @@ def test_value_comes_back_as_it_was(value: Any) -> None:
 
 
 @COMMITTED
+def test_number_that_is_only_written_otherwise_is_a_change_to_be_taken_back() -> None:
+    create_value("limit", 1)
+    set_value("limit", 1.0)
+    undo_value("limit")
+    assert repr(KeyValueStore.objects.get().value) == "1"
+
+
+@COMMITTED
 def test_secret_cannot_come_from_its_digest() -> None:
     version = create_value("token", "hunter2", secret=True).version
     assert version is not None

@@ -367,6 +367,22 @@ def test_field_in_the_table_of_a_parent(use: Use) -> None:
     )
 
 
+def test_secret_where_the_triggers_do_not_look_is_an_error(use: Use) -> None:
+    secret = models.BooleanField(default=False, db_column="is_secret")
+    use(value=model_of("KeyValueStore", value_fields(secret=secret)))
+    told_of = 'secret is not stored in a column "secret" of common_keyvaluestore'
+    assert one() == (
+        "flagstaff.E020",
+        f"common.KeyValueStore: {told_of}: the history would have secret values in plain text",
+        "declare secret = models.BooleanField(default=False), without db_column",
+    )
+
+
+def test_secret_in_a_column_of_its_name_is_seen(use: Use) -> None:
+    use(value=model_of("KeyValueStore", value_fields(secret=models.BooleanField(default=False))))
+    assert told() == []
+
+
 def test_models_of_the_abstract_ones_are_all_that_is_asked_for(use: Use) -> None:
     users = models.ManyToManyField(User, related_name="+")
     use(

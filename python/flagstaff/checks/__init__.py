@@ -15,6 +15,7 @@ from flagstaff.checks.models import (
     check_fields,
     check_key_is_unique,
     check_nothing_is_null,
+    check_secret_is_seen,
 )
 from flagstaff.checks.settings import (
     check_messages_are_signed,
@@ -36,6 +37,7 @@ OF_SETTINGS = (
     check_nothing_is_null,
     check_key_is_unique,
     check_field_tables,
+    check_secret_is_seen,
     check_messages_are_signed,
 )
 

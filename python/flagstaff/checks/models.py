@@ -21,6 +21,7 @@ __all__ = [
     "check_fields",
     "check_key_is_unique",
     "check_nothing_is_null",
+    "check_secret_is_seen",
 ]
 
 
@@ -153,7 +154,26 @@ def check_field_tables(**kwargs: Any) -> list[CheckMessage]:
             id="flagstaff.E010",
         )
         for model, need, field in _fields()
-        if getattr(field, "column", None) and field.model._meta.db_table != model._meta.db_table
+        if getattr(field, "column", None) and not _is_column(field, model, field.column)
+    ]
+
+
+@with_usable_settings
+def check_secret_is_seen(**kwargs: Any) -> list[CheckMessage]:
+    """flagstaff.E020: the triggers do not see which values are secret."""
+    model = conf.value_model
+    field = _field(model, "secret")
+    # The trigger looks for it by this name.
+    if field is None or _is_column(field, model, "secret"):
+        return []
+    return [
+        Error(
+            f'secret is not stored in a column "secret" of {model._meta.db_table}: the history '
+            "would have secret values in plain text",
+            hint="declare secret = models.BooleanField(default=False), without db_column",
+            obj=model,
+            id="flagstaff.E020",
+        )
     ]
 
 
@@ -169,6 +189,11 @@ def _field(model: type[models.Model], name: str) -> Any:
         return model._meta.get_field(name)
     except FieldDoesNotExist:
         return None
+
+
+def _is_column(field: Any, model: type[models.Model], column: str) -> bool:
+    """Whether a field is stored in this column of the model's own table."""
+    return bool(field.column == column and field.model._meta.db_table == model._meta.db_table)
 
 
 def _refers_to_users(field: models.ManyToManyField[Any, Any]) -> bool:

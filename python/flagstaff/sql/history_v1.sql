@@ -100,7 +100,8 @@ BEGIN
                     coalesce(old ->> 'secret', ''), coalesce(new ->> 'secret', '')
                 )
             ) AS secrecy (hidden)
-            WHERE old - $5 IS DISTINCT FROM new - $5
+            -- As texts, for 1 and 1.0 are the same number and not the same value.
+            WHERE (old - $5)::text IS DISTINCT FROM (new - $5)::text
             ORDER BY coalesce(new, old) ->> $3
         $query$,
         pairs
