@@ -366,7 +366,7 @@ def test_json_that_is_no_value_is_refused(text: str) -> None:
 def test_json_that_the_database_cannot_hold_is_refused() -> None:
     status, _, err = flags("value", "set", "page_size", r'"\u0000"')
     assert status == 4
-    assert err.startswith("CommandError: the database refused it: unsupported Unicode escape")
+    assert err.startswith("CommandError: refused: the database refuses it: unsupported Unicode")
 
 
 @pytest.mark.usefixtures("shop")
