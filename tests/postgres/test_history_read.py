@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -381,8 +382,8 @@ def test_many_users_are_some_names_and_a_number(flag: FeatureFlag) -> None:
     allow("new_checkout", crowd)
     [event] = flag_history("new_checkout", limit=1)
     told = what(event, names_of_users([event]))
-    assert told.startswith("allowed 1,200 users (guest0000, guest0001, ")
-    assert told.endswith("guest0009, 1,190 more)")
+    # Of a long list, those that come first in it.
+    assert re.fullmatch(r"allowed 1,200 users \((guest\d{4}, ){10}1,190 more\)", told)
     [whole] = flag_history("new_checkout", limit=1, all_users=True)
     assert sorted(whole.came.pks) == sorted(user.pk for user in crowd)
 
