@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import signal
-import threading
 from argparse import ArgumentTypeError
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -15,6 +12,7 @@ from flagstaff.cli.errors import FAILED
 from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
+from flagstaff.cli.stopping import until_told_to_end
 from flagstaff.outbox import Told, forget_dead, retry_dead, tick
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
@@ -75,7 +73,7 @@ def run(options: Options, out: Output) -> None:
 
 def _go_on(pause: float, out: Output) -> None:
     """Tick again and again. Whatever the database does, the next one may do better."""
-    with _until_told_to_end() as stop:
+    with until_told_to_end() as stop:
         out.say("telling the receivers; Ctrl-C ends it")
         while not stop.is_set():
             close_old_connections()
@@ -89,24 +87,6 @@ def _go_on(pause: float, out: Output) -> None:
                 _tell_lines(moved, out)
             close_old_connections()
             stop.wait(pause)
-
-
-@contextmanager
-def _until_told_to_end() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set, so that what is being sent ends in order."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tell(told: Sequence[Told], out: Output) -> None:
