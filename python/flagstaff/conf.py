@@ -67,7 +67,7 @@ def _is_model(value: object) -> bool:
 
 
 def _is_site(value: object) -> bool:
-    return value is None or (is_address(value) and not set("?#@") & set(str(value)))
+    return value is None or (is_address(value) and not set("?#@") & set(value))
 
 
 def _installed(label: str) -> type[Model] | None:

@@ -8,7 +8,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
 __all__ = ["Receiver", "fault_of", "is_address", "receivers_of"]
@@ -113,7 +113,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def is_address(value: object) -> bool:
+def is_address(value: object) -> TypeGuard[str]:
     """Whether it is an address of the web, without user or password, that a header can hold."""
     # A line break would end the header that it is put into.
     if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):

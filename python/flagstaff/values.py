@@ -11,7 +11,7 @@ from django.db.models import Field, JSONField
 
 from flagstaff.conf import conf
 
-__all__ = ["decoder", "encoded", "is_plain_json", "value_field"]
+__all__ = ["decoder", "encoded", "is_plain_json", "is_secret", "value_field"]
 
 
 def value_field() -> Field[Any, Any]:
@@ -48,3 +48,8 @@ def encoded(value: Any) -> str:
     if isinstance(field, JSONField):
         return json.dumps(value, cls=field.encoder)
     return str(field.get_prep_value(value))
+
+
+def is_secret(row: Any) -> bool:
+    """Whether the history keeps a digest of it; our own model of values can say so."""
+    return bool(getattr(row, "secret", False))

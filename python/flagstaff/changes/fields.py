@@ -14,7 +14,7 @@ from django.db.models import JSONField, Model
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.values import encoded, value_field
+from flagstaff.values import encoded, is_secret, value_field
 
 __all__ = [
     "canonical",
@@ -109,7 +109,7 @@ def _save(row: Model, **how: Any) -> None:
     except (IntegrityError, DataError) as error:
         message = str(error).strip().partition("\n")[0]
         # The cause tells the whole row below its first line, and of a secret no log is to have it.
-        cause = None if getattr(row, "secret", False) else error
+        cause = None if is_secret(row) else error
         raise InvalidChangeError(f"the database refuses it: {message}") from cause
 
 

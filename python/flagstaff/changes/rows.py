@@ -19,6 +19,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history, version_of
+from flagstaff.values import is_secret
 
 __all__ = [
     "Moves",
@@ -26,7 +27,6 @@ __all__ = [
     "delete_row",
     "deleted_pk",
     "edit_row",
-    "is_secret",
     "remove",
     "rewrite",
     "set_field",
@@ -149,11 +149,6 @@ def deleted_pk(kind: Kind, key: str) -> str | None:
         return None
     newest = entries_of_key(kind, key).order_by("-id").first()
     return None if newest is None or newest.new is not None else newest.object_pk
-
-
-def is_secret(row: Any) -> bool:
-    """Whether the history keeps a digest of it; our own model of values can say so."""
-    return bool(getattr(row, "secret", False))
 
 
 def _present(kind: Kind, key: str) -> Any:

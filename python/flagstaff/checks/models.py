@@ -154,7 +154,7 @@ def check_field_tables(**kwargs: Any) -> list[CheckMessage]:
             id="flagstaff.E010",
         )
         for model, need, field in _fields()
-        if getattr(field, "column", None) and not _is_column(field, model, field.column)
+        if getattr(field, "column", None) and not _is_in_own_table(field, model)
     ]
 
 
@@ -164,7 +164,8 @@ def check_secret_is_seen(**kwargs: Any) -> list[CheckMessage]:
     model = conf.value_model
     field = _field(model, "secret")
     # The trigger looks for it by this name.
-    if field is None or _is_column(field, model, "secret"):
+    is_seen = getattr(field, "column", None) == "secret" and _is_in_own_table(field, model)
+    if field is None or is_seen:
         return []
     return [
         Error(
@@ -191,9 +192,8 @@ def _field(model: type[models.Model], name: str) -> Any:
         return None
 
 
-def _is_column(field: Any, model: type[models.Model], column: str) -> bool:
-    """Whether a field is stored in this column of the model's own table."""
-    return bool(field.column == column and field.model._meta.db_table == model._meta.db_table)
+def _is_in_own_table(field: Any, model: type[models.Model]) -> bool:
+    return bool(field.model._meta.db_table == model._meta.db_table)
 
 
 def _refers_to_users(field: models.ManyToManyField[Any, Any]) -> bool:

@@ -33,14 +33,15 @@ def age(text: str) -> timedelta:
     return days(text.removesuffix("d"))
 
 
-def seconds(text: str, longest: float, *, advice: str = "") -> float:
-    """The seconds of a text such as "5" or "0.5", up to the longest."""
+def seconds(text: str, longest: float, *, or_none: bool = True, advice: str = "") -> float:
+    """The seconds of a text such as "5" or "0.5", up to the longest, and 0 if there may be none."""
     try:
         number = float(text)
     except ValueError as error:
         raise ArgumentTypeError(f"expected seconds, not {text!r}{advice}") from error
-    if not 0 <= number <= longest:
-        raise ArgumentTypeError(f"expected seconds from 0 to {longest:g}, not {text!r}")
+    if not 0 <= number <= longest or not (number or or_none):
+        least = "from 0" if or_none else "above 0 and up"
+        raise ArgumentTypeError(f"expected seconds {least} to {longest:g}, not {text!r}")
     return number
 
 

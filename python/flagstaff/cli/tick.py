@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,7 +119,4 @@ def _messages(count: int) -> str:
 
 
 def _seconds(text: str) -> float:
-    number = seconds(text, _LONGEST)
-    if not number:
-        raise ArgumentTypeError(f"expected seconds above 0 and up to {_LONGEST:g}, not {text!r}")
-    return number
+    return seconds(text, _LONGEST, or_none=False)

@@ -11,6 +11,7 @@ from flagstaff.cli.writing import add_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.together import parts_of
 from flagstaff.history.versions import all_entries, entries_of_key, has_history
+from flagstaff.models import Change
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -49,10 +50,10 @@ def run(options: Options, out: Output) -> None:
     if key is None:
         raise CommandError("which flag? Type its key, or --transaction CHANGE", returncode=USAGE)
     kind = Kind.VALUE if options["value"] else Kind.FLAG
-    beside = change or _newest(kind, key)
+    entry = _entry(kind, key, change)
     undo = changes.undo_value if options["value"] else changes.undo
     changed = undo(key, change, expect_version=version)
-    _say_beside(beside, out)
+    _say_beside(entry, out)
     tell = tell_change if options["value"] else tell_change_of_flag
     tell(changed, out, options)
 
@@ -64,20 +65,24 @@ def _run_transaction(options: Options, out: Output) -> None:
     tell_changes(changes.undo_transaction(options["transaction"]), out, options)
 
 
-def _newest(kind: Kind, key: str) -> int | None:
-    """The change that is taken back if none is said, as far as it is one of the row itself."""
-    newest = entries_of_key(kind, key).order_by("-id").first() if has_history() else None
-    return None if newest is None else newest.pk
+def _entry(kind: Kind, key: str, change: int | None) -> Change | None:
+    """The change that is taken back; if none is said the newest, if it is one of the row itself."""
+    if not has_history():
+        return None
+    if change is not None:
+        return all_entries().filter(id=change).first()
+    return entries_of_key(kind, key).order_by("-id").first()
 
 
-def _say_beside(change: int | None, out: Output) -> None:
+def _say_beside(entry: Change | None, out: Output) -> None:
     """Say that the change was one of many."""
-    entry = None if change is None else all_entries().filter(id=change).first()
-    if change is None or entry is None:
+    if entry is None:
         return
     # By the primary key, for it may have another key by now.
     own = Kind.of(entry.src), entry.object_pk
-    others = [part.key for part in parts_of(change) if (part.kind, part.pk) != own]
+    others = [part.key for part in parts_of(entry.pk) if (part.kind, part.pk) != own]
     if others:
         named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
-        out.say(f"{named} changed with it; all of it: manage.py flags undo --transaction {change}")
+        out.say(
+            f"{named} changed with it; all of it: manage.py flags undo --transaction {entry.pk}"
+        )

@@ -7,9 +7,10 @@ from django.core.management.base import CommandParser
 from flagstaff.cli.cells import Column, as_json
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.cli.values import SECRET, is_secret, value_record
+from flagstaff.cli.values import SECRET, value_record
 from flagstaff.conf import conf
 from flagstaff.rows import all_rows
+from flagstaff.values import is_secret
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -13,9 +13,10 @@ from flagstaff.cli.errors import USAGE
 from flagstaff.cli.outcomes import tell_change
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.cli.values import as_stored, is_secret
+from flagstaff.cli.values import as_stored
 from flagstaff.cli.writing import add_change
 from flagstaff.rows import value_row
+from flagstaff.values import is_secret
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "parsed", "run"]
 

@@ -11,7 +11,7 @@ from flagstaff.cli.cells import as_json, with_fields
 from flagstaff.history.words import SECRET
 from flagstaff.values import encoded, value_field
 
-__all__ = ["SECRET", "as_stored", "is_secret", "value_record"]
+__all__ = ["SECRET", "as_stored", "value_record"]
 
 
 def value_record(row: Any) -> dict[str, Any]:
@@ -27,8 +27,3 @@ def as_stored(value: Any) -> Any:
         return json.loads(encoded(value))
     except TypeError:  # the field reads what it could not write
         return json.loads(as_json(value))
-
-
-def is_secret(row: Any) -> bool:
-    """Whether the value is to be shown to those only who ask for it; our own model can say so."""
-    return bool(getattr(row, "secret", False))

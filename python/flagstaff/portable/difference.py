@@ -12,7 +12,6 @@ from django.db.models import QuerySet
 
 from flagstaff.changes.allow_list import ALLOWED, chunks
 from flagstaff.changes.fields import differing
-from flagstaff.changes.rows import is_secret
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.events import Difference, Users
 from flagstaff.history.kinds import Kind
@@ -23,6 +22,7 @@ from flagstaff.portable.fields import carried, written
 from flagstaff.portable.people import Known, allow_lists, known, names
 from flagstaff.portable.rules import check_new, check_present, wanted_fields
 from flagstaff.rows import all_rows
+from flagstaff.values import is_secret
 
 __all__ = ["Plan", "Step", "difference"]
 

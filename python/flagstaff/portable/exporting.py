@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from flagstaff.changes.allow_list import ALLOWED
-from flagstaff.changes.rows import is_secret
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import need_history, versions_of
@@ -14,6 +13,7 @@ from flagstaff.portable.document import FORMAT, MASK, SECTIONS
 from flagstaff.portable.fields import carried, written
 from flagstaff.portable.people import allow_lists, names, said_of
 from flagstaff.rows import all_rows
+from flagstaff.values import is_secret
 
 __all__ = ["export"]
 
