@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 import flagstaff
-from flagstaff.asked import usage
+from flagstaff._engine.usage import usage
 
 __all__ = [
     "ask_each",

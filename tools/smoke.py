@@ -31,7 +31,7 @@ def main() -> int:
     try:
         ask()
     finally:
-        from flagstaff.engine import close  # noqa: PLC0415 (not before the settings)
+        from flagstaff._engine.lifecycle import close  # noqa: PLC0415 (not before the settings)
 
         close()
         connection.creation.destroy_test_db(settings.DATABASES["default"]["NAME"], verbosity=0)

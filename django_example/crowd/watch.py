@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from time import monotonic, perf_counter_ns
 
 from flagstaff import explain, flag_enabled, status
-from flagstaff.reporting import Status
+from flagstaff._engine.status import Status
 
 HEARTBEAT = 1.0
 

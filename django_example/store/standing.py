@@ -10,8 +10,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
 from flagstaff import explain, flag_enabled, get_value, status
-from flagstaff.explanation import Explanation
-from flagstaff.reporting import Status
+from flagstaff._engine.explain import Explanation
+from flagstaff._engine.status import Status
 
 NEW_CHECKOUT = "new_checkout"
 SUMMER_BANNER = "summer_banner"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
-    from flagstaff.acting import acting_as
-    from flagstaff.asked import usage
-    from flagstaff.confirmation import confirm
-    from flagstaff.direct import read_own_writes
-    from flagstaff.engine import aready, ready, refresh
-    from flagstaff.explanation import explain
-    from flagstaff.forecast import impact
-    from flagstaff.reporting import status
+    from flagstaff._attribution.acting import acting_as
+    from flagstaff._engine.usage import usage
+    from flagstaff._workers.wait import confirm
+    from flagstaff._engine.direct import read_own_writes
+    from flagstaff._engine.lifecycle import aready, ready, refresh
+    from flagstaff._engine.explain import explain
+    from flagstaff._engine.impact import impact
+    from flagstaff._engine.status import status
 
 __all__ = [
     "acting_as",
@@ -36,20 +36,20 @@ __all__ = [
 # Looked up on first use: the pytest plugin lives in this package, and must import neither Django
 # nor the extension before the project's settings are chosen.
 _HOMES = {
-    "acting_as": "flagstaff.acting",
+    "acting_as": "flagstaff._attribution.acting",
     "all_flags": "flagstaff._core",
-    "aready": "flagstaff.engine",
-    "confirm": "flagstaff.confirmation",
-    "explain": "flagstaff.explanation",
+    "aready": "flagstaff._engine.lifecycle",
+    "confirm": "flagstaff._workers.wait",
+    "explain": "flagstaff._engine.explain",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
-    "impact": "flagstaff.forecast",
-    "read_own_writes": "flagstaff.direct",
-    "ready": "flagstaff.engine",
-    "refresh": "flagstaff.engine",
+    "impact": "flagstaff._engine.impact",
+    "read_own_writes": "flagstaff._engine.direct",
+    "ready": "flagstaff._engine.lifecycle",
+    "refresh": "flagstaff._engine.lifecycle",
     "snapshot": "flagstaff._core",
-    "status": "flagstaff.reporting",
-    "usage": "flagstaff.asked",
+    "status": "flagstaff._engine.status",
+    "usage": "flagstaff._engine.usage",
 }
 
 

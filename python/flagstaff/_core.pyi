@@ -1,4 +1,4 @@
-"""The extension module: the hot path, and the doors of `flagstaff.engine` to the engine."""
+"""The extension module: the hot path, and the doors of `flagstaff._engine.lifecycle` to the engine."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, final, overload
@@ -119,7 +119,7 @@ def answer_from_memory(tell_unknown: bool) -> None:
     """Answer questions from the snapshot from now on. Returns at once."""
 
 def answer_directly(tell_unknown: bool) -> None:
-    """Answer questions through `flagstaff.direct` from now on. Returns at once."""
+    """Answer questions through `flagstaff._engine.direct` from now on. Returns at once."""
 
 def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 
-from flagstaff.request_flags import moment_of, user_of
+from flagstaff._engine.request_flags import moment_of, user_of
 
 __all__ = ["flag_required"]
 

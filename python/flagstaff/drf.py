@@ -7,7 +7,7 @@ from typing import Any, Literal
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import BasePermission
 
-from flagstaff.request_flags import moment_of
+from flagstaff._engine.request_flags import moment_of
 
 __all__ = ["HasFlag"]
 

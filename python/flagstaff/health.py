@@ -17,10 +17,10 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from flagstaff import engine
+from flagstaff._engine import lifecycle
 from flagstaff.conf import conf
-from flagstaff.exposition import CONTENT_TYPE, exposition
-from flagstaff.reporting import Status, status
+from flagstaff._engine.exposition import CONTENT_TYPE, exposition
+from flagstaff._engine.status import Status, status
 
 __all__ = ["app_name", "details", "fresh", "live", "metrics", "ready", "urlpatterns"]
 
@@ -66,7 +66,7 @@ def fresh(request: HttpRequest) -> HttpResponse:
 @_for_machines
 def metrics(request: HttpRequest) -> HttpResponse:
     """The status of this worker in the text format of Prometheus. Starts nothing."""
-    engine.look_after()
+    lifecycle.look_after()
     return HttpResponse(exposition(status()), content_type=CONTENT_TYPE)
 
 
@@ -80,9 +80,9 @@ def details(request: HttpRequest) -> HttpResponse:
 
 
 def _begun() -> Status:
-    engine.begin()
+    lifecycle.begin()
     # A worker that is asked nothing else should write its changes of state into the log too.
-    engine.look_after()
+    lifecycle.look_after()
     return status()
 
 

@@ -12,7 +12,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from flagstaff.request_flags import moment_of
+from flagstaff._engine.request_flags import moment_of
 
 __all__ = ["FlagstaffExtension"]
 

@@ -9,8 +9,8 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff.context import Claim, claim, noted
-from flagstaff.request_flags import RequestFlags
+from flagstaff._attribution.context import Claim, claim, noted
+from flagstaff._engine.request_flags import RequestFlags
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 

@@ -22,10 +22,10 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
-from flagstaff import tables
-from flagstaff.catalog import current_schema, find_table
+from flagstaff._tables.catalog import current_schema, find_table
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.watched import Watched, watched_tables
+from flagstaff._tables.triggers import Watched, watched_tables
 
 __all__ = ["InstallOutbox", "InstallTables", "InstallTriggers", "InstallUsage"]
 
@@ -105,7 +105,7 @@ class _OwnTables(_PostgresOperation):
         if not router.allow_migrate(connection.alias, app_label):
             return
         schema = current_schema(connection)
-        own = tables.own_names(connection)
+        own = own_names(connection)
         names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
         for file in files:
             _execute(schema_editor, file, names)
@@ -195,7 +195,7 @@ def _migrated_model(
 def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
     """Our functions live beside the table of tokens."""
     connection = schema_editor.connection
-    tokens = tables.own_names(connection)["token_table"]
+    tokens = own_names(connection)["token_table"]
     if found := find_table(connection, tokens):
         return found.schema
     if schema_editor.collect_sql:  # what is only printed need not be there yet
@@ -207,4 +207,4 @@ def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
 
 
 def _execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: dict[str, str]) -> None:
-    schema_editor.execute(tables.fill(tables.sql(file), names), params=None)
+    schema_editor.execute(fill(sql(file), names), params=None)

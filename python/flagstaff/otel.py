@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
-from flagstaff.measures import MEASURES, Measure
-from flagstaff.reporting import status
+from flagstaff._engine.metrics import MEASURES, Measure
+from flagstaff._engine.status import status
 
 __all__ = ["register"]
 

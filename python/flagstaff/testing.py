@@ -9,8 +9,9 @@ from typing import Any
 
 from django.test.utils import TestContextDecorator
 
-from flagstaff import _core, engine
-from flagstaff.values import encoded, is_plain_json, value_field
+from flagstaff import _core
+from flagstaff._engine import lifecycle
+from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 
 __all__ = ["live_engine", "override_flag", "override_value"]
 
@@ -91,9 +92,9 @@ def live_engine() -> Iterator[None]:
     commit (TransactionTestCase, or `django_db(transaction=True)`). It is gone after the block, so
     the test database can be dropped.
     """
-    engine.close()
+    lifecycle.close()
     try:
-        engine.begin(in_memory=True)
+        lifecycle.begin(in_memory=True)
         yield
     finally:
-        engine.close()
+        lifecycle.close()

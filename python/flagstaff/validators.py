@@ -1,4 +1,4 @@
-"""What may be the key of a flag."""
+"""Validation of the key and the rollout of a flag."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-__all__ = ["KEY_MAX_LENGTH", "validate_flag_key"]
+from flagstaff.exceptions import InvalidChangeError
+
+__all__ = ["KEY_MAX_LENGTH", "MAX_PERCENT", "is_percent", "require_percent", "validate_flag_key"]
 
 KEY_MAX_LENGTH = 255
+MAX_PERCENT = 100
 
 
 def validate_flag_key(key: str) -> None:
@@ -39,6 +42,19 @@ def validate_flag_key(key: str) -> None:
                 code="forbidden_character",
                 params={"kind": kind, "position": position},
             )
+
+
+def is_percent(number: object) -> bool:
+    """Return True for an int from 0 to 100. A bool is not a percentage."""
+    return type(number) is int and 0 <= number <= MAX_PERCENT
+
+
+def require_percent(number: object) -> None:
+    """Raise InvalidChangeError unless `number` is an int from 0 to 100."""
+    if not is_percent(number):
+        raise InvalidChangeError(
+            f"a rollout percent is a whole number from 0 to {MAX_PERCENT}, not {number!r}"
+        )
 
 
 def _forbidden(character: str) -> str | None:

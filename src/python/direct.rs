@@ -20,12 +20,12 @@ use crate::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 
-import_exception!(flagstaff.direct, NotReadyError);
+import_exception!(flagstaff._engine.direct, NotReadyError);
 
-/// A flag's row as `flagstaff.direct.read_flag` gives it: primary key, switch, rollout.
+/// A flag's row as `flagstaff._engine.direct.read_flag` gives it: primary key, switch, rollout.
 type Row<'py> = (Bound<'py, PyAny>, bool, i32);
 
-/// Everything as `flagstaff.direct.read_all` gives it: flags as (pk, key, switch, rollout, client side),
+/// Everything as `flagstaff._engine.direct.read_all` gives it: flags as (pk, key, switch, rollout, client side),
 /// allow-lists as (flag's pk, user pks), values as (pk, key, JSON text), and whether the model
 /// field decodes every value itself.
 type Rows = (
@@ -190,14 +190,14 @@ fn read<'py>(
     Ok(Err(Absent::NotFound))
 }
 
-/// What a function of `flagstaff.direct` finds, or why it finds nothing.
+/// What a function of `flagstaff._engine.direct` finds, or why it finds nothing.
 fn call<'py>(
     py: Python<'py>,
     function: &str,
     arguments: impl PyCallArgs<'py>,
 ) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
     let _call = Call::begin(py);
-    let direct = py.import("flagstaff.direct");
+    let direct = py.import("flagstaff._engine.direct");
     match direct.and_then(|direct| direct.call_method1(function, arguments)) {
         Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
         Ok(found) => Ok(Ok(found)),

@@ -1,4 +1,4 @@
-//! The one engine of this process, and the doors of `flagstaff/engine.py` to it.
+//! The one engine of this process, and the doors of `flagstaff/_engine/lifecycle.py` to it.
 //!
 //! Nothing here holds a lock across a call into Python: two threads with first questions would
 //! wait for each other, one with the lock, one with the interpreter.
@@ -58,7 +58,7 @@ pub(super) fn answers_directly(py: Python<'_>, state: &State) -> PyResult<bool> 
 #[cold]
 fn wants_own_writes(py: Python<'_>) -> PyResult<bool> {
     let _call = Call::begin(py);
-    let wants = py.import("flagstaff.direct")?.call_method0("wants_own_writes")?;
+    let wants = py.import("flagstaff._engine.direct")?.call_method0("wants_own_writes")?;
     let direct = LIVE.current().as_ref().is_some_and(|state| state.door == Door::Direct);
     Ok(direct || wants.extract()?)
 }
@@ -74,7 +74,7 @@ fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
         return Ok(current);
     }
     let _call = Call::begin(py);
-    py.import("flagstaff.engine")?.call_method0("begin")?;
+    py.import("flagstaff._engine.lifecycle")?.call_method0("begin")?;
     Ok(LIVE.current())
 }
 
@@ -94,7 +94,7 @@ pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
 #[cold]
 fn look_after(py: Python<'_>) -> PyResult<()> {
     let _call = Call::begin(py);
-    let engine = py.import("flagstaff.engine")?;
+    let engine = py.import("flagstaff._engine.lifecycle")?;
     if OWNER.load(Ordering::Relaxed) != std::process::id() {
         // Python's side has locks of its own that nobody in this process will let go of.
         engine.call_method0("after_fork")?;
@@ -124,7 +124,7 @@ pub(super) fn tell_unknown(key: &Bound<'_, PyString>, what: &str) -> PyResult<()
         return Ok(());
     }
     let _call = Call::begin(key.py());
-    let engine = key.py().import("flagstaff.engine")?;
+    let engine = key.py().import("flagstaff._engine.lifecycle")?;
     engine.call_method1("tell_unknown", (key, what)).map(drop)
 }
 
@@ -190,7 +190,7 @@ pub(super) fn answer_from_memory(tell_unknown: bool) {
     LIVE.open(Door::Memory, tell_unknown);
 }
 
-/// Answers questions through `flagstaff.direct` from now on.
+/// Answers questions through `flagstaff._engine.direct` from now on.
 #[pyfunction]
 pub(super) fn answer_directly(tell_unknown: bool) {
     OWNER.store(std::process::id(), Ordering::Relaxed);

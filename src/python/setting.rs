@@ -18,7 +18,7 @@ pub(super) fn to_python<'py>(py: Python<'py>, setting: &Setting) -> PyResult<Bou
         Setting::Text(value) => PyString::new(py, value).into_any(),
         Setting::Json(text) => {
             let _call = Call::begin(py);
-            DECODE.import(py, "flagstaff.engine", "decode")?.call1((&**text,))?
+            DECODE.import(py, "flagstaff._engine.lifecycle", "decode")?.call1((&**text,))?
         }
     })
 }

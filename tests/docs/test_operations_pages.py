@@ -10,9 +10,9 @@ import yaml
 from django.db import connection
 from django.test import Client
 
-from flagstaff.exposition import exposition
-from flagstaff.measures import MEASURES, MODES
-from flagstaff.reporting import status
+from flagstaff._engine.exposition import exposition
+from flagstaff._engine.metrics import MEASURES, MODES
+from flagstaff._engine.status import status
 from tests.conftest import ROOT
 from tests.pages import DOCS, code_of
 from tests.terminals import flags

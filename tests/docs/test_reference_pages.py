@@ -14,13 +14,13 @@ import pytest
 
 import flagstaff
 from flagstaff._core import Snapshot
-from flagstaff.asked import AskedInHour, SilentWorker, Usage
+from flagstaff._engine.usage import AskedInHour, SilentWorker, Usage
 from flagstaff.conf import _RULES
-from flagstaff.confirmation import Confirmation
-from flagstaff.explanation import Explanation
-from flagstaff.forecast import Impact
-from flagstaff.reporting import Status
-from flagstaff.workers import Worker
+from flagstaff._workers.wait import Confirmation
+from flagstaff._engine.explain import Explanation
+from flagstaff._engine.impact import Impact
+from flagstaff._engine.status import Status
+from flagstaff._workers.sessions import Worker
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"

@@ -11,11 +11,11 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.db import connection
 
-from flagstaff.acting import acting_as
+from flagstaff._attribution.acting import acting_as
 from flagstaff.changes import ramp
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
-from flagstaff.outbox import tick
+from flagstaff.webhooks import tick
 from tests.pages import code_of
 from tests.webhooks import SECRET, Received, Webhook
 

@@ -13,7 +13,8 @@ from unittest import mock
 import psycopg
 from django.db import connection
 
-from flagstaff import confirmation, flag_enabled
+from flagstaff import flag_enabled
+from flagstaff._workers import wait
 from flagstaff.models import FeatureFlag
 
 __all__ = [
@@ -35,7 +36,7 @@ def _closing() -> Iterator[None]:
 
 def confirm(timeout: float = 5.0, expect: int | None = None) -> dict[str, Any]:
     with _closing():
-        return confirmation.confirm(timeout, expect=expect).as_dict()
+        return wait.confirm(timeout, expect=expect).as_dict()
 
 
 def confirm_while_terminated(url: str, name: str, timeout: float) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def many_changes(times: int) -> list[tuple[float, int]]:
 def _change(percent: int) -> tuple[float, int]:
     FeatureFlag.objects.update(rollout_percent=percent)
     committed = time.monotonic()
-    found = confirmation.confirm()
+    found = wait.confirm()
     took = time.monotonic() - committed
     assert found.confirmed, found
     return took, found.applied

@@ -162,7 +162,7 @@ def main() -> None:
 if __name__ == "__main__":
     django.setup()
     import flagstaff
-    import flagstaff.engine
+    import flagstaff._engine.lifecycle
 
     try:
         main()

@@ -12,7 +12,7 @@ from typing import Any, final
 from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
-from flagstaff.tables import names
+from flagstaff._tables.names import names
 from tests.workers import ROOT
 
 __all__ = ["Engines"]

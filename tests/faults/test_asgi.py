@@ -25,7 +25,7 @@ import asyncio, json, os, sys, time
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
 django.setup()
-import flagstaff, flagstaff.engine
+import flagstaff, flagstaff._engine.lifecycle
 from flagstaff import aready, flag_enabled, status
 
 async def main():

@@ -24,7 +24,7 @@ import django
 django.setup()
 from flagstaff import flag_enabled, get_value, ready, status
 # What the first question imports is not what is measured.
-import flagstaff.engine
+import flagstaff._engine.lifecycle
 
 ticks = []
 def tick():

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from flagstaff.tables import fill, names, sql
+from flagstaff._tables.names import fill, names, sql
 from tests.faults.slot_writers import FLAGS, LISTS, TABLES, VALUES, Writer
 from tests.faults.slots import USERS
 from tests.workers import Worker

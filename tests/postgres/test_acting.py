@@ -28,8 +28,8 @@ from django.utils.functional import SimpleLazyObject
 from psycopg import sql
 
 from flagstaff import acting_as
-from flagstaff.acting import attribute_writes
-from flagstaff.context import claim, noted
+from flagstaff._attribution.acting import attribute_writes
+from flagstaff._attribution.context import claim, noted
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 
 pytestmark = pytest.mark.django_db

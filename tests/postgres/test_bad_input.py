@@ -14,7 +14,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, connections
 from pytest_django import Settings
 
-from flagstaff import engine, explain, flag_enabled, get_value, ready, refresh, snapshot, status
+from flagstaff import explain, flag_enabled, get_value, ready, refresh, snapshot, status
+from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
@@ -35,7 +36,7 @@ def unknown_key(settings: Settings) -> Callable[[str], None]:
 
     def choose(what: str) -> None:
         settings.FLAGSTAFF = {"UNKNOWN_KEY": what}
-        engine.close()
+        lifecycle.close()
 
     return choose
 
@@ -43,9 +44,9 @@ def unknown_key(settings: Settings) -> Callable[[str], None]:
 @pytest.fixture(autouse=True)
 def another_process() -> Iterator[None]:
     """Each test begins as a process does that nobody has asked anything yet."""
-    engine.close()
+    lifecycle.close()
     yield
-    engine.close()
+    lifecycle.close()
 
 
 @pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
@@ -54,7 +55,7 @@ def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Answered
     if request.param == "database":
         yield lambda: None
         return
-    yield lambda: engine.begin(in_memory=True)
+    yield lambda: lifecycle.begin(in_memory=True)
 
 
 class TestWrongTypes:
@@ -174,8 +175,8 @@ class TestUnknownKeys:
     ) -> None:
         unknown_key("warn")
         answered_from()
-        monkeypatch.setattr(engine._process, "told", set())
-        monkeypatch.setattr(engine, "_MOST_TOLD", 3)
+        monkeypatch.setattr(lifecycle._process, "told", set())
+        monkeypatch.setattr(lifecycle, "_MOST_TOLD", 3)
         for number in range(9):
             flag_enabled(f"key-{number}")
         *named, last = caplog.messages
@@ -183,7 +184,7 @@ class TestUnknownKeys:
             f"there is no flag 'key-{number}'" for number in range(3)
         ]
         assert last == "this was the last of 3 unknown keys that are named"
-        assert len(engine._process.told) == 3
+        assert len(lifecycle._process.told) == 3
 
     def test_error_is_raised_where_that_is_chosen(
         self, answered_from: Answered, unknown_key: Callable[[str], None]

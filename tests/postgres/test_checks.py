@@ -14,8 +14,8 @@ from django.db import OperationalError, connection, connections, models
 from flagstaff.checks.database import check_database
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
-from flagstaff.tables import fill, sql
-from flagstaff.watched import watched_tables
+from flagstaff._tables.names import fill, sql
+from flagstaff._tables.triggers import watched_tables
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 pytestmark = pytest.mark.django_db

@@ -17,7 +17,7 @@ from django.test import override_settings
 from flagstaff.changes import ramp
 from flagstaff.cli import tick as verb
 from flagstaff.models import FeatureFlag
-from flagstaff.outbox import tick
+from flagstaff.webhooks import tick
 from tests.conftest import ROOT
 from tests.postgres.conftest import Query
 from tests.terminals import flags

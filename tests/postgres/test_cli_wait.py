@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from flagstaff import direct
+from flagstaff._engine import direct
 from flagstaff.cli import wait
-from flagstaff.confirmation import Confirmation
+from flagstaff._workers.wait import Confirmation
 from flagstaff.exceptions import ConfirmationError
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.workers import Worker
+from flagstaff._workers.sessions import Worker
 from tests.pages import code_of
 from tests.terminals import Ran, flags, typed
 

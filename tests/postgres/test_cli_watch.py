@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from flagstaff.acting import acting_as
+from flagstaff._attribution.acting import acting_as
 from flagstaff.changes import allow, ramp, set_value
 from flagstaff.cli import watch
 from flagstaff.exceptions import NoHistoryError

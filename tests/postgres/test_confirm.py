@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from flagstaff import census, confirm, confirmation, direct
+from flagstaff import confirm
+from flagstaff._engine import direct
+from flagstaff._workers import tracker, wait
 from flagstaff.exceptions import ConfirmationError
 from flagstaff.models import FeatureFlag
-from flagstaff.tables import fill
-from flagstaff.tables import sql as template
-from flagstaff.workers import parse
+from flagstaff._tables.names import fill
+from flagstaff._tables.names import sql as template
+from flagstaff._workers.sessions import parse
 from tests.conftest import ROOT
 from tests.fake_workers import NEWEST, Join, join
 from tests.pages import code_of
@@ -32,14 +34,14 @@ Then = Callable[..., None]
 @pytest.fixture(autouse=True)
 def as_in_a_process_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_called_for", lambda: False)
-    monkeypatch.setattr(census, "_remembered", {})
+    monkeypatch.setattr(tracker, "_remembered", {})
 
 
 @pytest.fixture(autouse=True)
 def then(monkeypatch: pytest.MonkeyPatch) -> Then:
     """What happens between the looks of the next wait, one after the other. No time passes."""
     clock = StepClock()
-    monkeypatch.setattr(confirmation, "time", clock)
+    monkeypatch.setattr(wait, "time", clock)
 
     def then(*following: Callable[[], object]) -> None:
         clock.steps = list(following)
@@ -243,7 +245,7 @@ def test_worker_of_the_last_minutes_that_has_gone_is_missed(
     found = confirm()
     assert (found.confirmed, counts(found)) == (False, (1, 0, 1, 0))
     assert found.seconds < 0.1
-    monkeypatch.setattr(census, "_MEMORY", 0.0)
+    monkeypatch.setattr(tracker, "_MEMORY", 0.0)
     then(one.load)
     assert confirm().confirmed is True
 
@@ -269,7 +271,7 @@ def test_worker_that_polls_is_given_a_time_and_not_counted(
 def test_deadlines_are_those_of_the_engine() -> None:
     source = (ROOT / "src" / "postgres" / "refresh" / "deadline.rs").read_text()
     deadlines = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
-    named = {"STATEMENT": confirmation._POLL, "LOAD": confirmation._LOAD}
+    named = {"STATEMENT": wait._POLL, "LOAD": wait._LOAD}
     assert named == {name: float(deadlines[name]) for name in named}
 
 
@@ -310,12 +312,12 @@ def test_worker_that_cannot_have_heard_of_a_change_is_given_a_time(
 def test_connection_that_leads_through_a_pooler_hides_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flagstaff.barrier._is_pooled", lambda connection, session: True)
+    monkeypatch.setattr("flagstaff._workers.barrier._is_pooled", lambda connection, session: True)
     assert confirm(0, expect=0).hidden is True
 
 
 def test_engine_elsewhere_hides_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmation, "_address", lambda connection: (object(),))
+    monkeypatch.setattr(wait, "_address", lambda connection: (object(),))
     assert confirm(0, expect=0).hidden is True
 
 

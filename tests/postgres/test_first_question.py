@@ -14,7 +14,8 @@ import os, signal, sys, threading, time
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
 django.setup()
-from flagstaff import _core, engine, flag_enabled, explain, status
+from flagstaff import _core, flag_enabled, explain, status
+from flagstaff._engine import lifecycle
 from contextlib import suppress
 from pathlib import Path
 def engines():
@@ -49,13 +50,13 @@ def test_wait_that_is_interrupted_leaves_one_engine(
     script = """
 def interrupted(timeout):
     raise KeyboardInterrupt
-wait, engine._wait = engine._wait, interrupted
+wait, lifecycle._wait = lifecycle._wait, interrupted
 for _ in range(4):
     try:
         flag_enabled("on")
     except KeyboardInterrupt:
         pass
-engine._wait = wait
+lifecycle._wait = wait
 print(flag_enabled("on"), engines())
 """
     assert run_isolated(START + script, DATABASE_URL=server.url).split() == ["True", "1"]
@@ -66,13 +67,13 @@ def test_question_of_a_signal_handler_in_the_wait_is_answered(
 ) -> None:
     script = """
 asked = []
-wait = engine._wait
+wait = lifecycle._wait
 def wait_and_be_told(timeout):
-    engine._wait = wait
+    lifecycle._wait = wait
     signal.raise_signal(signal.SIGUSR1)
     return wait(timeout)
 signal.signal(signal.SIGUSR1, lambda *_: asked.append(flag_enabled("on")))
-engine._wait = wait_and_be_told
+lifecycle._wait = wait_and_be_told
 print(flag_enabled("on"), asked, engines())
 """
     assert run_isolated(START + script, DATABASE_URL=server.url) == "True [True] 1\n"
@@ -99,7 +100,7 @@ def test_second_engine_of_a_process_ends_the_first(
 ) -> None:
     script = """
 flag_enabled("on")
-engine._maker()(False)
+lifecycle._maker()(False)
 _core.answer_from_memory(False)
 deadline = time.monotonic() + 5
 while (engines() != 1 or status().mode != "live") and time.monotonic() < deadline:

@@ -11,9 +11,10 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.urls import include, path
 
-from flagstaff import engine, health
+from flagstaff import health
+from flagstaff._engine import lifecycle
 from flagstaff.models import FeatureFlag
-from flagstaff.reporting import Status, status
+from flagstaff._engine.status import Status, status
 from tests.admin_pages import permit
 from tests.conftest import RunIsolated
 from tests.workers import Worker
@@ -123,9 +124,9 @@ def test_details_are_not_there_where_nobody_can_log_in(client: Client, settings:
 
 @pytest.fixture
 def unasked() -> Iterator[None]:
-    engine.close()
+    lifecycle.close()
     yield
-    engine.close()
+    lifecycle.close()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,7 +136,7 @@ def test_first_look_starts_what_it_looks_at(
 ) -> None:
     # A worker that gets no traffic before it is ready would otherwise never be.
     FeatureFlag.objects.create(key="new_checkout")
-    monkeypatch.setattr("flagstaff.direct.is_called_for", lambda: False)
+    monkeypatch.setattr("flagstaff._engine.direct.is_called_for", lambda: False)
     assert client.get("/health/metrics").status_code == 200
     assert status().mode == "idle"
     code, told = asked(client, "ready")

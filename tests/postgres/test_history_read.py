@@ -37,8 +37,8 @@ from flagstaff.history import (
     value_history,
     value_version,
 )
-from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
-from flagstaff.history.words import what, who
+from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.describe import what, who
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, permit
 from tests.kept import flag, gateway

@@ -18,10 +18,11 @@ from django.contrib.auth import get_user_model
 from django.db import connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import _core, forecast, impact, read_own_writes
+from flagstaff import _core, impact, read_own_writes
+from flagstaff._engine import impact as impact_module
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag
-from flagstaff.tables import sql, user_names
+from flagstaff._tables.names import sql, user_names
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, Shelf, as_user
 from tests.conftest import RunIsolated
@@ -49,7 +50,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def no_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Django's own connection is not asked."""
-    monkeypatch.delattr(forecast, "_through_django")
+    monkeypatch.delattr(impact_module, "_through_django")
 
 
 def some_pk(number: int) -> Any:
@@ -127,8 +128,8 @@ def test_difference_of_two_states_is_that_of_the_articles_answers(before: Any, a
     make_flag(allowed, enabled=False, rollout_percent=33)
     then = answers(pks, allowed, before[1], enabled=before[0])
     now = answers(pks, allowed, after[1], enabled=after[0])
-    found = forecast.difference("new_checkout", before, after, timeout=10)
-    assert found == forecast.Difference(
+    found = impact_module.difference("new_checkout", before, after, timeout=10)
+    assert found == impact_module.Difference(
         300,
         gain=sum(now[pk] and not then[pk] for pk in pks),
         lose=sum(then[pk] and not now[pk] for pk in pks),
@@ -258,7 +259,7 @@ def test_users_that_the_link_may_not_see_are_counted_through_django(
     make_users(10)
     make_flag(enabled=True)
     away = {**user_names(connection, User._meta.pk), "user_table": "elsewhere"}
-    monkeypatch.setattr(forecast, "user_names", lambda *of: away)
+    monkeypatch.setattr(impact_module, "user_names", lambda *of: away)
     with live_engine():
         assert impact("new_checkout", 100).gain == 10
 
@@ -293,8 +294,8 @@ def test_users_of_each_page_are_counted_once(
 ) -> None:
     make_flag(enabled=True)
     there = {**user_names(connection, User._meta.pk), "user_table": "crowd", "user_read_as": "int8"}
-    monkeypatch.setattr(forecast, "user_names", lambda *of: there)
-    monkeypatch.setattr(forecast, "user_field", lambda *of: models.BigAutoField())
+    monkeypatch.setattr(impact_module, "user_names", lambda *of: there)
+    monkeypatch.setattr(impact_module, "user_field", lambda *of: models.BigAutoField())
     with connection.cursor() as cursor:
         try:
             for statement in made:
@@ -314,7 +315,7 @@ def test_users_of_a_view_are_counted_through_django(monkeypatch: pytest.MonkeyPa
     make_users(10)
     make_flag(enabled=True)
     seen = {**user_names(connection, User._meta.pk), "user_table": "seen"}
-    monkeypatch.setattr(forecast, "user_names", lambda *of: seen)
+    monkeypatch.setattr(impact_module, "user_names", lambda *of: seen)
     with connection.cursor() as cursor:
         cursor.execute("CREATE VIEW seen AS SELECT 1::bigint AS id")
         try:
@@ -339,7 +340,7 @@ def test_table_that_is_locked_is_no_hang() -> None:
 def test_slow_batch_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     make_flag(enabled=True)
     slow = {"impact_users_v1": "SELECT NULL::int8[] AS users FROM pg_sleep(10)"}
-    monkeypatch.setattr(forecast, "sql", lambda name: slow.get(name) or sql(name))
+    monkeypatch.setattr(impact_module, "sql", lambda name: slow.get(name) or sql(name))
     with live_engine():
         begun = time.monotonic()
         with pytest.raises(FlagstaffError, match="did not answer in time"):

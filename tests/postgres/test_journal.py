@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from flagstaff import engine, refresh, status
+from flagstaff import refresh, status
+from flagstaff._engine import lifecycle
 from flagstaff.testing import live_engine
 from tools.ports import free_port
 
@@ -19,11 +20,11 @@ def test_engine_begun_after_a_close_is_not_back_from_an_outage(
         with live_engine():
             with pytest.raises(Exception, match="refused"):
                 refresh(0.5)
-            engine._process.journal.note_late_start(status().as_dict())
+            lifecycle._process.journal.note_late_start(status().as_dict())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     caplog.clear()
     with live_engine():
         refresh()
-        engine.look_after()
+        lifecycle.look_after()
         assert status().mode != "down"
     assert caplog.messages == []

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Model
 
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.tables import fill, names, sql
+from flagstaff._tables.names import fill, names, sql
 from tests.conftest import ROOT
 
 LOADER = (ROOT / "src" / "postgres" / "load.rs").read_text()

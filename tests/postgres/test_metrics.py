@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flagstaff import otel, prometheus
-from flagstaff.exposition import exposition
-from flagstaff.measures import MEASURES, MODES
+from flagstaff._engine.exposition import exposition
+from flagstaff._engine.metrics import MEASURES, MODES
 from flagstaff.models import FeatureFlag
-from flagstaff.reporting import Status, status
+from flagstaff._engine.status import Status, status
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT, RunIsolated
 

@@ -15,7 +15,8 @@ from django.urls import path
 from django.utils.functional import SimpleLazyObject
 
 import flagstaff
-from flagstaff import direct, flag_enabled, get_value
+from flagstaff import flag_enabled, get_value
+from flagstaff._engine import direct
 from flagstaff.decorators import flag_required
 from flagstaff.middleware import FlagstaffMiddleware, RequestFlags
 from flagstaff.models import FeatureFlag, KeyValueStore

@@ -24,11 +24,11 @@ from django.test import override_settings
 from flagstaff import acting_as
 from flagstaff.changes import allow, create, delete, ramp, set_value, switch
 from flagstaff.exceptions import NoOutboxError
-from flagstaff.forecast import Difference
+from flagstaff._engine.impact import Difference
 from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.outbox import Told, forget_dead, retry_dead, tick
-from flagstaff.outbox.message import message_of
+from flagstaff.webhooks import Told, forget_dead, retry_dead, tick
+from flagstaff.webhooks.message import message_of
 from tests.fake_workers import FakeWorker
 from tests.webhooks import SECRET, Webhook, later
 
@@ -150,7 +150,7 @@ def test_message_comes_without_an_impact_that_cannot_be_counted(
     def refuse(*arguments: object, **options: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("flagstaff.outbox.reach.difference", refuse)
+    monkeypatch.setattr("flagstaff.webhooks.impact.difference", refuse)
     ramp("new_checkout", 50)
     told(delivered=1)
     assert hook.taken[0].data["impact"] is None
@@ -163,7 +163,7 @@ def test_receivers_share_what_was_counted(hook: Webhook, monkeypatch: pytest.Mon
         asked.append(key)
         return Difference(20, 1, 0)
 
-    monkeypatch.setattr("flagstaff.outbox.reach.difference", counted)
+    monkeypatch.setattr("flagstaff.webhooks.impact.difference", counted)
     with Webhook() as other:
         both = {"ops": hook.settings(), "other": other.settings()}
         with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
@@ -187,8 +187,8 @@ def test_counting_ends_with_the_time_of_a_tick(
         now += timeout
         return Difference(20, 1, 0)
 
-    monkeypatch.setattr("flagstaff.outbox.reach.difference", counted)
-    monkeypatch.setattr("flagstaff.outbox.reach.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("flagstaff.webhooks.impact.difference", counted)
+    monkeypatch.setattr("flagstaff.webhooks.impact.time", SimpleNamespace(monotonic=lambda: now))
     for percent in (10, 20, 30):
         ramp("new_checkout", percent)
     told(delivered=3)
@@ -616,7 +616,7 @@ def test_sender_that_dies_after_sending_sends_again_when_its_claim_is_over(
     ramp("new_checkout", 10)
     ramp("new_checkout", 20)
     with monkeypatch.context() as patch:
-        patch.setattr("flagstaff.outbox.sending.note_delivered", die)
+        patch.setattr("flagstaff.webhooks.send.note_delivered", die)
         with pytest.raises(Killed):
             tick()
     told(delivered=0, waiting=2)
@@ -629,9 +629,9 @@ def test_sender_that_dies_after_sending_sends_again_when_its_claim_is_over(
 def test_random_failures_leave_every_flag_in_order(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flagstaff.outbox.reach._is_counted", lambda _: False)
+    monkeypatch.setattr("flagstaff.webhooks.impact._is_counted", lambda _: False)
     # What is due again is due at once, and in the same tick.
-    monkeypatch.setattr("flagstaff.outbox.sending.wait", lambda *_: 0.0)
+    monkeypatch.setattr("flagstaff.webhooks.send.wait", lambda *_: 0.0)
     dice = random.Random(20_261_120)
     failed: list[int] = []
 
@@ -687,7 +687,7 @@ def test_tick_that_loses_a_race_tries_again_where_transactions_are_stricter(
     other.query("BEGIN")
     tick_of_another = "UPDATE flagstaff_receiver SET failures = failures + 1"
     monkeypatch.setattr(
-        "flagstaff.outbox.sending.note_failure", lambda *_, **__: other.query(tick_of_another)
+        "flagstaff.webhooks.send.note_failure", lambda *_, **__: other.query(tick_of_another)
     )
     with ticking():
         while rows(BLOCKED) != [(1,)]:

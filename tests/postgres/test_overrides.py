@@ -12,7 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, TestCase, TransactionTestCase
 from django.urls import path
 
-from flagstaff import engine, explain, flag_enabled, get_value, status
+from flagstaff import explain, flag_enabled, get_value, status
+from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
@@ -81,7 +82,7 @@ def test_override_goes_before_memory_too() -> None:
 def test_override_stays_when_the_engine_ends_and_begins() -> None:
     rows(enabled=False)
     with override_flag("new_checkout", True):
-        engine.close()
+        lifecycle.close()
         assert both() == (True, "adyen")
         with live_engine():
             assert both() == (True, "adyen")
@@ -125,14 +126,14 @@ def test_moment_of_a_request_has_the_override(client: Client, settings: Any) -> 
 @pytest.mark.django_db
 def test_key_that_is_set_is_not_unknown(settings: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
-    engine.close()
+    lifecycle.close()
     try:
         with override_flag("new_checkout", True):
             assert flag_enabled("new_checkout") is True
         with pytest.raises(UnknownFlagError):
             flag_enabled("new_checkout")
     finally:
-        engine.close()
+        lifecycle.close()
 
 
 @override_flag("new_checkout", True)

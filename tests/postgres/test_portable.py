@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flagstaff import acting_as, portable
+from flagstaff import acting_as, serialization
 from flagstaff.changes import (
     allow,
     create_value,
@@ -41,7 +41,7 @@ from flagstaff.history import flag_history, value_history
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import versions_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from flagstaff.portable import Plan
+from flagstaff.serialization import Plan
 from tests.conftest import ROOT
 from tests.terminals import open_shop
 
@@ -61,15 +61,15 @@ def shop() -> None:
 
 
 def text(format_: Format = "yaml", **how: Any) -> str:
-    return portable.as_text(portable.export(**how), format_)
+    return serialization.as_text(serialization.export(**how), format_)
 
 
-def take(said: str, format_: Format = "yaml", **how: Any) -> portable.Imported:
-    return portable.apply(portable.read(textwrap.dedent(said), format_), **how)
+def take(said: str, format_: Format = "yaml", **how: Any) -> serialization.Imported:
+    return serialization.apply(serialization.read(textwrap.dedent(said), format_), **how)
 
 
 def differ(said: str, format_: Format = "yaml", **how: Any) -> Plan:
-    return portable.difference(portable.read(textwrap.dedent(said), format_), **how)
+    return serialization.difference(serialization.read(textwrap.dedent(said), format_), **how)
 
 
 def problems(said: str, format_: Format = "yaml", **how: Any) -> list[str]:
@@ -154,20 +154,20 @@ def test_secret_stands_in_no_file(shop: None) -> None:
 
 def test_all_is_written_with_few_queries(shop: None) -> None:
     with CaptureQueriesContext(connection) as queries:
-        portable.export(versions=True)
+        serialization.export(versions=True)
     assert len(queries) <= 10
 
 
 def test_keys_that_are_nobodys_are_told_with_the_nearest(shop: None) -> None:
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
-        portable.export(["new_chekout"])
+        serialization.export(["new_chekout"])
     with pytest.raises(UnknownValueError, match="did you mean 'page_size'"):
-        portable.export(["page_sise"])
+        serialization.export(["page_sise"])
 
 
 def test_username_that_is_not_one_user_alone_is_written_as_a_primary_key(shop: None) -> None:
     User.objects.filter(pk=2).update(username="")
-    [*_, named] = portable.export(["beta_reviews"])["flags"]["beta_reviews"]["allowed_users"]
+    [*_, named] = serialization.export(["beta_reviews"])["flags"]["beta_reviews"]["allowed_users"]
     assert named == {"pk": 2}
     before = state()
     FeatureFlag.objects.get(key="beta_reviews").allowed_users.clear()
@@ -371,10 +371,10 @@ def test_mask_of_a_value_that_is_not_here_is_told(shop: None) -> None:
 
 @BOTH
 def test_new_secret_is_taken_and_told_nobody(shop: None, format_: Format) -> None:
-    said = portable.export(["mail_password"])
+    said = serialization.export(["mail_password"])
     said["values"]["mail_password"]["value"] = "correct horse"
     said["values"]["second"] = {"value": "battery staple", "secret": True}
-    imported = take(portable.as_text(said, format_), format_)
+    imported = take(serialization.as_text(said, format_), format_)
     assert KeyValueStore.objects.get(key="mail_password").value == "correct horse"
     shown = repr(imported.plan) + json.dumps([one.as_dict() for one in imported.plan.steps])
     for secret in ("hunter2", "correct horse", "battery staple"):
@@ -541,8 +541,8 @@ def test_yaml_without_its_package_says_what_to_install(
     shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
-    monkeypatch.delitem(sys.modules, "flagstaff.portable.yaml_text", raising=False)
-    monkeypatch.delattr("flagstaff.portable.yaml_text", raising=False)
+    monkeypatch.delitem(sys.modules, "flagstaff.serialization.yaml_format", raising=False)
+    monkeypatch.delattr("flagstaff.serialization.yaml_format", raising=False)
     for attempt in (text, lambda: take(SHOP)):
         with pytest.raises(FlagstaffError, match=r'pip install "django-flagstaff\[yaml\]"'):
             attempt()
@@ -576,7 +576,7 @@ def test_change_while_a_file_is_written_is_not_written_over_by_it(
             ramp("new_checkout", 60)
         return versions_of(kind, pks)
 
-    monkeypatch.setattr("flagstaff.portable.exporting.versions_of", late)
+    monkeypatch.setattr("flagstaff.serialization.exporting.versions_of", late)
     said = text(versions=True)
     monkeypatch.undo()
     assert not differ(said).steps

@@ -17,7 +17,7 @@ from django.test import Client
 import flagstaff
 from flagstaff.exceptions import RefreshError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from flagstaff.tables import fill
+from flagstaff._tables.names import fill
 from tests.admin_pages import VALUES
 from tests.conftest import ROOT, RunIsolated
 from tests.postgres.conftest import Query

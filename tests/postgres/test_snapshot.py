@@ -12,7 +12,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection, transaction
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff import _core, all_flags, engine, explain, flag_enabled, get_value, refresh, snapshot
+from flagstaff import _core, all_flags, explain, flag_enabled, get_value, refresh, snapshot
+from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
@@ -187,16 +188,16 @@ def test_snapshot_in_memory_names_its_token(request: pytest.FixtureRequest) -> N
 def test_unknown_keys_are_told_of(answered_from: Ready, settings: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     in_memory = _core.report()["mode"] != "direct"
-    engine.close()
+    lifecycle.close()
     try:
-        engine.begin(in_memory=in_memory)
+        lifecycle.begin(in_memory=in_memory)
         kept = snapshot()
         with pytest.raises(UnknownFlagError):
             kept.flag_enabled("missing")
         with pytest.raises(UnknownValueError):
             kept.get_value("missing")
     finally:
-        engine.close()
+        lifecycle.close()
 
 
 def test_snapshot_is_of_the_open_transaction_in_a_test(alice: User) -> None:

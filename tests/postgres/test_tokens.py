@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.tables import fill, names, sql
+from flagstaff._tables.names import fill, names, sql
 
 pytestmark = pytest.mark.django_db
 OpenSession = Callable[[], "psycopg.Connection[Any]"]

@@ -29,7 +29,7 @@ from flagstaff.changes import (
 )
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_history, flag_version
-from flagstaff.history.together import parts_of
+from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.terminals import open_shop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from flagstaff.connection_options import HARMLESS, HONOURED, REFUSED, RESOLVED, refusals
+from flagstaff._connection.options import HARMLESS, HONOURED, REFUSED, RESOLVED, refusals
 from tests.conftest import RunIsolated
 
 # Without a name for any table the engine does not start, but judges the settings before.

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
-from flagstaff import tables
+from flagstaff._tables import names
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 
@@ -74,7 +74,7 @@ def test_change_by_nobody_known_names_the_session() -> None:
 
 
 def test_names_are_those_of_the_models() -> None:
-    assert tables.names(POSTGRES) == {
+    assert names.names(POSTGRES) == {
         "token_table": '"flagstaff_token"',
         "change_table": '"flagstaff_change"',
         "usage_table": '"flagstaff_usage"',
@@ -100,7 +100,7 @@ def test_names_are_those_of_the_models() -> None:
 
 def test_model_without_the_fields_of_a_flag_is_told() -> None:
     with pytest.raises(ConfigurationError) as error:
-        tables.flag_names(POSTGRES, KeyValueStore)
+        names.flag_names(POSTGRES, KeyValueStore)
     assert str(error.value) == (
         "flagstaff.KeyValueStore has no field 'allowed_users'; a flag model has key, enabled, "
         "rollout_percent and allowed_users, a value model has key and value"
@@ -108,7 +108,7 @@ def test_model_without_the_fields_of_a_flag_is_told() -> None:
 
 
 def test_names_are_filled_in_one_pass() -> None:
-    filled = tables.fill("SELECT {a} FROM {b}", {"a": '"{b}"', "b": '"t"'})
+    filled = names.fill("SELECT {a} FROM {b}", {"a": '"{b}"', "b": '"t"'})
     assert filled == 'SELECT "{b}" FROM "t"'
 
 

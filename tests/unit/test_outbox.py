@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from flagstaff.history import Difference, Event, Users
-from flagstaff.outbox.message import Message
-from flagstaff.outbox.patience import asked_for, wait
-from flagstaff.outbox.posting import Answer, UnreachableError, post
-from flagstaff.outbox.signing import signed
-from flagstaff.outbox.slack import as_slack
-from flagstaff.receivers import Receiver
+from flagstaff.webhooks.message import Message
+from flagstaff.webhooks.retry import asked_for, wait
+from flagstaff.webhooks.http import Answer, UnreachableError, post
+from flagstaff.webhooks.sign import signed
+from flagstaff.webhooks.slack import as_slack
+from flagstaff.conf.receivers import Receiver
 from tests.certificates import Certificate, authority
 from tests.webhooks import Webhook
 
@@ -267,5 +267,5 @@ def test_certificate_that_is_trusted_is_taken(
 ) -> None:
     ours = authority(tmp_path, "hooks")
     context = ssl.create_default_context(cafile=ours.file)
-    monkeypatch.setattr("flagstaff.outbox.posting._tls", lambda: context)
+    monkeypatch.setattr("flagstaff.webhooks.http._tls", lambda: context)
     assert post(answered_by(listener, partial(served_with, ours), "https"), b"{}", {}).status == 204

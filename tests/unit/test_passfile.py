@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from flagstaff.connection import connection_settings
+from flagstaff._connection.parameters import connection_settings
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.passfile import password_for
+from flagstaff._connection.passfile import password_for
 
 SHOP = {"host": "db", "port": "5433", "dbname": "shop", "user": "alice"}
 SOCKETS = ("/tmp",)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test.utils import isolate_apps
 
-from flagstaff.portable.fields import taken, written
+from flagstaff.serialization.fields import taken, written
 
 MOMENT = datetime(2026, 11, 20, 8, 17, 5, 250_000, tzinfo=timezone.utc)
 FIELDS: dict[str, tuple[models.Field[Any, Any], Any]] = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from flagstaff.connection import connection_settings
+from flagstaff._connection.parameters import connection_settings
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.servicefile import settings_of_service
+from flagstaff._connection.servicefile import settings_of_service
 
 SERVICES = """
 # the databases of the shop

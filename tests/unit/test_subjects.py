@@ -17,7 +17,8 @@ from django.test.utils import isolate_apps
 from django.utils.functional import LazyObject, SimpleLazyObject
 from django.utils.safestring import mark_safe
 
-from flagstaff import direct, explain, flag_enabled
+from flagstaff import explain, flag_enabled
+from flagstaff._engine import direct
 from tests.conftest import RunIsolated
 
 SOME_UUID = uuid.UUID("6fa459ea-ee8a-3ca4-894e-db77e160355e")
@@ -318,7 +319,8 @@ django.setup()
 from django.contrib.auth.models import User
 from django.test.utils import setup_test_environment
 from django.utils.functional import SimpleLazyObject
-from flagstaff import direct, explain, flag_enabled
+from flagstaff import explain, flag_enabled
+from flagstaff._engine import direct
 setup_test_environment()
 row = (1, True, 50)
 direct.read_flag = lambda key: row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flagstaff.workers import Worker, parse
+from flagstaff._workers.sessions import Worker, parse
 
 anything = st.text(max_size=63)
 nearly = st.from_regex(r"\Afs1 [-+ 0-9]{1,20} [0-9a-fA-F]{7,9} [A-Z] [0-9]{1,12}( .{0,9})?\Z")

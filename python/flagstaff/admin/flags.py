@@ -23,13 +23,13 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff.admin.forms import VersionedForm
-from flagstaff.admin.hands import HandsMixin
+from flagstaff.admin.attribution import HandsMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, bar
 from flagstaff.admin.saving import SavingMixin
-from flagstaff.history.people import may_see_users
+from flagstaff.history.users import may_see_users
 from flagstaff.models import FeatureFlag
-from flagstaff.states import State, in_words, state_of
+from flagstaff._tables.states import State, in_words, state_of
 
 __all__ = ["FeatureFlagAdmin"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.admin.hands import LONGEST_REASON, REASON
-from flagstaff.changes.opening import expect, opened
+from flagstaff.admin.attribution import LONGEST_REASON, REASON
+from flagstaff.changes.locking import expect, opened
 from flagstaff.exceptions import ConflictError, NoHistoryError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.people import names_of_actors
+from flagstaff.history.users import names_of_actors
 from flagstaff.history.versions import version_of
-from flagstaff.history.words import what, who
+from flagstaff.history.describe import what, who
 
 __all__ = ["OF_THE_FORM", "VERSION", "VersionedForm"]
 

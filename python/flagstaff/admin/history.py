@@ -14,16 +14,16 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from flagstaff import changes
-from flagstaff.admin.hands import REASON
-from flagstaff.admin.together import beside, in_words, may_undo
+from flagstaff.admin.attribution import REASON
+from flagstaff.admin.transactions import beside, in_words, may_undo
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
 from flagstaff.history.kinds import Kind
-from flagstaff.history.people import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.reading import events_of
-from flagstaff.history.together import parts_of
+from flagstaff.history.transactions import parts_of
 from flagstaff.history.versions import has_history, version_of
-from flagstaff.history.words import what, who
+from flagstaff.history.describe import what, who
 
 __all__ = ["HistoryMixin"]
 

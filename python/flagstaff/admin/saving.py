@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from flagstaff import changes
-from flagstaff.admin.hands import REASON
+from flagstaff.admin.attribution import REASON
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 

@@ -20,11 +20,11 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.admin.forms import VersionedForm
-from flagstaff.admin.hands import HandsMixin
+from flagstaff.admin.attribution import HandsMixin
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.history.kinds import Kind
-from flagstaff.history.words import SECRET
+from flagstaff.history.describe import SECRET
 from flagstaff.models import KeyValueStore
 
 __all__ = ["KeyValueStoreAdmin"]

@@ -5,11 +5,11 @@ Who acts, through which door and why is said around it: by `acting_as`, or by th
 
 from __future__ import annotations
 
-from flagstaff.changes.allow_list import allow, deny
+from flagstaff.changes.allowed_users import allow, deny
 from flagstaff.changes.changed import Changed, Undo, undo_together
 from flagstaff.changes.flags import create, delete, edit, ramp, switch
 from flagstaff.changes.restoring import restore, restore_value
-from flagstaff.changes.together import undo_transaction
+from flagstaff.changes.undoing_transaction import undo_transaction
 from flagstaff.changes.undoing import undo, undo_value
 from flagstaff.changes.values import create_value, edit_value, set_value, unset_value
 

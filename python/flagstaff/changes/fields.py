@@ -14,7 +14,7 @@ from django.db.models import JSONField, Model
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.values import encoded, is_secret, value_field
+from flagstaff._tables.decoding import encoded, is_secret, value_field
 
 __all__ = [
     "canonical",

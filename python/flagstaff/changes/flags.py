@@ -9,7 +9,7 @@ from flagstaff.changes.changed import Changed
 from flagstaff.changes.rows import create_row, delete_row, edit_row, set_field
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.rollouts import is_percent, require_percent
+from flagstaff.validators import is_percent, require_percent
 
 __all__ = ["create", "delete", "edit", "ramp", "switch"]
 

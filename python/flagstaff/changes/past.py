@@ -13,14 +13,14 @@ from django.db.models import TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
-from flagstaff.changes.allow_list import allowed_pks
+from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.rows import deleted_pk
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history.folding import AllowDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOW_LIST, Kind
 from flagstaff.history.versions import all_entries, entries, need_history
-from flagstaff.tables import fill, own_names, sql, user_field
+from flagstaff._tables.names import fill, own_names, sql, user_field
 
 __all__ = [
     "Kept",

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
-from flagstaff.changes import allow_list
-from flagstaff.changes.allow_list import ALLOWED
+from flagstaff.changes import allowed_users
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, undo_by_version
 from flagstaff.changes.fields import insert
-from flagstaff.changes.opening import expect
+from flagstaff.changes.locking import expect
 from flagstaff.changes.past import Kept, Target, as_kept, find, kept_row, state_at
 from flagstaff.changes.rows import Moves, rewrite
 from flagstaff.conf import conf
@@ -21,7 +21,7 @@ from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import entries, version_of
-from flagstaff.rows import all_rows
+from flagstaff._tables.rows import all_rows
 
 __all__ = ["bring_back", "kept_fields", "masked", "moves_to", "restore", "restore_value"]
 
@@ -72,7 +72,7 @@ def bring_back(target: Target, then: State, expect_version: int | None) -> Chang
     if born:
         all_rows(target.kind.model).filter(pk=row.pk).update(**born)
     moves = _moves(then.users, frozenset())
-    allow_list.move_users(row, moves.come, ())
+    allowed_users.move_users(row, moves.come, ())
     version = version_of(target.kind, row.pk)
     new = {field.name: getattr(row, field.attname) for field in _kept(target, then.row)}
     new |= {ALLOWED: list(moves.come)} if moves.come else {}
@@ -106,12 +106,12 @@ def moves_to(target: Target, users: frozenset[Hashable]) -> Moves:
     """From the present allow-list to this one."""
     if target.kind is Kind.VALUE:
         return Moves()
-    return _moves(users, frozenset(allow_list.allowed_pks(target.row)))
+    return _moves(users, frozenset(allowed_users.allowed_pks(target.row)))
 
 
 def _moves(wanted: frozenset[Hashable], present: frozenset[Hashable]) -> Moves:
     come = wanted - present
-    here = allow_list.there_are(come)
+    here = allowed_users.there_are(come)
     return Moves(_ordered(here), _ordered(present - wanted), _ordered(come - here))
 
 

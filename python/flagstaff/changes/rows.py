@@ -10,16 +10,16 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model
 
-from flagstaff.changes import allow_list
-from flagstaff.changes.allow_list import ALLOWED
+from flagstaff.changes import allowed_users
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import clocks, differing, insert, touch, validate_new, write
-from flagstaff.changes.opening import expect, opened
+from flagstaff.changes.locking import expect, opened
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history, version_of
-from flagstaff.values import is_secret
+from flagstaff._tables.decoding import is_secret
 
 __all__ = [
     "Moves",
@@ -67,7 +67,7 @@ def edit_row(
 ) -> Changed:
     """Set several fields, and the whole allow-list if it is among them."""
     fields = dict(fields)
-    users = allow_list.user_pks(fields.pop(ALLOWED)) if ALLOWED in fields else None
+    users = allowed_users.user_pks(fields.pop(ALLOWED)) if ALLOWED in fields else None
     with opened(kind, key) as row:
         moves = Moves() if users is None else _moves(row, users)
         return rewrite(kind, row, fields, moves, expect_version)
@@ -95,7 +95,7 @@ def rewrite(
 def create_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Changed:
     """Make a row, unless there is one like it."""
     fields = dict(fields)
-    users = allow_list.user_pks(fields.pop(ALLOWED, ()))
+    users = allowed_users.user_pks(fields.pop(ALLOWED, ()))
     row = _made(kind, key, fields)
     with transaction.atomic(using=conf.database):
         present = _present(kind, key)
@@ -110,7 +110,7 @@ def create_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Changed:
             if present is None:
                 raise
             return _unless_like(kind, present, row, users)
-        allow_list.move_users(row, moves.come, ())
+        allowed_users.move_users(row, moves.come, ())
         version = version_of(kind, row.pk)
     new = _all_fields(row) | ({ALLOWED: users} if users else {})
     yes = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "unset", key, "--yes")
@@ -136,7 +136,7 @@ def remove(kind: Kind, row: Any) -> Changed:
     """Delete a locked row with its allow-list."""
     key, pk, old, secret = row.key, row.pk, _all_fields(row), is_secret(row)
     if kind is Kind.FLAG:
-        old[ALLOWED] = sorted(allow_list.allowed_pks(row), key=str)
+        old[ALLOWED] = sorted(allowed_users.allowed_pks(row), key=str)
     row.delete(using=conf.database)
     version = version_of(kind, pk)
     undo = _undo(kind, key, version, secret=secret)
@@ -173,7 +173,7 @@ def _made(kind: Kind, key: str, fields: Mapping[str, Any]) -> Any:
 def _unless_like(kind: Kind, present: Any, row: Any, users: list[Any]) -> Changed:
     """Nothing to do where it is the same, as after a form was sent twice."""
     same = not differing(present, _all_fields(row))
-    if not same or (kind is Kind.FLAG and allow_list.allowed_pks(present) != set(users)):
+    if not same or (kind is Kind.FLAG and allowed_users.allowed_pks(present) != set(users)):
         raise InvalidChangeError(f"there is a {kind.value} {present.key!r} already")
     version, fields = version_of(kind, present.pk), _all_fields(present)
     secret = is_secret(present)
@@ -194,7 +194,7 @@ def _times_of_birth(row: Model) -> list[str]:
 
 
 def _moves(row: Any, users: list[Any]) -> Moves:
-    present, wanted = allow_list.allowed_pks(row), set(users)
+    present, wanted = allowed_users.allowed_pks(row), set(users)
     come = [pk for pk in users if pk not in present]
     moves = _moves_to_new(come)
     return Moves(moves.come, tuple(sorted(present - wanted, key=str)))
@@ -202,13 +202,13 @@ def _moves(row: Any, users: list[Any]) -> Moves:
 
 def _moves_to_new(users: Iterable[Any]) -> Moves:
     users = tuple(users)
-    allow_list.need_users(users)
+    allowed_users.need_users(users)
     return Moves(users)
 
 
 def _write(row: Any, fields: Mapping[str, Any], moves: Moves) -> None:
     if moves.come or moves.go:
-        allow_list.move_users(row, moves.come, moves.go)
+        allowed_users.move_users(row, moves.come, moves.go)
     if fields:
         write(row, fields)
     else:

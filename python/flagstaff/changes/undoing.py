@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from flagstaff.changes import allow_list
+from flagstaff.changes import allowed_users
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.opening import conflict, expect
+from flagstaff.changes.locking import conflict, expect
 from flagstaff.changes.past import Kept, Target, as_comparable, as_kept, find, state_at
 from flagstaff.changes.restoring import bring_back, kept_fields, masked
 from flagstaff.changes.rows import Moves, remove, rewrite
@@ -18,7 +18,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, of_transaction, version_of
-from flagstaff.rows import all_rows
+from flagstaff._tables.rows import all_rows
 
 __all__ = ["Span", "conflict_amid", "is_like", "nothing", "undo", "undo_span", "undo_value"]
 
@@ -87,7 +87,7 @@ def is_like(target: Target, state: State) -> bool:
     columns = {*present.columns, *then.columns} - _clocks(target)
     if not all(_same(present, then, name) for name in columns):
         return False
-    return target.kind is Kind.VALUE or allow_list.allowed_pks(target.row) == state.users
+    return target.kind is Kind.VALUE or allowed_users.allowed_pks(target.row) == state.users
 
 
 class Span(NamedTuple):
@@ -172,9 +172,9 @@ def _moves(target: Target, before: State, after: State) -> Moves:
     """Who came goes, and who went comes, as far as that is not so already."""
     if target.kind is Kind.VALUE:
         return Moves()
-    present = allow_list.allowed_pks(target.row)
+    present = allowed_users.allowed_pks(target.row)
     come = before.users - after.users - present
-    here = allow_list.there_are(come)
+    here = allowed_users.there_are(come)
     go = (after.users - before.users) & present
     return Moves(
         tuple(sorted(here, key=str)),

@@ -13,7 +13,7 @@ from flagstaff.changes.fields import canonical
 from flagstaff.changes.rows import create_row, delete_row, edit_row, set_field
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.values import encoded, value_field
+from flagstaff._tables.decoding import encoded, value_field
 
 __all__ = ["create_value", "edit_value", "set_value", "unset_value"]
 

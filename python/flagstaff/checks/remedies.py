@@ -11,10 +11,10 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
-from flagstaff.aliases import is_one_database
+from flagstaff._connection.aliases import is_one_database
 from flagstaff.conf import conf
 from flagstaff.operations import InstallTriggers
-from flagstaff.watched import Watched
+from flagstaff._tables.triggers import Watched
 
 __all__ = ["alias_to_migrate", "installations", "is_migrating", "migrate"]
 

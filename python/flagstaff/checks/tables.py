@@ -9,10 +9,10 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff.catalog import find_table
+from flagstaff._tables.catalog import find_table
 from flagstaff.checks.remedies import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
-from flagstaff.tables import names
+from flagstaff._tables.names import names
 
 __all__ = ["check_tables", "check_tables_may_be_read"]
 

@@ -10,11 +10,11 @@ from functools import cache
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff.catalog import Trigger, find_table, triggers_of
+from flagstaff._tables.catalog import Trigger, find_table, triggers_of
 from flagstaff.checks.remedies import installations
 from flagstaff.conf import conf
-from flagstaff.tables import own_names, sql
-from flagstaff.watched import Watched, watched_tables
+from flagstaff._tables.names import own_names, sql
+from flagstaff._tables.triggers import Watched, watched_tables
 
 __all__ = ["check_triggers_are_current", "check_triggers_are_there", "check_triggers_fire"]
 

@@ -9,7 +9,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change, add_yes, confirm
 from flagstaff.exceptions import UnknownFlagError
-from flagstaff.rows import flag_row
+from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -17,7 +17,7 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownValueError,
 )
-from flagstaff.sqlstate import sqlstate
+from flagstaff._tables.sqlstate import sqlstate
 
 __all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
 

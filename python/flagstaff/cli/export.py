@@ -4,7 +4,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff import portable
+from flagstaff import serialization
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.formats import add_format, format_of
 from flagstaff.cli.output import Output
@@ -38,12 +38,12 @@ def run(options: Options, out: Output) -> None:
     """Write it, and say how much it was."""
     path = options["file"]
     format_ = "json" if out.is_json and not options["format"] else format_of(options, path)
-    document = portable.export(options["keys"] or None, versions=options["versions"])
+    document = serialization.export(options["keys"] or None, versions=options["versions"])
     if path in (None, "-"):
-        text = portable.as_text(document, format_, ascii_only=not out.is_unicode)
+        text = serialization.as_text(document, format_, ascii_only=not out.is_unicode)
         out.line(text.removesuffix("\n"))
         return
-    _write(path, portable.as_text(document, format_))
+    _write(path, serialization.as_text(document, format_))
     flags, values = (len(document.get(name, {})) for name in ("flags", "values"))
     told = f"{flags:,} flag{'s' * (flags != 1)} and {values:,} value{'s' * (values != 1)}"
     out.say(f"{path}: {told}")

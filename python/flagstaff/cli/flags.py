@@ -9,8 +9,8 @@ from django.db.models import Count
 
 from flagstaff.cli.cells import Column, Record, with_fields
 from flagstaff.conf import conf
-from flagstaff.rows import all_rows
-from flagstaff.states import State, in_words, state_of
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import State, in_words, state_of
 
 __all__ = ["STATE", "flag_record", "flag_records", "who_has_it"]
 

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.parsers import Options
-from flagstaff.portable.text import Format
+from flagstaff.serialization.formats import Format
 
 __all__ = ["add_format", "format_of"]
 

@@ -11,8 +11,8 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.pruning import add_prune, run_prune
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
-from flagstaff.history.people import names_of_actors, names_of_users
-from flagstaff.history.words import what, who
+from flagstaff.history.users import names_of_actors, names_of_users
+from flagstaff.history.describe import what, who
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

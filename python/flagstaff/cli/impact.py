@@ -9,7 +9,7 @@ from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.numbers import percent
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
-from flagstaff.forecast import Impact, impact
+from flagstaff._engine.impact import Impact, impact
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

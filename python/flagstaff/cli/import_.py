@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff import portable
+from flagstaff import serialization
 from flagstaff.cli.cells import Column
 from flagstaff.cli.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.formats import add_format, format_of
@@ -15,7 +15,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.wait import add_wait, end
 from flagstaff.cli.writing import add_claim, add_yes, confirm
-from flagstaff.portable.text import LARGEST
+from flagstaff.serialization.formats import LARGEST
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -81,17 +81,17 @@ def add_arguments(parser: CommandParser) -> None:
 def run(options: Options, out: Output) -> None:
     """Take the file in, or show what that would change."""
     path = options["path"]
-    document = portable.read(_text(path), format_of(options, path))
+    document = serialization.read(_text(path), format_of(options, path))
     how: dict[str, Any] = {name: options[name] for name in _CHOICES}
     if options["dry_run"]:
-        _show(portable.difference(document, **how), options, out)
+        _show(serialization.difference(document, **how), options, out)
         return
     expected = options["expect_plan"]
     if options["delete_missing"] and not options["yes"]:
         # Who says which plan it is has asked for that one, whatever a person says to this one.
-        asked = _confirmed(portable.difference(document, **how), options, out)
+        asked = _confirmed(serialization.difference(document, **how), options, out)
         expected = expected or asked
-    imported = portable.apply(document, expect_plan=expected, **how)
+    imported = serialization.apply(document, expect_plan=expected, **how)
     _tell(imported.plan, out)
     if imported.undo:
         out.say(f"undo: {imported.undo.command}")
@@ -115,7 +115,7 @@ def _text(path: str) -> str:
         raise CommandError(told, returncode=USAGE) from error
 
 
-def _confirmed(plan: portable.Plan, options: Options, out: Output) -> str | None:
+def _confirmed(plan: serialization.Plan, options: Options, out: Output) -> str | None:
     """Ask before something is deleted; what was asked about is what is done then."""
     gone = [step.key for step in plan.steps if step.action == "delete"]
     if not gone:
@@ -126,7 +126,7 @@ def _confirmed(plan: portable.Plan, options: Options, out: Output) -> str | None
     return plan.fingerprint
 
 
-def _show(plan: portable.Plan, options: Options, out: Output) -> None:
+def _show(plan: serialization.Plan, options: Options, out: Output) -> None:
     _tell(plan, out)
     if out.is_json:
         out.document(_document(plan))
@@ -138,14 +138,14 @@ def _show(plan: portable.Plan, options: Options, out: Output) -> None:
     raise CommandError(f"{many} would be made", returncode=DIFFERS)
 
 
-def _again(plan: portable.Plan, options: Options) -> list[str]:
+def _again(plan: serialization.Plan, options: Options) -> list[str]:
     """What makes the same plan again, and does it."""
     chosen = [f"--{name.replace('_', '-')}" for name in _CHOICES if options[name]]
     read_as = ["--format", options["format"]] if options["format"] else []
     return ["import", options["path"], *read_as, *chosen, "--expect-plan", plan.fingerprint]
 
 
-def _tell(plan: portable.Plan, out: Output) -> None:
+def _tell(plan: serialization.Plan, out: Output) -> None:
     if plan.left_out:
         out.say(f"left out, for they are no users here: {', '.join(plan.left_out)}")
     if not plan.steps:
@@ -156,7 +156,7 @@ def _tell(plan: portable.Plan, out: Output) -> None:
         out.say(f"{plan.same:,} {'are' if plan.same > 1 else 'is'} so already")
 
 
-def _document(plan: portable.Plan) -> dict[str, Any]:
+def _document(plan: serialization.Plan) -> dict[str, Any]:
     return {
         "plan": plan.fingerprint,
         "changes": [step.as_dict(plan.names) for step in plan.steps],

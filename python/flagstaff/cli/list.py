@@ -11,7 +11,7 @@ from flagstaff.cli.flags import STATE, flag_records
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff.states import State
+from flagstaff._tables.states import State
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from datetime import timedelta
 
-from flagstaff.rollouts import EVERYONE
+from flagstaff.validators import MAX_PERCENT
 
 __all__ = ["age", "days", "percent", "seconds"]
 
@@ -15,8 +15,8 @@ _MOST_DAYS = 36_500
 def percent(text: str) -> int:
     """The number of a text such as "25" or "25%"."""
     number = _whole(text.removesuffix("%").strip())
-    if number is None or number > EVERYONE:
-        raise ArgumentTypeError(f"expected a whole number from 0 to {EVERYONE}, not {text!r}")
+    if number is None or number > MAX_PERCENT:
+        raise ArgumentTypeError(f"expected a whole number from 0 to {MAX_PERCENT}, not {text!r}")
     return number
 
 

@@ -13,7 +13,7 @@ from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import SECRET
 from flagstaff.cli.wait import end
 from flagstaff.exceptions import UnknownFlagError
-from flagstaff.rows import flag_row
+from flagstaff._tables.rows import flag_row
 
 __all__ = ["tell_change", "tell_change_of_flag", "tell_changes"]
 

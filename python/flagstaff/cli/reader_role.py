@@ -6,12 +6,12 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff.catalog import Found, find_table
+from flagstaff._tables.catalog import Found, find_table
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff.tables import fill, names, sql
+from flagstaff._tables.names import fill, names, sql
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -7,7 +7,7 @@ from flagstaff.cli.flags import STATE, flag_record, who_has_it
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.users import name_of
-from flagstaff.rows import flag_row
+from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

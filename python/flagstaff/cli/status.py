@@ -9,9 +9,9 @@ from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff.engine import ready
-from flagstaff.reporting import status
-from flagstaff.rows import all_rows
+from flagstaff._engine.lifecycle import ready
+from flagstaff._engine.status import status
+from flagstaff._tables.rows import all_rows
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -13,7 +13,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.users import find_user
 from flagstaff.cli.walk import walk
-from flagstaff.rows import flag_row
+from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -12,7 +12,7 @@ from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.stopping import until_told_to_end
-from flagstaff.outbox import Told, forget_dead, retry_dead, tick
+from flagstaff.webhooks import Told, forget_dead, retry_dead, tick
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -9,7 +9,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change
 from flagstaff.history.kinds import Kind
-from flagstaff.history.together import parts_of
+from flagstaff.history.transactions import parts_of
 from flagstaff.history.versions import all_entries, entries_of_key, has_history
 from flagstaff.models import Change
 

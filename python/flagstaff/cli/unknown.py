@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
-from flagstaff.asked import usage
+from flagstaff._engine.usage import usage
 from flagstaff.cli.cells import Column
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.usage import add_days, sums
 from flagstaff.conf import conf
-from flagstaff.rows import all_rows
+from flagstaff._tables.rows import all_rows
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff.asked import AskedInHour, prune_usage, usage
+from flagstaff._engine.usage import AskedInHour, prune_usage, usage
 from flagstaff.cli.cells import Column
 from flagstaff.cli.numbers import days
 from flagstaff.cli.output import Output

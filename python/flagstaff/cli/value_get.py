@@ -5,7 +5,7 @@ from django.core.management.base import CommandParser
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.values import value_record
-from flagstaff.rows import value_row
+from flagstaff._tables.rows import value_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

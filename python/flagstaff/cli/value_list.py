@@ -9,8 +9,8 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import SECRET, value_record
 from flagstaff.conf import conf
-from flagstaff.rows import all_rows
-from flagstaff.values import is_secret
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.decoding import is_secret
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -15,8 +15,8 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import as_stored
 from flagstaff.cli.writing import add_change
-from flagstaff.rows import value_row
-from flagstaff.values import is_secret
+from flagstaff._tables.rows import value_row
+from flagstaff._tables.decoding import is_secret
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "parsed", "run"]
 

@@ -8,7 +8,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change, add_yes, confirm
 from flagstaff.exceptions import UnknownValueError
-from flagstaff.rows import value_row
+from flagstaff._tables.rows import value_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -14,9 +14,9 @@ from flagstaff.cli.errors import UNCONFIRMED
 from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.confirmation import Confirmation, confirm, refuse_within_a_transaction
+from flagstaff._workers.wait import Confirmation, confirm, refuse_within_a_transaction
 from flagstaff.exceptions import ConfirmationError
-from flagstaff.workers import Worker
+from flagstaff._workers.sessions import Worker
 
 __all__ = ["add_wait", "check_wait", "end"]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flagstaff.cli.cells import Column, Record
-from flagstaff.explanation import Explanation
+from flagstaff._engine.explain import Explanation
 
 __all__ = ["STEPS", "Step", "walk"]
 

@@ -11,8 +11,8 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.history import Event, as_dicts
 from flagstaff.history.following import Following
-from flagstaff.history.people import names_of_actors
-from flagstaff.history.words import what, who
+from flagstaff.history.users import names_of_actors
+from flagstaff.history.describe import what, who
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -11,8 +11,8 @@ from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff.tables import own_names
-from flagstaff.workers import Connected, Worker, connected
+from flagstaff._tables.names import own_names
+from flagstaff._workers.sessions import Connected, Worker, connected
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -14,7 +14,7 @@ from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.wait import add_wait
-from flagstaff.context import claim, noted
+from flagstaff._attribution.context import claim, noted
 
 __all__ = ["add_change", "add_claim", "add_yes", "attributed", "confirm"]
 

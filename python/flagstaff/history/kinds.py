@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model
 
 from flagstaff.conf import conf
-from flagstaff.rows import flag_row, value_row
+from flagstaff._tables.rows import flag_row, value_row
 
 __all__ = ["ALLOW_LIST", "Kind"]
 

@@ -15,7 +15,7 @@ from flagstaff.history.events import Columns, Event, as_events
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries, entries, need_history
 from flagstaff.models import Change
-from flagstaff.rows import all_rows
+from flagstaff._tables.rows import all_rows
 
 __all__ = ["events_among", "events_of", "flag_history", "value_history", "was_ever_secret"]
 

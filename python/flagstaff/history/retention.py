@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from flagstaff.conf import conf
 from flagstaff.history.versions import need_history
-from flagstaff.tables import fill, flag_names, own_names, sql, user_field, value_names
+from flagstaff._tables.names import fill, flag_names, own_names, sql, user_field, value_names
 
 __all__ = ["forget_user", "prune"]
 

@@ -9,12 +9,12 @@ from typing import Any
 from django.db import connections
 from django.db.models import Max, Q, QuerySet
 
-from flagstaff.catalog import has_tables, triggers_of
+from flagstaff._tables.catalog import has_tables, triggers_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change
-from flagstaff.tables import flag_names, own_names, value_names
+from flagstaff._tables.names import flag_names, own_names, value_names
 
 __all__ = [
     "LONGEST_OPEN",

@@ -8,7 +8,7 @@ from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 
-from flagstaff.request_flags import moment_of
+from flagstaff._engine.request_flags import moment_of
 
 register = template.Library()
 

@@ -1,7 +1,0 @@
-"""Telling others: what is in the history goes to those whom WEBHOOKS names, at each tick."""
-
-from __future__ import annotations
-
-from flagstaff.outbox.tick import Told, forget_dead, retry_dead, tick
-
-__all__ = ["Told", "forget_dead", "retry_dead", "tick"]

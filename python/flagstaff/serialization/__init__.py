@@ -1,0 +1,23 @@
+"""Flags and values as a file: written for git and for people, and taken in again as one change."""
+
+from __future__ import annotations
+
+from flagstaff.serialization.applying import Imported, apply
+from flagstaff.serialization.plan import Plan, Step, difference
+from flagstaff.serialization.document import Document, Problem
+from flagstaff.serialization.exporting import export
+from flagstaff.serialization.reading import read
+from flagstaff.serialization.formats import as_text
+
+__all__ = [
+    "Document",
+    "Imported",
+    "Plan",
+    "Problem",
+    "Step",
+    "apply",
+    "as_text",
+    "difference",
+    "export",
+    "read",
+]
