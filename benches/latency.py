@@ -124,7 +124,7 @@ def answers(flagstaff: dict[str, Any]) -> None:
 
 
 def notifications(_flagstaff: dict[str, Any]) -> None:
-    """Print when each notification came."""
+    """Print when each notification added."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
         session.execute("LISTEN flagstaff_v1")
         print("ready", flush=True)

@@ -130,7 +130,7 @@ def _be_asked() -> None:
     ]
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO flagstaff_usage (hour, key, defined, yes, no, last_asked) "
+            "INSERT INTO flagstaff_usage (hour, key, defined, yes, no, last_evaluated_at) "
             "VALUES (%s, %s, %s, %s, %s, %s)",
             [[hour, *row, OPENED] for row in asked],
         )

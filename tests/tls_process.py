@@ -18,8 +18,8 @@ from django.db import connections
 django.setup()
 
 from flagstaff import _core  # noqa: E402
-from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
+from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
 # The database is empty: who gets as far as this has connected.
 CONNECTED = "a table or column is missing"

@@ -22,7 +22,7 @@ Answer = Callable[["Received"], "tuple[int, dict[str, str]]"]
 
 @dataclass(frozen=True)
 class Received:
-    """A request that came."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
@@ -47,10 +47,10 @@ def well(_received: Received) -> tuple[int, dict[str, str]]:
 
 @final
 class Webhook:
-    """Listens on loopback. What it took, with a 2xx, is in `taken`; all that came, in `came`."""
+    """Listens on loopback. What it took, with a 2xx, is in `taken`; all requests, in `received`."""
 
     def __init__(self) -> None:
-        self.came: list[Received] = []
+        self.received: list[Received] = []
         self.taken: list[Received] = []
         self.answer: Answer = well
         # Set as long as whoever asks is kept waiting.
@@ -115,7 +115,7 @@ class Webhook:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in handler.headers.items()}
         received = Received(handler.path, headers, body)
-        self.came.append(received)
+        self.received.append(received)
         self.asked.set()
         if self.hangs.is_set():
             self.released.wait(30)
@@ -134,4 +134,4 @@ def later() -> None:
     """Let all rests be over."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE flagstaff_delivery SET due_at = now() - interval '1 second'")
-        cursor.execute("UPDATE flagstaff_receiver SET resting_until = NULL")
+        cursor.execute("UPDATE flagstaff_receiver SET paused_until = NULL")

@@ -51,7 +51,7 @@ def answer(question: Question) -> Any:
 
 
 def until(question: Question, expected: Any, limit: float) -> float | None:
-    """Ask each millisecond; the seconds until the answer came, None where it has not."""
+    """Ask each millisecond; the seconds until the answer added, None where it has not."""
     begun = time.monotonic()
     while answer(question) != expected:
         if time.monotonic() - begun > limit:

@@ -36,7 +36,7 @@ READY = """
   2. In the admin, set the rollout of new_checkout to 50 and save: watch the dots light up.
   3. Switch it off from the list: everybody has the old checkout again, whichever worker answers.
   4. Change the value payment_gateway to "paypal" and check out: no deploy.
-  5. Any other door works as well: psql {url}
+  5. Any other source works as well: psql {url}
 
   Ctrl-C stops it. The data stay until `make clean`.
 """

@@ -6,21 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
     from flagstaff._attribution.acting import acting_as
-    from flagstaff._engine.usage import usage
-    from flagstaff._workers.wait import confirm
+    from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
     from flagstaff._engine.direct import read_own_writes
-    from flagstaff._engine.lifecycle import aready, ready, refresh
     from flagstaff._engine.explain import explain
     from flagstaff._engine.impact import impact
+    from flagstaff._engine.lifecycle import aready, ready, refresh
     from flagstaff._engine.status import status
+    from flagstaff._engine.usage import usage
+    from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [
     "acting_as",
     "all_flags",
     "aready",
-    "confirm",
     "explain",
     "flag_enabled",
     "get_value",
@@ -31,6 +30,7 @@ __all__ = [
     "snapshot",
     "status",
     "usage",
+    "wait_for_workers",
 ]
 
 # Looked up on first use: the pytest plugin lives in this package, and must import neither Django
@@ -39,7 +39,6 @@ _HOMES = {
     "acting_as": "flagstaff._attribution.acting",
     "all_flags": "flagstaff._core",
     "aready": "flagstaff._engine.lifecycle",
-    "confirm": "flagstaff._workers.wait",
     "explain": "flagstaff._engine.explain",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",
@@ -50,6 +49,7 @@ _HOMES = {
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",
     "usage": "flagstaff._engine.usage",
+    "wait_for_workers": "flagstaff._workers.wait",
 }
 
 

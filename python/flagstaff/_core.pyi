@@ -1,4 +1,4 @@
-"""The extension module: the hot path, and the doors of `flagstaff._engine.lifecycle` to the engine."""
+"""The extension module: evaluation, and the functions that control the engine."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, final, overload

@@ -31,7 +31,6 @@ class AbstractFeatureFlag(models.Model):
 
     class Kind(models.TextChoices):
         RELEASE = "release", _("release")
-        EXPERIMENT = "experiment", _("experiment")
         OPS = "ops", _("operations")
         PERMISSION = "permission", _("permission")
 

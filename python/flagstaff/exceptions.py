@@ -10,14 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
     "ConfigurationError",
-    "ConfirmationError",
     "ConflictError",
     "DocumentError",
     "FlagstaffError",
     "InvalidChangeError",
     "NoHistoryError",
-    "NoOutboxError",
     "NoUsageError",
+    "NoWebhooksError",
+    "PropagationError",
     "RefreshError",
     "UnknownFlagError",
     "UnknownValueError",
@@ -35,7 +35,7 @@ class ConfigurationError(FlagstaffError, ImproperlyConfigured):
     """the FLAGSTAFF settings are not usable; "manage.py check" lists what to mend"""
 
 
-class ConfirmationError(FlagstaffError):
+class PropagationError(FlagstaffError):
     """whether the workers have applied a change cannot be told; the change itself is as it was"""
 
 
@@ -63,7 +63,7 @@ class NoUsageError(FlagstaffError):
     """there is no usage here; it is kept on PostgreSQL, in tables that a migration makes"""
 
 
-class NoOutboxError(FlagstaffError):
+class NoWebhooksError(FlagstaffError):
     """there is no outbox here; it is kept on PostgreSQL, in tables that a migration makes"""
 
 

@@ -18,9 +18,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from flagstaff._engine import lifecycle
-from flagstaff.conf import conf
 from flagstaff._engine.exposition import CONTENT_TYPE, exposition
 from flagstaff._engine.status import Status, status
+from flagstaff.conf import conf
 
 __all__ = ["app_name", "details", "fresh", "live", "metrics", "ready", "urlpatterns"]
 

@@ -47,9 +47,9 @@ class FlagstaffMiddleware:
 
 def _claim(request: HttpRequest) -> Claim:
     # Neither the user nor the view is known yet, and most requests write nothing.
-    return lambda: claim(getattr(request, "user", None), door=_door(request))
+    return lambda: claim(getattr(request, "user", None), source=_source(request))
 
 
-def _door(request: HttpRequest) -> str:
+def _source(request: HttpRequest) -> str:
     match = request.resolver_match
     return "admin" if match is not None and "admin" in match.app_names else "web"

@@ -32,12 +32,12 @@ class KeyValueStore(AbstractKeyValueStore):
 
 
 class Change(models.Model):
-    """An entry of the history: what changed, by whom, through which door. Triggers write it.
+    """An entry of the history: what changed, by whom, through which source. Triggers write it.
 
     Not managed by Django, so that a flush of the tables leaves the history alone.
     """
 
-    class Source(models.TextChoices):
+    class Relation(models.TextChoices):
         FLAG = "f", _("flag")
         ALLOW_LIST = "m", _("allow-list")
         VALUE = "k", _("value")
@@ -50,16 +50,16 @@ class Change(models.Model):
 
     at = models.DateTimeField(_("at"))
     transaction_id = models.BigIntegerField(_("transaction"))
-    src = models.CharField(_("source"), max_length=1, choices=Source.choices)
+    relation = models.CharField(_("relation"), max_length=1, choices=Relation.choices)
     object_pk = models.TextField(_("primary key"))
     key = models.TextField(_("key"))
     action = models.TextField(_("action"), choices=Action.choices)
-    # Rows of flags and values; for an allow-list the lists of pks that went and that came.
+    # Rows of flags and values; for an allow-list the lists of pks that went and that added.
     old = models.JSONField(_("old"), null=True)
     new = models.JSONField(_("new"), null=True)
     # What the application claimed, or NULL; and below it what the database knows.
     actor = models.TextField(_("actor"), null=True)  # noqa: DJ001 - NULL is no claim
-    door = models.TextField(_("door"), null=True)  # noqa: DJ001 - NULL is no claim
+    source = models.TextField(_("source"), null=True)  # noqa: DJ001 - NULL is no claim
     reason = models.TextField(_("reason"), null=True)  # noqa: DJ001 - NULL is no claim
     session_user = models.TextField(_("session user"))
     role = models.TextField(_("role"))
@@ -74,5 +74,5 @@ class Change(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        what = self.get_src_display()
+        what = self.get_relation_display()
         return f"{self.action} of {what} {self.key} by {self.actor or self.session_user}"

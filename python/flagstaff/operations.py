@@ -1,7 +1,7 @@
 """Migration operations that install what PostgreSQL does for us, and take it back.
 
 `InstallTables` makes the tables of tokens and history with their functions, `InstallUsage` those
-of usage, `InstallOutbox` those of who is told; flagstaff's own migrations do that once.
+of usage, `InstallWebhooks` those of who is told; flagstaff's own migrations do that once.
 `InstallTriggers` has the tables of two models watched. A project that keeps its own models puts it
 into a migration of its own:
 
@@ -24,10 +24,10 @@ from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff.exceptions import FlagstaffError
 from flagstaff._tables.triggers import Watched, watched_tables
+from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["InstallOutbox", "InstallTables", "InstallTriggers", "InstallUsage"]
+__all__ = ["InstallTables", "InstallTriggers", "InstallUsage", "InstallWebhooks"]
 
 
 class _PostgresOperation(Operation):
@@ -129,13 +129,13 @@ class InstallUsage(_OwnTables):
     removing = "drop_usage_v1"
 
 
-class InstallOutbox(_OwnTables):
+class InstallWebhooks(_OwnTables):
     """Make the tables of the outbox: how far each receiver is, and what it has yet to be told."""
 
     what = "the tables of the outbox"
     fragment = "outbox"
-    installing = ("outbox_v1",)
-    removing = "drop_outbox_v1"
+    installing = ("webhooks_v1",)
+    removing = "drop_webhooks_v1"
 
 
 class InstallTriggers(_PostgresOperation):

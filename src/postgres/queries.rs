@@ -41,16 +41,16 @@ impl Queries {
         let table = |place: &str| fill(&format!("{{{place}}}"), names);
         Ok(Self {
             identify: sql!("identify_v1"),
-            fingerprint: fill(sql!("fingerprint_v1"), names)?,
+            fingerprint: fill(sql!("token_set_v1"), names)?,
             lock: format!("{};\n{ANY_TEXT}", fill(sql!("load_lock_v1"), names)?.trim_end()),
             flags: fill(sql!("load_flags_v1"), names)?,
-            allow_lists: fill(sql!("load_allow_lists_v1"), names)?,
+            allow_lists: fill(sql!("load_allowed_users_v1"), names)?,
             values: fill(sql!("load_values_v1"), names)?,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,
             tables: [
                 table("token_table")?,
                 table("flag_table")?,
-                table("allow_table")?,
+                table("allowed_users_table")?,
                 table("value_table")?,
             ],
             opaque_values,

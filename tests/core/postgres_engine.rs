@@ -145,7 +145,7 @@ fn a_change_of_an_allow_list_arrives_alone() {
     let worker = shop.worker();
     shop.allow(1, "7");
     eventually(|| names(&worker, "new_checkout", &Subject::Integer(7)));
-    shop.run("DELETE FROM {allow_table}");
+    shop.run("DELETE FROM {allowed_users_table}");
     eventually(|| !names(&worker, "new_checkout", &Subject::Integer(7)));
 }
 
@@ -316,7 +316,7 @@ fn tables_that_are_missing_are_told_of_and_found_when_they_come() {
     assert_eq!(error.to_string(), expected);
     shop.run(
         "CREATE TABLE {flag_table} ({flag_pk} int, {flag_key} text, {flag_enabled} boolean,
-        {flag_rollout} int); CREATE TABLE {allow_table} ({allow_flag} int, {allow_user} int);
+        {flag_rollout} int); CREATE TABLE {allowed_users_table} ({allowed_users_flag} int, {allowed_users_user} int);
         CREATE TABLE {value_table} ({value_pk} int, {value_key} text, {value_value} json)",
     );
     worker.engine.kick();

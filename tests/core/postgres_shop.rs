@@ -64,10 +64,10 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("flag_enabled", "\"is on\"".to_owned()),
         ("flag_rollout", "\"{percent}\"".to_owned()),
         ("flag_client_side", "false".to_owned()),
-        ("allow_table", format!("{schema}.\"allow'd\"")),
-        ("allow_flag", "flag_id".to_owned()),
-        ("allow_user", "\"user\"".to_owned()),
-        ("allow_user_type", user_type.to_owned()),
+        ("allowed_users_table", format!("{schema}.\"allow'd\"")),
+        ("allowed_users_flag", "flag_id".to_owned()),
+        ("allowed_users_user", "\"user\"".to_owned()),
+        ("allowed_users_type", user_type.to_owned()),
         ("value_table", format!("{schema}.\"{{flag_table}}\"")),
         ("value_pk", "id".to_owned()),
         ("value_key", "key".to_owned()),
@@ -84,7 +84,7 @@ const TABLES: &str = "
     CREATE TABLE {flag_table} (
         {flag_pk} bigint, {flag_key} text, {flag_enabled} boolean, {flag_rollout} numeric
     );
-    CREATE TABLE {allow_table} ({allow_flag} bigint, {allow_user} {user_column});
+    CREATE TABLE {allowed_users_table} ({allowed_users_flag} bigint, {allowed_users_user} {user_column});
     CREATE TABLE {value_table} ({value_pk} uuid DEFAULT gen_random_uuid(), {value_key} text,
         {value_value} jsonb);
 ";
@@ -93,7 +93,7 @@ const TRIGGERS: &str = "
     CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON {flag_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('f');
     CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON {allow_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('m');
+    ON {allowed_users_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('m');
     CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON {value_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('k');
 ";
@@ -162,7 +162,7 @@ impl Shop {
 
     #[track_caller]
     pub(crate) fn allow(&mut self, flag: i64, user: &str) {
-        self.run(&format!("INSERT INTO {{allow_table}} VALUES ({flag}, {user})"));
+        self.run(&format!("INSERT INTO {{allowed_users_table}} VALUES ({flag}, {user})"));
     }
 
     #[track_caller]

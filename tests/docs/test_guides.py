@@ -17,8 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import Context, Engine
 from django.test import RequestFactory, override_settings
 
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff._engine.request_flags import RequestFlags
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
 from tests.pages import code_of
 

@@ -138,7 +138,7 @@ def test_endpoint_is_for_those_who_have_the_flag(alice: User) -> None:
 
 
 def changes() -> list[tuple[str | None, str | None, str | None]]:
-    entries = Change.objects.order_by("id").values_list("actor", "door", "reason")
+    entries = Change.objects.order_by("id").values_list("actor", "source", "reason")
     return list(entries)[-2:]
 
 

@@ -14,13 +14,13 @@ import pytest
 
 import flagstaff
 from flagstaff._core import Snapshot
-from flagstaff._engine.usage import AskedInHour, SilentWorker, Usage
-from flagstaff.conf import _RULES
-from flagstaff._workers.wait import Confirmation
 from flagstaff._engine.explain import Explanation
 from flagstaff._engine.impact import Impact
 from flagstaff._engine.status import Status
+from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage
 from flagstaff._workers.sessions import Worker
+from flagstaff._workers.wait import Propagation
+from flagstaff.conf.settings import _RULES
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -88,8 +88,7 @@ MODULES = {
 }
 GIVEN = sections(sections(API, "##")["What they give"], "###")
 GIVES: dict[str, Any] = {
-    given.__name__: given
-    for given in (AskedInHour, Confirmation, Impact, SilentWorker, Usage, Worker)
+    given.__name__: given for given in (HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
 }
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 

@@ -12,10 +12,10 @@ from django.core.checks import run_checks
 from django.db import connection
 
 from flagstaff._attribution.acting import acting_as
-from flagstaff.changes import ramp
+from flagstaff.changes import set_rollout
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import tick
+from flagstaff.webhooks import deliver
 from tests.pages import code_of
 from tests.webhooks import SECRET, Received, Webhook
 
@@ -31,10 +31,10 @@ def received(transactional_db: None, settings: Any) -> Received:
         webhooks = {"deploys": hook.settings()}
         settings.FLAGSTAFF = {"WEBHOOKS": webhooks, "SITE_URL": "https://shop.example"}
         cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
-        tick()
-        with acting_as(alice, reason="a quiet week", door="admin"):
-            ramp("new_checkout", 50)
-        tick()
+        deliver()
+        with acting_as(alice, reason="a quiet week", source="admin"):
+            set_rollout("new_checkout", 50)
+        deliver()
         cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
     [received] = hook.taken
     return received
@@ -51,7 +51,7 @@ def test_message_is_the_one_of_the_page(received: Received) -> None:
     shown, told = json.loads(block), received.json
     assert names_in(told) == names_in(shown)
     assert told["id"].startswith("deploys-")
-    alike = ("key", "kind", "what", "changes", "allowed", "denied", "who", "door", "reason")
+    alike = ("key", "kind", "what", "changes", "allowed", "denied", "who", "source", "reason")
     assert [told["data"][name] for name in alike] == [shown["data"][name] for name in alike]
 
 

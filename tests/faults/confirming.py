@@ -36,7 +36,7 @@ def _closing() -> Iterator[None]:
 
 def confirm(timeout: float = 5.0, expect: int | None = None) -> dict[str, Any]:
     with _closing():
-        return wait.confirm(timeout, expect=expect).as_dict()
+        return wait.wait_for_workers(timeout, expect=expect).as_dict()
 
 
 def confirm_while_terminated(url: str, name: str, timeout: float) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def many_changes(times: int) -> list[tuple[float, int]]:
 def _change(percent: int) -> tuple[float, int]:
     FeatureFlag.objects.update(rollout_percent=percent)
     committed = time.monotonic()
-    found = wait.confirm()
+    found = wait.wait_for_workers()
     took = time.monotonic() - committed
     assert found.confirmed, found
     return took, found.applied

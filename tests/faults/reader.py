@@ -1,4 +1,4 @@
-"""What a worker is told to `call` when it is to ask a lot, and to say how that went."""
+"""What a worker is told to `call` when it is to ask a lot, and to say how that removed."""
 
 from __future__ import annotations
 

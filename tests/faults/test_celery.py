@@ -93,8 +93,8 @@ def test_change_of_a_task_is_told_of_whom_the_task_names(
         processes = {ask.to_do("change", *arguments) for arguments in tasks}
     assert len(processes) <= CHILDREN
     [told] = query(
-        "SELECT json_agg(ARRAY[old ->> 'rollout_percent', new ->> 'rollout_percent', actor, door, "
-        "reason] ORDER BY id) FROM flagstaff_change"
+        "SELECT json_agg(ARRAY[old ->> 'rollout_percent', new ->> 'rollout_percent', actor, "
+        "source, reason] ORDER BY id) FROM flagstaff_change"
     )
     assert told == [
         [str(percent - 1 if percent > 40 else 33), str(percent)]
@@ -109,7 +109,7 @@ def test_pool_that_is_told_to_stop_has_written_down_every_question(
     with celery(database, ask.folder):
         children = {ask.to_do("survey", 500) for _ in range(20)}
     assert query("SELECT sum(yes + no)::int FROM flagstaff_usage") == (20 * 500,)
-    told = "SELECT array_agg(pid ORDER BY pid), count(left_at) FROM flagstaff_usage_worker"
+    told = "SELECT array_agg(pid ORDER BY pid), count(stopped_at) FROM flagstaff_usage_worker"
     assert query(told) == (sorted(children), len(children))
 
 

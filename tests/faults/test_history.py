@@ -25,12 +25,12 @@ PEOPLE = f"""
 """
 CASCADE = f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (%s) REFERENCES %s ON DELETE CASCADE;"
 # Source, action, key, and what was and is: of each field that differs, or of the allow-list.
-Told = tuple[str, str, str, Any]
+DeliveryReport = tuple[str, str, str, Any]
 
-OFF: Told = ("f", "update", "new_checkout", {"enabled": [True, False]})
+OFF: DeliveryReport = ("f", "update", "new_checkout", {"enabled": [True, False]})
 GONE = {"key": ["new_checkout", None], "enabled": [True, None], "rollout_percent": [33, None]}
-PAYPAL: Told = ("k", "update", "gateway", {"value": ["stripe", "paypal"]})
-WRITES: dict[str, tuple[str, list[Told]]] = {
+PAYPAL: DeliveryReport = ("k", "update", "gateway", {"value": ["stripe", "paypal"]})
+WRITES: dict[str, tuple[str, list[DeliveryReport]]] = {
     "UPDATE": (f"UPDATE {FLAGS} SET enabled = false", [OFF]),
     "UPDATE of two tables in one transaction": (
         f"""
@@ -119,7 +119,7 @@ WRITES: dict[str, tuple[str, list[Told]]] = {
 
 @pytest.mark.parametrize(("statements", "expected"), WRITES.values(), ids=WRITES)
 def test_psql_is_told_of_with_what_was_and_what_is(
-    statements: str, expected: list[Told], database: str, server: Postgres, tmp_path: Any
+    statements: str, expected: list[DeliveryReport], database: str, server: Postgres, tmp_path: Any
 ) -> None:
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(PEOPLE.encode())
@@ -127,13 +127,13 @@ def test_psql_is_told_of_with_what_was_and_what_is(
         subprocess.run(psql, input=statements, text=True, check=True, cwd=tmp_path)
         assert sorted(told(session), key=str) == sorted(expected, key=str)
         hands = session.execute(
-            "SELECT DISTINCT actor, door, reason, session_user, application_name "
+            "SELECT DISTINCT actor, source, reason, session_user, application_name "
             "FROM flagstaff_change"
         )
         assert hands.fetchall() == [(None, None, None, "postgres", "psql")] * bool(expected)
 
 
-ORM: dict[str, list[Told]] = {
+ORM: dict[str, list[DeliveryReport]] = {
     "add_user": [("m", "insert", "new_checkout", [[], [4]])],
     "set_users": [
         ("m", "delete", "new_checkout", [[2], []]),
@@ -147,7 +147,7 @@ ORM: dict[str, list[Told]] = {
 
 @pytest.mark.parametrize(("write", "expected"), ORM.items(), ids=ORM)
 def test_another_process_is_told_of_with_what_was_and_what_is(
-    write: str, expected: list[Told], database: str, worker: Worker
+    write: str, expected: list[DeliveryReport], database: str, worker: Worker
 ) -> None:
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(PEOPLE.encode())
@@ -155,14 +155,19 @@ def test_another_process_is_told_of_with_what_was_and_what_is(
         assert told(session) == expected
 
 
-def told(session: psycopg.Connection[Any]) -> list[Told]:
+def told(session: psycopg.Connection[Any]) -> list[DeliveryReport]:
     """The whole history, with nothing but what differs."""
     entries = session.execute(
-        "SELECT src::text, action, key, old, new FROM flagstaff_change ORDER BY id"
+        "SELECT relation::text, action, key, old, new FROM flagstaff_change ORDER BY id"
     )
     return [
-        (src, action, key, lists(old, new) if src == "m" else differences(old or {}, new or {}))
-        for src, action, key, old, new in entries
+        (
+            relation,
+            action,
+            key,
+            lists(old, new) if relation == "m" else differences(old or {}, new or {}),
+        )
+        for relation, action, key, old, new in entries
     ]
 
 

@@ -151,7 +151,7 @@ SELECT
 """
 TOLD = """
 SELECT array_agg(
-    (id, at, src, object_pk, key, action, old, new, actor, door, reason)::text ORDER BY id
+    (id, at, relation, object_pk, key, action, old, new, actor, source, reason)::text ORDER BY id
 )
 FROM flagstaff_change
 """

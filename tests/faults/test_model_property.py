@@ -58,7 +58,7 @@ class Reader:
 
     def __init__(self, database: str) -> None:
         self._database = database
-        self._fingerprint = fill(sql("fingerprint_v1"), names(connection)).encode()
+        self._fingerprint = fill(sql("token_set_v1"), names(connection)).encode()
         self._stop = threading.Event()
         self.reads = 0
 

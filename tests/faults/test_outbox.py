@@ -89,7 +89,7 @@ def write(url: str, changes: int, seed: int) -> None:
 
 
 def first_versions(taken: list[Received]) -> dict[str, list[int]]:
-    """The versions of each flag in the order in which they first came."""
+    """The versions of each flag in the order in which they first added."""
     found: dict[str, list[int]] = {key: [] for key in FLAGS}
     for received in taken:
         versions = found[received.data["key"]]
@@ -104,7 +104,7 @@ def make_flags(query: Query) -> None:
 
 
 class Ambush:
-    """A receiver that answers when the sender is dead, each time that so many messages came."""
+    """A receiver that answers when the sender is dead, each time that so many messages added."""
 
     def __init__(self, every: int) -> None:
         self._every = every
@@ -177,7 +177,7 @@ def test_senders_that_are_killed_lose_nothing_and_keep_the_order(
     sent, messages = len(hook.taken), sum(map(len, made.values()))
     assert ROUNDS <= sent - messages <= 2 * ROUNDS
     print(f"{messages} messages, {sent - messages} of them twice, {2 * ROUNDS} kills")
-    print(f"{len(hook.came) - sent} refusals")
+    print(f"{len(hook.received) - sent} refusals")
 
 
 def test_ticks_go_through_a_pooler_in_transaction_mode(
@@ -214,7 +214,7 @@ def test_loop_goes_on_after_an_outage_of_the_database(
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
         assert hook.asked.wait(20)
     assert told == "the database does not do it: OperationalError\n"
-    assert hook.came[0].data["key"] == "flag_1"
+    assert hook.received[0].data["key"] == "flag_1"
 
 
 @pytest.mark.parametrize("entries", [300_000])
@@ -222,7 +222,7 @@ def test_tick_is_not_slower_with_a_long_history(
     database: str, query: Query, hook: Webhook, entries: int
 ) -> None:
     query(
-        "INSERT INTO flagstaff_change (src, object_pk, key, action, old, new, transaction_id) "
+        "INSERT INTO flagstaff_change (relation, object_pk, key, action, old, new, transaction_id) "
         "SELECT 'f', n %% 100, 'flag_' || n %% 100, 'update', '{}', '{}', n "
         "FROM generate_series(1, %s) AS n",
         entries,

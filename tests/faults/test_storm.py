@@ -35,7 +35,7 @@ def storm(database: str, key: str, updates: int) -> float:
 
 
 def seconds_until_seen(worker: Worker, answer: int, moment: float) -> float:
-    """How long after the moment the answer came, by what was followed."""
+    """How long after the moment the answer added, by what was followed."""
     worker.sees(["get_value", "gateway"], answer, within=5)
     seen = worker.ask("followed")
     assert [found for _, found in seen[1:]] == sorted(found for _, found in seen[1:])

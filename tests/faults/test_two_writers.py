@@ -13,7 +13,16 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from flagstaff import acting_as
-from flagstaff.changes import Changed, allow, create, deny, edit, ramp, switch
+from flagstaff.changes import (
+    Changed,
+    add_allowed_users,
+    create,
+    disable,
+    enable,
+    remove_allowed_users,
+    set_rollout,
+    update,
+)
 from flagstaff.exceptions import ConflictError
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag
@@ -69,11 +78,11 @@ class Writer(threading.Thread):
     def something(self, seen: int) -> Changed:
         chance, people = self.chance, self.chance.sample(self.users, 2)
         changes: list[Callable[[], Changed]] = [
-            lambda: switch(KEY, chance.random() < 0.5, expect_version=seen),
-            lambda: ramp(KEY, chance.randint(0, 100), expect_version=seen),
-            lambda: allow(KEY, people, expect_version=seen),
-            lambda: deny(KEY, people, expect_version=seen),
-            lambda: edit(KEY, {"description": str(chance.random())}, expect_version=seen),
+            lambda: chance.choice((enable, disable))(KEY, expect_version=seen),
+            lambda: set_rollout(KEY, chance.randint(0, 100), expect_version=seen),
+            lambda: add_allowed_users(KEY, people, expect_version=seen),
+            lambda: remove_allowed_users(KEY, people, expect_version=seen),
+            lambda: update(KEY, {"description": str(chance.random())}, expect_version=seen),
         ]
         return chance.choice(changes)()
 
@@ -113,7 +122,7 @@ def test_nothing_is_lost_and_every_refusal_is_right() -> None:
     assert all(error.newer[0].version == error.actual for error in refused)
 
     # And the flag is what its history says.
-    newest: Any = Change.objects.filter(src="f").latest("id").new
+    newest: Any = Change.objects.filter(relation="f").latest("id").new
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent, flag.description) == (
         *(newest["enabled"], newest["rollout_percent"]),

@@ -85,7 +85,7 @@ def test_server_that_is_told_to_stop_has_written_down_every_question(
         asked = survey_each(server)
     assert counted(query, "surveyed") == asked
     silent = (
-        "SELECT coalesce(array_agg(pid), '{}') FROM flagstaff_usage_worker WHERE left_at IS NULL"
+        "SELECT coalesce(array_agg(pid), '{}') FROM flagstaff_usage_worker WHERE stopped_at IS NULL"
     )
     if "before the fork" not in name:
         assert (counted(query, EARLY), query(silent)) == (WORKERS, ([],))
@@ -131,7 +131,7 @@ def test_children_of_multiprocessing_write_down_every_question(
     ran = [sys.executable, "-W", "ignore", str(script), method]
     subprocess.run(ran, env=environment, check=True, timeout=60)
     assert counted(query, "new_checkout") == 100 + 2 * 500
-    assert query("SELECT count(*), count(left_at) FROM flagstaff_usage_worker") == (3, 3)
+    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker") == (3, 3)
 
 
 def test_workers_behind_a_pooler_write_down_every_question(

@@ -85,7 +85,7 @@ def test_history_says_what_was_changed_and_by_whom(database: str, query: Query) 
         "UPDATE flagstaff_featureflag SET enabled = false; END $$"
     )
     entry = query(
-        "SELECT src, action, key, actor, old ->> 'enabled', new ->> 'enabled', session_user "
+        "SELECT relation, action, key, actor, old ->> 'enabled', new ->> 'enabled', session_user "
         "FROM flagstaff_change ORDER BY id DESC LIMIT 1"
     )
     assert entry == ("f", "update", "new_checkout", "alice", "true", "false", "postgres")

@@ -126,7 +126,7 @@ def test_crowd_comes_and_goes_in_an_entry_each_and_soon(flags: str) -> None:
                 found.append(time.monotonic() - begun)
                 session.execute(DENY)
                 session.execute(f"VACUUM {TABLES[1]}".encode())
-        entries = session.execute(f"{LISTED} WHERE src = 'm' ORDER BY id".encode()).fetchall()
+        entries = session.execute(f"{LISTED} WHERE relation = 'm' ORDER BY id".encode()).fetchall()
     assert entries == [("insert", 0, CROWD), ("delete", CROWD, 0)] * 3
     assert min(taken["ENABLE"]) <= MOST_OF_A_CROWD * min(taken["DISABLE"]), taken
 

@@ -1,4 +1,4 @@
-"""Who acts, and through which door: the history says so, and nothing is invented."""
+"""Who acts, and through which source: the history says so, and nothing is invented."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Entry = tuple[str | None, str | None, str | None]
 
 
 class Entries:
-    """Actor, door and reason of what was written since the last look, oldest first."""
+    """Actor, source and reason of what was written since the last look, oldest first."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -51,7 +51,7 @@ class Entries:
     def __call__(self) -> list[Entry]:
         entries = list(Change.objects.filter(id__gt=self._newest).order_by("id"))
         self._newest = entries[-1].pk if entries else self._newest
-        return [(entry.actor, entry.door, entry.reason) for entry in entries]
+        return [(entry.actor, entry.source, entry.reason) for entry in entries]
 
 
 Write = Callable[[], object]
@@ -250,7 +250,7 @@ def test_lazy_user_is_read_when_a_flag_is_written(entries: Entries, bob: User) -
         return bob
 
     user = SimpleLazyObject(look)
-    with noted(lambda: claim(user, door="web")):
+    with noted(lambda: claim(user, source="web")):
         assert FeatureFlag.objects.count() == 1
         assert seen == []
         switch()
@@ -312,7 +312,7 @@ def test_block_names_a_user_and_a_reason(entries: Entries, alice: User) -> None:
     ids=str,
 )
 def test_block_names_whoever_acts(who: object, actor: str, entries: Entries) -> None:
-    with acting_as(who, door="pipeline"):
+    with acting_as(who, source="pipeline"):
         switch()
     assert entries() == [(actor, "pipeline", None)]
 
@@ -428,7 +428,7 @@ WAYS: dict[str, Write] = {
 @pytest.mark.parametrize("write", WAYS.values(), ids=WAYS)
 def test_each_way_of_writing_is_attributed(write: Write, entries: Entries) -> None:
     by_hand("SET CONSTRAINTS ALL IMMEDIATE")
-    with noted(lambda: claim("alice", door="web")):
+    with noted(lambda: claim("alice", source="web")):
         write()
     assert set(entries()) == {("alice", "web", None)}
 

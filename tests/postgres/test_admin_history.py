@@ -14,7 +14,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as
-from flagstaff.changes import allow, create, delete, ramp, set_value, switch, undo
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    delete,
+    disable,
+    set_rollout,
+    set_value,
+    undo,
+)
 from flagstaff.history import flag_history, flag_version, value_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, VALUES, page, staff
@@ -76,7 +84,7 @@ def form(**changes: Any) -> dict[str, Any]:
 def test_page_tells_who_did_what_and_why(operator: Client, flag: FeatureFlag) -> None:
     alice = User.objects.create(username="alice")
     with acting_as(alice, reason="ticket 7"):
-        ramp("new_checkout", 50)
+        set_rollout("new_checkout", 50)
     newest, oldest = rows(page(operator, address(flag)))
     assert "rollout_percent 25 → 50 alice code ticket 7" in newest
     assert 'created, enabled true, rollout_percent 25, kind "release"' in oldest
@@ -84,7 +92,7 @@ def test_page_tells_who_did_what_and_why(operator: Client, flag: FeatureFlag) ->
 
 
 def test_text_of_others_is_never_markup(operator: Client, flag: FeatureFlag) -> None:
-    with acting_as("<b>ana</b>", reason="<script>alert(1)</script>", door="<i>"):
+    with acting_as("<b>ana</b>", reason="<script>alert(1)</script>", source="<i>"):
         FeatureFlag.objects.update(description="<img src=x>")
     html = page(operator, address(flag))
     assert "<script>alert" not in html
@@ -94,7 +102,7 @@ def test_text_of_others_is_never_markup(operator: Client, flag: FeatureFlag) -> 
 def test_allow_list_is_named_to_those_who_may_see_users(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    allow("new_checkout", User.objects.create(username="alice"))
+    add_allowed_users("new_checkout", User.objects.create(username="alice"))
     assert "allowed 1 user (alice)" in rows(page(operator, address(flag)))[0]
     clerk = staff("view_featureflag")
     assert "allowed 1 user" in rows(page(clerk, address(flag)))[0]
@@ -107,7 +115,7 @@ def test_allow_list_is_named_to_those_who_may_see_users(
 
 def test_long_history_has_pages_and_few_queries(operator: Client, flag: FeatureFlag) -> None:
     for percent in range(60):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     with CaptureQueriesContext(connection) as queries:
         html = page(operator, address(flag))
     assert len(queries) <= 20
@@ -117,7 +125,7 @@ def test_long_history_has_pages_and_few_queries(operator: Client, flag: FeatureF
 
 
 def test_viewer_sees_no_button_and_may_press_none(flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     viewer = staff("view_featureflag")
     assert buttons(page(viewer, address(flag))) == []
     for button in ("_undo", "_restore"):
@@ -141,8 +149,8 @@ def test_flag_that_is_not_there_has_no_history(operator: Client) -> None:
 
 
 def test_button_takes_a_change_back(operator: Client, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
-    switch("new_checkout", False)
+    change = set_rollout("new_checkout", 50).version
+    disable("new_checkout")
     sent = {"_undo": change, "expect_version": flag_version("new_checkout"), "reason": "too soon"}
     response = operator.post(address(flag), sent, follow=True)
     assert told(response) == ["“new_checkout” is as it was."]
@@ -150,11 +158,11 @@ def test_button_takes_a_change_back(operator: Client, flag: FeatureFlag) -> None
     assert (flag.enabled, flag.rollout_percent) == (False, 25)
     [event, *_] = flag_history("new_checkout")
     admin = User.objects.get(username="admin")
-    assert (event.actor, event.door, event.reason) == (str(admin.pk), "admin", "too soon")
+    assert (event.actor, event.source, event.reason) == (str(admin.pk), "admin", "too soon")
 
 
 def test_second_press_is_no_second_change(operator: Client, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     sent = {"_undo": change, "expect_version": flag_version("new_checkout")}
     operator.post(address(flag), sent)
     version = flag_version("new_checkout")
@@ -164,9 +172,9 @@ def test_second_press_is_no_second_change(operator: Client, flag: FeatureFlag) -
 
 
 def test_press_over_a_newer_change_is_refused_in_words(operator: Client, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     with acting_as("ana"):
-        switch("new_checkout", False)
+        disable("new_checkout")
     response = operator.post(
         address(flag), {"_undo": change, "expect_version": change}, follow=True
     )
@@ -177,13 +185,13 @@ def test_press_over_a_newer_change_is_refused_in_words(operator: Client, flag: F
 
 
 def test_reason_that_no_page_lets_anybody_type_is_cut(operator: Client, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     operator.post(address(flag), {"_undo": change, "reason": "\0why" + "x" * 1000})
     assert flag_history("new_checkout")[0].reason == "why" + "x" * 497
 
 
 def test_refusal_where_nothing_is_written_down_is_told(operator: Client, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     press = {"_undo": change, "expect_version": change}
     trigger = "TRIGGER flagstaff_history_update_v1"
     with connection.cursor() as cursor:
@@ -199,8 +207,8 @@ def test_refusal_where_nothing_is_written_down_is_told(operator: Client, flag: F
 def test_button_restores_a_version(operator: Client, flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     alice = User.objects.create(username="alice")
-    allow("new_checkout", alice)
-    ramp("new_checkout", 50)
+    add_allowed_users("new_checkout", alice)
+    set_rollout("new_checkout", 50)
     operator.post(address(flag), {"_restore": version})
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (25, 0)
@@ -248,13 +256,13 @@ def test_page_before_a_version_that_cannot_be_is_not_found(
 
 
 def test_look_takes_nothing_back(operator: Client, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     operator.get(f"{address(flag)}?_undo={change}")
     assert flag_version("new_checkout") == change
 
 
 def test_press_from_another_site_is_refused(admin_user: User, flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     operator = Client(enforce_csrf_checks=True)
     operator.force_login(admin_user)
     assert operator.post(address(flag), {"_undo": change}).status_code == 403
@@ -277,9 +285,9 @@ def test_save_is_the_persons_and_has_a_reason(operator: Client, flag: FeatureFla
     assert operator.post(address(flag, "change"), sent).status_code == 302
     event = flag_history("new_checkout")[0]
     admin = User.objects.get(username="admin")
-    assert (event.actor, event.door, event.reason) == (str(admin.pk), "admin", "release 42")
+    assert (event.actor, event.source, event.reason) == (str(admin.pk), "admin", "release 42")
     assert [one.field for one in event.differences] == ["rollout_percent"]
-    assert event.came.pks == (alice.pk,)
+    assert event.added.pks == (alice.pk,)
 
 
 def test_save_over_a_newer_change_is_refused_and_keeps_what_was_typed(
@@ -289,7 +297,7 @@ def test_save_over_a_newer_change_is_refused_and_keeps_what_was_typed(
     [version] = re.findall(r'name="expect_version" value="(\d+)"', html)
     assert int(version) == flag_version("new_checkout")
     with acting_as("ana"):
-        switch("new_checkout", False)
+        disable("new_checkout")
     sent = form(rollout_percent=50, expect_version=version)
     response = operator.post(address(flag, "change"), sent)
     assert response.context["adminform"].form.errors == {"__all__": [CHANGED_SINCE]}
@@ -327,19 +335,19 @@ def test_add_and_delete_are_the_persons(operator: Client) -> None:
     operator.post(address(flag, "delete"), {"post": "yes"})
     gone, made = flag_history("new_checkout")
     admin = str(User.objects.get(username="admin").pk)
-    assert (gone.action, gone.actor, gone.door) == ("delete", admin, "admin")
+    assert (gone.action, gone.actor, gone.source) == ("delete", admin, "admin")
     assert (made.action, made.actor, made.reason) == ("create", admin, "new")
 
 
 def test_deletion_of_several_is_the_persons(operator: Client, flag: FeatureFlag) -> None:
     chosen = {"action": "delete_selected", "_selected_action": flag.pk, "post": "yes"}
     operator.post(FLAGS, chosen)
-    assert flag_history("new_checkout")[0].door == "admin"
+    assert flag_history("new_checkout")[0].source == "admin"
 
 
 def test_switch_in_the_list_is_the_persons(operator: Client, flag: FeatureFlag) -> None:
     operator.post(FLAGS, {"_switch": f"off:{flag.pk}"})
-    assert flag_history("new_checkout")[0].door == "admin"
+    assert flag_history("new_checkout")[0].source == "admin"
 
 
 def test_viewer_is_asked_for_no_reason(flag: FeatureFlag) -> None:

@@ -17,11 +17,11 @@ from flagstaff import acting_as
 from flagstaff.changes import (
     create,
     delete,
-    edit,
-    ramp,
+    enable,
+    set_rollout,
     set_value,
-    switch,
     undo_transaction,
+    update,
 )
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -51,8 +51,8 @@ def address(key: str) -> str:
 def release() -> int:
     """Three flags and a value; a change of new_checkout."""
     with transaction.atomic(), acting_as("deploy", reason="release 42"):
-        change = ramp("new_checkout", 100).version
-        switch("summer_banner", enabled=True)
+        change = set_rollout("new_checkout", 100).version
+        enable("summer_banner")
         delete("search_v2")
         set_value("page_size", 50)
     assert change
@@ -83,14 +83,14 @@ def test_event_names_what_changed_with_it(operator: Client) -> None:
 
 
 def test_event_that_was_alone_has_nothing_of_it(operator: Client) -> None:
-    ramp("new_checkout", 100)
+    set_rollout("new_checkout", 100)
     html = page(operator, address("new_checkout"))
     assert (beside(html), buttons(html)) == ([], [])
 
 
 def test_many_are_cut_short_and_cost_no_query_each(operator: Client) -> None:
     with transaction.atomic():
-        ramp("new_checkout", 100)
+        set_rollout("new_checkout", 100)
         for number in range(12):
             create(f"flag_{number:02}")
     with CaptureQueriesContext(connection) as queries:
@@ -113,12 +113,12 @@ def test_button_takes_all_of_it_back_by_the_persons_hand(operator: Client) -> No
     admin = str(User.objects.get(username="admin").pk)
     for key in ("new_checkout", "search_v2", "summer_banner"):
         event = flag_history(key)[0]
-        assert (event.actor, event.door, event.reason) == (admin, "admin", "too soon")
+        assert (event.actor, event.source, event.reason) == (admin, "admin", "too soon")
 
 
 def test_first_press_shows_all_of_it_and_writes_nothing(operator: Client) -> None:
     with transaction.atomic():
-        change = ramp("new_checkout", 100).version
+        change = set_rollout("new_checkout", 100).version
         create("brand_new", enabled=True)
         delete("beta_reviews")
     entries = Change.objects.count()
@@ -149,7 +149,7 @@ def test_second_press_does_nothing(operator: Client) -> None:
 def test_newer_change_of_another_one_is_refused_in_words(operator: Client) -> None:
     change = release()
     with acting_as("ana"):
-        edit("summer_banner", {"description": "Mine"})
+        update("summer_banner", {"description": "Mine"})
     entries = Change.objects.count()
     response = operator.post(
         address("new_checkout"), {"_undo_all": change, "_sure": "1"}, follow=True
@@ -163,7 +163,7 @@ def test_newer_change_of_another_one_is_refused_in_words(operator: Client) -> No
 def test_creation_of_the_flag_that_is_looked_at_leads_to_the_list(operator: Client) -> None:
     with transaction.atomic():
         change = create("brand_new").version
-        ramp("new_checkout", 100)
+        set_rollout("new_checkout", 100)
     response = operator.post(address("brand_new"), {"_undo_all": change, "_sure": "1"})
     assert (response.status_code, response["Location"]) == (302, FLAGS)
     assert not FeatureFlag.objects.filter(key="brand_new").exists()
@@ -194,7 +194,7 @@ def test_who_may_not_do_all_of_it_has_no_button_and_may_not_press_it() -> None:
 def test_what_comes_back_or_goes_needs_the_right_for_it(right: str) -> None:
     rights = [one for one in FLAG_RIGHTS if not one.startswith(right)]
     with transaction.atomic():
-        change = ramp("new_checkout", 100).version
+        change = set_rollout("new_checkout", 100).version
         if right == "add":
             delete("search_v2")
         else:
@@ -208,7 +208,7 @@ def test_what_comes_back_or_goes_needs_the_right_for_it(right: str) -> None:
 
 def test_change_of_another_flag_is_not_taken_back_from_here(operator: Client) -> None:
     release()
-    other = ramp("dark_mode", 7).version
+    other = set_rollout("dark_mode", 7).version
     assert operator.post(address("new_checkout"), {"_undo_all": other}).status_code == 404
     assert operator.post(address("new_checkout"), {"_undo_all": "x"}).status_code == 404
     assert FeatureFlag.objects.get(key="dark_mode").rollout_percent == 7

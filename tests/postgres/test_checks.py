@@ -11,11 +11,11 @@ from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, models
 
+from flagstaff._tables.names import fill, sql
+from flagstaff._tables.triggers import watched_tables
 from flagstaff.checks.database import check_database
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
-from flagstaff._tables.names import fill, sql
-from flagstaff._tables.triggers import watched_tables
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 pytestmark = pytest.mark.django_db

@@ -85,7 +85,7 @@ def test_filters_of_list_are_combined() -> None:
 def test_kind_that_there_is_not_is_told_with_those_that_there_are() -> None:
     status, out, err = flags("list", "--kind", "opps")
     assert (status, out) == (2, "")
-    expected = "CommandError: there is no kind 'opps': release, experiment, ops, permission\n"
+    expected = "CommandError: there is no kind 'opps': release, ops, permission\n"
     assert err == expected
 
 

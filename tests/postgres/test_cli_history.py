@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flagstaff import acting_as
-from flagstaff.changes import create_value, edit, edit_value, ramp, set_value
+from flagstaff.changes import create_value, set_rollout, set_value, update, update_value
 from flagstaff.cli import verbs
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -65,13 +65,13 @@ def test_verb_that_writes_takes_who_why_and_over_what(line: str, key: str) -> No
     ran = run(f'{line} --expect-version {version} --as bob --reason "ticket 7"')
     assert ran.status == 0, ran.err
     event = flag_history(key)[0]
-    assert (event.actor, event.door, event.reason) == ("2", "command", "ticket 7")
+    assert (event.actor, event.source, event.reason) == ("2", "command", "ticket 7")
 
 
 def test_name_that_somebody_has_claimed_steers_no_terminal_from_a_refusal() -> None:
     version = flag_version("dark_mode")
     with acting_as("\x1b[2Jbob\nflags: all is well"):
-        ramp("dark_mode", 3)
+        set_rollout("dark_mode", 3)
     [said] = run(f"ramp dark_mode 5 --expect-version {version}").err.splitlines()
     assert "since then: \ufffd[2Jbob flags: all is well at" in said
 
@@ -87,7 +87,7 @@ def test_actor_is_a_primary_key_where_there_is_such_a_user(who: str, actor: str)
 def test_nobody_is_invented() -> None:
     run("off new_checkout")
     event = flag_history("new_checkout")[0]
-    assert (event.actor, event.door, event.reason) == (None, "command", None)
+    assert (event.actor, event.source, event.reason) == (None, "command", None)
 
 
 def test_every_verb_that_writes_is_tried() -> None:
@@ -246,8 +246,8 @@ def test_secret_is_told_nowhere() -> None:
 def test_what_became_secret_later_is_told_nowhere(back: str) -> None:
     run("value create token '\"hunter2\"'")
     change = set_value("token", "hunter3").version
-    edit_value("token", {"secret": True})
-    edit_value("token", {"secret": False})
+    update_value("token", {"secret": True})
+    update_value("token", {"secret": False})
     ran = [run(back.format(change)), run(back.format(change - 1 if change else 0))]
     run("value unset token --yes")
     ran += [run(f"restore token {change} --value"), run(f"restore token {change} --value --json")]
@@ -274,7 +274,7 @@ def test_history_tells_what_was_done() -> None:
 def test_history_as_documents() -> None:
     run("allow new_checkout bob --as alice")
     [newest, *_] = json.loads(run("history new_checkout --json").out)
-    assert (newest["actor"], newest["came"]) == ("1", {"count": 1, "pks": [2]})
+    assert (newest["actor"], newest["added"]) == ("1", {"count": 1, "pks": [2]})
     [row, *_] = csv.DictReader(io.StringIO(run("history new_checkout --csv").out))
     assert (row["version"], row["key"]) == (str(newest["version"]), "new_checkout")
     assert len(json.loads(run("history --json --limit 2").out)) == 2
@@ -290,7 +290,7 @@ def test_history_of_what_never_was_is_told() -> None:
 
 def test_undo_and_restore_are_typed() -> None:
     version = flag_version("new_checkout")
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     assert run("undo new_checkout").err.splitlines()[0] == "new_checkout: rollout_percent 50 → 25"
     run("deny new_checkout alice")
     run("ramp new_checkout 75")
@@ -309,8 +309,8 @@ def test_user_who_is_gone_is_named() -> None:
 
 
 def test_flag_that_was_renamed_did_not_change_with_itself() -> None:
-    change = ramp("new_checkout", 50).version
-    edit("new_checkout", {"key": "checkout"})
+    change = set_rollout("new_checkout", 50).version
+    update("new_checkout", {"key": "checkout"})
     assert "changed with it" not in run(f"undo checkout {change}").err
 
 
@@ -332,7 +332,7 @@ def test_undo_of_a_value_is_typed() -> None:
 
 
 def test_old_history_is_pruned() -> None:
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     Change.objects.update(at=timezone.now() - timedelta(days=100))
     count = Change.objects.count()
     assert run("history --prune --older-than 365 --yes").err == "deleted 0 entries of the history\n"

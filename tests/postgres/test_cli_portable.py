@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flagstaff.changes import ramp
+from flagstaff.changes import set_rollout
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.terminals import Ran, flags, open_shop, typed
@@ -135,7 +135,7 @@ def test_import_is_told_attributed_and_taken_back_by_the_line_that_it_prints(fil
     ran = run(f'import {file} --reason "release 42" --as bob')
     assert ran.status == 0, ran.err
     event = flag_history("winter_banner")[0]
-    assert (event.actor, event.door, event.reason) == ("2", "command", "release 42")
+    assert (event.actor, event.source, event.reason) == ("2", "command", "release 42")
     [back] = re.findall(r"undo: manage.py flags (undo --transaction \d+)", ran.err)
     undone = run(back)
     assert undone.status == 0, undone.err
@@ -155,7 +155,7 @@ def test_undo_of_an_import_over_a_newer_change_is_refused(file: Path) -> None:
     edit(file, NARROWER, LARGER)
     run(f"import {file}")
     change = flag_version("new_checkout")
-    ramp("new_checkout", 60)
+    set_rollout("new_checkout", 60)
     ran = run(f"undo --transaction {change}")
     assert ran.status == 4
     assert f"refused: new_checkout has version {flag_version('new_checkout')}" in ran.err
@@ -219,7 +219,7 @@ def test_version_in_the_file_guards_what_is_newer(tmp_path: Path) -> None:
     path = tmp_path / "flags.yaml"
     run(f"export --versions --file {path}")
     edit(path, NARROWER)
-    ramp("new_checkout", 60)
+    set_rollout("new_checkout", 60)
     for line in (f"import {path} --dry-run", f"import {path}"):
         ran = run(line)
         assert (ran.status, "refused: new_checkout has version" in ran.err) == (4, True)
@@ -231,11 +231,11 @@ def test_plan_that_was_shown_is_done_or_nothing(file: Path) -> None:
     edit(file, NARROWER)
     shown = run(f"import {file} --dry-run").err
     [line] = re.findall(r"to do just this: manage.py flags (.+)", shown)
-    ramp("dark_mode", 60)
+    set_rollout("dark_mode", 60)
     ran = run(line)
     assert (ran.status, "refused: this would be the change" in ran.err) == (4, True)
     assert percent("new_checkout") == 25
-    ramp("dark_mode", 100)
+    set_rollout("dark_mode", 100)
     assert run(line).status == 0
     assert percent("new_checkout") == 5
 
@@ -256,7 +256,7 @@ def test_plan_that_was_shown_is_done_or_nothing_whatever_a_person_says_to_anothe
     edit(file, ("summer_banner:", "winter_banner:"), NARROWER)
     shown = run(f"import {file} --delete-missing --dry-run").err
     [plan] = re.findall(r"--expect-plan (\w+)", shown)
-    ramp("dark_mode", 60)
+    set_rollout("dark_mode", 60)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", lambda: "y")
     ran = run(f"import {file} --delete-missing --expect-plan {plan}")

@@ -14,10 +14,10 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import override_settings
 
-from flagstaff.changes import ramp
+from flagstaff.changes import set_rollout
 from flagstaff.cli import tick as verb
 from flagstaff.models import FeatureFlag
-from flagstaff.webhooks import tick
+from flagstaff.webhooks import deliver
 from tests.conftest import ROOT
 from tests.postgres.conftest import Query
 from tests.terminals import flags
@@ -43,13 +43,13 @@ def ops(hook: Webhook) -> Iterator[Webhook]:
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
-        tick()
+        deliver()
         yield hook
     execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
 
 
 def test_tick_tells_a_line_for_each_receiver(ops: Webhook) -> None:
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     ran = flags("tick")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"ops\t127.0.0.1:{ops.port}\t1\t0\t0\t0\t\n"
@@ -57,7 +57,7 @@ def test_tick_tells_a_line_for_each_receiver(ops: Webhook) -> None:
 
 def test_failure_that_is_tried_again_is_told_and_is_no_error(ops: Webhook) -> None:
     ops.stop()
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     ran = flags("tick")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == f"ops\t127.0.0.1:{ops.port}\t0\t1\t1\t0\tconnection refused\n"
@@ -65,7 +65,7 @@ def test_failure_that_is_tried_again_is_told_and_is_no_error(ops: Webhook) -> No
 
 def test_address_and_secret_are_not_told(ops: Webhook) -> None:
     ops.says(500)
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     ran = flags("tick", "--json")
     for secret in ("hooks/T0", "token", "whsec_", "c2VjcmV0"):
         assert secret not in ran.out + ran.err
@@ -73,7 +73,7 @@ def test_address_and_secret_are_not_told(ops: Webhook) -> None:
 
 def test_messages_that_were_given_up_are_an_error_until_somebody_decides(ops: Webhook) -> None:
     ops.says(410)
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     ran = flags("tick")
     assert (ran.status, ran.err) == (
         1,
@@ -89,16 +89,16 @@ def test_messages_that_were_given_up_are_an_error_until_somebody_decides(ops: We
 
 def test_messages_that_were_given_up_can_be_forgotten(ops: Webhook) -> None:
     ops.says(410)
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     assert flags("tick").status == 1
     ran = flags("tick", "--forget-dead")
     assert (ran.status, ran.err) == (0, "1 message is forgotten\n")
-    assert len(ops.came) == 1
+    assert len(ops.received) == 1
 
 
 def test_what_the_history_has_lost_is_said(ops: Webhook) -> None:
     ops.stop()
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     flags("tick")
     execute("DELETE FROM flagstaff_change")
     later()
@@ -107,7 +107,7 @@ def test_what_the_history_has_lost_is_said(ops: Webhook) -> None:
 
 def test_receiver_that_left_the_settings_is_named(ops: Webhook) -> None:
     ops.stop()
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     flags("tick")
     with override_settings(FLAGSTAFF={}):
         ran = flags("tick")
@@ -132,7 +132,7 @@ def test_tables_that_are_missing_are_told_with_what_makes_them(
 
 
 def test_role_without_rights_is_told_so(ops: Webhook) -> None:
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     execute("SET ROLE pg_read_all_stats")
     try:
         ran = flags("tick")
@@ -155,8 +155,8 @@ def test_loop_survives_an_outage_and_tells_lines(
             return []
         if failure:
             raise failure
-        ramp("new_checkout", 10)
-        return tick()
+        set_rollout("new_checkout", 10)
+        return deliver()
 
     monkeypatch.setattr(verb, "tick", one_round)
     ran = flags("tick", "--loop", "0.001", "--json")

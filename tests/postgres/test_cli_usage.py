@@ -36,7 +36,7 @@ def test_workers_without_a_farewell_are_named() -> None:
     worker_heard(1, "1 hour", left=True)
     worker_heard(2, "125 seconds")
     worker_heard(3, "135 seconds")
-    assert [worker.pid for worker in usage().silent] == [3]
+    assert [worker.pid for worker in usage().lost] == [3]
     ran = flags("usage")
     assert (ran.status, ran.out) == (0, "")
     assert ran.err.startswith("no usage is written down\nprocess 3 on web-1 has said no farewell")
@@ -60,13 +60,13 @@ def test_since_counts_the_hour_that_had_begun_where_clocks_are_half_an_hour_off(
 def test_hours_of_a_key_are_added_up() -> None:
     open_shop()
     execute("INSERT INTO flagstaff_usage SELECT hour + '1 hour', key, defined, no, yes, "
-            "last_asked + '1 hour' FROM flagstaff_usage")  # fmt: skip
+            "last_evaluated_at + '1 hour' FROM flagstaff_usage")  # fmt: skip
     [first, _second] = json.loads(flags("usage", "--json").out)
     assert first == {
         "key": "dark_mode",
-        "yes": 96_420,
-        "no": 0,
-        "last_asked": "2026-11-20T09:17:00Z",
+        "true_count": 96_420,
+        "false_count": 0,
+        "last_evaluated_at": "2026-11-20T09:17:00Z",
     }
 
 
@@ -89,7 +89,7 @@ def test_hours_that_are_old_are_pruned_and_what_may_still_come_counts_once() -> 
     assert "dark_mode" not in {hour.key for hour in usage().hours}
     told = flags("usage", "--prune", "--older-than", "0", "--yes", "--json").out
     assert json.loads(told) == {"deleted": 2}
-    assert [worker.pid for worker in usage().silent] == [3]
+    assert [worker.pid for worker in usage().lost] == [3]
     assert flags("usage", "--prune", "--yes").status == 2
 
 

@@ -10,16 +10,16 @@ import pytest
 from django.db import connection, transaction
 
 from flagstaff._engine import direct
-from flagstaff.cli import wait
-from flagstaff._workers.wait import Confirmation
-from flagstaff.exceptions import ConfirmationError
-from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff._workers.sessions import Worker
+from flagstaff._workers.wait import Propagation
+from flagstaff.cli import wait
+from flagstaff.exceptions import PropagationError
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.pages import code_of
 from tests.terminals import Ran, flags, typed
 
 BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
-ALL = Confirmation(confirmed=True, applied=4, seconds=0.034, polling_by=BY)
+ALL = Propagation(confirmed=True, applied=4, seconds=0.034, polling_by=BY)
 
 
 def worker(host: str, pid: int, mode: str = "live") -> Worker:
@@ -38,10 +38,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return answers(monkeypatch, ALL)
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, answer: Confirmation | Exception) -> list[Any]:
+def answers(monkeypatch: pytest.MonkeyPatch, answer: Propagation | Exception) -> list[Any]:
     asked: list[Any] = []
 
-    def confirm(timeout: float, *, expect: int | None) -> Confirmation:
+    def confirm(timeout: float, *, expect: int | None) -> Propagation:
         asked.append((timeout, expect))
         if isinstance(answer, Exception):
             raise answer
@@ -52,7 +52,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, answer: Confirmation | Exception) -
 
 
 def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
-    answers(monkeypatch, Confirmation(**{"confirmed": False, "polling_by": BY, **found}))
+    answers(monkeypatch, Propagation(**{"confirmed": False, "polling_by": BY, **found}))
     return flags("off", "new_checkout", *(arguments or ["--wait"]))
 
 
@@ -111,7 +111,7 @@ def test_confirmed_change_is_told_after_the_change(asked: list[Any]) -> None:
 
 
 def test_page_shows_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = Confirmation(
+    some = Propagation(
         confirmed=False,
         applied=7,
         waiting=(worker("web-3", 4711), worker("web-4", 4712)),
@@ -196,7 +196,7 @@ def test_wait_stands_in_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wait_that_fails_leaves_the_change_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, ConfirmationError("the role web may not wait for workers"))
+    answers(monkeypatch, PropagationError("the role web may not wait for workers"))
     ran = flags("off", "new_checkout", "--wait", "--json")
     why = "the role web may not wait for workers"
     assert ran.status == 3

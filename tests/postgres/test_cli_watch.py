@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from flagstaff._attribution.acting import acting_as
-from flagstaff.changes import allow, ramp, set_value
+from flagstaff.changes import add_allowed_users, set_rollout, set_value
 from flagstaff.cli import watch
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.following import Following
@@ -39,10 +39,10 @@ def test_watch_tells_each_change_once_and_nothing_from_before(
 ) -> None:
     def by_alice() -> None:
         with acting_as(1, reason="all is well"):
-            ramp("new_checkout", 50)
+            set_rollout("new_checkout", 50)
 
     def in_code() -> None:
-        allow("new_checkout", 2)
+        add_allowed_users("new_checkout", 2)
         set_value("page_size", 30)
 
     ran = watched(monkeypatch, by_alice, in_code)
@@ -55,7 +55,7 @@ def test_watch_tells_each_change_once_and_nothing_from_before(
 
 
 def test_watch_in_json_has_a_document_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = watched(monkeypatch, lambda: ramp("new_checkout", 50), json=True)
+    ran = watched(monkeypatch, lambda: set_rollout("new_checkout", 50), json=True)
     [line] = ran.out.splitlines()
     assert json.loads(line)["key"] == "new_checkout"
 

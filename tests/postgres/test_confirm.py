@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from flagstaff import confirm
+from flagstaff import wait_for_workers
 from flagstaff._engine import direct
-from flagstaff._workers import tracker, wait
-from flagstaff.exceptions import ConfirmationError
-from flagstaff.models import FeatureFlag
 from flagstaff._tables.names import fill
 from flagstaff._tables.names import sql as template
+from flagstaff._workers import tracker, wait
 from flagstaff._workers.sessions import parse
+from flagstaff.exceptions import PropagationError
+from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
 from tests.fake_workers import NEWEST, Join, join
 from tests.pages import code_of
@@ -62,7 +62,7 @@ def draw() -> tuple[int, str]:
     return (id_, nonce)
 
 
-def counts(found: confirmation.Confirmation) -> tuple[int, int, int, int]:
+def counts(found: wait.Propagation) -> tuple[int, int, int, int]:
     """How many have applied it, wait, have vanished and were never seen."""
     return found.applied, len(found.waiting), len(found.vanished), found.missing
 
@@ -74,13 +74,13 @@ def test_worker_that_loads_after_the_barrier_has_applied_it(join: Join, then: Th
     worker = join()
     worker.show(*draw())
     then(worker.load)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (True, (1, 0, 0, 0))
 
 
 def test_worker_that_does_not_load_is_named(join: Join) -> None:
     join("web-1", 7).show(*draw())
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (False, (0, 1, 0, 0))
     assert [str(worker) for worker in found.waiting] == ["web-1 (pid 7)"]
     assert found.seconds == pytest.approx(5)
@@ -89,7 +89,7 @@ def test_worker_that_does_not_load_is_named(join: Join) -> None:
 def test_late_worker_is_waited_for_and_not_longer(join: Join, then: Then) -> None:
     early, late = join("web-1"), join("web-2")
     then(early.load, lambda: None, late.load)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (True, (2, 0, 0, 0))
     assert found.seconds < 0.1
 
@@ -107,9 +107,9 @@ def test_token_drawn_before_the_barrier_proves_nothing_however_late_it_is_seen(
     newer = draw()
     worker.show(*newer)
     other.query("COMMIT")
-    assert confirm().applied == 0
+    assert wait_for_workers().applied == 0
     then(worker.load)
-    assert confirm().confirmed is True
+    assert wait_for_workers().confirmed is True
 
 
 @pytest.mark.parametrize("name", ["S", "no row", "other nonce", "token 0", "far ahead"])
@@ -132,7 +132,7 @@ def test_token_that_proves_nothing_is_not_believed(name: str, join: Join, then: 
             others[name]()
 
     then(claim)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (False, (0, 1, 0, 0))
 
 
@@ -143,7 +143,7 @@ def test_token_that_proves_nothing_is_not_believed(name: str, join: Join, then: 
 def test_name_that_cannot_be_read_is_waited_for(name: str, join: Join) -> None:
     worker = join()
     worker.call_itself(name)
-    found = confirm(0)
+    found = wait_for_workers(0)
     assert counts(found) == (0, 1, 0, 0)
     assert str(found.waiting[0]) == f"{name!r} (session {worker.session})"
 
@@ -151,12 +151,12 @@ def test_name_that_cannot_be_read_is_waited_for(name: str, join: Join) -> None:
 @pytest.mark.parametrize("name", ["", "fs1", "fs10 1 00000000 L 1 web", "flagstaff 17", "psql"])
 def test_other_sessions_are_none_of_ours(name: str, join: Join) -> None:
     join().call_itself(name)
-    assert counts(confirm(0)) == (0, 0, 0, 0)
+    assert counts(wait_for_workers(0)) == (0, 0, 0, 0)
 
 
 def test_worker_of_another_database_is_none_of_ours(join: Join) -> None:
     join(database="postgres")
-    assert confirm(0).connected == 0
+    assert wait_for_workers(0).connected == 0
 
 
 def test_name_is_read_as_it_is_written() -> None:
@@ -171,22 +171,22 @@ def test_name_is_read_as_it_is_written() -> None:
 def test_two_containers_that_look_the_same_both_have_to_apply_it(join: Join, then: Then) -> None:
     one, other = join("web", 1), join("web", 1)
     then(one.load)
-    assert counts(confirm()) == (1, 1, 0, 0)
+    assert counts(wait_for_workers()) == (1, 1, 0, 0)
     then(one.load, other.load)
-    assert counts(confirm()) == (2, 0, 0, 0)
+    assert counts(wait_for_workers()) == (2, 0, 0, 0)
 
 
 def test_one_of_two_that_look_the_same_is_missed(join: Join, then: Then) -> None:
     one, other = join("web", 1), join("web", 1)
     then(one.load, other.leave)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (False, (1, 0, 1, 0))
 
 
 def test_worker_that_goes_is_missed(join: Join, then: Then) -> None:
     one, other = join("web-1"), join("web-2", 9)
     then(one.load, other.leave)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (False, (1, 0, 1, 0))
     assert str(found.vanished[0]) == "web-2 (pid 9)"
 
@@ -194,7 +194,7 @@ def test_worker_that_goes_is_missed(join: Join, then: Then) -> None:
 def test_worker_that_goes_once_it_has_applied_it_counts(join: Join, then: Then) -> None:
     one, other = join("web-1"), join("web-2")
     then(one.load, one.leave, other.load)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (True, (2, 0, 0, 0))
 
 
@@ -206,7 +206,7 @@ def test_worker_that_reconnects_has_to_load_on_its_new_link(join: Join, then: Th
         join("web-1", 5, "S").show(*worker.token)
 
     then(reconnect)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (False, (0, 1, 0, 0))
 
 
@@ -214,13 +214,13 @@ def test_worker_that_is_connected_twice_has_to_show_it_twice(join: Join, then: T
     # Its first link is dead, and the server has not noticed; or these are two workers.
     join("web-1", 5)
     then(join("web-1", 5).load)
-    assert counts(confirm()) == (1, 1, 0, 0)
+    assert counts(wait_for_workers()) == (1, 1, 0, 0)
 
 
 def test_worker_that_comes_back_in_time_has_not_vanished(join: Join, then: Then) -> None:
     worker = join("web-1", 5)
     then(worker.leave, lambda: None, lambda: join("web-1", 5).load())
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (True, (1, 0, 0, 0))
 
 
@@ -229,7 +229,7 @@ def test_worker_back_beside_one_that_looks_the_same_is_not_the_other(
 ) -> None:
     one, other = join("web", 1), join("web", 1)
     then(one.load, one.leave, other.leave, lambda: join("web", 1).load())
-    found = confirm()
+    found = wait_for_workers()
     # One of the two is back; that it is the one that had not applied it, nobody can know.
     assert (found.confirmed, counts(found)) == (False, (1, 0, 1, 0))
 
@@ -239,15 +239,15 @@ def test_worker_of_the_last_minutes_that_has_gone_is_missed(
 ) -> None:
     one, other = join("web-1"), join("web-2")
     then(one.load, other.load)
-    assert confirm().confirmed is True
+    assert wait_for_workers().confirmed is True
     other.leave()
     then(one.load)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (False, (1, 0, 1, 0))
     assert found.seconds < 0.1
     monkeypatch.setattr(tracker, "_MEMORY", 0.0)
     then(one.load)
-    assert confirm().confirmed is True
+    assert wait_for_workers().confirmed is True
 
 
 # Who polls, who is expected, who cannot be seen.
@@ -260,7 +260,7 @@ def test_worker_that_polls_is_given_a_time_and_not_counted(
     worker = join("web-1", mode=mode)
     then(worker.load)
     asked = datetime.now(timezone.utc)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, found.applied, len(found.polling)) == (False, 0, 1)
     assert found.polling_by is not None
     assert (
@@ -279,7 +279,7 @@ def test_pooler_hides_workers(join: Join, then: Then) -> None:
     worker, pooled = join(), join()
     pooled.call_itself("flagstaff")
     then(worker.load)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, found.hidden, counts(found)) == (False, True, (1, 0, 0, 0))
     assert found.seconds < 1.1
 
@@ -288,7 +288,7 @@ def test_worker_that_has_just_connected_is_waited_for(join: Join, then: Then) ->
     worker, new = join("web-1"), join("web-2")
     new.call_itself("flagstaff")
     then(worker.load, lambda: new.show(mode="S"), lambda: new.show(mode="L"), new.load)
-    found = confirm()
+    found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (True, (2, 0, 0, 0))
 
 
@@ -302,7 +302,7 @@ def test_worker_that_cannot_have_heard_of_a_change_is_given_a_time(
     sql(f"ALTER TABLE flagstaff_keyvaluestore {statement.format(name=name)}")
     try:
         then(join().load)
-        found = confirm()
+        found = wait_for_workers()
         assert (found.confirmed, found.applied, len(found.polling)) == (False, 0, 1)
     finally:
         sql("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
@@ -313,32 +313,32 @@ def test_connection_that_leads_through_a_pooler_hides_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("flagstaff._workers.barrier._is_pooled", lambda connection, session: True)
-    assert confirm(0, expect=0).hidden is True
+    assert wait_for_workers(0, expect=0).hidden is True
 
 
 def test_engine_elsewhere_hides_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait, "_address", lambda connection: (object(),))
-    assert confirm(0, expect=0).hidden is True
+    assert wait_for_workers(0, expect=0).hidden is True
 
 
 def test_nobody_is_no_confirmation_unless_nobody_is_expected() -> None:
-    assert (confirm().confirmed, confirm().connected) == (False, 0)
-    assert confirm(expect=0).confirmed is True
+    assert (wait_for_workers().confirmed, wait_for_workers().connected) == (False, 0)
+    assert wait_for_workers(expect=0).confirmed is True
 
 
 def test_expected_workers_are_waited_for(join: Join, then: Then) -> None:
     one = join("web-1")
     then(one.load, lambda: join("web-2").load())
-    found = confirm(expect=2)
+    found = wait_for_workers(expect=2)
     assert (found.confirmed, counts(found)) == (True, (2, 0, 0, 0))
     then(one.load)
-    found = confirm(expect=4)
+    found = wait_for_workers(expect=4)
     assert (found.confirmed, counts(found)) == (False, (1, 1, 0, 2))
 
 
 def test_more_workers_than_expected_are_waited_for_too(join: Join, then: Then) -> None:
     then(join("web-1").load, join("web-2").load)
-    found = confirm(expect=1)
+    found = wait_for_workers(expect=1)
     assert (found.confirmed, counts(found)) == (True, (2, 0, 0, 0))
 
 
@@ -347,12 +347,12 @@ def test_more_workers_than_expected_are_waited_for_too(join: Join, then: Then) -
 
 def test_open_transaction_is_refused_before_anything_is_drawn() -> None:
     before = sql("SELECT count(*) FROM flagstaff_token")
-    with transaction.atomic(), pytest.raises(ConfirmationError, match=r"transaction\.on_commit"):
-        confirm()
+    with transaction.atomic(), pytest.raises(PropagationError, match=r"transaction\.on_commit"):
+        wait_for_workers()
     connection.set_autocommit(False)
     try:
-        with pytest.raises(ConfirmationError, match="a transaction is open"):
-            confirm()
+        with pytest.raises(PropagationError, match="a transaction is open"):
+            wait_for_workers()
     finally:
         connection.set_autocommit(True)
     assert sql("SELECT count(*) FROM flagstaff_token") == before
@@ -363,7 +363,7 @@ def test_commit_may_call_it(join: Join, then: Then) -> None:
     found = []
     with transaction.atomic():
         FeatureFlag.objects.create(key="new_checkout")
-        transaction.on_commit(lambda: found.append(confirm()))
+        transaction.on_commit(lambda: found.append(wait_for_workers()))
     assert [one.confirmed for one in found] == [True]
 
 
@@ -376,8 +376,8 @@ def web() -> Iterator[str]:
 
 
 def test_role_without_the_right_is_told_what_grants_it(web: str, join: Join, then: Then) -> None:
-    with pytest.raises(ConfirmationError) as refused:
-        confirm()
+    with pytest.raises(PropagationError) as refused:
+        wait_for_workers()
     said, _, grants = str(refused.value).partition(" run: ")
     assert said == "the role web may not wait for workers; as the owner of the tables"
     [page] = code_of("how-to/confirm.md", "sql")
@@ -385,7 +385,7 @@ def test_role_without_the_right_is_told_what_grants_it(web: str, join: Join, the
     sql(f"RESET ROLE; {grants} SET ROLE web")
     then(join().load)
     # It sees the names of all sessions, though they are of another role.
-    assert counts(confirm()) == (1, 0, 0, 0)
+    assert counts(wait_for_workers()) == (1, 0, 0, 0)
 
 
 def test_tables_of_another_schema_are_found(join: Join, then: Then) -> None:
@@ -395,7 +395,7 @@ def test_tables_of_another_schema_are_found(join: Join, then: Then) -> None:
     sql(fill(template("tokens_v1"), {"schema": schema, "token_table": f"{schema}.flagstaff_token"}))
     try:
         then(join(options=f"-c search_path={schema.replace(' ', chr(92) + ' ')}").load)
-        assert confirm().confirmed is True
+        assert wait_for_workers().confirmed is True
     finally:
         sql("RESET search_path")
         sql(f"DROP SCHEMA {schema} CASCADE")
@@ -404,14 +404,14 @@ def test_tables_of_another_schema_are_found(join: Join, then: Then) -> None:
 def test_missing_tables_and_functions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     sql("ALTER FUNCTION flagstaff_barrier_v1() RENAME TO hidden")
     try:
-        with pytest.raises(ConfirmationError, match=r"there is no function .*manage\.py migrate"):
-            confirm()
+        with pytest.raises(PropagationError, match=r"there is no function .*manage\.py migrate"):
+            wait_for_workers()
     finally:
         sql("ALTER FUNCTION hidden() RENAME TO flagstaff_barrier_v1")
     sql("SET search_path = pg_catalog")
     try:
-        with pytest.raises(ConfirmationError, match=r"no table of tokens .*manage\.py migrate"):
-            confirm()
+        with pytest.raises(PropagationError, match=r"no table of tokens .*manage\.py migrate"):
+            wait_for_workers()
     finally:
         sql("RESET search_path")
 
@@ -424,37 +424,37 @@ def test_sequence_that_is_behind_its_rows_is_told_with_what_mends_it(join: Join)
     draw()
     worker.load()
     sql("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
-    with pytest.raises(ConfirmationError, match="is behind its rows") as refused:
-        confirm()
+    with pytest.raises(PropagationError, match="is behind its rows") as refused:
+        wait_for_workers()
     sql(str(refused.value).partition(" run: ")[2])
-    assert counts(confirm(0)) == (0, 1, 0, 0)
+    assert counts(wait_for_workers(0)) == (0, 1, 0, 0)
 
 
 def test_restore_during_the_wait_ends_it(join: Join, then: Then) -> None:
     join()
     then(lambda: sql("DELETE FROM flagstaff_token"))
-    with pytest.raises(ConfirmationError, match="the token of this wait is gone"):
-        confirm()
+    with pytest.raises(PropagationError, match="the token of this wait is gone"):
+        wait_for_workers()
 
 
 def test_lost_connection_is_told_with_its_cause(join: Join, then: Then) -> None:
     worker = join()
     pid = sql("SELECT pg_backend_pid()")[0]
     then(lambda: worker.query("SELECT pg_terminate_backend(%s)", pid))
-    with pytest.raises(ConfirmationError, match="the workers cannot be asked: "):
-        confirm()
+    with pytest.raises(PropagationError, match="the workers cannot be asked: "):
+        wait_for_workers()
     connection.close()
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf")])
 def test_time_that_is_none_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout is a number of seconds, not "):
-        confirm(timeout)
+        wait_for_workers(timeout)
 
 
 def test_document_can_be_json(join: Join) -> None:
     join("web-1", 7).load()
-    told = json.loads(json.dumps(confirm(0).as_dict()))
+    told = json.loads(json.dumps(wait_for_workers(0).as_dict()))
     assert set(told) == {
         *("confirmed", "applied", "waiting", "polling", "vanished", "missing", "hidden"),
         *("seconds", "polling_by"),
@@ -467,7 +467,7 @@ def test_document_can_be_json(join: Join) -> None:
 
 def test_in_tests_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "is_called_for", lambda: True)
-    found = confirm(expect=7)
+    found = wait_for_workers(expect=7)
     assert (found.confirmed, found.connected, found.polling_by) == (True, 0, None)
 
 
@@ -475,4 +475,4 @@ def test_in_tests_there_is_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) 
 class TestInATransactionOfTheTest:
     def test_commit_is_taken_for_granted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(direct, "is_called_for", lambda: True)
-        assert confirm().confirmed is True
+        assert wait_for_workers().confirmed is True

@@ -66,7 +66,9 @@ def test_templates_of_one_request_agree_without_the_middleware(
 def test_template_that_asks_nothing_reads_nothing(
     request_of_alice: HttpRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flagstaff._engine.direct.read_all", lambda: pytest.fail("the database was read"))
+    monkeypatch.setattr(
+        "flagstaff._engine.direct.read_all", lambda: pytest.fail("the database was read")
+    )
     assert shown(request_of_alice, "{{ cart }}") == "3"
 
 

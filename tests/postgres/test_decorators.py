@@ -1,4 +1,4 @@
-"""A view at whose door a flag stands."""
+"""A view guarded by a flag."""
 
 from __future__ import annotations
 

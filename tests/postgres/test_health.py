@@ -13,8 +13,8 @@ from django.urls import include, path
 
 from flagstaff import health
 from flagstaff._engine import lifecycle
-from flagstaff.models import FeatureFlag
 from flagstaff._engine.status import Status, status
+from flagstaff.models import FeatureFlag
 from tests.admin_pages import permit
 from tests.conftest import RunIsolated
 from tests.workers import Worker

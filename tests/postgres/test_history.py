@@ -1,4 +1,4 @@
-"""The history says what changed, by whom and through which door, and never stands in the way."""
+"""The history says what changed, by whom and through which source, and never stands in the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class History:
         return entries
 
     def told(self) -> list[tuple[str, str, str]]:
-        return [(entry.src, entry.action, entry.key) for entry in self()]
+        return [(entry.relation, entry.action, entry.key) for entry in self()]
 
     def allow_list(self) -> list[tuple[str, Any, Any]]:
         return [(entry.key, entry.old, entry.new) for entry in self()]
@@ -91,7 +91,7 @@ def warnings() -> Iterator[list[str]]:
 def test_new_flag_is_told_with_its_row(history: History) -> None:
     FeatureFlag.objects.create(key="banner", rollout_percent=25)
     [entry] = history()
-    assert (entry.src, entry.action, entry.key, entry.old) == ("f", "insert", "banner", None)
+    assert (entry.relation, entry.action, entry.key, entry.old) == ("f", "insert", "banner", None)
     assert entry.new["rollout_percent"] == 25
 
 
@@ -99,7 +99,7 @@ def test_save_is_told_with_the_row_before_and_after(flag: FeatureFlag, history: 
     flag.enabled = True
     flag.save()
     [entry] = history()
-    assert (entry.src, entry.action, entry.object_pk) == ("f", "update", str(flag.pk))
+    assert (entry.relation, entry.action, entry.object_pk) == ("f", "update", str(flag.pk))
     assert (entry.old["enabled"], entry.new["enabled"]) == (False, True)
 
 
@@ -199,7 +199,7 @@ def test_added_user_is_told_with_the_key_of_the_flag(
 ) -> None:
     flag.allowed_users.add(bob)
     [entry] = history()
-    assert (entry.src, entry.action, entry.key) == ("m", "insert", "new_checkout")
+    assert (entry.relation, entry.action, entry.key) == ("m", "insert", "new_checkout")
     assert (entry.object_pk, entry.old, entry.new) == (str(flag.pk), [], [bob.pk])
 
 
@@ -279,8 +279,8 @@ def test_allow_list_that_the_database_deletes_is_told_with_its_key(history: Hist
 
 def test_truncate_tells_what_was_there(alice: User, history: History) -> None:
     rows("TRUNCATE flagstaff_featureflag CASCADE")
-    flags, allow_list = sorted(history(), key=lambda entry: entry.src)
-    assert (flags.src, allow_list.src) == ("f", "m")
+    flags, allow_list = sorted(history(), key=lambda entry: entry.relation)
+    assert (flags.relation, allow_list.relation) == ("f", "m")
     assert {flags.action, allow_list.action} == {"truncate"}
     assert {flags.key, allow_list.key} == {"new_checkout"}
     assert (flags.new, allow_list.old) == (None, [alice.pk])
@@ -289,7 +289,7 @@ def test_truncate_tells_what_was_there(alice: User, history: History) -> None:
 def test_value_is_told_before_and_after(gateway: KeyValueStore, history: History) -> None:
     KeyValueStore.objects.update(value="paypal")
     [entry] = history()
-    assert (entry.src, entry.action, entry.key) == ("k", "update", "payment_gateway")
+    assert (entry.relation, entry.action, entry.key) == ("k", "update", "payment_gateway")
     assert (entry.old["value"], entry.new["value"]) == ("stripe", "paypal")
 
 
@@ -323,11 +323,11 @@ def test_deleted_and_truncated_secrets_are_told_by_their_digests(history: Histor
 
 
 def test_entry_says_who_claimed_to_act(flag: FeatureFlag, history: History) -> None:
-    for name, value in [("actor", "alice"), ("door", "admin"), ("reason", "")]:
+    for name, value in [("actor", "alice"), ("source", "admin"), ("reason", "")]:
         rows("SELECT set_config(%s, %s, true)", f"flagstaff.{name}", value)
     FeatureFlag.objects.update(enabled=True)
     [entry] = history()
-    assert (entry.actor, entry.door, entry.reason) == ("alice", "admin", None)
+    assert (entry.actor, entry.source, entry.reason) == ("alice", "admin", None)
 
 
 def test_entry_says_who_was_connected(flag: FeatureFlag, history: History) -> None:
@@ -360,7 +360,7 @@ BROKEN = {
     "revoked": [
         "CREATE ROLE clerk",
         "ALTER FUNCTION flagstaff_row_history_v1() OWNER TO clerk",
-        "ALTER FUNCTION flagstaff_allow_history_v1() OWNER TO clerk",
+        "ALTER FUNCTION flagstaff_allowed_users_history_v1() OWNER TO clerk",
     ],
 }
 
@@ -400,7 +400,7 @@ def test_change_does_not_wait_long_for_a_locked_history(
 @pytest.mark.parametrize(
     ("condition", "index"),
     [
-        ("src = 'f' AND object_pk = '1'", "flagstaff_change_object"),
+        ("relation = 'f' AND object_pk = '1'", "flagstaff_change_object"),
         ("key = 'new_checkout'", "flagstaff_change_key"),
     ],
 )
@@ -408,7 +408,7 @@ def test_history_is_read_through_an_index(condition: str, index: str, history: H
     # Whatever other tests have left, each flag has a small part of it.
     rows(
         "DELETE FROM flagstaff_change; "
-        "INSERT INTO flagstaff_change (src, object_pk, key, action) "
+        "INSERT INTO flagstaff_change (relation, object_pk, key, action) "
         "SELECT 'f', n::text, 'flag_' || n, 'update' FROM generate_series(1, 1000) AS n; "
         "ANALYZE flagstaff_change; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off"
     )

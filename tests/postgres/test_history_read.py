@@ -22,7 +22,17 @@ from django.urls import path
 from django.utils import timezone
 
 from flagstaff import acting_as
-from flagstaff.changes import allow, create, create_value, delete, deny, edit, ramp, switch
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    create_value,
+    delete,
+    disable,
+    enable,
+    remove_allowed_users,
+    set_rollout,
+    update,
+)
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history import (
     Difference,
@@ -37,8 +47,8 @@ from flagstaff.history import (
     value_history,
     value_version,
 )
-from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.describe import what, who
+from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, permit
 from tests.kept import flag, gateway
@@ -110,7 +120,7 @@ WRITES: dict[str, Callable[[FeatureFlag], object]] = {
         [FeatureFlag(pk=flag.pk, enabled=True)], ["enabled"]
     ),
     "psql": lambda flag: by_hand("UPDATE flagstaff_featureflag SET enabled = true"),
-    "changes": lambda flag: switch("new_checkout", True),
+    "changes": lambda flag: enable("new_checkout"),
 }
 
 
@@ -121,7 +131,7 @@ def test_switch_is_told_however_it_is_written(
     before = flag_version("new_checkout")
     write(flag)
     [event, older, *_] = flag_history("new_checkout")
-    assert (event.action, event.differences, event.came, event.went) == (
+    assert (event.action, event.differences, event.added, event.removed) == (
         *("change", SWITCHED, NOBODY),
         NOBODY,
     )
@@ -147,20 +157,20 @@ LISTS: dict[str, tuple[Callable[[FeatureFlag], object], list[str], list[str]]] =
         [],
         ["alice"],
     ),
-    "allow": (lambda flag: allow("new_checkout", User.objects.all()), ["bob"], []),
-    "deny": (lambda flag: deny("new_checkout", User.objects.all()), [], ["alice"]),
+    "allow": (lambda flag: add_allowed_users("new_checkout", User.objects.all()), ["bob"], []),
+    "deny": (lambda flag: remove_allowed_users("new_checkout", User.objects.all()), [], ["alice"]),
     "edit": (
-        lambda flag: edit("new_checkout", {"allowed_users": User.objects.filter(username="bob")}),
+        lambda flag: update("new_checkout", {"allowed_users": User.objects.filter(username="bob")}),
         *(["bob"], ["alice"]),
     ),
 }
 
 
-@pytest.mark.parametrize(("write", "came", "went"), LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize(("write", "added", "removed"), LISTS.values(), ids=LISTS)
 def test_allow_list_is_told_however_it_is_written(  # noqa: PLR0913, PLR0917
     write: Callable[[FeatureFlag], object],
-    came: list[str],
-    went: list[str],
+    added: list[str],
+    removed: list[str],
     flag: FeatureFlag,
     alice: User,
     bob: User,
@@ -170,8 +180,8 @@ def test_allow_list_is_told_however_it_is_written(  # noqa: PLR0913, PLR0917
         write(flag)
     event = flag_history("new_checkout")[0]
     assert event.differences == ()
-    assert event.came == Users(len(came), tuple(pks[name] for name in came))
-    assert event.went == Users(len(went), tuple(pks[name] for name in went))
+    assert event.added == Users(len(added), tuple(pks[name] for name in added))
+    assert event.removed == Users(len(removed), tuple(pks[name] for name in removed))
 
 
 def test_users_are_told_in_the_order_of_their_keys(flag: FeatureFlag, bob: User) -> None:
@@ -180,21 +190,21 @@ def test_users_are_told_in_the_order_of_their_keys(flag: FeatureFlag, bob: User)
         "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
         f"VALUES ({flag.pk}, {carol.pk}), ({flag.pk}, {bob.pk})"
     )
-    assert flag_history("new_checkout")[0].came == Users(2, (bob.pk, carol.pk))
+    assert flag_history("new_checkout")[0].added == Users(2, (bob.pk, carol.pk))
 
 
 def test_place_for_nobody_in_a_projects_own_table_comes_last(flag: FeatureFlag) -> None:
     by_hand(
-        "INSERT INTO flagstaff_change (src, object_pk, key, action, old, new) "
+        "INSERT INTO flagstaff_change (relation, object_pk, key, action, old, new) "
         f"VALUES ('m', '{flag.pk}', 'new_checkout', 'insert', '[]', '[null, 3, 1]')"
     )
-    assert flag_history("new_checkout")[0].came == Users(3, (1, 3, None))
+    assert flag_history("new_checkout")[0].added == Users(3, (1, 3, None))
 
 
 def test_end_of_a_flag_is_told_with_all_that_it_was(flag: FeatureFlag, alice: User) -> None:
     delete("new_checkout")
     event = flag_history("new_checkout")[0]
-    assert (event.action, event.went.pks) == ("delete", (alice.pk,))
+    assert (event.action, event.removed.pks) == ("delete", (alice.pk,))
     told = {one.field: (one.old, one.new) for one in event.differences}
     assert (told["rollout_percent"], told["enabled"]) == ((25, None), (False, None))
 
@@ -206,7 +216,7 @@ def test_copy_and_truncate_are_told(flag: FeatureFlag) -> None:
 
 
 def test_renamed_flag_has_its_history_under_its_new_key(flag: FeatureFlag) -> None:
-    edit("new_checkout", {"key": "checkout"})
+    update("new_checkout", {"key": "checkout"})
     assert [event.action for event in flag_history("checkout")] == ["change", "change", "create"]
     assert flag_history("checkout")[0].differences == (
         Difference("key", "new_checkout", "checkout"),
@@ -224,7 +234,7 @@ def test_key_that_was_used_twice_has_the_history_of_both(flag: FeatureFlag) -> N
 def test_saves_that_move_nothing_but_the_clock_are_not_told(flag: FeatureFlag) -> None:
     count = len(flag_history("new_checkout"))
     flag.save()
-    allow("new_checkout", [])
+    add_allowed_users("new_checkout", [])
     assert len(flag_history("new_checkout")) == count
 
 
@@ -232,23 +242,23 @@ def test_changes_of_one_transaction_belong_together(flag: FeatureFlag, bob: User
     create("banner")
     with acting_as("release"):
         FeatureFlag.objects.update(enabled=True)
-        ramp("new_checkout", 50)
-        allow("new_checkout", bob)
+        set_rollout("new_checkout", 50)
+        add_allowed_users("new_checkout", bob)
     of_checkout, of_banner = sorted(flag_history(limit=2), key=lambda event: event.key)[::-1]
     assert of_checkout.transaction_id == of_banner.transaction_id
     assert {one.field: one.new for one in of_checkout.differences} == {
         "enabled": True,
         "rollout_percent": 50,
     }
-    assert of_checkout.came.pks == (bob.pk,)
+    assert of_checkout.added.pks == (bob.pk,)
 
 
 def test_two_hands_in_one_transaction_are_two_events(flag: FeatureFlag) -> None:
     with transaction.atomic():
         with acting_as("ana"):
-            switch("new_checkout", True)
+            enable("new_checkout")
         with acting_as("robot", reason="tidies up"):
-            switch("new_checkout", False)
+            disable("new_checkout")
     robot, ana = flag_history("new_checkout", limit=2)
     assert (robot.actor, robot.reason, robot.differences) == (
         *("robot", "tidies up"),
@@ -260,7 +270,7 @@ def test_two_hands_in_one_transaction_are_two_events(flag: FeatureFlag) -> None:
 
 def test_history_is_read_page_by_page(flag: FeatureFlag) -> None:
     for percent in range(1, 8):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     first = flag_history("new_checkout", limit=3)
     second = flag_history("new_checkout", limit=3, before=first[-1].first)
     everything = flag_history("new_checkout")
@@ -272,7 +282,7 @@ def test_history_of_many_changes_takes_few_queries(flag: FeatureFlag) -> None:
     by_hand(*[f"UPDATE flagstaff_featureflag SET rollout_percent = {n}" for n in range(30)] * 10)
     for n in range(30):
         with acting_as(f"person {n}"):
-            ramp("new_checkout", n)
+            set_rollout("new_checkout", n)
     with CaptureQueriesContext(connection) as queries:
         events = flag_history("new_checkout", limit=20)
     assert len(events) == 20
@@ -315,7 +325,7 @@ def in_a_shell(client: Client, flag: FeatureFlag) -> None:
 def in_a_task(client: Client, flag: FeatureFlag) -> None:
     """As a worker of Celery runs it: in a thread of its own, with a connection of its own."""
 
-    @acting_as("nightly", reason="cleans up", door="celery")
+    @acting_as("nightly", reason="cleans up", source="celery")
     def task() -> None:
         FeatureFlag.objects.update(enabled=True)
 
@@ -351,7 +361,7 @@ def test_hand_is_the_right_one(
     change(client, flag)
     event = flag_history("new_checkout")[0]
     actor = str(alice.pk) if told[0] == "alice" else told[0]
-    assert (event.actor, event.door, event.reason) == (actor, *told[1:])
+    assert (event.actor, event.source, event.reason) == (actor, *told[1:])
     assert event.differences == SWITCHED
     # What came before is still nobody's, and who was connected is known of all.
     assert {older.actor for older in flag_history("new_checkout")[1:]} == {None}
@@ -363,7 +373,7 @@ def test_hand_is_the_right_one(
 
 def test_events_are_told_in_words(flag: FeatureFlag, alice: User, bob: User) -> None:
     with acting_as(alice):
-        edit("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
+        update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
     event, listed, created = flag_history("new_checkout")
     assert what(event) == "rollout_percent 25 → 50, allowed 1 user, denied 1 user"
     names = names_of_users([event])
@@ -379,19 +389,19 @@ def test_events_are_told_in_words(flag: FeatureFlag, alice: User, bob: User) -> 
 
 def test_many_users_are_some_names_and_a_number(flag: FeatureFlag) -> None:
     crowd = User.objects.bulk_create([User(username=f"guest{n:04}") for n in range(1200)])
-    allow("new_checkout", crowd)
+    add_allowed_users("new_checkout", crowd)
     [event] = flag_history("new_checkout", limit=1)
     told = what(event, names_of_users([event]))
     # Of a long list, those that come first in it.
     assert re.fullmatch(r"allowed 1,200 users \((guest\d{4}, ){10}1,190 more\)", told)
     [whole] = flag_history("new_checkout", limit=1, all_users=True)
-    assert sorted(whole.came.pks) == sorted(user.pk for user in crowd)
+    assert sorted(whole.added.pks) == sorted(user.pk for user in crowd)
 
 
 @pytest.mark.parametrize("actor", ["deploy", "007", "9" * 30, "-1", "1.0", "None"])
 def test_name_that_is_no_primary_key_stays_as_it_is(actor: str, flag: FeatureFlag) -> None:
     with acting_as(actor):
-        switch("new_checkout", True)
+        enable("new_checkout")
     [event] = flag_history("new_checkout", limit=1)
     assert names_of_actors([event]) == {}
     assert who(event, {}) == actor
@@ -435,17 +445,17 @@ def test_value_that_is_no_secret_is_told(gateway: KeyValueStore) -> None:
 
 def test_export_is_json_and_csv(flag: FeatureFlag, alice: User) -> None:
     with acting_as(alice, reason="=1+1, \n and more"):
-        edit("new_checkout", {"rollout_percent": 50, "allowed_users": []})
+        update("new_checkout", {"rollout_percent": 50, "allowed_users": []})
     events = flag_history("new_checkout")
     [newest, *_] = json.loads(json.dumps(as_dicts(events)))
     assert newest["version"] == flag_version("new_checkout")
-    assert newest["went"] == {"count": 1, "pks": [alice.pk]}
+    assert newest["removed"] == {"count": 1, "pks": [alice.pk]}
     assert newest["differences"] == [
         {"field": "rollout_percent", "old": 25, "new": 50, "secret": False}
     ]
     [row, *_] = csv.DictReader(StringIO(as_csv(events), newline=""))
     assert (row["actor"], row["reason"]) == (str(alice.pk), "'=1+1, \n and more")
-    assert json.loads(row["went"]) == newest["went"]
+    assert json.loads(row["removed"]) == newest["removed"]
 
 
 # What leaves the history.
@@ -462,7 +472,7 @@ def test_old_entries_are_pruned_and_versions_stay(
     create("banner")
     delete("banner")
     for percent in (1, 2, 3):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     version = flag_version("new_checkout")
     age(100, version)
     assert prune(timedelta(days=200)) == 0
@@ -474,9 +484,9 @@ def test_old_entries_are_pruned_and_versions_stay(
 
 
 def test_pruning_leaves_what_is_younger(flag: FeatureFlag) -> None:
-    ramp("new_checkout", 1)
+    set_rollout("new_checkout", 1)
     age(100, flag_version("new_checkout"))
-    ramp("new_checkout", 2)
+    set_rollout("new_checkout", 2)
     prune(timedelta(days=90))
     [left] = flag_history("new_checkout")
     assert left.differences == (Difference("rollout_percent", 1, 2),)
@@ -484,9 +494,9 @@ def test_pruning_leaves_what_is_younger(flag: FeatureFlag) -> None:
 
 def test_user_who_was_deleted_is_forgotten(flag: FeatureFlag, alice: User, bob: User) -> None:
     with acting_as(alice):
-        allow("new_checkout", bob)
+        add_allowed_users("new_checkout", bob)
     with acting_as(bob):
-        ramp("new_checkout", 50)
+        set_rollout("new_checkout", 50)
     pk = alice.pk
     alice.delete()
     assert forget_user(pk) == 3

@@ -20,9 +20,9 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff import _core, impact, read_own_writes
 from flagstaff._engine import impact as impact_module
+from flagstaff._tables.names import sql, user_names
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag
-from flagstaff._tables.names import sql, user_names
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, Shelf, as_user
 from tests.conftest import RunIsolated

@@ -8,15 +8,15 @@ import pytest
 from django.db import connection
 from django.db.models import Model
 
-from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff._tables.names import fill, names, sql
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.conftest import ROOT
 
 LOADER = (ROOT / "src" / "postgres" / "load.rs").read_text()
 
 QUERIES = {
     "load_flags_v1": "flag_row",
-    "load_allow_lists_v1": "allow_row",
+    "load_allowed_users_v1": "allow_row",
     "load_values_v1": "value_row",
 }
 
@@ -35,6 +35,6 @@ def test_templates_name_columns_that_the_models_have() -> None:
     through = FeatureFlag.allowed_users.through
     tables: dict[str, type[Model]] = {"flag": FeatureFlag, "allow": through, "value": KeyValueStore}
     named = set(re.findall(r"\{((flag|allow|value)_(\w+))\}", "".join(map(sql, QUERIES))))
-    for place, table, part in named - {("allow_user_type", "allow", "user_type")}:
+    for place, table, part in named - {("allowed_users_type", "allow", "user_type")}:
         meta, name = tables[table]._meta, names(connection)[place].strip('"')
         assert name in ({meta.db_table} if part == "table" else {f.column for f in meta.fields})

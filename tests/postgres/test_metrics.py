@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flagstaff import otel, prometheus
 from flagstaff._engine.exposition import exposition
 from flagstaff._engine.metrics import MEASURES, MODES
-from flagstaff.models import FeatureFlag
 from flagstaff._engine.status import Status, status
+from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT, RunIsolated
 

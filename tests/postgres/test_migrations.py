@@ -20,7 +20,7 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallOutbox, InstallTables, InstallTriggers, InstallUsage
+from flagstaff.operations import InstallTables, InstallTriggers, InstallUsage, InstallWebhooks
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +101,8 @@ PKS: dict[str, tuple[models.Field[Any, Any], Any, Any]] = {
 
 def tokens_since(newest: int) -> str:
     [[sources]] = rows(
-        "SELECT string_agg(src::text, '' ORDER BY id) FROM flagstaff_token WHERE id > %s", newest
+        "SELECT string_agg(relation::text, '' ORDER BY id) FROM flagstaff_token WHERE id > %s",
+        newest,
     )
     return str(sources)
 
@@ -113,7 +114,7 @@ def newest_token() -> int:
 
 def entries() -> list[tuple[str, str, str, Any, Any]]:
     return rows(
-        "SELECT src::text, object_pk, key, old, new FROM flagstaff_change "
+        "SELECT relation::text, object_pk, key, old, new FROM flagstaff_change "
         "WHERE transaction_id = pg_current_xact_id()::text::bigint ORDER BY id"
     )
 
@@ -209,7 +210,7 @@ def test_everything_lives_in_the_schema_that_the_tables_are_in() -> None:
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
-    assert rows('SELECT src::text FROM "O\'Neill".flagstaff_token') == [("f",)]
+    assert rows('SELECT relation::text FROM "O\'Neill".flagstaff_token') == [("f",)]
     assert rows('SELECT key FROM "O\'Neill".flagstaff_change') == [("a",)]
     usage = "'\"O''Neill\".flagstaff_usage'"
     assert rows(f"SELECT to_regclass({usage}) IS NOT NULL") == [(True,)]
@@ -280,7 +281,7 @@ def test_other_databases_are_left_alone(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), InstallUsage(), InstallOutbox(), INSTALL):
+        for operation in (InstallTables(), InstallUsage(), InstallWebhooks(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []

@@ -1,4 +1,4 @@
-"""A class-based view at whose door a flag stands."""
+"""A class-based view guarded by a flag."""
 
 from __future__ import annotations
 

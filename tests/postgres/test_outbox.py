@@ -22,12 +22,12 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from flagstaff import acting_as
-from flagstaff.changes import allow, create, delete, ramp, set_value, switch
-from flagstaff.exceptions import NoOutboxError
 from flagstaff._engine.impact import Difference
+from flagstaff.changes import add_allowed_users, create, delete, disable, set_rollout, set_value
+from flagstaff.exceptions import NoWebhooksError
 from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.webhooks import Told, forget_dead, retry_dead, tick
+from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 from flagstaff.webhooks.message import message_of
 from tests.fake_workers import FakeWorker
 from tests.webhooks import SECRET, Webhook, later
@@ -61,13 +61,13 @@ def shop() -> Iterator[None]:
 def ops(shop: None, hook: Webhook) -> Iterator[None]:
     """One receiver, whose first tick was."""
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
-        tick()
+        deliver()
         yield
 
 
 def told(**counts: Any) -> None:
     """What one tick does to the one receiver."""
-    [found] = tick()
+    [found] = deliver()
     assert {name: getattr(found, name) for name in counts} == counts
 
 
@@ -85,7 +85,7 @@ def ticking(gate: threading.Barrier | None = None) -> Iterator[None]:
         if gate:
             gate.wait()
         try:
-            tick()
+            deliver()
         finally:
             connection.close()
 
@@ -102,8 +102,8 @@ def ticking(gate: threading.Barrier | None = None) -> Iterator[None]:
 
 def test_change_is_told_with_all_that_is_known_of_it(hook: Webhook) -> None:
     alice = User.objects.create(username="alice")
-    with acting_as(alice, reason="a quiet week", door="code"):
-        changed = ramp("new_checkout", 50)
+    with acting_as(alice, reason="a quiet week", source="code"):
+        changed = set_rollout("new_checkout", 50)
     told(delivered=1, failed=0, waiting=0, dead=0, error=None)
     [received] = hook.taken
     message = received.json
@@ -120,7 +120,7 @@ def test_change_is_told_with_all_that_is_known_of_it(hook: Webhook) -> None:
         "denied": 0,
         "who": "alice",
         "actor": str(alice.pk),
-        "door": "code",
+        "source": "code",
         "reason": "a quiet week",
         "session_user": "",
         "transaction_id": 0,
@@ -151,7 +151,7 @@ def test_message_comes_without_an_impact_that_cannot_be_counted(
         raise RuntimeError
 
     monkeypatch.setattr("flagstaff.webhooks.impact.difference", refuse)
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     told(delivered=1)
     assert hook.taken[0].data["impact"] is None
 
@@ -167,9 +167,9 @@ def test_receivers_share_what_was_counted(hook: Webhook, monkeypatch: pytest.Mon
     with Webhook() as other:
         both = {"ops": hook.settings(), "other": other.settings()}
         with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
-            tick()
-            ramp("new_checkout", 50)
-            tick()
+            deliver()
+            set_rollout("new_checkout", 50)
+            deliver()
         told = [webhook.taken[0].data["impact"] for webhook in (hook, other)]
     assert told == [{"users": 20, "gain": 1, "lose": 0}] * 2
     assert asked == ["new_checkout"]
@@ -190,7 +190,7 @@ def test_counting_ends_with_the_time_of_a_tick(
     monkeypatch.setattr("flagstaff.webhooks.impact.difference", counted)
     monkeypatch.setattr("flagstaff.webhooks.impact.time", SimpleNamespace(monotonic=lambda: now))
     for percent in (10, 20, 30):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     told(delivered=3)
     assert given == [3.0, 2.0]
     assert hook.taken[2].data["impact"] is None
@@ -200,14 +200,14 @@ def test_message_leads_to_the_page_of_the_admin(hook: Webhook) -> None:
     flag = FeatureFlag.objects.get(key="new_checkout")
     webhooks = {"ops": hook.settings()}
     with override_settings(FLAGSTAFF={"WEBHOOKS": webhooks, "SITE_URL": "https://shop.example/"}):
-        ramp("new_checkout", 50)
-        tick()
+        set_rollout("new_checkout", 50)
+        deliver()
     page = f"/admin/flagstaff/featureflag/{flag.pk}/change/"
     assert hook.taken[0].data["link"] == f"https://shop.example{page}"
 
 
 def test_link_is_one_that_the_admin_reads_as_the_primary_key_it_is() -> None:
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     event = replace(flag_history("new_checkout")[0], object_pk="beta_25")
     with override_settings(FLAGSTAFF={"SITE_URL": "https://shop.example"}):
         link = message_of(event, None).link
@@ -216,8 +216,8 @@ def test_link_is_one_that_the_admin_reads_as_the_primary_key_it_is() -> None:
 
 
 def test_signature_is_that_of_standard_webhooks(hook: Webhook) -> None:
-    ramp("new_checkout", 50)
-    tick()
+    set_rollout("new_checkout", 50)
+    deliver()
     [received] = hook.taken
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     signed = f"{received.id}.{received.headers['webhook-timestamp']}.{received.body.decode()}"
@@ -229,9 +229,9 @@ def test_signature_is_that_of_standard_webhooks(hook: Webhook) -> None:
 def test_what_one_transaction_did_to_a_flag_is_one_message(hook: Webhook) -> None:
     bob = User.objects.create(username="bob")
     with transaction.atomic():
-        ramp("new_checkout", 50)
-        allow("new_checkout", bob.pk)
-        ramp("search_v2", 60)
+        set_rollout("new_checkout", 50)
+        add_allowed_users("new_checkout", bob.pk)
+        set_rollout("search_v2", 60)
     told(delivered=2)
     first, second = (received.data for received in hook.taken)
     assert (first["key"], first["allowed"]) == ("new_checkout", 1)
@@ -243,7 +243,7 @@ def test_two_hands_in_one_transaction_are_two_messages(hook: Webhook) -> None:
     with transaction.atomic():
         for percent, name in ((10, "alice"), (20, "bob"), (30, "alice")):
             with acting_as(name):
-                ramp("new_checkout", percent)
+                set_rollout("new_checkout", percent)
     told(delivered=3)
     assert [received.data["who"] for received in hook.taken] == ["alice", "bob", "alice"]
     assert percents(hook) == [10, 20, 30]
@@ -262,7 +262,7 @@ def test_slack_gets_its_own_shape(hook: Webhook) -> None:
     channel = {"url": hook.url, "format": "slack"}
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
         with acting_as("<deploy>", reason="release 42"):
-            ramp("new_checkout", 50)
+            set_rollout("new_checkout", 50)
         told(delivered=1)
     [received] = hook.taken
     assert received.json["text"] == "new_checkout: rollout_percent 5 → 50, by &lt;deploy&gt;"
@@ -282,11 +282,11 @@ def test_change_from_elsewhere_is_told_with_who_was_connected(hook: Webhook) -> 
 
 
 def test_receiver_that_is_new_is_told_nothing_from_before(hook: Webhook) -> None:
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"new": hook.settings()}}):
-        assert [one.delivered for one in tick() if one.host] == [0]
-        ramp("new_checkout", 60)
-        assert [one.delivered for one in tick() if one.host] == [1]
+        assert [one.delivered for one in deliver() if one.host] == [0]
+        set_rollout("new_checkout", 60)
+        assert [one.delivered for one in deliver() if one.host] == [1]
 
 
 def test_change_that_is_rolled_back_is_never_told(hook: Webhook) -> None:
@@ -302,7 +302,7 @@ def test_change_that_is_rolled_back_is_never_told(hook: Webhook) -> None:
 def test_secret_value_is_told_of_and_not_told(hook: Webhook) -> None:
     KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
     set_value("mail_password", "hunter3")
-    tick()
+    deliver()
     assert hook.taken[-1].json["type"] == "value.changed"
     changes = hook.taken[-1].data["changes"]
     assert changes["value"] == {"old": None, "new": None, "secret": True}
@@ -311,16 +311,16 @@ def test_secret_value_is_told_of_and_not_told(hook: Webhook) -> None:
 
 def test_allow_list_is_told_as_a_number(hook: Webhook) -> None:
     pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
-    allow("new_checkout", pks)
-    tick()
+    add_allowed_users("new_checkout", pks)
+    deliver()
     assert hook.taken[0].data["allowed"] == 2
     assert b"710000" not in hook.taken[0].body
 
 
 def test_what_was_pruned_is_not_told_and_said_so(hook: Webhook) -> None:
     hook.says(500)
-    ramp("new_checkout", 50)
-    ramp("new_checkout", 60)
+    set_rollout("new_checkout", 50)
+    set_rollout("new_checkout", 60)
     told(delivered=0, waiting=2)
     prune(timedelta(0))
     hook.says(200)
@@ -334,7 +334,7 @@ def test_user_who_was_forgotten_is_in_no_message_that_still_waits(hook: Webhook)
     gone = User.objects.create(pk=7100003, username="gone")
     hook.stop()
     with acting_as(gone):
-        allow("new_checkout", gone.pk)
+        add_allowed_users("new_checkout", gone.pk)
     told(failed=1)
     gone.delete()
     forget_user(7100003)
@@ -342,7 +342,7 @@ def test_user_who_was_forgotten_is_in_no_message_that_still_waits(hook: Webhook)
     assert "7100003" not in kept
     hook.start()
     later()
-    tick()
+    deliver()
     assert len(hook.taken) == 2
     assert not [received for received in hook.taken if b"7100003" in received.body]
 
@@ -354,7 +354,7 @@ def test_change_that_commits_last_is_told_though_its_number_is_lower(hook: Webho
     other = FakeWorker()
     other.query("BEGIN")
     other.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     told(delivered=1, waiting=0)
     told(delivered=0, waiting=0)
     other.query("COMMIT")
@@ -393,7 +393,7 @@ def test_entries_that_another_server_numbered_are_no_part_of_an_open_transaction
     other.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
     [(number,)] = other.query("SELECT pg_current_xact_id()::text::bigint")
     rows("UPDATE flagstaff_change SET transaction_id = %s", number)
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     told(delivered=1, waiting=0)
     other.query("COMMIT")
     other.leave()
@@ -406,13 +406,13 @@ def test_entries_that_another_server_numbered_are_no_part_of_an_open_transaction
 def test_history_of_another_server_is_not_told_again_and_what_is_new_is(
     hook: Webhook, shift: int
 ) -> None:
-    ramp("new_checkout", 50)
-    tick()
+    set_rollout("new_checkout", 50)
+    deliver()
     # A dump was read by a server whose transactions have other numbers.
     rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
     rows("UPDATE flagstaff_receiver SET open_then = ARRAY[1, 2, 3]")
     told(delivered=0, waiting=0)
-    ramp("new_checkout", 60)
+    set_rollout("new_checkout", 60)
     told(delivered=1, waiting=0)
     assert percents(hook) == [50, 60]
 
@@ -423,7 +423,7 @@ def test_history_of_another_server_is_not_told_again_and_what_is_new_is(
 def test_receiver_that_is_down_is_told_when_it_is_back_in_order(hook: Webhook) -> None:
     hook.stop()
     for percent in (10, 20, 30):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     # It is asked once, and then left alone.
     told(delivered=0, failed=1, waiting=3, dead=0, error="connection refused")
     told(failed=0, waiting=3)
@@ -435,10 +435,10 @@ def test_receiver_that_is_down_is_told_when_it_is_back_in_order(hook: Webhook) -
 
 def test_receiver_that_fails_keeps_only_the_same_flag_waiting(hook: Webhook) -> None:
     hook.answer = lambda got: (500 if got.data["key"] == "new_checkout" else 204, {})
-    ramp("new_checkout", 10)
-    ramp("search_v2", 10)
-    ramp("new_checkout", 20)
-    ramp("search_v2", 20)
+    set_rollout("new_checkout", 10)
+    set_rollout("search_v2", 10)
+    set_rollout("new_checkout", 20)
+    set_rollout("search_v2", 20)
     told(delivered=2, failed=1, waiting=2, error="status 500")
     assert percents(hook, "search_v2") == [10, 20]
     hook.says(200)
@@ -450,15 +450,15 @@ def test_receiver_that_fails_keeps_only_the_same_flag_waiting(hook: Webhook) -> 
 def test_message_that_a_receiver_falls_over_keeps_no_other_flag_waiting(hook: Webhook) -> None:
     # As a proxy answers, whose program has died of what it was sent.
     hook.says(503)
-    ramp("new_checkout", 10)
-    ramp("search_v2", 20)
+    set_rollout("new_checkout", 10)
+    set_rollout("search_v2", 20)
     for _ in range(2):
         later()
         told(failed=1, waiting=2)
     hook.answer = lambda received: (503 if received.data["key"] == "new_checkout" else 200, {})
-    ramp("search_v2", 30)
+    set_rollout("search_v2", 30)
     later()
-    tick()
+    deliver()
     later()
     told(failed=1, waiting=1)
     assert percents(hook, "search_v2") == [20, 30]
@@ -466,12 +466,12 @@ def test_message_that_a_receiver_falls_over_keeps_no_other_flag_waiting(hook: We
 
 def test_message_has_the_same_id_at_each_attempt(hook: Webhook) -> None:
     hook.says(500)
-    ramp("new_checkout", 10)
-    tick()
+    set_rollout("new_checkout", 10)
+    deliver()
     hook.says(200)
     later()
-    tick()
-    first, second = hook.came
+    deliver()
+    first, second = hook.received
     assert first.id == second.id
     assert first.json == second.json
 
@@ -479,12 +479,12 @@ def test_message_has_the_same_id_at_each_attempt(hook: Webhook) -> None:
 def test_receiver_that_hangs_costs_its_timeout_once(hook: Webhook) -> None:
     hook.hangs.set()
     for percent in range(10, 20):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     began = time.monotonic()
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings(timeout=0.3)}}):
         told(delivered=0, failed=1, waiting=10, error="no answer within 0.3 s")
     assert time.monotonic() - began < 3
-    assert len(hook.came) == 1
+    assert len(hook.received) == 1
 
 
 def test_receiver_that_is_down_keeps_no_other_waiting(hook: Webhook) -> None:
@@ -492,38 +492,38 @@ def test_receiver_that_is_down_keeps_no_other_waiting(hook: Webhook) -> None:
     with Webhook() as other:
         both = {"ops": hook.settings(timeout=2), "other": other.settings()}
         with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
-            tick()
-            ramp("new_checkout", 10)
+            deliver()
+            set_rollout("new_checkout", 10)
             with ticking():
                 assert other.asked.wait(5)
                 assert hook.asked.wait(5)
                 # One has it, and the other still hangs.
-                assert len(other.came) == 1
+                assert len(other.received) == 1
                 hook.released.set()
 
 
 def test_receiver_that_asks_for_rest_in_nonsense_is_a_failure_like_others(hook: Webhook) -> None:
     hook.says(503, Retry_After="Fri, 20 Nov 99999999999999999999 08:18:00 GMT")
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     told(failed=1, waiting=1, error="status 503")
 
 
 def test_redirect_is_not_followed(hook: Webhook) -> None:
     with Webhook() as elsewhere:
         hook.says(307, Location=elsewhere.url)
-        ramp("new_checkout", 10)
+        set_rollout("new_checkout", 10)
         told(delivered=0, failed=1, waiting=1, error="status 307")
-        assert elsewhere.came == []
+        assert elsewhere.received == []
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_receiver_that_asks_for_rest_has_it(hook: Webhook, status: int) -> None:
     hook.says(status, Retry_After="600")
-    ramp("new_checkout", 10)
-    ramp("search_v2", 10)
+    set_rollout("new_checkout", 10)
+    set_rollout("search_v2", 10)
     told(failed=1, waiting=2, error=f"status {status}")
     [[seconds]] = rows(
-        "SELECT extract(epoch FROM resting_until - now())::int FROM flagstaff_receiver"
+        "SELECT extract(epoch FROM paused_until - now())::int FROM flagstaff_receiver"
     )
     assert 590 <= seconds <= 600
     told(failed=0, waiting=2)
@@ -532,15 +532,15 @@ def test_receiver_that_asks_for_rest_has_it(hook: Webhook, status: int) -> None:
 def test_project_without_time_zones_is_no_other(hook: Webhook, settings: Any) -> None:
     settings.USE_TZ = False
     hook.says(503, Retry_After="Fri, 20 Nov 2099 08:18:00 GMT")
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     told(failed=1, waiting=1, error="status 503")
-    at = datetime.fromisoformat(hook.came[0].json["timestamp"])
+    at = datetime.fromisoformat(hook.received[0].json["timestamp"])
     assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
 def test_receiver_that_says_gone_is_not_asked_again(hook: Webhook) -> None:
     hook.says(410)
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     told(failed=1, waiting=0, dead=1, error="status 410")
 
 
@@ -551,36 +551,36 @@ def give_up() -> None:
 
 def test_message_that_nobody_takes_for_three_days_is_given_up_and_named(hook: Webhook) -> None:
     hook.says(500)
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     told(failed=1, waiting=1, dead=0)
     give_up()
     later()
     told(failed=1, waiting=0, dead=1)
     later()
     told(failed=0, dead=1)
-    assert len(hook.came) == 2
+    assert len(hook.received) == 2
 
 
 def test_what_was_given_up_blocks_nobody_and_can_be_sent_again(hook: Webhook) -> None:
     hook.says(500)
-    ramp("new_checkout", 10)
-    tick()
+    set_rollout("new_checkout", 10)
+    deliver()
     give_up()
     later()
     told(dead=1)
     hook.says(200)
-    ramp("new_checkout", 20)
+    set_rollout("new_checkout", 20)
     told(delivered=1, dead=1)
-    assert retry_dead() == 1
+    assert retry_failed() == 1
     told(delivered=1, dead=0)
     assert percents(hook) == [20, 10]
 
 
 def test_what_was_given_up_can_be_forgotten(hook: Webhook) -> None:
     hook.says(410)
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     told(dead=1)
-    assert forget_dead() == 1
+    assert discard_failed() == 1
     told(dead=0, waiting=0)
 
 
@@ -592,7 +592,7 @@ def test_receiver_that_is_killed_in_the_middle_has_every_message(hook: Webhook) 
 
     hook.answer = then_down
     for percent in range(10, 20):
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     told(delivered=2, failed=1, waiting=8)
     hook.stop()
     later()
@@ -613,12 +613,12 @@ def test_sender_that_dies_after_sending_sends_again_when_its_claim_is_over(
     def die(*arguments: object) -> None:
         raise Killed
 
-    ramp("new_checkout", 10)
-    ramp("new_checkout", 20)
+    set_rollout("new_checkout", 10)
+    set_rollout("new_checkout", 20)
     with monkeypatch.context() as patch:
-        patch.setattr("flagstaff.webhooks.send.note_delivered", die)
+        patch.setattr("flagstaff.webhooks.send.mark_delivered", die)
         with pytest.raises(Killed):
-            tick()
+            deliver()
     told(delivered=0, waiting=2)
     rows("UPDATE flagstaff_delivery SET claimed_until = now() - interval '1 second'")
     told(delivered=2, waiting=0)
@@ -648,7 +648,7 @@ def test_random_failures_leave_every_flag_in_order(
         made[key].append(percent)
         FeatureFlag.objects.filter(key=key).update(rollout_percent=percent)
         if dice.random() < 0.3:
-            tick()
+            deliver()
     told(waiting=0)
     assert len(failed) == 60
     assert {key: percents(hook, key) for key in made} == made
@@ -660,11 +660,11 @@ def test_random_failures_leave_every_flag_in_order(
 
 def test_two_ticks_at_once_tell_each_change_once(hook: Webhook) -> None:
     for percent in range(10, 40):
-        ramp(("new_checkout", "search_v2")[percent % 2], percent)
+        set_rollout(("new_checkout", "search_v2")[percent % 2], percent)
     gate = threading.Barrier(3)
     with ticking(gate), ticking(gate), ticking(gate):
         pass
-    tick()
+    deliver()
     assert len({received.id for received in hook.taken}) == len(hook.taken) == 30
     assert percents(hook) == list(range(10, 40, 2))
     assert percents(hook, "search_v2") == list(range(11, 40, 2))
@@ -680,14 +680,14 @@ def test_tick_that_loses_a_race_tries_again_where_transactions_are_stricter(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook.stop()
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
     strict = {"options": "-c default_transaction_isolation=serializable"}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", strict)
     other = FakeWorker()
     other.query("BEGIN")
     tick_of_another = "UPDATE flagstaff_receiver SET failures = failures + 1"
     monkeypatch.setattr(
-        "flagstaff.webhooks.send.note_failure", lambda *_, **__: other.query(tick_of_another)
+        "flagstaff.webhooks.send.mark_failure", lambda *_, **__: other.query(tick_of_another)
     )
     with ticking():
         while rows(BLOCKED) != [(1,)]:
@@ -700,17 +700,17 @@ def test_tick_that_loses_a_race_tries_again_where_transactions_are_stricter(
 
 def test_toggle_waits_for_no_tick_and_sends_nothing(hook: Webhook) -> None:
     hook.hangs.set()
-    ramp("new_checkout", 10)
+    set_rollout("new_checkout", 10)
 
     with ticking():
         assert hook.asked.wait(5)
         # Not even for a moment.
         rows("SET lock_timeout = '1ms'")
-        switch("new_checkout", enabled=False)
+        disable("new_checkout")
         FeatureFlag.objects.filter(key="new_checkout").update(rollout_percent=11)
         held = "state LIKE 'idle in%' AND datname = current_database()"
         assert rows(f"SELECT pid FROM pg_stat_activity WHERE {held}") == []
-        assert len(hook.came) == 1
+        assert len(hook.received) == 1
         hook.released.set()
 
 
@@ -722,13 +722,13 @@ def test_tick_within_a_transaction_is_refused(hook: Webhook, names: list[str]) -
         pytest.raises(RuntimeError),
         transaction.atomic(),
     ):
-        tick()
+        deliver()
 
 
 def test_there_is_nothing_to_tell_from_on_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
-    with pytest.raises(NoOutboxError) as error:
-        tick()
+    with pytest.raises(NoWebhooksError) as error:
+        deliver()
     assert str(error.value) == (
         'database "default" has no outbox: it is kept on PostgreSQL, and "manage.py migrate" '
         "makes its tables"
@@ -737,7 +737,7 @@ def test_there_is_nothing_to_tell_from_on_other_databases(monkeypatch: pytest.Mo
 
 def test_receiver_that_left_the_settings_is_named_and_told_nothing(hook: Webhook) -> None:
     hook.stop()
-    ramp("new_checkout", 10)
-    tick()
+    set_rollout("new_checkout", 10)
+    deliver()
     with override_settings(FLAGSTAFF={}):
-        assert tick() == [Told("ops", "", waiting=1)]
+        assert deliver() == [DeliveryReport("ops", "", waiting=1)]

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 
 from flagstaff import acting_as, serialization
 from flagstaff.changes import (
-    allow,
+    add_allowed_users,
     create_value,
     delete,
-    edit,
-    edit_value,
-    ramp,
+    delete_value,
+    set_rollout,
     undo_transaction,
-    unset_value,
+    update,
+    update_value,
 )
 from flagstaff.exceptions import (
     ConflictError,
@@ -69,7 +69,7 @@ def take(said: str, format_: Format = "yaml", **how: Any) -> serialization.Impor
 
 
 def differ(said: str, format_: Format = "yaml", **how: Any) -> Plan:
-    return serialization.difference(serialization.read(textwrap.dedent(said), format_), **how)
+    return serialization.diff(serialization.read(textwrap.dedent(said), format_), **how)
 
 
 def problems(said: str, format_: Format = "yaml", **how: Any) -> list[str]:
@@ -211,7 +211,7 @@ FLAG = st.fixed_dictionaries(
         "enabled": st.booleans(),
         "rollout_percent": st.integers(0, 100),
         "description": WORDS,
-        "kind": st.sampled_from(["release", "experiment", "ops", "permission"]),
+        "kind": st.sampled_from(["release", "ops", "permission"]),
         "client_side": st.booleans(),
     }
 )
@@ -254,16 +254,16 @@ def test_value_that_is_null_is_no_change_and_a_new_null_is_refused(
     KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
     said = text(format_)
     assert not differ(said, format_).steps
-    edit_value("nothing", {"value": 1})
+    update_value("nothing", {"value": 1})
     [told] = problems(said, format_)
     assert "values.nothing.value: value cannot be null" in told
-    unset_value("nothing")
+    delete_value("nothing")
     [told] = problems(said, format_)
     assert "values.nothing.value: a value is missing; write JSON" in told
 
 
 def test_what_a_file_does_not_name_is_left_alone(shop: None) -> None:
-    ramp("dark_mode", 70)
+    set_rollout("dark_mode", 70)
     before = state()
     imported = take("flagstaff: 1\nflags: {new_checkout: {rollout_percent: 26}}")
     before[0]["new_checkout"]["rollout_percent"] = 26
@@ -304,7 +304,7 @@ def test_difference_speaks_as_the_history_does(shop: None) -> None:
 @COMMITTED
 def test_import_is_one_transaction_by_one_hand(shop: None) -> None:
     User.objects.create(pk=3, username="carol")
-    with acting_as("deploy", reason="release 42", door="command"):
+    with acting_as("deploy", reason="release 42", source="command"):
         imported = take(EDITED)
     events = [
         event
@@ -313,7 +313,7 @@ def test_import_is_one_transaction_by_one_hand(shop: None) -> None:
     ]
     assert {event.key for event in events} == set(words(imported.plan))
     assert len({event.transaction_id for event in events}) == 1
-    assert {(event.actor, event.door) for event in events} == {("deploy", "command")}
+    assert {(event.actor, event.source) for event in events} == {("deploy", "command")}
     assert take(EDITED).plan.steps == ()
 
 
@@ -324,7 +324,7 @@ def test_failure_at_the_last_step_writes_nothing(
         raise InvalidChangeError("the database refuses it")
 
     before = state()
-    monkeypatch.setattr("flagstaff.changes.edit_value", fail)
+    monkeypatch.setattr("flagstaff.changes.update_value", fail)
     with pytest.raises(InvalidChangeError):
         take("flagstaff: 1\nflags: {dark_mode: {enabled: false}}\nvalues: {page_size: {value: 1}}")
     assert state() == before
@@ -356,7 +356,7 @@ def test_file_of_some_keys_deletes_nothing_else(shop: None) -> None:
 
 
 def test_mask_is_never_written(shop: None) -> None:
-    edit_value("page_size", {"value": 7})
+    update_value("page_size", {"value": 7})
     take(text().replace("value: 7", f"value: {MASK}"))
     assert KeyValueStore.objects.get(key="mail_password").value == "hunter2"
     assert KeyValueStore.objects.get(key="page_size").value == 7
@@ -364,7 +364,7 @@ def test_mask_is_never_written(shop: None) -> None:
 
 def test_mask_of_a_value_that_is_not_here_is_told(shop: None) -> None:
     written = text(keys=["mail_password"])
-    unset_value("mail_password")
+    delete_value("mail_password")
     [told] = problems(written)
     assert told.startswith("line 7: values.mail_password.value: is masked, and there is no such")
 
@@ -555,8 +555,8 @@ def test_yaml_without_its_package_says_what_to_install(
 def test_newer_change_is_not_written_over(shop: None) -> None:
     written = text(versions=True)
     edited = written.replace("rollout_percent: 25", "rollout_percent: 30")
-    ramp("new_checkout", 40)
-    ramp("dark_mode", 99)
+    set_rollout("new_checkout", 40)
+    set_rollout("dark_mode", 99)
     before = state()
     for attempt in (differ, take):
         with pytest.raises(ConflictError) as caught:
@@ -573,7 +573,7 @@ def test_change_while_a_file_is_written_is_not_written_over_by_it(
 ) -> None:
     def late(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
         if state()[0]["new_checkout"]["rollout_percent"] != 60:
-            ramp("new_checkout", 60)
+            set_rollout("new_checkout", 60)
         return versions_of(kind, pks)
 
     monkeypatch.setattr("flagstaff.serialization.exporting.versions_of", late)
@@ -585,7 +585,7 @@ def test_change_while_a_file_is_written_is_not_written_over_by_it(
 def test_newer_change_elsewhere_is_no_conflict_and_neither_is_the_second_time(shop: None) -> None:
     written = text(keys=["new_checkout", "page_size"], versions=True)
     edited = written.replace("rollout_percent: 25", "rollout_percent: 30")
-    ramp("dark_mode", 99)
+    set_rollout("dark_mode", 99)
     assert len(take(edited).changed) == 1
     assert take(edited).changed == ()
 
@@ -599,8 +599,8 @@ def test_flag_that_was_deleted_since_is_a_conflict(shop: None) -> None:
 
 def test_plan_that_was_looked_at_is_the_one_that_is_done(shop: None) -> None:
     seen = differ(EDITED.replace(", pk: 3", "")).fingerprint
-    allow("beta_reviews", 1)
-    edit("new_checkout", {"rollout_percent": 26})
+    add_allowed_users("beta_reviews", 1)
+    update("new_checkout", {"rollout_percent": 26})
     before = state()
     with pytest.raises(ConflictError, match=f"and not {seen}"):
         take(EDITED.replace(", pk: 3", ""), expect_plan=seen)
@@ -662,14 +662,14 @@ def _meanwhile(work: Callable[[], Any], change: Callable[[], Any]) -> Any:
 def test_import_waits_for_a_change_and_is_refused_over_it(shop: None) -> None:
     edited = text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
     with pytest.raises(ConflictError, match="new_checkout has version"):
-        _meanwhile(lambda: take(edited), lambda: ramp("new_checkout", 40))
+        _meanwhile(lambda: take(edited), lambda: set_rollout("new_checkout", 40))
     assert state()[0]["new_checkout"]["rollout_percent"] == 40
 
 
 @COMMITTED
 def test_import_waits_for_a_change_and_tells_what_it_was(shop: None) -> None:
     said = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
-    imported = _meanwhile(lambda: take(said), lambda: ramp("new_checkout", 40))
+    imported = _meanwhile(lambda: take(said), lambda: set_rollout("new_checkout", 40))
     assert words(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
 
 
@@ -681,7 +681,7 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused_over_it(shop: None)
     change = imported.changed[0].version
     assert change
     with pytest.raises(ConflictError, match=r"^search_v2 has version"):
-        _meanwhile(lambda: undo_transaction(change), lambda: ramp("search_v2", 40))
+        _meanwhile(lambda: undo_transaction(change), lambda: set_rollout("search_v2", 40))
     assert state()[0]["dark_mode"]["enabled"] is False
 
 

@@ -77,7 +77,7 @@ FORBIDDEN = [
     "DELETE FROM flagstaff_featureflag",
     "TRUNCATE flagstaff_featureflag_allowed_users",
     "UPDATE flagstaff_keyvaluestore SET value = '1'",
-    "INSERT INTO flagstaff_token (src) VALUES ('f')",
+    "INSERT INTO flagstaff_token (relation) VALUES ('f')",
     "SELECT * FROM flagstaff_change",
     "SELECT * FROM auth_user",
     "SELECT * FROM django_session",

@@ -14,21 +14,22 @@ from hypothesis import strategies as st
 
 from flagstaff import acting_as
 from flagstaff.changes import (
-    allow,
+    add_allowed_users,
     create,
     create_value,
     delete,
-    deny,
-    edit,
-    edit_value,
-    ramp,
+    delete_value,
+    disable,
+    enable,
+    remove_allowed_users,
     restore,
     restore_value,
+    set_rollout,
     set_value,
-    switch,
     undo,
     undo_value,
-    unset_value,
+    update,
+    update_value,
 )
 from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownFlagError
 from flagstaff.history import flag_history, flag_version
@@ -102,11 +103,11 @@ def do(step: Any, users: list[User]) -> None:
     name, content = step
     flag = FeatureFlag.objects.get()
     if name == "switch":
-        switch(flag.key, content)
+        (enable if content else disable)(flag.key)
     elif name == "ramp":
         FeatureFlag.objects.update(rollout_percent=content)
     elif name == "edit":
-        edit(flag.key, content)
+        update(flag.key, content)
     elif name == "again":
         delete(flag.key)
         undo(flag.key)
@@ -118,9 +119,9 @@ def do(step: Any, users: list[User]) -> None:
 
 def change_list(flag: FeatureFlag, name: str, people: list[User]) -> None:
     if name == "allow":
-        allow(flag.key, people)
+        add_allowed_users(flag.key, people)
     elif name == "deny":
-        deny(flag.key, [person.pk for person in people])
+        remove_allowed_users(flag.key, [person.pk for person in people])
     elif name == "set":
         flag.allowed_users.set(people)
     elif people:
@@ -185,8 +186,8 @@ def newest() -> Any:
 def test_restore_is_a_change_of_its_own(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
-    ramp("new_checkout", 50)
-    switch("new_checkout", True)
+    set_rollout("new_checkout", 50)
+    enable("new_checkout")
     with acting_as("ana", reason="back to Monday"):
         changed = restore("new_checkout", to=version)
     assert changed.old == {"enabled": True, "rollout_percent": 50}
@@ -223,7 +224,7 @@ def test_deleted_flag_comes_back_whole(flag: FeatureFlag) -> None:
 def test_restore_over_a_newer_change_is_refused(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     with pytest.raises(ConflictError):
         restore("new_checkout", to=version, expect_version=version)
     assert state() is not None
@@ -252,7 +253,7 @@ def test_version_of_another_flag_cannot_be_restored() -> None:
 def test_column_that_came_later_is_left_alone(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
-    edit("new_checkout", {"description": "newer", "rollout_percent": 50})
+    update("new_checkout", {"description": "newer", "rollout_percent": 50})
     by_hand("UPDATE flagstaff_change SET old = old - 'description', new = new - 'description'")
     restore("new_checkout", to=version)
     assert FeatureFlag.objects.values_list("description", "rollout_percent").get() == ("newer", 25)
@@ -279,7 +280,7 @@ def test_value_comes_back_as_it_was(value: Any) -> None:
     set_value("limit", "other")
     restore_value("limit", to=version)
     assert repr(KeyValueStore.objects.get().value) == repr(value)
-    unset_value("limit")
+    delete_value("limit")
     undo_value("limit")
     assert repr(KeyValueStore.objects.get().value) == repr(value)
 
@@ -304,7 +305,7 @@ def test_secret_cannot_come_from_its_digest() -> None:
     with pytest.raises(InvalidChangeError, match=told):
         undo_value("token")
     assert KeyValueStore.objects.get().value == "hunter3"
-    assert unset_value("token").undo is None
+    assert delete_value("token").undo is None
     with pytest.raises(InvalidChangeError, match="keeps a digest"):
         undo_value("token")
 
@@ -326,8 +327,8 @@ def test_what_is_no_secret_of_a_secret_value_comes_back() -> None:
 @pytest.mark.parametrize("secret", [True, False])
 def test_undo_leaves_a_value_that_became_secret_or_public_as_it_is(secret: bool) -> None:
     create_value("token", "hunter2", secret=not secret)
-    described = edit_value("token", {"description": "changed"}).version
-    marked = edit_value("token", {"secret": secret}).version
+    described = update_value("token", {"description": "changed"}).version
+    marked = update_value("token", {"secret": secret}).version
     set_value("token", "hunter3")
     undo_value("token", described)
     undo_value("token", marked)
@@ -356,9 +357,9 @@ def test_undo_can_tell_a_number_from_a_bool(old: Any, new: Any) -> None:
 
 @COMMITTED
 def test_undo_leaves_what_was_changed_since_elsewhere(flag: FeatureFlag, users: list[User]) -> None:
-    change = ramp("new_checkout", 50).version
-    switch("new_checkout", True)
-    allow("new_checkout", users[3])
+    change = set_rollout("new_checkout", 50).version
+    enable("new_checkout")
+    add_allowed_users("new_checkout", users[3])
     undone = undo("new_checkout", change)
     assert (undone.old, undone.new) == ({"rollout_percent": 50}, {"rollout_percent": 25})
     assert FeatureFlag.objects.get().enabled is True
@@ -367,8 +368,8 @@ def test_undo_leaves_what_was_changed_since_elsewhere(flag: FeatureFlag, users: 
 
 @COMMITTED
 def test_undo_is_refused_where_the_same_field_was_changed_since(flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
-    ramp("new_checkout", 75)
+    change = set_rollout("new_checkout", 50).version
+    set_rollout("new_checkout", 75)
     with pytest.raises(ConflictError, match="rollout_percent 50 → 75"):
         undo("new_checkout", change)
     assert FeatureFlag.objects.get().rollout_percent == 75
@@ -376,7 +377,7 @@ def test_undo_is_refused_where_the_same_field_was_changed_since(flag: FeatureFla
 
 @COMMITTED
 def test_undo_of_one_change_that_is_sent_twice_is_one(flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     assert undo("new_checkout", change).written is True
     assert undo("new_checkout", change).written is False
     assert FeatureFlag.objects.get().rollout_percent == 25
@@ -384,7 +385,7 @@ def test_undo_of_one_change_that_is_sent_twice_is_one(flag: FeatureFlag) -> None
 
 @COMMITTED
 def test_undo_of_an_undo_is_the_change(flag: FeatureFlag) -> None:
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     undo("new_checkout")
     undo("new_checkout")
     assert FeatureFlag.objects.get().rollout_percent == 50
@@ -394,19 +395,19 @@ def test_undo_of_an_undo_is_the_change(flag: FeatureFlag) -> None:
 def test_undo_takes_back_all_that_a_transaction_did(flag: FeatureFlag, users: list[User]) -> None:
     before = state()
     with acting_as("release"):
-        switch("new_checkout", True)
-        ramp("new_checkout", 50)
-        allow("new_checkout", users)
-        deny("new_checkout", users[0])
+        enable("new_checkout")
+        set_rollout("new_checkout", 50)
+        add_allowed_users("new_checkout", users)
+        remove_allowed_users("new_checkout", users[0])
     undo("new_checkout")
     assert state() == before
 
 
 @COMMITTED
 def test_undo_leaves_what_another_server_has_numbered_alike(flag: FeatureFlag) -> None:
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    ramp("new_checkout", 75)
+    set_rollout("new_checkout", 75)
     newest = Change.objects.latest("id").transaction_id
     Change.objects.exclude(transaction_id=newest).update(transaction_id=newest, at=long_ago)
     undo("new_checkout")
@@ -417,7 +418,7 @@ def test_undo_leaves_what_another_server_has_numbered_alike(flag: FeatureFlag) -
 def test_undo_of_a_creation_deletes_what_nobody_has_changed_since(users: list[User]) -> None:
     create("new_checkout", allowed_users=users[:1])
     change = flag_version("new_checkout")
-    ramp("new_checkout", 50)
+    set_rollout("new_checkout", 50)
     with pytest.raises(ConflictError):
         undo("new_checkout", change)
     delete("new_checkout")
@@ -428,7 +429,7 @@ def test_undo_of_a_creation_deletes_what_nobody_has_changed_since(users: list[Us
 
 @COMMITTED
 def test_undo_of_a_deleted_flags_change_is_refused(flag: FeatureFlag) -> None:
-    change = ramp("new_checkout", 50).version
+    change = set_rollout("new_checkout", 50).version
     delete("new_checkout")
     with pytest.raises(InvalidChangeError, match="new_checkout was deleted since; restore it"):
         undo("new_checkout", change)
@@ -447,11 +448,11 @@ def test_undo_of_nothing_is_told(flag: FeatureFlag) -> None:
 def test_big_list_comes_back(flag: FeatureFlag) -> None:
     crowd = User.objects.bulk_create([User(username=f"user{n}") for n in range(12_000)])
     before = flag_version("new_checkout")
-    changed = allow("new_checkout", crowd)
+    changed = add_allowed_users("new_checkout", crowd)
     assert Change.objects.filter(id__gt=before).count() == 2
     assert changed.undo
     assert changed.undo.arguments == ("undo", "new_checkout", str(changed.version))
     [event, *_] = flag_history("new_checkout")
-    assert (event.came.count, len(event.came.pks)) == (12_000, 20)
+    assert (event.added.count, len(event.added.pks)) == (12_000, 20)
     undo("new_checkout", changed.version)
     assert flag.allowed_users.count() == 2

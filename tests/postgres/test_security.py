@@ -15,9 +15,9 @@ from django.db import connection
 from django.test import Client
 
 import flagstaff
+from flagstaff._tables.names import fill
 from flagstaff.exceptions import RefreshError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from flagstaff._tables.names import fill
 from tests.admin_pages import VALUES
 from tests.conftest import ROOT, RunIsolated
 from tests.postgres.conftest import Query

@@ -10,8 +10,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 
-from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff._tables.names import fill, names, sql
+from flagstaff.models import FeatureFlag, KeyValueStore
 
 pytestmark = pytest.mark.django_db
 OpenSession = Callable[[], "psycopg.Connection[Any]"]
@@ -26,7 +26,7 @@ class Tokens:
 
     def __call__(self) -> list[str]:
         found = rows(
-            "SELECT id, src::text FROM flagstaff_token WHERE id > %s ORDER BY id", self._newest
+            "SELECT id, relation::text FROM flagstaff_token WHERE id > %s ORDER BY id", self._newest
         )
         self._newest = found[-1][0] if found else self._newest
         return [source for _, source in found]
@@ -39,7 +39,7 @@ def rows(query: str, *parameters: str | int) -> list[Any]:
 
 
 def fingerprint() -> object:
-    return sorted(rows(fill(sql("fingerprint_v1"), names(connection))))
+    return sorted(rows(fill(sql("token_set_v1"), names(connection))))
 
 
 def copy_in(table: str, line: str) -> None:

@@ -13,19 +13,19 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as
 from flagstaff.changes import (
-    allow,
+    add_allowed_users,
+    combined_undo,
     create,
     create_value,
     delete,
-    edit,
-    edit_value,
-    ramp,
+    delete_value,
+    disable,
+    set_rollout,
     set_value,
-    switch,
     undo,
-    undo_together,
     undo_transaction,
-    unset_value,
+    update,
+    update_value,
 )
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_history, flag_version
@@ -62,16 +62,16 @@ def state() -> dict[str, Any]:
 def together() -> int:
     """A release that touches everything, in each way; one of its changes."""
     with transaction.atomic(), acting_as("deploy", reason="release 42"):
-        edit("new_checkout", {"rollout_percent": 100, "description": "Done"})
-        allow("new_checkout", 2)
+        update("new_checkout", {"rollout_percent": 100, "description": "Done"})
+        add_allowed_users("new_checkout", 2)
         delete("beta_reviews")
         create("brand_new", enabled=True, allowed_users=[1])
         set_value("page_size", 50)
-        unset_value("payment_gateway")
+        delete_value("payment_gateway")
         change = create_value("motto", "on").version
         # Another hand, but the same transaction.
         with acting_as("bob"):
-            switch("new_checkout", enabled=False)
+            disable("new_checkout")
     assert change
     return change
 
@@ -101,7 +101,7 @@ def test_undo_is_one_transaction_that_can_be_undone() -> None:
     change = together()
     after = state()
     with acting_as("ana", reason="too soon"):
-        back = undo_together(undo_transaction(change))
+        back = combined_undo(undo_transaction(change))
     assert back
     events = [event for event in flag_history() if event.reason == "too soon"]
     assert len(events) == 3
@@ -131,9 +131,9 @@ def test_keys_that_were_passed_on_go_back(names: list[str]) -> None:
     create("last")
     before = state()
     with transaction.atomic():
-        edit(first, {"key": free})
-        edit(second, {"key": first})
-        change = edit("last", {"key": second}).version
+        update(first, {"key": free})
+        update(second, {"key": first})
+        change = update("last", {"key": second}).version
     assert change
     undo_transaction(change)
     assert state() == before
@@ -143,7 +143,7 @@ def test_flag_that_took_the_place_of_a_deleted_one_leaves_it() -> None:
     before = state()
     with transaction.atomic():
         delete("beta_reviews")
-        change = edit("new_checkout", {"key": "beta_reviews"}).version
+        change = update("new_checkout", {"key": "beta_reviews"}).version
     assert change
     undo_transaction(change)
     assert state() == before
@@ -151,7 +151,7 @@ def test_flag_that_took_the_place_of_a_deleted_one_leaves_it() -> None:
 
 def test_place_of_a_deleted_flag_that_somebody_else_took_is_a_conflict() -> None:
     with transaction.atomic():
-        edit("beta_reviews", {"key": "reviews"})
+        update("beta_reviews", {"key": "reviews"})
         change = delete("reviews").version
     create("beta_reviews")
     assert change
@@ -210,9 +210,9 @@ def test_part_that_was_taken_back_already_is_left_alone() -> None:
 
 
 NEWER: dict[str, Callable[[], Any]] = {
-    "new_checkout": lambda: edit("new_checkout", {"client_side": True}),
-    "brand_new": lambda: allow("brand_new", 2),
-    "page_size": lambda: edit_value("page_size", {"description": "Rows"}),
+    "new_checkout": lambda: update("new_checkout", {"client_side": True}),
+    "brand_new": lambda: add_allowed_users("brand_new", 2),
+    "page_size": lambda: update_value("page_size", {"description": "Rows"}),
     "motto": lambda: set_value("motto", "off"),
     "beta_reviews": lambda: create("beta_reviews"),
 }
@@ -234,7 +234,7 @@ def test_newer_change_of_one_of_them_is_a_conflict_that_names_it(key: str) -> No
 
 def test_all_that_is_newer_is_named() -> None:
     change = together()
-    ramp("new_checkout", 7)
+    set_rollout("new_checkout", 7)
     set_value("page_size", 7)
     with pytest.raises(ConflictError) as caught:
         undo_transaction(change)
@@ -244,14 +244,14 @@ def test_all_that_is_newer_is_named() -> None:
 
 def test_what_came_later_to_others_stays() -> None:
     change = together()
-    ramp("dark_mode", 7)
+    set_rollout("dark_mode", 7)
     undo_transaction(change)
     assert FeatureFlag.objects.get(key="dark_mode").rollout_percent == 7
 
 
 def test_secret_has_the_whole_refused() -> None:
     with transaction.atomic():
-        ramp("dark_mode", 7)
+        set_rollout("dark_mode", 7)
         set_value("mail_password", "correct horse")
     before = state()
     change = flag_version("dark_mode")
@@ -264,7 +264,7 @@ def test_secret_has_the_whole_refused() -> None:
 def test_users_who_have_gone_are_left_out() -> None:
     with transaction.atomic():
         delete("beta_reviews")
-        ramp("dark_mode", 7)
+        set_rollout("dark_mode", 7)
     User.objects.get(pk=2).delete()
     change = flag_version("dark_mode")
     assert change

@@ -60,7 +60,7 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
         time.sleep(0.3)  # so that flushes fall in between
     assert [worker.end() for worker in workers] == [(0, "")] * 4
     assert counted(query) == added(*asked)
-    assert query("SELECT count(*), count(left_at) FROM flagstaff_usage_worker") == (4, 4)
+    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker") == (4, 4)
     assert query("SELECT max(sequence) > 1 FROM flagstaff_usage_worker") == (True,)
 
 
@@ -71,7 +71,7 @@ def test_farewell_alone_tells_all(database: str, query: Query) -> None:
     assert counted(query) == asked
     hour, last = query(
         "SELECT extract(epoch FROM now() - hour) BETWEEN 0 AND 3700, "
-        "now() - last_asked < interval '10 s' FROM flagstaff_usage"
+        "now() - last_evaluated_at < interval '10 s' FROM flagstaff_usage"
     )
     assert (hour, last) == (True, True)
 
@@ -97,10 +97,10 @@ def test_killed_worker_loses_its_last_interval_and_is_told_of(database: str, que
     last = survey(killed, 500)
     killed.end(by=signal.SIGKILL)
     assert counted(query) in (first, added(first, last))
-    query("UPDATE flagstaff_usage_worker SET heard_at = heard_at - interval '1 minute'")
+    query("UPDATE flagstaff_usage_worker SET last_seen_at = last_seen_at - interval '1 minute'")
     with ready_worker(database) as other:
-        [silent] = other.ask("call", f"{REPORTS}.report")["silent"]
-        assert silent["pid"] == killed.pid
+        [lost] = other.ask("call", f"{REPORTS}.report")["lost"]
+        assert lost["pid"] == killed.pid
 
 
 def test_moment_that_is_kept_counts_with_the_flag_that_followed(

@@ -14,17 +14,17 @@ from django.db.models import Max
 from flagstaff import acting_as, changes
 from flagstaff.changes import (
     Changed,
-    allow,
+    add_allowed_users,
     create,
     create_value,
     delete,
-    deny,
-    edit,
-    edit_value,
-    ramp,
+    delete_value,
+    enable,
+    remove_allowed_users,
+    set_rollout,
     set_value,
-    switch,
-    unset_value,
+    update,
+    update_value,
 )
 from flagstaff.exceptions import (
     ConflictError,
@@ -62,17 +62,21 @@ def newest() -> int:
 # One row of each: a change, and what it leaves.
 
 CHANGES: dict[str, Callable[..., Changed]] = {
-    "switch": lambda **how: switch("new_checkout", True, **how),
-    "ramp": lambda **how: ramp("new_checkout", 50, **how),
-    "allow": lambda **how: allow("new_checkout", User.objects.get(username="bob"), **how),
-    "deny": lambda **how: deny("new_checkout", User.objects.get(username="alice"), **how),
-    "edit": lambda **how: edit("new_checkout", {"description": "One page", "kind": "ops"}, **how),
+    "switch": lambda **how: enable("new_checkout", **how),
+    "ramp": lambda **how: set_rollout("new_checkout", 50, **how),
+    "allow": lambda **how: add_allowed_users(
+        "new_checkout", User.objects.get(username="bob"), **how
+    ),
+    "deny": lambda **how: remove_allowed_users(
+        "new_checkout", User.objects.get(username="alice"), **how
+    ),
+    "edit": lambda **how: update("new_checkout", {"description": "One page", "kind": "ops"}, **how),
     "delete": lambda **how: delete("new_checkout", **how),
 }
 OF_VALUES: dict[str, Callable[..., Changed]] = {
     "set_value": lambda **how: set_value("gateway", "paypal", **how),
-    "edit_value": lambda **how: edit_value("gateway", {"value": 1, "description": "?"}, **how),
-    "unset_value": lambda **how: unset_value("gateway", **how),
+    "update_value": lambda **how: update_value("gateway", {"value": 1, "description": "?"}, **how),
+    "delete_value": lambda **how: delete_value("gateway", **how),
 }
 ALL = CHANGES | OF_VALUES
 
@@ -125,10 +129,10 @@ def test_change_over_a_newer_one_is_refused_with_both_versions(name: str) -> Non
 def test_refusal_says_who_did_what() -> None:
     version = flag_version("new_checkout")
     with acting_as("ana"):
-        ramp("new_checkout", 50)
+        set_rollout("new_checkout", 50)
     now = flag_version("new_checkout")
     with pytest.raises(ConflictError) as error:
-        switch("new_checkout", True, expect_version=version)
+        enable("new_checkout", expect_version=version)
     at = f"{Change.objects.latest('id').at:%Y-%m-%d %H:%M}"
     assert str(error.value) == (
         f"new_checkout has version {now}, not {version}; "
@@ -142,7 +146,7 @@ def test_change_of_the_allow_list_is_a_new_version_of_the_flag(
     version = flag_version("new_checkout")
     flag.allowed_users.add(bob)
     with pytest.raises(ConflictError, match="allowed 1 user"):
-        ramp("new_checkout", 50, expect_version=version)
+        set_rollout("new_checkout", 50, expect_version=version)
 
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
@@ -217,7 +221,7 @@ def test_value_is_created_and_unset() -> None:
     assert create_value("limit", 5, description="a day").written is False
     with pytest.raises(InvalidChangeError, match="there is a value 'limit' already"):
         create_value("limit", 6)
-    assert unset_value("limit").old["value"] == 5
+    assert delete_value("limit").old["value"] == 5
     assert not KeyValueStore.objects.exists()
 
 
@@ -226,7 +230,7 @@ def test_what_never_was_cannot_be_deleted() -> None:
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
         delete("new_chekout")
     with pytest.raises(UnknownValueError):
-        unset_value("gatewey")
+        delete_value("gatewey")
 
 
 @pytest.mark.usefixtures("flag")
@@ -243,13 +247,13 @@ def test_what_never_was_cannot_be_deleted() -> None:
 def test_edit_that_cannot_be_is_refused(fields: dict[str, Any], why: str) -> None:
     create("banner")
     with pytest.raises(InvalidChangeError, match=why):
-        edit("new_checkout", {"enabled": True, **fields})
+        update("new_checkout", {"enabled": True, **fields})
     assert FeatureFlag.objects.get(key="new_checkout").enabled is False
 
 
 def test_edit_renames_a_flag_and_keeps_its_history(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
-    changed = edit("new_checkout", {"key": "checkout"}, expect_version=version)
+    changed = update("new_checkout", {"key": "checkout"}, expect_version=version)
     assert (changed.key, changed.old, changed.new) == (
         "checkout",
         {"key": "new_checkout"},
@@ -269,8 +273,8 @@ def test_version_cannot_be_expected_where_changes_leave_no_entry() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(NoHistoryError, match='"flagstaff_featureflag" leave no entry'):
-        switch("new_checkout", True, expect_version=flag_version("new_checkout"))
-    assert switch("new_checkout", True).written is True
+        enable("new_checkout", expect_version=flag_version("new_checkout"))
+    assert enable("new_checkout").written is True
 
 
 SQLITE = """
@@ -289,12 +293,14 @@ from flagstaff import changes, exceptions, history
 
 call_command("migrate", verbosity=0)
 users = User.objects.bulk_create([User(username=f"guest{n}") for n in range(2500)])
-print(changes.create("a").version, changes.switch("a", True).undo.command)
-print(len(changes.allow("a", users).new), changes.allow("a", users).written)
-print(len(changes.deny("a", users[1:]).old), changes.deny("a", users[0]).undo.command)
-print(changes.create_value("b", 1).written, changes.delete("a").undo, changes.unset_value("b").undo)
+print(changes.create("a").version, changes.enable("a").undo.command)
+print(len(changes.add_allowed_users("a", users).new), changes.add_allowed_users("a", users).written)
+print(len(changes.remove_allowed_users("a", users[1:]).old), end=" ")
+print(changes.remove_allowed_users("a", users[0]).undo.command)
+print(changes.create_value("b", 1).written, changes.delete("a").undo, end=" ")
+print(changes.delete_value("b").undo)
 for what in (
-    lambda: changes.create("c") and changes.switch("c", True, expect_version=0),
+    lambda: changes.create("c") and changes.enable("c", expect_version=0),
     lambda: changes.undo("c"), lambda: changes.restore("c", to=1),
     lambda: history.flag_history("c"), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
@@ -319,6 +325,6 @@ def test_changes_are_made_without_a_history_too(run_isolated: RunIsolated) -> No
 def test_every_public_change_is_tried_here() -> None:
     tried = {*ALL, "create", "create_value", "Changed", "Undo"}
     elsewhere = {"restore", "restore_value"} | {
-        *("undo", "undo_value", "undo_together", "undo_transaction"),
+        *("undo", "undo_value", "combined_undo", "undo_transaction"),
     }
     assert set(changes.__all__) == tried | elsewhere

@@ -24,13 +24,13 @@ def apply(state: State, change: Any) -> tuple[State, list[Delta]]:
         users = frozenset() if content is None else state.users
         return State(content, users), [*gone, RowDelta(state.row)]
     if kind == "allow":
-        came = content - state.users
-        return State(state.row, state.users | content), [AllowDelta(frozenset(), came)]
+        added = content - state.users
+        return State(state.row, state.users | content), [AllowDelta(frozenset(), added)]
     if kind == "deny":
-        went = content & state.users
-        return State(state.row, state.users - content), [AllowDelta(went, frozenset())]
-    went, came = state.users - content, content - state.users
-    return State(state.row, content), [AllowDelta(went, came)]
+        removed = content & state.users
+        return State(state.row, state.users - content), [AllowDelta(removed, frozenset())]
+    removed, added = state.users - content, content - state.users
+    return State(state.row, content), [AllowDelta(removed, added)]
 
 
 CHANGES = st.lists(
@@ -60,5 +60,5 @@ def test_nothing_since_is_the_present() -> None:
 
 
 def test_one_who_was_swapped_for_another_is_back() -> None:
-    swapped = AllowDelta(went=frozenset({1}), came=frozenset({2}))
+    swapped = AllowDelta(removed=frozenset({1}), added=frozenset({2}))
     assert state_before(State("row", frozenset({2, 3})), [swapped]).users == {1, 3}

@@ -64,12 +64,12 @@ def test_key_without_a_value_is_refused() -> None:
 
 
 def test_change_says_who_did_what() -> None:
-    change = Change(src="m", action="update", key="new_checkout", actor="alice")
+    change = Change(relation="m", action="update", key="new_checkout", actor="alice")
     assert str(change) == "update of allow-list new_checkout by alice"
 
 
 def test_change_by_nobody_known_names_the_session() -> None:
-    change = Change(src="f", action="delete", key="new_checkout", session_user="psql")
+    change = Change(relation="f", action="delete", key="new_checkout", session_user="psql")
     assert str(change) == "delete of flag new_checkout by psql"
 
 
@@ -87,10 +87,10 @@ def test_names_are_those_of_the_models() -> None:
         "flag_enabled": '"enabled"',
         "flag_rollout": '"rollout_percent"',
         "flag_client_side": '"client_side"',
-        "allow_table": '"flagstaff_featureflag_allowed_users"',
-        "allow_flag": '"featureflag_id"',
-        "allow_user": '"user_id"',
-        "allow_user_type": "int8",
+        "allowed_users_table": '"flagstaff_featureflag_allowed_users"',
+        "allowed_users_flag": '"featureflag_id"',
+        "allowed_users_user": '"user_id"',
+        "allowed_users_type": "int8",
         "value_table": '"flagstaff_keyvaluestore"',
         "value_pk": '"id"',
         "value_key": '"key"',

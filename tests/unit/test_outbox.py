@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
+from flagstaff.conf.receivers import Receiver
 from flagstaff.history import Difference, Event, Users
+from flagstaff.webhooks.http import Answer, UnreachableError, post
 from flagstaff.webhooks.message import Message
 from flagstaff.webhooks.retry import asked_for, wait
-from flagstaff.webhooks.http import Answer, UnreachableError, post
 from flagstaff.webhooks.sign import signed
 from flagstaff.webhooks.slack import as_slack
-from flagstaff.conf.receivers import Receiver
 from tests.certificates import Certificate, authority
 from tests.webhooks import Webhook
 
@@ -38,10 +38,10 @@ EVENT = Event(
     object_pk="1",
     action="change",
     differences=(Difference("rollout_percent", 5, 50),),
-    came=Users(),
-    went=Users(),
+    added=Users(),
+    removed=Users(),
     actor="1",
-    door="admin",
+    source="admin",
     reason=None,
     session_user="shop",
     role="shop",
@@ -142,7 +142,7 @@ def test_slack_takes_nothing_that_was_typed_for_a_link_or_a_call() -> None:
 
 def test_slack_is_told_no_more_than_it_takes() -> None:
     long = "&" * 10_000
-    event = replace(EVENT, key=long, reason=long, door=long)
+    event = replace(EVENT, key=long, reason=long, source=long)
     impact = {"users": 12_000_000, "gain": 5_400_000, "lose": 5_400_000}
     shape = as_slack(replace(MESSAGE, event=event, what=long, who=long, impact=impact))
     assert [len(text) < 3000 for text in texts(shape)] == [True, True, True]
@@ -172,7 +172,7 @@ def failure(receiver: Receiver) -> str:
 def test_post_gives_the_answer(hook: Webhook) -> None:
     hook.says(503, Retry_After="7")
     assert post(to(f"{hook.url}?a=b"), b'{"a": 1}', {"X-A": "b"}) == Answer(503, "7")
-    [received] = hook.came
+    [received] = hook.received
     assert (received.path, received.json) == ("/hooks/T0/B0/token?a=b", {"a": 1})
     assert received.headers["host"] == f"127.0.0.1:{hook.port}"
     assert received.headers["x-a"] == "b"

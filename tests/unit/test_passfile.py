@@ -10,8 +10,8 @@ import pytest
 from django.db import connections
 
 from flagstaff._connection.parameters import connection_settings
-from flagstaff.exceptions import ConfigurationError
 from flagstaff._connection.passfile import password_for
+from flagstaff.exceptions import ConfigurationError
 
 SHOP = {"host": "db", "port": "5433", "dbname": "shop", "user": "alice"}
 SOCKETS = ("/tmp",)

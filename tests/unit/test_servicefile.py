@@ -8,8 +8,8 @@ import pytest
 from django.db import connections
 
 from flagstaff._connection.parameters import connection_settings
-from flagstaff.exceptions import ConfigurationError
 from flagstaff._connection.servicefile import settings_of_service
+from flagstaff.exceptions import ConfigurationError
 
 SERVICES = """
 # the databases of the shop

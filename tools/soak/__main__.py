@@ -193,7 +193,7 @@ class Soak:
 
 
 def main() -> int:
-    """Run, and say how it went."""
+    """Run, and say how it removed."""
     minutes = float(os.environ.get("SOAK_MINUTES") or 30)
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda signum, _frame: sys.exit(128 + signum))

@@ -11,10 +11,10 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff.conf import conf
 from flagstaff._attribution.context import claim, claimed, noted
-from flagstaff.exceptions import ConfigurationError
 from flagstaff._tables.names import flag_names, value_names
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["acting_as", "attribute_writes", "wrap_connection"]
 
@@ -24,19 +24,19 @@ _WRITES = re.compile(
     r"(?:insert|update|delete|truncate|merge|with\b.*\b(?:insert|update|delete|merge))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_NAMES = "flagstaff.actor", "flagstaff.door", "flagstaff.reason"
+_NAMES = "flagstaff.actor", "flagstaff.source", "flagstaff.reason"
 # What was set before comes first, and is read first.
 _TELL = """
     WITH before AS MATERIALIZED (
         SELECT
             current_setting('flagstaff.actor', true),
-            current_setting('flagstaff.door', true),
+            current_setting('flagstaff.source', true),
             current_setting('flagstaff.reason', true)
     )
     SELECT
         before.*,
         set_config('flagstaff.actor', %s, true),
-        set_config('flagstaff.door', %s, true),
+        set_config('flagstaff.source', %s, true),
         set_config('flagstaff.reason', %s, true)
     FROM before
 """
@@ -45,7 +45,7 @@ _IDLE = 0
 
 
 @contextmanager
-def acting_as(user: Any, *, reason: str = "", door: str = "code") -> Iterator[None]:
+def acting_as(user: Any, *, reason: str = "", source: str = "code") -> Iterator[None]:
     """Put changes of flags and settings into the history under this name, with a reason.
 
     `user` is a user or a name such as "deploy". The block is one transaction: its changes are
@@ -54,7 +54,7 @@ def acting_as(user: Any, *, reason: str = "", door: str = "code") -> Iterator[No
         with acting_as("deploy", reason="release 42"):
             FeatureFlag.objects.filter(key="new_checkout").update(enabled=True)
     """
-    settings = claim(user, door=door, reason=reason)
+    settings = claim(user, source=source, reason=reason)
     connection = connections[conf.database]
     with transaction.atomic(using=connection.alias), noted(lambda: settings):
         before = _tell(connection, settings)
@@ -122,7 +122,7 @@ def _watched(flag_model: Any, value_model: Any) -> tuple[str, ...]:
     """The names of the tables without their schema and quotes, which SQL may leave out."""
     connection = connections[conf.database]
     flags, values = flag_names(connection, flag_model), value_names(connection, value_model)
-    tables = flags["flag_table"], flags["allow_table"], values["value_table"]
+    tables = flags["flag_table"], flags["allowed_users_table"], values["value_table"]
     return tuple(table.strip('"').split('"."')[-1].lower() for table in tables)
 
 

@@ -1,4 +1,4 @@
-"""Who acts, and through which door, as far as this thread or task has been told."""
+"""Who acts, and through which source, as far as this thread or task has been told."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Claim = Callable[[], dict[str, str]]
 _claimed: ContextVar[Claim | None] = ContextVar("flagstaff_claimed", default=None)
 
 
-def claim(actor: Any = None, *, door: str = "", reason: str = "") -> dict[str, str]:
+def claim(actor: Any = None, *, source: str = "", reason: str = "") -> dict[str, str]:
     """A claim as the triggers read it: the primary key of a user, or a name as it is."""
     pk = getattr(actor, "pk", actor)
     return {
         "flagstaff.actor": "" if pk is None else str(pk),
-        "flagstaff.door": door,
+        "flagstaff.source": source,
         "flagstaff.reason": reason,
     }
 

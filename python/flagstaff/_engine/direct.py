@@ -18,10 +18,10 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 
 from flagstaff import _core
-from flagstaff.conf import conf
 from flagstaff._engine.raw_cursor import NotReadyError, in_the_right_thread, select
-from flagstaff._tables.names import user_field
 from flagstaff._tables.decoding import is_plain_json, value_field
+from flagstaff._tables.names import user_field
+from flagstaff.conf import conf
 
 __all__ = [
     "NotReadyError",
@@ -39,15 +39,15 @@ _FLAG = (
     "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout} "
     "FROM {flag_table} WHERE {flag_key} = %s"
 )
-_ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
-_ANY_ALLOWED = "SELECT 1 FROM {allow_table} WHERE {allow_flag} = %s LIMIT 1"
+_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
+_ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allow_flag} = %s LIMIT 1"
 _VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key} = %s"
 
 _ALL_FLAGS = (
     "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side} "
     "FROM {flag_table}"
 )
-_ALL_ALLOWED = "SELECT {allow_flag}, {allow_user} FROM {allow_table}"
+_ALL_ALLOWED = "SELECT {allow_flag}, {allow_user} FROM {allowed_users_table}"
 _ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
 
 _own_writes: ContextVar[bool] = ContextVar("flagstaff_own_writes", default=False)

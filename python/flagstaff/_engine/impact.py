@@ -11,19 +11,19 @@ from django.db import connections
 
 from flagstaff import _core
 from flagstaff._engine import direct
-from flagstaff.conf import conf
 from flagstaff._engine.lifecycle import begin
-from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff._engine.raw_cursor import select
-from flagstaff.validators import require_percent
-from flagstaff._tables.rows import flag_row
 from flagstaff._tables.names import fill, names, sql, user_field, user_names
+from flagstaff._tables.rows import flag_row
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError, RefreshError
+from flagstaff.validators import require_percent
 
 __all__ = ["Difference", "Impact", "difference", "impact"]
 
 _MOST_IN_A_SAMPLE = 1000
 
-_ALLOWED = "SELECT {allow_user} FROM {allow_table} WHERE {allow_flag} = %s"
+_ALLOWED = "SELECT {allow_user} FROM {allowed_users_table} WHERE {allow_flag} = %s"
 
 # What the database's text of a key is the same as Python's of.
 _ALIKE = {

@@ -15,18 +15,18 @@ from django.core.signals import setting_changed
 from django.db import connections
 
 from flagstaff import _core
-from flagstaff._engine import direct
-from flagstaff.conf import conf
 from flagstaff._connection.parameters import connection_settings
+from flagstaff._engine import direct
 from flagstaff._engine.process_hooks import (
     call_after_fork,
     call_at_exit,
     call_at_exit_of_child,
 )
-from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
 from flagstaff._engine.status_log import Journal, logger
-from flagstaff._tables.names import names
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
+from flagstaff._tables.names import names
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
 
 __all__ = [
     "after_fork",
@@ -226,7 +226,7 @@ def _maker() -> Callable[[bool], None]:
     poll_interval, pool_size = conf.poll_interval, conf.pool_size
     max_staleness, usage_interval = conf.max_staleness, conf.usage_interval
 
-    def start(_tells_unknown: bool) -> None:  # noqa: FBT001 (called as the other door is)
+    def start(_tells_unknown: bool) -> None:  # noqa: FBT001 (called as the other source is)
         _core.start(
             settings,
             quoted,

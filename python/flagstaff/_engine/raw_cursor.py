@@ -15,9 +15,9 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._tables.names import fill, names
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff._tables.names import fill, names
 
 __all__ = ["NotReadyError", "in_the_right_thread", "select"]
 

@@ -10,15 +10,15 @@ from django.db import connections
 from django.utils import timezone
 
 from flagstaff._tables.catalog import has_tables
+from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
-from flagstaff._tables.names import fill, own_names, sql
 
-__all__ = ["AskedInHour", "SilentWorker", "Usage", "prune_usage", "usage"]
+__all__ = ["HourlyUsage", "LostWorker", "Usage", "prune_usage", "usage"]
 
 
 @dataclass(frozen=True)
-class AskedInHour:
+class HourlyUsage:
     """How often a key was asked for in an hour, by all workers."""
 
     #: When the hour began.
@@ -26,34 +26,34 @@ class AskedInHour:
     key: str
     #: Whether there was a flag of this key.
     defined: bool
-    yes: int
-    no: int
+    true_count: int
+    false_count: int
     #: When it was last asked for, at most one USAGE_INTERVAL too late.
-    last_asked: datetime
+    last_evaluated_at: datetime
 
 
 @dataclass(frozen=True)
-class SilentWorker:
-    """A worker whose farewell is missing: what it was asked after `heard_at` may be lost."""
+class LostWorker:
+    """A worker whose farewell is missing: what it was asked after `last_seen_at` may be lost."""
 
     host: str
     pid: int
-    since: datetime
-    heard_at: datetime
+    started_at: datetime
+    last_seen_at: datetime
 
 
 @dataclass(frozen=True)
 class Usage:
     """What all workers have written down."""
 
-    hours: tuple[AskedInHour, ...]
-    silent: tuple[SilentWorker, ...]
+    hours: tuple[HourlyUsage, ...]
+    lost: tuple[LostWorker, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """The same as a dict of lists."""
         return {
             "hours": [asdict(hour) for hour in self.hours],
-            "silent": [asdict(worker) for worker in self.silent],
+            "lost": [asdict(worker) for worker in self.lost],
         }
 
 
@@ -67,9 +67,9 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     first = timezone.now() - since if isinstance(since, timedelta) else since
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
-        hours = tuple(AskedInHour(*row) for row in cursor.fetchall())
-        cursor.execute(fill(sql("silent_workers_v1"), names), [first])
-        return Usage(hours, tuple(SilentWorker(*row) for row in cursor.fetchall()))
+        hours = tuple(HourlyUsage(*row) for row in cursor.fetchall())
+        cursor.execute(fill(sql("lost_workers_v1"), names), [first])
+        return Usage(hours, tuple(LostWorker(*row) for row in cursor.fetchall()))
 
 
 def prune_usage(older_than: timedelta) -> int:

@@ -69,10 +69,10 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
         "flag_client_side": _client_side(connection, model),
-        "allow_table": quote(through.db_table),
-        "allow_flag": quote(_own_column(flag)),
-        "allow_user": quote(_own_column(user)),
-        "allow_user_type": _read_as(user.db_type(connection)),
+        "allowed_users_table": quote(through.db_table),
+        "allowed_users_flag": quote(_own_column(flag)),
+        "allowed_users_user": quote(_own_column(user)),
+        "allowed_users_type": _read_as(user.db_type(connection)),
     }
 
 

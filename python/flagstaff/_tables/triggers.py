@@ -25,16 +25,16 @@ class Watched:
     #: The table as the model names it, and with its schema.
     name: str
     table: str
-    source: str
+    relation: str
     history: str
-    #: What the history's triggers are told after the source.
+    #: What the history's triggers are told after the relation.
     arguments: tuple[str, ...]
 
     def places(self) -> dict[str, str]:
         """What the templates of the triggers ask for."""
         return {
             "table": self.table,
-            "source": self.source,
+            "relation": self.relation,
             "history": self.history,
             "arguments": ", ".join(self.arguments),
         }
@@ -63,11 +63,14 @@ def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched:
 
 def _allow_lists(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched:
     names = flag_names(connection, model)
-    name, columns = names["allow_table"], (names["allow_flag"], names["allow_user"])
+    name, columns = (
+        names["allowed_users_table"],
+        (names["allowed_users_flag"], names["allowed_users_user"]),
+    )
     flags = _qualified(connection, names["flag_table"]).replace("'", "''")
     arguments = (*columns, f"'{flags}'", names["flag_pk"], names["flag_key"])
     table = _qualified(connection, name)
-    return Watched(model, name, table, "m", "flagstaff_allow_history_v1", arguments)
+    return Watched(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
 
 
 def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched:

@@ -9,10 +9,10 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import Found, find_table, triggers_of
-from flagstaff.conf import conf
-from flagstaff.exceptions import ConfirmationError
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.triggers import watched_tables
+from flagstaff.conf import conf
+from flagstaff.exceptions import PropagationError
 
 __all__ = ["Barrier", "Token", "draw"]
 
@@ -39,12 +39,12 @@ class Barrier:
     def known(self, tokens: Iterable[Token]) -> set[Token]:
         """Those of the tokens that are in the table.
 
-        Raises ConfirmationError where the barrier itself is no more: then nothing can be said.
+        Raises PropagationError where the barrier itself is no more: then nothing can be said.
         """
         asked = {self.token, *tokens}
         found = self._tokens.among(asked)
         if self.token not in found:
-            raise ConfirmationError(
+            raise PropagationError(
                 "the token of this wait is gone: the server was restored or replaced, or more than "
                 "a thousand changes came meanwhile; look whether the change is there, and ask again"
             )
@@ -78,11 +78,11 @@ class _Tokens:
 def draw(connection: BaseDatabaseWrapper) -> Barrier:
     """Draw a barrier, which is committed at once.
 
-    Raises ConfirmationError where there is none to be had.
+    Raises PropagationError where there is none to be had.
     """
     found = find_table(connection, own_names(connection)["token_table"])
     if found is None:
-        raise ConfirmationError(
+        raise PropagationError(
             "there is no table of tokens on the search path, so that nothing can be confirmed; "
             'run "manage.py migrate"'
         )
@@ -90,10 +90,10 @@ def draw(connection: BaseDatabaseWrapper) -> Barrier:
     _require_rights(found, tokens)
     [(newest, drawn, session)] = tokens.rows("barrier_v1")
     if newest is not None and drawn <= newest:
-        raise ConfirmationError(_behind(found))
+        raise PropagationError(_behind(found))
     nonce = tokens.nonce(drawn)
     if nonce is None:
-        raise ConfirmationError("the token of this wait was not kept; ask again")
+        raise PropagationError("the token of this wait was not kept; ask again")
     pooled = _is_pooled(connection, session)
     return Barrier((drawn, nonce), pooled, _leave_tokens(connection), tokens)
 
@@ -102,12 +102,12 @@ def _require_rights(found: Found, tokens: _Tokens) -> None:
     function = f"{found.schema}.flagstaff_barrier_v1()"
     [(may_draw,)] = tokens.rows("barrier_rights_v1", function)
     if may_draw is None:
-        raise ConfirmationError(
+        raise PropagationError(
             f"there is no function {function}, so that nothing can be confirmed; "
             'run "manage.py migrate"'
         )
     if not (may_draw and found.may_read):
-        raise ConfirmationError(
+        raise PropagationError(
             f"the role {found.role} may not wait for workers; as the owner of the tables run: "
             f"GRANT EXECUTE ON FUNCTION {function} TO {found.role}; "
             f"GRANT SELECT ON {found.qualified} TO {found.role};"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from flagstaff._workers.sessions import Worker
 
-__all__ = ["Census"]
+__all__ = ["WorkerTracker"]
 
 _POLLING = {"poll", "reload"}
 
@@ -48,7 +48,7 @@ class _Place:
         return in_doubt_first[: self.at_once - len(self.here)]
 
 
-class Census:
+class WorkerTracker:
     """Who was seen at a database during one wait, and in the ten minutes before it."""
 
     def __init__(self, database: _Key) -> None:

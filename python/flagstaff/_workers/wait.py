@@ -21,12 +21,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from flagstaff import _core
 from flagstaff._engine import direct
 from flagstaff._workers.barrier import Barrier, Token, draw
-from flagstaff._workers.tracker import Census
-from flagstaff.conf import conf
-from flagstaff.exceptions import ConfirmationError
 from flagstaff._workers.sessions import Worker, connected
+from flagstaff._workers.tracker import WorkerTracker
+from flagstaff.conf import conf
+from flagstaff.exceptions import PropagationError
 
-__all__ = ["Confirmation", "confirm", "refuse_within_a_transaction"]
+__all__ = ["Propagation", "forbid_transaction", "wait_for_workers"]
 
 # Between two looks, in seconds: most workers need a few milliseconds, some need a reconnect.
 _FIRST_NAP, _LONGEST_NAP = 0.005, 0.1
@@ -43,7 +43,7 @@ _ONLY_THE_PRIMARY = ("read-write", "primary")
 
 
 @dataclass(frozen=True)
-class Confirmation:
+class Propagation:
     """How far a change has come."""
 
     #: Whether every worker that there is to know of has applied it.
@@ -80,7 +80,7 @@ class Confirmation:
         }
 
 
-def confirm(timeout: float = 5.0, *, expect: int | None = None) -> Confirmation:
+def wait_for_workers(timeout: float = 5.0, *, expect: int | None = None) -> Propagation:
     """Wait until every connected worker has applied what was committed before the call.
 
     Call it after the commit: outside of transactions, or through `transaction.on_commit`. With
@@ -88,23 +88,23 @@ def confirm(timeout: float = 5.0, *, expect: int | None = None) -> Confirmation:
     database is not connected, and only `expect` can tell that it is missing.
 
     Blocks for at most `timeout` seconds, and longer only where the database does not answer. Raises
-    ConfirmationError within a transaction, without the right to wait, and where the database fails.
+    PropagationError within a transaction, without the right to wait, and where the database fails.
     """
     if not 0 <= timeout < math.inf:
         raise ValueError(f"timeout is a number of seconds, not {timeout!r}")
     connection = connections[conf.database]
     try:
-        refuse_within_a_transaction()
+        forbid_transaction()
         if _asks_the_database(connection):
-            return Confirmation(confirmed=True)
+            return Propagation(confirmed=True)
         return _Wait(connection, expect).until_all_have_it(timeout)
     except Error as error:
         message = str(error).strip().partition("\n")[0]
-        raise ConfirmationError(f"the workers cannot be asked: {message}") from error
+        raise PropagationError(f"the workers cannot be asked: {message}") from error
 
 
-def refuse_within_a_transaction() -> None:
-    """Raise ConfirmationError where there is nothing committed yet to wait for."""
+def forbid_transaction() -> None:
+    """Raise PropagationError where there is nothing committed yet to wait for."""
     connection = connections[conf.database]
     # A test case's own transaction is all the world there is, and counts as none.
     blocks: list[Any] = connection.atomic_blocks
@@ -114,9 +114,9 @@ def refuse_within_a_transaction() -> None:
         connection.autocommit if connection.connection else connection.settings_dict["AUTOCOMMIT"]
     )
     if open_ones or not (blocks or by_itself):
-        raise ConfirmationError(
-            "a transaction is open, and workers see a change when it is committed; call confirm() "
-            "after it, or let transaction.on_commit() call it"
+        raise PropagationError(
+            "a transaction is open, and workers see a change when it is committed; "
+            "call wait_for_workers() after it, or let transaction.on_commit() call it"
         )
 
 
@@ -131,10 +131,10 @@ class _Wait:
         # Later than the commit, and so never too early.
         self._drawn = datetime.now(timezone.utc)
         address = (connection.settings_dict[name] for name in ("HOST", "PORT", "NAME"))
-        self._census = Census((*address,))
+        self._census = WorkerTracker((*address,))
         self._anonymous = 0
 
-    def until_all_have_it(self, timeout: float) -> Confirmation:
+    def until_all_have_it(self, timeout: float) -> Propagation:
         nap = _FIRST_NAP
         self._look()
         while not self._is_over() and (left := timeout - self._elapsed()) > 0:
@@ -169,7 +169,7 @@ class _Wait:
         present = census.applied() + len(census.waiting()) + len(census.polling())
         return max(0, (self._expect or 0) - present)
 
-    def _outcome(self) -> Confirmation:
+    def _outcome(self) -> Propagation:
         census = self._census
         applied, waiting, polling = census.applied(), census.waiting(), census.polling()
         vanished = (*census.lost(), *census.missed())
@@ -177,7 +177,7 @@ class _Wait:
         hidden = self._anonymous > 0 or self._may_be_elsewhere(applied)
         # Where nobody is, nobody has confirmed it, unless that is what was expected.
         nobody = not applied and self._expect != 0
-        return Confirmation(
+        return Propagation(
             confirmed=not (waiting or polling or vanished or missing or hidden or nobody),
             applied=applied,
             waiting=waiting,

@@ -46,7 +46,7 @@ class HandsMixin(_ModelAdmin):
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """What a view answers, with all that it writes put down to this request's user."""
-        told = claim(request.user, door="admin", reason=_reason(request))
+        told = claim(request.user, source="admin", reason=_reason(request))
         try:
             with noted(lambda: told):
                 return view(request, *args, **kwargs)

@@ -22,14 +22,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
-from flagstaff.admin.forms import VersionedForm
+from flagstaff._tables.states import State, in_words, state_of
 from flagstaff.admin.attribution import HandsMixin
+from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, bar
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.history.users import may_see_users
 from flagstaff.models import FeatureFlag
-from flagstaff._tables.states import State, in_words, state_of
 
 __all__ = ["FeatureFlagAdmin"]
 
@@ -148,7 +148,8 @@ class FeatureFlagAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
 
     def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
         word = _("on") if enabled else _("off")
-        if not changes.switch(flag.key, enabled).written:
+        set_enabled = changes.enable if enabled else changes.disable
+        if not set_enabled(flag.key).written:
             text = _("The flag “%(key)s” was %(word)s already.") % {"key": flag.key, "word": word}
             self.message_user(request, text, messages.WARNING)
             return

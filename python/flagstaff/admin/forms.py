@@ -10,10 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff.admin.attribution import LONGEST_REASON, REASON
 from flagstaff.changes.locking import expect, opened
 from flagstaff.exceptions import ConflictError, NoHistoryError
+from flagstaff.history.describe import what, who
 from flagstaff.history.kinds import Kind
 from flagstaff.history.users import names_of_actors
 from flagstaff.history.versions import version_of
-from flagstaff.history.describe import what, who
 
 __all__ = ["OF_THE_FORM", "VERSION", "VersionedForm"]
 

@@ -18,12 +18,12 @@ from flagstaff.admin.attribution import REASON
 from flagstaff.admin.transactions import beside, in_words, may_undo
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
+from flagstaff.history.describe import what, who
 from flagstaff.history.kinds import Kind
-from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import parts_of
+from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history, version_of
-from flagstaff.history.describe import what, who
 
 __all__ = ["HistoryMixin"]
 
@@ -192,7 +192,7 @@ def _table(events: list[Event]) -> HttpResponse:
 
 def _counted(event: Event) -> Event:
     """Without who is on an allow-list."""
-    return replace(event, came=Users(event.came.count), went=Users(event.went.count))
+    return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
 def _is_secret(event: Event) -> bool:

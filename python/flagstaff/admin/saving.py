@@ -26,8 +26,8 @@ _CREATES: dict[Kind, Callable[..., changes.Changed]] = {
     Kind.FLAG: changes.create,
     Kind.VALUE: changes.create_value,
 }
-_EDITS = {Kind.FLAG: changes.edit, Kind.VALUE: changes.edit_value}
-_DELETES = {Kind.FLAG: changes.delete, Kind.VALUE: changes.unset_value}
+_EDITS = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
+_DELETES = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
 
 
 class SavingMixin(_ModelAdmin):

@@ -11,13 +11,13 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.http import HttpRequest
 from django.urls import reverse
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.history import Event
+from flagstaff.history.describe import what
 from flagstaff.history.kinds import Kind
-from flagstaff.history.users import names_of_users
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, parts_beside
-from flagstaff.history.describe import what
-from flagstaff._tables.rows import all_rows
+from flagstaff.history.users import names_of_users
 
 __all__ = ["Beside", "beside", "in_words", "may_undo"]
 

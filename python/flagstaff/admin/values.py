@@ -19,12 +19,12 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.attribution import HandsMixin
+from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
-from flagstaff.history.kinds import Kind
 from flagstaff.history.describe import SECRET
+from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
 __all__ = ["KeyValueStoreAdmin"]

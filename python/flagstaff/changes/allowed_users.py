@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import Model, QuerySet
 
+from flagstaff._tables.names import user_field
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import expect, opened
@@ -16,16 +17,15 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
-from flagstaff._tables.names import user_field
 
 __all__ = [
     "ALLOWED",
-    "allow",
+    "add_allowed_users",
     "allowed_pks",
     "chunks",
-    "deny",
     "move_users",
     "need_users",
+    "remove_allowed_users",
     "there_are",
     "user_pks",
 ]
@@ -38,7 +38,7 @@ _MOST_TYPED = 20
 _MOST_NAMED = 5
 
 
-def allow(
+def add_allowed_users(
     key: str, users: Any, *, expect_version: int | None = None, skip_unknown: bool = False
 ) -> Changed:
     """Put users on a flag's allow-list: one, or any number, each a user or a primary key.
@@ -55,7 +55,7 @@ def allow(
         return _changed(flag, come, [], expect_version, missing)
 
 
-def deny(key: str, users: Any, *, expect_version: int | None = None) -> Changed:
+def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = None) -> Changed:
     """Take users off a flag's allow-list. Who is not on it is left alone.
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.

@@ -10,7 +10,7 @@ from typing import Any
 
 from flagstaff.history.kinds import Kind
 
-__all__ = ["Changed", "Undo", "undo_by_version", "undo_together"]
+__all__ = ["Changed", "Undo", "combined_undo", "undo_by_version"]
 
 _VALUE_OPTION = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
 
@@ -34,8 +34,8 @@ class Changed:
 
     `field` is "" where it is about more than one: a flag that was edited, created, deleted or
     restored. Then `old` and `new` are dicts of the fields that differ, or None where there was no
-    flag before, or is none after. Of an allow-list, `old` has those who went, and `new` those who
-    came.
+    flag before, or is none after. For allowed users, `old` has the removed users, and `new` the
+    added ones.
     """
 
     key: str
@@ -61,7 +61,7 @@ def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:
     return Undo(("undo", key, str(version), *_VALUE_OPTION[kind]))
 
 
-def undo_together(changed: Iterable[Changed]) -> Undo | None:
+def combined_undo(changed: Iterable[Changed]) -> Undo | None:
     """What takes back several changes of one transaction; None where a secret would not come back.
 
     It takes back whatever else that transaction did to flags and values, too.

@@ -12,9 +12,9 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import JSONField, Model
 
+from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff._tables.decoding import encoded, is_secret, value_field
 
 __all__ = [
     "canonical",

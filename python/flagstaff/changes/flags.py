@@ -7,31 +7,29 @@ from typing import Any
 
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.rows import create_row, delete_row, edit_row, set_field
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import is_percent, require_percent
 
-__all__ = ["create", "delete", "edit", "ramp", "switch"]
+__all__ = ["create", "delete", "disable", "enable", "set_rollout", "update"]
 
 
-def switch(
-    key: str,
-    enabled: bool,  # noqa: FBT001 (the state is all that is said)
-    *,
-    expect_version: int | None = None,
-) -> Changed:
-    """Turn a flag on or off. Its rollout and its allow-list stay.
+def enable(key: str, *, expect_version: int | None = None) -> Changed:
+    """Enable a flag. Its rollout and its allowed users stay.
 
-    Raises UnknownFlagError, ConflictError, or InvalidChangeError where `enabled` is not a bool.
+    Raises UnknownFlagError or ConflictError.
     """
-    if not isinstance(enabled, bool):
-        raise InvalidChangeError(f"a switch is True or False, not {enabled!r}")
-    # Of a project's own table it may have been NULL, which no verb sets.
-    back = {True: ("on", key), False: ("off", key)}
-    return set_field(Kind.FLAG, key, "enabled", enabled, expect_version, back.get)
+    return _set_enabled(key, expect_version, enabled=True)
 
 
-def ramp(key: str, percent: int, *, expect_version: int | None = None) -> Changed:
+def disable(key: str, *, expect_version: int | None = None) -> Changed:
+    """Disable a flag: no user has it. Its rollout and its allowed users stay.
+
+    Raises UnknownFlagError or ConflictError.
+    """
+    return _set_enabled(key, expect_version, enabled=False)
+
+
+def set_rollout(key: str, percent: int, *, expect_version: int | None = None) -> Changed:
     """Roll a flag out to this share of all users. Its switch and its allow-list stay.
 
     Raises UnknownFlagError, ConflictError, or InvalidChangeError where `percent` is not a whole
@@ -45,7 +43,7 @@ def ramp(key: str, percent: int, *, expect_version: int | None = None) -> Change
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, back)
 
 
-def edit(key: str, fields: Mapping[str, Any], *, expect_version: int | None = None) -> Changed:
+def update(key: str, fields: Mapping[str, Any], *, expect_version: int | None = None) -> Changed:
     """Change several fields of a flag at once; `allowed_users` is the whole list.
 
     Raises UnknownFlagError, ConflictError, or InvalidChangeError.
@@ -68,3 +66,9 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     Raises UnknownFlagError where there never was one, or ConflictError.
     """
     return delete_row(Kind.FLAG, key, expect_version)
+
+
+def _set_enabled(key: str, expect_version: int | None, *, enabled: bool) -> Changed:
+    # A project's own table may have held NULL, which no verb can set.
+    back = {True: ("on", key), False: ("off", key)}
+    return set_field(Kind.FLAG, key, "enabled", enabled, expect_version, back.get)

@@ -10,11 +10,11 @@ from django.db import transaction
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
+from flagstaff.history.describe import what, who
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
-from flagstaff.history.versions import need_history, need_triggers, version_of
-from flagstaff.history.describe import what, who
+from flagstaff.history.versions import require_history, require_triggers, version_of
 
 __all__ = ["conflict", "expect", "opened", "raise_all"]
 
@@ -33,12 +33,12 @@ def expect(kind: Kind, key: str, pk: Any, version: int | None) -> None:
     """Raise ConflictError where the row has another version. Its lock is held already."""
     if version is None:
         return
-    need_history()
+    require_history()
     actual = version_of(kind, pk)
     if actual != version:
         raise conflict(kind, key, pk, version, actual)
     # That it has the version still says nothing where changes leave no entry.
-    need_triggers(kind)
+    require_triggers(kind)
 
 
 def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) -> ConflictError:

@@ -13,14 +13,14 @@ from django.db.models import TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
+from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.rows import deleted_pk
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history.folding import AllowDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOW_LIST, Kind
-from flagstaff.history.versions import all_entries, entries, need_history
-from flagstaff._tables.names import fill, own_names, sql, user_field
+from flagstaff.history.versions import all_entries, entries, require_history
 
 __all__ = [
     "Kept",
@@ -65,7 +65,7 @@ def find(kind: Kind, key: str) -> Target:
 
     Raises UnknownFlagError or UnknownValueError where there never was one.
     """
-    need_history()
+    require_history()
     try:
         row = kind.row(key, lock=True)
     except (UnknownFlagError, UnknownValueError):
@@ -138,18 +138,18 @@ def _newer(target: Target, version: int) -> Iterator[RowDelta | AllowDelta]:
     found = entries(target.kind, target.pk).filter(id__gt=version).order_by("-id")
     as_user = user_field(conf.flag_model).to_python
     for entry in found.iterator(chunk_size=100):
-        if entry.src == ALLOW_LIST:
-            went, came = (
+        if entry.relation == ALLOW_LIST:
+            removed, added = (
                 frozenset(map(as_user, pks)) for pks in (entry.old or (), entry.new or ())
             )
-            yield AllowDelta(went, came)
+            yield AllowDelta(removed, added)
         else:
             yield RowDelta(None if entry.old is None else _kept(entry))
 
 
 def _kept(entry: Any) -> Kept:
     sides = entry.old, entry.new or {}
-    digest = entry.src == Kind.VALUE.row_source and any(side.get("secret") for side in sides)
+    digest = entry.relation == Kind.VALUE.row_relation and any(side.get("secret") for side in sides)
     return Kept(entry.old, entry.pk, digest)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, undo_by_version
@@ -21,7 +22,6 @@ from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import entries, version_of
-from flagstaff._tables.rows import all_rows
 
 __all__ = ["bring_back", "kept_fields", "masked", "moves_to", "restore", "restore_value"]
 
@@ -84,7 +84,7 @@ def bring_back(target: Target, then: State, expect_version: int | None) -> Chang
 
 
 def masked(target: Target, changed: Changed) -> Changed:
-    """Told without its value, where the history does not give it either."""
+    """DeliveryReport without its value, where the history does not give it either."""
     hidden = changed.secret or was_ever_secret(target.kind, target.pk)
     return replace(changed, secret=hidden)
 

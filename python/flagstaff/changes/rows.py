@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model
 
+from flagstaff._tables.decoding import is_secret
 from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
@@ -19,7 +20,6 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history, version_of
-from flagstaff._tables.decoding import is_secret
 
 __all__ = [
     "Moves",

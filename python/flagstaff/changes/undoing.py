@@ -1,4 +1,4 @@
-"""Undo: one change is taken back, whatever came after it elsewhere in the row."""
+"""Undo: one change is taken back, whatever added after it elsewhere in the row."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.changes import allowed_users
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import conflict, expect
@@ -18,11 +19,10 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries, of_transaction, version_of
-from flagstaff._tables.rows import all_rows
 
 __all__ = ["Span", "conflict_amid", "is_like", "nothing", "undo", "undo_span", "undo_value"]
 
-_HAND = "transaction_id", "actor", "door", "reason", "session_user", "role", "application_name"
+_HAND = "transaction_id", "actor", "source", "reason", "session_user", "role", "application_name"
 
 
 def undo(key: str, change: int | None = None, *, expect_version: int | None = None) -> Changed:
@@ -169,7 +169,7 @@ def _clocks(target: Target) -> set[str]:
 
 
 def _moves(target: Target, before: State, after: State) -> Moves:
-    """Who came goes, and who went comes, as far as that is not so already."""
+    """Who added goes, and who removed comes, as far as that is not so already."""
     if target.kind is Kind.VALUE:
         return Moves()
     present = allowed_users.allowed_pks(target.row)

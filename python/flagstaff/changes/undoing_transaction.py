@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.changes.allowed_users import chunks
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import conflict, raise_all
@@ -17,8 +18,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.folding import State
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import Part, parts_of
-from flagstaff.history.versions import need_history, version_of
-from flagstaff._tables.rows import all_rows
+from flagstaff.history.versions import require_history, version_of
 
 __all__ = ["undo_transaction"]
 
@@ -65,7 +65,7 @@ def undo_transaction(change: int) -> list[Changed]:
     was changed since, NoHistoryError, and InvalidChangeError where there is no such change, or
     where a secret would have to come back.
     """
-    need_history()
+    require_history()
     with transaction.atomic(using=conf.database):
         parts = parts_of(change)
         if not parts:

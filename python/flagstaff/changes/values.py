@@ -8,14 +8,14 @@ from typing import Any
 
 from django.db.models import JSONField
 
+from flagstaff._tables.decoding import encoded, value_field
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.rows import create_row, delete_row, edit_row, set_field
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff._tables.decoding import encoded, value_field
 
-__all__ = ["create_value", "edit_value", "set_value", "unset_value"]
+__all__ = ["create_value", "delete_value", "set_value", "update_value"]
 
 
 def set_value(key: str, value: Any, *, expect_version: int | None = None) -> Changed:
@@ -34,7 +34,7 @@ def set_value(key: str, value: Any, *, expect_version: int | None = None) -> Cha
     return set_field(Kind.VALUE, key, "value", value, expect_version, back)
 
 
-def edit_value(
+def update_value(
     key: str, fields: Mapping[str, Any], *, expect_version: int | None = None
 ) -> Changed:
     """Change several fields of a value's row at once.
@@ -55,7 +55,7 @@ def create_value(key: str, value: Any, **fields: Any) -> Changed:
     return create_row(Kind.VALUE, key, {"value": value, **fields})
 
 
-def unset_value(key: str, *, expect_version: int | None = None) -> Changed:
+def delete_value(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a value: whoever asks for it gets the default. A second time it does nothing.
 
     Raises UnknownValueError where there never was one, or ConflictError.

@@ -11,10 +11,10 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.aliases import is_one_database
+from flagstaff._connection.options import HONOURED, REFUSED, Refusal, refusals
+from flagstaff._connection.parameters import connection_settings
 from flagstaff.checks.guard import with_usable_settings
 from flagstaff.conf import conf
-from flagstaff._connection.parameters import connection_settings
-from flagstaff._connection.options import HONOURED, REFUSED, Refusal, refusals
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["check_connection_options", "check_database_is_written_to", "check_database_vendor"]

@@ -12,9 +12,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from flagstaff._connection.aliases import is_one_database
+from flagstaff._tables.triggers import Watched
 from flagstaff.conf import conf
 from flagstaff.operations import InstallTriggers
-from flagstaff._tables.triggers import Watched
 
 __all__ = ["alias_to_migrate", "installations", "is_migrating", "migrate"]
 

@@ -10,13 +10,13 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import find_table
+from flagstaff._tables.names import names
 from flagstaff.checks.remedies import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
-from flagstaff._tables.names import names
 
 __all__ = ["check_tables", "check_tables_may_be_read"]
 
-_READ = ("flag_table", "allow_table", "value_table", "token_table")
+_READ = ("flag_table", "allowed_users_table", "value_table", "token_table")
 _OF_POSTGRESQL = (
     *("token_table", "change_table", "usage_table", "usage_worker_table"),
     *("receiver_table", "delivery_table"),
@@ -70,7 +70,7 @@ def _is_there(connection: BaseDatabaseWrapper, table: str) -> bool:
 
 def _how_to_make_it(place: str) -> str:
     """The hint; empty where the table is just being made."""
-    models = {"flag_table": conf.flag_model, "allow_table": conf.flag_model}
+    models = {"flag_table": conf.flag_model, "allowed_users_table": conf.flag_model}
     model = conf.value_model if place == "value_table" else models.get(place)
     app = model._meta.app_label if model else "flagstaff"
     alias = alias_to_migrate(model or conf.flag_model)

@@ -11,10 +11,10 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import Trigger, find_table, triggers_of
-from flagstaff.checks.remedies import installations
-from flagstaff.conf import conf
 from flagstaff._tables.names import own_names, sql
 from flagstaff._tables.triggers import Watched, watched_tables
+from flagstaff.checks.remedies import installations
+from flagstaff.conf import conf
 
 __all__ = ["check_triggers_are_current", "check_triggers_are_there", "check_triggers_fire"]
 
@@ -48,7 +48,7 @@ class _Table:
         if trigger.name != "flagstaff_token_v1":
             function, told = self.watched.history, [*map(_unquoted, self.watched.arguments)]
         there = (trigger.schema, trigger.function, *trigger.arguments)
-        return there == (self.schema, function, self.watched.source, *told)
+        return there == (self.schema, function, self.watched.relation, *told)
 
 
 def check_triggers_are_there(connection: BaseDatabaseWrapper) -> list[CheckMessage]:

@@ -3,13 +3,13 @@ from __future__ import annotations
 from django.core.management.base import CommandParser
 
 from flagstaff import changes
+from flagstaff._tables.rows import flag_row
 from flagstaff.cli.flags import flag_record, who_has_it
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change, add_yes, confirm
 from flagstaff.exceptions import UnknownFlagError
-from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

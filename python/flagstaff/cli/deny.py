@@ -27,5 +27,7 @@ def add_arguments(parser: CommandParser) -> None:
 def run(options: Options, out: Output) -> None:
     """Take them off the list, and tell of it."""
     users = people(options, out)
-    changed = changes.deny(options["key"], users, expect_version=options["expect_version"])
+    changed = changes.remove_allowed_users(
+        options["key"], users, expect_version=options["expect_version"]
+    )
     tell_change_of_flag(changed, out, options)

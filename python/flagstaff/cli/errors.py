@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
+from flagstaff._tables.sqlstate import sqlstate
 from flagstaff.cli.cells import plain
 from flagstaff.exceptions import (
     ConflictError,
@@ -17,7 +18,6 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownValueError,
 )
-from flagstaff._tables.sqlstate import sqlstate
 
 __all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
 

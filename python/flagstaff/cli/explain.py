@@ -4,14 +4,14 @@ from dataclasses import asdict
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.explain import Explanation, explain
+from flagstaff._tables.rows import flag_row
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.users import Found, find_user
 from flagstaff.cli.walk import STEPS, walk
-from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, explain
-from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "explained", "run"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db.models import Count
 
-from flagstaff.cli.cells import Column, Record, with_fields
-from flagstaff.conf import conf
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, in_words, state_of
+from flagstaff.cli.cells import Column, Record, with_fields
+from flagstaff.conf import conf
 
 __all__ = ["STATE", "flag_record", "flag_records", "who_has_it"]
 

@@ -11,8 +11,8 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.pruning import add_prune, run_prune
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
-from flagstaff.history.users import names_of_actors, names_of_users
 from flagstaff.history.describe import what, who
+from flagstaff.history.users import names_of_actors, names_of_users
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -30,7 +30,7 @@ _COLUMNS = (
     Column("key"),
     Column("what", cut=True),
     Column("who", cut=True),
-    Column("door"),
+    Column("source"),
     Column("reason", cut=True),
 )
 
@@ -82,7 +82,7 @@ def _records(events: list[Event], *, users: bool) -> Iterable[dict[str, Any]]:
             "key": event.key,
             "what": what(event, names),
             "who": who(event, actors),
-            "door": event.door,
+            "source": event.source,
             "reason": event.reason,
         }
 

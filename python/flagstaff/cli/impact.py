@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from django.core.management.base import CommandParser
 
+from flagstaff._engine.impact import Impact, impact
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.numbers import percent
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
-from flagstaff._engine.impact import Impact, impact
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

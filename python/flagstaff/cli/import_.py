@@ -84,12 +84,12 @@ def run(options: Options, out: Output) -> None:
     document = serialization.read(_text(path), format_of(options, path))
     how: dict[str, Any] = {name: options[name] for name in _CHOICES}
     if options["dry_run"]:
-        _show(serialization.difference(document, **how), options, out)
+        _show(serialization.diff(document, **how), options, out)
         return
     expected = options["expect_plan"]
     if options["delete_missing"] and not options["yes"]:
         # Who says which plan it is has asked for that one, whatever a person says to this one.
-        asked = _confirmed(serialization.difference(document, **how), options, out)
+        asked = _confirmed(serialization.diff(document, **how), options, out)
         expected = expected or asked
     imported = serialization.apply(document, expect_plan=expected, **how)
     _tell(imported.plan, out)

@@ -5,13 +5,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 
+from flagstaff._tables.states import State
 from flagstaff.cli.cells import Column
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.flags import STATE, flag_records
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff._tables.states import State
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flagstaff.changes import switch
+from flagstaff.changes import disable
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
@@ -20,5 +20,5 @@ add_arguments = add_change
 
 def run(options: Options, out: Output) -> None:
     """Turn the flag off, and tell of it."""
-    changed = switch(options["key"], enabled=False, expect_version=options["expect_version"])
+    changed = disable(options["key"], expect_version=options["expect_version"])
     tell_change_of_flag(changed, out, options)

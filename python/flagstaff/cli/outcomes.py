@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flagstaff.changes import Changed, undo_together
+from flagstaff._tables.rows import flag_row
+from flagstaff.changes import Changed, combined_undo
 from flagstaff.cli.cells import as_json
 from flagstaff.cli.flags import flag_record, who_has_it
 from flagstaff.cli.output import Output
@@ -13,7 +14,6 @@ from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import SECRET
 from flagstaff.cli.wait import end
 from flagstaff.exceptions import UnknownFlagError
-from flagstaff._tables.rows import flag_row
 
 __all__ = ["tell_change", "tell_change_of_flag", "tell_changes"]
 
@@ -43,7 +43,7 @@ def tell_changes(many: Sequence[Changed], out: Output, options: Options) -> None
         for line in _lines(changed):
             out.say(line)
         _say_missing(changed, out)
-    undo = undo_together(many)
+    undo = combined_undo(many)
     if undo:
         out.say(f"undo: {undo.command}")
     documents = [_document(changed) for changed in many]

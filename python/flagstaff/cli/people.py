@@ -10,12 +10,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._tables.names import user_field
 from flagstaff.changes.allowed_users import chunks, there_are
 from flagstaff.cli.errors import FAILED, USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff._tables.names import user_field
 
 __all__ = ["add_people", "people"]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
-from flagstaff.changes import ramp
+from flagstaff.changes import set_rollout
 from flagstaff.cli.numbers import percent
 from flagstaff.cli.outcomes import tell_change_of_flag
 from flagstaff.cli.output import Output
@@ -28,5 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: Options, out: Output) -> None:
     """Set the rollout, and tell of it."""
-    changed = ramp(options["key"], options["percent"], expect_version=options["expect_version"])
+    changed = set_rollout(
+        options["key"], options["percent"], expect_version=options["expect_version"]
+    )
     tell_change_of_flag(changed, out, options)

@@ -7,11 +7,11 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import Found, find_table
+from flagstaff._tables.names import fill, names, sql
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff._tables.names import fill, names, sql
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -22,7 +22,7 @@ EXAMPLES = (
 )
 
 # What the engine reads, by its place in the templates.
-_READ = ("flag_table", "allow_table", "value_table", "token_table")
+_READ = ("flag_table", "allowed_users_table", "value_table", "token_table")
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flagstaff._tables.rows import flag_row
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.flags import STATE, flag_record, who_has_it
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.users import name_of
-from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

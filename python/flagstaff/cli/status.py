@@ -4,14 +4,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._engine.lifecycle import ready
+from flagstaff._engine.status import status
+from flagstaff._tables.rows import all_rows
 from flagstaff.cli.cells import Column
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff._engine.lifecycle import ready
-from flagstaff._engine.status import status
-from flagstaff._tables.rows import all_rows
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._tables.rows import flag_row
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.explain import explained
@@ -13,7 +14,6 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.users import find_user
 from flagstaff.cli.walk import walk
-from flagstaff._tables.rows import flag_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -12,7 +12,7 @@ from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.stopping import until_told_to_end
-from flagstaff.webhooks import Told, forget_dead, retry_dead, tick
+from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -53,14 +53,14 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: Options, out: Output) -> None:
     """Tell them once, or until it is told to end."""
-    if options["retry_dead"]:
-        out.say(f"{_messages(retry_dead())} to be sent again")
-    if options["forget_dead"]:
-        out.say(f"{_messages(forget_dead())} forgotten")
+    if options["retry_failed"]:
+        out.say(f"{_messages(retry_failed())} to be sent again")
+    if options["discard_failed"]:
+        out.say(f"{_messages(discard_failed())} forgotten")
     if options["loop"] is not None:
         _go_on(options["loop"], out)
         return
-    told = tick()
+    told = deliver()
     _tell(told, out)
     dead = sum(one.dead for one in told)
     if dead:
@@ -77,7 +77,7 @@ def _go_on(pause: float, out: Output) -> None:
         while not stop.is_set():
             close_old_connections()
             try:
-                told = tick(stop=stop)
+                told = deliver(stop=stop)
             except Error as error:
                 # Not its text, which may quote data.
                 out.say(f"the database does not do it: {type(error).__name__}")
@@ -88,7 +88,7 @@ def _go_on(pause: float, out: Output) -> None:
             stop.wait(pause)
 
 
-def _tell(told: Sequence[Told], out: Output) -> None:
+def _tell(told: Sequence[DeliveryReport], out: Output) -> None:
     if not told:
         out.say("nobody is told of changes; FLAGSTAFF has no WEBHOOKS")
     out.records(_COLUMNS, [one.as_dict() for one in told])
@@ -99,7 +99,7 @@ def _tell(told: Sequence[Told], out: Output) -> None:
             out.say(f"{one.receiver} is not in WEBHOOKS any more, and is told nothing")
 
 
-def _tell_lines(told: Sequence[Told], out: Output) -> None:
+def _tell_lines(told: Sequence[DeliveryReport], out: Output) -> None:
     """A line each, as it comes."""
     for one in told:
         if out.is_json:

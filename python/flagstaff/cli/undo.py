@@ -79,7 +79,7 @@ def _say_beside(entry: Change | None, out: Output) -> None:
     if entry is None:
         return
     # By the primary key, for it may have another key by now.
-    own = Kind.of(entry.src), entry.object_pk
+    own = Kind.of(entry.relation), entry.object_pk
     others = [part.key for part in parts_of(entry.pk) if (part.kind, part.pk) != own]
     if others:
         named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")

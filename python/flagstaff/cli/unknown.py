@@ -3,12 +3,12 @@ from __future__ import annotations
 from django.core.management.base import CommandParser
 
 from flagstaff._engine.usage import usage
+from flagstaff._tables.rows import all_rows
 from flagstaff.cli.cells import Column
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.usage import add_days, sums
 from flagstaff.conf import conf
-from flagstaff._tables.rows import all_rows
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -20,8 +20,8 @@ EXAMPLES = (
 
 _COLUMNS = (
     Column("key"),
-    Column("asked", right=True),
-    Column("last_asked", header="LAST ASKED"),
+    Column("evaluations", right=True),
+    Column("last_evaluated_at", header="LAST ASKED"),
 )
 
 
@@ -40,8 +40,8 @@ def run(options: Options, out: Output) -> None:
     records = [
         {
             "key": record["key"],
-            "asked": record["yes"] + record["no"],
-            "last_asked": record["last_asked"],
+            "evaluations": record["true_count"] + record["false_count"],
+            "last_evaluated_at": record["last_evaluated_at"],
         }
         for record in sums(hours)
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from flagstaff._engine.usage import AskedInHour, prune_usage, usage
+from flagstaff._engine.usage import HourlyUsage, prune_usage, usage
 from flagstaff.cli.cells import Column
 from flagstaff.cli.numbers import days
 from flagstaff.cli.output import Output
@@ -22,8 +22,8 @@ EXAMPLES = (
     "usage --prune --older-than 365",
 )
 
-_KEY, _LAST = Column("key"), Column("last_asked", header="LAST ASKED")
-_COUNTS = (Column("yes", right=True), Column("no", right=True))
+_KEY, _LAST = Column("key"), Column("last_evaluated_at", header="LAST ASKED")
+_COUNTS = (Column("true_count", right=True), Column("false_count", right=True))
 _IN_ALL = (_KEY, *_COUNTS, _LAST)
 _BY_HOUR = (Column("hour"), _KEY, *_COUNTS)
 
@@ -46,14 +46,17 @@ def run(options: Options, out: Output) -> None:
     if not hours:
         out.say("no usage is written down")
     if options["hours"]:
-        records = [{"hour": h.hour, "key": h.key, "yes": h.yes, "no": h.no} for h in hours]
+        records = [
+            {"hour": h.hour, "key": h.key, "true_count": h.true_count, "false_count": h.false_count}
+            for h in hours
+        ]
         out.records(_BY_HOUR, records)
     else:
         out.records(_IN_ALL, sums(hours))
-    for worker in found.silent:
+    for worker in found.lost:
         out.say(
             f"process {worker.pid} on {worker.host} has said no farewell: what it was asked after "
-            f"{worker.heard_at:%Y-%m-%d %H:%M:%S} may be missing"
+            f"{worker.last_seen_at:%Y-%m-%d %H:%M:%S} may be missing"
         )
 
 
@@ -62,13 +65,18 @@ def add_days(parser: CommandParser) -> None:
     parser.add_argument("--days", type=days, metavar="N", help="only the last so many days")
 
 
-def sums(hours: Iterable[AskedInHour]) -> list[dict[str, Any]]:
+def sums(hours: Iterable[HourlyUsage]) -> list[dict[str, Any]]:
     """The hours of each key in one record."""
     records: dict[str, dict[str, Any]] = {}
     for hour in hours:
-        first = {"key": hour.key, "yes": 0, "no": 0, "last_asked": hour.last_asked}
+        first = {
+            "key": hour.key,
+            "true_count": 0,
+            "false_count": 0,
+            "last_evaluated_at": hour.last_evaluated_at,
+        }
         record = records.setdefault(hour.key, first)
-        record["yes"] += hour.yes
-        record["no"] += hour.no
-        record["last_asked"] = max(record["last_asked"], hour.last_asked)
+        record["true_count"] += hour.true_count
+        record["false_count"] += hour.false_count
+        record["last_evaluated_at"] = max(record["last_evaluated_at"], hour.last_evaluated_at)
     return [records[key] for key in sorted(records)]

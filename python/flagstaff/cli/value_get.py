@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
+from flagstaff._tables.rows import value_row
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.values import value_record
-from flagstaff._tables.rows import value_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

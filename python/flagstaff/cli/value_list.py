@@ -4,13 +4,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.rows import all_rows
 from flagstaff.cli.cells import Column, as_json
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import SECRET, value_record
 from flagstaff.conf import conf
-from flagstaff._tables.rows import all_rows
-from flagstaff._tables.decoding import is_secret
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.rows import value_row
 from flagstaff.changes import Changed, set_value
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.outcomes import tell_change
@@ -15,8 +17,6 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.values import as_stored
 from flagstaff.cli.writing import add_change
-from flagstaff._tables.rows import value_row
-from flagstaff._tables.decoding import is_secret
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "parsed", "run"]
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from django.core.management.base import CommandParser
 
-from flagstaff.changes import unset_value
+from flagstaff._tables.rows import value_row
+from flagstaff.changes import delete_value
 from flagstaff.cli.outcomes import tell_change
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.writing import add_change, add_yes, confirm
 from flagstaff.exceptions import UnknownValueError
-from flagstaff._tables.rows import value_row
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -31,5 +31,5 @@ def run(options: Options, out: Output) -> None:
         pass
     else:
         confirm(f"Delete the value {key}?", options, out)
-    changed = unset_value(key, expect_version=options["expect_version"])
+    changed = delete_value(key, expect_version=options["expect_version"])
     tell_change(changed, out, options)

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models import JSONField
 
+from flagstaff._tables.decoding import encoded, value_field
 from flagstaff.cli.cells import as_json, with_fields
 from flagstaff.history.describe import SECRET
-from flagstaff._tables.decoding import encoded, value_field
 
 __all__ = ["SECRET", "as_stored", "value_record"]
 

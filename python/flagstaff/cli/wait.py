@@ -10,13 +10,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from flagstaff._workers.sessions import Worker
+from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
 from flagstaff.cli.errors import UNCONFIRMED
 from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff._workers.wait import Confirmation, confirm, refuse_within_a_transaction
-from flagstaff.exceptions import ConfirmationError
-from flagstaff._workers.sessions import Worker
+from flagstaff.exceptions import PropagationError
 
 __all__ = ["add_wait", "check_wait", "end"]
 
@@ -56,14 +56,14 @@ def add_wait(parser: CommandParser) -> None:
 def check_wait(options: Options) -> None:
     """Refuse before the change what could not be waited for after it.
 
-    Raises ConfirmationError within a transaction.
+    Raises PropagationError within a transaction.
     """
     if _is_asked_for(options):
-        refuse_within_a_transaction()
+        forbid_transaction()
 
 
 def end(document: dict[str, Any], out: Output, options: Options) -> None:
-    """End a command that has changed something: wait if that was asked for, and tell how it went.
+    """End a command that has changed something: wait if that was asked for, and print how it ended.
 
     Raises CommandError where the change is not confirmed.
     """
@@ -79,8 +79,8 @@ def _wait(options: Options, say: Callable[[str], None]) -> _Waited | None:
         return None
     patience = _SECONDS if options["wait"] is None else options["wait"]
     try:
-        found = confirm(patience, expect=options["expect"])
-    except ConfirmationError as error:
+        found = wait_for_workers(patience, expect=options["expect"])
+    except PropagationError as error:
         document = {"confirmed": False, "error": str(error)}
         return _Waited(document, f"the change is made, but not confirmed: {error}")
     for sentence in _sentences(found, options["expect"]):
@@ -93,7 +93,7 @@ def _is_asked_for(options: Options) -> bool:
     return options.get("wait") is not None or options.get("expect") is not None
 
 
-def _sentences(found: Confirmation, expect: int | None) -> Iterator[str]:
+def _sentences(found: Propagation, expect: int | None) -> Iterator[str]:
     if found.polling_by is None:
         yield "each question asks the database, so there is nothing to wait for"
         return
@@ -114,7 +114,7 @@ def _sentences(found: Confirmation, expect: int | None) -> Iterator[str]:
         )
 
 
-def _how_many(found: Confirmation) -> str:
+def _how_many(found: Propagation) -> str:
     took = f"after {found.seconds:.2f} s"
     if not found.connected:
         return f"no worker is connected {took}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flagstaff.cli.cells import Column, Record
 from flagstaff._engine.explain import Explanation
+from flagstaff.cli.cells import Column, Record
 
 __all__ = ["STEPS", "Step", "walk"]
 

@@ -10,9 +10,9 @@ from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.history import Event, as_dicts
+from flagstaff.history.describe import what, who
 from flagstaff.history.following import Following
 from flagstaff.history.users import names_of_actors
-from flagstaff.history.describe import what, who
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -63,7 +63,7 @@ def _tell(event: Event, out: Output) -> None:
         event.key,
         what(event),
         who(event, names_of_actors([event])),
-        event.door or "",
+        event.source or "",
         event.reason or "",
     )
     told = [plain(cell) for cell in cells]

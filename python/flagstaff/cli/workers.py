@@ -6,13 +6,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
+from flagstaff._tables.names import own_names
+from flagstaff._workers.sessions import Connected, Worker, connected
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.conf import conf
-from flagstaff._tables.names import own_names
-from flagstaff._workers.sessions import Connected, Worker, connected
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 

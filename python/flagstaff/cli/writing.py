@@ -10,11 +10,11 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._attribution.context import claim, noted
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.wait import add_wait
-from flagstaff._attribution.context import claim, noted
 
 __all__ = ["add_change", "add_claim", "add_yes", "attributed", "confirm"]
 
@@ -54,7 +54,7 @@ def attributed(options: Options) -> Iterator[None]:
     if "actor" not in options:
         yield
         return
-    told = claim(_actor(options["actor"]), door="command", reason=options["reason"])
+    told = claim(_actor(options["actor"]), source="command", reason=options["reason"])
     with noted(lambda: told):
         yield
 

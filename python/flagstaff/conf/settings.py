@@ -14,8 +14,8 @@ from django.db import connections, router
 from django.db.models import Model
 
 from flagstaff._connection.aliases import is_one_database
-from flagstaff.exceptions import ConfigurationError
 from flagstaff.conf.receivers import Receiver, fault_of, is_address, receivers_of
+from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["Conf", "Problem", "UnknownKey", "conf"]
 

@@ -1,4 +1,4 @@
-"""The history read back: who changed what, when, through which door, and why."""
+"""The history read back: who changed what, when, through which source, and why."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ class _Deed(Protocol):
     @property
     def differences(self) -> Sequence[Difference]: ...
     @property
-    def came(self) -> Users: ...
+    def added(self) -> Users: ...
     @property
-    def went(self) -> Users: ...
+    def removed(self) -> Users: ...
 
 
 def who(event: Event, names: _Names | None = None) -> str:
@@ -43,14 +43,14 @@ def who(event: Event, names: _Names | None = None) -> str:
 def what(event: _Deed, names: _Names | None = None) -> str:
     """What it did: field, old → new. With names, those of the users too."""
     told = _row(event)
-    if event.came.count:
-        count = event.came.count
+    if event.added.count:
+        count = event.added.count
         text = ngettext("allowed %(count)s user", "allowed %(count)s users", count)
-        told.append(text % {"count": f"{count:,}"} + _named(event.came, names))
-    if event.went.count:
-        count = event.went.count
+        told.append(text % {"count": f"{count:,}"} + _named(event.added, names))
+    if event.removed.count:
+        count = event.removed.count
         text = ngettext("denied %(count)s user", "denied %(count)s users", count)
-        told.append(text % {"count": f"{count:,}"} + _named(event.went, names))
+        told.append(text % {"count": f"{count:,}"} + _named(event.removed, names))
     return ", ".join(told) or _("nothing that is still known")
 
 

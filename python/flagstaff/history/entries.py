@@ -14,10 +14,10 @@ from flagstaff.models import Change
 __all__ = ["read"]
 
 _BATCH = 200
-_IN_ALLOW_LIST = {"src": ALLOW_LIST}
+_IN_ALLOW_LIST = {"relation": ALLOW_LIST}
 _FIELDS = (
-    *("id", "at", "transaction_id", "src", "object_pk", "key", "action"),
-    *("actor", "door", "reason", "session_user", "role", "application_name"),
+    *("id", "at", "transaction_id", "relation", "object_pk", "key", "action"),
+    *("actor", "source", "reason", "session_user", "role", "application_name"),
 )
 
 
@@ -38,8 +38,8 @@ def _lists(most: int | None) -> dict[str, Any]:
     return {
         "then_old": _cut("old", most),
         "then_new": _cut("new", most),
-        "went": _length("old"),
-        "came": _length("new"),
+        "removed": _length("old"),
+        "added": _length("new"),
     }
 
 

@@ -16,7 +16,7 @@ Action = Literal["create", "change", "delete"]
 Row = Mapping[str, Any]
 
 _VALUE = "value"
-_CLAIM = "actor", "door", "reason", "session_user", "role", "application_name"
+_CLAIM = "actor", "source", "reason", "session_user", "role", "application_name"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Users:
-    """Users that came to an allow-list, or went from it."""
+    """Users that added to an allow-list, or removed from it."""
 
     count: int = 0
     #: Their primary keys; of a long list the first ones alone.
@@ -56,11 +56,11 @@ class Event:
     action: Action
     #: The fields of the row. For what was created or deleted, all of them.
     differences: tuple[Difference, ...]
-    came: Users
-    went: Users
+    added: Users
+    removed: Users
     #: What the application claims, or None.
     actor: str | None
-    door: str | None
+    source: str | None
     reason: str | None
     #: What the database knows.
     session_user: str
@@ -90,10 +90,12 @@ def as_events(
     `secrets` are the primary keys of those values that were ever secret.
     """
     for group in _groups(newest_first):
-        kind = Kind.of(group[0]["src"])
+        kind = Kind.of(group[0]["relation"])
         hidden = kind is Kind.VALUE and group[0]["object_pk"] in secrets
         event = _event(group, kind, columns[kind], hidden=hidden)
-        yield replace(event, came=_cut(event.came, most_users), went=_cut(event.went, most_users))
+        yield replace(
+            event, added=_cut(event.added, most_users), removed=_cut(event.removed, most_users)
+        )
 
 
 def _groups(newest_first: Iterable[Row]) -> Iterator[list[Row]]:
@@ -107,9 +109,9 @@ def _groups(newest_first: Iterable[Row]) -> Iterator[list[Row]]:
         if entry["transaction_id"] != transaction:
             yield from open_groups.values()
             open_groups, transaction = {}, entry["transaction_id"]
-        of = Kind.of(entry["src"]), entry["object_pk"]
+        of = Kind.of(entry["relation"]), entry["object_pk"]
         group = open_groups.get(of)
-        if group and not _same_hand(group[0], entry):
+        if group and not _same_author(group[0], entry):
             yield open_groups.pop(of)
             group = None
         if group is None:
@@ -119,14 +121,14 @@ def _groups(newest_first: Iterable[Row]) -> Iterator[list[Row]]:
     yield from open_groups.values()
 
 
-def _same_hand(one: Row, other: Row) -> bool:
+def _same_author(one: Row, other: Row) -> bool:
     return all(one[name] == other[name] for name in _CLAIM)
 
 
 def _event(group: list[Row], kind: Kind, columns: Columns, *, hidden: bool) -> Event:
     newest, oldest = group[0], group[-1]
-    rows = [entry for entry in group if entry["src"] != ALLOW_LIST]
-    lists = [entry for entry in reversed(group) if entry["src"] == ALLOW_LIST]
+    rows = [entry for entry in group if entry["relation"] != ALLOW_LIST]
+    lists = [entry for entry in reversed(group) if entry["relation"] == ALLOW_LIST]
     old, new = (rows[-1]["old"], rows[0]["new"]) if rows else (None, None)
     return Event(
         version=newest["id"],
@@ -138,8 +140,8 @@ def _event(group: list[Row], kind: Kind, columns: Columns, *, hidden: bool) -> E
         object_pk=newest["object_pk"],
         action=_action(rows, old, new),
         differences=tuple(_differences(old or {}, new or {}, columns, hidden=hidden)),
-        came=_users(lists, "new", "came"),
-        went=_users(lists, "old", "went"),
+        added=_users(lists, "new", "added"),
+        removed=_users(lists, "old", "removed"),
         **{name: newest[name] for name in _CLAIM},
     )
 

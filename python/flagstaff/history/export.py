@@ -15,7 +15,7 @@ __all__ = ["as_csv", "as_dicts"]
 
 _COLUMNS = (
     *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),
-    *("came", "went", "actor", "door", "reason", "session_user", "role", "application_name"),
+    *("added", "removed", "actor", "source", "reason", "session_user", "role", "application_name"),
 )
 # A spreadsheet takes a text that begins so for a formula.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")

@@ -21,17 +21,17 @@ class State:
 
 @dataclass(frozen=True)
 class RowDelta:
-    """A row became another, came, or went. Only what was before it counts."""
+    """A row became another, added, or removed. Only what was before it counts."""
 
     before: Any
 
 
 @dataclass(frozen=True)
 class AllowDelta:
-    """Users went from an allow-list, and others came."""
+    """Users removed from an allow-list, and others added."""
 
-    went: frozenset[Hashable]
-    came: frozenset[Hashable]
+    removed: frozenset[Hashable]
+    added: frozenset[Hashable]
 
 
 def state_before(present: State, newest_first: Iterable[RowDelta | AllowDelta]) -> State:
@@ -42,4 +42,4 @@ def state_before(present: State, newest_first: Iterable[RowDelta | AllowDelta]) 
 def _step_back(state: State, delta: RowDelta | AllowDelta) -> State:
     if isinstance(delta, RowDelta):
         return State(delta.before, state.users)
-    return State(state.row, (state.users - delta.came) | delta.went)
+    return State(state.row, (state.users - delta.added) | delta.removed)

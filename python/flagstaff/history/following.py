@@ -14,7 +14,7 @@ from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
-from flagstaff.history.versions import all_entries, need_history
+from flagstaff.history.versions import all_entries, require_history
 
 __all__ = ["Following"]
 
@@ -31,7 +31,7 @@ class Following:
 
     def __init__(self) -> None:
         """Begin with what is committed from now on. Raises NoHistoryError."""
-        need_history()
+        require_history()
         self._seen = _snapshot()
         self._begun = timezone.now()
 
@@ -45,7 +45,7 @@ class Following:
         found = found.exclude(_is_in(before))
         events: list[Event] = []
         for kind in Kind:
-            events += events_among(kind, found.filter(src__in=kind.sources))
+            events += events_among(kind, found.filter(relation__in=kind.relations))
         return sorted(events, key=lambda event: event.version)
 
 

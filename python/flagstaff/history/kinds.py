@@ -7,12 +7,12 @@ from typing import Any
 
 from django.db.models import Model
 
-from flagstaff.conf import conf
 from flagstaff._tables.rows import flag_row, value_row
+from flagstaff.conf import conf
 
 __all__ = ["ALLOW_LIST", "Kind"]
 
-#: The source of the entries that hold users, not rows.
+#: The relation of the entries that hold users, not rows.
 ALLOW_LIST = "m"
 
 
@@ -23,14 +23,14 @@ class Kind(Enum):
     VALUE = "value"
 
     @property
-    def sources(self) -> tuple[str, ...]:
+    def relations(self) -> tuple[str, ...]:
         """What the entries say that they are about."""
         return ("f", ALLOW_LIST) if self is Kind.FLAG else ("k",)
 
     @property
-    def row_source(self) -> str:
-        """The source of those entries that hold rows."""
-        return self.sources[0]
+    def row_relation(self) -> str:
+        """The relation of those entries that hold rows."""
+        return self.relations[0]
 
     @property
     def model(self) -> type[Model]:
@@ -42,6 +42,6 @@ class Kind(Enum):
         return (flag_row if self is Kind.FLAG else value_row)(key, lock=lock)
 
     @classmethod
-    def of(cls, source: str) -> Kind:
-        """The kind that entries of this source are about."""
-        return cls.VALUE if source in cls.VALUE.sources else cls.FLAG
+    def of(cls, relation: str) -> Kind:
+        """The kind that entries of this relation are about."""
+        return cls.VALUE if relation in cls.VALUE.relations else cls.FLAG

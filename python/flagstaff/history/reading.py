@@ -8,14 +8,14 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history.entries import read
 from flagstaff.history.events import Columns, Event, as_events
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries, entries, need_history
+from flagstaff.history.versions import all_entries, entries, require_history
 from flagstaff.models import Change
-from flagstaff._tables.rows import all_rows
 
 __all__ = ["events_among", "events_of", "flag_history", "value_history", "was_ever_secret"]
 
@@ -76,8 +76,8 @@ def was_ever_secret(kind: Kind, pk: Any) -> bool:
 def _history(
     kind: Kind, key: str | None, limit: int | None, before: int | None, *, all_users: bool
 ) -> list[Event]:
-    need_history()
-    found = all_entries().filter(src__in=kind.sources)
+    require_history()
+    found = all_entries().filter(relation__in=kind.relations)
     if key is not None:
         found = found.filter(_about(kind, key))
     events = _events(kind, found, limit, before, all_users=all_users)
@@ -119,9 +119,9 @@ def _columns(kind: Kind) -> Columns:
 
 def _ever_secret(found: QuerySet[Change]) -> Collection[str]:
     """Those values whose history is not to be given, also from when they were no secret yet."""
-    pks = found.filter(src="k").order_by().values("object_pk").distinct()
+    pks = found.filter(relation="k").order_by().values("object_pk").distinct()
     marked = Q(old__secret=True) | Q(new__secret=True)
-    told = all_entries().filter(marked, src="k", object_pk__in=pks)
+    told = all_entries().filter(marked, relation="k", object_pk__in=pks)
     return {*told.order_by().values_list("object_pk", flat=True).distinct(), *_secret_now()}
 
 

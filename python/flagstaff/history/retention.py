@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.utils import timezone
 
-from flagstaff.conf import conf
-from flagstaff.history.versions import need_history
 from flagstaff._tables.names import fill, flag_names, own_names, sql, user_field, value_names
+from flagstaff.conf import conf
+from flagstaff.history.versions import require_history
 
 __all__ = ["forget_user", "prune"]
 
@@ -22,7 +22,7 @@ def prune(older_than: timedelta) -> int:
     The newest entry of each flag and value that is there stays, because it is its version. What is
     older than the oldest entry that is left cannot be restored.
     """
-    need_history()
+    require_history()
     connection = connections[conf.database]
     names = {
         **own_names(connection),
@@ -38,7 +38,7 @@ def forget_user(pk: Any) -> int:
     For somebody who was deleted: as the one who acts, and in the allow-lists. The entries stay.
     What people have typed, such as a reason, and columns of your own are not looked into.
     """
-    need_history()
+    require_history()
     text = _as_written(str(getattr(pk, "pk", pk)))
     names = own_names(connections[conf.database])
     return _run(fill(sql("forget_user_v1"), names), [text])

@@ -63,22 +63,24 @@ def _parts(asked: list[tuple[int, datetime]]) -> dict[int, list[Part]]:
 
 
 def _spans(found: QuerySet[Change], moments: dict[int, datetime]) -> Iterator[tuple[int, Part]]:
-    of = found.order_by().values_list("transaction_id", "src", "object_pk")
+    of = found.order_by().values_list("transaction_id", "relation", "object_pk")
     ends: dict[tuple[int, Kind, str], dict[str, tuple[int, int]]] = defaultdict(dict)
-    for transaction, source, pk, first, last, at in of.annotate(Min("id"), Max("id"), Min("at")):
+    for transaction, relation, pk, first, last, at in of.annotate(Min("id"), Max("id"), Min("at")):
         if abs(at - moments[transaction]) <= LONGEST_OPEN:
-            ends[transaction, Kind.of(source), pk][source] = first, last
+            ends[transaction, Kind.of(relation), pk][relation] = first, last
     said = _said({entry for spans in ends.values() for span in spans.values() for entry in span})
     for (transaction, kind, pk), spans in ends.items():
         first, last = min(low for low, _ in spans.values()), max(high for _, high in spans.values())
         # SQL may write an allow-list before its flag, or after it. What becomes of the row is in
         # the entries of the row alone.
-        low, high = spans.get(kind.row_source, (first, last))
+        low, high = spans.get(kind.row_relation, (first, last))
         creates, deletes = said[low][1] == "insert", said[high][1] in ("delete", "truncate")
         yield transaction, Part(kind, pk, said[high][0], first, last, creates, deletes)
 
 
 def _said(ids: Collection[int]) -> dict[int, tuple[Any, str]]:
     """Of entries: the key, and what was done to the row. An allow-list is no row."""
-    rows = all_entries().filter(id__in=list(ids)).values_list("id", "key", "action", "src")
-    return {pk: (key, "" if source == ALLOW_LIST else action) for pk, key, action, source in rows}
+    rows = all_entries().filter(id__in=list(ids)).values_list("id", "key", "action", "relation")
+    return {
+        pk: (key, "" if relation == ALLOW_LIST else action) for pk, key, action, relation in rows
+    }

@@ -9,9 +9,9 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
-from flagstaff._tables.names import user_field
 
 __all__ = ["may_see_users", "names_of_actors", "names_of_users", "permission_to_see_users"]
 
@@ -24,8 +24,8 @@ def names_of_actors(events: Iterable[Event]) -> dict[str, str]:
 
 
 def names_of_users(events: Iterable[Event]) -> dict[str, str]:
-    """The users that came and went, as far as the events name them."""
-    texts = {str(pk) for event in events for pk in (*event.came.pks, *event.went.pks)}
+    """The users that added and removed, as far as the events name them."""
+    texts = {str(pk) for event in events for pk in (*event.added.pks, *event.removed.pks)}
     field = user_field(conf.flag_model)
     return _names(field.model._base_manager.using(conf.database), field, texts)
 

@@ -10,11 +10,11 @@ from django.db import connections
 from django.db.models import Max, Q, QuerySet
 
 from flagstaff._tables.catalog import has_tables, triggers_of
+from flagstaff._tables.names import flag_names, own_names, value_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change
-from flagstaff._tables.names import flag_names, own_names, value_names
 
 __all__ = [
     "LONGEST_OPEN",
@@ -23,9 +23,9 @@ __all__ = [
     "entries_of_key",
     "flag_version",
     "has_history",
-    "need_history",
-    "need_triggers",
     "of_transaction",
+    "require_history",
+    "require_triggers",
     "value_version",
     "version_of",
     "versions_of",
@@ -61,19 +61,19 @@ def version_of(kind: Kind, pk: Any) -> int | None:
 
 def versions_of(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
     """The versions of many rows that have one, by the text of their primary keys."""
-    found = all_entries().filter(src__in=kind.sources, object_pk__in=[str(pk) for pk in pks])
+    found = all_entries().filter(relation__in=kind.relations, object_pk__in=[str(pk) for pk in pks])
     newest = found.order_by().values("object_pk").annotate(newest=Max("id"))
     return dict(newest.values_list("object_pk", "newest"))
 
 
 def entries(kind: Kind, pk: Any) -> QuerySet[Change]:
     """All entries about one row."""
-    return all_entries().filter(src__in=kind.sources, object_pk=str(pk))
+    return all_entries().filter(relation__in=kind.relations, object_pk=str(pk))
 
 
 def entries_of_key(kind: Kind, key: str) -> QuerySet[Change]:
     """All entries about the rows that had this key, without those about allow-lists."""
-    return all_entries().filter(src=kind.row_source, key=key)
+    return all_entries().filter(relation=kind.row_relation, key=key)
 
 
 def all_entries() -> QuerySet[Change]:
@@ -96,7 +96,7 @@ def has_history() -> bool:
     return has_tables(connection, own_names(connection)["change_table"])
 
 
-def need_history() -> None:
+def require_history() -> None:
     """Raise NoHistoryError where there is none."""
     if not has_history():
         raise NoHistoryError(
@@ -105,7 +105,7 @@ def need_history() -> None:
         )
 
 
-def need_triggers(kind: Kind) -> None:
+def require_triggers(kind: Kind) -> None:
     """Raise NoHistoryError where changes leave no entry, so that no version ever moves."""
     connection = connections[conf.database]
     for table in _tables(kind):
@@ -122,4 +122,4 @@ def _tables(kind: Kind) -> tuple[str, ...]:
     if kind is Kind.VALUE:
         return (value_names(connection, kind.model)["value_table"],)
     names = flag_names(connection, kind.model)
-    return names["flag_table"], names["allow_table"]
+    return names["flag_table"], names["allowed_users_table"]

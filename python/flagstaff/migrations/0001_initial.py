@@ -28,11 +28,11 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField(verbose_name="at")),
                 ("transaction_id", models.BigIntegerField(verbose_name="transaction")),
                 (
-                    "src",
+                    "relation",
                     models.CharField(
                         choices=[("f", "flag"), ("m", "allow-list"), ("k", "value")],
                         max_length=1,
-                        verbose_name="source",
+                        verbose_name="relation",
                     ),
                 ),
                 ("object_pk", models.TextField(verbose_name="primary key")),
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
                 ("old", models.JSONField(null=True, verbose_name="old")),
                 ("new", models.JSONField(null=True, verbose_name="new")),
                 ("actor", models.TextField(null=True, verbose_name="actor")),
-                ("door", models.TextField(null=True, verbose_name="door")),
+                ("source", models.TextField(null=True, verbose_name="source")),
                 ("reason", models.TextField(null=True, verbose_name="reason")),
                 ("session_user", models.TextField(verbose_name="session user")),
                 ("role", models.TextField(verbose_name="role")),
@@ -160,7 +160,6 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("release", "release"),
-                            ("experiment", "experiment"),
                             ("ops", "operations"),
                             ("permission", "permission"),
                         ],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flagstaff.serialization.applying import Imported, apply
-from flagstaff.serialization.plan import Plan, Step, difference
 from flagstaff.serialization.document import Document, Problem
 from flagstaff.serialization.exporting import export
-from flagstaff.serialization.reading import read
 from flagstaff.serialization.formats import as_text
+from flagstaff.serialization.plan import Plan, Step, diff
+from flagstaff.serialization.reading import read
 
 __all__ = [
     "Document",
@@ -17,7 +17,7 @@ __all__ = [
     "Step",
     "apply",
     "as_text",
-    "difference",
+    "diff",
     "export",
     "read",
 ]

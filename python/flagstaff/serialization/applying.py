@@ -9,12 +9,12 @@ from typing import Any
 from django.db import transaction
 
 from flagstaff import changes
-from flagstaff.changes import Changed, Undo, undo_together
+from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
-from flagstaff.serialization.plan import Plan, Step, difference
 from flagstaff.serialization.document import Document
+from flagstaff.serialization.plan import Plan, Step, diff
 
 __all__ = ["Imported", "apply"]
 
@@ -44,7 +44,7 @@ def apply(
     difference is not the one whose fingerprint was expected, and InvalidChangeError.
     """
     with transaction.atomic(using=conf.database):
-        plan = difference(
+        plan = diff(
             document,
             delete_missing=delete_missing,
             skip_unknown_users=skip_unknown_users,
@@ -57,17 +57,17 @@ def apply(
                 "something was changed since, look at the difference again"
             )
         changed = tuple(_write(step) for step in plan.steps)
-    return Imported(plan, changed, undo_together(changed))
+    return Imported(plan, changed, combined_undo(changed))
 
 
 def _write(step: Step) -> Changed:
     is_flag = step.kind == "flag"
     if step.action == "delete":
-        return (changes.delete if is_flag else changes.unset_value)(step.key)
+        return (changes.delete if is_flag else changes.delete_value)(step.key)
     fields: dict[str, Any] = dict(step.fields)
     if step.users is not None:
         fields[ALLOWED] = step.users
     if step.action == "change":
-        return (changes.edit if is_flag else changes.edit_value)(step.key, fields)
+        return (changes.update if is_flag else changes.update_value)(step.key, fields)
     create: Callable[..., Changed] = changes.create if is_flag else changes.create_value
     return create(step.key, **fields)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flagstaff.history.kinds import Kind
 from flagstaff.history.describe import SECRET
+from flagstaff.history.kinds import Kind
 from flagstaff.serialization.problems import Path, Problem, Problems
 
 __all__ = ["FORMAT", "MASK", "SECTIONS", "Document", "Entry", "Problem", "UserRef"]

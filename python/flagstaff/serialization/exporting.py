@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.rows import all_rows
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import need_history, versions_of
+from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT, MASK, SECTIONS
 from flagstaff.serialization.fields import carried, written
 from flagstaff.serialization.users import allow_lists, names, said_of
-from flagstaff._tables.rows import all_rows
-from flagstaff._tables.decoding import is_secret
 
 __all__ = ["export"]
 
@@ -42,7 +42,7 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
 
 def _versions(keys: list[str] | None) -> dict[Kind, dict[str, int]]:
     """The versions, read before the rows: what changes in between is a conflict later on."""
-    need_history()
+    require_history()
     return {
         kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in Kind
     }

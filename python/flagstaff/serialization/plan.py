@@ -10,21 +10,21 @@ from typing import Any, Literal
 
 from django.db.models import QuerySet
 
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.rows import all_rows
 from flagstaff.changes.allowed_users import ALLOWED, chunks
 from flagstaff.changes.fields import differing
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
+from flagstaff.history.describe import what
 from flagstaff.history.events import Difference, Users
 from flagstaff.history.kinds import Kind
-from flagstaff.history.describe import what
 from flagstaff.serialization.conflicts import refuse_newer
 from flagstaff.serialization.document import SECTIONS, Document, Entry, UserRef
 from flagstaff.serialization.fields import carried, written
 from flagstaff.serialization.users import Known, allow_lists, known, names
 from flagstaff.serialization.validation import check_new, check_present, wanted_fields
-from flagstaff._tables.rows import all_rows
-from flagstaff._tables.decoding import is_secret
 
-__all__ = ["Plan", "Step", "difference"]
+__all__ = ["Plan", "Step", "diff"]
 
 
 _NOBODY = Users()
@@ -39,8 +39,8 @@ class Step:
     action: Literal["create", "change", "delete"]
     #: The fields; a secret value is in none of them.
     differences: tuple[Difference, ...] = ()
-    came: Users = _NOBODY
-    went: Users = _NOBODY
+    added: Users = _NOBODY
+    removed: Users = _NOBODY
     #: What is to be written, by the attributes of the model.
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: The whole allow-list; None leaves it as it is.
@@ -50,7 +50,7 @@ class Step:
         """The same as JSON can hold it, without what is secret."""
         told = {name: getattr(self, name) for name in ("kind", "key", "action")}
         differences = [asdict(one) for one in self.differences]
-        users = {"came": list(self.came.pks), "went": list(self.went.pks)}
+        users = {"added": list(self.added.pks), "removed": list(self.removed.pks)}
         return {**told, "differences": differences, **users, "what": what(self, names)}
 
 
@@ -74,7 +74,7 @@ class Plan:
         return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
-def difference(
+def diff(
     document: Document,
     *,
     delete_missing: bool = False,
@@ -103,7 +103,7 @@ def difference(
     if not ignore_versions:
         refuse_newer(look.versions_of([(Kind(step.kind), step.key) for step in steps]))
     steps.sort(key=lambda step: (step.kind, step.key))
-    moved = {pk for step in steps for pk in (*step.came.pks, *step.went.pks)}
+    moved = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
     called = {str(pk): name for pk, name in names(moved).items()}
     same = len(look.entries) - sum(step.action != "delete" for step in steps)
     return Plan(tuple(steps), same, tuple(look.left_out()), called)
@@ -153,8 +153,8 @@ class _Look:
             if kind in self._kinds and (kind, key) not in self.entries:
                 sides = ((name, written(one, row), None) for name, one in carried(kind).items())
                 told = _told(sides, secret=is_secret(row))
-                went = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
-                yield Step(kind.value, key, "delete", told, went=went)
+                removed = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
+                yield Step(kind.value, key, "delete", told, removed=removed)
 
     def versions_of(self, about: list[tuple[Kind, str]]) -> list[tuple[Entry, Any]]:
         """Those of the entries that say a version, each with its row, or None."""
@@ -176,10 +176,10 @@ class _Look:
             if one.attname in fields
         )
         secret = is_secret(row) or entry.fields.get("secret") is True
-        came, went = _as_users(wanted - present), _as_users(present - wanted)
+        added, removed = _as_users(wanted - present), _as_users(present - wanted)
         told = _told(sides, secret=secret and entry.kind is Kind.VALUE)
         moved = users if wanted != present else None
-        return Step(entry.kind.value, entry.key, "change", told, came, went, fields, moved)
+        return Step(entry.kind.value, entry.key, "change", told, added, removed, fields, moved)
 
     def _users(self, entry: Entry) -> tuple[Any, ...] | None:
         if entry.users is None:
@@ -212,8 +212,8 @@ def _created(entry: Entry, fields: dict[str, Any], users: tuple[Any, ...] | None
         (name, None, entry.fields[name]) for name in carried(entry.kind) if name in entry.fields
     )
     secret = entry.kind is Kind.VALUE and entry.fields.get("secret") is True
-    told, came = _told(sides, secret=secret), _as_users(users or ())
-    return Step(entry.kind.value, entry.key, "create", told, came, fields=fields, users=users)
+    told, added = _told(sides, secret=secret), _as_users(users or ())
+    return Step(entry.kind.value, entry.key, "create", told, added, fields=fields, users=users)
 
 
 def _told(sides: Iterator[tuple[str, Any, Any]], *, secret: bool) -> tuple[Difference, ...]:

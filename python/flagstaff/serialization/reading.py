@@ -10,8 +10,8 @@ from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT, SECTIONS, Document, Entry, UserRef
 from flagstaff.serialization.fields import carried, taken
-from flagstaff.serialization.problems import Path, Problem, Problems, is_storable
 from flagstaff.serialization.formats import Format, as_tree
+from flagstaff.serialization.problems import Path, Problem, Problems, is_storable
 
 __all__ = ["read"]
 

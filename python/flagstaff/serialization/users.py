@@ -10,10 +10,10 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import Count, QuerySet
 
+from flagstaff._tables.names import user_field
 from flagstaff.changes.allowed_users import ALLOWED, chunks, there_are
 from flagstaff.conf import conf
 from flagstaff.serialization.document import UserRef
-from flagstaff._tables.names import user_field
 
 __all__ = ["Known", "allow_lists", "known", "names", "said_of"]
 

@@ -8,20 +8,20 @@ WITH head AS MATERIALIZED (
     JOIN {receiver_table} AS r ON r.name = d.receiver
     WHERE d.receiver = %s
         AND (d.attempts = 0) = %s
-        AND d.dead_at IS NULL
+        AND d.failed_at IS NULL
         AND d.due_at <= pg_catalog.clock_timestamp()
         AND coalesce(d.claimed_until <= pg_catalog.clock_timestamp(), true)
-        AND coalesce(r.resting_until <= pg_catalog.clock_timestamp(), true)
+        AND coalesce(r.paused_until <= pg_catalog.clock_timestamp(), true)
         -- A key may be used again by another row, and a row may be given another key.
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
             WHERE e.receiver = d.receiver AND e.is_value = d.is_value
-                AND e.object_pk = d.object_pk AND e.id < d.id AND e.dead_at IS NULL
+                AND e.object_pk = d.object_pk AND e.id < d.id AND e.failed_at IS NULL
         )
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
             WHERE e.receiver = d.receiver AND e.is_value = d.is_value
-                AND e.key = d.key AND e.id < d.id AND e.dead_at IS NULL
+                AND e.key = d.key AND e.id < d.id AND e.failed_at IS NULL
         )
     ORDER BY d.attempts, d.id
     LIMIT 1

@@ -3,26 +3,26 @@
 -- The order is the same for all workers: they wait for each other, and never in a circle.
 WITH heard AS (
     INSERT INTO {usage_worker_table} AS w
-        (worker, host, pid, since, every, sequence, heard_at, left_at)
+        (worker, host, pid, started_at, flush_interval, sequence, last_seen_at, stopped_at)
     VALUES (
         $1, $2, $3, pg_catalog.to_timestamp($4), $5, $6, pg_catalog.clock_timestamp(),
         CASE WHEN $7 THEN pg_catalog.clock_timestamp() END
     )
     ON CONFLICT (worker) DO UPDATE SET
-        sequence = EXCLUDED.sequence, heard_at = EXCLUDED.heard_at, left_at = EXCLUDED.left_at
+        sequence = EXCLUDED.sequence, last_seen_at = EXCLUDED.last_seen_at, stopped_at = EXCLUDED.stopped_at
     WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
     RETURNING w.worker
 )
-INSERT INTO {usage_table} AS u (hour, key, defined, no, yes, last_asked)
-SELECT pg_catalog.to_timestamp(n.hour), n.key, n.defined, n.no, n.yes,
-    pg_catalog.to_timestamp(n.last_asked)
+INSERT INTO {usage_table} AS u (hour, key, defined, false_count, true_count, last_evaluated_at)
+SELECT pg_catalog.to_timestamp(n.hour), n.key, n.defined, n.false_count, n.true_count,
+    pg_catalog.to_timestamp(n.last_evaluated_at)
 FROM heard
 CROSS JOIN ROWS FROM (
     pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
     pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13)
-) AS n (hour, key, defined, no, yes, last_asked)
+) AS n (hour, key, defined, false_count, true_count, last_evaluated_at)
 ORDER BY n.hour, n.key, n.defined
 ON CONFLICT (hour, key, defined) DO UPDATE SET
-    no = u.no OPERATOR(pg_catalog.+) EXCLUDED.no,
-    yes = u.yes OPERATOR(pg_catalog.+) EXCLUDED.yes,
-    last_asked = greatest(u.last_asked, EXCLUDED.last_asked)
+    false_count = u.false_count OPERATOR(pg_catalog.+) EXCLUDED.false_count,
+    true_count = u.true_count OPERATOR(pg_catalog.+) EXCLUDED.true_count,
+    last_evaluated_at = greatest(u.last_evaluated_at, EXCLUDED.last_evaluated_at)

@@ -7,8 +7,8 @@ SELECT
             THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
     END AS rollout_percent,
     ARRAY(
-        SELECT {allow_user}::{allow_user_type} FROM {allow_table}
-        WHERE {allow_flag} = {flag_table}.{flag_pk} AND {allow_user} IS NOT NULL
+        SELECT {allowed_users_user}::{allowed_users_type} FROM {allowed_users_table}
+        WHERE {allowed_users_flag} = {flag_table}.{flag_pk} AND {allowed_users_user} IS NOT NULL
     ) AS users
 FROM {flag_table}
 WHERE {flag_key} = $1

@@ -4,4 +4,4 @@
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL statement_timeout = '10s';
-LOCK TABLE {flag_table}, {allow_table}, {value_table} IN ACCESS SHARE MODE
+LOCK TABLE {flag_table}, {allowed_users_table}, {value_table} IN ACCESS SHARE MODE

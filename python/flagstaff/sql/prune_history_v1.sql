@@ -7,9 +7,9 @@ WITH cut AS (
 ), kept AS (
     SELECT max(id) AS id
     FROM {change_table}
-    GROUP BY src = 'k', object_pk
-    HAVING bool_and(src = 'k') AND object_pk IN (SELECT {value_pk}::text FROM {value_table})
-        OR bool_and(src <> 'k') AND object_pk IN (SELECT {flag_pk}::text FROM {flag_table})
+    GROUP BY relation = 'k', object_pk
+    HAVING bool_and(relation = 'k') AND object_pk IN (SELECT {value_pk}::text FROM {value_table})
+        OR bool_and(relation <> 'k') AND object_pk IN (SELECT {flag_pk}::text FROM {flag_table})
 ), gone AS (
     DELETE FROM {change_table}
     WHERE id < (SELECT id FROM cut) AND id NOT IN (SELECT id FROM kept)

@@ -12,19 +12,19 @@ WITH now AS MATERIALIZED (
         FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS xid
     ) AS open
 ), fresh AS (
-    SELECT id, transaction_id, src, object_pk, key,
-        ARRAY[actor, door, reason, "session_user", role, application_name] AS hand
+    SELECT id, transaction_id, relation, object_pk, key,
+        ARRAY[actor, source, reason, "session_user", role, application_name] AS hand
     FROM {change_table}
     WHERE id > %s
     UNION ALL
-    SELECT id, transaction_id, src, object_pk, key,
-        ARRAY[actor, door, reason, "session_user", role, application_name] AS hand
+    SELECT id, transaction_id, relation, object_pk, key,
+        ARRAY[actor, source, reason, "session_user", role, application_name] AS hand
     FROM {change_table}
     WHERE id <= %s AND transaction_id = ANY (%s::bigint[]) AND id <> ALL (%s::bigint[])
 ), beside AS (
-    SELECT id, transaction_id, src = 'k' AS is_value, object_pk, key,
+    SELECT id, transaction_id, relation = 'k' AS is_value, object_pk, key,
         hand IS DISTINCT FROM pg_catalog.lag(hand) OVER (
-            PARTITION BY transaction_id, src = 'k', object_pk ORDER BY id
+            PARTITION BY transaction_id, relation = 'k', object_pk ORDER BY id
         ) AS is_another
     FROM fresh
 ), numbered AS (

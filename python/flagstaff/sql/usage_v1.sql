@@ -4,23 +4,23 @@ CREATE TABLE IF NOT EXISTS {usage_table} (
     key text NOT NULL,
     -- Whether there was a flag of this key.
     defined boolean NOT NULL,
-    no bigint NOT NULL,
-    yes bigint NOT NULL,
-    last_asked timestamptz NOT NULL,
+    false_count bigint NOT NULL,
+    true_count bigint NOT NULL,
+    last_evaluated_at timestamptz NOT NULL,
     PRIMARY KEY (hour, key, defined)
 );
 CREATE INDEX IF NOT EXISTS flagstaff_usage_key ON {usage_table} (key, hour);
 
--- A row per engine of a process. Its number is that of the last flush that counted, and left_at
+-- A row per engine of a process. Its number is that of the last flush that counted, and stopped_at
 -- its farewell.
 CREATE TABLE IF NOT EXISTS {usage_worker_table} (
     worker text PRIMARY KEY,
     host text NOT NULL,
     pid bigint NOT NULL,
-    since timestamptz NOT NULL,
+    started_at timestamptz NOT NULL,
     -- Seconds between two flushes.
-    every double precision NOT NULL,
+    flush_interval double precision NOT NULL,
     sequence bigint NOT NULL,
-    heard_at timestamptz NOT NULL,
-    left_at timestamptz
+    last_seen_at timestamptz NOT NULL,
+    stopped_at timestamptz
 );

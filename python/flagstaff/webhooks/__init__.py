@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flagstaff.webhooks.deliver import Told, forget_dead, retry_dead, tick
+from flagstaff.webhooks.deliver import DeliveryReport, deliver, discard_failed, retry_failed
 
-__all__ = ["Told", "forget_dead", "retry_dead", "tick"]
+__all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]

@@ -13,24 +13,24 @@ from django.db import connections, transaction
 from django.utils.translation import override
 
 from flagstaff.conf import conf
+from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.impact import Reach
-from flagstaff.webhooks.send import Outcome, send
 from flagstaff.webhooks.queue import (
     Counted,
     claim,
     count,
-    forget_dead,
-    need_outbox,
-    retry_dead,
+    discard_failed,
+    require_tables,
+    retry_failed,
     take,
 )
-from flagstaff.conf.receivers import Receiver
+from flagstaff.webhooks.send import Outcome, send
 
-__all__ = ["Told", "forget_dead", "retry_dead", "tick"]
+__all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
 
 
 @dataclass(frozen=True)
-class Told:
+class DeliveryReport:
     """What a tick has told a receiver."""
 
     receiver: str
@@ -51,17 +51,17 @@ class Told:
         return asdict(self)
 
 
-def tick(*, seconds: float = 20.0, stop: Event | None = None) -> list[Told]:
+def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[DeliveryReport]:
     """Tell each receiver of WEBHOOKS what was committed since the last tick, and what is due again.
 
     Blocks for about `seconds` at most, and for the timeout of a receiver beyond them; what is left
     waits for the next tick. `stop` ends it sooner, between two messages. Ticks may run side by
-    side. Raises NoOutboxError, RuntimeError within a transaction, and what the database raises.
+    side. Raises NoWebhooksError, RuntimeError within a transaction, and what the database raises.
     """
     receivers = conf.webhooks
     # Here, for a receiver's thread has a connection of its own, and knows of no transaction.
     with transaction.atomic(using=conf.database, durable=True):
-        need_outbox()
+        require_tables()
     until = time.monotonic() + seconds
     stop = stop or Event()
     done = _all_served(receivers, until, stop)
@@ -70,7 +70,9 @@ def tick(*, seconds: float = 20.0, stop: Event | None = None) -> list[Told]:
         _told(receiver, outcomes, error, left.pop(receiver.name, Counted()))
         for receiver, (outcomes, error) in zip(receivers, done, strict=True)
     ]
-    strangers = [Told(name, "", waiting=c.waiting, dead=c.dead) for name, c in left.items()]
+    strangers = [
+        DeliveryReport(name, "", waiting=c.waiting, dead=c.dead) for name, c in left.items()
+    ]
     return [*told, *strangers]
 
 
@@ -110,8 +112,10 @@ def _serve(receiver: Receiver, reach: Reach, until: float, stop: Event) -> _Serv
     return outcomes, error
 
 
-def _told(receiver: Receiver, outcomes: Counter[Outcome], error: str | None, left: Counted) -> Told:
-    return Told(
+def _told(
+    receiver: Receiver, outcomes: Counter[Outcome], error: str | None, left: Counted
+) -> DeliveryReport:
+    return DeliveryReport(
         receiver.name,
         receiver.host,
         delivered=outcomes["delivered"],

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from flagstaff.conf import conf
 from flagstaff._engine.impact import difference
+from flagstaff._engine.status_log import logger
+from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
-from flagstaff._engine.status_log import logger
 
 __all__ = ["Reach"]
 
@@ -68,7 +68,7 @@ def _count(event: Event, entries: Sequence[int], patience: float) -> dict[str, i
 
 def _states(entries: Sequence[int]) -> tuple[tuple[bool, int], tuple[bool, int]]:
     """The switch and the rollout before and after these entries."""
-    asked = all_entries().filter(id__in=entries, src=Kind.FLAG.row_source).order_by("id")
+    asked = all_entries().filter(id__in=entries, relation=Kind.FLAG.row_relation).order_by("id")
     rows = list(asked.values_list("old", "new"))
     return _state(rows[0][0]), _state(rows[-1][1])
 

@@ -12,12 +12,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from flagstaff.conf import conf
+from flagstaff.history.describe import what, who
 from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
-from flagstaff.history.users import names_of_actors
 from flagstaff.history.reading import events_among
+from flagstaff.history.users import names_of_actors
 from flagstaff.history.versions import all_entries
-from flagstaff.history.describe import what, who
 
 __all__ = ["Message", "event_of", "message_of"]
 
@@ -64,11 +64,11 @@ class Message:
                 "what": self.what,
                 "changes": {one.field: _sides(one) for one in event.differences},
                 # How many, and not who.
-                "allowed": event.came.count,
-                "denied": event.went.count,
+                "added": event.added.count,
+                "removed": event.removed.count,
                 "who": self.who,
                 "actor": event.actor,
-                "door": event.door,
+                "source": event.source,
                 "reason": event.reason,
                 "session_user": event.session_user,
                 "transaction_id": event.transaction_id,

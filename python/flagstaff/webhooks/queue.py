@@ -14,24 +14,24 @@ from typing import Any, ParamSpec, TypeVar
 from django.db import OperationalError, connections, transaction
 
 from flagstaff._tables.catalog import has_tables
-from flagstaff.conf import conf
-from flagstaff.exceptions import NoOutboxError
-from flagstaff.webhooks.retry import GIVE_UP_AFTER
-from flagstaff.conf.receivers import Receiver
-from flagstaff._tables.sqlstate import sqlstate
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.sqlstate import sqlstate
+from flagstaff.conf import conf
+from flagstaff.conf.receivers import Receiver
+from flagstaff.exceptions import NoWebhooksError
+from flagstaff.webhooks.retry import GIVE_UP_AFTER
 
 __all__ = [
     "Counted",
     "Delivery",
     "claim",
     "count",
-    "forget_dead",
-    "need_outbox",
-    "note_delivered",
-    "note_failure",
+    "discard_failed",
+    "mark_delivered",
+    "mark_failure",
+    "require_tables",
     "rest",
-    "retry_dead",
+    "retry_failed",
     "take",
 ]
 
@@ -68,12 +68,12 @@ class Counted:
     error: str | None = None
 
 
-def need_outbox() -> None:
-    """Raise NoOutboxError where there is none."""
+def require_tables() -> None:
+    """Raise NoWebhooksError where there is none."""
     connection = connections[conf.database]
     names = own_names(connection)
     if not has_tables(connection, *(names[table] for table in _TABLES)):
-        raise NoOutboxError(
+        raise NoWebhooksError(
             f'database "{conf.database}" has no outbox: it is kept on PostgreSQL, and '
             '"manage.py migrate" makes its tables'
         )
@@ -134,25 +134,25 @@ def _claimed(row: tuple[Any, ...]) -> Delivery:
 
 
 @_again
-def note_delivered(delivery: Delivery) -> None:
+def mark_delivered(delivery: Delivery) -> None:
     """It has arrived, or there is nothing left to tell."""
-    _run("note_delivered_v1", delivery.id)
+    _run("mark_delivered_v1", delivery.id)
 
 
 @_again
-def note_failure(
+def mark_failure(
     delivery: Delivery, error: str, again_in: float, impact: Mapping[str, int] | None, *, dead: bool
 ) -> None:
     """It has not arrived. It is tried again in so many seconds, or given up."""
     counted = None if impact is None else json.dumps(impact)
     settled = (dead, GIVE_UP_AFTER, delivery.id, delivery.attempts)
-    _run("note_failure_v1", again_in, error, counted, *settled)
+    _run("mark_failure_v1", again_in, error, counted, *settled)
 
 
 @_again
 def rest(receiver: Receiver, seconds: float) -> None:
     """Leave a receiver alone that does not answer."""
-    _run("rest_receiver_v1", seconds, receiver.name)
+    _run("pause_receiver_v1", seconds, receiver.name)
 
 
 def count() -> dict[str, Counted]:
@@ -162,16 +162,16 @@ def count() -> dict[str, Counted]:
         return {name: Counted(*rest) for name, *rest in cursor.fetchall()}
 
 
-def retry_dead() -> int:
+def retry_failed() -> int:
     """Let what was given up be sent again, before what came later to the same flag."""
-    need_outbox()
-    return int((_row("retry_dead_v1") or [0])[0])
+    require_tables()
+    return int((_row("retry_failed_v1") or [0])[0])
 
 
-def forget_dead() -> int:
+def discard_failed() -> int:
     """Do not tell any more what was given up."""
-    need_outbox()
-    return int((_row("forget_dead_v1") or [0])[0])
+    require_tables()
+    return int((_row("discard_failed_v1") or [0])[0])
 
 
 def _row(file: str, *parameters: Any) -> Any:

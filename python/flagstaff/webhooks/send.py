@@ -10,14 +10,14 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
 from flagstaff._engine.status_log import logger
-from flagstaff.webhooks.message import Message, event_of, message_of
-from flagstaff.webhooks.retry import CIRCUIT_LONGEST, asked_for, wait
+from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.http import Answer, UnreachableError, post
 from flagstaff.webhooks.impact import Reach
+from flagstaff.webhooks.message import Message, event_of, message_of
+from flagstaff.webhooks.queue import Delivery, mark_delivered, mark_failure, rest
+from flagstaff.webhooks.retry import CIRCUIT_LONGEST, asked_for, wait
 from flagstaff.webhooks.sign import signed
 from flagstaff.webhooks.slack import as_slack
-from flagstaff.webhooks.queue import Delivery, note_delivered, note_failure, rest
-from flagstaff.conf.receivers import Receiver
 
 __all__ = ["Outcome", "send"]
 
@@ -31,11 +31,11 @@ _NEVER_AGAIN = 410
 
 
 def send(receiver: Receiver, delivery: Delivery, reach: Reach) -> tuple[Outcome, str | None]:
-    """Try once; how that went, and what was wrong. Raises what the database raises."""
+    """Try once; how that removed, and what was wrong. Raises what the database raises."""
     try:
         event = event_of(is_value=delivery.is_value, entries=delivery.entries)
         if event is None:
-            note_delivered(delivery)
+            mark_delivered(delivery)
             return "gone", None
         impact = delivery.impact or reach.of(event, delivery.entries)
         message = message_of(event, impact)
@@ -51,7 +51,7 @@ def send(receiver: Receiver, delivery: Delivery, reach: Reach) -> tuple[Outcome,
     except UnreachableError as error:
         return _unreachable(receiver, delivery, str(error), impact)
     if answer.status in _ARRIVED:
-        note_delivered(delivery)
+        mark_delivered(delivery)
         return "delivered", None
     return _refused(receiver, delivery, answer, impact)
 
@@ -89,7 +89,7 @@ def _failed(
     *,
     dead: bool = False,
 ) -> tuple[Outcome, str]:
-    note_failure(delivery, error, wait(delivery.attempts), impact, dead=dead)
+    mark_failure(delivery, error, wait(delivery.attempts), impact, dead=dead)
     return "failed", error
 
 
@@ -104,7 +104,7 @@ def _unreachable(
     asked = asked_for(retry_after, _now())
     seconds = max(wait(delivery.failures + 1, CIRCUIT_LONGEST), asked)
     # The one that is due first asks whether it is back.
-    note_failure(delivery, error, seconds, impact, dead=False)
+    mark_failure(delivery, error, seconds, impact, dead=False)
     rest(receiver, seconds)
     return "unreachable", error
 

@@ -20,8 +20,8 @@ def as_slack(message: Message) -> dict[str, Any]:
     did = escaped(message.what)
     name = f"<{message.link}|{key}>" if message.link else key
     parts = [f"by {escaped(message.who)}", *_impact(message.impact)]
-    if event.door:
-        parts.insert(1, f"through {escaped(event.door)}")
+    if event.source:
+        parts.insert(1, f"through {escaped(event.source)}")
     blocks: list[dict[str, Any]] = [_section(f"*{name}*  {did}")]
     if event.reason:
         blocks.append(_section(f"> {escaped(event.reason, _LONGEST_REASON)}"))

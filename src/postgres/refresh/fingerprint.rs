@@ -17,7 +17,7 @@ pub(in crate::postgres) fn from_rows(rows: &[Row]) -> Result<Tokens, Error> {
     let mut tokens = Tokens::default();
     for row in rows {
         let fingerprint = &mut tokens.fingerprint;
-        fingerprint.add(row.try_get("src")?, row.try_get("newest")?, row.try_get("sums")?);
+        fingerprint.add(row.try_get("relation")?, row.try_get("newest")?, row.try_get("sums")?);
         fingerprint.set_nonce(row.try_get("nonce")?);
         tokens.standby = row.try_get("standby")?;
     }

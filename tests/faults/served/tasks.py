@@ -10,13 +10,13 @@ from typing import Any
 
 import django
 
+from flagstaff.changes import set_rollout
 from tests.faults.served.broker import application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
 from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (settings come first)
-from flagstaff.changes import ramp  # noqa: E402
 
 __all__ = ["answer", "app", "change", "survey"]
 
@@ -38,7 +38,7 @@ def answer() -> dict[str, Any]:
 def change(percent: int, actor: str | None) -> int:
     """Ramp a flag, in somebody's name or in nobody's."""
     with acting_as(actor, reason="at night") if actor else nullcontext():
-        ramp("new_checkout", percent)
+        set_rollout("new_checkout", percent)
     return os.getpid()
 
 

@@ -3,6 +3,6 @@ WITH gone AS (
     DELETE FROM {delivery_table} WHERE id = %s RETURNING receiver
 )
 UPDATE {receiver_table} AS r
-SET failures = 0, resting_until = NULL
+SET failures = 0, paused_until = NULL
 FROM gone
 WHERE r.name = gone.receiver AND r.failures > 0

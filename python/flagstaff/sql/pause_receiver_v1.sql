@@ -2,5 +2,5 @@
 UPDATE {receiver_table}
 SET
     failures = failures + 1,
-    resting_until = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s)
+    paused_until = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s)
 WHERE name = %s

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS {receiver_table} (
     known bigint[] NOT NULL,
     -- How often in a row it did not answer, and until when it is left alone for that.
     failures integer NOT NULL DEFAULT 0,
-    resting_until timestamptz
+    paused_until timestamptz
 );
 
 -- What a receiver has yet to be told: one event each, by its entries in the history. What is told of
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS {delivery_table} (
     -- Until then somebody is at it.
     claimed_until timestamptz,
     -- When it was given up.
-    dead_at timestamptz,
+    failed_at timestamptz,
     error text,
     impact jsonb
 );

@@ -5,7 +5,7 @@ SET
     due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s),
     error = %s,
     impact = %s::jsonb,
-    dead_at = CASE
+    failed_at = CASE
         WHEN %s OR taken_at <= pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => %s)
         THEN pg_catalog.clock_timestamp()
     END

@@ -2,12 +2,12 @@
 WITH again AS (
     UPDATE {delivery_table}
     SET
-        dead_at = NULL, attempts = 0,
+        failed_at = NULL, attempts = 0,
         due_at = pg_catalog.clock_timestamp(), taken_at = pg_catalog.clock_timestamp()
-    WHERE dead_at IS NOT NULL
+    WHERE failed_at IS NOT NULL
     RETURNING receiver
 ), rested AS (
-    UPDATE {receiver_table} SET resting_until = NULL
+    UPDATE {receiver_table} SET paused_until = NULL
     WHERE name IN (SELECT receiver FROM again)
 )
 SELECT pg_catalog.count(*) FROM again

