@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flagstaff._attribution.acting import acting_as
+    from flagstaff._attribution.writes import acting_as
     from flagstaff._core import all_flags, flag_enabled, get_value, snapshot
     from flagstaff._engine.direct import read_own_writes
     from flagstaff._engine.explain import explain
@@ -36,7 +36,7 @@ __all__ = [
 # Looked up on first use: the pytest plugin lives in this package, and must import neither Django
 # nor the extension before the project's settings are chosen.
 _HOMES = {
-    "acting_as": "flagstaff._attribution.acting",
+    "acting_as": "flagstaff._attribution.writes",
     "all_flags": "flagstaff._core",
     "aready": "flagstaff._engine.lifecycle",
     "explain": "flagstaff._engine.explain",

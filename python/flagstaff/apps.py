@@ -8,7 +8,7 @@ from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import _core, checks
-from flagstaff._attribution.acting import wrap_connection
+from flagstaff._attribution.writes import wrap_connection
 
 __all__ = ["FlagstaffConfig"]
 

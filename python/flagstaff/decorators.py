@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 
-from flagstaff._engine.request_flags import moment_of, user_of
+from flagstaff._engine.request_flags import evaluator_of, user_of
 
 __all__ = ["flag_required"]
 
@@ -43,7 +43,7 @@ def _sync(
     @wraps(view)
     def shown(*args: Any, **kwargs: Any) -> Any:
         request = _request(args)
-        has_flag = moment_of(request).flag_enabled(key, getattr(request, "user", None))
+        has_flag = evaluator_of(request).flag_enabled(key, getattr(request, "user", None))
         return _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return shown
@@ -60,7 +60,7 @@ def _async(
     @wraps(view)
     async def shown(*args: Any, **kwargs: Any) -> Any:
         request = _request(args)
-        moment = moment_of(request, pinned=True)
+        moment = evaluator_of(request, pinned=True)
         has_flag = moment.flag_enabled(key, await user_of(request, key, moment))
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import BasePermission
 
-from flagstaff._engine.request_flags import moment_of
+from flagstaff._engine.request_flags import evaluator_of
 
 __all__ = ["HasFlag"]
 
@@ -23,7 +23,7 @@ class _HasFlag(BasePermission):  # type: ignore[misc]
         # A view that only a schema is made of: nobody asks, and the endpoint is to be in it.
         if request is None or getattr(view, "swagger_fake_view", False):
             return True
-        return moment_of(request).flag_enabled(self.key, request.user)
+        return evaluator_of(request).flag_enabled(self.key, request.user)
 
     def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
         """The same for every object, also where the permission is negated."""

@@ -12,7 +12,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from flagstaff._engine.request_flags import moment_of
+from flagstaff._engine.request_flags import evaluator_of
 
 __all__ = ["FlagstaffExtension"]
 
@@ -68,7 +68,7 @@ def flag_enabled(
 @pass_context
 def get_value(context: Context, key: str, default: Any = None) -> Any:
     """The value of the setting `key`."""
-    return moment_of(context.get("request")).get_value(_text(key, "get_value"), default)
+    return evaluator_of(context.get("request")).get_value(_text(key, "get_value"), default)
 
 
 def _ask(context: Context, key: str, user: Any, *, default: bool = False) -> bool:
@@ -79,7 +79,7 @@ def _ask(context: Context, key: str, user: Any, *, default: bool = False) -> boo
     # What is not there would be a text, and somebody. Its type is asked, because isinstance reads
     # a lazy user.
     user = None if issubclass(type(user), Undefined) else user
-    return moment_of(request).flag_enabled(key, user, default=default)
+    return evaluator_of(request).flag_enabled(key, user, default=default)
 
 
 def _text(key: object, name: str) -> str:

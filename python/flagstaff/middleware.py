@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff._attribution.context import Claim, claim, noted
+from flagstaff._attribution.context import Attribution, attributed, attribution
 from flagstaff._engine.request_flags import RequestFlags
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
@@ -37,17 +37,17 @@ class FlagstaffMiddleware:
         request.flags = RequestFlags(request)  # type: ignore[attr-defined]
         if self.is_async:
             return self._answer_async(request)
-        with noted(_claim(request)):
+        with attributed(_attribution_of(request)):
             return self.get_response(request)
 
     async def _answer_async(self, request: HttpRequest) -> Any:
-        with noted(_claim(request)):
+        with attributed(_attribution_of(request)):
             return await self.get_response(request)
 
 
-def _claim(request: HttpRequest) -> Claim:
+def _attribution_of(request: HttpRequest) -> Attribution:
     # Neither the user nor the view is known yet, and most requests write nothing.
-    return lambda: claim(getattr(request, "user", None), source=_source(request))
+    return lambda: attribution(getattr(request, "user", None), source=_source(request))
 
 
 def _source(request: HttpRequest) -> str:

@@ -39,7 +39,7 @@ class Change(models.Model):
 
     class Relation(models.TextChoices):
         FLAG = "f", _("flag")
-        ALLOW_LIST = "m", _("allow-list")
+        ALLOWED_USERS = "m", _("allow-list")
         VALUE = "k", _("value")
 
     class Action(models.TextChoices):

@@ -24,7 +24,7 @@ from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.triggers import Watched, watched_tables
+from flagstaff._tables.triggers import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = ["InstallTables", "InstallTriggers", "InstallUsage", "InstallWebhooks"]
@@ -174,7 +174,9 @@ class InstallTriggers(_PostgresOperation):
         for watched in self._watched(schema_editor.connection, state):
             _execute(schema_editor, "drop_triggers_v1", watched.places())
 
-    def _watched(self, connection: BaseDatabaseWrapper, state: ProjectState) -> Iterator[Watched]:
+    def _watched(
+        self, connection: BaseDatabaseWrapper, state: ProjectState
+    ) -> Iterator[WatchedTable]:
         return watched_tables(
             connection,
             _migrated_model(self.flag_model, connection, state),

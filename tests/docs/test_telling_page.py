@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.db import connection
 
-from flagstaff._attribution.acting import acting_as
+from flagstaff._attribution.writes import acting_as
 from flagstaff.changes import set_rollout
 from flagstaff.conf import conf
 from flagstaff.models import FeatureFlag

@@ -28,8 +28,8 @@ from django.utils.functional import SimpleLazyObject
 from psycopg import sql
 
 from flagstaff import acting_as
-from flagstaff._attribution.acting import attribute_writes
-from flagstaff._attribution.context import claim, noted
+from flagstaff._attribution.context import attributed, attribution
+from flagstaff._attribution.writes import attribute_writes
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 
 pytestmark = pytest.mark.django_db
@@ -250,7 +250,7 @@ def test_lazy_user_is_read_when_a_flag_is_written(entries: Entries, bob: User) -
         return bob
 
     user = SimpleLazyObject(look)
-    with noted(lambda: claim(user, source="web")):
+    with attributed(lambda: attribution(user, source="web")):
         assert FeatureFlag.objects.count() == 1
         assert seen == []
         switch()
@@ -428,7 +428,7 @@ WAYS: dict[str, Write] = {
 @pytest.mark.parametrize("write", WAYS.values(), ids=WAYS)
 def test_each_way_of_writing_is_attributed(write: Write, entries: Entries) -> None:
     by_hand("SET CONSTRAINTS ALL IMMEDIATE")
-    with noted(lambda: claim("alice", source="web")):
+    with attributed(lambda: attribution("alice", source="web")):
         write()
     assert set(entries()) == {("alice", "web", None)}
 
@@ -456,8 +456,8 @@ def test_nothing_is_invented_where_nobody_said_who_acts(entries: Entries) -> Non
 def test_queries_are_counted_as_ever(
     who: str, entries: Entries, django_assert_num_queries: Any
 ) -> None:
-    made = (lambda: claim("alice")) if who == "somebody" else None
-    with noted(made), django_assert_num_queries(2):
+    made = (lambda: attribution("alice")) if who == "somebody" else None
+    with attributed(made), django_assert_num_queries(2):
         switch()
         by_hand("UPDATE flagstaff_featureflag SET rollout_percent = 1")
 
@@ -472,7 +472,7 @@ def test_queries_of_a_request_are_counted_as_ever(
 
 @BOTH
 def test_what_a_write_gives_back_is_as_ever(entries: Entries) -> None:
-    with noted(lambda: claim("alice")), connection.cursor() as cursor:
+    with attributed(lambda: attribution("alice")), connection.cursor() as cursor:
         cursor.execute("UPDATE flagstaff_featureflag SET enabled = true RETURNING key")
         assert (cursor.rowcount, cursor.fetchall()) == (1, [("new_checkout",)])
 
@@ -490,7 +490,7 @@ def test_failed_statement_in_an_inner_block_undoes_that_block_alone(entries: Ent
 
 @BOTH
 def test_failed_statement_without_an_inner_block_is_refused_from_then_on(entries: Entries) -> None:
-    with transaction.atomic(), noted(lambda: claim("alice")):
+    with transaction.atomic(), attributed(lambda: attribution("alice")):
         with pytest.raises(IntegrityError):
             FeatureFlag.objects.create(key="new_checkout")
         with pytest.raises(TransactionManagementError):
@@ -512,7 +512,11 @@ def test_block_in_which_a_statement_failed_unseen_is_rolled_back_silently(entrie
 
 @BOTH
 def test_transaction_that_failed_by_hand_raises_djangos_error(entries: Entries) -> None:
-    with suppress(ZeroDivisionError), transaction.atomic(), noted(lambda: claim("alice")):
+    with (
+        suppress(ZeroDivisionError),
+        transaction.atomic(),
+        attributed(lambda: attribution("alice")),
+    ):
         with pytest.raises(ProgrammingError):
             by_hand("UPDATE flagstaff_featureflag SET missing = 1")
         with pytest.raises(InternalError, match="current transaction is aborted"):
@@ -523,7 +527,7 @@ def test_transaction_that_failed_by_hand_raises_djangos_error(entries: Entries) 
 
 @COMMITTED
 def test_statement_that_fails_alone_leaves_the_connection_as_it_was(entries: Entries) -> None:
-    with noted(lambda: claim("alice")):
+    with attributed(lambda: attribution("alice")):
         with pytest.raises(ProgrammingError):
             by_hand("UPDATE flagstaff_featureflag SET missing = 1")
         assert connection.in_atomic_block is False
@@ -537,7 +541,7 @@ def test_statement_that_fails_at_its_commit_raises_as_ever(
     entries: Entries, flag: FeatureFlag
 ) -> None:
     entry = FeatureFlag.allowed_users.through(featureflag=flag, user_id=0)
-    with noted(lambda: claim("alice")):
+    with attributed(lambda: attribution("alice")):
         with pytest.raises(IntegrityError):
             entry.save(force_insert=True)
         switch()
@@ -547,7 +551,7 @@ def test_statement_that_fails_at_its_commit_raises_as_ever(
 @COMMITTED
 def test_lost_connection_raises_as_ever(entries: Entries) -> None:
     other = connection.copy()
-    with other.cursor() as cursor, noted(lambda: claim("alice")):
+    with other.cursor() as cursor, attributed(lambda: attribution("alice")):
         cursor.execute("SELECT 1")
         by_hand("SELECT pg_terminate_backend(%s)", other.connection.info.backend_pid)
         with pytest.raises(OperationalError):
@@ -561,13 +565,13 @@ def test_cursor_of_a_closed_connection_raises_as_ever(entries: Entries) -> None:
     other = connection.copy()
     cursor = other.cursor()
     other.close()
-    with noted(lambda: claim("alice")), pytest.raises(OperationalError):
+    with attributed(lambda: attribution("alice")), pytest.raises(OperationalError):
         cursor.execute(UPDATE)
 
 
 @COMMITTED
 def test_transaction_that_was_begun_by_hand_is_left_open(entries: Entries) -> None:
-    with noted(lambda: claim("alice")):
+    with attributed(lambda: attribution("alice")):
         by_hand("BEGIN")
         switch()
         by_hand("ROLLBACK")
@@ -578,7 +582,7 @@ def test_transaction_that_was_begun_by_hand_is_left_open(entries: Entries) -> No
 def test_write_without_autocommit_waits_for_the_commit(entries: Entries) -> None:
     transaction.set_autocommit(False)
     try:
-        with noted(lambda: claim("alice")):
+        with attributed(lambda: attribution("alice")):
             switch()
             transaction.rollback()
             switch()
@@ -611,6 +615,6 @@ def test_connection_that_is_made_again_attributes_once() -> None:
 
 def test_settings_that_cannot_be_used_let_a_write_pass(entries: Entries, settings: Any) -> None:
     settings.FLAGSTAFF = {"FLAG_MODEL": "no.Such"}
-    with noted(lambda: claim("alice")):
+    with attributed(lambda: attribution("alice")):
         switch()
     assert entries() == [NOBODY]

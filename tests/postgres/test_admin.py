@@ -88,9 +88,9 @@ def form(**changes: Any) -> dict[str, Any]:
     [
         ((False, 100, 1), "off"),
         ((True, 100, 1), "on for all"),
-        ((True, 25, 1), "ramping 25 %"),
-        ((True, 0, 1), "allow-list only"),
-        ((True, 0, 0), "on for nobody"),
+        ((True, 25, 1), "rollout 25 %"),
+        ((True, 0, 1), "allowed users only"),
+        ((True, 0, 0), "on for no users"),
     ],
     ids=str,
 )
@@ -258,7 +258,7 @@ def test_press_with_another_word_changes_nothing(
 
 def test_viewer_sees_the_list_without_a_button(viewer: Client, flag: FeatureFlag) -> None:
     html = page(viewer)
-    assert column(html, "state") == ["ramping 25 %"]
+    assert column(html, "state") == ["rollout 25 %"]
     assert buttons(html) == column(html, "switch") == []
 
 

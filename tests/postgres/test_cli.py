@@ -53,7 +53,7 @@ def sql(statement: str) -> None:
 def test_list_in_a_pipe_has_tabs_and_no_header() -> None:
     first, *_ = flags("list").out.splitlines()
     assert first.split("\t") == [
-        *("beta_reviews", "allow-list", "0", "2", "permission"),
+        *("beta_reviews", "allowed-users", "0", "2", "permission"),
         *("2026-11-20T08:17:00+00:00", "Reviews before everybody sees them"),
     ]
 
@@ -63,10 +63,10 @@ def test_list_in_a_pipe_has_tabs_and_no_header() -> None:
     ("state", "key"),
     [
         ("off", "summer_banner"),
-        ("ramping", "new_checkout"),
+        ("rollout", "new_checkout"),
         ("all", "dark_mode"),
-        ("allow-list", "beta_reviews"),
-        ("nobody", "search_v2"),
+        ("allowed-users", "beta_reviews"),
+        ("no-users", "search_v2"),
     ],
 )
 def test_list_shows_the_flags_of_a_state(state: str, key: str) -> None:
@@ -76,7 +76,7 @@ def test_list_shows_the_flags_of_a_state(state: str, key: str) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_filters_of_list_are_combined() -> None:
-    assert keys("--state", "ramping", "--state", "nobody") == ["new_checkout", "search_v2"]
+    assert keys("--state", "rollout", "--state", "no-users") == ["new_checkout", "search_v2"]
     assert keys("--kind", "ops") == ["search_v2"]
     assert keys("--kind", "ops", "--state", "off") == []
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from flagstaff._attribution.acting import acting_as
+from flagstaff._attribution.writes import acting_as
 from flagstaff.changes import add_allowed_users, set_rollout, set_value
 from flagstaff.cli import watch
 from flagstaff.exceptions import NoHistoryError

@@ -47,7 +47,7 @@ from flagstaff.history import (
     value_history,
     value_version,
 )
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, permit
@@ -375,23 +375,23 @@ def test_events_are_told_in_words(flag: FeatureFlag, alice: User, bob: User) -> 
     with acting_as(alice):
         update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
     event, listed, created = flag_history("new_checkout")
-    assert what(event) == "rollout_percent 25 → 50, allowed 1 user, denied 1 user"
+    assert describe_change(event) == "rollout_percent 25 → 50, allowed 1 user, denied 1 user"
     names = names_of_users([event])
     assert names == {str(alice.pk): "alice", str(bob.pk): "bob"}
-    assert what(event, names) == (
+    assert describe_change(event, names) == (
         "rollout_percent 25 → 50, allowed 1 user (bob), denied 1 user (alice)"
     )
-    assert who(event, names_of_actors([event])) == "alice"
-    assert what(created) == 'created, rollout_percent 25, kind "release"'
-    assert who(created) == f"{created.session_user} (database user)"
-    assert what(listed) == "allowed 1 user"
+    assert describe_actor(event, names_of_actors([event])) == "alice"
+    assert describe_change(created) == 'created, rollout_percent 25, kind "release"'
+    assert describe_actor(created) == f"{created.session_user} (database user)"
+    assert describe_change(listed) == "allowed 1 user"
 
 
 def test_many_users_are_some_names_and_a_number(flag: FeatureFlag) -> None:
     crowd = User.objects.bulk_create([User(username=f"guest{n:04}") for n in range(1200)])
     add_allowed_users("new_checkout", crowd)
     [event] = flag_history("new_checkout", limit=1)
-    told = what(event, names_of_users([event]))
+    told = describe_change(event, names_of_users([event]))
     # Of a long list, those that come first in it.
     assert re.fullmatch(r"allowed 1,200 users \((guest\d{4}, ){10}1,190 more\)", told)
     [whole] = flag_history("new_checkout", limit=1, all_users=True)
@@ -404,7 +404,7 @@ def test_name_that_is_no_primary_key_stays_as_it_is(actor: str, flag: FeatureFla
         enable("new_checkout")
     [event] = flag_history("new_checkout", limit=1)
     assert names_of_actors([event]) == {}
-    assert who(event, {}) == actor
+    assert describe_actor(event, {}) == actor
 
 
 def test_users_are_for_those_who_may_see_them(bob: User) -> None:
@@ -424,7 +424,7 @@ def test_secret_is_masked_in_all_its_history(gateway: KeyValueStore) -> None:
     events = value_history("gateway")
     assert value_version("gateway") == events[0].version
     assert Difference("value", None, None, secret=True) in events[0].differences
-    told = " ".join(map(what, events)) + json.dumps(as_dicts(events)) + as_csv(events)
+    told = " ".join(map(describe_change, events)) + json.dumps(as_dicts(events)) + as_csv(events)
     assert "value •••••• → ••••••" in told
     for text in ("stripe", "hunter", "sha256"):
         assert text not in told
@@ -435,8 +435,8 @@ def test_value_that_is_no_secret_is_told(gateway: KeyValueStore) -> None:
     KeyValueStore.objects.filter(key="gateway").update(value=True)
     KeyValueStore.objects.filter(key="gateway").update(value=1)
     number, boolean, _created = value_history("gateway")
-    assert what(boolean) == 'value "stripe" → true'
-    assert what(number) == "value true → 1"
+    assert describe_change(boolean) == 'value "stripe" → true'
+    assert describe_change(number) == "value true → 1"
     assert "hunter2" not in repr(value_history())
 
 
@@ -505,7 +505,7 @@ def test_user_who_was_deleted_is_forgotten(flag: FeatureFlag, alice: User, bob: 
     assert str(pk) not in {actor for actor, _, _ in told}
     assert not any(pk in side for _, *sides in told for side in sides if isinstance(side, list))
     assert [event.actor for event in flag_history("new_checkout")].count(str(bob.pk)) == 1
-    assert what(flag_history("new_checkout")[0]) == "nothing that is still known"
+    assert describe_change(flag_history("new_checkout")[0]) == "nothing that is still known"
 
 
 def test_events_can_be_kept_and_compared(flag: FeatureFlag) -> None:

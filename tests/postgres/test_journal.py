@@ -20,7 +20,7 @@ def test_engine_begun_after_a_close_is_not_back_from_an_outage(
         with live_engine():
             with pytest.raises(Exception, match="refused"):
                 refresh(0.5)
-            lifecycle._process.journal.note_late_start(status().as_dict())
+            lifecycle._process.status_log.note_late_start(status().as_dict())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     caplog.clear()
     with live_engine():

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test.utils import isolate_apps
 
-from flagstaff.serialization.fields import taken, written
+from flagstaff.serialization.fields import parse, serialize
 
 MOMENT = datetime(2026, 11, 20, 8, 17, 5, 250_000, tzinfo=timezone.utc)
 FIELDS: dict[str, tuple[models.Field[Any, Any], Any]] = {
@@ -44,8 +44,8 @@ def row(name: str) -> tuple[Any, models.Model]:
 @pytest.mark.parametrize("name", FIELDS)
 def test_field_is_read_as_it_was_written(name: str) -> None:
     field, held = row(name)
-    said = json.loads(json.dumps(written(field, held)))
-    again = taken(field, said)
+    said = json.loads(json.dumps(serialize(field, held)))
+    again = parse(field, said)
     if name == "reference":
         again = int(again)
     assert (again, type(again)) == (FIELDS[name][1], type(FIELDS[name][1]))
@@ -67,4 +67,4 @@ def test_what_a_field_cannot_hold_is_told_without_what_it_was(
     name: str, said: Any, told: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{told}$"):
-        taken(row(name)[0], said)
+        parse(row(name)[0], said)

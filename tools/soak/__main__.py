@@ -20,7 +20,7 @@ from typing import Any
 from tools.soak.checker import differences, truth
 from tools.soak.faults import Faults
 from tools.soak.heart import Heart
-from tools.soak.journal import GRACE, Journal
+from tools.soak.journal import GRACE, StatusLog
 from tools.soak.measures import Worker
 from tools.soak.project import POLL_INTERVAL
 from tools.soak.stage import Stage, staged
@@ -38,8 +38,8 @@ class Soak:
     def __init__(self, stage: Stage, heart: Heart, wanted: list[str]) -> None:
         self.stage = stage
         self.heart = heart
-        self.journal = Journal()
-        faults = Faults(stage, heart, self.journal).all()
+        self.status_log = StatusLog()
+        faults = Faults(stage, heart, self.status_log).all()
         self.faults = {name: faults[name] for name in wanted or faults}
         self.begun = time.monotonic()
         self.made: Counter[str] = Counter()
@@ -109,20 +109,22 @@ class Soak:
             noted = worker.ask("drain")
             self.asked[number] = noted["asked"]
             for moment, what in noted["wrongs"]:
-                if not (what.startswith("pair") and self.journal.untold.has_turned(moment)):
+                if not (what.startswith("pair") and self.status_log.untold.has_turned(moment)):
                     self.fail(f"worker {number}: {what}")
             for moment, beat in noted["samples"]:
                 self.judge(number, moment, beat)
 
     def judge(self, number: int, moment: float, beat: int) -> None:
         """How long the worker could have known better."""
-        if beat < self.beats[number] and not self.journal.rewound.covers(moment, GRACE):
+        if beat < self.beats[number] and not self.status_log.rewound.covers(moment, GRACE):
             self.fail(f"worker {number}: beat {beat} after {self.beats[number]}")
         self.beats[number] = beat
         since = self.heart.unseen_since(beat)
-        if self.journal.outage.covers(moment):
+        if self.status_log.outage.covers(moment):
             return
-        ended = max(self.journal.outage.last_end(moment), self.journal.rewound.last_end(moment))
+        ended = max(
+            self.status_log.outage.last_end(moment), self.status_log.rewound.last_end(moment)
+        )
         known = moment if since is None else max(since, ended)
         self.staleness.append(max(0.0, moment - known))
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from tools.soak.heart import Heart
-from tools.soak.journal import Journal
+from tools.soak.journal import StatusLog
 from tools.soak.stage import TABLES, Stage
 
 LOCK = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS EXCLUSIVE MODE"
@@ -18,7 +18,7 @@ LOCK = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS EXCLUSIVE MODE"
 class Faults:
     """All faults, by name."""
 
-    def __init__(self, stage: Stage, heart: Heart, journal: Journal) -> None:
+    def __init__(self, stage: Stage, heart: Heart, journal: StatusLog) -> None:
         self._stage = stage
         self._heart = heart
         self._journal = journal

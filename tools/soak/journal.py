@@ -41,7 +41,7 @@ class Period:
         return max((end for _, end in self._stretches if end <= moment), default=float("-inf"))
 
 
-class Journal:
+class StatusLog:
     """What went wrong, by kind."""
 
     def __init__(self) -> None:

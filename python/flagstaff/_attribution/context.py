@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Claim", "claim", "claimed", "noted"]
+__all__ = ["Attribution", "attributed", "attribution", "current_attribution"]
 
 #: What the history is to say of a change. A function, because a lazy `request.user` is read only
 #: when something is written.
-Claim = Callable[[], dict[str, str]]
+Attribution = Callable[[], dict[str, str]]
 
-_claimed: ContextVar[Claim | None] = ContextVar("flagstaff_claimed", default=None)
+_current: ContextVar[Attribution | None] = ContextVar("flagstaff_claimed", default=None)
 
 
-def claim(actor: Any = None, *, source: str = "", reason: str = "") -> dict[str, str]:
+def attribution(actor: Any = None, *, source: str = "", reason: str = "") -> dict[str, str]:
     """A claim as the triggers read it: the primary key of a user, or a name as it is."""
     pk = getattr(actor, "pk", actor)
     return {
@@ -26,16 +26,16 @@ def claim(actor: Any = None, *, source: str = "", reason: str = "") -> dict[str,
     }
 
 
-def claimed() -> Claim | None:
+def current_attribution() -> Attribution | None:
     """What the history is to say, if anybody has said so."""
-    return _claimed.get()
+    return _current.get()
 
 
 @contextmanager
-def noted(what: Claim | None) -> Iterator[None]:
+def attributed(what: Attribution | None) -> Iterator[None]:
     """Note what the history is to say of changes while the block runs."""
-    token = _claimed.set(what)
+    token = _current.set(what)
     try:
         yield
     finally:
-        _claimed.reset(token)
+        _current.reset(token)

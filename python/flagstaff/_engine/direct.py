@@ -39,15 +39,18 @@ _FLAG = (
     "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout} "
     "FROM {flag_table} WHERE {flag_key} = %s"
 )
-_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allow_flag} = %s AND {allow_user} = %s"
-_ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allow_flag} = %s LIMIT 1"
+_ALLOWED = (
+    "SELECT 1 FROM {allowed_users_table} "
+    "WHERE {allowed_users_flag} = %s AND {allowed_users_user} = %s"
+)
+_ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allowed_users_flag} = %s LIMIT 1"
 _VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key} = %s"
 
 _ALL_FLAGS = (
     "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side} "
     "FROM {flag_table}"
 )
-_ALL_ALLOWED = "SELECT {allow_flag}, {allow_user} FROM {allowed_users_table}"
+_ALL_ALLOWED = "SELECT {allowed_users_flag}, {allowed_users_user} FROM {allowed_users_table}"
 _ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
 
 _own_writes: ContextVar[bool] = ContextVar("flagstaff_own_writes", default=False)

@@ -23,7 +23,7 @@ __all__ = ["Difference", "Impact", "difference", "impact"]
 
 _MOST_IN_A_SAMPLE = 1000
 
-_ALLOWED = "SELECT {allow_user} FROM {allowed_users_table} WHERE {allow_flag} = %s"
+_ALLOWED = "SELECT {allowed_users_user} FROM {allowed_users_table} WHERE {allowed_users_flag} = %s"
 
 # What the database's text of a key is the same as Python's of.
 _ALIKE = {

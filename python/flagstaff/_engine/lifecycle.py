@@ -22,7 +22,7 @@ from flagstaff._engine.process_hooks import (
     call_at_exit,
     call_at_exit_of_child,
 )
-from flagstaff._engine.status_log import Journal, logger
+from flagstaff._engine.status_log import StatusLog, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import names
 from flagstaff.conf import conf
@@ -59,7 +59,7 @@ class _Process:
         self.tells_unknown = False
         self.waits_until = 0.0
         self.decode: Callable[[str], Any] | None = None
-        self.journal = Journal()
+        self.status_log = StatusLog()
         self.asks_anew_from = 0.0
         self.told: set[tuple[str, str]] = set()
 
@@ -83,7 +83,7 @@ def begin(*, in_memory: bool = False) -> None:
     _wait(process.waits_until - time.monotonic())
     if process.pid == os.getpid():
         _core.answer_from_memory(process.tells_unknown)
-        process.journal.note_late_start(_core.report())
+        process.status_log.note_late_start(_core.report())
 
 
 def _engine_is_begun(*, in_memory: bool = False) -> bool:
@@ -126,7 +126,7 @@ def close(timeout: float = _FAREWELL) -> bool:
     with _process.lock:
         _process.pid, _process.decode = None, None
         # What follows is a start, and nothing that is up again.
-        _process.journal = Journal()
+        _process.status_log = StatusLog()
         return _core.stop(timeout)
 
 
@@ -203,7 +203,7 @@ def look_after() -> None:
     if _core.is_refused() and time.monotonic() >= process.asks_anew_from:
         process.asks_anew_from = time.monotonic() + _BETWEEN_ATTEMPTS
         _ask_anew_how_to_connect()
-    process.journal.note(_core.report())
+    process.status_log.note(_core.report())
 
 
 def _ask_anew_how_to_connect() -> None:
@@ -215,7 +215,7 @@ def _ask_anew_how_to_connect() -> None:
         trouble = str(error)
     except Exception as error:  # noqa: BLE001 (a project's own code, and it may name a secret)
         trouble = type(error).__name__
-    _process.journal.note_trouble(trouble)
+    _process.status_log.note_trouble(trouble)
 
 
 def _maker() -> Callable[[bool], None]:

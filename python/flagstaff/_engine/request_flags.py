@@ -9,10 +9,10 @@ from django.http import HttpRequest
 
 from flagstaff import _core
 
-__all__ = ["Moment", "RequestFlags", "flags_of", "moment_of", "user_of"]
+__all__ = ["Evaluator", "RequestFlags", "evaluator_of", "flags_of", "user_of"]
 
 
-class Moment(Protocol):
+class Evaluator(Protocol):
     """What answers: a pinned moment, or whatever is true when it is asked."""
 
     def flag_enabled(self, key: str, user: Any = None, *, default: bool = False) -> bool:
@@ -87,7 +87,7 @@ def flags_of(request: HttpRequest) -> RequestFlags:
     return flags
 
 
-def moment_of(request: object, *, pinned: bool = False) -> Moment:
+def evaluator_of(request: object, *, pinned: bool = False) -> Evaluator:
     """Where the questions of a request go: to its own moment where it has one, or to this one.
 
     Two questions that must agree want this one `pinned`: each would else be asked at its own time.
@@ -98,7 +98,7 @@ def moment_of(request: object, *, pinned: bool = False) -> Moment:
     return _core.snapshot() if pinned else _core
 
 
-async def user_of(request: HttpRequest, key: str, moment: Moment) -> Any:
+async def user_of(request: HttpRequest, key: str, moment: Evaluator) -> Any:
     """The user, read only where the answer depends on it; a lazy one cannot be in an event loop."""
     if not hasattr(request, "auser"):
         return getattr(request, "user", None)

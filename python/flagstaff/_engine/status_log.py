@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Journal", "logger"]
+__all__ = ["StatusLog", "logger"]
 
 logger = logging.getLogger("flagstaff")
 
@@ -18,7 +18,7 @@ _SWITCHED_OFF = "USAGE_INTERVAL is 0"
 _MOMENT = 1.0
 
 
-class Journal:
+class StatusLog:
     """What has been logged. Threads may share it: at worst, a line comes twice."""
 
     def __init__(self) -> None:

@@ -15,11 +15,11 @@ class State(Enum):
     """Who has a flag. The value is what a filter calls it."""
 
     OFF = "off"
-    RAMPING = "ramping"
+    ROLLOUT = "rollout"
     ALL = "all"
-    ALLOW_LIST = "allow-list"
+    ALLOWED_USERS = "allowed-users"
     #: The switch is on, and nobody has the flag all the same.
-    NOBODY = "nobody"
+    NO_USERS = "no-users"
 
 
 def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
@@ -29,17 +29,17 @@ def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
     if rollout_percent >= _EVERYONE:
         return State.ALL
     if rollout_percent > 0:
-        return State.RAMPING
-    return State.ALLOW_LIST if allowed else State.NOBODY
+        return State.ROLLOUT
+    return State.ALLOWED_USERS if allowed else State.NO_USERS
 
 
 def in_words(state: State, rollout_percent: int) -> str:
     """The state as a list of flags shows it."""
-    if state is State.RAMPING:
-        return _("ramping %(percent)s %%") % {"percent": rollout_percent}
+    if state is State.ROLLOUT:
+        return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {
         State.OFF: _("off"),
         State.ALL: _("on for all"),
-        State.ALLOW_LIST: _("allow-list only"),
-        State.NOBODY: _("on for nobody"),
+        State.ALLOWED_USERS: _("allowed users only"),
+        State.NO_USERS: _("on for no users"),
     }[state]

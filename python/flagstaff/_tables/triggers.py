@@ -11,13 +11,13 @@ from django.db.models import Model
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import clocks, flag_names, value_names
 
-__all__ = ["Watched", "watched_tables"]
+__all__ = ["WatchedTable", "watched_tables"]
 
 _NO_VALUE = "''"
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedTable:
     """A table to watch. Everything in it is quoted, to be put into a statement."""
 
     #: The model whose migrations make the table.
@@ -44,7 +44,7 @@ def watched_tables(
     connection: BaseDatabaseWrapper,
     flag_model: type[Model] | None,
     value_model: type[Model] | None,
-) -> Iterator[Watched]:
+) -> Iterator[WatchedTable]:
     """The tables of two models, each in the present or in a migration's state."""
     if flag_model:
         yield _flags(connection, flag_model)
@@ -53,15 +53,15 @@ def watched_tables(
         yield _values(connection, value_model)
 
 
-def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched:
+def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = flag_names(connection, model)
     name, columns = names["flag_table"], (names["flag_pk"], names["flag_key"], _NO_VALUE)
     arguments = (*columns, *clocks(connection, model))
     table = _qualified(connection, name)
-    return Watched(model, name, table, "f", "flagstaff_row_history_v1", arguments)
+    return WatchedTable(model, name, table, "f", "flagstaff_row_history_v1", arguments)
 
 
-def _allow_lists(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched:
+def _allow_lists(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = flag_names(connection, model)
     name, columns = (
         names["allowed_users_table"],
@@ -70,15 +70,15 @@ def _allow_lists(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched
     flags = _qualified(connection, names["flag_table"]).replace("'", "''")
     arguments = (*columns, f"'{flags}'", names["flag_pk"], names["flag_key"])
     table = _qualified(connection, name)
-    return Watched(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
+    return WatchedTable(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
 
 
-def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> Watched:
+def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = value_names(connection, model)
     name, columns = names["value_table"], (names["value_pk"], names["value_key"])
     arguments = (*columns, names["value_value"], *clocks(connection, model))
     table = _qualified(connection, name)
-    return Watched(model, name, table, "k", "flagstaff_row_history_v1", arguments)
+    return WatchedTable(model, name, table, "k", "flagstaff_row_history_v1", arguments)
 
 
 def _qualified(connection: BaseDatabaseWrapper, table: str) -> str:

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
-from flagstaff._attribution.context import claim, noted
+from flagstaff._attribution.context import attributed, attribution
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = ["LONGEST_REASON", "REASON", "HandsMixin"]
@@ -46,9 +46,9 @@ class HandsMixin(_ModelAdmin):
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """What a view answers, with all that it writes put down to this request's user."""
-        told = claim(request.user, source="admin", reason=_reason(request))
+        told = attribution(request.user, source="admin", reason=_reason(request))
         try:
-            with noted(lambda: told):
+            with attributed(lambda: told):
                 return view(request, *args, **kwargs)
         except FlagstaffError as error:
             # Somebody else was faster, between the check of a form and its save; or there are no

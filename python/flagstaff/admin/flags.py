@@ -48,10 +48,10 @@ _SWITCHES = {"on": True, "off": False}
 # What the style sheet calls each state.
 _LOOKS = {
     State.OFF: "off",
-    State.RAMPING: "part",
+    State.ROLLOUT: "part",
     State.ALL: "on",
-    State.ALLOW_LIST: "part",
-    State.NOBODY: "none",
+    State.ALLOWED_USERS: "part",
+    State.NO_USERS: "none",
 }
 
 

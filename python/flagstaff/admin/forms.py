@@ -8,9 +8,9 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.admin.attribution import LONGEST_REASON, REASON
-from flagstaff.changes.locking import expect, opened
+from flagstaff.changes.locking import check_version, locked_row
 from flagstaff.exceptions import ConflictError, NoHistoryError
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.users import names_of_actors
 from flagstaff.history.versions import version_of
@@ -61,8 +61,8 @@ class VersionedForm(_ModelForm):
 
     def _expect(self, version: int) -> None:
         try:
-            with opened(self.kind, self.key_before) as row:
-                expect(self.kind, row.key, row.pk, version)
+            with locked_row(self.kind, self.key_before) as row:
+                check_version(self.kind, row.key, row.pk, version)
         except NoHistoryError:
             # Without triggers nobody can know; the system check tells of them.
             return
@@ -71,7 +71,9 @@ class VersionedForm(_ModelForm):
 
     def _tell(self, error: ConflictError) -> None:
         names = names_of_actors(error.newer)
-        since = "; ".join(f"{who(event, names)}: {what(event)}" for event in error.newer)
+        since = "; ".join(
+            f"{describe_actor(event, names)}: {describe_change(event)}" for event in error.newer
+        )
         text = _("Changed since you opened this page: %(since)s. Save again to write over it.")
         self.add_error(None, forms.ValidationError(text % {"since": since}, code="conflict"))
         # Who has been told may go on.

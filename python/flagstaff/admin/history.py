@@ -18,7 +18,7 @@ from flagstaff.admin.attribution import REASON
 from flagstaff.admin.transactions import beside, in_words, may_undo
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import parts_of
@@ -75,8 +75,8 @@ class HistoryMixin(_ModelAdmin):
             "flagstaff_events": [
                 {
                     "event": event,
-                    "who": who(event, actors),
-                    "what": what(event, names),
+                    "who": describe_actor(event, actors),
+                    "what": describe_change(event, names),
                     "beside": others.get(event.version),
                     "may_undo": event.action == "change" and not _is_secret(event),
                     "may_restore": event.version != version and event.action != "delete",

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.history import Event
-from flagstaff.history.describe import what
+from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, parts_beside
@@ -58,7 +58,7 @@ def in_words(parts: Sequence[Part], *, names_users: bool) -> list[tuple[Part, st
     for part in parts:
         events = events_of(part.kind, part.pk, after=part.first - 1, before=part.last + 1)
         names = names_of_users(events) if names_users else None
-        told.append((part, "; ".join(what(event, names) for event in reversed(events))))
+        told.append((part, "; ".join(describe_change(event, names) for event in reversed(events))))
     return told
 
 

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from flagstaff._tables.names import user_field
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
-from flagstaff.changes.locking import expect, opened
+from flagstaff.changes.locking import check_version, locked_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -47,7 +47,7 @@ def add_allowed_users(
     `skip_unknown` these are left out, and named in what it gives.
     """
     wanted = user_pks(users)
-    with opened(Kind.FLAG, key) as flag:
+    with locked_row(Kind.FLAG, key) as flag:
         here = there_are(wanted) if skip_unknown else need_users(wanted)
         missing = tuple(pk for pk in wanted if pk not in here)
         present = allowed_pks(flag)
@@ -61,7 +61,7 @@ def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = N
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
     """
     wanted = user_pks(users)
-    with opened(Kind.FLAG, key) as flag:
+    with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
         return _changed(flag, [], [pk for pk in wanted if pk in present], expect_version)
 
@@ -134,7 +134,7 @@ def _changed(
 ) -> Changed:
     written = bool(come or go)
     if written:
-        expect(Kind.FLAG, flag.key, flag.pk, expect_version)
+        check_version(Kind.FLAG, flag.key, flag.pk, expect_version)
         move_users(flag, come, go)
         touch(flag)
     version = version_of(Kind.FLAG, flag.pk)

@@ -10,26 +10,26 @@ from django.db import transaction
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.versions import require_history, require_triggers, version_of
 
-__all__ = ["conflict", "expect", "opened", "raise_all"]
+__all__ = ["check_version", "conflict", "locked_row", "raise_all"]
 
 # Who has looked away for long is told of the last changes alone.
 _MOST_TOLD = 20
 
 
 @contextmanager
-def opened(kind: Kind, key: str) -> Iterator[Any]:
+def locked_row(kind: Kind, key: str) -> Iterator[Any]:
     """The row that has the key, locked until the end of the transaction that this is part of."""
     with transaction.atomic(using=conf.database):
         yield kind.row(key, lock=True)
 
 
-def expect(kind: Kind, key: str, pk: Any, version: int | None) -> None:
+def check_version(kind: Kind, key: str, pk: Any, version: int | None) -> None:
     """Raise ConflictError where the row has another version. Its lock is held already."""
     if version is None:
         return
@@ -45,7 +45,9 @@ def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) ->
     """Both versions: the one that was seen, and what came after it."""
     newer = events_of(kind, pk, after=version, limit=_MOST_TOLD)
     seen = events_of(kind, pk, before=version + 1, limit=1)
-    told = "; ".join(f"{_by(event)} at {event.at:%Y-%m-%d %H:%M}: {what(event)}" for event in newer)
+    told = "; ".join(
+        f"{_by(event)} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event)}" for event in newer
+    )
     return ConflictError(
         f"{key} has version {actual}, not {version}; since then: {told or 'nothing'}",
         key=key,
@@ -58,7 +60,7 @@ def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) ->
 
 def _by(event: Event) -> str:
     """In one line, whatever somebody has called themselves."""
-    return " ".join(who(event).split())
+    return " ".join(describe_actor(event).split())
 
 
 def raise_all(errors: Iterable[ConflictError]) -> None:

@@ -19,7 +19,7 @@ from flagstaff.changes.rows import deleted_pk
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history.folding import AllowDelta, RowDelta, State, state_before
-from flagstaff.history.kinds import ALLOW_LIST, Kind
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, entries, require_history
 
 __all__ = [
@@ -138,7 +138,7 @@ def _newer(target: Target, version: int) -> Iterator[RowDelta | AllowDelta]:
     found = entries(target.kind, target.pk).filter(id__gt=version).order_by("-id")
     as_user = user_field(conf.flag_model).to_python
     for entry in found.iterator(chunk_size=100):
-        if entry.relation == ALLOW_LIST:
+        if entry.relation == ALLOWED_USERS:
             removed, added = (
                 frozenset(map(as_user, pks)) for pks in (entry.old or (), entry.new or ())
             )

@@ -13,7 +13,7 @@ from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, undo_by_version
 from flagstaff.changes.fields import insert
-from flagstaff.changes.locking import expect
+from flagstaff.changes.locking import check_version
 from flagstaff.changes.past import Kept, Target, as_kept, find, kept_row, state_at
 from flagstaff.changes.rows import Moves, rewrite
 from flagstaff.conf import conf
@@ -62,7 +62,7 @@ def bring_back(target: Target, then: State, expect_version: int | None) -> Chang
     """Make a row that was deleted again."""
     if then.row.digest:
         raise InvalidChangeError(_only_a_digest(target.key))
-    expect(target.kind, target.key, target.pk, expect_version)
+    check_version(target.kind, target.key, target.pk, expect_version)
     row = kept_row(target, then.row)
     _fill_new_columns(row, then.row)
     # A save takes the present for the time of birth, and changes the instance.

@@ -15,7 +15,7 @@ from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import clocks, differing, insert, touch, validate_new, write
-from flagstaff.changes.locking import expect, opened
+from flagstaff.changes.locking import check_version, locked_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
@@ -49,12 +49,12 @@ def set_field(  # noqa: PLR0913, PLR0917 (what to set, where, over what, and how
     kind: Kind, key: str, name: str, new: Any, expect_version: int | None, back: Back
 ) -> Changed:
     """Set one field. `back` gives what is typed to set the old one again, where it can be typed."""
-    with opened(kind, key) as row:
+    with locked_row(kind, key) as row:
         old, secret = getattr(row, name), is_secret(row)
         if not differing(row, {name: new}):
             version = version_of(kind, row.pk)
             return Changed(key, name, old, new, written=False, version=version, secret=secret)
-        expect(kind, key, row.pk, expect_version)
+        check_version(kind, key, row.pk, expect_version)
         write(row, {name: new})
         version = version_of(kind, row.pk)
     typed = None if secret else back(old)
@@ -68,7 +68,7 @@ def edit_row(
     """Set several fields, and the whole allow-list if it is among them."""
     fields = dict(fields)
     users = allowed_users.user_pks(fields.pop(ALLOWED)) if ALLOWED in fields else None
-    with opened(kind, key) as row:
+    with locked_row(kind, key) as row:
         moves = Moves() if users is None else _moves(row, users)
         return rewrite(kind, row, fields, moves, expect_version)
 
@@ -84,7 +84,7 @@ def rewrite(
         old[ALLOWED], new[ALLOWED] = list(moves.go), list(moves.come)
     written, secret = bool(new), is_secret(row)
     if written:
-        expect(kind, key, row.pk, expect_version)
+        check_version(kind, key, row.pk, expect_version)
         _write(row, fields, moves)
         secret = secret or is_secret(row)
     version = version_of(kind, row.pk)
@@ -124,7 +124,7 @@ def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
     with transaction.atomic(using=conf.database):
         row = _present(kind, key)
         if row is not None:
-            expect(kind, key, row.pk, expect_version)
+            check_version(kind, key, row.pk, expect_version)
             return remove(kind, row)
         pk = deleted_pk(kind, key)
         if pk is None:

@@ -10,7 +10,7 @@ from django.db import transaction
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import allowed_users
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.locking import conflict, expect
+from flagstaff.changes.locking import check_version, conflict
 from flagstaff.changes.past import Kept, Target, as_comparable, as_kept, find, state_at
 from flagstaff.changes.restoring import bring_back, kept_fields, masked
 from flagstaff.changes.rows import Moves, remove, rewrite
@@ -120,7 +120,7 @@ def _undo_creation(target: Target, span: Span, expect_version: int | None) -> Ch
     newest = version_of(target.kind, target.pk)
     if newest != span.last:
         raise conflict(target.kind, target.key, target.pk, span.last, newest)
-    expect(target.kind, target.key, target.pk, expect_version)
+    check_version(target.kind, target.key, target.pk, expect_version)
     return remove(target.kind, target.row)
 
 

@@ -12,7 +12,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
 from flagstaff._connection.aliases import is_one_database
-from flagstaff._tables.triggers import Watched
+from flagstaff._tables.triggers import WatchedTable
 from flagstaff.conf import conf
 from flagstaff.operations import InstallTriggers
 
@@ -38,15 +38,15 @@ def is_migrating() -> bool:
 
 
 def installations(
-    lacking: Iterable[Watched], *, outdated: bool = False
-) -> Iterator[tuple[list[Watched], str]]:
+    lacking: Iterable[WatchedTable], *, outdated: bool = False
+) -> Iterator[tuple[list[WatchedTable], str]]:
     """Tables that lack triggers, by what would install them; if it is not just doing so.
 
     Outdated triggers have been installed once, for a model as it was at that time: only a later
     migration installs others.
     """
     loader = MigrationLoader(None)
-    by_migrations: dict[tuple[_Key, ...], list[Watched]] = defaultdict(list)
+    by_migrations: dict[tuple[_Key, ...], list[WatchedTable]] = defaultdict(list)
     for table in lacking:
         by_migrations[_migrations_for(table.model, loader)].append(table)
     for migrations, tables in by_migrations.items():

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import Trigger, find_table, triggers_of
 from flagstaff._tables.names import own_names, sql
-from flagstaff._tables.triggers import Watched, watched_tables
+from flagstaff._tables.triggers import WatchedTable, watched_tables
 from flagstaff.checks.remedies import installations
 from flagstaff.conf import conf
 
@@ -23,7 +23,7 @@ __all__ = ["check_triggers_are_current", "check_triggers_are_there", "check_trig
 class _Table:
     """A watched table, the schema that our functions are in, and the triggers that it has."""
 
-    watched: Watched
+    watched: WatchedTable
     schema: str
     found: dict[str, Trigger]
 
@@ -79,7 +79,7 @@ def check_triggers_are_current(connection: BaseDatabaseWrapper) -> list[CheckMes
 
 
 def _mended(
-    lacking: dict[Watched, list[str]], *, outdated: bool = False
+    lacking: dict[WatchedTable, list[str]], *, outdated: bool = False
 ) -> Iterator[tuple[str, str]]:
     """What is wrong on which tables, and what mends it."""
     wrong = {table: names for table, names in lacking.items() if names}

@@ -16,9 +16,9 @@ __all__ = ["STATE", "flag_record", "flag_records", "who_has_it"]
 
 _ROLES = {
     State.ALL: "SUCCESS",
-    State.RAMPING: "WARNING",
-    State.ALLOW_LIST: "WARNING",
-    State.NOBODY: "WARNING",
+    State.ROLLOUT: "WARNING",
+    State.ALLOWED_USERS: "WARNING",
+    State.NO_USERS: "WARNING",
 }
 
 
@@ -42,10 +42,10 @@ def who_has_it(record: Record) -> str:
     return {
         State.OFF: "Nobody has it: it is off.",
         State.ALL: "Everybody has it.",
-        State.RAMPING: f"{percent} % of all users have it"
+        State.ROLLOUT: f"{percent} % of all users have it"
         + (f", and {users} in any case." if allowed else "."),
-        State.ALLOW_LIST: f"Only {users} {'has' if allowed == 1 else 'have'} it.",
-        State.NOBODY: "Nobody has it: it is on, but at 0 % and with no allowed user.",
+        State.ALLOWED_USERS: f"Only {users} {'has' if allowed == 1 else 'have'} it.",
+        State.NO_USERS: "Nobody has it: it is on, but at 0 % and with no allowed user.",
     }[State(record["state"])]
 
 

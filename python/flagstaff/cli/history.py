@@ -11,7 +11,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.cli.pruning import add_prune, run_prune
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.users import names_of_actors, names_of_users
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
@@ -80,8 +80,8 @@ def _records(events: list[Event], *, users: bool) -> Iterable[dict[str, Any]]:
             "version": event.version,
             "at": event.at,
             "key": event.key,
-            "what": what(event, names),
-            "who": who(event, actors),
+            "what": describe_change(event, names),
+            "who": describe_actor(event, actors),
             "source": event.source,
             "reason": event.reason,
         }

@@ -39,7 +39,7 @@ from flagstaff.cli.errors import exit_statuses
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, Verb, add_verb
 from flagstaff.cli.wait import check_wait
-from flagstaff.cli.writing import attributed
+from flagstaff.cli.writing import attributed_by
 
 __all__ = ["VERBS", "add_verbs", "run"]
 
@@ -83,6 +83,6 @@ def add_verbs(parser: CommandParser) -> None:
 
 def run(options: Options, out: Output) -> None:
     """Do what was typed. Raises CommandError, with the exit status that fits."""
-    with exit_statuses(), attributed(options):
+    with exit_statuses(), attributed_by(options):
         check_wait(options)
         VERBS[options["verb"]].run(options, out)

@@ -10,7 +10,7 @@ from flagstaff.cli.numbers import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
 from flagstaff.history import Event, as_dicts
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.following import Following
 from flagstaff.history.users import names_of_actors
 
@@ -61,8 +61,8 @@ def _tell(event: Event, out: Output) -> None:
     cells = (
         f"{at:%H:%M:%S}" if out.is_terminal else event.at.isoformat(),
         event.key,
-        what(event),
-        who(event, names_of_actors([event])),
+        describe_change(event),
+        describe_actor(event, names_of_actors([event])),
         event.source or "",
         event.reason or "",
     )

@@ -10,13 +10,13 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._attribution.context import claim, noted
+from flagstaff._attribution.context import attributed, attribution
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
 from flagstaff.cli.wait import add_wait
 
-__all__ = ["add_change", "add_claim", "add_yes", "attributed", "confirm"]
+__all__ = ["add_change", "add_claim", "add_yes", "attributed_by", "confirm"]
 
 
 def add_change(parser: CommandParser, what: str = "flag", *, nargs: str | None = None) -> None:
@@ -49,13 +49,13 @@ def add_yes(parser: CommandParser) -> None:
 
 
 @contextmanager
-def attributed(options: Options) -> Iterator[None]:
+def attributed_by(options: Options) -> Iterator[None]:
     """Put what is written in the block into the history under the name that was typed."""
     if "actor" not in options:
         yield
         return
-    told = claim(_actor(options["actor"]), source="command", reason=options["reason"])
-    with noted(lambda: told):
+    told = attribution(_actor(options["actor"]), source="command", reason=options["reason"])
+    with attributed(lambda: told):
         yield
 
 

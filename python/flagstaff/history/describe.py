@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from flagstaff.history.events import Difference, Event, Users
 
-__all__ = ["SECRET", "what", "who"]
+__all__ = ["SECRET", "describe_actor", "describe_change"]
 
 #: What stands in the place of a secret.
 SECRET = "••••••"  # noqa: S105 (no password, but what hides one)
@@ -33,14 +33,14 @@ class _Deed(Protocol):
     def removed(self) -> Users: ...
 
 
-def who(event: Event, names: _Names | None = None) -> str:
+def describe_actor(event: Event, names: _Names | None = None) -> str:
     """Who did it: the claim of the application, and else who was connected."""
     if event.actor is None:
         return _("%(user)s (database user)") % {"user": event.session_user}
     return (names or {}).get(event.actor, event.actor)
 
 
-def what(event: _Deed, names: _Names | None = None) -> str:
+def describe_change(event: _Deed, names: _Names | None = None) -> str:
     """What it did: field, old → new. With names, those of the users too."""
     told = _row(event)
     if event.added.count:

@@ -8,13 +8,13 @@ from typing import Any
 from django.db.models import Case, F, Func, IntegerField, JSONField, QuerySet, Value, When
 
 from flagstaff.history.events import Row
-from flagstaff.history.kinds import ALLOW_LIST
+from flagstaff.history.kinds import ALLOWED_USERS
 from flagstaff.models import Change
 
 __all__ = ["read"]
 
 _BATCH = 200
-_IN_ALLOW_LIST = {"relation": ALLOW_LIST}
+_IN_ALLOW_LIST = {"relation": ALLOWED_USERS}
 _FIELDS = (
     *("id", "at", "transaction_id", "relation", "object_pk", "key", "action"),
     *("actor", "source", "reason", "session_user", "role", "application_name"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from flagstaff.history.kinds import ALLOW_LIST, Kind
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
 __all__ = ["Columns", "Difference", "Event", "Row", "Users", "as_events"]
 
@@ -127,8 +127,8 @@ def _same_author(one: Row, other: Row) -> bool:
 
 def _event(group: list[Row], kind: Kind, columns: Columns, *, hidden: bool) -> Event:
     newest, oldest = group[0], group[-1]
-    rows = [entry for entry in group if entry["relation"] != ALLOW_LIST]
-    lists = [entry for entry in reversed(group) if entry["relation"] == ALLOW_LIST]
+    rows = [entry for entry in group if entry["relation"] != ALLOWED_USERS]
+    lists = [entry for entry in reversed(group) if entry["relation"] == ALLOWED_USERS]
     old, new = (rows[-1]["old"], rows[0]["new"]) if rows else (None, None)
     return Event(
         version=newest["id"],

@@ -10,10 +10,10 @@ from django.db.models import Model
 from flagstaff._tables.rows import flag_row, value_row
 from flagstaff.conf import conf
 
-__all__ = ["ALLOW_LIST", "Kind"]
+__all__ = ["ALLOWED_USERS", "Kind"]
 
 #: The relation of the entries that hold users, not rows.
-ALLOW_LIST = "m"
+ALLOWED_USERS = "m"
 
 
 class Kind(Enum):
@@ -25,7 +25,7 @@ class Kind(Enum):
     @property
     def relations(self) -> tuple[str, ...]:
         """What the entries say that they are about."""
-        return ("f", ALLOW_LIST) if self is Kind.FLAG else ("k",)
+        return ("f", ALLOWED_USERS) if self is Kind.FLAG else ("k",)
 
     @property
     def row_relation(self) -> str:

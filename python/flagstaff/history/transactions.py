@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Max, Min, QuerySet
 
 from flagstaff.history.events import Event
-from flagstaff.history.kinds import ALLOW_LIST, Kind
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import LONGEST_OPEN, all_entries
 from flagstaff.models import Change
 
@@ -82,5 +82,5 @@ def _said(ids: Collection[int]) -> dict[int, tuple[Any, str]]:
     """Of entries: the key, and what was done to the row. An allow-list is no row."""
     rows = all_entries().filter(id__in=list(ids)).values_list("id", "key", "action", "relation")
     return {
-        pk: (key, "" if relation == ALLOW_LIST else action) for pk, key, action, relation in rows
+        pk: (key, "" if relation == ALLOWED_USERS else action) for pk, key, action, relation in rows
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from flagstaff.changes.locking import expect, raise_all
+from flagstaff.changes.locking import check_version, raise_all
 from flagstaff.exceptions import ConflictError
 from flagstaff.serialization.document import Entry
 
@@ -22,7 +22,7 @@ def _conflict(entry: Entry, row: Any) -> ConflictError | None:
         told = f"{entry.key} had version {entry.version} in the file, and is not here"
         return ConflictError(told, key=entry.key, expected=entry.version)
     try:
-        expect(entry.kind, entry.key, row.pk, entry.version)
+        check_version(entry.kind, entry.key, row.pk, entry.version)
     except ConflictError as error:
         return error
     return None

@@ -12,7 +12,7 @@ from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueE
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT, MASK, SECTIONS
-from flagstaff.serialization.fields import carried, written
+from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.users import allow_lists, names, said_of
 
 __all__ = ["export"]
@@ -78,11 +78,11 @@ def _unknown(key: str) -> None:
 
 
 def _section(kind: Kind, rows: dict[str, Any], newest: dict[str, int] | None) -> dict[str, Any]:
-    fields = carried(kind)
+    fields = exported_fields(kind)
     section: dict[str, dict[str, Any]] = {}
     for key, row in rows.items():
         said = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
-        section[key] = said | {name: written(field, row) for name, field in fields.items()}
+        section[key] = said | {name: serialize(field, row) for name, field in fields.items()}
         if kind is Kind.VALUE and is_secret(row):
             section[key]["value"] = MASK
     if kind is Kind.FLAG:

@@ -18,7 +18,7 @@ from django.db.models import (
 
 from flagstaff.history.kinds import Kind
 
-__all__ = ["carried", "taken", "written"]
+__all__ = ["exported_fields", "parse", "serialize"]
 
 _TYPES: dict[type[Any], tuple[tuple[type, ...], str]] = {
     BooleanField: ((bool,), "true or false"),
@@ -29,7 +29,7 @@ _TYPES: dict[type[Any], tuple[tuple[type, ...], str]] = {
 }
 
 
-def carried(kind: Kind) -> dict[str, Any]:
+def exported_fields(kind: Kind) -> dict[str, Any]:
     """The fields that a file has, by name, in the order of the model.
 
     Neither the primary key, nor the times that the database itself keeps. The key stands before.
@@ -46,7 +46,7 @@ def carried(kind: Kind) -> dict[str, Any]:
     }
 
 
-def written(field: Any, row: Model) -> Any:
+def serialize(field: Any, row: Model) -> Any:
     """What a file says of a field: what JSON can hold, and else the text of Django's fixtures."""
     value = getattr(row, field.attname)
     if value is None:
@@ -60,7 +60,7 @@ def written(field: Any, row: Model) -> Any:
     return field.value_to_string(row)
 
 
-def taken(field: Any, said: Any) -> Any:
+def parse(field: Any, said: Any) -> Any:
     """The value of a field that a file says. Raises ValueError, which tells what is wanted."""
     if isinstance(field, JSONField):
         # The null of JSON too, which a row may have: where it would change, the model refuses it.

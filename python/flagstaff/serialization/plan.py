@@ -15,12 +15,12 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.changes.allowed_users import ALLOWED, chunks
 from flagstaff.changes.fields import differing
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
-from flagstaff.history.describe import what
+from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.conflicts import refuse_newer
 from flagstaff.serialization.document import SECTIONS, Document, Entry, UserRef
-from flagstaff.serialization.fields import carried, written
+from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.users import Known, allow_lists, known, names
 from flagstaff.serialization.validation import check_new, check_present, wanted_fields
 
@@ -51,7 +51,7 @@ class Step:
         told = {name: getattr(self, name) for name in ("kind", "key", "action")}
         differences = [asdict(one) for one in self.differences]
         users = {"added": list(self.added.pks), "removed": list(self.removed.pks)}
-        return {**told, "differences": differences, **users, "what": what(self, names)}
+        return {**told, "differences": differences, **users, "what": describe_change(self, names)}
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,9 @@ class _Look:
     def of_the_missing(self) -> Iterator[Step]:
         for (kind, key), row in self._rows.items():
             if kind in self._kinds and (kind, key) not in self.entries:
-                sides = ((name, written(one, row), None) for name, one in carried(kind).items())
+                sides = (
+                    (name, serialize(one, row), None) for name, one in exported_fields(kind).items()
+                )
                 told = _told(sides, secret=is_secret(row))
                 removed = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
                 yield Step(kind.value, key, "delete", told, removed=removed)
@@ -171,8 +173,8 @@ class _Look:
         if not fields and wanted == present:
             return None
         sides = (
-            (name, written(one, row), entry.fields[name])
-            for name, one in carried(entry.kind).items()
+            (name, serialize(one, row), entry.fields[name])
+            for name, one in exported_fields(entry.kind).items()
             if one.attname in fields
         )
         secret = is_secret(row) or entry.fields.get("secret") is True
@@ -209,7 +211,9 @@ def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Any]:
 
 def _created(entry: Entry, fields: dict[str, Any], users: tuple[Any, ...] | None) -> Step:
     sides = (
-        (name, None, entry.fields[name]) for name in carried(entry.kind) if name in entry.fields
+        (name, None, entry.fields[name])
+        for name in exported_fields(entry.kind)
+        if name in entry.fields
     )
     secret = entry.kind is Kind.VALUE and entry.fields.get("secret") is True
     told, added = _told(sides, secret=secret), _as_users(users or ())

@@ -9,7 +9,7 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT, SECTIONS, Document, Entry, UserRef
-from flagstaff.serialization.fields import carried, taken
+from flagstaff.serialization.fields import exported_fields, parse
 from flagstaff.serialization.formats import Format, as_tree
 from flagstaff.serialization.problems import Path, Problem, Problems, is_storable
 
@@ -69,13 +69,13 @@ def _entries(kind: Kind, tree: dict[str, Any], problems: Problems) -> Iterator[E
 
 def _entry(kind: Kind, key: str, said: dict[str, Any], problems: Problems) -> Entry:
     path: Path = (SECTIONS[kind], key)
-    known, fields = carried(kind), {}
+    known, fields = exported_fields(kind), {}
     for name, value in said.items():
         if problems.is_told_at((*path, name)):
             continue
         if name in known:
             try:
-                taken(known[name], value)
+                parse(known[name], value)
             except ValueError as error:
                 problems.add((*path, name), str(error))
             else:

@@ -11,7 +11,7 @@ from flagstaff.changes.fields import validate, validate_new
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import MASK, Entry
-from flagstaff.serialization.fields import carried, taken
+from flagstaff.serialization.fields import exported_fields, parse
 from flagstaff.serialization.problems import Problems
 
 __all__ = ["check_new", "check_present", "wanted_fields"]
@@ -29,8 +29,8 @@ def wanted_fields(entry: Entry, row: Any, problems: Problems) -> dict[str, Any]:
             problems.add((*entry.path, _VALUE), text)
     elif entry.kind is Kind.VALUE and row is None and _VALUE not in said:
         problems.add_first((*entry.path, _VALUE), "is needed for a new value")
-    known = carried(entry.kind)
-    return {known[name].attname: taken(known[name], value) for name, value in said.items()}
+    known = exported_fields(entry.kind)
+    return {known[name].attname: parse(known[name], value) for name, value in said.items()}
 
 
 def check_new(entry: Entry, fields: Mapping[str, Any], problems: Problems) -> None:
@@ -49,7 +49,7 @@ def check_new(entry: Entry, fields: Mapping[str, Any], problems: Problems) -> No
 
 def check_present(entry: Entry, row: Any, fields: Mapping[str, Any], problems: Problems) -> None:
     """Have the model look at those fields of a row that would change."""
-    for name, one in carried(entry.kind).items():
+    for name, one in exported_fields(entry.kind).items():
         if one.attname in fields:
             try:
                 validate(row, one.attname, fields[one.attname])

@@ -8,7 +8,7 @@ from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 
-from flagstaff._engine.request_flags import moment_of
+from flagstaff._engine.request_flags import evaluator_of
 
 register = template.Library()
 
@@ -36,7 +36,7 @@ class FlagNode(template.Node):
         # Without ignore_failures a variable that is not there is a text, and would be somebody.
         user = self.user.resolve(context, ignore_failures=True) if self.user else _user(context)
         key = self.key.resolve(context, ignore_failures=True)
-        moment = moment_of(context.get("request"))
+        moment = evaluator_of(context.get("request"))
         has_flag = moment.flag_enabled(_text(key, "flag"), user)
         return (self.shown if has_flag else self.otherwise).render(context)
 
@@ -72,7 +72,7 @@ def value(context: Context, key: str, default: Any = None) -> Any:
     {% value "payment_gateway" as gateway %}
     {% value "page_size" default=20 %}
     """
-    return moment_of(context.get("request")).get_value(_text(key, "value"), default)
+    return evaluator_of(context.get("request")).get_value(_text(key, "value"), default)
 
 
 def _user(context: Context) -> Any:

@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from flagstaff.conf import conf
-from flagstaff.history.describe import what, who
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
@@ -88,7 +88,9 @@ def event_of(*, is_value: bool, entries: Sequence[int]) -> Event | None:
 def message_of(event: Event, impact: dict[str, int] | None) -> Message:
     """What is told of an event."""
     names = names_of_actors([event])
-    return Message(event, what(event), who(event, names), impact, _link(event))
+    return Message(
+        event, describe_change(event), describe_actor(event, names), impact, _link(event)
+    )
 
 
 def _sides(one: Difference) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._attribution.context import claim, claimed, noted
+from flagstaff._attribution.context import attributed, attribution, current_attribution
 from flagstaff._tables.names import flag_names, value_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -54,9 +54,9 @@ def acting_as(user: Any, *, reason: str = "", source: str = "code") -> Iterator[
         with acting_as("deploy", reason="release 42"):
             FeatureFlag.objects.filter(key="new_checkout").update(enabled=True)
     """
-    settings = claim(user, source=source, reason=reason)
+    settings = attribution(user, source=source, reason=reason)
     connection = connections[conf.database]
-    with transaction.atomic(using=connection.alias), noted(lambda: settings):
+    with transaction.atomic(using=connection.alias), attributed(lambda: settings):
         before = _tell(connection, settings)
         yield
         # A surrounding transaction goes on, and what follows in it is not this user's. Otherwise,
@@ -81,14 +81,14 @@ def attribute_writes(
     context: dict[str, Any],
 ) -> Any:
     """Tell the triggers who acts before a statement that writes to a watched table."""
-    made, connection = claimed(), context["connection"]
+    made, connection = current_attribution(), context["connection"]
     # A cursor may outlive its connection. That it does is an error of Django's to tell.
     if made is None or connection.connection is None or _is_in_a_pipeline(connection):
         return execute(sql, params, many, context)
     if not _is_watched_write(connection, sql):
         return execute(sql, params, many, context)
     # What reading a lazy request.user writes (a session, say) is nobody's change.
-    with noted(None):
+    with attributed(None):
         settings = made()
     with _transaction(connection):
         before = _tell(connection, settings)
