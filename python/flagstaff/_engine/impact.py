@@ -15,6 +15,7 @@ from flagstaff._engine.lifecycle import begin
 from flagstaff._engine.raw_cursor import select
 from flagstaff._tables.names import fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent
@@ -186,7 +187,7 @@ def _through_django(key: str, percent: int, sample: int, until: float, as_if: _S
 
 
 def _pks(field: Any, until: float) -> Iterator[Any]:
-    rows = field.model._base_manager.order_by().values_list("pk", flat=True)
+    rows = allowed_user_table().rows.order_by().values_list("pk", flat=True)
     for count, pk in enumerate(rows.iterator(chunk_size=_CHUNK)):
         if count % _CHUNK == 0 and time.monotonic() >= until:
             raise FlagstaffError("count the users: the time was over before the last of them")

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 
@@ -37,18 +38,13 @@ def all_rows(model: type[Model]) -> QuerySet[Any]:
 def _row(model: type[Model], key: str, *, lock: bool) -> Any:
     rows = all_rows(model)
     rows = rows.select_for_update() if lock else rows
-    found = list(rows.filter(key=key)) if _is_storable(key) else []
+    found = list(rows.filter(key=key)) if is_storable(key) else []
     if not found:
         raise _unknown(model, key)
     if len(found) > 1:
         # Possible in a project's own table; an answer counts them as absent.
         raise FlagstaffError(f"{len(found)} rows have the key {key!r}; delete all but one")
     return found[0]
-
-
-def _is_storable(key: str) -> bool:
-    """Whether a text column can hold the key; a lone surrogate and a NUL would be errors."""
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in key)
 
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:

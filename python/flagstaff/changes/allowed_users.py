@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.db import connections
-from django.db.models import Model, QuerySet
-
-from flagstaff._tables.names import user_field
+from flagstaff._tables.users import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import check_version, locked_row
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 
@@ -22,20 +17,13 @@ __all__ = [
     "ALLOWED",
     "add_allowed_users",
     "allowed_pks",
-    "chunks",
     "move_users",
-    "need_users",
     "remove_allowed_users",
-    "there_are",
-    "user_pks",
 ]
 
 ALLOWED = "allowed_users"
-# The history has an entry for each statement, so that they are few.
-_MOST_IN_A_STATEMENT = 10_000
 # An undo for more users than this is no line to be typed.
 _MOST_TYPED = 20
-_MOST_NAMED = 5
 
 
 def add_allowed_users(
@@ -46,9 +34,10 @@ def add_allowed_users(
     Raises UnknownFlagError, ConflictError, and InvalidChangeError where somebody is no user; with
     `skip_unknown` these are left out, and named in what it gives.
     """
-    wanted = user_pks(users)
+    table = allowed_user_table()
+    wanted = table.pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
-        here = there_are(wanted) if skip_unknown else need_users(wanted)
+        here = table.existing(wanted) if skip_unknown else table.require(wanted)
         missing = tuple(pk for pk in wanted if pk not in here)
         present = allowed_pks(flag)
         come = [pk for pk in wanted if pk in here and pk not in present]
@@ -60,7 +49,7 @@ def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = N
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
     """
-    wanted = user_pks(users)
+    wanted = allowed_user_table().pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
         return _changed(flag, [], [pk for pk in wanted if pk in present], expect_version)
@@ -68,9 +57,9 @@ def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = N
 
 def move_users(flag: Any, come: Iterable[Any], go: Iterable[Any]) -> None:
     """Let users go from the allow-list of a locked flag, and others come."""
-    for pks in chunks(go):
+    for pks in batches(go):
         flag.allowed_users.remove(*pks)
-    for pks in chunks(come):
+    for pks in batches(come):
         flag.allowed_users.add(*pks)
 
 
@@ -82,47 +71,6 @@ def allowed_pks(flag: Any) -> set[Any]:
     flag_id, user_id = (through.model._meta.get_field(name).attname for name in names)
     of = many.remote_field.through._meta.get_field(names[0]).target_field.attname
     return set(through.filter(**{flag_id: getattr(flag, of)}).values_list(user_id, flat=True))
-
-
-def there_are(pks: Iterable[Any]) -> set[Any]:
-    """Those of the primary keys that users have."""
-    field = user_field(conf.flag_model)
-    rows: QuerySet[Any] = field.model._base_manager.using(conf.database)
-    found: set[Any] = set()
-    for some in chunks(pks):
-        found.update(rows.filter(**{f"{field.name}__in": some}).values_list(field.name, flat=True))
-    return found
-
-
-def need_users(pks: Iterable[Any]) -> set[Any]:
-    """The primary keys. Raises InvalidChangeError where one of them is no user's."""
-    pks = list(pks)
-    here = there_are(pks)
-    if missing := [pk for pk in pks if pk not in here]:
-        raise InvalidChangeError(_nobody(missing))
-    return here
-
-
-def user_pks(users: Any) -> list[Any]:
-    """One user or many, each an object or a primary key → primary keys, each once."""
-    field = user_field(conf.flag_model)
-    is_one = isinstance(users, str | Model) or not isinstance(users, Iterable)
-    return list(dict.fromkeys(_pk(field, user) for user in ([users] if is_one else users)))
-
-
-def _pk(field: Any, user: Any) -> Any:
-    if isinstance(user, field.model):
-        user = getattr(user, field.attname)
-    elif isinstance(user, Model):
-        raise InvalidChangeError(f"a {type(user).__name__} is no user")
-    try:
-        pk = None if isinstance(user, bool | float) else field.to_python(user)
-        field.run_validators(pk)
-    except (ValidationError, TypeError, ValueError):
-        pk = None
-    if pk is None:
-        raise InvalidChangeError(f"{user!r} is neither a user nor the primary key of one")
-    return pk
 
 
 def _changed(
@@ -147,19 +95,3 @@ def _undo(key: str, come: list[Any], go: list[Any], version: int | None) -> Undo
     if version and (len(typed) > _MOST_TYPED or any(pk.startswith("-") for pk in typed)):
         return undo_by_version(Kind.FLAG, key, version)
     return Undo(("deny" if come else "allow", key, *typed))
-
-
-def _nobody(missing: list[Any]) -> str:
-    named = ", ".join(map(str, missing[:_MOST_NAMED]))
-    more = f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
-    return f"no user has the primary key {named}{more}; nothing was changed"
-
-
-def chunks(pks: Iterable[Any]) -> Iterator[list[Any]]:
-    """As many at once as a statement may have."""
-    most = connections[conf.database].features.max_query_params
-    # One place is the flag's.
-    size = min(most - 1, _MOST_IN_A_STATEMENT) if most else _MOST_IN_A_STATEMENT
-    left = list(pks)
-    for start in range(0, len(left), size):
-        yield left[start : start + size]

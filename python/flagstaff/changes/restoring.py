@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, undo_by_version
@@ -111,7 +112,7 @@ def moves_to(target: Target, users: frozenset[Hashable]) -> Moves:
 
 def _moves(wanted: frozenset[Hashable], present: frozenset[Hashable]) -> Moves:
     come = wanted - present
-    here = allowed_users.there_are(come)
+    here = allowed_user_table().existing(come)
     return Moves(_ordered(here), _ordered(present - wanted), _ordered(come - here))
 
 

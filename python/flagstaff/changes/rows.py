@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
@@ -67,7 +68,7 @@ def edit_row(
 ) -> Changed:
     """Set several fields, and the whole allow-list if it is among them."""
     fields = dict(fields)
-    users = allowed_users.user_pks(fields.pop(ALLOWED)) if ALLOWED in fields else None
+    users = allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
     with locked_row(kind, key) as row:
         moves = Moves() if users is None else _moves(row, users)
         return rewrite(kind, row, fields, moves, expect_version)
@@ -95,7 +96,7 @@ def rewrite(
 def create_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Changed:
     """Make a row, unless there is one like it."""
     fields = dict(fields)
-    users = allowed_users.user_pks(fields.pop(ALLOWED, ()))
+    users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = _made(kind, key, fields)
     with transaction.atomic(using=conf.database):
         present = _present(kind, key)
@@ -202,7 +203,7 @@ def _moves(row: Any, users: list[Any]) -> Moves:
 
 def _moves_to_new(users: Iterable[Any]) -> Moves:
     users = tuple(users)
-    allowed_users.need_users(users)
+    allowed_user_table().require(users)
     return Moves(users)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes import allowed_users
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import check_version, conflict
@@ -174,7 +175,7 @@ def _moves(target: Target, before: State, after: State) -> Moves:
         return Moves()
     present = allowed_users.allowed_pks(target.row)
     come = before.users - after.users - present
-    here = allowed_users.there_are(come)
+    here = allowed_user_table().existing(come)
     go = (after.users - before.users) & present
     return Moves(
         tuple(sorted(here, key=str)),

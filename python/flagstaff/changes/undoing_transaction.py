@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from flagstaff._tables.rows import all_rows
-from flagstaff.changes.allowed_users import chunks
+from flagstaff._tables.users import batches
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import conflict, raise_all
 from flagstaff.changes.past import Target, present_state, state_from
@@ -82,7 +82,7 @@ def _lock_all(parts: list[Part]) -> None:
     for kind in Kind:
         # The database's order, which need not be that of the parts.
         rows = all_rows(kind.model).select_for_update().order_by("key")
-        for some in chunks(part.pk for part in parts if part.kind is kind):
+        for some in batches(part.pk for part in parts if part.kind is kind):
             list(rows.filter(pk__in=some).values_list("pk"))
 
 

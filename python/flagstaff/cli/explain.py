@@ -7,10 +7,10 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
 from flagstaff._tables.rows import flag_row
+from flagstaff._tables.users import FoundUser, allowed_user_table
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
-from flagstaff.cli.users import Found, find_user
 from flagstaff.cli.walk import STEPS, walk
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "explained", "run"]
@@ -36,7 +36,7 @@ def run(options: Options, out: Output) -> None:
     key = options["key"]
     # An unknown key, and a database that is away, are told of here.
     flag_row(key)
-    user = None if options["anonymous"] else find_user(options["user"])
+    user = None if options["anonymous"] else allowed_user_table().find(options["user"])
     if user and user.by is None:
         out.say(f"no user has the primary key {user.pk}; this is what one would get")
     explanation = explained(key, user)
@@ -48,7 +48,7 @@ def run(options: Options, out: Output) -> None:
     out.records(STEPS, steps)
 
 
-def explained(key: str, user: Found | None) -> Explanation:
+def explained(key: str, user: FoundUser | None) -> Explanation:
     """How the answer for a user comes about, in the database as it is now."""
     # What this process has in memory may be a moment older.
     with read_own_writes():
@@ -58,7 +58,7 @@ def explained(key: str, user: Found | None) -> Explanation:
     return explanation
 
 
-def _answer(explanation: Explanation, user: Found | None) -> str:
+def _answer(explanation: Explanation, user: FoundUser | None) -> str:
     on = "on" if explanation.value else "off"
     if user is None:
         return f"{explanation.key} is {on} for anonymous users."
@@ -66,6 +66,6 @@ def _answer(explanation: Explanation, user: Found | None) -> str:
     return f"{explanation.key} is {on} for {_called(user)}{found}."
 
 
-def _called(user: Found) -> str:
+def _called(user: FoundUser) -> str:
     named = user.name is not None and user.name != str(user.pk)
     return f"user {user.pk} ({user.name})" if named else f"user {user.pk}"

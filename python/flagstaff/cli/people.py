@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._tables.names import user_field
-from flagstaff.changes.allowed_users import chunks, there_are
+from flagstaff._tables.users import allowed_user_table
+from flagstaff._text.lists import join_some
 from flagstaff.cli.errors import FAILED, USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options
-from flagstaff.conf import conf
 
 __all__ = ["add_people", "people"]
-
-_MOST_NAMED = 10
 
 
 def add_people(parser: CommandParser) -> None:
@@ -38,11 +36,10 @@ def people(options: Options, out: Output) -> list[Any]:
     typed = list(dict.fromkeys([*options["users"], *_lines(options["file"])]))
     if not typed:
         raise CommandError("which users? Type some, or give a --file", returncode=USAGE)
-    found = _by_primary_key(typed)
-    found |= _by_username([text for text in typed if text not in found])
+    found = allowed_user_table().find_many(typed)
     unknown = [text for text in typed if text not in found]
     if unknown:
-        told = f"no user has the primary key or username {_few(unknown)}"
+        told = f"no user has the primary key or username {join_some(map(repr, unknown))}"
         if not options["skip_unknown"]:
             raise CommandError(f"{told}; --skip-unknown goes on without", returncode=FAILED)
         out.say(f"left out: {told}")
@@ -57,38 +54,5 @@ def _lines(path: str | None) -> Iterable[str]:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise CommandError(str(error), returncode=FAILED) from error
-    firsts = (line.partition(",")[0].strip().strip('"') for line in text.splitlines())
+    firsts = (row[0].strip() for row in csv.reader(StringIO(text), skipinitialspace=True) if row)
     return [first for first in firsts if first]
-
-
-def _by_primary_key(texts: list[str]) -> dict[str, Any]:
-    field = user_field(conf.flag_model)
-    pks: dict[str, Any] = {}
-    for text in texts:
-        try:
-            pk = field.to_python(text)
-            field.run_validators(pk)
-        except ValidationError:
-            continue
-        pks[text] = pk
-    here = there_are(pks.values())
-    return {text: pk for text, pk in pks.items() if pk in here}
-
-
-def _by_username(texts: list[str]) -> dict[str, Any]:
-    field = user_field(conf.flag_model)
-    username = getattr(field.model, "USERNAME_FIELD", None)
-    if username is None:
-        return {}
-    users = field.model._base_manager.using(conf.database)
-    found: dict[str, Any] = {}
-    for some in chunks(texts):
-        named = users.filter(**{f"{username}__in": some})
-        found.update(named.values_list(username, field.name))
-    return found
-
-
-def _few(texts: list[str]) -> str:
-    named = ", ".join(map(repr, texts[:_MOST_NAMED]))
-    more = len(texts) - _MOST_NAMED
-    return f"{named} and {more:,} more" if more > 0 else named

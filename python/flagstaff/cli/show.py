@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from flagstaff._tables.rows import flag_row
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.flags import STATE, flag_record, who_has_it
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
-from flagstaff.cli.users import name_of
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
 
@@ -36,7 +36,7 @@ def run(options: Options, out: Output) -> None:
 
 def _allowed_users(flag: Any, most: int | None) -> list[dict[str, Any]]:
     users = flag.allowed_users.order_by("pk")[:most]
-    return [{"pk": user.pk, "name": name_of(user)} for user in users]
+    return [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in users]
 
 
 def _named(record: Record) -> str:

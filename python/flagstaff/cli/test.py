@@ -7,12 +7,12 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._tables.rows import flag_row
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.explain import explained
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
-from flagstaff.cli.users import find_user
 from flagstaff.cli.walk import walk
 
 __all__ = ["EXAMPLES", "HELP", "add_arguments", "run"]
@@ -51,7 +51,7 @@ def run(options: Options, out: Output) -> None:
 
 def _records(key: str, typed: list[str]) -> Iterator[dict[str, Any]]:
     for text in typed:
-        user = find_user(text)
+        user = allowed_user_table().find(text)
         explanation = explained(key, user)
         steps = walk(explanation, f"user {user.pk}")
         yield {

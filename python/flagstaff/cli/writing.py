@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._attribution.context import attributed, attribution
+from flagstaff._tables.users import actor_table
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output
 from flagstaff.cli.parsers import Options, add_key
@@ -74,14 +73,4 @@ def _actor(typed: str | None) -> str | None:
     """The primary key of whoever has this username, or what was typed."""
     if not typed:
         return None
-    model = get_user_model()
-    users = model._base_manager.all()
-    try:
-        pk = model._meta.pk.to_python(typed)
-        if users.filter(pk=pk).exists():
-            # As the history has it from everywhere else: "042" may have been typed for 42.
-            return str(pk)
-    except (ValidationError, OverflowError):
-        pass
-    user = users.filter(**{model.USERNAME_FIELD: typed}).first()
-    return str(user.pk) if user else typed
+    return str(actor_table().find_many([typed]).get(typed, typed))

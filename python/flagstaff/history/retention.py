@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.utils import timezone
 
-from flagstaff._tables.names import fill, flag_names, own_names, sql, user_field, value_names
+from flagstaff._tables.names import fill, flag_names, own_names, sql, value_names
+from flagstaff._tables.users import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.history.versions import require_history
 
@@ -46,11 +46,9 @@ def forget_user(pk: Any) -> int:
 
 def _as_written(text: str) -> str:
     """A primary key as the history has it, whichever way it was typed."""
-    try:
-        return str(user_field(conf.flag_model).to_python(text))
-    except ValidationError:
-        # It may be a name such as "deploy".
-        return text
+    pk = allowed_user_table().parse(text)
+    # It may be a name such as "deploy".
+    return text if pk is None else str(pk)
 
 
 def _run(statements: str, parameters: list[Any]) -> int:

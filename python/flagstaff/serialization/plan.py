@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows
-from flagstaff.changes.allowed_users import ALLOWED, chunks
+from flagstaff._tables.users import batches
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.fields import differing
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
@@ -205,7 +206,7 @@ def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Any]:
     if keys is None:
         yield from rows
         return
-    for some in chunks(keys):
+    for some in batches(keys):
         yield from rows.filter(key__in=some)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["DEEPEST", "TOO_DEEP", "Path", "Problem", "Problems", "is_storable"]
+__all__ = ["DEEPEST", "TOO_DEEP", "Path", "Problem", "Problems"]
 
 #: From the top of the document down to a field: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]
@@ -69,11 +69,6 @@ class Problems:
     def _line(self, path: Path) -> int | None:
         above = (path[:length] for length in range(len(path), 0, -1))
         return next((self._lines[one] for one in above if one in self._lines), None)
-
-
-def is_storable(text: str) -> bool:
-    """Whether a text column can hold it."""
-    return not any(one == "\0" or "\ud800" <= one <= "\udfff" for one in text)
 
 
 def _shown(path: Iterable[str | int]) -> str:

@@ -11,7 +11,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT, SECTIONS, Document, Entry, UserRef
 from flagstaff.serialization.fields import exported_fields, parse
 from flagstaff.serialization.formats import Format, as_tree
-from flagstaff.serialization.problems import Path, Problem, Problems, is_storable
+from flagstaff.serialization.problems import Path, Problem, Problems
 
 __all__ = ["read"]
 

@@ -1,0 +1,215 @@
+"""Looks up users: text or primary key to user, and user to name.
+
+Two groups of users, each read from one database:
+
+- `allowed_user_table()`: the model that allowed users refer to, in the flags' database.
+- `actor_table()`: AUTH_USER_MODEL, in the database that the project writes its users to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.models import Count, Field, Model, QuerySet
+
+from flagstaff._tables.names import user_field
+from flagstaff._text.lists import join_some
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
+
+__all__ = ["FoundUser", "UserTable", "actor_table", "allowed_user_table", "batches"]
+
+# The history has one entry per statement, so statements are large.
+_MAX_PER_STATEMENT = 10_000
+_MAX_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class FoundUser:
+    """A user that a person named."""
+
+    pk: Any
+    #: The username, or None if no row has the primary key.
+    name: str | None
+    #: "primary key", the name of the USERNAME_FIELD, or None if no row has the primary key.
+    by: str | None
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """The rows of a user model in one database. All methods but `parse` and `pk_of` query it."""
+
+    #: The field that identifies a user: what allowed users refer to, usually the primary key.
+    field: Field[Any, Any]
+    database: str
+
+    @property
+    def rows(self) -> QuerySet[Any]:
+        """All users."""
+        return self.field.model._base_manager.using(self.database)
+
+    @property
+    def username_field(self) -> Any:
+        """The model's USERNAME_FIELD, or None if it has no such column."""
+        try:
+            return self.field.model._meta.get_field(getattr(self.field.model, "USERNAME_FIELD", ""))
+        except FieldDoesNotExist:
+            return None
+
+    def parse(self, value: Any) -> Any:
+        """Returns the primary key that `value` stands for, or None. Does not query."""
+        if isinstance(value, bool | float):
+            return None
+        try:
+            pk = self.field.to_python(value)
+            self.field.run_validators(pk)
+        except (ValidationError, TypeError, ValueError, OverflowError):
+            return None
+        return pk
+
+    def parse_canonical(self, text: str) -> Any:
+        """Returns the primary key that is written exactly so, or None. Does not query.
+
+        "042" is not how the integer 42 is written, so it is a name.
+        """
+        pk = self.parse(text)
+        return None if pk is None or str(pk) != text else pk
+
+    def pk_of(self, user: Any) -> Any:
+        """Returns the primary key of a user object, or of a primary key itself. Does not query.
+
+        Raises InvalidChangeError if `user` is neither.
+        """
+        if isinstance(user, Model) and not isinstance(user, self.field.model):
+            raise InvalidChangeError(f"a {type(user).__name__} is not a user")
+        value = getattr(user, self.field.attname) if isinstance(user, Model) else user
+        pk = self.parse(value)
+        if pk is None:
+            raise InvalidChangeError(f"{user!r} is neither a user nor a primary key of one")
+        return pk
+
+    def pks_of(self, users: Any) -> list[Any]:
+        """Returns the primary keys of one user or of many, without duplicates. Does not query.
+
+        Raises InvalidChangeError as `pk_of` does.
+        """
+        is_one = isinstance(users, str | Model) or not isinstance(users, Iterable)
+        return list(dict.fromkeys(self.pk_of(user) for user in ([users] if is_one else users)))
+
+    def existing(self, pks: Iterable[Any]) -> set[Any]:
+        """Returns those of the primary keys that a user has."""
+        found: set[Any] = set()
+        for batch in batches(pks):
+            rows = self.rows.filter(**{f"{self.field.name}__in": batch})
+            found.update(rows.values_list(self.field.name, flat=True))
+        return found
+
+    def require(self, pks: Iterable[Any]) -> set[Any]:
+        """Returns the primary keys. Raises InvalidChangeError if no user has one of them."""
+        wanted = list(pks)
+        found = self.existing(wanted)
+        if missing := [pk for pk in wanted if pk not in found]:
+            named = join_some(missing, _MAX_SHOWN)
+            raise InvalidChangeError(f"no user has the primary key {named}; nothing was changed")
+        return found
+
+    def find(self, text: str) -> FoundUser:
+        """Returns the user that a person means: by primary key, or else by username.
+
+        A text that could be a primary key stands for itself if no user has it, because flags are
+        evaluated for bare primary keys too. Raises FlagstaffError if no user fits.
+        """
+        pk, username = self.parse(text), self.username_field
+        if pk is not None and (user := self.rows.filter(**{self.field.name: pk}).first()):
+            return FoundUser(pk, self.name_of(user), "primary key")
+        if username and (user := self.rows.filter(**{username.name: text}).first()):
+            return FoundUser(getattr(user, self.field.attname), self.name_of(user), username.name)
+        if pk is None:
+            tried = f"primary key or {username.name}" if username else "primary key"
+            where = "" if self.database == DEFAULT_DB_ALIAS else f' in database "{self.database}"'
+            raise FlagstaffError(f"no user has the {tried} {text!r}{where}")
+        return FoundUser(pk, None, None)
+
+    def find_many(self, texts: Iterable[str]) -> dict[str, Any]:
+        """Returns the primary keys of users by the text that names them: key or username.
+
+        Texts that no user fits are left out.
+        """
+        wanted = list(dict.fromkeys(texts))
+        parsed = {text: pk for text in wanted if (pk := self.parse(text)) is not None}
+        existing = self.existing(parsed.values())
+        found = {text: pk for text, pk in parsed.items() if pk in existing}
+        by_username, _shared = self.by_username(text for text in wanted if text not in found)
+        return {**found, **by_username}
+
+    def by_username(self, names: Iterable[str]) -> tuple[dict[str, Any], set[str]]:
+        """Returns primary keys by username, and apart the usernames that several users share."""
+        username = self.username_field
+        found: dict[str, Any] = {}
+        shared: set[str] = set()
+        for batch in batches(names) if username else ():
+            rows = self.rows.filter(**{f"{username.name}__in": batch})
+            for name, pk in rows.values_list(username.name, self.field.name):
+                if found.setdefault(name, pk) != pk:
+                    shared.add(name)
+        return {name: pk for name, pk in found.items() if name not in shared}, shared
+
+    def unique_usernames(self, pks: Iterable[Any]) -> dict[Any, str]:
+        """Returns the usernames of these users, except empty and shared ones."""
+        username = self.username_field
+        if username is None:
+            return {}
+        found: dict[Any, Any] = {}
+        for batch in batches(pks):
+            rows = self.rows.filter(**{f"{self.field.name}__in": batch})
+            found.update(rows.values_list(self.field.name, username.name))
+        names = {pk: name for pk, name in found.items() if name and isinstance(name, str)}
+        shared = set() if username.unique else self._shared(username.name, names.values())
+        return {pk: name for pk, name in names.items() if name not in shared}
+
+    def names(self, texts: Iterable[str]) -> dict[str, str]:
+        """Returns usernames by the text of the primary key, as the history stores it."""
+        pks = [pk for text in texts if (pk := self.parse_canonical(text)) is not None]
+        found: dict[str, str] = {}
+        for batch in batches(pks):
+            for user in self.rows.filter(**{f"{self.field.name}__in": batch}):
+                found[str(getattr(user, self.field.attname))] = self.name_of(user)
+        return found
+
+    def name_of(self, user: Any) -> str:
+        """Returns the username, or the primary key if the model has no username. Does not query."""
+        return str(getattr(user, getattr(user, "USERNAME_FIELD", self.field.attname)))
+
+    def _shared(self, username: str, names: Iterable[str]) -> set[str]:
+        shared: set[str] = set()
+        for batch in batches(set(names)):
+            rows = self.rows.filter(**{f"{username}__in": batch}).order_by().values(username)
+            many = rows.annotate(flagstaff_count=Count("pk")).filter(flagstaff_count__gt=1)
+            shared.update(many.values_list(username, flat=True))
+        return shared
+
+
+def allowed_user_table() -> UserTable:
+    """The users that a flag can name, in the flags' database: a foreign key needs them there."""
+    return UserTable(user_field(conf.flag_model), conf.database)
+
+
+def actor_table() -> UserTable:
+    """The users who change flags: AUTH_USER_MODEL, where the project writes it."""
+    model: Any = get_user_model()
+    return UserTable(model._meta.pk, router.db_for_write(model))
+
+
+def batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Splits `items` into lists that fit into one statement on the flags' database."""
+    limit = connections[conf.database].features.max_query_params
+    # One parameter is left for the flag.
+    size = min(limit - 1, _MAX_PER_STATEMENT) if limit else _MAX_PER_STATEMENT
+    everything = list(items)
+    for start in range(0, len(everything), size):
+        yield everything[start : start + size]
