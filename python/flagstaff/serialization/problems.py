@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flagstaff._text.storable import is_storable
+
 __all__ = ["DEEPEST", "TOO_DEEP", "Path", "Problem", "Problems"]
 
 #: From the top of the document down to a field: "flags", "new_checkout", "allowed_users", 3.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
