@@ -175,7 +175,7 @@ def readme(language: str, having: str) -> Block:
     return block
 
 
-def asked_by(user: Any) -> HttpRequest:
+def request_of(user: Any) -> HttpRequest:
     request = RequestFactory().get("/")
     request.user = user
     return request
@@ -186,20 +186,20 @@ def test_readmes_view_has_a_checkout_for_each() -> None:
     checkout = run(readme("python", "def checkout"))["checkout"]
     alice = User.objects.create(username="alice")
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
-    assert checkout(asked_by(alice)).content == b"paid through stripe"
+    assert checkout(request_of(alice)).content == b"paid through stripe"
     flag.allowed_users.add(alice)
-    assert checkout(asked_by(alice)).content == b"new"
+    assert checkout(request_of(alice)).content == b"new"
     KeyValueStore.objects.create(key="payment_gateway", value="paypal")
-    assert checkout(asked_by(AnonymousUser())).content == b"paid through paypal"
+    assert checkout(request_of(AnonymousUser())).content == b"paid through paypal"
 
 
 @pytest.mark.django_db
 def test_readmes_door_is_open_to_who_has_the_flag() -> None:
     names = run(readme("python", "flag_required"))
-    assert names["reviews"](asked_by(AnonymousUser())).content == b"old"
+    assert names["reviews"](request_of(AnonymousUser())).content == b"old"
     closed = names["flag_required"]("beta_reviews")(new_page)
     with pytest.raises(Http404):
-        closed(asked_by(AnonymousUser()))
+        closed(request_of(AnonymousUser()))
 
 
 @pytest.mark.django_db

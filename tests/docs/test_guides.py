@@ -46,7 +46,7 @@ def templates_in(folder: Path) -> dict[str, Any]:
     }
 
 
-def asked_by(user: Any) -> HttpRequest:
+def request_of(user: Any) -> HttpRequest:
     request = RequestFactory().get("/")
 
     async def auser() -> Any:
@@ -60,14 +60,14 @@ def asked_by(user: Any) -> HttpRequest:
 
 def test_quickstarts_view_is_for_those_who_have_the_flag(alice: User) -> None:
     checkout = defined("quickstart.md", "def checkout")["checkout"]
-    assert checkout(asked_by(alice)).content == b"three pages"
+    assert checkout(request_of(alice)).content == b"three pages"
     defined("quickstart.md", "objects.create")
     flag = FeatureFlag.objects.get(key="new_checkout")
-    assert checkout(asked_by(alice)).content == b"three pages"
+    assert checkout(request_of(alice)).content == b"three pages"
     flag.allowed_users.add(alice)
     FeatureFlag.objects.update(enabled=True)
-    assert checkout(asked_by(alice)).content == b"one page"
-    assert checkout(asked_by(AnonymousUser())).content == b"three pages"
+    assert checkout(request_of(alice)).content == b"one page"
+    assert checkout(request_of(AnonymousUser())).content == b"three pages"
 
 
 def test_task_asks_by_primary_key(alice: User) -> None:
@@ -127,12 +127,12 @@ def test_browser_is_told_what_it_may_know(alice: User, tmp_path: Path) -> None:
     [address] = defined("how-to/browser.md", "urlpatterns")["urlpatterns"]
     view = address.resolve("flags/").func
     [shown] = re.findall(r"^\{.+", code_of("how-to/browser.md", "console")[0], re.MULTILINE)
-    assert json.loads(view(asked_by(alice)).content) == json.loads(shown)
+    assert json.loads(view(request_of(alice)).content) == json.loads(shown)
     [template] = code_of("how-to/browser.md", "django")
     (tmp_path / "page.html").write_text(template)
     page = defined("how-to/browser.md", "def page")["page"]
     with override_settings(TEMPLATES=[templates_in(tmp_path)]):
-        assert b'{"new_checkout": false}' in page(asked_by(alice)).content
+        assert b'{"new_checkout": false}' in page(request_of(alice)).content
 
 
 def test_watchdog_pulls_the_switch_and_says_why() -> None:
@@ -149,9 +149,9 @@ def test_watchdog_pulls_the_switch_and_says_why() -> None:
 @pytest.mark.parametrize("having", ["import flag_enabled", "aenabled"])
 def test_async_view_is_for_those_who_have_the_flag(having: str, alice: User) -> None:
     checkout = async_to_sync(defined("how-to/async.md", having)["checkout"])
-    assert checkout(asked_by(alice)).content == b"old"
+    assert checkout(request_of(alice)).content == b"old"
     with override_flag("new_checkout", True):
-        assert checkout(asked_by(alice)).content == b"new"
+        assert checkout(request_of(alice)).content == b"new"
 
 
 def test_template_of_an_async_view_is_told_who_asks(alice: User, tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_template_of_an_async_view_is_told_who_asks(alice: User, tmp_path: Path)
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
     page = async_to_sync(defined("how-to/async.md", "def page")["page"])
     with override_settings(TEMPLATES=[templates_in(tmp_path)]):
-        assert page(asked_by(alice)).content.split() == [b"new"]
-        assert page(asked_by(AnonymousUser())).content.split() == [b"old"]
+        assert page(request_of(alice)).content.split() == [b"new"]
+        assert page(request_of(AnonymousUser())).content.split() == [b"old"]
 
 
 def test_async_start_waits_for_the_flags() -> None:
@@ -169,7 +169,7 @@ def test_async_start_waits_for_the_flags() -> None:
 
 
 def test_health_is_told_as_json() -> None:
-    response: HttpResponse = defined("reference/reasons.md", "def health")["health"](asked_by(None))
+    response: HttpResponse = defined("reference/reasons.md", "def health")["health"](request_of(None))
     assert (response.status_code, json.loads(response.content)["stale"]) == (200, False)
 
 
@@ -181,7 +181,7 @@ def test_settings_of_the_page_are_settings() -> None:
 
 def test_within_tests_a_transaction_is_all_the_world() -> None:
     FeatureFlag.objects.create(key="new_checkout", rollout_percent=100)
-    assert defined("discussions/consistency.md", "def open_and_ask")["open_and_ask"]() is True
+    assert defined("discussions/consistency.md", "def open_and_evaluate")["open_and_ask"]() is True
 
 
 def test_all_templates_can_be_rendered() -> None:

@@ -24,55 +24,11 @@ from flagstaff.conf.settings import _RULES
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
-API, SETTINGS, REASONS = (
-    (REFERENCE / f"{name}.md").read_text() for name in ("api", "settings", "reasons")
-)
+SETTINGS, REASONS = ((REFERENCE / f"{name}.md").read_text() for name in ("settings", "reasons"))
 
-# Django, and the package's own files, import these. A project has no need to.
-INNER = [
-    "acting",
-    "admin",
-    "aliases",
-    "apps",
-    "asked",
-    "barrier",
-    "catalog",
-    "census",
-    "checks",
-    "cli",
-    "conf",
-    "confirmation",
-    "connection",
-    "connection_options",
-    "context",
-    "direct",
-    "endings",
-    "engine",
-    "explanation",
-    "exposition",
-    "forecast",
-    "forks",
-    "journal",
-    "management",
-    "measures",
-    "migrations",
-    "passfile",
-    "raw_cursor",
-    "receivers",
-    "reporting",
-    "request_flags",
-    "rollouts",
-    "rows",
-    "servicefile",
-    "sqlstate",
-    "states",
-    "tables",
-    "templatetags",
-    "values",
-    "watched",
-    "workers",
-    "_core",
-]
+
+# Django and pytest find these by name; a project does not import them.
+USED_BY_DJANGO = {"admin", "apps", "checks", "cli", "conf", "management", "migrations", "templatetags"}
 
 
 def sections(text: str, level: str) -> dict[str, str]:
@@ -81,26 +37,31 @@ def sections(text: str, level: str) -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-MODULES = {
-    name: sections(text, "###")
-    for name, text in sections(API, "##").items()
-    if name != "What they give"
-}
-GIVEN = sections(sections(API, "##")["What they give"], "###")
+def module_pages() -> dict[str, dict[str, str]]:
+    """The sections of each module's page, by the name of the module."""
+    pages = (page.read_text() for page in sorted((REFERENCE / "api").glob("*.md")))
+    found = {text.splitlines()[0].removeprefix("# "): sections(text, "##") for text in pages}
+    return {name: names for name, names in found.items() if name.startswith("flagstaff")}
+
+
+MODULES = module_pages()
+GIVEN = sections(MODULES["flagstaff"].pop("Return types"), "###")
 GIVES: dict[str, Any] = {
     given.__name__: given for given in (HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
 }
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 
 
-def test_every_public_module_has_its_heading() -> None:
+def test_public_module_has_a_page() -> None:
     found = {module.name for module in walk_packages(flagstaff.__path__)}
-    assert set(MODULES) == {
-        "flagstaff",
-        "flagstaff.templatetags.flagstaff",
-        *(f"flagstaff.{name}" for name in found - set(INNER)),
-    }
-    assert set(INNER) <= found | {"_core"}
+    public = {name for name in found - USED_BY_DJANGO if not name.startswith("_")}
+    template_tags = {"flagstaff", "flagstaff.templatetags.flagstaff"}
+    assert set(MODULES) == template_tags | {f"flagstaff.{name}" for name in public}
+
+
+def test_page_of_a_module_has_an_example() -> None:
+    for page in sorted((REFERENCE / "api").glob("*.md")):
+        assert page.stem == "index" or "\n```" in page.read_text(), page.name
 
 
 @pytest.mark.parametrize("module", MODULES)
