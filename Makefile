@@ -60,7 +60,7 @@ test-versions: build ## The tests of the SQL on every PostgreSQL that is support
 	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest $(SQL_TESTS) || exit; done
 
 fuzz: ## What nobody would write, for FUZZ_SECONDS=… a target; needs a nightly Rust and cargo-fuzz
-	for target in rows_to_snapshot json_values connection_settings; do cargo +nightly fuzz run $$target -- \
+	for target in rows_to_snapshot json_values connection_parameters; do cargo +nightly fuzz run $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 || exit; done
 
 soak: build ## Everything that can go wrong, for half an hour or SOAK_MINUTES=…

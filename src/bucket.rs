@@ -1,13 +1,12 @@
 //! The bucket of a subject for a key: `sha256("key:subject")` as one number, modulo 100.
 //!
-//! Knows neither flags nor users. Must never change an answer: a user keeps the bucket as a ramp
-//! grows, and every deployed system that computes
-//! `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100` gets the same one.
+//! The result must never change: a user keeps the bucket while a rollout grows, and other systems
+//! compute the same one as `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100`.
 
 use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
-/// What a message of one block may hold: 64 bytes less the end mark and the 64-bit length.
+/// The longest message that fits one block: 64 bytes less the end mark and the 64-bit length.
 const ONE_BLOCK: usize = 55;
 
 /// The initial state of SHA-256 (FIPS 180-4, 5.3.3).

@@ -1,26 +1,26 @@
 //! (flag, subject) → evaluation. Pure: no clock, no lock, no I/O, no allocation.
 //!
-//! This is the only walk through a flag. Whoever wants to know why an answer came about reads the
-//! reason of the same [`Evaluation`].
+//! This is the only implementation of the semantics. `explain` reads the reason of the same
+//! [`Evaluation`].
 
 use crate::bucket::bucket;
 use crate::flag::Flag;
 use crate::subject::Subject;
 
-/// Why a question got its answer, in the words of the OpenFeature specification.
+/// Why a flag returned its result, in the words of the OpenFeature specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The switch is off.
+    /// The flag is disabled.
     Disabled,
-    /// The allow-list names the subject.
+    /// The subject is an allowed user.
     TargetingMatch,
-    /// The rollout reaches everyone.
+    /// The rollout includes all users.
     Static,
-    /// The rollout is partial and nobody asked.
+    /// The rollout is partial and the subject is anonymous.
     Default,
     /// The subject's bucket was compared with the rollout.
     Split,
-    /// There was nothing to evaluate; the error code says why.
+    /// There was no flag to evaluate; the error code says why.
     Error,
 }
 
@@ -39,14 +39,14 @@ impl Reason {
     }
 }
 
-/// An answer and how it came about.
+/// A result and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evaluation {
-    /// The answer.
+    /// The result.
     pub value: bool,
-    /// Which step gave it.
+    /// The rule that decided.
     pub reason: Reason,
-    /// The subject's bucket, where it was computed.
+    /// The subject's bucket, if it was computed.
     pub bucket: Option<u8>,
 }
 
@@ -56,14 +56,14 @@ impl Evaluation {
     }
 }
 
-/// Evaluates `flag`, known as `key`, for `subject`.
+/// Evaluates `flag`, whose key is `key`, for `subject`.
 #[must_use]
 #[inline]
 pub fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
     if !flag.enabled {
         return Evaluation::new(false, Reason::Disabled);
     }
-    if flag.allowed.contains(subject) {
+    if flag.allowed_users.contains(subject) {
         return Evaluation::new(true, Reason::TargetingMatch);
     }
     if flag.rollout_percent >= 100 {
@@ -73,10 +73,10 @@ pub fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
 }
 
 fn split(key: &str, rollout_percent: i32, subject: &Subject<'_>) -> Evaluation {
-    if *subject == Subject::Nobody {
+    if *subject == Subject::Anonymous {
         return Evaluation::new(false, Reason::Default);
     }
-    // Nobody's bucket is below 0, so there is nothing to hash.
+    // No bucket is below 0, so the hash is not needed.
     if rollout_percent <= 0 {
         return Evaluation::new(false, Reason::Split);
     }

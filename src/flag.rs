@@ -1,43 +1,44 @@
-//! A flag as it is evaluated: switch, rollout, allow-list.
+//! A flag as it is evaluated: enabled or not, rollout, allowed users.
 
 use std::sync::Arc;
 
-use crate::allow_list::AllowList;
-use crate::usage::Counters;
+use crate::allowed_users::AllowedUsers;
+use crate::counters::Counters;
 
 /// A flag as it is evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flag {
-    /// The primary key of its row as text, by which its allow-list is found again.
+    /// The primary key of its row as text. The next load finds its allowed users by it.
     pub pk: Box<str>,
-    /// The switch: off means nobody, whatever else is set.
+    /// A disabled flag is off for all users.
     pub enabled: bool,
-    /// The rollout in percent. At 100 and above everyone has the flag, at 0 and below nobody.
+    /// The rollout in percent. At 100 and above all users have the flag; at 0 and below none, except
+    /// the allowed users.
     pub rollout_percent: i32,
-    /// Whether browsers may ask for it. Changes no answer.
+    /// Whether browsers may read it. Does not affect the result.
     pub client_side: bool,
-    /// Who has the flag whatever the rollout is.
-    pub allowed: Arc<AllowList>,
-    /// How often it was asked for. Shared by all versions of the flag that follow each other.
-    pub asked: Arc<Counters>,
+    /// The users who have the flag regardless of the rollout.
+    pub allowed_users: Arc<AllowedUsers>,
+    /// How often it was evaluated. All later versions of the flag share it.
+    pub counters: Arc<Counters>,
 }
 
 impl Flag {
-    /// A flag of no snapshot: it is asked about, and counts no questions of anybody.
+    /// A flag outside a snapshot, whose evaluations are not collected.
     #[must_use]
-    pub fn detached(enabled: bool, rollout_percent: i32, allowed: Arc<AllowList>) -> Self {
-        let (pk, asked) = ("".into(), Arc::default());
-        Self { pk, enabled, rollout_percent, client_side: false, allowed, asked }
+    pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<AllowedUsers>) -> Self {
+        let (pk, counters) = ("".into(), Arc::default());
+        Self { pk, enabled, rollout_percent, client_side: false, allowed_users, counters }
     }
 
-    /// Whether the answer differs between users, so that it matters who asks.
+    /// Whether the result can differ between users.
     ///
-    /// A caller that must pay to find out who asks (a lazy `request.user` costs a query) need not
-    /// where this is false: every subject gets the value that nobody gets.
+    /// If not, every subject gets the result of an anonymous one, and the caller need not read the
+    /// user: an unevaluated `request.user` costs a query.
     #[must_use]
     pub fn depends_on_subject(&self) -> bool {
         self.enabled
             && self.rollout_percent < 100
-            && (self.rollout_percent > 0 || !self.allowed.is_empty())
+            && (self.rollout_percent > 0 || !self.allowed_users.is_empty())
     }
 }

@@ -1,39 +1,40 @@
-//! Feature flags for Django, kept in PostgreSQL and answered from memory.
+//! Feature flags for Django, kept in PostgreSQL and evaluated from memory.
 //!
-//! A question meets these modules in this order:
+//! An evaluation uses these modules, in this order:
 //!
 //! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock. Beside it are
-//!   the [`overrides`] that a test has set, and the [`usage`] of keys without a flag.
-//! - [`snapshot`] is all flags and settings at one moment of the database, immutable.
-//! - [`flag`] is a flag as it is evaluated, [`allow_list`] the users that it names, [`setting`]
-//!   a key-value entry.
-//! - [`subject`] is who asks.
-//! - [`evaluate`](mod@evaluate) turns a flag and a subject into an answer and its reason. It is
-//!   pure, and the only walk.
-//! - [`impact`] counts for whom the answer would change.
-//! - [`bucket`](mod@bucket) is where a subject stands in a ramp, 0 to 99.
+//!   the [`overrides`] that tests set, and the [`usage`] of unknown keys.
+//! - [`snapshot`] is all flags and values at one point in time, immutable.
+//! - [`flag`] is a flag as it is evaluated, [`allowed_users`] the users who always have it,
+//!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
+//! - [`subject`] is the user that a flag is evaluated for.
+//! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
+//!   pure, and the only implementation of the semantics.
+//! - [`impact`] counts the subjects whose result would change.
+//! - [`bucket`](mod@bucket) is the position of a subject in a rollout, 0 to 99.
 //!
-//! A change meets these:
+//! A change uses these:
 //!
-//! - `postgres` (feature `postgres`) listens, polls and loads, each under a deadline.
-//! - [`fingerprint`] tells which tables moved since the last load.
+//! - `postgres` (feature `postgres`) listens, polls and loads, each within a deadline.
+//! - [`token_set`] shows which tables changed since the last load.
 //! - [`row`] is what a load reads; a row that cannot be evaluated becomes a problem to report.
 //!
-//! `python` (feature `python`) is the extension module over all of it. Each layer contains the
-//! one below: the core knows neither a database nor Python.
+//! `python` (feature `python`) is the extension module on top of them. Each layer contains the one
+//! below: the core depends on neither a database nor Python.
 
-pub mod allow_list;
+pub mod allowed_users;
 pub mod bucket;
+pub mod counters;
 pub mod evaluate;
-pub mod fingerprint;
 pub mod flag;
 pub mod impact;
 pub mod live;
 pub mod overrides;
 pub mod row;
-pub mod setting;
 pub mod snapshot;
+pub mod stored_value;
 pub mod subject;
+pub mod token_set;
 pub mod usage;
 
 #[cfg(feature = "postgres")]

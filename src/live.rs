@@ -1,7 +1,7 @@
-//! The current snapshot: asked by every question, swapped by every load.
+//! The current snapshot of a process: every evaluation reads it, every load replaces it.
 //!
-//! Readers take one atomic load and never wait. Nothing here is guarded by a lock, because a fork
-//! may happen while another thread would hold it.
+//! Readers make one atomic load and never wait. Nothing here is guarded by a lock, because a fork
+//! may happen while another thread holds it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,48 +11,49 @@ use arc_swap::{ArcSwapOption, Guard};
 
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
-use crate::usage::Unknown;
+use crate::usage::UnknownKeys;
 
-/// Where a question is answered.
+/// Where evaluations are served from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Door {
-    /// Nobody has asked yet.
+pub enum EvaluationMode {
+    /// The process has evaluated nothing yet.
     #[default]
-    Unasked,
-    /// Nowhere yet: the process waits for its first load.
+    NotStarted,
+    /// The process waits for its first load.
     Starting,
-    /// From the snapshot in memory, where there is one.
+    /// The snapshot in memory, if there is one.
     Memory,
-    /// From the snapshot that a forked child has of its parent, until it has its own engine.
+    /// The snapshot that a forked child has inherited, until its own engine runs.
     Inherited,
-    /// From the database, by whoever asks.
+    /// The database, through the caller's connection.
     Direct,
 }
 
-/// Everything that a question needs, so that one atomic load reaches it.
+/// Everything that an evaluation needs, so that one atomic load reaches it.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// Where questions are answered.
-    pub door: Door,
-    /// Whether a question for an unknown key must be told of.
-    pub tell_unknown: bool,
-    /// Whether somebody may want to read what their own transaction has written.
+    /// Where evaluations are served from.
+    pub mode: EvaluationMode,
+    /// Whether an evaluation of an unknown key is reported.
+    pub report_unknown: bool,
+    /// Whether a caller may want to read what its own transaction has written.
     pub own_writes: bool,
     /// The current snapshot, `None` before the first load.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// What tests have set, `None` where that is nothing.
+    /// What tests have set, `None` if nothing is set.
     pub overrides: Option<Arc<Overrides>>,
 }
 
-/// The current state of a process, and how old it is.
+/// The current state of a process, and the age of its snapshot.
 #[derive(Debug)]
 pub struct Live {
     state: ArcSwapOption<State>,
-    unknown: Unknown,
+    unknown_keys: UnknownKeys,
     swaps: AtomicU64,
     epoch: OnceLock<Instant>,
-    /// Nanoseconds after `epoch`, plus one; 0 where nothing is known yet.
-    known_at: AtomicU64,
+    /// When the snapshot last equalled the database: nanoseconds after `epoch`, plus one; 0 before
+    /// the first load.
+    confirmed: AtomicU64,
 }
 
 impl Default for Live {
@@ -62,19 +63,19 @@ impl Default for Live {
 }
 
 impl Live {
-    /// A process that nobody has asked anything yet.
+    /// A process that has evaluated nothing yet.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             state: ArcSwapOption::const_empty(),
-            unknown: Unknown::new(),
+            unknown_keys: UnknownKeys::new(),
             swaps: AtomicU64::new(0),
             epoch: OnceLock::new(),
-            known_at: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
         }
     }
 
-    /// The current state, `None` before [`open`](Self::open).
+    /// The current state, `None` before [`set_mode`](Self::set_mode).
     #[must_use]
     #[inline]
     pub fn current(&self) -> Guard<Option<Arc<State>>> {
@@ -87,28 +88,28 @@ impl Live {
         self.current().as_ref().and_then(|state| state.snapshot.clone())
     }
 
-    /// The keys that were asked for and have no flag.
+    /// The keys that were evaluated without a flag.
     #[must_use]
-    pub fn unknown(&self) -> &Unknown {
-        &self.unknown
+    pub fn unknown_keys(&self) -> &UnknownKeys {
+        &self.unknown_keys
     }
 
-    /// Answers questions at `door` from now on. Keeps the snapshot that there is.
-    pub fn open(&self, door: Door, tell_unknown: bool) {
+    /// Serves evaluations in this mode from now on. Keeps the snapshot.
+    pub fn set_mode(&self, mode: EvaluationMode, report_unknown: bool) {
         self.epoch.get_or_init(Instant::now);
         self.state.rcu(|state| {
             let kept = state.as_deref().cloned().unwrap_or_default();
-            Some(Arc::new(State { door, tell_unknown, ..kept }))
+            Some(Arc::new(State { mode, report_unknown, ..kept }))
         });
     }
 
-    /// Answers as tests have set it from now on, instead of what they had set before.
+    /// Replaces what tests have set.
     pub fn set_overrides(&self, overrides: Overrides) {
         let overrides = (!overrides.is_empty()).then(|| Arc::new(overrides));
         self.change(|state| state.overrides.clone_from(&overrides));
     }
 
-    /// Says whether somebody may want to read what their own transaction has written.
+    /// Sets whether a caller may want to read what its own transaction has written.
     pub fn set_own_writes(&self, own_writes: bool) {
         self.change(|state| state.own_writes = own_writes);
     }
@@ -121,26 +122,26 @@ impl Live {
         });
     }
 
-    /// Forgets the snapshot, as if nobody had asked anything yet. What tests have set stays, and
-    /// so does that somebody reads their own writes.
-    pub fn forget(&self) {
+    /// Drops the snapshot and returns to [`EvaluationMode::NotStarted`]. Keeps overrides and
+    /// own writes.
+    pub fn reset(&self) {
         self.change(|state| {
             let State { own_writes, ref overrides, .. } = *state;
             *state = State { own_writes, overrides: overrides.clone(), ..State::default() };
         });
-        self.known_at.store(0, Ordering::Release);
+        self.confirmed.store(0, Ordering::Release);
     }
 
-    /// Swaps in the snapshot that was made from `base`; `asked` is when its load began.
+    /// Swaps in the snapshot that was built from `base`. `read_at` is when its load began.
     ///
-    /// Gives false, and changes nothing, where `base` is no longer the current snapshot: the load
-    /// may then have seen an older moment than what others have published meanwhile.
-    pub fn publish(&self, base: Option<&Arc<Snapshot>>, next: Snapshot, asked: Instant) -> bool {
+    /// Returns false, and changes nothing, if `base` is no longer the current snapshot: the load may
+    /// have read an older state than the one published meanwhile.
+    pub fn publish(&self, base: Option<&Arc<Snapshot>>, next: Snapshot, read_at: Instant) -> bool {
         let next = Arc::new(next);
         loop {
             let current = self.state.load();
             let Some(state) = current.as_ref() else { return false };
-            if state.door == Door::Unasked {
+            if state.mode == EvaluationMode::NotStarted {
                 return false;
             }
             if !same(state.snapshot.as_ref(), base) {
@@ -152,44 +153,42 @@ impl Live {
                 break;
             }
         }
-        // The swap comes first. In the other order a reader could see the new age beside the old
-        // snapshot, and take stale answers for fresh ones.
+        // After the swap: a reader must never see the new age with the old snapshot.
         self.swaps.fetch_add(1, Ordering::Release);
-        self.confirm(asked);
+        self.confirm(read_at);
         true
     }
 
-    /// Notes that the current snapshot equalled the database at `asked`.
-    pub fn confirm(&self, asked: Instant) {
-        let epoch = *self.epoch.get_or_init(|| asked);
-        let nanoseconds = asked.saturating_duration_since(epoch).as_nanos();
-        let known_at = u64::try_from(nanoseconds).unwrap_or(u64::MAX - 1) + 1;
-        self.known_at.fetch_max(known_at, Ordering::AcqRel);
+    /// Notes that the current snapshot equalled the database at `read_at`.
+    pub fn confirm(&self, read_at: Instant) {
+        let epoch = *self.epoch.get_or_init(|| read_at);
+        let nanoseconds = read_at.saturating_duration_since(epoch).as_nanos();
+        let confirmed = u64::try_from(nanoseconds).unwrap_or(u64::MAX - 1) + 1;
+        self.confirmed.fetch_max(confirmed, Ordering::AcqRel);
     }
 
-    /// Whether the snapshot is known to equal the database at `moment`, or later.
+    /// Whether the snapshot equalled the database at `instant` or later.
     #[must_use]
-    pub fn is_known_since(&self, moment: Instant) -> bool {
-        let since_epoch = self.epoch.get().map(|epoch| moment.saturating_duration_since(*epoch));
-        let known_at = self.known_at.load(Ordering::Acquire);
-        since_epoch.is_some_and(|asked| u128::from(known_at) > asked.as_nanos())
+    pub fn is_current_since(&self, instant: Instant) -> bool {
+        let since_epoch = self.epoch.get().map(|epoch| instant.saturating_duration_since(*epoch));
+        let confirmed = self.confirmed.load(Ordering::Acquire);
+        since_epoch.is_some_and(|since| u128::from(confirmed) > since.as_nanos())
     }
 
-    /// Whether questions are answered here, so that a snapshot can be published.
+    /// Whether the process evaluates, so that a snapshot can be published.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.current().as_ref().is_some_and(|state| state.door != Door::Unasked)
+    pub fn is_started(&self) -> bool {
+        self.current().as_ref().is_some_and(|state| state.mode != EvaluationMode::NotStarted)
     }
 
-    /// How long ago the snapshot was last known to equal the database, `None` before the first
-    /// load.
+    /// The time since the snapshot last equalled the database, `None` before the first load.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
-        let known_at = self.known_at.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.epoch.get()?.elapsed().saturating_sub(Duration::from_nanos(known_at)))
+        let confirmed = self.confirmed.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.epoch.get()?.elapsed().saturating_sub(Duration::from_nanos(confirmed)))
     }
 
-    /// How many snapshots this process has had.
+    /// The number of snapshots that were published in this process.
     #[must_use]
     pub fn swaps(&self) -> u64 {
         self.swaps.load(Ordering::Acquire)

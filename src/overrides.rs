@@ -1,48 +1,48 @@
-//! Answers that a test has set, whatever the database says. They hold for the whole process.
+//! What tests set over the database, for the whole process.
 
 use hashbrown::HashMap;
 
-use crate::setting::Setting;
+use crate::stored_value::StoredValue;
 
-/// Answers that a test has set.
+/// The results of flags, and the values, that tests have set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     flags: HashMap<Box<str>, bool>,
-    settings: HashMap<Box<str>, Setting>,
+    values: HashMap<Box<str>, StoredValue>,
 }
 
 impl Overrides {
-    /// These answers for flags, and these values for settings.
+    /// These results for flags, and these values, by key.
     #[must_use]
     pub fn new(
         flags: impl IntoIterator<Item = (String, bool)>,
-        settings: impl IntoIterator<Item = (String, Setting)>,
+        values: impl IntoIterator<Item = (String, StoredValue)>,
     ) -> Self {
         Self {
             flags: flags.into_iter().map(|(key, value)| (key.into(), value)).collect(),
-            settings: settings.into_iter().map(|(key, value)| (key.into(), value)).collect(),
+            values: values.into_iter().map(|(key, value)| (key.into(), value)).collect(),
         }
     }
 
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.flags.is_empty() && self.settings.is_empty()
+        self.flags.is_empty() && self.values.is_empty()
     }
 
-    /// The answer set for a flag.
+    /// The result that is set for a flag.
     #[must_use]
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.flags.get(key).copied()
     }
 
-    /// The value set for a setting.
+    /// The value that is set for a key.
     #[must_use]
-    pub fn setting(&self, key: &str) -> Option<&Setting> {
-        self.settings.get(key)
+    pub fn value(&self, key: &str) -> Option<&StoredValue> {
+        self.values.get(key)
     }
 
-    /// All answers set for flags, in no order.
+    /// All results that are set for flags, in no order.
     pub fn flags(&self) -> impl Iterator<Item = (&str, bool)> {
         self.flags.iter().map(|(key, value)| (&**key, *value))
     }

@@ -1,25 +1,16 @@
-//! The database's side of the crate: listen, poll and load, each under a deadline.
+//! The PostgreSQL layer: connect, listen, poll and load, each within a deadline.
 //!
-//! An [`engine::Engine`] has one thread. The thread holds one long-lived link and publishes
-//! into a [`Live`](crate::live::Live); it never touches Python. What must be read besides goes
-//! over short links from a small pool.
+//! An [`engine::Engine`] owns one thread. The thread holds one long-lived connection and publishes
+//! snapshots into a [`Live`](crate::live::Live); it never touches Python. Everything else uses
+//! short connections from a small pool.
 
-mod announced;
 pub mod connect;
-mod counts;
+mod deadline;
 pub mod engine;
 pub mod error;
-mod listen;
-mod load;
-mod name;
-mod nature;
-mod pool;
-mod pools;
 pub mod queries;
 mod refresh;
-pub mod report;
+pub mod reports;
 mod signals;
-pub mod target;
+pub mod status;
 mod text;
-mod tls;
-mod usage;

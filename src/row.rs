@@ -1,7 +1,7 @@
-//! A row as the database gave it → flag, setting, or a problem to report.
+//! A row of the database → a flag, a value, or a problem to report.
 //!
-//! A row may have been written past the model, or live in a foreign table, so nothing about it is
-//! taken for granted. What cannot be evaluated becomes a [`Problem`], never an error.
+//! SQL or a foreign table may have written the row, so every column is checked. A row that cannot be
+//! evaluated becomes a [`Problem`], never an error.
 
 use std::fmt;
 
@@ -10,36 +10,36 @@ use std::fmt;
 pub struct FlagRow {
     /// The primary key as text.
     pub pk: String,
-    /// The key by which the code asks.
+    /// The key that the code evaluates.
     pub key: Result<String, Fault>,
-    /// The switch.
+    /// Whether the flag is enabled.
     pub enabled: Option<bool>,
     /// The rollout in percent.
     pub rollout_percent: Option<i32>,
-    /// Whether browsers may ask for it.
+    /// Whether browsers may read it.
     pub client_side: bool,
 }
 
-/// The allow-list of one flag.
+/// The allowed users of one flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowRow {
+pub struct AllowedUsersRow {
     /// The primary key of the flag as text.
     pub flag_pk: String,
-    /// The primary keys of its users.
+    /// The primary keys of the users.
     pub users: Users,
-    /// Whether there are users besides whose primary keys are no text; nobody can ask as them.
+    /// Whether there are more users, whose primary keys are not UTF-8 and never match.
     pub undecodable: bool,
 }
 
-impl AllowRow {
-    /// A list that has been read whole.
+impl AllowedUsersRow {
+    /// A row whose users could all be read.
     #[must_use]
     pub fn new(flag_pk: impl Into<String>, users: Users) -> Self {
         Self { flag_pk: flag_pk.into(), users, undecodable: false }
     }
 }
 
-/// Primary keys of users, in the type that the database has them.
+/// Primary keys of users, in the type of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Users {
     /// Integers of any width.
@@ -53,40 +53,40 @@ pub enum Users {
 pub struct ValueRow {
     /// The primary key as text.
     pub pk: String,
-    /// The key by which the code asks.
+    /// The key that the code evaluates.
     pub key: Result<String, Fault>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Result<Option<String>, Fault>,
 }
 
-/// A flag's row that can be used.
+/// A valid row of the flags' table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedFlag {
     /// The primary key as text.
     pub pk: Box<str>,
-    /// The key by which the code asks.
+    /// The key that the code evaluates.
     pub key: Box<str>,
-    /// The switch.
+    /// Whether the flag is enabled.
     pub enabled: bool,
     /// The rollout in percent.
     pub rollout_percent: i32,
-    /// Whether browsers may ask for it.
+    /// Whether browsers may read it.
     pub client_side: bool,
 }
 
-/// A value's row that can be used.
+/// A valid row of the key-value table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedValue {
     /// The primary key as text.
     pub pk: Box<str>,
-    /// The key by which the code asks.
+    /// The key that the code evaluates.
     pub key: Box<str>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Option<String>,
 }
 
 impl ValueRow {
-    /// The row where it can be used, or its primary key and what is wrong with it.
+    /// The valid row, or its primary key and the problem.
     ///
     /// # Errors
     /// A [`Problem`] that names the column.
@@ -103,7 +103,7 @@ impl ValueRow {
 }
 
 impl FlagRow {
-    /// The row where it can be used, or its primary key and what is wrong with it.
+    /// The valid row, or its primary key and the problem.
     ///
     /// # Errors
     /// A [`Problem`] that names the column.
@@ -121,7 +121,7 @@ impl FlagRow {
     }
 }
 
-/// A row that was set aside. Names the row by its key, never by its content.
+/// A row that cannot be evaluated. Shows the key of the row, never its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     table: &'static str,
@@ -130,26 +130,26 @@ pub struct Problem {
     fault: Fault,
 }
 
-/// Why something cannot be used.
+/// Why a column cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// There is nothing where something must be.
+    /// The column is NULL.
     Null,
-    /// Another row says the same of itself.
+    /// Another row has the same key.
     Duplicate,
-    /// Bytes that are no text. Only a database in the encoding `SQL_ASCII` holds such.
+    /// The bytes are not UTF-8, which only a database in the encoding `SQL_ASCII` stores.
     Undecodable,
-    /// More than a worker may be made to keep in memory.
+    /// The value exceeds what a worker may hold in memory.
     TooLarge,
 }
 
 impl Problem {
-    /// The row of `table` known as `key` cannot be used for what is in `column`.
+    /// The row of `table` with this key cannot be used because of `column`.
     pub(crate) fn of(table: &'static str, key: String, column: &'static str, fault: Fault) -> Self {
         Self { table, row: key, column, fault }
     }
 
-    /// The row of `table` with this primary key cannot be used for its key.
+    /// The row of `table` with this primary key cannot be used because of its key.
     pub(crate) fn of_key(table: &'static str, pk: &str, fault: Fault) -> Self {
         Self::of(table, format!("pk {pk}"), "key", fault)
     }
@@ -159,8 +159,8 @@ impl Problem {
         Self::of(table, key.into(), "key", Fault::Duplicate)
     }
 
-    /// Users are missing in the allow-list of the flag with this primary key.
-    pub(crate) fn of_list(flag_pk: &str) -> Self {
+    /// An allowed user of the flag with this primary key cannot be read.
+    pub(crate) fn of_allowed_users(flag_pk: &str) -> Self {
         Self::of("a user of flag", format!("pk {flag_pk}"), "primary key", Fault::Undecodable)
     }
 }

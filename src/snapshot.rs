@@ -1,69 +1,69 @@
-//! All flags and settings at one moment of the database, immutable.
+//! All flags and values at one point in time, immutable.
 //!
-//! A snapshot is made from the one before it and the rows of those tables that moved. Tables that
-//! did not move are shared, so a toggle beside a million allow-list entries copies none of them.
+//! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
+//! other tables, so a change of one flag copies none of a million allowed users.
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::allow_list::AllowList;
-use crate::fingerprint::Fingerprint;
+use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
-use crate::row::{AllowRow, CheckedFlag, CheckedValue, FlagRow, Problem, Users, ValueRow};
-use crate::setting::Setting;
+use crate::row::{AllowedUsersRow, CheckedFlag, CheckedValue, FlagRow, Problem, Users, ValueRow};
+use crate::stored_value::StoredValue;
+use crate::token_set::TokenSet;
 
 type Flags = HashMap<Box<str>, Flag>;
-type AllowLists = HashMap<Box<str>, Arc<AllowList>>;
-type Settings = HashMap<Box<str>, Stored>;
+type AllowedUsersByFlag = HashMap<Box<str>, Arc<AllowedUsers>>;
+type Values = HashMap<Box<str>, Stored>;
 
-/// A setting and the primary key of its row, by which its last good version is found.
+/// A value and the primary key of its row, which identifies its last good version.
 #[derive(Clone, Debug)]
 struct Stored {
     pk: Box<str>,
-    setting: Setting,
+    value: StoredValue,
 }
 
-/// All flags and settings at one moment of the database.
+/// All flags and values at one point in time.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    fingerprint: Option<Fingerprint>,
+    token_set: Option<TokenSet>,
     flags: Arc<Flags>,
-    allow_lists: Arc<AllowLists>,
-    settings: Arc<Settings>,
+    allowed_users: Arc<AllowedUsersByFlag>,
+    values: Arc<Values>,
     flag_problems: Arc<[Problem]>,
-    list_problems: Arc<[Problem]>,
+    user_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
 }
 
-/// What one load read, all at the same moment. A table that was not read is `None`.
+/// The rows of one load, all at the same point in time. A table that was not read is `None`.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The token table, or `None` where the database keeps no tokens.
-    pub fingerprint: Option<Fingerprint>,
+    /// The change tokens, or `None` if the database has none.
+    pub token_set: Option<TokenSet>,
     /// All rows of the flags' table.
     pub flags: Option<Vec<FlagRow>>,
-    /// All allow-lists.
-    pub allow_lists: Option<Vec<AllowRow>>,
+    /// The allowed users of all flags.
+    pub allowed_users: Option<Vec<AllowedUsersRow>>,
     /// All rows of the key-value table.
     pub values: Option<Vec<ValueRow>>,
-    /// Whether the model field decodes every value itself, plain scalars too.
+    /// Whether the model field decodes every value, even plain scalars.
     pub opaque_values: bool,
 }
 
 impl Snapshot {
-    /// The flag that the code asks for as `key`.
+    /// The flag with this key.
     #[must_use]
     #[inline]
     pub fn flag(&self, key: &str) -> Option<&Flag> {
         self.flags.get(key)
     }
 
-    /// The setting that the code asks for as `key`.
+    /// The value with this key.
     #[must_use]
     #[inline]
-    pub fn setting(&self, key: &str) -> Option<&Setting> {
-        self.settings.get(key).map(|stored| &stored.setting)
+    pub fn value(&self, key: &str) -> Option<&StoredValue> {
+        self.values.get(key).map(|stored| &stored.value)
     }
 
     /// All flags by key, in no order.
@@ -77,114 +77,119 @@ impl Snapshot {
         self.flags.len()
     }
 
-    /// How many settings there are.
+    /// How many values there are.
     #[must_use]
-    pub fn setting_count(&self) -> usize {
-        self.settings.len()
+    pub fn value_count(&self) -> usize {
+        self.values.len()
     }
 
-    /// The token table at the moment of this snapshot.
+    /// The change tokens that this snapshot contains.
     #[must_use]
-    pub fn fingerprint(&self) -> Option<&Fingerprint> {
-        self.fingerprint.as_ref()
+    pub fn token_set(&self) -> Option<&TokenSet> {
+        self.token_set.as_ref()
     }
 
-    /// The rows that were set aside.
+    /// The rows that could not be used.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let lists = [&self.flag_problems, &self.list_problems, &self.value_problems];
-        lists.into_iter().flat_map(|problems| problems.iter())
+        let tables = [&self.flag_problems, &self.user_problems, &self.value_problems];
+        tables.into_iter().flat_map(|problems| problems.iter())
     }
 
-    /// The snapshot after this one.
+    /// The next snapshot: this one with the loaded tables replaced.
     ///
-    /// A row that cannot be evaluated keeps its last good version, and is absent where there is
-    /// none; either way it is among the [`problems`](Self::problems).
+    /// A row that cannot be used keeps its last good version; without one its key is absent. It is
+    /// listed in [`problems`](Self::problems).
     #[must_use]
     pub fn next(&self, loaded: Loaded) -> Self {
-        let mut next = Self { fingerprint: loaded.fingerprint, ..self.clone() };
-        let lists_moved = loaded.allow_lists.is_some();
-        if let Some(rows) = loaded.allow_lists {
-            next.list_problems = list_problems(&rows);
-            next.allow_lists = Arc::new(allow_lists(rows));
+        let mut next = Self { token_set: loaded.token_set, ..self.clone() };
+        let users_changed = loaded.allowed_users.is_some();
+        if let Some(rows) = loaded.allowed_users {
+            next.user_problems = user_problems(&rows);
+            next.allowed_users = Arc::new(allowed_users_by_flag(rows));
         }
         if let Some(rows) = loaded.flags {
-            let (flags, problems) = flags(rows, &self.flags, &next.allow_lists);
+            let (flags, problems) = flags(rows, &self.flags, &next.allowed_users);
             next.flags = Arc::new(flags);
             next.flag_problems = problems.into();
-        } else if lists_moved {
-            next.flags = Arc::new(relinked(&self.flags, &next.allow_lists));
+        } else if users_changed {
+            next.flags = Arc::new(with_users(&self.flags, &next.allowed_users));
         }
         if let Some(rows) = loaded.values {
-            let (settings, problems) = settings(rows, &self.settings, loaded.opaque_values);
-            next.settings = Arc::new(settings);
+            let (values, problems) = values(rows, &self.values, loaded.opaque_values);
+            next.values = Arc::new(values);
             next.value_problems = problems.into();
         }
         next
     }
 }
 
-fn list_problems(rows: &[AllowRow]) -> Arc<[Problem]> {
-    rows.iter().filter(|row| row.undecodable).map(|row| Problem::of_list(&row.flag_pk)).collect()
+fn user_problems(rows: &[AllowedUsersRow]) -> Arc<[Problem]> {
+    rows.iter()
+        .filter(|row| row.undecodable)
+        .map(|row| Problem::of_allowed_users(&row.flag_pk))
+        .collect()
 }
 
-fn allow_lists(rows: Vec<AllowRow>) -> AllowLists {
+fn allowed_users_by_flag(rows: Vec<AllowedUsersRow>) -> AllowedUsersByFlag {
     rows.into_iter()
         .map(|row| {
-            let list = match row.users {
-                Users::Integers(keys) => AllowList::of_integers(keys),
-                Users::Texts(keys) => AllowList::of_texts(keys),
+            let users = match row.users {
+                Users::Integers(keys) => AllowedUsers::of_integers(keys),
+                Users::Texts(keys) => AllowedUsers::of_texts(keys),
             };
-            (row.flag_pk.into(), Arc::new(list))
+            (row.flag_pk.into(), Arc::new(users))
         })
         .collect()
 }
 
-fn list_of(pk: &str, lists: &AllowLists) -> Arc<AllowList> {
-    lists.get(pk).cloned().unwrap_or_default()
+fn users_of(pk: &str, users: &AllowedUsersByFlag) -> Arc<AllowedUsers> {
+    users.get(pk).cloned().unwrap_or_default()
 }
 
-fn flags(rows: Vec<FlagRow>, before: &Flags, lists: &AllowLists) -> (Flags, Vec<Problem>) {
+fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Flags, Vec<Problem>) {
     let mut flags = Unique::new("flag", before);
     let mut bad = Vec::new();
     for row in rows {
         match row.checked() {
             Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side }) => {
-                let allowed = list_of(&pk, lists);
-                let asked = before.get(&key).map(|flag| flag.asked.clone()).unwrap_or_default();
-                let flag = Flag { pk, enabled, rollout_percent, client_side, allowed, asked };
+                let allowed_users = users_of(&pk, users);
+                let counters =
+                    before.get(&key).map(|flag| flag.counters.clone()).unwrap_or_default();
+                let flag =
+                    Flag { pk, enabled, rollout_percent, client_side, allowed_users, counters };
                 flags.insert(key, flag);
             }
             Err(row) => bad.push(row),
         }
     }
-    // A flag that is kept keeps no user who has left its list since.
-    for key in &flags.twice {
+    // The last good version gets the current allowed users, or a removed user would keep the flag.
+    for key in &flags.duplicates {
         if let Some(flag) = flags.entries.get_mut(key) {
-            flag.allowed = list_of(&flag.pk, lists);
+            flag.allowed_users = users_of(&flag.pk, users);
         }
     }
-    // After the good rows: a row that has lost its key must not keep it from the row that took it.
+    // Last: a row that lost its key must not hide the row that has the key now.
     for (pk, problem) in bad {
         flags.problems.push(problem);
         if let Some((key, flag)) = before.iter().find(|(_, flag)| *flag.pk == *pk) {
-            let kept = Flag { allowed: list_of(&pk, lists), ..flag.clone() };
+            let kept = Flag { allowed_users: users_of(&pk, users), ..flag.clone() };
             flags.entries.entry(key.clone()).or_insert(kept);
         }
     }
     (flags.entries, flags.problems)
 }
 
-fn relinked(flags: &Flags, lists: &AllowLists) -> Flags {
+fn with_users(flags: &Flags, users: &AllowedUsersByFlag) -> Flags {
     flags
         .iter()
         .map(|(key, flag)| {
-            (key.clone(), Flag { allowed: list_of(&flag.pk, lists), ..flag.clone() })
+            (key.clone(), Flag { allowed_users: users_of(&flag.pk, users), ..flag.clone() })
         })
         .collect()
 }
 
-fn settings(rows: Vec<ValueRow>, before: &Settings, opaque: bool) -> (Settings, Vec<Problem>) {
-    let mut settings = Unique::new("value", before);
+fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Problem>) {
+    let mut values = Unique::new("value", before);
     let mut bad = Vec::new();
     for row in rows {
         let CheckedValue { pk, key, value } = match row.checked() {
@@ -194,39 +199,45 @@ fn settings(rows: Vec<ValueRow>, before: &Settings, opaque: bool) -> (Settings, 
                 continue;
             }
         };
-        let setting = match value {
-            None => Setting::Null,
-            Some(text) if opaque => Setting::Json(text.into()),
-            Some(text) => Setting::from_json(&text),
+        let value = match value {
+            None => StoredValue::Null,
+            Some(text) if opaque => StoredValue::Json(text.into()),
+            Some(text) => StoredValue::from_json(&text),
         };
-        settings.insert(key, Stored { pk, setting });
+        values.insert(key, Stored { pk, value });
     }
     for (pk, problem) in bad {
-        settings.problems.push(problem);
+        values.problems.push(problem);
         if let Some((key, stored)) = before.iter().find(|(_, stored)| *stored.pk == *pk) {
-            settings.entries.entry(key.clone()).or_insert_with(|| stored.clone());
+            values.entries.entry(key.clone()).or_insert_with(|| stored.clone());
         }
     }
-    (settings.entries, settings.problems)
+    (values.entries, values.problems)
 }
 
-/// Entries by key. Two rows with one key contradict each other, so neither counts: the last good
-/// one stays, or the key is absent.
+/// Entries by key. Rows with the same key contradict each other, so none of them is used: the last
+/// good version stays, or the key is absent.
 struct Unique<'a, T> {
     table: &'static str,
     before: &'a HashMap<Box<str>, T>,
     entries: HashMap<Box<str>, T>,
-    twice: HashSet<Box<str>>,
+    duplicates: HashSet<Box<str>>,
     problems: Vec<Problem>,
 }
 
 impl<'a, T: Clone> Unique<'a, T> {
     fn new(table: &'static str, before: &'a HashMap<Box<str>, T>) -> Self {
-        Self { table, before, entries: HashMap::new(), twice: HashSet::new(), problems: Vec::new() }
+        Self {
+            table,
+            before,
+            entries: HashMap::new(),
+            duplicates: HashSet::new(),
+            problems: Vec::new(),
+        }
     }
 
     fn insert(&mut self, key: Box<str>, entry: T) {
-        if self.twice.contains(&key) {
+        if self.duplicates.contains(&key) {
             return;
         }
         if !self.entries.contains_key(&key) {
@@ -238,6 +249,6 @@ impl<'a, T: Clone> Unique<'a, T> {
             None => self.entries.remove(&key),
         };
         self.problems.push(Problem::duplicate(self.table, &key));
-        self.twice.insert(key);
+        self.duplicates.insert(key);
     }
 }

@@ -1,12 +1,12 @@
-//! Who asks: nobody, or the primary key of a user.
+//! The subject of an evaluation: anonymous, or the primary key of a user.
 //!
-//! Knows no Python and no user model: whoever builds a subject has already read the key.
+//! Depends on neither Python nor a user model: the caller has already read the key.
 
-/// Who asks a question.
+/// The user that a flag is evaluated for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject<'a> {
     /// No user, or one without a primary key.
-    Nobody,
+    Anonymous,
     /// A user with an integer key.
     Integer(i64),
     /// A user with any other key, as Python's `str()` writes it.
@@ -14,29 +14,29 @@ pub enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Calls `with` with the text that is hashed, or gives `None` for nobody.
+    /// Calls `with` with the text that is hashed. Returns `None` for an anonymous subject.
     ///
     /// An integer is formatted on the stack, so nothing is allocated.
     pub fn text<T>(&self, with: impl FnOnce(&str) -> T) -> Option<T> {
         match self {
-            Subject::Nobody => None,
+            Subject::Anonymous => None,
             Subject::Integer(key) => Some(with(itoa::Buffer::new().format(*key))),
             Subject::Text(key) => Some(with(key)),
         }
     }
 
-    /// The key as an integer, where its text is one in canonical form: `"42"`, not `"042"`.
+    /// The key as an integer, if its text is one in canonical form: `"42"`, not `"042"`.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
         match self {
-            Subject::Nobody => None,
+            Subject::Anonymous => None,
             Subject::Integer(key) => Some(*key),
             Subject::Text(text) => canonical_integer(text),
         }
     }
 }
 
-/// Reads an `i64` only from the text that formatting it would give.
+/// Parses an `i64`, but only from the text that formatting it returns.
 #[must_use]
 pub fn canonical_integer(text: &str) -> Option<i64> {
     let number: i64 = text.parse().ok()?;

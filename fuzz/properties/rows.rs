@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flagstaff::evaluate::evaluate;
-use flagstaff::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
-use flagstaff::setting::Setting;
+use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 
 use super::bytes::Bytes;
@@ -28,7 +28,7 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
             assert!(!problem.to_string().chars().any(char::is_control), "{problem}");
         }
         for (key, flag) in after.flags() {
-            for who in [Subject::Nobody, Subject::Integer(bytes.integer()), Subject::Text(key)] {
+            for who in [Subject::Anonymous, Subject::Integer(bytes.integer()), Subject::Text(key)] {
                 let answer = evaluate(key, flag, &who);
                 assert!(flag.enabled || !answer.value, "{key:?} is off");
             }
@@ -42,9 +42,9 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
 
 fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
     Loaded {
-        fingerprint: None,
+        token_set: None,
         flags: bytes.yes().then(|| some_rows(bytes, flag_row)),
-        allow_lists: bytes.yes().then(|| some_rows(bytes, allow_row)),
+        allowed_users: bytes.yes().then(|| some_rows(bytes, allowed_users_row)),
         values: bytes.yes().then(|| some_rows(bytes, value_row)),
         opaque_values: bytes.below(4) == 0,
     }
@@ -71,14 +71,14 @@ fn flag_row(pk: String, bytes: &mut Bytes<'_>) -> FlagRow {
     }
 }
 
-fn allow_row(flag_pk: String, bytes: &mut Bytes<'_>) -> AllowRow {
+fn allowed_users_row(flag_pk: String, bytes: &mut Bytes<'_>) -> AllowedUsersRow {
     let count = bytes.below(5);
     let users = if bytes.yes() {
         Users::Integers((0..count).map(|_| bytes.integer()).collect())
     } else {
         Users::Texts((0..count).map(|_| bytes.text()).collect())
     };
-    AllowRow { flag_pk, users, undecodable: bytes.below(8) == 0 }
+    AllowedUsersRow { flag_pk, users, undecodable: bytes.below(8) == 0 }
 }
 
 fn value_row(pk: String, bytes: &mut Bytes<'_>) -> ValueRow {
@@ -140,7 +140,7 @@ fn assert_flags(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
 
 fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
     let Some(rows) = &loaded.values else {
-        assert_eq!(after.setting_count(), before.setting_count());
+        assert_eq!(after.value_count(), before.value_count());
         return;
     };
     let good: Vec<(&String, &Option<String>)> =
@@ -148,20 +148,20 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
     let counts = count(good.iter().map(|(key, _)| *key));
     for (key, value) in good {
         if counts[key.as_str()] > 1 {
-            assert_eq!(after.setting(key), before.setting(key), "{key:?} is there twice");
+            assert_eq!(after.value(key), before.value(key), "{key:?} is there twice");
             continue;
         }
         let expected = match value {
-            None => Setting::Null,
-            Some(text) if loaded.opaque_values => Setting::Json(text.as_str().into()),
-            Some(text) => Setting::from_json(text),
+            None => StoredValue::Null,
+            Some(text) if loaded.opaque_values => StoredValue::Json(text.as_str().into()),
+            Some(text) => StoredValue::from_json(text),
         };
-        assert_eq!(after.setting(key), Some(&expected));
+        assert_eq!(after.value(key), Some(&expected));
     }
     // One for each bad row and each key that is there twice, besides those of the flags.
     let bad = rows.iter().filter(|row| row.key.is_err() || row.value.is_err()).count();
     let twice = counts.values().filter(|count| **count > 1).count();
     let told = after.problems().filter(|problem| problem.to_string().starts_with("value ")).count();
     assert_eq!(told, bad + twice);
-    assert!(after.setting_count() <= counts.len() + bad);
+    assert!(after.value_count() <= counts.len() + bad);
 }

@@ -1,7 +1,5 @@
 //! The engine of a process: one thread that keeps a [`Live`] up to date.
 
-mod impact;
-
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 
-use super::connect::Settings;
-use super::error::Error;
-use super::load::{Read, load_blocking};
-use super::pool::Pool;
-use super::pools::Pools;
-use super::queries::{Names, Queries};
-use super::refresh::machine::{Machine, is_behind};
-use super::report::{Report, Shared};
-use super::signals::Signals;
-use super::target::{Aim, Target};
-use super::usage::Usage;
+use crate::impact::Impact;
 use crate::live::Live;
+use crate::postgres::connect::parameters::Parameters;
+use crate::postgres::connect::pool::Pool;
+use crate::postgres::connect::pools::Pools;
+use crate::postgres::connect::target::{CurrentTarget, Target};
+use crate::postgres::error::{Error, ErrorKind};
+use crate::postgres::queries::{Names, Queries};
+use crate::postgres::refresh::load::{Read, load_blocking};
+use crate::postgres::refresh::machine::{Machine, is_behind};
+use crate::postgres::reports::impact::{self, ImpactQuery};
+use crate::postgres::reports::usage::Usage;
+use crate::postgres::signals::Signals;
+use crate::postgres::status::{SharedStatus, StatusReport};
 use crate::snapshot::Snapshot;
-use crate::usage::Register;
-
-pub use impact::Question;
+use crate::usage::CounterRegistry;
 
 /// How long to wait after a fault of the engine's thread before it runs again.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
@@ -34,8 +32,8 @@ const AFTER_FAULT: Duration = Duration::from_secs(1);
 /// What an engine is made from.
 #[derive(Clone)]
 pub struct Options {
-    /// Connection settings by their libpq name.
-    pub settings: Settings,
+    /// Connection parameters by their libpq name.
+    pub parameters: Parameters,
     /// Quoted names of tables and columns.
     pub names: Names,
     /// Whether the model field decodes every value itself, plain scalars too.
@@ -53,21 +51,21 @@ pub struct Options {
     /// This machine's name, by which an operator finds a worker.
     pub host: String,
     /// Called by the engine's thread after what somebody may want to log. Must return at once.
-    pub tell: fn(),
+    pub on_event: fn(),
 }
 
 /// One thread that keeps a [`Live`] up to date.
 #[derive(Debug)]
 pub struct Engine {
     live: &'static Live,
-    aim: Arc<Aim>,
+    target: Arc<CurrentTarget>,
     queries: Arc<Queries>,
-    report: Arc<Shared>,
+    status: Arc<SharedStatus>,
     signals: Arc<Signals>,
     max_staleness: Duration,
     pools: Arc<Pools>,
-    register: Arc<Register>,
-    /// Tells the thread that writes down what was asked how long its farewell may take.
+    registry: Arc<CounterRegistry>,
+    /// Tells the thread that writes down what was asked how long its shutdown may take.
     usage: Option<Sender<Duration>>,
     ended: Mutex<Receiver<()>>,
 }
@@ -76,33 +74,34 @@ impl Engine {
     /// Starts the thread. Connects in the background, so a server that is away is no error here.
     ///
     /// # Errors
-    /// Where the connection settings or names cannot be used, or there is no thread to be had.
+    /// Where the connection parameters or names cannot be used, or there is no thread to be had.
     pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
-        let aim = Arc::new(Aim::from_pointee(Target::new(&options.settings)?));
+        let target = Arc::new(CurrentTarget::from_pointee(Target::new(&options.parameters)?));
         let queries = Arc::new(Queries::new(&options.names, options.opaque_values)?);
-        let (report, signals) = (Arc::new(Shared::new(options.tell)), Arc::<Signals>::default());
+        let (status, signals) =
+            (Arc::new(SharedStatus::new(options.on_event)), Arc::<Signals>::default());
         let max_staleness = options.max_staleness;
-        let register = Arc::<Register>::default();
+        let registry = Arc::<CounterRegistry>::default();
         let machine = Machine {
-            aim: aim.clone(),
+            target: target.clone(),
             queries: queries.clone(),
             live,
-            report: report.clone(),
+            status: status.clone(),
             signals: signals.clone(),
-            register: register.clone(),
+            registry: registry.clone(),
             listen: options.listen,
             poll_interval: options.poll_interval,
             max_staleness,
             host: options.host.clone(),
         };
         let (end, ended) = channel();
-        let pools = Arc::new(Pools::new(aim.clone(), options.pool_size));
+        let pools = Arc::new(Pools::new(target.clone(), options.pool_size));
         let usage = Usage {
             live,
-            register: register.clone(),
+            registry: registry.clone(),
             pools: pools.clone(),
             queries: queries.clone(),
-            report: report.clone(),
+            status: status.clone(),
             host: options.host.clone(),
             interval: options.usage_interval,
         };
@@ -112,13 +111,13 @@ impl Engine {
         let ended = Mutex::new(ended);
         Ok(Self {
             live,
-            aim,
+            target,
             queries,
-            report,
+            status,
             signals,
             max_staleness,
             pools,
-            register,
+            registry,
             usage,
             ended,
         })
@@ -126,31 +125,31 @@ impl Engine {
 
     /// What the thread last had to say.
     #[must_use]
-    pub fn report(&self) -> Report {
-        self.report.read()
+    pub fn status(&self) -> StatusReport {
+        self.status.read()
     }
 
-    /// Connects as these settings say from now on, and at once where there is no link. Gives false,
-    /// and does nothing, where they are those that are known already. A link that holds is kept.
+    /// Connects as these parameters say from now on, and at once where there is no connection. Gives false,
+    /// and does nothing, where they are those that are known already. A connection that holds is kept.
     ///
     /// # Errors
-    /// Where the settings cannot be used; those before are kept.
-    pub fn reconfigure(&self, settings: &Settings) -> Result<bool, Error> {
-        let target = Target::new(settings)?;
-        if target.is_same(&self.aim.load()) {
+    /// Where the parameters cannot be used; those before are kept.
+    pub fn reconfigure(&self, parameters: &Parameters) -> Result<bool, Error> {
+        let target = Target::new(parameters)?;
+        if target.is_same(&self.target.load()) {
             return Ok(false);
         }
-        self.aim.store(Arc::new(target));
-        self.signals.kick();
+        self.target.store(Arc::new(target));
+        self.signals.wake();
         Ok(true)
     }
 
-    /// Wakes the thread: a rest ends, a served link loads what moved. Returns at once.
-    pub fn kick(&self) {
-        self.signals.kick();
+    /// Wakes the thread: a rest ends, a served connection loads what moved. Returns at once.
+    pub fn wake(&self) {
+        self.signals.wake();
     }
 
-    /// Loads everything over a short link of the pool. Afterwards the snapshot holds all that was
+    /// Loads everything over a short connection of the pool. Afterwards the snapshot holds all that was
     /// committed before this call. Blocks for at most `limit`.
     ///
     /// # Errors
@@ -186,27 +185,52 @@ impl Engine {
             let asked = Instant::now();
             let Read { loaded, standby } =
                 load_blocking(&mut client, &self.queries, self.signals.tokens())?;
-            let (held, read) = (base.as_deref(), loaded.fingerprint.as_ref());
+            let (held, read) = (base.as_deref(), loaded.token_set.as_ref());
             if standby && is_behind(self.live, self.max_staleness, held, read) {
                 return Err(Error::behind());
             }
             let next = held.unwrap_or(&Snapshot::default()).next(loaded);
             let has_problems = next.problems().next().is_some();
-            self.register.watch(&next);
+            self.registry.add(&next);
             if self.signals.stopped() {
                 return Err(Error::lost("refresh"));
             }
             if self.live.publish(base.as_ref(), next, asked) {
-                self.report.loaded(asked.elapsed(), has_problems);
+                self.status.loaded(asked.elapsed(), has_problems);
                 return Ok(());
             }
-            // A load over the link came between. Where it began after the call it is as good.
-            if self.live.is_known_since(called) {
+            // A load over the connection came between. Where it began after the call it is as good.
+            if self.live.is_current_since(called) {
                 return Ok(());
             }
             if Instant::now() >= until {
                 return Err(Error::deadline("refresh"));
             }
+        }
+    }
+
+    /// Counts for whom the answer would change. Blocks for at most `limit`.
+    ///
+    /// `None` where this connection cannot tell: there is no such flag that can be evaluated, or
+    /// the users are not here, or not for us to read.
+    ///
+    /// # Errors
+    /// Where the database fails or takes longer.
+    pub fn impact(&self, query: ImpactQuery, limit: Duration) -> Result<Option<Impact>, Error> {
+        let (answer, answered) = channel();
+        let until = Instant::now() + limit;
+        // As with a refresh: a server that hangs keeps this thread, not the caller.
+        let pools = self.pools.clone();
+        let work = move || drop(answer.send(impact::count_over_pool(&pools, &query, until)));
+        let thread = thread::Builder::new().name("flagstaff-impact".into());
+        thread.spawn(work).map_err(Error::connect)?;
+        let patience = limit + Duration::from_millis(100);
+        let late = || Err(Error::deadline(impact::DOING));
+        match answered.recv_timeout(patience).unwrap_or_else(|_| late()) {
+            Err(error) if matches!(error.kind(), ErrorKind::Missing | ErrorKind::Permission) => {
+                Ok(None)
+            }
+            outcome => outcome,
         }
     }
 
@@ -233,7 +257,7 @@ impl Drop for Engine {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The settings hold a password.
+        // The parameters hold a password.
         f.debug_struct("Options").field("listen", &self.listen).finish_non_exhaustive()
     }
 }
@@ -244,7 +268,7 @@ fn run(machine: &Machine, _end: Sender<()>) {
         // A fault of ours must not leave a worker with a stale snapshot that says it is live.
         let served = catch_unwind(AssertUnwindSafe(|| serve(machine)));
         if let Err(error) = served.unwrap_or_else(|_| Err(Error::lost("engine"))) {
-            machine.report.down(error);
+            machine.status.down(error);
             thread::sleep(AFTER_FAULT);
         }
     }

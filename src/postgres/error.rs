@@ -3,21 +3,23 @@
 //! An error keeps its cause as a value. Its text names no host, user or password, and of what the
 //! server says only the SQLSTATE and what that means here: a server's message may quote data.
 
+mod tls;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 use tokio_postgres::error::SqlState;
 
-use super::tls;
+use self::tls::meaning;
 
 /// What a caller may branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A connection setting is not understood or not supported.
-    Settings,
+pub enum ErrorKind {
+    /// A connection parameter is not understood or not supported.
+    Parameters,
     /// The server could not be reached, or turned the connection down.
     Connect,
-    /// The connection cannot be protected as the settings ask.
+    /// The connection cannot be protected as the parameters ask.
     Tls,
     /// The server refused the log-in: user or password.
     Auth,
@@ -45,7 +47,7 @@ pub enum Kind {
 
 /// What went wrong between a worker and its database.
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     doing: &'static str,
     detail: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -53,8 +55,13 @@ pub struct Error {
 
 impl Error {
     #[cold]
-    pub(crate) fn settings(detail: impl Into<String>) -> Self {
-        Self { kind: Kind::Settings, doing: "connect", detail: Some(detail.into()), source: None }
+    pub(crate) fn parameters(detail: impl Into<String>) -> Self {
+        Self {
+            kind: ErrorKind::Parameters,
+            doing: "connect",
+            detail: Some(detail.into()),
+            source: None,
+        }
     }
 
     /// A handshake that failed.
@@ -62,8 +69,8 @@ impl Error {
     pub(crate) fn handshake(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         // A server that goes away amid a handshake says nothing about the protection.
-        let meaning = tls::meaning(&*source);
-        let kind = if meaning.is_some() { Kind::Tls } else { Kind::Lost };
+        let meaning = meaning(&*source);
+        let kind = if meaning.is_some() { ErrorKind::Tls } else { ErrorKind::Lost };
         let detail = meaning.map(str::to_owned);
         Self { kind, doing: "connect", detail, source: Some(source) }
     }
@@ -77,34 +84,34 @@ impl Error {
     /// None of the servers has the role that is asked for.
     #[cold]
     pub(crate) fn role() -> Self {
-        Self { kind: Kind::Role, doing: "connect", detail: None, source: None }
+        Self { kind: ErrorKind::Role, doing: "connect", detail: None, source: None }
     }
 
     /// A standby that shows an older moment than the one that is held.
     #[cold]
     pub(crate) fn behind() -> Self {
-        Self { kind: Kind::Behind, doing: "load", detail: None, source: None }
+        Self { kind: ErrorKind::Behind, doing: "load", detail: None, source: None }
     }
 
     /// Whether a server answered, and that is what went wrong.
-    pub(super) fn is_answer(&self) -> bool {
-        !matches!(self.kind, Kind::Connect | Kind::Lost | Kind::Deadline)
+    pub(crate) fn is_answer(&self) -> bool {
+        !matches!(self.kind, ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Deadline)
     }
 
     #[cold]
     pub(crate) fn deadline(doing: &'static str) -> Self {
-        Self { kind: Kind::Deadline, doing, detail: None, source: None }
+        Self { kind: ErrorKind::Deadline, doing, detail: None, source: None }
     }
 
     #[cold]
     pub(crate) fn lost(doing: &'static str) -> Self {
-        Self { kind: Kind::Lost, doing, detail: None, source: None }
+        Self { kind: ErrorKind::Lost, doing, detail: None, source: None }
     }
 
     #[cold]
     pub(crate) fn connect(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let (doing, source) = ("connect", Some(source.into()));
-        Self { kind: Kind::Connect, doing, detail: None, source }
+        Self { kind: ErrorKind::Connect, doing, detail: None, source }
     }
 
     /// An error of the driver, met while `doing` something.
@@ -115,7 +122,7 @@ impl Error {
             let ours = source.into_source().and_then(|error| error.downcast().ok());
             return ours.map_or_else(|| Self::lost(doing), |error| *error);
         }
-        if doing == "connect" && tls::meaning(&source).is_some() {
+        if doing == "connect" && meaning(&source).is_some() {
             return Self::handshake(source);
         }
         let kind = kind_of(doing, &source);
@@ -125,7 +132,7 @@ impl Error {
 
     /// What a caller may branch on.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
@@ -150,23 +157,25 @@ impl Error {
 
     fn meaning(&self) -> &'static str {
         match self.kind {
-            Kind::Settings => "the connection settings cannot be used",
-            Kind::Connect => "the server cannot be reached",
-            Kind::Tls => "the connection cannot be protected as it should be",
-            Kind::Auth => "the log-in was refused, see USER and PASSWORD in DATABASES",
-            Kind::Database => "there is no such database, see NAME in DATABASES",
-            Kind::TooMany => {
+            ErrorKind::Parameters => "the connection parameters cannot be used",
+            ErrorKind::Connect => "the server cannot be reached",
+            ErrorKind::Tls => "the connection cannot be protected as it should be",
+            ErrorKind::Auth => "the log-in was refused, see USER and PASSWORD in DATABASES",
+            ErrorKind::Database => "there is no such database, see NAME in DATABASES",
+            ErrorKind::TooMany => {
                 "the server has no connection left, see its max_connections, and CONNECTION LIMIT \
                     of the role and the database"
             }
-            Kind::Missing => "a table or column is missing, run \"manage.py migrate\"",
-            Kind::Permission => "the role may not read a table, GRANT SELECT on it",
-            Kind::Locked => "a table is locked by somebody else",
-            Kind::Deadline => "the server did not answer in time",
-            Kind::Lost => "the connection was lost",
-            Kind::Role => "no server is what target_session_attrs asks for",
-            Kind::Behind => "the standby is behind, MAX_STALENESS says how long it is not taken",
-            Kind::Query => "the server refused a statement",
+            ErrorKind::Missing => "a table or column is missing, run \"manage.py migrate\"",
+            ErrorKind::Permission => "the role may not read a table, GRANT SELECT on it",
+            ErrorKind::Locked => "a table is locked by somebody else",
+            ErrorKind::Deadline => "the server did not answer in time",
+            ErrorKind::Lost => "the connection was lost",
+            ErrorKind::Role => "no server is what target_session_attrs asks for",
+            ErrorKind::Behind => {
+                "the standby is behind, MAX_STALENESS says how long it is not taken"
+            }
+            ErrorKind::Query => "the server refused a statement",
         }
     }
 }
@@ -179,7 +188,7 @@ impl fmt::Display for Error {
         }
         if let Some(code) = self.sqlstate() {
             write!(f, " (SQLSTATE {code})")?;
-        } else if let Some(system) = self.system().filter(|_| self.kind != Kind::Tls) {
+        } else if let Some(system) = self.system().filter(|_| self.kind != ErrorKind::Tls) {
             write!(f, " ({system})")?;
         }
         Ok(())
@@ -205,22 +214,24 @@ impl StdError for Error {
     }
 }
 
-fn kind_of(doing: &str, error: &tokio_postgres::Error) -> Kind {
+fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
     let Some(code) = error.code() else {
-        return if doing == "connect" { Kind::Connect } else { Kind::Lost };
+        return if doing == "connect" { ErrorKind::Connect } else { ErrorKind::Lost };
     };
     match *code {
-        SqlState::TOO_MANY_CONNECTIONS => Kind::TooMany,
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Kind::Auth,
-        SqlState::INVALID_CATALOG_NAME => Kind::Database,
-        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
-            Kind::Missing
+        SqlState::TOO_MANY_CONNECTIONS => ErrorKind::TooMany,
+        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            ErrorKind::Auth
         }
-        SqlState::INSUFFICIENT_PRIVILEGE => Kind::Permission,
-        SqlState::LOCK_NOT_AVAILABLE => Kind::Locked,
-        SqlState::QUERY_CANCELED => Kind::Deadline,
-        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => Kind::Lost,
-        SqlState::CANNOT_CONNECT_NOW => Kind::Connect,
-        _ => Kind::Query,
+        SqlState::INVALID_CATALOG_NAME => ErrorKind::Database,
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INVALID_SCHEMA_NAME => {
+            ErrorKind::Missing
+        }
+        SqlState::INSUFFICIENT_PRIVILEGE => ErrorKind::Permission,
+        SqlState::LOCK_NOT_AVAILABLE => ErrorKind::Locked,
+        SqlState::QUERY_CANCELED => ErrorKind::Deadline,
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => ErrorKind::Lost,
+        SqlState::CANNOT_CONNECT_NOW => ErrorKind::Connect,
+        _ => ErrorKind::Query,
     }
 }

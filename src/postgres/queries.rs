@@ -2,25 +2,25 @@
 
 use std::collections::HashMap;
 
-use super::error::Error;
+use crate::postgres::error::Error;
 
-/// Quoted names of tables and columns, by their place in the templates.
+/// Quoted names of tables and columns, by their placeholder in the templates.
 pub type Names = HashMap<String, String>;
 
 /// The statements that read, and the one that writes down what was asked.
 #[derive(Clone, Debug)]
 pub struct Queries {
-    pub(super) identify: &'static str,
-    pub(super) fingerprint: String,
-    pub(super) lock: String,
-    pub(super) flags: String,
-    pub(super) allow_lists: String,
-    pub(super) values: String,
-    pub(super) flush_usage: String,
+    pub(crate) identify: &'static str,
+    pub(crate) token_set: String,
+    pub(crate) lock: String,
+    pub(crate) flags: String,
+    pub(crate) allowed_users: String,
+    pub(crate) values: String,
+    pub(crate) flush_usage: String,
     /// The tables that `identify` asks about: tokens, flags, allow-lists, values.
-    pub(super) tables: [String; 4],
+    pub(crate) tables: [String; 4],
     /// Whether the model field decodes every value itself.
-    pub(super) opaque_values: bool,
+    pub(crate) opaque_values: bool,
 }
 
 macro_rules! sql {
@@ -30,21 +30,21 @@ macro_rules! sql {
 }
 
 /// Has a transaction take any bytes for text, where the database does.
-pub(super) const ANY_TEXT: &str = sql!("any_text_v1");
+pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
 
 impl Queries {
     /// Fills the templates.
     ///
     /// # Errors
-    /// Where a template has a place for which `names` has no name.
+    /// Where a template has a placeholder for which `names` has no name.
     pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
-        let table = |place: &str| fill(&format!("{{{place}}}"), names);
+        let table = |placeholder: &str| fill(&format!("{{{placeholder}}}"), names);
         Ok(Self {
             identify: sql!("identify_v1"),
-            fingerprint: fill(sql!("token_set_v1"), names)?,
+            token_set: fill(sql!("token_set_v1"), names)?,
             lock: format!("{};\n{ANY_TEXT}", fill(sql!("load_lock_v1"), names)?.trim_end()),
             flags: fill(sql!("load_flags_v1"), names)?,
-            allow_lists: fill(sql!("load_allowed_users_v1"), names)?,
+            allowed_users: fill(sql!("load_allowed_users_v1"), names)?,
             values: fill(sql!("load_values_v1"), names)?,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,
             tables: [
@@ -58,17 +58,17 @@ impl Queries {
     }
 }
 
-/// Replaces each `{place}` by its name, in one pass, so that no name is read as a template.
+/// Replaces each `{placeholder}` by its name, in one pass, so that no name is read as a template.
 fn fill(template: &str, names: &Names) -> Result<String, Error> {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
-        let (place, after) = after
+        let (placeholder, after) = after
             .split_once('}')
-            .ok_or_else(|| Error::settings("a template has an unclosed brace"))?;
+            .ok_or_else(|| Error::parameters("a template has an unclosed brace"))?;
         let name = names
-            .get(place)
-            .ok_or_else(|| Error::settings(format!("no name was given for {place}")))?;
+            .get(placeholder)
+            .ok_or_else(|| Error::parameters(format!("no name was given for {placeholder}")))?;
         filled.push_str(before);
         filled.push_str(name);
         rest = after;

@@ -1,8 +1,11 @@
-//! Keeps a process up to date: the state machine and what it waits by.
+//! Keeps a snapshot up to date: the state machine, its connection, and the loads.
 
-pub(super) mod backoff;
-pub(super) mod clock;
-pub(super) mod deadline;
-pub(super) mod fingerprint;
-pub(super) mod machine;
+mod backoff;
+pub(crate) mod clock;
+mod connection;
+pub(crate) mod load;
+pub(crate) mod machine;
+mod server_info;
 mod session;
+mod tokens;
+pub(crate) mod worker_name;

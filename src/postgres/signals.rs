@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-use super::error::Error;
+use crate::postgres::error::Error;
 
 /// What the engine's owner tells its thread.
 #[derive(Debug, Default)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     wake: Arc<Notify>,
     stop: AtomicBool,
     stopping: Notify,
@@ -18,32 +18,32 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Wakes the thread: a rest ends, a served link loads what moved.
-    pub(super) fn kick(&self) {
+    /// Wakes the thread: a rest ends, a served connection loads what moved.
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
     /// Ends the thread, whatever it waits for.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.stopping.notify_one();
-        self.kick();
+        self.wake();
     }
 
-    pub(super) fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    pub(super) fn wake(&self) -> Arc<Notify> {
+    pub(crate) fn notifier(&self) -> Arc<Notify> {
         self.wake.clone()
     }
 
-    pub(super) async fn woken(&self) {
+    pub(crate) async fn woken(&self) {
         self.wake.notified().await;
     }
 
     /// What `work` gives, or that it is to stop, whichever comes first.
-    pub(super) async fn unless_stopped<T>(
+    pub(crate) async fn unless_stopped<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
@@ -54,11 +54,11 @@ impl Signals {
         }
     }
 
-    pub(super) fn set_tokens(&self, tokens: bool) {
+    pub(crate) fn set_tokens(&self, tokens: bool) {
         self.tokens.store(tokens, Ordering::Release);
     }
 
-    pub(super) fn tokens(&self) -> bool {
+    pub(crate) fn tokens(&self) -> bool {
         self.tokens.load(Ordering::Acquire)
     }
 }

@@ -12,16 +12,16 @@ use crate::row::Fault;
 
 /// A text as the server sent it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Text<'a>(&'a [u8]);
+pub(crate) struct Text<'a>(&'a [u8]);
 
 impl<'a> Text<'a> {
     /// The text, if it is one.
-    pub(super) fn intact(self) -> Option<&'a str> {
+    pub(crate) fn intact(self) -> Option<&'a str> {
         std::str::from_utf8(self.0).ok()
     }
 
     /// The text, or what is wrong with it.
-    pub(super) fn checked(self) -> Result<String, Fault> {
+    pub(crate) fn checked(self) -> Result<String, Fault> {
         self.intact().map(Into::into).ok_or(Fault::Undecodable)
     }
 }
@@ -37,7 +37,7 @@ impl<'a> FromSql<'a> for Text<'a> {
 }
 
 /// The text in this column; `Null` where there is none.
-pub(super) fn required(
+pub(crate) fn required(
     row: &Row,
     column: &str,
 ) -> Result<Result<String, Fault>, tokio_postgres::Error> {
@@ -46,7 +46,7 @@ pub(super) fn required(
 }
 
 /// What can be shown of the text in this column, which is there.
-pub(super) fn shown(row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
+pub(crate) fn shown(row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
     let Text(raw) = row.try_get(column)?;
     Ok(String::from_utf8_lossy(raw).into_owned())
 }

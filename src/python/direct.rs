@@ -8,15 +8,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::calls::{self, Call};
-use super::engine;
-use super::moment::{Absent, Explained, Moment, explain_flag, value};
-use super::pinned::Pinned;
-use super::setting::to_python;
-use super::subject::Asker;
-use crate::allow_list::AllowList;
+use super::evaluation::{Absent, Evaluator, Explained, explain_flag, value};
+use super::snapshot::PySnapshot;
+use super::subject::UserArgument;
+use super::unknown_keys;
+use super::value::to_python;
+use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::live::State;
-use crate::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
+use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 
@@ -38,29 +38,29 @@ type Rows = (
 /// The answer to `flag_enabled`, or `None` where the default is.
 pub(super) fn flag_enabled(
     key: &Bound<'_, PyString>,
-    asker: Option<Asker<'_, '_>>,
-    moment: &Moment<'_>,
+    user: Option<UserArgument<'_, '_>>,
+    evaluator: &Evaluator<'_>,
 ) -> PyResult<Option<bool>> {
-    if let Some(value) = moment.flag_override(key) {
+    if let Some(value) = evaluator.flag_override(key) {
         return Ok(Some(value));
     }
-    match flag(key, asker, false)? {
-        Ok(flag) => value(key.to_str()?, &flag, asker).map(Some),
-        Err(absent) => tell(key, "flag", absent, moment).map(|()| None),
+    match flag(key, user, false)? {
+        Ok(flag) => value(key.to_str()?, &flag, user).map(Some),
+        Err(absent) => tell(key, "flag", absent, evaluator).map(|()| None),
     }
 }
 
 /// The answer to `explain`.
 pub(super) fn explain(
     key: &Bound<'_, PyString>,
-    asker: Option<Asker<'_, '_>>,
-    moment: &Moment<'_>,
+    user: Option<UserArgument<'_, '_>>,
+    evaluator: &Evaluator<'_>,
 ) -> PyResult<Explained> {
-    if moment.flag_override(key).is_some() {
-        return moment.explain(key, asker);
+    if evaluator.flag_override(key).is_some() {
+        return evaluator.explain(key, user);
     }
-    match flag(key, asker, true)? {
-        Ok(flag) => explain_flag(key.to_str()?, &flag, asker),
+    match flag(key, user, true)? {
+        Ok(flag) => explain_flag(key.to_str()?, &flag, user),
         Err(absent) => Ok(absent.explained()),
     }
 }
@@ -68,27 +68,27 @@ pub(super) fn explain(
 /// The answer to `get_value`, or `None` where the default is.
 pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
-    moment: &Moment<'_>,
+    evaluator: &Evaluator<'_>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if let Some(setting) = moment.setting_override(key) {
+    if let Some(setting) = evaluator.value_override(key) {
         return to_python(key.py(), setting).map(Some);
     }
     match read(key, "read_value")? {
         Ok(found) => found.get_item(0).map(Some),
-        Err(absent) => tell(key, "value", absent, moment).map(|()| None),
+        Err(absent) => tell(key, "value", absent, evaluator).map(|()| None),
     }
 }
 
 /// Everything, read at once.
-pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<Pinned> {
+pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
     let snapshot = match call(py, "read_all", ())? {
         Ok(rows) => Some(Arc::new(made_of(rows.extract()?))),
         Err(_) => None,
     };
-    Ok(Pinned { snapshot, ..Pinned::of(state) })
+    Ok(PySnapshot { snapshot, ..PySnapshot::of(state) })
 }
 
-fn made_of((flags, allow_lists, values, opaque_values): Rows) -> Snapshot {
+fn made_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot {
     let flags = flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side)| FlagRow {
         pk,
         key: key.ok_or(Fault::Null),
@@ -96,17 +96,18 @@ fn made_of((flags, allow_lists, values, opaque_values): Rows) -> Snapshot {
         rollout_percent,
         client_side,
     });
-    let allow_lists =
-        allow_lists.into_iter().map(|(flag_pk, users)| AllowRow::new(flag_pk, Users::Texts(users)));
+    let allowed_users = allowed_users
+        .into_iter()
+        .map(|(flag_pk, users)| AllowedUsersRow::new(flag_pk, Users::Texts(users)));
     let values = values.into_iter().map(|(pk, key, value)| ValueRow {
         pk,
         key: key.ok_or(Fault::Null),
         value: Ok(value),
     });
     Snapshot::default().next(Loaded {
-        fingerprint: None,
+        token_set: None,
         flags: Some(flags.collect()),
-        allow_lists: Some(allow_lists.collect()),
+        allowed_users: Some(allowed_users.collect()),
         values: Some(values.collect()),
         opaque_values,
     })
@@ -117,18 +118,18 @@ fn tell(
     key: &Bound<'_, PyString>,
     what: &str,
     absent: Absent,
-    moment: &Moment<'_>,
+    evaluator: &Evaluator<'_>,
 ) -> PyResult<()> {
-    if absent == Absent::NotFound && moment.tell_unknown {
-        return engine::tell_unknown(key, what);
+    if absent == Absent::NotFound && evaluator.report_unknown {
+        return unknown_keys::report(key, what);
     }
     Ok(())
 }
 
-/// The flag with as much of its allow-list as matters to `asker`: whether it names them.
+/// The flag with as much of its allow-list as matters to `user`: whether it names them.
 fn flag(
     key: &Bound<'_, PyString>,
-    asker: Option<Asker<'_, '_>>,
+    user: Option<UserArgument<'_, '_>>,
     explaining: bool,
 ) -> PyResult<Result<Flag, Absent>> {
     let found = match read(key, "read_flag")? {
@@ -138,42 +139,42 @@ fn flag(
     let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
     let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
     // A rollout of 100 % leaves the list no say in the answer, only in its reason.
-    if let Some(asker) = asker
+    if let Some(user) = user
         && enabled
         && (explaining || rollout_percent < 100)
     {
         let empty_will_do = rollout_percent <= 0 && !explaining;
-        match list_for(&pk, asker, empty_will_do)? {
-            Ok(list) => flag.allowed = Arc::new(list),
+        match allowed_users_for(&pk, user, empty_will_do)? {
+            Ok(list) => flag.allowed_users = Arc::new(list),
             Err(absent) => return Ok(Err(absent)),
         }
     }
     Ok(Ok(flag))
 }
 
-/// As much of a flag's allow-list as matters to `asker`. At 0 % nobody but the list's users has the
+/// As much of a flag's allow-list as matters to `user`. At 0 % nobody but the list's users has the
 /// flag, so an empty list will do there without reading who asks.
-fn list_for(
+fn allowed_users_for(
     pk: &Bound<'_, PyAny>,
-    asker: Asker<'_, '_>,
+    user: UserArgument<'_, '_>,
     empty_will_do: bool,
-) -> PyResult<Result<AllowList, Absent>> {
+) -> PyResult<Result<AllowedUsers, Absent>> {
     if empty_will_do {
         match call(pk.py(), "has_allow_list", (pk,))? {
             Ok(found) if found.is_truthy()? => {}
-            Ok(_) => return Ok(Ok(AllowList::Empty)),
+            Ok(_) => return Ok(Ok(AllowedUsers::Empty)),
             Err(absent) => return Ok(Err(absent)),
         }
     }
-    asker.ask(|subject| named(pk, &subject))?
+    user.ask(|subject| named(pk, &subject))?
 }
 
 /// The list that names `subject` if the flag's does, and nobody else.
-fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<AllowList, Absent>> {
-    let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowList::Empty)) };
+fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<AllowedUsers, Absent>> {
+    let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowedUsers::Empty)) };
     Ok(match call(pk.py(), "is_allowed", (pk, &text))? {
-        Ok(found) if found.is_truthy()? => Ok(AllowList::of_texts([text])),
-        Ok(_) => Ok(AllowList::Empty),
+        Ok(found) if found.is_truthy()? => Ok(AllowedUsers::of_texts([text])),
+        Ok(_) => Ok(AllowedUsers::Empty),
         Err(absent) => Err(absent),
     })
 }

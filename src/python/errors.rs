@@ -4,7 +4,7 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::{PyErr, import_exception};
 
-use crate::postgres::error::{Error, Kind};
+use crate::postgres::error::{Error, ErrorKind};
 
 import_exception!(flagstaff.exceptions, ConfigurationError);
 import_exception!(flagstaff.exceptions, RefreshError);
@@ -14,7 +14,7 @@ impl From<Error> for PyErr {
         let causes = chain(&error);
         let text = error.to_string();
         let raised = match error.kind() {
-            Kind::Settings => ConfigurationError::new_err(text),
+            ErrorKind::Parameters => ConfigurationError::new_err(text),
             _ => RefreshError::new_err(text),
         };
         if let Some(cause) = causes {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use super::engine::{ENGINE, duration};
-use super::subject::Asker;
-use crate::allow_list::AllowList;
+use super::seconds::duration;
+use super::state::ENGINE;
+use super::subject::UserArgument;
+use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::impact::Impact;
-use crate::postgres::engine::Question;
+use crate::postgres::reports::impact::ImpactQuery;
 
 /// Switch, rollout, users, how many of them have it, gain it and lose it, and the sample.
 type Counted = (bool, i32, u64, u64, u64, u64, Vec<String>);
@@ -33,7 +34,7 @@ pub(super) fn impact(
     let Some(engine) = ENGINE.load_full() else { return Ok(None) };
     let limit = duration(timeout)?;
     let (flag, extent, users) = statements;
-    let question = Question { key, percent, sample, flag, extent, users, table };
+    let question = ImpactQuery { key, percent, sample, flag, extent, users, table };
     let impact = py.detach(|| engine.impact(question, limit))?;
     Ok(impact.map(counted))
 }
@@ -50,12 +51,12 @@ pub(super) fn impact_on(
     users: &Bound<'_, PyIterator>,
 ) -> PyResult<Counted> {
     let (enabled, rollout_percent, allowed) = flag;
-    let allowed = Arc::new(AllowList::of_texts(allowed));
+    let allowed = Arc::new(AllowedUsers::of_texts(allowed));
     let flag = Flag::detached(enabled, rollout_percent, allowed);
     let mut impact = Impact::new(key, flag, percent, sample);
     for user in users {
-        if let Some(asker) = Asker::new(Some(&user?))? {
-            asker.ask(|subject| impact.count(&subject))?;
+        if let Some(user) = UserArgument::new(Some(&user?))? {
+            user.ask(|subject| impact.count(&subject))?;
         }
     }
     Ok(counted(impact))

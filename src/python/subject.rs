@@ -43,14 +43,14 @@ static TYPES: [PyOnceLock<Remembered>; 16] = [const { PyOnceLock::new() }; 16];
 
 /// Whoever asks, not yet touched.
 #[derive(Clone, Copy)]
-pub(super) struct Asker<'a, 'py> {
+pub(super) struct UserArgument<'a, 'py> {
     user: &'a Bound<'py, PyAny>,
     kind: Kind,
     /// The attribute that holds a user's primary key, where it is remembered.
     attribute: Option<&'static Py<PyString>>,
 }
 
-impl<'a, 'py> Asker<'a, 'py> {
+impl<'a, 'py> UserArgument<'a, 'py> {
     /// Judges the type of `user`; `None` where nobody asks.
     pub(super) fn new(user: Option<&'a Bound<'py, PyAny>>) -> PyResult<Option<Self>> {
         user.map(Self::of).transpose()
@@ -101,12 +101,12 @@ impl<'a, 'py> Asker<'a, 'py> {
         let mut wrapped = unwrapped(self.user)?;
         for _ in 0..MOST_WRAPPINGS {
             if wrapped.is_none() {
-                return Ok(with(Subject::Nobody));
+                return Ok(with(Subject::Anonymous));
             }
-            let asker = Asker::of(&wrapped)?;
-            match asker.kind {
+            let user = UserArgument::of(&wrapped)?;
+            match user.kind {
                 Kind::Lazy => wrapped = unwrapped(&wrapped)?,
-                Kind::User | Kind::Keyed => return with_key(&asker.primary_key()?, with),
+                Kind::User | Kind::Keyed => return with_key(&user.primary_key()?, with),
                 _ => return with_key(&wrapped, with),
             }
         }
@@ -209,7 +209,7 @@ fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> P
         return Ok(with(Subject::Text(key.cast::<PyString>()?.to_str()?)));
     }
     if key.is_none() {
-        return Ok(with(Subject::Nobody));
+        return Ok(with(Subject::Anonymous));
     }
     if key.is_exact_instance(uuid_type(key.py())?) {
         return with_uuid(key, with);

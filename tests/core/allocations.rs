@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use allocation_counter::measure;
 use flagstaff::evaluate::evaluate;
-use flagstaff::live::{Door, Live};
-use flagstaff::row::{AllowRow, FlagRow, Users};
+use flagstaff::live::{EvaluationMode, Live};
+use flagstaff::row::{AllowedUsersRow, FlagRow, Users};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 
@@ -24,12 +24,15 @@ fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
 
 fn live() -> Live {
     let live = Live::new();
-    live.open(Door::Memory, false);
+    live.set_mode(EvaluationMode::Memory, false);
     let integers = Users::Integers((0..1_000).map(|n| n * 1_000_003).collect());
     let texts = Users::Texts(vec![UUID.into(), "alice".into()]);
     let loaded = Loaded {
         flags: Some(vec![flag("1", "half", 50), flag("2", "listed", 0), flag("3", "texts", 10)]),
-        allow_lists: Some(vec![AllowRow::new("2", integers), AllowRow::new("3", texts)]),
+        allowed_users: Some(vec![
+            AllowedUsersRow::new("2", integers),
+            AllowedUsersRow::new("3", texts),
+        ]),
         ..Loaded::default()
     };
     assert!(live.publish(None, Snapshot::default().next(loaded), Instant::now()));
@@ -41,7 +44,7 @@ fn ask(live: &Live, key: &str, subject: &Subject<'_>) -> Option<bool> {
     let snapshot = current.as_ref()?.snapshot.as_ref()?;
     let flag = snapshot.flag(key)?;
     let answer = evaluate(key, flag, subject).value;
-    flag.asked.count(answer);
+    flag.counters.count(answer);
     Some(answer)
 }
 
@@ -55,7 +58,7 @@ fn no_question_allocates() {
     let live = live();
     let long = "u".repeat(500);
     let subjects = [
-        Subject::Nobody,
+        Subject::Anonymous,
         Subject::Integer(42),
         Subject::Integer(i64::MIN),
         Subject::Text(UUID),
@@ -63,7 +66,7 @@ fn no_question_allocates() {
         Subject::Text(&long),
     ];
     // A thread's first look at the snapshot makes the place where it notes its looks.
-    black_box(ask(&live, "half", &Subject::Nobody));
+    black_box(ask(&live, "half", &Subject::Anonymous));
     for key in ["half", "listed", "texts", "missing"] {
         for subject in &subjects {
             let counted = measure(|| {
@@ -77,7 +80,7 @@ fn no_question_allocates() {
 #[test]
 fn no_question_allocates_while_snapshots_are_held() {
     let live = live();
-    black_box(ask(&live, "half", &Subject::Nobody));
+    black_box(ask(&live, "half", &Subject::Anonymous));
     let held: Vec<_> = (0..4).map(|_| live.current()).collect();
     let counted = measure(|| {
         black_box(ask(&live, "half", &Subject::Integer(42)));

@@ -4,7 +4,7 @@
 
 use flagstaff::bucket::bucket;
 use flagstaff::evaluate::{Evaluation, Reason, evaluate};
-use flagstaff::row::{AllowRow, FlagRow, Users};
+use flagstaff::row::{AllowedUsersRow, FlagRow, Users};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 use serde::Deserialize;
@@ -39,7 +39,7 @@ struct SubjectOf {
 impl SubjectOf {
     fn subject(&self) -> Subject<'_> {
         match (self.kind.as_str(), self.pk.as_deref()) {
-            ("nobody" | "anonymous" | "unsaved", None) => Subject::Nobody,
+            ("nobody" | "anonymous" | "unsaved", None) => Subject::Anonymous,
             ("integer", Some(pk)) => pk.parse().map_or(Subject::Text(pk), Subject::Integer),
             ("text" | "uuid", Some(pk)) => Subject::Text(pk),
             other => panic!("no such subject: {other:?}"),
@@ -49,9 +49,9 @@ impl SubjectOf {
 
 impl Case {
     fn snapshot(&self) -> Snapshot {
-        let (flags, allow_lists) = self.flag.iter().map(|flag| flag.rows(&self.users)).unzip();
-        let (flags, allow_lists) = (Some(flags), Some(allow_lists));
-        Snapshot::default().next(Loaded { flags, allow_lists, ..Loaded::default() })
+        let (flags, allowed_users) = self.flag.iter().map(|flag| flag.rows(&self.users)).unzip();
+        let (flags, allowed_users) = (Some(flags), Some(allowed_users));
+        Snapshot::default().next(Loaded { flags, allowed_users, ..Loaded::default() })
     }
 
     fn check(&self) {
@@ -89,7 +89,7 @@ impl Case {
 }
 
 impl FlagOf {
-    fn rows(&self, users: &str) -> (FlagRow, AllowRow) {
+    fn rows(&self, users: &str) -> (FlagRow, AllowedUsersRow) {
         let row = FlagRow {
             pk: "1".into(),
             key: Ok(self.key.clone()),
@@ -101,7 +101,7 @@ impl FlagOf {
             "integer" | "bigint" => Users::Integers(self.allowed_integers()),
             _ => Users::Texts(self.allowed.clone()),
         };
-        (row, AllowRow::new("1", users))
+        (row, AllowedUsersRow::new("1", users))
     }
 
     fn allowed_integers(&self) -> Vec<i64> {

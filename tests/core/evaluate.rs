@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flagstaff::allow_list::AllowList;
+use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::evaluate::{Reason, evaluate};
 use flagstaff::flag::Flag;
 use flagstaff::subject::Subject;
@@ -24,7 +24,7 @@ fn reasons_are_the_words_of_openfeature() {
 
 #[test]
 fn a_list_of_no_users_leaves_the_rollout_alone() {
-    let empty = Flag { allowed: Arc::new(AllowList::Empty), ..flag(true, 34, &[]) };
+    let empty = Flag { allowed_users: Arc::new(AllowedUsers::Empty), ..flag(true, 34, &[]) };
     let evaluation = evaluate("new_checkout", &empty, &Subject::Integer(42));
     assert_eq!((evaluation.value, evaluation.bucket), (true, Some(33)));
 }
@@ -63,7 +63,7 @@ proptest! {
         user in 0..5_i64,
     ) {
         let flag = flag(enabled, percent, &allowed);
-        let nobody = evaluate("key", &flag, &Subject::Nobody).value;
+        let nobody = evaluate("key", &flag, &Subject::Anonymous).value;
         let user = evaluate("key", &flag, &Subject::Integer(user)).value;
         prop_assert!(flag.depends_on_subject() || user == nobody);
     }

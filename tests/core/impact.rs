@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use flagstaff::allow_list::AllowList;
+use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::bucket::bucket;
 use flagstaff::flag::Flag;
 use flagstaff::impact::Impact;
 use flagstaff::subject::Subject;
 
 fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
-    let allowed = Arc::new(AllowList::of_integers(allowed.iter().copied()));
+    let allowed = Arc::new(AllowedUsers::of_integers(allowed.iter().copied()));
     Flag::detached(enabled, rollout_percent, allowed)
 }
 
@@ -56,7 +56,7 @@ fn a_flag_that_is_off_changes_for_nobody() {
 #[test]
 fn whom_nobody_can_ask_as_is_counted_and_changes_nothing() {
     let mut impact = Impact::new("new_checkout", flag(true, 0, &[]), 100, 10);
-    impact.count_unaskable();
+    impact.count_unreadable();
     assert_eq!((impact.users, impact.gain), (1, 0));
 }
 

@@ -5,23 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use flagstaff::live::{Door, Live};
+use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::snapshot::{Loaded, Snapshot};
 
-use crate::rows::{fingerprint, flag, flags};
+use crate::rows::{flag, flags, token_set};
 
 fn opened() -> Live {
     let live = Live::new();
-    live.open(Door::Memory, false);
+    live.set_mode(EvaluationMode::Memory, false);
     live
 }
 
 fn with_token(newest: i64) -> Snapshot {
-    Snapshot::default().next(Loaded { fingerprint: Some(fingerprint(newest)), ..Loaded::default() })
+    Snapshot::default().next(Loaded { token_set: Some(token_set(newest)), ..Loaded::default() })
 }
 
 fn token(live: &Live) -> Option<i64> {
-    live.snapshot()?.fingerprint().map(flagstaff::fingerprint::Fingerprint::newest)
+    live.snapshot()?.token_set().map(flagstaff::token_set::TokenSet::newest)
 }
 
 #[test]
@@ -35,10 +35,10 @@ fn before_it_is_opened_there_is_nothing_and_nothing_can_be_published() {
 #[test]
 fn opened_it_has_a_door_and_no_snapshot() {
     let live = Live::new();
-    live.open(Door::Starting, true);
+    live.set_mode(EvaluationMode::Starting, true);
     let current = live.current();
     let state = current.as_ref().expect("it is open");
-    assert_eq!((state.door, state.tell_unknown), (Door::Starting, true));
+    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Starting, true));
     assert!(state.snapshot.is_none() && live.age().is_none());
 }
 
@@ -46,22 +46,22 @@ fn opened_it_has_a_door_and_no_snapshot() {
 fn another_door_keeps_the_snapshot() {
     let live = opened();
     assert!(live.publish(None, with_token(1), Instant::now()));
-    live.open(Door::Inherited, true);
+    live.set_mode(EvaluationMode::Inherited, true);
     assert_eq!((token(&live), live.swaps()), (Some(1), 1));
     assert!(live.age().is_some());
     let current = live.current();
     let state = current.as_ref().expect("it is open");
-    assert_eq!((state.door, state.tell_unknown), (Door::Inherited, true));
+    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Inherited, true));
 }
 
 #[test]
 fn a_publication_keeps_the_door() {
     let live = Live::new();
-    live.open(Door::Direct, true);
+    live.set_mode(EvaluationMode::Direct, true);
     assert!(live.publish(None, with_token(1), Instant::now()));
     let current = live.current();
     let state = current.as_ref().expect("it is open");
-    assert_eq!((state.door, state.tell_unknown), (Door::Direct, true));
+    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Direct, true));
 }
 
 #[test]
@@ -112,11 +112,11 @@ fn a_confirmation_makes_it_young_and_an_old_one_does_not_make_it_old() {
 fn what_was_forgotten_starts_anew() {
     let live = opened();
     assert!(live.publish(None, with_token(1), Instant::now()));
-    live.forget();
+    live.reset();
     assert!(live.snapshot().is_none() && live.age().is_none());
-    assert!(live.current().as_ref().is_none_or(|state| state.door == Door::Unasked));
+    assert!(live.current().as_ref().is_none_or(|state| state.mode == EvaluationMode::NotStarted));
     assert!(!live.publish(None, with_token(2), Instant::now()));
-    live.open(Door::Memory, false);
+    live.set_mode(EvaluationMode::Memory, false);
     assert!(live.snapshot().is_none() && live.age().is_none());
     assert!(live.publish(None, with_token(2), Instant::now()));
     assert_eq!(token(&live), Some(2));
@@ -145,7 +145,7 @@ fn doors_that_move_lose_no_publication_beside_them() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                live.open(Door::Memory, false);
+                live.set_mode(EvaluationMode::Memory, false);
             }
         });
         for newest in 1..=2_000 {

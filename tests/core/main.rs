@@ -1,14 +1,14 @@
 //! The core from outside: what a question gets, and what a load makes of the rows.
 
-mod allow_list;
+mod allowed_users;
 mod bucket;
 mod conformance;
 mod evaluate;
-mod fingerprint;
 mod impact;
 mod live;
 mod properties;
 mod rows;
-mod setting;
 mod snapshot;
+mod stored_value;
+mod token_set;
 mod usage;

@@ -5,17 +5,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use flagstaff::postgres::engine::Options;
-use flagstaff::postgres::error::Kind;
-use flagstaff::postgres::report::Mode;
-use flagstaff::setting::Setting;
+use flagstaff::postgres::error::ErrorKind;
+use flagstaff::postgres::status::RefreshMode;
+use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 
-use crate::postgres_impostor::{behind_a_door, nobody, silence};
+use crate::postgres_fake_servers::{behind_a_door, nobody, silence};
 use crate::postgres_shop::{Shop, Worker, eventually};
 
 fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
     let snapshot = worker.snapshot();
-    snapshot.flag(key).is_some_and(|flag| flag.allowed.contains(subject))
+    snapshot.flag(key).is_some_and(|flag| flag.allowed_users.contains(subject))
 }
 
 #[test]
@@ -30,15 +30,15 @@ fn the_first_load_brings_what_the_tables_hold() {
     shop.value("big", "123456789012345678901234567890");
     let worker = shop.worker();
     let snapshot = worker.snapshot();
-    assert_eq!((snapshot.flag_count(), snapshot.setting_count()), (2, 2));
-    assert_eq!(snapshot.setting("gateway"), Some(&Setting::Text("stripe".into())));
-    let big = Setting::Json("123456789012345678901234567890".into());
-    assert_eq!(snapshot.setting("big"), Some(&big));
+    assert_eq!((snapshot.flag_count(), snapshot.value_count()), (2, 2));
+    assert_eq!(snapshot.value("gateway"), Some(&StoredValue::Text("stripe".into())));
+    let big = StoredValue::Json("123456789012345678901234567890".into());
+    assert_eq!(snapshot.value("big"), Some(&big));
     for user in [i64::MIN, -1, 0, 1 << 40, i64::MAX] {
         assert!(names(&worker, "größe.🛒", &Subject::Integer(user)), "{user}");
     }
     assert!(!names(&worker, "größe.🛒", &Subject::Integer(1)));
-    assert_eq!(worker.mode(), Mode::Live);
+    assert_eq!(worker.mode(), RefreshMode::Live);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_last_of_a_storm_of_changes_is_not_lost() {
         shop.ramp("new_checkout", percent);
     }
     eventually(|| worker.percent("new_checkout") == Some(100));
-    assert!(worker.engine.report().loads < 80, "a storm costs a load per gap");
+    assert!(worker.engine.status().loads < 80, "a storm costs a load per gap");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn without_notifications_the_poll_brings_a_change() {
     let mut shop = Shop::open();
     let poll_interval = Duration::from_millis(50);
     let worker = Worker::loaded(&Options { listen: false, poll_interval, ..shop.options() });
-    assert_eq!(worker.mode(), Mode::Poll);
+    assert_eq!(worker.mode(), RefreshMode::Poll);
     shop.flag(1, "new_checkout", 10);
     eventually(|| worker.percent("new_checkout") == Some(10));
 }
@@ -91,7 +91,7 @@ fn without_triggers_every_poll_loads_everything() {
     let mut shop = Shop::without_triggers("bigint");
     let poll_interval = Duration::from_millis(50);
     let worker = Worker::loaded(&Options { poll_interval, ..shop.options() });
-    assert_eq!((worker.mode(), worker.snapshot().fingerprint()), (Mode::Reload, None));
+    assert_eq!((worker.mode(), worker.snapshot().token_set()), (RefreshMode::Reload, None));
     shop.flag(1, "new_checkout", 10);
     shop.allow(1, "7");
     eventually(|| worker.percent("new_checkout") == Some(10));
@@ -103,7 +103,7 @@ fn a_worker_that_hears_nothing_looks_when_it_is_told_to() {
     let mut shop = Shop::open();
     let worker = shop.deaf_worker();
     shop.flag(1, "new_checkout", 10);
-    worker.engine.kick();
+    worker.engine.wake();
     eventually(|| worker.percent("new_checkout") == Some(10));
 }
 
@@ -118,11 +118,12 @@ fn a_change_of_a_flag_leaves_allow_lists_and_values_where_they_are() {
     shop.ramp("new_checkout", 10);
     eventually(|| worker.percent("new_checkout") == Some(10));
     let after = worker.snapshot();
-    let lists = [&before, &after]
-        .map(|snapshot| Arc::as_ptr(&snapshot.flag("new_checkout").expect("the flag").allowed));
+    let lists = [&before, &after].map(|snapshot| {
+        Arc::as_ptr(&snapshot.flag("new_checkout").expect("the flag").allowed_users)
+    });
     assert!(std::ptr::eq(lists[0], lists[1]));
-    let settings = [&before, &after].map(|snapshot| snapshot.setting("gateway").expect("it"));
-    assert!(std::ptr::eq(settings[0], settings[1]));
+    let parameters = [&before, &after].map(|snapshot| snapshot.value("gateway").expect("it"));
+    assert!(std::ptr::eq(parameters[0], parameters[1]));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn a_change_of_a_value_leaves_the_flags_where_they_are() {
     let worker = shop.worker();
     let before = worker.snapshot();
     shop.value("gateway", r#""paypal""#);
-    eventually(|| worker.snapshot().setting("gateway").is_some());
+    eventually(|| worker.snapshot().value("gateway").is_some());
     let after = worker.snapshot();
     let flags = [&before, &after].map(|snapshot| snapshot.flag("new_checkout").expect("the flag"));
     assert!(std::ptr::eq(flags[0], flags[1]));
@@ -233,7 +234,7 @@ fn rows_with_nothing_in_them_are_set_aside_alone() {
         INSERT INTO {value_table} ({value_key}) VALUES ('nothing')",
     );
     eventually(|| worker.percent("banner") == Some(30));
-    eventually(|| worker.snapshot().setting("nothing") == Some(&Setting::Null));
+    eventually(|| worker.snapshot().value("nothing") == Some(&StoredValue::Null));
     let mut problems = worker.problems();
     problems.sort();
     let expected = [
@@ -252,12 +253,12 @@ fn a_lock_in_the_way_delays_a_change_and_nothing_else() {
     let mut migration = shop.other_session();
     migration.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS EXCLUSIVE MODE");
     shop.value("gateway", r#""paypal""#);
-    eventually(|| worker.engine.report().failures > 0);
-    let report = worker.engine.report();
-    assert_eq!(report.last_error.map(|error| error.kind()), Some(Kind::Locked));
-    assert_eq!((worker.percent("new_checkout"), report.mode), (Some(10), Mode::Live));
+    eventually(|| worker.engine.status().failures > 0);
+    let report = worker.engine.status();
+    assert_eq!(report.last_error.map(|error| error.kind()), Some(ErrorKind::Locked));
+    assert_eq!((worker.percent("new_checkout"), report.mode), (Some(10), RefreshMode::Live));
     migration.run("COMMIT");
-    eventually(|| worker.snapshot().setting("gateway").is_some());
+    eventually(|| worker.snapshot().value("gateway").is_some());
 }
 
 #[test]
@@ -272,10 +273,10 @@ fn a_load_does_not_make_a_migration_wait_behind_it_for_long() {
     });
     sleep(Duration::from_millis(50));
     shop.value("gateway", "1");
-    eventually(|| worker.engine.report().failures > 0);
+    eventually(|| worker.engine.status().failures > 0);
     reader.run("COMMIT");
     altering.join().expect("the migration went through");
-    eventually(|| worker.snapshot().setting("gateway").is_some());
+    eventually(|| worker.snapshot().value("gateway").is_some());
 }
 
 #[test]
@@ -285,7 +286,7 @@ fn a_first_load_that_meets_a_lock_is_tried_again() {
     let mut migration = shop.other_session();
     migration.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS EXCLUSIVE MODE");
     let worker = Worker::start(&shop.options());
-    eventually(|| worker.engine.report().failures > 0);
+    eventually(|| worker.engine.status().failures > 0);
     assert!(worker.live.snapshot().is_none());
     migration.run("COMMIT");
     eventually(|| worker.percent("new_checkout") == Some(10));
@@ -297,21 +298,21 @@ fn a_lost_connection_keeps_the_answers_and_is_made_again() {
     shop.flag(1, "new_checkout", 10);
     let worker = shop.worker();
     shop.cut();
-    eventually(|| worker.engine.report().failures > 0);
+    eventually(|| worker.engine.status().failures > 0);
     assert_eq!(worker.percent("new_checkout"), Some(10));
     shop.ramp("new_checkout", 20);
     eventually(|| worker.percent("new_checkout") == Some(20));
-    eventually(|| worker.mode() == Mode::Live);
-    assert_eq!(worker.engine.report().last_error.map(|error| error.kind()), Some(Kind::Lost));
+    eventually(|| worker.mode() == RefreshMode::Live);
+    assert_eq!(worker.engine.status().last_error.map(|error| error.kind()), Some(ErrorKind::Lost));
 }
 
 #[test]
 fn tables_that_are_missing_are_told_of_and_found_when_they_come() {
     let mut shop = Shop::empty("int8");
     let worker = Worker::start(&shop.options());
-    eventually(|| worker.mode() == Mode::Down);
-    let error = worker.engine.report().last_error.expect("it has failed");
-    assert_eq!((error.kind(), error.sqlstate()), (Kind::Missing, Some("42P01")));
+    eventually(|| worker.mode() == RefreshMode::Down);
+    let error = worker.engine.status().last_error.expect("it has failed");
+    assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Missing, Some("42P01")));
     let expected = "load: a table or column is missing, run \"manage.py migrate\" (SQLSTATE 42P01)";
     assert_eq!(error.to_string(), expected);
     shop.run(
@@ -319,8 +320,8 @@ fn tables_that_are_missing_are_told_of_and_found_when_they_come() {
         {flag_rollout} int); CREATE TABLE {allowed_users_table} ({allowed_users_flag} int, {allowed_users_user} int);
         CREATE TABLE {value_table} ({value_pk} int, {value_key} text, {value_value} json)",
     );
-    worker.engine.kick();
-    eventually(|| worker.mode() == Mode::Reload);
+    worker.engine.wake();
+    eventually(|| worker.mode() == RefreshMode::Reload);
 }
 
 #[test]
@@ -339,8 +340,8 @@ fn a_stopped_worker_leaves_no_connection_behind() {
 
 #[test]
 fn a_worker_that_cannot_connect_can_be_stopped_at_once() {
-    for settings in [nobody(), silence()] {
-        let worker = Worker::start(&Options { settings, ..Shop::empty("int8").options() });
+    for parameters in [nobody(), silence()] {
+        let worker = Worker::start(&Options { parameters, ..Shop::empty("int8").options() });
         sleep(Duration::from_millis(50));
         let begun = Instant::now();
         assert!(worker.engine.stop(Duration::from_secs(5)));
@@ -353,8 +354,8 @@ fn a_worker_that_cannot_connect_can_be_stopped_at_once() {
 fn a_stopped_worker_publishes_nothing_more() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
-    let (settings, door) = behind_a_door(shop.options().settings);
-    let worker = Worker::start(&Options { settings, ..shop.options() });
+    let (parameters, door) = behind_a_door(shop.options().parameters);
+    let worker = Worker::start(&Options { parameters, ..shop.options() });
     sleep(Duration::from_millis(50));
     worker.engine.stop(Duration::ZERO);
     drop(door);

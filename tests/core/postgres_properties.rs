@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-#[path = "../../fuzz/properties/settings.rs"]
-mod settings;
+#[path = "../../fuzz/properties/parameters.rs"]
+mod parameters;
 
 /// Lines of names and values: names that there are, and others.
 const LINES: &str = concat!(
@@ -16,6 +16,6 @@ proptest! {
 
     #[test]
     fn settings_are_understood_or_refused_without_a_secret(text in LINES) {
-        settings::connection_settings(text.as_bytes());
+        parameters::connection_parameters(text.as_bytes());
     }
 }

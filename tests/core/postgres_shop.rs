@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagstaff::live::{Door, Live};
-use flagstaff::postgres::connect::Settings;
+use flagstaff::live::{EvaluationMode, Live};
+use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::{Engine, Options};
 use flagstaff::postgres::queries::Names;
-use flagstaff::postgres::report::Mode;
+use flagstaff::postgres::status::RefreshMode;
 use flagstaff::snapshot::Snapshot;
 use postgres::config::Host;
 use postgres::{Client, NoTls};
@@ -35,8 +35,8 @@ fn url() -> postgres::Config {
     url.parse().expect("an address")
 }
 
-/// The server's connection settings, as Django would hand them over.
-pub(crate) fn settings() -> Settings {
+/// The server's connection parameters, as Django would hand them over.
+pub(crate) fn parameters() -> Parameters {
     let url = url();
     let Some(Host::Tcp(host)) = url.get_hosts().first() else { panic!("a host is named") };
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
@@ -179,10 +179,10 @@ impl Shop {
     }
 
     pub(crate) fn options(&self) -> Options {
-        let mut settings = settings();
-        settings.insert("application_name".into(), self.application.clone());
+        let mut parameters = parameters();
+        parameters.insert("application_name".into(), self.application.clone());
         Options {
-            settings,
+            parameters,
             names: self.names.clone(),
             opaque_values: false,
             listen: true,
@@ -191,7 +191,7 @@ impl Shop {
             max_staleness: NEVER,
             usage_interval: Duration::ZERO,
             host: self.application.clone(),
-            tell: || {},
+            on_event: || {},
         }
     }
 
@@ -261,8 +261,8 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(options: &Options) -> Self {
         let live: &'static Live = Box::leak(Box::new(Live::new()));
-        live.open(Door::Memory, false);
-        let engine = Arc::new(Engine::start(options, live).expect("usable settings"));
+        live.set_mode(EvaluationMode::Memory, false);
+        let engine = Arc::new(Engine::start(options, live).expect("usable parameters"));
         Self { live, engine }
     }
 
@@ -270,12 +270,14 @@ impl Worker {
     pub(crate) fn loaded(options: &Options) -> Self {
         let worker = Self::start(options);
         eventually(|| worker.live.snapshot().is_some());
-        eventually(|| !matches!(worker.engine.report().mode, Mode::Starting | Mode::Down));
+        eventually(|| {
+            !matches!(worker.engine.status().mode, RefreshMode::Starting | RefreshMode::Down)
+        });
         worker
     }
 
-    pub(crate) fn mode(&self) -> Mode {
-        self.engine.report().mode
+    pub(crate) fn mode(&self) -> RefreshMode {
+        self.engine.status().mode
     }
 
     #[track_caller]

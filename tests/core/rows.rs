@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use flagstaff::allow_list::AllowList;
-use flagstaff::fingerprint::Fingerprint;
-use flagstaff::row::{AllowRow, FlagRow, Users, ValueRow};
+use flagstaff::allowed_users::AllowedUsers;
+use flagstaff::row::{AllowedUsersRow, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::token_set::TokenSet;
 
 pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
     FlagRow {
@@ -17,8 +17,8 @@ pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
     }
 }
 
-pub(crate) fn allow(flag_pk: &str, users: &[i64]) -> AllowRow {
-    AllowRow::new(flag_pk, Users::Integers(users.to_vec()))
+pub(crate) fn allow(flag_pk: &str, users: &[i64]) -> AllowedUsersRow {
+    AllowedUsersRow::new(flag_pk, Users::Integers(users.to_vec()))
 }
 
 pub(crate) fn value(pk: &str, key: &str, json: &str) -> ValueRow {
@@ -29,8 +29,8 @@ pub(crate) fn flags(rows: impl IntoIterator<Item = FlagRow>) -> Loaded {
     Loaded { flags: Some(rows.into_iter().collect()), ..Loaded::default() }
 }
 
-pub(crate) fn allow_lists(rows: impl IntoIterator<Item = AllowRow>) -> Loaded {
-    Loaded { allow_lists: Some(rows.into_iter().collect()), ..Loaded::default() }
+pub(crate) fn allowed_users(rows: impl IntoIterator<Item = AllowedUsersRow>) -> Loaded {
+    Loaded { allowed_users: Some(rows.into_iter().collect()), ..Loaded::default() }
 }
 
 pub(crate) fn values(rows: impl IntoIterator<Item = ValueRow>) -> Loaded {
@@ -41,16 +41,16 @@ pub(crate) fn snapshot(loads: impl IntoIterator<Item = Loaded>) -> Snapshot {
     loads.into_iter().fold(Snapshot::default(), |snapshot, loaded| snapshot.next(loaded))
 }
 
-pub(crate) fn fingerprint(newest: i64) -> Fingerprint {
-    let mut fingerprint = Fingerprint::default();
-    fingerprint.add("f", newest, &newest.to_string());
-    fingerprint
+pub(crate) fn token_set(newest: i64) -> TokenSet {
+    let mut token_set = TokenSet::default();
+    token_set.add("f", newest, &newest.to_string());
+    token_set
 }
 
 pub(crate) fn problems(snapshot: &Snapshot) -> Vec<String> {
     snapshot.problems().map(ToString::to_string).collect()
 }
 
-pub(crate) fn integers(users: &[i64]) -> Arc<AllowList> {
-    Arc::new(AllowList::of_integers(users.iter().copied()))
+pub(crate) fn integers(users: &[i64]) -> Arc<AllowedUsers> {
+    Arc::new(AllowedUsers::of_integers(users.iter().copied()))
 }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use flagstaff::allow_list::AllowList;
+use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::flag::Flag;
-use flagstaff::row::{AllowRow, Fault, FlagRow, Users, ValueRow};
-use flagstaff::setting::Setting;
+use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 use proptest::prelude::*;
 
 use crate::rows::{
-    allow, allow_lists, fingerprint, flag, flags, problems, snapshot, value, values,
+    allow, allowed_users, flag, flags, problems, snapshot, token_set, value, values,
 };
 
 #[track_caller]
@@ -21,7 +21,7 @@ fn percent(snapshot: &Snapshot, key: &str) -> Option<i32> {
 
 fn names(snapshot: &Snapshot, key: &str, user: i64) -> bool {
     let flag = snapshot.flag(key).expect("the flag is there");
-    flag.allowed.contains(&Subject::Integer(user))
+    flag.allowed_users.contains(&Subject::Integer(user))
 }
 
 fn address<T>(thing: Option<&T>) -> *const T {
@@ -30,9 +30,9 @@ fn address<T>(thing: Option<&T>) -> *const T {
 
 fn whole() -> Snapshot {
     Snapshot::default().next(Loaded {
-        fingerprint: Some(fingerprint(1)),
+        token_set: Some(token_set(1)),
         flags: Some(vec![flag("1", "banner", 10), flag("2", "checkout", 20)]),
-        allow_lists: Some(vec![allow("1", &[7]), allow("2", &[8])]),
+        allowed_users: Some(vec![allow("1", &[7]), allow("2", &[8])]),
         values: Some(vec![value("1", "gateway", "\"stripe\"")]),
         ..Loaded::default()
     })
@@ -44,23 +44,23 @@ mod partial_loads {
     #[test]
     fn the_empty_snapshot_has_nothing() {
         let empty = Snapshot::default();
-        assert_eq!((empty.flag_count(), empty.setting_count()), (0, 0));
-        assert!(empty.flag("").is_none() && empty.setting("").is_none());
-        assert!(empty.fingerprint().is_none() && problems(&empty).is_empty());
+        assert_eq!((empty.flag_count(), empty.value_count()), (0, 0));
+        assert!(empty.flag("").is_none() && empty.value("").is_none());
+        assert!(empty.token_set().is_none() && problems(&empty).is_empty());
     }
 
     #[test]
     fn a_load_of_nothing_shares_everything_and_takes_the_fingerprint() {
         let before = whole();
-        let after = before.next(Loaded { fingerprint: Some(fingerprint(9)), ..Loaded::default() });
+        let after = before.next(Loaded { token_set: Some(token_set(9)), ..Loaded::default() });
         assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
-        assert_eq!(address(after.setting("gateway")), address(before.setting("gateway")));
-        assert_eq!(after.fingerprint(), Some(&fingerprint(9)));
+        assert_eq!(address(after.value("gateway")), address(before.value("gateway")));
+        assert_eq!(after.token_set(), Some(&token_set(9)));
     }
 
     #[test]
     fn a_load_without_tokens_forgets_the_fingerprint() {
-        assert_eq!(whole().next(Loaded::default()).fingerprint(), None);
+        assert_eq!(whole().next(Loaded::default()).token_set(), None);
     }
 
     #[test]
@@ -69,15 +69,15 @@ mod partial_loads {
         let after = before.next(flags([flag("1", "banner", 99), flag("2", "checkout", 20)]));
         assert_eq!(percent(&after, "banner"), Some(99));
         let lists = [&before, &after].map(|snapshot| {
-            Arc::as_ptr(&snapshot.flag("banner").expect("the flag is there").allowed)
+            Arc::as_ptr(&snapshot.flag("banner").expect("the flag is there").allowed_users)
         });
         assert!(std::ptr::eq(lists[0], lists[1]));
-        assert_eq!(address(after.setting("gateway")), address(before.setting("gateway")));
+        assert_eq!(address(after.value("gateway")), address(before.value("gateway")));
     }
 
     #[test]
     fn a_load_of_allow_lists_gives_every_flag_its_own() {
-        let after = whole().next(allow_lists([allow("1", &[70]), allow("2", &[80])]));
+        let after = whole().next(allowed_users([allow("1", &[70]), allow("2", &[80])]));
         assert!(names(&after, "banner", 70) && names(&after, "checkout", 80));
         assert!(!names(&after, "banner", 7) && !names(&after, "checkout", 8));
         assert_eq!(percent(&after, "checkout"), Some(20));
@@ -85,14 +85,14 @@ mod partial_loads {
 
     #[test]
     fn an_allow_list_that_is_gone_is_empty() {
-        let after = whole().next(allow_lists([allow("2", &[8])]));
-        assert!(after.flag("banner").expect("the flag is there").allowed.is_empty());
+        let after = whole().next(allowed_users([allow("2", &[8])]));
+        assert!(after.flag("banner").expect("the flag is there").allowed_users.is_empty());
         assert!(names(&after, "checkout", 8));
     }
 
     #[test]
     fn an_allow_list_that_came_before_its_flag_is_found_by_it() {
-        let lists = allow_lists([allow("3", &[9])]);
+        let lists = allowed_users([allow("3", &[9])]);
         let after = snapshot([lists, flags([flag("3", "beta", 0)])]);
         assert!(names(&after, "beta", 9));
     }
@@ -122,7 +122,7 @@ mod partial_loads {
     fn a_load_of_values_shares_the_flags() {
         let before = whole();
         let after = before.next(values([value("1", "gateway", "\"paypal\"")]));
-        assert_eq!(after.setting("gateway"), Some(&Setting::Text("paypal".into())));
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Text("paypal".into())));
         assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
     }
 
@@ -130,12 +130,12 @@ mod partial_loads {
     fn tables_that_were_emptied_are_empty() {
         let emptied = Loaded {
             flags: Some(vec![]),
-            allow_lists: Some(vec![]),
+            allowed_users: Some(vec![]),
             values: Some(vec![]),
             ..Loaded::default()
         };
         let after = whole().next(emptied);
-        assert_eq!((after.flag_count(), after.setting_count()), (0, 0));
+        assert_eq!((after.flag_count(), after.value_count()), (0, 0));
     }
 
     #[test]
@@ -149,17 +149,17 @@ mod partial_loads {
     #[test]
     fn texts_name_users_too() {
         let users = Users::Texts(vec!["alice".into()]);
-        let lists = allow_lists([AllowRow::new("1", users)]);
+        let lists = allowed_users([AllowedUsersRow::new("1", users)]);
         let after = snapshot([flags([flag("1", "banner", 0)]), lists]);
-        let allowed = &after.flag("banner").expect("the flag is there").allowed;
-        assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowList::Empty);
+        let allowed = &after.flag("banner").expect("the flag is there").allowed_users;
+        assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowedUsers::Empty);
     }
 
     #[test]
     fn a_null_of_sql_is_null_and_not_absent() {
         let row = ValueRow { value: Ok(None), ..value("1", "gateway", "") };
         let after = snapshot([values([row])]);
-        assert_eq!(after.setting("gateway"), Some(&Setting::Null));
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Null));
         assert!(problems(&after).is_empty());
     }
 
@@ -167,8 +167,8 @@ mod partial_loads {
     fn opaque_values_are_all_left_to_the_field() {
         let rows = values([value("1", "gateway", "\"stripe\""), value("2", "limit", "25")]);
         let after = snapshot([Loaded { opaque_values: true, ..rows }]);
-        assert_eq!(after.setting("gateway"), Some(&Setting::Json("\"stripe\"".into())));
-        assert_eq!(after.setting("limit"), Some(&Setting::Json("25".into())));
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Json("\"stripe\"".into())));
+        assert_eq!(after.value("limit"), Some(&StoredValue::Json("25".into())));
     }
 }
 
@@ -262,8 +262,8 @@ mod malformed_rows {
     #[test]
     fn a_kept_version_follows_its_allow_list() {
         let bad = flags([without_switch(flag("1", "banner", 0))]);
-        let together = Loaded { allow_lists: Some(vec![allow("1", &[70])]), ..bad.clone() };
-        let apart = [bad, allow_lists([allow("1", &[70])])];
+        let together = Loaded { allowed_users: Some(vec![allow("1", &[70])]), ..bad.clone() };
+        let apart = [bad, allowed_users([allow("1", &[70])])];
         for after in [whole().next(together), apart.into_iter().fold(whole(), |s, l| s.next(l))] {
             assert!(names(&after, "banner", 70) && !names(&after, "banner", 7));
         }
@@ -286,7 +286,7 @@ mod malformed_rows {
     fn a_value_that_lost_its_key_keeps_its_last_version() {
         let lost = ValueRow { key: Err(Fault::Null), ..value("1", "", "\"stripe\"") };
         let after = whole().next(values([lost]));
-        assert_eq!(after.setting("gateway"), Some(&Setting::Text("stripe".into())));
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Text("stripe".into())));
     }
 
     #[test]
@@ -327,7 +327,7 @@ mod duplicates {
     #[test]
     fn the_last_good_one_follows_its_allow_list() {
         let lists = Some(vec![allow("1", &[70])]);
-        let after = whole().next(Loaded { allow_lists: lists, ..flags(copies(2)) });
+        let after = whole().next(Loaded { allowed_users: lists, ..flags(copies(2)) });
         assert!(names(&after, "banner", 70) && !names(&after, "banner", 7));
     }
 
@@ -362,8 +362,8 @@ mod duplicates {
             ])
         };
         let (fresh, kept) = (snapshot([rows()]), whole().next(rows()));
-        assert_eq!(fresh.setting("gateway"), None);
-        assert_eq!(kept.setting("gateway"), Some(&Setting::Text("stripe".into())));
+        assert_eq!(fresh.value("gateway"), None);
+        assert_eq!(kept.value("gateway"), Some(&StoredValue::Text("stripe".into())));
         let expected = ["value \"gateway\" is set aside: several rows have this key"];
         assert_eq!(
             (problems(&fresh), problems(&kept)),
@@ -394,7 +394,7 @@ impl Database {
         });
         Loaded {
             flags: flags.then(|| flag_rows.collect()),
-            allow_lists: lists.then(|| list_rows.collect()),
+            allowed_users: lists.then(|| list_rows.collect()),
             values: values.then(|| value_rows.collect()),
             ..Loaded::default()
         }
@@ -414,10 +414,10 @@ fn assert_same(one: &Snapshot, other: &Snapshot) {
     for pk in 0..6 {
         let (flag, setting) = (format!("flag {pk}"), format!("value {pk}"));
         assert_eq!(one.flag(&flag), other.flag(&flag));
-        assert_eq!(one.setting(&setting), other.setting(&setting));
+        assert_eq!(one.value(&setting), other.value(&setting));
     }
     assert_eq!(one.flag_count(), other.flag_count());
-    assert_eq!(one.setting_count(), other.setting_count());
+    assert_eq!(one.value_count(), other.value_count());
 }
 
 proptest! {

@@ -222,7 +222,7 @@ def test_every_reason_has_its_row_in_the_readme() -> None:
 
 
 def test_every_mode_has_its_row_in_the_architecture() -> None:
-    source = (ROOT / "src" / "postgres" / "report.rs").read_text()
+    source = (ROOT / "src" / "postgres" / "status.rs").read_text()
     modes = set(re.findall(r'Self::\w+ => "(\w+)"', source))
     assert modes
     described = {code_in(row[0])[0] for row in rows(ARCHITECTURE, "Modes")}

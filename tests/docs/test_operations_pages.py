@@ -53,14 +53,14 @@ def test_alarms_are_of_metrics_and_modes_that_there_are() -> None:
 
 def test_every_meaning_of_an_error_is_in_the_runbook() -> None:
     source = (ROOT / "src" / "postgres" / "error.rs").read_text()
-    meanings = re.findall(r'^ +Kind::\w+ => "((?:[^"\\]|\\.)+)",$', source, re.MULTILINE)
+    meanings = re.findall(r'^ +ErrorKind::\w+ => "((?:[^"\\]|\\.)+)",$', source, re.MULTILINE)
     assert len(meanings) > 8
     said = {meaning.replace('\\"', '"') for meaning in meanings}
     assert said <= set(cells(OPERATIONS, 1))
 
 
 def test_deadlines_are_those_of_the_engine() -> None:
-    source = (ROOT / "src" / "postgres" / "refresh" / "deadline.rs").read_text()
+    source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
     limits = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
     told = "{CONNECT} s for connecting, {STATEMENT} s for a poll, {LOAD} s for a load"
     assert told.format(**limits) in (DOCS / OPERATIONS).read_text()

@@ -9,8 +9,8 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use flagstaff::live::{Door, Live};
-use flagstaff::postgres::connect::Settings;
+use flagstaff::live::{EvaluationMode, Live};
+use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::{Engine, Options};
 use flagstaff::postgres::queries::Names;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 enum Command {
     /// Start so many more.
-    Start { count: usize, settings: Settings, names: Names, poll_interval: f64, listen: bool },
+    Start { count: usize, settings: Parameters, names: Names, poll_interval: f64, listen: bool },
     /// What each of them has to say.
     Report,
     /// Wait until it holds for each of them; when it came to that, by the clock on the wall.
@@ -65,12 +65,12 @@ struct Worker {
 impl Worker {
     fn start(options: &Options) -> Self {
         let live: &'static Live = Box::leak(Box::default());
-        live.open(Door::Memory, false);
+        live.set_mode(EvaluationMode::Memory, false);
         Self { live, engine: Engine::start(options, live).expect("usable settings") }
     }
 
     fn state(&self) -> State {
-        let report = self.engine.report();
+        let report = self.engine.status();
         State {
             mode: report.mode.as_str(),
             age: self.live.age().map(|age| age.as_secs_f64()),
@@ -82,7 +82,7 @@ impl Worker {
 
     fn meets(&self, condition: &Condition) -> bool {
         let Condition { modes, percent, known_since } = condition;
-        let mode = || self.engine.report().mode.as_str();
+        let mode = || self.engine.status().mode.as_str();
         modes.as_ref().is_none_or(|modes| modes.iter().any(|one| one == mode()))
             && percent.iter().flatten().all(|(key, percent)| self.percent(key) == Some(*percent))
             && known_since.is_none_or(|since| self.known_at().is_some_and(|known| known >= since))
@@ -112,7 +112,7 @@ fn obey(workers: &mut Vec<Worker>, command: Command) -> Answer {
     match command {
         Command::Start { count, settings, names, poll_interval, listen } => {
             let options = Options {
-                settings,
+                parameters: settings,
                 names,
                 opaque_values: false,
                 listen,
@@ -121,7 +121,7 @@ fn obey(workers: &mut Vec<Worker>, command: Command) -> Answer {
                 max_staleness: Duration::from_secs(300),
                 usage_interval: Duration::ZERO,
                 host: "engines".into(),
-                tell: || {},
+                on_event: || {},
             };
             workers.extend((0..count).map(|_| Worker::start(&options)));
             Answer::Done

@@ -269,7 +269,7 @@ def test_worker_that_polls_is_given_a_time_and_not_counted(
 
 
 def test_deadlines_are_those_of_the_engine() -> None:
-    source = (ROOT / "src" / "postgres" / "refresh" / "deadline.rs").read_text()
+    source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
     deadlines = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
     named = {"STATEMENT": wait._POLL, "LOAD": wait._LOAD}
     assert named == {name: float(deadlines[name]) for name in named}

@@ -12,11 +12,11 @@ from flagstaff._tables.names import fill, names, sql
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.conftest import ROOT
 
-LOADER = (ROOT / "src" / "postgres" / "load.rs").read_text()
+LOADER = (ROOT / "src" / "postgres" / "refresh" / "load.rs").read_text()
 
 QUERIES = {
     "load_flags_v1": "flag_row",
-    "load_allowed_users_v1": "allow_row",
+    "load_allowed_users_v1": "allowed_users_row",
     "load_values_v1": "value_row",
 }
 

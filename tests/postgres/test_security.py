@@ -212,7 +212,7 @@ def test_option_that_is_not_understood_is_an_error_and_not_less_protection(
     run_isolated: RunIsolated,
 ) -> None:
     assert run_isolated(UNKNOWN_OPTION, DJANGO_SETTINGS_MODULE="tests.settings") == (
-        "ConfigurationError connect: the connection settings cannot be used: "
+        "ConfigurationError connect: the connection parameters cannot be used: "
         "require_auth is not supported\nTrue False\n"
     )
 

@@ -24,7 +24,7 @@ OpenDoor = Callable[..., Door]
 MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 RUN = "from tests.tls_process import main; main()"
 UNSAFE = "connect: the connection cannot be protected as it should be: "
-UNUSABLE = "connect: the connection settings cannot be used: "
+UNUSABLE = "connect: the connection parameters cannot be used: "
 
 
 @dataclass(frozen=True)

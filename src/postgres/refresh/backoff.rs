@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::postgres::error::Kind;
+use crate::postgres::error::ErrorKind;
 
 /// The limit of the first wait: wide enough that the workers of a cluster, whose links all end at
 /// the same moment, do not come back at the same moment.
@@ -22,17 +22,17 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Starts anew: a load over the link has proved that the server is there.
+    /// Starts anew: a load over the connection has proved that the server is there.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// The wait after one more failure of this kind. `draw` is between 0 and 1.
-    pub(super) fn next(&mut self, kind: Kind, draw: f64) -> Duration {
+    pub(super) fn next(&mut self, kind: ErrorKind, draw: f64) -> Duration {
         let (first, bound) = limits(kind);
         let limit = first.saturating_mul(1 << self.attempts.min(16));
         self.attempts = self.attempts.saturating_add(1);
-        if limit < bound && kind != Kind::TooMany {
+        if limit < bound && kind != ErrorKind::TooMany {
             return limit.mul_f64(draw);
         }
         // By now the workers are spread. Short waits would only be more attempts: with this, a
@@ -42,21 +42,23 @@ impl Backoff {
 }
 
 /// The limit of the first wait, and that of all.
-fn limits(kind: Kind) -> (Duration, Duration) {
+fn limits(kind: ErrorKind) -> (Duration, Duration) {
     let bound = Duration::from_millis;
     match kind {
         // Everyone is back within three seconds of the server.
-        Kind::Connect | Kind::Lost | Kind::Deadline | Kind::Role | Kind::Behind => {
-            (FIRST, bound(2_800))
-        }
+        ErrorKind::Connect
+        | ErrorKind::Lost
+        | ErrorKind::Deadline
+        | ErrorKind::Role
+        | ErrorKind::Behind => (FIRST, bound(2_800)),
         // Somebody is making it.
-        Kind::Missing | Kind::Database => (FIRST, bound(5_000)),
+        ErrorKind::Missing | ErrorKind::Database => (FIRST, bound(5_000)),
         // At most five attempts in ten seconds.
-        Kind::TooMany => (FIRST * 3, bound(30_000)),
-        Kind::Auth | Kind::Permission | Kind::Settings => (FIRST, bound(60_000)),
+        ErrorKind::TooMany => (FIRST * 3, bound(30_000)),
+        ErrorKind::Auth | ErrorKind::Permission | ErrorKind::Parameters => (FIRST, bound(60_000)),
         // A lock is waited for in turns, and what follows it should be seen at once.
-        Kind::Locked => (FIRST, bound(500)),
-        Kind::Query | Kind::Tls => (FIRST, bound(10_000)),
+        ErrorKind::Locked => (FIRST, bound(500)),
+        ErrorKind::Query | ErrorKind::Tls => (FIRST, bound(10_000)),
     }
 }
 
@@ -64,36 +66,36 @@ fn limits(kind: Kind) -> (Duration, Duration) {
 mod tests {
     use super::*;
 
-    fn waits(kind: Kind, draw: f64) -> impl Iterator<Item = Duration> {
+    fn waits(kind: ErrorKind, draw: f64) -> impl Iterator<Item = Duration> {
         let mut backoff = Backoff::default();
         std::iter::repeat_with(move || backoff.next(kind, draw))
     }
 
     #[test]
     fn a_full_server_is_tried_at_most_five_times_in_ten_seconds() {
-        let shortest: Duration = waits(Kind::TooMany, 0.0).take(5).sum();
+        let shortest: Duration = waits(ErrorKind::TooMany, 0.0).take(5).sum();
         assert!(shortest > Duration::from_secs(10), "{shortest:?}");
     }
 
     #[test]
     fn a_minute_without_a_server_costs_less_than_forty_attempts() {
         // The median of the draws, which so many come close to.
-        let minute: Duration = waits(Kind::Connect, 0.5).take(40).sum();
+        let minute: Duration = waits(ErrorKind::Connect, 0.5).take(40).sum();
         assert!(minute > Duration::from_secs(66), "{minute:?}");
     }
 
     #[test]
     fn no_wait_for_a_server_that_is_away_is_longer_than_its_bound() {
-        let longest = waits(Kind::Lost, 1.0).take(30).max();
+        let longest = waits(ErrorKind::Lost, 1.0).take(30).max();
         assert_eq!(longest, Some(Duration::from_millis(2_800)));
     }
 
     #[test]
     fn after_a_reset_the_waits_begin_anew() {
         let mut backoff = Backoff::default();
-        let first = backoff.next(Kind::Lost, 1.0);
-        assert!(backoff.next(Kind::Lost, 1.0) > first);
+        let first = backoff.next(ErrorKind::Lost, 1.0);
+        assert!(backoff.next(ErrorKind::Lost, 1.0) > first);
         backoff.reset();
-        assert_eq!(backoff.next(Kind::Lost, 1.0), first);
+        assert_eq!(backoff.next(ErrorKind::Lost, 1.0), first);
     }
 }

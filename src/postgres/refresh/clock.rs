@@ -1,4 +1,4 @@
-//! When things are due on one link.
+//! When things are due on one connection.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 /// How often everything is loaded, whatever the tokens say: data can be restored past triggers.
 const FULL: Duration = Duration::from_secs(300);
 /// How often allow-lists are loaded where there are no tokens to go by.
-const ALLOW_LISTS: Duration = Duration::from_secs(60);
+const ALLOWED_USERS: Duration = Duration::from_secs(60);
 /// How soon to try again when a table was locked.
 const LOCKED: Duration = Duration::from_millis(250);
 
-/// When things are due on one link.
+/// When things are due on one connection.
 #[derive(Debug)]
 pub(super) struct Clock {
     poll_interval: Duration,
     pub(super) poll: Instant,
     pub(super) full: Instant,
-    pub(super) allow_lists: Instant,
+    pub(super) allowed_users: Instant,
     /// When the last load was over.
     pub(super) loaded: Instant,
 }
@@ -27,7 +27,8 @@ impl Clock {
     /// Everything has been loaded now.
     pub(super) fn starting_now(poll_interval: Duration) -> Self {
         let now = Instant::now();
-        let mut clock = Self { poll_interval, poll: now, full: now, allow_lists: now, loaded: now };
+        let mut clock =
+            Self { poll_interval, poll: now, full: now, allowed_users: now, loaded: now };
         clock.everything_loaded();
         clock.step_done();
         clock
@@ -45,7 +46,7 @@ impl Clock {
     pub(super) fn everything_loaded(&mut self) {
         let now = Instant::now();
         self.full = now + jittered(FULL);
-        self.allow_lists = now + jittered(ALLOW_LISTS);
+        self.allowed_users = now + jittered(ALLOWED_USERS);
     }
 
     /// Everything must be loaded, and that stays so until it is.
@@ -55,7 +56,7 @@ impl Clock {
 
     /// A table was locked, so what was due is tried again soon.
     pub(super) fn soon(&mut self) {
-        let soon = Instant::now() + LOCKED.mul_f64(0.5 + draw());
+        let soon = Instant::now() + LOCKED.mul_f64(0.5 + random_fraction());
         self.poll = soon;
         if self.full < soon {
             self.full = soon;
@@ -64,12 +65,12 @@ impl Clock {
 }
 
 /// An interval of 90 to 110 %, so that the workers of a cluster drift apart.
-pub(in crate::postgres) fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * draw())
+pub(crate) fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(0.9 + 0.2 * random_fraction())
 }
 
 /// A number between 0 and 1. The hasher's keys are random, which is all the chance needed here.
-pub(super) fn draw() -> f64 {
+pub(super) fn random_fraction() -> f64 {
     let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
     f64::from(bits) / f64::from(u32::MAX)
 }

@@ -1,20 +1,20 @@
-//! One link, from its first question to its end: identify, listen, load, and then poll.
+//! One connection, from its first question to its end: identify, listen, load, and then poll.
 
-use std::time::{Duration, Instant as Moment};
+use std::time::{Duration, Instant as StdInstant};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::clock::Clock;
 use super::machine::{Machine, is_behind};
-use crate::fingerprint::Fingerprint;
-use crate::postgres::error::{Error, Kind};
-use crate::postgres::listen::Link;
-use crate::postgres::load::{Read, Scope};
-use crate::postgres::name;
-use crate::postgres::nature::{Identity, Nature};
-use crate::postgres::report::Mode;
+use crate::postgres::error::{Error, ErrorKind};
+use crate::postgres::refresh::connection::RefreshConnection;
+use crate::postgres::refresh::load::{Read, Scope};
+use crate::postgres::refresh::server_info::{Identification, ServerInfo};
+use crate::postgres::refresh::worker_name;
+use crate::postgres::status::RefreshMode;
 use crate::snapshot::Snapshot;
+use crate::token_set::TokenSet;
 
 /// The least time between two loads that notifications asked for. The first notification is
 /// answered at once; a storm of them costs a load per gap.
@@ -28,16 +28,16 @@ const STORM: u32 = 10;
 /// The most notifications since the load before, for the gap not to be busy.
 const CALM: u32 = 2;
 
-/// What is known of one link.
+/// What is known of one connection.
 pub(super) struct Session<'a> {
     machine: &'a Machine,
-    link: &'a Link,
-    nature: Nature,
+    connection: &'a RefreshConnection,
+    server: ServerInfo,
     /// Whether there is another server to turn to.
-    choice: bool,
+    has_alternatives: bool,
     listening: bool,
     loaded: bool,
-    hurried: u32,
+    busy_gaps: u32,
     clock: Clock,
     announced: String,
 }
@@ -50,28 +50,29 @@ enum Wanted {
     /// All tables.
     Everything,
     /// All tables but the allow-lists.
-    WithoutAllowLists,
+    WithoutAllowedUsers,
 }
 
 impl<'a> Session<'a> {
     /// Asks the server what it is, and makes the session ours where it is that.
     pub(super) async fn open(
         machine: &'a Machine,
-        link: &'a Link,
-        choice: bool,
+        connection: &'a RefreshConnection,
+        has_alternatives: bool,
     ) -> Result<Self, Error> {
-        let Identity { nature, .. } = link.identify(&machine.queries, "identify").await?;
-        if !nature.pooled {
-            link.settle(&machine.queries).await.or_else(unless_refused)?;
+        let Identification { server, .. } =
+            connection.identify(&machine.queries, "identify").await?;
+        if !server.pooled {
+            connection.configure_session(&machine.queries).await.or_else(unless_refused)?;
         }
         let mut session = Self {
             machine,
-            link,
-            nature,
-            choice,
+            connection,
+            server,
+            has_alternatives,
             listening: false,
             loaded: false,
-            hurried: 0,
+            busy_gaps: 0,
             clock: Clock::starting_now(machine.poll_interval),
             announced: String::new(),
         };
@@ -79,7 +80,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Keeps up with the server until the link ends or the machine is told to stop.
+    /// Keeps up with the server until the connection ends or the machine is told to stop.
     pub(super) async fn serve(&mut self) -> Result<(), Error> {
         self.clock.everything_is_due();
         while !self.machine.signals.stopped() {
@@ -87,21 +88,21 @@ impl<'a> Session<'a> {
             if self.machine.signals.stopped() {
                 break;
             }
-            if self.link.is_lost() {
+            if self.connection.is_lost() {
                 return Err(Error::lost("listen"));
             }
             let outcome = self.step(woken).await;
             self.tolerate(outcome)?;
             if self.loaded {
                 let (mode, why) = self.mode();
-                self.machine.report.mode(mode, why);
+                self.machine.status.mode(mode, why);
                 self.announce().await?;
             }
         }
         Ok(())
     }
 
-    /// Whether this link has brought the tables, so that the server is there.
+    /// Whether this connection has brought the tables, so that the server is there.
     pub(super) fn has_loaded(&self) -> bool {
         self.loaded
     }
@@ -118,7 +119,7 @@ impl<'a> Session<'a> {
         if woken && self.loaded {
             self.keep_the_gap().await;
         }
-        if woken && self.loaded && self.nature.has_tokens() && Instant::now() < self.clock.full {
+        if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
             self.load_moved().await?;
         } else {
             self.poll(woken).await?;
@@ -129,14 +130,14 @@ impl<'a> Session<'a> {
 
     /// Waits where the last load is too recent for another one.
     async fn keep_the_gap(&mut self) {
-        let gap = match self.hurried {
-            _ if !self.nature.has_tokens() => GAP_WITHOUT_TOKENS,
+        let gap = match self.busy_gaps {
+            _ if !self.server.has_tokens() => GAP_WITHOUT_TOKENS,
             0..STORM => GAP,
             _ => GAP_IN_STORM,
         };
         sleep_until(self.clock.loaded + gap).await;
-        let is_busy = self.link.heard() > CALM;
-        self.hurried = if is_busy { self.hurried.saturating_add(1) } else { 0 };
+        let is_busy = self.connection.notifications() > CALM;
+        self.busy_gaps = if is_busy { self.busy_gaps.saturating_add(1) } else { 0 };
         // What came during the gap is covered by the load that follows.
         let _ = self.machine.signals.woken().now_or_never();
     }
@@ -146,16 +147,16 @@ impl<'a> Session<'a> {
     /// the triggers has moved nothing. Asked before, it could miss what came in between.
     async fn load_moved(&mut self) -> Result<(), Error> {
         self.load(Wanted::Moved).await?;
-        let identity = self.link.identify(&self.machine.queries, "load").await?;
+        let identity = self.connection.identify(&self.machine.queries, "load").await?;
         if self.is_another(identity) { self.load_everything().await } else { Ok(()) }
     }
 
     /// Whether the server is not what it was. Then everything is due.
-    fn is_another(&mut self, identity: Identity) -> bool {
-        if identity.nature == self.nature && identity.listening == self.listening {
+    fn is_another(&mut self, identity: Identification) -> bool {
+        if identity.server == self.server && identity.listening == self.listening {
             return false;
         }
-        self.nature = identity.nature;
+        self.server = identity.server;
         self.listening = identity.listening;
         self.clock.everything_is_due();
         true
@@ -163,28 +164,28 @@ impl<'a> Session<'a> {
 
     /// Asks what moved, and whether the server still is what it was.
     async fn poll(&mut self, told_to: bool) -> Result<(), Error> {
-        let asked = Moment::now();
-        let (identity, tokens) = if self.nature.has_tokens() {
+        let asked = StdInstant::now();
+        let (identity, tokens) = if self.server.has_tokens() {
             // Both are sent before the first is answered: one round trip instead of two.
-            let (queries, link) = (&self.machine.queries, self.link);
+            let (queries, connection) = (&self.machine.queries, self.connection);
             let (identity, tokens) =
-                tokio::join!(link.identify(queries, "poll"), link.poll(queries));
+                tokio::join!(connection.identify(queries, "poll"), connection.poll(queries));
             (identity?, Some(tokens))
         } else {
-            (self.link.identify(&self.machine.queries, "poll").await?, None)
+            (self.connection.identify(&self.machine.queries, "poll").await?, None)
         };
         self.is_another(identity);
         let now = Instant::now();
         if now >= self.clock.full
-            || (tokens.is_none() && (told_to || now >= self.clock.allow_lists))
+            || (tokens.is_none() && (told_to || now >= self.clock.allowed_users))
         {
             return self.load_everything().await;
         }
         let Some(tokens) = tokens.transpose()? else {
-            return self.load(Wanted::WithoutAllowLists).await;
+            return self.load(Wanted::WithoutAllowedUsers).await;
         };
         let snapshot = self.machine.live.snapshot();
-        if snapshot.as_deref().and_then(Snapshot::fingerprint) == Some(&tokens.fingerprint) {
+        if snapshot.as_deref().and_then(Snapshot::token_set) == Some(&tokens.token_set) {
             self.machine.live.confirm(asked);
             return Ok(());
         }
@@ -193,7 +194,7 @@ impl<'a> Session<'a> {
 
     /// Everything anew. Notifications are asked for before, so that no change falls in between.
     async fn load_everything(&mut self) -> Result<(), Error> {
-        self.machine.signals.set_tokens(self.nature.has_tokens());
+        self.machine.signals.set_tokens(self.server.has_tokens());
         self.listening = self.listening || self.listen().await?;
         self.load(Wanted::Everything).await?;
         self.loaded = true;
@@ -203,14 +204,14 @@ impl<'a> Session<'a> {
 
     /// Asks for notifications, where they are wanted and to be had.
     async fn listen(&self) -> Result<bool, Error> {
-        if !self.machine.listen || !self.nature.takes_listen() {
+        if !self.machine.listen || !self.server.takes_listen() {
             return Ok(false);
         }
-        match self.link.listen().await {
+        match self.connection.listen().await {
             Ok(()) => Ok(true),
             // A proxy may refuse it. Polling still works there.
-            Err(error) if error.kind() == Kind::Query => {
-                self.machine.report.failed(error);
+            Err(error) if error.kind() == ErrorKind::Query => {
+                self.machine.status.failed(error);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -218,28 +219,28 @@ impl<'a> Session<'a> {
     }
 
     async fn load(&self, wanted: Wanted) -> Result<(), Error> {
-        let Machine { live, queries, report, signals, register, .. } = self.machine;
+        let Machine { live, queries, status, signals, registry, .. } = self.machine;
         loop {
             let base = live.snapshot();
             let scope = self.scope(wanted, base.as_deref());
-            let asked = Moment::now();
-            let Read { loaded, standby } = self.link.load(queries, scope).await?;
+            let asked = StdInstant::now();
+            let Read { loaded, standby } = self.connection.load(queries, scope).await?;
             if standby {
-                self.accept(base.as_deref(), loaded.fingerprint.as_ref())?;
+                self.accept(base.as_deref(), loaded.token_set.as_ref())?;
             }
             let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
             let has_problems = next.problems().next().is_some();
-            register.watch(&next);
+            registry.add(&next);
             // A successor may publish already, and this engine's moment is not among its own.
             if signals.stopped() {
                 return Ok(());
             }
             if live.publish(base.as_ref(), next, asked) {
-                report.loaded(asked.elapsed(), has_problems);
+                status.loaded(asked.elapsed(), has_problems);
                 return Ok(());
             }
             // Where nobody answers any more, reading again would go on for ever.
-            if !live.is_open() {
+            if !live.is_started() {
                 return Ok(());
             }
             // Somebody published meanwhile: what was read may be older, so it is read again.
@@ -249,29 +250,29 @@ impl<'a> Session<'a> {
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
         match (wanted, base) {
             (Wanted::Moved, Some(base)) => Scope::MovedSince(base),
-            (Wanted::WithoutAllowLists, Some(_)) => Scope::WithoutAllowLists,
-            _ => Scope::Everything { tokens: self.nature.has_tokens() },
+            (Wanted::WithoutAllowedUsers, Some(_)) => Scope::WithoutAllowedUsers,
+            _ => Scope::Everything { tokens: self.server.has_tokens() },
         }
     }
 
-    /// Whether a standby's moment may take the place of the one that is held. One that is behind
+    /// Whether a standby's moment may take the server of the one that is held. One that is behind
     /// may not, until what is held is too old to hold on to.
-    fn accept(&self, held: Option<&Snapshot>, read: Option<&Fingerprint>) -> Result<(), Error> {
+    fn accept(&self, held: Option<&Snapshot>, read: Option<&TokenSet>) -> Result<(), Error> {
         let Machine { live, max_staleness, .. } = self.machine;
         if is_behind(live, *max_staleness, held, read) { Err(Error::behind()) } else { Ok(()) }
     }
 
-    /// A locked table is no reason to give up the link, and a standby that is behind is one only
+    /// A locked table is no reason to give up the connection, and a standby that is behind is one only
     /// where there is another server to turn to.
     fn tolerate(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
         match outcome {
-            Err(error) if error.kind() == Kind::Locked => {
-                self.machine.report.failed(error);
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                self.machine.status.failed(error);
                 self.clock.soon();
                 Ok(())
             }
-            Err(error) if error.kind() == Kind::Behind && !self.choice => {
-                self.machine.report.failed(error);
+            Err(error) if error.kind() == ErrorKind::Behind && !self.has_alternatives => {
+                self.machine.status.failed(error);
                 // What was due stays so, and is looked at again with the next poll.
                 self.clock.step_done();
                 self.clock.full = self.clock.poll;
@@ -281,26 +282,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn mode(&self) -> (Mode, Option<&'static str>) {
-        self.nature.mode(self.machine.listen, self.listening)
+    fn mode(&self) -> (RefreshMode, Option<&'static str>) {
+        self.server.mode(self.machine.listen, self.listening)
     }
 
     /// Says what is applied, where the session is ours alone.
     async fn announce(&mut self) -> Result<(), Error> {
-        if self.nature.pooled {
+        if self.server.pooled {
             return Ok(());
         }
         let snapshot = self.machine.live.snapshot();
-        let fingerprint = snapshot.as_deref().and_then(Snapshot::fingerprint);
-        let (fingerprint, state) = match (self.loaded, self.mode().0) {
+        let token_set = snapshot.as_deref().and_then(Snapshot::token_set);
+        let (token_set, state) = match (self.loaded, self.mode().0) {
             (false, _) => (None, 'S'),
-            (true, Mode::Live) => (fingerprint, 'L'),
-            (true, Mode::Reload) => (fingerprint, 'R'),
-            (true, _) => (fingerprint, 'P'),
+            (true, RefreshMode::Live) => (token_set, 'L'),
+            (true, RefreshMode::Reload) => (token_set, 'R'),
+            (true, _) => (token_set, 'P'),
         };
-        let name = name::applied(fingerprint, state, &self.machine.host);
+        let name = worker_name::applied(token_set, state, &self.machine.host);
         if name != self.announced {
-            self.link.announce(&name).await.or_else(unless_refused)?;
+            self.connection.announce(&name).await.or_else(unless_refused)?;
             self.announced = name;
         }
         Ok(())
@@ -309,5 +310,5 @@ impl<'a> Session<'a> {
 
 /// A proxy may refuse what only makes things better.
 fn unless_refused(error: Error) -> Result<(), Error> {
-    if error.kind() == Kind::Query { Ok(()) } else { Err(error) }
+    if error.kind() == ErrorKind::Query { Ok(()) } else { Err(error) }
 }

@@ -1,0 +1,183 @@
+//! Starts, refreshes, reconfigures and stops the engine of this process, for `flagstaff._engine.lifecycle`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use pyo3::prelude::*;
+
+use super::calls::{self, is_ending};
+use super::errors::ConfigurationError;
+use super::maintenance;
+use super::seconds::duration;
+use super::state::{ENGINE, LIVE, take_ownership};
+use crate::live::EvaluationMode;
+use crate::postgres::engine::{Engine, Options};
+use crate::postgres::error::ErrorKind;
+use crate::postgres::status::{RefreshMode, StatusReport};
+use crate::usage;
+
+/// Starts the engine, which connects in the background. Returns at once. Evaluations wait until
+/// `answer_from_memory` is called, unless a snapshot was inherited.
+///
+/// Raises `ConfigurationError` if the connection parameters cannot be used.
+#[pyfunction]
+#[pyo3(signature = (
+    settings, names, *, opaque_values, listen, poll_interval, pool_size, max_staleness,
+    usage_interval, host
+))]
+#[expect(clippy::too_many_arguments, reason = "Python passes each by name")]
+pub(super) fn start(
+    settings: BTreeMap<String, String>,
+    names: HashMap<String, String>,
+    opaque_values: bool,
+    listen: bool,
+    poll_interval: f64,
+    pool_size: u32,
+    max_staleness: f64,
+    usage_interval: f64,
+    host: String,
+) -> PyResult<()> {
+    let (poll_interval, max_staleness) = (duration(poll_interval)?, duration(max_staleness)?);
+    let options = Options {
+        parameters: settings,
+        names,
+        opaque_values,
+        listen,
+        poll_interval,
+        pool_size,
+        max_staleness,
+        usage_interval: duration(usage_interval)?,
+        host,
+        on_event: maintenance::run_soon,
+    };
+    take_ownership();
+    LIVE.set_mode(EvaluationMode::Starting, false);
+    // An earlier engine stops when it is dropped.
+    ENGINE.store(Some(Arc::new(Engine::start(&options, &LIVE)?)));
+    Ok(())
+}
+
+/// Whether the first load is expected soon. False once there is a snapshot, while the tables are
+/// missing, and while the process ends.
+#[pyfunction]
+pub(super) fn is_waiting() -> bool {
+    if LIVE.snapshot().is_some() || is_ending() {
+        return false;
+    }
+    ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.status(), ErrorKind::Missing))
+}
+
+/// Whether there is no connection because the server refused the log-in.
+#[pyfunction]
+pub(super) fn is_refused() -> bool {
+    ENGINE.load().as_ref().is_some_and(|engine| is_down_for(&engine.status(), ErrorKind::Auth))
+}
+
+fn is_down_for(report: &StatusReport, kind: ErrorKind) -> bool {
+    let last = report.last_error.as_ref();
+    report.mode == RefreshMode::Down && last.is_some_and(|error| error.kind() == kind)
+}
+
+/// Evaluates from the snapshot from now on; returns `default` while there is none.
+#[pyfunction]
+pub(super) fn answer_from_memory(tell_unknown: bool) {
+    LIVE.set_mode(EvaluationMode::Memory, tell_unknown);
+}
+
+/// Evaluates through `flagstaff._engine.direct` from now on.
+#[pyfunction]
+pub(super) fn answer_directly(tell_unknown: bool) {
+    take_ownership();
+    LIVE.set_mode(EvaluationMode::Direct, tell_unknown);
+}
+
+/// Loads everything now. Releases the GIL and blocks for at most `timeout` seconds.
+///
+/// Raises `RefreshError` if the load fails; the snapshot is then unchanged.
+#[pyfunction]
+pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let Some(engine) = ENGINE.load_full() else { return Ok(()) };
+    let limit = duration(timeout)?;
+    py.detach(|| engine.refresh(limit))?;
+    Ok(())
+}
+
+/// Uses these connection parameters from now on. Reconnects at once if there is no connection.
+/// Returns at once: True if the parameters have changed.
+///
+/// Raises `ConfigurationError` if they cannot be used; the earlier ones stay in use.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
+pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> {
+    let engine = ENGINE.load_full();
+    Ok(engine.map_or(Ok(false), |engine| engine.reconfigure(&settings))?)
+}
+
+/// Stops the engine, closes its connections and drops the snapshot, so that the next evaluation
+/// starts the engine again. Releases the GIL and blocks for at most `timeout` seconds. Returns True
+/// if the engine has stopped.
+#[pyfunction]
+pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
+    let limit = duration(timeout)?;
+    let engine = ENGINE.swap(None);
+    let stopped = engine.is_none_or(|engine| py.detach(|| engine.stop(limit)));
+    // Last: a load that was under way must not publish afterwards.
+    LIVE.reset();
+    Ok(stopped)
+}
+
+/// Stops the engine at the end of the process and keeps the snapshot for later evaluations. From
+/// then on Rust does not call Python. Releases the GIL and blocks for at most `timeout` seconds.
+#[pyfunction]
+pub(super) fn farewell(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let limit = duration(timeout)?;
+    let until = Instant::now() + limit;
+    calls::end();
+    let engine = ENGINE.swap(None);
+    py.detach(|| {
+        let _stopped = engine.is_none_or(|engine| engine.stop(limit));
+        calls::wait_until(until);
+    });
+    Ok(())
+}
+
+/// Refuses a second interpreter of the process: it would share the snapshot of the first one.
+/// `interpreter` identifies the caller's.
+///
+/// Raises `ConfigurationError` for a second interpreter.
+#[pyfunction]
+pub(super) fn claim(interpreter: usize) -> PyResult<()> {
+    static CLAIMED: AtomicUsize = AtomicUsize::new(0);
+    let first = CLAIMED.compare_exchange(0, interpreter, Ordering::Relaxed, Ordering::Relaxed);
+    match first {
+        Err(other) if other != interpreter => Err(ConfigurationError::new_err(
+            "flagstaff answers for one interpreter of a process, and this is another one; give \
+             each application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Detaches a forked child from the parent's engine. The child evaluates from the inherited
+/// snapshot at first. Returns at once.
+#[pyfunction]
+pub(super) fn forked() {
+    // Leaked: dropping it would end the parent's session, whose socket is shared, and using it
+    // would corrupt that session. Its thread does not exist in the child.
+    std::mem::forget(ENGINE.swap(None));
+    calls::forked();
+    LIVE.set_own_writes(false);
+    usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
+    let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));
+    match inherited {
+        Some((
+            EvaluationMode::Memory | EvaluationMode::Inherited | EvaluationMode::Starting,
+            true,
+        )) => LIVE.set_mode(EvaluationMode::Inherited, false),
+        Some((EvaluationMode::Direct | EvaluationMode::NotStarted, _)) | None => {}
+        Some(_) => LIVE.reset(),
+    }
+    take_ownership();
+}

@@ -1,0 +1,44 @@
+//! Work that an evaluation does now and then: it detects a fork and lets Python write its log.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pyo3::prelude::*;
+
+use super::calls::{Call, is_ending};
+use super::state;
+
+/// The number of evaluations between two runs of the maintenance.
+const ROUND: u32 = 1000;
+
+/// The evaluations of this round. Two threads may count one together: the count must need no locked
+/// instruction and the round must end, nothing more.
+static EVALUATIONS: AtomicU32 = AtomicU32::new(0);
+
+/// Counts an evaluation. Runs the maintenance once a round.
+#[inline]
+pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
+    let evaluations = EVALUATIONS.load(Ordering::Relaxed) + 1;
+    if evaluations < ROUND {
+        EVALUATIONS.store(evaluations, Ordering::Relaxed);
+        return Ok(());
+    }
+    EVALUATIONS.store(0, Ordering::Relaxed);
+    if is_ending() { Ok(()) } else { run(py) }
+}
+
+#[cold]
+fn run(py: Python<'_>) -> PyResult<()> {
+    let _call = Call::begin(py);
+    let engine = py.import("flagstaff._engine.lifecycle")?;
+    // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.
+    if !state::is_owner() {
+        engine.call_method0("after_fork")?;
+    }
+    engine.call_method0("look_after").map(drop)
+}
+
+/// Makes the next evaluation run the maintenance. The engine's thread calls this, because it never
+/// calls Python. A concurrent evaluation may undo it, until the next event.
+pub(super) fn run_soon() {
+    EVALUATIONS.store(ROUND, Ordering::Relaxed);
+}

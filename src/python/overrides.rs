@@ -1,0 +1,30 @@
+//! What tests set over the database, and `read_own_writes()`.
+
+use std::collections::HashMap;
+
+use pyo3::prelude::*;
+
+use super::state::LIVE;
+use crate::overrides::Overrides;
+use crate::stored_value::StoredValue;
+
+/// Sets the results of flags by key, and values by key as JSON text, for the whole process.
+/// Replaces all earlier overrides.
+#[pyfunction]
+pub(super) fn set_overrides(
+    flags: HashMap<String, bool>,
+    values: HashMap<String, String>,
+    opaque_values: bool,
+) {
+    let value = |text: String| {
+        if opaque_values { StoredValue::Json(text.into()) } else { StoredValue::from_json(&text) }
+    };
+    let values = values.into_iter().map(|(key, text)| (key, value(text)));
+    LIVE.set_overrides(Overrides::new(flags, values));
+}
+
+/// Sets whether a caller of this process may be inside `read_own_writes()`.
+#[pyfunction]
+pub(super) fn set_own_writes(own_writes: bool) {
+    LIVE.set_own_writes(own_writes);
+}

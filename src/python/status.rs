@@ -1,0 +1,53 @@
+//! What `flagstaff.status()` shows.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::state::{ENGINE, LIVE};
+use crate::live::EvaluationMode;
+use crate::postgres::status::StatusReport;
+use crate::snapshot::Snapshot;
+use crate::token_set::TokenSet;
+
+/// The fields of `flagstaff.status()`, as a dict.
+#[pyfunction]
+pub(super) fn report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let (current, engine) = (LIVE.current(), ENGINE.load());
+    let state = current.as_ref();
+    let snapshot = state.and_then(|state| state.snapshot.as_deref());
+    let report = engine.as_ref().map(|engine| engine.status());
+    let (mode, report) = match (state.map(|state| state.mode), report) {
+        (Some(EvaluationMode::Direct), _) => ("direct", StatusReport::default()),
+        (_, Some(report)) => (report.mode.as_str(), report),
+        (_, None) => ("idle", StatusReport::default()),
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("mode", mode)?;
+    dict.set_item("ready", mode == "direct" || snapshot.is_some())?;
+    add_snapshot(&dict, snapshot)?;
+    add_loads(&dict, mode, &report)?;
+    dict.set_item("pid", std::process::id())?;
+    Ok(dict)
+}
+
+fn add_snapshot(dict: &Bound<'_, PyDict>, snapshot: Option<&Snapshot>) -> PyResult<()> {
+    let token = snapshot.and_then(Snapshot::token_set).map(TokenSet::newest);
+    let problems = snapshot.into_iter().flat_map(Snapshot::problems);
+    dict.set_item("age", snapshot.and_then(|_| LIVE.age()).map(|age| age.as_secs_f64()))?;
+    dict.set_item("version", LIVE.swaps())?;
+    dict.set_item("token", token)?;
+    dict.set_item("flags", snapshot.map_or(0, Snapshot::flag_count))?;
+    dict.set_item("values", snapshot.map_or(0, Snapshot::value_count))?;
+    dict.set_item("problems", problems.map(ToString::to_string).collect::<Vec<_>>())
+}
+
+fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyResult<()> {
+    let last_error = report.last_error.as_ref().map(ToString::to_string);
+    let reason = report.reason.or(last_error.as_deref().filter(|_| mode == "down"));
+    dict.set_item("loads", report.loads)?;
+    dict.set_item("load_seconds", report.load_time.map(|time| time.as_secs_f64()))?;
+    dict.set_item("failures", report.failures)?;
+    dict.set_item("why", reason)?;
+    dict.set_item("last_error", last_error)?;
+    dict.set_item("uncollected", report.usage_problem)
+}

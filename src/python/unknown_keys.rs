@@ -1,0 +1,28 @@
+//! Evaluations of keys that do not exist: counted, and reported to Python.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::calls::{Call, is_ending};
+use super::state::{self, LIVE};
+use crate::live::EvaluationMode;
+
+/// Counts an evaluation of a key without a flag, if the process evaluates from memory.
+#[cold]
+pub(super) fn count(key: &Bound<'_, PyString>, default: bool) {
+    if state::is_in_mode(EvaluationMode::Memory) {
+        LIVE.unknown_keys().count(key.to_str().unwrap_or_default(), default);
+    }
+}
+
+/// Reports to Python that a key does not exist. `what` is "flag" or "value". Raises
+/// `UnknownFlagError` or `UnknownValueError` if `UNKNOWN_KEY` is "raise".
+#[cold]
+pub(super) fn report(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
+    if is_ending() {
+        return Ok(());
+    }
+    let _call = Call::begin(key.py());
+    let engine = key.py().import("flagstaff._engine.lifecycle")?;
+    engine.call_method1("tell_unknown", (key, what)).map(drop)
+}

@@ -1,0 +1,27 @@
+//! A setting → a fresh Python object.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyInt, PyString};
+
+use super::calls::Call;
+use crate::stored_value::StoredValue;
+
+/// The object that the model field would give. What is no plain scalar is decoded by the field
+/// itself, and raises what it raises.
+pub(super) fn to_python<'py>(
+    py: Python<'py>,
+    setting: &StoredValue,
+) -> PyResult<Bound<'py, PyAny>> {
+    static DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(match setting {
+        StoredValue::Null => py.None().into_bound(py),
+        StoredValue::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
+        StoredValue::Integer(value) => PyInt::new(py, *value).into_any(),
+        StoredValue::Text(value) => PyString::new(py, value).into_any(),
+        StoredValue::Json(text) => {
+            let _call = Call::begin(py);
+            DECODE.import(py, "flagstaff._engine.lifecycle", "decode")?.call1((&**text,))?
+        }
+    })
+}

@@ -1,0 +1,89 @@
+//! Servers that are none: what a worker meets on a bad day, without a database.
+
+use std::io::{Read, Write, copy};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use flagstaff::postgres::connect::parameters::Parameters;
+
+/// The parameters to reach a server at `port` of this machine.
+fn parameters(port: u16) -> Parameters {
+    let port = port.to_string();
+    let given = [
+        ("host", "127.0.0.1"),
+        ("port", &port),
+        ("user", "shop"),
+        ("password", "open sesame"),
+        // These do not know how to say that they have no TLS.
+        ("sslmode", "disable"),
+    ];
+    given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// Nobody listens there.
+pub(crate) fn nobody() -> Parameters {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    parameters(listener.local_addr().expect("an address").port())
+}
+
+/// Takes connections, and never says a word.
+pub(crate) fn silence() -> Parameters {
+    serve(|stream| {
+        let mut buffer = [0; 64];
+        let mut stream = stream;
+        while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    })
+}
+
+/// Asks for the password, and turns it down.
+pub(crate) fn bouncer() -> Parameters {
+    serve(|mut stream| {
+        let mut buffer = [0; 1024];
+        let _ = stream.read(&mut buffer);
+        // AuthenticationCleartextPassword.
+        let _ = stream.write_all(&message(b'R', &3_u32.to_be_bytes()));
+        let _ = stream.read(&mut buffer);
+        let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword failed for \"shop\"\0\0";
+        let _ = stream.write_all(&message(b'E', fields));
+    })
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).expect("a short message");
+    [&[tag], &length.to_be_bytes()[..], body].concat()
+}
+
+fn serve(talk: fn(TcpStream)) -> Parameters {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || talk(stream));
+        }
+    });
+    parameters(port)
+}
+
+/// The server of `real`, behind a door that opens when the returned sender is dropped.
+pub(crate) fn behind_a_door(mut real: Parameters) -> (Parameters, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let address = format!("{}:{}", real["host"], real["port"]);
+    let (door, closed) = channel();
+    thread::spawn(move || {
+        let (client, _) = listener.accept().expect("a connection");
+        let _ = closed.recv();
+        let server = TcpStream::connect(address).expect("the server takes connections");
+        let (mut from, mut to) = (clone(&client), clone(&server));
+        thread::spawn(move || copy(&mut from, &mut to));
+        copy(&mut &server, &mut &client)
+    });
+    real.insert("host".into(), "127.0.0.1".into());
+    real.insert("port".into(), port);
+    (real, door)
+}
+
+fn clone(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().expect("a handle")
+}

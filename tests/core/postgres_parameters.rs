@@ -1,0 +1,101 @@
+//! Parameters that cannot be used are told of, and never connected with.
+
+use flagstaff::postgres::connect::parameters::Parameters;
+use flagstaff::postgres::connect::target::Target;
+use flagstaff::postgres::error::ErrorKind;
+use flagstaff::postgres::queries::{Names, Queries};
+use flagstaff::postgres::status::RefreshMode;
+
+use crate::postgres_shop::{Shop, Worker, eventually};
+
+#[track_caller]
+fn assert_refused(name: &str, value: &str, message: &str) {
+    let parameters: Parameters = [(name.to_owned(), value.to_owned())].into();
+    let error = Target::new(&parameters).expect_err("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Parameters);
+    assert_eq!(
+        error.to_string(),
+        format!("connect: the connection parameters cannot be used: {message}")
+    );
+}
+
+#[test]
+fn settings_that_are_not_understood() {
+    assert_refused("port", "none", "port is not a number from 1 to 65535");
+    assert_refused("port", "65536", "port is not a number from 1 to 65535");
+    assert_refused("hostaddr", "localhost", "hostaddr is not an IP address");
+    assert_refused("tcp_user_timeout", "1.5", "tcp_user_timeout is not a whole number");
+    let bindings = "channel_binding is not disable, prefer or require";
+    assert_refused("channel_binding", "maybe", bindings);
+}
+
+#[test]
+fn protection_that_cannot_be_given_is_no_connection() {
+    assert_refused("sslmode", "always", "sslmode=always is not supported");
+    for name in ["sslcrl", "sslpassword", "requirepeer", "require_auth", "passfile", "service"] {
+        assert_refused(name, "x", &format!("{name} is not supported"));
+    }
+}
+
+#[test]
+fn protection_that_contradicts_itself_is_no_connection() {
+    assert_contradicts(
+        &[("sslrootcert", "system"), ("sslmode", "require")],
+        "sslrootcert=system needs sslmode=verify-full",
+    );
+    assert_contradicts(
+        &[("sslnegotiation", "direct")],
+        "sslnegotiation=direct needs sslmode=require or more",
+    );
+    assert_contradicts(
+        &[("hostaddr", "127.0.0.1"), ("sslmode", "verify-full")],
+        "sslmode=verify-full needs a host, not only hostaddr",
+    );
+    assert_contradicts(
+        &[("ssl_min_protocol_version", "TLSv1.3"), ("ssl_max_protocol_version", "TLSv1.2")],
+        "ssl_min_protocol_version is above the maximum",
+    );
+}
+
+#[track_caller]
+fn assert_contradicts(given: &[(&str, &str)], message: &str) {
+    let parameters: Parameters =
+        given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let error = Target::new(&parameters).expect_err("it is refused");
+    assert!(error.to_string().ends_with(message), "{error}");
+}
+
+#[test]
+fn settings_of_other_clients_change_nothing() {
+    let ignored =
+        [("client_encoding", "UTF8"), ("connect_timeout", "1"), ("gssencmode", "disable")];
+    let parameters = ignored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    assert!(Target::new(&parameters).is_ok());
+}
+
+#[test]
+fn no_password_is_shown() {
+    let mut options = Shop::open().options();
+    options.parameters.insert("password".into(), "open sesame".into());
+    assert!(!format!("{options:?}").contains("sesame"));
+}
+
+#[test]
+fn nobody_is_shown_whom_the_server_names() {
+    let mut options = Shop::open().options();
+    options.parameters.insert("dbname".into(), "mallory".into());
+    let worker = Worker::start(&options);
+    eventually(|| worker.mode() == RefreshMode::Down);
+    let report = worker.engine.status();
+    let error = report.last_error.clone().expect("it has failed");
+    assert_eq!(error.sqlstate(), Some("3D000"));
+    assert!(!format!("{error:?} {report:#?} {error}").contains("mallory"));
+    assert!(!format!("{:?}", worker.engine).contains("mallory"));
+}
+
+#[test]
+fn a_name_that_is_missing_is_named() {
+    let error = Queries::new(&Names::new(), false).expect_err("nothing is named");
+    let expected = "connect: the connection parameters cannot be used: no name was given for ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}

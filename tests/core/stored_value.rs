@@ -1,0 +1,123 @@
+//! A setting is a scalar only where Python would make the same one of the text.
+
+use flagstaff::stored_value::StoredValue;
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn expected(text: &str) -> StoredValue {
+    match serde_json::from_str(text) {
+        Ok(Value::Null) => StoredValue::Null,
+        Ok(Value::Bool(value)) => StoredValue::Bool(value),
+        Ok(Value::Number(number)) if number.is_i64() => {
+            StoredValue::Integer(number.as_i64().expect("it is one"))
+        }
+        Ok(Value::String(value)) => StoredValue::Text(value.into()),
+        _ => StoredValue::Json(text.into()),
+    }
+}
+
+#[test]
+fn plain_scalars_are_made_at_once() {
+    let made = [
+        ("null", StoredValue::Null),
+        ("true", StoredValue::Bool(true)),
+        ("false", StoredValue::Bool(false)),
+        ("0", StoredValue::Integer(0)),
+        ("-7", StoredValue::Integer(-7)),
+        ("9223372036854775807", StoredValue::Integer(i64::MAX)),
+        ("-9223372036854775808", StoredValue::Integer(i64::MIN)),
+        ("\"\"", StoredValue::Text("".into())),
+        ("\"1\"", StoredValue::Text("1".into())),
+        ("\"null\"", StoredValue::Text("null".into())),
+        (r#""\u0001\n\"\\\/""#, StoredValue::Text("\u{1}\n\"\\/".into())),
+        (r#""\ud83e\udd80""#, StoredValue::Text("🦀".into())),
+    ];
+    for (text, setting) in made {
+        assert_eq!(StoredValue::from_json(text), setting, "{text}");
+    }
+}
+
+#[test]
+fn whatever_only_the_field_can_read_stays_text() {
+    let texts = [
+        "1.0",
+        "-0.0",
+        "-0",
+        "1e3",
+        "1E400",
+        "0.1",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "123456789012345678901234567890",
+        "[]",
+        "{}",
+        "[null]",
+        "{\"a\": 1}",
+        "[1, 2.0, \"x\"]",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "",
+        " ",
+        "nul",
+        r#""\ud83e""#,
+        "\"open",
+        "tru",
+        "1 2",
+        "\"\u{1}\"",
+    ];
+    for text in texts {
+        assert_eq!(StoredValue::from_json(text), StoredValue::Json(text.into()), "{text}");
+    }
+}
+
+#[test]
+fn white_space_around_a_scalar_changes_nothing() {
+    for text in ["true", "42", "\"stripe\""] {
+        assert_eq!(StoredValue::from_json(&format!(" \n{text}\t")), StoredValue::from_json(text));
+    }
+    // Python decodes this one, to None as well.
+    assert_eq!(StoredValue::from_json(" null"), StoredValue::Json(" null".into()));
+}
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map(any::<String>(), inner, 0..4)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_json_is_what_serde_reads(value in json()) {
+        let text = value.to_string();
+        prop_assert_eq!(StoredValue::from_json(&text), expected(&text));
+    }
+
+    #[test]
+    fn any_number_of_digits_is_an_integer_or_left_alone(text in "-?[1-9][0-9]{0,30}") {
+        let expected = match text.parse() {
+            Ok(number) => StoredValue::Integer(number),
+            Err(_) => StoredValue::Json(text.clone().into()),
+        };
+        prop_assert_eq!(StoredValue::from_json(&text), expected);
+    }
+
+    #[test]
+    fn any_text_at_all_is_read_without_a_panic(text: String) {
+        let _ = StoredValue::from_json(&text);
+    }
+}
