@@ -1,4 +1,4 @@
-"""What the documentation says is so: its code runs, and its names are there."""
+"""The documentation is correct: its code runs, and the names in it exist."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def written_in(*languages: str) -> list[Block]:
     return [block for block in BLOCKS if block.language in languages]
 
 
-# What other tests run too, in a project of its own, is marked as "py".
+# Blocks marked "py" also run in a project of their own, in other tests.
 PYTHON = written_in("python", "py")
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:
-    """The cells of the table below a heading, row by row, without its head."""
+    """Returns the cells of the table below a heading, row by row, without its head."""
     section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -75,8 +75,8 @@ FOLDERS = ("benches", "django_example", "docs", "python", "src", "tests", "tools
 
 
 @cache
-def places() -> list[str]:
-    """Every file and folder of the project, by its path."""
+def project_paths() -> list[str]:
+    """Returns the path of every file and folder of the project."""
     found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
     found += [path for path in ROOT.iterdir() if path.is_file()]
     return [f"/{path.relative_to(ROOT)}{'/' * path.is_dir()}" for path in found]
@@ -95,14 +95,14 @@ def test_python_compiles(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", written_in("sh", "console"), ids=str)
-def test_make_is_asked_for_what_it_can_make(block: Block) -> None:
+def test_make_target_in_a_page_exists(block: Block) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z-]+)", block.code):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def typed() -> list[str]:
-    """What the pages have their reader type after "manage.py", but for the page that is run."""
+def command_lines() -> list[str]:
+    """Returns every "manage.py" command line, except those of the page that is executed."""
     blocks = [block for block in written_in("console") if block.page != COMMANDS]
     return [
         line
@@ -111,9 +111,9 @@ def typed() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("line", sorted(set(typed())))
-def test_command_can_be_typed(line: str) -> None:
-    # The one alias that the tests have.
+@pytest.mark.parametrize("line", sorted(set(command_lines())))
+def test_command_in_a_page_is_accepted_by_its_parser(line: str) -> None:
+    # The tests have only this alias.
     line = line.replace("--database flags", "--database default")
     name, *arguments = shlex.split(line, comments=True)
     command = load_command_class(get_commands()[name], name)
@@ -128,10 +128,10 @@ def new_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
     return HttpResponse("new")
 
 
-def known() -> dict[str, Any]:
-    """What the code of the pages takes for given."""
+def expected_names() -> dict[str, Any]:
+    """Returns the names that the code in the pages expects."""
     return {
-        # Models are of the app whose module they stand in.
+        # Django derives a model's app from its module.
         "__name__": "flagstaff.models",
         "os": os,
         "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
@@ -144,8 +144,8 @@ def known() -> dict[str, Any]:
 
 
 def run(block: Block) -> dict[str, Any]:
-    """The names of a block once it has run."""
-    names = known()
+    """Runs a block and returns its names."""
+    names = expected_names()
     with isolate_apps("flagstaff"):
         exec(compile(block.code, str(block), "exec"), names)
     return names
@@ -161,13 +161,13 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("block", written_in("pycon"), ids=str)
-def test_session_shows_what_python_shows(block: Block) -> None:
+def test_interactive_session_prints_what_the_page_shows(block: Block) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
-    told: list[str] = []
-    session = doctest.DocTestParser().get_doctest(block.code, known(), str(block), None, 0)
+    output: list[str] = []
+    session = doctest.DocTestParser().get_doctest(block.code, expected_names(), str(block), None, 0)
     assert session.examples
-    results = doctest.DocTestRunner().run(session, out=told.append)
-    assert results.failed == 0, "".join(told)
+    results = doctest.DocTestRunner().run(session, out=output.append)
+    assert results.failed == 0, "".join(output)
 
 
 def readme(language: str, having: str) -> Block:
@@ -182,7 +182,7 @@ def request_of(user: Any) -> HttpRequest:
 
 
 @pytest.mark.django_db
-def test_readmes_view_has_a_checkout_for_each() -> None:
+def test_readme_view_returns_the_checkout_of_the_flag() -> None:
     checkout = run(readme("python", "def checkout"))["checkout"]
     alice = User.objects.create(username="alice")
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
@@ -194,7 +194,7 @@ def test_readmes_view_has_a_checkout_for_each() -> None:
 
 
 @pytest.mark.django_db
-def test_readmes_door_is_open_to_who_has_the_flag() -> None:
+def test_readme_decorator_returns_404_without_the_flag() -> None:
     names = run(readme("python", "flag_required"))
     assert names["reviews"](request_of(AnonymousUser())).content == b"old"
     closed = names["flag_required"]("beta_reviews")(new_page)
@@ -204,7 +204,7 @@ def test_readmes_door_is_open_to_who_has_the_flag() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("enabled", "greeting"), [(True, "Summer is here."), (False, "Welcome.")])
-def test_readmes_template_shows_what_it_says(enabled: bool, greeting: str) -> None:
+def test_readme_template_renders_the_branch_of_the_flag(enabled: bool, greeting: str) -> None:
     libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
     template = Engine(libraries=libraries).from_string(readme("django", "{% flag").code)
     FeatureFlag.objects.create(key="summer_banner", enabled=enabled, rollout_percent=100)
@@ -214,14 +214,14 @@ def test_readmes_template_shows_what_it_says(enabled: bool, greeting: str) -> No
 # The names.
 
 
-def test_every_reason_has_its_row_in_the_readme() -> None:
+def test_every_reason_has_a_row_in_the_readme() -> None:
     source = (ROOT / "src" / "evaluate.rs").read_text()
     reasons = set(re.findall(r'Self::\w+ => "([A-Z_]+)"', source))
     assert reasons
-    assert reasons == {row[2].split(",")[0] for row in rows(README, "What a flag means")}
+    assert reasons == {row[2].split(",")[0] for row in rows(README, "How a flag is evaluated")}
 
 
-def test_every_mode_has_its_row_in_the_architecture() -> None:
+def test_every_mode_has_a_row_in_the_architecture() -> None:
     source = (ROOT / "src" / "postgres" / "status.rs").read_text()
     modes = set(re.findall(r'Self::\w+ => "(\w+)"', source))
     assert modes
@@ -230,14 +230,14 @@ def test_every_mode_has_its_row_in_the_architecture() -> None:
 
 
 def paths_in(text: str) -> set[str]:
-    """What looks like a file or a folder of ours."""
+    """Returns everything in a text that looks like a path of the project."""
     path = r"(?<![\w/.:@])(?:[\w-]+/)*[\w-]+(?:\.(?:html|json|md|py|rs|sql|toml)\b|/(?![\w]))"
     return set(re.findall(path, text))
 
 
 @pytest.mark.parametrize("path", sorted(paths_in(ARCHITECTURE.read_text())))
-def test_place_that_the_architecture_names_is_there(path: str) -> None:
-    assert any(place.endswith(f"/{path}") for place in places())
+def test_path_in_the_architecture_exists(path: str) -> None:
+    assert any(place.endswith(f"/{path}") for place in project_paths())
 
 
 LINKS = [
@@ -248,13 +248,13 @@ LINKS = [
 
 
 @pytest.mark.parametrize(
-    ("page", "target"), LINKS, ids=[f"{page.name}-{target}" for page, target in LINKS]
+    ("page", "target"), LINKS, ids=[f"{page.relative_to(ROOT)}-{target}" for page, target in LINKS]
 )
-def test_link_leads_to_a_file(page: Path, target: str) -> None:
+def test_link_points_to_a_file(page: Path, target: str) -> None:
     assert (page.parent / target).is_file()
 
 
-def test_files_that_the_examples_page_names_are_there() -> None:
+def test_path_in_the_readme_of_the_example_exists() -> None:
     example = ROOT / "django_example"
     for row in re.findall(r"^\| (`.*?) \|", (example / "README.md").read_text(), re.MULTILINE):
         for path in code_in(row):
@@ -265,7 +265,7 @@ def test_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) < 150
 
 
-def test_index_leads_to_every_page() -> None:
+def test_index_links_to_every_page() -> None:
     index = ROOT / "docs" / "index.md"
     linked = {index.parent / target for page, target in LINKS if page == index}
     assert set(ROOT.glob("docs/**/*.md")) - linked == {index}

@@ -1,4 +1,4 @@
-"""What the quickstart, the how-to pages of tasks, values and async code, and the reasons say."""
+"""The code of the quickstart and of the how-to pages works."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 
 def defined(page: str, having: str) -> dict[str, Any]:
-    """What a block of a page defines."""
+    """Runs a block of a page and returns its names."""
     [block] = code_of(page, "python", having)
     names: dict[str, Any] = {"INSTALLED_APPS": []}
     exec(block, names)
@@ -58,10 +58,10 @@ def request_of(user: Any) -> HttpRequest:
     return request
 
 
-def test_quickstarts_view_is_for_those_who_have_the_flag(alice: User) -> None:
+def test_quickstart_view_depends_on_the_flag(alice: User) -> None:
     checkout = defined("quickstart.md", "def checkout")["checkout"]
     assert checkout(request_of(alice)).content == b"three pages"
-    defined("quickstart.md", "objects.create")
+    defined("quickstart.md", "changes.create")
     flag = FeatureFlag.objects.get(key="new_checkout")
     assert checkout(request_of(alice)).content == b"three pages"
     flag.allowed_users.add(alice)
@@ -70,7 +70,7 @@ def test_quickstarts_view_is_for_those_who_have_the_flag(alice: User) -> None:
     assert checkout(request_of(AnonymousUser())).content == b"three pages"
 
 
-def test_task_asks_by_primary_key(alice: User) -> None:
+def test_task_evaluates_by_primary_key(alice: User) -> None:
     send_invoice = defined("how-to/tasks.md", "send_invoice")["send_invoice"]
     flag = FeatureFlag.objects.create(key="invoices_as_pdf", enabled=True)
     flag.allowed_users.add(alice)
@@ -78,7 +78,7 @@ def test_task_asks_by_primary_key(alice: User) -> None:
     assert send_invoice(alice.pk + 1, "7") == "html for 7, from billing@example.com"
 
 
-def test_batch_is_of_one_mind(alice: User) -> None:
+def test_batch_uses_one_snapshot(alice: User) -> None:
     invoice_all = defined("how-to/tasks.md", "invoice_all")["invoice_all"]
     flag = FeatureFlag.objects.create(key="invoices_as_pdf", enabled=True, rollout_percent=100)
 
@@ -90,7 +90,7 @@ def test_batch_is_of_one_mind(alice: User) -> None:
     assert invoice_all(users()) == [alice, alice]
 
 
-def test_script_goes_on_where_there_are_flags() -> None:
+def test_script_continues_after_the_first_load() -> None:
     defined("how-to/tasks.md", "def main")["main"]()
 
 
@@ -101,14 +101,14 @@ def test_script_sees_its_own_committed_change() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_would_be_is_told_and_taken_back() -> None:
+def test_trial_change_is_evaluated_and_rolled_back() -> None:
     would_be_on = defined("how-to/tasks.md", "def would_be_on")["would_be_on"]
     FeatureFlag.objects.create(key="new_checkout")
     assert would_be_on("new_checkout", 1) is True
     assert FeatureFlag.objects.get().enabled is False
 
 
-def test_values_have_defaults_until_there_is_a_row() -> None:
+def test_value_without_a_row_returns_the_default() -> None:
     names = defined("how-to/values.md", "def page_size")
     assert (names["page_size"](), names["carriers"]()) == (20, ["post"])
     KeyValueStore.objects.create(key="page_size", value=50)
@@ -116,12 +116,12 @@ def test_values_have_defaults_until_there_is_a_row() -> None:
 
 
 @pytest.mark.parametrize(("value", "used"), [(10, 10), (90, 0), ("10", 0)])
-def test_value_that_cannot_be_right_is_not_used(value: object, used: int) -> None:
+def test_value_out_of_range_is_not_used(value: object, used: int) -> None:
     with override_value("discount", value):
         assert defined("how-to/values.md", "def discount")["discount"]() == used
 
 
-def test_browser_is_told_what_it_may_know(alice: User, tmp_path: Path) -> None:
+def test_browser_gets_client_side_flags_only(alice: User, tmp_path: Path) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, client_side=True)
     FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
     [address] = defined("how-to/browser.md", "urlpatterns")["urlpatterns"]
@@ -135,7 +135,7 @@ def test_browser_is_told_what_it_may_know(alice: User, tmp_path: Path) -> None:
         assert b'{"new_checkout": false}' in page(request_of(alice)).content
 
 
-def test_watchdog_pulls_the_switch_and_says_why() -> None:
+def test_watchdog_disables_the_flag_with_a_reason() -> None:
     watch = defined("how-to/ramp-and-kill.md", "def watch")["watch"]
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     watch(0.01)
@@ -147,14 +147,14 @@ def test_watchdog_pulls_the_switch_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("having", ["import flag_enabled", "aenabled"])
-def test_async_view_is_for_those_who_have_the_flag(having: str, alice: User) -> None:
+def test_async_view_depends_on_the_flag(having: str, alice: User) -> None:
     checkout = async_to_sync(defined("how-to/async.md", having)["checkout"])
     assert checkout(request_of(alice)).content == b"old"
     with override_flag("new_checkout", True):
         assert checkout(request_of(alice)).content == b"new"
 
 
-def test_template_of_an_async_view_is_told_who_asks(alice: User, tmp_path: Path) -> None:
+def test_template_of_an_async_view_evaluates_for_the_user(alice: User, tmp_path: Path) -> None:
     [template] = code_of("how-to/async.md", "django")
     (tmp_path / "page.html").write_text(template)
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
@@ -164,22 +164,24 @@ def test_template_of_an_async_view_is_told_who_asks(alice: User, tmp_path: Path)
         assert page(request_of(AnonymousUser())).content.split() == [b"old"]
 
 
-def test_async_start_waits_for_the_flags() -> None:
+def test_async_startup_waits_for_the_first_load() -> None:
     async_to_sync(defined("how-to/async.md", "aready")["startup"])()
 
 
-def test_health_is_told_as_json() -> None:
-    response: HttpResponse = defined("reference/reasons.md", "def health")["health"](request_of(None))
+def test_health_view_returns_json() -> None:
+    response: HttpResponse = defined("reference/reasons.md", "def health")["health"](
+        request_of(None)
+    )
     assert (response.status_code, json.loads(response.content)["stale"]) == (200, False)
 
 
-def test_settings_of_the_page_are_settings() -> None:
+def test_settings_of_the_page_pass_the_checks() -> None:
     given = defined("reference/settings.md", "UNKNOWN_KEY")["FLAGSTAFF"]
     with override_settings(FLAGSTAFF=given):
         assert run_checks(tags=["flagstaff"]) == []
 
 
-def test_within_tests_a_transaction_is_all_the_world() -> None:
+def test_evaluation_in_a_test_sees_its_transaction() -> None:
     FeatureFlag.objects.create(key="new_checkout", rollout_percent=100)
     assert defined("discussions/consistency.md", "def open_and_evaluate")["open_and_ask"]() is True
 

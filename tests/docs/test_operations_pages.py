@@ -1,4 +1,4 @@
-"""What the pages for operators say: the runbook, the alarms, the probes, the role that reads."""
+"""The pages for operators are correct: runbook, alarms, probes, read-only role."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NAMES = {measure.prometheus_name for measure in MEASURES}
 
 
 def cells(page: str, column: int) -> list[str]:
-    """One column of all tables of a page."""
+    """Returns one column of all tables of a page."""
     lines = (DOCS / page).read_text().splitlines()
     rows = [re.split(r"(?<!\\)\|", line) for line in lines if line.startswith("| ")]
     return [row[column].strip() for row in rows if len(row) > column]
 
 
-def test_every_metric_has_its_row_and_its_type() -> None:
+def test_metric_has_a_row_with_its_type() -> None:
     shown = re.findall(
         r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", (DOCS / HEALTH).read_text(), re.MULTILINE
     )
@@ -42,7 +42,7 @@ def rules() -> list[dict[str, Any]]:
     return list(group["rules"])
 
 
-def test_alarms_are_of_metrics_and_modes_that_there_are() -> None:
+def test_alarm_uses_existing_metrics_and_modes() -> None:
     for rule in rules():
         assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= NAMES, rule["alert"]
         modes = re.findall(r'mode=~?"([a-z|]+)"', rule["expr"])
@@ -51,7 +51,7 @@ def test_alarms_are_of_metrics_and_modes_that_there_are() -> None:
         assert rule["annotations"]["summary"].endswith(".")
 
 
-def test_every_meaning_of_an_error_is_in_the_runbook() -> None:
+def test_error_message_is_in_the_runbook() -> None:
     source = (ROOT / "src" / "postgres" / "error.rs").read_text()
     meanings = re.findall(r'^ +ErrorKind::\w+ => "((?:[^"\\]|\\.)+)",$', source, re.MULTILINE)
     assert len(meanings) > 8
@@ -59,10 +59,10 @@ def test_every_meaning_of_an_error_is_in_the_runbook() -> None:
     assert said <= set(cells(OPERATIONS, 1))
 
 
-def test_deadlines_are_those_of_the_engine() -> None:
+def test_deadlines_equal_those_of_the_engine() -> None:
     source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
     limits = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
-    told = "{CONNECT} s for connecting, {STATEMENT} s for a poll, {LOAD} s for a load"
+    told = "{CONNECT} s to connect, {STATEMENT} s for a poll, {LOAD} s for a load"
     assert told.format(**limits) in (DOCS / OPERATIONS).read_text()
 
 
@@ -82,7 +82,7 @@ def addresses(request: pytest.FixtureRequest) -> Any:
     return names["urlpatterns"]
 
 
-def test_addresses_are_those_of_the_page(addresses: Any, settings: Any, client: Client) -> None:
+def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client) -> None:
     settings.ROOT_URLCONF = type("Pages", (), {"urlpatterns": addresses})
     told = [cell.strip("`") for cell in cells(HEALTH, 1) if cell.startswith("`flagstaff/")]
     assert len(told) == 5
@@ -93,13 +93,13 @@ def test_addresses_are_those_of_the_page(addresses: Any, settings: Any, client: 
     assert client.get("/flagstaff/ready").json().keys() == yaml.safe_load(shown).keys()
 
 
-def test_probes_are_of_addresses_that_there_are(addresses: Any) -> None:
+def test_probe_uses_an_existing_url(addresses: Any) -> None:
     [block] = code_of(HEALTH, "yaml")
     for probe in yaml.safe_load(block).values():
         assert addresses[0].resolve(probe["httpGet"]["path"].lstrip("/"))
 
 
-def test_registering_is_as_the_page_shows_it() -> None:
+def test_registering_works_as_in_the_page() -> None:
     for having in ("prometheus", "otel"):
         [block] = code_of(HEALTH, "python", f"{having}.register")
         names: dict[str, Any] = {}
@@ -108,12 +108,12 @@ def test_registering_is_as_the_page_shows_it() -> None:
         assert names[having].register
 
 
-def test_exposition_begins_as_prometheus_wants_it() -> None:
+def test_exposition_begins_with_a_help_line() -> None:
     assert exposition(status()).startswith("# HELP flagstaff_ready ")
 
 
 @pytest.mark.django_db
-def test_role_of_the_page_is_the_one_that_is_printed() -> None:
+def test_role_in_the_page_equals_the_printed_one() -> None:
     def bare(script: str) -> list[str]:
         without = re.sub(r"--.*|BEGIN;|COMMIT;|GRANT CONNECT.*|public\.|\"", "", script)
         return " ".join(without.split()).replace(" ,", ",").split(";")

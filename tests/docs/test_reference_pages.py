@@ -1,4 +1,4 @@
-"""Every public thing has its heading in docs/reference, and what stands there is so."""
+"""Every public name has a heading in docs/reference, and its entry is correct."""
 
 from __future__ import annotations
 
@@ -28,26 +28,35 @@ SETTINGS, REASONS = ((REFERENCE / f"{name}.md").read_text() for name in ("settin
 
 
 # Django and pytest find these by name; a project does not import them.
-USED_BY_DJANGO = {"admin", "apps", "checks", "cli", "conf", "management", "migrations", "templatetags"}
+USED_BY_DJANGO = {
+    "admin",
+    "apps",
+    "checks",
+    "cli",
+    "conf",
+    "management",
+    "migrations",
+    "templatetags",
+}
 
 
 def sections(text: str, level: str) -> dict[str, str]:
-    """What stands below each heading of a level."""
+    """Returns the text below each heading of a level."""
     parts = re.split(rf"^{level} (.+)\n", text, flags=re.MULTILINE)[1:]
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def module_pages() -> dict[str, dict[str, str]]:
-    """The sections of each module's page, by the name of the module."""
+    """Returns the sections of each module's page, by module name."""
     pages = (page.read_text() for page in sorted((REFERENCE / "api").glob("*.md")))
     found = {text.splitlines()[0].removeprefix("# "): sections(text, "##") for text in pages}
     return {name: names for name, names in found.items() if name.startswith("flagstaff")}
 
 
 MODULES = module_pages()
-GIVEN = sections(MODULES["flagstaff"].pop("Return types"), "###")
-GIVES: dict[str, Any] = {
-    given.__name__: given for given in (HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
+RETURN_TYPE_SECTIONS = sections(MODULES["flagstaff"].pop("Return types"), "###")
+RETURN_TYPES: dict[str, Any] = {
+    type_.__name__: type_ for type_ in (HourlyUsage, Propagation, Impact, LostWorker, Usage, Worker)
 }
 NAMES = [(module, name) for module, names in MODULES.items() for name in names]
 
@@ -65,12 +74,12 @@ def test_page_of_a_module_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_public_name_has_its_heading(module: str) -> None:
+def test_public_name_has_a_heading(module: str) -> None:
     assert sorted(MODULES[module]) == sorted(import_module(module).__all__)
 
 
 def plain_signature(thing: Any) -> str:
-    """Its signature without the types."""
+    """Returns the signature without types."""
     signature = inspect.signature(thing)
     empty = inspect.Parameter.empty
     parameters = [p.replace(annotation=empty) for p in signature.parameters.values()]
@@ -78,7 +87,7 @@ def plain_signature(thing: Any) -> str:
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES)
-def test_signature_is_the_one_in_the_page(module: str, name: str) -> None:
+def test_signature_in_the_page_is_correct(module: str, name: str) -> None:
     shown = re.match(rf"\n`{name}(\(.*\))`\n", MODULES[module][name])
     if shown:
         assert shown[1] == plain_signature(getattr(import_module(module), name))
@@ -87,7 +96,7 @@ def test_signature_is_the_one_in_the_page(module: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", flagstaff.__all__)
-def test_function_says_what_it_raises_and_whether_it_blocks(name: str) -> None:
+def test_entry_of_a_function_says_what_it_raises_and_if_it_blocks(name: str) -> None:
     assert re.findall(r"^- \*\*(\w+)\*\*", MODULES["flagstaff"][name], re.MULTILINE) == [
         "Raises",
         "Blocks",
@@ -98,46 +107,52 @@ def code_in(text: str) -> set[str]:
     return set(re.findall(r"`(\w+)", text))
 
 
-def test_what_functions_give_has_its_fields_in_the_page() -> None:
-    assert set(GIVEN) == set(GIVES) | {"Explanation", "Status", "Snapshot"}
-    for given in GIVES.values():
-        assert {field.name for field in fields(given)} <= code_in(GIVEN[given.__name__])
-    assert {field.name for field in fields(Explanation)} <= code_in(GIVEN["Explanation"])
-    assert {name for name in dir(Snapshot) if name[0] != "_"} <= code_in(GIVEN["Snapshot"])
+def test_return_type_has_all_fields_in_the_page() -> None:
+    assert set(RETURN_TYPE_SECTIONS) == set(RETURN_TYPES) | {"Explanation", "Status", "Snapshot"}
+    for type_ in RETURN_TYPES.values():
+        assert {field.name for field in fields(type_)} <= code_in(
+            RETURN_TYPE_SECTIONS[type_.__name__]
+        )
+    assert {field.name for field in fields(Explanation)} <= code_in(
+        RETURN_TYPE_SECTIONS["Explanation"]
+    )
+    assert {name for name in dir(Snapshot) if name[0] != "_"} <= code_in(
+        RETURN_TYPE_SECTIONS["Snapshot"]
+    )
 
 
 @pytest.mark.parametrize("name", ["AbstractFeatureFlag", "AbstractKeyValueStore"])
-def test_model_has_its_fields_in_the_page(name: str) -> None:
+def test_model_has_all_fields_in_the_page(name: str) -> None:
     model: Any = getattr(import_module("flagstaff.base_models"), name)
     named = [field.name for field in (*model._meta.fields, *model._meta.many_to_many)]
     listed = re.findall(r"`(\w+)`", MODULES["flagstaff.base_models"][name])
     assert sorted(listed) == sorted(named)
 
 
-def test_history_has_its_fields_in_the_page() -> None:
+def test_history_entry_has_all_fields_in_the_page() -> None:
     model: Any = import_module("flagstaff.models").Change
     named = {field.name for field in model._meta.fields} - {"id"}
     assert set(re.findall(r"`(\w+)`", MODULES["flagstaff.models"]["Change"])) == named
 
 
-def test_every_setting_has_its_heading() -> None:
+def test_setting_has_a_heading() -> None:
     assert sorted(sections(SETTINGS, "##")) == sorted(_RULES)
 
 
 @pytest.mark.parametrize("name", sorted(_RULES))
-def test_default_of_a_setting_is_the_one_in_the_page(name: str) -> None:
+def test_default_of_a_setting_in_the_page_is_correct(name: str) -> None:
     [default] = re.findall(r"Defaults to\s+`(.+?)`", sections(SETTINGS, "##")[name])
     assert ast.literal_eval(default) == _RULES[name].default
 
 
 def reasons_and_codes() -> tuple[set[str], set[str]]:
-    """What the core can say, as it stands there."""
+    """Returns the reasons and error codes in the Rust source."""
     reasons = re.findall(r'=> "([A-Z_]+)"', (ROOT / "src" / "evaluate.rs").read_text())
     sources = "".join(path.read_text() for path in ROOT.glob("src/**/*.rs"))
     return set(reasons), set(re.findall(r'"(PROVIDER_[A-Z_]+|FLAG_NOT_[A-Z_]+)"', sources))
 
 
-def test_every_reason_has_its_heading() -> None:
+def test_reason_has_a_heading() -> None:
     reasons, codes = reasons_and_codes()
     section = sections(REASONS, "##")["Reasons"]
     assert set(sections(section, "###")) == reasons
@@ -145,12 +160,12 @@ def test_every_reason_has_its_heading() -> None:
     assert codes <= code_in(sections(section, "###")["ERROR"])
 
 
-def test_every_field_of_the_status_has_its_heading() -> None:
+def test_status_field_has_a_heading() -> None:
     headings = sections(sections(REASONS, "##")["Status"], "###")
     assert list(headings) == [field.name for field in fields(Status)]
 
 
-def test_modes_are_those_of_the_architecture() -> None:
+def test_modes_equal_those_of_the_architecture() -> None:
     modes = re.compile(r"^\| `\w+` \| .+$", re.MULTILINE)
     told = modes.findall(sections(REASONS, "##")["Status"])
     architecture = sections((ROOT / "docs" / "architecture.md").read_text(), "##")["Modes"]

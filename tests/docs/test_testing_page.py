@@ -1,4 +1,4 @@
-"""The tests that docs/testing.md shows, run in a project as its reader would run them."""
+"""The tests in docs/testing.md pass in a project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND = ["-m", "pytest", "-p", "no:cacheprovider", "-c", "pytest.ini", "--impo
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Each block in a file of its own."""
+    """Writes each block to a file."""
     names = [tmp_path / f"test_{number}.py" for number in range(len(BLOCKS))]
     for name, block in zip(names, BLOCKS, strict=True):
         name.write_text(block)
@@ -32,11 +32,11 @@ def test_all_blocks_pass(files: list[str], module_postgres_server: Postgres) -> 
     assert "failed" not in said
 
 
-def test_blocks_need_no_postgres_but_for_the_engine_and_the_history(files: list[str]) -> None:
+def test_blocks_without_engine_and_history_need_no_postgres(files: list[str]) -> None:
     others = [
         file
         for file, block in zip(files, BLOCKS, strict=True)
-        if "live_engine" not in block and "acting_as" not in block
+        if "live_engine" not in block and "changes" not in block
     ]
     assert len(others) == len(files) - 2
     assert "failed" not in run(None, *COMMAND, *others)
