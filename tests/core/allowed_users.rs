@@ -1,11 +1,11 @@
-//! Who is on an allow-list: the same key, in whatever type it is asked.
+//! Whether a subject is an allowed user: the same key matches in any type.
 
 use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::subject::{Subject, canonical_integer};
 use proptest::prelude::*;
 
 #[test]
-fn an_empty_list_names_nobody() {
+fn empty_set_contains_no_subject() {
     let lists = [
         AllowedUsers::default(),
         AllowedUsers::of_integers([]),
@@ -20,7 +20,7 @@ fn an_empty_list_names_nobody() {
 }
 
 #[test]
-fn integers_of_every_width_and_sign_are_kept_apart() {
+fn integers_of_every_width_and_sign_are_distinct() {
     let allowed = [i64::MIN, -1, 0, 1 << 40, i64::MAX];
     let list = AllowedUsers::of_integers(allowed);
     for key in allowed {
@@ -33,14 +33,14 @@ fn integers_of_every_width_and_sign_are_kept_apart() {
 }
 
 #[test]
-fn an_integer_that_is_not_canonical_is_none() {
+fn integer_text_not_canonical_is_rejected() {
     for text in ["042", "+42", " 42", "42 ", "-0", "", "-", "4_2", "42.0", "٤٢", "９"] {
         assert_eq!(canonical_integer(text), None, "{text:?}");
     }
 }
 
 #[test]
-fn a_text_past_64_bits_is_on_no_list_of_integers() {
+fn text_beyond_64_bits_is_not_in_integer_set() {
     let list = AllowedUsers::of_integers([0, i64::MAX, i64::MIN]);
     for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551616"] {
         assert!(!list.contains(&Subject::Text(text)), "{text}");
@@ -48,21 +48,21 @@ fn a_text_past_64_bits_is_on_no_list_of_integers() {
 }
 
 #[test]
-fn a_list_of_texts_takes_an_integer_by_its_text() {
+fn integer_subject_is_found_by_its_text_in_text_set() {
     let list = AllowedUsers::of_texts(["42", "-7", "007"]);
     let named = [42, -7, 7].map(|key| list.contains(&Subject::Integer(key)));
     assert_eq!(named, [true, true, false]);
 }
 
 #[test]
-fn nobody_is_on_no_list() {
+fn anonymous_subject_is_never_contained() {
     assert!(!AllowedUsers::of_texts(["", "None"]).contains(&Subject::Anonymous));
     assert!(!AllowedUsers::of_integers([0]).contains(&Subject::Anonymous));
 }
 
 proptest! {
     #[test]
-    fn a_list_of_integers_is_a_set(
+    fn integer_set_contains_exactly_its_keys(
         keys in proptest::collection::btree_set(any::<i64>(), 0..40),
         near in -2..=2_i64,
     ) {
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn a_list_of_texts_is_a_set(
+    fn text_set_contains_exactly_its_keys(
         keys in proptest::collection::btree_set("\\PC{0,9}", 0..9),
         other in "\\PC{0,2}",
     ) {
@@ -83,7 +83,7 @@ proptest! {
     }
 
     #[test]
-    fn an_integer_reads_back_from_its_own_text_only(key: i64) {
+    fn integer_is_parsed_from_its_canonical_text_only(key: i64) {
         let text = key.to_string();
         prop_assert_eq!(canonical_integer(&text), Some(key));
         let (sign, digits) = text.split_at(usize::from(key < 0));

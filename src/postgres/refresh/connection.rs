@@ -84,7 +84,7 @@ impl RefreshConnection {
             let _ = self.identify.set(statement);
             Ok(())
         };
-        let doing = "settle";
+        let doing = "configure the session";
         let configuring = async { configuring.await.map_err(|error| Error::driver(doing, error)) };
         within(deadline::STATEMENT, doing, configuring).await
     }
@@ -92,7 +92,7 @@ impl RefreshConnection {
     /// Sets the `application_name`.
     pub(super) async fn set_name(&self, name: &str) -> Result<(), Error> {
         let statement = format!("SET application_name = '{name}'");
-        self.execute("announce", &statement).await
+        self.execute("set the application name", &statement).await
     }
 
     /// Subscribes to notifications. Comes before the first load, so that no change is missed.
