@@ -153,8 +153,8 @@ pub(super) fn claim(interpreter: usize) -> PyResult<()> {
     let first = CLAIMED.compare_exchange(0, interpreter, Ordering::Relaxed, Ordering::Relaxed);
     match first {
         Err(other) if other != interpreter => Err(ConfigurationError::new_err(
-            "flagstaff answers for one interpreter of a process, and this is another one; give \
-             each application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi",
+            "flagstaff supports one interpreter per process, and this is another one; give each \
+             application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi",
         )),
         _ => Ok(()),
     }

@@ -6,15 +6,15 @@ use proptest::prelude::*;
 
 #[test]
 fn empty_set_contains_no_subject() {
-    let lists = [
+    let sets = [
         AllowedUsers::default(),
         AllowedUsers::of_integers([]),
         AllowedUsers::of_texts(Vec::<String>::new()),
     ];
-    for list in lists {
-        assert!(list.is_empty());
+    for users in sets {
+        assert!(users.is_empty());
         for subject in [Subject::Anonymous, Subject::Integer(0), Subject::Text("")] {
-            assert!(!list.contains(&subject), "{subject:?}");
+            assert!(!users.contains(&subject), "{subject:?}");
         }
     }
 }
@@ -22,13 +22,13 @@ fn empty_set_contains_no_subject() {
 #[test]
 fn integers_of_every_width_and_sign_are_distinct() {
     let allowed = [i64::MIN, -1, 0, 1 << 40, i64::MAX];
-    let list = AllowedUsers::of_integers(allowed);
+    let users = AllowedUsers::of_integers(allowed);
     for key in allowed {
-        assert!(list.contains(&Subject::Integer(key)), "{key}");
-        assert!(list.contains(&Subject::Text(&key.to_string())), "text {key}");
+        assert!(users.contains(&Subject::Integer(key)), "{key}");
+        assert!(users.contains(&Subject::Text(&key.to_string())), "text {key}");
     }
     for key in [i64::MIN + 1, 1, -(1 << 40), (1 << 40) - (1 << 32), i64::from(u32::MAX)] {
-        assert!(!list.contains(&Subject::Integer(key)), "{key}");
+        assert!(!users.contains(&Subject::Integer(key)), "{key}");
     }
 }
 
@@ -41,16 +41,16 @@ fn integer_text_not_canonical_is_rejected() {
 
 #[test]
 fn text_beyond_64_bits_is_not_in_integer_set() {
-    let list = AllowedUsers::of_integers([0, i64::MAX, i64::MIN]);
+    let users = AllowedUsers::of_integers([0, i64::MAX, i64::MIN]);
     for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551616"] {
-        assert!(!list.contains(&Subject::Text(text)), "{text}");
+        assert!(!users.contains(&Subject::Text(text)), "{text}");
     }
 }
 
 #[test]
 fn integer_subject_is_found_by_its_text_in_text_set() {
-    let list = AllowedUsers::of_texts(["42", "-7", "007"]);
-    let named = [42, -7, 7].map(|key| list.contains(&Subject::Integer(key)));
+    let users = AllowedUsers::of_texts(["42", "-7", "007"]);
+    let named = [42, -7, 7].map(|key| users.contains(&Subject::Integer(key)));
     assert_eq!(named, [true, true, false]);
 }
 
@@ -66,9 +66,9 @@ proptest! {
         keys in proptest::collection::btree_set(any::<i64>(), 0..40),
         near in -2..=2_i64,
     ) {
-        let list = AllowedUsers::of_integers(keys.iter().copied());
+        let users = AllowedUsers::of_integers(keys.iter().copied());
         for key in keys.iter().map(|key| key.wrapping_add(near)) {
-            prop_assert_eq!(list.contains(&Subject::Integer(key)), keys.contains(&key));
+            prop_assert_eq!(users.contains(&Subject::Integer(key)), keys.contains(&key));
         }
     }
 
@@ -77,9 +77,9 @@ proptest! {
         keys in proptest::collection::btree_set("\\PC{0,9}", 0..9),
         other in "\\PC{0,2}",
     ) {
-        let list = AllowedUsers::of_texts(keys.iter().cloned());
-        prop_assert!(keys.iter().all(|key| list.contains(&Subject::Text(key))));
-        prop_assert_eq!(list.contains(&Subject::Text(&other)), keys.contains(&other));
+        let users = AllowedUsers::of_texts(keys.iter().cloned());
+        prop_assert!(keys.iter().all(|key| users.contains(&Subject::Text(key))));
+        prop_assert_eq!(users.contains(&Subject::Text(&other)), keys.contains(&other));
     }
 
     #[test]

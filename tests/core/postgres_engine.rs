@@ -118,10 +118,10 @@ fn change_of_a_flag_shares_allowed_users_and_values() {
     shop.set_rollout("new_checkout", 10);
     eventually(|| worker.percent("new_checkout") == Some(10));
     let after = worker.snapshot();
-    let lists = [&before, &after].map(|snapshot| {
+    let allowed = [&before, &after].map(|snapshot| {
         Arc::as_ptr(&snapshot.flag("new_checkout").expect("the flag").allowed_users)
     });
-    assert!(std::ptr::eq(lists[0], lists[1]));
+    assert!(std::ptr::eq(allowed[0], allowed[1]));
     let parameters = [&before, &after].map(|snapshot| snapshot.value("gateway").expect("it"));
     assert!(std::ptr::eq(parameters[0], parameters[1]));
 }

@@ -68,10 +68,10 @@ mod partial_loads {
         let before = whole();
         let after = before.next(flags([flag("1", "banner", 99), flag("2", "checkout", 20)]));
         assert_eq!(percent(&after, "banner"), Some(99));
-        let lists = [&before, &after].map(|snapshot| {
+        let allowed = [&before, &after].map(|snapshot| {
             Arc::as_ptr(&snapshot.flag("banner").expect("the flag is there").allowed_users)
         });
-        assert!(std::ptr::eq(lists[0], lists[1]));
+        assert!(std::ptr::eq(allowed[0], allowed[1]));
         assert_eq!(address(after.value("gateway")), address(before.value("gateway")));
     }
 
@@ -92,8 +92,8 @@ mod partial_loads {
 
     #[test]
     fn allowed_users_loaded_before_their_flag_are_used() {
-        let lists = allowed_users([allow("3", &[9])]);
-        let after = snapshot([lists, flags([flag("3", "beta", 0)])]);
+        let allowed = allowed_users([allow("3", &[9])]);
+        let after = snapshot([allowed, flags([flag("3", "beta", 0)])]);
         assert!(names(&after, "beta", 9));
     }
 
@@ -149,8 +149,8 @@ mod partial_loads {
     #[test]
     fn text_keys_are_allowed_users() {
         let users = Users::Texts(vec!["alice".into()]);
-        let lists = allowed_users([AllowedUsersRow::new("1", users)]);
-        let after = snapshot([flags([flag("1", "banner", 0)]), lists]);
+        let allowed = allowed_users([AllowedUsersRow::new("1", users)]);
+        let after = snapshot([flags([flag("1", "banner", 0)]), allowed]);
         let allowed = &after.flag("banner").expect("the flag is there").allowed_users;
         assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowedUsers::Empty);
     }
@@ -326,8 +326,8 @@ mod duplicates {
 
     #[test]
     fn duplicates_get_the_current_allowed_users() {
-        let lists = Some(vec![allow("1", &[70])]);
-        let after = whole().next(Loaded { allowed_users: lists, ..flags(copies(2)) });
+        let allowed = Some(vec![allow("1", &[70])]);
+        let after = whole().next(Loaded { allowed_users: allowed, ..flags(copies(2)) });
         assert!(names(&after, "banner", 70) && !names(&after, "banner", 7));
     }
 
@@ -378,23 +378,23 @@ type Table<T> = std::collections::BTreeMap<u8, T>;
 #[derive(Clone, Debug)]
 struct Database {
     flags: Table<i32>,
-    lists: Table<Vec<i64>>,
+    allowed: Table<Vec<i64>>,
     values: Table<i64>,
 }
 
 impl Database {
-    fn load(&self, [flags, lists, values]: [bool; 3]) -> Loaded {
+    fn load(&self, [flags, allowed, values]: [bool; 3]) -> Loaded {
         let flag_rows = self
             .flags
             .iter()
             .map(|(pk, percent)| flag(&pk.to_string(), &format!("flag {pk}"), *percent));
-        let list_rows = self.lists.iter().map(|(pk, users)| allow(&pk.to_string(), users));
+        let allowed_rows = self.allowed.iter().map(|(pk, users)| allow(&pk.to_string(), users));
         let value_rows = self.values.iter().map(|(pk, number)| {
             value(&pk.to_string(), &format!("value {pk}"), &number.to_string())
         });
         Loaded {
             flags: flags.then(|| flag_rows.collect()),
-            allowed_users: lists.then(|| list_rows.collect()),
+            allowed_users: allowed.then(|| allowed_rows.collect()),
             values: values.then(|| value_rows.collect()),
             ..Loaded::default()
         }
@@ -404,9 +404,13 @@ impl Database {
 fn database() -> impl Strategy<Value = Database> {
     use proptest::collection::{btree_map, vec};
     let flags = btree_map(0..6_u8, -5..105_i32, 0..6);
-    let lists = btree_map(0..6_u8, vec(0..4_i64, 0..3), 0..6);
+    let allowed = btree_map(0..6_u8, vec(0..4_i64, 0..3), 0..6);
     let values = btree_map(0..6_u8, any::<i64>(), 0..6);
-    (flags, lists, values).prop_map(|(flags, lists, values)| Database { flags, lists, values })
+    (flags, allowed, values).prop_map(|(flags, allowed, values)| Database {
+        flags,
+        allowed,
+        values,
+    })
 }
 
 #[track_caller]
@@ -428,14 +432,14 @@ proptest! {
         changes in proptest::collection::vec((database(), any::<[bool; 3]>()), 1..8),
     ) {
         let (mut now, mut snapshot) = (first.clone(), Snapshot::default().next(first.load([true; 3])));
-        for (new, moved) in changes {
-            let [flags, lists, values] = moved;
+        for (new, changed) in changes {
+            let [flags, allowed, values] = changed;
             now = Database {
                 flags: if flags { new.flags } else { now.flags },
-                lists: if lists { new.lists } else { now.lists },
+                allowed: if allowed { new.allowed } else { now.allowed },
                 values: if values { new.values } else { now.values },
             };
-            snapshot = snapshot.next(now.load(moved));
+            snapshot = snapshot.next(now.load(changed));
             assert_same(&snapshot, &Snapshot::default().next(now.load([true; 3])));
         }
     }

@@ -19,14 +19,14 @@ fn changed(now: &TokenSet, before: &TokenSet) -> [bool; 3] {
 #[test]
 fn token_of_one_relation_changes_that_relation_only() {
     let before = of(&[("f", 1, "1/1"), ("m", 2, "1/2"), ("k", 3, "1/3"), ("b", 4, "1/4")]);
-    let [mut flags, mut lists, mut values, mut barriers] = [(); 4].map(|()| before.clone());
+    let [mut flags, mut allowed, mut values, mut barriers] = [(); 4].map(|()| before.clone());
     flags.add("f", 5, "2/6");
-    lists.add("m", 5, "2/7");
+    allowed.add("m", 5, "2/7");
     values.add("k", 5, "2/8");
     barriers.add("b", 5, "2/9");
     assert_eq!(changed(&before, &before), [false, false, false]);
     assert_eq!(changed(&flags, &before), [true, false, false]);
-    assert_eq!(changed(&lists, &before), [false, true, false]);
+    assert_eq!(changed(&allowed, &before), [false, true, false]);
     assert_eq!(changed(&values, &before), [false, false, true]);
     assert_eq!(changed(&barriers, &before), [false, false, false]);
     assert_ne!(barriers, before);
