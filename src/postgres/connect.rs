@@ -2,6 +2,7 @@
 
 pub(crate) mod backend_pid;
 pub mod parameters;
+mod permits;
 pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod servers;

@@ -3,7 +3,9 @@
 use std::io::{Read, Write, copy};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use flagstaff::postgres::connect::parameters::Parameters;
 
@@ -66,22 +68,41 @@ fn serve(handle: fn(TcpStream)) -> Parameters {
 }
 
 /// The server of `real`, delayed until the returned sender is dropped.
-pub(crate) fn delayed(mut real: Parameters) -> (Parameters, Sender<()>) {
+pub(crate) fn delayed(real: Parameters) -> (Parameters, Sender<()>) {
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let wait = move || {
+        let _ = released.lock().expect("no panic").recv();
+    };
+    (proxy(real, wait), release)
+}
+
+/// The server of `real`, with this delay before each connection.
+pub(crate) fn slow(real: Parameters, delay: Duration) -> Parameters {
+    proxy(real, move || thread::sleep(delay))
+}
+
+/// A proxy that calls `wait` before it connects to the server of `real`.
+fn proxy(mut real: Parameters, wait: impl Fn() + Send + Sync + 'static) -> Parameters {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port().to_string();
     let address = format!("{}:{}", real["host"], real["port"]);
-    let (release, released) = channel();
+    let wait = Arc::new(wait);
     thread::spawn(move || {
-        let (client, _) = listener.accept().expect("a connection");
-        let _ = released.recv();
-        let server = TcpStream::connect(address).expect("the server takes connections");
-        let (mut from, mut to) = (clone(&client), clone(&server));
-        thread::spawn(move || copy(&mut from, &mut to));
-        copy(&mut &server, &mut &client)
+        for client in listener.incoming().flatten() {
+            let (wait, address) = (wait.clone(), address.clone());
+            thread::spawn(move || {
+                wait();
+                let server = TcpStream::connect(address).expect("the server takes connections");
+                let (mut from, mut to) = (clone(&client), clone(&server));
+                thread::spawn(move || copy(&mut from, &mut to));
+                copy(&mut &server, &mut &client)
+            });
+        }
     });
     real.insert("host".into(), "127.0.0.1".into());
     real.insert("port".into(), port);
-    (real, release)
+    real
 }
 
 fn clone(stream: &TcpStream) -> TcpStream {

@@ -9,7 +9,7 @@ use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::{Error, ErrorKind};
 
-use crate::postgres_fake_servers::{rejecting, silent, unreachable};
+use crate::postgres_fake_servers::{rejecting, silent, slow, unreachable};
 use crate::postgres_shop::{Shop, Worker};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +72,17 @@ fn refresh_leaves_no_pooled_connection() {
     while shop.connections() > 1 {
         assert!(Instant::now() < deadline, "the pool's connection is still there");
     }
+}
+
+#[test]
+fn refresh_over_a_slow_network_leaves_no_pooled_connection() {
+    let mut shop = Shop::open();
+    let parameters = slow(shop.options().parameters, Duration::from_millis(150));
+    let worker = Worker::loaded(&Options { parameters, listen: false, ..shop.options() });
+    worker.engine.refresh(PATIENCE).expect("a load");
+    // Longer than a surplus connection needs to appear.
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(shop.connections(), 1);
 }
 
 #[test]

@@ -3,19 +3,17 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postgres::Client;
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
 
+use crate::postgres::connect::permits::{Permit, Permits};
 use crate::postgres::connect::role;
 use crate::postgres::connect::target::{Attempt, CurrentTarget};
 use crate::postgres::deadline;
 use crate::postgres::error::Error;
-
-/// The longest wait for a connection before the pool is asked again.
-const SLICE: Duration = Duration::from_millis(20);
 
 /// Connections to the current target. None is kept idle, so a quiet process has only the connection
 /// of its engine.
@@ -60,19 +58,23 @@ impl Pool {
 }
 
 /// A connection of the pool. It is closed when it is dropped.
-pub(crate) struct Pooled(PooledConnection<Manager>);
+pub(crate) struct Pooled {
+    connection: PooledConnection<Manager>,
+    /// Dropped last, so that the next caller finds room in the pool.
+    _permit: Permit,
+}
 
 impl Deref for Pooled {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        &self.0
+        &self.connection
     }
 }
 
 impl DerefMut for Pooled {
     fn deref_mut(&mut self) -> &mut Client {
-        &mut self.0
+        &mut self.connection
     }
 }
 
@@ -84,6 +86,9 @@ impl fmt::Debug for Pooled {
 
 struct Inner {
     pool: r2d2::Pool<Manager>,
+    /// One for each caller that has a connection or waits for one. r2d2 does not wake a caller when
+    /// a connection is closed on return, and a caller that polls would open a connection each time.
+    permits: Arc<Permits>,
     last_error: LastError,
 }
 
@@ -100,19 +105,15 @@ impl Inner {
             .thread_pool(Arc::new(threads))
             .error_handler(Box::new(last_error.clone()))
             .build_unchecked(Manager { target });
-        Self { pool, last_error }
+        Self { pool, permits: Arc::new(Permits::new(size)), last_error }
     }
 
     fn connection(&self, until: Instant) -> Result<Pooled, Error> {
         self.last_error.take();
-        loop {
-            // In slices: r2d2 does not wake a waiting thread when a connection is closed on return.
+        if let Some(permit) = self.permits.acquire(until) {
             let left = until.saturating_duration_since(Instant::now());
-            if let Ok(client) = self.pool.get_timeout(left.min(SLICE)) {
-                return Ok(Pooled(client));
-            }
-            if Instant::now() >= until {
-                break;
+            if let Ok(connection) = self.pool.get_timeout(left) {
+                return Ok(Pooled { connection, _permit: permit });
             }
         }
         // r2d2 keeps the last error as text only, so the handler keeps the typed one.
