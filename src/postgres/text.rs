@@ -1,7 +1,7 @@
 //! A text column, which may hold bytes that are not UTF-8.
 //!
-//! A database in the encoding `SQL_ASCII` stores any bytes. The driver would fail the whole row, and
-//! so the whole load.
+//! A database in the encoding `SQL_ASCII` stores any bytes. The driver would fail the whole row,
+//! and so the whole load.
 
 use std::error::Error;
 

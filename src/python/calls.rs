@@ -1,8 +1,8 @@
 //! Calls from an evaluation into Python code, which the end of the process waits for.
 //!
 //! Before Python 3.14, a daemon thread that wants the GIL back after the interpreter has ended is
-//! unwound by force, and a Rust frame on its stack aborts the process. So at that time no Rust frame
-//! may be below Python code that can release the GIL.
+//! unwound by force, and a Rust frame on its stack aborts the process. So at that time no Rust
+//! frame may be below Python code that can release the GIL.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
@@ -17,8 +17,8 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 /// The number of calls that are under way. Negative if one of them has forked.
 static UNDER_WAY: AtomicIsize = AtomicIsize::new(0);
 
-/// How long a late call waits for the interpreter to end, which ends its thread too. Limited, because
-/// the interpreter may wait for this very thread.
+/// How long a late call waits for the interpreter to end, which ends its thread too. Limited,
+/// because the interpreter may wait for this very thread.
 const LATE: Duration = Duration::from_secs(5);
 
 /// The time between two checks for calls that are under way.

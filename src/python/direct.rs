@@ -25,9 +25,9 @@ import_exception!(flagstaff.direct, NotReadyError);
 /// A flag's row as `flagstaff.direct.read_flag` returns it: primary key, `enabled`, rollout.
 type Row<'py> = (Bound<'py, PyAny>, bool, i32);
 
-/// All rows as `flagstaff.direct.read_all` returns them: flags as (pk, key, enabled, rollout, client
-/// side), allowed users as (flag's pk, user pks), values as (pk, key, JSON text), and whether the
-/// model field decodes every value.
+/// All rows as `flagstaff.direct.read_all` returns them: flags as (pk, key, enabled, rollout,
+/// client side), allowed users as (flag's pk, user pks), values as (pk, key, JSON text), and
+/// whether the model field decodes every value.
 type Rows = (
     Vec<(String, Option<String>, Option<bool>, Option<i32>, bool)>,
     Vec<(String, Vec<String>)>,
@@ -152,8 +152,8 @@ fn flag(
     Ok(Ok(flag))
 }
 
-/// The allowed users of a flag that matter to `user`. With `may_skip_user`, which is for a rollout of
-/// 0 %, the user is not read if the flag has no allowed users.
+/// The allowed users of a flag that matter to `user`. With `may_skip_user`, which is for a rollout
+/// of 0 %, the user is not read if the flag has no allowed users.
 fn allowed_users_for(
     pk: &Bound<'_, PyAny>,
     user: UserArgument<'_, '_>,

@@ -51,7 +51,8 @@ pub(super) struct UserArgument<'a, 'py> {
 }
 
 impl<'a, 'py> UserArgument<'a, 'py> {
-    /// Classifies the type of `user`. Raises `TypeError` for a type that is neither a user nor a key.
+    /// Classifies the type of `user`. Raises `TypeError` for a type that is neither a user nor a
+    /// key.
     pub(super) fn new(user: Option<&'a Bound<'py, PyAny>>) -> PyResult<Option<Self>> {
         user.map(Self::of).transpose()
     }
@@ -175,8 +176,8 @@ fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
     Ok((Kind::ComputedKey, "pk".to_owned()))
 }
 
-/// The object behind a lazy one. `object.__getattribute__` bypasses the proxy, which runs Python code
-/// for each attribute. Only an unevaluated object is evaluated through it.
+/// The object behind a lazy one. `object.__getattribute__` bypasses the proxy, which runs Python
+/// code for each attribute. Only an unevaluated object is evaluated through it.
 fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static GETATTRIBUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

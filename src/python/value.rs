@@ -7,8 +7,8 @@ use pyo3::types::{PyBool, PyInt, PyString};
 use super::calls::Call;
 use crate::stored_value::StoredValue;
 
-/// The object that the model field returns. The field itself decodes anything but a plain scalar, and
-/// raises its own exceptions.
+/// The object that the model field returns. The field itself decodes anything but a plain scalar,
+/// and raises its own exceptions.
 pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<Bound<'py, PyAny>> {
     static DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     Ok(match stored {

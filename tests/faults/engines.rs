@@ -1,5 +1,5 @@
-//! Many engines in one process, controlled over a pipe: each line of the input is a command as JSON,
-//! and each line of the output is its result. `tests/faults/engines.py` is the other side.
+//! Many engines in one process, controlled over a pipe: each line of the input is a command as
+//! JSON, and each line of the output is its result. `tests/faults/engines.py` is the other side.
 //!
 //! A worker process costs 60 MB and half a second, an engine costs a thread. The tests measure the
 //! load of many workers on one server.

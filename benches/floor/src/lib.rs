@@ -1,6 +1,6 @@
 //! The floor: the least that an evaluation in Rust can cost. A map in an `ArcSwap`, the primary key
-//! from the user's attribute, one SHA-256, through a bare PyO3 function. It checks no types, reads no
-//! allowed users and counts nothing. It is not tuned to what is measured against it.
+//! from the user's attribute, one SHA-256, through a bare PyO3 function. It checks no types, reads
+//! no allowed users and counts nothing. It is not tuned to what is measured against it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

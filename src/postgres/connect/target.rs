@@ -1,8 +1,8 @@
 //! The servers to connect to, and the attempts to make at each.
 //!
-//! Servers are tried in order until one has the required role. If `sslmode` permits connections with
-//! and without encryption, both are tried, as in libpq. The async and the blocking driver use the
-//! same attempts.
+//! Servers are tried in order until one has the required role. If `sslmode` permits connections
+//! with and without encryption, both are tried, as in libpq. The async and the blocking driver use
+//! the same attempts.
 
 use std::fmt;
 

@@ -37,8 +37,8 @@ pub(super) struct RefreshConnection {
 }
 
 impl RefreshConnection {
-    /// Connects to the first acceptable server, from the position `first` on. Each notification, and
-    /// the end of the connection, notifies `wake`.
+    /// Connects to the first acceptable server, from the position `first` on. Each notification,
+    /// and the end of the connection, notifies `wake`.
     pub(super) async fn open(
         target: &Target,
         first: usize,

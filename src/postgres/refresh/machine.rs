@@ -1,4 +1,5 @@
-//! The state machine of the engine's thread: connect, keep up to date, wait after a failure, repeat.
+//! The state machine of the engine's thread: connect, keep up to date, wait after a failure,
+//! repeat.
 //!
 //! LISTEN is an optimisation, the poll is the guarantee: a lost notification costs at most one poll
 //! interval. LISTEN comes before the first load, every new connection loads everything, and a

@@ -62,8 +62,8 @@ impl<'a> Cycle<'a> {
         Ok(Outcome::Published)
     }
 
-    /// Whether the tokens of a standby are older than those of the base, and the base is not too old
-    /// to be kept.
+    /// Whether the tokens of a standby are older than those of the base, and the base is not too
+    /// old to be kept.
     fn is_behind(&self, read: Option<&TokenSet>) -> bool {
         let newest = |tokens: Option<&TokenSet>| tokens.map_or(0, TokenSet::newest);
         newest(read) < newest(self.base().and_then(Snapshot::token_set))

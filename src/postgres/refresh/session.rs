@@ -129,8 +129,9 @@ impl<'a> Session<'a> {
 
     /// Loads the tables that changed, then identifies the server again.
     ///
-    /// In this order: the announced name stands for all that committed before its token, and a write
-    /// while triggers were disabled has left no token. Identifying first could miss such a write.
+    /// In this order: the announced name stands for all that committed before its token, and a
+    /// write while triggers were disabled has left no token. Identifying first could miss such a
+    /// write.
     async fn load_changed(&mut self) -> Result<(), Error> {
         self.load(Wanted::Changed).await?;
         let identification = self.connection.identify(&self.context.queries, "load").await?;
@@ -224,8 +225,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps the connection after a locked table, and with a standby that is behind if the target has
-    /// no other server.
+    /// Keeps the connection after a locked table, and with a standby that is behind if the target
+    /// has no other server.
     fn tolerate(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
         match outcome {
             Err(error) if error.kind() == ErrorKind::Locked => {

@@ -125,8 +125,8 @@ fn count_rows(
     Ok(impact)
 }
 
-/// The start and the end of each range. The last one is open, because the table may have grown since
-/// its pages were counted.
+/// The start and the end of each range. The last one is open, because the table may have grown
+/// since its pages were counted.
 fn ranges(pages: i64) -> impl Iterator<Item = (String, String)> {
     let pages = u32::try_from(pages).unwrap_or(u32::MAX);
     let at = |page: u32| format!("({page},0)");

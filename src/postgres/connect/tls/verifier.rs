@@ -1,8 +1,8 @@
 //! Whether a server's certificate satisfies `sslmode`.
 //!
-//! Three rules of libpq come on top of rustls'. The name counts for `verify-full` only. A certificate
-//! that is itself a root is trusted, even if it is a CA's: `openssl req -x509` makes such a one. A
-//! root expires too.
+//! Three rules of libpq come on top of rustls'. The name counts for `verify-full` only. A
+//! certificate that is itself a root is trusted, even if it is a CA's: `openssl req -x509` makes
+//! such a one. A root expires too.
 
 use std::sync::Arc;
 
