@@ -12,8 +12,8 @@ pub struct Flag {
     pub pk: Box<str>,
     /// A disabled flag is off for all users.
     pub enabled: bool,
-    /// The rollout in percent. At 100 and above all users have the flag; at 0 and below none, except
-    /// the allowed users.
+    /// The rollout in percent. At 100 and above all users have the flag; at 0 and below none,
+    /// except the allowed users.
     pub rollout_percent: i32,
     /// Whether browsers may read it. Does not affect the result.
     pub client_side: bool,

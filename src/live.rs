@@ -134,8 +134,8 @@ impl Live {
 
     /// Swaps in the snapshot that was built from `base`. `read_at` is when its load began.
     ///
-    /// Returns false, and changes nothing, if `base` is no longer the current snapshot: the load may
-    /// have read an older state than the one published meanwhile.
+    /// Returns false, and changes nothing, if `base` is no longer the current snapshot: the load
+    /// may have read an older state than the one published meanwhile.
     pub fn publish(&self, base: Option<&Arc<Snapshot>>, next: Snapshot, read_at: Instant) -> bool {
         let next = Arc::new(next);
         loop {

@@ -1,14 +1,16 @@
 //! The PostgreSQL layer: connect, listen, poll and load, each within a deadline.
 //!
-//! An [`engine::Engine`] owns one thread. The thread holds one long-lived connection and publishes
-//! snapshots into a [`Live`](crate::live::Live); it never touches Python. Everything else uses
-//! short connections from a small pool.
+//! An [`engine::Engine`] has one thread with one long-lived connection. The thread publishes
+//! snapshots into a [`Live`](crate::live::Live) and never touches Python. Other work uses short
+//! connections of a small pool.
 
 pub mod connect;
+mod context;
 mod deadline;
 pub mod engine;
 pub mod error;
 pub mod queries;
+mod random;
 mod refresh;
 pub mod reports;
 mod signals;

@@ -1,7 +1,7 @@
 //! A row of the database → a flag, a value, or a problem to report.
 //!
-//! SQL or a foreign table may have written the row, so every column is checked. A row that cannot be
-//! evaluated becomes a [`Problem`], never an error.
+//! SQL or a foreign table may have written the row, so every column is checked. A row that cannot
+//! be evaluated becomes a [`Problem`], never an error.
 
 use std::fmt;
 

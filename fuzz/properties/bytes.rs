@@ -1,6 +1,6 @@
-//! Bytes → whatever a property needs. Any bytes make something, so that none is wasted.
+//! Bytes → the input of a property. Any bytes are valid, so that no input is wasted.
 
-/// Bytes that nobody has looked at yet. Once there are none left, zeros come.
+/// Bytes that are not used yet. Yields zeros after the last one.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
@@ -15,11 +15,11 @@ impl Bytes<'_> {
         first % limit
     }
 
-    pub(crate) fn yes(&mut self) -> bool {
+    pub(crate) fn bool(&mut self) -> bool {
         self.below(2) == 1
     }
 
-    /// Small ones mostly, and the ends of the range.
+    /// Mostly a small number, sometimes one near the ends of the range.
     pub(crate) fn integer(&mut self) -> i64 {
         let small = i64::from(self.below(100));
         match self.below(8) {
@@ -31,12 +31,12 @@ impl Bytes<'_> {
         }
     }
 
-    /// A rollout, not always one that there can be.
+    /// A rollout, not always a valid one.
     pub(crate) fn percent(&mut self) -> i32 {
         self.integer().clamp(i32::MIN.into(), i32::MAX.into()).try_into().expect("it fits")
     }
 
-    /// One of a few, so that two are often the same, or any text.
+    /// One of a few texts, so that two are often equal, or any text.
     pub(crate) fn text(&mut self) -> String {
         match self.below(8) {
             0 => {

@@ -1,4 +1,4 @@
-//! A value is made at once only where Python would make the same one of the text.
+//! Text is decoded to a scalar only if Python decodes it to the same one.
 
 use flagstaff::stored_value::StoredValue;
 use serde_json::Value;

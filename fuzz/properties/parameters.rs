@@ -1,4 +1,4 @@
-//! Connection parameters are understood or refused, with a line that gives no secret away.
+//! Connection parameters are accepted, or rejected with a message that contains no secret.
 
 use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::connect::target::Target;
@@ -6,7 +6,7 @@ use flagstaff::postgres::error::ErrorKind;
 
 const SECRET: &str = "open sesame";
 
-/// Each line of the text is a setting, its name before the first `=`.
+/// Each line of the text is a parameter, with its name before the first `=`.
 pub(crate) fn connection_parameters(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let pairs = text.split('\n').filter_map(|line| line.split_once('='));

@@ -1,4 +1,4 @@
-//! Whatever a database gives, each key of the next snapshot has a reason to be as it is.
+//! For any rows, each entry of the next snapshot follows from the rows and the last snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +28,11 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
             assert!(!problem.to_string().chars().any(char::is_control), "{problem}");
         }
         for (key, flag) in after.flags() {
-            for who in [Subject::Anonymous, Subject::Integer(bytes.integer()), Subject::Text(key)] {
-                let answer = evaluate(key, flag, &who);
-                assert!(flag.enabled || !answer.value, "{key:?} is off");
+            for subject in
+                [Subject::Anonymous, Subject::Integer(bytes.integer()), Subject::Text(key)]
+            {
+                let result = evaluate(key, flag, &subject);
+                assert!(flag.enabled || !result.value, "{key:?} is disabled");
             }
         }
         before = after;
@@ -43,19 +45,19 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
 fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
     Loaded {
         token_set: None,
-        flags: bytes.yes().then(|| some_rows(bytes, flag_row)),
-        allowed_users: bytes.yes().then(|| some_rows(bytes, allowed_users_row)),
-        values: bytes.yes().then(|| some_rows(bytes, value_row)),
+        flags: bytes.bool().then(|| some_rows(bytes, flag_row)),
+        allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
+        values: bytes.bool().then(|| some_rows(bytes, value_row)),
         opaque_values: bytes.below(4) == 0,
     }
 }
 
-/// Rows as of one table: none has the primary key of another.
+/// Rows of one table, with distinct primary keys.
 fn some_rows<T>(bytes: &mut Bytes<'_>, row: fn(String, &mut Bytes<'_>) -> T) -> Vec<T> {
     let count = bytes.below(ROWS);
     let keys: BTreeSet<String> = (0..count).map(|_| bytes.text()).collect();
     let mut rows: Vec<T> = keys.into_iter().map(|pk| row(pk, bytes)).collect();
-    if bytes.yes() {
+    if bytes.bool() {
         rows.reverse();
     }
     rows
@@ -65,15 +67,15 @@ fn flag_row(pk: String, bytes: &mut Bytes<'_>) -> FlagRow {
     FlagRow {
         pk,
         key: text_or_fault(bytes),
-        enabled: (bytes.below(8) > 0).then(|| bytes.yes()),
+        enabled: (bytes.below(8) > 0).then(|| bytes.bool()),
         rollout_percent: (bytes.below(8) > 0).then(|| bytes.percent()),
-        client_side: bytes.yes(),
+        client_side: bytes.bool(),
     }
 }
 
 fn allowed_users_row(flag_pk: String, bytes: &mut Bytes<'_>) -> AllowedUsersRow {
     let count = bytes.below(5);
-    let users = if bytes.yes() {
+    let users = if bytes.bool() {
         Users::Integers((0..count).map(|_| bytes.integer()).collect())
     } else {
         Users::Texts((0..count).map(|_| bytes.text()).collect())
@@ -95,7 +97,7 @@ fn text_or_fault(bytes: &mut Bytes<'_>) -> Result<String, Fault> {
     }
 }
 
-/// How often each key stands in a good row.
+/// The number of good rows of each key.
 fn count<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeMap<&'a str, usize> {
     let mut counts = BTreeMap::new();
     for key in keys {
@@ -117,7 +119,7 @@ fn assert_flags(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
         let flag = after.flag(key);
         if counts[key.as_str()] > 1 {
             let percent = |snapshot: &Snapshot| snapshot.flag(key).map(|flag| flag.rollout_percent);
-            assert_eq!(percent(after), percent(before), "{key:?} is there twice");
+            assert_eq!(percent(after), percent(before), "{key:?} has duplicates");
         } else {
             let flag = flag.expect("a good row is there");
             assert_eq!((&*flag.pk, Some(flag.enabled)), (row.pk.as_str(), row.enabled));
@@ -128,8 +130,8 @@ fn assert_flags(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
     let bad: BTreeSet<&str> =
         rows.iter().filter(|row| !is_good(row)).map(|row| row.pk.as_str()).collect();
     for (key, flag) in after.flags().filter(|(key, _)| !counts.contains_key(key)) {
-        let kept = before.flag(key).expect("nothing comes from nowhere");
-        assert!(bad.contains(&*kept.pk), "{key:?} has no row any more");
+        let kept = before.flag(key).expect("a kept flag existed before");
+        assert!(bad.contains(&*kept.pk), "{key:?} has no row");
         assert_eq!((flag.enabled, flag.rollout_percent), (kept.enabled, kept.rollout_percent));
     }
     for (key, flag) in before.flags().filter(|(_, flag)| bad.contains(&*flag.pk)) {
@@ -148,7 +150,7 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
     let counts = count(good.iter().map(|(key, _)| *key));
     for (key, value) in good {
         if counts[key.as_str()] > 1 {
-            assert_eq!(after.value(key), before.value(key), "{key:?} is there twice");
+            assert_eq!(after.value(key), before.value(key), "{key:?} has duplicates");
             continue;
         }
         let expected = match value {
@@ -158,10 +160,11 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
         };
         assert_eq!(after.value(key), Some(&expected));
     }
-    // One for each bad row and each key that is there twice, besides those of the flags.
+    // One for each bad row and each duplicate key of the values.
     let bad = rows.iter().filter(|row| row.key.is_err() || row.value.is_err()).count();
-    let twice = counts.values().filter(|count| **count > 1).count();
-    let told = after.problems().filter(|problem| problem.to_string().starts_with("value ")).count();
-    assert_eq!(told, bad + twice);
+    let duplicates = counts.values().filter(|count| **count > 1).count();
+    let reported =
+        after.problems().filter(|problem| problem.to_string().starts_with("value ")).count();
+    assert_eq!(reported, bad + duplicates);
     assert!(after.value_count() <= counts.len() + bad);
 }

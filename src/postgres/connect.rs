@@ -1,8 +1,10 @@
-//! Reaches a server: connection parameters, roles, TLS and the pool.
+//! Reaches a server: connection parameters, the choice of a server, TLS, and the pool.
 
 pub(crate) mod backend_pid;
 pub mod parameters;
+mod permits;
 pub(crate) mod pool;
-pub(crate) mod pools;
+pub(crate) mod role;
+pub(crate) mod servers;
 pub mod target;
 pub(crate) mod tls;

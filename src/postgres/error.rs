@@ -1,7 +1,7 @@
 //! What can go wrong between a worker and its database.
 //!
-//! An error keeps its cause as a value. Its text names no host, user or password, and of what the
-//! server says only the SQLSTATE and what that means here: a server's message may quote data.
+//! An error keeps its cause as a value. Its text names no host, user or password. Of the server's
+//! reply it shows only the SQLSTATE and its meaning here: the server's message may quote data.
 
 mod tls;
 
@@ -12,36 +12,36 @@ use tokio_postgres::error::SqlState;
 
 use self::tls::meaning;
 
-/// What a caller may branch on.
+/// The kind of an error, which callers branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A connection parameter is not understood or not supported.
     Parameters,
-    /// The server could not be reached, or turned the connection down.
+    /// The server could not be reached, or refused the connection.
     Connect,
-    /// The connection cannot be protected as the parameters ask.
+    /// The connection cannot be protected as the parameters require.
     Tls,
     /// The server refused the log-in: user or password.
     Auth,
-    /// The server has no such database (yet).
+    /// The database does not exist (yet).
     Database,
-    /// The server has no connection left for us.
+    /// The server has no connection left.
     TooMany,
-    /// A table or column is not there (yet).
+    /// A table or column does not exist (yet).
     Missing,
     /// The role may not read a table.
     Permission,
-    /// A table is locked by somebody else, such as a migration.
+    /// Another session, such as a migration, holds a lock on a table.
     Locked,
-    /// The server did not answer in time.
+    /// The deadline has passed.
     Deadline,
     /// The connection was lost.
     Lost,
-    /// None of the servers has the role that is asked for.
+    /// No server has the required role.
     Role,
-    /// A standby has not caught up with the snapshot that is held.
+    /// A standby is behind the current snapshot.
     Behind,
-    /// Anything else that the server said no to.
+    /// The server refused a statement for another reason.
     Query,
 }
 
@@ -64,37 +64,37 @@ impl Error {
         }
     }
 
-    /// A handshake that failed.
+    /// A failed handshake.
     #[cold]
     pub(crate) fn handshake(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
-        // A server that goes away amid a handshake says nothing about the protection.
+        // A server that disconnects during the handshake has not refused the protection.
         let meaning = meaning(&*source);
         let kind = if meaning.is_some() { ErrorKind::Tls } else { ErrorKind::Lost };
         let detail = meaning.map(str::to_owned);
         Self { kind, doing: "connect", detail, source: Some(source) }
     }
 
-    /// The same error with its cause.
+    /// Adds the cause.
     #[cold]
     pub(crate) fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// None of the servers has the role that is asked for.
+    /// No server has the required role.
     #[cold]
     pub(crate) fn role() -> Self {
         Self { kind: ErrorKind::Role, doing: "connect", detail: None, source: None }
     }
 
-    /// A standby that shows an older moment than the one that is held.
+    /// A standby is behind the current snapshot.
     #[cold]
     pub(crate) fn behind() -> Self {
         Self { kind: ErrorKind::Behind, doing: "load", detail: None, source: None }
     }
 
-    /// Whether a server answered, and that is what went wrong.
-    pub(crate) fn is_answer(&self) -> bool {
+    /// Whether a server has replied, as opposed to one that cannot be reached.
+    pub(crate) fn is_reply(&self) -> bool {
         !matches!(self.kind, ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Deadline)
     }
 
@@ -114,11 +114,11 @@ impl Error {
         Self { kind: ErrorKind::Connect, doing, detail: None, source }
     }
 
-    /// An error of the driver, met while `doing` something.
+    /// An error of the driver while `doing` something.
     #[cold]
     pub(crate) fn driver(doing: &'static str, source: tokio_postgres::Error) -> Self {
         if StdError::source(&source).is_some_and(<dyn StdError>::is::<Self>) {
-            // What our side of a handshake had to say, carried through the driver.
+            // Our own error during the handshake, which the driver wraps.
             let ours = source.into_source().and_then(|error| error.downcast().ok());
             return ours.map_or_else(|| Self::lost(doing), |error| *error);
         }
@@ -130,20 +130,20 @@ impl Error {
         Self { kind, doing, detail, source: Some(Box::new(source)) }
     }
 
-    /// What a caller may branch on.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The SQLSTATE that the server gave, if it was the server.
+    /// The SQLSTATE, if the error is the server's.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
         let source = self.source.as_ref()?.downcast_ref::<tokio_postgres::Error>()?;
         source.code().map(SqlState::code)
     }
 
-    /// The operating system's word for it ("connection refused"), if it was not the server.
+    /// The operating system's text ("connection refused"), if the error is not the server's.
     fn system(&self) -> Option<String> {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&**self.source.as_ref()?);
         while let Some(error) = cause {
@@ -168,13 +168,11 @@ impl Error {
             }
             ErrorKind::Missing => "a table or column is missing, run \"manage.py migrate\"",
             ErrorKind::Permission => "the role may not read a table, GRANT SELECT on it",
-            ErrorKind::Locked => "a table is locked by somebody else",
+            ErrorKind::Locked => "a table is locked by another session",
             ErrorKind::Deadline => "the server did not answer in time",
             ErrorKind::Lost => "the connection was lost",
-            ErrorKind::Role => "no server is what target_session_attrs asks for",
-            ErrorKind::Behind => {
-                "the standby is behind, MAX_STALENESS says how long it is not taken"
-            }
+            ErrorKind::Role => "no server has the role that target_session_attrs requires",
+            ErrorKind::Behind => "the standby is behind, see MAX_STALENESS",
             ErrorKind::Query => "the server refused a statement",
         }
     }
@@ -196,7 +194,7 @@ impl fmt::Display for Error {
 }
 
 impl fmt::Debug for Error {
-    /// What `Display` says, in parts. The driver's error below it has the server's message.
+    /// The parts of `Display`, without the driver's error, which holds the server's message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, doing, detail, source: _ } = self;
         f.debug_struct("Error")

@@ -1,4 +1,4 @@
-//! The statements of a worker, with the names of a project's tables filled in.
+//! The SQL statements of an engine, with the names of the project's tables filled in.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::postgres::error::Error;
 /// Quoted names of tables and columns, by their placeholder in the templates.
 pub type Names = HashMap<String, String>;
 
-/// The statements that read, and the one that writes down what was asked.
+/// The statements that read, and the one that writes usage.
 #[derive(Clone, Debug)]
 pub struct Queries {
     pub(crate) identify: &'static str,
@@ -17,9 +17,9 @@ pub struct Queries {
     pub(crate) allowed_users: String,
     pub(crate) values: String,
     pub(crate) flush_usage: String,
-    /// The tables that `identify` asks about: tokens, flags, allow-lists, values.
+    /// The parameters of `identify`: the tables of tokens, flags, allowed users and values.
     pub(crate) tables: [String; 4],
-    /// Whether the model field decodes every value itself.
+    /// Whether the model field decodes every value.
     pub(crate) opaque_values: bool,
 }
 
@@ -29,14 +29,14 @@ macro_rules! sql {
     };
 }
 
-/// Has a transaction take any bytes for text, where the database does.
+/// Lets a transaction read any bytes as text, if the database stores any.
 pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
 
 impl Queries {
     /// Fills the templates.
     ///
     /// # Errors
-    /// Where a template has a placeholder for which `names` has no name.
+    /// If `names` lacks the placeholder of a template.
     pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
         let table = |placeholder: &str| fill(&format!("{{{placeholder}}}"), names);
         Ok(Self {
@@ -58,7 +58,7 @@ impl Queries {
     }
 }
 
-/// Replaces each `{placeholder}` by its name, in one pass, so that no name is read as a template.
+/// Replaces each `{placeholder}` in one pass, so that a name is never read as a template.
 fn fill(template: &str, names: &Names) -> Result<String, Error> {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;

@@ -1,11 +1,14 @@
-//! Keeps a snapshot up to date: the state machine, its connection, and the loads.
+//! Keeps the snapshot up to date: the state machine, its connection, and the loads.
 
 mod backoff;
-pub(crate) mod clock;
+mod clock;
 mod connection;
-pub(crate) mod load;
+mod load;
 pub(crate) mod machine;
+pub(crate) mod on_demand;
+mod pace;
+mod publish;
 mod server_info;
 mod session;
 mod tokens;
-pub(crate) mod worker_name;
+mod worker_name;

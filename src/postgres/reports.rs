@@ -1,5 +1,6 @@
-//! Reads and writes beside the refresh: usage and impact.
+//! What an engine does besides the refresh: it writes usage and computes the impact of a rollout.
 
 mod counts;
 pub mod impact;
 pub(crate) mod usage;
+mod usage_buffer;

@@ -1,4 +1,4 @@
-//! What the engine's owner tells its thread: wake up, stop; and what the thread knows of the tokens.
+//! Signals from the owner of an engine to its thread: wake up, stop.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,41 +8,43 @@ use tokio::sync::Notify;
 
 use crate::postgres::error::Error;
 
-/// What the engine's owner tells its thread.
+/// Signals from the owner of an engine to its thread.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     wake: Arc<Notify>,
     stop: AtomicBool,
     stopping: Notify,
-    tokens: AtomicBool,
+    has_tokens: AtomicBool,
 }
 
 impl Signals {
-    /// Wakes the thread: a rest ends, a served connection loads what moved.
+    /// Wakes the thread: it connects without further delay, or loads what changed.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Ends the thread, whatever it waits for.
+    /// Stops the thread, whatever it waits for.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.stopping.notify_one();
         self.wake();
     }
 
-    pub(crate) fn stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// Wakes the thread through a clone, such as that of a connection.
     pub(crate) fn notifier(&self) -> Arc<Notify> {
         self.wake.clone()
     }
 
+    /// Waits for [`wake`](Self::wake).
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
     }
 
-    /// What `work` gives, or that it is to stop, whichever comes first.
+    /// The result of `work`, or an error as soon as the thread must stop.
     pub(crate) async fn unless_stopped<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
@@ -54,11 +56,12 @@ impl Signals {
         }
     }
 
-    pub(crate) fn set_tokens(&self, tokens: bool) {
-        self.tokens.store(tokens, Ordering::Release);
+    /// Whether the database has change tokens, as the thread found it.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.has_tokens.load(Ordering::Acquire)
     }
 
-    pub(crate) fn tokens(&self) -> bool {
-        self.tokens.load(Ordering::Acquire)
+    pub(crate) fn set_has_tokens(&self, has_tokens: bool) {
+        self.has_tokens.store(has_tokens, Ordering::Release);
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine's thread last had to say. Written there, read by whoever asks for the status.
+//! The status report of an engine: its threads write it, `status()` reads it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,16 +8,16 @@ use crate::postgres::error::Error;
 /// How a worker is kept up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RefreshMode {
-    /// The first load has not come yet.
+    /// The first load is under way.
     #[default]
     Starting,
-    /// Notifications arrive, and the tokens are polled besides.
+    /// Notifications arrive, and the change tokens are polled.
     Live,
-    /// No notifications: the tokens are polled.
+    /// No notifications: the change tokens are polled.
     Poll,
-    /// No tokens: every poll loads everything.
+    /// No change tokens: every poll loads everything.
     Reload,
-    /// No connection: the last good snapshot answers.
+    /// No connection: the last good snapshot stays in use.
     Down,
 }
 
@@ -35,62 +35,63 @@ impl RefreshMode {
     }
 }
 
-/// What the engine's thread last had to say.
+/// The status report of an engine.
 #[derive(Clone, Debug, Default)]
 pub struct StatusReport {
     /// How the worker is kept up to date.
     pub mode: RefreshMode,
-    /// Why that is not by notifications, where it is not.
+    /// Why the mode is not `Live`.
     pub reason: Option<&'static str>,
-    /// Loads that were published.
+    /// The number of published loads.
     pub loads: u64,
     /// How long the last of them took.
     pub load_time: Option<Duration>,
-    /// Attempts that failed, since the start.
+    /// The number of failed attempts since the start.
     pub failures: u64,
-    /// The last error; kept after recovery, so that it can still be read.
+    /// The last error. Kept after recovery.
     pub last_error: Option<Arc<Error>>,
-    /// Why it is not written down what was asked, where it is not.
+    /// Why usage is not written, `None` if it is.
     pub usage_problem: Option<&'static str>,
 }
 
-/// The status, shared between the engine's thread and its readers.
+/// The status report, shared between the threads of an engine and its readers.
 #[derive(Debug)]
 pub(crate) struct SharedStatus {
-    status: Mutex<StatusReport>,
-    /// Called after what somebody may want to log.
+    report: Mutex<StatusReport>,
+    /// Called after an event that may be logged.
     on_event: fn(),
 }
 
 impl SharedStatus {
     pub(crate) fn new(on_event: fn()) -> Self {
-        Self { status: Mutex::default(), on_event }
+        Self { report: Mutex::default(), on_event }
     }
 
     pub(crate) fn read(&self) -> StatusReport {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn write(&self, change: impl FnOnce(&mut StatusReport)) {
-        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    fn update<T>(&self, change: impl FnOnce(&mut StatusReport) -> T) -> T {
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn mode(&self, mode: RefreshMode, reason: Option<&'static str>) {
-        let mut is_news = false;
-        self.write(|status| {
-            is_news = (status.mode, status.reason) != (mode, reason);
-            (status.mode, status.reason) = (mode, reason);
+    /// Sets the mode, and why it is not `Live`.
+    pub(crate) fn set_mode(&self, mode: RefreshMode, reason: Option<&'static str>) {
+        let changed = self.update(|report| {
+            let before = (report.mode, report.reason);
+            (report.mode, report.reason) = (mode, reason);
+            before != (mode, reason)
         });
-        if is_news {
+        if changed {
             (self.on_event)();
         }
     }
 
-    /// Notes a load that was published.
+    /// Notes a published load.
     pub(crate) fn loaded(&self, took: Duration, has_problems: bool) {
-        self.write(|status| {
-            status.loads += 1;
-            status.load_time = Some(took);
+        self.update(|report| {
+            report.loads += 1;
+            report.load_time = Some(took);
         });
         if has_problems {
             (self.on_event)();
@@ -99,28 +100,25 @@ impl SharedStatus {
 
     /// Notes a failure that did not end the connection.
     pub(crate) fn failed(&self, error: Error) {
-        self.write(|status| {
-            status.failures += 1;
-            status.last_error = Some(Arc::new(error));
+        self.update(|report| {
+            report.failures += 1;
+            report.last_error = Some(Arc::new(error));
         });
         (self.on_event)();
-    }
-
-    /// Notes that it is not written down what was asked, or that it is.
-    pub(crate) fn usage_problem(&self, reason: Option<&'static str>) {
-        let mut is_news = false;
-        self.write(|status| {
-            is_news = status.usage_problem != reason;
-            status.usage_problem = reason;
-        });
-        if is_news {
-            (self.on_event)();
-        }
     }
 
     /// Notes a failure that ended the connection.
     pub(crate) fn down(&self, error: Error) {
         self.failed(error);
-        self.mode(RefreshMode::Down, None);
+        self.set_mode(RefreshMode::Down, None);
+    }
+
+    /// Sets why usage is not written, or that it is.
+    pub(crate) fn set_usage_problem(&self, problem: Option<&'static str>) {
+        let changed =
+            self.update(|report| std::mem::replace(&mut report.usage_problem, problem) != problem);
+        if changed {
+            (self.on_event)();
+        }
     }
 }

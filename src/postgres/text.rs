@@ -1,7 +1,7 @@
-//! A text of the database, which need not be one.
+//! A text column, which may hold bytes that are not UTF-8.
 //!
-//! A database in the encoding `SQL_ASCII` hands out whatever bytes it was given. The driver takes
-//! such a text for an error of the whole row, and so of the whole load.
+//! A database in the encoding `SQL_ASCII` stores any bytes. The driver would fail the whole row,
+//! and so the whole load.
 
 use std::error::Error;
 
@@ -10,19 +10,19 @@ use tokio_postgres::types::{FromSql, Type};
 
 use crate::row::Fault;
 
-/// A text as the server sent it.
+/// The bytes of a text column.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a>(&'a [u8]);
 
 impl<'a> Text<'a> {
-    /// The text, if it is one.
-    pub(crate) fn intact(self) -> Option<&'a str> {
+    /// The text, `None` if it is not UTF-8.
+    pub(crate) fn valid(self) -> Option<&'a str> {
         std::str::from_utf8(self.0).ok()
     }
 
-    /// The text, or what is wrong with it.
+    /// The text, or the fault of the column.
     pub(crate) fn checked(self) -> Result<String, Fault> {
-        self.intact().map(Into::into).ok_or(Fault::Undecodable)
+        self.valid().map(Into::into).ok_or(Fault::Undecodable)
     }
 }
 
@@ -36,7 +36,7 @@ impl<'a> FromSql<'a> for Text<'a> {
     }
 }
 
-/// The text in this column; `Null` where there is none.
+/// The text of a column that must not be NULL, or the fault of the column.
 pub(crate) fn required(
     row: &Row,
     column: &str,
@@ -45,7 +45,7 @@ pub(crate) fn required(
     Ok(text.ok_or(Fault::Null).and_then(Text::checked))
 }
 
-/// What can be shown of the text in this column, which is there.
+/// The text of a column that is never NULL, with replacement characters for invalid bytes.
 pub(crate) fn shown(row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
     let Text(raw) = row.try_get(column)?;
     Ok(String::from_utf8_lossy(raw).into_owned())

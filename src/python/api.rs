@@ -1,4 +1,4 @@
-//! The questions to this process: `flag_enabled`, `get_value`, `explain`, `all_flags`.
+//! The functions that evaluate: `flag_enabled`, `get_value`, `explain`, `all_flags`, `snapshot`.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -13,16 +13,16 @@ use super::value::to_python;
 
 /// Whether the flag `key` is on for `user`.
 ///
-/// From the first line that fits: nothing loaded yet or no such flag, `default`; disabled, False;
-/// an allowed user, True; a rollout of 100 % or more, True; no user, False; else whether the
+/// The first matching rule decides: nothing loaded yet or no such flag, `default`; disabled, False;
+/// an allowed user, True; a rollout of 100 % or more, True; no user, False; otherwise whether the
 /// user's bucket is below the rollout.
 ///
-/// `user` is a Django user, `request.user`, the bare primary key of one (int, str or uuid.UUID)
-/// or None. It is touched only when the answer depends on it.
+/// `user` is a Django user, `request.user`, a bare primary key (int, str or uuid.UUID) or None. It
+/// is read only if the result depends on it.
 ///
-/// Answers from memory and returns at once; the first question of a process waits for the first
+/// Evaluates from memory and returns at once; the first evaluation of a process waits for the first
 /// load, at most `STARTUP_TIMEOUT`. Never raises because of the database. Raises `TypeError` for a
-/// wrong type, and `UnknownFlagError` where `UNKNOWN_KEY` is "raise".
+/// wrong type, and `UnknownFlagError` if `UNKNOWN_KEY` is "raise".
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, default=false))]
 pub(super) fn flag_enabled(
@@ -37,16 +37,16 @@ pub(super) fn flag_enabled(
     let Some(state) = current.as_ref() else { return Ok(default) };
     let evaluator = Evaluator::of(state);
     if state::evaluates_directly(py, state)? {
-        return direct::flag_enabled(key, user, &evaluator).map(|answer| answer.unwrap_or(default));
+        return direct::flag_enabled(key, user, &evaluator).map(|result| result.unwrap_or(default));
     }
     evaluator.flag_enabled(key, user, default)
 }
 
-/// The value of the setting `key`, as `KeyValueStore.objects.get(key=key).value` gives it.
+/// The value of `key`, as `KeyValueStore.objects.get(key=key).value` returns it.
 ///
-/// A fresh object each time, so that no caller can change another's. Missing, or nothing loaded
-/// yet: `default`. Answers from memory and returns at once, as `flag_enabled` does, and raises
-/// `UnknownValueError` where `UNKNOWN_KEY` is "raise".
+/// Returns a fresh object each time, and `default` if the key is unknown or nothing is loaded yet.
+/// Reads from memory and returns at once, as `flag_enabled` does. Raises `UnknownValueError` if
+/// `UNKNOWN_KEY` is "raise".
 #[pyfunction]
 #[pyo3(signature = (key, default=None))]
 pub(super) fn get_value<'py>(
@@ -62,16 +62,16 @@ pub(super) fn get_value<'py>(
             if let Some(found) = direct::get_value(key, &evaluator)? {
                 return Ok(found);
             }
-        } else if let Some(setting) = evaluator.value(key)? {
-            return to_python(py, setting);
+        } else if let Some(value) = evaluator.value(key)? {
+            return to_python(py, value);
         }
     }
     Ok(default.unwrap_or_else(|| py.None().into_bound(py)))
 }
 
-/// Whether the answer of the flag `key` differs between users, so that it matters who asks.
+/// Whether the result of the flag `key` can differ between users.
 ///
-/// For callers that must pay to find out who asks. True where that cannot be told.
+/// For callers to whom reading the user costs something. True if it is not known.
 #[pyfunction]
 pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     let current = state::current(key.py())?;
@@ -83,8 +83,8 @@ pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     Ok(state::evaluates_directly(key.py(), state)? || evaluator.depends_on_user(key))
 }
 
-/// How the answer to `flag_enabled(key, user)` comes about: value, reason, error code, bucket and
-/// rollout in percent. Reads the user in any case.
+/// How `flag_enabled(key, user)` gets its result: result, reason, error code, bucket and rollout in
+/// percent. Always reads the user.
 #[pyfunction]
 #[pyo3(signature = (key, user=None))]
 pub(super) fn explain(
@@ -102,10 +102,10 @@ pub(super) fn explain(
     }
 }
 
-/// The answer of every flag for `user`, by key: all of one evaluator of the database.
+/// The results of all flags for `user` by key, from one snapshot.
 ///
-/// With `client_side`, only those flags that browsers may ask for. Costs about 100 ns a flag. The
-/// user is read at most once. Raises `TypeError` for a wrong type.
+/// With `client_side`, only the flags that browsers may read. Costs about 100 ns a flag. Reads the
+/// user at most once. Raises `TypeError` for a wrong type.
 #[pyfunction]
 #[pyo3(signature = (user=None, *, client_side=false))]
 pub(super) fn all_flags<'py>(
@@ -117,16 +117,16 @@ pub(super) fn all_flags<'py>(
     snapshot(py)?.evaluator().all_flags(py, user, client_side)
 }
 
-/// All flags and settings as they are at this evaluator, for questions that must agree.
+/// All flags and values at this point in time, for evaluations that must be consistent.
 ///
-/// Takes no copy: it is the process's current snapshot, kept. Where questions are answered
-/// directly, everything is read once.
+/// Does not copy: it keeps the current snapshot of the process. In direct mode, everything is read
+/// once.
 #[pyfunction]
 pub(super) fn snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
     maintenance::tick(py)?;
     let current = state::current(py)?;
     match current.as_ref() {
-        Some(state) if state::evaluates_directly(py, state)? => direct::pinned(py, state),
+        Some(state) if state::evaluates_directly(py, state)? => direct::snapshot(py, state),
         Some(state) => Ok(PySnapshot::of(state)),
         None => Ok(PySnapshot::default()),
     }

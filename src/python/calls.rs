@@ -1,8 +1,8 @@
-//! The Python code that questions call, and the end of the process, which waits for it.
+//! Calls from an evaluation into Python code, which the end of the process waits for.
 //!
-//! Before Python 3.14 a daemon thread that wants the interpreter back once that ends has its stack
-//! unwound by force. No Rust frame lets that through: the process would abort. So none of ours is
-//! to be on a thread's stack by then, below Python code that may let go of the interpreter.
+//! Before Python 3.14, a daemon thread that wants the GIL back after the interpreter has ended is
+//! unwound by force, and a Rust frame on its stack aborts the process. So at that time no Rust
+//! frame may be below Python code that can release the GIL.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
@@ -11,39 +11,39 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-/// Whether the process ends: modules may be gone, and nothing is begun or told any more.
+/// Whether the process ends. Python modules may be gone, so Python code is not called any more.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// How many questions are in Python code. Less than none where one of them has forked.
+/// The number of calls that are under way. Negative if one of them has forked.
 static UNDER_WAY: AtomicIsize = AtomicIsize::new(0);
 
-/// How long a call that comes late waits for the interpreter to end, which it does not survive.
-/// Not for ever: it may be that the end waits for this very thread.
+/// How long a late call waits for the interpreter to end, which ends its thread too. Limited,
+/// because the interpreter may wait for this very thread.
 const LATE: Duration = Duration::from_secs(5);
 
-const NAP: Duration = Duration::from_millis(1);
+/// The time between two checks for calls that are under way.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Whether this is the thread that ends the process. It outlives the interpreter.
+    /// Whether this thread ends the process. It outlives the interpreter.
     static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the process ends, so that Python code is not to be called any more.
+/// Whether the process ends, so that Python code must not be called.
 pub(super) fn is_ending() -> bool {
     ENDING.load(Ordering::Relaxed)
 }
 
-/// One call of Python code by a question, from its making to its drop.
+/// One call into Python code, from its creation to its drop.
 pub(super) struct Call(());
 
 impl Call {
-    /// Begins a call. Where the process ends already, another thread waits here.
+    /// Begins a call. If the process ends, any thread but the one that ends it waits here.
     pub(super) fn begin(py: Python<'_>) -> Self {
         if is_ending() && !ENDS.get() {
             py.detach(|| thread::sleep(LATE));
         }
-        // The end sets its mark with the interpreter in its hand, as we have it here: it cannot
-        // come between that look and this.
+        // The caller holds the GIL, as `end` does, so `end` cannot run between the check and this.
         UNDER_WAY.fetch_add(1, Ordering::Relaxed);
         Self(())
     }
@@ -55,21 +55,21 @@ impl Drop for Call {
     }
 }
 
-/// Marks that the process ends, by this thread.
+/// Marks that this thread ends the process. The caller holds the GIL.
 pub(super) fn end() {
     ENDS.set(true);
     ENDING.store(true, Ordering::Relaxed);
 }
 
-/// Waits for the calls that are under way, until `until`. The interpreter must be let go of.
+/// Waits for the calls that are under way, until `until` at most. The caller must not hold the GIL.
 pub(super) fn wait_until(until: Instant) {
     while UNDER_WAY.load(Ordering::Acquire) > 0 && Instant::now() < until {
-        thread::sleep(NAP);
+        thread::sleep(CHECK_INTERVAL);
     }
 }
 
-/// Begins anew in a forked child, where no other thread is.
-pub(super) fn forked() {
+/// Resets the state in a forked child, which has no other thread.
+pub(super) fn reset_after_fork() {
     ENDS.set(false);
     ENDING.store(false, Ordering::Relaxed);
     UNDER_WAY.store(0, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Direct mode: the rows come from Django's own connection, the answer from the same evaluator.
+//! Direct mode: Django's own connection reads the rows, and the same evaluator computes the result.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::subject::Subject;
 
 import_exception!(flagstaff._engine.direct, NotReadyError);
 
-/// A flag's row as `flagstaff._engine.direct.read_flag` gives it: primary key, switch, rollout.
+/// A flag's row as `flagstaff._engine.direct.read_flag` returns it: primary key, `enabled`, rollout.
 type Row<'py> = (Bound<'py, PyAny>, bool, i32);
 
-/// Everything as `flagstaff._engine.direct.read_all` gives it: flags as (pk, key, switch, rollout, client side),
-/// allow-lists as (flag's pk, user pks), values as (pk, key, JSON text), and whether the model
-/// field decodes every value itself.
+/// All rows as `flagstaff._engine.direct.read_all` returns them: flags as (pk, key, enabled, rollout,
+/// client side), allowed users as (flag's pk, user pks), values as (pk, key, JSON text), and
+/// whether the model field decodes every value.
 type Rows = (
     Vec<(String, Option<String>, Option<bool>, Option<i32>, bool)>,
     Vec<(String, Vec<String>)>,
@@ -35,7 +35,7 @@ type Rows = (
     bool,
 );
 
-/// The answer to `flag_enabled`, or `None` where the default is.
+/// The result of `flag_enabled`, `None` for the default.
 pub(super) fn flag_enabled(
     key: &Bound<'_, PyString>,
     user: Option<UserArgument<'_, '_>>,
@@ -46,11 +46,11 @@ pub(super) fn flag_enabled(
     }
     match flag(key, user, false)? {
         Ok(flag) => value(key.to_str()?, &flag, user).map(Some),
-        Err(absent) => tell(key, "flag", absent, evaluator).map(|()| None),
+        Err(absent) => report_absent(key, "flag", absent, evaluator).map(|()| None),
     }
 }
 
-/// The answer to `explain`.
+/// The result of `explain`.
 pub(super) fn explain(
     key: &Bound<'_, PyString>,
     user: Option<UserArgument<'_, '_>>,
@@ -65,30 +65,30 @@ pub(super) fn explain(
     }
 }
 
-/// The answer to `get_value`, or `None` where the default is.
+/// The result of `get_value`, `None` for the default.
 pub(super) fn get_value<'py>(
     key: &Bound<'py, PyString>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if let Some(setting) = evaluator.value_override(key) {
-        return to_python(key.py(), setting).map(Some);
+    if let Some(stored) = evaluator.value_override(key) {
+        return to_python(key.py(), stored).map(Some);
     }
     match read(key, "read_value")? {
         Ok(found) => found.get_item(0).map(Some),
-        Err(absent) => tell(key, "value", absent, evaluator).map(|()| None),
+        Err(absent) => report_absent(key, "value", absent, evaluator).map(|()| None),
     }
 }
 
-/// Everything, read at once.
-pub(super) fn pinned(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
+/// A snapshot of everything, read at once.
+pub(super) fn snapshot(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
     let snapshot = match call(py, "read_all", ())? {
-        Ok(rows) => Some(Arc::new(made_of(rows.extract()?))),
+        Ok(rows) => Some(Arc::new(snapshot_of(rows.extract()?))),
         Err(_) => None,
     };
     Ok(PySnapshot { snapshot, ..PySnapshot::of(state) })
 }
 
-fn made_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot {
+fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot {
     let flags = flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side)| FlagRow {
         pk,
         key: key.ok_or(Fault::Null),
@@ -113,8 +113,8 @@ fn made_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot {
     })
 }
 
-/// Tells of a question for a key that is not there, where that is asked for.
-fn tell(
+/// Reports an unknown key, if that is configured.
+fn report_absent(
     key: &Bound<'_, PyString>,
     what: &str,
     absent: Absent,
@@ -126,7 +126,7 @@ fn tell(
     Ok(())
 }
 
-/// The flag with as much of its allow-list as matters to `user`: whether it names them.
+/// The flag, with the allowed users that matter to `user`: only whether the user is one of them.
 fn flag(
     key: &Bound<'_, PyString>,
     user: Option<UserArgument<'_, '_>>,
@@ -138,39 +138,42 @@ fn flag(
     };
     let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
     let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
-    // A rollout of 100 % leaves the list no say in the answer, only in its reason.
+    // At 100 % the allowed users change only the reason, which `explain` shows.
     if let Some(user) = user
         && enabled
         && (explaining || rollout_percent < 100)
     {
-        let empty_will_do = rollout_percent <= 0 && !explaining;
-        match allowed_users_for(&pk, user, empty_will_do)? {
-            Ok(list) => flag.allowed_users = Arc::new(list),
+        let may_skip_user = rollout_percent <= 0 && !explaining;
+        match allowed_users_for(&pk, user, may_skip_user)? {
+            Ok(users) => flag.allowed_users = Arc::new(users),
             Err(absent) => return Ok(Err(absent)),
         }
     }
     Ok(Ok(flag))
 }
 
-/// As much of a flag's allow-list as matters to `user`. At 0 % nobody but the list's users has the
-/// flag, so an empty list will do there without reading who asks.
+/// The allowed users of a flag that matter to `user`. With `may_skip_user`, which is for a rollout
+/// of 0 %, the user is not read if the flag has no allowed users.
 fn allowed_users_for(
     pk: &Bound<'_, PyAny>,
     user: UserArgument<'_, '_>,
-    empty_will_do: bool,
+    may_skip_user: bool,
 ) -> PyResult<Result<AllowedUsers, Absent>> {
-    if empty_will_do {
+    if may_skip_user {
         match call(pk.py(), "has_allow_list", (pk,))? {
             Ok(found) if found.is_truthy()? => {}
             Ok(_) => return Ok(Ok(AllowedUsers::Empty)),
             Err(absent) => return Ok(Err(absent)),
         }
     }
-    user.ask(|subject| named(pk, &subject))?
+    user.with_subject(|subject| only_subject(pk, &subject))?
 }
 
-/// The list that names `subject` if the flag's does, and nobody else.
-fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<AllowedUsers, Absent>> {
+/// Holds `subject` if it is an allowed user of the flag, and no one else.
+fn only_subject(
+    pk: &Bound<'_, PyAny>,
+    subject: &Subject<'_>,
+) -> PyResult<Result<AllowedUsers, Absent>> {
     let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowedUsers::Empty)) };
     Ok(match call(pk.py(), "is_allowed", (pk, &text))? {
         Ok(found) if found.is_truthy()? => Ok(AllowedUsers::of_texts([text])),
@@ -179,19 +182,19 @@ fn named(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<Allowe
     })
 }
 
-/// The row that `function` finds for `key`.
+/// The row that `function` of `flagstaff._engine.direct` returns for `key`.
 fn read<'py>(
     key: &Bound<'py, PyString>,
     function: &str,
 ) -> PyResult<Result<Bound<'py, PyAny>, Absent>> {
-    // No database holds such a key, and a driver would refuse to ask for it.
+    // PostgreSQL cannot store such a key, and a driver raises for it.
     if key.to_str().is_ok_and(|text| !text.contains('\0')) {
         return call(key.py(), function, (key,));
     }
     Ok(Err(Absent::NotFound))
 }
 
-/// What a function of `flagstaff._engine.direct` finds, or why it finds nothing.
+/// The result of a function of `flagstaff._engine.direct`, or why it has none.
 fn call<'py>(
     py: Python<'py>,
     function: &str,
@@ -203,7 +206,7 @@ fn call<'py>(
         Ok(found) if found.is_none() => Ok(Err(Absent::NotFound)),
         Ok(found) => Ok(Ok(found)),
         Err(error) if error.is_instance_of::<NotReadyError>(py) => Ok(Err(Absent::NotReady)),
-        // Modules are gone already, and whoever asks now must not be raised at.
+        // At the end of the process modules may be gone, and an evaluation must not raise.
         Err(_) if calls::is_ending() => Ok(Err(Absent::NotReady)),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! The border: the only place that picks a Python exception class for an error of the crate.
+//! Errors of the crate → Python exceptions. The only place that chooses the class.
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -24,8 +24,8 @@ impl From<Error> for PyErr {
     }
 }
 
-/// What the errors below `error` say, outermost first. The driver's own texts name the act and
-/// the system's word for the failure; a server's message is left out, as it may quote data.
+/// The texts of the causes of `error`, outermost first. Leaves out the server's message, which may
+/// quote data.
 fn chain(error: &Error) -> Option<String> {
     let mut texts = Vec::new();
     let mut cause = std::error::Error::source(error);

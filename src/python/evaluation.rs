@@ -1,4 +1,4 @@
-//! One evaluator of flags and settings, and the questions it answers.
+//! Evaluates flags and values against one snapshot.
 
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
@@ -14,10 +14,10 @@ use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
 
-/// Value, reason, error code, bucket and rollout in percent of the answer to a question.
+/// Result, reason, error code, bucket and rollout in percent.
 pub(super) type Explained = (bool, &'static str, Option<&'static str>, Option<u8>, Option<i32>);
 
-/// Flags and settings at one evaluator, with what tests have set over them.
+/// A snapshot, with what tests have set over it.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluator<'a> {
     pub(super) snapshot: Option<&'a Snapshot>,
@@ -41,7 +41,7 @@ impl<'a> Evaluator<'a> {
         self.overrides?.flag(key.to_str().ok()?)
     }
 
-    /// What tests have set for a setting.
+    /// What tests have set for a value.
     #[cold]
     pub(super) fn value_override(&self, key: &Bound<'_, PyString>) -> Option<&'a StoredValue> {
         self.overrides?.value(key.to_str().ok()?)
@@ -60,32 +60,32 @@ impl<'a> Evaluator<'a> {
             return Ok(value);
         }
         let Some(snapshot) = self.snapshot else { return Ok(default) };
-        // A key that is no valid UTF-8 cannot be in the database.
+        // A key that is not valid UTF-8 cannot be in the database.
         let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
         match found {
             Some((text, flag)) => {
-                let answer = value(text, flag, user)?;
-                flag.counters.count(answer);
-                Ok(answer)
+                let result = value(text, flag, user)?;
+                flag.counters.count(result);
+                Ok(result)
             }
             None => self.unknown(key, default).map(|()| default),
         }
     }
 
-    /// Counts a question for a key without a flag, and tells of it where that is asked for.
+    /// Counts an evaluation of an unknown key, and reports it if that is configured.
     #[cold]
     fn unknown(&self, key: &Bound<'_, PyString>, default: bool) -> PyResult<()> {
         unknown_keys::count(key, default);
         if self.report_unknown { unknown_keys::report(key, "flag") } else { Ok(()) }
     }
 
-    /// The setting, as a reference: making the Python object is left to who gives it away.
+    /// The stored value. The caller makes the Python object.
     #[inline]
     pub(super) fn value(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'a StoredValue>> {
         if self.overrides.is_some()
-            && let Some(setting) = self.value_override(key)
+            && let Some(value) = self.value_override(key)
         {
-            return Ok(Some(setting));
+            return Ok(Some(value));
         }
         let Some(snapshot) = self.snapshot else { return Ok(None) };
         let found = key.to_str().ok().and_then(|text| snapshot.value(text));
@@ -116,8 +116,8 @@ impl<'a> Evaluator<'a> {
         self.flag_override(key).is_none() && flag().is_some_and(Flag::depends_on_subject)
     }
 
-    /// The answer of every flag, by key, or of those that browsers may ask for. The user is read
-    /// at most once, and only if one of the answers depends on it.
+    /// The results of all flags by key, or of those that browsers may read. Reads the user at most
+    /// once, and only if a result depends on it.
     pub(super) fn all_flags<'py>(
         &self,
         py: Python<'py>,
@@ -129,77 +129,77 @@ impl<'a> Evaluator<'a> {
             flags.filter(|(_, flag)| flag.client_side || !client_side).collect();
         flags.sort_unstable_by_key(|(key, _)| *key);
         let depends = flags.iter().any(|(_, flag)| flag.depends_on_subject());
-        let answers = PyDict::new(py);
+        let results = PyDict::new(py);
         let fill = |subject: Subject<'_>| {
             flags.iter().try_for_each(|(key, flag)| {
-                answers.set_item(key, evaluate(key, flag, &subject).value)
+                results.set_item(key, evaluate(key, flag, &subject).value)
             })
         };
         match user {
-            Some(user) if depends => user.ask(fill)??,
+            Some(user) if depends => user.with_subject(fill)??,
             _ => fill(Subject::Anonymous)?,
         }
-        self.with_overrides(answers, client_side)
+        self.with_overrides(results, client_side)
     }
 
-    /// The answers, with those that tests have set among them, in the order of the keys.
-    /// A flag that a test has set needs a row that lets browsers ask for it.
+    /// Adds the overrides to the results, and sorts them by key. With `client_side`, an override
+    /// counts only for a flag whose row lets browsers read it.
     fn with_overrides<'py>(
         &self,
-        answers: Bound<'py, PyDict>,
+        results: Bound<'py, PyDict>,
         client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let Some(overrides) = self.overrides else { return Ok(answers) };
+        let Some(overrides) = self.overrides else { return Ok(results) };
         for (key, value) in overrides.flags() {
-            if !client_side || answers.contains(key)? {
-                answers.set_item(key, value)?;
+            if !client_side || results.contains(key)? {
+                results.set_item(key, value)?;
             }
         }
-        let mut sorted: Vec<(String, bool)> = answers.items().extract()?;
+        let mut sorted: Vec<(String, bool)> = results.items().extract()?;
         sorted.sort_unstable();
-        sorted.into_py_dict(answers.py())
+        sorted.into_py_dict(results.py())
     }
 }
 
-/// The answer for whoever asks, who is touched only where it matters who it is.
+/// The result for `user`, who is read only if the result depends on it.
 #[inline]
 pub(super) fn value(key: &str, flag: &Flag, user: Option<UserArgument<'_, '_>>) -> PyResult<bool> {
     match user {
         Some(user) if flag.depends_on_subject() => {
-            user.ask(|subject| evaluate(key, flag, &subject).value)
+            user.with_subject(|subject| evaluate(key, flag, &subject).value)
         }
         _ => Ok(evaluate(key, flag, &Subject::Anonymous).value),
     }
 }
 
-/// The same walk as a question's, seen.
+/// The same evaluation, with its reason.
 pub(super) fn explain_flag(
     key: &str,
     flag: &Flag,
     user: Option<UserArgument<'_, '_>>,
 ) -> PyResult<Explained> {
-    let look = |subject: Subject<'_>| {
+    let explained = |subject: Subject<'_>| {
         let Evaluation { value, reason, bucket: hashed } = evaluate(key, flag, &subject);
         let bucket = hashed.or_else(|| subject.text(|text| bucket(key, text)));
         (value, reason.as_str(), None, bucket, Some(flag.rollout_percent))
     };
     match user {
-        Some(user) => user.ask(look),
-        None => Ok(look(Subject::Anonymous)),
+        Some(user) => user.with_subject(explained),
+        None => Ok(explained(Subject::Anonymous)),
     }
 }
 
 /// Why there is no flag to evaluate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// Nothing is loaded, or the database cannot be asked.
+    /// Nothing is loaded, or the database cannot be read.
     NotReady,
-    /// There is no such flag.
+    /// The flag does not exist.
     NotFound,
 }
 
 impl Absent {
-    /// The same in OpenFeature's words.
+    /// The same in the words of OpenFeature.
     pub(super) fn explained(self) -> Explained {
         let code = match self {
             Self::NotReady => "PROVIDER_NOT_READY",

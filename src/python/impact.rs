@@ -1,4 +1,4 @@
-//! `flagstaff.impact`: the counting, over the pool or over what Django's own connection gives.
+//! `flagstaff.impact`: computes it over the pool, or over users that Django reads.
 
 use std::sync::Arc;
 
@@ -13,14 +13,15 @@ use crate::flag::Flag;
 use crate::impact::Impact;
 use crate::postgres::reports::impact::ImpactQuery;
 
-/// Switch, rollout, users, how many of them have it, gain it and lose it, and the sample.
+/// `enabled`, rollout, the numbers of users in total, with the flag, gaining and losing it, and the
+/// sample.
 type Counted = (bool, i32, u64, u64, u64, u64, Vec<String>);
 
-/// Counts over a short link of the pool for whom the answer would change. Releases the GIL and
-/// waits for at most `timeout` seconds. `statements` read the flag, the extent of `table`, which is
-/// that of the users, and the users on some of its pages. None where there is no engine, or where its link cannot tell.
+/// Computes the impact over a pooled connection. Releases the GIL and blocks for at most `timeout`
+/// seconds. `statements` read the flag, the extent of `table` (the users), and the users on some of
+/// its pages. Returns None if there is no engine, or if its connection cannot compute it.
 ///
-/// Raises `RefreshError` where the database fails or takes longer.
+/// Raises `RefreshError` if the database fails or takes longer.
 #[pyfunction]
 pub(super) fn impact(
     py: Python<'_>,
@@ -34,14 +35,14 @@ pub(super) fn impact(
     let Some(engine) = ENGINE.load_full() else { return Ok(None) };
     let limit = duration(timeout)?;
     let (flag, extent, users) = statements;
-    let question = ImpactQuery { key, percent, sample, flag, extent, users, table };
-    let impact = py.detach(|| engine.impact(question, limit))?;
+    let query = ImpactQuery { key, percent, sample, flag, extent, users, table };
+    let impact = py.detach(|| engine.impact(query, limit))?;
     Ok(impact.map(counted))
 }
 
-/// Counts these users: `flag` is switch, rollout and the allow-list as texts.
+/// Computes the impact on these users. `flag` is `enabled`, rollout and allowed users as texts.
 ///
-/// Raises what the iteration over `users` raises.
+/// Raises what iterating over `users` raises.
 #[pyfunction]
 pub(super) fn impact_on(
     key: &str,
@@ -51,12 +52,12 @@ pub(super) fn impact_on(
     users: &Bound<'_, PyIterator>,
 ) -> PyResult<Counted> {
     let (enabled, rollout_percent, allowed) = flag;
-    let allowed = Arc::new(AllowedUsers::of_texts(allowed));
-    let flag = Flag::detached(enabled, rollout_percent, allowed);
+    let allowed_users = Arc::new(AllowedUsers::of_texts(allowed));
+    let flag = Flag::detached(enabled, rollout_percent, allowed_users);
     let mut impact = Impact::new(key, flag, percent, sample);
     for user in users {
         if let Some(user) = UserArgument::new(Some(&user?))? {
-            user.ask(|subject| impact.count(&subject))?;
+            user.with_subject(|subject| impact.count(&subject))?;
         }
     }
     Ok(counted(impact))

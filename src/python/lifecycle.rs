@@ -153,8 +153,8 @@ pub(super) fn claim(interpreter: usize) -> PyResult<()> {
     let first = CLAIMED.compare_exchange(0, interpreter, Ordering::Relaxed, Ordering::Relaxed);
     match first {
         Err(other) if other != interpreter => Err(ConfigurationError::new_err(
-            "flagstaff answers for one interpreter of a process, and this is another one; give \
-             each application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi",
+            "flagstaff supports one interpreter per process, and this is another one; give each \
+             application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi",
         )),
         _ => Ok(()),
     }
@@ -167,7 +167,7 @@ pub(super) fn forked() {
     // Leaked: dropping it would end the parent's session, whose socket is shared, and using it
     // would corrupt that session. Its thread does not exist in the child.
     std::mem::forget(ENGINE.swap(None));
-    calls::forked();
+    calls::reset_after_fork();
     LIVE.set_own_writes(false);
     usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
     let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));

@@ -1,4 +1,4 @@
-//! A evaluator that somebody keeps, so that all questions of a request agree.
+//! A snapshot that Python code keeps, so that all evaluations of a request are consistent.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::live::State;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 
-/// All flags and settings at one evaluator. Asks as the functions of the same names do.
+/// All flags and values at one point in time. Its methods work like the functions of the same name.
 #[pyclass(frozen, name = "Snapshot", module = "flagstaff._core")]
 #[derive(Default)]
 pub(super) struct PySnapshot {
@@ -41,7 +41,7 @@ impl PySnapshot {
 
 #[pymethods]
 impl PySnapshot {
-    /// Whether the flag `key` is on for `user`, at this evaluator.
+    /// Whether the flag `key` is on for `user`.
     #[pyo3(signature = (key, user=None, *, default=false))]
     fn flag_enabled(
         &self,
@@ -52,7 +52,7 @@ impl PySnapshot {
         self.evaluator().flag_enabled(key, UserArgument::new(user)?, default)
     }
 
-    /// The value of the setting `key`, at this evaluator.
+    /// The value of `key`.
     #[pyo3(signature = (key, default=None))]
     fn get_value<'py>(
         &self,
@@ -61,12 +61,12 @@ impl PySnapshot {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         match self.evaluator().value(key)? {
-            Some(setting) => to_python(py, setting),
+            Some(value) => to_python(py, value),
             None => Ok(default.unwrap_or_else(|| py.None().into_bound(py))),
         }
     }
 
-    /// How the answer to a question comes about, at this evaluator, as a tuple.
+    /// How the flag `key` gets its result for `user`, as a tuple.
     #[pyo3(signature = (key, user=None))]
     fn explain(
         &self,
@@ -76,7 +76,7 @@ impl PySnapshot {
         self.evaluator().explain(key, UserArgument::new(user)?)
     }
 
-    /// The answer of every flag for `user`, by key, at this evaluator.
+    /// The results of all flags for `user`, by key.
     #[pyo3(signature = (user=None, *, client_side=false))]
     fn all_flags<'py>(
         &self,
@@ -87,18 +87,18 @@ impl PySnapshot {
         self.evaluator().all_flags(py, UserArgument::new(user)?, client_side)
     }
 
-    /// Whether the answer of the flag `key` differs between users.
+    /// Whether the result of the flag `key` can differ between users.
     fn depends_on_user(&self, key: &Bound<'_, PyString>) -> bool {
         self.evaluator().depends_on_user(key)
     }
 
-    /// Whether there is something to answer from.
+    /// Whether anything is loaded.
     #[getter]
     fn ready(&self) -> bool {
         self.snapshot.is_some()
     }
 
-    /// The id of the newest token at this evaluator, `None` where there are none.
+    /// The id of the newest change token, `None` if there is none.
     #[getter]
     fn token(&self) -> Option<i64> {
         Some(self.snapshot.as_ref()?.token_set()?.newest())

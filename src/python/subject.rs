@@ -1,8 +1,8 @@
 //! What a caller passes as `user` → a subject.
 //!
-//! The type is judged on every question, so that a wrong one shows in a test and not when an
-//! operator starts a ramp. The object itself is touched only when the answer depends on it: an
-//! unevaluated `request.user` costs a query.
+//! The type is checked on every evaluation, so that a wrong one fails in a test and not when a
+//! rollout starts. The object itself is read only if the result depends on it: an unevaluated
+//! `request.user` costs a query.
 
 use pyo3::exceptions::{PyRecursionError, PyTypeError};
 use pyo3::intern;
@@ -13,45 +13,46 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyType};
 use super::calls::Call;
 use crate::subject::Subject;
 
-/// How the subject is got from the objects of one type.
+/// How the objects of one type become a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Integer,
     Text,
     Uuid,
-    /// A lazy object; the one that it wraps counts.
+    /// A lazy object, which stands for the object that it wraps.
     Lazy,
-    /// A user, whose key is read from the attribute that the type is remembered with.
+    /// A user, whose primary key is a plain attribute.
     User,
-    /// A user of a type whose attribute is code, which may do anything.
-    Keyed,
+    /// A user whose primary key is computed by Python code.
+    ComputedKey,
 }
 
-/// One is usual, a few may be meant; an object that wraps itself has no end.
-const MOST_WRAPPINGS: usize = 50;
+/// The maximum depth of nested lazy objects. An object may wrap itself.
+const MAX_WRAPPINGS: usize = 50;
 
-/// A user type and how its objects are read. Never forgotten, so that a reader needs no lock.
-struct Remembered {
+/// A type that was classified. Never dropped, so that readers need no lock.
+struct KnownType {
     user_type: Py<PyType>,
     kind: Kind,
     attribute: Py<PyString>,
 }
 
-/// A process has few user types; more than these are made on the fly, and judged each time. Not
-/// thread-local: in a shared library that costs a call for each access.
-static TYPES: [PyOnceLock<Remembered>; 16] = [const { PyOnceLock::new() }; 16];
+/// The types that were classified. A process has few; further ones are classified each time. Not
+/// thread-local, which would cost a call per access in a shared library.
+static TYPES: [PyOnceLock<KnownType>; 16] = [const { PyOnceLock::new() }; 16];
 
-/// Whoever asks, not yet touched.
+/// The `user` argument of an evaluation, not read yet.
 #[derive(Clone, Copy)]
 pub(super) struct UserArgument<'a, 'py> {
     user: &'a Bound<'py, PyAny>,
     kind: Kind,
-    /// The attribute that holds a user's primary key, where it is remembered.
+    /// The attribute that holds the primary key, if the type is known.
     attribute: Option<&'static Py<PyString>>,
 }
 
 impl<'a, 'py> UserArgument<'a, 'py> {
-    /// Judges the type of `user`; `None` where nobody asks.
+    /// Classifies the type of `user`. Raises `TypeError` for a type that is neither a user nor a
+    /// key.
     pub(super) fn new(user: Option<&'a Bound<'py, PyAny>>) -> PyResult<Option<Self>> {
         user.map(Self::of).transpose()
     }
@@ -68,16 +69,16 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         Self::of_new_type(user)
     }
 
-    /// Judges a type that is met for the first time, and remembers it.
+    /// Classifies a new type, and remembers it.
     #[cold]
     fn of_new_type(user: &'a Bound<'py, PyAny>) -> PyResult<Self> {
         let _call = Call::begin(user.py());
         let user_type = user.get_type();
-        let Some((kind, attribute)) = judge(user, &user_type)? else {
+        let Some((kind, attribute)) = classify(user, &user_type)? else {
             return Err(wrong_type(user)?);
         };
         let attribute = PyString::new(user.py(), &attribute).unbind();
-        let mut known = Remembered { user_type: user_type.unbind(), kind, attribute };
+        let mut known = KnownType { user_type: user_type.unbind(), kind, attribute };
         for slot in &TYPES {
             match slot.set(user.py(), known) {
                 Ok(()) => break,
@@ -87,26 +88,26 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         Ok(Self { user, kind, attribute: None })
     }
 
-    /// Reads the key, and gives what `with` makes of the subject.
-    pub(super) fn ask<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    /// Reads the primary key, and returns the result of `with` for the subject.
+    pub(super) fn with_subject<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         match self.kind {
-            Kind::Lazy => self.ask_wrapped(with),
-            Kind::User | Kind::Keyed => with_key(&self.primary_key()?, with),
+            Kind::Lazy => self.with_wrapped(with),
+            Kind::User | Kind::ComputedKey => with_key(&self.primary_key()?, with),
             _ => with_key(self.user, with),
         }
     }
 
-    /// Asks the object that a lazy one holds, or that the last one of a chain of them holds.
-    fn ask_wrapped<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    /// Reads the object behind a lazy one, or behind a chain of lazy ones.
+    fn with_wrapped<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         let mut wrapped = unwrapped(self.user)?;
-        for _ in 0..MOST_WRAPPINGS {
+        for _ in 0..MAX_WRAPPINGS {
             if wrapped.is_none() {
                 return Ok(with(Subject::Anonymous));
             }
             let user = UserArgument::of(&wrapped)?;
             match user.kind {
                 Kind::Lazy => wrapped = unwrapped(&wrapped)?,
-                Kind::User | Kind::Keyed => return with_key(&user.primary_key()?, with),
+                Kind::User | Kind::ComputedKey => return with_key(&user.primary_key()?, with),
                 _ => return with_key(&wrapped, with),
             }
         }
@@ -132,15 +133,15 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     }
 }
 
-/// The kind of a type, and the attribute that holds its objects' primary key; `None` where its
-/// objects are no users and no keys.
-fn judge(
+/// The kind of a type, and the attribute that holds the primary key; `None` if its objects are
+/// neither users nor keys.
+fn classify(
     user: &Bound<'_, PyAny>,
     user_type: &Bound<'_, PyType>,
 ) -> PyResult<Option<(Kind, String)>> {
     let py = user.py();
-    // Of the type itself: an instance check asks a lazy object for its `__class__`, which evaluates
-    // it, and would take what the first one holds for what they all hold.
+    // Checks the type, not the instance: `isinstance` reads `__class__`, which evaluates a lazy
+    // object and returns the type of the wrapped one.
     let kind = if user_type.is_subclass_of::<PyBool>()? || user_type.is_subclass_of::<PyFloat>()? {
         return Ok(None);
     } else if user_type.is_subclass_of::<PyInt>()? {
@@ -161,22 +162,22 @@ fn judge(
     Ok(Some((kind, String::new())))
 }
 
-/// For a Django model the attribute behind `pk`: reading it directly saves running the property,
-/// unless a model has one of its own.
+/// The attribute behind `pk` of a Django model, which is faster to read than the property. A model
+/// with its own `pk` keeps it.
 fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
     let model = user_type.py().import("django.db.models")?.getattr("Model")?;
     if user_type.is_subclass(&model)? && user_type.getattr("pk")?.is(&model.getattr("pk")?) {
         let name: String =
             user_type.getattr("_meta")?.getattr("pk")?.getattr("attname")?.extract()?;
-        // A link to a parent's key is set by code, and then read by code too.
+        // The key of a multi-table child is a descriptor that runs code.
         let is_code = user_type.getattr(&*name)?.hasattr("__set__")?;
-        return Ok((if is_code { Kind::Keyed } else { Kind::User }, name));
+        return Ok((if is_code { Kind::ComputedKey } else { Kind::User }, name));
     }
-    Ok((Kind::Keyed, "pk".to_owned()))
+    Ok((Kind::ComputedKey, "pk".to_owned()))
 }
 
-/// The object behind a lazy one. `object.__getattribute__` goes past the proxy, which would run
-/// Python code for each attribute; only an unevaluated one must be evaluated through it.
+/// The object behind a lazy one. `object.__getattribute__` bypasses the proxy, which runs Python
+/// code for each attribute. Only an unevaluated object is evaluated through it.
 fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static GETATTRIBUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -196,10 +197,10 @@ fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     getattribute.bind(py).call1(arguments)
 }
 
-/// Gives `with` the subject that a primary key stands for.
+/// Calls `with` with the subject of a primary key.
 fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
     if let Ok(integer) = key.cast::<PyInt>() {
-        // An integer past 64 bits, and a subclass with its own text, is what `str()` makes of it.
+        // An integer beyond 64 bits, or of a subclass, counts as the text that `str()` returns.
         return match integer.extract::<i64>() {
             Ok(value) if key.is_exact_instance_of::<PyInt>() => Ok(with(Subject::Integer(value))),
             _ => with_text(key, with),
@@ -224,7 +225,7 @@ fn with_text<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> 
     Ok(with(Subject::Text(text.to_str()?)))
 }
 
-/// Formats a UUID on the stack: its own `__str__` is Python code.
+/// Formats a UUID on the stack, because its own `__str__` is Python code.
 fn with_uuid<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
     let bits: u128 = key.getattr(intern!(key.py(), "int"))?.extract()?;
     let mut text = [b'-'; 36];

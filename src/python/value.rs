@@ -1,4 +1,4 @@
-//! A setting → a fresh Python object.
+//! A stored value → a fresh Python object.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -7,14 +7,11 @@ use pyo3::types::{PyBool, PyInt, PyString};
 use super::calls::Call;
 use crate::stored_value::StoredValue;
 
-/// The object that the model field would give. What is no plain scalar is decoded by the field
-/// itself, and raises what it raises.
-pub(super) fn to_python<'py>(
-    py: Python<'py>,
-    setting: &StoredValue,
-) -> PyResult<Bound<'py, PyAny>> {
+/// The object that the model field returns. The field itself decodes anything but a plain scalar,
+/// and raises its own exceptions.
+pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<Bound<'py, PyAny>> {
     static DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    Ok(match setting {
+    Ok(match stored {
         StoredValue::Null => py.None().into_bound(py),
         StoredValue::Bool(value) => PyBool::new(py, *value).to_owned().into_any(),
         StoredValue::Integer(value) => PyInt::new(py, *value).into_any(),

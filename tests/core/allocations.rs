@@ -1,4 +1,4 @@
-//! A question allocates nothing. In a binary of its own, because its allocator counts.
+//! An evaluation allocates nothing. A binary of its own, because its allocator counts.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -39,22 +39,22 @@ fn live() -> Live {
     live
 }
 
-fn ask(live: &Live, key: &str, subject: &Subject<'_>) -> Option<bool> {
+fn count_evaluation(live: &Live, key: &str, subject: &Subject<'_>) -> Option<bool> {
     let current = live.current();
     let snapshot = current.as_ref()?.snapshot.as_ref()?;
     let flag = snapshot.flag(key)?;
-    let answer = evaluate(key, flag, subject).value;
-    flag.counters.count(answer);
-    Some(answer)
+    let result = evaluate(key, flag, subject).value;
+    flag.counters.count(result);
+    Some(result)
 }
 
 #[test]
-fn the_allocator_counts() {
+fn allocator_counts_allocations() {
     assert_eq!(measure(|| drop(black_box(Box::new(1)))).count_total, 1);
 }
 
 #[test]
-fn no_question_allocates() {
+fn evaluation_allocates_nothing() {
     let live = live();
     let long = "u".repeat(500);
     let subjects = [
@@ -65,12 +65,12 @@ fn no_question_allocates() {
         Subject::Text("123"),
         Subject::Text(&long),
     ];
-    // A thread's first look at the snapshot makes the place where it notes its looks.
-    black_box(ask(&live, "half", &Subject::Anonymous));
+    // The first read of a thread allocates its slot in arc-swap.
+    black_box(count_evaluation(&live, "half", &Subject::Anonymous));
     for key in ["half", "listed", "texts", "missing"] {
         for subject in &subjects {
             let counted = measure(|| {
-                black_box(ask(&live, key, subject));
+                black_box(count_evaluation(&live, key, subject));
             });
             assert_eq!(counted.count_total, 0, "{key} for {subject:?}");
         }
@@ -78,12 +78,12 @@ fn no_question_allocates() {
 }
 
 #[test]
-fn no_question_allocates_while_snapshots_are_held() {
+fn evaluation_while_snapshots_are_held_allocates_nothing() {
     let live = live();
-    black_box(ask(&live, "half", &Subject::Anonymous));
+    black_box(count_evaluation(&live, "half", &Subject::Anonymous));
     let held: Vec<_> = (0..4).map(|_| live.current()).collect();
     let counted = measure(|| {
-        black_box(ask(&live, "half", &Subject::Integer(42)));
+        black_box(count_evaluation(&live, "half", &Subject::Integer(42)));
     });
     assert_eq!((counted.count_total, held.len()), (0, 4));
 }

@@ -1,89 +1,89 @@
-//! Who is on an allow-list: the same key, in whatever type it is asked.
+//! Whether a subject is an allowed user: the same key matches in any type.
 
 use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::subject::{Subject, canonical_integer};
 use proptest::prelude::*;
 
 #[test]
-fn an_empty_list_names_nobody() {
-    let lists = [
+fn empty_set_contains_no_subject() {
+    let sets = [
         AllowedUsers::default(),
         AllowedUsers::of_integers([]),
         AllowedUsers::of_texts(Vec::<String>::new()),
     ];
-    for list in lists {
-        assert!(list.is_empty());
+    for users in sets {
+        assert!(users.is_empty());
         for subject in [Subject::Anonymous, Subject::Integer(0), Subject::Text("")] {
-            assert!(!list.contains(&subject), "{subject:?}");
+            assert!(!users.contains(&subject), "{subject:?}");
         }
     }
 }
 
 #[test]
-fn integers_of_every_width_and_sign_are_kept_apart() {
+fn integers_of_every_width_and_sign_are_distinct() {
     let allowed = [i64::MIN, -1, 0, 1 << 40, i64::MAX];
-    let list = AllowedUsers::of_integers(allowed);
+    let users = AllowedUsers::of_integers(allowed);
     for key in allowed {
-        assert!(list.contains(&Subject::Integer(key)), "{key}");
-        assert!(list.contains(&Subject::Text(&key.to_string())), "text {key}");
+        assert!(users.contains(&Subject::Integer(key)), "{key}");
+        assert!(users.contains(&Subject::Text(&key.to_string())), "text {key}");
     }
     for key in [i64::MIN + 1, 1, -(1 << 40), (1 << 40) - (1 << 32), i64::from(u32::MAX)] {
-        assert!(!list.contains(&Subject::Integer(key)), "{key}");
+        assert!(!users.contains(&Subject::Integer(key)), "{key}");
     }
 }
 
 #[test]
-fn an_integer_that_is_not_canonical_is_none() {
+fn integer_text_not_canonical_is_rejected() {
     for text in ["042", "+42", " 42", "42 ", "-0", "", "-", "4_2", "42.0", "٤٢", "９"] {
         assert_eq!(canonical_integer(text), None, "{text:?}");
     }
 }
 
 #[test]
-fn a_text_past_64_bits_is_on_no_list_of_integers() {
-    let list = AllowedUsers::of_integers([0, i64::MAX, i64::MIN]);
+fn text_beyond_64_bits_is_not_in_integer_set() {
+    let users = AllowedUsers::of_integers([0, i64::MAX, i64::MIN]);
     for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551616"] {
-        assert!(!list.contains(&Subject::Text(text)), "{text}");
+        assert!(!users.contains(&Subject::Text(text)), "{text}");
     }
 }
 
 #[test]
-fn a_list_of_texts_takes_an_integer_by_its_text() {
-    let list = AllowedUsers::of_texts(["42", "-7", "007"]);
-    let named = [42, -7, 7].map(|key| list.contains(&Subject::Integer(key)));
+fn integer_subject_is_found_by_its_text_in_text_set() {
+    let users = AllowedUsers::of_texts(["42", "-7", "007"]);
+    let named = [42, -7, 7].map(|key| users.contains(&Subject::Integer(key)));
     assert_eq!(named, [true, true, false]);
 }
 
 #[test]
-fn nobody_is_on_no_list() {
+fn anonymous_subject_is_never_contained() {
     assert!(!AllowedUsers::of_texts(["", "None"]).contains(&Subject::Anonymous));
     assert!(!AllowedUsers::of_integers([0]).contains(&Subject::Anonymous));
 }
 
 proptest! {
     #[test]
-    fn a_list_of_integers_is_a_set(
+    fn integer_set_contains_exactly_its_keys(
         keys in proptest::collection::btree_set(any::<i64>(), 0..40),
         near in -2..=2_i64,
     ) {
-        let list = AllowedUsers::of_integers(keys.iter().copied());
+        let users = AllowedUsers::of_integers(keys.iter().copied());
         for key in keys.iter().map(|key| key.wrapping_add(near)) {
-            prop_assert_eq!(list.contains(&Subject::Integer(key)), keys.contains(&key));
+            prop_assert_eq!(users.contains(&Subject::Integer(key)), keys.contains(&key));
         }
     }
 
     #[test]
-    fn a_list_of_texts_is_a_set(
+    fn text_set_contains_exactly_its_keys(
         keys in proptest::collection::btree_set("\\PC{0,9}", 0..9),
         other in "\\PC{0,2}",
     ) {
-        let list = AllowedUsers::of_texts(keys.iter().cloned());
-        prop_assert!(keys.iter().all(|key| list.contains(&Subject::Text(key))));
-        prop_assert_eq!(list.contains(&Subject::Text(&other)), keys.contains(&other));
+        let users = AllowedUsers::of_texts(keys.iter().cloned());
+        prop_assert!(keys.iter().all(|key| users.contains(&Subject::Text(key))));
+        prop_assert_eq!(users.contains(&Subject::Text(&other)), keys.contains(&other));
     }
 
     #[test]
-    fn an_integer_reads_back_from_its_own_text_only(key: i64) {
+    fn integer_is_parsed_from_its_canonical_text_only(key: i64) {
         let text = key.to_string();
         prop_assert_eq!(canonical_integer(&text), Some(key));
         let (sign, digits) = text.split_at(usize::from(key < 0));

@@ -1,10 +1,10 @@
-//! The bucket is what `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100` gives.
+//! The bucket equals `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100`.
 
 use flagstaff::bucket::bucket;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-/// Long division of the digest, a hexadecimal digit at a time, as one does it on paper.
+/// Long division of the digest, one hexadecimal digit at a time.
 fn reference(key: &str, subject: &str) -> u32 {
     let digest = Sha256::digest(format!("{key}:{subject}"));
     let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
@@ -12,13 +12,13 @@ fn reference(key: &str, subject: &str) -> u32 {
 }
 
 #[test]
-fn the_five_users_of_the_documentation() {
+fn buckets_of_documented_users_are_as_documented() {
     let buckets = ["1", "2", "3", "42", "100000"].map(|pk| bucket("new_checkout", pk));
     assert_eq!(buckets, [2, 51, 3, 33, 66]);
 }
 
 #[test]
-fn messages_of_every_length_around_three_blocks() {
+fn bucket_of_every_message_length_equals_reference() {
     for length in 0..200 {
         let subject = "u".repeat(length);
         assert_eq!(u32::from(bucket("k", &subject)), reference("k", &subject), "length {length}");
@@ -27,8 +27,8 @@ fn messages_of_every_length_around_three_blocks() {
 }
 
 #[test]
-fn the_whole_digest_counts_and_not_only_its_end() {
-    // The last eight bytes alone would give another bucket to nearly every user.
+fn bucket_depends_on_the_whole_digest() {
+    // The last eight bytes alone yield another bucket for nearly every user.
     let differs = |pk: &u32| {
         let digest = Sha256::digest(format!("new_checkout:{pk}"));
         let end = u64::from_be_bytes(digest[24..].try_into().expect("eight bytes"));
@@ -38,7 +38,7 @@ fn the_whole_digest_counts_and_not_only_its_end() {
 }
 
 #[test]
-fn buckets_are_spread_evenly() {
+fn buckets_are_distributed_evenly() {
     let mut counts = [0_i32; 100];
     for pk in 0..100_000 {
         counts[usize::from(bucket("spread", &pk.to_string()))] += 1;
@@ -51,17 +51,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn any_key_and_subject(key in "\\PC{0,80}", subject in "\\PC{0,80}") {
+    fn bucket_of_any_printable_text_equals_reference(key in "\\PC{0,80}", subject in "\\PC{0,80}") {
         prop_assert_eq!(u32::from(bucket(&key, &subject)), reference(&key, &subject));
     }
 
     #[test]
-    fn any_bytes_that_are_text(key in any::<String>(), subject in any::<String>()) {
+    fn bucket_of_any_text_equals_reference(key in any::<String>(), subject in any::<String>()) {
         prop_assert_eq!(u32::from(bucket(&key, &subject)), reference(&key, &subject));
     }
 
     #[test]
-    fn any_integer(pk in any::<i64>()) {
+    fn bucket_of_any_integer_equals_reference(pk in any::<i64>()) {
         let pk = pk.to_string();
         prop_assert_eq!(u32::from(bucket("new_checkout", &pk)), reference("new_checkout", &pk));
     }

@@ -1,6 +1,6 @@
 //! The semantics as rows: `tests/conformance/cases.json` over rows, snapshot and evaluate.
 //!
-//! Python runs the same file over a real database, and the article's code over the ORM.
+//! Python runs the same cases with a real database, and with the article's code over the ORM.
 
 use flagstaff::bucket::bucket;
 use flagstaff::evaluate::{Evaluation, Reason, evaluate};
@@ -57,33 +57,37 @@ impl Case {
     fn check(&self) {
         let (name, subject) = (&self.name, self.subject.subject());
         let found = self.snapshot().flag(&self.key).cloned();
-        assert_eq!(subject.text(|text| bucket(&self.key, text)), self.bucket_of_asker(), "{name}");
+        assert_eq!(subject.text(|text| bucket(&self.key, text)), self.expected_bucket(), "{name}");
         match (&self.error_code, found) {
             (Some(code), None) => assert_eq!(code, "FLAG_NOT_FOUND", "{name}"),
             (None, Some(flag)) => {
                 let evaluation = evaluate(&self.key, &flag, &subject);
-                assert_eq!((evaluation.value, evaluation.reason.as_str()), self.answer(), "{name}");
+                assert_eq!(
+                    (evaluation.value, evaluation.reason.as_str()),
+                    self.expected(),
+                    "{name}"
+                );
                 self.check_bucket(evaluation);
             }
             (code, found) => panic!("{name}: {code:?} {found:?}"),
         }
     }
 
-    fn answer(&self) -> (bool, &str) {
+    fn expected(&self) -> (bool, &str) {
         (self.value, &self.reason)
     }
 
-    /// The bucket of the row, or the one that an unknown key would have, which no row states.
-    fn bucket_of_asker(&self) -> Option<u8> {
+    /// The bucket of the case, or that of an unknown key, which no case states.
+    fn expected_bucket(&self) -> Option<u8> {
         let hashed = |text: &str| bucket(&self.key, text);
         self.bucket.or_else(|| self.error_code.as_ref().and(self.subject.subject().text(hashed)))
     }
 
-    /// Hashed only where the ramp asks for it, and then to what the row says.
+    /// The bucket is computed only for a partial rollout, and then equals that of the case.
     fn check_bucket(&self, evaluation: Evaluation) {
-        let ramped =
+        let is_partial =
             self.flag.as_ref().is_some_and(|flag| (1..100).contains(&flag.rollout_percent));
-        let expected = self.bucket.filter(|_| ramped && evaluation.reason == Reason::Split);
+        let expected = self.bucket.filter(|_| is_partial && evaluation.reason == Reason::Split);
         assert_eq!(evaluation.bucket, expected, "{}", self.name);
     }
 }
@@ -110,7 +114,7 @@ impl FlagOf {
 }
 
 #[test]
-fn every_case() {
+fn every_case_returns_its_result_and_reason() {
     let cases: Vec<Case> =
         serde_json::from_str(include_str!("../conformance/cases.json")).expect("the cases");
     assert!(cases.len() > 150);

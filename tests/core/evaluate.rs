@@ -1,4 +1,4 @@
-//! What holds for every flag and subject, whatever the cases say.
+//! Properties of every flag and subject, beyond the cases.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
 }
 
 #[test]
-fn reasons_are_the_words_of_openfeature() {
+fn reasons_have_the_names_of_openfeature() {
     use Reason::{Default, Disabled, Error, Split, Static, TargetingMatch};
     let words = [Disabled, TargetingMatch, Static, Default, Split, Error].map(Reason::as_str);
     let expected = ["DISABLED", "TARGETING_MATCH", "STATIC", "DEFAULT", "SPLIT", "ERROR"];
@@ -23,7 +23,7 @@ fn reasons_are_the_words_of_openfeature() {
 }
 
 #[test]
-fn a_list_of_no_users_leaves_the_rollout_alone() {
+fn flag_without_allowed_users_uses_the_rollout() {
     let empty = Flag { allowed_users: Arc::new(AllowedUsers::Empty), ..flag(true, 34, &[]) };
     let evaluation = evaluate("new_checkout", &empty, &Subject::Integer(42));
     assert_eq!((evaluation.value, evaluation.bucket), (true, Some(33)));
@@ -31,17 +31,17 @@ fn a_list_of_no_users_leaves_the_rollout_alone() {
 
 proptest! {
     #[test]
-    fn a_user_who_is_in_stays_in_as_the_ramp_grows(key: String, user: i64) {
+    fn user_in_a_rollout_stays_in_as_it_grows(key: String, user: i64) {
         let in_at = |percent| {
             evaluate(&key, &flag(true, percent, &[]), &Subject::Integer(user)).value
         };
-        let first = (0..=100).find(|percent| in_at(*percent)).expect("everyone is in at 100");
+        let first = (0..=100).find(|percent| in_at(*percent)).expect("all users are in at 100");
         prop_assert!(first > 0);
         prop_assert!((first..=120).all(in_at));
     }
 
     #[test]
-    fn an_integer_and_its_text_get_the_same_answer(
+    fn integer_and_its_text_get_the_same_result(
         percent in -10..110,
         allowed: Vec<i64>,
         user: i64,
@@ -54,22 +54,22 @@ proptest! {
         );
     }
 
-    /// Whoever relies on this does not even look who asks.
+    /// Callers rely on this to skip reading the user.
     #[test]
-    fn everyone_gets_what_nobody_gets_where_it_does_not_depend_on_the_subject(
+    fn flag_independent_of_the_subject_returns_the_anonymous_result(
         enabled: bool,
         percent in prop_oneof![-5..=1, 95..=105, Just(50)],
         allowed in proptest::collection::vec(0..5_i64, 0..3),
         user in 0..5_i64,
     ) {
         let flag = flag(enabled, percent, &allowed);
-        let nobody = evaluate("key", &flag, &Subject::Anonymous).value;
+        let anonymous = evaluate("key", &flag, &Subject::Anonymous).value;
         let user = evaluate("key", &flag, &Subject::Integer(user)).value;
-        prop_assert!(flag.depends_on_subject() || user == nobody);
+        prop_assert!(flag.depends_on_subject() || user == anonymous);
     }
 
     #[test]
-    fn it_depends_on_the_subject_only_where_two_of_them_can_differ(
+    fn flag_depends_on_the_subject_only_if_two_results_differ(
         enabled: bool,
         percent in -5..105,
         allowed in proptest::collection::vec(0..5_i64, 0..3),

@@ -12,35 +12,35 @@ fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
     Flag::detached(enabled, rollout_percent, allowed)
 }
 
-fn counted(flag: Flag, percent: i32, most: usize) -> Impact {
-    let mut impact = Impact::new("new_checkout", flag, percent, most);
+fn counted(flag: Flag, percent: i32, sample_size: usize) -> Impact {
+    let mut impact = Impact::new("new_checkout", flag, percent, sample_size);
     for pk in 1..=1000 {
         impact.count(&Subject::Integer(pk));
     }
     impact
 }
 
-/// How many of the same users have a bucket in this range.
+/// The number of the same users whose bucket is in this range.
 fn between(low: u8, high: u8) -> u64 {
     let buckets = (1..=1000).map(|pk: i64| bucket("new_checkout", &pk.to_string()));
     buckets.filter(|bucket| (low..high).contains(bucket)).count() as u64
 }
 
 #[test]
-fn a_higher_rollout_is_gained_by_the_buckets_between() {
+fn higher_rollout_is_gained_by_the_buckets_between() {
     let impact = counted(flag(true, 10, &[]), 50, 0);
     let (users, have) = (impact.users, impact.have);
     assert_eq!((users, have, impact.gain, impact.lose), (1000, between(0, 10), between(10, 50), 0));
 }
 
 #[test]
-fn a_lower_rollout_is_lost_by_the_buckets_between() {
+fn lower_rollout_is_lost_by_the_buckets_between() {
     let impact = counted(flag(true, 50, &[]), 10, 0);
     assert_eq!((impact.gain, impact.lose), (0, between(10, 50)));
 }
 
 #[test]
-fn who_is_allowed_keeps_the_flag() {
+fn allowed_user_keeps_the_flag() {
     let all: Vec<i64> = (1..=1000).collect();
     let impact = counted(flag(true, 50, &all), 0, 10);
     assert_eq!((impact.have, impact.gain, impact.lose), (1000, 0, 0));
@@ -48,20 +48,20 @@ fn who_is_allowed_keeps_the_flag() {
 }
 
 #[test]
-fn a_flag_that_is_off_changes_for_nobody() {
+fn disabled_flag_changes_for_no_user() {
     let impact = counted(flag(false, 0, &[]), 100, 10);
     assert_eq!((impact.users, impact.have, impact.gain, impact.lose), (1000, 0, 0, 0));
 }
 
 #[test]
-fn whom_nobody_can_ask_as_is_counted_and_changes_nothing() {
+fn unreadable_user_is_counted_and_changes_nothing() {
     let mut impact = Impact::new("new_checkout", flag(true, 0, &[]), 100, 10);
     impact.count_unreadable();
     assert_eq!((impact.users, impact.gain), (1, 0));
 }
 
 #[test]
-fn the_sample_holds_so_many_different_ones_and_no_more() {
+fn sample_holds_distinct_users_up_to_its_size() {
     let sample = counted(flag(true, 0, &[]), 100, 50).into_sample();
     assert_eq!(sample.iter().collect::<BTreeSet<_>>().len(), 50);
     assert_eq!(counted(flag(true, 0, &[]), 100, 2000).into_sample().len(), 1000);

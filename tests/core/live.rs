@@ -1,4 +1,4 @@
-//! The current snapshot: who may swap it, and how old it says it is.
+//! The current snapshot: which publications succeed, and its age.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use flagstaff::snapshot::{Loaded, Snapshot};
 
 use crate::rows::{flag, flags, token_set};
 
-fn opened() -> Live {
+fn started() -> Live {
     let live = Live::new();
     live.set_mode(EvaluationMode::Memory, false);
     live
@@ -25,7 +25,7 @@ fn token(live: &Live) -> Option<i64> {
 }
 
 #[test]
-fn before_it_is_opened_there_is_nothing_and_nothing_can_be_published() {
+fn live_not_started_refuses_publication() {
     let live = Live::new();
     assert!(live.current().is_none() && live.snapshot().is_none() && live.age().is_none());
     assert!(!live.publish(None, with_token(1), Instant::now()));
@@ -33,40 +33,40 @@ fn before_it_is_opened_there_is_nothing_and_nothing_can_be_published() {
 }
 
 #[test]
-fn opened_it_has_a_door_and_no_snapshot() {
+fn live_starting_has_a_mode_and_no_snapshot() {
     let live = Live::new();
     live.set_mode(EvaluationMode::Starting, true);
     let current = live.current();
-    let state = current.as_ref().expect("it is open");
+    let state = current.as_ref().expect("it is started");
     assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Starting, true));
     assert!(state.snapshot.is_none() && live.age().is_none());
 }
 
 #[test]
-fn another_door_keeps_the_snapshot() {
-    let live = opened();
+fn mode_change_keeps_the_snapshot() {
+    let live = started();
     assert!(live.publish(None, with_token(1), Instant::now()));
     live.set_mode(EvaluationMode::Inherited, true);
     assert_eq!((token(&live), live.swaps()), (Some(1), 1));
     assert!(live.age().is_some());
     let current = live.current();
-    let state = current.as_ref().expect("it is open");
+    let state = current.as_ref().expect("it is started");
     assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Inherited, true));
 }
 
 #[test]
-fn a_publication_keeps_the_door() {
+fn publication_keeps_the_mode() {
     let live = Live::new();
     live.set_mode(EvaluationMode::Direct, true);
     assert!(live.publish(None, with_token(1), Instant::now()));
     let current = live.current();
-    let state = current.as_ref().expect("it is open");
+    let state = current.as_ref().expect("it is started");
     assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Direct, true));
 }
 
 #[test]
-fn a_stale_base_is_refused_and_changes_nothing() {
-    let live = opened();
+fn publication_from_a_stale_base_is_refused() {
+    let live = started();
     assert!(live.publish(None, with_token(1), Instant::now()));
     let first = live.snapshot();
     assert!(live.publish(first.as_ref(), with_token(2), Instant::now()));
@@ -77,40 +77,40 @@ fn a_stale_base_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_refused_publication_does_not_make_the_snapshot_younger() {
-    let live = opened();
-    let asked = Instant::now();
-    assert!(live.publish(None, with_token(1), asked));
-    assert!(!live.publish(None, with_token(2), asked + Duration::from_secs(100)));
+fn refused_publication_does_not_change_the_age() {
+    let live = started();
+    let read_at = Instant::now();
+    assert!(live.publish(None, with_token(1), read_at));
+    assert!(!live.publish(None, with_token(2), read_at + Duration::from_secs(100)));
     thread::sleep(Duration::from_millis(20));
     assert!(live.age().expect("it is loaded") >= Duration::from_millis(20));
 }
 
 #[test]
-fn the_age_counts_from_the_question_and_not_from_the_answer() {
-    let live = opened();
+fn age_counts_from_the_start_of_the_load() {
+    let live = started();
     thread::sleep(Duration::from_millis(30));
-    let asked = Instant::now().checked_sub(Duration::from_millis(20)).expect("the clock runs");
-    assert!(live.publish(None, with_token(1), asked));
+    let read_at = Instant::now().checked_sub(Duration::from_millis(20)).expect("the clock runs");
+    assert!(live.publish(None, with_token(1), read_at));
     assert!(live.age().expect("it is loaded") >= Duration::from_millis(20));
 }
 
 #[test]
-fn a_confirmation_makes_it_young_and_an_old_one_does_not_make_it_old() {
-    let live = opened();
-    let asked = Instant::now();
-    assert!(live.publish(None, with_token(1), asked));
+fn confirmation_lowers_the_age_and_an_older_one_does_not_raise_it() {
+    let live = started();
+    let read_at = Instant::now();
+    assert!(live.publish(None, with_token(1), read_at));
     thread::sleep(Duration::from_millis(30));
     assert!(live.age().expect("it is loaded") >= Duration::from_millis(30));
     let again = Instant::now();
     live.confirm(again);
-    live.confirm(asked);
+    live.confirm(read_at);
     assert!(live.age().expect("it is loaded") <= again.elapsed());
 }
 
 #[test]
-fn what_was_forgotten_starts_anew() {
-    let live = opened();
+fn reset_drops_the_snapshot_until_started_again() {
+    let live = started();
     assert!(live.publish(None, with_token(1), Instant::now()));
     live.reset();
     assert!(live.snapshot().is_none() && live.age().is_none());
@@ -123,24 +123,24 @@ fn what_was_forgotten_starts_anew() {
 }
 
 #[test]
-fn two_that_publish_from_the_same_base_are_not_both_taken() {
-    let live = opened();
+fn concurrent_publications_from_one_base_succeed_once() {
+    let live = started();
     assert!(live.publish(None, with_token(0), Instant::now()));
     let base = live.snapshot();
-    let taken = thread::scope(|scope| {
+    let published = thread::scope(|scope| {
         let tries = [1, 2, 3, 4].map(|newest| {
             let (live, base) = (&live, base.as_ref());
             scope.spawn(move || live.publish(base, with_token(newest), Instant::now()))
         });
         tries.map(|publication| publication.join().expect("no panic"))
     });
-    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1);
+    assert_eq!(published.iter().filter(|published| **published).count(), 1);
     assert_eq!(live.swaps(), 2);
 }
 
 #[test]
-fn doors_that_move_lose_no_publication_beside_them() {
-    let live = opened();
+fn concurrent_mode_changes_lose_no_publication() {
+    let live = started();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -159,8 +159,8 @@ fn doors_that_move_lose_no_publication_beside_them() {
 }
 
 #[test]
-fn a_reader_sees_whole_snapshots_only_and_never_an_older_one() {
-    let live = opened();
+fn reader_sees_consistent_snapshots_in_order() {
+    let live = started();
     let pair = |percent| {
         let rows = [flag("1", "one", percent), flag("2", "other", percent)];
         Snapshot::default().next(flags(rows))
@@ -182,6 +182,6 @@ fn a_reader_sees_whole_snapshots_only_and_never_an_older_one() {
             let base = live.snapshot();
             assert!(live.publish(base.as_ref(), pair(percent), Instant::now()));
         }
-        reader.join().expect("the reader saw nothing odd");
+        reader.join().expect("no panic");
     });
 }

@@ -1,4 +1,4 @@
-//! The core from outside: what a question gets, and what a load makes of the rows.
+//! The public interface of the core: evaluations, loads and counts.
 
 mod allowed_users;
 mod bucket;

@@ -1,4 +1,4 @@
-//! The link to the database, beside a real server: `DATABASE_URL` names it.
+//! The PostgreSQL layer with a real server, which `DATABASE_URL` names.
 
 mod postgres_engine;
 mod postgres_fake_servers;

@@ -1,4 +1,4 @@
-//! One worker keeps up with its tables, whatever is done to them and to its link.
+//! A worker stays up to date through changes of its tables and faults of its connection.
 
 use std::sync::Arc;
 use std::thread::sleep;
@@ -10,7 +10,7 @@ use flagstaff::postgres::status::RefreshMode;
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 
-use crate::postgres_fake_servers::{behind_a_door, nobody, silence};
+use crate::postgres_fake_servers::{delayed, silent, unreachable};
 use crate::postgres_shop::{Shop, Worker, eventually};
 
 fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
@@ -19,7 +19,7 @@ fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
 }
 
 #[test]
-fn the_first_load_brings_what_the_tables_hold() {
+fn first_load_reads_all_tables() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 25);
     shop.flag(2, "größe.🛒", 0);
@@ -42,30 +42,30 @@ fn the_first_load_brings_what_the_tables_hold() {
 }
 
 #[test]
-fn a_notification_brings_a_change_that_no_poll_would() {
+fn notification_triggers_a_load_before_the_poll() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     let worker = shop.worker();
     for percent in [10, 20, 30] {
-        shop.ramp("new_checkout", percent);
+        shop.set_rollout("new_checkout", percent);
         eventually(|| worker.percent("new_checkout") == Some(percent));
     }
 }
 
 #[test]
-fn the_last_of_a_storm_of_changes_is_not_lost() {
+fn storm_of_changes_ends_with_the_last_one() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     let worker = shop.worker();
     for percent in 1..=100 {
-        shop.ramp("new_checkout", percent);
+        shop.set_rollout("new_checkout", percent);
     }
     eventually(|| worker.percent("new_checkout") == Some(100));
     assert!(worker.engine.status().loads < 80, "a storm costs a load per gap");
 }
 
 #[test]
-fn without_notifications_the_poll_brings_a_change() {
+fn poll_without_notifications_loads_a_change() {
     let mut shop = Shop::open();
     let poll_interval = Duration::from_millis(50);
     let worker = Worker::loaded(&Options { listen: false, poll_interval, ..shop.options() });
@@ -75,7 +75,7 @@ fn without_notifications_the_poll_brings_a_change() {
 }
 
 #[test]
-fn a_poll_that_finds_nothing_keeps_the_snapshot_and_makes_it_young() {
+fn poll_without_a_change_keeps_the_snapshot_and_resets_its_age() {
     let shop = Shop::open();
     let poll_interval = Duration::from_millis(20);
     let worker = Worker::loaded(&Options { listen: false, poll_interval, ..shop.options() });
@@ -87,7 +87,7 @@ fn a_poll_that_finds_nothing_keeps_the_snapshot_and_makes_it_young() {
 }
 
 #[test]
-fn without_triggers_every_poll_loads_everything() {
+fn poll_without_triggers_loads_everything() {
     let mut shop = Shop::without_triggers("bigint");
     let poll_interval = Duration::from_millis(50);
     let worker = Worker::loaded(&Options { poll_interval, ..shop.options() });
@@ -99,35 +99,35 @@ fn without_triggers_every_poll_loads_everything() {
 }
 
 #[test]
-fn a_worker_that_hears_nothing_looks_when_it_is_told_to() {
+fn wake_up_without_notifications_loads_a_change() {
     let mut shop = Shop::open();
-    let worker = shop.deaf_worker();
+    let worker = shop.worker_without_notifications();
     shop.flag(1, "new_checkout", 10);
     worker.engine.wake();
     eventually(|| worker.percent("new_checkout") == Some(10));
 }
 
 #[test]
-fn a_change_of_a_flag_leaves_allow_lists_and_values_where_they_are() {
+fn change_of_a_flag_shares_allowed_users_and_values() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     shop.allow(1, "7");
     shop.value("gateway", r#""stripe""#);
     let worker = shop.worker();
     let before = worker.snapshot();
-    shop.ramp("new_checkout", 10);
+    shop.set_rollout("new_checkout", 10);
     eventually(|| worker.percent("new_checkout") == Some(10));
     let after = worker.snapshot();
-    let lists = [&before, &after].map(|snapshot| {
+    let allowed = [&before, &after].map(|snapshot| {
         Arc::as_ptr(&snapshot.flag("new_checkout").expect("the flag").allowed_users)
     });
-    assert!(std::ptr::eq(lists[0], lists[1]));
+    assert!(std::ptr::eq(allowed[0], allowed[1]));
     let parameters = [&before, &after].map(|snapshot| snapshot.value("gateway").expect("it"));
     assert!(std::ptr::eq(parameters[0], parameters[1]));
 }
 
 #[test]
-fn a_change_of_a_value_leaves_the_flags_where_they_are() {
+fn change_of_a_value_shares_the_flags() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     let worker = shop.worker();
@@ -140,7 +140,7 @@ fn a_change_of_a_value_leaves_the_flags_where_they_are() {
 }
 
 #[test]
-fn a_change_of_an_allow_list_arrives_alone() {
+fn change_of_allowed_users_is_loaded() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     let worker = shop.worker();
@@ -151,7 +151,7 @@ fn a_change_of_an_allow_list_arrives_alone() {
 }
 
 #[test]
-fn users_may_be_texts() {
+fn text_keys_are_allowed_users() {
     let mut shop = Shop::with_text_users();
     shop.flag(1, "new_checkout", 0);
     for user in ["'alice'", "'42'", "''", "NULL", "'🦀'"] {
@@ -167,7 +167,7 @@ fn users_may_be_texts() {
 }
 
 #[test]
-fn commits_that_come_out_of_order_are_both_seen() {
+fn commits_out_of_order_are_both_loaded() {
     let shop = Shop::open();
     let worker = shop.worker();
     let (mut slow, mut quick) = (shop.other_session(), shop.other_session());
@@ -180,7 +180,7 @@ fn commits_that_come_out_of_order_are_both_seen() {
 }
 
 #[test]
-fn a_table_that_is_emptied_and_filled_again_is_never_seen_empty() {
+fn truncate_and_insert_in_one_transaction_never_shows_an_empty_table() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     let worker = shop.worker();
@@ -190,13 +190,13 @@ fn a_table_that_is_emptied_and_filled_again_is_never_seen_empty() {
             INSERT INTO {{flag_table}} VALUES (1, 'new_checkout', true, {percent}); COMMIT"
         ));
         while worker.percent("new_checkout") != Some(percent) {
-            assert!(worker.percent("new_checkout").is_some(), "the flag was gone for a moment");
+            assert!(worker.percent("new_checkout").is_some(), "the flag was absent");
         }
     }
 }
 
 #[test]
-fn rollouts_of_other_kinds_mean_their_nearer_bound() {
+fn rollout_beyond_its_range_is_clamped() {
     let mut shop = Shop::open();
     let given = [
         ("101", 100),
@@ -222,7 +222,7 @@ fn rollouts_of_other_kinds_mean_their_nearer_bound() {
 }
 
 #[test]
-fn rows_with_nothing_in_them_are_set_aside_alone() {
+fn rows_with_nulls_are_skipped_alone() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
     shop.flag(2, "banner", 20);
@@ -246,7 +246,7 @@ fn rows_with_nothing_in_them_are_set_aside_alone() {
 }
 
 #[test]
-fn a_lock_in_the_way_delays_a_change_and_nothing_else() {
+fn locked_table_delays_only_the_change() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
     let worker = shop.worker();
@@ -262,7 +262,7 @@ fn a_lock_in_the_way_delays_a_change_and_nothing_else() {
 }
 
 #[test]
-fn a_load_does_not_make_a_migration_wait_behind_it_for_long() {
+fn load_does_not_block_a_migration() {
     let mut shop = Shop::open();
     let worker = shop.worker();
     let (mut reader, mut migration) = (shop.other_session(), shop.other_session());
@@ -280,7 +280,7 @@ fn a_load_does_not_make_a_migration_wait_behind_it_for_long() {
 }
 
 #[test]
-fn a_first_load_that_meets_a_lock_is_tried_again() {
+fn first_load_with_a_locked_table_is_retried() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
     let mut migration = shop.other_session();
@@ -293,21 +293,21 @@ fn a_first_load_that_meets_a_lock_is_tried_again() {
 }
 
 #[test]
-fn a_lost_connection_keeps_the_answers_and_is_made_again() {
+fn lost_connection_keeps_the_snapshot_and_reconnects() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
     let worker = shop.worker();
-    shop.cut();
+    shop.terminate_connections();
     eventually(|| worker.engine.status().failures > 0);
     assert_eq!(worker.percent("new_checkout"), Some(10));
-    shop.ramp("new_checkout", 20);
+    shop.set_rollout("new_checkout", 20);
     eventually(|| worker.percent("new_checkout") == Some(20));
     eventually(|| worker.mode() == RefreshMode::Live);
     assert_eq!(worker.engine.status().last_error.map(|error| error.kind()), Some(ErrorKind::Lost));
 }
 
 #[test]
-fn tables_that_are_missing_are_told_of_and_found_when_they_come() {
+fn missing_tables_are_an_error_until_they_exist() {
     let mut shop = Shop::empty("int8");
     let worker = Worker::start(&shop.options());
     eventually(|| worker.mode() == RefreshMode::Down);
@@ -325,7 +325,7 @@ fn tables_that_are_missing_are_told_of_and_found_when_they_come() {
 }
 
 #[test]
-fn a_stopped_worker_leaves_no_connection_behind() {
+fn stopped_worker_closes_its_connection() {
     let mut shop = Shop::open();
     let worker = shop.worker();
     assert_eq!(shop.connections(), 1);
@@ -339,8 +339,8 @@ fn a_stopped_worker_leaves_no_connection_behind() {
 }
 
 #[test]
-fn a_worker_that_cannot_connect_can_be_stopped_at_once() {
-    for parameters in [nobody(), silence()] {
+fn worker_without_a_connection_stops_at_once() {
+    for parameters in [unreachable(), silent()] {
         let worker = Worker::start(&Options { parameters, ..Shop::empty("int8").options() });
         sleep(Duration::from_millis(50));
         let begun = Instant::now();
@@ -349,16 +349,16 @@ fn a_worker_that_cannot_connect_can_be_stopped_at_once() {
     }
 }
 
-/// Its successor may answer from other tables by then.
+/// A successor with other tables may publish already.
 #[test]
-fn a_stopped_worker_publishes_nothing_more() {
+fn stopped_worker_publishes_nothing() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
-    let (parameters, door) = behind_a_door(shop.options().parameters);
+    let (parameters, release) = delayed(shop.options().parameters);
     let worker = Worker::start(&Options { parameters, ..shop.options() });
     sleep(Duration::from_millis(50));
     worker.engine.stop(Duration::ZERO);
-    drop(door);
+    drop(release);
     assert!(worker.engine.stop(Duration::from_secs(5)));
     assert!(worker.live.snapshot().is_none());
 }

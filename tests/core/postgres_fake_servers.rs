@@ -1,9 +1,11 @@
-//! Servers that are none: what a worker meets on a bad day, without a database.
+//! Fake servers that fail in different ways, without a database.
 
 use std::io::{Read, Write, copy};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use flagstaff::postgres::connect::parameters::Parameters;
 
@@ -15,20 +17,20 @@ fn parameters(port: u16) -> Parameters {
         ("port", &port),
         ("user", "shop"),
         ("password", "open sesame"),
-        // These do not know how to say that they have no TLS.
+        // The fake servers do not answer a request for TLS.
         ("sslmode", "disable"),
     ];
     given.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-/// Nobody listens there.
-pub(crate) fn nobody() -> Parameters {
+/// A port on which no server listens.
+pub(crate) fn unreachable() -> Parameters {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     parameters(listener.local_addr().expect("an address").port())
 }
 
-/// Takes connections, and never says a word.
-pub(crate) fn silence() -> Parameters {
+/// A server that accepts connections and never sends a byte.
+pub(crate) fn silent() -> Parameters {
     serve(|stream| {
         let mut buffer = [0; 64];
         let mut stream = stream;
@@ -36,8 +38,8 @@ pub(crate) fn silence() -> Parameters {
     })
 }
 
-/// Asks for the password, and turns it down.
-pub(crate) fn bouncer() -> Parameters {
+/// A server that requests the password and rejects it.
+pub(crate) fn rejecting() -> Parameters {
     serve(|mut stream| {
         let mut buffer = [0; 1024];
         let _ = stream.read(&mut buffer);
@@ -54,34 +56,53 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[tag], &length.to_be_bytes()[..], body].concat()
 }
 
-fn serve(talk: fn(TcpStream)) -> Parameters {
+fn serve(handle: fn(TcpStream)) -> Parameters {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            thread::spawn(move || talk(stream));
+            thread::spawn(move || handle(stream));
         }
     });
     parameters(port)
 }
 
-/// The server of `real`, behind a door that opens when the returned sender is dropped.
-pub(crate) fn behind_a_door(mut real: Parameters) -> (Parameters, Sender<()>) {
+/// The server of `real`, delayed until the returned sender is dropped.
+pub(crate) fn delayed(real: Parameters) -> (Parameters, Sender<()>) {
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let wait = move || {
+        let _ = released.lock().expect("no panic").recv();
+    };
+    (proxy(real, wait), release)
+}
+
+/// The server of `real`, with this delay before each connection.
+pub(crate) fn slow(real: Parameters, delay: Duration) -> Parameters {
+    proxy(real, move || thread::sleep(delay))
+}
+
+/// A proxy that calls `wait` before it connects to the server of `real`.
+fn proxy(mut real: Parameters, wait: impl Fn() + Send + Sync + 'static) -> Parameters {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port().to_string();
     let address = format!("{}:{}", real["host"], real["port"]);
-    let (door, closed) = channel();
+    let wait = Arc::new(wait);
     thread::spawn(move || {
-        let (client, _) = listener.accept().expect("a connection");
-        let _ = closed.recv();
-        let server = TcpStream::connect(address).expect("the server takes connections");
-        let (mut from, mut to) = (clone(&client), clone(&server));
-        thread::spawn(move || copy(&mut from, &mut to));
-        copy(&mut &server, &mut &client)
+        for client in listener.incoming().flatten() {
+            let (wait, address) = (wait.clone(), address.clone());
+            thread::spawn(move || {
+                wait();
+                let server = TcpStream::connect(address).expect("the server takes connections");
+                let (mut from, mut to) = (clone(&client), clone(&server));
+                thread::spawn(move || copy(&mut from, &mut to));
+                copy(&mut &server, &mut &client)
+            });
+        }
     });
     real.insert("host".into(), "127.0.0.1".into());
     real.insert("port".into(), port);
-    (real, door)
+    real
 }
 
 fn clone(stream: &TcpStream) -> TcpStream {

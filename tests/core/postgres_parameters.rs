@@ -1,4 +1,4 @@
-//! Parameters that cannot be used are told of, and never connected with.
+//! Invalid connection parameters are an error, and never lead to a connection.
 
 use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::connect::target::Target;
@@ -9,9 +9,9 @@ use flagstaff::postgres::status::RefreshMode;
 use crate::postgres_shop::{Shop, Worker, eventually};
 
 #[track_caller]
-fn assert_refused(name: &str, value: &str, message: &str) {
+fn assert_rejected(name: &str, value: &str, message: &str) {
     let parameters: Parameters = [(name.to_owned(), value.to_owned())].into();
-    let error = Target::new(&parameters).expect_err("it is refused");
+    let error = Target::new(&parameters).expect_err("it is rejected");
     assert_eq!(error.kind(), ErrorKind::Parameters);
     assert_eq!(
         error.to_string(),
@@ -20,25 +20,25 @@ fn assert_refused(name: &str, value: &str, message: &str) {
 }
 
 #[test]
-fn settings_that_are_not_understood() {
-    assert_refused("port", "none", "port is not a number from 1 to 65535");
-    assert_refused("port", "65536", "port is not a number from 1 to 65535");
-    assert_refused("hostaddr", "localhost", "hostaddr is not an IP address");
-    assert_refused("tcp_user_timeout", "1.5", "tcp_user_timeout is not a whole number");
+fn invalid_value_is_rejected() {
+    assert_rejected("port", "none", "port is not a number from 1 to 65535");
+    assert_rejected("port", "65536", "port is not a number from 1 to 65535");
+    assert_rejected("hostaddr", "localhost", "hostaddr is not an IP address");
+    assert_rejected("tcp_user_timeout", "1.5", "tcp_user_timeout is not a whole number");
     let bindings = "channel_binding is not disable, prefer or require";
-    assert_refused("channel_binding", "maybe", bindings);
+    assert_rejected("channel_binding", "maybe", bindings);
 }
 
 #[test]
-fn protection_that_cannot_be_given_is_no_connection() {
-    assert_refused("sslmode", "always", "sslmode=always is not supported");
+fn unsupported_protection_is_rejected() {
+    assert_rejected("sslmode", "always", "sslmode=always is not supported");
     for name in ["sslcrl", "sslpassword", "requirepeer", "require_auth", "passfile", "service"] {
-        assert_refused(name, "x", &format!("{name} is not supported"));
+        assert_rejected(name, "x", &format!("{name} is not supported"));
     }
 }
 
 #[test]
-fn protection_that_contradicts_itself_is_no_connection() {
+fn contradicting_protection_is_rejected() {
     assert_contradicts(
         &[("sslrootcert", "system"), ("sslmode", "require")],
         "sslrootcert=system needs sslmode=verify-full",
@@ -61,12 +61,12 @@ fn protection_that_contradicts_itself_is_no_connection() {
 fn assert_contradicts(given: &[(&str, &str)], message: &str) {
     let parameters: Parameters =
         given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let error = Target::new(&parameters).expect_err("it is refused");
+    let error = Target::new(&parameters).expect_err("it is rejected");
     assert!(error.to_string().ends_with(message), "{error}");
 }
 
 #[test]
-fn settings_of_other_clients_change_nothing() {
+fn parameters_of_other_clients_are_ignored() {
     let ignored =
         [("client_encoding", "UTF8"), ("connect_timeout", "1"), ("gssencmode", "disable")];
     let parameters = ignored.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -74,14 +74,14 @@ fn settings_of_other_clients_change_nothing() {
 }
 
 #[test]
-fn no_password_is_shown() {
+fn debug_output_hides_the_password() {
     let mut options = Shop::open().options();
     options.parameters.insert("password".into(), "open sesame".into());
     assert!(!format!("{options:?}").contains("sesame"));
 }
 
 #[test]
-fn nobody_is_shown_whom_the_server_names() {
+fn debug_output_hides_names_in_server_messages() {
     let mut options = Shop::open().options();
     options.parameters.insert("dbname".into(), "mallory".into());
     let worker = Worker::start(&options);
@@ -94,8 +94,8 @@ fn nobody_is_shown_whom_the_server_names() {
 }
 
 #[test]
-fn a_name_that_is_missing_is_named() {
-    let error = Queries::new(&Names::new(), false).expect_err("nothing is named");
+fn missing_name_is_part_of_the_error() {
+    let error = Queries::new(&Names::new(), false).expect_err("no name is given");
     let expected = "connect: the connection parameters cannot be used: no name was given for ";
     assert!(error.to_string().starts_with(expected), "{error}");
 }

@@ -1,4 +1,4 @@
-//! A refresh loads now, or says in time and by its cause why it could not.
+//! A refresh loads now, or fails in time with the kind of its cause.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use flagstaff::postgres::connect::parameters::Parameters;
 use flagstaff::postgres::engine::Options;
 use flagstaff::postgres::error::{Error, ErrorKind};
 
-use crate::postgres_fake_servers::{bouncer, nobody, silence};
+use crate::postgres_fake_servers::{rejecting, silent, slow, unreachable};
 use crate::postgres_shop::{Shop, Worker};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,24 +26,24 @@ fn failure(parameters: Parameters, limit: Duration) -> Error {
 }
 
 #[test]
-fn what_was_committed_before_is_there_afterwards() {
+fn refresh_loads_what_was_committed_before() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
-    let worker = shop.deaf_worker();
+    let worker = shop.worker_without_notifications();
     for percent in 1..=50 {
-        shop.ramp("new_checkout", percent);
+        shop.set_rollout("new_checkout", percent);
         worker.engine.refresh(PATIENCE).expect("a load");
         assert_eq!(worker.percent("new_checkout"), Some(percent));
     }
 }
 
 #[test]
-fn it_holds_beside_a_link_that_loads_all_the_time() {
+fn refresh_beside_concurrent_loads_is_consistent() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 0);
     let worker = shop.worker();
     for percent in 1..=50 {
-        shop.ramp("new_checkout", percent);
+        shop.set_rollout("new_checkout", percent);
         worker.engine.wake();
         worker.engine.refresh(PATIENCE).expect("a load");
         assert_eq!(worker.percent("new_checkout"), Some(percent));
@@ -51,7 +51,7 @@ fn it_holds_beside_a_link_that_loads_all_the_time() {
 }
 
 #[test]
-fn many_at_once_share_a_pool_of_one() {
+fn concurrent_refreshes_share_a_pool_of_one() {
     let mut shop = Shop::open();
     let worker = Worker::loaded(&Options { listen: false, pool_size: 1, ..shop.options() });
     shop.flag(1, "new_checkout", 10);
@@ -64,9 +64,9 @@ fn many_at_once_share_a_pool_of_one() {
 }
 
 #[test]
-fn it_keeps_no_connection() {
+fn refresh_leaves_no_pooled_connection() {
     let mut shop = Shop::open();
-    let worker = shop.deaf_worker();
+    let worker = shop.worker_without_notifications();
     worker.engine.refresh(PATIENCE).expect("a load");
     let deadline = Instant::now() + PATIENCE;
     while shop.connections() > 1 {
@@ -75,9 +75,20 @@ fn it_keeps_no_connection() {
 }
 
 #[test]
-fn a_row_that_is_set_aside_fails_no_refresh() {
+fn refresh_over_a_slow_network_leaves_no_pooled_connection() {
     let mut shop = Shop::open();
-    let worker = shop.deaf_worker();
+    let parameters = slow(shop.options().parameters, Duration::from_millis(150));
+    let worker = Worker::loaded(&Options { parameters, listen: false, ..shop.options() });
+    worker.engine.refresh(PATIENCE).expect("a load");
+    // Longer than a surplus connection needs to appear.
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(shop.connections(), 1);
+}
+
+#[test]
+fn refresh_with_a_malformed_row_succeeds() {
+    let mut shop = Shop::open();
+    let worker = shop.worker_without_notifications();
     shop.run("INSERT INTO {flag_table} VALUES (1, 'new_checkout', NULL, 10)");
     worker.engine.refresh(PATIENCE).expect("a load");
     let expected = ["flag \"new_checkout\" is set aside: its enabled is NULL"];
@@ -85,9 +96,9 @@ fn a_row_that_is_set_aside_fails_no_refresh() {
 }
 
 #[test]
-fn a_refused_connection_is_called_so() {
+fn refused_connection_is_a_connect_error() {
     for _ in 0..10 {
-        let error = failure(nobody(), Duration::from_millis(100));
+        let error = failure(unreachable(), Duration::from_millis(100));
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
         let expected = "connect: the server cannot be reached (connection refused)";
         assert_eq!(error.to_string(), expected);
@@ -96,9 +107,9 @@ fn a_refused_connection_is_called_so() {
 }
 
 #[test]
-fn a_wrong_password_is_called_so() {
+fn wrong_password_is_an_auth_error() {
     for _ in 0..10 {
-        let error = failure(bouncer(), Duration::from_millis(100));
+        let error = failure(rejecting(), Duration::from_millis(100));
         assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Auth, Some("28P01")), "{error}");
         let expected = "connect: the log-in was refused, see USER and PASSWORD in DATABASES \
             (SQLSTATE 28P01)";
@@ -107,7 +118,7 @@ fn a_wrong_password_is_called_so() {
 }
 
 #[test]
-fn a_database_that_is_not_there_is_called_so() {
+fn unknown_database_is_a_database_error() {
     let mut parameters = crate::postgres_shop::parameters();
     parameters.insert("dbname".into(), "no such database".into());
     let error = failure(parameters, Duration::from_millis(500));
@@ -115,25 +126,25 @@ fn a_database_that_is_not_there_is_called_so() {
 }
 
 #[test]
-fn a_server_that_says_nothing_costs_no_more_than_the_limit() {
-    let error = failure(silence(), Duration::from_millis(200));
+fn silent_server_costs_at_most_the_limit() {
+    let error = failure(silent(), Duration::from_millis(200));
     assert_eq!(error.kind(), ErrorKind::Deadline, "{error}");
     assert!(error.to_string().ends_with(": the server did not answer in time"), "{error}");
 }
 
 #[test]
-fn tables_that_are_missing_are_called_so() {
+fn missing_tables_are_a_missing_error() {
     let error = failure(crate::postgres_shop::parameters(), PATIENCE);
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Missing, Some("42P01")));
 }
 
 #[test]
-fn a_lock_in_the_way_is_called_so_and_the_answers_stay() {
+fn locked_table_is_a_locked_error_and_keeps_the_snapshot() {
     let mut shop = Shop::open();
     shop.flag(1, "new_checkout", 10);
-    let worker = shop.deaf_worker();
+    let worker = shop.worker_without_notifications();
     let before = worker.snapshot();
-    shop.ramp("new_checkout", 20);
+    shop.set_rollout("new_checkout", 20);
     let mut migration = shop.other_session();
     migration.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS EXCLUSIVE MODE");
     let error = worker.engine.refresh(PATIENCE).expect_err("a lock is in the way");
@@ -145,7 +156,7 @@ fn a_lock_in_the_way_is_called_so_and_the_answers_stay() {
 }
 
 #[test]
-fn a_role_that_may_not_read_is_called_so() {
+fn role_without_select_is_a_permission_error() {
     let mut shop = Shop::open();
     let role = format!("\"reader of {}\"", shop.application);
     shop.run(&format!("CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {{schema}} TO {role}"));

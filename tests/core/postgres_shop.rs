@@ -1,4 +1,4 @@
-//! A shop: tables with flags in a schema of their own, and workers that keep up with them.
+//! A shop: tables with flags in a schema of their own, and workers that load them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use flagstaff::snapshot::Snapshot;
 use postgres::config::Host;
 use postgres::{Client, NoTls};
 
-/// Longer than any test takes, so that what arrives earlier was not polled for.
+/// Longer than any test, so that an earlier change was not polled.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
 static SHOPS: AtomicU32 = AtomicU32::new(0);
 
-/// Waits until `condition` holds, and fails the test where it does not come to.
+/// Waits until `condition` holds, and fails the test after a timeout.
 #[track_caller]
 pub(crate) fn eventually(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
-        assert!(Instant::now() < deadline, "it did not come to that in time");
+        assert!(Instant::now() < deadline, "the condition did not hold in time");
         sleep(Duration::from_millis(2));
     }
 }
@@ -35,7 +35,7 @@ fn url() -> postgres::Config {
     url.parse().expect("an address")
 }
 
-/// The server's connection parameters, as Django would hand them over.
+/// The server's connection parameters, as Django passes them.
 pub(crate) fn parameters() -> Parameters {
     let url = url();
     let Some(Host::Tcp(host)) = url.get_hosts().first() else { panic!("a host is named") };
@@ -54,7 +54,7 @@ pub(crate) fn connect() -> Client {
     url().connect(NoTls).expect("the server takes connections")
 }
 
-/// Names that need their quotes, and must not be read as templates.
+/// Names that need quotes, and must not be read as templates.
 fn names(schema: &str, user_type: &str) -> Names {
     let names = [
         ("schema", schema.to_owned()),
@@ -100,7 +100,7 @@ const TRIGGERS: &str = "
 
 const TOKENS: &str = include_str!("../../python/flagstaff/sql/tokens_v1.sql");
 
-/// Tables with flags in a schema of their own, which goes with the shop.
+/// Tables with flags in a schema of their own, which is dropped with the shop.
 pub(crate) struct Shop {
     pub(crate) names: Names,
     pub(crate) session: Client,
@@ -128,7 +128,7 @@ impl Shop {
         shop
     }
 
-    /// A schema without a table in it.
+    /// A schema without tables.
     pub(crate) fn empty(user_type: &str) -> Self {
         let number = SHOPS.fetch_add(1, Ordering::Relaxed);
         let application = format!("worker-{}-of-{}", number, std::process::id());
@@ -154,7 +154,7 @@ impl Shop {
     }
 
     #[track_caller]
-    pub(crate) fn ramp(&mut self, key: &str, percent: i32) {
+    pub(crate) fn set_rollout(&mut self, key: &str, percent: i32) {
         self.run(&format!(
             "UPDATE {{flag_table}} SET {{flag_rollout}} = {percent} WHERE {{flag_key}} = '{key}'"
         ));
@@ -173,7 +173,7 @@ impl Shop {
         ));
     }
 
-    /// A connection beside the shop's own.
+    /// A second connection of the shop.
     pub(crate) fn other_session(&self) -> Session {
         Session { names: self.names.clone(), client: connect() }
     }
@@ -195,28 +195,28 @@ impl Shop {
         }
     }
 
-    /// A worker that has loaded, and hears of changes by notification only.
+    /// A loaded worker that learns of changes by notification only.
     pub(crate) fn worker(&self) -> Worker {
         Worker::loaded(&self.options())
     }
 
-    /// A worker that has loaded, and hears of nothing.
-    pub(crate) fn deaf_worker(&self) -> Worker {
+    /// A loaded worker that learns of no change by itself.
+    pub(crate) fn worker_without_notifications(&self) -> Worker {
         Worker::loaded(&Options { listen: false, ..self.options() })
     }
 
-    /// How many connections this shop's workers have.
+    /// The number of connections of this shop's workers.
     pub(crate) fn connections(&mut self) -> i64 {
         let count = "SELECT count(*) FROM pg_stat_activity
             WHERE application_name = $1 OR application_name LIKE 'fs1 % ' || $1";
         self.session.query_one(count, &[&self.application]).expect("a count").get(0)
     }
 
-    /// Ends the connections of this shop's workers, as an administrator may.
-    pub(crate) fn cut(&mut self) {
-        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    /// Terminates the connections of this shop's workers, as an administrator may.
+    pub(crate) fn terminate_connections(&mut self) {
+        let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE application_name = $1 OR application_name LIKE 'fs1 % ' || $1";
-        self.session.query(cut, &[&self.application]).expect("an administrator");
+        self.session.query(terminate, &[&self.application]).expect("an administrator");
     }
 }
 
@@ -242,7 +242,7 @@ impl Session {
 
 fn filled(template: &str, names: &HashMap<String, String>) -> String {
     let mut text = template.to_owned();
-    // A shop's names hold braces themselves, so each place is marked before it is filled.
+    // The names contain braces, so each placeholder is marked before it is filled.
     for place in names.keys() {
         text = text.replace(&format!("{{{place}}}"), &format!("\u{1}{place}\u{2}"));
     }
@@ -252,7 +252,7 @@ fn filled(template: &str, names: &HashMap<String, String>) -> String {
     text
 }
 
-/// What one process has: its snapshot and the engine that keeps it up to date.
+/// One worker: its snapshot, and the engine that keeps it up to date.
 pub(crate) struct Worker {
     pub(crate) live: &'static Live,
     pub(crate) engine: Arc<Engine>,

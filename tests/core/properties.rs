@@ -1,4 +1,4 @@
-//! For a moment what a fuzzer does for as long as it is let: anything at all, from whatever bytes.
+//! The fuzz targets of the core, for a short time and with random bytes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,12 +14,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn each_key_of_a_snapshot_has_a_reason_to_be_as_it_is(bytes in vec(any::<u8>(), 0..800)) {
+    fn any_rows_make_a_snapshot_that_follows_from_them(bytes in vec(any::<u8>(), 0..800)) {
         rows::rows_to_snapshot(&bytes);
     }
 
     #[test]
-    fn values_are_made_only_where_python_would_make_the_same(
+    fn any_json_is_decoded_only_as_python_decodes_it(
         text in r#"[-+.0-9eE"\\ a-z\[\]{}:,é🦀]{0,40}"#,
     ) {
         json::json_values(text.as_bytes());

@@ -1,4 +1,4 @@
-//! Rows as a database would give them, in few words.
+//! Short constructors for rows and loads.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a load makes of the snapshot before it: what moved is new, what did not is shared.
+//! The next snapshot of a load: loaded tables are replaced, the others are shared.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ mod partial_loads {
     use super::*;
 
     #[test]
-    fn the_empty_snapshot_has_nothing() {
+    fn empty_snapshot_has_no_entries() {
         let empty = Snapshot::default();
         assert_eq!((empty.flag_count(), empty.value_count()), (0, 0));
         assert!(empty.flag("").is_none() && empty.value("").is_none());
@@ -50,7 +50,7 @@ mod partial_loads {
     }
 
     #[test]
-    fn a_load_of_nothing_shares_everything_and_takes_the_fingerprint() {
+    fn load_of_no_table_shares_all_and_replaces_the_token_set() {
         let before = whole();
         let after = before.next(Loaded { token_set: Some(token_set(9)), ..Loaded::default() });
         assert_eq!(address(after.flag("banner")), address(before.flag("banner")));
@@ -59,24 +59,24 @@ mod partial_loads {
     }
 
     #[test]
-    fn a_load_without_tokens_forgets_the_fingerprint() {
+    fn load_without_tokens_drops_the_token_set() {
         assert_eq!(whole().next(Loaded::default()).token_set(), None);
     }
 
     #[test]
-    fn a_load_of_flags_keeps_allow_lists_and_settings() {
+    fn load_of_flags_shares_allowed_users_and_values() {
         let before = whole();
         let after = before.next(flags([flag("1", "banner", 99), flag("2", "checkout", 20)]));
         assert_eq!(percent(&after, "banner"), Some(99));
-        let lists = [&before, &after].map(|snapshot| {
+        let allowed = [&before, &after].map(|snapshot| {
             Arc::as_ptr(&snapshot.flag("banner").expect("the flag is there").allowed_users)
         });
-        assert!(std::ptr::eq(lists[0], lists[1]));
+        assert!(std::ptr::eq(allowed[0], allowed[1]));
         assert_eq!(address(after.value("gateway")), address(before.value("gateway")));
     }
 
     #[test]
-    fn a_load_of_allow_lists_gives_every_flag_its_own() {
+    fn load_of_allowed_users_updates_every_flag() {
         let after = whole().next(allowed_users([allow("1", &[70]), allow("2", &[80])]));
         assert!(names(&after, "banner", 70) && names(&after, "checkout", 80));
         assert!(!names(&after, "banner", 7) && !names(&after, "checkout", 8));
@@ -84,42 +84,42 @@ mod partial_loads {
     }
 
     #[test]
-    fn an_allow_list_that_is_gone_is_empty() {
+    fn flag_whose_allowed_users_are_gone_has_none() {
         let after = whole().next(allowed_users([allow("2", &[8])]));
         assert!(after.flag("banner").expect("the flag is there").allowed_users.is_empty());
         assert!(names(&after, "checkout", 8));
     }
 
     #[test]
-    fn an_allow_list_that_came_before_its_flag_is_found_by_it() {
-        let lists = allowed_users([allow("3", &[9])]);
-        let after = snapshot([lists, flags([flag("3", "beta", 0)])]);
+    fn allowed_users_loaded_before_their_flag_are_used() {
+        let allowed = allowed_users([allow("3", &[9])]);
+        let after = snapshot([allowed, flags([flag("3", "beta", 0)])]);
         assert!(names(&after, "beta", 9));
     }
 
     #[test]
-    fn a_renamed_flag_takes_its_allow_list_along() {
+    fn renamed_flag_keeps_its_allowed_users() {
         let after = whole().next(flags([flag("1", "ribbon", 10), flag("2", "checkout", 20)]));
         assert!(after.flag("banner").is_none());
         assert!(names(&after, "ribbon", 7));
     }
 
     #[test]
-    fn two_flags_that_swap_their_keys_keep_their_lists() {
+    fn flags_that_swap_keys_keep_their_allowed_users() {
         let after = whole().next(flags([flag("1", "checkout", 10), flag("2", "banner", 20)]));
         assert!(names(&after, "checkout", 7) && names(&after, "banner", 8));
         assert!(!names(&after, "checkout", 8) && !names(&after, "banner", 7));
     }
 
     #[test]
-    fn a_flag_that_is_gone_is_absent() {
+    fn deleted_flag_is_absent() {
         let after = whole().next(flags([flag("2", "checkout", 20)]));
         assert!(after.flag("banner").is_none());
         assert_eq!(after.flag_count(), 1);
     }
 
     #[test]
-    fn a_load_of_values_shares_the_flags() {
+    fn load_of_values_shares_the_flags() {
         let before = whole();
         let after = before.next(values([value("1", "gateway", "\"paypal\"")]));
         assert_eq!(after.value("gateway"), Some(&StoredValue::Text("paypal".into())));
@@ -127,7 +127,7 @@ mod partial_loads {
     }
 
     #[test]
-    fn tables_that_were_emptied_are_empty() {
+    fn load_of_empty_tables_removes_all_entries() {
         let emptied = Loaded {
             flags: Some(vec![]),
             allowed_users: Some(vec![]),
@@ -139,7 +139,7 @@ mod partial_loads {
     }
 
     #[test]
-    fn a_snapshot_that_somebody_holds_does_not_change() {
+    fn held_snapshot_does_not_change() {
         let before = whole();
         let _ = before.next(flags([flag("1", "banner", 99)]));
         assert_eq!(percent(&before, "banner"), Some(10));
@@ -147,16 +147,16 @@ mod partial_loads {
     }
 
     #[test]
-    fn texts_name_users_too() {
+    fn text_keys_are_allowed_users() {
         let users = Users::Texts(vec!["alice".into()]);
-        let lists = allowed_users([AllowedUsersRow::new("1", users)]);
-        let after = snapshot([flags([flag("1", "banner", 0)]), lists]);
+        let allowed = allowed_users([AllowedUsersRow::new("1", users)]);
+        let after = snapshot([flags([flag("1", "banner", 0)]), allowed]);
         let allowed = &after.flag("banner").expect("the flag is there").allowed_users;
         assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowedUsers::Empty);
     }
 
     #[test]
-    fn a_null_of_sql_is_null_and_not_absent() {
+    fn sql_null_is_null_and_not_absent() {
         let row = ValueRow { value: Ok(None), ..value("1", "gateway", "") };
         let after = snapshot([values([row])]);
         assert_eq!(after.value("gateway"), Some(&StoredValue::Null));
@@ -164,7 +164,7 @@ mod partial_loads {
     }
 
     #[test]
-    fn opaque_values_are_all_left_to_the_field() {
+    fn opaque_values_stay_text() {
         let rows = values([value("1", "gateway", "\"stripe\""), value("2", "limit", "25")]);
         let after = snapshot([Loaded { opaque_values: true, ..rows }]);
         assert_eq!(after.value("gateway"), Some(&StoredValue::Json("\"stripe\"".into())));
@@ -175,7 +175,7 @@ mod partial_loads {
 mod malformed_rows {
     use super::*;
 
-    fn without_switch(row: FlagRow) -> FlagRow {
+    fn without_enabled(row: FlagRow) -> FlagRow {
         FlagRow { enabled: None, ..row }
     }
 
@@ -188,9 +188,9 @@ mod malformed_rows {
     }
 
     #[test]
-    fn each_is_named_with_what_is_wrong() {
+    fn each_malformed_row_is_a_problem() {
         let after = snapshot([flags([
-            without_switch(flag("1", "banner", 10)),
+            without_enabled(flag("1", "banner", 10)),
             without_rollout(flag("2", "checkout", 20)),
             without_key(flag("3", "beta", 30)),
             flag("4", "shop", 40),
@@ -205,7 +205,7 @@ mod malformed_rows {
     }
 
     #[test]
-    fn one_that_was_good_before_keeps_its_last_version() {
+    fn malformed_row_keeps_its_last_good_version() {
         let rows = [without_rollout(flag("1", "banner", 0)), flag("2", "checkout", 25)];
         let after = whole().next(flags(rows));
         assert_eq!(percent(&after, "banner"), Some(10));
@@ -213,36 +213,36 @@ mod malformed_rows {
     }
 
     #[test]
-    fn the_last_good_version_outlives_many_loads() {
-        let bad = || flags([without_switch(flag("1", "banner", 0))]);
+    fn last_good_version_survives_many_loads() {
+        let bad = || flags([without_enabled(flag("1", "banner", 0))]);
         let after = whole().next(bad()).next(bad()).next(values([])).next(bad());
         assert_eq!((percent(&after, "banner"), after.flag_count()), (Some(10), 1));
         assert_eq!(problems(&after).len(), 1);
     }
 
     #[test]
-    fn a_row_that_is_gone_is_not_kept() {
-        let bad = flags([without_switch(flag("1", "banner", 0))]);
+    fn deleted_malformed_row_is_absent() {
+        let bad = flags([without_enabled(flag("1", "banner", 0))]);
         let after = whole().next(bad).next(flags([]));
         assert_eq!((after.flag_count(), problems(&after).len()), (0, 0));
     }
 
     #[test]
-    fn a_row_that_was_mended_counts_again() {
-        let bad = flags([without_switch(flag("1", "banner", 0))]);
+    fn repaired_row_is_used_again() {
+        let bad = flags([without_enabled(flag("1", "banner", 0))]);
         let after = whole().next(bad).next(flags([flag("1", "banner", 55)]));
         assert_eq!(percent(&after, "banner"), Some(55));
         assert!(problems(&after).is_empty());
     }
 
     #[test]
-    fn a_row_that_lost_its_key_keeps_it() {
+    fn row_without_a_key_keeps_its_last_key() {
         let after = whole().next(flags([without_key(flag("1", "", 0))]));
         assert_eq!((percent(&after, "banner"), after.flag_count()), (Some(10), 1));
     }
 
     #[test]
-    fn a_row_that_lost_its_key_gives_it_to_the_row_that_took_it() {
+    fn row_without_a_key_loses_it_to_a_good_row() {
         let lost = without_key(flag("1", "", 0));
         let took = flag("2", "banner", 77);
         for rows in [[lost.clone(), took.clone()], [took, lost]] {
@@ -253,15 +253,15 @@ mod malformed_rows {
     }
 
     #[test]
-    fn a_row_that_was_renamed_and_broken_keeps_the_key_that_was_good() {
-        let after = whole().next(flags([without_switch(flag("1", "ribbon", 0))]));
+    fn malformed_renamed_row_keeps_its_last_good_key() {
+        let after = whole().next(flags([without_enabled(flag("1", "ribbon", 0))]));
         assert_eq!(percent(&after, "banner"), Some(10));
         assert!(after.flag("ribbon").is_none());
     }
 
     #[test]
-    fn a_kept_version_follows_its_allow_list() {
-        let bad = flags([without_switch(flag("1", "banner", 0))]);
+    fn last_good_version_gets_the_current_allowed_users() {
+        let bad = flags([without_enabled(flag("1", "banner", 0))]);
         let together = Loaded { allowed_users: Some(vec![allow("1", &[70])]), ..bad.clone() };
         let apart = [bad, allowed_users([allow("1", &[70])])];
         for after in [whole().next(together), apart.into_iter().fold(whole(), |s, l| s.next(l))] {
@@ -270,8 +270,8 @@ mod malformed_rows {
     }
 
     #[test]
-    fn problems_of_flags_stay_while_only_values_move() {
-        let bad = flags([without_switch(flag("1", "banner", 0))]);
+    fn flag_problems_stay_while_only_values_are_loaded() {
+        let bad = flags([without_enabled(flag("1", "banner", 0))]);
         let lost = ValueRow { key: Err(Fault::Null), ..value("5", "", "1") };
         let after = whole().next(bad).next(values([lost]));
         let expected = [
@@ -283,15 +283,15 @@ mod malformed_rows {
     }
 
     #[test]
-    fn a_value_that_lost_its_key_keeps_its_last_version() {
+    fn value_without_a_key_keeps_its_last_version() {
         let lost = ValueRow { key: Err(Fault::Null), ..value("1", "", "\"stripe\"") };
         let after = whole().next(values([lost]));
         assert_eq!(after.value("gateway"), Some(&StoredValue::Text("stripe".into())));
     }
 
     #[test]
-    fn a_key_with_quotes_is_named_so_that_its_bounds_are_seen() {
-        let after = snapshot([flags([without_switch(flag("1", "a\"b\n", 0))])]);
+    fn key_with_quotes_is_escaped_in_the_problem() {
+        let after = snapshot([flags([without_enabled(flag("1", "a\"b\n", 0))])]);
         assert_eq!(problems(&after), [r#"flag "a\"b\n" is set aside: its enabled is NULL"#]);
     }
 }
@@ -299,7 +299,7 @@ mod malformed_rows {
 mod duplicates {
     use super::*;
 
-    const TWICE: &str = "flag \"banner\" is set aside: several rows have this key";
+    const DUPLICATE: &str = "flag \"banner\" is set aside: several rows have this key";
 
     fn copies(count: usize) -> Vec<FlagRow> {
         let pks = (1..=count).map(|pk| pk.to_string());
@@ -307,32 +307,32 @@ mod duplicates {
     }
 
     #[test]
-    fn neither_of_two_counts_where_none_was_good_before() {
+    fn duplicates_without_a_good_version_are_absent() {
         for count in 2..6 {
             let after = snapshot([flags(copies(count))]);
             assert!(after.flag("banner").is_none(), "{count} rows");
-            assert_eq!(problems(&after), [TWICE]);
+            assert_eq!(problems(&after), [DUPLICATE]);
         }
     }
 
     #[test]
-    fn the_last_good_one_stays() {
+    fn duplicates_keep_the_last_good_version() {
         for count in 2..6 {
             let after = whole().next(flags(copies(count)));
             assert_eq!(percent(&after, "banner"), Some(10), "{count} rows");
-            assert_eq!(problems(&after), [TWICE]);
+            assert_eq!(problems(&after), [DUPLICATE]);
         }
     }
 
     #[test]
-    fn the_last_good_one_follows_its_allow_list() {
-        let lists = Some(vec![allow("1", &[70])]);
-        let after = whole().next(Loaded { allowed_users: lists, ..flags(copies(2)) });
+    fn duplicates_get_the_current_allowed_users() {
+        let allowed = Some(vec![allow("1", &[70])]);
+        let after = whole().next(Loaded { allowed_users: allowed, ..flags(copies(2)) });
         assert!(names(&after, "banner", 70) && !names(&after, "banner", 7));
     }
 
     #[test]
-    fn the_others_are_left_alone() {
+    fn other_rows_beside_duplicates_are_used() {
         let mut rows = copies(3);
         rows.insert(1, flag("9", "checkout", 25));
         let after = whole().next(flags(rows));
@@ -340,20 +340,20 @@ mod duplicates {
     }
 
     #[test]
-    fn the_one_that_is_left_counts() {
+    fn single_row_left_of_duplicates_is_used() {
         let after = whole().next(flags(copies(3))).next(flags([flag("3", "banner", 60)]));
         assert_eq!((percent(&after, "banner"), problems(&after).len()), (Some(60), 0));
     }
 
     #[test]
-    fn a_broken_row_beside_a_good_one_does_not_take_its_key() {
+    fn malformed_row_beside_a_good_one_is_no_duplicate() {
         let broken = FlagRow { enabled: None, ..flag("1", "banner", 0) };
         let after = whole().next(flags([broken, flag("5", "banner", 60)]));
         assert_eq!(percent(&after, "banner"), Some(60));
     }
 
     #[test]
-    fn values_are_no_different() {
+    fn duplicate_values_keep_the_last_good_version() {
         let rows = || {
             values([
                 value("1", "gateway", "1"),
@@ -372,29 +372,29 @@ mod duplicates {
     }
 }
 
-/// A table's rows as pairs of pk and content; keys follow from the pk, so none is there twice.
+/// The rows of a table by pk. The key follows from the pk, so it is unique.
 type Table<T> = std::collections::BTreeMap<u8, T>;
 
 #[derive(Clone, Debug)]
 struct Database {
     flags: Table<i32>,
-    lists: Table<Vec<i64>>,
+    allowed: Table<Vec<i64>>,
     values: Table<i64>,
 }
 
 impl Database {
-    fn load(&self, [flags, lists, values]: [bool; 3]) -> Loaded {
+    fn load(&self, [flags, allowed, values]: [bool; 3]) -> Loaded {
         let flag_rows = self
             .flags
             .iter()
             .map(|(pk, percent)| flag(&pk.to_string(), &format!("flag {pk}"), *percent));
-        let list_rows = self.lists.iter().map(|(pk, users)| allow(&pk.to_string(), users));
+        let allowed_rows = self.allowed.iter().map(|(pk, users)| allow(&pk.to_string(), users));
         let value_rows = self.values.iter().map(|(pk, number)| {
             value(&pk.to_string(), &format!("value {pk}"), &number.to_string())
         });
         Loaded {
             flags: flags.then(|| flag_rows.collect()),
-            allowed_users: lists.then(|| list_rows.collect()),
+            allowed_users: allowed.then(|| allowed_rows.collect()),
             values: values.then(|| value_rows.collect()),
             ..Loaded::default()
         }
@@ -404,45 +404,49 @@ impl Database {
 fn database() -> impl Strategy<Value = Database> {
     use proptest::collection::{btree_map, vec};
     let flags = btree_map(0..6_u8, -5..105_i32, 0..6);
-    let lists = btree_map(0..6_u8, vec(0..4_i64, 0..3), 0..6);
+    let allowed = btree_map(0..6_u8, vec(0..4_i64, 0..3), 0..6);
     let values = btree_map(0..6_u8, any::<i64>(), 0..6);
-    (flags, lists, values).prop_map(|(flags, lists, values)| Database { flags, lists, values })
+    (flags, allowed, values).prop_map(|(flags, allowed, values)| Database {
+        flags,
+        allowed,
+        values,
+    })
 }
 
 #[track_caller]
 fn assert_same(one: &Snapshot, other: &Snapshot) {
     for pk in 0..6 {
-        let (flag, setting) = (format!("flag {pk}"), format!("value {pk}"));
+        let (flag, value) = (format!("flag {pk}"), format!("value {pk}"));
         assert_eq!(one.flag(&flag), other.flag(&flag));
-        assert_eq!(one.value(&setting), other.value(&setting));
+        assert_eq!(one.value(&value), other.value(&value));
     }
     assert_eq!(one.flag_count(), other.flag_count());
     assert_eq!(one.value_count(), other.value_count());
 }
 
 proptest! {
-    /// However often only a part was read: what is known equals one read of everything.
+    /// Any sequence of partial loads equals one full load.
     #[test]
-    fn loads_of_what_moved_add_up_to_a_load_of_everything(
+    fn partial_loads_add_up_to_a_full_load(
         first in database(),
         changes in proptest::collection::vec((database(), any::<[bool; 3]>()), 1..8),
     ) {
         let (mut now, mut snapshot) = (first.clone(), Snapshot::default().next(first.load([true; 3])));
-        for (new, moved) in changes {
-            let [flags, lists, values] = moved;
+        for (new, changed) in changes {
+            let [flags, allowed, values] = changed;
             now = Database {
                 flags: if flags { new.flags } else { now.flags },
-                lists: if lists { new.lists } else { now.lists },
+                allowed: if allowed { new.allowed } else { now.allowed },
                 values: if values { new.values } else { now.values },
             };
-            snapshot = snapshot.next(now.load(moved));
+            snapshot = snapshot.next(now.load(changed));
             assert_same(&snapshot, &Snapshot::default().next(now.load([true; 3])));
         }
     }
 }
 
 #[test]
-fn a_flag_says_who_matters() {
+fn flag_depends_on_the_subject_between_0_and_100_percent() {
     let of = |enabled, rollout_percent, allowed: &[i64]| {
         let allowed = crate::rows::integers(allowed);
         Flag::detached(enabled, rollout_percent, allowed).depends_on_subject()

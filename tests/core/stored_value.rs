@@ -1,4 +1,4 @@
-//! A setting is a scalar only where Python would make the same one of the text.
+//! Text is decoded to a scalar only if Python decodes it to the same one.
 
 use flagstaff::stored_value::StoredValue;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn expected(text: &str) -> StoredValue {
 }
 
 #[test]
-fn plain_scalars_are_made_at_once() {
+fn plain_scalar_is_decoded() {
     let made = [
         ("null", StoredValue::Null),
         ("true", StoredValue::Bool(true)),
@@ -32,13 +32,13 @@ fn plain_scalars_are_made_at_once() {
         (r#""\u0001\n\"\\\/""#, StoredValue::Text("\u{1}\n\"\\/".into())),
         (r#""\ud83e\udd80""#, StoredValue::Text("🦀".into())),
     ];
-    for (text, setting) in made {
-        assert_eq!(StoredValue::from_json(text), setting, "{text}");
+    for (text, value) in made {
+        assert_eq!(StoredValue::from_json(text), value, "{text}");
     }
 }
 
 #[test]
-fn whatever_only_the_field_can_read_stays_text() {
+fn other_json_stays_text() {
     let texts = [
         "1.0",
         "-0.0",
@@ -72,7 +72,7 @@ fn whatever_only_the_field_can_read_stays_text() {
 }
 
 #[test]
-fn white_space_around_a_scalar_changes_nothing() {
+fn white_space_around_a_scalar_is_ignored() {
     for text in ["true", "42", "\"stripe\""] {
         assert_eq!(StoredValue::from_json(&format!(" \n{text}\t")), StoredValue::from_json(text));
     }
@@ -102,13 +102,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_json_is_what_serde_reads(value in json()) {
+    fn any_json_equals_what_serde_reads(value in json()) {
         let text = value.to_string();
         prop_assert_eq!(StoredValue::from_json(&text), expected(&text));
     }
 
     #[test]
-    fn any_number_of_digits_is_an_integer_or_left_alone(text in "-?[1-9][0-9]{0,30}") {
+    fn any_digits_are_an_integer_or_stay_text(text in "-?[1-9][0-9]{0,30}") {
         let expected = match text.parse() {
             Ok(number) => StoredValue::Integer(number),
             Err(_) => StoredValue::Json(text.clone().into()),
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_at_all_is_read_without_a_panic(text: String) {
+    fn any_text_is_read_without_a_panic(text: String) {
         let _ = StoredValue::from_json(&text);
     }
 }

@@ -1,4 +1,4 @@
-//! What was asked is counted for as long as anybody can ask, and taken once.
+//! Every evaluation is counted and taken once.
 
 use flagstaff::flag::Flag;
 use flagstaff::snapshot::Snapshot;
@@ -6,7 +6,7 @@ use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_aft
 
 use crate::rows::{flag, flags, snapshot};
 
-fn asked(key: &str, false_count: u64, true_count: u64) -> KeyUsage {
+fn usage(key: &str, false_count: u64, true_count: u64) -> KeyUsage {
     KeyUsage { key: key.into(), defined: true, false_count, true_count }
 }
 
@@ -19,38 +19,38 @@ fn one_flag() -> Snapshot {
 }
 
 #[test]
-fn counts_outlive_a_load() {
+fn counts_survive_a_load() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let before = one_flag();
     registry.add(&before);
     let after = before.next(flags([flag("1", "a", 100)]));
     registry.add(&after);
-    for (moment, answer) in [(&before, false), (&after, true), (&after, true)] {
-        of(moment, "a").counters.count(answer);
+    for (snapshot, result) in [(&before, false), (&after, true), (&after, true)] {
+        of(snapshot, "a").counters.count(result);
     }
-    assert_eq!(registry.take(&unknown), [asked("a", 1, 2)]);
+    assert_eq!(registry.take(&unknown), [usage("a", 1, 2)]);
     assert_eq!(registry.take(&unknown), []);
     of(&before, "a").counters.count(true);
-    assert_eq!(registry.take(&unknown), [asked("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
 }
 
 #[test]
-fn flag_that_has_gone_is_counted_until_nobody_has_it() {
+fn deleted_flag_is_counted_until_its_last_snapshot_is_dropped() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let before = one_flag();
     registry.add(&before);
     let after = before.next(flags([]));
     registry.add(&after);
     of(&before, "a").counters.count(true);
-    assert_eq!(registry.take(&unknown), [asked("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
     of(&before, "a").counters.count(true);
     drop(before);
-    assert_eq!(registry.take(&unknown), [asked("a", 0, 1)]);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
     assert_eq!(registry.take(&unknown), []);
 }
 
 #[test]
-fn child_of_a_fork_begins_anew() {
+fn forked_child_starts_at_zero() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let inherited = one_flag();
     registry.add(&inherited);
@@ -61,11 +61,11 @@ fn child_of_a_fork_begins_anew() {
     registry.add(&inherited);
     assert_eq!(registry.take(&unknown), []);
     of(&inherited, "a").counters.count(false);
-    assert_eq!(registry.take(&unknown), [asked("a", 1, 0)]);
+    assert_eq!(registry.take(&unknown), [usage("a", 1, 0)]);
 }
 
 #[test]
-fn what_looks_made_from_data_has_no_name_of_its_own() {
+fn unknown_key_made_from_data_is_counted_as_other() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let long = "x".repeat(101);
     for key in ["ada@example.com", "user_4711471", "", "two words", "Grüße", &long] {
@@ -74,14 +74,14 @@ fn what_looks_made_from_data_has_no_name_of_its_own() {
     unknown.count("beta_2026", true);
     let mut found = registry.take(&unknown);
     found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    assert!(found.iter().all(|asked| !asked.defined));
+    assert!(found.iter().all(|usage| !usage.defined));
     let found: Vec<_> =
-        found.iter().map(|asked| (&*asked.key, asked.false_count, asked.true_count)).collect();
+        found.iter().map(|usage| (&*usage.key, usage.false_count, usage.true_count)).collect();
     assert_eq!(found, [(OTHERS, 6, 0), ("beta_2026", 0, 1)]);
 }
 
 #[test]
-fn keys_without_a_flag_are_bounded_in_number() {
+fn unknown_keys_are_bounded_in_number() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     for key in 0..3000 {
         unknown.count(&format!("k{key}"), false);
@@ -89,5 +89,5 @@ fn keys_without_a_flag_are_bounded_in_number() {
     }
     let found = registry.take(&unknown);
     assert_eq!(found.len(), 1001);
-    assert_eq!(found.iter().map(|asked| asked.false_count).sum::<u64>(), 6000);
+    assert_eq!(found.iter().map(|usage| usage.false_count).sum::<u64>(), 6000);
 }

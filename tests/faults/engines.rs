@@ -1,8 +1,8 @@
-//! Many engines in one process, driven over a pipe: each line of the input is a command as JSON,
-//! answered by a line. `tests/faults/engines.py` is the other side.
+//! Many engines in one process, controlled over a pipe: each line of the input is a command as
+//! JSON, and each line of the output is its result. `tests/faults/engines.py` is the other side.
 //!
-//! A worker process costs 60 MB and half a second, an engine a thread. What is tested with many
-//! is what they do to a server together.
+//! A worker process costs 60 MB and half a second, an engine costs a thread. The tests measure the
+//! load of many workers on one server.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write, stdin, stdout};
@@ -15,34 +15,34 @@ use flagstaff::postgres::engine::{Engine, Options};
 use flagstaff::postgres::queries::Names;
 use serde::{Deserialize, Serialize};
 
-/// What the other side may ask for.
+/// A command of the other side.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Command {
-    /// Start so many more.
+    /// Starts `count` more engines.
     Start { count: usize, settings: Parameters, names: Names, poll_interval: f64, listen: bool },
-    /// What each of them has to say.
+    /// Returns the state of each engine.
     Report,
-    /// Wait until it holds for each of them; when it came to that, by the clock on the wall.
+    /// Waits until the condition holds for each engine, and returns when it did, as Unix times.
     Until { condition: Condition, within: f64 },
-    /// End them all.
+    /// Stops all engines.
     Stop,
 }
 
-/// What is waited for; all that is given has to hold.
+/// A condition to wait for. Everything that is given must hold.
 #[derive(Deserialize)]
 struct Condition {
     /// One of these modes.
     modes: Option<Vec<String>>,
-    /// So many percent for the flags of these keys.
+    /// The rollouts of the flags with these keys.
     percent: Option<HashMap<String, i32>>,
-    /// A snapshot that is known to have equalled the database at this time, or later.
+    /// The snapshot equalled the database at this Unix time, or later.
     known_since: Option<f64>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+enum Reply {
     Done,
     Times(Vec<Option<f64>>),
     Reports(Vec<State>),
@@ -66,7 +66,7 @@ impl Worker {
     fn start(options: &Options) -> Self {
         let live: &'static Live = Box::leak(Box::default());
         live.set_mode(EvaluationMode::Memory, false);
-        Self { live, engine: Engine::start(options, live).expect("usable settings") }
+        Self { live, engine: Engine::start(options, live).expect("valid parameters") }
     }
 
     fn state(&self) -> State {
@@ -101,14 +101,14 @@ fn main() {
     let mut workers = Vec::new();
     for line in stdin().lock().lines() {
         let line = line.expect("a line");
-        let answer = obey(&mut workers, serde_json::from_str(&line).expect("a command"));
-        let answer = serde_json::to_string(&answer).expect("JSON");
+        let reply = execute(&mut workers, serde_json::from_str(&line).expect("a command"));
+        let reply = serde_json::to_string(&reply).expect("JSON");
         let mut out = stdout().lock();
-        writeln!(out, "{answer}").and_then(|()| out.flush()).expect("somebody who reads");
+        writeln!(out, "{reply}").and_then(|()| out.flush()).expect("a reader");
     }
 }
 
-fn obey(workers: &mut Vec<Worker>, command: Command) -> Answer {
+fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
     match command {
         Command::Start { count, settings, names, poll_interval, listen } => {
             let options = Options {
@@ -124,20 +124,20 @@ fn obey(workers: &mut Vec<Worker>, command: Command) -> Answer {
                 on_event: || {},
             };
             workers.extend((0..count).map(|_| Worker::start(&options)));
-            Answer::Done
+            Reply::Done
         }
-        Command::Report => Answer::Reports(workers.iter().map(Worker::state).collect()),
+        Command::Report => Reply::Reports(workers.iter().map(Worker::state).collect()),
         Command::Until { condition, within } => {
-            Answer::Times(until(workers, &condition, Duration::from_secs_f64(within)))
+            Reply::Times(until(workers, &condition, Duration::from_secs_f64(within)))
         }
         Command::Stop => {
             stop(workers);
-            Answer::Done
+            Reply::Done
         }
     }
 }
 
-/// When the condition came to hold for each of them, `None` where it has not in time.
+/// When the condition held for each engine, `None` if it did not in time.
 fn until(workers: &[Worker], condition: &Condition, within: Duration) -> Vec<Option<f64>> {
     let deadline = Instant::now() + within;
     let mut times = vec![None; workers.len()];
@@ -152,7 +152,7 @@ fn until(workers: &[Worker], condition: &Condition, within: Duration) -> Vec<Opt
     times
 }
 
-/// All at once, or hundreds would say farewell one after the other.
+/// Stops all engines at once, because hundreds in a row would take too long.
 fn stop(workers: &mut Vec<Worker>) {
     thread::scope(|scope| {
         for worker in workers.drain(..) {
@@ -161,7 +161,7 @@ fn stop(workers: &mut Vec<Worker>) {
     });
 }
 
-/// The clock on the wall, which the other side can read too.
+/// The Unix time, which the other side reads too.
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.expect("a year after 1970").as_secs_f64()

@@ -54,7 +54,7 @@ def test_locked_table_is_waited_for_on_the_same_link(
     worker.sees(["failed", 2], True, within=LOCKED_FOR)
     status = worker.ask("status")
     assert status["mode"] == "live"
-    assert status["last_error"] == "load: a table is locked by somebody else (SQLSTATE 55P03)"
+    assert status["last_error"] == "load: a table is locked by another session (SQLSTATE 55P03)"
     assert worker.ask("get_value", "gateway") == "stripe"
     time.sleep(locked + LOCKED_FOR - time.monotonic())
     migration.commit()

@@ -142,7 +142,7 @@ interpreters.run_string(other, code)
 interpreters.destroy(other)
 """
     assert run_isolated(script) == (
-        "ConfigurationError: flagstaff answers for one interpreter of a process, and this is "
+        "ConfigurationError: flagstaff supports one interpreter per process, and this is "
         "another one; give each application its own process, as with WSGIApplicationGroup "
         "%{GLOBAL} in mod_wsgi"
     )

@@ -137,7 +137,7 @@ except ConfigurationError as error:
 _core.claim(id(sys.modules))
 """
     expected = (
-        "flagstaff answers for one interpreter of a process, and this is another one; give each "
+        "flagstaff supports one interpreter per process, and this is another one; give each "
         "application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi\n"
     )
     assert run_isolated(START + script) == expected

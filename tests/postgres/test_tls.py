@@ -169,7 +169,7 @@ def test_version_of_tls_that_is_not_let_in(
         [[link, _, libpq]] = connect(door, settings)
     assert libpq
     assert link == (
-        UNSAFE + "the server speaks no version of TLS that is let in, see ssl_min_protocol_version"
+        UNSAFE + "the server supports no accepted version of TLS, see ssl_min_protocol_version"
     )
 
 

@@ -1,6 +1,6 @@
-//! The floor: what any answer from Rust memory must cost. A map in an `ArcSwap`, the primary key
-//! from the user's attribute, one SHA-256, through a bare PyO3 function. No types are judged, no
-//! allow-list is asked, nothing is counted. It is not tuned to what is measured against it.
+//! The floor: the least that an evaluation in Rust can cost. A map in an `ArcSwap`, the primary key
+//! from the user's attribute, one SHA-256, through a bare PyO3 function. It checks no types, reads
+//! no allowed users and counts nothing. It is not tuned to what is measured against it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -43,7 +43,7 @@ fn bucket(key: &str, pk: i64) -> u32 {
     let hash = Sha256::new().chain_update(key).chain_update(":").chain_update(text.format(pk));
     let words = hash.finalize();
     let words = words.as_chunks().0.iter().map(|word| u64::from(u32::from_be_bytes(*word)));
-    words.fold(0, |rest, word| ((u64::from(rest) << 32 | word) % 100) as u32)
+    words.fold(0, |remainder, word| ((u64::from(remainder) << 32 | word) % 100) as u32)
 }
 
 /// The text of a value.

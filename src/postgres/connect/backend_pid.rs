@@ -1,8 +1,8 @@
-//! Which process of the server a client was told that it talks to.
+//! The process id that the server announced when the client connected.
 //!
-//! A pooler tells of one of its own, which is the only sign of it that cannot be mistaken: behind
-//! a quiet one even notifications seem to work. The driver keeps the number for itself, but writes
-//! it into a request to cancel: that is made here, and sent nowhere.
+//! A pooler announces an id of its own, and only this reveals a pooler reliably: even notifications
+//! seem to work behind an idle one. The driver hides the id, but writes it into a cancel request.
+//! The request is captured here and never sent.
 
 use std::io;
 use std::pin::Pin;
@@ -13,20 +13,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Client;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// The length of a request to cancel, and where in it the process is.
+/// The length of a cancel request, and the position of the process id in it.
 const REQUEST: usize = 16;
-const PROCESS: std::ops::Range<usize> = 8..12;
+const PROCESS_ID: std::ops::Range<usize> = 8..12;
 
-/// The process that the client was told of, 0 where that was none.
-pub(crate) async fn process(client: &Client) -> i32 {
-    let mut request = CapturedRequest::default();
-    let cancelled = client.cancel_token().cancel_query_raw(&mut request, Plain).await;
-    let request = request.written.len().checked_sub(REQUEST).map(|start| &request.written[start..]);
-    let process = request.and_then(|request| <[u8; 4]>::try_from(&request[PROCESS]).ok());
-    cancelled.ok().and(process).map_or(0, i32::from_be_bytes)
+/// The announced process id, 0 if there was none.
+pub(crate) async fn announced(client: &Client) -> i32 {
+    let mut captured = CapturedRequest::default();
+    let cancelled = client.cancel_token().cancel_query_raw(&mut captured, NoEncryption).await;
+    let request = captured.written.len().checked_sub(REQUEST);
+    let request = request.map(|start| &captured.written[start..]);
+    let pid = request.and_then(|request| <[u8; 4]>::try_from(&request[PROCESS_ID]).ok());
+    cancelled.ok().and(pid).map_or(0, i32::from_be_bytes)
 }
 
-/// A server that agrees to everything, and keeps what it is sent.
+/// A stream that accepts everything and keeps what is written.
 #[derive(Debug, Default)]
 struct CapturedRequest {
     written: Vec<u8>,
@@ -38,7 +39,7 @@ impl AsyncRead for CapturedRequest {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Yes to encryption, which is what is asked where it is required.
+        // "Yes" to the request for encryption, which the driver makes if sslmode requires it.
         buffer.put_slice(b"S");
         Poll::Ready(Ok(()))
     }
@@ -69,16 +70,16 @@ impl TlsStream for &mut CapturedRequest {
     }
 }
 
-/// No encryption, though it is asked for: nothing leaves this process.
+/// Pretends to encrypt, which is safe because nothing leaves this process.
 #[derive(Clone, Copy, Debug)]
-struct Plain;
+struct NoEncryption;
 
-impl<'a> TlsConnect<&'a mut CapturedRequest> for Plain {
+impl<'a> TlsConnect<&'a mut CapturedRequest> for NoEncryption {
     type Stream = &'a mut CapturedRequest;
     type Error = io::Error;
     type Future = Ready<io::Result<&'a mut CapturedRequest>>;
 
-    fn connect(self, request: &'a mut CapturedRequest) -> Self::Future {
-        ready(Ok(request))
+    fn connect(self, captured: &'a mut CapturedRequest) -> Self::Future {
+        ready(Ok(captured))
     }
 }

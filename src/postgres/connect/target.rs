@@ -1,20 +1,22 @@
-//! Whom to connect to, and which attempts of protecting the connection to try.
+//! The servers to connect to, and the attempts to make at each.
 //!
-//! Several servers are tried one after the other, until one has the role that is asked for. Where
-//! `sslmode` leaves it open whether a connection is encrypted, a second attempt is tried when
-//! the first is turned down, as libpq does. Both drivers, waiting and blocking, walk the same attempts.
+//! Servers are tried in order until one has the required role. If `sslmode` permits connections
+//! with and without encryption, both are tried, as in libpq. The async and the blocking driver use
+//! the same attempts.
 
 use std::fmt;
 
 use arc_swap::ArcSwap;
+use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Config, Row};
 
-use crate::postgres::connect::parameters::{self, Parameters, Role, Server};
-use crate::postgres::connect::tls::{Tls, TlsMode};
+use crate::postgres::connect::parameters::{self, Parameters};
+use crate::postgres::connect::role::Role;
+use crate::postgres::connect::servers::{Server, servers};
+use crate::postgres::connect::tls::Tls;
 use crate::postgres::error::{Error, ErrorKind};
 
-/// The servers, and what is asked of a connection to one of them.
+/// The servers of the connection parameters, and what a connection to them requires.
 #[derive(Clone)]
 pub struct Target {
     parameters: Parameters,
@@ -24,54 +26,46 @@ pub struct Target {
     tls: Tls,
 }
 
-/// The target as it is now: a password may change while a process runs.
+/// The target in use. It is replaced when the parameters change, such as a rotated password.
 pub(crate) type CurrentTarget = ArcSwap<Target>;
 
 impl Target {
-    /// The target that these parameters name. Reads no file yet, and connects nowhere.
+    /// The target of these parameters. Reads no file and does not connect.
     ///
     /// # Errors
-    /// Where a parameter is unknown, has a value that is not understood, or asks for protection that
-    /// cannot be given. Nothing is ever connected with less than was asked for.
+    /// If a parameter is unknown, has an invalid value, or requires protection that is not
+    /// supported. A connection never gets less protection than the parameters require.
     pub fn new(parameters: &Parameters) -> Result<Self, Error> {
         let mut config = parameters::config(parameters)?;
-        let (servers, role) = (parameters::servers(parameters)?, parameters::role(parameters)?);
+        let (servers, role) = (servers(parameters)?, Role::new(parameters)?);
         let tls = Tls::new(parameters)?;
         config.ssl_negotiation(tls.negotiation());
         Ok(Self { parameters: parameters.clone(), config, servers, role, tls })
     }
 
-    /// Whether the two come from the same parameters.
+    /// Whether both targets have the same parameters.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.parameters == other.parameters
     }
 
-    /// The attempts to connect, from the first.
+    /// The attempts, from the first server on.
     pub(crate) fn attempts(&self) -> Attempts<'_> {
         self.attempts_from(0)
     }
 
-    /// The attempts to connect, where the server at this position is the first.
+    /// The attempts, from the server at position `first` on.
     pub(crate) fn attempts_from(&self, first: usize) -> Attempts<'_> {
-        Attempts { target: self, first, round: 0, server: 0, mode: 0, told: None }
+        Attempts { target: self, first, round: 0, tried: 0, mode: 0, error: None }
     }
 
-    /// Whether there is another server to turn to.
-    pub(crate) fn has_choice(&self) -> bool {
+    /// Whether there is more than one server.
+    pub(crate) fn has_alternatives(&self) -> bool {
         self.servers.len() > 1
-    }
-
-    fn modes(&self) -> &'static [SslMode] {
-        match self.tls.mode() {
-            TlsMode::Disable => &[SslMode::Disable],
-            TlsMode::Allow => &[SslMode::Disable, SslMode::Prefer],
-            TlsMode::Prefer => &[SslMode::Prefer, SslMode::Disable],
-            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => &[SslMode::Require],
-        }
     }
 }
 
 impl fmt::Debug for Target {
+    /// Shows nothing: the parameters hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Target")
     }
@@ -81,84 +75,73 @@ impl fmt::Debug for Target {
 pub(crate) struct Attempt {
     pub(crate) config: Config,
     pub(crate) tls: Tls,
-    role: Role,
+    /// The role that the server must have, `None` if any role is accepted.
+    pub(crate) required_role: Option<Role>,
 }
 
-/// Asked of a server that has to have a role.
-pub(crate) const ROLE: &str = "SELECT pg_catalog.pg_is_in_recovery() AS standby, \
-    pg_catalog.current_setting('transaction_read_only')::bool AS read_only";
-
-impl Attempt {
-    /// Whether the server must be asked for its role.
-    pub(crate) fn requires_role(&self) -> bool {
-        self.role != Role::Any
-    }
-
-    /// Whether the server will do, by what [`ROLE`] gave.
-    pub(crate) fn check_role(&self, row: &Row) -> Result<(), Error> {
-        let error = |error| Error::driver("connect", error);
-        let standby = row.try_get("standby").map_err(error)?;
-        let read_only = row.try_get("read_only").map_err(error)?;
-        if self.role.suits(standby, read_only) { Ok(()) } else { Err(Error::role()) }
-    }
-}
-
-/// The attempts that are left to try; there is at least one.
+/// The remaining attempts; there is at least one.
 pub(crate) struct Attempts<'a> {
     target: &'a Target,
-    /// The position of the server that is tried first.
+    /// The position of the first server.
     first: usize,
+    /// The index of the role that is tried.
     round: usize,
-    /// How many servers have been tried in this round.
-    server: usize,
+    /// The number of servers that were tried in this round.
+    tried: usize,
+    /// The index of the TLS mode that is tried.
     mode: usize,
-    /// The error that says most of those so far.
-    told: Option<Error>,
+    /// The most informative error so far.
+    error: Option<Error>,
 }
 
 impl Attempts<'_> {
-    /// The attempt to try now.
+    /// The attempt to make now.
     pub(crate) fn current(&self) -> Attempt {
         let target = self.target;
-        let mut config = target.servers[self.position()].of(&target.config);
-        config.ssl_mode(target.modes()[self.mode]);
-        Attempt { config, tls: target.tls.clone(), role: target.role.rounds()[self.round] }
+        let mut config = target.servers[self.position()].configure(&target.config);
+        config.ssl_mode(self.modes()[self.mode]);
+        let role = target.role.rounds()[self.round];
+        let required_role = (role != Role::Any).then_some(role);
+        Attempt { config, tls: target.tls.clone(), required_role }
     }
 
     /// The position of the server to try now.
     pub(crate) fn position(&self) -> usize {
-        (self.first + self.server) % self.target.servers.len()
+        (self.first + self.tried) % self.target.servers.len()
     }
 
-    /// Turns to the next attempt that may succeed where this one failed.
+    /// Goes to the next attempt that may succeed after this error.
     ///
     /// # Errors
-    /// Where there is none: the error that says most.
+    /// The most informative error so far, if no attempt is left.
     pub(crate) fn after(&mut self, error: Error) -> Result<(), Error> {
-        if self.mode + 1 < self.target.modes().len() && depends_on_protection(&error) {
+        if self.mode + 1 < self.modes().len() && depends_on_encryption(&error) {
             self.mode += 1;
             return Ok(());
         }
-        // A server that answered says more than one that was not there.
-        let told = self.told.take().filter(|told| told.is_answer() || !error.is_answer());
-        self.told = Some(told.unwrap_or(error));
+        // The error of a server that replied says more than that of an unreachable one.
+        let earlier = self.error.take().filter(|held| held.is_reply() || !error.is_reply());
+        self.error = Some(earlier.unwrap_or(error));
         self.mode = 0;
-        self.server += 1;
-        if self.server == self.target.servers.len() {
-            self.server = 0;
+        self.tried += 1;
+        if self.tried == self.target.servers.len() {
+            self.tried = 0;
             self.round += 1;
         }
         if self.round < self.target.role.rounds().len() {
             return Ok(());
         }
-        self.told.take().map_or(Ok(()), Err)
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    fn modes(&self) -> &'static [SslMode] {
+        self.target.tls.driver_modes()
     }
 }
 
-/// Whether the connection failed for being encrypted, or for not being so. `Lost` is a server that
-/// ends the handshake. 28000 is its "no `pg_hba.conf` entry for … no encryption"; a wrong password
-/// is not tried twice.
-fn depends_on_protection(error: &Error) -> bool {
+/// Whether another TLS mode may succeed. `Lost` is a server that ends the handshake; 28000 is "no
+/// `pg_hba.conf` entry for … no encryption". A wrong password (28P01) is not tried twice.
+fn depends_on_encryption(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Tls | ErrorKind::Parameters | ErrorKind::Lost)
         || error.sqlstate() == Some("28000")
 }

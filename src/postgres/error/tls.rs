@@ -1,21 +1,21 @@
-//! What a failed handshake means, in words that say which parameter is about it.
+//! What a failed handshake means, and which connection parameter it is about.
 
 use std::error::Error as StdError;
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// How the driver says that a server answered the request for TLS with no.
+/// The driver's text for a server that refuses the request for TLS.
 const NOT_OFFERED: &str = "server does not support TLS";
-/// How it says that a server let us in without proving that nobody stands in between.
+/// The driver's text for a log-in without channel binding.
 const NOT_BOUND: &str = "server did not use channel binding";
 
-/// What is wrong, if `error` is about the protection of the connection.
-pub(crate) fn meaning(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+/// The meaning of an error about the protection of the connection; `None` for other errors.
+pub(super) fn meaning(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = of_rustls(error) {
-            return Some(explained(error));
+            return Some(meaning_of(error));
         }
         match error.to_string().as_str() {
             NOT_OFFERED => return Some("the server offers no TLS, see sslmode"),
@@ -27,13 +27,13 @@ pub(crate) fn meaning(error: &(dyn StdError + 'static)) -> Option<&'static str> 
     None
 }
 
-/// rustls' error, which travels inside one of the operating system's.
+/// The error of rustls, which an error of the operating system may wrap.
 fn of_rustls<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref())
 }
 
-fn explained(error: &Error) -> &'static str {
+fn meaning_of(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),
         Error::AlertReceived(
@@ -45,11 +45,11 @@ fn explained(error: &Error) -> &'static str {
             | AlertDescription::AccessDenied,
         ) => "the server does not accept the client's certificate, see sslcert",
         Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
-            "the server speaks no version of TLS that is let in, see ssl_min_protocol_version"
+            "the server supports no accepted version of TLS, see ssl_min_protocol_version"
         }
         Error::NoApplicationProtocol
         | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the server takes no direct handshake, see sslnegotiation"
+            "the server does not support a direct handshake, see sslnegotiation"
         }
         _ => "the handshake failed",
     }
@@ -74,7 +74,7 @@ fn of_certificate(error: &CertificateError) -> &'static str {
             "the server's certificate is an authority's own, and not one of sslrootcert"
         }
         CertificateError::Other(_) => {
-            "the server's certificate is of a kind that is not supported, such as X.509 version 1"
+            "the server's certificate is of an unsupported kind, such as X.509 version 1"
         }
         _ => "the server's certificate is not one for a server",
     }

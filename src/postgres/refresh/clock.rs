@@ -1,34 +1,35 @@
-//! When things are due on one connection.
+//! When the work on one connection is due.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often everything is loaded, whatever the tokens say: data can be restored past triggers.
+use crate::postgres::random::{fraction, jittered};
+
+/// How often everything is loaded regardless of the tokens: a restore may bypass the triggers.
 const FULL: Duration = Duration::from_secs(300);
-/// How often allow-lists are loaded where there are no tokens to go by.
+/// How often allowed users are loaded if there are no tokens.
 const ALLOWED_USERS: Duration = Duration::from_secs(60);
-/// How soon to try again when a table was locked.
+/// The delay before another attempt after a locked table.
 const LOCKED: Duration = Duration::from_millis(250);
 
-/// When things are due on one connection.
+/// When the work on one connection is due.
 #[derive(Debug)]
 pub(super) struct Clock {
     poll_interval: Duration,
     pub(super) poll: Instant,
     pub(super) full: Instant,
     pub(super) allowed_users: Instant,
-    /// When the last load was over.
-    pub(super) loaded: Instant,
+    /// When the last step ended.
+    pub(super) last_step: Instant,
 }
 
 impl Clock {
-    /// Everything has been loaded now.
+    /// A clock for which everything was loaded now.
     pub(super) fn starting_now(poll_interval: Duration) -> Self {
         let now = Instant::now();
         let mut clock =
-            Self { poll_interval, poll: now, full: now, allowed_users: now, loaded: now };
+            Self { poll_interval, poll: now, full: now, allowed_users: now, last_step: now };
         clock.everything_loaded();
         clock.step_done();
         clock
@@ -39,8 +40,8 @@ impl Clock {
     }
 
     pub(super) fn step_done(&mut self) {
-        self.loaded = Instant::now();
-        self.poll = self.loaded + jittered(self.poll_interval);
+        self.last_step = Instant::now();
+        self.poll = self.last_step + jittered(self.poll_interval);
     }
 
     pub(super) fn everything_loaded(&mut self) {
@@ -49,28 +50,17 @@ impl Clock {
         self.allowed_users = now + jittered(ALLOWED_USERS);
     }
 
-    /// Everything must be loaded, and that stays so until it is.
+    /// Makes a full load due, until one succeeds.
     pub(super) fn everything_is_due(&mut self) {
         self.full = Instant::now();
     }
 
-    /// A table was locked, so what was due is tried again soon.
-    pub(super) fn soon(&mut self) {
-        let soon = Instant::now() + LOCKED.mul_f64(0.5 + random_fraction());
+    /// Delays the due work briefly, because a table is locked.
+    pub(super) fn retry_soon(&mut self) {
+        let soon = Instant::now() + LOCKED.mul_f64(0.5 + fraction());
         self.poll = soon;
         if self.full < soon {
             self.full = soon;
         }
     }
-}
-
-/// An interval of 90 to 110 %, so that the workers of a cluster drift apart.
-pub(crate) fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * random_fraction())
-}
-
-/// A number between 0 and 1. The hasher's keys are random, which is all the chance needed here.
-pub(super) fn random_fraction() -> f64 {
-    let bits = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
-    f64::from(bits) / f64::from(u32::MAX)
 }

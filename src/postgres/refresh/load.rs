@@ -1,41 +1,41 @@
-//! One consistent read of the tables that moved.
+//! One consistent read of the tables that changed.
 //!
-//! A load is one `REPEATABLE READ` transaction: the locks, then the token set, then only those
-//! tables whose token set differs from the snapshot before. The same statements run over the
-//! engine's connection and over a pooled one.
+//! A load is one `REPEATABLE READ` transaction: the locks, then the tokens, then the tables whose
+//! tokens differ from those of the snapshot. The engine's connection and pooled connections run the
+//! same statements.
 
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
+use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
 use crate::postgres::queries::Queries;
-use crate::postgres::refresh::tokens::{self, Tokens};
 use crate::postgres::text::{self, Text};
 use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::token_set::{Relation, TokenSet};
 
-/// What a load is to read.
+/// The tables that a load reads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Scope<'a> {
-    /// All tables. There may be no tokens to go by.
+pub(super) enum Scope<'a> {
+    /// All tables.
     Everything {
-        /// Whether there are tokens.
+        /// Whether the database has change tokens.
         tokens: bool,
     },
     /// The tables whose tokens differ from those of this snapshot.
-    MovedSince(&'a Snapshot),
-    /// All but the allow-lists, which may be large; there are no tokens.
+    ChangedSince(&'a Snapshot),
+    /// All tables but the allowed users, which may be many. The database has no change tokens.
     WithoutAllowedUsers,
 }
 
 impl Scope<'_> {
     fn has_tokens(self) -> bool {
-        matches!(self, Self::Everything { tokens: true } | Self::MovedSince(_))
+        matches!(self, Self::Everything { tokens: true } | Self::ChangedSince(_))
     }
 }
 
-/// Which tables a load must read.
+/// Which tables a load reads.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     flags: bool,
@@ -47,41 +47,41 @@ impl Wanted {
     fn of(scope: Scope<'_>, now: Option<&TokenSet>) -> Self {
         let before = match scope {
             Scope::Everything { .. } => None,
-            Scope::MovedSince(base) => base.token_set(),
+            Scope::ChangedSince(base) => base.token_set(),
             Scope::WithoutAllowedUsers => {
                 return Self { flags: true, allowed_users: false, values: true };
             }
         };
-        let moved = |source| match (before, now) {
-            (Some(before), Some(now)) => now.changed(before, source),
+        let changed = |relation| match (before, now) {
+            (Some(before), Some(now)) => now.changed(before, relation),
             _ => true,
         };
         Self {
-            flags: moved(Relation::Flags),
-            allowed_users: moved(Relation::AllowedUsers),
-            values: moved(Relation::Values),
+            flags: changed(Relation::Flags),
+            allowed_users: changed(Relation::AllowedUsers),
+            values: changed(Relation::Values),
         }
     }
 }
 
 const DOING: &str = "load";
 
-/// One moment of the tables, and whether a standby told of it, which may be behind.
+/// The rows of a load, and whether the server is a standby, which may be behind.
 #[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) loaded: Loaded,
-    pub(crate) standby: bool,
+pub(super) struct Read {
+    pub(super) loaded: Loaded,
+    pub(super) standby: bool,
 }
 
 /// Loads over the engine's connection.
-pub(crate) async fn load(
+pub(super) async fn load(
     client: &Client,
     queries: &Queries,
     scope: Scope<'_>,
 ) -> Result<Read, Error> {
     let loaded = read(client, queries, scope).await;
     if loaded.is_err() {
-        // The connection may be used again (a lock was in the attempt), but not inside a failed transaction.
+        // The connection stays in use after a lock timeout, so the transaction must end.
         let _ = client.batch_execute("ROLLBACK").await;
     }
     loaded.map_err(|error| Error::driver(DOING, error))
@@ -92,9 +92,9 @@ async fn read(
     queries: &Queries,
     scope: Scope<'_>,
 ) -> Result<Read, tokio_postgres::Error> {
-    let mut read = Read::of_nothing(queries);
+    let mut read = Read::empty(queries);
     if scope.has_tokens() {
-        // Both are sent before the first is answered: one round trip instead of two.
+        // Pipelined: one round trip instead of two.
         let (locked, rows) = tokio::join!(
             client.batch_execute(&queries.lock),
             client.query_typed(&queries.token_set, &[]),
@@ -119,7 +119,7 @@ async fn read(
 }
 
 /// Loads everything over a pooled connection. Blocks.
-pub(crate) fn load_blocking(
+pub(super) fn load_blocking(
     client: &mut postgres::Client,
     queries: &Queries,
     tokens: bool,
@@ -132,7 +132,7 @@ fn read_blocking(
     queries: &Queries,
     tokens: bool,
 ) -> Result<Read, tokio_postgres::Error> {
-    let mut read = Read::of_nothing(queries);
+    let mut read = Read::empty(queries);
     client.batch_execute(&queries.lock)?;
     if tokens {
         let rows = client.query_typed(&queries.token_set, &[])?;
@@ -147,7 +147,7 @@ fn read_blocking(
 }
 
 impl Read {
-    fn of_nothing(queries: &Queries) -> Self {
+    fn empty(queries: &Queries) -> Self {
         let opaque_values = queries.opaque_values;
         Self { loaded: Loaded { opaque_values, ..Loaded::default() }, standby: false }
     }
@@ -193,7 +193,7 @@ fn allowed_users_row(row: &Row) -> Result<AllowedUsersRow, tokio_postgres::Error
         return Ok(AllowedUsersRow::new(flag_pk, Users::Integers(row.try_get("users")?)));
     }
     let read: Vec<Text<'_>> = row.try_get("users")?;
-    let users: Vec<_> = read.iter().filter_map(|user| user.intact()).map(Into::into).collect();
+    let users: Vec<_> = read.iter().filter_map(|user| user.valid()).map(Into::into).collect();
     let undecodable = users.len() < read.len();
     Ok(AllowedUsersRow { flag_pk, users: Users::Texts(users), undecodable })
 }

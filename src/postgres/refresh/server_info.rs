@@ -1,10 +1,10 @@
-//! What kind of server a connection leads to, and what that means for keeping up with it.
+//! What a server says about itself, and the refresh mode that follows.
 
 use tokio_postgres::{Error, Row};
 
 use crate::postgres::status::RefreshMode;
 
-/// Why there are no tokens to go by.
+/// Why there are no change tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lacking {
     Table,
@@ -12,28 +12,29 @@ enum Lacking {
     Replication,
 }
 
-/// What kind of server a connection leads to.
+/// What a server says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServerInfo {
-    /// A standby takes no LISTEN, and may be behind.
-    pub(crate) standby: bool,
-    /// Whether a pooler is in between, so that a session is not ours alone.
-    pub(crate) pooled: bool,
+pub(super) struct ServerInfo {
+    /// A standby does not support LISTEN, and may be behind.
+    pub(super) standby: bool,
+    /// Whether a connection pooler is in between, which shares the session with other clients.
+    pub(super) pooled: bool,
     lacking: Option<Lacking>,
+    /// The triggers and tables, as text that is compared for equality.
     shape: String,
 }
 
-/// What a server says of itself and of the connection.
+/// What a server says about itself and about the session.
 #[derive(Debug)]
-pub(crate) struct Identification {
-    pub(crate) server: ServerInfo,
-    /// Whether the session has asked for notifications.
-    pub(crate) listening: bool,
+pub(super) struct Identification {
+    pub(super) server: ServerInfo,
+    /// Whether the session receives notifications.
+    pub(super) listening: bool,
 }
 
 impl Identification {
-    /// `backend_pid` is the process that the client was told of.
-    pub(crate) fn from_row(row: &Row, backend_pid: i32) -> Result<Self, Error> {
+    /// Reads a row of `identify`. `announced_pid` is the process id that the client was given.
+    pub(super) fn from_row(row: &Row, announced_pid: i32) -> Result<Self, Error> {
         let lacking = match row.try_get("lacking")? {
             None => None,
             Some("table") => Some(Lacking::Table),
@@ -42,7 +43,7 @@ impl Identification {
         };
         let server = ServerInfo {
             standby: row.try_get("standby")?,
-            pooled: row.try_get::<_, i32>("backend")? != backend_pid,
+            pooled: row.try_get::<_, i32>("backend")? != announced_pid,
             lacking,
             shape: row.try_get("shape")?,
         };
@@ -51,19 +52,19 @@ impl Identification {
 }
 
 impl ServerInfo {
-    /// Whether every watched table leaves tokens.
-    pub(crate) fn has_tokens(&self) -> bool {
+    /// Whether every watched table leaves change tokens.
+    pub(super) fn has_tokens(&self) -> bool {
         self.lacking.is_none()
     }
 
-    /// Whether notifications can be asked for.
-    pub(crate) fn takes_listen(&self) -> bool {
+    /// Whether the session can receive notifications.
+    pub(super) fn supports_listen(&self) -> bool {
         !self.standby && !self.pooled
     }
 
-    /// How a worker keeps up with this server, and why not better. `wanted` says whether
-    /// notifications are asked for at all, `listening` whether they are to be had.
-    pub(crate) fn mode(
+    /// The refresh mode with this server, and why it is not `Live`. `wanted` is the LISTEN setting,
+    /// `listening` whether notifications arrive.
+    pub(super) fn mode(
         &self,
         wanted: bool,
         listening: bool,

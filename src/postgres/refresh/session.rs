@@ -1,91 +1,81 @@
-//! One connection, from its first question to its end: identify, listen, load, and then poll.
+//! The work over one connection: identify the server, listen, load, then poll.
 
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::clock::Clock;
-use super::machine::{Machine, is_behind};
+use super::connection::RefreshConnection;
+use super::load::Scope;
+use super::pace::Pace;
+use super::publish::{Cycle, Outcome};
+use super::server_info::{Identification, ServerInfo};
+use super::worker_name::worker_name;
+use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
-use crate::postgres::refresh::connection::RefreshConnection;
-use crate::postgres::refresh::load::{Read, Scope};
-use crate::postgres::refresh::server_info::{Identification, ServerInfo};
-use crate::postgres::refresh::worker_name;
 use crate::postgres::status::RefreshMode;
 use crate::snapshot::Snapshot;
-use crate::token_set::TokenSet;
 
-/// The least time between two loads that notifications asked for. The first notification is
-/// answered at once; a storm of them costs a load per gap.
-const GAP: Duration = Duration::from_millis(20);
-/// The same once it has gone on for a while.
-const GAP_IN_STORM: Duration = Duration::from_millis(100);
-/// The same where each such load reads all that there is.
-const GAP_WITHOUT_TOKENS: Duration = Duration::from_secs(1);
-/// How many busy gaps in a row are a storm.
-const STORM: u32 = 10;
-/// The most notifications since the load before, for the gap not to be busy.
-const CALM: u32 = 2;
-
-/// What is known of one connection.
+/// What is known about one connection.
 pub(super) struct Session<'a> {
-    machine: &'a Machine,
+    context: &'a Context,
     connection: &'a RefreshConnection,
     server: ServerInfo,
-    /// Whether there is another server to turn to.
+    /// Whether the target has other servers.
     has_alternatives: bool,
     listening: bool,
     loaded: bool,
-    busy_gaps: u32,
+    pace: Pace,
     clock: Clock,
-    announced: String,
+    /// The `application_name` that was set last.
+    name: String,
 }
 
 /// What a load must read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// The tables that moved.
-    Moved,
+    /// The tables that changed.
+    Changed,
     /// All tables.
     Everything,
-    /// All tables but the allow-lists.
+    /// All tables but the allowed users.
     WithoutAllowedUsers,
 }
 
 impl<'a> Session<'a> {
-    /// Asks the server what it is, and makes the session ours where it is that.
+    /// Identifies the server, and configures the session unless a pooler shares it.
     pub(super) async fn open(
-        machine: &'a Machine,
+        context: &'a Context,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
     ) -> Result<Self, Error> {
         let Identification { server, .. } =
-            connection.identify(&machine.queries, "identify").await?;
+            connection.identify(&context.queries, "identify").await?;
         if !server.pooled {
-            connection.configure_session(&machine.queries).await.or_else(unless_refused)?;
+            connection.configure_session(&context.queries).await.or_else(unless_refused)?;
         }
         let mut session = Self {
-            machine,
+            context,
             connection,
             server,
             has_alternatives,
             listening: false,
             loaded: false,
-            busy_gaps: 0,
-            clock: Clock::starting_now(machine.poll_interval),
-            announced: String::new(),
+            pace: Pace::default(),
+            clock: Clock::starting_now(context.poll_interval),
+            name: String::new(),
         };
         session.announce().await?;
         Ok(session)
     }
 
-    /// Keeps up with the server until the connection ends or the machine is told to stop.
+    /// Keeps the snapshot up to date until the connection ends or the engine is stopped.
     pub(super) async fn serve(&mut self) -> Result<(), Error> {
         self.clock.everything_is_due();
-        while !self.machine.signals.stopped() {
+        while !self.context.signals.is_stopped() {
             let woken = self.wait().await;
-            if self.machine.signals.stopped() {
+            if self.context.signals.is_stopped() {
                 break;
             }
             if self.connection.is_lost() {
@@ -94,33 +84,33 @@ impl<'a> Session<'a> {
             let outcome = self.step(woken).await;
             self.tolerate(outcome)?;
             if self.loaded {
-                let (mode, why) = self.mode();
-                self.machine.status.mode(mode, why);
+                let (mode, reason) = self.mode();
+                self.context.status.set_mode(mode, reason);
                 self.announce().await?;
             }
         }
         Ok(())
     }
 
-    /// Whether this connection has brought the tables, so that the server is there.
+    /// Whether this connection has loaded everything once.
     pub(super) fn has_loaded(&self) -> bool {
         self.loaded
     }
 
-    /// Waits for a notification, true, or until something is due, false.
+    /// Waits for a notification, and returns true, or until work is due, and returns false.
     async fn wait(&self) -> bool {
         tokio::select! {
-            () = self.machine.signals.woken() => true,
+            () = self.context.signals.woken() => true,
             () = sleep_until(self.clock.next_due()) => false,
         }
     }
 
     async fn step(&mut self, woken: bool) -> Result<(), Error> {
         if woken && self.loaded {
-            self.keep_the_gap().await;
+            self.keep_gap().await;
         }
         if woken && self.loaded && self.server.has_tokens() && Instant::now() < self.clock.full {
-            self.load_moved().await?;
+            self.load_changed().await?;
         } else {
             self.poll(woken).await?;
         }
@@ -128,73 +118,69 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Waits where the last load is too recent for another one.
-    async fn keep_the_gap(&mut self) {
-        let gap = match self.busy_gaps {
-            _ if !self.server.has_tokens() => GAP_WITHOUT_TOKENS,
-            0..STORM => GAP,
-            _ => GAP_IN_STORM,
-        };
-        sleep_until(self.clock.loaded + gap).await;
-        let is_busy = self.connection.notifications() > CALM;
-        self.busy_gaps = if is_busy { self.busy_gaps.saturating_add(1) } else { 0 };
-        // What came during the gap is covered by the load that follows.
-        let _ = self.machine.signals.woken().now_or_never();
+    /// Waits if the last load was too recent.
+    async fn keep_gap(&mut self) {
+        let gap = self.pace.gap(self.server.has_tokens());
+        sleep_until(self.clock.last_step + gap).await;
+        self.pace.gap_ended(self.connection.notifications());
+        // The load that follows covers the notifications during the gap.
+        let _ = self.context.signals.woken().now_or_never();
     }
 
-    /// The tables that moved. Asks after the load whether the server still is what it was: the
-    /// name that follows stands for all that committed before its token, and what was written past
-    /// the triggers has moved nothing. Asked before, it could miss what came in between.
-    async fn load_moved(&mut self) -> Result<(), Error> {
-        self.load(Wanted::Moved).await?;
-        let identity = self.connection.identify(&self.machine.queries, "load").await?;
-        if self.is_another(identity) { self.load_everything().await } else { Ok(()) }
+    /// Loads the tables that changed, then identifies the server again.
+    ///
+    /// In this order: the announced name stands for all that committed before its token, and a
+    /// write while triggers were disabled has left no token. Identifying first could miss such a
+    /// write.
+    async fn load_changed(&mut self) -> Result<(), Error> {
+        self.load(Wanted::Changed).await?;
+        let identification = self.connection.identify(&self.context.queries, "load").await?;
+        if self.has_changed(identification) { self.load_everything().await } else { Ok(()) }
     }
 
-    /// Whether the server is not what it was. Then everything is due.
-    fn is_another(&mut self, identity: Identification) -> bool {
-        if identity.server == self.server && identity.listening == self.listening {
+    /// Whether the server differs from the one identified before. If so, a full load is due.
+    fn has_changed(&mut self, Identification { server, listening }: Identification) -> bool {
+        if server == self.server && listening == self.listening {
             return false;
         }
-        self.server = identity.server;
-        self.listening = identity.listening;
+        self.server = server;
+        self.listening = listening;
         self.clock.everything_is_due();
         true
     }
 
-    /// Asks what moved, and whether the server still is what it was.
-    async fn poll(&mut self, told_to: bool) -> Result<(), Error> {
-        let asked = StdInstant::now();
-        let (identity, tokens) = if self.server.has_tokens() {
-            // Both are sent before the first is answered: one round trip instead of two.
-            let (queries, connection) = (&self.machine.queries, self.connection);
-            let (identity, tokens) =
+    /// Reads the tokens and identifies the server, then loads what is due.
+    async fn poll(&mut self, woken: bool) -> Result<(), Error> {
+        let read_at = StdInstant::now();
+        let (queries, connection) = (&self.context.queries, self.connection);
+        let (identification, tokens) = if self.server.has_tokens() {
+            // Pipelined: one round trip instead of two.
+            let (identification, tokens) =
                 tokio::join!(connection.identify(queries, "poll"), connection.poll(queries));
-            (identity?, Some(tokens))
+            (identification?, Some(tokens))
         } else {
-            (self.connection.identify(&self.machine.queries, "poll").await?, None)
+            (connection.identify(queries, "poll").await?, None)
         };
-        self.is_another(identity);
+        self.has_changed(identification);
         let now = Instant::now();
-        if now >= self.clock.full
-            || (tokens.is_none() && (told_to || now >= self.clock.allowed_users))
-        {
+        let users_due = tokens.is_none() && (woken || now >= self.clock.allowed_users);
+        if now >= self.clock.full || users_due {
             return self.load_everything().await;
         }
         let Some(tokens) = tokens.transpose()? else {
             return self.load(Wanted::WithoutAllowedUsers).await;
         };
-        let snapshot = self.machine.live.snapshot();
+        let snapshot = self.context.live.snapshot();
         if snapshot.as_deref().and_then(Snapshot::token_set) == Some(&tokens.token_set) {
-            self.machine.live.confirm(asked);
+            self.context.live.confirm(read_at);
             return Ok(());
         }
-        self.load_moved().await
+        self.load_changed().await
     }
 
-    /// Everything anew. Notifications are asked for before, so that no change falls in between.
+    /// Loads everything. LISTEN comes first, so that no change is missed.
     async fn load_everything(&mut self) -> Result<(), Error> {
-        self.machine.signals.set_tokens(self.server.has_tokens());
+        self.context.signals.set_has_tokens(self.server.has_tokens());
         self.listening = self.listening || self.listen().await?;
         self.load(Wanted::Everything).await?;
         self.loaded = true;
@@ -202,16 +188,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Asks for notifications, where they are wanted and to be had.
+    /// Subscribes to notifications if they are wanted and supported. Returns whether it has.
     async fn listen(&self) -> Result<bool, Error> {
-        if !self.machine.listen || !self.server.takes_listen() {
+        if !self.context.listen || !self.server.supports_listen() {
             return Ok(false);
         }
         match self.connection.listen().await {
             Ok(()) => Ok(true),
-            // A proxy may refuse it. Polling still works there.
+            // A proxy may refuse LISTEN. Polling still works.
             Err(error) if error.kind() == ErrorKind::Query => {
-                self.machine.status.failed(error);
+                self.context.status.failed(error);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -219,61 +205,38 @@ impl<'a> Session<'a> {
     }
 
     async fn load(&self, wanted: Wanted) -> Result<(), Error> {
-        let Machine { live, queries, status, signals, registry, .. } = self.machine;
         loop {
-            let base = live.snapshot();
-            let scope = self.scope(wanted, base.as_deref());
-            let asked = StdInstant::now();
-            let Read { loaded, standby } = self.connection.load(queries, scope).await?;
-            if standby {
-                self.accept(base.as_deref(), loaded.token_set.as_ref())?;
-            }
-            let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
-            let has_problems = next.problems().next().is_some();
-            registry.add(&next);
-            // A successor may publish already, and this engine's moment is not among its own.
-            if signals.stopped() {
+            let cycle = Cycle::begin(self.context);
+            let scope = self.scope(wanted, cycle.base());
+            let read = self.connection.load(&self.context.queries, scope).await?;
+            let outcome = cycle.publish(read)?;
+            // If the process evaluates no longer, every further attempt would be superseded too.
+            if outcome != Outcome::Superseded || !self.context.live.is_started() {
                 return Ok(());
             }
-            if live.publish(base.as_ref(), next, asked) {
-                status.loaded(asked.elapsed(), has_problems);
-                return Ok(());
-            }
-            // Where nobody answers any more, reading again would go on for ever.
-            if !live.is_started() {
-                return Ok(());
-            }
-            // Somebody published meanwhile: what was read may be older, so it is read again.
         }
     }
 
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
         match (wanted, base) {
-            (Wanted::Moved, Some(base)) => Scope::MovedSince(base),
+            (Wanted::Changed, Some(base)) => Scope::ChangedSince(base),
             (Wanted::WithoutAllowedUsers, Some(_)) => Scope::WithoutAllowedUsers,
             _ => Scope::Everything { tokens: self.server.has_tokens() },
         }
     }
 
-    /// Whether a standby's moment may take the server of the one that is held. One that is behind
-    /// may not, until what is held is too old to hold on to.
-    fn accept(&self, held: Option<&Snapshot>, read: Option<&TokenSet>) -> Result<(), Error> {
-        let Machine { live, max_staleness, .. } = self.machine;
-        if is_behind(live, *max_staleness, held, read) { Err(Error::behind()) } else { Ok(()) }
-    }
-
-    /// A locked table is no reason to give up the connection, and a standby that is behind is one only
-    /// where there is another server to turn to.
+    /// Keeps the connection after a locked table, and with a standby that is behind if the target
+    /// has no other server.
     fn tolerate(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
         match outcome {
             Err(error) if error.kind() == ErrorKind::Locked => {
-                self.machine.status.failed(error);
-                self.clock.soon();
+                self.context.status.failed(error);
+                self.clock.retry_soon();
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::Behind && !self.has_alternatives => {
-                self.machine.status.failed(error);
-                // What was due stays so, and is looked at again with the next poll.
+                self.context.status.failed(error);
+                // The full load stays due, and is tried again with the next poll.
                 self.clock.step_done();
                 self.clock.full = self.clock.poll;
                 Ok(())
@@ -283,15 +246,15 @@ impl<'a> Session<'a> {
     }
 
     fn mode(&self) -> (RefreshMode, Option<&'static str>) {
-        self.server.mode(self.machine.listen, self.listening)
+        self.server.mode(self.context.listen, self.listening)
     }
 
-    /// Says what is applied, where the session is ours alone.
+    /// Sets the name that shows what is applied, unless a pooler shares the session.
     async fn announce(&mut self) -> Result<(), Error> {
         if self.server.pooled {
             return Ok(());
         }
-        let snapshot = self.machine.live.snapshot();
+        let snapshot = self.context.live.snapshot();
         let token_set = snapshot.as_deref().and_then(Snapshot::token_set);
         let (token_set, state) = match (self.loaded, self.mode().0) {
             (false, _) => (None, 'S'),
@@ -299,16 +262,16 @@ impl<'a> Session<'a> {
             (true, RefreshMode::Reload) => (token_set, 'R'),
             (true, _) => (token_set, 'P'),
         };
-        let name = worker_name::applied(token_set, state, &self.machine.host);
-        if name != self.announced {
-            self.connection.announce(&name).await.or_else(unless_refused)?;
-            self.announced = name;
+        let name = worker_name(token_set, state, &self.context.host);
+        if name != self.name {
+            self.connection.set_name(&name).await.or_else(unless_refused)?;
+            self.name = name;
         }
         Ok(())
     }
 }
 
-/// A proxy may refuse what only makes things better.
+/// Ignores that a proxy refuses a statement which is only an optimisation.
 fn unless_refused(error: Error) -> Result<(), Error> {
     if error.kind() == ErrorKind::Query { Ok(()) } else { Err(error) }
 }

@@ -1,19 +1,18 @@
-//! The rows of the token set query → the tokens of a server.
+//! The rows of the token query → a token set.
 
 use tokio_postgres::{Error, Row};
 
 use crate::token_set::TokenSet;
 
-/// The token table of a server at one moment.
+/// The change tokens of a server at one point in time.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens {
-    /// What the set of tokens looks like.
-    pub(crate) token_set: TokenSet,
-    /// Whether it is that of a standby, which may be behind.
-    pub(crate) standby: bool,
+pub(super) struct Tokens {
+    pub(super) token_set: TokenSet,
+    /// Whether the server is a standby, which may be behind.
+    pub(super) standby: bool,
 }
 
-pub(crate) fn from_rows(rows: &[Row]) -> Result<Tokens, Error> {
+pub(super) fn from_rows(rows: &[Row]) -> Result<Tokens, Error> {
     let mut tokens = Tokens::default();
     for row in rows {
         let token_set = &mut tokens.token_set;

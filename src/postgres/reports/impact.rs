@@ -1,8 +1,8 @@
-//! The users of a project, streamed past the evaluator over a short connection of the pool.
+//! The impact of a rollout: streams the users over a pooled connection and evaluates each.
 //!
-//! Flag, allow-list and users are read in one transaction, so they are of one moment. The users
-//! come page by page of their table: neither side holds more than some pages of them, and the
-//! server looks at each page once, whatever the primary key is and whenever it was vacuumed.
+//! Flag, allowed users and users are read in one transaction, so at the same point in time. The
+//! users come in ranges of table pages: neither side holds more than some pages of them, and the
+//! server reads each page once, whatever the primary key is.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -17,48 +17,52 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::impact::Impact;
-use crate::postgres::connect::pools::Pools;
-use crate::postgres::error::Error;
+use crate::postgres::connect::pool::Pool;
+use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::ANY_TEXT;
 use crate::postgres::text::Text;
 use crate::subject::Subject;
 
 pub(crate) const DOING: &str = "count the users";
-/// How many pages come at once. One of them holds up to some 220 users.
-const STEP: u32 = 64;
+/// The number of pages in a range. A page holds up to about 220 users.
+const PAGES_PER_RANGE: u32 = 64;
 
-/// What is to be found out, and the statements that read for it.
+/// What to compute, and the statements that read for it.
 #[derive(Clone, Debug)]
 pub struct ImpactQuery {
     /// The flag.
     pub key: String,
-    /// The rollout that it might have.
+    /// The proposed rollout in percent.
     pub percent: i32,
-    /// How many users the sample is to hold at most.
+    /// The maximum number of users in the sample.
     pub sample: usize,
-    /// Gives switch, rollout and allow-list of the flag with the key `$1`.
+    /// Reads `enabled`, rollout and allowed users of the flag with the key `$1`.
     pub flag: String,
-    /// Gives how many pages the table `$1` has; NULL where it has none.
+    /// Reads the number of pages of the table `$1`; NULL if it has none.
     pub extent: String,
-    /// Gives the primary keys from the page of `$1` on to that of `$2` as an array.
+    /// Reads the primary keys from the page of `$1` to that of `$2`, as arrays.
     pub users: String,
-    /// The table of the users, quoted.
+    /// The quoted table of the users.
     pub table: String,
 }
 
-/// Counts over a pooled connection. Blocks.
-pub(crate) fn count_over_pool(
-    pools: &Pools,
+/// Computes the impact over a pooled connection. Blocks; starts no query after `until`.
+///
+/// Returns `None` if this connection cannot: the flag does not exist or cannot be evaluated, or the
+/// table of the users is missing or not readable.
+pub(crate) fn compute(
+    pool: &Pool,
     query: &ImpactQuery,
     until: Instant,
 ) -> Result<Option<Impact>, Error> {
-    let pool = pools.pool();
-    let client = pool.get(until.saturating_duration_since(Instant::now()));
-    if client.is_err() {
-        pools.discard(&pool);
+    // Dropping the connection closes it, and ends the transaction.
+    let counted = pool.connection(until).and_then(|mut client| count(&mut client, query, until));
+    match counted {
+        Err(error) if matches!(error.kind(), ErrorKind::Missing | ErrorKind::Permission) => {
+            Ok(None)
+        }
+        outcome => outcome,
     }
-    // The connection is closed when it is given back, and the transaction with it.
-    count(&mut *client?, query, until)
 }
 
 fn count(
@@ -69,7 +73,7 @@ fn count(
     let failed = |error| Error::driver(DOING, error);
     client.batch_execute(&begin(until)?).map_err(failed)?;
     let found = client.query_typed(&query.flag, &[(&query.key, Type::TEXT)]);
-    // Two rows with one key count as none, as they do in a snapshot.
+    // Two rows with the same key count as none, as in a snapshot.
     let [row] = &found.map_err(failed)?[..] else { return Ok(None) };
     let Some(flag) = flag(row).map_err(failed)? else { return Ok(None) };
     let impact = Impact::new(&query.key, flag, query.percent, query.sample);
@@ -78,32 +82,32 @@ fn count(
     let pages = extent.first().map(|row| row.try_get("pages")).transpose().map_err(failed)?;
     let Some(pages) = pages.flatten() else { return Ok(None) };
     thread::scope(|scope| {
-        // While some pages are counted, the server reads the next ones.
+        // The server reads the next pages while these are counted.
         let (send, read) = sync_channel(1);
-        let work = move || count_all(&read, impact);
+        let work = move || count_rows(&read, impact);
         let counting = thread::Builder::new().name("flagstaff-count".into());
         let counting = counting.spawn_scoped(scope, work).map_err(Error::connect)?;
-        read_all(client, query, pages, until, &send)?;
+        read_ranges(client, query, pages, until, &send)?;
         drop(send);
         let counted = counting.join().unwrap_or_else(|panic| resume_unwind(panic));
         counted.map(Some).map_err(failed)
     })
 }
 
-/// Reads step by step, until all is read or nobody takes it any more.
-fn read_all(
+/// Reads range by range, until all is read or the receiver is gone.
+fn read_ranges(
     client: &mut Client,
     query: &ImpactQuery,
     pages: i64,
     until: Instant,
     send: &SyncSender<Vec<Row>>,
 ) -> Result<(), Error> {
-    for (from, to) in steps(pages) {
+    for (from, to) in ranges(pages) {
         if Instant::now() >= until {
             return Err(Error::deadline(DOING));
         }
-        let step = [(&from as &(dyn ToSql + Sync), Type::TEXT), (&to, Type::TEXT)];
-        let rows = client.query_typed(&query.users, &step);
+        let range = [(&from as &(dyn ToSql + Sync), Type::TEXT), (&to, Type::TEXT)];
+        let rows = client.query_typed(&query.users, &range);
         if send.send(rows.map_err(|error| Error::driver(DOING, error))?).is_err() {
             break;
         }
@@ -111,7 +115,7 @@ fn read_all(
     Ok(())
 }
 
-fn count_all(
+fn count_rows(
     read: &Receiver<Vec<Row>>,
     mut impact: Impact,
 ) -> Result<Impact, tokio_postgres::Error> {
@@ -121,22 +125,22 @@ fn count_all(
     Ok(impact)
 }
 
-/// Where each step begins and where it ends. The last one ends beyond all pages: the table may have
-/// been written anew on more of them since they were counted.
-fn steps(pages: i64) -> impl Iterator<Item = (String, String)> {
+/// The start and the end of each range. The last one is open, because the table may have grown
+/// since its pages were counted.
+fn ranges(pages: i64) -> impl Iterator<Item = (String, String)> {
     let pages = u32::try_from(pages).unwrap_or(u32::MAX);
     let at = |page: u32| format!("({page},0)");
-    (0..=pages).step_by(STEP as usize).map(move |from| {
-        let to = from.saturating_add(STEP);
+    (0..=pages).step_by(PAGES_PER_RANGE as usize).map(move |from| {
+        let to = from.saturating_add(PAGES_PER_RANGE);
         (at(from), at(if to > pages { u32::MAX } else { to }))
     })
 }
 
-/// Opens one moment that is only read. No migration waits behind it for longer than a load.
+/// Begins a read-only transaction. Its lock timeout keeps a migration from waiting behind it.
 fn begin(until: Instant) -> Result<String, Error> {
     let left = until.saturating_duration_since(Instant::now()).as_millis();
     if left == 0 {
-        // The server takes nought for no limit at all.
+        // For the server, 0 means no limit.
         return Err(Error::deadline(DOING));
     }
     Ok(format!(
@@ -151,17 +155,17 @@ fn begin(until: Instant) -> Result<String, Error> {
 fn flag(row: &Row) -> Result<Option<Flag>, tokio_postgres::Error> {
     let (enabled, percent) = (row.try_get("enabled")?, row.try_get("rollout_percent")?);
     let (Some(enabled), Some(rollout_percent)) = (enabled, percent) else { return Ok(None) };
-    let allowed = if is_of_integers(row) {
+    let allowed = if has_integer_keys(row) {
         AllowedUsers::of_integers(row.try_get::<_, Vec<i64>>("users")?)
     } else {
         let texts: Vec<Text<'_>> = row.try_get("users")?;
-        AllowedUsers::of_texts(texts.into_iter().filter_map(Text::intact))
+        AllowedUsers::of_texts(texts.into_iter().filter_map(Text::valid))
     };
     Ok(Some(Flag::detached(enabled, rollout_percent, Arc::new(allowed))))
 }
 
 fn count_batch(row: &Row, impact: &mut Impact) -> Result<(), tokio_postgres::Error> {
-    if is_of_integers(row) {
+    if has_integer_keys(row) {
         let users: Option<Vec<i64>> = row.try_get("users")?;
         for user in users.into_iter().flatten() {
             impact.count(&Subject::Integer(user));
@@ -170,7 +174,7 @@ fn count_batch(row: &Row, impact: &mut Impact) -> Result<(), tokio_postgres::Err
     }
     let users: Option<Vec<Text<'_>>> = row.try_get("users")?;
     for user in users.into_iter().flatten() {
-        match user.intact() {
+        match user.valid() {
             Some(text) => impact.count(&Subject::Text(text)),
             None => impact.count_unreadable(),
         }
@@ -178,6 +182,6 @@ fn count_batch(row: &Row, impact: &mut Impact) -> Result<(), tokio_postgres::Err
     Ok(())
 }
 
-fn is_of_integers(row: &Row) -> bool {
+fn has_integer_keys(row: &Row) -> bool {
     row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY)
 }

@@ -1,4 +1,4 @@
-//! PEM files, and where libpq looks for those that no parameter names.
+//! PEM files, and libpq's default places for them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,12 +9,12 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::postgres::error::Error;
 
-/// A file of the user's own `.postgresql`.
+/// The path of a file in the user's `.postgresql`.
 pub(super) fn of_user(name: &str) -> Option<PathBuf> {
     Some(std::env::home_dir()?.join(".postgresql").join(name))
 }
 
-/// The file's content, None where it is not there.
+/// The content of a file, `None` if it does not exist.
 pub(super) fn read(parameter: &str, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
@@ -29,7 +29,7 @@ pub(super) fn unreadable(parameter: &str, error: std::io::Error) -> Error {
     Error::parameters(format!("the file of {parameter} cannot be read")).because(error)
 }
 
-/// The certificates in a PEM file; there is at least one.
+/// The certificates in a PEM file; at least one.
 pub(super) fn certificates(
     parameter: &str,
     pem: &[u8],
@@ -39,7 +39,8 @@ pub(super) fn certificates(
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(Error::parameters(format!("the file of {parameter} holds no certificate"))),
         Err(error) => {
-            Err(Error::parameters(format!("the file of {parameter} is no PEM")).because(error))
+            let detail = format!("the file of {parameter} is not a PEM file");
+            Err(Error::parameters(detail).because(error))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The client's certificate and key, which a server may ask for.
+//! The client's certificate and key, which a server may request.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::files::{certificates, of_user, read, unreadable};
-use super::{given, one_of};
-use crate::postgres::connect::parameters::Parameters;
+use crate::postgres::connect::parameters::{Parameters, given, is_alternative};
 use crate::postgres::error::Error;
 
-/// Where the certificate and its key are.
+/// The files of the certificate and its key.
 #[derive(Debug)]
-pub(super) struct Identification {
+pub(super) struct ClientCertificate {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
-    is_shown: bool,
+    is_enabled: bool,
 }
 
-impl Identification {
+impl ClientCertificate {
+    /// The files that these parameters name. Reads none.
     pub(super) fn new(parameters: &Parameters) -> Result<Self, Error> {
         let path = |name| given(parameters, name).map(PathBuf::from);
-        let is_shown = !one_of(parameters, "sslcertmode", "allow", "disable")?;
-        Ok(Self { certificate: path("sslcert"), key: path("sslkey"), is_shown })
+        let is_enabled = !is_alternative(parameters, "sslcertmode", "allow", "disable")?;
+        Ok(Self { certificate: path("sslcert"), key: path("sslkey"), is_enabled })
     }
 
-    /// What to show a server that asks, if there is something.
+    /// The certificate with its key, `None` if there is none.
     pub(super) fn read(
         &self,
         provider: &CryptoProvider,
     ) -> Result<Option<Arc<dyn ResolvesClientCert>>, Error> {
-        if !self.is_shown {
+        if !self.is_enabled {
             return Ok(None);
         }
         let Some(certificates) = self.certificates()? else { return Ok(None) };
@@ -63,7 +63,7 @@ impl Identification {
         let path = self.key.clone().or_else(|| of_user("postgresql.key"));
         let path = path.ok_or_else(missing)?;
         let pem = read("sslkey", &path)?.ok_or_else(missing)?;
-        refuse_if_others_may_read(&path)?;
+        check_permissions(&path)?;
         if pem.windows(9).any(|word| word == b"ENCRYPTED") {
             return Err(Error::parameters(
                 "the file of sslkey is encrypted, which is not supported: keep the key without a \
@@ -79,7 +79,7 @@ fn missing() -> Error {
     Error::parameters("the file of sslkey, the key of sslcert, does not exist")
 }
 
-fn refuse_if_others_may_read(path: &Path) -> Result<(), Error> {
+fn check_permissions(path: &Path) -> Result<(), Error> {
     let metadata = std::fs::metadata(path).map_err(|error| unreadable("sslkey", error))?;
     if metadata.is_file() && !others_may_read(&metadata) {
         return Ok(());
@@ -90,7 +90,7 @@ fn refuse_if_others_may_read(path: &Path) -> Result<(), Error> {
     ))
 }
 
-/// libpq's rule: a key of root's may be read by its group.
+/// The rule of libpq: the group may read a key that root owns.
 #[cfg(unix)]
 fn others_may_read(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;

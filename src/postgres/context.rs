@@ -1,0 +1,33 @@
+//! What the threads of one engine share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::live::Live;
+use crate::postgres::connect::pool::Pool;
+use crate::postgres::connect::target::CurrentTarget;
+use crate::postgres::queries::Queries;
+use crate::postgres::signals::Signals;
+use crate::postgres::status::SharedStatus;
+use crate::usage::CounterRegistry;
+
+/// What the threads of one engine share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where snapshots are published.
+    pub(crate) live: &'static Live,
+    pub(crate) target: Arc<CurrentTarget>,
+    pub(crate) pool: Pool,
+    pub(crate) queries: Queries,
+    pub(crate) status: SharedStatus,
+    pub(crate) signals: Signals,
+    pub(crate) registry: CounterRegistry,
+    /// Whether to ask for notifications.
+    pub(crate) listen: bool,
+    pub(crate) poll_interval: Duration,
+    pub(crate) usage_interval: Duration,
+    /// How long the snapshot is preferred to a standby that is behind it.
+    pub(crate) max_staleness: Duration,
+    /// The name of this machine.
+    pub(crate) host: String,
+}

@@ -1,0 +1,72 @@
+//! One cycle of reading and publishing. The engine's connection and the pool share everything but
+//! the reading itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::load::Read;
+use crate::postgres::context::Context;
+use crate::postgres::error::Error;
+use crate::snapshot::Snapshot;
+use crate::token_set::TokenSet;
+
+/// A cycle that has begun. The caller reads the tables and then publishes.
+pub(super) struct Cycle<'a> {
+    context: &'a Context,
+    base: Option<Arc<Snapshot>>,
+    read_at: Instant,
+}
+
+/// How a cycle ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The snapshot was published.
+    Published,
+    /// Another snapshot was published meanwhile, which may be newer than what was read.
+    Superseded,
+    /// The engine was stopped, and a successor may publish already.
+    Stopped,
+}
+
+impl<'a> Cycle<'a> {
+    /// Begins a cycle. Must come before the reading.
+    pub(super) fn begin(context: &'a Context) -> Self {
+        Self { context, base: context.live.snapshot(), read_at: Instant::now() }
+    }
+
+    /// The snapshot that the next one is built from.
+    pub(super) fn base(&self) -> Option<&Snapshot> {
+        self.base.as_deref()
+    }
+
+    /// Builds the next snapshot from what was read, and publishes it.
+    ///
+    /// # Errors
+    /// If the read is from a standby that is behind the base.
+    pub(super) fn publish(self, Read { loaded, standby }: Read) -> Result<Outcome, Error> {
+        if standby && self.is_behind(loaded.token_set.as_ref()) {
+            return Err(Error::behind());
+        }
+        let Self { context, base, read_at } = self;
+        let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
+        let has_problems = next.problems().next().is_some();
+        // Before publishing: from then on evaluations count.
+        context.registry.add(&next);
+        if context.signals.is_stopped() {
+            return Ok(Outcome::Stopped);
+        }
+        if !context.live.publish(base.as_ref(), next, read_at) {
+            return Ok(Outcome::Superseded);
+        }
+        context.status.loaded(read_at.elapsed(), has_problems);
+        Ok(Outcome::Published)
+    }
+
+    /// Whether the tokens of a standby are older than those of the base, and the base is not too
+    /// old to be kept.
+    fn is_behind(&self, read: Option<&TokenSet>) -> bool {
+        let newest = |tokens: Option<&TokenSet>| tokens.map_or(0, TokenSet::newest);
+        newest(read) < newest(self.base().and_then(Snapshot::token_set))
+            && self.context.live.age().is_some_and(|age| age < self.context.max_staleness)
+    }
+}

@@ -1,0 +1,137 @@
+"""The modules of the Rust crate import each other in one direction only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parent.parent.parent / "src"
+
+# From the bottom up: a module may import those of its own row, as long as no cycle arises, and
+# those of the rows above it. A folder stands for all modules in it.
+LAYERS = (
+    ("bucket", "subject", "stored_value", "token_set", "counters", "row"),
+    ("allowed_users",),
+    ("flag",),
+    ("evaluate", "snapshot", "overrides"),
+    ("usage", "impact"),
+    ("live",),
+    ("postgres::error", "postgres::random", "postgres::text"),
+    ("postgres::deadline", "postgres::queries", "postgres::signals", "postgres::status"),
+    ("postgres::connect",),
+    ("postgres::context",),
+    ("postgres::refresh", "postgres::reports"),
+    ("postgres::engine",),
+    ("python",),
+)
+# Rows in which the modules do not import each other.
+APART = {("postgres::refresh", "postgres::reports")}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the crate by its path, such as `postgres::connect::tls`."""
+    paths = (path for path in SRC.rglob("*.rs") if path.name != "lib.rs")
+    return {"::".join(path.relative_to(SRC).with_suffix("").parts): path for path in paths}
+
+
+MODULES = modules()
+
+
+def code(text: str) -> str:
+    """The source without its comments and its unit tests."""
+    return re.sub(r"//.*", "", text.split("#[cfg(test)]\nmod tests", maxsplit=1)[0])
+
+
+def leaves(tree: str) -> Iterator[str]:
+    """The paths of a `use` tree: `a::{b, c::d}` → `a::b`, `a::c::d`."""
+    head, brace, rest = tree.partition("{")
+    if not brace:
+        yield re.sub(r"\s+as\s+\w+$", "", tree.strip()).removesuffix("::self")
+        return
+    inner, depth, start = rest[: rest.rindex("}")], 0, 0
+    for end, letter in enumerate(inner + ","):
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            if inner[start:end].strip():
+                yield from leaves(head.strip() + inner[start:end].strip())
+            start = end + 1
+
+
+def absolute(path: str, module: str) -> str | None:
+    """A path without `crate`, `self` and `super`; None if it leads out of the crate."""
+    first, _, rest = path.partition("::")
+    if first == "crate":
+        return rest
+    if first == "self":
+        return f"{module}::{rest}"
+    parts = module.split("::")
+    if first != "super":
+        return None
+    while first == "super":
+        parts, (first, _, rest) = parts[:-1], rest.partition("::")
+    return "::".join([*parts, first, rest]).strip(":")
+
+
+def imported(path: str) -> str | None:
+    """The module that a path leads into; None for the root of the crate."""
+    while path and path not in MODULES:
+        path = path.rpartition("::")[0]
+    return path or None
+
+
+def imports(module: str) -> set[str]:
+    """The modules that `module` names in a `use` or in a path."""
+    source = code(MODULES[module].read_text())
+    # What the macro of the extension module exports stands one level deeper.
+    source = source.replace("    use super::", "    use self::") if module == "python" else source
+    named = [leaf for tree in re.findall(r"\buse ([^;]+);", source) for leaf in leaves(tree)]
+    named += re.findall(r"\b(?:crate|self|super)(?:::\w+)+", re.sub(r"\buse [^;]+;", "", source))
+    found = (absolute(path, module) for path in named)
+    return {target for path in found if path and (target := imported(path))} - {module}
+
+
+GRAPH = {module: imports(module) for module in MODULES}
+
+
+def layer(module: str) -> int:
+    """The row of `LAYERS` that a module belongs to."""
+    [row] = [
+        number
+        for number, names in enumerate(LAYERS)
+        if any(module == name or module.startswith(f"{name}::") for name in names)
+    ]
+    return row
+
+
+def test_imports_of_the_crate_are_found() -> None:
+    assert {"bucket", "flag", "subject"} <= GRAPH["evaluate"]
+    assert "postgres::connect::tls::roots" in GRAPH["postgres::connect::tls::verifier"]
+    assert "postgres::error::tls" in GRAPH["postgres::error"]
+    assert "python::lifecycle" in GRAPH["python"]
+
+
+def test_imports_form_no_cycle() -> None:
+    left = dict(GRAPH)
+    while free := {module for module, needed in left.items() if not needed & left.keys()}:
+        left = {module: needed for module, needed in left.items() if module not in free}
+    assert left == {}, "these modules import each other"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"postgres"}))
+def test_module_imports_lower_layers_only(module: str) -> None:
+    assert {target for target in GRAPH[module] if layer(target) > layer(module)} == set()
+
+
+@pytest.mark.parametrize("row", sorted(APART))
+def test_folders_beside_each_other_are_independent(row: tuple[str, ...]) -> None:
+    for one in row:
+        reached = {t for m in MODULES if m.startswith(one) for t in GRAPH[m]}
+        others = tuple(name for name in row if name != one)
+        assert not [target for target in reached if target.startswith(others)]
+
+
+def test_every_layer_exists() -> None:
+    assert [name for row in LAYERS for name in row if name not in MODULES] == []
