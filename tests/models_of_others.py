@@ -1,4 +1,4 @@
-"""Models of flags and values as other projects might have them, outside every installed app."""
+"""Models of flags and values of other projects, outside all installed apps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fields = dict[str, Any]
 
 
 def flag_fields(**others: Any) -> Fields:
-    """The article's fields; None leaves one out."""
+    """Fields of a flag model; None omits a field."""
     fields = {
         "key": models.CharField(max_length=100, unique=True),
         "enabled": models.BooleanField(default=False),
@@ -26,7 +26,7 @@ def flag_fields(**others: Any) -> Fields:
 
 
 def value_fields(**others: Any) -> Fields:
-    """The book's fields; None leaves one out."""
+    """Fields of a value model; None omits a field."""
     fields = {
         "key": models.CharField(max_length=255, unique=True),
         "value": models.JSONField(),
@@ -40,15 +40,15 @@ def model_of(
     fields: Fields,
     base: type[models.Model] = models.Model,
     *,
-    between: Fields | None = None,
+    through: Fields | None = None,
 ) -> Any:
-    """A model of an app "common" that is installed nowhere, and its model "Allowed" in between."""
+    """A model of an app "common" that is not installed, with the through model "Allowed"."""
     with isolate_apps() as isolated:
         apps: Any = isolated
         for known in (User, Group):
             apps.register_model("auth", known)
-        if between:
-            _make("Allowed", between, models.Model)
+        if through:
+            _make("Allowed", through, models.Model)
         return _make(name, fields, base)
 
 

@@ -1,4 +1,4 @@
-"""The project that the tests run in. It needs a server only when a test asks the database."""
+"""The project of the tests. Only tests that query the database need a server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TEMPLATES = [
 
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Tests make many users, and none of their passwords matters.
+# Fast, because tests create many users.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ROOT_URLCONF = "tests.urls"
 SECRET_KEY = "not a secret"

@@ -1,4 +1,4 @@
-"""The project of the tests, with a database whose password is found by its backend."""
+"""The test project with a database backend that reads its password itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same project on SQLite, where every question goes to the database."""
+"""The test project on SQLite, where every evaluation is a query."""
 
 from __future__ import annotations
 

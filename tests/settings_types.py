@@ -1,4 +1,4 @@
-"""All models at once, the example's too: the type checker asks Django which there are."""
+"""All models, including those of the example, for the Django plugin of mypy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature flags, kill switches and settings, kept in PostgreSQL and answered from memory."""
+"""Feature flags and values for Django, stored in PostgreSQL and evaluated from memory."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ __all__ = [
     "wait_for_workers",
 ]
 
-# Looked up on first use: the pytest plugin lives in this package, and must import neither Django
-# nor the extension before the project's settings are chosen.
-_HOMES = {
+# Imported on first use: the pytest plugin is in this package, and must not import Django or the
+# extension before the project's settings are known.
+_MODULES = {
     "acting_as": "flagstaff._attribution.writes",
     "all_flags": "flagstaff._core",
     "aready": "flagstaff._engine.lifecycle",
@@ -54,7 +54,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value

@@ -20,11 +20,11 @@ class FlagstaffConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks. Nothing here connects to a database."""
-        # An interpreter has one table of modules, so it tells one from another.
+        """Registers the system checks. Does not connect to a database."""
+        # sys.modules is unique to an interpreter, so its id identifies this one.
         _core.claim(id(sys.modules))
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
-        for check in checks.OF_SETTINGS:
+        for check in checks.STATIC_CHECKS:
             register(check, "flagstaff")
-        for check in checks.OF_DATABASE:
+        for check in checks.DATABASE_CHECKS:
             register(check, Tags.database)

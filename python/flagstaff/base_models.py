@@ -1,4 +1,4 @@
-"""Abstract models, for projects whose flags or values have columns of their own."""
+"""Abstract models for projects that add columns to flags or values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
 
 
 def rollout_in_range(name: str) -> models.CheckConstraint:
-    """A constraint of this name: the database itself keeps a rollout between 0 and 100."""
+    """Returns a constraint of this name: the database refuses a rollout outside 0 to 100."""
     return models.CheckConstraint(
         condition=models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
         name=name,
@@ -24,9 +24,9 @@ def rollout_in_range(name: str) -> models.CheckConstraint:
 
 
 class AbstractFeatureFlag(models.Model):
-    """A switch, how much of the crowd it is on for, and who has it in any case.
+    """A flag: enabled or disabled, with a rollout percentage and allowed users.
 
-    Every column beside the key has a default in the database, so that SQL needs to name none.
+    Every column except the key has a database default, so that plain SQL can omit it.
     """
 
     class Kind(models.TextChoices):
@@ -39,26 +39,26 @@ class AbstractFeatureFlag(models.Model):
         max_length=KEY_MAX_LENGTH,
         unique=True,
         validators=[validate_flag_key],
-        help_text=_('The name that code asks for, such as "new_checkout".'),
+        help_text=_('The name that code uses, such as "new_checkout".'),
     )
     enabled = models.BooleanField(
         _("enabled"),
         default=False,
         db_default=False,
-        help_text=_("While this is off, nobody has the flag."),
+        help_text=_("A disabled flag is off for every user."),
     )
     rollout_percent = models.PositiveSmallIntegerField(
         _("rollout percent"),
         default=0,
         db_default=0,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
-        help_text=_("Which share of all users has the flag: 0 to 100."),
+        help_text=_("The percentage of users that have the flag: 0 to 100."),
     )
     allowed_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
         verbose_name=_("allowed users"),
         blank=True,
-        help_text=_("They have the flag at any percentage, as long as it is enabled."),
+        help_text=_("These users have the flag at any percentage while it is enabled."),
     )
     description = models.TextField(_("description"), blank=True, default="", db_default="")
     kind = models.CharField(
@@ -72,7 +72,7 @@ class AbstractFeatureFlag(models.Model):
         _("client side"),
         default=False,
         db_default=False,
-        help_text=_("Browsers may ask for this flag, and so its key is no secret."),
+        help_text=_("The flag may be sent to browsers, so its key is public."),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True, db_default=Now())
     changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
@@ -89,18 +89,18 @@ class AbstractFeatureFlag(models.Model):
 
 
 class AbstractKeyValueStore(models.Model):
-    """A setting that can be changed without a deploy."""
+    """A value that can be changed without a deploy."""
 
     key = models.CharField(_("key"), max_length=KEY_MAX_LENGTH, unique=True)
-    # "blank" because an empty list or text is a value like any other; clean() refuses none at all.
-    # It has no default: a key that was saved without its value is a slip, and should be told.
+    # "blank", because an empty list or text is valid; clean() refuses None.
+    # No default: saving a key without a value is a mistake and should fail.
     value = models.JSONField(_("value"), blank=True)
     description = models.TextField(_("description"), blank=True, default="", db_default="")
     secret = models.BooleanField(
         _("secret"),
         default=False,
         db_default=False,
-        help_text=_("The history keeps a digest of a secret value, not the value itself."),
+        help_text=_("The history stores a digest of a secret value instead of the value."),
     )
     changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
 
@@ -114,7 +114,7 @@ class AbstractKeyValueStore(models.Model):
         return self.key
 
     def clean(self) -> None:
-        """Refuse a row without a value, which the database could not store."""
+        """Raises ValidationError for a missing value, which the database could not store."""
         super().clean()
         if self.value is None:
             message = _('a value is missing; write JSON, such as "stripe", 25 or []')

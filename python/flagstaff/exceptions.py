@@ -1,4 +1,4 @@
-"""What flagstaff raises. A class's docstring is its message when none is given."""
+"""The exceptions of flagstaff. The docstring of a class is its default message."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ __all__ = [
 
 
 class FlagstaffError(Exception):
-    """flagstaff could not do this; look at the cause of this error and at flagstaff.status()"""
+    """flagstaff failed; see the cause of this error and flagstaff.status()"""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
 
 
 class ConfigurationError(FlagstaffError, ImproperlyConfigured):
-    """the FLAGSTAFF settings are not usable; "manage.py check" lists what to mend"""
+    """the FLAGSTAFF settings are invalid; "manage.py check" lists the problems"""
 
 
 class PropagationError(FlagstaffError):
-    """whether the workers have applied a change cannot be told; the change itself is as it was"""
+    """cannot confirm that the workers applied the change; the change itself is committed"""
 
 
 class UnknownFlagError(FlagstaffError, LookupError):
-    """no flag has this key; create it in the admin, or let UNKNOWN_KEY be "ignore" in FLAGSTAFF"""
+    """no flag has this key; create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF"""
 
 
 class UnknownValueError(FlagstaffError, LookupError):
-    """no value has this key; create it in the admin, or let UNKNOWN_KEY be "ignore" in FLAGSTAFF"""
+    """no value has this key; create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF"""
 
 
 class RefreshError(FlagstaffError):
-    """the flags could not be loaded; the last good answers stay, and status() says what failed"""
+    """the flags could not be loaded; the last snapshot stays in use, and status() has the error"""
 
 
 class InvalidChangeError(FlagstaffError, ValueError):
@@ -56,30 +56,30 @@ class InvalidChangeError(FlagstaffError, ValueError):
 
 
 class NoHistoryError(FlagstaffError):
-    """there is no history here; it is kept on PostgreSQL, by triggers that a migration installs"""
+    """the database has no history; it needs PostgreSQL and the triggers of the migrations"""
 
 
 class NoUsageError(FlagstaffError):
-    """there is no usage here; it is kept on PostgreSQL, in tables that a migration makes"""
+    """the database has no usage; it needs PostgreSQL and the tables of the migrations"""
 
 
 class NoWebhooksError(FlagstaffError):
-    """there is no outbox here; it is kept on PostgreSQL, in tables that a migration makes"""
+    """the database has no deliveries; they need PostgreSQL and the tables of the migrations"""
 
 
 class DocumentError(FlagstaffError, ValueError):
-    """the file cannot be taken in, and nothing was written"""
+    """the file cannot be imported, and nothing was written"""
 
     def __init__(self, problems: Sequence[Any] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
-        #: Each with its `path`, its `text`, and its `line` where that is known.
+        #: Each has a `path`, a `text`, and a `line` if it is known.
         self.problems = tuple(problems)
 
 
 class ConflictError(FlagstaffError):
-    """somebody has changed it since you looked, and nothing was written; look again"""
+    """the version has changed since it was read, and nothing was written; read it again"""
 
-    def __init__(  # noqa: PLR0913 (both versions, and what made them)
+    def __init__(  # noqa: PLR0913 (both versions, and the events that made them)
         self,
         message: str | None = None,
         *,
@@ -91,9 +91,9 @@ class ConflictError(FlagstaffError):
     ) -> None:
         super().__init__(message)
         self.key = key
-        #: The version that was expected, and the one that it has.
+        #: The version that the caller expected, and the present one.
         self.expected = expected
         self.actual = actual
-        #: The event that made the expected version, or None, and those that came after it.
+        #: The event that made the expected version, or None, and the events after it.
         self.seen = seen
         self.newer = tuple(newer)

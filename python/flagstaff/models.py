@@ -1,4 +1,4 @@
-"""Flags, values, and the history that triggers write about both."""
+"""Flags, values, and the history that triggers write."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["Change", "FeatureFlag", "KeyValueStore"]
 
 
 class FeatureFlag(AbstractFeatureFlag):
-    """A switch, how much of the crowd it is on for, and who has it in any case."""
+    """A flag: enabled or disabled, with a rollout percentage and allowed users."""
 
-    # Again for its name on the user's side: Django's default would clash with a project's own.
+    # Repeated for related_name: Django's default would clash with a project's own flag model.
     allowed_users = models.ManyToManyField(  # type: ignore[assignment]
         settings.AUTH_USER_MODEL,
         verbose_name=_("allowed users"),
         related_name="flagstaff_flags",
         blank=True,
-        help_text=_("They have the flag at any percentage, as long as it is enabled."),
+        help_text=_("These users have the flag at any percentage while it is enabled."),
     )
 
     class Meta(AbstractFeatureFlag.Meta):
@@ -28,18 +28,18 @@ class FeatureFlag(AbstractFeatureFlag):
 
 
 class KeyValueStore(AbstractKeyValueStore):
-    """A setting that can be changed without a deploy."""
+    """A value that can be changed without a deploy."""
 
 
 class Change(models.Model):
-    """An entry of the history: what changed, by whom, through which source. Triggers write it.
+    """An entry of the history: what changed, the actor and the source. Triggers write it.
 
-    Not managed by Django, so that a flush of the tables leaves the history alone.
+    Not managed by Django, so that `flush` does not delete the history.
     """
 
     class Relation(models.TextChoices):
         FLAG = "f", _("flag")
-        ALLOWED_USERS = "m", _("allow-list")
+        ALLOWED_USERS = "m", _("allowed users")
         VALUE = "k", _("value")
 
     class Action(models.TextChoices):
@@ -54,13 +54,14 @@ class Change(models.Model):
     object_pk = models.TextField(_("primary key"))
     key = models.TextField(_("key"))
     action = models.TextField(_("action"), choices=Action.choices)
-    # Rows of flags and values; for an allow-list the lists of pks that went and that added.
+    # The rows of flags and values; for allowed users the lists of removed and of added pks.
     old = models.JSONField(_("old"), null=True)
     new = models.JSONField(_("new"), null=True)
-    # What the application claimed, or NULL; and below it what the database knows.
-    actor = models.TextField(_("actor"), null=True)  # noqa: DJ001 - NULL is no claim
-    source = models.TextField(_("source"), null=True)  # noqa: DJ001 - NULL is no claim
-    reason = models.TextField(_("reason"), null=True)  # noqa: DJ001 - NULL is no claim
+    # The attribution that the application has set, or NULL. The columns after it are set by
+    # PostgreSQL.
+    actor = models.TextField(_("actor"), null=True)  # noqa: DJ001 - NULL: not set
+    source = models.TextField(_("source"), null=True)  # noqa: DJ001 - NULL: not set
+    reason = models.TextField(_("reason"), null=True)  # noqa: DJ001 - NULL: not set
     session_user = models.TextField(_("session user"))
     role = models.TextField(_("role"))
     application_name = models.TextField(_("application name"))
@@ -74,5 +75,5 @@ class Change(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        what = self.get_relation_display()
-        return f"{self.action} of {what} {self.key} by {self.actor or self.session_user}"
+        relation = self.get_relation_display()
+        return f"{self.action} of {relation} {self.key} by {self.actor or self.session_user}"

@@ -1,14 +1,13 @@
-"""Migration operations that install what PostgreSQL does for us, and take it back.
+"""Migration operations that install tables, functions and triggers in PostgreSQL.
 
-`InstallTables` makes the tables of tokens and history with their functions, `InstallUsage` those
-of usage, `InstallWebhooks` those of who is told; flagstaff's own migrations do that once.
-`InstallTriggers` has the tables of two models watched. A project that keeps its own models puts it
-into a migration of its own:
+`InstallTables` creates the tables of flagstaff itself and the functions of the triggers; only
+flagstaff's own migration uses it. `InstallTriggers` watches the tables of two models. A project
+with its own models uses it in a migration of its own:
 
-    dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_triggers")]
+    dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
 
-All do nothing on other databases, can be run again, and ask the router.
+Both are no-ops on other databases, can be run again, and respect DATABASE_ROUTERS.
 """
 
 from __future__ import annotations
@@ -24,14 +23,16 @@ from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.triggers import WatchedTable, watched_tables
+from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["InstallTables", "InstallTriggers", "InstallUsage", "InstallWebhooks"]
+__all__ = ["InstallTables", "InstallTriggers"]
+
+_TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1")
 
 
 class _PostgresOperation(Operation):
-    """Leaves the models' state alone, and is atomic even where its migration is not."""
+    """Does not change the state of the models. Atomic even if its migration is not."""
 
     atomic = True
     reduces_to_sql = True
@@ -39,7 +40,7 @@ class _PostgresOperation(Operation):
     category = OperationCategory.SQL
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Models stay as they are."""
+        """Does nothing: models stay as they are."""
 
     def database_forwards(
         self,
@@ -72,33 +73,27 @@ class _PostgresOperation(Operation):
         raise NotImplementedError
 
 
-class _OwnTables(_PostgresOperation):
-    """Makes tables that are flagstaff's own whatever the models are."""
-
-    #: What it makes, in words and as a part of a migration's name.
-    what: str
-    fragment: str
-    installing: tuple[str, ...]
-    removing: str
+class InstallTables(_PostgresOperation):
+    """Creates the tables of tokens, history, usage and webhooks, and the functions of triggers."""
 
     def describe(self) -> str:
-        return f"Install {self.what}"
+        return "Install the tables and functions of flagstaff"
 
     @property
     def migration_name_fragment(self) -> str:
-        return self.fragment
+        return "tables"
 
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._run(self.installing, app_label, schema_editor)
+        self._execute_all(_TABLES, app_label, schema_editor)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._run((self.removing,), app_label, schema_editor)
+        self._execute_all(("drop_tables_v1",), app_label, schema_editor)
 
-    def _run(
+    def _execute_all(
         self, files: tuple[str, ...], app_label: str, schema_editor: BaseDatabaseSchemaEditor
     ) -> None:
         connection = schema_editor.connection
@@ -111,51 +106,24 @@ class _OwnTables(_PostgresOperation):
             _execute(schema_editor, file, names)
 
 
-class InstallTables(_OwnTables):
-    """Make the tables of tokens and history, and the functions that write them."""
-
-    what = "the tables and functions of tokens and history"
-    fragment = "tables"
-    installing = ("tokens_v1", "history_v1")
-    removing = "drop_tables_v1"
-
-
-class InstallUsage(_OwnTables):
-    """Make the tables of usage: what was asked in each hour, and by which workers."""
-
-    what = "the tables of usage"
-    fragment = "usage"
-    installing = ("usage_v1",)
-    removing = "drop_usage_v1"
-
-
-class InstallWebhooks(_OwnTables):
-    """Make the tables of the outbox: how far each receiver is, and what it has yet to be told."""
-
-    what = "the tables of the outbox"
-    fragment = "outbox"
-    installing = ("webhooks_v1",)
-    removing = "drop_webhooks_v1"
-
-
 class InstallTriggers(_PostgresOperation):
-    """Let each change of these models leave a token and an entry in the history.
+    """Installs triggers that record each change of two models: a change token and the history.
 
-    Name a model as "app_label.Model", or leave it out where flagstaff's own is used.
+    A model is named as "app_label.Model". Leave out a model if flagstaff's own is used.
     """
 
     def __init__(self, flag_model: str | None = None, value_model: str | None = None) -> None:
         self.flag_model = flag_model
         self.value_model = value_model
 
-    def names(self, model: type[Model]) -> bool:
-        """Whether this installs the triggers of a model."""
+    def covers(self, model: type[Model]) -> bool:
+        """Whether this operation installs the triggers of a model."""
         labels = filter(None, [self.flag_model, self.value_model])
         return model._meta.label_lower in map(str.lower, labels)
 
     def describe(self) -> str:
         models = " and ".join(filter(None, [self.flag_model, self.value_model]))
-        return f"Install the triggers of tokens and history on {models}"
+        return f"Install the triggers of flagstaff on {models}"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -166,13 +134,13 @@ class InstallTriggers(_PostgresOperation):
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
             schema = _schema_of_functions(schema_editor)
-            _execute(schema_editor, "triggers_v1", {"schema": schema, **watched.places()})
+            _execute(schema_editor, "triggers_v1", {"schema": schema, **watched.placeholders()})
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
-            _execute(schema_editor, "drop_triggers_v1", watched.places())
+            _execute(schema_editor, "drop_triggers_v1", watched.placeholders())
 
     def _watched(
         self, connection: BaseDatabaseWrapper, state: ProjectState
@@ -187,7 +155,7 @@ class InstallTriggers(_PostgresOperation):
 def _migrated_model(
     label: str | None, connection: BaseDatabaseWrapper, state: ProjectState
 ) -> type[Model] | None:
-    """The model as it is at this point of the migrations, if this database holds it."""
+    """Returns the model at this point of the migrations, or None if it is in another database."""
     if label is None:
         return None
     model = state.apps.get_model(label)
@@ -195,16 +163,17 @@ def _migrated_model(
 
 
 def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
-    """Our functions live beside the table of tokens."""
+    """Returns the schema of flagstaff's functions, which is the schema of the token table."""
     connection = schema_editor.connection
     tokens = own_names(connection)["token_table"]
     if found := find_table(connection, tokens):
         return found.schema
-    if schema_editor.collect_sql:  # what is only printed need not be there yet
+    if schema_editor.collect_sql:  # sqlmigrate also works before the table exists
         return current_schema(connection)
     raise FlagstaffError(
-        f'no table {tokens} on the search path of database "{connection.alias}"; let the '
-        'migration depend on ("flagstaff", "0002_triggers"), and the router put flagstaff there'
+        f'table {tokens} is not on the search path of database "{connection.alias}"; add '
+        '("flagstaff", "0002_tables") to the dependencies of the migration, and let '
+        "DATABASE_ROUTERS migrate flagstaff there"
     )
 
 

@@ -17,9 +17,10 @@ MAX_PERCENT = 100
 
 
 def validate_flag_key(key: str) -> None:
-    """Accept 1 to 255 characters without white space, control characters or ":".
+    """Raises ValidationError unless the key is valid.
 
-    Every Django slug is a key. A ":" would let two pairs of key and user hash alike.
+    A key has 1 to 255 characters without white space, control characters or ":". Every Django slug
+    is a valid key. With a ":" two pairs of key and user could have the same hash input.
     """
     if not key:
         raise ValidationError(
@@ -33,7 +34,7 @@ def validate_flag_key(key: str) -> None:
             params={"length": len(key)},
         )
     for position, character in enumerate(key, start=1):
-        if kind := _forbidden(character):
+        if kind := _forbidden_kind(character):
             raise ValidationError(
                 _(
                     "a key has %(kind)s at position %(position)d; "
@@ -45,19 +46,19 @@ def validate_flag_key(key: str) -> None:
 
 
 def is_percent(number: object) -> bool:
-    """Return True for an int from 0 to 100. A bool is not a percentage."""
+    """Whether `number` is an int from 0 to 100. A bool is not a percentage."""
     return type(number) is int and 0 <= number <= MAX_PERCENT
 
 
 def require_percent(number: object) -> None:
-    """Raise InvalidChangeError unless `number` is an int from 0 to 100."""
+    """Raises InvalidChangeError unless `number` is an int from 0 to 100."""
     if not is_percent(number):
         raise InvalidChangeError(
             f"a rollout percent is a whole number from 0 to {MAX_PERCENT}, not {number!r}"
         )
 
 
-def _forbidden(character: str) -> str | None:
+def _forbidden_kind(character: str) -> str | None:
     if character == ":":
         return gettext('a ":"')
     if character.isspace():

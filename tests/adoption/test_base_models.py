@@ -54,7 +54,7 @@ def test_migration_of_the_hint_can_be_copied(article: Project) -> None:
 
 def write_the_migration_of_the_hint(project: Project, app: str, name: str) -> None:
     said = project.manage("check", "--database", "default")
-    assert f'HINT: run "manage.py makemigrations --empty {app}", and write into' in said
+    assert f'HINT: run "manage.py makemigrations --empty {app}", and write into it:' in said
     lines = [line.strip() for line in said.splitlines()]
     [imports] = [line for line in lines if line.startswith("from flagstaff")]
     body = [line for line in lines if line.startswith(("dependencies = ", "operations = "))]

@@ -1,4 +1,4 @@
-"""The same project, where users are a BigintMember."""
+"""The test project with the user model BigintMember."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same project, where users are a TextMember."""
+"""The test project with the user model TextMember."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same project, where users are a UuidMember."""
+"""The test project with the user model UuidMember."""
 
 from __future__ import annotations
 

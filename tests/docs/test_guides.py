@@ -183,7 +183,10 @@ def test_settings_of_the_page_pass_the_checks() -> None:
 
 def test_evaluation_in_a_test_sees_its_transaction() -> None:
     FeatureFlag.objects.create(key="new_checkout", rollout_percent=100)
-    assert defined("discussions/consistency.md", "def open_and_evaluate")["open_and_evaluate"]() is True
+    assert (
+        defined("discussions/consistency.md", "def open_and_evaluate")["open_and_evaluate"]()
+        is True
+    )
 
 
 def test_all_templates_can_be_rendered() -> None:

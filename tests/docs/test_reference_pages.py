@@ -20,7 +20,7 @@ from flagstaff._engine.status import Status
 from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
-from flagstaff.conf.settings import _RULES
+from flagstaff.conf.rules import RULES
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -136,13 +136,13 @@ def test_history_entry_has_all_fields_in_the_page() -> None:
 
 
 def test_setting_has_a_heading() -> None:
-    assert sorted(sections(SETTINGS, "##")) == sorted(_RULES)
+    assert sorted(sections(SETTINGS, "##")) == sorted(RULES)
 
 
-@pytest.mark.parametrize("name", sorted(_RULES))
+@pytest.mark.parametrize("name", sorted(RULES))
 def test_default_of_a_setting_in_the_page_is_correct(name: str) -> None:
     [default] = re.findall(r"Defaults to\s+`(.+?)`", sections(SETTINGS, "##")[name])
-    assert ast.literal_eval(default) == _RULES[name].default
+    assert ast.literal_eval(default) == RULES[name].default
 
 
 def reasons_and_codes() -> tuple[set[str], set[str]]:

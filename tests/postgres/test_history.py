@@ -1,4 +1,4 @@
-"""The history says what changed, by whom and through which source, and never stands in the way."""
+"""The history triggers record every change, and never block one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRIPE = {"sha256": hashlib.sha256(b'"stripe"').hexdigest()}
 
 
 class History:
-    """The entries that came since the last look, oldest first."""
+    """The entries since the last call, oldest first."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -30,10 +30,10 @@ class History:
         self._newest = entries[-1].pk if entries else self._newest
         return entries
 
-    def told(self) -> list[tuple[str, str, str]]:
+    def actions(self) -> list[tuple[str, str, str]]:
         return [(entry.relation, entry.action, entry.key) for entry in self()]
 
-    def allow_list(self) -> list[tuple[str, Any, Any]]:
+    def user_changes(self) -> list[tuple[str, Any, Any]]:
         return [(entry.key, entry.old, entry.new) for entry in self()]
 
 
@@ -50,17 +50,17 @@ def flag(db: None) -> FeatureFlag:
 
 @pytest.fixture
 def alice(flag: FeatureFlag) -> User:
-    """A user who is on the allow-list."""
+    """An allowed user of the flag."""
     alice = User.objects.create(username="alice")
     flag.allowed_users.add(alice)
-    # What waits for the commit would be in the way of TRUNCATE and ALTER TABLE.
+    # Deferred constraints would block TRUNCATE and ALTER TABLE.
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     return alice
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    """A user who is on no list."""
+    """A user who is not allowed."""
     return User.objects.create(username="bob")
 
 
@@ -76,26 +76,26 @@ def history(flag: FeatureFlag, alice: User, bob: User, gateway: KeyValueStore) -
 
 @pytest.fixture
 def warnings() -> Iterator[list[str]]:
-    """What the server warned of."""
-    told: list[str] = []
+    """The warnings of the server."""
+    received: list[str] = []
 
     def note(diagnostic: Any) -> None:
-        told.append(diagnostic.message_primary)
+        received.append(diagnostic.message_primary)
 
     connection.ensure_connection()
     connection.connection.add_notice_handler(note)
-    yield told
+    yield received
     connection.connection.remove_notice_handler(note)
 
 
-def test_new_flag_is_told_with_its_row(history: History) -> None:
+def test_created_flag_is_recorded_with_its_row(history: History) -> None:
     FeatureFlag.objects.create(key="banner", rollout_percent=25)
     [entry] = history()
     assert (entry.relation, entry.action, entry.key, entry.old) == ("f", "insert", "banner", None)
     assert entry.new["rollout_percent"] == 25
 
 
-def test_save_is_told_with_the_row_before_and_after(flag: FeatureFlag, history: History) -> None:
+def test_saved_flag_is_recorded_with_both_rows(flag: FeatureFlag, history: History) -> None:
     flag.enabled = True
     flag.save()
     [entry] = history()
@@ -103,74 +103,74 @@ def test_save_is_told_with_the_row_before_and_after(flag: FeatureFlag, history: 
     assert (entry.old["enabled"], entry.new["enabled"]) == (False, True)
 
 
-def test_update_of_many_flags_tells_each_that_changed(history: History) -> None:
+def test_update_of_many_flags_records_those_that_changed(history: History) -> None:
     FeatureFlag.objects.create(key="banner", enabled=True)
     history()
     FeatureFlag.objects.update(enabled=True)
-    assert history.told() == [("f", "update", "new_checkout")]
+    assert history.actions() == [("f", "update", "new_checkout")]
 
 
-def test_renamed_flag_is_told_under_its_new_key(history: History) -> None:
+def test_renamed_flag_is_recorded_under_its_new_key(history: History) -> None:
     FeatureFlag.objects.update(key="checkout")
     [entry] = history()
     assert entry.key == entry.new["key"] == "checkout"
     assert entry.old["key"] == "new_checkout"
 
 
-def test_changed_pk_is_a_deletion_and_a_new_flag(bob: User, gateway: KeyValueStore) -> None:
+def test_changed_pk_is_recorded_as_delete_and_insert(bob: User, gateway: KeyValueStore) -> None:
     FeatureFlag.objects.create(key="banner")
     history = History()
     FeatureFlag.objects.update(id=F("id") + 1000)
-    assert sorted(history.told()) == [("f", "delete", "banner"), ("f", "insert", "banner")]
+    assert sorted(history.actions()) == [("f", "delete", "banner"), ("f", "insert", "banner")]
 
 
-def test_bulk_create_tells_each_flag(history: History) -> None:
+def test_bulk_create_records_each_flag(history: History) -> None:
     FeatureFlag.objects.bulk_create([FeatureFlag(key="a"), FeatureFlag(key="b")])
-    assert history.told() == [("f", "insert", "a"), ("f", "insert", "b")]
+    assert history.actions() == [("f", "insert", "a"), ("f", "insert", "b")]
 
 
-def test_bulk_update_tells_each_flag(flag: FeatureFlag, history: History) -> None:
+def test_bulk_update_records_each_flag(flag: FeatureFlag, history: History) -> None:
     flag.rollout_percent = 50
     FeatureFlag.objects.bulk_update([flag], ["rollout_percent"])
-    assert history.told() == [("f", "update", "new_checkout")]
+    assert history.actions() == [("f", "update", "new_checkout")]
 
 
-def test_copy_tells_each_flag(history: History) -> None:
+def test_copy_records_each_flag(history: History) -> None:
     with (
         connection.cursor() as cursor,
         cursor.copy("COPY flagstaff_featureflag (key) FROM STDIN") as copy,
     ):
         copy.write("a\nb\n")
-    assert history.told() == [("f", "insert", "a"), ("f", "insert", "b")]
+    assert history.actions() == [("f", "insert", "a"), ("f", "insert", "b")]
 
 
-def test_on_conflict_tells_what_it_did_to_each_row(history: History) -> None:
+def test_on_conflict_records_the_action_on_each_row(history: History) -> None:
     rows(
         "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout'), ('banner') "
         "ON CONFLICT (key) DO UPDATE SET enabled = true"
     )
-    assert sorted(history.told()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
+    assert sorted(history.actions()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
 
 
-def test_merge_tells_what_it_did_to_each_row(history: History) -> None:
+def test_merge_records_the_action_on_each_row(history: History) -> None:
     [[version]] = rows("SELECT current_setting('server_version_num')::int")
     if version < 150000:
-        pytest.skip("MERGE came with PostgreSQL 15")
+        pytest.skip("MERGE requires PostgreSQL 15")
     rows(
         "MERGE INTO flagstaff_featureflag AS f "
         "USING (VALUES ('new_checkout'), ('banner')) AS v (key) ON f.key = v.key "
         "WHEN MATCHED THEN UPDATE SET enabled = true "
         "WHEN NOT MATCHED THEN INSERT (key) VALUES (v.key)"
     )
-    assert sorted(history.told()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
+    assert sorted(history.actions()) == [("f", "insert", "banner"), ("f", "update", "new_checkout")]
 
 
-SILENT: dict[str, Callable[[FeatureFlag], object]] = {
+UNRECORDED: dict[str, Callable[[FeatureFlag], object]] = {
     "save without a change": lambda flag: flag.save(),
     "UPDATE to the same": lambda flag: FeatureFlag.objects.update(enabled=False),
     "UPDATE of no row": lambda flag: FeatureFlag.objects.filter(key="other").update(enabled=True),
     "DELETE of no row": lambda flag: FeatureFlag.objects.filter(key="other").delete(),
-    "allow-list set to the same": lambda flag: rows(
+    "UPDATE of the allowed users to the same": lambda flag: rows(
         "UPDATE flagstaff_featureflag_allowed_users SET user_id = user_id"
     ),
     "ON CONFLICT DO NOTHING": lambda flag: rows(
@@ -179,22 +179,22 @@ SILENT: dict[str, Callable[[FeatureFlag], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", SILENT.values(), ids=SILENT)
-def test_row_that_did_not_change_is_not_told(
+@pytest.mark.parametrize("change", UNRECORDED.values(), ids=UNRECORDED)
+def test_unchanged_row_is_not_recorded(
     change: Callable[[FeatureFlag], object], flag: FeatureFlag, history: History
 ) -> None:
     change(flag)
-    assert history.told() == []
+    assert history.actions() == []
 
 
-def test_rolled_back_change_is_not_told(flag: FeatureFlag, history: History) -> None:
+def test_rolled_back_change_is_not_recorded(flag: FeatureFlag, history: History) -> None:
     with transaction.atomic():
         FeatureFlag.objects.update(enabled=True)
         transaction.set_rollback(True)
-    assert history.told() == []
+    assert history.actions() == []
 
 
-def test_added_user_is_told_with_the_key_of_the_flag(
+def test_added_user_is_recorded_with_the_key_of_the_flag(
     flag: FeatureFlag, bob: User, history: History
 ) -> None:
     flag.allowed_users.add(bob)
@@ -203,64 +203,60 @@ def test_added_user_is_told_with_the_key_of_the_flag(
     assert (entry.object_pk, entry.old, entry.new) == (str(flag.pk), [], [bob.pk])
 
 
-def test_set_tells_who_went_and_who_came(
+def test_set_records_removed_and_added_users(
     flag: FeatureFlag, alice: User, bob: User, history: History
 ) -> None:
     flag.allowed_users.set([bob])
-    assert history.allow_list() == [
+    assert history.user_changes() == [
         ("new_checkout", [alice.pk], []),
         ("new_checkout", [], [bob.pk]),
     ]
 
 
-def test_update_of_an_allow_list_tells_both_in_one_entry(
-    alice: User, bob: User, history: History
-) -> None:
+def test_update_of_allowed_users_is_one_entry(alice: User, bob: User, history: History) -> None:
     rows("UPDATE flagstaff_featureflag_allowed_users SET user_id = %s", bob.pk)
-    assert history.allow_list() == [("new_checkout", [alice.pk], [bob.pk])]
+    assert history.user_changes() == [("new_checkout", [alice.pk], [bob.pk])]
 
 
-def test_cleared_allow_list_tells_who_went(
-    flag: FeatureFlag, alice: User, history: History
-) -> None:
+def test_clear_records_the_removed_users(flag: FeatureFlag, alice: User, history: History) -> None:
     flag.allowed_users.clear()
-    assert history.allow_list() == [("new_checkout", [alice.pk], [])]
+    assert history.user_changes() == [("new_checkout", [alice.pk], [])]
 
 
 def test_statement_on_many_users_is_one_entry_per_flag(
     flag: FeatureFlag, bob: User, history: History
 ) -> None:
     banner = FeatureFlag.objects.create(key="banner")
-    crowd = User.objects.bulk_create([User(username=f"user_{n}") for n in range(200)])
+    users = User.objects.bulk_create([User(username=f"user_{n}") for n in range(200)])
     history()
     through = FeatureFlag.allowed_users.through
     through.objects.bulk_create(
-        through(featureflag=target, user=user) for target in (flag, banner) for user in crowd
+        through(featureflag=target, user=user) for target in (flag, banner) for user in users
     )
-    entries = history.allow_list()
-    pks = [user.pk for user in crowd]
+    entries = history.user_changes()
+    pks = [user.pk for user in users]
     assert entries == [("banner", [], pks), ("new_checkout", [], pks)]
 
 
-def test_deleted_user_is_told_as_gone_from_the_allow_list(alice: User, history: History) -> None:
+def test_deleted_user_is_recorded_as_removed(alice: User, history: History) -> None:
     pk = alice.pk
     alice.delete()
-    assert history.allow_list() == [("new_checkout", [pk], [])]
+    assert history.user_changes() == [("new_checkout", [pk], [])]
 
 
-def test_flags_given_to_a_user_are_told_one_by_one(bob: User, history: History) -> None:
+def test_flags_set_for_a_user_are_recorded_one_by_one(bob: User, history: History) -> None:
     banner = FeatureFlag.objects.create(key="banner")
     history()
     bob.flagstaff_flags.set([banner, FeatureFlag.objects.get(key="new_checkout")])
-    assert history.allow_list() == [("banner", [], [bob.pk]), ("new_checkout", [], [bob.pk])]
+    assert history.user_changes() == [("banner", [], [bob.pk]), ("new_checkout", [], [bob.pk])]
 
 
-def test_deleted_flag_takes_its_allow_list_along(flag: FeatureFlag, history: History) -> None:
+def test_deleted_flag_records_its_removed_users(flag: FeatureFlag, history: History) -> None:
     flag.delete()
-    assert history.told() == [("m", "delete", "new_checkout"), ("f", "delete", "new_checkout")]
+    assert history.actions() == [("m", "delete", "new_checkout"), ("f", "delete", "new_checkout")]
 
 
-def test_allow_list_that_the_database_deletes_is_told_with_its_key(history: History) -> None:
+def test_cascaded_delete_records_users_with_the_key_of_the_flag(history: History) -> None:
     [[constraint]] = rows(
         "SELECT conname FROM pg_constraint WHERE contype = 'f' "
         "AND conrelid = 'flagstaff_featureflag_allowed_users'::regclass "
@@ -271,36 +267,36 @@ def test_allow_list_that_the_database_deletes_is_told_with_its_key(history: Hist
         "ADD FOREIGN KEY (featureflag_id) REFERENCES flagstaff_featureflag ON DELETE CASCADE"
     )
     rows("DELETE FROM flagstaff_featureflag")
-    assert sorted(history.told()) == [
+    assert sorted(history.actions()) == [
         ("f", "delete", "new_checkout"),
         ("m", "delete", "new_checkout"),
     ]
 
 
-def test_truncate_tells_what_was_there(alice: User, history: History) -> None:
+def test_truncate_records_the_rows(alice: User, history: History) -> None:
     rows("TRUNCATE flagstaff_featureflag CASCADE")
-    flags, allow_list = sorted(history(), key=lambda entry: entry.relation)
-    assert (flags.relation, allow_list.relation) == ("f", "m")
-    assert {flags.action, allow_list.action} == {"truncate"}
-    assert {flags.key, allow_list.key} == {"new_checkout"}
-    assert (flags.new, allow_list.old) == (None, [alice.pk])
+    flags, allowed = sorted(history(), key=lambda entry: entry.relation)
+    assert (flags.relation, allowed.relation) == ("f", "m")
+    assert {flags.action, allowed.action} == {"truncate"}
+    assert {flags.key, allowed.key} == {"new_checkout"}
+    assert (flags.new, allowed.old) == (None, [alice.pk])
 
 
-def test_value_is_told_before_and_after(gateway: KeyValueStore, history: History) -> None:
+def test_updated_value_is_recorded_with_both_rows(gateway: KeyValueStore, history: History) -> None:
     KeyValueStore.objects.update(value="paypal")
     [entry] = history()
     assert (entry.relation, entry.action, entry.key) == ("k", "update", "payment_gateway")
     assert (entry.old["value"], entry.new["value"]) == ("stripe", "paypal")
 
 
-def test_secret_value_is_told_by_its_digest(history: History) -> None:
+def test_secret_value_is_recorded_as_a_digest(history: History) -> None:
     KeyValueStore.objects.create(key="token", value="stripe", secret=True)
     [entry] = history()
     assert entry.new["value"] == STRIPE
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_value_that_is_secret_before_or_after_is_never_told(
+def test_value_that_is_secret_before_or_after_is_recorded_as_a_digest(
     before: bool, gateway: KeyValueStore, history: History
 ) -> None:
     KeyValueStore.objects.update(secret=before)
@@ -310,7 +306,7 @@ def test_value_that_is_secret_before_or_after_is_never_told(
     assert (entry.old["value"], entry.new["value"]) == (STRIPE, STRIPE)
 
 
-def test_deleted_and_truncated_secrets_are_told_by_their_digests(history: History) -> None:
+def test_deleted_and_truncated_secrets_are_recorded_as_digests(history: History) -> None:
     KeyValueStore.objects.update(secret=True)
     history()
     with transaction.atomic():
@@ -322,7 +318,7 @@ def test_deleted_and_truncated_secrets_are_told_by_their_digests(history: Histor
     assert (truncated.old["value"], deleted.old["value"]) == (STRIPE, STRIPE)
 
 
-def test_entry_says_who_claimed_to_act(flag: FeatureFlag, history: History) -> None:
+def test_entry_has_actor_source_and_reason(flag: FeatureFlag, history: History) -> None:
     for name, value in [("actor", "alice"), ("source", "admin"), ("reason", "")]:
         rows("SELECT set_config(%s, %s, true)", f"flagstaff.{name}", value)
     FeatureFlag.objects.update(enabled=True)
@@ -330,7 +326,7 @@ def test_entry_says_who_claimed_to_act(flag: FeatureFlag, history: History) -> N
     assert (entry.actor, entry.source, entry.reason) == ("alice", "admin", None)
 
 
-def test_entry_says_who_was_connected(flag: FeatureFlag, history: History) -> None:
+def test_entry_has_session_user_and_application_name(flag: FeatureFlag, history: History) -> None:
     rows("SET LOCAL application_name = 'psql'")
     FeatureFlag.objects.update(enabled=True)
     [[user, transaction_id]] = rows("SELECT session_user, pg_current_xact_id()::text::bigint")
@@ -339,7 +335,7 @@ def test_entry_says_who_was_connected(flag: FeatureFlag, history: History) -> No
     assert entry.transaction_id == transaction_id
 
 
-def test_entry_says_whose_rights_counted(flag: FeatureFlag, history: History) -> None:
+def test_entry_has_the_role_of_the_change(flag: FeatureFlag, history: History) -> None:
     rows("CREATE ROLE shopkeeper")
     rows("GRANT SELECT, UPDATE ON flagstaff_featureflag TO shopkeeper")
     rows("SET LOCAL ROLE shopkeeper")
@@ -349,15 +345,15 @@ def test_entry_says_whose_rights_counted(flag: FeatureFlag, history: History) ->
     assert entry.role == "shopkeeper" != entry.session_user
 
 
-def test_session_that_replays_tells_nothing(flag: FeatureFlag, history: History) -> None:
+def test_replicating_session_records_nothing(flag: FeatureFlag, history: History) -> None:
     rows("SET LOCAL session_replication_role = replica")
     FeatureFlag.objects.update(enabled=True)
-    assert history.told() == []
+    assert history.actions() == []
 
 
 BROKEN = {
-    "gone": ["ALTER TABLE flagstaff_change RENAME TO elsewhere"],
-    "revoked": [
+    "missing table": ["ALTER TABLE flagstaff_change RENAME TO elsewhere"],
+    "missing privilege": [
         "CREATE ROLE clerk",
         "ALTER FUNCTION flagstaff_row_history_v1() OWNER TO clerk",
         "ALTER FUNCTION flagstaff_allowed_users_history_v1() OWNER TO clerk",
@@ -366,7 +362,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_change_passes_with_a_warning_when_it_cannot_be_told(
+def test_change_succeeds_with_a_warning_if_it_cannot_be_recorded(
     broken: list[str], flag: FeatureFlag, bob: User, history: History, warnings: list[str]
 ) -> None:
     for statement in broken:
@@ -383,7 +379,7 @@ def test_change_passes_with_a_warning_when_it_cannot_be_told(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_does_not_wait_long_for_a_locked_history(
+def test_change_waits_at_most_a_second_for_a_locked_history(
     flag: FeatureFlag, warnings: list[str]
 ) -> None:
     locker = connection.get_new_connection(connection.get_connection_params())
@@ -405,7 +401,7 @@ def test_change_does_not_wait_long_for_a_locked_history(
     ],
 )
 def test_history_is_read_through_an_index(condition: str, index: str, history: History) -> None:
-    # Whatever other tests have left, each flag has a small part of it.
+    # Independent of the entries of other tests; each flag has few of them.
     rows(
         "DELETE FROM flagstaff_change; "
         "INSERT INTO flagstaff_change (relation, object_pk, key, action) "

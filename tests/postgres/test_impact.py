@@ -293,7 +293,7 @@ def test_users_of_each_page_are_counted_once(
     made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_flag(enabled=True)
-    there = {**user_names(connection, User._meta.pk), "user_table": "crowd", "user_read_as": "int8"}
+    there = {**user_names(connection, User._meta.pk), "user_table": "crowd", "user_pk_type": "int8"}
     monkeypatch.setattr(impact_module, "user_names", lambda *of: there)
     monkeypatch.setattr(impact_module, "user_field", lambda *of: models.BigAutoField())
     with connection.cursor() as cursor:

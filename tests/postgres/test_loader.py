@@ -1,4 +1,4 @@
-"""What the engine reads is what the models have."""
+"""The queries of a load agree with their readers in Rust and with the models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUERIES = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("query", "reader"), QUERIES.items())
-def test_reader_takes_every_column_of_its_query(query: str, reader: str) -> None:
+def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
     body = LOADER.split(f"\nfn {reader}(")[1].split("\n}\n")[0]
     with connection.cursor() as cursor:
         cursor.execute(fill(sql(query), names(connection)))
@@ -31,10 +31,10 @@ def test_reader_takes_every_column_of_its_query(query: str, reader: str) -> None
     assert set(re.findall(r'(?:try_get|shown|required)\((?:row, )?"(\w+)"\)', body)) == columns
 
 
-def test_templates_name_columns_that_the_models_have() -> None:
+def test_placeholders_are_columns_of_the_models() -> None:
     through = FeatureFlag.allowed_users.through
     tables: dict[str, type[Model]] = {"flag": FeatureFlag, "allow": through, "value": KeyValueStore}
     named = set(re.findall(r"\{((flag|allow|value)_(\w+))\}", "".join(map(sql, QUERIES))))
-    for place, table, part in named - {("allowed_users_type", "allow", "user_type")}:
-        meta, name = tables[table]._meta, names(connection)[place].strip('"')
+    for placeholder, table, part in named - {("allowed_users_type", "allow", "user_type")}:
+        meta, name = tables[table]._meta, names(connection)[placeholder].strip('"')
         assert name in ({meta.db_table} if part == "table" else {f.column for f in meta.fields})

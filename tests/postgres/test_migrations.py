@@ -1,4 +1,4 @@
-"""What the migrations install, wherever the tables are, and that they take it back."""
+"""The migrations install tables, functions and triggers, and can be reversed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallTables, InstallTriggers, InstallUsage, InstallWebhooks
+from flagstaff.operations import InstallTables, InstallTriggers
 
 pytestmark = pytest.mark.django_db
 
 TABLES = ["flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_keyvaluestore"]
-LEFT_BEHIND = """
+OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'
     UNION ALL SELECT tgname FROM pg_trigger WHERE tgname LIKE 'flagstaff%'
@@ -45,13 +45,13 @@ def migration_of(app: str, operations: tuple[Operation, ...]) -> migrations.Migr
 
 
 def run(state: ProjectState, *operations: Operation, app: str = "common") -> ProjectState:
-    """Run a migration of these operations, and return the state of the models after it."""
+    """Runs a migration with these operations, and returns the state after it."""
     migration = migration_of(app, operations)
     with connection.schema_editor(atomic=True) as editor:
         return migration.apply(state, editor)
 
 
-def take_back(state: ProjectState, *operations: Operation, app: str = "common") -> ProjectState:
+def reverse(state: ProjectState, *operations: Operation, app: str = "common") -> ProjectState:
     migration = migration_of(app, operations)
     with connection.schema_editor(atomic=True) as editor:
         return migration.unapply(state, editor)
@@ -69,7 +69,7 @@ def operations_of(name: str) -> list[Operation]:
 
 
 def models_of_a_project(pk: models.Field[Any, Any]) -> list[Operation]:
-    """A project's own flags and values: other columns, no `secret`, any primary key."""
+    """Flags and values of a project: other columns, no `secret`, any primary key."""
     key = ("key", models.CharField(max_length=255, unique=True, db_column="Name"))
     return [
         migrations.CreateModel("Member", [("id", pk.clone())]),
@@ -100,11 +100,11 @@ PKS: dict[str, tuple[models.Field[Any, Any], Any, Any]] = {
 
 
 def tokens_since(newest: int) -> str:
-    [[sources]] = rows(
+    [[relations]] = rows(
         "SELECT string_agg(relation::text, '' ORDER BY id) FROM flagstaff_token WHERE id > %s",
         newest,
     )
-    return str(sources)
+    return str(relations)
 
 
 def newest_token() -> int:
@@ -121,17 +121,17 @@ def entries() -> list[tuple[str, str, str, Any, Any]]:
 
 @pytest.fixture
 def migrated(transactional_db: None) -> Iterator[None]:
-    """Whatever a test takes back is there again after it."""
+    """Applies all migrations again after the test."""
     yield
     call_command("migrate", verbosity=0)
 
 
-def test_models_have_no_change_without_a_migration() -> None:
+def test_models_need_no_new_migration() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_watched_table_has_its_triggers(table: str) -> None:
+def test_watched_table_has_all_triggers(table: str) -> None:
     triggers = rows(
         "SELECT tgname, tgenabled FROM pg_trigger "
         "WHERE tgrelid = %s::regclass AND NOT tgisinternal ORDER BY tgname",
@@ -146,7 +146,7 @@ def test_every_watched_table_has_its_triggers(table: str) -> None:
     ]
 
 
-def test_every_function_runs_as_its_owner_on_a_safe_path_for_nobody_else() -> None:
+def test_functions_are_security_definer_with_a_safe_search_path() -> None:
     functions = rows(
         "SELECT proname, prosecdef, 'search_path=pg_catalog, pg_temp' = ANY (proconfig), "
         "has_function_privilege('pg_monitor', oid, 'EXECUTE') "
@@ -156,7 +156,7 @@ def test_every_function_runs_as_its_owner_on_a_safe_path_for_nobody_else() -> No
     assert {tuple(function[1:]) for function in functions} == {(True, True, False)}
 
 
-def test_plain_insert_needs_no_more_than_a_flag_says() -> None:
+def test_plain_insert_needs_only_the_main_columns() -> None:
     rows(
         "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) VALUES ('a', true, 5);"
         """INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('a', '"stripe"')"""
@@ -166,30 +166,30 @@ def test_plain_insert_needs_no_more_than_a_flag_says() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_zero_leaves_nothing_and_the_way_forward_stays_open(migrated: None) -> None:
+def test_migrate_to_zero_removes_everything_and_can_be_redone(migrated: None) -> None:
     call_command("migrate", "flagstaff", "zero", verbosity=0)
-    assert rows(LEFT_BEHIND) == []
+    assert rows(OBJECTS) == []
     call_command("migrate", "flagstaff", verbosity=0)
     rows("INSERT INTO flagstaff_featureflag (key) VALUES ('a')")
     assert rows("SELECT key FROM flagstaff_change ORDER BY id") == [("a",)]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_the_second_migration_writes_pass_untold(migrated: None) -> None:
+def test_migrate_to_0001_removes_the_triggers(migrated: None) -> None:
     call_command("migrate", "flagstaff", "0001", verbosity=0)
     for table in TABLES:
         rows(f"DELETE FROM {table}")
-    assert not any(name.endswith("_v1") for [name] in rows(LEFT_BEHIND))
+    assert not any(name.endswith("_v1") for [name] in rows(OBJECTS))
 
 
-def test_zero_frees_the_tables_of_a_project_too() -> None:
+def test_reversed_install_tables_drops_the_triggers_of_a_project() -> None:
     state = run(ProjectState(), *models_of_a_project(PKS["integer"][0]), INSTALL)
-    take_back(state, InstallTables(), app="flagstaff")
+    reverse(state, InstallTables(), app="flagstaff")
     rows("INSERT INTO common_keyvaluestore (\"Name\", value) VALUES ('a', '1')")
-    assert not any(name.endswith("_v1") for [name] in rows(LEFT_BEHIND))
+    assert not any(name.endswith("_v1") for [name] in rows(OBJECTS))
 
 
-def test_triggers_can_be_installed_again() -> None:
+def test_second_installation_restores_disabled_triggers() -> None:
     before = rows("SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger ORDER BY oid")
     rows("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER flagstaff_token_v1")
     run(
@@ -202,11 +202,11 @@ def test_triggers_can_be_installed_again() -> None:
     assert after == before
 
 
-def test_everything_lives_in_the_schema_that_the_tables_are_in() -> None:
+def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_triggers", "0003_usage", "0004_outbox"):
+    for migration in ("0001_initial", "0002_tables"):
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
@@ -217,78 +217,80 @@ def test_everything_lives_in_the_schema_that_the_tables_are_in() -> None:
     rows('SET LOCAL search_path = "O\'Neill", public')
     delivery = "'\"O''Neill\".flagstaff_delivery'"
     assert rows(f"SELECT to_regclass({delivery}) IS NOT NULL") == [(True,)]
-    take_back(state, *operations_of("0004_outbox"), app="flagstaff")
+    reverse(state, *operations_of("0002_tables"), app="flagstaff")
     assert rows(f"SELECT to_regclass({delivery}) IS NOT NULL") == [(False,)]
-    take_back(state, *operations_of("0003_usage"), app="flagstaff")
     assert rows(f"SELECT to_regclass({usage}) IS NOT NULL") == [(False,)]
 
 
-@pytest.mark.parametrize(("pk", "value", "told"), PKS.values(), ids=PKS)
-def test_models_of_a_project_are_watched(pk: models.Field[Any, Any], value: Any, told: Any) -> None:
+@pytest.mark.parametrize(("pk", "value", "recorded"), PKS.values(), ids=PKS)
+def test_changes_of_a_projects_models_are_recorded(
+    pk: models.Field[Any, Any], value: Any, recorded: Any
+) -> None:
     state = run(ProjectState(), *models_of_a_project(pk), INSTALL)
     newest = newest_token()
     alice = state.apps.get_model("common", "Member").objects.create(pk=value)
     flag = state.apps.get_model("common", "FeatureFlag").objects.create(pk=value, key="a")
     flag.allowed_users.add(alice)
-    flag.save()  # moves nothing but the clock
+    flag.save()  # changes only the auto_now field
     state.apps.get_model("common", "KeyValueStore").objects.create(pk=value, key="b", value=[1])
     assert tokens_since(newest) == "fmfk"
     [_, allowed, stored] = entries()
-    assert allowed == ("m", str(told), "a", "[]", f'["{told}"]' if told != 7 else "[7]")
-    assert stored[:4] == ("k", str(told), "b", None)
+    assert allowed == ("m", str(recorded), "a", "[]", f'["{recorded}"]' if recorded != 7 else "[7]")
+    assert stored[:4] == ("k", str(recorded), "b", None)
 
 
-def test_triggers_of_a_project_are_taken_back_alone() -> None:
+def test_reversed_install_triggers_drops_only_its_own_triggers() -> None:
     operations = models_of_a_project(PKS["integer"][0])
     state = run(ProjectState(), *operations)
     run(state.clone(), INSTALL)
-    take_back(state, INSTALL)
+    reverse(state, INSTALL)
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
 
 
-def test_values_alone_can_be_watched() -> None:
+def test_value_model_can_be_watched_alone() -> None:
     install = InstallTriggers(value_model="common.KeyValueStore")
     run(ProjectState(), *models_of_a_project(PKS["integer"][0]), install)
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(4,)]
 
 
-def test_triggers_without_the_tables_of_flagstaff_say_what_is_missing() -> None:
+def test_install_triggers_without_the_token_table_is_an_error() -> None:
     rows("CREATE SCHEMA elsewhere; SET LOCAL search_path = elsewhere")
     with pytest.raises(FlagstaffError) as error, transaction.atomic():
         run(ProjectState(), *models_of_a_project(PKS["integer"][0]), INSTALL)
     assert str(error.value) == (
-        'no table "flagstaff_token" on the search path of database "default"; let the migration '
-        'depend on ("flagstaff", "0002_triggers"), and the router put flagstaff there'
+        'table "flagstaff_token" is not on the search path of database "default"; add '
+        '("flagstaff", "0002_tables") to the dependencies of the migration, and let '
+        "DATABASE_ROUTERS migrate flagstaff there"
     )
 
 
-class Nowhere:
+class RefusingRouter:
     def allow_migrate(self, *arguments: object, **hints: object) -> bool:
         return False
 
 
-def test_router_that_refuses_is_respected(settings: Any) -> None:
+def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     rows("CREATE SCHEMA elsewhere; SET LOCAL search_path = elsewhere")
     state = run(ProjectState(), *models_of_a_project(PKS["integer"][0]))
-    settings.DATABASE_ROUTERS = [Nowhere()]
+    settings.DATABASE_ROUTERS = [RefusingRouter()]
     run(state.clone(), InstallTables(), INSTALL)
-    take_back(state, InstallTables(), INSTALL)
+    reverse(state, InstallTables(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
 
 
-def test_other_databases_are_left_alone(tmp_path: Path) -> None:
+def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), InstallUsage(), InstallWebhooks(), INSTALL):
+        for operation in (InstallTables(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []
     other.close()
 
 
-def test_operation_can_be_written_into_a_migration() -> None:
+def test_operation_is_serializable_in_a_migration() -> None:
     text, imports = OperationWriter(INSTALL, indentation=0).serialize()
     assert re.sub(r"\s+", " ", text) == (
         "flagstaff.operations.InstallTriggers( "
@@ -297,7 +299,7 @@ def test_operation_can_be_written_into_a_migration() -> None:
     assert imports == {"import flagstaff.operations"}
 
 
-def test_statements_can_be_printed_before_there_are_tables() -> None:
+def test_sqlmigrate_works_before_the_tables_exist() -> None:
     printed = io.StringIO()
     rows("CREATE SCHEMA empty; SET LOCAL search_path = empty")
     call_command("sqlmigrate", "flagstaff", "0002", stdout=printed)
@@ -305,7 +307,7 @@ def test_statements_can_be_printed_before_there_are_tables() -> None:
     assert "{" not in printed.getvalue()
 
 
-def test_every_installed_statement_is_in_a_file_that_is_used() -> None:
+def test_every_ddl_file_is_used_once() -> None:
     folder = Path(flagstaff.__path__[0])
     used_in = folder / "operations.py", folder / "cli" / "reader_role.py"
     code = "".join(file.read_text() for file in used_in)

@@ -1,4 +1,4 @@
-"""A database without our tables: everything works that leads to having them."""
+"""A database without the tables: commands work, and evaluations return the default."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 @contextmanager
 def serving(database: str) -> Iterator[str]:
-    """The address of `manage.py runserver`."""
+    """The URL of `manage.py runserver`."""
     port = free_port()
     server = subprocess.Popen(
         command("manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
@@ -66,7 +66,7 @@ def test_runserver_works_on_an_empty_database(empty_database: str) -> None:
         assert page(f"{address}/checkout/") == "old checkout, paid through stripe"
 
 
-def test_question_on_an_empty_database_gives_the_default_with_one_warning(
+def test_evaluation_on_an_empty_database_returns_the_default_with_one_warning(
     empty_database: str,
 ) -> None:
     with Worker(empty_database, STARTUP_TIMEOUT=30) as worker:
@@ -81,10 +81,10 @@ def test_question_on_an_empty_database_gives_the_default_with_one_warning(
         )
 
 
-def test_process_answers_soon_after_the_migration(empty_database: str) -> None:
+def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
     with Worker(empty_database) as worker:
         assert worker.ask(*NEW_CHECKOUT) is False
-        # By now it has become patient.
+        # After some failures the back-off is long.
         worker.sees(["failed", 6], True, within=20)
         migrated = time.monotonic()
         worker.ask("migrate")

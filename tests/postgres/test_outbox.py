@@ -410,7 +410,7 @@ def test_history_of_another_server_is_not_told_again_and_what_is_new_is(
     deliver()
     # A dump was read by a server whose transactions have other numbers.
     rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
-    rows("UPDATE flagstaff_receiver SET open_then = ARRAY[1, 2, 3]")
+    rows("UPDATE flagstaff_receiver SET open_transactions = ARRAY[1, 2, 3]")
     told(delivered=0, waiting=0)
     set_rollout("new_checkout", 60)
     told(delivered=1, waiting=0)
@@ -546,7 +546,7 @@ def test_receiver_that_says_gone_is_not_asked_again(hook: Webhook) -> None:
 
 def give_up() -> None:
     """Let what waits have waited for three days."""
-    rows("UPDATE flagstaff_delivery SET taken_at = taken_at - interval '3 days'")
+    rows("UPDATE flagstaff_delivery SET queued_at = queued_at - interval '3 days'")
 
 
 def test_message_that_nobody_takes_for_three_days_is_given_up_and_named(hook: Webhook) -> None:

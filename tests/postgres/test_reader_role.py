@@ -1,4 +1,4 @@
-"""What `manage.py flags reader-role` makes: a role that is enough for an engine, and no more."""
+"""`manage.py flags reader-role` creates a role with the privileges that an engine needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from django.core.management import call_command
 call_command("flags", "reader-role", *sys.argv[1:])
 """
 
-# Roles are of the server, and its databases are many.
+# Roles are global to the server, so each test has its own.
 _numbers = count(1)
 
 
@@ -35,12 +35,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def reader(database: str, name: str, run_isolated: RunIsolated) -> str:
-    """The address of the database for the role of this name."""
+    """The URL of the database for the role of this name."""
     settings = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     script = run_isolated(SCRIPT, name, "--connections", "7", **settings)
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(script.encode())
-        # Of a server before 15, where everybody may create there.
+        # The default since PostgreSQL 15.
         session.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     return make_conninfo(database, user=name)
 
@@ -51,7 +51,7 @@ def session(reader: str) -> Iterator[psycopg.Connection[Any]]:
         yield session
 
 
-def test_engine_has_all_that_it_needs(reader: str, query: Query) -> None:
+def test_role_is_sufficient_for_an_engine(reader: str, query: Query) -> None:
     query(
         "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
         " is_superuser, is_staff, is_active, date_joined)"
@@ -93,17 +93,17 @@ FORBIDDEN = [
 ]
 
 
-def test_role_can_do_nothing_else(session: psycopg.Connection[Any]) -> None:
-    # Its own defaults are no protection against itself: its rights are.
+def test_role_has_no_other_privileges(session: psycopg.Connection[Any]) -> None:
+    # The role can change its defaults, so only its privileges protect.
     session.execute("SET default_transaction_read_only = off")
-    done = []
+    allowed = []
     for statement in FORBIDDEN:
         try:
             session.execute(statement.encode())
         except errors.InsufficientPrivilege:
             continue
-        done.append(statement)
-    assert done == []
+        allowed.append(statement)
+    assert allowed == []
 
 
 LIMITS = {
@@ -115,7 +115,9 @@ LIMITS = {
 }
 
 
-def test_role_has_limits(session: psycopg.Connection[Any], name: str) -> None:
+def test_role_has_timeouts_and_a_connection_limit(
+    session: psycopg.Connection[Any], name: str
+) -> None:
     for setting, value in LIMITS.items():
         shown = session.execute(sql.SQL("SHOW {}").format(sql.Identifier(setting))).fetchone()
         assert shown == (value,), setting
@@ -125,7 +127,7 @@ def test_role_has_limits(session: psycopg.Connection[Any], name: str) -> None:
     assert limit.fetchone() == (7, False)
 
 
-def test_schema_of_the_roles_name_does_not_come_before_the_tables(
+def test_schema_with_the_name_of_the_role_does_not_hide_the_tables(
     reader: str, name: str, query: Query
 ) -> None:
     schema = '"' + name.replace('"', '""') + '"'
@@ -140,14 +142,14 @@ def test_schema_of_the_roles_name_does_not_come_before_the_tables(
 
 
 @pytest.mark.django_db
-def test_script_is_printed_and_nothing_is_done() -> None:
-    told = flags("reader-role", "reader", "--json")
-    assert told.status == 0
-    assert 'CREATE ROLE \\"reader\\" LOGIN' in told.out
-    assert "PASSWORD" not in told.out
+def test_script_is_printed_and_not_run() -> None:
+    result = flags("reader-role", "reader", "--json")
+    assert result.status == 0
+    assert 'CREATE ROLE \\"reader\\" LOGIN' in result.out
+    assert "PASSWORD" not in result.out
 
 
 @pytest.mark.django_db
-def test_name_that_would_end_a_comment_is_refused() -> None:
-    told = flags("reader-role", "reader\nDROP TABLE auth_user")
-    assert (told.status, told.err) == (1, "CommandError: a role has a printable name\n")
+def test_name_with_a_line_break_is_refused() -> None:
+    result = flags("reader-role", "reader\nDROP TABLE auth_user")
+    assert (result.status, result.err) == (1, "CommandError: a role has a printable name\n")

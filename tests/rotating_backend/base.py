@@ -1,4 +1,4 @@
-"""A database backend that finds its password anew for each connection, as from a vault."""
+"""A database backend that reads its password for each connection, as from a vault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the settings and the models is told, with what mends it."""
+"""The system checks that do not connect: settings, connection parameters and models."""
 
 from __future__ import annotations
 
@@ -42,106 +42,108 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     return use
 
 
-def told() -> list[CheckMessage]:
-    """What the checks say without a database. Each has something to do about it."""
+def messages() -> list[CheckMessage]:
+    """The messages of the checks that do not connect. Each has a hint."""
     found = run_checks(tags=["flagstaff"])
     assert all(message.hint for message in found)
     return found
 
 
-def one() -> tuple[str, str, str]:
-    """Id, text and hint of the one thing that is told."""
-    [message] = told()
-    where = f"{message.obj._meta.label}: " if message.obj else ""
-    return str(message.id), f"{where}{message.msg}", str(message.hint)
+def only_message() -> tuple[str, str, str]:
+    """Id, text and hint of the only message."""
+    [message] = messages()
+    label = f"{message.obj._meta.label}: " if message.obj else ""
+    return str(message.id), f"{label}{message.msg}", str(message.hint)
 
 
-def test_nothing_is_wrong_with_nothing_set() -> None:
-    assert told() == []
+def test_default_settings_have_no_messages() -> None:
+    assert messages() == []
 
 
-def test_setting_with_an_unknown_name() -> None:
+def test_unknown_setting_is_reported() -> None:
     with override_settings(FLAGSTAFF={"POLL_INTERVALL": 5}):
-        assert one() == (
+        assert only_message() == (
             "flagstaff.E001",
             "FLAGSTAFF has no setting 'POLL_INTERVALL'",
             'did you mean "POLL_INTERVAL"?',
         )
 
 
-def test_receiver_whose_messages_are_not_signed() -> None:
+def test_receiver_without_a_secret_is_reported() -> None:
     webhooks = {
         "deploys": {"url": "https://deploys.example/hunter2"},
         "ops": {"url": "https://hooks.slack.example/hunter2", "format": "slack"},
     }
     with override_settings(FLAGSTAFF={"WEBHOOKS": webhooks}):
-        assert one() == (
+        assert only_message() == (
             "flagstaff.W019",
             'the receiver "deploys" of WEBHOOKS gets messages without a signature',
             'give it a "secret": "whsec_" and the base64 of 32 random bytes',
         )
 
 
-def test_setting_with_a_bad_value() -> None:
+def test_invalid_value_of_a_setting_is_reported() -> None:
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
-        assert one() == (
+        assert only_message() == (
             "flagstaff.E002",
             'FLAGSTAFF["POOL_SIZE"] is 0',
             "expected a whole number from 1 to 16",
         )
 
 
-def test_while_settings_are_wrong_nothing_else_is_judged(use: Use) -> None:
+def test_invalid_settings_skip_all_other_checks(use: Use) -> None:
     use(flag=model_of("FeatureFlag", flag_fields(enabled=None)))
     with override_settings(FLAGSTAFF={"POOL_SIZE": 0}):
-        assert [message.id for message in told()] == ["flagstaff.E002"]
+        assert [message.id for message in messages()] == ["flagstaff.E002"]
         assert check_database(databases=["default"]) == []
 
 
 OPTIONS = {
     "gssencmode=require": (
         {"gssencmode": "require"},
-        "expected disable, prefer; or name an alias without it",
+        "expected disable, prefer; or set",
     ),
     "sslmode=require": (
         {"sslmode": "require", "sslrootcert": "system"},
-        "expected verify-full; or name an alias without it",
+        "expected verify-full; or set",
     ),
     "sslmode=prefer": (
         {"sslnegotiation": "direct"},
-        "expected require, verify-ca, verify-full; or name an alias without it",
+        "expected require, verify-ca, verify-full; or set",
     ),
-    "requirepeer": ({"requirepeer": "postgres"}, "leave it out of OPTIONS"),
-    "no_such_option": ({"no_such_option": 1}, "leave it out of OPTIONS"),
+    "requirepeer": ({"requirepeer": "postgres"}, "remove it from OPTIONS"),
+    "no_such_option": ({"no_such_option": 1}, "remove it from OPTIONS"),
 }
 
 
 @pytest.mark.parametrize("shown", OPTIONS)
-def test_connection_option_that_the_engine_does_not_support(
+def test_unsupported_connection_parameter_is_reported(
     shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, hint = OPTIONS[shown]
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
-    check, message, found = one()
+    check, message, found = only_message()
     assert check == "flagstaff.E003"
     assert message == f'the option {shown} of database "default" is not supported'
     assert found.startswith(hint)
 
 
-def test_connection_option_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_environment_variable_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PGREQUIREPEER", "postgres")
-    assert one()[:2] == (
+    assert only_message()[:2] == (
         "flagstaff.E003",
         'the option requirepeer of database "default" is not supported',
     )
 
 
-def test_service_that_is_not_found_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_service_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {"service": "shop"})
-    check, message, _ = one()
+    check, message, _ = only_message()
     assert check == "flagstaff.E003"
-    assert message.startswith('the service "shop" of the connection is not found')
+    assert message.startswith('the connection service "shop" is not found')
 
 
 @pytest.mark.parametrize(
@@ -153,14 +155,14 @@ def test_service_that_is_not_found_is_told_of(monkeypatch: pytest.MonkeyPatch) -
         {"pool": True, "prepare_threshold": 5, "client_encoding": "UTF8"},
     ],
 )
-def test_connection_option_that_is_honoured_or_harmless(
+def test_supported_and_ignored_parameters_are_accepted(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
-    assert told() == []
+    assert messages() == []
 
 
-def test_backend_with_settings_of_its_own_is_not_asked_for_a_password(
+def test_custom_backend_is_not_called_for_its_parameters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def get_connection_params(self: object) -> dict[str, str]:
@@ -170,13 +172,17 @@ def test_backend_with_settings_of_its_own_is_not_asked_for_a_password(
     monkeypatch.setattr(type(connection), "get_connection_params", get_connection_params)
     options = {"use_a_token": True, "gssencmode": "require"}
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
-    assert one()[1] == 'the option gssencmode=require of database "default" is not supported'
+    assert (
+        only_message()[1] == 'the option gssencmode=require of database "default" is not supported'
+    )
 
 
-def test_database_without_a_name_is_left_to_django(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_without_a_name_is_left_to_django(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "NAME", "")
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {})
-    assert told() == []
+    assert messages() == []
 
 
 class Elsewhere:
@@ -192,59 +198,62 @@ def flags_alias(monkeypatch: pytest.MonkeyPatch) -> Any:
     return settings
 
 
-def test_flags_that_are_written_elsewhere(flags_alias: Any) -> None:
+def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> None:
     with override_settings(DATABASE_ROUTERS=[Elsewhere()], FLAGSTAFF={"DATABASE": "default"}):
-        assert one() == (
+        assert only_message() == (
             "flagstaff.W004",
             'flagstaff.FeatureFlag: it is read from database "default", but written to "flags"',
             (
                 'set "DATABASE" to "flags" in FLAGSTAFF, or let DATABASE_ROUTERS write it to '
-                '"default"; a replica is known by TEST = {"MIRROR": "flags"}'
+                '"default"; for a replica set TEST = {"MIRROR": "flags"}'
             ),
         )
 
 
-def test_values_that_are_written_elsewhere_than_flags(flags_alias: Any) -> None:
+def test_values_written_to_another_database_than_flags_are_reported(flags_alias: Any) -> None:
     with override_settings(DATABASE_ROUTERS=[Elsewhere()]):
-        assert one()[1] == (
+        assert only_message()[1] == (
             'flagstaff.KeyValueStore: it is read from database "flags", but written to "default"'
         )
 
 
 @pytest.mark.parametrize(
-    "alike", [{"USER": "reader"}, {"NAME": "replica", "TEST": {"MIRROR": "default"}}]
+    "changed", [{"USER": "reader"}, {"NAME": "replica", "TEST": {"MIRROR": "default"}}]
 )
-def test_other_alias_of_the_same_data_is_no_other_database(
-    alike: dict[str, Any], flags_alias: Any
+def test_other_alias_of_the_same_database_is_accepted(
+    changed: dict[str, Any], flags_alias: Any
 ) -> None:
-    flags_alias.update({"NAME": connections.settings["default"]["NAME"], **alike})
+    flags_alias.update({"NAME": connections.settings["default"]["NAME"], **changed})
     with override_settings(FLAGSTAFF={"DATABASE": "flags"}):
-        assert told() == []
+        assert messages() == []
 
 
-def test_database_that_is_not_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_other_than_postgresql_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("vendor", "oracle"), ("display_name", "Oracle")):
         monkeypatch.setattr(connections["default"], name, value)
-    assert told() == []
+    assert messages() == []
     [message] = check_database_vendor(databases=["default"])
     assert message.id == "flagstaff.I011"
     assert message.msg == (
-        'database "default" is Oracle: every question is a query, and no history is kept'
+        'database "default" is Oracle: every evaluation is a query, and there is no history'
     )
 
 
 @pytest.mark.parametrize("name", ["key", "enabled", "rollout_percent", "allowed_users"])
-def test_flag_model_without_a_field(name: str, use: Use) -> None:
+def test_flag_model_without_a_required_field_is_reported(name: str, use: Use) -> None:
     use(flag=model_of("FeatureFlag", flag_fields(**{name: None})))
-    check, message, hint = one()
+    check, message, hint = only_message()
     assert (check, message) == ("flagstaff.E005", f"common.FeatureFlag: it has no field {name!r}")
     assert hint.startswith(f"add {name} = models.")
 
 
 @pytest.mark.parametrize("name", ["key", "value"])
-def test_value_model_without_a_field(name: str, use: Use) -> None:
+def test_value_model_without_a_required_field_is_reported(name: str, use: Use) -> None:
     use(value=model_of("KeyValueStore", value_fields(**{name: None})))
-    assert one()[:2] == ("flagstaff.E005", f"common.KeyValueStore: it has no field {name!r}")
+    assert only_message()[:2] == (
+        "flagstaff.E005",
+        f"common.KeyValueStore: it has no field {name!r}",
+    )
 
 
 WRONG_TYPES = {
@@ -257,21 +266,21 @@ WRONG_TYPES = {
 
 
 @pytest.mark.parametrize("name", WRONG_TYPES)
-def test_flag_model_with_a_field_of_another_type(name: str, use: Use) -> None:
+def test_flag_model_with_a_field_of_another_type_is_reported(name: str, use: Use) -> None:
     field = WRONG_TYPES[name]
     use(flag=model_of("FeatureFlag", flag_fields(**{name: field})))
-    assert one()[:2] == (
+    assert only_message()[:2] == (
         "flagstaff.E006",
         f"common.FeatureFlag: {name} is a {type(field).__name__}",
     )
 
 
-def test_value_model_with_a_field_of_another_type(use: Use) -> None:
+def test_value_model_with_a_field_of_another_type_is_reported(use: Use) -> None:
     use(value=model_of("KeyValueStore", value_fields(value=models.IntegerField())))
-    assert one() == (
+    assert only_message() == (
         "flagstaff.E006",
         "common.KeyValueStore: value is a IntegerField",
-        "expected models.JSONField(), or the like",
+        "expected models.JSONField(), or similar",
     )
 
 
@@ -281,13 +290,15 @@ class Sealed(models.BinaryField):  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("field", [models.TextField(), models.JSONField(null=True), Sealed()])
-def test_value_that_is_text_or_decodes_itself(field: models.Field[Any, Any], use: Use) -> None:
+def test_value_field_that_is_text_or_decodes_itself_is_accepted(
+    field: models.Field[Any, Any], use: Use
+) -> None:
     use(value=model_of("KeyValueStore", value_fields(value=field)))
-    assert told() == []
+    assert messages() == []
 
 
 @pytest.mark.parametrize(
-    "other",
+    "changed",
     [
         {"key": models.SlugField(primary_key=True)},
         {"key": models.TextField(unique=True)},
@@ -296,103 +307,103 @@ def test_value_that_is_text_or_decodes_itself(field: models.Field[Any, Any], use
     ],
     ids=str,
 )
-def test_flag_model_with_fields_alike(other: dict[str, Any], use: Use) -> None:
-    use(flag=model_of("FeatureFlag", flag_fields(**other)))
-    assert told() == []
+def test_flag_model_with_compatible_fields_is_accepted(changed: dict[str, Any], use: Use) -> None:
+    use(flag=model_of("FeatureFlag", flag_fields(**changed)))
+    assert messages() == []
 
 
-def test_allow_list_of_something_else_than_users(use: Use) -> None:
+def test_allowed_users_of_another_model_are_reported(use: Use) -> None:
     groups = models.ManyToManyField(Group, related_name="+")
     use(flag=model_of("FeatureFlag", flag_fields(allowed_users=groups)))
-    assert one() == (
+    assert only_message() == (
         "flagstaff.E007",
         "common.FeatureFlag: allowed_users does not refer to the primary key of auth.User",
         (
             "expected a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the "
-            "model between"
+            "through model"
         ),
     )
 
 
-def test_allow_list_of_something_else_than_their_primary_keys(use: Use) -> None:
+def test_allowed_users_by_another_column_are_reported(use: Use) -> None:
     names = models.ForeignKey(User, models.CASCADE, to_field="username", related_name="+")
     flag = models.ForeignKey("common.FeatureFlag", models.CASCADE)
     users = models.ManyToManyField(User, through="common.Allowed", related_name="+")
     fields = flag_fields(allowed_users=users)
-    use(flag=model_of("FeatureFlag", fields, between={"flag": flag, "user": names}))
-    assert one()[0] == "flagstaff.E007"
+    use(flag=model_of("FeatureFlag", fields, through={"flag": flag, "user": names}))
+    assert only_message()[0] == "flagstaff.E007"
 
 
-def test_key_that_may_be_null(use: Use) -> None:
+def test_nullable_key_is_reported(use: Use) -> None:
     field = models.CharField(max_length=9, unique=True, null=True)
     use(flag=model_of("FeatureFlag", flag_fields(key=field)))
-    assert one() == (
+    assert only_message() == (
         "flagstaff.W008",
-        "common.FeatureFlag: key may be NULL: a row in which it is counts for nothing",
+        "common.FeatureFlag: key may be NULL: a row in which it is NULL is ignored",
         "declare key without null=True",
     )
 
 
 @pytest.mark.parametrize("name", ["key", "enabled", "rollout_percent"])
-def test_every_field_of_a_flag_but_the_allow_list_is_needed(name: str, use: Use) -> None:
+def test_nullable_field_of_a_flag_is_reported(name: str, use: Use) -> None:
     fields = flag_fields()
     fields[name].null = True
     use(flag=model_of("FeatureFlag", fields))
-    assert one()[0] == "flagstaff.W008"
+    assert only_message()[0] == "flagstaff.W008"
 
 
-def test_key_that_two_rows_may_have(use: Use) -> None:
+def test_key_that_is_not_unique_is_reported(use: Use) -> None:
     use(value=model_of("KeyValueStore", value_fields(key=models.TextField())))
-    assert one() == (
+    assert only_message() == (
         "flagstaff.W009",
-        "common.KeyValueStore: two rows may have the same key: both count for nothing then",
+        "common.KeyValueStore: two rows may have the same key: both are ignored then",
         "declare key with unique=True",
     )
 
 
-def test_key_that_is_unique_by_a_constraint(use: Use) -> None:
+def test_key_that_is_unique_by_a_constraint_is_accepted(use: Use) -> None:
     model = model_of("KeyValueStore", value_fields(key=models.TextField()))
     model._meta.constraints = [models.UniqueConstraint(fields=["key"], name="one")]
     use(value=model)
-    assert told() == []
+    assert messages() == []
 
 
-def test_field_in_the_table_of_a_parent(use: Use) -> None:
+def test_field_in_the_table_of_a_parent_is_reported(use: Use) -> None:
     switch = model_of("Switch", {"enabled": models.BooleanField()})
     use(flag=model_of("FeatureFlag", flag_fields(enabled=None), switch))
-    assert one() == (
+    assert only_message() == (
         "flagstaff.E010",
         "common.FeatureFlag: enabled is stored in the table of common.Switch",
         "inherit from an abstract model, so that one table has all the fields",
     )
 
 
-def test_secret_where_the_triggers_do_not_look_is_an_error(use: Use) -> None:
+def test_secret_in_another_column_is_reported(use: Use) -> None:
     secret = models.BooleanField(default=False, db_column="is_secret")
     use(value=model_of("KeyValueStore", value_fields(secret=secret)))
-    told_of = 'secret is not stored in a column "secret" of common_keyvaluestore'
-    assert one() == (
+    problem = 'secret is not stored in a column "secret" of common_keyvaluestore'
+    assert only_message() == (
         "flagstaff.E020",
-        f"common.KeyValueStore: {told_of}: the history would have secret values in plain text",
+        f"common.KeyValueStore: {problem}: the history would store secret values in plain text",
         "declare secret = models.BooleanField(default=False), without db_column",
     )
 
 
-def test_secret_in_a_column_of_its_name_is_seen(use: Use) -> None:
+def test_secret_in_the_column_secret_is_accepted(use: Use) -> None:
     use(value=model_of("KeyValueStore", value_fields(secret=models.BooleanField(default=False))))
-    assert told() == []
+    assert messages() == []
 
 
-def test_models_of_the_abstract_ones_are_all_that_is_asked_for(use: Use) -> None:
+def test_models_that_inherit_from_the_abstract_ones_are_accepted(use: Use) -> None:
     users = models.ManyToManyField(User, related_name="+")
     use(
         flag=model_of("FeatureFlag", {"allowed_users": users}, AbstractFeatureFlag),
         value=model_of("KeyValueStore", {}, AbstractKeyValueStore),
     )
-    assert told() == []
+    assert messages() == []
 
 
-def test_no_check_connects_unless_it_is_told_to() -> None:
+def test_checks_without_a_database_do_not_connect() -> None:
     # The test runner forbids the database here.
     assert run_checks() == []
     assert check_database(databases=["another"]) == []
@@ -400,12 +411,12 @@ def test_no_check_connects_unless_it_is_told_to() -> None:
 
 
 def ids() -> list[str]:
-    """The id of every message in the code."""
+    """The ids of all messages in the code."""
     code = "".join(file.read_text() for file in sorted(CODE.glob("*.py")))
     return re.findall(r'id="(flagstaff\.[EWI]\d+)"', code)
 
 
-def test_every_id_is_given_once_with_a_number_of_its_own() -> None:
+def test_ids_are_numbered_without_gaps() -> None:
     numbers = sorted(int(check[-3:]) for check in ids())
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -415,6 +426,6 @@ def test_every_id_is_tested() -> None:
     assert [check for check in ids() if f'"{check}"' not in tested] == []
 
 
-def test_every_id_has_its_heading_in_the_docs() -> None:
+def test_every_id_has_a_heading_in_the_docs() -> None:
     headings = re.findall(r"^### (flagstaff\.\w+)", PAGE.read_text(), re.MULTILINE)
     assert headings == sorted(ids(), key=lambda check: check[-3:])

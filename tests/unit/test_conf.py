@@ -17,7 +17,7 @@ NAMES = (
 )
 
 
-def given(**settings: object) -> override_settings:
+def with_settings(**settings: object) -> override_settings:
     return override_settings(FLAGSTAFF=settings)
 
 
@@ -26,7 +26,7 @@ class OtherDatabase:
         return "flags" if model is FeatureFlag else None
 
 
-def test_no_setting_is_needed() -> None:
+def test_settings_without_flagstaff_have_defaults() -> None:
     assert conf.problems() == []
     assert conf.database == "default"
     assert (conf.flag_model, conf.value_model) == (FeatureFlag, KeyValueStore)
@@ -34,18 +34,18 @@ def test_no_setting_is_needed() -> None:
     assert (conf.startup_timeout, conf.pool_size, conf.unknown_key) == (1.0, 2, "ignore")
 
 
-def test_settings_are_read_at_each_use() -> None:
-    with given(POLL_INTERVAL=1, LISTEN=False):
+def test_setting_is_read_at_each_use() -> None:
+    with with_settings(POLL_INTERVAL=1, LISTEN=False):
         assert (conf.poll_interval, conf.listen) == (1.0, False)
     assert (conf.poll_interval, conf.listen) == (5.0, True)
 
 
-def test_database_is_where_the_router_writes_the_flags() -> None:
+def test_database_without_a_setting_is_where_the_router_writes_flags() -> None:
     with override_settings(DATABASE_ROUTERS=[OtherDatabase()]):
         assert conf.database == "flags"
 
 
-def test_database_that_is_named_is_not_asked_of_the_router() -> None:
+def test_database_setting_overrides_the_router() -> None:
     with override_settings(DATABASE_ROUTERS=[OtherDatabase()], FLAGSTAFF={"DATABASE": "default"}):
         assert conf.database == "default"
 
@@ -59,7 +59,7 @@ def test_database_that_is_named_is_not_asked_of_the_router() -> None:
         (7, f"known are {NAMES}"),
     ],
 )
-def test_unknown_name_is_told_with_the_nearest_right_one(name: Any, hint: str) -> None:
+def test_unknown_name_is_rejected_with_the_most_similar_name(name: Any, hint: str) -> None:
     with (
         override_settings(FLAGSTAFF={name: 1}),
         pytest.raises(ConfigurationError) as error,
@@ -69,8 +69,8 @@ def test_unknown_name_is_told_with_the_nearest_right_one(name: Any, hint: str) -
 
 
 SECONDS = "expected seconds from"
-SITE = "the address of your site such as https://shop.example, or None"
-BAD: list[tuple[str, object, str]] = [
+SITE_URL = "the URL of your site such as https://shop.example, or None"
+INVALID: list[tuple[str, object, str]] = [
     ("DATABASE", "nowhere", "expected an alias in DATABASES, or None"),
     ("DATABASE", [], "expected an alias in DATABASES, or None"),
     ("FLAG_MODEL", "FeatureFlag", 'expected an installed "app_label.Model"'),
@@ -87,20 +87,22 @@ BAD: list[tuple[str, object, str]] = [
     ("POOL_SIZE", 0, "expected a whole number from 1 to 16"),
     ("POOL_SIZE", 2.0, "expected a whole number from 1 to 16"),
     ("UNKNOWN_KEY", "shout", 'expected "ignore", "warn" or "raise"'),
-    ("SITE_URL", "shop.example", f"expected {SITE}"),
-    ("SITE_URL", "https://shop.example/?a=b", f"expected {SITE}"),
+    ("SITE_URL", "shop.example", f"expected {SITE_URL}"),
+    ("SITE_URL", "https://shop.example/?a=b", f"expected {SITE_URL}"),
     ("UNKNOWN_KEY", {}, 'expected "ignore", "warn" or "raise"'),
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), BAD)
-def test_bad_value_is_told_with_what_is_expected(name: str, value: object, expected: str) -> None:
-    with given(**{name: value}), pytest.raises(ConfigurationError) as error:
+@pytest.mark.parametrize(("name", "value", "expected"), INVALID)
+def test_invalid_value_is_rejected_with_the_expected_values(
+    name: str, value: object, expected: str
+) -> None:
+    with with_settings(**{name: value}), pytest.raises(ConfigurationError) as error:
         getattr(conf, name.lower())
     assert str(error.value) == f'FLAGSTAFF["{name}"] is {value!r}; {expected}'
 
 
-def test_settings_that_are_no_dict_say_so() -> None:
+def test_settings_that_are_not_a_dict_are_rejected() -> None:
     message = 'FLAGSTAFF is a list; write a dict such as FLAGSTAFF = {"POLL_INTERVAL": 5.0}'
     with override_settings(FLAGSTAFF=["LISTEN"]):
         assert [str(problem) for problem in conf.problems()] == [message]
@@ -109,13 +111,13 @@ def test_settings_that_are_no_dict_say_so() -> None:
     assert str(error.value) == message
 
 
-def test_django_knows_the_error_for_a_wrong_setting() -> None:
-    with given(POOL_SIZE=0), pytest.raises(ImproperlyConfigured):
+def test_invalid_setting_raises_improperly_configured() -> None:
+    with with_settings(POOL_SIZE=0), pytest.raises(ImproperlyConfigured):
         assert conf.pool_size
 
 
-def test_system_checks_tell_every_problem() -> None:
-    with given(POOL=3, POOL_SIZE=0, LISTEN=None):
+def test_system_checks_report_every_problem() -> None:
+    with with_settings(POOL=3, POOL_SIZE=0, LISTEN=None):
         found = sorted((str(check.id), check.msg, check.hint) for check in run_checks())
     assert found == [
         ("flagstaff.E001", "FLAGSTAFF has no setting 'POOL'", 'did you mean "POOL_SIZE"?'),

@@ -12,15 +12,15 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 POSTGRES = DatabaseWrapper({}, "nowhere")
 
 
-def told(row: Model) -> dict[str, list[str]]:
-    """What is wrong with a row, by field, without asking a database."""
+def validation_errors(row: Model) -> dict[str, list[str]]:
+    """The validation errors of a row by field, without a query."""
     with pytest.raises(ValidationError) as error:
         row.full_clean(validate_unique=False, validate_constraints=False)
     return error.value.message_dict
 
 
 @pytest.mark.parametrize("model", [FeatureFlag, KeyValueStore])
-def test_every_column_that_sql_may_leave_out_has_a_default(model: type[Model]) -> None:
+def test_every_column_except_key_and_value_has_a_database_default(model: type[Model]) -> None:
     needed = {
         field.name
         for field in model._meta.concrete_fields
@@ -29,30 +29,32 @@ def test_every_column_that_sql_may_leave_out_has_a_default(model: type[Model]) -
     assert needed == ({"key"} if model is FeatureFlag else {"key", "value"})
 
 
-def test_new_flag_is_off_for_everyone() -> None:
+def test_new_flag_is_disabled() -> None:
     flag = FeatureFlag(key="new_checkout")
     assert (flag.enabled, flag.rollout_percent, flag.kind) == (False, 0, "release")
 
 
-def test_flag_is_shown_by_its_key() -> None:
+def test_str_of_a_flag_is_its_key() -> None:
     assert str(FeatureFlag(key="new_checkout")) == "new_checkout"
 
 
-def test_value_is_shown_by_its_key() -> None:
+def test_str_of_a_value_is_its_key() -> None:
     assert str(KeyValueStore(key="payment_gateway")) == "payment_gateway"
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
 def test_rollout_outside_the_range_is_refused(percent: int) -> None:
-    assert list(told(FeatureFlag(key="a", rollout_percent=percent))) == ["rollout_percent"]
+    assert list(validation_errors(FeatureFlag(key="a", rollout_percent=percent))) == [
+        "rollout_percent"
+    ]
 
 
-def test_key_of_a_flag_is_validated() -> None:
-    assert list(told(FeatureFlag(key="new checkout"))) == ["key"]
+def test_invalid_key_of_a_flag_is_refused() -> None:
+    assert list(validation_errors(FeatureFlag(key="new checkout"))) == ["key"]
 
 
 @pytest.mark.parametrize("value", ["", [], {}, 0, False, "stripe"])
-def test_any_json_is_a_value(value: object) -> None:
+def test_any_json_is_a_valid_value(value: object) -> None:
     KeyValueStore(key="a", value=value).full_clean(
         validate_unique=False, validate_constraints=False
     )
@@ -60,20 +62,20 @@ def test_any_json_is_a_value(value: object) -> None:
 
 def test_key_without_a_value_is_refused() -> None:
     message = 'a value is missing; write JSON, such as "stripe", 25 or []'
-    assert told(KeyValueStore(key="a")) == {"value": [message]}
+    assert validation_errors(KeyValueStore(key="a")) == {"value": [message]}
 
 
-def test_change_says_who_did_what() -> None:
-    change = Change(relation="m", action="update", key="new_checkout", actor="alice")
-    assert str(change) == "update of allow-list new_checkout by alice"
+def test_str_of_an_entry_has_the_action_and_the_actor() -> None:
+    entry = Change(relation="m", action="update", key="new_checkout", actor="alice")
+    assert str(entry) == "update of allowed users new_checkout by alice"
 
 
-def test_change_by_nobody_known_names_the_session() -> None:
-    change = Change(relation="f", action="delete", key="new_checkout", session_user="psql")
-    assert str(change) == "delete of flag new_checkout by psql"
+def test_str_of_an_entry_without_actor_has_the_session_user() -> None:
+    entry = Change(relation="f", action="delete", key="new_checkout", session_user="psql")
+    assert str(entry) == "delete of flag new_checkout by psql"
 
 
-def test_names_are_those_of_the_models() -> None:
+def test_names_are_read_from_the_models() -> None:
     assert names.names(POSTGRES) == {
         "token_table": '"flagstaff_token"',
         "change_table": '"flagstaff_change"',
@@ -98,7 +100,7 @@ def test_names_are_those_of_the_models() -> None:
     }
 
 
-def test_model_without_the_fields_of_a_flag_is_told() -> None:
+def test_flag_model_without_required_fields_is_an_error() -> None:
     with pytest.raises(ConfigurationError) as error:
         names.flag_names(POSTGRES, KeyValueStore)
     assert str(error.value) == (
@@ -107,12 +109,12 @@ def test_model_without_the_fields_of_a_flag_is_told() -> None:
     )
 
 
-def test_names_are_filled_in_one_pass() -> None:
+def test_name_with_braces_is_not_read_as_a_template() -> None:
     filled = names.fill("SELECT {a} FROM {b}", {"a": '"{b}"', "b": '"t"'})
     assert filled == 'SELECT "{b}" FROM "t"'
 
 
-def test_error_without_a_message_says_the_remedy() -> None:
+def test_error_without_a_message_has_the_docstring_as_message() -> None:
     assert str(UnknownFlagError()).startswith("no flag has this key; create it in the admin")
     assert str(UnknownFlagError("no flag 'a'")) == "no flag 'a'"
     assert isinstance(UnknownFlagError(), LookupError | FlagstaffError)

@@ -1,4 +1,4 @@
-"""What is released, and by which rules."""
+"""The contents of a release, and the rules of its workflows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def steps_of(workflow: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_may_only_read_but_for_the_job_that_publishes(workflow: Path) -> None:
+def test_workflow_has_read_permissions_except_for_publishing(workflow: Path) -> None:
     read = yaml.safe_load(workflow.read_text())
     assert read["permissions"] == {"contents": "read"}
     more = {name: job["permissions"] for name, job in read["jobs"].items() if "permissions" in job}
@@ -31,14 +31,14 @@ def test_workflow_may_only_read_but_for_the_job_that_publishes(workflow: Path) -
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_actions_are_pinned_by_version(workflow: Path) -> None:
+def test_workflow_actions_are_pinned_by_version(workflow: Path) -> None:
     used = [step["uses"] for step in steps_of(workflow) if "uses" in step]
     assert used
     assert [use for use in used if not re.fullmatch(r"[\w-]+/[\w-]+@v\d+(\.\d+)*", use)] == []
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_calls_what_is_there_and_names_no_host(workflow: Path) -> None:
+def test_workflow_uses_existing_targets_and_no_urls(workflow: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     commands = [step["run"] for step in steps_of(workflow) if "run" in step]
     for target in re.findall(r"make ([a-z-]+)", "\n".join(commands)):
@@ -48,7 +48,7 @@ def test_workflow_calls_what_is_there_and_names_no_host(workflow: Path) -> None:
     assert "://" not in workflow.read_text()
 
 
-def test_release_has_every_platform() -> None:
+def test_release_builds_every_platform() -> None:
     release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
     names = {row["name"] for row in release["jobs"]["wheel"]["strategy"]["matrix"]["include"]}
     linux = {
@@ -57,8 +57,8 @@ def test_release_has_every_platform() -> None:
     assert names == linux | {"macos-x86_64", "macos-aarch64", "windows-x64"}
 
 
-def packed(folder: Path, name: str = NAME, without: str = "", stray: str = "") -> Path:
-    """A wheel with nothing in its files."""
+def make_wheel(folder: Path, name: str = NAME, without: str = "", stray: str = "") -> Path:
+    """A wheel of empty files."""
     wheel = folder / name
     with ZipFile(wheel, "w") as archive:
         for part in PARTS:
@@ -69,32 +69,34 @@ def packed(folder: Path, name: str = NAME, without: str = "", stray: str = "") -
     return wheel
 
 
-def test_whole_wheel_has_no_problems(tmp_path: Path) -> None:
-    assert problems_of(packed(tmp_path)) == []
+def test_complete_wheel_has_no_problems(tmp_path: Path) -> None:
+    assert problems_of(make_wheel(tmp_path)) == []
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_wheel_that_lacks_a_part_is_told(part: str, tmp_path: Path) -> None:
-    assert problems_of(packed(tmp_path, without=part)) == [f"has no {part}"]
+def test_wheel_without_a_part_is_reported(part: str, tmp_path: Path) -> None:
+    assert problems_of(make_wheel(tmp_path, without=part)) == [f"has no {part}"]
 
 
-def test_wheel_with_something_of_ours_is_told(tmp_path: Path) -> None:
-    wheel = packed(tmp_path, stray="tests/settings.py")
+def test_wheel_with_a_stray_file_is_reported(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, stray="tests/settings.py")
     assert problems_of(wheel) == ["has tests/settings.py"]
 
 
-def test_wheel_for_one_python_is_told(tmp_path: Path) -> None:
-    wheel = packed(tmp_path, name=NAME.replace("cp310-abi3", "cp311-cp311"))
+def test_wheel_for_one_python_version_is_reported(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, name=NAME.replace("cp310-abi3", "cp311-cp311"))
     assert problems_of(wheel) == ["is not for every Python from 3.10 on"]
 
 
-def test_wheel_that_is_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_wheel_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.check_wheel.LARGEST", 10)
-    [problem] = problems_of(packed(tmp_path))
+    [problem] = problems_of(make_wheel(tmp_path))
     assert problem.endswith("bytes, more than 10")
 
 
-def test_environment_has_no_rust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_without_rust_has_no_cargo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for folder, tool in [("rust", "cargo"), ("plain", "python")]:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / tool).touch(mode=0o755)

@@ -1,4 +1,4 @@
-"""What `flagstaff` is from outside: the names, when they can be had, and what help says."""
+"""The public names of `flagstaff`: when they can be imported, and their documentation."""
 
 from __future__ import annotations
 
@@ -12,28 +12,26 @@ import pytest
 import flagstaff
 from tests.conftest import RunIsolated
 
-# A project has chosen no settings yet.
+# Before the project's settings are known.
 UNSET = {"DJANGO_SETTINGS_MODULE": ""}
 
 
-def test_first_names_are_there() -> None:
-    first = {"flag_enabled", "get_value", "explain", "status", "ready", "aready", "refresh"}
-    assert first <= set(flagstaff.__all__)
+def test_main_functions_are_public() -> None:
+    expected = {"flag_enabled", "get_value", "explain", "status", "ready", "aready", "refresh"}
+    assert expected <= set(flagstaff.__all__)
 
 
-def test_names_stand_in_order() -> None:
+def test_public_names_are_sorted() -> None:
     assert flagstaff.__all__ == sorted(flagstaff.__all__)
 
 
 @pytest.mark.parametrize("name", flagstaff.__all__)
-def test_name_can_be_imported_before_the_settings_are_chosen(
-    name: str, run_isolated: RunIsolated
-) -> None:
+def test_name_can_be_imported_without_settings(name: str, run_isolated: RunIsolated) -> None:
     script = f"from flagstaff import {name}; print(callable({name}))"
     assert run_isolated(script, **UNSET) == "True\n"
 
 
-def test_star_imports_all_names(run_isolated: RunIsolated) -> None:
+def test_star_import_has_all_names(run_isolated: RunIsolated) -> None:
     script = """
 from flagstaff import *
 import flagstaff
@@ -42,18 +40,18 @@ print(set(flagstaff.__all__) - set(dir()))
     assert run_isolated(script, **UNSET) == "set()\n"
 
 
-def test_name_is_looked_up_once() -> None:
+def test_name_is_cached_after_the_first_use() -> None:
     assert flagstaff.flag_enabled is vars(flagstaff)["flag_enabled"]
 
 
-def test_name_that_is_not_there_is_told_as_python_tells_it() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError) as error:
         _ = flagstaff.flag_enabeld
     assert str(error.value) == "module 'flagstaff' has no attribute 'flag_enabeld'"
 
 
 @pytest.mark.parametrize("module", ["flagstaff", "flagstaff.pytest_plugin"])
-def test_import_brings_neither_django_nor_the_extension(
+def test_import_does_not_load_django_or_the_extension(
     module: str, run_isolated: RunIsolated
 ) -> None:
     script = f"""
@@ -63,7 +61,7 @@ print([name for name in ("django", "flagstaff._core") if name in sys.modules])
     assert run_isolated(script, **UNSET) == "[]\n"
 
 
-def test_import_of_everything_connects_to_nothing(run_isolated: RunIsolated) -> None:
+def test_import_of_all_names_does_not_connect(run_isolated: RunIsolated) -> None:
     script = """
 import sys, threading
 calls = []
@@ -82,19 +80,19 @@ print(calls, threading.active_count(), status().mode)
         (flagstaff.get_value, "(key, default=None)"),
     ],
 )
-def test_signature_can_be_read(function: Callable[..., Any], signature: str) -> None:
+def test_signature_is_available(function: Callable[..., Any], signature: str) -> None:
     assert str(inspect.signature(function)) == signature
 
 
 @pytest.mark.parametrize("name", flagstaff.__all__)
-def test_help_says_in_a_sentence_what_a_name_does(name: str) -> None:
+def test_docstring_begins_with_a_sentence(name: str) -> None:
     function = getattr(flagstaff, name)
     summary, *_ = str(inspect.getdoc(function)).splitlines()
     assert summary.endswith(".")
     assert summary in pydoc.render_doc(function)
 
 
-def test_help_says_who_may_ask_and_what_is_raised() -> None:
-    said = str(inspect.getdoc(flagstaff.flag_enabled))
-    for what in ("request.user", "int, str or uuid.UUID", "TypeError", "UnknownFlagError"):
-        assert what in said
+def test_docstring_of_flag_enabled_has_user_types_and_errors() -> None:
+    text = str(inspect.getdoc(flagstaff.flag_enabled))
+    for part in ("request.user", "int, str or uuid.UUID", "TypeError", "UnknownFlagError"):
+        assert part in text

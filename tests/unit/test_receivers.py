@@ -1,4 +1,4 @@
-"""Receivers as the settings name them. What is wrong is told without what is secret."""
+"""The setting WEBHOOKS. Error messages do not contain secrets."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from tests.webhooks import SECRET
 URL = "https://hooks.example/T0/B0/hunter2"
 
 
-def given(**options: Any) -> override_settings:
+def receiver_with(**options: Any) -> override_settings:
     return override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": options}})
 
 
-def test_nobody_is_told_by_default() -> None:
+def test_default_has_no_receivers() -> None:
     assert conf.webhooks == ()
 
 
-def test_receiver_has_what_the_settings_say() -> None:
-    with given(url=URL, secret=[SECRET, SECRET], format="slack", timeout=2):
+def test_receiver_has_the_options_of_the_settings() -> None:
+    with receiver_with(url=URL, secret=[SECRET, SECRET], format="slack", timeout=2):
         [receiver] = conf.webhooks
     assert (receiver.name, receiver.url, receiver.host) == ("ops", URL, "hooks.example")
     assert (receiver.secrets, receiver.format) == ((b"secret" * 4,) * 2, "slack")
     assert (receiver.timeout, receiver.port) == (2.0, 443)
 
 
-def test_receiver_has_defaults() -> None:
-    with given(url=URL):
+def test_receiver_without_options_has_defaults() -> None:
+    with receiver_with(url=URL):
         [receiver] = conf.webhooks
     assert (receiver.secrets, receiver.format, receiver.timeout) == ((), "json", 5.0)
 
 
-def test_receiver_shows_neither_its_secret_nor_its_address() -> None:
-    with given(url=URL, secret=SECRET):
+def test_repr_of_a_receiver_has_no_secret_and_no_url() -> None:
+    with receiver_with(url=URL, secret=SECRET):
         shown = repr(conf.webhooks)
     assert "ops" in shown
     assert "hunter" not in shown
@@ -54,27 +54,27 @@ def test_receiver_shows_neither_its_secret_nor_its_address() -> None:
         "https://10.0.0.7/",
     ],
 )
-def test_address_is_encrypted_or_of_this_machine(url: str) -> None:
-    with given(url=url):
+def test_https_or_local_url_is_accepted(url: str) -> None:
+    with receiver_with(url=url):
         assert [receiver.url for receiver in conf.webhooks] == [url]
 
 
-def test_address_may_be_plain_where_somebody_says_so() -> None:
-    with given(url="http://hooks.internal/", allow_http=True):
+def test_plain_http_with_allow_http_is_accepted() -> None:
+    with receiver_with(url="http://hooks.internal/", allow_http=True):
         assert conf.webhooks[0].port == 80
 
 
 WEBHOOKS = 'FLAGSTAFF["WEBHOOKS"]'
-ADDRESS = "an ASCII address such as https://hooks.example/flags, without user or password"
-KEY = '"whsec_" and the base64 of 24 to 64 random bytes, or a list of such'
-UNUSABLE: list[tuple[dict[str, Any], str]] = [
-    ({}, '["ops"] has no "url"; expected the address to post to'),
+URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"
+SECRET_EXPECTED = '"whsec_" and the base64 of 24 to 64 random bytes, or a list of these'
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({}, '["ops"] has no "url"; expected the URL to post to'),
     (
         {"url": URL, "hunter": 1},
         "[\"ops\"] has no option 'hunter'; known are url, secret, format, timeout, allow_http",
     ),
     *(
-        ({"url": url}, f'["ops"]["url"] is not usable; expected {ADDRESS}')
+        ({"url": url}, f'["ops"]["url"] is invalid; expected {URL_EXPECTED}')
         for url in (
             *("hooks.example", "ftp://hooks.example/", "https://", "https://a.example:x/"),
             *("https://u:hunter2@a.example/", "https://a.example/\r\nX: y", "https://ä.example", 7),
@@ -83,53 +83,56 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
     (
         {"url": "http://hooks.example/hunter2"},
         (
-            '["ops"]["url"] is not encrypted; expected https://; "allow_http": True lets it be '
-            "http:// in a network that you trust"
+            '["ops"]["url"] is not encrypted; expected https://; set "allow_http": True '
+            "for http:// in a network that you trust"
         ),
     ),
     *(
-        ({"url": URL, "secret": secret}, f'["ops"]["secret"] is not usable; expected {KEY}')
+        (
+            {"url": URL, "secret": secret},
+            f'["ops"]["secret"] is invalid; expected {SECRET_EXPECTED}',
+        )
         for secret in ("hunter2", "whsec_aHVudGVyMg==", "whsec_ä", "", [], [SECRET, "hunter2"], 7)
     ),
-    ({"url": URL, "format": "xml"}, '["ops"]["format"] is not usable; expected "json" or "slack"'),
+    ({"url": URL, "format": "xml"}, '["ops"]["format"] is invalid; expected "json" or "slack"'),
     *(
         (
             {"url": URL, "timeout": timeout},
-            '["ops"]["timeout"] is not usable; expected seconds above 0 and up to 60',
+            '["ops"]["timeout"] is invalid; expected seconds above 0 and up to 60',
         )
         for timeout in (0, 61, True, "5", float("nan"))
     ),
     (
         {"url": URL, "allow_http": 1},
-        '["ops"]["allow_http"] is not usable; expected True or False',
+        '["ops"]["allow_http"] is invalid; expected True or False',
     ),
 ]
 
 
-@pytest.mark.parametrize(("options", "told"), UNUSABLE)
-def test_what_cannot_be_used_is_told_without_a_secret(options: Any, told: str) -> None:
-    with given(**options), pytest.raises(ConfigurationError) as error:
+@pytest.mark.parametrize(("options", "message"), INVALID)
+def test_invalid_option_is_rejected_without_showing_a_secret(options: Any, message: str) -> None:
+    with receiver_with(**options), pytest.raises(ConfigurationError) as error:
         assert conf.webhooks
-    assert str(error.value) == WEBHOOKS + told
-    assert "hunter2" not in told
+    assert str(error.value) == WEBHOOKS + message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ([URL], ' is a list; expected a dict such as {"ops": {"url": "https://…"}}'),
         (
             {"https://hooks.example/T0/secret": {}},
-            ' names a receiver by an address; expected letters, digits, "_" and "-"',
+            ' has a receiver with a URL as its name; expected letters, digits, "_" and "-"',
         ),
-        ({"a b": {}}, ' names a receiver \'a b\'; expected letters, digits, "_" and "-"'),
+        ({"a b": {}}, ' has a receiver \'a b\'; expected letters, digits, "_" and "-"'),
         ({"ops": URL}, '["ops"] is a str; expected a dict such as {"url": "https://…"}'),
     ],
 )
-def test_webhooks_are_a_dict_of_dicts(value: Any, told: str) -> None:
+def test_webhooks_that_are_not_a_dict_of_dicts_are_rejected(value: Any, message: str) -> None:
     with (
         override_settings(FLAGSTAFF={"WEBHOOKS": value}),
         pytest.raises(ConfigurationError) as error,
     ):
         assert conf.webhooks
-    assert str(error.value) == WEBHOOKS + told
+    assert str(error.value) == WEBHOOKS + message

@@ -5,13 +5,13 @@ from django.core.exceptions import ValidationError
 
 from flagstaff.validators import validate_flag_key
 
-ADVICE = 'write letters, digits, "_", "-" or ".", such as "new_checkout"'
+HINT = 'write letters, digits, "_", "-" or ".", such as "new_checkout"'
 
 
 @pytest.mark.parametrize(
     "key", ["a", "new_checkout", "new-checkout", "shop.cart", "été", "🚩", "x" * 255]
 )
-def test_key_is_accepted(key: str) -> None:
+def test_valid_key_is_accepted(key: str) -> None:
     validate_flag_key(key)
 
 
@@ -20,15 +20,15 @@ def test_key_is_accepted(key: str) -> None:
     [
         ("", 'a key is empty; write 1 to 255 characters, such as "new_checkout"'),
         ("x" * 256, "a key has 256 characters; write at most 255"),
-        ("new checkout", f"a key has white space at position 4; {ADVICE}"),
-        ("new\u00a0checkout", f"a key has white space at position 4; {ADVICE}"),
-        ("new\n", f"a key has white space at position 4; {ADVICE}"),
-        ("new:checkout", f'a key has a ":" at position 4; {ADVICE}'),
-        ("\x00new", f"a key has a control character at position 1; {ADVICE}"),
-        ("new\x7f", f"a key has a control character at position 4; {ADVICE}"),
+        ("new checkout", f"a key has white space at position 4; {HINT}"),
+        ("new\u00a0checkout", f"a key has white space at position 4; {HINT}"),
+        ("new\n", f"a key has white space at position 4; {HINT}"),
+        ("new:checkout", f'a key has a ":" at position 4; {HINT}'),
+        ("\x00new", f"a key has a control character at position 1; {HINT}"),
+        ("new\x7f", f"a key has a control character at position 4; {HINT}"),
     ],
 )
-def test_key_is_refused_with_what_is_wrong_and_what_is_right(key: str, message: str) -> None:
+def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None:
     with pytest.raises(ValidationError) as error:
         validate_flag_key(key)
     assert error.value.messages == [message]

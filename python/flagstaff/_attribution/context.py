@@ -1,23 +1,25 @@
-"""Who acts, and through which source, as far as this thread or task has been told."""
+"""The attribution of the current thread or task: the actor, source and reason of its writes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 __all__ = ["Attribution", "attributed", "attribution", "current_attribution"]
 
-#: What the history is to say of a change. A function, because a lazy `request.user` is read only
-#: when something is written.
+#: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
+#: something is written.
 Attribution = Callable[[], dict[str, str]]
 
-_current: ContextVar[Attribution | None] = ContextVar("flagstaff_claimed", default=None)
+_current: ContextVar[Attribution | None] = ContextVar("flagstaff_attribution", default=None)
 
 
-def attribution(actor: Any = None, *, source: str = "", reason: str = "") -> dict[str, str]:
-    """A claim as the triggers read it: the primary key of a user, or a name as it is."""
+def attribution(actor: object = None, *, source: str = "", reason: str = "") -> dict[str, str]:
+    """Returns the configuration parameters that the triggers read.
+
+    `actor` is a user, of which the primary key is taken, or a name.
+    """
     pk = getattr(actor, "pk", actor)
     return {
         "flagstaff.actor": "" if pk is None else str(pk),
@@ -27,14 +29,14 @@ def attribution(actor: Any = None, *, source: str = "", reason: str = "") -> dic
 
 
 def current_attribution() -> Attribution | None:
-    """What the history is to say, if anybody has said so."""
+    """Returns the current attribution, or None outside `attributed`."""
     return _current.get()
 
 
 @contextmanager
-def attributed(what: Attribution | None) -> Iterator[None]:
-    """Note what the history is to say of changes while the block runs."""
-    token = _current.set(what)
+def attributed(current: Attribution | None) -> Iterator[None]:
+    """Attributes the writes in the block. None attributes them to no actor."""
+    token = _current.set(current)
     try:
         yield
     finally:

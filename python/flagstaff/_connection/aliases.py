@@ -1,16 +1,16 @@
-"""Two aliases may lead to one database: as another role, to a replica, to its mirror in tests."""
+"""Aliases of one database: with another role, to a replica, or to its mirror in tests."""
 
 from __future__ import annotations
 
 from django.db import connections
 
-__all__ = ["is_one_database"]
+__all__ = ["is_same_database"]
 
 _ADDRESS = ("ENGINE", "HOST", "PORT", "NAME")
 
 
-def is_one_database(one: str, other: str) -> bool:
-    """Whether two aliases lead to the same data, by their settings alone. Connects nowhere."""
+def is_same_database(one: str, other: str) -> bool:
+    """Whether two aliases have the same data, judged by DATABASES. Does not connect."""
     if one == other:
         return True
     known = connections.settings

@@ -1,14 +1,21 @@
-"""Which options of a connection the engine understands. Whoever asks for more is refused."""
+"""The connection parameters that the engine supports. Any other one is an error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-__all__ = ["HARMLESS", "HONOURED", "REFUSED", "RESOLVED", "Refusal", "refusals"]
+__all__ = [
+    "FILE_PARAMETERS",
+    "IGNORED",
+    "SUPPORTED",
+    "UNSUPPORTED",
+    "UnsupportedParameter",
+    "unsupported_parameters",
+]
 
-#: Done as libpq does them; where values are named, these alone.
-HONOURED: Mapping[str, tuple[str, ...]] = {
+#: Handled as libpq handles them. Where values are listed, only these are supported.
+SUPPORTED: Mapping[str, tuple[str, ...]] = {
     "application_name": (),
     "channel_binding": ("disable", "prefer", "require"),
     "connect_timeout": (),
@@ -43,11 +50,11 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "user": (),
 }
 
-#: Left aside: none of these changes whom, or how safely, the engine connects to.
-HARMLESS = frozenset(
+#: Ignored: none of them changes which server the engine connects to, or how securely.
+IGNORED = frozenset(
     {
-        # Of Django and of the Python driver.
-        "assume_role",  # done by a start-up option
+        # Parameters of Django and of the Python driver.
+        "assume_role",  # passed on as a start-up option
         "autocommit",
         "connection_factory",
         "context",
@@ -57,7 +64,7 @@ HARMLESS = frozenset(
         "prepare_threshold",
         "row_factory",
         "server_side_binding",
-        # Of libpq.
+        # Parameters of libpq.
         "client_encoding",
         "fallback_application_name",
         "keepalives_count",
@@ -66,11 +73,11 @@ HARMLESS = frozenset(
     }
 )
 
-#: Files that have settings in them. They are read before the engine is asked.
-RESOLVED = frozenset({"passfile", "service", "servicefile"})
+#: Files that contain parameters. They are read before the engine starts.
+FILE_PARAMETERS = frozenset({"passfile", "service", "servicefile"})
 
-#: They ask for protection, or say where a secret is, in a way that the engine cannot follow.
-REFUSED = frozenset(
+#: They require a protection, or a place for secrets, that the engine does not support.
+UNSUPPORTED = frozenset(
     {
         "gssdelegation",
         "gsslib",
@@ -94,35 +101,35 @@ REFUSED = frozenset(
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """An option that keeps the engine from connecting."""
+class UnsupportedParameter:
+    """A parameter with which the engine does not connect."""
 
-    #: As it may be shown: a value is part of it only where it is one of a few words.
+    #: Safe to show: includes the value only if it is one of a few words.
     shown: str
     expected: tuple[str, ...] = ()
 
 
-def refusals(settings: Mapping[str, str]) -> Iterator[Refusal]:
-    """What of these settings keeps the engine from connecting; what is not known does too."""
-    for name, value in sorted(settings.items()):
-        if name in HARMLESS | RESOLVED or not value:
+def unsupported_parameters(parameters: Mapping[str, str]) -> Iterator[UnsupportedParameter]:
+    """Yields the parameters with which the engine does not connect, unknown ones included."""
+    for name, value in sorted(parameters.items()):
+        if name in IGNORED | FILE_PARAMETERS or not value:
             continue
-        words = HONOURED.get(name)
+        words = SUPPORTED.get(name)
         if words is None:
-            yield Refusal(name)
+            yield UnsupportedParameter(name)
         elif words and value not in words:
-            yield Refusal(f"{name}={value}", words)
-    yield from _too_weak(settings)
+            yield UnsupportedParameter(f"{name}={value}", words)
+    yield from _too_weak(parameters)
 
 
-def _too_weak(settings: Mapping[str, str]) -> Iterator[Refusal]:
-    """An `sslmode` that is less than another option needs."""
-    system = settings.get("sslrootcert") == "system"
-    mode = settings.get("sslmode") or ("verify-full" if system else "prefer")
+def _too_weak(parameters: Mapping[str, str]) -> Iterator[UnsupportedParameter]:
+    """Yields an `sslmode` that is weaker than another parameter requires."""
+    system = parameters.get("sslrootcert") == "system"
+    mode = parameters.get("sslmode") or ("verify-full" if system else "prefer")
     enough: tuple[str, ...] = ()
     if system:
         enough = ("verify-full",)
-    elif settings.get("sslnegotiation") == "direct":
+    elif parameters.get("sslnegotiation") == "direct":
         enough = ("require", "verify-ca", "verify-full")
-    if enough and mode in HONOURED["sslmode"] and mode not in enough:
-        yield Refusal(f"sslmode={mode}", enough)
+    if enough and mode in SUPPORTED["sslmode"] and mode not in enough:
+        yield UnsupportedParameter(f"sslmode={mode}", enough)

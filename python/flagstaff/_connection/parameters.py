@@ -1,22 +1,21 @@
-"""What Django would connect with → libpq's settings, as text."""
+"""The connection parameters: Django's, completed as libpq does it, as text."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.options import HARMLESS
+from flagstaff._connection.options import IGNORED
 from flagstaff._connection.passfile import password_for
-from flagstaff._connection.servicefile import settings_of_service
+from flagstaff._connection.servicefile import service_parameters
 
-__all__ = ["connection_settings"]
+__all__ = ["connection_parameters"]
 
-# libpq's environment, for what the settings leave open: all that says whom to connect to, or how
-# safely. What the engine does not support is read too, so that it is refused and not overlooked.
+# libpq's environment variables: all that affect which server to connect to, or how securely.
+# Unsupported parameters are read too, so that they are an error instead of being ignored.
 _ENVIRONMENT = {
     "channel_binding": "PGCHANNELBINDING",
     "dbname": "PGDATABASE",
@@ -45,75 +44,75 @@ _ENVIRONMENT = {
     "user": "PGUSER",
 }
 
-# Where distributions and PostgreSQL itself put the socket of a local server.
+# Where distributions and PostgreSQL itself create the socket of a local server.
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108
 
 
-class _Settings(dict[str, str]):
-    """Shown by its names alone: reports of errors show what each function had in its hands."""
+class _Parameters(dict[str, str]):
+    """Its repr has no values, because error reports show the local variables of each frame."""
 
     def __repr__(self) -> str:
-        return f"<settings of a connection: {', '.join(self)}>"
+        return f"<connection parameters: {', '.join(self)}>"
 
 
-def connection_settings(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """The settings by libpq's names. Reads the environment; connects nowhere.
+def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Returns the parameters by libpq's names. Reads files and the environment; does not connect.
 
-    Never in one string: a value would have to be quoted, and a string ends up in logs.
+    Never one string: it would need quoting, and strings end up in logs.
     """
-    given: Mapping[str, Any] = connection.get_connection_params()
-    settings = _Settings(
+    given: Mapping[str, object] = connection.get_connection_params()
+    parameters = _Parameters(
         (name, str(value))
         for name, value in given.items()
-        if name not in HARMLESS and value is not None
+        if name not in IGNORED and value is not None
     )
-    del given  # it has the password, and what follows may raise
-    _fill(settings, _of_service(settings))
-    _fill(settings, _of_environment())
-    # Named by its address alone, a server is not looked for at a socket.
-    if not settings.get("host") and not settings.get("hostaddr"):
-        settings["host"] = _local_host(settings.get("port") or "5432")
-    _password(settings)
-    _assume_role(connection, settings)
-    return settings
+    del given  # it has the password, and the next calls may raise
+    _fill(parameters, _from_service(parameters))
+    _fill(parameters, _from_environment())
+    # A server that is given by hostaddr only is not local.
+    if not parameters.get("host") and not parameters.get("hostaddr"):
+        parameters["host"] = _local_host(parameters.get("port") or "5432")
+    _add_password(parameters)
+    _assume_role(connection, parameters)
+    return parameters
 
 
-def _fill(settings: dict[str, str], others: Mapping[str, str]) -> None:
-    """Take from the others what is left open."""
-    settings.update({name: others[name] for name in others if not settings.get(name)})
+def _fill(parameters: dict[str, str], others: Mapping[str, str]) -> None:
+    """Adds the parameters that are missing."""
+    parameters.update({name: others[name] for name in others if not parameters.get(name)})
 
 
-def _of_service(settings: dict[str, str]) -> Mapping[str, str]:
-    file = settings.pop("servicefile", "")
-    name = settings.pop("service", "") or os.environ.get("PGSERVICE")
-    return settings_of_service(name, file) if name else {}
+def _from_service(parameters: dict[str, str]) -> Mapping[str, str]:
+    file = parameters.pop("servicefile", "")
+    name = parameters.pop("service", "") or os.environ.get("PGSERVICE")
+    return service_parameters(name, file) if name else {}
 
 
-def _of_environment() -> dict[str, str]:
+def _from_environment() -> dict[str, str]:
     found = {name: os.environ.get(variable, "") for name, variable in _ENVIRONMENT.items()}
     if not found["sslmode"] and os.environ.get("PGREQUIRESSL", "").startswith("1"):
-        found["sslmode"] = "require"  # its name before there were modes
+        found["sslmode"] = "require"  # the older variable
     return {name: value for name, value in found.items() if value}
 
 
-def _password(settings: dict[str, str]) -> None:
-    """From the password file, where none is given."""
-    path = Path(settings.pop("passfile", "") or "~/.pgpass").expanduser()
-    if not settings.get("password"):
-        _fill(settings, {"password": password_for(path, settings, _SOCKET_DIRECTORIES) or ""})
+def _add_password(parameters: dict[str, str]) -> None:
+    """Adds the password from the password file if none is given."""
+    path = Path(parameters.pop("passfile", "") or "~/.pgpass").expanduser()
+    if not parameters.get("password"):
+        _fill(parameters, {"password": password_for(path, parameters, _SOCKET_DIRECTORIES) or ""})
 
 
 def _local_host(port: str) -> str:
-    """The directory of the local server's socket, as libpq takes it where no host is named."""
+    """Returns the directory of the local server's socket, as libpq does without a host."""
     for directory in _SOCKET_DIRECTORIES:
         if Path(directory, f".s.PGSQL.{port}").exists():
             return directory
     return "localhost"
 
 
-def _assume_role(connection: BaseDatabaseWrapper, settings: dict[str, str]) -> None:
-    """Django sets the role after connecting; a start-up option comes to the same."""
+def _assume_role(connection: BaseDatabaseWrapper, parameters: dict[str, str]) -> None:
+    """Sets the role by a start-up option; Django sets it after connecting."""
     role = connection.settings_dict["OPTIONS"].get("assume_role")
     if role:
         escaped = role.replace("\\", "\\\\").replace(" ", "\\ ")
-        settings["options"] = f"{settings.get('options', '')} -c role={escaped}".strip()
+        parameters["options"] = f"{parameters.get('options', '')} -c role={escaped}".strip()

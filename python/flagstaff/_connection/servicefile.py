@@ -1,4 +1,4 @@
-"""libpq's file of services: connection settings under a name."""
+"""libpq's service file: named sets of connection parameters."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pathlib import Path
 
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["settings_of_service"]
+__all__ = ["service_parameters"]
 
 
-def settings_of_service(name: str, file: str) -> Mapping[str, str]:
-    """The settings of the service `name`, by libpq's names.
+def service_parameters(name: str, file: str) -> Mapping[str, str]:
+    """Returns the parameters of the service `name`, by libpq's names.
 
-    Looked for in `file`, by default the user's own, and then in the system's, as far as
-    PGSYSCONFDIR says where that is. Raises ConfigurationError where it is not found, or not
-    understood.
+    Reads `file` (default: the user's service file), then the system's file in PGSYSCONFDIR. Raises
+    ConfigurationError if the service is not found or has an invalid line.
     """
     for path in _files(file):
         found = _section(path, name)
         if found is not None:
             return found
     raise ConfigurationError(
-        f'the service "{name}" of the connection is not found in ~/.pg_service.conf; '
-        "name the file that has it by PGSERVICEFILE"
+        f'the connection service "{name}" is not found in ~/.pg_service.conf; '
+        "set PGSERVICEFILE to the file that defines it"
     )
 
 
@@ -52,9 +51,9 @@ def _section(path: Path, name: str) -> dict[str, str] | None:
             key, separator, value = line.partition("=")
             if not separator or key.startswith(("ldap", "service")):
                 raise ConfigurationError(
-                    f'the service "{name}" of the connection has a line that is not understood; '
+                    f'the connection service "{name}" has an invalid line; '
                     "expected lines such as host=db"
                 )
-            # libpq keeps the first of two, too.
+            # The first of two lines wins, as in libpq.
             found.setdefault(key, value)
     return found

@@ -15,7 +15,7 @@ from django.core.signals import setting_changed
 from django.db import connections
 
 from flagstaff import _core
-from flagstaff._connection.parameters import connection_settings
+from flagstaff._connection.parameters import connection_parameters
 from flagstaff._engine import direct
 from flagstaff._engine.process_hooks import (
     call_after_fork,
@@ -210,7 +210,7 @@ def _ask_anew_how_to_connect() -> None:
     """The password may be another one now: a file, an environment or a service gives it."""
     trouble = None
     try:
-        _core.reconfigure(connection_settings(connections[conf.engine_database]))
+        _core.reconfigure(connection_parameters(connections[conf.engine_database]))
     except ConfigurationError as error:
         trouble = str(error)
     except Exception as error:  # noqa: BLE001 (a project's own code, and it may name a secret)
@@ -221,7 +221,7 @@ def _ask_anew_how_to_connect() -> None:
 def _maker() -> Callable[[bool], None]:
     """What starts the engine, with all that it needs read already."""
     connection = connections[conf.engine_database]
-    settings, quoted = connection_settings(connection), names(connection)
+    settings, quoted = connection_parameters(connection), names(connection)
     opaque_values, listen = not is_plain_json(value_field()), conf.listen
     poll_interval, pool_size = conf.poll_interval, conf.pool_size
     max_staleness, usage_interval = conf.max_staleness, conf.usage_interval

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog says of our tables. A table is looked for along the search path."""
+"""Tables and triggers in PostgreSQL's catalog. Table names are resolved by the search path."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Found", "Trigger", "current_schema", "find_table", "triggers_of"]
+__all__ = ["FoundTable", "Trigger", "current_schema", "find_table", "has_tables", "triggers_of"]
 
-# Functions are named with their schema, and casts choose PostgreSQL's own operators: others in the
-# search path could fit the arguments better, and would be called with our rights.
+# Functions are schema-qualified, and casts select PostgreSQL's own operators: others in the search
+# path could match the arguments better, and would run with our privileges.
 _CURRENT_SCHEMA = "SELECT pg_catalog.quote_ident(pg_catalog.current_schema())"
 _FIND_TABLE = """
     SELECT
@@ -21,74 +21,83 @@ _FIND_TABLE = """
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.oid = pg_catalog.to_regclass(%s)::oid
 """
+# By name or by function, because either can be renamed.
 _TRIGGERS_OF = r"""
     SELECT t.tgname, t.tgenabled::text, pg_catalog.quote_ident(n.nspname), p.proname, t.tgargs
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE t.tgrelid = pg_catalog.to_regclass(%s)::oid AND t.tgname::text LIKE 'flagstaff\_%%'
+    WHERE t.tgrelid = pg_catalog.to_regclass(%s)::oid
+        AND (t.tgname::text LIKE 'flagstaff\_%%' OR p.proname::text LIKE 'flagstaff\_%%')
 """
 
 
 @dataclass(frozen=True)
-class Found:
-    """A table that is there."""
+class FoundTable:
+    """A table that exists."""
 
-    #: Its schema, and its name with that, both quoted.
+    #: The quoted name of its schema, and its quoted name with the schema.
     schema: str
     qualified: str
     may_read: bool
-    #: The quoted name of who may or may not.
+    #: The quoted name of the current role, to which `may_read` applies.
     role: str
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger of ours that is there."""
+    """A trigger of flagstaff that exists."""
 
     name: str
-    #: O in ordinary sessions, R in those that replicate, A in both, D in none.
+    #: When it fires: O in ordinary sessions, R in replicating ones, A in both, D in none.
     enabled: str
-    #: The quoted schema of the function, and its name.
+    #: The quoted schema of its function, and the name of the function.
     schema: str
     function: str
     arguments: tuple[str, ...]
 
+    @property
+    def fires(self) -> bool:
+        """Whether it fires in ordinary sessions."""
+        return self.enabled in {"A", "O"}
+
 
 def current_schema(connection: BaseDatabaseWrapper) -> str:
-    """The quoted schema in which a table would be made; empty where there is none."""
-    [[schema]] = _rows(connection, _CURRENT_SCHEMA)
-    return schema or ""
+    """Returns the quoted schema in which a new table is created, or "" without one."""
+    for [schema] in _rows(connection, _CURRENT_SCHEMA):
+        return str(schema or "")
+    return ""
 
 
 def has_tables(connection: BaseDatabaseWrapper, *tables: str) -> bool:
-    """Whether this is PostgreSQL and all of them, named as SQL names them, are there."""
+    """Whether this is PostgreSQL and all tables with these quoted names exist."""
     return connection.vendor == "postgresql" and all(
         find_table(connection, table) for table in tables
     )
 
 
-def find_table(connection: BaseDatabaseWrapper, table: str) -> Found | None:
-    """The table with this quoted name, if there is one."""
-    for row in _rows(connection, _FIND_TABLE, table):
-        return Found(*row)
+def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:
+    """Returns the table with this quoted name, or None."""
+    for schema, qualified, may_read, role in _rows(connection, _FIND_TABLE, table):
+        return FoundTable(str(schema), str(qualified), bool(may_read), str(role))
     return None
 
 
 def triggers_of(connection: BaseDatabaseWrapper, table: str) -> dict[str, Trigger]:
-    """Our triggers on the table with this quoted name, by their names."""
-    return {
-        name: Trigger(name, enabled, schema, function, _arguments(packed))
-        for name, enabled, schema, function, packed in _rows(connection, _TRIGGERS_OF, table)
-    }
+    """Returns the triggers of flagstaff on the table with this quoted name, by their names."""
+    found = (_trigger(*row) for row in _rows(connection, _TRIGGERS_OF, table))
+    return {trigger.name: trigger for trigger in found}
 
 
-def _arguments(packed: bytes | memoryview) -> tuple[str, ...]:
-    """Each argument ends with a zero byte."""
-    return tuple(bytes(packed).decode(errors="replace").split("\0")[:-1])
+def _trigger(
+    name: str, enabled: str, schema: str, function: str, packed: bytes | memoryview
+) -> Trigger:
+    # Each argument ends with a zero byte.
+    arguments = bytes(packed).decode(errors="replace").split("\0")[:-1]
+    return Trigger(name, enabled, schema, function, tuple(arguments))
 
 
-def _rows(connection: BaseDatabaseWrapper, query: str, *parameters: str) -> list[Any]:
+def _rows(connection: BaseDatabaseWrapper, query: str, *parameters: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())

@@ -1,4 +1,4 @@
-"""How the value model's field writes and reads JSON text."""
+"""How the field of the value model reads and writes the text of its column."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from django.db import connections
-from django.db.models import Field, JSONField
+from django.db.models import JSONField, Model
 
+from flagstaff._tables.model_fields import AnyField
 from flagstaff.conf import conf
 
 __all__ = ["decoder", "encoded", "is_plain_json", "is_secret", "value_field"]
 
 
-def value_field() -> Field[Any, Any]:
-    """The field `value` of the value model."""
-    return cast("Field[Any, Any]", conf.value_model._meta.get_field("value"))
+def value_field() -> AnyField:
+    """Returns the field `value` of the value model."""
+    return cast("AnyField", conf.value_model._meta.get_field("value"))
 
 
-def is_plain_json(field: Field[Any, Any]) -> bool:
-    """Whether the field reads JSON as json.loads does, so that scalars can be made at once."""
+def is_plain_json(field: AnyField) -> bool:
+    """Whether the field reads JSON as json.loads does, so that Rust can decode scalars."""
     reads = getattr(type(field), "from_db_value", None)
     return reads is JSONField.from_db_value and getattr(field, "decoder", None) is None
 
 
 def decoder() -> Callable[[str], Any]:
-    """A function from the text of the column to the value that the field makes of it."""
+    """Returns a function from the text of the column to the field's Python value."""
     field, alias = value_field(), conf.database
     converters = field.get_db_converters(connections[alias])
 
@@ -39,10 +40,10 @@ def decoder() -> Callable[[str], Any]:
     return decode
 
 
-def encoded(value: Any) -> str:
-    """The text that the column would hold.
+def encoded(value: object) -> str:
+    """Returns the text that the column would hold.
 
-    Raises TypeError where the field cannot hold the value.
+    Raises TypeError if the field cannot hold the value.
     """
     field = value_field()
     if isinstance(field, JSONField):
@@ -50,6 +51,6 @@ def encoded(value: Any) -> str:
     return str(field.get_prep_value(value))
 
 
-def is_secret(row: Any) -> bool:
-    """Whether the history keeps a digest of it; our own model of values can say so."""
+def is_secret(row: Model) -> bool:
+    """Whether the row is secret: the history stores a digest of its value."""
     return bool(getattr(row, "secret", False))

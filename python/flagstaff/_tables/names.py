@@ -1,4 +1,4 @@
-"""Names of tables and columns, from the models' `_meta`. Nothing else knows one."""
+"""Quoted names of tables and columns, read from the models' `_meta`, and SQL templates."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, cast
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, ManyToManyField, Model
+from django.db.models import ManyToManyField, Model
 
+from flagstaff._tables.model_fields import AnyField, find_field, through_model
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = [
-    "clocks",
     "fill",
     "flag_names",
     "names",
@@ -27,13 +26,13 @@ __all__ = [
 ]
 
 _INTEGER_TYPES = {"smallint", "integer", "bigint"}
-_PLACE = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """Every name that a template may ask for, quoted for this connection.
+    """Returns the value of every placeholder in the templates, quoted for this connection.
 
-    Raises ConfigurationError where a configured model lacks a field that flagstaff needs.
+    Raises ConfigurationError if a configured model lacks a required field.
     """
     return {
         **own_names(connection),
@@ -43,7 +42,7 @@ def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
 
 
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """The tables that are flagstaff's own whatever the models are."""
+    """Returns the tables of flagstaff itself, which do not depend on the models."""
     quote = connection.ops.quote_name
     return {
         "token_table": quote("flagstaff_token"),
@@ -56,12 +55,12 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
 
 
 def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
-    """The names of a flag model, in the present or in a migration's state."""
+    """Returns the names of a flag model, which may be a model of a migration's state."""
     quote = connection.ops.quote_name
     allowed = _allowed_users(model)
-    through = _through(allowed)
+    through = through_model(allowed)._meta
     flag = through.get_field(allowed.m2m_field_name())
-    user = through.get_field(allowed.m2m_reverse_field_name())
+    user = cast("AnyField", through.get_field(allowed.m2m_reverse_field_name()))
     return {
         "flag_table": quote(model._meta.db_table),
         "flag_pk": quote(_column(model, "pk")),
@@ -72,12 +71,12 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
-        "allowed_users_type": _read_as(user.db_type(connection)),
+        "allowed_users_type": _pk_type(user.db_type(connection)),
     }
 
 
 def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
-    """The names of a value model, in the present or in a migration's state."""
+    """Returns the names of a value model, which may be a model of a migration's state."""
     quote = connection.ops.quote_name
     return {
         "value_table": quote(model._meta.db_table),
@@ -87,44 +86,38 @@ def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str
     }
 
 
-def user_names(connection: BaseDatabaseWrapper, field: Field[Any, Any]) -> dict[str, str]:
-    """The table of the users, and the column of their primary key."""
+def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, str]:
+    """Returns the names of the user table. `field` is its primary key."""
     column_type = field.db_type(connection) if field.remote_field else field.rel_db_type(connection)
     return {
         "user_table": connection.ops.quote_name(field.model._meta.db_table),
         "user_pk": connection.ops.quote_name(_own_column(field)),
-        "user_read_as": _read_as(column_type),
+        "user_pk_type": _pk_type(column_type),
     }
 
 
-def clocks(connection: BaseDatabaseWrapper, model: type[Model]) -> list[str]:
-    """The columns that a save moves by itself, which are no change in themselves."""
-    quote = connection.ops.quote_name
-    fields = model._meta.local_concrete_fields
-    return [quote(str(field.column)) for field in fields if getattr(field, "auto_now", False)]
-
-
-def user_field(model: type[Model]) -> Field[Any, Any]:
-    """The field of the user model that a flag model's allow-list refers to."""
+def user_field(model: type[Model]) -> AnyField:
+    """Returns the field of the user model that a flag model's `allowed_users` refers to."""
     allowed = _allowed_users(model)
-    reference = _through(allowed).get_field(allowed.m2m_reverse_field_name())
-    return cast("Field[Any, Any]", reference.target_field)
+    reference: Any = through_model(allowed)._meta.get_field(allowed.m2m_reverse_field_name())
+    return cast("AnyField", reference.target_field)
 
 
 def sql(name: str) -> str:
-    """The text of `sql/NAME.sql`."""
+    """Returns the text of `sql/NAME.sql`."""
     return (files("flagstaff") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def fill(template: str, names: Mapping[str, str]) -> str:
-    """Replace each `{name}` in one pass, so that no name is read as a template."""
-    return _PLACE.sub(lambda place: names[place[1]], template)
+    """Replaces each `{placeholder}` in one pass: a name with braces is not a template."""
+    return _PLACEHOLDER.sub(lambda match: names[match[1]], template)
 
 
 def _client_side(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
-    """The column, or what stands for it in a model without one: no browser may ask."""
-    has_column = any(field.name == "client_side" for field in model._meta.get_fields())
-    return connection.ops.quote_name(_column(model, "client_side")) if has_column else "false"
+    """Returns the column, or `false` for a model without it."""
+    if find_field(model, "client_side") is None:
+        return "false"
+    return connection.ops.quote_name(_column(model, "client_side"))
 
 
 def _allowed_users(model: type[Model]) -> ManyToManyField[Any, Any]:
@@ -137,14 +130,8 @@ def _allowed_users(model: type[Model]) -> ManyToManyField[Any, Any]:
     return field
 
 
-def _through(allowed: ManyToManyField[Any, Any]) -> Any:
-    """The `_meta` of the model between flags and users."""
-    through: Any = allowed.remote_field.through
-    return through._meta
-
-
 def _column(model: type[Model], name: str) -> str:
-    field: Any = model._meta.pk if name == "pk" else _field(model, name)
+    field = model._meta.pk if name == "pk" else _field(model, name)
     if field.model._meta.db_table != model._meta.db_table:
         raise ConfigurationError(
             f"{model._meta.label}.{name} is a column of {field.model._meta.label}, "
@@ -153,22 +140,24 @@ def _column(model: type[Model], name: str) -> str:
     return _own_column(field)
 
 
-def _own_column(field: Any) -> str:
-    if not getattr(field, "column", None):
-        raise ConfigurationError(f"{field} has no column of its own, expected an ordinary field")
-    return str(field.column)
+def _own_column(field: object) -> str:
+    column = getattr(field, "column", None)
+    if not column:
+        raise ConfigurationError(f"{field} has no column, expected a field that is stored")
+    return str(column)
 
 
-def _field(model: type[Model], name: str) -> Any:
-    try:
-        return model._meta.get_field(name)
-    except FieldDoesNotExist as error:
+def _field(model: type[Model], name: str) -> AnyField:
+    field = find_field(model, name)
+    if field is None:
         raise ConfigurationError(
             f"{model._meta.label} has no field {name!r}; a flag model has key, enabled, "
             "rollout_percent and allowed_users, a value model has key and value"
-        ) from error
+        )
+    return field
 
 
-def _read_as(column_type: str | None) -> str:
+def _pk_type(column_type: str | None) -> str:
+    """Returns the type in which primary keys are read: `int8` for integers, else `text`."""
     first_word = str(column_type).lower().split()[0]
     return "int8" if first_word in _INTEGER_TYPES else "text"

@@ -1,4 +1,4 @@
-"""The row that has a key, or an error that names the nearest keys."""
+"""Look-up of a flag or a value by its key. The error suggests similar keys."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["all_rows", "flag_row", "value_row"]
 
 
 def flag_row(key: str, *, lock: bool = False) -> Any:
-    """The flag `key`, locked until the end of the transaction if asked.
+    """Returns the flag with this key, locked until the end of the transaction if `lock` is True.
 
-    Raises UnknownFlagError where there is none.
+    Raises UnknownFlagError if there is none.
     """
     return _row(conf.flag_model, key, lock=lock)
 
 
 def value_row(key: str, *, lock: bool = False) -> Any:
-    """The entry of the value `key`, locked until the end of the transaction if asked.
+    """Returns the value with this key, locked until the end of the transaction if `lock` is True.
 
-    Raises UnknownValueError where there is none.
+    Raises UnknownValueError if there is none.
     """
     return _row(conf.value_model, key, lock=lock)
 
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
-    """Every row of a model, also what its own manager leaves out: questions do not leave it out."""
+    """Returns all rows, including those that the model's own manager hides: workers load them."""
     return model._base_manager.using(conf.database)
 
 
@@ -42,18 +42,18 @@ def _row(model: type[Model], key: str, *, lock: bool) -> Any:
     if not found:
         raise _unknown(model, key)
     if len(found) > 1:
-        # Possible in a project's own table; an answer counts them as absent.
+        # A project's own table may allow it; workers ignore such rows.
         raise FlagstaffError(f"{len(found)} rows have the key {key!r}; delete all but one")
     return found[0]
 
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
     if model is conf.flag_model:
-        return UnknownFlagError(f"there is no flag {key!r}; {_advice(model, key)}")
-    return UnknownValueError(f"there is no value {key!r}; {_advice(model, key)}")
+        return UnknownFlagError(f"there is no flag {key!r}; {_suggestion(model, key)}")
+    return UnknownValueError(f"there is no value {key!r}; {_suggestion(model, key)}")
 
 
-def _advice(model: type[Model], key: str) -> str:
+def _suggestion(model: type[Model], key: str) -> str:
     keys = all_rows(model).exclude(key=None).values_list("key", flat=True)
     nearest = get_close_matches(key, keys)
     if not nearest:

@@ -1,4 +1,4 @@
-"""What PostgreSQL calls an error."""
+"""The SQLSTATE of a database error."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["sqlstate"]
 
 
 def sqlstate(error: Error) -> str | None:
-    """The SQLSTATE, as psycopg or psycopg2 calls it."""
+    """Returns the SQLSTATE of an error, with psycopg and with psycopg2."""
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)

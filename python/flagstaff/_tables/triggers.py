@@ -1,88 +1,125 @@
-"""The tables whose changes leave a token and a history, and what their triggers are told."""
+"""The health of the triggers on the watched tables. `sql/identify_v1.sql` has the same rules."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.catalog import current_schema, find_table
-from flagstaff._tables.names import clocks, flag_names, value_names
+from flagstaff._tables.catalog import Trigger, triggers_of
+from flagstaff._tables.names import sql
+from flagstaff._tables.watched import WatchedTable, watched_tables
 
-__all__ = ["WatchedTable", "watched_tables"]
+__all__ = ["TriggerHealth", "expected_triggers", "trigger_health"]
 
-_NO_VALUE = "''"
+_TOKEN_TRIGGER = "flagstaff_token_v1"  # noqa: S105 (no password)
+_TOKEN_FUNCTIONS = re.compile(r"flagstaff_token_v")
+_HISTORY_FUNCTIONS = re.compile(r"flagstaff_(row|allowed_users)_history_v")
 
 
 @dataclass(frozen=True)
-class WatchedTable:
-    """A table to watch. Everything in it is quoted, to be put into a statement."""
+class TriggerHealth:
+    """The triggers of flagstaff on one watched table. A missing table has none."""
 
-    #: The model whose migrations make the table.
-    model: type[Model]
-    #: The table as the model names it, and with its schema.
-    name: str
-    table: str
-    relation: str
-    history: str
-    #: What the history's triggers are told after the relation.
-    arguments: tuple[str, ...]
+    table: WatchedTable
+    triggers: dict[str, Trigger]
 
-    def places(self) -> dict[str, str]:
-        """What the templates of the triggers ask for."""
-        return {
-            "table": self.table,
-            "relation": self.relation,
-            "history": self.history,
-            "arguments": ", ".join(self.arguments),
+    @property
+    def writes_tokens(self) -> bool:
+        """Whether a change writes a change token, so that workers see it by the poll."""
+        return any(map(_writes_tokens, self.triggers.values()))
+
+    @property
+    def writes_history(self) -> bool:
+        """Whether every kind of change writes an entry, so that versions advance."""
+        firing = {
+            _without_version(trigger.name)
+            for trigger in self.triggers.values()
+            if trigger.fires and _HISTORY_FUNCTIONS.match(trigger.function)
         }
+        return firing.issuperset(map(_without_version, _history_triggers()))
+
+    def missing(self) -> list[str]:
+        """Returns the names of triggers that exist in no version."""
+        found = set(map(_without_version, self.triggers))
+        return [name for name in expected_triggers() if _without_version(name) not in found]
+
+    def disabled(self) -> list[str]:
+        """Returns the names of triggers that do not fire in every session in which they should."""
+        return [
+            name
+            for name in expected_triggers()
+            if name in self.triggers and not _fires_as_installed(self.triggers[name])
+        ]
+
+    def outdated(self, function_schema: str) -> list[str]:
+        """Returns the names of triggers that exist, but not as they would be installed now.
+
+        `function_schema` is the quoted schema of flagstaff's functions.
+        """
+        missing = self.missing()
+        return [
+            name
+            for name in expected_triggers()
+            if name not in missing and not self._is_current(name, function_schema)
+        ]
+
+    def _is_current(self, name: str, function_schema: str) -> bool:
+        trigger = self.triggers.get(name)
+        if trigger is None:
+            return False
+        function, arguments = _TOKEN_TRIGGER, list[str]()
+        if name != _TOKEN_TRIGGER:
+            function = self.table.history_function
+            arguments = [*map(_unquoted, self.table.arguments)]
+        expected = (function_schema, function, self.table.relation, *arguments)
+        return (trigger.schema, trigger.function, *trigger.arguments) == expected
 
 
-def watched_tables(
+def trigger_health(
     connection: BaseDatabaseWrapper,
     flag_model: type[Model] | None,
     value_model: type[Model] | None,
-) -> Iterator[WatchedTable]:
-    """The tables of two models, each in the present or in a migration's state."""
-    if flag_model:
-        yield _flags(connection, flag_model)
-        yield _allow_lists(connection, flag_model)
-    if value_model:
-        yield _values(connection, value_model)
+) -> Iterator[TriggerHealth]:
+    """Yields the health of each watched table of these models. Queries the catalog.
+
+    Raises ConfigurationError if a model lacks a required field.
+    """
+    for table in watched_tables(connection, flag_model, value_model):
+        yield TriggerHealth(table, triggers_of(connection, table.name))
 
 
-def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
-    names = flag_names(connection, model)
-    name, columns = names["flag_table"], (names["flag_pk"], names["flag_key"], _NO_VALUE)
-    arguments = (*columns, *clocks(connection, model))
-    table = _qualified(connection, name)
-    return WatchedTable(model, name, table, "f", "flagstaff_row_history_v1", arguments)
+@cache
+def expected_triggers() -> tuple[str, ...]:
+    """Returns the names of all triggers that a watched table has, in the order of the template."""
+    return tuple(re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", sql("triggers_v1"), re.MULTILINE))
 
 
-def _allow_lists(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
-    names = flag_names(connection, model)
-    name, columns = (
-        names["allowed_users_table"],
-        (names["allowed_users_flag"], names["allowed_users_user"]),
-    )
-    flags = _qualified(connection, names["flag_table"]).replace("'", "''")
-    arguments = (*columns, f"'{flags}'", names["flag_pk"], names["flag_key"])
-    table = _qualified(connection, name)
-    return WatchedTable(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
+@cache
+def _always_firing() -> tuple[str, ...]:
+    return tuple(re.findall(r"ENABLE ALWAYS TRIGGER (\w+)", sql("triggers_v1")))
 
 
-def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
-    names = value_names(connection, model)
-    name, columns = names["value_table"], (names["value_pk"], names["value_key"])
-    arguments = (*columns, names["value_value"], *clocks(connection, model))
-    table = _qualified(connection, name)
-    return WatchedTable(model, name, table, "k", "flagstaff_row_history_v1", arguments)
+def _history_triggers() -> list[str]:
+    return [name for name in expected_triggers() if name != _TOKEN_TRIGGER]
 
 
-def _qualified(connection: BaseDatabaseWrapper, table: str) -> str:
-    """A quoted table name with its schema: where the table is, or where it would be made."""
-    if found := find_table(connection, table):
-        return found.qualified
-    return table if '"."' in table else f"{current_schema(connection)}.{table}"
+def _writes_tokens(trigger: Trigger) -> bool:
+    return trigger.fires and bool(_TOKEN_FUNCTIONS.match(trigger.function))
+
+
+def _fires_as_installed(trigger: Trigger) -> bool:
+    return trigger.enabled == "A" if trigger.name in _always_firing() else trigger.fires
+
+
+def _without_version(name: str) -> str:
+    return re.sub(r"_v\d+$", "", name)
+
+
+def _unquoted(name: str) -> str:
+    quote = name[0]
+    return name[1:-1].replace(quote * 2, quote)

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import Found, find_table, triggers_of
+from flagstaff._tables.catalog import FoundTable, find_table
 from flagstaff._tables.names import fill, own_names, sql
-from flagstaff._tables.triggers import watched_tables
+from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
@@ -98,7 +98,7 @@ def draw(connection: BaseDatabaseWrapper) -> Barrier:
     return Barrier((drawn, nonce), pooled, _leave_tokens(connection), tokens)
 
 
-def _require_rights(found: Found, tokens: _Tokens) -> None:
+def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
     function = f"{found.schema}.flagstaff_barrier_v1()"
     [(may_draw,)] = tokens.rows("barrier_rights_v1", function)
     if may_draw is None:
@@ -115,17 +115,12 @@ def _require_rights(found: Found, tokens: _Tokens) -> None:
 
 
 def _leave_tokens(connection: BaseDatabaseWrapper) -> bool:
-    """Whether each watched table has a trigger that writes tokens, and that fires."""
-    return all(
-        any(
-            trigger.function.startswith("flagstaff_token_v") and trigger.enabled in "AO"
-            for trigger in triggers_of(connection, table.name).values()
-        )
-        for table in watched_tables(connection, conf.flag_model, conf.value_model)
-    )
+    """Whether every watched table has a token trigger that fires."""
+    tables = trigger_health(connection, conf.flag_model, conf.value_model)
+    return all(table.writes_tokens for table in tables)
 
 
-def _behind(found: Found) -> str:
+def _behind(found: FoundTable) -> str:
     table = found.qualified.replace("'", "''")
     mend = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM"
     return (

@@ -13,12 +13,12 @@ from django.db import DataError, IntegrityError, transaction
 from django.db.models import JSONField, Model
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
+from flagstaff._tables.model_fields import auto_now_fields
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
 __all__ = [
     "canonical",
-    "clocks",
     "differing",
     "insert",
     "touch",
@@ -39,7 +39,7 @@ def write(row: Model, fields: Mapping[str, Any]) -> None:
         validate(row, name, new)
     for name, new in fields.items():
         setattr(row, name, new)
-    _save(row, update_fields=[*fields, *clocks(row)])
+    _save(row, update_fields=[*fields, *_auto_now_names(row)])
 
 
 def insert(row: Model) -> None:
@@ -49,7 +49,7 @@ def insert(row: Model) -> None:
 
 def touch(row: Model) -> None:
     """Move the clocks of a row whose allow-list has changed."""
-    if names := clocks(row):
+    if names := _auto_now_names(row):
         row.save(using=conf.database, update_fields=names)
 
 
@@ -76,12 +76,6 @@ def validate_new(row: Model) -> None:
     row.full_clean(exclude=empty, validate_unique=False, validate_constraints=False)
 
 
-def clocks(row: Model) -> list[str]:
-    """The fields that a save moves by itself."""
-    fields = row._meta.local_concrete_fields
-    return [field.name for field in fields if getattr(field, "auto_now", False)]
-
-
 def canonical(value: Any, *, allow_nan: bool = False) -> str:
     """One text for one JSON, whatever the order of its keys.
 
@@ -100,6 +94,10 @@ def _as_held(text: str) -> int | float:
     if not number:
         return 0.0
     return int(Decimal(text)) if math.isfinite(number) and "e+" in repr(number) else number
+
+
+def _auto_now_names(row: Model) -> list[str]:
+    return [field.name for field in auto_now_fields(type(row))]
 
 
 def _save(row: Model, **how: Any) -> None:

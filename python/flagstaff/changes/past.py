@@ -96,7 +96,7 @@ def state_from(present: State, target: Target, version: int) -> State:
 def as_kept(target: Target, *, digest: bool = False) -> Kept:
     """The present row, or its value by a digest as the history keeps a secret."""
     value = _column(target.kind, _VALUE) if target.kind is Kind.VALUE else ""
-    columns, text = _query("present_row_v1", target.kind, [value, target.pk])
+    columns, text = _query("current_row_v1", target.kind, [value, target.pk])
     kept = json.loads(columns)
     if digest and text is not None:
         kept[value] = _digest(text)
@@ -115,7 +115,7 @@ def kept_row(target: Target, kept: Kept) -> Any:
     if kept.entry is None:
         return target.row
     model = target.kind.model
-    query = fill(sql("kept_row_v1"), _names(target.kind))
+    query = fill(sql("history_row_v1"), _names(target.kind))
     [row] = model._base_manager.using(conf.database).raw(query, [kept.entry])
     return row
 

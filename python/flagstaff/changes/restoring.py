@@ -8,6 +8,12 @@ from typing import Any
 
 from django.db import transaction
 
+from flagstaff._tables.model_fields import (
+    auto_now_add_fields,
+    is_auto_now,
+    is_generated,
+    stored_fields,
+)
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes import allowed_users
@@ -122,27 +128,26 @@ def _ordered(pks: Iterable[Any]) -> tuple[Any, ...]:
 
 def _kept(target: Target, kept: Kept) -> list[Any]:
     """The fields that a person may have changed and that the row had already."""
-    fields: list[Any] = list(target.kind.model._meta.local_concrete_fields)
     return [
         field
-        for field in fields
+        for field in stored_fields(target.kind.model)
         if field.column in kept.columns
         and not field.primary_key
-        and not getattr(field, "auto_now", False)
-        and not getattr(field, "generated", False)
+        and not is_auto_now(field)
+        and not is_generated(field)
     ]
 
 
 def _fill_new_columns(row: Any, kept: Kept) -> None:
     """Give a row that comes back the defaults of what the table has only had since."""
-    for field in row._meta.local_concrete_fields:
-        if field.column not in kept.columns and not getattr(field, "generated", False):
+    for field in stored_fields(type(row)):
+        if field.column not in kept.columns and not is_generated(field):
             setattr(row, field.attname, field.get_default())
 
 
 def _times_of_birth(row: Any, kept: Kept) -> list[str]:
-    fields = (field for field in row._meta.local_concrete_fields if field.column in kept.columns)
-    return [field.attname for field in fields if getattr(field, "auto_now_add", False)]
+    fields = auto_now_add_fields(type(row))
+    return [field.attname for field in fields if field.column in kept.columns]
 
 
 def _only_a_digest(key: str) -> str:

@@ -11,11 +11,12 @@ from django.db import transaction
 from django.db.models import Model
 
 from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes import allowed_users
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
-from flagstaff.changes.fields import clocks, differing, insert, touch, validate_new, write
+from flagstaff.changes.fields import differing, insert, touch, validate_new, write
 from flagstaff.changes.locking import check_version, locked_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
@@ -183,15 +184,12 @@ def _unless_like(kind: Kind, present: Any, row: Any, users: list[Any]) -> Change
 
 def _all_fields(row: Model) -> dict[str, Any]:
     """What a person has said of a row: neither its primary key nor its times."""
-    moved = {*clocks(row), *_times_of_birth(row)}
-    fields = row._meta.local_concrete_fields
-    told = (field for field in fields if not field.primary_key and field.name not in moved)
-    return {field.name: getattr(row, field.attname) for field in told}
-
-
-def _times_of_birth(row: Model) -> list[str]:
-    fields = row._meta.local_concrete_fields
-    return [field.name for field in fields if getattr(field, "auto_now_add", False)]
+    fields = (field for field in stored_fields(type(row)) if not field.primary_key)
+    return {
+        field.name: getattr(row, field.attname)
+        for field in fields
+        if not is_auto_now(field) and not is_auto_now_add(field)
+    }
 
 
 def _moves(row: Any, users: list[Any]) -> Moves:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
+from flagstaff._tables.model_fields import auto_now_columns
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes import allowed_users
@@ -85,7 +86,7 @@ def is_like(target: Target, state: State) -> bool:
     if target.row is None or state.row is None:
         return target.row is None and state.row is None
     present, then = as_comparable(target, as_kept(target), state.row)
-    columns = {*present.columns, *then.columns} - _clocks(target)
+    columns = {*present.columns, *then.columns} - {*auto_now_columns(target.kind.model)}
     if not all(_same(present, then, name) for name in columns):
         return False
     return target.kind is Kind.VALUE or allowed_users.allowed_pks(target.row) == state.users
@@ -152,7 +153,11 @@ def _columns_to_set(target: Target, span: Span, before: Kept, after: Kept) -> se
     """What the change has set, and is still so. Raises ConflictError where it is something else."""
     before, after, present = as_comparable(target, before, after, as_kept(target))
     moved = {name for name in before.columns if not _same(before, after, name)}
-    left = {name for name in moved - _clocks(target) if not _same(present, before, name)}
+    left = {
+        name
+        for name in moved - {*auto_now_columns(target.kind.model)}
+        if not _same(present, before, name)
+    }
     if not all(_same(present, after, name) for name in left):
         newest = version_of(target.kind, target.pk)
         raise conflict(target.kind, target.key, target.pk, span.last, newest)
@@ -162,11 +167,6 @@ def _columns_to_set(target: Target, span: Span, before: Kept, after: Kept) -> se
 def _same(one: Kept, other: Kept, name: str) -> bool:
     """Whether a column has the same JSON in both; in Python True equals 1."""
     return repr(one.columns.get(name)) == repr(other.columns.get(name))
-
-
-def _clocks(target: Target) -> set[str]:
-    fields = target.kind.model._meta.local_concrete_fields
-    return {str(field.column) for field in fields if getattr(field, "auto_now", False)}
 
 
 def _moves(target: Target, before: State, after: State) -> Moves:

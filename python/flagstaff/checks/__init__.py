@@ -1,10 +1,10 @@
-"""The system checks: a function for each, which says what is wrong and what mends it."""
+"""The system checks. Each function reports one problem, with a hint how to fix it."""
 
 from __future__ import annotations
 
 from flagstaff.checks.connection import (
-    check_connection_options,
-    check_database_is_written_to,
+    check_connection_parameters,
+    check_database_is_the_written_one,
     check_database_vendor,
 )
 from flagstaff.checks.database import check_database
@@ -13,33 +13,33 @@ from flagstaff.checks.models import (
     check_field_tables,
     check_field_types,
     check_fields,
+    check_fields_are_not_null,
     check_key_is_unique,
-    check_nothing_is_null,
-    check_secret_is_seen,
+    check_secret_column,
 )
 from flagstaff.checks.settings import (
-    check_messages_are_signed,
     check_setting_names,
     check_setting_values,
+    check_webhooks_are_signed,
 )
 
-__all__ = ["OF_DATABASE", "OF_SETTINGS"]
+__all__ = ["DATABASE_CHECKS", "STATIC_CHECKS"]
 
-#: They run with every command, and connect nowhere.
-OF_SETTINGS = (
+#: Run with every command. They do not connect.
+STATIC_CHECKS = (
     check_setting_names,
     check_setting_values,
-    check_connection_options,
-    check_database_is_written_to,
+    check_connection_parameters,
+    check_database_is_the_written_one,
     check_fields,
     check_field_types,
     check_allowed_users,
-    check_nothing_is_null,
+    check_fields_are_not_null,
     check_key_is_unique,
     check_field_tables,
-    check_secret_is_seen,
-    check_messages_are_signed,
+    check_secret_column,
+    check_webhooks_are_signed,
 )
 
-#: They run with `migrate` and `check --database`.
-OF_DATABASE = (check_database_vendor, check_database)
+#: Run with `migrate` and `check --database`.
+DATABASE_CHECKS = (check_database_vendor, check_database)

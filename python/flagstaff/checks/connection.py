@@ -1,4 +1,4 @@
-"""Whether the engine can connect to DATABASE as Django does, and to where the flags are."""
+"""Checks that the engine can connect as Django does, and to the database of the flags."""
 
 from __future__ import annotations
 
@@ -10,90 +10,100 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.aliases import is_one_database
-from flagstaff._connection.options import HONOURED, REFUSED, Refusal, refusals
-from flagstaff._connection.parameters import connection_settings
-from flagstaff.checks.guard import with_usable_settings
+from flagstaff._connection.aliases import is_same_database
+from flagstaff._connection.options import (
+    SUPPORTED,
+    UNSUPPORTED,
+    UnsupportedParameter,
+    unsupported_parameters,
+)
+from flagstaff._connection.parameters import connection_parameters
+from flagstaff.checks.guard import with_valid_settings
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
-__all__ = ["check_connection_options", "check_database_is_written_to", "check_database_vendor"]
+__all__ = [
+    "check_connection_parameters",
+    "check_database_is_the_written_one",
+    "check_database_vendor",
+]
 
-_DJANGOS_OWN = "django.db.backends.postgresql.base"
-_ALTERNATIVE = 'name an alias without it as "DATABASE" in FLAGSTAFF'
+_DJANGO_BACKEND = "django.db.backends.postgresql.base"
+_ALTERNATIVE = 'set "DATABASE" in FLAGSTAFF to an alias without it'
 
 
-@with_usable_settings
-def check_connection_options(**kwargs: Any) -> list[CheckMessage]:
-    """flagstaff.E003: the engine does not support an option of the connection."""
+@with_valid_settings
+def check_connection_parameters(**kwargs: Any) -> list[CheckMessage]:
+    """flagstaff.E003: the engine does not support a connection parameter."""
     connection = connections[conf.engine_database]
     if connection.vendor != "postgresql":
         return []
-    return [Error(what, hint=hint, id="flagstaff.E003") for what, hint in _unusable(connection)]
+    return [Error(text, hint=hint, id="flagstaff.E003") for text, hint in _problems(connection)]
 
 
-@with_usable_settings
-def check_database_is_written_to(**kwargs: Any) -> list[CheckMessage]:
-    """flagstaff.W004: flags are read from another database than the router writes them to."""
+@with_valid_settings
+def check_database_is_the_written_one(**kwargs: Any) -> list[CheckMessage]:
+    """flagstaff.W004: flags are read from a database other than the one they are written to."""
     return [
         Warning(
             f'it is read from database "{conf.engine_database}", but written to "{alias}"',
             hint=f'set "DATABASE" to "{alias}" in FLAGSTAFF, or let DATABASE_ROUTERS write it to '
-            f'"{conf.engine_database}"; a replica is known by TEST = {{"MIRROR": "{alias}"}}',
+            f'"{conf.engine_database}"; for a replica set TEST = {{"MIRROR": "{alias}"}}',
             obj=model,
             id="flagstaff.W004",
         )
         for model in (conf.flag_model, conf.value_model)
-        if not is_one_database(alias := router.db_for_write(model), conf.engine_database)
+        if not is_same_database(alias := router.db_for_write(model), conf.engine_database)
     ]
 
 
-@with_usable_settings
+@with_valid_settings
 def check_database_vendor(
     *, databases: Collection[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """flagstaff.I011: the database is not PostgreSQL, so every question is a query."""
+    """flagstaff.I011: the database is not PostgreSQL, so every evaluation is a query."""
     connection = connections[conf.engine_database]
     if conf.engine_database not in (databases or ()) or connection.vendor == "postgresql":
         return []
     return [
         Info(
-            f'database "{connection.alias}" is {connection.display_name}: every question is a '
-            "query, and no history is kept",
-            hint="for answers from memory and a history, keep flags in PostgreSQL; else silence "
-            "this with SILENCED_SYSTEM_CHECKS",
+            f'database "{connection.alias}" is {connection.display_name}: every evaluation is a '
+            "query, and there is no history",
+            hint="use PostgreSQL for evaluation from memory and a history, or silence this with "
+            "SILENCED_SYSTEM_CHECKS",
             id="flagstaff.I011",
         )
     ]
 
 
-def _unusable(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
-    """What of the connection's options the engine cannot use, and what would do."""
+def _problems(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
+    """Yields each problem of the connection's parameters, with a hint."""
     try:
-        options = _options(connection)
+        parameters = _parameters(connection)
     except ConfigurationError as error:
-        yield str(error), f"mend it; or {_ALTERNATIVE}"
+        yield str(error), f"fix it; or {_ALTERNATIVE}"
         return
-    for refusal in refusals(options):
-        shown = f'the option {refusal.shown} of database "{connection.alias}" is not supported'
-        yield shown, _what_would_do(refusal)
+    for parameter in unsupported_parameters(parameters):
+        text = f'the option {parameter.shown} of database "{connection.alias}" is not supported'
+        yield text, _hint(parameter)
 
 
-def _options(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
-    """What the engine would be given, as far as that can be told without connecting."""
-    if type(connection).get_connection_params.__module__ != _DJANGOS_OWN:
-        # This backend makes its settings itself, and may ask somebody for a password.
+def _parameters(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
+    """Returns the engine's parameters, as far as they are known without connecting."""
+    if type(connection).get_connection_params.__module__ != _DJANGO_BACKEND:
+        # A custom backend may request a password or a token, which a check must not do.
         options = connection.settings_dict["OPTIONS"]
-        return {name: str(options[name]) for name in options if name in HONOURED.keys() | REFUSED}
+        known = SUPPORTED.keys() | UNSUPPORTED
+        return {name: str(options[name]) for name in options if name in known}
     try:
-        return connection_settings(connection)
+        return connection_parameters(connection)
     except ConfigurationError:
         raise
-    except ImproperlyConfigured:  # Django itself cannot connect either, and says why
+    except ImproperlyConfigured:  # Django cannot connect either, and reports it
         return {}
 
 
-def _what_would_do(refusal: Refusal) -> str:
-    if refusal.expected:
-        return f"expected {', '.join(refusal.expected)}; or {_ALTERNATIVE}"
-    return f"leave it out of OPTIONS and of the environment; or {_ALTERNATIVE}"
+def _hint(parameter: UnsupportedParameter) -> str:
+    if parameter.expected:
+        return f"expected {', '.join(parameter.expected)}; or {_ALTERNATIVE}"
+    return f"remove it from OPTIONS and from the environment; or {_ALTERNATIVE}"

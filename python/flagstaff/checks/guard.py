@@ -1,4 +1,4 @@
-"""What every check but those of the settings takes for granted."""
+"""The condition of all checks except those of the settings themselves."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from django.core.checks import CheckMessage
 
 from flagstaff.conf import conf
 
-__all__ = ["Check", "with_usable_settings"]
+__all__ = ["Check", "with_valid_settings"]
 
 Check = Callable[..., list[CheckMessage]]
 
 
-def with_usable_settings(check: Check) -> Check:
-    """Let a check rest while a setting is wrong: E001 and E002 tell of that."""
+def with_valid_settings(check: Check) -> Check:
+    """Skips a check while the settings are invalid, which E001 and E002 report."""
 
     @wraps(check)
-    def guarded(**kwargs: Any) -> list[CheckMessage]:
+    def checked(**kwargs: Any) -> list[CheckMessage]:
         return [] if conf.problems() else check(**kwargs)
 
-    return guarded
+    return checked

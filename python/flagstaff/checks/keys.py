@@ -1,4 +1,4 @@
-"""Whether every flag's key is one: a foreign table may hold others."""
+"""Checks the keys of the flags: a project's own table may have invalid ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from flagstaff.validators import validate_flag_key
 
 __all__ = ["check_keys"]
 
-_SHOWN = 3
+_MAX_KEYS_SHOWN = 3
 
 
 def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W018: flags have keys that our own model would not take."""
+    """flagstaff.W018: flags have keys that flagstaff's own model would refuse."""
     keys = [key for key in _keys(connection) if not _is_valid(key)]
     if not keys:
         return []
-    shown = ", ".join(map(repr, keys[:_SHOWN])) + (", …" if len(keys) > _SHOWN else "")
+    shown = ", ".join(map(repr, keys[:_MAX_KEYS_SHOWN])) + (
+        ", …" if len(keys) > _MAX_KEYS_SHOWN else ""
+    )
     return [
         Warning(
             f'{len(keys)} flags have a key with white space, ":" or a control character, '
             f"or of another length than 1 to 255: {shown}",
-            hint="give each another key, in the table and where it is asked for; until then it "
-            'is answered as it is, but "a:b" for user 1 shares its bucket with "a" for "b:1"',
+            hint="rename the keys in the table and in the code; until then they are evaluated as "
+            'they are, but "a:b" for user 1 has the same bucket as "a" for "b:1"',
             obj=conf.flag_model,
             id="flagstaff.W018",
         )
@@ -39,7 +41,7 @@ def _keys(connection: BaseDatabaseWrapper) -> list[str]:
     try:
         with transaction.atomic(using=connection.alias):
             return list(rows.values_list("key", flat=True))
-    except Error:  # W013 and W014 tell of a table that cannot be read
+    except Error:  # W013 and W014 report a table that cannot be read
         return []
 
 

@@ -1,4 +1,4 @@
-"""Whether FLAGSTAFF is written right."""
+"""Checks the settings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
-from flagstaff.checks.guard import with_usable_settings
+from flagstaff.checks.guard import with_valid_settings
 from flagstaff.conf import conf
 
-__all__ = ["check_messages_are_signed", "check_setting_names", "check_setting_values"]
+__all__ = ["check_setting_names", "check_setting_values", "check_webhooks_are_signed"]
 
 
 def check_setting_names(**kwargs: Any) -> list[CheckMessage]:
-    """flagstaff.E001: FLAGSTAFF has a name that is no setting."""
+    """flagstaff.E001: FLAGSTAFF has an unknown name."""
     return [
         Error(problem.message, hint=problem.hint, id="flagstaff.E001")
         for problem in conf.problems()
@@ -22,7 +22,7 @@ def check_setting_names(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_setting_values(**kwargs: Any) -> list[CheckMessage]:
-    """flagstaff.E002: a setting has a value that it cannot have."""
+    """flagstaff.E002: a setting has an invalid value."""
     return [
         Error(problem.message, hint=problem.hint, id="flagstaff.E002")
         for problem in conf.problems()
@@ -30,9 +30,9 @@ def check_setting_values(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@with_usable_settings
-def check_messages_are_signed(**kwargs: Any) -> list[CheckMessage]:
-    """flagstaff.W019: a program gets messages that it cannot tell from anybody's."""
+@with_valid_settings
+def check_webhooks_are_signed(**kwargs: Any) -> list[CheckMessage]:
+    """flagstaff.W019: a receiver cannot verify the sender of its messages."""
     return [
         Warning(
             f'the receiver "{receiver.name}" of WEBHOOKS gets messages without a signature',

@@ -1,4 +1,4 @@
-"""Whether the tables are there, and may be read."""
+"""Checks that the tables exist, and that the engine's role may read them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,21 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import find_table
-from flagstaff._tables.names import names
-from flagstaff.checks.remedies import alias_to_migrate, is_migrating, migrate
+from flagstaff._tables.names import names, own_names
+from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
 
-__all__ = ["check_tables", "check_tables_may_be_read"]
+__all__ = ["check_tables", "check_tables_are_readable"]
 
-_READ = ("flag_table", "allowed_users_table", "value_table", "token_table")
-_OF_POSTGRESQL = (
-    *("token_table", "change_table", "usage_table", "usage_worker_table"),
-    *("receiver_table", "delivery_table"),
-)
+_READ_BY_THE_ENGINE = ("flag_table", "allowed_users_table", "value_table", "token_table")
 
 
 def check_tables(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W013: a table is not there."""
+    """flagstaff.W013: a table is missing."""
     missing: dict[str, list[str]] = defaultdict(list)
-    for place, table in _tables(connection):
-        if not _is_there(connection, table):
-            missing[_how_to_make_it(place)].append(table)
+    for placeholder, table in _tables(connection):
+        if not _exists(connection, table):
+            missing[_hint(placeholder)].append(table)
     return [
         Warning(
             f'tables are missing in database "{connection.alias}": {", ".join(tables)}',
@@ -40,38 +36,40 @@ def check_tables(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     ]
 
 
-def check_tables_may_be_read(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W014: the role that connects may not read a table."""
+def check_tables_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W014: the role of the connection may not read a table."""
     return [
         Warning(
             f'role {found.role} of database "{connection.alias}" may not read {found.qualified}',
-            hint=f"let its owner run: GRANT SELECT ON {found.qualified} TO {found.role};",
+            hint=f"as its owner run: GRANT SELECT ON {found.qualified} TO {found.role};",
             id="flagstaff.W014",
         )
-        for place, table in _tables(connection)
-        if place in _READ
+        for placeholder, table in _tables(connection)
+        if placeholder in _READ_BY_THE_ENGINE
         if (found := find_table(connection, table)) and not found.may_read
     ]
 
 
 def _tables(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
-    for place, name in names(connection).items():
-        here = connection.vendor == "postgresql" or place not in _OF_POSTGRESQL
-        if place.endswith("_table") and here:
-            yield place, name
+    """Yields the placeholder and the name of each table that this database should have."""
+    # flagstaff's own tables are created on PostgreSQL only.
+    absent = () if connection.vendor == "postgresql" else own_names(connection)
+    for placeholder, name in names(connection).items():
+        if placeholder.endswith("_table") and placeholder not in absent:
+            yield placeholder, name
 
 
-def _is_there(connection: BaseDatabaseWrapper, table: str) -> bool:
+def _exists(connection: BaseDatabaseWrapper, table: str) -> bool:
     if connection.vendor == "postgresql":
         return find_table(connection, table) is not None
     known = connection.introspection.table_names()
     return table in map(connection.ops.quote_name, known)
 
 
-def _how_to_make_it(place: str) -> str:
-    """The hint; empty where the table is just being made."""
+def _hint(placeholder: str) -> str:
+    """Returns the hint, or "" if the running `migrate` creates the table."""
     models = {"flag_table": conf.flag_model, "allowed_users_table": conf.flag_model}
-    model = conf.value_model if place == "value_table" else models.get(place)
+    model = conf.value_model if placeholder == "value_table" else models.get(placeholder)
     app = model._meta.app_label if model else "flagstaff"
     alias = alias_to_migrate(model or conf.flag_model)
     if not router.allow_migrate(alias, app):

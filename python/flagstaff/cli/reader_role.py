@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import Found, find_table
+from flagstaff._tables.catalog import FoundTable, find_table
 from flagstaff._tables.names import fill, names, sql
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
@@ -63,7 +63,7 @@ def _places(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
     }
 
 
-def _found(connection: BaseDatabaseWrapper, table: str) -> Found:
+def _found(connection: BaseDatabaseWrapper, table: str) -> FoundTable:
     found = find_table(connection, table)
     if found is None:
         message = f'there is no table {table}; "manage.py migrate" makes it'

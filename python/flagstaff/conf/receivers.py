@@ -1,4 +1,4 @@
-"""The receivers of messages, as the setting WEBHOOKS names them. No secret of one is ever shown."""
+"""The receivers of webhooks, as the setting WEBHOOKS defines them. Secrets are never shown."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from ipaddress import ip_address
 from typing import Any, Literal, TypeGuard
 from urllib.parse import SplitResult, urlsplit
 
-__all__ = ["Receiver", "fault_of", "is_address", "receivers_of"]
+__all__ = ["Receiver", "is_url", "problem_of", "receivers_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _FORMATS = ("json", "slack")
-_KEYS = ("url", "secret", "format", "timeout", "allow_http")
+_OPTION_NAMES = ("url", "secret", "format", "timeout", "allow_http")
 _PREFIX = "whsec_"
-_SHORTEST, _LONGEST = 24, 64
-_HIGHEST_TIMEOUT = 60
-_TIMEOUT = 5.0
+_MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
+_MAX_TIMEOUT = 60
+_DEFAULT_TIMEOUT = 5.0
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
 class Receiver:
-    """Who is told of changes. The whole address may be a secret, so that only its host is shown."""
+    """A receiver of webhooks. The URL may be a secret, so only its host may be shown."""
 
     name: str
     url: str = field(repr=False)
-    #: The keys that sign, as bytes.
+    #: The keys that sign messages, decoded.
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     format: Literal["json", "slack"] = "json"
-    #: Seconds that an answer may take.
-    timeout: float = _TIMEOUT
+    #: The timeout of a request, in seconds.
+    timeout: float = _DEFAULT_TIMEOUT
 
     @property
     def host(self) -> str:
-        """The host, with the port where it is not the usual one."""
+        """The host, with the port unless it is the default port."""
         return self.split.netloc
 
     @property
     def split(self) -> SplitResult:
-        """The parts of the address."""
+        """The parts of the URL."""
         return urlsplit(self.url)
 
     @property
@@ -52,21 +52,21 @@ class Receiver:
 
 
 def receivers_of(value: Mapping[str, Mapping[str, Any]]) -> tuple[Receiver, ...]:
-    """The receivers that a value without fault names."""
+    """Returns the receivers of a valid WEBHOOKS."""
     return tuple(
         Receiver(
             name,
             given["url"],
             tuple(_key(secret) for secret in _secrets(given)),
             given.get("format", "json"),
-            float(given.get("timeout", _TIMEOUT)),
+            float(given.get("timeout", _DEFAULT_TIMEOUT)),
         )
         for name, given in value.items()
     )
 
 
-def fault_of(value: object) -> tuple[str, str] | None:
-    """The first thing that is wrong with WEBHOOKS, and what is expected. It quotes no secret."""
+def problem_of(value: object) -> tuple[str, str] | None:
+    """Returns the first problem of WEBHOOKS, and what is expected. Does not quote a secret."""
     if not isinstance(value, Mapping):
         return (
             f" is a {type(value).__name__}",
@@ -74,35 +74,35 @@ def fault_of(value: object) -> tuple[str, str] | None:
         )
     for name, given in value.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            # An address in the place of a name may be a secret.
-            shown = "by an address" if "://" in str(name) else repr(name)
-            return f" names a receiver {shown}", 'expected letters, digits, "_" and "-"'
-        fault = _fault(given)
-        if fault:
-            return f'["{name}"]{fault[0]}', fault[1]
+            # A URL in the place of a name may be a secret.
+            shown = "with a URL as its name" if "://" in str(name) else repr(name)
+            return f" has a receiver {shown}", 'expected letters, digits, "_" and "-"'
+        problem = _problem_of_receiver(given)
+        if problem:
+            return f'["{name}"]{problem[0]}', problem[1]
     return None
 
 
-def _fault(given: object) -> tuple[str, str] | None:
+def _problem_of_receiver(given: object) -> tuple[str, str] | None:
     if not isinstance(given, Mapping):
         return f" is a {type(given).__name__}", 'expected a dict such as {"url": "https://…"}'
-    unknown = [name for name in given if name not in _KEYS]
+    unknown = [name for name in given if name not in _OPTION_NAMES]
     if unknown:
-        return f" has no option {unknown[0]!r}", f"known are {', '.join(_KEYS)}"
+        return f" has no option {unknown[0]!r}", f"known are {', '.join(_OPTION_NAMES)}"
     if "url" not in given:
-        return ' has no "url"', "expected the address to post to"
-    for name, (is_right, expected) in _OPTIONS.items():
-        if name in given and not is_right(given[name]):
-            return f'["{name}"] is not usable', f"expected {expected}"
-    return _fault_of_scheme(urlsplit(given["url"]), allowed=given.get("allow_http", False))
+        return ' has no "url"', "expected the URL to post to"
+    for name, (is_valid, expected) in _OPTIONS.items():
+        if name in given and not is_valid(given[name]):
+            return f'["{name}"] is invalid', f"expected {expected}"
+    return _problem_of_scheme(urlsplit(given["url"]), allowed=given.get("allow_http", False))
 
 
-def _fault_of_scheme(split: SplitResult, *, allowed: bool) -> tuple[str, str] | None:
+def _problem_of_scheme(split: SplitResult, *, allowed: bool) -> tuple[str, str] | None:
     if split.scheme == "https" or allowed or _is_loopback(split.hostname or ""):
         return None
     return (
         '["url"] is not encrypted',
-        'expected https://; "allow_http": True lets it be http:// in a network that you trust',
+        'expected https://; set "allow_http": True for http:// in a network that you trust',
     )
 
 
@@ -113,21 +113,21 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def is_address(value: object) -> TypeGuard[str]:
-    """Whether it is an address of the web, without user or password, that a header can hold."""
-    # A line break would end the header that it is put into.
+def is_url(value: object) -> TypeGuard[str]:
+    """Whether it is an http(s) URL without user or password that a header can hold."""
+    # A line break would end the header that holds the URL.
     if not isinstance(value, str) or not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
         return False
     try:
         split = urlsplit(value)
-        port_is_right = split.port != 0
+        is_port_valid = split.port != 0
     except ValueError:
         return False
     return (
         split.scheme in _PORTS
         and bool(split.hostname)
         and "@" not in split.netloc
-        and port_is_right
+        and is_port_valid
     )
 
 
@@ -140,8 +140,8 @@ def _is_one_secret(value: object) -> bool:
     if not isinstance(value, str) or not value.startswith(_PREFIX):
         return False
     try:
-        return _SHORTEST <= len(_key(value)) <= _LONGEST
-    except ValueError:  # also where it is not ASCII
+        return _MIN_KEY_BYTES <= len(_key(value)) <= _MAX_KEY_BYTES
+    except ValueError:  # not base64, or not ASCII
         return False
 
 
@@ -157,19 +157,22 @@ def _key(secret: str) -> bytes:
 def _is_timeout(value: object) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return math.isfinite(value) and 0 < value <= _HIGHEST_TIMEOUT
+    return math.isfinite(value) and 0 < value <= _MAX_TIMEOUT
 
 
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "url": (
-        is_address,
-        "an ASCII address such as https://hooks.example/flags, without user or password",
+        is_url,
+        "an ASCII URL such as https://hooks.example/flags, without user or password",
     ),
     "secret": (
         _is_secret,
-        f'"{_PREFIX}" and the base64 of {_SHORTEST} to {_LONGEST} random bytes, or a list of such',
+        (
+            f'"{_PREFIX}" and the base64 of {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} random bytes, '
+            "or a list of these"
+        ),
     ),
     "format": (lambda value: value in _FORMATS, '"json" or "slack"'),
-    "timeout": (_is_timeout, f"seconds above 0 and up to {_HIGHEST_TIMEOUT}"),
+    "timeout": (_is_timeout, f"seconds above 0 and up to {_MAX_TIMEOUT}"),
     "allow_http": (lambda value: isinstance(value, bool), "True or False"),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
@@ -110,11 +111,8 @@ def _events(
 
 
 def _columns(kind: Kind) -> Columns:
-    fields = kind.model._meta.local_concrete_fields
-    names = {str(field.column): field.name for field in fields}
-    clocks = [str(field.column) for field in fields if getattr(field, "auto_now", False)]
-    pk: Any = kind.model._meta.pk
-    return Columns(names, {*clocks, str(pk.column)})
+    names = {str(field.column): field.name for field in stored_fields(kind.model)}
+    return Columns(names, {*auto_now_columns(kind.model), str(kind.model._meta.pk.column)})
 
 
 def _ever_secret(found: QuerySet[Change]) -> Collection[str]:
@@ -128,7 +126,7 @@ def _ever_secret(found: QuerySet[Change]) -> Collection[str]:
 def _secret_now() -> Iterable[str]:
     """A value may be secret without an entry that says so: what was pruned is gone."""
     model = conf.value_model
-    if not any(field.name == "secret" for field in model._meta.local_concrete_fields):
+    if not any(field.name == "secret" for field in stored_fields(model)):
         return ()
     pks = all_rows(model).filter(secret=True).values_list("pk", flat=True)
     return (str(pk) for pk in pks)

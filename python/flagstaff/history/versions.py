@@ -9,8 +9,9 @@ from typing import Any
 from django.db import connections
 from django.db.models import Max, Q, QuerySet
 
-from flagstaff._tables.catalog import has_tables, triggers_of
-from flagstaff._tables.names import flag_names, own_names, value_names
+from flagstaff._tables.catalog import has_tables
+from flagstaff._tables.names import own_names
+from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -33,9 +34,6 @@ __all__ = [
 
 #: No transaction is open for longer.
 LONGEST_OPEN = timedelta(days=1)
-
-_TRIGGER = "flagstaff_history_update_v1"
-_DISABLED = "D"
 
 
 def flag_version(key: str) -> int | None:
@@ -106,20 +104,11 @@ def require_history() -> None:
 
 
 def require_triggers(kind: Kind) -> None:
-    """Raise NoHistoryError where changes leave no entry, so that no version ever moves."""
-    connection = connections[conf.database]
-    for table in _tables(kind):
-        trigger = triggers_of(connection, table).get(_TRIGGER)
-        if trigger is None or trigger.enabled == _DISABLED:
+    """Raises NoHistoryError if changes write no entries, so that no version advances."""
+    models = (kind.model, None) if kind is Kind.FLAG else (None, kind.model)
+    for health in trigger_health(connections[conf.database], *models):
+        if not health.writes_history:
             raise NoHistoryError(
-                f"changes of {table} leave no entry in the history, and so it has no version; "
-                '"manage.py check --database" says how to install the triggers'
+                f"changes of {health.table.name} leave no entry in the history, and so it has no "
+                'version; "manage.py check --database" says how to install the triggers'
             )
-
-
-def _tables(kind: Kind) -> tuple[str, ...]:
-    connection = connections[conf.database]
-    if kind is Kind.VALUE:
-        return (value_names(connection, kind.model)["value_table"],)
-    names = flag_names(connection, kind.model)
-    return names["flag_table"], names["allowed_users_table"]

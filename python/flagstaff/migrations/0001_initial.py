@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 (
                     "relation",
                     models.CharField(
-                        choices=[("f", "flag"), ("m", "allow-list"), ("k", "value")],
+                        choices=[("f", "flag"), ("m", "allowed users"), ("k", "value")],
                         max_length=1,
                         verbose_name="relation",
                     ),
@@ -89,7 +89,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="The history keeps a digest of a secret value, not the value itself.",
+                        help_text="The history stores a digest of a secret value instead of the value.",
                         verbose_name="secret",
                     ),
                 ),
@@ -120,7 +120,7 @@ class Migration(migrations.Migration):
                 (
                     "key",
                     models.CharField(
-                        help_text='The name that code asks for, such as "new_checkout".',
+                        help_text='The name that code uses, such as "new_checkout".',
                         max_length=255,
                         unique=True,
                         validators=[flagstaff.validators.validate_flag_key],
@@ -132,7 +132,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="While this is off, nobody has the flag.",
+                        help_text="A disabled flag is off for every user.",
                         verbose_name="enabled",
                     ),
                 ),
@@ -141,7 +141,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         db_default=0,
                         default=0,
-                        help_text="Which share of all users has the flag: 0 to 100.",
+                        help_text="The percentage of users that have the flag: 0 to 100.",
                         validators=[
                             django.core.validators.MinValueValidator(0),
                             django.core.validators.MaxValueValidator(100),
@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="Browsers may ask for this flag, and so its key is no secret.",
+                        help_text="The flag may be sent to browsers, so its key is public.",
                         verbose_name="client side",
                     ),
                 ),
@@ -198,7 +198,7 @@ class Migration(migrations.Migration):
                     "allowed_users",
                     models.ManyToManyField(
                         blank=True,
-                        help_text="They have the flag at any percentage, as long as it is enabled.",
+                        help_text="These users have the flag at any percentage while it is enabled.",
                         related_name="flagstaff_flags",
                         to=settings.AUTH_USER_MODEL,
                         verbose_name="allowed users",

@@ -16,6 +16,12 @@ from django.db.models import (
     TextField,
 )
 
+from flagstaff._tables.model_fields import (
+    is_auto_now,
+    is_auto_now_add,
+    is_generated,
+    stored_fields,
+)
 from flagstaff.history.kinds import Kind
 
 __all__ = ["exported_fields", "parse", "serialize"]
@@ -34,15 +40,14 @@ def exported_fields(kind: Kind) -> dict[str, Any]:
 
     Neither the primary key, nor the times that the database itself keeps. The key stands before.
     """
-    fields: list[Any] = list(kind.model._meta.local_concrete_fields)
     return {
         field.name: field
-        for field in fields
+        for field in stored_fields(kind.model)
         if not field.primary_key
         and field.name != "key"
-        and not getattr(field, "auto_now", False)
-        and not getattr(field, "auto_now_add", False)
-        and not getattr(field, "generated", False)
+        and not is_auto_now(field)
+        and not is_auto_now_add(field)
+        and not is_generated(field)
     }
 
 

@@ -1,5 +1,5 @@
--- A database that takes any bytes for text would refuse to send those that are no UTF-8, and with
--- them all that is read. This way they come, and what holds them is set aside alone. Until the end
--- of the transaction.
+-- In a SQL_ASCII database, text that is not UTF-8 would make the whole query fail. With this client
+-- encoding the server sends it, and only the rows that hold it are ignored. Lasts until the end of
+-- the transaction.
 SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true)
 WHERE pg_catalog.getdatabaseencoding()::text = 'SQL_ASCII'::text

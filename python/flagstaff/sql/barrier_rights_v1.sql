@@ -1,2 +1,2 @@
--- Whether this role may draw a barrier; NULL where there is no such function.
+-- Whether this role may create a barrier; NULL if the function does not exist.
 SELECT pg_catalog.has_function_privilege(pg_catalog.to_regprocedure(%s)::oid, 'EXECUTE')

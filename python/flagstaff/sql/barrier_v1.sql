@@ -1,5 +1,5 @@
--- Draws a barrier. The newest token is that of the moment before it, and must be older: where rows
--- were copied without their sequence, an old token would pass for one that added after the barrier.
+-- Creates a barrier. `newest` is the newest token before it, and must be lower: if rows were copied
+-- without their sequence, an old token could look newer than the barrier.
 SELECT
     (SELECT pg_catalog.max(id) FROM {token_table}) AS newest,
     {schema}.flagstaff_barrier_v1() AS barrier,

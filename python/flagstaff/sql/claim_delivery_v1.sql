@@ -1,7 +1,7 @@
--- The next thing that a receiver is to be told, for so many seconds ours alone: the first of its
--- flag or value, that is due, and that nobody is at. Nothing stays locked while it is sent.
--- Asked for what is new, and then for what was tried, the least often tried first: one message that
--- a receiver falls over, time after time, keeps none of the others back.
+-- Claims the next delivery of a receiver for a number of seconds: one that is due, not claimed, and
+-- the oldest of its flag or value. No lock is held while it is sent.
+-- The second parameter selects new deliveries (true) or retries. Retries are ordered by attempts,
+-- so that a message that always fails does not block the others.
 WITH head AS MATERIALIZED (
     SELECT d.id, r.failures
     FROM {delivery_table} AS d
@@ -12,7 +12,7 @@ WITH head AS MATERIALIZED (
         AND d.due_at <= pg_catalog.clock_timestamp()
         AND coalesce(d.claimed_until <= pg_catalog.clock_timestamp(), true)
         AND coalesce(r.paused_until <= pg_catalog.clock_timestamp(), true)
-        -- A key may be used again by another row, and a row may be given another key.
+        -- By primary key and by key: a key may be reused by another row, and a row may be renamed.
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
             WHERE e.receiver = d.receiver AND e.is_value = d.is_value

@@ -1,4 +1,4 @@
--- What each receiver has yet to be told, what was given up, and what the newest failure said.
+-- The pending and the failed deliveries of each receiver, and the error of the newest failure.
 SELECT
     receiver,
     pg_catalog.count(*) FILTER (WHERE failed_at IS NULL),

@@ -1,10 +1,15 @@
--- Takes back tokens_v1 and history_v1. CASCADE takes every trigger that still calls them along: left
--- behind on any table, it would stop all writes to it.
+-- Reverses tokens_v1, history_v1, usage_v1 and webhooks_v1. CASCADE also drops every trigger that
+-- calls the functions: left on a table, such a trigger would make all writes to it fail.
+-- Workers that still run cannot flush their usage, and log it once.
 DROP FUNCTION IF EXISTS {schema}.flagstaff_row_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_allowed_users_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_digest_v1(jsonb, text) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char") CASCADE;
+DROP TABLE IF EXISTS {delivery_table};
+DROP TABLE IF EXISTS {receiver_table};
+DROP TABLE IF EXISTS {usage_worker_table};
+DROP TABLE IF EXISTS {usage_table};
 DROP TABLE IF EXISTS {change_table};
 DROP TABLE IF EXISTS {token_table};

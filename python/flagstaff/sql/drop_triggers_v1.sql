@@ -1,4 +1,4 @@
--- Takes back triggers_v1 from one table.
+-- Reverses triggers_v1 on one table.
 DROP TRIGGER IF EXISTS flagstaff_token_v1 ON {table};
 DROP TRIGGER IF EXISTS flagstaff_history_insert_v1 ON {table};
 DROP TRIGGER IF EXISTS flagstaff_history_update_v1 ON {table};

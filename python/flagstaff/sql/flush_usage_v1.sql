@@ -1,7 +1,7 @@
--- What a worker was asked since its last flush. It is sent again where its outcome is not known, so
--- the worker's number must grow, or nothing is added.
--- The order is the same for all workers: they wait for each other, and never in a circle.
-WITH heard AS (
+-- Adds the usage of a worker since its last flush. A flush with an unknown outcome is repeated, so
+-- nothing is added unless the sequence is higher than that of the last flush.
+-- All workers write the rows in the same order, so that they cannot deadlock.
+WITH accepted AS (
     INSERT INTO {usage_worker_table} AS w
         (worker, host, pid, started_at, flush_interval, sequence, last_seen_at, stopped_at)
     VALUES (
@@ -9,14 +9,16 @@ WITH heard AS (
         CASE WHEN $7 THEN pg_catalog.clock_timestamp() END
     )
     ON CONFLICT (worker) DO UPDATE SET
-        sequence = EXCLUDED.sequence, last_seen_at = EXCLUDED.last_seen_at, stopped_at = EXCLUDED.stopped_at
+        sequence = EXCLUDED.sequence,
+        last_seen_at = EXCLUDED.last_seen_at,
+        stopped_at = EXCLUDED.stopped_at
     WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
     RETURNING w.worker
 )
 INSERT INTO {usage_table} AS u (hour, key, defined, false_count, true_count, last_evaluated_at)
 SELECT pg_catalog.to_timestamp(n.hour), n.key, n.defined, n.false_count, n.true_count,
     pg_catalog.to_timestamp(n.last_evaluated_at)
-FROM heard
+FROM accepted
 CROSS JOIN ROWS FROM (
     pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10),
     pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13)

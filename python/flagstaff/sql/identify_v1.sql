@@ -1,11 +1,12 @@
--- What kind of server this is, and whether every watched table leaves tokens.
+-- Describes the server, and whether every change of a watched table writes a token. The rules for
+-- triggers are those of flagstaff._tables.triggers.
 -- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
--- The casts choose PostgreSQL's own operators, whatever others there are.
--- backend is not the process that the client was told of where a pooler is in between.
--- lacking says why there are no tokens to go by, NULL where there are. What replication applies
--- fires no trigger of a statement: the tokens come with it, or there are none.
--- shape changes with every ALTER of a trigger, and when a table is replaced: what was written in
--- between may have left no token.
+-- The casts select PostgreSQL's own operators instead of others in the search path.
+-- backend differs from the process id of the client's start-up if a pooler is in between.
+-- lacking is NULL if tokens can be relied on, else the reason. Logical replication does not fire
+-- statement triggers, so the token table must be replicated too.
+-- shape changes with every ALTER of a trigger and when a table is replaced: changes in between may
+-- not have written a token.
 SELECT
     pg_catalog.pg_is_in_recovery() AS standby,
     pg_catalog.pg_backend_pid() AS backend,

@@ -1,5 +1,5 @@
 -- impact_flag_v1
--- One flag with its whole allow-list, as the engine loads them. Two rows with one key are two rows.
+-- One flag with its allowed users, as workers load them. Returns a row for each row with the key.
 SELECT
     {flag_enabled} AS enabled,
     CASE

@@ -1,4 +1,4 @@
--- Every allow-list as one array per flag: one row per entry costs three times as much to send.
+-- The allowed users as one array per flag: one row per user would take three times as long to send.
 SELECT
     {allowed_users_flag}::text AS flag_pk,
     pg_catalog.array_agg({allowed_users_user}::{allowed_users_type}) AS users

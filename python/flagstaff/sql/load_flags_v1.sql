@@ -1,6 +1,6 @@
--- Every flag. A rollout outside 0 to 100 means what the nearer bound means, so it is cut to fit;
--- a fraction is rounded up, because buckets are whole and compared with "<". NULL stays NULL, and
--- what is not a number becomes it: such a row is set aside alone.
+-- All flags. A rollout outside 0 to 100 is clamped, because it means the same as the bound. A
+-- fraction is rounded up, because buckets are integers and compared with "<". NaN becomes NULL; a
+-- row with NULL is ignored.
 SELECT
     {flag_pk}::text AS pk,
     {flag_key}::text AS key,

@@ -1,6 +1,6 @@
--- Opens the one moment that a load reads. The locks come before the first SELECT: TRUNCATE is not
--- MVCC-safe, and a load beside "TRUNCATE; INSERT" would otherwise see no rows at all. They are
--- given up quickly, so that no migration waits behind a load.
+-- Begins the transaction of a load. The locks come before the first SELECT: TRUNCATE is not
+-- MVCC-safe, and a load during "TRUNCATE; INSERT" could see no rows at all. The timeouts are short,
+-- so that no migration waits behind a load.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL statement_timeout = '10s';

@@ -1,5 +1,5 @@
--- Every setting, its value as the text that the model field decodes. A value over 1 MiB stays where
--- it is, and so do the largest of those beyond 64 MiB in all: they are set aside by name.
+-- All values, as the text that the model field decodes. A value over 1 MiB is not loaded, and
+-- neither are the largest ones beyond a total of 64 MiB: only their keys are.
 SELECT
     pk,
     key,
@@ -26,7 +26,7 @@ FROM (
                 {value_key}::text AS key,
                 {value_value}::text AS value
             FROM {value_table}
-            OFFSET 0  -- or every value would be made a text three times
-        ) AS entry
+            OFFSET 0  -- prevents three casts of every value to text
+        ) AS stored
     ) AS measured
-) AS judged
+) AS limited

@@ -1,2 +1,3 @@
--- Where a receiver is. Whoever has the row takes its changes. Nobody waits for it.
-SELECT newest, open_then, known FROM {receiver_table} WHERE name = %s FOR UPDATE SKIP LOCKED
+-- The position of a receiver. Only the transaction that locks the row queues its deliveries.
+SELECT last_entry, open_transactions, known_entries
+FROM {receiver_table} WHERE name = %s FOR UPDATE SKIP LOCKED

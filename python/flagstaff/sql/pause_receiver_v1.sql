@@ -1,4 +1,4 @@
--- A receiver that does not answer is left alone for so many seconds.
+-- Pauses a receiver that does not respond for a number of seconds.
 UPDATE {receiver_table}
 SET
     failures = failures + 1,

@@ -1,5 +1,4 @@
--- What was asked since a moment, of one key or of all. The hour that has begun then counts whole:
--- it need not be one of the project's clocks.
+-- Usage since a time, of one key or of all keys. Includes the whole hour in which the time is.
 SELECT hour, key, defined, true_count, false_count, last_evaluated_at
 FROM {usage_table}
 WHERE key = coalesce(%s, key)

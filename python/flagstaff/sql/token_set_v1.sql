@@ -1,7 +1,7 @@
--- What the set of visible tokens looks like, per relation. Compared for equality only.
--- Functions are named with their schema: another one of the search path could fit their arguments
--- better, and would be called with the rights of the worker.
--- nonce is that of the newest token of all; standby says whose set this is.
+-- A summary of the visible tokens for each relation, compared for equality only.
+-- Functions are schema-qualified: others in the search path could match the arguments better, and
+-- would run with the privileges of the worker.
+-- nonce is that of the newest token of all relations.
 SELECT
     relation::text AS relation,
     pg_catalog.max(id) AS newest,

@@ -1,8 +1,8 @@
--- How often each flag was asked for, by hour, and the workers that have told of it.
+-- Usage: how often each flag was evaluated, by hour, and the workers that have reported it.
 CREATE TABLE IF NOT EXISTS {usage_table} (
     hour timestamptz NOT NULL,
     key text NOT NULL,
-    -- Whether there was a flag of this key.
+    -- Whether a flag with this key existed.
     defined boolean NOT NULL,
     false_count bigint NOT NULL,
     true_count bigint NOT NULL,
@@ -11,8 +11,8 @@ CREATE TABLE IF NOT EXISTS {usage_table} (
 );
 CREATE INDEX IF NOT EXISTS flagstaff_usage_key ON {usage_table} (key, hour);
 
--- A row per engine of a process. Its number is that of the last flush that counted, and stopped_at
--- its farewell.
+-- One row per worker. sequence is the number of its last accepted flush, and stopped_at the time of
+-- its last report.
 CREATE TABLE IF NOT EXISTS {usage_worker_table} (
     worker text PRIMARY KEY,
     host text NOT NULL,

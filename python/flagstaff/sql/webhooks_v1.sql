@@ -1,21 +1,21 @@
--- Who is told of changes. The history is the outbox: nothing is written here when a flag changes.
+-- Webhooks. They are queued from the history: a change of a flag writes nothing here.
 
--- How far a receiver is: what was committed at one moment it has been given, or has waiting.
+-- The position of each receiver: all changes that were committed at the last run are queued.
 CREATE TABLE IF NOT EXISTS {receiver_table} (
     name text PRIMARY KEY,
-    -- The highest id in the history at that moment, and the transactions that were open.
-    newest bigint NOT NULL,
-    open_then bigint[] NOT NULL,
-    -- Entries that were there and have the number of such a transaction: another server has given it
-    -- to another one, before a restore.
-    known bigint[] NOT NULL,
-    -- How often in a row it did not answer, and until when it is left alone for that.
+    -- The highest id in the history at the last run, and the transactions that were open.
+    last_entry bigint NOT NULL,
+    open_transactions bigint[] NOT NULL,
+    -- Entries with these transaction ids that existed already: after a restore, a server may use
+    -- the ids of earlier transactions again.
+    known_entries bigint[] NOT NULL,
+    -- The number of consecutive failures, and the end of the pause that follows them.
     failures integer NOT NULL DEFAULT 0,
     paused_until timestamptz
 );
 
--- What a receiver has yet to be told: one event each, by its entries in the history. What is told of
--- them is made when it is sent, so that no person's data is kept twice.
+-- The deliveries of each receiver: one event each, by its entries in the history. The message is
+-- created when it is sent, so that personal data is not stored twice.
 CREATE TABLE IF NOT EXISTS {delivery_table} (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     receiver text NOT NULL,
@@ -23,12 +23,12 @@ CREATE TABLE IF NOT EXISTS {delivery_table} (
     object_pk text NOT NULL,
     key text NOT NULL,
     entries bigint[] NOT NULL,
-    taken_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    queued_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     attempts integer NOT NULL DEFAULT 0,
     due_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    -- Until then somebody is at it.
+    -- Until this time another process is sending it.
     claimed_until timestamptz,
-    -- When it was given up.
+    -- When the last attempt failed.
     failed_at timestamptz,
     error text,
     impact jsonb
@@ -36,5 +36,5 @@ CREATE TABLE IF NOT EXISTS {delivery_table} (
 CREATE INDEX IF NOT EXISTS flagstaff_delivery_object
     ON {delivery_table} (receiver, is_value, object_pk, id);
 CREATE INDEX IF NOT EXISTS flagstaff_delivery_key ON {delivery_table} (receiver, is_value, key, id);
--- For the changes of a transaction that was open at the look before.
+-- For the entries of transactions that were open at the last run.
 CREATE INDEX IF NOT EXISTS flagstaff_change_transaction ON {change_table} (transaction_id);

@@ -1,7 +1,7 @@
--- The sessions of workers, each with what it calls itself. Every role may see the names and the
--- process ids of all sessions, though not what they do.
--- Behind a pooler a session is not one worker's, and its name says no more than "flagstaff"; so
--- does that of a worker which has just connected.
+-- The sessions of workers with their application names. Every role may see the names and process
+-- ids of all sessions, but not their queries.
+-- The name is only "flagstaff" behind a pooler, where a session is shared, and of a worker that has
+-- just connected.
 SELECT pid, application_name
 FROM pg_catalog.pg_stat_activity
 WHERE datname = pg_catalog.current_database()

@@ -108,7 +108,7 @@ def take(receiver: Receiver) -> int:
     with transaction.atomic(using=conf.database, durable=True):
         place = _row("lock_receiver_v1", receiver.name)
         if place is None:
-            _run("begin_receiver_v1", receiver.name)
+            _run("register_receiver_v1", receiver.name)
             return 0
         newest, open_then, known = place
         named = receiver.name, receiver.name

@@ -1,4 +1,4 @@
-"""Users whose primary keys are not those of Django's own user."""
+"""User models with several types of primary keys."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.db import models
 __all__ = ["BigintMember", "TextMember", "UuidMember"]
 
 
-def some_name() -> str:
+def random_name() -> str:
     return uuid.uuid4().hex
 
 
 class Member(AbstractBaseUser):
-    username = models.TextField(unique=True, default=some_name)
+    username = models.TextField(unique=True, default=random_name)
 
     USERNAME_FIELD = "username"
 

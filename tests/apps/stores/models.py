@@ -1,4 +1,4 @@
-"""Values whose field reads the database in its own way."""
+"""Value models with fields that decode their column themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DecimalDecoder(json.JSONDecoder):
 
 
 class LoudField(models.JSONField):
-    """Gives texts in capitals."""
+    """Returns texts in upper case."""
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         value = super().from_db_value(value, expression, connection)
@@ -49,7 +49,7 @@ class LoudStore(Store):
 
 
 class TextStore(Store):
-    """Not JSON at all: what was written is read."""
+    """Stores plain text instead of JSON."""
 
     value = models.TextField()
 

@@ -1,4 +1,4 @@
-"""What mends tables and triggers: a command, or a migration to copy."""
+"""Hints that fix tables and triggers: a command, or a migration to copy."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 
-from flagstaff._connection.aliases import is_one_database
-from flagstaff._tables.triggers import WatchedTable
+from flagstaff._connection.aliases import is_same_database
+from flagstaff._tables.watched import WatchedTable
 from flagstaff.conf import conf
 from flagstaff.operations import InstallTriggers
 
@@ -22,32 +22,32 @@ _Key = tuple[str, str]
 
 
 def alias_to_migrate(model: type[Model]) -> str:
-    """The alias with which the tables that are read are made."""
+    """Returns the alias to migrate, so that the engine finds the tables of a model."""
     written = router.db_for_write(model)
-    return written if is_one_database(written, conf.engine_database) else conf.engine_database
+    return written if is_same_database(written, conf.engine_database) else conf.engine_database
 
 
 def migrate(alias: str) -> str:
-    """The command that does what its migrations are there for."""
+    """Returns the command that applies the migrations."""
     return f'run "manage.py migrate{_on(alias)}"'
 
 
 def is_migrating() -> bool:
-    """Whether that command runs already. It checks first, and mends then."""
+    """Whether `migrate` is running. It runs the checks before the migrations."""
     return sys.argv[1:2] == ["migrate"]
 
 
 def installations(
-    lacking: Iterable[WatchedTable], *, outdated: bool = False
+    affected: Iterable[WatchedTable], *, outdated: bool = False
 ) -> Iterator[tuple[list[WatchedTable], str]]:
-    """Tables that lack triggers, by what would install them; if it is not just doing so.
+    """Yields tables that lack triggers, with the hint that installs them.
 
-    Outdated triggers have been installed once, for a model as it was at that time: only a later
-    migration installs others.
+    Yields none that the running `migrate` will install. An applied migration installs triggers for
+    the columns of its time, so outdated triggers need a new migration.
     """
     loader = MigrationLoader(None)
     by_migrations: dict[tuple[_Key, ...], list[WatchedTable]] = defaultdict(list)
-    for table in lacking:
+    for table in affected:
         by_migrations[_migrations_for(table.model, loader)].append(table)
     for migrations, tables in by_migrations.items():
         alias = alias_to_migrate(tables[0].model)
@@ -61,18 +61,18 @@ def installations(
 
 
 def _migrations_for(model: type[Model], loader: MigrationLoader) -> tuple[_Key, ...]:
-    """The migrations that have a model watched, in their order."""
+    """Returns the migrations that install the triggers of a model, in order."""
     found = (
         key
         for key, migration in loader.disk_migrations.items()
         for operation in migration.operations
-        if isinstance(operation, InstallTriggers) and operation.names(model)
+        if isinstance(operation, InstallTriggers) and operation.covers(model)
     )
     return tuple(sorted(found))
 
 
 def _applied(alias: str) -> set[_Key]:
-    """Nothing, where this role may not read which migrations there were."""
+    """Returns the applied migrations; none if the role may not read their table."""
     try:
         with transaction.atomic(using=alias):
             return {*MigrationRecorder(connections[alias]).applied_migrations()}
@@ -81,20 +81,20 @@ def _applied(alias: str) -> set[_Key]:
 
 
 def _run_again(alias: str, key: _Key) -> str:
-    """What is there stays: the statements of these migrations can be run again."""
+    """Returns the command that runs a migration again. Its statements are idempotent."""
     app, name = key
     return f'run "manage.py sqlmigrate {app} {name}{_on(alias)} | manage.py dbshell{_on(alias)}"'
 
 
 def _migration_to_copy(models: Collection[type[Model]], loader: MigrationLoader) -> str:
-    """The migration that has these models watched."""
+    """Returns a migration that installs the triggers of these models."""
     apps = sorted({model._meta.app_label for model in models})
-    depended = [leaf for app in [*apps, "flagstaff"] for leaf in loader.graph.leaf_nodes(app)]
-    listed = ", ".join(f'("{app}", "{name}")' for app, name in depended)
+    leaves = [leaf for app in [*apps, "flagstaff"] for leaf in loader.graph.leaf_nodes(app)]
+    dependencies = ", ".join(f'("{app}", "{name}")' for app, name in leaves)
     return (
-        f'run "manage.py makemigrations --empty {apps[0]}", and write into the new migration:\n'
+        f'run "manage.py makemigrations --empty {apps[0]}", and write into it:\n'
         "    from flagstaff.operations import InstallTriggers\n"
-        f"    dependencies = [{listed}]\n"
+        f"    dependencies = [{dependencies}]\n"
         f"    operations = [InstallTriggers({_arguments(models)})]"
     )
 

@@ -1,0 +1,71 @@
+"""Fields of a model by what sets them: the caller, Django's clock, or the database."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Field, ManyToManyField, Model
+
+__all__ = [
+    "AnyField",
+    "auto_now_add_fields",
+    "auto_now_columns",
+    "auto_now_fields",
+    "find_field",
+    "is_auto_now",
+    "is_auto_now_add",
+    "is_generated",
+    "stored_fields",
+    "through_model",
+]
+
+AnyField: TypeAlias = "Field[Any, Any]"
+
+
+def find_field(model: type[Model], name: str) -> AnyField | None:
+    """Returns the field of this name, or None."""
+    try:
+        return cast("AnyField", model._meta.get_field(name))
+    except FieldDoesNotExist:
+        return None
+
+
+def stored_fields(model: type[Model]) -> list[AnyField]:
+    """Returns the fields that are columns of the model's own table."""
+    return list(model._meta.local_concrete_fields)
+
+
+def through_model(field: ManyToManyField[Any, Any]) -> type[Model]:
+    """Returns the model of the table between the two models."""
+    return cast("type[Model]", field.remote_field.through)
+
+
+def auto_now_fields(model: type[Model]) -> list[AnyField]:
+    """Returns the fields that Django sets to the current time at every save."""
+    return [field for field in stored_fields(model) if is_auto_now(field)]
+
+
+def auto_now_columns(model: type[Model]) -> list[str]:
+    """Returns the columns of these fields, unquoted. An update of them alone is no change."""
+    return [str(field.column) for field in auto_now_fields(model)]
+
+
+def auto_now_add_fields(model: type[Model]) -> list[AnyField]:
+    """Returns the fields that Django sets to the current time when a row is created."""
+    return [field for field in stored_fields(model) if is_auto_now_add(field)]
+
+
+def is_auto_now(field: AnyField) -> bool:
+    """Whether Django sets the field to the current time at every save."""
+    return bool(getattr(field, "auto_now", False))
+
+
+def is_auto_now_add(field: AnyField) -> bool:
+    """Whether Django sets the field to the current time when a row is created."""
+    return bool(getattr(field, "auto_now_add", False))
+
+
+def is_generated(field: AnyField) -> bool:
+    """Whether the database computes the field."""
+    return bool(getattr(field, "generated", False))

@@ -1,0 +1,106 @@
+"""The watched tables: each change of them writes a change token and entries of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from flagstaff._tables.catalog import current_schema, find_table
+from flagstaff._tables.model_fields import auto_now_columns
+from flagstaff._tables.names import flag_names, value_names
+
+__all__ = ["WatchedTable", "watched_tables"]
+
+_NO_VALUE_COLUMN = "''"
+
+
+@dataclass(frozen=True)
+class WatchedTable:
+    """A watched table. All names are quoted, so that they can be put into a statement."""
+
+    #: The model whose migrations create the table.
+    model: type[Model]
+    #: The table as the model names it, and with its schema.
+    name: str
+    table: str
+    #: The relation of its tokens and entries: f, m or k.
+    relation: str
+    #: The function of the history triggers, and its arguments after the relation.
+    history_function: str
+    arguments: tuple[str, ...]
+
+    def placeholders(self) -> dict[str, str]:
+        """Returns the values of the placeholders in `triggers_v1` and `drop_triggers_v1`."""
+        return {
+            "table": self.table,
+            "relation": self.relation,
+            "history_function": self.history_function,
+            "arguments": ", ".join(self.arguments),
+        }
+
+
+def watched_tables(
+    connection: BaseDatabaseWrapper,
+    flag_model: type[Model] | None,
+    value_model: type[Model] | None,
+) -> Iterator[WatchedTable]:
+    """Yields the watched tables of two models, which may be models of a migration's state.
+
+    Queries the catalog for their schemas.
+    """
+    if flag_model:
+        yield _flags(connection, flag_model)
+        yield _allowed_users(connection, flag_model)
+    if value_model:
+        yield _values(connection, value_model)
+
+
+def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
+    names = flag_names(connection, model)
+    columns = (names["flag_pk"], names["flag_key"], _NO_VALUE_COLUMN)
+    return _rows(connection, model, names["flag_table"], "f", columns)
+
+
+def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
+    names = value_names(connection, model)
+    columns = (names["value_pk"], names["value_key"], names["value_value"])
+    return _rows(connection, model, names["value_table"], "k", columns)
+
+
+def _rows(
+    connection: BaseDatabaseWrapper,
+    model: type[Model],
+    name: str,
+    relation: str,
+    columns: tuple[str, ...],
+) -> WatchedTable:
+    """A table of which each row is a flag or a value."""
+    quote = connection.ops.quote_name
+    arguments = (*columns, *map(quote, auto_now_columns(model)))
+    table = _qualified(connection, name)
+    return WatchedTable(model, name, table, relation, "flagstaff_row_history_v1", arguments)
+
+
+def _allowed_users(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
+    names = flag_names(connection, model)
+    name = names["allowed_users_table"]
+    flag_table = _qualified(connection, names["flag_table"]).replace("'", "''")
+    arguments = (
+        names["allowed_users_flag"],
+        names["allowed_users_user"],
+        f"'{flag_table}'",
+        names["flag_pk"],
+        names["flag_key"],
+    )
+    table = _qualified(connection, name)
+    return WatchedTable(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
+
+
+def _qualified(connection: BaseDatabaseWrapper, table: str) -> str:
+    """Returns the name with its schema: where the table is, or where it would be created."""
+    if found := find_table(connection, table):
+        return found.qualified
+    return table if '"."' in table else f"{current_schema(connection)}.{table}"

@@ -1,0 +1,126 @@
+"""The settings of FLAGSTAFF: their names, their defaults and the values that they accept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db import connections
+from django.db.models import Model
+
+from flagstaff.conf.receivers import is_url, problem_of
+
+__all__ = ["RULES", "Rule"]
+
+_HOUR = 3600
+_WEEK = 7 * 86_400
+_MAX_POOL_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The default of a setting, and the values that it accepts."""
+
+    default: object
+    #: What is accepted, in words.
+    expected: str
+    is_valid: Callable[[Any], bool]
+    #: For a value that may not be shown: returns the problem, and what is expected.
+    problem_of: Callable[[object], tuple[str, str] | None] | None = None
+
+    def accepts(self, value: object) -> bool:
+        """Whether the setting can have this value."""
+        try:
+            return self.is_valid(value)
+        except TypeError:  # an unhashable value where one of a few words is expected
+            return False
+
+
+def _seconds(default: float, *, low: float, high: float) -> Rule:
+    return Rule(
+        default,
+        f"seconds from {low:g} to {high:g}",
+        lambda value: _is_number(value) and low <= value <= high,
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_alias(value: object) -> bool:
+    return value is None or value in list(connections)
+
+
+def _is_model(value: object) -> bool:
+    if not isinstance(value, str) or value.count(".") != 1:
+        return False
+    # Before the models are loaded only the form of the label can be checked.
+    return not apps.models_ready or _installed_model(value) is not None
+
+
+def _is_site_url(value: object) -> bool:
+    return value is None or (is_url(value) and not set("?#@") & set(value))
+
+
+def _installed_model(label: str) -> type[Model] | None:
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
+
+
+RULES: dict[str, Rule] = {
+    "DATABASE": Rule(
+        default=None,
+        expected="an alias in DATABASES, or None",
+        is_valid=_is_alias,
+    ),
+    "FLAG_MODEL": Rule(
+        default="flagstaff.FeatureFlag",
+        expected='an installed "app_label.Model"',
+        is_valid=_is_model,
+    ),
+    "VALUE_MODEL": Rule(
+        default="flagstaff.KeyValueStore",
+        expected='an installed "app_label.Model"',
+        is_valid=_is_model,
+    ),
+    "LISTEN": Rule(
+        default=True,
+        expected="True or False",
+        is_valid=lambda value: isinstance(value, bool),
+    ),
+    "POLL_INTERVAL": _seconds(default=5.0, low=0.1, high=_HOUR),
+    "MAX_STALENESS": _seconds(default=300.0, low=1, high=_WEEK),
+    "STARTUP_TIMEOUT": _seconds(default=1.0, low=0, high=60),
+    "POOL_SIZE": Rule(
+        default=2,
+        expected=f"a whole number from 1 to {_MAX_POOL_SIZE}",
+        is_valid=lambda value: type(value) is int and 1 <= value <= _MAX_POOL_SIZE,
+    ),
+    "USAGE_INTERVAL": Rule(
+        default=60.0,
+        expected=f"seconds from 1 to {_HOUR}, or 0",
+        is_valid=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
+    ),
+    "UNKNOWN_KEY": Rule(
+        default="ignore",
+        expected='"ignore", "warn" or "raise"',
+        is_valid=lambda value: value in ("ignore", "warn", "raise"),
+    ),
+    "WEBHOOKS": Rule(
+        default={},
+        expected="a dict of receivers",
+        is_valid=lambda value: problem_of(value) is None,
+        problem_of=problem_of,
+    ),
+    "SITE_URL": Rule(
+        default=None,
+        expected="the URL of your site such as https://shop.example, or None",
+        is_valid=_is_site_url,
+    ),
+}

@@ -1,0 +1,112 @@
+"""Python and `identify_v1.sql`, which workers use, agree on whether changes write tokens."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg.rows import dict_row
+
+from flagstaff._tables.names import names, sql
+from flagstaff._tables.triggers import TriggerHealth, trigger_health
+from flagstaff.models import FeatureFlag, KeyValueStore
+
+pytestmark = pytest.mark.django_db
+
+TABLE = "flagstaff_featureflag"
+TABLES_OF_IDENTIFY = ("token_table", "flag_table", "allowed_users_table", "value_table")
+OTHER_FUNCTION = """
+    CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE OR REPLACE TRIGGER flagstaff_token_v1 AFTER INSERT ON flagstaff_featureflag
+    FOR EACH STATEMENT EXECUTE FUNCTION {name}()
+"""
+
+# Statements, and whether the table of flags then writes tokens.
+TOKEN_CASES = {
+    "as installed": ("", True),
+    "enabled in ordinary sessions": (
+        f"ALTER TABLE {TABLE} ENABLE TRIGGER flagstaff_token_v1",
+        True,
+    ),
+    "replica only": (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER flagstaff_token_v1", False),
+    "disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_v1", False),
+    "all disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER USER", False),
+    "missing trigger": (f"DROP TRIGGER flagstaff_token_v1 ON {TABLE}", False),
+    "missing function": ("DROP FUNCTION flagstaff_token_v1 CASCADE", False),
+    "missing table": (f"DROP TABLE {TABLE} CASCADE", False),
+    "renamed table": (f"ALTER TABLE {TABLE} RENAME TO other", False),
+    "renamed trigger": (f"ALTER TRIGGER flagstaff_token_v1 ON {TABLE} RENAME TO other", True),
+    "renamed function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO other", False),
+    "newer function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO flagstaff_token_v2", True),
+    "function with a similar name": (OTHER_FUNCTION.format(name="flagstaff_tokens"), False),
+    "function of a project": (OTHER_FUNCTION.format(name="my_function"), False),
+    "disabled history": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_history_insert_v1", True),
+}
+
+HISTORY_TRIGGER = "flagstaff_history_update_v1"
+# Statements, and whether the table of flags then writes every change to the history.
+HISTORY_CASES = {
+    "as installed": ("", True),
+    "always": (f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER {HISTORY_TRIGGER}", True),
+    "replica only": (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER {HISTORY_TRIGGER}", False),
+    "disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER {HISTORY_TRIGGER}", False),
+    "missing trigger": (f"DROP TRIGGER {HISTORY_TRIGGER} ON {TABLE}", False),
+    "older trigger": (
+        f"ALTER TRIGGER {HISTORY_TRIGGER} ON {TABLE} RENAME TO flagstaff_history_update_v0",
+        True,
+    ),
+    "missing insert trigger": (f"DROP TRIGGER flagstaff_history_insert_v1 ON {TABLE}", False),
+    "renamed function": ("ALTER FUNCTION flagstaff_row_history_v1 RENAME TO other", False),
+    "disabled token": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_v1", True),
+}
+
+
+def execute(statements: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statements or "SELECT 1")
+
+
+def health() -> dict[str, TriggerHealth]:
+    """The health of each watched table, by its relation."""
+    found = trigger_health(connection, FeatureFlag, KeyValueStore)
+    return {health.table.relation: health for health in found}
+
+
+def lacking_in_sql() -> object:
+    """The column `lacking` of identify_v1, as a worker reads it."""
+    quoted = names(connection)
+    tables = [quoted[name] for name in TABLES_OF_IDENTIFY]
+    with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:
+        row = cursor.execute(sql("identify_v1"), tables).fetchone()
+    assert row
+    return row["lacking"]
+
+
+@pytest.mark.parametrize(("statements", "expected"), TOKEN_CASES.values(), ids=TOKEN_CASES)
+def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expected: bool) -> None:
+    execute(statements)
+    tables = health()
+    assert tables["f"].writes_tokens is expected
+    assert all(table.writes_tokens for table in tables.values()) is expected
+    assert lacking_in_sql() == (None if expected else "triggers")
+
+
+@pytest.mark.parametrize(("statements", "expected"), HISTORY_CASES.values(), ids=HISTORY_CASES)
+def test_history_is_written_only_with_all_triggers_firing(statements: str, expected: bool) -> None:
+    execute(statements)
+    assert health()["f"].writes_history is expected
+
+
+def test_triggers_of_other_tables_do_not_count() -> None:
+    execute(f"ALTER TABLE {TABLE} DISABLE TRIGGER USER")
+    tables = health()
+    assert [relation for relation in tables if not tables[relation].writes_tokens] == ["f"]
+    assert [relation for relation in tables if not tables[relation].writes_history] == ["f"]
+
+
+@pytest.mark.parametrize("relation", ["f", "m", "k"])
+def test_installed_triggers_are_healthy(relation: str) -> None:
+    table = health()[relation]
+    assert table.writes_tokens
+    assert table.writes_history
+    assert (table.missing(), table.disabled(), table.outdated("public")) == ([], [], [])
