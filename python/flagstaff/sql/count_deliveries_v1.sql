@@ -1,8 +1,8 @@
--- What each receiver has yet to be told, what was given up, and what the newest failure said.
+-- For each receiver: pending deliveries, failed ones, and the newest error.
 SELECT
     receiver,
     pg_catalog.count(*) FILTER (WHERE failed_at IS NULL),
     pg_catalog.count(*) FILTER (WHERE failed_at IS NOT NULL),
-    (pg_catalog.array_agg(error ORDER BY id DESC) FILTER (WHERE error IS NOT NULL))[1]
+    (pg_catalog.array_agg(last_error ORDER BY id DESC) FILTER (WHERE last_error IS NOT NULL))[1]
 FROM {delivery_table}
 GROUP BY receiver

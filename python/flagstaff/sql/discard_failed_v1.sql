@@ -1,5 +1,5 @@
--- What was given up is not told any more.
-WITH gone AS (
+-- Deletes the failed deliveries.
+WITH discarded AS (
     DELETE FROM {delivery_table} WHERE failed_at IS NOT NULL RETURNING 1
 )
-SELECT pg_catalog.count(*) FROM gone
+SELECT pg_catalog.count(*) FROM discarded

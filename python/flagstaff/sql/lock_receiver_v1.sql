@@ -1,2 +1,5 @@
--- Where a receiver is. Whoever has the row takes its changes. Nobody waits for it.
-SELECT newest, open_then, known FROM {receiver_table} WHERE name = %s FOR UPDATE SKIP LOCKED
+-- How far a receiver has read. The run that locks the row enqueues; no other run waits for it.
+SELECT last_entry_id, open_transactions, excluded_entry_ids
+FROM {receiver_table}
+WHERE name = %s
+FOR UPDATE SKIP LOCKED

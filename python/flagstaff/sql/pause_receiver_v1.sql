@@ -1,6 +1,6 @@
--- A receiver that does not answer is left alone for so many seconds.
+-- Pauses an unreachable receiver for this many seconds.
 UPDATE {receiver_table}
 SET
-    failures = failures + 1,
+    consecutive_failures = consecutive_failures + 1,
     paused_until = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s)
 WHERE name = %s

@@ -1,13 +1,13 @@
--- What was given up is due again, as if it had just been taken.
-WITH again AS (
+-- Makes the failed deliveries due again, as if they had just been queued.
+WITH retried AS (
     UPDATE {delivery_table}
     SET
         failed_at = NULL, attempts = 0,
-        due_at = pg_catalog.clock_timestamp(), taken_at = pg_catalog.clock_timestamp()
+        due_at = pg_catalog.clock_timestamp(), queued_at = pg_catalog.clock_timestamp()
     WHERE failed_at IS NOT NULL
     RETURNING receiver
-), rested AS (
+), resumed AS (
     UPDATE {receiver_table} SET paused_until = NULL
-    WHERE name IN (SELECT receiver FROM again)
+    WHERE name IN (SELECT receiver FROM retried)
 )
-SELECT pg_catalog.count(*) FROM again
+SELECT pg_catalog.count(*) FROM retried
