@@ -1,4 +1,4 @@
-"""A field of any kind stands in a file, and is read again as it was."""
+"""Each type of field survives the way into a file and back."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from django.contrib.auth.models import User
 from django.db import models
 from django.test.utils import isolate_apps
 
-from flagstaff.serialization.fields import parse, serialize
+from flagstaff.serialization.fields import AnyField, parse, serialize
 
-MOMENT = datetime(2026, 11, 20, 8, 17, 5, 250_000, tzinfo=timezone.utc)
-FIELDS: dict[str, tuple[models.Field[Any, Any], Any]] = {
+TIME = datetime(2026, 11, 20, 8, 17, 5, 250_000, tzinfo=timezone.utc)
+FIELDS: dict[str, tuple[AnyField, Any]] = {
     "date": (models.DateField(), date(2026, 11, 20)),
-    "time": (models.DateTimeField(), MOMENT),
+    "time": (models.DateTimeField(), TIME),
     "duration": (models.DurationField(), timedelta(days=1, microseconds=3)),
     "decimal": (models.DecimalField(max_digits=9, decimal_places=3), Decimal("0.100")),
     "uuid": (models.UUIDField(), UUID(int=7)),
     "float": (models.FloatField(), 0.1),
     "large": (models.BigIntegerField(), 2**62),
-    "switch": (models.BooleanField(), True),
-    "nothing": (models.BooleanField(null=True), None),
+    "boolean": (models.BooleanField(), True),
+    "null": (models.BooleanField(null=True), None),
     "json": (models.JSONField(), {"on": [1, 1.5, None]}),
     "text": (models.TextField(), "on"),
     "reference": (models.ForeignKey(User, models.CASCADE, related_name="+"), 42),
@@ -33,38 +33,38 @@ FIELDS: dict[str, tuple[models.Field[Any, Any], Any]] = {
 
 
 @isolate_apps("flagstaff")
-def row(name: str) -> tuple[Any, models.Model]:
+def row_with(name: str) -> tuple[AnyField, models.Model]:
+    """Returns a field, and a row of a model that has it."""
     field, value = FIELDS[name]
-    body = {"held": field, "__module__": __name__, "Meta": type("Meta", (), {"app_label": "x"})}
-    made = type("Held", (models.Model,), body)()
-    setattr(made, field.attname, value)
-    return field, made
+    body = {"field": field, "__module__": __name__, "Meta": type("Meta", (), {"app_label": "x"})}
+    row = type("Row", (models.Model,), body)()
+    setattr(row, field.attname, value)
+    return field, row
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_field_is_read_as_it_was_written(name: str) -> None:
-    field, held = row(name)
-    said = json.loads(json.dumps(serialize(field, held)))
-    again = parse(field, said)
+def test_serialized_field_is_parsed_to_the_same_value(name: str) -> None:
+    field, row = row_with(name)
+    value = parse(field, json.loads(json.dumps(serialize(field, row))))
     if name == "reference":
-        again = int(again)
-    assert (again, type(again)) == (FIELDS[name][1], type(FIELDS[name][1]))
+        value = int(value)
+    assert (value, type(value)) == (FIELDS[name][1], type(FIELDS[name][1]))
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("switch", 1, "is true or false, and not a number"),
-    ("switch", None, "cannot be null"),
-    ("large", True, "is a whole number, and not true or false"),
-    ("large", "7", "is a whole number, and not a text"),
-    ("float", [], "is a number, and not a list"),
-    ("text", 7, "is a text, and not a number"),
-    ("date", {}, "is a text or a number, and not a mapping"),
+    ("boolean", 1, "must be true or false, not a number"),
+    ("boolean", None, "must not be null"),
+    ("large", True, "must be an integer, not a boolean"),
+    ("large", "7", "must be an integer, not a string"),
+    ("float", [], "must be a number, not a list"),
+    ("text", 7, "must be a string, not a number"),
+    ("date", {}, "must be a string or a number, not a mapping"),
 ]
 
 
-@pytest.mark.parametrize(("name", "said", "told"), WRONG)
-def test_what_a_field_cannot_hold_is_told_without_what_it_was(
-    name: str, said: Any, told: str
+@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+def test_value_of_a_wrong_type_is_rejected_without_showing_it(
+    name: str, value: Any, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"^{told}$"):
-        parse(row(name)[0], said)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        parse(row_with(name)[0], value)
