@@ -1,23 +1,41 @@
-"""A receiver of messages: an HTTP server in a thread, that answers as it is told."""
+"""A webhook receiver for tests: an HTTP server in a thread with chosen responses."""
 
 from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from types import TracebackType
 from typing import Any, final
 
+import pytest
 from django.db import connection
+from django.test import override_settings
 
-__all__ = ["SECRET", "Received", "Webhook", "later"]
+from flagstaff.models import FeatureFlag
+from flagstaff.webhooks import deliver
+
+__all__ = [
+    "SECRET",
+    "Received",
+    "Webhook",
+    "assert_delivered",
+    "configured",
+    "deliver_in_thread",
+    "hook",
+    "make_due",
+    "percents",
+    "query",
+    "two_flags",
+]
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 
-Answer = Callable[["Received"], "tuple[int, dict[str, str]]"]
+Respond = Callable[["Received"], "tuple[int, dict[str, str]]"]
 
 
 @dataclass(frozen=True)
@@ -41,21 +59,21 @@ class Received:
         return self.json["data"]
 
 
-def well(_received: Received) -> tuple[int, dict[str, str]]:
+def accept(_received: Received) -> tuple[int, dict[str, str]]:
     return 200, {}
 
 
 @final
 class Webhook:
-    """Listens on loopback. What it took, with a 2xx, is in `taken`; all requests, in `received`."""
+    """Listens on loopback. `received` has all requests, `accepted` those with a 2xx response."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
-        self.taken: list[Received] = []
-        self.answer: Answer = well
-        # Set as long as whoever asks is kept waiting.
+        self.accepted: list[Received] = []
+        self.respond: Respond = accept
+        # While it is set, requests get no response until `released` is set.
         self.hangs = Event()
-        self.asked = Event()
+        self.requested = Event()
         self.released = Event()
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -78,16 +96,16 @@ class Webhook:
         return f"http://127.0.0.1:{self.port}/hooks/T0/B0/token"
 
     def settings(self, **others: Any) -> dict[str, Any]:
-        """How WEBHOOKS names it."""
+        """Returns its options in WEBHOOKS."""
         return {"url": self.url, "secret": SECRET, **others}
 
-    def says(self, status: int, **headers: str) -> None:
-        """Answer so from now on."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answer = lambda _: (status, named)
+    def respond_with(self, status: int, **headers: str) -> None:
+        """Gives this response from now on."""
+        by_name = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.respond = lambda _: (status, by_name)
 
     def start(self) -> None:
-        """Listen, at the same port as before."""
+        """Listens, on the same port as before."""
         webhook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -104,7 +122,7 @@ class Webhook:
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuse connections, as a machine does whose program is down."""
+        """Refuses connections, like a machine whose server is down."""
         if self._server:
             self._server.shutdown()
             self._thread.join()
@@ -116,22 +134,89 @@ class Webhook:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         received = Received(handler.path, headers, body)
         self.received.append(received)
-        self.asked.set()
+        self.requested.set()
         if self.hangs.is_set():
             self.released.wait(30)
             handler.connection.shutdown(socket.SHUT_RDWR)
             return
-        status, answered = self.answer(received)
+        status, response_headers = self.respond(received)
         if 200 <= status < 300:
-            self.taken.append(received)
+            self.accepted.append(received)
         handler.send_response(status)
-        for name, value in answered.items():
+        for name, value in response_headers.items():
             handler.send_header(name, value)
         handler.end_headers()
 
 
-def later() -> None:
-    """Let all rests be over."""
+# Fixtures, for the modules that import them.
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with Webhook() as webhook:
+        yield webhook
+
+
+@pytest.fixture
+def two_flags() -> Iterator[None]:
+    """Two flags, and an empty queue without receivers."""
+    for key in ("new_checkout", "search_v2"):
+        FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=5)
+    query("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+    yield
+    query("TRUNCATE flagstaff_receiver, flagstaff_delivery")
+
+
+@pytest.fixture
+def configured(two_flags: None, hook: Webhook) -> Iterator[None]:
+    """One receiver, after its first delivery run."""
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings()}}):
+        deliver()
+        yield
+
+
+# Helpers.
+
+
+def query(statement: str, *parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE flagstaff_delivery SET due_at = now() - interval '1 second'")
-        cursor.execute("UPDATE flagstaff_receiver SET paused_until = NULL")
+        cursor.execute(statement, parameters or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def make_due() -> None:
+    """Ends all retry delays and pauses."""
+    query("UPDATE flagstaff_delivery SET due_at = now() - interval '1 second'")
+    query("UPDATE flagstaff_receiver SET paused_until = NULL")
+
+
+def assert_delivered(**expected: Any) -> None:
+    """Runs `deliver` for the one receiver and compares these fields of its report."""
+    [report] = deliver()
+    assert {name: getattr(report, name) for name in expected} == expected
+
+
+def percents(hook: Webhook, key: str = "new_checkout") -> list[int]:
+    """Returns the rollouts in the accepted messages of a flag, in order."""
+    data = [received.data for received in hook.accepted]
+    return [one["changes"]["rollout_percent"]["new"] for one in data if one["key"] == key]
+
+
+@contextmanager
+def deliver_in_thread(gate: Barrier | None = None) -> Iterator[None]:
+    """Runs `deliver` in a thread, and waits for its end when the block is left."""
+
+    def run() -> None:
+        if gate:
+            gate.wait()
+        try:
+            deliver()
+        finally:
+            connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

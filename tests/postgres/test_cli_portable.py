@@ -233,7 +233,7 @@ def test_plan_that_was_shown_is_done_or_nothing(file: Path) -> None:
     [line] = re.findall(r"to do just this: manage.py flags (.+)", shown)
     set_rollout("dark_mode", 60)
     ran = run(line)
-    assert (ran.status, "refused: this would be the change" in ran.err) == (4, True)
+    assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
     assert percent("new_checkout") == 25
     set_rollout("dark_mode", 100)
     assert run(line).status == 0
@@ -260,7 +260,7 @@ def test_plan_that_was_shown_is_done_or_nothing_whatever_a_person_says_to_anothe
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", lambda: "y")
     ran = run(f"import {file} --delete-missing --expect-plan {plan}")
-    assert (ran.status, "refused: this would be the change" in ran.err) == (4, True)
+    assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
     assert percent("new_checkout") == 25
 
 

@@ -21,7 +21,7 @@ from flagstaff.webhooks import deliver
 from tests.conftest import ROOT
 from tests.postgres.conftest import Query
 from tests.terminals import flags
-from tests.webhooks import Webhook, later
+from tests.webhooks import Webhook, make_due
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,7 +64,7 @@ def test_failure_that_is_tried_again_is_told_and_is_no_error(ops: Webhook) -> No
 
 
 def test_address_and_secret_are_not_told(ops: Webhook) -> None:
-    ops.says(500)
+    ops.respond_with(500)
     set_rollout("new_checkout", 10)
     ran = flags("tick", "--json")
     for secret in ("hooks/T0", "token", "whsec_", "c2VjcmV0"):
@@ -72,7 +72,7 @@ def test_address_and_secret_are_not_told(ops: Webhook) -> None:
 
 
 def test_messages_that_were_given_up_are_an_error_until_somebody_decides(ops: Webhook) -> None:
-    ops.says(410)
+    ops.respond_with(410)
     set_rollout("new_checkout", 10)
     ran = flags("tick")
     assert (ran.status, ran.err) == (
@@ -80,7 +80,7 @@ def test_messages_that_were_given_up_are_an_error_until_somebody_decides(ops: We
         "CommandError: 1 message is given up; --retry-dead sends again, --forget-dead does not\n",
     )
     assert flags("tick").status == 1
-    ops.says(200)
+    ops.respond_with(200)
     ran = flags("tick", "--retry-dead", "--json")
     assert (ran.status, ran.err) == (0, "1 message is to be sent again\n")
     [told] = json.loads(ran.out)
@@ -88,7 +88,7 @@ def test_messages_that_were_given_up_are_an_error_until_somebody_decides(ops: We
 
 
 def test_messages_that_were_given_up_can_be_forgotten(ops: Webhook) -> None:
-    ops.says(410)
+    ops.respond_with(410)
     set_rollout("new_checkout", 10)
     assert flags("tick").status == 1
     ran = flags("tick", "--forget-dead")
@@ -101,7 +101,7 @@ def test_what_the_history_has_lost_is_said(ops: Webhook) -> None:
     set_rollout("new_checkout", 10)
     flags("tick")
     execute("DELETE FROM flagstaff_change")
-    later()
+    make_due()
     assert flags("tick").err == "ops: 1 message is not told, for the history was pruned\n"
 
 
@@ -189,7 +189,7 @@ def test_loop_ends_in_order_when_it_is_told_to(
         while not query("SELECT name FROM flagstaff_receiver"):
             pass
         query("UPDATE flagstaff_featureflag SET enabled = false")
-        assert hook.asked.wait(20)
+        assert hook.requested.wait(20)
         assert process.stdout
         assert process.stdout.readline() == "ops\tdelivered 1\tfailed 0\twaiting 0\tdead 0\n"
         process.send_signal(number)

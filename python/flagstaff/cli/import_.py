@@ -42,7 +42,7 @@ _COLUMNS = (
     ),
     Column("kind", header=""),
     Column("key"),
-    Column("what"),
+    Column("summary", header="WHAT"),
 )
 
 
@@ -146,20 +146,20 @@ def _again(plan: serialization.Plan, options: Options) -> list[str]:
 
 
 def _tell(plan: serialization.Plan, out: Output) -> None:
-    if plan.left_out:
-        out.say(f"left out, for they are no users here: {', '.join(plan.left_out)}")
+    if plan.skipped_users:
+        out.say(f"left out, for they are no users here: {', '.join(plan.skipped_users)}")
     if not plan.steps:
         out.say("everything is so already, nothing to do")
     elif not out.is_json:
-        out.records(_COLUMNS, [step.as_dict(plan.names) for step in plan.steps])
-    if plan.steps and plan.same:
-        out.say(f"{plan.same:,} {'are' if plan.same > 1 else 'is'} so already")
+        out.records(_COLUMNS, [step.as_dict(plan.usernames) for step in plan.steps])
+    if plan.steps and plan.unchanged:
+        out.say(f"{plan.unchanged:,} {'are' if plan.unchanged > 1 else 'is'} so already")
 
 
 def _document(plan: serialization.Plan) -> dict[str, Any]:
     return {
         "plan": plan.fingerprint,
-        "changes": [step.as_dict(plan.names) for step in plan.steps],
-        "same": plan.same,
-        "left_out": plan.left_out,
+        "changes": [step.as_dict(plan.usernames) for step in plan.steps],
+        "same": plan.unchanged,
+        "left_out": plan.skipped_users,
     }

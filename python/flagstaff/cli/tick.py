@@ -27,16 +27,16 @@ _LONGEST = 86_400.0
 
 
 def _role(record: Record) -> str | None:
-    return "WARNING" if record["failed"] or record["dead"] else None
+    return "WARNING" if record["failed_attempts"] or record["failed"] else None
 
 
 _COLUMNS = (
     Column("receiver"),
     Column("host", cut=True),
     Column("delivered", right=True),
+    Column("failed_attempts", right=True, role=_role),
+    Column("pending", right=True),
     Column("failed", right=True, role=_role),
-    Column("waiting", right=True),
-    Column("dead", right=True, role=_role),
     Column("error", cut=True),
 )
 
@@ -62,7 +62,7 @@ def run(options: Options, out: Output) -> None:
         return
     told = deliver()
     _tell(told, out)
-    dead = sum(one.dead for one in told)
+    dead = sum(one.failed for one in told)
     if dead:
         raise CommandError(
             f"{_messages(dead)} given up; --retry-dead sends again, --forget-dead does not",
@@ -82,7 +82,7 @@ def _go_on(pause: float, out: Output) -> None:
                 # Not its text, which may quote data.
                 out.say(f"the database does not do it: {type(error).__name__}")
             else:
-                moved = [one for one in told if one.delivered or one.failed or one.gone]
+                moved = [one for one in told if one.delivered or one.failed_attempts or one.expired]
                 _tell_lines(moved, out)
             close_old_connections()
             stop.wait(pause)
@@ -93,8 +93,10 @@ def _tell(told: Sequence[DeliveryReport], out: Output) -> None:
         out.say("nobody is told of changes; FLAGSTAFF has no WEBHOOKS")
     out.records(_COLUMNS, [one.as_dict() for one in told])
     for one in told:
-        if one.gone:
-            out.say(f"{one.receiver}: {_messages(one.gone)} not told, for the history was pruned")
+        if one.expired:
+            out.say(
+                f"{one.receiver}: {_messages(one.expired)} not told, for the history was pruned"
+            )
         if not one.host:
             out.say(f"{one.receiver} is not in WEBHOOKS any more, and is told nothing")
 
@@ -109,8 +111,10 @@ def _tell_lines(told: Sequence[DeliveryReport], out: Output) -> None:
 
 
 def _line(record: dict[str, Any]) -> str:
-    counts = [f"{name} {record[name]}" for name in ("delivered", "failed", "waiting", "dead")]
-    error = [record["error"]] if record["failed"] else []
+    counts = [
+        f"{name} {record[name]}" for name in ("delivered", "failed_attempts", "pending", "failed")
+    ]
+    error = [record["error"]] if record["failed_attempts"] else []
     return "\t".join([record["receiver"], *counts, *error])
 
 

@@ -1,4 +1,4 @@
-"""Flags and values as a file: written for git and for people, and taken in again as one change."""
+"""Serialization: flags and values as a file, to export, compare and import."""
 
 from __future__ import annotations
 

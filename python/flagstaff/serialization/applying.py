@@ -1,4 +1,4 @@
-"""A document → the database, as one change."""
+"""Writes a document to the database in one transaction."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["Imported", "apply"]
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did."""
+    """The result of an import."""
 
     plan: Plan
     #: One for each step of the plan.
     changed: tuple[Changed, ...]
-    #: Takes all of it back; None where nothing was written, or where a secret would not come back.
+    #: Undoes the whole import; None if nothing was written, or if a secret value was replaced.
     undo: Undo | None
 
 
@@ -38,10 +38,10 @@ def apply(
     ignore_versions: bool = False,
     expect_plan: str | None = None,
 ) -> Imported:
-    """Take a document in: all of it, in one transaction, or nothing.
+    """Imports a document in one transaction: all of it or nothing.
 
-    What is so already is not written. Raises what `difference` raises, ConflictError also where the
-    difference is not the one whose fingerprint was expected, and InvalidChangeError.
+    Writes only what differs. Blocks while other transactions lock the rows. Raises what `diff`
+    raises, ConflictError if the plan's fingerprint is not `expect_plan`, and InvalidChangeError.
     """
     with transaction.atomic(using=conf.database):
         plan = diff(
@@ -53,8 +53,8 @@ def apply(
         )
         if expect_plan not in (None, plan.fingerprint):
             raise ConflictError(
-                f"this would be the change {plan.fingerprint}, and not {expect_plan}; "
-                "something was changed since, look at the difference again"
+                f"the plan is now {plan.fingerprint}, not {expect_plan}; something changed in the "
+                "meantime, review the new plan"
             )
         changed = tuple(_write(step) for step in plan.steps)
     return Imported(plan, changed, combined_undo(changed))

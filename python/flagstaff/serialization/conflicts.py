@@ -1,28 +1,29 @@
-"""What was changed since a file was written is not written over."""
+"""Refuses to overwrite changes that are newer than the file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from django.db.models import Model
 
 from flagstaff.changes.locking import check_version, raise_all
 from flagstaff.exceptions import ConflictError
-from flagstaff.serialization.document import Entry
+from flagstaff.serialization.document import Item
 
-__all__ = ["refuse_newer"]
-
-
-def refuse_newer(found: Iterable[tuple[Entry, Any]]) -> None:
-    """Raise ConflictError, with all of them, where rows have other versions than entries say."""
-    raise_all(error for entry, row in found if (error := _conflict(entry, row)))
+__all__ = ["check_versions"]
 
 
-def _conflict(entry: Entry, row: Any) -> ConflictError | None:
+def check_versions(pairs: Iterable[tuple[Item, Model | None]]) -> None:
+    """Raises one ConflictError for all rows whose version differs from the file's. Queries."""
+    raise_all(error for item, row in pairs if (error := _conflict(item, row)))
+
+
+def _conflict(item: Item, row: Model | None) -> ConflictError | None:
     if row is None:
-        told = f"{entry.key} had version {entry.version} in the file, and is not here"
-        return ConflictError(told, key=entry.key, expected=entry.version)
+        message = f"{item.key} has version {item.version} in the file, but does not exist"
+        return ConflictError(message, key=item.key, expected=item.version)
     try:
-        check_version(entry.kind, entry.key, row.pk, entry.version)
+        check_version(item.kind, item.key, row.pk, item.version)
     except ConflictError as error:
         return error
     return None

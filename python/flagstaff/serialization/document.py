@@ -1,4 +1,4 @@
-"""What a file says, checked as far as that goes without the database."""
+"""The content of a file, validated as far as possible without the database."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from flagstaff.history.describe import SECRET
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.problems import Path, Problem, Problems
 
-__all__ = ["FORMAT", "MASK", "SECTIONS", "Document", "Entry", "Problem", "UserRef"]
+__all__ = ["FORMAT_VERSION", "MASK", "SECTIONS", "Document", "Item", "Problem", "UserRef"]
 
-#: What a file of this version says under "flagstaff". What is added later raises it.
-FORMAT = 1
-#: Stands for a secret value. It is never written to the database.
+#: The number under "flagstaff" at the top of a file. Any addition to the format raises it.
+FORMAT_VERSION = 1
+#: Replaces a secret value in a file. It is never written to the database.
 MASK = SECRET
 SECTIONS = {Kind.FLAG: "flags", Kind.VALUE: "values"}
 
 
 @dataclass(frozen=True)
 class UserRef:
-    """Somebody on an allow-list: a username, or where that would not do a primary key."""
+    """An allowed user in a file: by username, or by primary key if the username is not unique."""
 
     name: str | None = None
     pk: Any = None
@@ -31,30 +31,31 @@ class UserRef:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What a file says of one flag or value. What it does not name is left as it is."""
+class Item:
+    """One flag or value in a file. An import leaves fields that it does not contain unchanged."""
 
     kind: Kind
     key: str
-    #: By the names of the model's fields, as JSON has them.
+    #: JSON values by the names of the model's fields.
     fields: Mapping[str, Any]
+    #: All allowed users; None leaves them unchanged.
     users: tuple[UserRef, ...] | None = None
-    #: The version that the file was written at.
+    #: The version in the database when the file was exported.
     version: int | None = None
 
     @property
     def path(self) -> Path:
-        """Where it stands."""
+        """Its place in the file."""
         return SECTIONS[self.kind], self.key
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file that was read, together with what is wrong with it."""
+    """A file that was read, with its problems."""
 
-    entries: tuple[Entry, ...]
-    #: The sections that it has. One that it has not is left alone.
+    items: tuple[Item, ...]
+    #: The sections that the file has. An import ignores the others.
     kinds: frozenset[Kind]
-    #: Whether it has some keys alone, so that what it lacks means nothing.
+    #: True if the file was exported with some keys only: missing keys then mean nothing.
     partial: bool = False
     problems: Problems = field(default_factory=Problems, compare=False, repr=False)

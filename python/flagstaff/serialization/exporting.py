@@ -1,4 +1,4 @@
-"""The database → a document."""
+"""Reads flags and values from the database into a document."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
-from flagstaff.serialization.document import FORMAT, MASK, SECTIONS
+from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
 from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.users import allow_lists, names, said_of
 
 __all__ = ["export"]
 
+# Rows of the project's own model, which has at least a key.
+_Rows = dict[str, Any]
+_Section = dict[str, dict[str, Any]]
+
 
 def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict[str, Any]:
-    """Flags and values as a document that JSON can hold: all of them, or those of these keys.
+    """Returns all flags and values, or those with these keys, as a dict for JSON.
 
-    By key, each field in the order of the model. Of a secret value there is a mask. `versions` adds
-    the version of each, which an import compares. Raises UnknownFlagError where a key is neither a
-    flag's nor a value's, and NoHistoryError where there are no versions.
+    Sorted by key, with the fields in the order of the model. Secret values are masked. `versions`
+    adds the version of each, which an import compares. Raises UnknownFlagError or
+    UnknownValueError for a key that is neither a flag's nor a value's, and NoHistoryError if
+    there are no versions.
     """
     wanted = None if keys is None else list(dict.fromkeys(keys))
     newest = _versions(wanted) if versions else {}
     flags, values = _rows(Kind.FLAG, wanted), _rows(Kind.VALUE, wanted)
     for key in wanted or ():
         if key not in flags and key not in values:
-            _unknown(key)
-    document: dict[str, Any] = {"flagstaff": FORMAT}
+            _raise_unknown(key)
+    document: dict[str, Any] = {"flagstaff": FORMAT_VERSION}
     if wanted is not None:
         document["partial"] = True
     for kind, rows in ((Kind.FLAG, flags), (Kind.VALUE, values)):
@@ -41,14 +46,14 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
 
 
 def _versions(keys: list[str] | None) -> dict[Kind, dict[str, int]]:
-    """The versions, read before the rows: what changes in between is a conflict later on."""
+    """Returns the versions. Read before the rows: a change in between becomes a conflict."""
     require_history()
     return {
         kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in Kind
     }
 
 
-def _rows(kind: Kind, keys: list[str] | None) -> dict[str, Any]:
+def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     if keys is None:
         found = list(all_rows(kind.model).exclude(key=None))
     else:
@@ -56,7 +61,7 @@ def _rows(kind: Kind, keys: list[str] | None) -> dict[str, Any]:
     rows = {row.key: row for row in sorted(found, key=lambda row: str(row.key))}
     if len(rows) < len(found):
         # Possible in a project's own table.
-        raise FlagstaffError(f"several {SECTIONS[kind]} have one key; delete all but one")
+        raise FlagstaffError(f"several {SECTIONS[kind]} have the same key; delete all but one")
     return rows
 
 
@@ -67,8 +72,8 @@ def _row(kind: Kind, key: str) -> Any:
         return None
 
 
-def _unknown(key: str) -> None:
-    """Raise what names the nearest keys of flags, and else of values."""
+def _raise_unknown(key: str) -> None:
+    """Raises the error for flags if it suggests a similar key, else the one for values."""
     try:
         Kind.FLAG.row(key)
     except UnknownFlagError as error:
@@ -77,12 +82,12 @@ def _unknown(key: str) -> None:
         Kind.VALUE.row(key)
 
 
-def _section(kind: Kind, rows: dict[str, Any], newest: dict[str, int] | None) -> dict[str, Any]:
+def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section:
     fields = exported_fields(kind)
-    section: dict[str, dict[str, Any]] = {}
+    section: _Section = {}
     for key, row in rows.items():
-        said = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
-        section[key] = said | {name: serialize(field, row) for name, field in fields.items()}
+        version = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
+        section[key] = version | {name: serialize(field, row) for name, field in fields.items()}
         if kind is Kind.VALUE and is_secret(row):
             section[key]["value"] = MASK
     if kind is Kind.FLAG:
@@ -90,8 +95,8 @@ def _section(kind: Kind, rows: dict[str, Any], newest: dict[str, int] | None) ->
     return section
 
 
-def _add_users(section: dict[str, dict[str, Any]], rows: dict[str, Any]) -> None:
+def _add_users(section: _Section, rows: _Rows) -> None:
     allowed = allow_lists(rows.values())
-    called = names({pk for pks in allowed.values() for pk in pks})
+    usernames = names({pk for pks in allowed.values() for pk in pks})
     for key, row in rows.items():
-        section[key][ALLOWED] = said_of(allowed.get(row.pk, ()), called)
+        section[key][ALLOWED] = said_of(allowed.get(row.pk, ()), usernames)

@@ -1,14 +1,15 @@
-"""A field of a row ↔ what a file says of it."""
+"""Converts the fields of a row to JSON values and back."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import ValidationError
 from django.db.models import (
     BooleanField,
     CharField,
+    Field,
     FloatField,
     IntegerField,
     JSONField,
@@ -24,21 +25,25 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff.history.kinds import Kind
 
-__all__ = ["exported_fields", "parse", "serialize"]
+__all__ = ["AnyField", "exported_fields", "parse", "serialize"]
 
-_TYPES: dict[type[Any], tuple[tuple[type, ...], str]] = {
+# A string: Django's fields are not generic at run time.
+AnyField: TypeAlias = "Field[Any, Any]"
+
+_TYPES: dict[type[AnyField], tuple[tuple[type, ...], str]] = {
     BooleanField: ((bool,), "true or false"),
-    IntegerField: ((int,), "a whole number"),
+    IntegerField: ((int,), "an integer"),
     FloatField: ((int, float), "a number"),
-    CharField: ((str,), "a text"),
-    TextField: ((str,), "a text"),
+    CharField: ((str,), "a string"),
+    TextField: ((str,), "a string"),
 }
 
 
-def exported_fields(kind: Kind) -> dict[str, Any]:
-    """The fields that a file has, by name, in the order of the model.
+def exported_fields(kind: Kind) -> dict[str, AnyField]:
+    """Returns the fields that a file contains, by name, in the order of the model.
 
-    Neither the primary key, nor the times that the database itself keeps. The key stands before.
+    Without the key, which names the item, the primary key, and the fields that the model or the
+    database sets by itself.
     """
     return {
         field.name: field
@@ -51,8 +56,8 @@ def exported_fields(kind: Kind) -> dict[str, Any]:
     }
 
 
-def serialize(field: Any, row: Model) -> Any:
-    """What a file says of a field: what JSON can hold, and else the text of Django's fixtures."""
+def serialize(field: AnyField, row: Model) -> Any:
+    """Returns a field as a JSON value; if JSON has no such type, as the text of a fixture."""
     value = getattr(row, field.attname)
     if value is None:
         return None
@@ -65,34 +70,34 @@ def serialize(field: Any, row: Model) -> Any:
     return field.value_to_string(row)
 
 
-def parse(field: Any, said: Any) -> Any:
-    """The value of a field that a file says. Raises ValueError, which tells what is wanted."""
+def parse(field: AnyField, value: Any) -> Any:
+    """Returns the field's value for a JSON value. Raises ValueError with the expected type."""
     if isinstance(field, JSONField):
-        # The null of JSON too, which a row may have: where it would change, the model refuses it.
-        return said
-    if said is None:
+        # Including null, which a row may contain: the model refuses it if it would be a change.
+        return value
+    if value is None:
         if field.null:
             return None
-        raise ValueError("cannot be null")
-    for of, (types, wanted) in _TYPES.items():
-        if isinstance(field, of):
-            is_bool = isinstance(said, bool)
-            if not isinstance(said, types) or (is_bool and bool not in types):
-                raise ValueError(f"is {wanted}, and not {_called(said)}")
-            return said
-    return _parsed(field, said)
+        raise ValueError("must not be null")
+    for field_type, (types, expected) in _TYPES.items():
+        if isinstance(field, field_type):
+            is_bool = isinstance(value, bool)
+            if not isinstance(value, types) or (is_bool and bool not in types):
+                raise ValueError(f"must be {expected}, not {_type_name(value)}")
+            return value
+    return _to_python(field, value)
 
 
-def _parsed(field: Any, said: Any) -> Any:
-    if not isinstance(said, str | int | float):
-        raise ValueError(f"is a text or a number, and not {_called(said)}")  # noqa: TRY004 (of a file)
+def _to_python(field: AnyField, value: object) -> Any:
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"must be a string or a number, not {_type_name(value)}")  # noqa: TRY004 (a problem of the file)
     try:
-        return field.to_python(said)
+        return field.to_python(value)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from error
 
 
-def _called(said: Any) -> str:
-    """What it is, without what it holds."""
-    names = {bool: "true or false", str: "a text", list: "a list", dict: "a mapping"}
-    return names.get(type(said), "a number")
+def _type_name(value: object) -> str:
+    """Returns the type of a value. The value itself may be secret."""
+    names = {bool: "a boolean", str: "a string", list: "a list", dict: "a mapping"}
+    return names.get(type(value), "a number")

@@ -1,7 +1,8 @@
-"""A document's text, in either format."""
+"""Converts a document to text and back, as YAML or JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final, Literal
 
@@ -14,28 +15,29 @@ __all__ = ["LARGEST", "Format", "as_text", "as_tree"]
 
 Format = Literal["yaml", "json"]
 
-#: In bytes. Some hundred thousand users on allow-lists.
+#: The maximum size in bytes: some hundred thousand allowed users.
 LARGEST: Final = 16 * 2**20
 
-_HEAD = "# Flags and values, written by `manage.py flags export`.\n"
-_HEAD_OF_SECRETS = f"# {MASK} stands for a secret, which an import leaves as it is.\n"
+_HEADER = "# Flags and values, written by `manage.py flags export`.\n"
+_MASK_HEADER = f"# {MASK} masks a secret value. An import keeps the stored value.\n"
 
 
-def as_text(document: Any, format: Format, *, ascii_only: bool = False) -> str:  # noqa: A002 (as the option is called)
-    """The text of what `export` gave. Raises FlagstaffError where PyYAML is missing."""
+def as_text(document: Mapping[str, Any], format: Format, *, ascii_only: bool = False) -> str:  # noqa: A002 (the name of the option)
+    """Returns the text of an exported document. Raises FlagstaffError if PyYAML is missing."""
     if format == "json":
-        return json_format.dumped(document, ascii_only=ascii_only)
-    text: str = _yaml_format().dumped(document, ascii_only=ascii_only)
-    has_secrets = any(one.get("value") == MASK for one in document.get("values", {}).values())
-    return _HEAD + (_HEAD_OF_SECRETS if has_secrets and not ascii_only else "") + text
+        return json_format.dumps(document, ascii_only=ascii_only)
+    text: str = _yaml_format().dumps(document, ascii_only=ascii_only)
+    has_secrets = any(value.get("value") == MASK for value in document.get("values", {}).values())
+    return _HEADER + (_MASK_HEADER if has_secrets and not ascii_only else "") + text
 
 
-def as_tree(text: str, format: Format, problems: Problems) -> Any:  # noqa: A002 (as above)
-    """What a text says, as plain data. Raises DocumentError, and FlagstaffError without PyYAML."""
-    # A text that UTF-8 cannot hold is told of where it stands.
+def as_tree(text: str, format: Format, problems: Problems) -> object:  # noqa: A002 (the name of the option)
+    """Returns the parsed text. Raises DocumentError, and FlagstaffError if PyYAML is missing."""
+    # "replace", because lone surrogates are reported later with their place.
     if len(text.encode(errors="replace")) > LARGEST:
         raise DocumentError([Problem((), f"is larger than {LARGEST:,} bytes; import it in parts")])
-    return (json_format if format == "json" else _yaml_format()).loaded(text, problems)
+    tree: object = (json_format if format == "json" else _yaml_format()).loads(text, problems)
+    return tree
 
 
 def _yaml_format() -> ModuleType:
@@ -45,6 +47,6 @@ def _yaml_format() -> ModuleType:
         if error.name != "yaml":
             raise
         raise FlagstaffError(
-            'YAML needs PyYAML: pip install "django-flagstaff[yaml]"; JSON needs nothing'
+            'YAML needs PyYAML: pip install "django-flagstaff[yaml]"; JSON needs no package'
         ) from error
     return yaml_format

@@ -1,73 +1,72 @@
-"""JSON text ↔ plain data, with what JSON readers usually let pass: doubled keys, NaN."""
+"""Reads and writes JSON. Refuses duplicate keys and NaN, which `json` accepts."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from flagstaff.exceptions import DocumentError
-from flagstaff.serialization.problems import DEEPEST, TOO_DEEP, Path, Problem, Problems
+from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem, Problems
 
-__all__ = ["dumped", "loaded"]
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object, with its keys as they were written."""
+__all__ = ["dumps", "loads"]
 
 
-class _NoNumber(str):
-    """NaN, an infinity, or a number too large for one; its text."""
+class _Pairs(list[tuple[str, object]]):
+    """An object with all its keys, including duplicates."""
+
+
+class _InvalidNumber(str):
+    """The text of NaN, an infinity, or a number that overflows."""
 
     __slots__ = ()
 
 
-def dumped(document: Any, *, ascii_only: bool = False) -> str:
-    """The text of a document."""
+def dumps(document: object, *, ascii_only: bool = False) -> str:
+    """Returns the text of a document."""
     return json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 
 
-def loaded(text: str, problems: Problems) -> Any:
-    """The document of a text. Raises DocumentError where it is no JSON."""
+def loads(text: str, problems: Problems) -> object:
+    """Returns the parsed text. Raises DocumentError if it is not JSON."""
     try:
         tree = json.loads(
-            text, object_pairs_hook=_Pairs, parse_float=_number, parse_constant=_NoNumber
+            text, object_pairs_hook=_Pairs, parse_float=_float, parse_constant=_InvalidNumber
         )
     except json.JSONDecodeError as error:
-        raise DocumentError([Problem((), f"no JSON: {error.msg}", error.lineno)]) from None
+        raise DocumentError([Problem((), f"invalid JSON: {error.msg}", error.lineno)]) from None
     except RecursionError:
         raise DocumentError([Problem((), TOO_DEEP)]) from None
-    except ValueError:  # more digits than Python reads
+    except ValueError:  # more digits than Python parses
         raise DocumentError([Problem((), "has a number with too many digits")]) from None
     return _plain(tree, (), problems)
 
 
-def _number(text: str) -> float | _NoNumber:
+def _float(text: str) -> float | _InvalidNumber:
     number = float(text)
-    return number if math.isfinite(number) else _NoNumber(text)
+    return number if math.isfinite(number) else _InvalidNumber(text)
 
 
-def _plain(tree: Any, path: Path, problems: Problems) -> Any:
-    if len(path) > DEEPEST:
+def _plain(tree: object, path: Path, problems: Problems) -> object:
+    if len(path) > MAX_DEPTH:
         problems.add(path[:2], TOO_DEEP)
         return None
-    if isinstance(tree, _NoNumber):
-        problems.add(path, "no number that JSON can hold")
+    if isinstance(tree, _InvalidNumber):
+        problems.add(path, "is not a valid JSON number")
         return None
     if isinstance(tree, _Pairs):
         return _object(tree, path, problems)
     if isinstance(tree, list):
-        return [_plain(item, (*path, place), problems) for place, item in enumerate(tree)]
+        return [_plain(item, (*path, index), problems) for index, item in enumerate(tree)]
     if isinstance(tree, str):
         problems.check_text(path, tree)
     return tree
 
 
-def _object(pairs: _Pairs, path: Path, problems: Problems) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
+def _object(pairs: _Pairs, path: Path, problems: Problems) -> dict[str, object]:
+    plain: dict[str, object] = {}
     for key, item in pairs:
         problems.check_text((*path, key), key)
         if key in plain:
-            problems.add((*path, key), "stands here twice")
+            problems.add((*path, key), "is a duplicate key")
         plain.setdefault(key, _plain(item, (*path, key), problems))
     return plain

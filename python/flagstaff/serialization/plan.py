@@ -1,14 +1,14 @@
-"""A document and the database → what would change. Checks what only the database can tell."""
+"""Compares a document with the database, and checks what needs the database."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows
@@ -19,60 +19,65 @@ from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeErr
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users
 from flagstaff.history.kinds import Kind
-from flagstaff.serialization.conflicts import refuse_newer
-from flagstaff.serialization.document import SECTIONS, Document, Entry, UserRef
+from flagstaff.serialization.conflicts import check_versions
+from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.users import Known, allow_lists, known, names
-from flagstaff.serialization.validation import check_new, check_present, wanted_fields
+from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
 __all__ = ["Plan", "Step", "diff"]
 
 
-_NOBODY = Users()
+_NO_USERS = Users()
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is to become of one flag or value, as an event of the history says it."""
+    """What an import does to one flag or value, in the shape of a history event."""
 
     kind: Literal["flag", "value"]
     key: str
     action: Literal["create", "change", "delete"]
-    #: The fields; a secret value is in none of them.
+    #: The changed fields, without secret values.
     differences: tuple[Difference, ...] = ()
-    added: Users = _NOBODY
-    removed: Users = _NOBODY
-    #: What is to be written, by the attributes of the model.
+    added: Users = _NO_USERS
+    removed: Users = _NO_USERS
+    #: The values to write, by the attributes of the model.
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    #: The whole allow-list; None leaves it as it is.
+    #: All allowed users; None leaves them unchanged.
     users: tuple[Any, ...] | None = field(default=None, repr=False)
 
-    def as_dict(self, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The same as JSON can hold it, without what is secret."""
-        told = {name: getattr(self, name) for name in ("kind", "key", "action")}
-        differences = [asdict(one) for one in self.differences]
-        users = {"added": list(self.added.pks), "removed": list(self.removed.pks)}
-        return {**told, "differences": differences, **users, "what": describe_change(self, names)}
+    def as_dict(self, usernames: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Returns the step as a dict for JSON, without secret values."""
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "action": self.action,
+            "differences": [asdict(one) for one in self.differences],
+            "added": list(self.added.pks),
+            "removed": list(self.removed.pks),
+            "summary": describe_change(self, usernames),
+        }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an import changes."""
+    """What an import would change."""
 
     #: Flags, then values, by key.
     steps: tuple[Step, ...]
-    #: How many are so already.
-    same: int
-    #: Users of the file who are not here, in words.
-    left_out: tuple[str, ...] = ()
-    #: The names of the users that come and go, by the text of their primary keys.
-    names: Mapping[str, str] = field(default_factory=dict)
+    #: How many flags and values are already as in the file.
+    unchanged: int
+    #: The users of the file who do not exist, as text.
+    skipped_users: tuple[str, ...] = ()
+    #: The usernames of the added and removed users, by their primary keys as text.
+    usernames: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        """Stands for this difference, and for no other; of secret values it knows nothing."""
-        told = json.dumps([step.as_dict() for step in self.steps], sort_keys=True, default=str)
-        return hashlib.sha256(told.encode()).hexdigest()[:12]
+        """A hash that identifies the plan. It does not cover secret values."""
+        text = json.dumps([step.as_dict() for step in self.steps], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def diff(
@@ -83,145 +88,158 @@ def diff(
     ignore_versions: bool = False,
     lock: bool = False,
 ) -> Plan:
-    """What would change if a document were taken in. Writes nothing.
+    """Returns what importing a document would change. Queries, but writes nothing.
 
-    What is not in the document is left alone; with `delete_missing` it goes, within the sections
-    that the document has. Raises DocumentError with all that is wrong, ConflictError where what
-    would change has another version than the document says, and InvalidChangeError where a
-    document of some keys alone is to delete the others. `lock` keeps the rows until the transaction
-    ends.
+    Flags and values that are not in the document stay; with `delete_missing` they are deleted, if
+    the document has their section. `lock` locks the rows until the transaction ends. Raises
+    DocumentError with all problems, ConflictError if a row to be changed has another version than
+    the document, and InvalidChangeError for `delete_missing` with a partial document.
     """
     if delete_missing and document.partial:
         raise InvalidChangeError(
-            "the file was exported with some keys alone, so that what it lacks is not to be deleted"
+            "the file was exported with some keys only; import it without --delete-missing"
         )
-    look = _Look(document, delete_missing=delete_missing, lock=lock)
+    comparison = _Comparison(document, delete_missing=delete_missing, lock=lock)
     if not skip_unknown_users:
-        look.tell_unknown_users()
-    steps = [*look.of_entries(), *look.of_the_missing()]
+        comparison.report_unknown_users()
+    steps = [*comparison.steps_of_items(), *comparison.deletions()]
     if document.problems.found:
         raise DocumentError(document.problems.in_order())
     if not ignore_versions:
-        refuse_newer(look.versions_of([(Kind(step.kind), step.key) for step in steps]))
+        check_versions(comparison.versioned(steps))
     steps.sort(key=lambda step: (step.kind, step.key))
-    moved = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
-    called = {str(pk): name for pk, name in names(moved).items()}
-    same = len(look.entries) - sum(step.action != "delete" for step in steps)
-    return Plan(tuple(steps), same, tuple(look.left_out()), called)
+    changed_users = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
+    usernames = {str(pk): name for pk, name in names(changed_users).items()}
+    unchanged = len(comparison.items) - sum(step.action != "delete" for step in steps)
+    return Plan(tuple(steps), unchanged, tuple(comparison.unknown_users()), usernames)
 
 
-class _Look:
-    """The rows and the users that a document is about, read once."""
+class _Comparison:
+    """The items of a document beside their rows and users, which are read once."""
 
     def __init__(self, document: Document, *, delete_missing: bool, lock: bool) -> None:
         self._problems = document.problems
-        self._kinds = document.kinds if delete_missing else frozenset()
-        self.entries = {(one.kind, one.key): one for one in document.entries}
-        self._rows: dict[tuple[Kind, str], Any] = {}
-        for kind in Kind:
-            keys = sorted(key for of, key in self.entries if of is kind)
-            wanted = None if kind in self._kinds else keys
-            for row in _rows(kind, wanted, lock=lock):
-                if self._rows.setdefault((kind, row.key), row) is not row:
-                    raise FlagstaffError(f"several {SECTIONS[kind]} have the key {row.key!r}")
+        self._deleted_kinds = document.kinds if delete_missing else frozenset()
+        self.items = {(item.kind, item.key): item for item in document.items}
+        self._rows = self._load_rows(lock=lock)
         flags = [row for (kind, _), row in self._rows.items() if kind is Kind.FLAG]
         self._allowed = allow_lists(flags)
-        self._people: Known = known(ref for one in document.entries for ref in one.users or ())
+        self._users: Known = known(ref for item in document.items for ref in item.users or ())
 
-    def tell_unknown_users(self) -> None:
-        for entry in self.entries.values():
-            unknown = [ref for ref in entry.users or () if ref not in self._people.pks]
-            self._tell(entry, "no user has", [u for u in unknown if u not in self._people.shared])
-            self._tell(entry, "several have", [u for u in unknown if u in self._people.shared])
+    def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Model]:
+        found: dict[tuple[Kind, str], Model] = {}
+        for kind in Kind:
+            keys = sorted(key for item_kind, key in self.items if item_kind is kind)
+            wanted = None if kind in self._deleted_kinds else keys
+            for row in _rows(kind, wanted, lock=lock):
+                if found.setdefault((kind, row.key), row) is not row:
+                    raise FlagstaffError(f"several {SECTIONS[kind]} have the key {row.key!r}")
+        return found
 
-    def left_out(self) -> list[str]:
-        refs = {ref for one in self.entries.values() for ref in one.users or ()}
-        return sorted(str(ref) for ref in refs if ref not in self._people.pks)
+    def report_unknown_users(self) -> None:
+        shared = self._users.shared
+        for item in self.items.values():
+            unknown = [ref for ref in item.users or () if ref not in self._users.pks]
+            self._report(item, "no user has", [ref for ref in unknown if ref not in shared])
+            self._report(item, "several users have", [ref for ref in unknown if ref in shared])
 
-    def of_entries(self) -> Iterator[Step]:
-        for entry in self.entries.values():
-            row = self._rows.get((entry.kind, entry.key))
-            fields = wanted_fields(entry, row, self._problems)
-            users = self._users(entry)
+    def unknown_users(self) -> list[str]:
+        refs = {ref for item in self.items.values() for ref in item.users or ()}
+        return sorted(str(ref) for ref in refs if ref not in self._users.pks)
+
+    def steps_of_items(self) -> Iterator[Step]:
+        for item in self.items.values():
+            row = self._rows.get((item.kind, item.key))
+            fields = parsed_fields(item, row, self._problems)
+            users = self._user_pks(item)
             if row is None:
-                check_new(entry, fields, self._problems)
-                yield _created(entry, fields, users)
-            elif step := self._changed(entry, row, fields, users):
+                check_new(item, fields, self._problems)
+                yield _creation(item, fields, users)
+            elif step := self._change(item, row, fields, users):
                 yield step
 
-    def of_the_missing(self) -> Iterator[Step]:
+    def deletions(self) -> Iterator[Step]:
         for (kind, key), row in self._rows.items():
-            if kind in self._kinds and (kind, key) not in self.entries:
+            if kind in self._deleted_kinds and (kind, key) not in self.items:
                 sides = (
                     (name, serialize(one, row), None) for name, one in exported_fields(kind).items()
                 )
-                told = _told(sides, secret=is_secret(row))
+                differences = _differences(sides, secret=is_secret(row))
                 removed = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
-                yield Step(kind.value, key, "delete", told, removed=removed)
+                yield Step(kind.value, key, "delete", differences, removed=removed)
 
-    def versions_of(self, about: list[tuple[Kind, str]]) -> list[tuple[Entry, Any]]:
-        """Those of the entries that say a version, each with its row, or None."""
-        told = [(self.entries[one], self._rows.get(one)) for one in about if one in self.entries]
-        return [(entry, row) for entry, row in told if entry.version is not None]
+    def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Model | None]]:
+        """Returns the items of these steps that have a version, each with its row."""
+        places = [(Kind(step.kind), step.key) for step in steps]
+        pairs = [(self.items[one], self._rows.get(one)) for one in places if one in self.items]
+        return [(item, row) for item, row in pairs if item.version is not None]
 
-    def _changed(
-        self, entry: Entry, row: Any, fields: dict[str, Any], users: tuple[Any, ...] | None
+    def _change(
+        self, item: Item, row: Model, fields: dict[str, Any], users: tuple[Any, ...] | None
     ) -> Step | None:
         fields = differing(row, fields)
-        check_present(entry, row, fields, self._problems)
-        present = self._allowed.get(row.pk, set()) if entry.kind is Kind.FLAG else set()
+        check_changed(item, row, fields, self._problems)
+        present = self._allowed.get(row.pk, set()) if item.kind is Kind.FLAG else set()
         wanted = present if users is None else set(users)
         if not fields and wanted == present:
             return None
         sides = (
-            (name, serialize(one, row), entry.fields[name])
-            for name, one in exported_fields(entry.kind).items()
+            (name, serialize(one, row), item.fields[name])
+            for name, one in exported_fields(item.kind).items()
             if one.attname in fields
         )
-        secret = is_secret(row) or entry.fields.get("secret") is True
-        added, removed = _as_users(wanted - present), _as_users(present - wanted)
-        told = _told(sides, secret=secret and entry.kind is Kind.VALUE)
-        moved = users if wanted != present else None
-        return Step(entry.kind.value, entry.key, "change", told, added, removed, fields, moved)
+        secret = is_secret(row) or item.fields.get("secret") is True
+        return Step(
+            item.kind.value,
+            item.key,
+            "change",
+            _differences(sides, secret=secret and item.kind is Kind.VALUE),
+            added=_as_users(wanted - present),
+            removed=_as_users(present - wanted),
+            fields=fields,
+            users=users if wanted != present else None,
+        )
 
-    def _users(self, entry: Entry) -> tuple[Any, ...] | None:
-        if entry.users is None:
+    def _user_pks(self, item: Item) -> tuple[Any, ...] | None:
+        if item.users is None:
             return None
-        found = {self._people.pks[ref] for ref in entry.users if ref in self._people.pks}
+        found = {self._users.pks[ref] for ref in item.users if ref in self._users.pks}
         return tuple(sorted(found, key=str))
 
-    def _tell(self, entry: Entry, told: str, refs: list[UserRef]) -> None:
-        if refs:
-            named, by_pk = ([ref for ref in refs if bool(ref.name) is way] for way in (True, False))
-            parts = [f"the username {', '.join(map(str, named))}"] if named else []
-            parts += [f"the primary key {', '.join(map(str, by_pk))}"] if by_pk else []
-            text = f"{told} {' or '.join(parts)}; --skip-unknown-users goes on without"
-            self._problems.add((*entry.path, ALLOWED), text)
+    def _report(self, item: Item, subject: str, refs: list[UserRef]) -> None:
+        if not refs:
+            return
+        by_name = ", ".join(str(ref) for ref in refs if ref.name)
+        by_pk = ", ".join(str(ref) for ref in refs if not ref.name)
+        parts = [f"the username {by_name}"] if by_name else []
+        parts += [f"the primary key {by_pk}"] if by_pk else []
+        text = f"{subject} {' or '.join(parts)}; --skip-unknown-users ignores them"
+        self._problems.add((*item.path, ALLOWED), text)
 
 
 def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Any]:
-    """By key, so that two imports lock in the same order."""
+    """Yields the rows by key, so that two imports lock in the same order."""
     rows: QuerySet[Any] = all_rows(kind.model).exclude(key=None).order_by("key")
     rows = rows.select_for_update() if lock else rows
     if keys is None:
         yield from rows
         return
-    for some in batches(keys):
-        yield from rows.filter(key__in=some)
+    for batch in batches(keys):
+        yield from rows.filter(key__in=batch)
 
 
-def _created(entry: Entry, fields: dict[str, Any], users: tuple[Any, ...] | None) -> Step:
+def _creation(item: Item, fields: dict[str, Any], users: tuple[Any, ...] | None) -> Step:
     sides = (
-        (name, None, entry.fields[name])
-        for name in exported_fields(entry.kind)
-        if name in entry.fields
+        (name, None, item.fields[name])
+        for name in exported_fields(item.kind)
+        if name in item.fields
     )
-    secret = entry.kind is Kind.VALUE and entry.fields.get("secret") is True
-    told, added = _told(sides, secret=secret), _as_users(users or ())
-    return Step(entry.kind.value, entry.key, "create", told, added, fields=fields, users=users)
+    secret = item.kind is Kind.VALUE and item.fields.get("secret") is True
+    differences, added = _differences(sides, secret=secret), _as_users(users or ())
+    return Step(item.kind.value, item.key, "create", differences, added, fields=fields, users=users)
 
 
-def _told(sides: Iterator[tuple[str, Any, Any]], *, secret: bool) -> tuple[Difference, ...]:
+def _differences(sides: Iterable[tuple[str, Any, Any]], *, secret: bool) -> tuple[Difference, ...]:
     return tuple(
         Difference(name, None, None, secret=True)
         if secret and name == "value"
@@ -230,5 +248,5 @@ def _told(sides: Iterator[tuple[str, Any, Any]], *, secret: bool) -> tuple[Diffe
     )
 
 
-def _as_users(pks: Any) -> Users:
+def _as_users(pks: Collection[Any]) -> Users:
     return Users(len(pks), tuple(sorted(pks, key=str)))

@@ -1,4 +1,4 @@
-"""What is wrong with a file, collected, so that all of it is told at once."""
+"""Collects the problems of a file, so that all of them are reported at once."""
 
 from __future__ import annotations
 
@@ -7,79 +7,79 @@ from dataclasses import dataclass
 
 from flagstaff._text.storable import is_storable
 
-__all__ = ["DEEPEST", "TOO_DEEP", "Path", "Problem", "Problems"]
+__all__ = ["MAX_DEPTH", "TOO_DEEP", "Path", "Problem", "Problems"]
 
-#: From the top of the document down to a field: "flags", "new_checkout", "allowed_users", 3.
+#: The place of a field in the document: "flags", "new_checkout", "allowed_users", 3.
 Path = tuple["str | int", ...]
 
 #: How many levels of a file are read.
-DEEPEST = 100
-TOO_DEEP = f"is nested deeper than {DEEPEST} levels"
-_MOST_SHOWN = 60
+MAX_DEPTH = 100
+TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
+_MAX_KEY_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and where."""
+    """One problem of a file, and its place."""
 
     path: Path
     text: str
-    #: From 1; None where it is not known, as in JSON.
+    #: From 1; None if it is unknown, as in JSON.
     line: int | None = None
 
     def __str__(self) -> str:
         place = [f"line {self.line}"] if self.line else []
-        place += [_shown(self.path)] if self.path else []
+        place += [_dotted(self.path)] if self.path else []
         return ": ".join([*place, self.text])
 
 
 class Problems:
-    """Grows while a file is read. Texts never hold what a field holds, for it may be secret."""
+    """The problems found so far. Their texts never contain a field's value: it may be secret."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
         self._lines: dict[Path, int] = {}
-        self._touched: set[Path] = set()
+        self._paths: set[Path] = set()
 
-    def at(self, path: Path, line: int) -> None:
-        """Remember the line of a field."""
+    def set_line(self, path: Path, line: int) -> None:
+        """Stores the line of a field."""
         self._lines[path] = line
 
     def add(self, path: Path, text: str, line: int | None = None) -> None:
-        """One more, at its line, or that of the nearest thing above it."""
+        """Adds a problem. The line defaults to the field's, or to that of its nearest parent."""
         self.found.append(Problem(path, text, line or self._line(path)))
-        self._touched.update(path[:length] for length in range(len(path) + 1))
+        self._paths.update(path[:length] for length in range(len(path) + 1))
 
     def add_first(self, path: Path, text: str) -> None:
-        """One more, unless something is told there already."""
-        if not self.is_told_at(path):
+        """Adds a problem unless the field has one already."""
+        if not self.exists_at(path):
             self.add(path, text)
 
-    def is_told_at(self, path: Path) -> bool:
-        """Whether something is wrong there or below, so that no more is to be said of it."""
-        return path in self._touched
+    def exists_at(self, path: Path) -> bool:
+        """Returns whether a field, or one below it, has a problem."""
+        return path in self._paths
 
     def check_text(self, path: Path, text: str) -> None:
-        """Refuse what no text column can hold."""
+        """Adds a problem if PostgreSQL cannot store the text."""
         if not is_storable(text):
-            self.add(path, "has a character that no database holds: a NUL, or half of a pair")
+            self.add(path, "contains a NUL or a lone surrogate, which PostgreSQL cannot store")
 
     def in_order(self) -> list[Problem]:
-        """All of them, as far as lines are known by line."""
+        """Returns the problems by line, as far as lines are known."""
         return sorted(self.found, key=lambda one: (one.line or 0, *map(str, one.path)))
 
     def _line(self, path: Path) -> int | None:
-        above = (path[:length] for length in range(len(path), 0, -1))
-        return next((self._lines[one] for one in above if one in self._lines), None)
+        parents = (path[:length] for length in range(len(path), 0, -1))
+        return next((self._lines[one] for one in parents if one in self._lines), None)
 
 
-def _shown(path: Iterable[str | int]) -> str:
-    shown = ""
+def _dotted(path: Iterable[str | int]) -> str:
+    dotted = ""
     for step in path:
-        shown += f"[{step}]" if isinstance(step, int) else f".{_key(step)}"
-    return shown.removeprefix(".")
+        dotted += f"[{step}]" if isinstance(step, int) else f".{_key(step)}"
+    return dotted.removeprefix(".")
 
 
 def _key(text: str) -> str:
-    is_plain = text.isprintable() and text and len(text) <= _MOST_SHOWN
-    return text if is_plain else ascii(text[:_MOST_SHOWN])
+    is_plain = text.isprintable() and text and len(text) <= _MAX_KEY_SHOWN
+    return text if is_plain else ascii(text[:_MAX_KEY_SHOWN])

@@ -1,8 +1,8 @@
-"""YAML text ↔ plain data. What two readers of YAML would read as two things is refused.
+"""Reads and writes YAML. Refuses text that two YAML readers would read differently.
 
-YAML 1.1 and 1.2 differ in what a word without quotes is: `on`, `012`, `1:30`, `1e3`. Aliases, tags
-and merge keys are no part of the format, so that no file is larger than it looks, and none makes
-objects.
+YAML 1.1 and 1.2 differ in scalars without quotes: `on`, `012`, `1:30`, `1e3`. Aliases, tags and
+merge keys are not part of the format, so that a small file cannot expand to a large one or create
+objects. PyYAML's loaders resolve aliases silently, hence a reader of its events.
 """
 
 from __future__ import annotations
@@ -10,61 +10,60 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import yaml
 
 from flagstaff.exceptions import DocumentError
-from flagstaff.serialization.problems import DEEPEST, TOO_DEEP, Path, Problem, Problems
+from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem, Problems
 
-__all__ = ["dumped", "loaded"]
+__all__ = ["dumps", "loads"]
 
-# How deep the key of a value stands: what is below may be secret.
-_KEY = 2
-_WORDS: dict[str, Any] = {
+# The length of the path of a flag or value. Anything below a value may be secret.
+_ITEM_DEPTH = 2
+_WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-# What every reader takes for a number, and for the same one.
+# Numbers that every reader parses alike.
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]*([eE][-+][0-9]+)?")
-_RULES_OF_1_1 = yaml.resolver.Resolver()
-_TEXT = "tag:yaml.org,2002:str"
-# What is more than a text to YAML 1.2, to the letter of 1.1, or to other readers.
-_MORE_THAN_TEXT = re.compile(
+_RESOLVER_1_1 = yaml.resolver.Resolver()
+_STRING_TAG = "tag:yaml.org,2002:str"
+# Not a plain string in YAML 1.2, in the letter of YAML 1.1, or in other readers.
+_NOT_A_STRING = re.compile(
     r"(y|n|yes|no|on|off|true|false|null|[-+]?0o[0-7]+|[-+]?\.?[0-9][0-9_.,:]*([eE][-+]?[0-9]+)?"
     r"|[-+]?\.?(inf|nan)|[-+]?0[xb][0-9a-f_]+)",
     re.IGNORECASE,
 )
 
-# A reader makes spaces of them, unless they are escaped.
-_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
+# Readers turn these line breaks into spaces unless they are escaped.
+_UNICODE_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists are indented, and nothing is written as an alias."""
+    """Indents lists and writes no aliases."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: FBT001, FBT002 (the signature of PyYAML)
-        return super().increase_indent(flow, indentless=False)
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002 (PyYAML's signature)
+        super().increase_indent(flow, indentless=False)
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-def _as_scalar(dumper: Any, text: str) -> Any:
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
-    if _MORE_THAN_TEXT.fullmatch(text) or _OTHER_BREAKS.search(text):
+    if _NOT_A_STRING.fullmatch(text) or _UNICODE_BREAKS.search(text):
         style = '"'
-    return dumper.represent_scalar(_TEXT, text, style=style)
+    return dumper.represent_scalar(_STRING_TAG, text, style=style)
 
 
-_Dumper.add_representer(str, _as_scalar)
+_Dumper.add_representer(str, _represent_str)
 
 
-def dumped(document: Any, *, ascii_only: bool = False) -> str:
-    """The text of a document."""
-    return yaml.dump(
+def dumps(document: object, *, ascii_only: bool = False) -> str:
+    """Returns the text of a document."""
+    text: str = yaml.dump(
         document,
         Dumper=_Dumper,
         allow_unicode=not ascii_only,
@@ -72,97 +71,99 @@ def dumped(document: Any, *, ascii_only: bool = False) -> str:
         default_flow_style=False,
         width=math.inf,
     )
+    return text
 
 
-def loaded(text: str, problems: Problems) -> Any:
-    """The document of a text. Raises DocumentError where it is no YAML."""
+def loads(text: str, problems: Problems) -> object:
+    """Returns the parsed text. Raises DocumentError if it is not YAML."""
     try:
         return _Reader(text, problems).document()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise DocumentError([Problem((), f"no YAML: {error.problem}", line)]) from None
+        raise DocumentError([Problem((), f"invalid YAML: {error.problem}", line)]) from None
     except yaml.YAMLError:
-        raise DocumentError([Problem((), "no YAML: it has control characters")]) from None
+        raise DocumentError([Problem((), "invalid YAML: it has control characters")]) from None
 
 
 class _Reader:
-    """Makes plain data of YAML's events, which do not yet say what a word means."""
+    """Builds plain data from YAML's events, whose scalars are not yet resolved."""
 
     def __init__(self, text: str, problems: Problems) -> None:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        self._events: Iterator[Any] = iter(yaml.parse(text, Loader=loader))
+        self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=loader))
         self._problems = problems
 
-    def document(self) -> Any:
-        """The one document of the text; None where it is empty."""
-        plain = None
-        for number, event in enumerate(self._documents()):
+    def document(self) -> object:
+        """Returns the only document of the text; None if it is empty."""
+        plain: object = None
+        for number, event in enumerate(self._document_starts()):
             if number:
-                self._problems.add((), "a second document begins here", _line(event))
+                self._problems.add((), "a second document starts here", _line(event))
             else:
                 plain = self._node(next(self._events), ())
         return plain
 
-    def _documents(self) -> Iterator[Any]:
+    def _document_starts(self) -> Iterator[yaml.Event]:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 yield event
 
-    def _node(self, event: Any, path: Path) -> Any:
-        self._problems.at(path, _line(event))
-        if len(path) > DEEPEST:
+    def _node(self, event: yaml.Event, path: Path) -> object:
+        self._problems.set_line(path, _line(event))
+        if len(path) > MAX_DEPTH:
             raise DocumentError([Problem((), TOO_DEEP, _line(event))])
-        if getattr(event, "tag", None):
-            self._problems.add(path, f"has a tag, {event.tag}, and tags are not read")
+        if tag := getattr(event, "tag", None):
+            self._problems.add(path, f"has the tag {tag}; tags are not supported")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
-        if isinstance(event, yaml.AliasEvent):
-            self._problems.add(path, "is an alias, and aliases are not read; write it out")
-            return None
-        return self._scalar(event, path)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, path)
+        self._problems.add(path, "is an alias; aliases are not supported, write the content")
+        return None
 
-    def _mapping(self, path: Path) -> dict[str, Any]:
-        plain: dict[str, Any] = {}
+    def _mapping(self, path: Path) -> dict[str, object]:
+        plain: dict[str, object] = {}
         for event in self._until(yaml.MappingEndEvent):
             key = self._key(event, path)
             below = path if key is None else (*path, key)
             if key in plain:
-                self._problems.add(below, "stands here twice", _line(event))
+                self._problems.add(below, "is a duplicate key", _line(event))
             item = self._node(next(self._events), below)
-            # Of a field, the line of its name.
-            self._problems.at(below, _line(event))
+            # The line of a field is that of its key.
+            self._problems.set_line(below, _line(event))
             if key is not None:
                 plain.setdefault(key, item)
         return plain
 
-    def _sequence(self, path: Path) -> list[Any]:
+    def _sequence(self, path: Path) -> list[object]:
         events = enumerate(self._until(yaml.SequenceEndEvent))
-        return [self._node(event, (*path, place)) for place, event in events]
+        return [self._node(event, (*path, index)) for index, event in events]
 
-    def _until(self, end: type) -> Iterator[Any]:
+    def _until(self, end: type[yaml.Event]) -> Iterator[yaml.Event]:
         for event in self._events:
             if isinstance(event, end):
                 return
             yield event
 
-    def _key(self, event: Any, path: Path) -> str | None:
-        """None where it is no text, which is told."""
+    def _key(self, event: yaml.Event, path: Path) -> str | None:
+        """Returns the key; None, with a problem, if it is not a string."""
         if not isinstance(event, yaml.ScalarEvent):
-            # One level below, so that keys of keys have an end too.
+            # One level deeper, so that the depth limit covers keys of keys.
             self._node(event, (*path, ""))
-            self._problems.add(path, "has a key that is no text", _line(event))
+            self._problems.add(path, "has a key that is not a string", _line(event))
             return None
-        known = len(self._problems.found)
+        problems_before = len(self._problems.found)
         key = self._scalar(event, path)
-        if isinstance(key, str) or len(self._problems.found) > known:
-            return key if isinstance(key, str) else None
-        told = f"the key {_shown(event.value, path)} is no text; put it into quotes"
-        self._problems.add(path, told, _line(event))
+        if isinstance(key, str):
+            return key
+        if len(self._problems.found) == problems_before:
+            text = f"the key {_shown(event.value, path)} is not a string; put it in quotes"
+            self._problems.add(path, text, _line(event))
         return None
 
-    def _scalar(self, event: Any, path: Path) -> Any:
+    def _scalar(self, event: yaml.ScalarEvent, path: Path) -> str | float | bool | None:
         text: str = event.value
         if not event.implicit[0]:
             self._problems.check_text(path, text)
@@ -174,11 +175,11 @@ class _Reader:
         if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
         if _is_ambiguous(text):
-            told = (
-                f"{_shown(text, path)} without quotes is not the same to every reader of YAML; "
-                "put a text into quotes, else write true, false, or a plain decimal number"
+            message = (
+                f"{_shown(text, path)} without quotes is ambiguous in YAML; put a string in "
+                "quotes, or write true, false, or a plain decimal number"
             )
-            self._problems.add(path, told, _line(event))
+            self._problems.add(path, message, _line(event))
             return None
         return text
 
@@ -191,14 +192,15 @@ class _Reader:
 
 
 def _shown(text: str, path: Path) -> str:
-    """What was written, unless it may be a secret."""
-    return "what stands here" if path[:1] == ("values",) and len(path) > _KEY else text[:40]
+    """Returns the text for a message, unless it may be secret."""
+    may_be_secret = path[:1] == ("values",) and len(path) > _ITEM_DEPTH
+    return "this text" if may_be_secret else text[:40]
 
 
 def _is_ambiguous(text: str) -> bool:
-    of_1_1 = _RULES_OF_1_1.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    return of_1_1 != _TEXT or bool(_MORE_THAN_TEXT.fullmatch(text))
+    tag = _RESOLVER_1_1.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    return tag != _STRING_TAG or bool(_NOT_A_STRING.fullmatch(text))
 
 
-def _line(event: Any) -> int:
-    return int(event.start_mark.line) + 1
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0

@@ -1,5 +1,5 @@
--- Deletes failed deliveries.
-WITH deleted AS (
+-- Deletes the failed deliveries.
+WITH discarded AS (
     DELETE FROM {delivery_table} WHERE failed_at IS NOT NULL RETURNING 1
 )
-SELECT pg_catalog.count(*) FROM deleted
+SELECT pg_catalog.count(*) FROM discarded

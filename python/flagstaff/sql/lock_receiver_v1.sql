@@ -1,3 +1,5 @@
--- The position of a receiver. Only the transaction that locks the row queues its deliveries.
-SELECT last_entry, open_transactions, known_entries
-FROM {receiver_table} WHERE name = %s FOR UPDATE SKIP LOCKED
+-- How far a receiver has read. The run that locks the row enqueues; no other run waits for it.
+SELECT last_entry_id, open_transactions, excluded_entry_ids
+FROM {receiver_table}
+WHERE name = %s
+FOR UPDATE SKIP LOCKED

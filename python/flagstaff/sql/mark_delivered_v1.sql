@@ -1,8 +1,8 @@
--- Deletes a delivery that has succeeded, and resets the failures of its receiver.
-WITH deleted AS (
+-- Removes a delivery, and resets the failures of its receiver.
+WITH removed AS (
     DELETE FROM {delivery_table} WHERE id = %s RETURNING receiver
 )
 UPDATE {receiver_table} AS r
-SET failures = 0, paused_until = NULL
-FROM deleted
-WHERE r.name = deleted.receiver AND r.failures > 0
+SET consecutive_failures = 0, paused_until = NULL
+FROM removed
+WHERE r.name = removed.receiver AND r.consecutive_failures > 0

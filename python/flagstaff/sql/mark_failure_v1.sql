@@ -1,9 +1,9 @@
--- Records a failed attempt, if it is the newest one: sets the time of the next one, or gives up.
+-- Records a failed attempt, if no newer attempt has begun: retry later, or give up.
 UPDATE {delivery_table}
 SET
-    claimed_until = NULL,
+    claim_expires_at = NULL,
     due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s),
-    error = %s,
+    last_error = %s,
     impact = %s::jsonb,
     failed_at = CASE
         WHEN %s OR queued_at <= pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => %s)

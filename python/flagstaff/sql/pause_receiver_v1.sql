@@ -1,6 +1,6 @@
--- Pauses a receiver that does not respond for a number of seconds.
+-- Pauses an unreachable receiver for this many seconds.
 UPDATE {receiver_table}
 SET
-    failures = failures + 1,
+    consecutive_failures = consecutive_failures + 1,
     paused_until = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s)
 WHERE name = %s

@@ -1,4 +1,4 @@
--- Makes failed deliveries due again, as if they had just been queued.
+-- Makes the failed deliveries due again, as if they had just been queued.
 WITH retried AS (
     UPDATE {delivery_table}
     SET

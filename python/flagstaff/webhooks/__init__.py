@@ -1,4 +1,4 @@
-"""Telling others: what is in the history goes to those whom WEBHOOKS names, at each tick."""
+"""Webhooks: send the changes in the history to the receivers that WEBHOOKS names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tick: every receiver is told what there is, side by side, within a time."""
+"""One delivery run: serves all receivers in parallel, within a time limit."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from threading import Event
-from typing import Any
 
 from django.db import connections, transaction
 from django.utils.translation import override
 
 from flagstaff.conf import conf
 from flagstaff.conf.receivers import Receiver
-from flagstaff.webhooks.impact import Reach
+from flagstaff.webhooks.impact import ImpactCounter
 from flagstaff.webhooks.queue import (
-    Counted,
+    QueueCounts,
     claim,
-    count,
+    count_deliveries,
     discard_failed,
+    enqueue,
     require_tables,
     retry_failed,
-    take,
 )
 from flagstaff.webhooks.send import Outcome, send
 
@@ -31,97 +30,108 @@ __all__ = ["DeliveryReport", "deliver", "discard_failed", "retry_failed"]
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """What a tick has told a receiver."""
+    """The result of one delivery run for one receiver."""
 
     receiver: str
-    #: Empty where the receiver is not in the settings any more.
+    #: Empty if the receiver is no longer in the settings.
     host: str
+    #: Messages that the receiver accepted in this run.
     delivered: int = 0
+    #: Attempts of this run that failed. Each is repeated later or given up.
+    failed_attempts: int = 0
+    #: Deliveries dropped in this run because their entries had left the history.
+    expired: int = 0
+    #: Deliveries still in the queue.
+    pending: int = 0
+    #: Deliveries given up, until `retry_failed` or `discard_failed`.
     failed: int = 0
-    #: What had left the history before it could be told.
-    gone: int = 0
-    #: What it has yet to be told, and what was given up.
-    waiting: int = 0
-    dead: int = 0
-    #: Of the last failure.
+    #: The newest error.
     error: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same as a dict that JSON can hold."""
+    def as_dict(self) -> dict[str, str | int | None]:
+        """Returns the report as a dict for JSON."""
         return asdict(self)
 
 
 def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[DeliveryReport]:
-    """Tell each receiver of WEBHOOKS what was committed since the last tick, and what is due again.
+    """Sends each receiver of WEBHOOKS the changes committed since the last run, and due retries.
 
-    Blocks for about `seconds` at most, and for the timeout of a receiver beyond them; what is left
-    waits for the next tick. `stop` ends it sooner, between two messages. Ticks may run side by
-    side. Raises NoWebhooksError, RuntimeError within a transaction, and what the database raises.
+    Blocks for about `seconds`, plus at most one receiver's timeout; the rest waits for the next
+    run. `stop` ends the run earlier, between two messages. Runs may overlap. Raises
+    NoWebhooksError, RuntimeError inside a transaction, and database errors.
     """
     receivers = conf.webhooks
-    # Here, for a receiver's thread has a connection of its own, and knows of no transaction.
+    # Checked here: each receiver's thread has its own connection, without the caller's transaction.
     with transaction.atomic(using=conf.database, durable=True):
         require_tables()
-    until = time.monotonic() + seconds
-    stop = stop or Event()
-    done = _all_served(receivers, until, stop)
-    left = count()
-    told = [
-        _told(receiver, outcomes, error, left.pop(receiver.name, Counted()))
-        for receiver, (outcomes, error) in zip(receivers, done, strict=True)
+    runs = _serve_all(receivers, time.monotonic() + seconds, stop or Event())
+    counts = count_deliveries()
+    reports = [
+        _report(receiver, run, counts.pop(receiver.name, QueueCounts()))
+        for receiver, run in zip(receivers, runs, strict=True)
     ]
-    strangers = [
-        DeliveryReport(name, "", waiting=c.waiting, dead=c.dead) for name, c in left.items()
+    # Receivers that are no longer in the settings.
+    removed = [
+        DeliveryReport(name, "", pending=left.pending, failed=left.failed)
+        for name, left in counts.items()
     ]
-    return [*told, *strangers]
+    return [*reports, *removed]
 
 
-_Served = tuple[Counter[Outcome], str | None]
+@dataclass(frozen=True)
+class _Run:
+    """What one run did for one receiver."""
+
+    outcomes: Counter[Outcome]
+    error: str | None
 
 
-def _all_served(receivers: tuple[Receiver, ...], until: float, stop: Event) -> list[_Served]:
-    """Each in a thread of its own, so that one that is slow keeps none of the others waiting."""
-    reach = Reach()
-    if len(receivers) < 2:  # noqa: PLR2004 (nobody else to keep waiting)
-        return [_serve(receiver, reach, until, stop) for receiver in receivers]
-    with ThreadPoolExecutor(len(receivers), "flagstaff-outbox") as threads:
-        started = [threads.submit(_in_a_thread, one, reach, until, stop) for one in receivers]
-        return [one.result() for one in started]
+def _serve_all(receivers: tuple[Receiver, ...], deadline: float, stop: Event) -> list[_Run]:
+    """Serves each receiver in its own thread, so that a slow one does not delay the others."""
+    impacts = ImpactCounter()
+    if len(receivers) < 2:  # noqa: PLR2004 (there is no other receiver to delay)
+        return [_serve(receiver, impacts, deadline, stop) for receiver in receivers]
+    with ThreadPoolExecutor(len(receivers), "flagstaff-webhooks") as threads:
+        futures = [
+            threads.submit(_serve_in_thread, receiver, impacts, deadline, stop)
+            for receiver in receivers
+        ]
+        return [future.result() for future in futures]
 
 
-def _in_a_thread(receiver: Receiver, reach: Reach, until: float, stop: Event) -> _Served:
+def _serve_in_thread(
+    receiver: Receiver, impacts: ImpactCounter, deadline: float, stop: Event
+) -> _Run:
     try:
-        return _serve(receiver, reach, until, stop)
+        return _serve(receiver, impacts, deadline, stop)
     finally:
         connections.close_all()
 
 
-def _serve(receiver: Receiver, reach: Reach, until: float, stop: Event) -> _Served:
+def _serve(receiver: Receiver, impacts: ImpactCounter, deadline: float, stop: Event) -> _Run:
     outcomes: Counter[Outcome] = Counter()
-    error: str | None = None
-    # A language is a thread's own, and a program reads the words too.
+    last_error: str | None = None
+    # The active language is per thread, and programs read the texts too.
     with override(None):
-        take(receiver)
-        while time.monotonic() < until and not stop.is_set():
+        enqueue(receiver)
+        while time.monotonic() < deadline and not stop.is_set():
             delivery = claim(receiver)
             if delivery is None:
                 break
-            outcome, wrong = send(receiver, delivery, reach)
+            outcome, error = send(receiver, delivery, impacts)
             outcomes[outcome] += 1
-            error = wrong or error
-    return outcomes, error
+            last_error = error or last_error
+    return _Run(outcomes, last_error)
 
 
-def _told(
-    receiver: Receiver, outcomes: Counter[Outcome], error: str | None, left: Counted
-) -> DeliveryReport:
+def _report(receiver: Receiver, run: _Run, left: QueueCounts) -> DeliveryReport:
     return DeliveryReport(
         receiver.name,
         receiver.host,
-        delivered=outcomes["delivered"],
-        failed=outcomes["failed"] + outcomes["unreachable"],
-        gone=outcomes["gone"],
-        waiting=left.waiting,
-        dead=left.dead,
-        error=error or left.error,
+        delivered=run.outcomes["delivered"],
+        failed_attempts=run.outcomes["failed_attempt"],
+        expired=run.outcomes["expired"],
+        pending=left.pending,
+        failed=left.failed,
+        error=run.error or left.last_error,
     )

@@ -1,4 +1,4 @@
-"""One request over HTTP, within a time that includes all of it. No redirect is followed."""
+"""One HTTP POST with a deadline for all of it. Redirects are not followed."""
 
 from __future__ import annotations
 
@@ -15,74 +15,74 @@ from threading import Event, Timer
 
 from flagstaff.conf.receivers import Receiver
 
-__all__ = ["Answer", "UnreachableError", "post"]
+__all__ = ["Response", "UnreachableError", "post"]
+
+# No look-up, and an IPv6 zone stays part of the address.
+_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
 class UnreachableError(Exception):
-    """Nothing answered. The text names the class of the error, and nothing of the address."""
+    """There was no HTTP response. The message contains no part of the URL."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a receiver answered. Its body is not read."""
+class Response:
+    """A receiver's response. Its body is not read."""
 
     status: int
     #: The header Retry-After.
     retry_after: str | None
 
 
-def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Send it, and give the answer.
+def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> Response:
+    """Sends one request and returns the response.
 
-    Blocks for at most the receiver's `timeout`, and for as long as the system takes to look up the
-    host. Raises UnreachableError.
+    Blocks for at most the receiver's `timeout`, plus the time that the system takes to resolve the
+    host name. Raises UnreachableError.
     """
-    until = time.monotonic() + receiver.timeout
-    too_late = Event()
+    deadline = time.monotonic() + receiver.timeout
+    timed_out = Event()
     try:
-        with closing(_connected(receiver, until)) as plain, _ends(plain, until, too_late):
-            answer = _asked(_protected(receiver, plain), receiver, body, headers)
+        with closing(_connect(receiver, deadline)) as tcp, _shutdown_at(deadline, tcp, timed_out):
+            response = _request(_wrap_tls(receiver, tcp), receiver, body, headers)
     except (OSError, HTTPException, ValueError) as error:
-        if too_late.is_set() or isinstance(error, TimeoutError):
-            raise UnreachableError(f"no answer within {receiver.timeout:g} s") from None
-        # Without its cause, whose text and frames may have the address.
+        if timed_out.is_set() or isinstance(error, TimeoutError):
+            raise UnreachableError(_no_response(receiver)) from None
+        # Without the cause: its text and frames may contain the URL.
         raise UnreachableError(_reason(error)) from None
-    if too_late.is_set():  # an end amid the headers looks like the end of the headers
-        raise UnreachableError(f"no answer within {receiver.timeout:g} s")
-    return answer
+    if timed_out.is_set():  # a shutdown within the headers looks like the end of the headers
+        raise UnreachableError(_no_response(receiver))
+    return response
 
 
-def _connected(receiver: Receiver, until: float) -> socket.socket:
-    """A connection to the first of the host's addresses that takes one."""
-    found = socket.getaddrinfo(receiver.split.hostname, receiver.port, type=socket.SOCK_STREAM)
-    failure: OSError = OSError("no address")
-    for family, kind, protocol, _name, address in found:
-        left = until - time.monotonic()
+def _connect(receiver: Receiver, deadline: float) -> socket.socket:
+    """Connects to the first address that accepts. All addresses share the deadline."""
+    addresses = socket.getaddrinfo(receiver.split.hostname, receiver.port, type=socket.SOCK_STREAM)
+    error = OSError("no address")
+    for *_, address in addresses:
+        left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        plain = socket.socket(family, kind, protocol)
         try:
-            plain.settimeout(left)
-            plain.connect(address)
-        except OSError as error:
-            plain.close()
-            failure = error
-        else:
-            return plain
-    raise failure
+            # With the host name, create_connection would allow `left` seconds for each address.
+            host, _port = socket.getnameinfo(address, _NUMERIC)
+            return socket.create_connection((host, receiver.port), timeout=left)
+        except OSError as failure:
+            error = failure
+    raise error
 
 
 @contextmanager
-def _ends(plain: socket.socket, until: float, too_late: Event) -> Iterator[None]:
-    """Hang up when the time is over. A time limit of the socket begins anew with each byte."""
+def _shutdown_at(deadline: float, tcp: socket.socket, timed_out: Event) -> Iterator[None]:
+    """Shuts the connection down at the deadline. A socket's own timeout restarts with each byte."""
 
-    def hang_up() -> None:
-        too_late.set()
+    def shut_down() -> None:
+        timed_out.set()
         with suppress(OSError):
             # Below TLS, which the other thread uses.
-            plain.shutdown(socket.SHUT_RDWR)
+            tcp.shutdown(socket.SHUT_RDWR)
 
-    timer = Timer(max(until - time.monotonic(), 0), hang_up)
+    timer = Timer(max(deadline - time.monotonic(), 0), shut_down)
     timer.daemon = True
     timer.start()
     try:
@@ -92,11 +92,11 @@ def _ends(plain: socket.socket, until: float, too_late: Event) -> Iterator[None]
         timer.join()
 
 
-def _protected(receiver: Receiver, plain: socket.socket) -> socket.socket:
+def _wrap_tls(receiver: Receiver, tcp: socket.socket) -> socket.socket:
     if receiver.split.scheme == "http":
-        return plain
-    # Of the same descriptor, and it hangs up as the other does.
-    return _tls().wrap_socket(plain.dup(), server_hostname=receiver.split.hostname)
+        return tcp
+    # A duplicate of the descriptor: a shutdown of the original ends it too.
+    return _tls().wrap_socket(tcp.dup(), server_hostname=receiver.split.hostname)
 
 
 @cache
@@ -104,29 +104,33 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _asked(
-    link: socket.socket, receiver: Receiver, body: bytes, headers: Mapping[str, str]
-) -> Answer:
-    split = receiver.split
-    target = f"{split.path or '/'}{'?' if split.query else ''}{split.query}"
-    connection = HTTPConnection(receiver.split.hostname or "", receiver.port)
-    connection.sock = link
+def _request(
+    connected: socket.socket, receiver: Receiver, body: bytes, headers: Mapping[str, str]
+) -> Response:
+    url = receiver.split
+    target = f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
+    connection = HTTPConnection(url.hostname or "", receiver.port)
+    connection.sock = connected
     with closing(connection):
-        sent = {"Host": receiver.host, "Connection": "close", **headers}
-        connection.request("POST", target, body, sent)
+        all_headers = {"Host": receiver.host, "Connection": "close", **headers}
+        connection.request("POST", target, body, all_headers)
         response = connection.getresponse()
-        return Answer(response.status, response.getheader("Retry-After"))
+        return Response(response.status, response.getheader("Retry-After"))
+
+
+def _no_response(receiver: Receiver) -> str:
+    return f"no response within {receiver.timeout:g} s"
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
-        return "the host is not known"
+        return "the host name cannot be resolved"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
+        return f"the TLS certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return "the connection cannot be protected"
+        return "the TLS handshake failed"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError):
         return "the connection was lost"
-    return "the answer is not HTTP"
+    return "the response is not HTTP"

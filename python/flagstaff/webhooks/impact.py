@@ -1,11 +1,13 @@
-"""For how many users a change of a switch or a rollout changed the answer."""
+"""The impact of an event: how many users gained or lost the flag."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, TypedDict, cast
+
+from django.db.models import Field
 
 from flagstaff._engine.impact import difference
 from flagstaff._engine.status_log import logger
@@ -14,40 +16,50 @@ from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries
 
-__all__ = ["Reach"]
+__all__ = ["ImpactCounter", "ImpactCounts"]
 
 _FIELDS = ("enabled", "rollout_percent")
-# Seconds to count an event, and all those of a tick. What would take longer is told without.
-_PATIENCE, _PATIENCE_IN_ALL = 3.0, 5.0
-_OFF = (False, 0)
+# Seconds to count one event, and all events of a run. Messages beyond them have no impact.
+_EVENT_TIMEOUT, _RUN_TIMEOUT = 3.0, 5.0
+
+_State = tuple[bool, int]
+_OFF: _State = (False, 0)
 
 
-class Reach:
-    """Counts the events of a tick, each once for all receivers, within some seconds for all."""
+class ImpactCounts(TypedDict):
+    """How many users there are, and how many of them gained or lost the flag."""
+
+    users: int
+    gain: int
+    lose: int
+
+
+class ImpactCounter:
+    """Counts each event of a run once for all receivers, within a time limit for the run."""
 
     def __init__(self) -> None:
-        self._left = _PATIENCE_IN_ALL
-        self._counted: dict[int, dict[str, int] | None] = {}
+        self._seconds_left = _RUN_TIMEOUT
+        self._counted: dict[int, ImpactCounts | None] = {}
         self._lock = Lock()
 
-    def of(self, event: Event, entries: Sequence[int]) -> dict[str, int] | None:
-        """How many users there are, and how many were given the flag and lost it.
+    def count(self, event: Event, entry_ids: Sequence[int]) -> ImpactCounts | None:
+        """Returns the impact of an event, with the allowed users of now.
 
-        Counted now, by the allow-list of now. None where the event changed neither switch nor
-        rollout, and where they cannot be counted: a message is never kept back for that.
+        None if the event changed neither `enabled` nor `rollout_percent`, or if the count failed:
+        a message is never delayed or dropped for its impact.
         """
-        if not _is_counted(event):
+        if not _has_impact(event):
             return None
         with self._lock:
-            if event.version not in self._counted and self._left > 0:
-                began = time.monotonic()
-                patience = min(_PATIENCE, self._left)
-                self._counted[event.version] = _count(event, entries, patience)
-                self._left -= time.monotonic() - began
+            if event.version not in self._counted and self._seconds_left > 0:
+                started = time.monotonic()
+                timeout = min(_EVENT_TIMEOUT, self._seconds_left)
+                self._counted[event.version] = _count(event, entry_ids, timeout)
+                self._seconds_left -= time.monotonic() - started
             return self._counted.get(event.version)
 
 
-def _is_counted(event: Event) -> bool:
+def _has_impact(event: Event) -> bool:
     return (
         event.kind == "flag"
         and event.action != "delete"
@@ -55,31 +67,31 @@ def _is_counted(event: Event) -> bool:
     )
 
 
-def _count(event: Event, entries: Sequence[int], patience: float) -> dict[str, int] | None:
+def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     try:
-        before, after = _states(entries)
-        found = difference(event.key, before, after, timeout=patience)
-    # Whatever it is, the news itself is worth more.
+        before, after = _states(entry_ids)
+        found = difference(event.key, before, after, timeout=timeout)
+    # The message matters more than its impact, whatever the error is.
     except Exception as error:  # noqa: BLE001
-        logger.info("the reach of a change was not counted: %s", type(error).__name__)
+        logger.info("the impact of a change was not counted: %s", type(error).__name__)
         return None
     return {"users": found.users, "gain": found.gain, "lose": found.lose}
 
 
-def _states(entries: Sequence[int]) -> tuple[tuple[bool, int], tuple[bool, int]]:
-    """The switch and the rollout before and after these entries."""
-    asked = all_entries().filter(id__in=entries, relation=Kind.FLAG.row_relation).order_by("id")
-    rows = list(asked.values_list("old", "new"))
+def _states(entry_ids: Sequence[int]) -> tuple[_State, _State]:
+    """Returns `enabled` and `rollout_percent` before and after these entries."""
+    entries = all_entries().filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
+    rows = list(entries.order_by("id").values_list("old", "new"))
     return _state(rows[0][0]), _state(rows[-1][1])
 
 
-def _state(row: dict[str, Any] | None) -> tuple[bool, int]:
+def _state(row: Mapping[str, Any] | None) -> _State:
     if row is None:
         return _OFF
-    enabled, percent = (row[str(_column(name))] for name in _FIELDS)
+    enabled, percent = (row[_column(name)] for name in _FIELDS)
     return bool(enabled), int(percent)
 
 
-def _column(name: str) -> Any:
-    field: Any = conf.flag_model._meta.get_field(name)
-    return field.column
+def _column(name: str) -> str:
+    field = cast("Field[object, object]", conf.flag_model._meta.get_field(name))
+    return str(field.column)

@@ -1,4 +1,4 @@
-"""An event as a message for another program."""
+"""An event as a message for a receiver."""
 
 from __future__ import annotations
 
@@ -18,40 +18,42 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.users import names_of_actors
 from flagstaff.history.versions import all_entries
+from flagstaff.webhooks.impact import ImpactCounts
 
-__all__ = ["Message", "event_of", "message_of"]
+__all__ = ["Message", "create_message", "load_event"]
 
-_PAST = {"create": "created", "change": "changed", "delete": "deleted"}
+_PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is told of an event, in words and in fields."""
+    """The content of a message, as text and as fields."""
 
     event: Event
-    what: str
-    who: str
-    #: How many users there are, were given the flag and lost it; None where that is not known.
-    impact: dict[str, int] | None
+    summary: str
+    actor_name: str
+    #: None if it is not known.
+    impact: ImpactCounts | None
+    #: The URL of the flag's or value's page in the admin.
     link: str | None
 
     @property
     def at(self) -> datetime:
-        """When it was, with its zone, also where the project's times have none."""
+        """The time of the event, aware even if USE_TZ is False."""
         at = self.event.at
         return at if timezone.is_aware(at) else timezone.make_aware(at)
 
     @property
     def type(self) -> str:
-        """Such as "flag.changed"."""
-        return f"{self.event.kind}.{_PAST[self.event.action]}"
+        """The event type, such as "flag.changed"."""
+        return f"{self.event.kind}.{_PAST_TENSE[self.event.action]}"
 
     def id_for(self, receiver: str) -> str:
-        """The same at each attempt, so that a receiver can drop what comes twice."""
+        """Returns an id that is the same at each attempt, so that receivers can drop duplicates."""
         return f"{receiver}-{self.event.version}-{int(self.at.timestamp())}"
 
     def as_dict(self, receiver: str) -> dict[str, Any]:
-        """What the format "json" sends."""
+        """Returns the body of the format "json"."""
         event = self.event
         return {
             "id": self.id_for(receiver),
@@ -61,12 +63,12 @@ class Message:
                 "key": event.key,
                 "kind": event.kind,
                 "version": event.version,
-                "what": self.what,
+                "summary": self.summary,
                 "changes": {one.field: _sides(one) for one in event.differences},
-                # How many, and not who.
+                # Only counts: messages contain no user but the actor.
                 "added": event.added.count,
                 "removed": event.removed.count,
-                "who": self.who,
+                "actor_name": self.actor_name,
                 "actor": event.actor,
                 "source": event.source,
                 "reason": event.reason,
@@ -78,33 +80,30 @@ class Message:
         }
 
 
-def event_of(*, is_value: bool, entries: Sequence[int]) -> Event | None:
-    """The event that these entries tell of; None where they have left the history."""
+def load_event(*, is_value: bool, entry_ids: Sequence[int]) -> Event | None:
+    """Returns the event of these entries; None if they are no longer in the history."""
     kind = Kind.VALUE if is_value else Kind.FLAG
-    found = events_among(kind, all_entries().filter(id__in=entries))
-    return found[0] if found else None
+    events = events_among(kind, all_entries().filter(id__in=entry_ids))
+    return events[0] if events else None
 
 
-def message_of(event: Event, impact: dict[str, int] | None) -> Message:
-    """What is told of an event."""
-    names = names_of_actors([event])
-    return Message(
-        event, describe_change(event), describe_actor(event, names), impact, _link(event)
-    )
+def create_message(event: Event, impact: ImpactCounts | None) -> Message:
+    """Returns the message for an event. Queries the actor's name."""
+    actor_name = describe_actor(event, names_of_actors([event]))
+    return Message(event, describe_change(event), actor_name, impact, _admin_link(event))
 
 
-def _sides(one: Difference) -> dict[str, Any]:
-    sides = {"old": one.old, "new": one.new}
-    return {**sides, "secret": True} if one.secret else sides
+def _sides(difference: Difference) -> dict[str, Any]:
+    sides = {"old": difference.old, "new": difference.new}
+    return {**sides, "secret": True} if difference.secret else sides
 
 
-def _link(event: Event) -> str | None:
-    """The page in the admin, where there is one."""
+def _admin_link(event: Event) -> str | None:
     if conf.site_url is None or event.action == "delete":
         return None
     if not apps.is_installed("django.contrib.admin"):
         return None
-    from django.contrib.admin.utils import quote  # noqa: PLC0415 (only where it is installed)
+    from django.contrib.admin.utils import quote  # noqa: PLC0415 (only if it is installed)
 
     meta = Kind(event.kind).model._meta
     try:

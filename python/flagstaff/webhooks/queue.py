@@ -1,12 +1,12 @@
-"""What has yet to be told, in the database: taken from the history, claimed, and settled.
+"""The queue of deliveries in the database: enqueue, claim, and record the outcome.
 
-Each function is one short transaction. Nothing is locked between two of them.
+Each function is one short transaction. No lock is held between two of them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -19,63 +19,64 @@ from flagstaff._tables.sqlstate import sqlstate
 from flagstaff.conf import conf
 from flagstaff.conf.receivers import Receiver
 from flagstaff.exceptions import NoWebhooksError
-from flagstaff.webhooks.retry import GIVE_UP_AFTER
+from flagstaff.webhooks.impact import ImpactCounts
+from flagstaff.webhooks.retry import MAX_AGE
 
 __all__ = [
-    "Counted",
     "Delivery",
+    "QueueCounts",
     "claim",
-    "count",
+    "count_deliveries",
     "discard_failed",
+    "enqueue",
     "mark_delivered",
     "mark_failure",
+    "pause",
     "require_tables",
-    "rest",
     "retry_failed",
-    "take",
 ]
 
 _TABLES = ("change_table", "receiver_table", "delivery_table")
-# PostgreSQL's: a serialization failure, and a deadlock.
-_LOST_RACES = {"40001", "40P01"}
-_MOST_RACES = 20
-# Longer than making a message and sending it can take, so that no other tick sends it meanwhile.
-_MARGIN = 60.0
+# PostgreSQL's codes for a serialization failure and a deadlock.
+_CONFLICT_CODES = {"40001", "40P01"}
+_MAX_RETRIES = 20
+# Seconds beyond the timeout. No message takes that long, so no other run sends it meanwhile.
+_CLAIM_MARGIN = 60.0
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Something that a receiver is to be told, while nobody else is at it."""
+    """A delivery that this run has claimed."""
 
     id: int
     is_value: bool
-    #: Its entries in the history.
-    entries: list[int]
-    #: Which attempt this is, from 1.
+    #: The ids of its entries in the history.
+    entry_ids: list[int]
+    #: The number of this attempt, from 1.
     attempts: int
-    #: What an attempt before has counted.
-    impact: dict[str, int] | None
-    #: How often in a row its receiver did not answer.
-    failures: int
+    #: The impact that an earlier attempt counted.
+    impact: ImpactCounts | None
+    #: How many attempts in a row could not reach the receiver.
+    consecutive_failures: int
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What a receiver has yet to be told."""
+class QueueCounts:
+    """How many deliveries a receiver has in the queue."""
 
-    waiting: int = 0
-    dead: int = 0
-    error: str | None = None
+    pending: int = 0
+    failed: int = 0
+    last_error: str | None = None
 
 
 def require_tables() -> None:
-    """Raise NoWebhooksError where there is none."""
+    """Raises NoWebhooksError if the database lacks the tables."""
     connection = connections[conf.database]
     names = own_names(connection)
     if not has_tables(connection, *(names[table] for table in _TABLES)):
         raise NoWebhooksError(
-            f'database "{conf.database}" has no outbox: it is kept on PostgreSQL, and '
-            '"manage.py migrate" makes its tables'
+            f'database "{conf.database}" has no webhook tables; they need PostgreSQL, and '
+            '"manage.py migrate" creates them'
         )
 
 
@@ -83,104 +84,110 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 
-def _again(work: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Try again where another tick was faster. Only stricter transactions than usual fail so."""
+def _retry_on_conflict(work: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Repeats a transaction that lost to another run. Needs an isolation above READ COMMITTED."""
 
     @wraps(work)
-    def tried(*arguments: _P.args, **options: _P.kwargs) -> _T:
-        for _ in range(_MOST_RACES):
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        for _ in range(_MAX_RETRIES):
             try:
-                return work(*arguments, **options)
-            except OperationalError as error:  # noqa: PERF203 (it is seldom)
-                if sqlstate(error) not in _LOST_RACES:
+                return work(*args, **kwargs)
+            except OperationalError as error:  # noqa: PERF203 (conflicts are rare)
+                if sqlstate(error) not in _CONFLICT_CODES:
                     raise
-        return work(*arguments, **options)
+        return work(*args, **kwargs)
 
-    return tried
+    return wrapper
 
 
-@_again
-def take(receiver: Receiver) -> int:
-    """Let what was committed since the last time wait for the receiver; how many events it is.
+@_retry_on_conflict
+def enqueue(receiver: Receiver) -> int:
+    """Queues the events committed since the last run for a receiver. Returns how many.
 
-    A receiver that is new has nothing yet. Where another tick is at it, that one takes them.
+    A new receiver starts with none. If another run is enqueuing for it, that run queues them.
     """
     with transaction.atomic(using=conf.database, durable=True):
-        place = _row("lock_receiver_v1", receiver.name)
-        if place is None:
-            _run("register_receiver_v1", receiver.name)
+        position = _fetch_row("lock_receiver_v1", receiver.name)
+        if position is None:
+            _execute("create_receiver_v1", receiver.name)
             return 0
-        newest, open_then, known = place
-        named = receiver.name, receiver.name
-        (count,) = _row("take_changes_v1", newest, newest, open_then, known, *named)
-        return int(count)
+        last_entry_id, open_transactions, excluded_ids = position
+        parameters = (last_entry_id, last_entry_id, open_transactions, excluded_ids)
+        row = _fetch_row("enqueue_changes_v1", *parameters, receiver.name, receiver.name)
+        return _count(row)
 
 
-@_again
+@_retry_on_conflict
 def claim(receiver: Receiver) -> Delivery | None:
-    """The next thing that the receiver is to be told, if any is due and may be sent."""
-    for_so_long = receiver.timeout + _MARGIN
+    """Claims the next delivery that is due. Returns None if there is none."""
+    seconds = receiver.timeout + _CLAIM_MARGIN
     for is_new in (True, False):
-        if row := _row("claim_delivery_v1", receiver.name, is_new, for_so_long):
-            return _claimed(row)
+        if row := _fetch_row("claim_delivery_v1", receiver.name, is_new, seconds):
+            id_, is_value, entry_ids, attempts, impact, failures = row
+            # Django has psycopg return JSON as text.
+            impact = json.loads(impact) if isinstance(impact, str) else impact
+            return Delivery(id_, is_value, entry_ids, attempts, impact, failures)
     return None
 
 
-def _claimed(row: tuple[Any, ...]) -> Delivery:
-    id_, is_value, entries, attempts, impact, failures = row
-    # Django has psycopg leave JSON as text.
-    known = json.loads(impact) if isinstance(impact, str) else impact
-    return Delivery(id_, is_value, entries, attempts, known, failures)
-
-
-@_again
+@_retry_on_conflict
 def mark_delivered(delivery: Delivery) -> None:
-    """It has arrived, or there is nothing left to tell."""
-    _run("mark_delivered_v1", delivery.id)
+    """Removes a delivery that arrived or expired."""
+    _execute("mark_delivered_v1", delivery.id)
 
 
-@_again
+@_retry_on_conflict
 def mark_failure(
-    delivery: Delivery, error: str, again_in: float, impact: Mapping[str, int] | None, *, dead: bool
+    delivery: Delivery,
+    error: str,
+    retry_in: float,
+    impact: ImpactCounts | None,
+    *,
+    give_up: bool,
 ) -> None:
-    """It has not arrived. It is tried again in so many seconds, or given up."""
-    counted = None if impact is None else json.dumps(impact)
-    settled = (dead, GIVE_UP_AFTER, delivery.id, delivery.attempts)
-    _run("mark_failure_v1", again_in, error, counted, *settled)
+    """Records a failed attempt, to be repeated in `retry_in` seconds, or given up."""
+    impact_json = None if impact is None else json.dumps(impact)
+    attempt = (delivery.id, delivery.attempts)
+    _execute("mark_failure_v1", retry_in, error, impact_json, give_up, MAX_AGE, *attempt)
 
 
-@_again
-def rest(receiver: Receiver, seconds: float) -> None:
-    """Leave a receiver alone that does not answer."""
-    _run("pause_receiver_v1", seconds, receiver.name)
+@_retry_on_conflict
+def pause(receiver: Receiver, seconds: float) -> None:
+    """Sends nothing to a receiver for this time, because it is unreachable."""
+    _execute("pause_receiver_v1", seconds, receiver.name)
 
 
-def count() -> dict[str, Counted]:
-    """What waits, by the names of the receivers."""
+def count_deliveries() -> dict[str, QueueCounts]:
+    """Returns the counts of each receiver by its name."""
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_filled("count_deliveries_v1"))
-        return {name: Counted(*rest) for name, *rest in cursor.fetchall()}
+        return {name: QueueCounts(*counts) for name, *counts in cursor.fetchall()}
 
 
 def retry_failed() -> int:
-    """Let what was given up be sent again, before what came later to the same flag."""
+    """Queues the failed deliveries again, before newer ones of the same flag. Returns how many."""
     require_tables()
-    return int((_row("retry_failed_v1") or [0])[0])
+    return _count(_fetch_row("retry_failed_v1"))
 
 
 def discard_failed() -> int:
-    """Do not tell any more what was given up."""
+    """Deletes the failed deliveries. Returns how many."""
     require_tables()
-    return int((_row("discard_failed_v1") or [0])[0])
+    return _count(_fetch_row("discard_failed_v1"))
 
 
-def _row(file: str, *parameters: Any) -> Any:
+def _count(row: tuple[Any, ...] | None) -> int:
+    return int(row[0]) if row else 0
+
+
+def _fetch_row(file: str, *parameters: Any) -> tuple[Any, ...] | None:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_filled(file), parameters or None)
-        return cursor.fetchone()
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
 
 
-def _run(file: str, *parameters: Any) -> None:
+def _execute(file: str, *parameters: Any) -> None:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_filled(file), parameters)
 

@@ -1,4 +1,4 @@
-"""How long to wait after a failure, and when to give up. Pure, but for the chance in it."""
+"""When to repeat a failed attempt, and when to give up. Pure except for the random delay."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import random
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-__all__ = ["CIRCUIT_LONGEST", "GIVE_UP_AFTER", "asked_for", "wait"]
+__all__ = ["MAX_AGE", "MAX_PAUSE", "retry_after_seconds", "retry_delay"]
 
-#: Seconds after which a message is given up that nobody took.
-GIVE_UP_AFTER = 3 * 86_400.0
-#: The longest that a receiver is left alone, so that its return is noticed soon.
-CIRCUIT_LONGEST = 300.0
+#: A delivery that has failed for this many seconds is given up.
+MAX_AGE = 3 * 86_400.0
+#: The longest pause of an unreachable receiver in seconds. Short, to notice its recovery soon.
+MAX_PAUSE = 300.0
 
-_FIRST = 5.0
-_LONGEST = 3600.0
-_SHORTEST = 1.0
-# 5 s doubled so often is more than the longest wait.
-_MOST_DOUBLINGS = 10
-
-
-def wait(attempts: int, longest: float = _LONGEST) -> float:
-    """Seconds until the next attempt, at random up to a limit that doubles from 5 s to an hour."""
-    limit = min(longest, _FIRST * 2 ** min(attempts - 1, _MOST_DOUBLINGS))
-    return random.uniform(_SHORTEST, limit)  # noqa: S311 (spreads load, and hides nothing)
+_INITIAL_DELAY = 5.0
+_MAX_DELAY = 3600.0
+_MIN_DELAY = 1.0
+# Enough for 5 s to exceed the longest delay.
+_MAX_DOUBLINGS = 10
+_MAX_DIGITS = 9
 
 
-def asked_for(retry_after: str | None, now: datetime) -> float:
-    """Seconds that a receiver asks to be left alone, an hour at most; 0 where it does not say."""
-    if retry_after is None:
+def retry_delay(attempts: int, max_delay: float = _MAX_DELAY) -> float:
+    """Returns a random delay in seconds, below a limit that doubles from 5 s to `max_delay`."""
+    limit = min(max_delay, _INITIAL_DELAY * 2 ** min(attempts - 1, _MAX_DOUBLINGS))
+    return random.uniform(_MIN_DELAY, limit)  # noqa: S311 (spreads load, protects nothing)
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float:
+    """Returns the seconds that a Retry-After header asks for: at most an hour, 0 if invalid."""
+    if header is None:
         return 0.0
-    text = retry_after.strip()
+    text = header.strip()
     if text.isascii() and text.isdigit():
-        # Longer numbers need not be read.
-        return min(float(text[:9]), _LONGEST)
+        return min(float(text[:_MAX_DIGITS]), _MAX_DELAY)
     try:
         at = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):  # the last for a year of many digits
+    except (TypeError, ValueError, OverflowError):  # OverflowError for a year with many digits
         return 0.0
     at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
-    return min(max((at - now).total_seconds(), 0.0), _LONGEST)
+    return min(max((at - now).total_seconds(), 0.0), _MAX_DELAY)

@@ -1,4 +1,4 @@
-"""Signatures as https://www.standardwebhooks.com has them. Pure."""
+"""Signatures as in https://www.standardwebhooks.com. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import hmac
 from base64 import b64encode
 from collections.abc import Iterable
 
-__all__ = ["signed"]
+__all__ = ["signature_headers"]
 
 
-def signed(message_id: str, timestamp: int, body: bytes, keys: Iterable[bytes]) -> dict[str, str]:
-    """The headers of a message, with a signature by each key.
+def signature_headers(
+    message_id: str, timestamp: int, body: bytes, keys: Iterable[bytes]
+) -> dict[str, str]:
+    """Returns the headers of a message, with one signature per key.
 
-    While a key is being replaced its receiver knows one of two. Without a key nothing is signed.
+    During a key rotation the receiver knows one of two keys. Without a key there is no signature.
     """
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
     content = f"{message_id}.{timestamp}.".encode() + body
-    found = [f"v1,{_signature(content, key)}" for key in keys]
-    return {**headers, "webhook-signature": " ".join(found)} if found else headers
+    signatures = [f"v1,{_signature(content, key)}" for key in keys]
+    return {**headers, "webhook-signature": " ".join(signatures)} if signatures else headers
 
 
 def _signature(content: bytes, key: bytes) -> str:

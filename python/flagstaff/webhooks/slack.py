@@ -1,52 +1,77 @@
-"""A message as Slack's incoming webhooks take it, and those that do as Slack does. Pure."""
+"""A message in the format of Slack's incoming webhooks, which other chats accept too. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
+from flagstaff.webhooks.impact import ImpactCounts
 from flagstaff.webhooks.message import Message
 
-__all__ = ["as_slack"]
+__all__ = ["SlackMessage", "as_slack"]
 
-# Slack takes 3,000 characters in a block, where what is escaped may be five times as long. Two such
-# texts stand in one block; the reason has its own.
-_LONGEST, _LONGEST_REASON = 250, 500
+# Slack allows 3,000 characters per block, and escaping can make a text five times as long. A block
+# holds at most two short texts, or the reason.
+_MAX_TEXT, _MAX_REASON = 250, 500
 
 
-def as_slack(message: Message) -> dict[str, Any]:
-    """What the format "slack" sends: a line for the notification, and blocks for the page."""
+class _Text(TypedDict):
+    type: str
+    text: str
+    verbatim: bool
+
+
+class _Section(TypedDict):
+    type: str
+    text: _Text
+
+
+class _Context(TypedDict):
+    type: str
+    elements: list[_Text]
+
+
+class SlackMessage(TypedDict):
+    """The body of the format "slack": the notification's text, and the blocks of the channel."""
+
+    text: str
+    blocks: list[_Section | _Context]
+
+
+def as_slack(message: Message) -> SlackMessage:
+    """Returns the body of the format "slack"."""
     event = message.event
-    key = escaped(event.key)
-    did = escaped(message.what)
-    name = f"<{message.link}|{key}>" if message.link else key
-    parts = [f"by {escaped(message.who)}", *_impact(message.impact)]
-    if event.source:
-        parts.insert(1, f"through {escaped(event.source)}")
-    blocks: list[dict[str, Any]] = [_section(f"*{name}*  {did}")]
+    key, summary = _escaped(event.key), _escaped(message.summary)
+    actor = f"by {_escaped(message.actor_name)}"
+    title = f"<{message.link}|{key}>" if message.link else key
+    blocks: list[_Section | _Context] = [_section(f"*{title}*  {summary}")]
     if event.reason:
-        blocks.append(_section(f"> {escaped(event.reason, _LONGEST_REASON)}"))
-    blocks.append({"type": "context", "elements": [_text("  ·  ".join(parts))]})
-    return {"text": f"{key}: {did}, by {escaped(message.who)}", "blocks": blocks}
+        blocks.append(_section(f"> {_escaped(event.reason, _MAX_REASON)}"))
+    details = [actor]
+    if event.source:
+        details.append(f"source: {_escaped(event.source)}")
+    if message.impact:
+        details.append(_impact(message.impact))
+    blocks.append({"type": "context", "elements": [_text("  ·  ".join(details))]})
+    return {"text": f"{key}: {summary}, {actor}", "blocks": blocks}
 
 
-def escaped(text: str, longest: int = _LONGEST) -> str:
-    """One line, cut where it is long, in which nothing is a link or calls anybody."""
+def _escaped(text: str, max_length: int = _MAX_TEXT) -> str:
+    """Returns one line of limited length, without links and mentions."""
     line = " ".join(text.split())
-    cut = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    cut = line if len(line) <= max_length else f"{line[: max_length - 1]}…"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _impact(impact: dict[str, int] | None) -> list[str]:
-    if impact is None:
-        return []
-    told = [f"{impact[word]:,} {word} it" for word in ("gain", "lose") if impact[word]]
-    return [f"{' and '.join(told) or 'nothing changes'} of {impact['users']:,} users"]
+def _impact(impact: ImpactCounts) -> str:
+    changes = {"gain": impact["gain"], "lose": impact["lose"]}
+    counts = [f"{count:,} {verb} it" for verb, count in changes.items() if count]
+    return f"{' and '.join(counts) or 'no change'}, of {impact['users']:,} users"
 
 
-def _section(text: str) -> dict[str, Any]:
+def _section(text: str) -> _Section:
     return {"type": "section", "text": _text(text)}
 
 
-def _text(text: str) -> dict[str, Any]:
-    # Else Slack makes links and calls of plain words, such as https://… and @somebody.
+def _text(text: str) -> _Text:
+    # Without `verbatim` Slack turns plain words such as https://… and @name into links.
     return {"type": "mrkdwn", "text": text, "verbatim": True}

@@ -1,4 +1,4 @@
-"""What the page on telling others says is so."""
+"""The code of the page on webhooks works, and its message is a real one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flagstaff.webhooks import deliver
 from tests.pages import code_of
 from tests.webhooks import SECRET, Received, Webhook
 
-PAGE = "how-to/tell-others.md"
+PAGE = "how-to/webhooks.md"
 
 
 @pytest.fixture
 def received(transactional_db: None, settings: Any) -> Received:
-    """What a receiver gets of the change that the page shows."""
+    """The request that a receiver gets for the change on the page."""
     alice = User.objects.create(username="alice")
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=5)
     with Webhook() as hook, connection.cursor() as cursor:
@@ -36,38 +36,39 @@ def received(transactional_db: None, settings: Any) -> Received:
             set_rollout("new_checkout", 50)
         deliver()
         cursor.execute("TRUNCATE flagstaff_receiver, flagstaff_delivery")
-    [received] = hook.taken
+    [received] = hook.accepted
     return received
 
 
 def names_in(document: dict[str, Any]) -> list[str]:
-    """The names of a document, and those of the documents in it."""
+    """Returns the keys of a document and of the documents inside it."""
     inner = [document[name] for name in document if isinstance(document[name], dict)]
     return [*document, *(name for one in inner for name in names_in(one))]
 
 
-def test_message_is_the_one_of_the_page(received: Received) -> None:
+def test_message_on_the_page_equals_a_real_one(received: Received) -> None:
     [block] = code_of(PAGE, "json")
-    shown, told = json.loads(block), received.json
-    assert names_in(told) == names_in(shown)
-    assert told["id"].startswith("deploys-")
-    alike = ("key", "kind", "what", "changes", "allowed", "denied", "who", "source", "reason")
-    assert [told["data"][name] for name in alike] == [shown["data"][name] for name in alike]
+    shown, sent = json.loads(block), received.json
+    assert names_in(sent) == names_in(shown)
+    assert sent["id"].startswith("deploys-")
+    equal = ("key", "kind", "summary", "changes", "added", "removed", "actor_name", "source")
+    for name in (*equal, "reason"):
+        assert sent["data"][name] == shown["data"][name]
 
 
-def test_receiver_of_the_page_knows_what_is_ours(received: Received) -> None:
-    [block] = code_of(PAGE, "python", "def is_ours")
+def test_signature_check_on_the_page_accepts_only_authentic_requests(received: Received) -> None:
+    [block] = code_of(PAGE, "python", "def is_authentic")
     names: dict[str, Any] = {}
     exec(block, names)
-    is_ours = names["is_ours"]
-    assert is_ours(received.headers, received.body, SECRET)
-    assert not is_ours(received.headers, received.body + b" ", SECRET)
-    assert not is_ours(received.headers, received.body, SECRET.replace("c2", "c3"))
-    assert not is_ours({**received.headers, "webhook-id": "b"}, received.body, SECRET)
-    assert not is_ours(received.headers, received.body, SECRET, tolerance=-1)
+    is_authentic = names["is_authentic"]
+    assert is_authentic(received.headers, received.body, SECRET)
+    assert not is_authentic(received.headers, received.body + b" ", SECRET)
+    assert not is_authentic(received.headers, received.body, SECRET.replace("c2", "c3"))
+    assert not is_authentic({**received.headers, "webhook-id": "b"}, received.body, SECRET)
+    assert not is_authentic(received.headers, received.body, SECRET, tolerance=-1)
 
 
-def test_secret_that_the_page_makes_can_be_used(
+def test_secret_created_on_the_page_is_valid(
     capsys: pytest.CaptureFixture[str], settings: Any
 ) -> None:
     [block] = code_of(PAGE, "python", "import secrets")
@@ -77,7 +78,7 @@ def test_secret_that_the_page_makes_can_be_used(
     assert [len(key) for key in conf.webhooks[0].secrets] == [32]
 
 
-def test_settings_of_the_page_are_settings(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def test_settings_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     monkeypatch.setenv("FLAGS_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0")
     [block] = code_of(PAGE, "py", "SITE_URL")

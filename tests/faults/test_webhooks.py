@@ -1,4 +1,4 @@
-"""Each message once or more and in order: senders are killed, and commits come in any order."""
+"""Each message at least once and in order: senders are killed, and commits come in any order."""
 
 from __future__ import annotations
 
@@ -17,50 +17,48 @@ import pytest
 
 from tests.clusters import at
 from tests.conftest import ROOT
-from tests.webhooks import Received, Webhook
+from tests.webhooks import Received, Webhook, hook
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
+__all__ = ["hook"]
+
 Query = Callable[..., Any]
 FLAGS = [f"flag_{number}" for number in range(5)]
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with Webhook() as webhook:
-        yield webhook
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tests.manage_with", "flags", "tick", *arguments]
 
 
-def surroundings(url: str, hook: Webhook) -> dict[str, str]:
+def environment(url: str, hook: Webhook) -> dict[str, str]:
     settings = {"WEBHOOKS": {"ops": hook.settings()}}
     return os.environ | {"DATABASE_URL": url, "FLAGSTAFF": json.dumps(settings)}
 
 
-def tick(url: str, hook: Webhook) -> dict[str, Any]:
-    """One tick in a process of its own; what it told of the receiver."""
+def run_once(url: str, hook: Webhook) -> dict[str, Any]:
+    """Runs the jobs once in a process of its own, and returns the receiver's report."""
     ran = subprocess.run(
         command("--json"),
         cwd=ROOT,
-        env=surroundings(url, hook),
+        env=environment(url, hook),
         check=True,
         capture_output=True,
         timeout=60,
     )
-    [told] = json.loads(ran.stdout)
-    return dict(told)
+    [report] = json.loads(ran.stdout)
+    return dict(report)
 
 
 @contextmanager
-def ticking(url: str, hook: Webhook, interval: str = "0.01") -> Iterator[subprocess.Popen[str]]:
-    """A process that ticks again and again, until it is killed."""
+def running_loop(
+    url: str, hook: Webhook, interval: str = "0.01"
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs the jobs in a loop, until it is killed."""
     process = subprocess.Popen(
         command("--loop", interval),
         cwd=ROOT,
-        env=surroundings(url, hook),
+        env=environment(url, hook),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,7 +71,7 @@ def ticking(url: str, hook: Webhook, interval: str = "0.01") -> Iterator[subproc
 
 
 def write(url: str, changes: int, seed: int) -> None:
-    """Change two flags in a transaction, in one order, some of them long and some in vain."""
+    """Changes two flags per transaction, in one lock order; some are slow, some roll back."""
     dice = random.Random(seed)
     with psycopg.connect(url, autocommit=True) as session:
         for number in range(changes):
@@ -88,64 +86,64 @@ def write(url: str, changes: int, seed: int) -> None:
             session.execute("ROLLBACK" if number % 7 == 0 else "COMMIT")
 
 
-def first_versions(taken: list[Received]) -> dict[str, list[int]]:
-    """The versions of each flag in the order in which they first added."""
+def versions_in_order(accepted: list[Received]) -> dict[str, list[int]]:
+    """Returns the versions of each flag in the order in which they first arrived."""
     found: dict[str, list[int]] = {key: [] for key in FLAGS}
-    for received in taken:
+    for received in accepted:
         versions = found[received.data["key"]]
         if received.data["version"] not in versions:
             versions.append(received.data["version"])
     return found
 
 
-def make_flags(query: Query) -> None:
+def create_flags(query: Query) -> None:
     for key in FLAGS:
         query("INSERT INTO flagstaff_featureflag (key, rollout_percent) VALUES (%s, 1)", key)
 
 
-class Ambush:
-    """A receiver that answers when the sender is dead, each time that so many messages added."""
+class HoldNth:
+    """Responds with some failures. Holds every nth response back until the sender is killed."""
 
-    def __init__(self, every: int) -> None:
-        self._every = every
-        self._left = every
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._left = n
         self._dice = random.Random(1)
         self._lock = threading.Lock()
-        self.waits = threading.Event()
-        self.done = threading.Event()
+        self.is_holding = threading.Event()
+        self.sender_killed = threading.Event()
 
     def __call__(self, _: Received) -> tuple[int, dict[str, str]]:
         with self._lock:
             self._left -= 1
-            is_the_one = self._left == 0
-            status = 200 if is_the_one or self._dice.random() < 0.8 else 500
-        if is_the_one:
-            self.waits.set()
-            assert self.done.wait(30)
+            is_held = self._left == 0
+            status = 200 if is_held or self._dice.random() < 0.8 else 500
+        if is_held:
+            self.is_holding.set()
+            assert self.sender_killed.wait(30)
         return status, {}
 
-    def again(self) -> None:
-        """Let the sender of some message be killed that is still to come."""
+    def reset(self) -> None:
+        """Starts to count to the next held response."""
         with self._lock:
-            self._left = self._every
-        self.waits.clear()
-        self.done.clear()
+            self._left = self._n
+        self.is_holding.clear()
+        self.sender_killed.clear()
 
 
 ROUNDS = 8
 
 
 @pytest.mark.timeout(120)
-def test_senders_that_are_killed_lose_nothing_and_keep_the_order(
+def test_killed_senders_lose_no_message_and_keep_the_order(
     database: str, query: Query, hook: Webhook
 ) -> None:
-    make_flags(query)
-    tick(database, hook)
-    hook.answer = ambush = Ambush(every=10)
-    due = "UPDATE flagstaff_delivery SET due_at = now()"
+    create_flags(query)
+    run_once(database, hook)
+    hook.respond = responses = HoldNth(10)
+    make_due = "UPDATE flagstaff_delivery SET due_at = now()"
     for round_ in range(ROUNDS):
-        ambush.again()
-        with ticking(database, hook) as one, ticking(database, hook) as other:
+        responses.reset()
+        with running_loop(database, hook) as one, running_loop(database, hook) as other:
             for process in (one, other):
                 assert process.stderr
                 process.stderr.readline()
@@ -155,43 +153,43 @@ def test_senders_that_are_killed_lose_nothing_and_keep_the_order(
             ]
             for writer in writers:
                 writer.start()
-            while not ambush.waits.wait(0.05):
-                # What was refused is due at once.
-                query(due)
+            while not responses.is_holding.wait(0.05):
+                # Refused messages are due at once.
+                query(make_due)
             for process in (one, other):
                 process.kill()
                 process.wait()
-            ambush.done.set()
+            responses.sender_killed.set()
             for writer in writers:
                 writer.join()
-        # Nobody is at it any more.
-        query("UPDATE flagstaff_delivery SET claimed_until = NULL")
-    hook.says(200)
-    while tick(database, hook)["waiting"]:
-        query(due)
-    [made] = query(
+        # The claims of the killed senders end.
+        query("UPDATE flagstaff_delivery SET claim_expires_at = NULL")
+    hook.respond_with(200)
+    while run_once(database, hook)["pending"]:
+        query(make_due)
+    [expected] = query(
         "SELECT json_object_agg(key, ids) FROM (SELECT key, json_agg(id ORDER BY id) AS ids "
         "FROM flagstaff_change WHERE action = 'update' GROUP BY key) AS flags"
     )
-    assert first_versions(hook.taken) == made
-    sent, messages = len(hook.taken), sum(map(len, made.values()))
-    assert ROUNDS <= sent - messages <= 2 * ROUNDS
-    print(f"{messages} messages, {sent - messages} of them twice, {2 * ROUNDS} kills")
-    print(f"{len(hook.received) - sent} refusals")
+    assert versions_in_order(hook.accepted) == expected
+    accepted, messages = len(hook.accepted), sum(map(len, expected.values()))
+    assert ROUNDS <= accepted - messages <= 2 * ROUNDS
+    print(f"{messages} messages, {accepted - messages} of them twice, {2 * ROUNDS} kills")
+    print(f"{len(hook.received) - accepted} refusals")
 
 
-def test_ticks_go_through_a_pooler_in_transaction_mode(
+def test_run_behind_pgbouncer_in_transaction_mode_holds_no_backend(
     server: Postgres, database: str, query: Query, hook: Webhook
 ) -> None:
-    make_flags(query)
+    create_flags(query)
     with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
         url = at(database, pooler.port)
-        tick(url, hook)
+        run_once(url, hook)
         hook.hangs.set()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
-        with ticking(url, hook):
-            assert hook.asked.wait(20)
-            # The one backend of the pooler is free while the receiver hangs.
+        with running_loop(url, hook):
+            assert hook.requested.wait(20)
+            # The pooler's only backend is free while the receiver hangs.
             with psycopg.connect(url, autocommit=True) as session:
                 session.execute("SET statement_timeout = '2s'")
                 done = session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 2")
@@ -200,25 +198,25 @@ def test_ticks_go_through_a_pooler_in_transaction_mode(
             hook.released.set()
 
 
-def test_loop_goes_on_after_an_outage_of_the_database(
+def test_loop_continues_after_a_database_outage(
     server: Postgres, database: str, query: Query, hook: Webhook
 ) -> None:
-    make_flags(query)
-    tick(database, hook)
-    with ticking(database, hook) as process:
+    create_flags(query)
+    run_once(database, hook)
+    with running_loop(database, hook) as process:
         assert process.stderr
         assert process.stderr.readline() == "telling the receivers; Ctrl-C ends it\n"
         server.stop()
-        told = process.stderr.readline()
+        message = process.stderr.readline()
         server.start()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
-        assert hook.asked.wait(20)
-    assert told == "the database does not do it: OperationalError\n"
+        assert hook.requested.wait(20)
+    assert message == "the database does not do it: OperationalError\n"
     assert hook.received[0].data["key"] == "flag_1"
 
 
 @pytest.mark.parametrize("entries", [300_000])
-def test_tick_is_not_slower_with_a_long_history(
+def test_run_does_not_scan_a_long_history(
     database: str, query: Query, hook: Webhook, entries: int
 ) -> None:
     query(
@@ -227,18 +225,18 @@ def test_tick_is_not_slower_with_a_long_history(
         "FROM generate_series(1, %s) AS n",
         entries,
     )
-    make_flags(query)
+    create_flags(query)
     query("ANALYZE flagstaff_change")
-    tick(database, hook)
-    # A transaction is open, so that its number has to be looked for.
+    run_once(database, hook)
+    # The number of an open transaction has to be looked up.
     with psycopg.connect(database) as session:
         session.execute("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
-        tick(database, hook)
+        run_once(database, hook)
         query("SELECT pg_stat_reset()")
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_2'")
-        assert tick(database, hook)["delivered"] == 1
+        assert run_once(database, hook)["delivered"] == 1
         session.commit()
-    assert tick(database, hook)["delivered"] == 1
+    assert run_once(database, hook)["delivered"] == 1
     query("SELECT pg_stat_force_next_flush()")
     [scans] = query("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'flagstaff_change'")
     assert scans == 0

@@ -1,0 +1,57 @@
+-- Queues the changes committed since the receiver's last read: entries above the highest id of that
+-- read, and entries below it by transactions that were open then. One statement, so that the
+-- entries it reads and the position it stores belong to one snapshot. Its parameters come from
+-- lock_receiver_v1: with literal numbers the planner sees how few rows match.
+-- A snapshot does not list open transactions above the highest that has ended. None of those has an
+-- entry below a visible one: the trigger's EXCEPTION block makes a subtransaction per entry, whose
+-- number is assigned after the entry's id, and which has ended too.
+-- An event is what one transaction did to one flag or value by one actor.
+WITH now AS MATERIALIZED (
+    SELECT ARRAY(
+        SELECT xid::text::bigint
+        FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS xid
+    ) AS open
+), fresh AS (
+    SELECT id, transaction_id, relation, object_pk, key,
+        ARRAY[actor, source, reason, "session_user", role, application_name] AS author
+    FROM {change_table}
+    WHERE id > %s
+    UNION ALL
+    SELECT id, transaction_id, relation, object_pk, key,
+        ARRAY[actor, source, reason, "session_user", role, application_name] AS author
+    FROM {change_table}
+    WHERE id <= %s AND transaction_id = ANY (%s::bigint[]) AND id <> ALL (%s::bigint[])
+), compared AS (
+    SELECT id, transaction_id, relation = 'k' AS is_value, object_pk, key,
+        author IS DISTINCT FROM pg_catalog.lag(author) OVER (
+            PARTITION BY transaction_id, relation = 'k', object_pk ORDER BY id
+        ) AS starts_event
+    FROM fresh
+), numbered AS (
+    SELECT id, transaction_id, is_value, object_pk, key,
+        pg_catalog.count(*) FILTER (WHERE starts_event) OVER (
+            PARTITION BY transaction_id, is_value, object_pk ORDER BY id
+        ) AS event_number
+    FROM compared
+), queued AS (
+    INSERT INTO {delivery_table} (receiver, is_value, object_pk, key, entry_ids)
+    SELECT
+        %s, is_value, object_pk,
+        (pg_catalog.array_agg(key ORDER BY id DESC))[1],
+        pg_catalog.array_agg(id ORDER BY id)
+    FROM numbered
+    GROUP BY transaction_id, is_value, object_pk, event_number
+    ORDER BY pg_catalog.max(id)
+    RETURNING 1
+), advanced AS (
+    UPDATE {receiver_table}
+    SET
+        last_entry_id = greatest(last_entry_id, (SELECT pg_catalog.max(id) FROM {change_table})),
+        open_transactions = now.open,
+        excluded_entry_ids = ARRAY(
+            SELECT id FROM {change_table} WHERE transaction_id = ANY (now.open)
+        )
+    FROM now
+    WHERE name = %s
+)
+SELECT pg_catalog.count(*) FROM queued
