@@ -1,4 +1,4 @@
-"""The code that stands in the pages of the documentation."""
+"""Helpers that read the code blocks of the documentation."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def code_of(page: str, language: str, having: str = "") -> list[str]:
-    """The blocks of a page in one language, those that have this in them."""
+    """Returns the code blocks of a page in one language that contain `having`."""
     block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     return [code for code in block.findall((DOCS / page).read_text()) if having in code]
