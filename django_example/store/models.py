@@ -22,7 +22,7 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """A paid order. Its number cannot be guessed, so its receipt needs no log-in."""
+    """A paid order. Its id cannot be guessed, so its receipt needs no login."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, blank=True, null=True)
