@@ -292,6 +292,12 @@ def test_add_form_creates_flag(operator: Client) -> None:
     assert FeatureFlag.objects.get().key == "new_checkout"
 
 
+def test_add_form_has_no_times(operator: Client) -> None:
+    html = page(operator, f"{FLAGS}add/")
+    assert "field-created_at" not in html
+    assert "DatabaseDefault" not in html
+
+
 @pytest.mark.parametrize(
     ("percent", "message"),
     [

@@ -71,6 +71,10 @@ def test_missing_value_is_rejected(text: str, operator: Client) -> None:
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
+def test_add_form_has_no_times(operator: Client) -> None:
+    assert "changed_at" not in page(operator, f"{VALUES}add/")
+
+
 def test_list_shows_truncated_json(operator: Client) -> None:
     KeyValueStore.objects.create(key="a", value="Ahoj, světe")
     KeyValueStore.objects.create(key="b", value=["x" * 200])

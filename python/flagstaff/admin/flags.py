@@ -44,6 +44,8 @@ _MAX_EDITABLE_USERS = 500
 _ALLOWED_USERS_OMITTED = "_allowed_users_omitted"
 _MAX_DESCRIPTION_SHOWN = 100
 
+_TIMES = ("created_at", "changed_at")
+
 # The name of the on/off buttons, and the words in their values.
 _SET_ENABLED = "_set_enabled"
 _ENABLED_BY_WORD = {"on": True, "off": False}
@@ -69,12 +71,12 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
-    readonly_fields = ("created_at", "changed_at", "allowed_users_count")
+    readonly_fields = (*_TIMES, "allowed_users_count")
     fieldsets = (
         (None, {"fields": ("key", "enabled", "rollout_percent", "allowed_users")}),
         (
             gettext_lazy("About"),
-            {"fields": ("description", "kind", "client_side", "created_at", "changed_at")},
+            {"fields": ("description", "kind", "client_side", *_TIMES)},
         ),
     )
     formfield_overrides = {
@@ -110,11 +112,11 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> Any:
         """The fields, with a number instead of allowed users that are too many or not visible."""
         fieldsets = super().get_fieldsets(request, obj)
+        if obj is None:
+            return _without_times(fieldsets)
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
         omitted = _ALLOWED_USERS_OMITTED in request.POST
-        if obj is None:
-            return fieldsets
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
             return _replace_allowed_users(fieldsets, "allowed")
         if omitted or obj.allowed_users.count() > _MAX_EDITABLE_USERS:
@@ -223,6 +225,14 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             text % {"count": f"{flag.allowed_users.count():,}"},
             _ALLOWED_USERS_OMITTED,
         )
+
+
+def _without_times(fieldsets: Any) -> Any:
+    """Without the times, which the database sets when the flag is created."""
+    return tuple(
+        (name, {**options, "fields": [one for one in options["fields"] if one not in _TIMES]})
+        for name, options in fieldsets
+    )
 
 
 def _replace_allowed_users(fieldsets: Any, field: str) -> Any:

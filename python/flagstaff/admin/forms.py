@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
@@ -33,9 +34,10 @@ class VersionedForm(_ModelForm):
     conflict: ClassVar[ConflictError | None] = None
 
     reason = forms.CharField(
-        label=_("reason"),
+        label=_("Reason"),
         required=False,
         max_length=MAX_REASON_LENGTH,
+        widget=AdminTextInputWidget,
         help_text=_("Why you make this change. Shown in the history."),
     )
     expect_version = forms.IntegerField(required=False, widget=forms.HiddenInput)

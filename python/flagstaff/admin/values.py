@@ -115,7 +115,8 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         """The fields. A secret value is masked for users who may not change it."""
         hidden = obj is not None and obj.secret and not self.has_change_permission(request, obj)
         value = "shown_value" if hidden else "value"
-        return ["key", value, "description", "secret", "changed_at"]
+        times = ["changed_at"] if obj else []  # set by the database at creation
+        return ["key", value, "description", "secret", *times]
 
     @admin.display(description=_("value"))
     def shown_value(self, row: KeyValueStore) -> SafeString:
