@@ -1,4 +1,4 @@
-"""How `make demo` serves the shop: several processes, so that there is something to keep equal."""
+"""The configuration for `make demo`: several processes, each with its own snapshot."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}"
 
 workers = int(os.environ.get("WORKERS", "4"))
 worker_class = "gthread"
-threads = 16  # an open crowd page holds one thread in every worker
+threads = 16  # an open crowd page uses one thread in every worker
 preload_app = False
 
-# No connection is used twice, so each request meets whichever worker is free.
+# Each request opens a connection, so any free worker can serve it.
 keepalive = 0
-# A spare connection that a browser has opened and not used must not hold up Ctrl-C for long.
+# An unused connection of a browser must not delay Ctrl-C.
 graceful_timeout = 2
 
 loglevel = "warning"
@@ -25,12 +25,12 @@ control_socket_disable = True
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Tells the crowd page how many workers it has to find."""
+    """Passes the number of workers to the crowd page."""
     os.environ["WORKERS"] = str(server.num_workers)
 
 
 def post_worker_init(worker: Any) -> None:
-    """Lets the crowd page's endless answers end when their worker is told to stop."""
+    """Ends the streams of the crowd page when their worker shuts down."""
     from crowd import stream
 
-    stream.serving = lambda: bool(worker.alive)
+    stream.is_serving = lambda: bool(worker.alive)

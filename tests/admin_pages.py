@@ -1,4 +1,4 @@
-"""The admin's pages, as tests read them."""
+"""Helpers that read the admin's pages in tests."""
 
 from __future__ import annotations
 
@@ -9,42 +9,47 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils.html import strip_tags
 
-__all__ = ["FLAGS", "VALUES", "column", "errors", "page", "permit", "staff"]
+__all__ = ["FLAGS", "VALUES", "column", "errors", "messages_of", "page", "permit", "staff"]
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
 
 
 def staff(*permissions: str) -> Client:
-    """The browser of somebody who may do these things in the admin, and no other."""
-    person = User.objects.create_user("staff", password="staff", is_staff=True)
-    permit(person, *permissions)
+    """A client logged in as a staff user with these permissions."""
+    user = User.objects.create_user("staff", password="staff", is_staff=True)
+    permit(user, *permissions)
     client = Client()
-    client.force_login(person)
+    client.force_login(user)
     return client
 
 
-def permit(person: User, *permissions: str) -> None:
-    """Let somebody do these things."""
+def permit(user: User, *permissions: str) -> None:
+    """Grants permissions to a user."""
     for permission in permissions:
-        person.user_permissions.add(Permission.objects.get(codename=permission))
+        user.user_permissions.add(Permission.objects.get(codename=permission))
 
 
-def page(client: Client, address: str = FLAGS) -> str:
-    """What the browser shows."""
-    response = client.get(address)
+def page(client: Client, url: str = FLAGS) -> str:
+    """Returns the HTML of a page."""
+    response = client.get(url)
     assert response.status_code == 200
     return response.content.decode()
 
 
 def column(html: str, name: str) -> list[str]:
-    """The texts of a column, from the first row to the last."""
+    """Returns the texts of a column of the list, from top to bottom."""
     cells = re.findall(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
     return [" ".join(strip_tags(cell).split()) for cell in cells]
 
 
-def errors(client: Client, address: str, sent: dict[str, Any]) -> dict[str, list[str]]:
-    """What the page says is wrong, by field."""
-    response = client.post(address, sent)
+def errors(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[str]]:
+    """Posts a form and returns its errors by field."""
+    response = client.post(url, data)
     assert response.status_code == 200
     return dict(response.context["adminform"].form.errors)
+
+
+def messages_of(response: Any) -> list[str]:
+    """Returns the messages that a page shows."""
+    return [str(message) for message in response.context["messages"]]

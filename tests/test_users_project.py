@@ -1,4 +1,4 @@
-"""A user's own tests, run as users run them: flagstaff stands in the way of none."""
+"""The tests of a user's project pass under all test runners, on PostgreSQL and SQLite."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ RUNNERS = {
     "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
     "pytest --nomigrations": ["-m", "pytest", "-p", "no:cacheprovider", "--nomigrations"],
 }
-LEFT_BEHIND = """
+LEFTOVERS = """
     SELECT datname FROM pg_database WHERE datname LIKE 'test_%'
     UNION ALL SELECT application_name FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
 
 
-def ran(said: str) -> int:
-    [count] = re.findall(r"^Ran (\d+) tests|(\d+) passed", said, re.MULTILINE)
+def tests_run(output: str) -> int:
+    """Returns the number of tests in a runner's output."""
+    [count] = re.findall(r"^Ran (\d+) tests|(\d+) passed", output, re.MULTILINE)
     return int(max(count))
 
 
 @pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
-def test_tests_pass_on_postgres_and_leave_nothing_behind(
+def test_project_tests_pass_on_postgresql_without_leftovers(
     command: list[str], module_postgres_server: Postgres
 ) -> None:
     url = module_postgres_server.url
     with psycopg.connect(url, autocommit=True) as session:
-        assert ran(run(address(url, "postgres"), *command)) > 25
-        assert session.execute(LEFT_BEHIND).fetchall() == []
+        assert tests_run(run(address(url, "postgres"), *command)) > 25
+        assert session.execute(LEFTOVERS).fetchall() == []
 
 
 @pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
-def test_tests_pass_on_sqlite_in_memory(command: list[str]) -> None:
-    assert ran(run(None, *command)) > 25
+def test_project_tests_pass_on_sqlite_in_memory(command: list[str]) -> None:
+    assert tests_run(run(None, *command)) > 25
 
 
 @pytest.mark.parametrize("name", ["manage.py test", "manage.py test --parallel", "pytest"])
-def test_tests_pass_on_sqlite_in_a_file(name: str, tmp_path: Path) -> None:
+def test_project_tests_pass_on_sqlite_file(name: str, tmp_path: Path) -> None:
     file = tmp_path / "test.sqlite3"
-    assert ran(run(None, *RUNNERS[name], TEST_FILE=str(file))) > 25
+    assert tests_run(run(None, *RUNNERS[name], TEST_FILE=str(file))) > 25
     assert list(tmp_path.iterdir()) == []

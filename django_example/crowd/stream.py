@@ -1,4 +1,4 @@
-"""An answer that does not end: server-sent events from the worker that took the request."""
+"""A streaming response of server-sent events from the worker that serves the request."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from crowd.watch import Watch
+from crowd.observer import Observer
 
-TICK = 0.01
+INTERVAL = 0.01  # seconds between two evaluations
 
 
 def _always() -> bool:
     return True
 
 
-# gunicorn.conf.py puts the worker's own flag here. A stream that outlives its worker's last
-# order would hold the process up.
-serving: Callable[[], bool] = _always
+# gunicorn.conf.py replaces this: a stream must end when its worker shuts down.
+is_serving: Callable[[], bool] = _always
 
 
-def events(watch: Watch) -> Iterator[str]:
-    while serving():
-        if told := watch.look():
-            yield told
-        time.sleep(TICK)
+def events(observer: Observer) -> Iterator[str]:
+    while is_serving():
+        if event := observer.next_event():
+            yield event
+        time.sleep(INTERVAL)
 
 
-async def aevents(watch: Watch) -> AsyncIterator[str]:
-    """The same under ASGI, where an endless plain iterator would be collected to its end."""
-    while serving():
-        if told := watch.look():
-            yield told
-        await asyncio.sleep(TICK)
+async def async_events(observer: Observer) -> AsyncIterator[str]:
+    """Yields the same events under ASGI, where Django would read a sync iterator to its end."""
+    while is_serving():
+        if event := observer.next_event():
+            yield event
+        await asyncio.sleep(INTERVAL)

@@ -9,20 +9,20 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 
-from crowd.members import members
-from crowd.stream import aevents, events
-from crowd.watch import Watch
+from crowd.observer import Observer
+from crowd.stream import async_events, events
+from crowd.users import crowd_users
 from flagstaff.models import FeatureFlag
-from store.standing import NEW_CHECKOUT
+from store.flag_panel import NEW_CHECKOUT
 
-# A browser opens six connections to a server. The page takes four, the admin needs the rest.
-MOST_PANELS = 4
+# A browser opens at most six connections to a server. The admin needs the other two.
+MAX_PANELS = 4
 
 
 def crowd(request: HttpRequest) -> HttpResponse:
     key = request.GET.get("flag", NEW_CHECKOUT)
     flags = dict(FeatureFlag.objects.order_by("key").values_list("key", "pk"))
-    admin_page = (
+    admin_url = (
         reverse("admin:flagstaff_featureflag_change", args=[flags[key]])
         if key in flags
         else reverse("admin:flagstaff_featureflag_changelist")
@@ -31,26 +31,26 @@ def crowd(request: HttpRequest) -> HttpResponse:
     context = {
         "key": key,
         "flags": flags,
-        "admin_page": admin_page,
-        "names": [username for _, username in members()],
+        "admin_url": admin_url,
+        "names": [username for _, username in crowd_users()],
         "workers": workers,
-        "panels": min(workers, MOST_PANELS),
+        "panels": min(workers, MAX_PANELS),
     }
     return render(request, "crowd/crowd.html", context)
 
 
 def stream(request: HttpRequest) -> HttpResponseBase:
-    """The crowd as this worker sees it, unless the page already has this worker.
+    """Streams the evaluations of this worker, unless the page is connected to it already.
 
-    Which worker answers is the kernel's choice. So the page says whom it has (`?have=pid,pid`),
-    and a worker that is among them sends it away to try again.
+    The kernel chooses the worker. So the page sends the pids it has (`?connected=pid,pid`), and
+    one of these workers answers 204: the page tries again.
     """
-    if str(os.getpid()) in request.GET.get("have", "").split(","):
+    if str(os.getpid()) in request.GET.get("connected", "").split(","):
         return HttpResponse(status=204)
-    watch = Watch(request.GET.get("flag", NEW_CHECKOUT), [pk for pk, _ in members()])
-    # A stream lives long and asks nothing more of the database. A test's transaction lives on.
+    observer = Observer(request.GET.get("flag", NEW_CHECKOUT), [pk for pk, _ in crowd_users()])
+    # A long stream needs no connection. A test must keep the one of its transaction.
     if not connection.in_atomic_block:
         connection.close()
-    told = aevents(watch) if isinstance(request, ASGIRequest) else events(watch)
+    content = async_events(observer) if isinstance(request, ASGIRequest) else events(observer)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(told, content_type="text/event-stream", headers=headers)
+    return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)

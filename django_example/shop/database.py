@@ -10,10 +10,10 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 MISSING = (
-    "DATABASE_URL is not set. `make demo` starts a PostgreSQL of its own and sets it. "
-    "To use another server: DATABASE_URL=postgresql://user:password@127.0.0.1:5432/shop"
+    "DATABASE_URL is not set: `make demo` sets it and starts a PostgreSQL server. "
+    "For your own server: DATABASE_URL=postgresql://user:password@127.0.0.1:5432/shop"
 )
-# What libpq calls it, and what Django calls it. Everything else goes to OPTIONS as it is.
+# libpq's names and Django's names. All other parameters go to OPTIONS.
 NAMES = {
     "dbname": "NAME",
     "user": "USER",
@@ -28,10 +28,10 @@ def database_from(environ: Mapping[str, str]) -> dict[str, Any]:
     if not url:
         raise ImproperlyConfigured(MISSING)
     try:
-        # libpq reads the URL itself, so every form that psql takes works here too.
-        found = conninfo_to_dict(url)
+        # libpq parses the URL, so all forms that psql accepts work here too.
+        parameters = conninfo_to_dict(url)
     except ProgrammingError as error:
         reason = str(error).strip()
-        raise ImproperlyConfigured(f"DATABASE_URL is no address: {reason}") from error
-    database = {name: str(found.pop(key)) for key, name in NAMES.items() if key in found}
-    return {"ENGINE": "django.db.backends.postgresql", **database, "OPTIONS": found}
+        raise ImproperlyConfigured(f"DATABASE_URL is not valid: {reason}") from error
+    database = {name: str(parameters.pop(key)) for key, name in NAMES.items() if key in parameters}
+    return {"ENGINE": "django.db.backends.postgresql", **database, "OPTIONS": parameters}

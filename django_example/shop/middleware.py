@@ -1,4 +1,4 @@
-"""The admin gets its own session cookie: you stay alice in the shop while you are the operator."""
+"""A session cookie of its own for the admin: you can be alice in the shop and admin there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADMIN_COOKIE = "admin_session"
 def separate_admin_session(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Stands before SessionMiddleware and swaps the name that it reads and writes."""
+    """Renames the session cookie for the admin. Put it before SessionMiddleware."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         admin_path = reverse("admin:index")

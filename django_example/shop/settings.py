@@ -1,4 +1,4 @@
-"""Settings of a demo that runs on one machine. The part that matters is `"flagstaff"` below."""
+"""Settings of a demo on one machine. The package needs only `"flagstaff"` in INSTALLED_APPS."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from shop.database import database_from
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# A fixed key is right for a demo on loopback and wrong for everything else.
-SECRET_KEY = os.environ.get("SECRET_KEY", "a-demo-key-that-everybody-can-read")
+# A fixed key is acceptable only for a demo on loopback.
+SECRET_KEY = os.environ.get("SECRET_KEY", "a-public-demo-key")
 DEBUG = os.environ.get("DEBUG") == "1"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
@@ -62,10 +62,10 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Served where they lie, so there is no collectstatic to forget.
+# Serves the files from the apps, so collectstatic is not needed.
 WHITENOISE_USE_FINDERS = True
 
-# Two cookies may log in from one browser (see shop/middleware.py), so each keeps its own token.
+# One browser may have two sessions (see shop/middleware.py), each with its own CSRF token.
 CSRF_USE_SESSIONS = True
 SESSION_COOKIE_NAME = "shop_session"
 LOGIN_REDIRECT_URL = "/"

@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    # The admin's pages name no icon, so the browser looks here.
+    # Browsers request this for the admin, whose pages have no icon.
     path("favicon.ico", RedirectView.as_view(url=static("store/icon.svg"))),
     path("crowd/", include("crowd.urls")),
     path("", include("store.urls")),

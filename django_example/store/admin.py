@@ -6,7 +6,7 @@ from store.models import Order, Product
 
 admin.site.site_header = "Halyard & Co"
 admin.site.site_title = "Halyard & Co"
-admin.site.index_title = "Behind the counter"
+admin.site.index_title = "Shop administration"
 
 
 @admin.register(Product)

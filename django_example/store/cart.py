@@ -1,4 +1,4 @@
-"""A cart in the visitor's session: product slug to quantity."""
+"""The cart in the session: a mapping of product slugs to quantities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from store.models import Product
 
 SESSION_KEY = "cart"
-MOST_OF_ONE = 99
+MAX_QUANTITY = 99
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Line:
     quantity: int
 
     def __str__(self) -> str:
-        return f"{self.quantity} × {self.product.name}"  # noqa: RUF001 - it means times
+        return f"{self.quantity} × {self.product.name}"  # noqa: RUF001 (a multiplication sign)
 
     @property
     def cents(self) -> int:
@@ -37,9 +37,9 @@ class Cart:
         self.put(product, self._quantities.get(product.slug, 0) + 1)
 
     def put(self, product: Product, quantity: int) -> None:
-        """Sets a quantity; zero or less takes the product out."""
+        """Sets a quantity. Zero or less removes the product."""
         if quantity > 0:
-            self._quantities[product.slug] = min(quantity, MOST_OF_ONE)
+            self._quantities[product.slug] = min(quantity, MAX_QUANTITY)
         else:
             self._quantities.pop(product.slug, None)
         self._session[SESSION_KEY] = self._quantities

@@ -1,4 +1,4 @@
-"""What the frame around every page shows."""
+"""Context of the base template."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from store.cart import Cart
-from store.people import people_for
+from store.customers import customers_for
 
 
 def storefront(request: HttpRequest) -> dict[str, Any]:
-    """Lazy, because the admin renders through here as well and shows none of it."""
+    """The cart and the customers. Lazy, because the admin uses neither."""
     return {
         "cart": SimpleLazyObject(partial(Cart, request)),
-        "people": SimpleLazyObject(partial(people_for, request)),
+        "customers": SimpleLazyObject(partial(customers_for, request)),
     }

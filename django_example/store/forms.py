@@ -1,4 +1,4 @@
-"""The questions of a checkout. The classic one asks them page by page, the new one all at once."""
+"""The forms of both checkouts: one per page in the classic one, all in one in the new one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class DeliveryForm(forms.Form):
 
 
 class OnePageForm(DeliveryForm, AddressForm):
-    """Everything that the classic checkout asks, in one form."""
+    """All fields of the classic checkout in one form."""
 
     field_order = ("name", "street", "city", "delivery")

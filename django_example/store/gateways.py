@@ -1,4 +1,4 @@
-"""Who takes the money. The setting `payment_gateway` chooses, without a deploy."""
+"""Payment providers. The value `payment_gateway` selects one without a deploy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gateway:
-    """Stands for a real one: no money moves and no network is asked."""
+    """A fake provider: takes no money and uses no network."""
 
     name: str
     label: str
     prefix: str
 
     def charge(self, cents: int) -> str:
-        """Takes the payment and returns the gateway's own reference for it."""
+        """Logs a payment and returns the provider's reference for it."""
         logger.info("%s took %d cents", self.label, cents)
         return f"{self.prefix}{secrets.token_hex(6)}"
 
@@ -30,11 +30,11 @@ PAYPAL = Gateway("paypal", "PayPal", "PAYID-")
 GATEWAYS = {gateway.name: gateway for gateway in (STRIPE, PAYPAL)}
 
 
-def chosen_gateway() -> Gateway:
-    """Asked at each payment. A name that the shop does not have must not stop a sale."""
+def current_gateway() -> Gateway:
+    """Returns the gateway of now. An unknown name must not stop a sale: it returns Stripe."""
     name = get_value("payment_gateway", default=STRIPE.name)
     gateway = GATEWAYS.get(str(name).lower())
     if gateway is None:
-        logger.warning("payment_gateway is %r, which is none of %s", name, sorted(GATEWAYS))
+        logger.warning("payment_gateway is %r, not one of %s; using Stripe", name, sorted(GATEWAYS))
         return STRIPE
     return gateway

@@ -22,13 +22,15 @@ class Product(models.Model):
 
 
 class Order(models.Model):
-    """A paid order. Its number cannot be guessed, so its receipt needs no log-in."""
+    """A paid order. Its id cannot be guessed, so its receipt needs no login."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, blank=True, null=True)
     name = models.CharField(max_length=80)
     address = models.CharField(max_length=200)
-    lines = models.JSONField(help_text="What stands on the receipt, a text and its cents each.")
+    lines = models.JSONField(
+        help_text="The lines of the receipt: a text and a price in cents each."
+    )
     cents = models.PositiveIntegerField("total in cents")
     gateway = models.CharField(max_length=40)
     reference = models.CharField(max_length=60)

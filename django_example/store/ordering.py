@@ -1,4 +1,4 @@
-"""From a full cart and the answers of a checkout to a paid order."""
+"""Creates a paid order from the cart and the data of a checkout."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from django.http import HttpRequest
 
 from store.cart import Cart
 from store.delivery import DELIVERIES
-from store.gateways import chosen_gateway
+from store.gateways import current_gateway
 from store.models import Order
 
 
-def place_order(request: HttpRequest, answers: Mapping[str, Any], checkout: str) -> Order:
+def place_order(request: HttpRequest, data: Mapping[str, Any], checkout: str) -> Order:
     cart = Cart(request)
-    delivery = DELIVERIES[answers["delivery"]]
-    goods = [{"text": str(line), "cents": line.cents} for line in cart.lines()]
+    delivery = DELIVERIES[data["delivery"]]
+    items = [{"text": str(line), "cents": line.cents} for line in cart.lines()]
     cents = cart.cents() + delivery.cents
-    gateway = chosen_gateway()
+    gateway = current_gateway()
     order = Order(
         customer=request.user if request.user.is_authenticated else None,
-        name=answers["name"],
-        address=f"{answers['street']}, {answers['city']}",
-        lines=[*goods, {"text": delivery.label, "cents": delivery.cents}],
+        name=data["name"],
+        address=f"{data['street']}, {data['city']}",
+        lines=[*items, {"text": delivery.label, "cents": delivery.cents}],
         cents=cents,
         gateway=gateway.label,
         reference=gateway.charge(cents),

@@ -1,4 +1,4 @@
-"""A few words from customers. They live in code because only the flag around them matters here."""
+"""Sample reviews. They are in code because the example is about the flag around them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Review:
     text: str
 
     @property
-    def drawn(self) -> str:
+    def as_stars(self) -> str:
         return "★" * self.stars + "☆" * (5 - self.stars)
 
 
@@ -26,6 +26,6 @@ REVIEWS = (
 
 
 def reviews_of(slug: str) -> list[Review]:
-    """Three of them, chosen by the name of the product so that they stay where they are."""
+    """Returns three reviews, always the same ones for a product."""
     start = sum(slug.encode()) % len(REVIEWS)
     return [REVIEWS[(start + step) % len(REVIEWS)] for step in range(3)]

@@ -1,11 +1,11 @@
-"""Everything that the demo starts with, as data."""
+"""The sample data of the demo."""
 
 from __future__ import annotations
 
 from itertools import product
 from typing import Any
 
-from store.standing import BETA_REVIEWS, NEW_CHECKOUT, SUMMER_BANNER
+from store.flag_panel import BETA_REVIEWS, NEW_CHECKOUT, SUMMER_BANNER
 
 ADMIN = ("admin", "flagstaff")
 
@@ -16,7 +16,7 @@ CUSTOMERS = (
     ("carol", "Carol", "Moreau"),
 )
 
-# 33 first names with 9 last names: with the customers above a crowd of 300.
+# 33 first names times 9 last names, plus the customers above: 300 users.
 FIRST_NAMES = (
     "Ada Amir Anouk Bela Chidi Clara Dario Edda Emil Farah Greta Hugo Ida Ilir Ines Jonas Kaya "
     "Lars Leila Malik Mira Nils Olena Paulo Quinn Rana Sami Signe Tariq Uma Vera Yusuf Zoe"
@@ -32,19 +32,19 @@ FLAGS: tuple[dict[str, Any], ...] = (
         "key": NEW_CHECKOUT,
         "enabled": True,
         "rollout_percent": 5,
-        "description": "Checkout on one page. Ramp it and watch the crowd page.",
+        "description": "Checkout on one page. Raise the rollout and watch the crowd page.",
     },
     {
         "key": SUMMER_BANNER,
         "enabled": True,
         "rollout_percent": 100,
-        "description": "The banner above every page.",
+        "description": "The banner on top of every page.",
     },
     {
         "key": BETA_REVIEWS,
         "enabled": False,
         "rollout_percent": 0,
-        "description": "Customer reviews beside the products. Enable it and set 100.",
+        "description": "Customer reviews on the product pages. Turn it on and set 100 %.",
     },
 )
 ALLOWED: dict[str, tuple[str, ...]] = {NEW_CHECKOUT: ("alice",)}
@@ -53,7 +53,7 @@ VALUES = (
     {
         "key": "payment_gateway",
         "value": "stripe",
-        "description": 'Who takes the money: "stripe" or "paypal".',
+        "description": 'The payment provider: "stripe" or "paypal".',
     },
 )
 
@@ -85,8 +85,8 @@ PRODUCTS = (
     {
         "slug": "lantern",
         "name": "Signal lantern",
-        "blurb": "On is on, off is off, and everybody sees which.",
-        "story": "Brass and glass with a shutter. One candle is heard, so to say, for two miles.",
+        "blurb": "On is on, off is off, visible to all.",
+        "story": "Brass and glass with a shutter. One candle is visible for two miles.",
         "cents": 8900,
         "art": "lantern",
     },

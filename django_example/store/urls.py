@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from store.views import cart, catalogue, checkout, people
+from store.views import account, cart, catalogue, checkout
 
 urlpatterns = [
     path("", catalogue.front, name="front"),
@@ -14,5 +14,5 @@ urlpatterns = [
     path("checkout/", checkout.checkout, name="checkout"),
     re_path(r"^checkout/(?P<step>address|delivery|payment)/$", checkout.step, name="checkout-step"),
     path("receipt/<uuid:number>/", checkout.receipt, name="receipt"),
-    path("who/", people.choose, name="who"),
+    path("switch-user/", account.switch_user, name="switch-user"),
 ]

@@ -1,4 +1,4 @@
-"""For templates that ask in expressions: `{% if flags.new_checkout and cart %}`."""
+"""A context processor for flags in expressions: `{% if flags.new_checkout and cart %}`."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["flags"]
 
 
 def flags(request: HttpRequest) -> dict[str, RequestFlags]:
-    """The flags of the request's user as `flags`, with and without the middleware."""
+    """Adds `flags`, the flags of the request's user. Works with and without the middleware."""
     return {"flags": flags_of(request)}

@@ -1,4 +1,4 @@
-"""A view that is there for those who have a flag."""
+"""A decorator that makes a view depend on a flag."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 def flag_required(
     key: str, otherwise: Callable[..., Any] | None = None
 ) -> Callable[[_View], _View]:
-    """Show the view to those who have the flag `key`, and `otherwise` to everybody else.
+    """Shows the view to users who have the flag `key`, and `otherwise` to all others.
 
-    `otherwise` is a view that gets the same arguments; without it everybody else gets a 404. Works
-    on functions and on methods, sync and async; `otherwise` may be of either kind. Where the
-    middleware is installed, the answer is that of `request.flags`.
+    `otherwise` is a view that gets the same arguments; without it, other users get a 404. Works
+    on functions and methods, sync and async; `otherwise` may be sync or async too. With the
+    middleware, it evaluates `request.flags`.
 
         @flag_required("new_checkout", otherwise=old_checkout)
         def checkout(request): ...
     """
 
-    def decorate(view: _View) -> Any:
+    def decorator(view: _View) -> Any:
         return (_async if iscoroutinefunction(view) else _sync)(key, view, otherwise)
 
-    return decorate
+    return decorator
 
 
 def _sync(
@@ -41,12 +41,12 @@ def _sync(
     other = async_to_sync(otherwise) if iscoroutinefunction(otherwise) else otherwise
 
     @wraps(view)
-    def shown(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request(args)
         has_flag = evaluator_of(request).flag_enabled(key, getattr(request, "user", None))
         return _choose(key, has_flag, view, other)(*args, **kwargs)
 
-    return shown
+    return wrapper
 
 
 def _async(
@@ -54,26 +54,26 @@ def _async(
 ) -> Callable[..., Any]:
     other = otherwise
     if otherwise is not None and not iscoroutinefunction(otherwise):
-        # A sync view may block and use the ORM, so it runs in a thread, as Django runs it.
+        # A sync view may block and use the ORM: it runs in a thread, as in Django.
         other = sync_to_async(otherwise)
 
     @wraps(view)
-    async def shown(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
         request = _request(args)
-        moment = evaluator_of(request, pinned=True)
-        has_flag = moment.flag_enabled(key, await user_of(request, key, moment))
+        evaluator = evaluator_of(request, snapshot=True)
+        has_flag = evaluator.flag_enabled(key, await user_of(request, key, evaluator))
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 
-    return shown
+    return wrapper
 
 
 def _request(args: tuple[Any, ...]) -> HttpRequest:
-    """The request among the arguments of a function's view or a method's."""
+    """The request: the first argument of a function, the second of a method."""
     for argument in args[:2]:
-        # Also one that wraps Django's without being one, such as Django REST framework's.
+        # Django REST framework's request is no HttpRequest; it wraps one.
         if isinstance(argument, HttpRequest) or hasattr(argument, "META"):
             return cast("HttpRequest", argument)
-    raise TypeError("flag_required decorates views, whose first argument is the request")
+    raise TypeError("flag_required decorates a view, whose first argument must be the request")
 
 
 def _choose(
@@ -85,5 +85,5 @@ def _choose(
     if has_flag:
         return view
     if otherwise is None:
-        raise Http404(f"the flag {key} is not on for this user")
+        raise Http404(f"flag {key} is off for this user")
     return otherwise

@@ -1,4 +1,4 @@
-"""A permission for Django REST framework: the endpoint is there for those who have a flag."""
+"""A permission class of Django REST framework that makes an endpoint depend on a flag."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ class _HasFlag(BasePermission):  # type: ignore[misc]
 
     def has_permission(self, request: Any, view: Any) -> bool:
         """Whether the request's user has the flag."""
-        # A view that only a schema is made of: nobody asks, and the endpoint is to be in it.
+        # drf-yasg and drf-spectacular generate schemas from views without a user.
         if request is None or getattr(view, "swagger_fake_view", False):
             return True
         return evaluator_of(request).flag_enabled(self.key, request.user)
 
     def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
-        """The same for every object, also where the permission is negated."""
+        """The same for each object. Without it, `~HasFlag(…)` would reject all objects."""
         return self.has_permission(request, view)
 
     @property
     def message(self) -> str:
-        """What the refusal says.
+        """The message of the 403.
 
-        The framework looks for it only when it refuses. To raise here and not before leaves
-        `HasFlag("new_api") | IsAdminUser` its second half.
+        The framework reads it only after all permissions have failed, so the 404 is raised here:
+        raised earlier, it would break `HasFlag("new_api") | IsAdminUser`.
         """
-        text = f"the flag {self.key} is not on for this user"
+        text = f"flag {self.key} is off for this user"
         if self.status == _NOT_FOUND:
             raise NotFound(text)
         return text
 
 
 def HasFlag(key: str, *, status: Literal[404, 403] = 404) -> type[BasePermission]:  # noqa: N802 (used like the framework's classes)
-    """Make a permission class: the endpoint is there for those who have the flag `key`.
+    """Returns a permission class that allows users who have the flag `key`.
 
-    Everybody else gets a 404, or with `status=403` a refusal (a 401 where they should log in).
+    Other users get a 404, or with `status=403` a 403 (a 401 if they are not logged in).
 
         class Orders(APIView):
             permission_classes = [IsAuthenticated, HasFlag("new_api")]
 
-    Raises TypeError or ValueError for a wrong argument.
+    Raises TypeError if `key` is no string, ValueError if `status` is another number.
     """
     if not isinstance(key, str):
-        raise TypeError(f"the key of a flag is a text, not {key!r}")
+        raise TypeError(f"a flag's key must be a string, not {key!r}")
     if status not in (_NOT_FOUND, _FORBIDDEN):
-        raise ValueError(f"the status is 404 or 403, not {status!r}")
+        raise ValueError(f"the status must be 404 or 403, not {status!r}")
     return type("HasFlag", (_HasFlag,), {"key": key, "status": status, "__module__": __name__})

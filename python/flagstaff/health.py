@@ -1,7 +1,7 @@
-"""How this worker is, for load balancers, monitors and people: `include("flagstaff.health")`.
+"""Health and metrics endpoints of a worker. Include them: `include("flagstaff.health")`.
 
-None of the addresses asks the database, but for `details`, which is for people who are logged in.
-What the others say names no flag, host or user.
+No endpoint queries the database, except `details`, which needs a login. The responses of the
+others contain no names of flags, hosts or users.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from flagstaff._engine import lifecycle
-from flagstaff._engine.exposition import CONTENT_TYPE, exposition
+from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
 from flagstaff._engine.status import Status, status
 from flagstaff.conf import conf
 
@@ -29,72 +29,72 @@ _View = Callable[[HttpRequest], HttpResponse]
 _OK, _UNAVAILABLE = 200, 503
 
 
-def _for_machines(view: _View) -> _View:
-    """Asked by who does not log in, and answered while the database is away."""
+def _public(view: _View) -> _View:
+    """Needs no login and no database."""
     for alias in connections:
-        # With ATOMIC_REQUESTS there would be a transaction on each of them.
+        # ATOMIC_REQUESTS would open a transaction on each database.
         view = transaction.non_atomic_requests(using=alias)(view)
     return require_safe(never_cache(login_not_required(view)))
 
 
-@_for_machines
+@_public
 def live(request: HttpRequest) -> HttpResponse:
-    """200 while the process answers at all.
+    """Returns 200 if the process responds. For liveness probes.
 
-    It looks at nothing: whatever is wrong with flags, a restart would only lose the last answers.
+    Checks nothing else: a restart does not repair flags, it only loses the last good snapshot.
     """
     return JsonResponse({"live": True})
 
 
-@_for_machines
+@_public
 def ready(request: HttpRequest) -> HttpResponse:
-    """200 once there is something to answer from, and from then on; 503 before.
+    """Returns 200 after the first load, 503 before. For readiness probes.
 
-    Starts the engine, as a question would, and waits for the first load as the first one does.
+    Starts the engine and waits for the first load, as an evaluation does.
     """
-    now = _begun()
-    return _said(now, _OK if now.ready else _UNAVAILABLE)
+    now = _started()
+    return _response(now, _OK if now.ready else _UNAVAILABLE)
 
 
-@_for_machines
+@_public
 def fresh(request: HttpRequest) -> HttpResponse:
-    """200 while the answers are not older than MAX_STALENESS, 503 otherwise. For alarms."""
-    now = _begun()
-    return _said(now, _OK if now.ready and not now.stale else _UNAVAILABLE)
+    """Returns 200 if the snapshot is not older than MAX_STALENESS, else 503. For alerts."""
+    now = _started()
+    return _response(now, _OK if now.ready and not now.stale else _UNAVAILABLE)
 
 
-@_for_machines
+@_public
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The status of this worker in the text format of Prometheus. Starts nothing."""
+    """Returns the metrics of this worker in Prometheus' text format. Does not start the engine."""
     lifecycle.look_after()
-    return HttpResponse(exposition(status()), content_type=CONTENT_TYPE)
+    return HttpResponse(prometheus_text(status()), content_type=CONTENT_TYPE)
 
 
 @require_safe
 @never_cache
 def details(request: HttpRequest) -> HttpResponse:
-    """The whole status, for staff who may view flags. There is no such page for anybody else."""
+    """Returns the full status to staff who may view flags. A 404 for other users."""
     if not _may_view_flags(getattr(request, "user", None)):
         raise Http404
     return JsonResponse(status().as_dict())
 
 
-def _begun() -> Status:
+def _started() -> Status:
     lifecycle.begin()
-    # A worker that is asked nothing else should write its changes of state into the log too.
+    # Logs changes of state, in a worker without evaluations too.
     lifecycle.look_after()
     return status()
 
 
-def _said(now: Status, code: int) -> HttpResponse:
-    told = {"ready": now.ready, "stale": now.stale, "mode": now.mode, "age": now.age}
-    return JsonResponse(told, status=code)
+def _response(now: Status, code: int) -> HttpResponse:
+    content = {"ready": now.ready, "stale": now.stale, "mode": now.mode, "age": now.age}
+    return JsonResponse(content, status=code)
 
 
 def _may_view_flags(user: Any) -> bool:
     options = conf.flag_model._meta
     permission = f"{options.app_label}.{get_permission_codename('view', options)}"
-    # Permissions of who is not active count for nothing.
+    # has_perm is False for inactive users.
     return bool(getattr(user, "is_staff", False)) and bool(user.has_perm(permission))
 
 

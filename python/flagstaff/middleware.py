@@ -1,4 +1,4 @@
-"""For each request: `request.flags`, one moment for all its questions, and who acts in it."""
+"""Middleware: `request.flags` from one snapshot per request, and attribution of its writes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 
 
 class FlagstaffMiddleware:
-    """Gives each request its `flags`, and notes its user for the history.
+    """Adds `request.flags`, and records the request's user as the actor of changes.
 
-    Put it after AuthenticationMiddleware.
+    Put it after AuthenticationMiddleware. Reads the user only if the request writes a change.
     """
 
     sync_capable = True
@@ -33,20 +33,20 @@ class FlagstaffMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        """Answer the request."""
+        """Handles a request, sync or async."""
         request.flags = RequestFlags(request)  # type: ignore[attr-defined]
         if self.is_async:
-            return self._answer_async(request)
+            return self._call_async(request)
         with attributed(_attribution_of(request)):
             return self.get_response(request)
 
-    async def _answer_async(self, request: HttpRequest) -> Any:
+    async def _call_async(self, request: HttpRequest) -> Any:
         with attributed(_attribution_of(request)):
             return await self.get_response(request)
 
 
 def _attribution_of(request: HttpRequest) -> Attribution:
-    # Neither the user nor the view is known yet, and most requests write nothing.
+    # Called at the first write: the view is not resolved yet, and most requests never write.
     return lambda: attribution(getattr(request, "user", None), source=_source(request))
 
 

@@ -1,4 +1,4 @@
-"""A class-based view that is there for those who have a flag."""
+"""A mixin that makes a class-based view depend on a flag."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ else:
 
 
 class FlagRequiredMixin(_View):
-    """Show the view to those who have the flag `flag_key`, and `flag_otherwise` to everybody else.
+    """Shows the view to users who have the flag `flag_key`, and `flag_otherwise` to all others.
 
-    The same as the decorator `flag_required`, for sync and async views. `flag_otherwise` is a
-    view that gets the same arguments; without it everybody else gets a 404.
+    Works like the decorator `flag_required`, for sync and async views. `flag_otherwise` is a
+    view that gets the same arguments; without it, other users get a 404.
 
         class Checkout(FlagRequiredMixin, TemplateView):
             flag_key = "new_checkout"
             flag_otherwise = old_checkout
 
-    Put it before the view, and after a mixin that is to be asked first, such as LoginRequiredMixin.
+    Put it before the view class, and after mixins that must run first, such as LoginRequiredMixin.
     """
 
     flag_key: str | None = None
     flag_otherwise: Callable[..., Any] | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer the request, as the view or in its place."""
+        """Calls the view or `flag_otherwise`."""
         if self.flag_key is None:
             name = type(self).__name__
-            raise ImproperlyConfigured(f'{name} has no flag; write flag_key = "…" in its body')
-        guarded = flag_required(self.flag_key, self._otherwise())(self._view())
-        return cast("HttpResponseBase", guarded(request, *args, **kwargs))
+            raise ImproperlyConfigured(f'{name} has no flag; set flag_key = "…" in the class')
+        view = flag_required(self.flag_key, self._otherwise())(self._view())
+        return cast("HttpResponseBase", view(request, *args, **kwargs))
 
     def _otherwise(self) -> Callable[..., Any] | None:
-        # From the class, because a function that is asked of an instance turns into its method.
+        # Read from the class: on the instance, a function would become a bound method.
         otherwise: Callable[..., Any] | None = type(self).flag_otherwise
         return vars(self).get("flag_otherwise", otherwise)
 
@@ -56,7 +56,7 @@ class FlagRequiredMixin(_View):
             return view
 
         async def view_async(*args: Any, **kwargs: Any) -> Any:
-            # Not a coroutine function itself, and another mixin may answer without a coroutine.
+            # `dispatch` is no coroutine function, and another mixin may return a response.
             response: Any = view(*args, **kwargs)
             return await response if isawaitable(response) else response
 

@@ -1,4 +1,4 @@
-"""`status()` as instruments of OpenTelemetry, which a project's own exporter sends."""
+"""Metrics of the worker as OpenTelemetry instruments, for the exporter of the project."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from collections.abc import Callable, Iterator
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
-from flagstaff._engine.metrics import MEASURES, Measure
+from flagstaff._engine.metrics import METRICS, StatusMetric
 from flagstaff._engine.status import status
 
 __all__ = ["register"]
 
-# As OpenTelemetry writes units. Without one, an exporter puts no word of its own behind the name.
+# OpenTelemetry's units. Without a unit, an exporter adds no suffix to the name.
 _UNITS = {"seconds": "s", "": ""}
 
 
 def register(meter_provider: MeterProvider | None = None) -> None:
-    """Have a meter provider observe this process, by default the one of the whole program.
+    """Registers the instruments, by default in the global meter provider.
 
-    The instruments read `status()` when they are collected. They start nothing, connect nowhere.
+    They read `status()` when they are collected. They do not start the engine.
     """
     meter = get_meter("flagstaff", meter_provider=meter_provider)
-    for measure in MEASURES:
-        make = (
+    for metric in METRICS:
+        create = (
             meter.create_observable_counter
-            if measure.is_counter
+            if metric.is_counter
             else (meter.create_observable_gauge)
         )
-        make(
-            f"flagstaff.{measure.name}",
-            callbacks=[_observer(measure)],
-            unit=_UNITS[measure.unit],
-            description=measure.help,
+        create(
+            f"flagstaff.{metric.name}",
+            callbacks=[_observer(metric)],
+            unit=_UNITS[metric.unit],
+            description=metric.help,
         )
 
 
-def _observer(measure: Measure) -> Callable[[CallbackOptions], Iterator[Observation]]:
+def _observer(metric: StatusMetric) -> Callable[[CallbackOptions], Iterator[Observation]]:
     def observe(_options: CallbackOptions) -> Iterator[Observation]:
         now = status()
-        for labels, value in measure.read(now):
+        for labels, value in metric.read(now):
             yield Observation(value, {"process.pid": now.pid, **labels})
 
     return observe

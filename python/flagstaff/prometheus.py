@@ -1,4 +1,4 @@
-"""`status()` in a registry of `prometheus_client`, beside what a project measures already."""
+"""Metrics of the worker in a registry of `prometheus_client`."""
 
 from __future__ import annotations
 
@@ -8,41 +8,39 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from flagstaff._engine.metrics import MEASURES, Measure
+from flagstaff._engine.metrics import METRICS, StatusMetric
 from flagstaff._engine.status import status
 
 __all__ = ["StatusCollector", "register"]
 
 
 class StatusCollector(Collector):
-    """Reads `status()` whenever the registry is collected. Starts nothing, connects nowhere."""
+    """Reads `status()` when the registry is collected. Does not start the engine."""
 
     def describe(self) -> Iterable[Metric]:
-        """The measures without a number, so that registering reads nothing."""
-        return [_family(measure) for measure in MEASURES]
+        """The metrics without samples, so that `register` does not read the status."""
+        return [_family(metric) for metric in METRICS]
 
     def collect(self) -> Iterable[Metric]:
-        """The measures of the process that is asked."""
+        """The metrics of this process."""
         now = status()
-        for measure in MEASURES:
-            family = _family(measure)
-            for labels, value in measure.read(now):
+        for metric in METRICS:
+            family = _family(metric)
+            for labels, value in metric.read(now):
                 family.add_metric([str(now.pid), *labels.values()], value)
             yield family
 
 
 def register(registry: CollectorRegistry | None = None) -> StatusCollector:
-    """Have a registry tell of this process, by default the one of the whole program.
+    """Registers the metrics, by default in prometheus_client's default registry.
 
-    A forked child answers for itself.
-
-    Raises ValueError where the registry has such a collector already.
+    A forked child reports its own status. Raises ValueError if they are already registered.
     """
     collector = StatusCollector()
     (REGISTRY if registry is None else registry).register(collector)
     return collector
 
 
-def _family(measure: Measure) -> GaugeMetricFamily | CounterMetricFamily:
-    family = CounterMetricFamily if measure.is_counter else GaugeMetricFamily
-    return family(measure.prometheus_name, measure.help, labels=("pid", *measure.labels))
+def _family(metric: StatusMetric) -> GaugeMetricFamily | CounterMetricFamily:
+    family = CounterMetricFamily if metric.is_counter else GaugeMetricFamily
+    return family(metric.prometheus_name, metric.help, labels=("pid", *metric.labels))

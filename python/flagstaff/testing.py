@@ -1,4 +1,4 @@
-"""For tests: flags and settings set in memory, for the whole process, without a database."""
+"""Overrides of flags and values for tests: in memory, process-wide, without a database."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ _lock = Lock()
 
 
 class _Override(TestContextDecorator):
-    """Something that is set while a test or a block runs.
+    """An override that is active while a test or a block runs.
 
-    What is set later wins, in whichever order the ends come, because each end removes its own.
+    The newest override wins. Overrides may end in any order: each removes only itself.
     """
 
-    def __init__(self, key: str, what: str) -> None:
+    def __init__(self, key: str, kind: str) -> None:
         super().__init__()
         if not isinstance(key, str):
-            raise TypeError(f"the key of a {what} is a text, not {key!r}")
+            raise TypeError(f"a {kind}'s key must be a string, not {key!r}")
         self.key = key
 
     def enable(self) -> None:
-        """Set it."""
+        """Activates the override."""
         with _lock:
             _set([*_active, self])
 
     def disable(self) -> None:
-        """Set it back to what it was."""
+        """Removes the override."""
         with _lock:
-            # The newest one of those that are this: one object may be in use twice.
+            # Its newest use: the same object may be active twice.
             newest_first = _active[::-1]
             newest_first.remove(self)
             _set(newest_first[::-1])
 
 
 class override_flag(_Override):  # noqa: N801 (used like a function, as Django's override_settings)
-    """Answer a flag with `enabled` for everybody, while a test or a block runs.
+    """Turns a flag on or off for all users while a test or a block runs.
 
-    A context manager, and a decorator of functions, methods, TestCase classes and async tests. It
-    holds for the whole process, threads of a live server included, may be nested, and writes
-    nothing to the database.
+    A context manager and a decorator of functions, methods, TestCase classes and async tests.
+    Applies to the whole process, including the threads of a live server. May be nested. Does not
+    use the database. Raises TypeError if `enabled` is no bool.
 
         with override_flag("new_checkout", True): ...
     """
@@ -59,14 +59,14 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
     def __init__(self, key: str, enabled: bool) -> None:  # noqa: FBT001
         super().__init__(key, "flag")
         if not isinstance(enabled, bool):
-            raise TypeError(f"a flag is overridden with True or False, not {enabled!r}")
+            raise TypeError(f"enabled must be True or False, not {enabled!r}")
         self.enabled = enabled
 
 
 class override_value(_Override):  # noqa: N801
-    """Answer a setting with `value`, while a test or a block runs; used as `override_flag` is.
+    """Sets a value while a test or a block runs. Use it like `override_flag`.
 
-    The value passes through JSON, as it would in the database. Raises TypeError where it cannot.
+    Converts the value to JSON and back, as the database does. Raises TypeError if that fails.
     """
 
     def __init__(self, key: str, value: Any) -> None:
@@ -80,17 +80,17 @@ def _set(active: list[_Override]) -> None:
     values = [o for o in active if isinstance(o, override_value)]
     texts = {o.key: o.text for o in values}
     _core.set_overrides(flags, texts, any(o.opaque for o in values))
-    # Last, so that what was refused is not set again with the next one.
+    # Last: a rejected override must not be set again with the next one.
     _active[:] = active
 
 
 @contextmanager
 def live_engine() -> Iterator[None]:
-    """Answer from memory, as a worker does, while the block runs.
+    """Evaluates from memory while the block runs, as a worker does.
 
-    The engine has a connection of its own, so it sees committed rows only: use it where tests
-    commit (TransactionTestCase, or `django_db(transaction=True)`). It is gone after the block, so
-    the test database can be dropped.
+    The engine has its own connection and sees committed rows only: use it in tests that commit
+    (TransactionTestCase, or `django_db(transaction=True)`). Closes the connection at the end, so
+    that the test database can be dropped.
     """
     lifecycle.close()
     try:

@@ -1,4 +1,4 @@
-"""The address of `client_flags`: `path("flags/", include("flagstaff.urls"))`."""
+"""URL of `client_flags`. Include it: `path("flags/", include("flagstaff.urls"))`."""
 
 from __future__ import annotations
 

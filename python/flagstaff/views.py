@@ -1,4 +1,4 @@
-"""What a browser may know of its user's flags."""
+"""A view that sends flags to browsers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["client_flags"]
 @never_cache
 @vary_on_cookie
 def client_flags(request: HttpRequest) -> JsonResponse:
-    """The answers for the request's user, of those flags whose `client_side` is set.
+    """Returns the flags with `client_side` set, evaluated for the request's user, as JSON.
 
         {"flags": {"new_checkout": true}}
 
-    Include `flagstaff.urls` to serve it, as in `path("flags/", include("flagstaff.urls"))`.
+    Makes no query. Include `flagstaff.urls` to serve it.
     """
     flags = flags_of(request)
     return JsonResponse({"flags": flags.client_side()})

@@ -1,4 +1,4 @@
-"""The example as `make demo` serves it, and a browser in front of it."""
+"""The example as `make demo` serves it, and a browser that uses it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
 WORKERS = 3
-PATIENCE = 10.0
+TIMEOUT = 10.0
 OPTIONS = """
     --headless=new --no-sandbox --disable-dev-shm-usage --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
     --window-size=1280,900
 """
-# Each test begins with this, whatever the one before has done.
+# The state in which each test starts.
 RESET = """
     UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 5 WHERE key = 'new_checkout';
     UPDATE flagstaff_keyvaluestore SET value = '"stripe"' WHERE key = 'payment_gateway'
@@ -36,27 +36,27 @@ RESET = """
 
 
 class Shop(NamedTuple):
-    """The example at work."""
+    """The running example."""
 
     address: str
     database: str
     master: int
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
-        """The rows of a statement, as psql would give them."""
+        """Runs a statement and returns its rows."""
         with psycopg.connect(self.database, autocommit=True) as session:
             cursor = session.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     def workers(self) -> set[str]:
-        """The processes that serve."""
+        """Returns the process ids of the workers."""
         children = Path(f"/proc/{self.master}/task/{self.master}/children")
         return set(children.read_text().split())
 
 
 @final
 class Visitor:
-    """Somebody in front of a browser. Nothing is waited for by sleeping, only by looking."""
+    """A user with a browser. Waits poll the page; nothing sleeps for a fixed time."""
 
     def __init__(self, driver: webdriver.Chrome, address: str) -> None:
         self.driver = driver
@@ -65,64 +65,64 @@ class Visitor:
     def visit(self, path: str) -> None:
         self.driver.get(self.address + path)
 
-    def tab(self, path: str) -> None:
-        """Open a page beside the others."""
+    def open_tab(self, path: str) -> None:
+        """Opens a page in a new tab."""
         self.driver.switch_to.new_window("tab")
         self.visit(path)
 
-    def turn_to(self, tab: int) -> None:
+    def switch_to_tab(self, tab: int) -> None:
         self.driver.switch_to.window(self.driver.window_handles[tab])
 
-    def one(self, selector: str) -> WebElement:
+    def find(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        """The texts of all that fits, read at one moment."""
+        """Returns the texts of all matching elements, read in one step."""
         script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
         found = self.driver.execute_script(script, selector)
         return [" ".join(text.split()) for text in found]
 
     def text(self, selector: str) -> str:
-        return " ".join(self.one(selector).text.split())
+        return " ".join(self.find(selector).text.split())
 
     def write(self, selector: str, text: str) -> None:
-        field = self.one(selector)
+        field = self.find(selector)
         field.clear()
         field.send_keys(text)
 
     def click(self, selector: str) -> None:
-        self.one(selector).click()
+        self.find(selector).click()
 
-    def follow(self, link: str) -> None:
+    def click_link(self, link: str) -> None:
         self.driver.find_element(By.PARTIAL_LINK_TEXT, link).click()
 
-    def sees(self, looks: Callable[[], Any], expected: Any) -> None:
-        """Wait until what is looked at is as expected."""
+    def wait_until(self, read: Callable[[], Any], expected: Any) -> None:
+        """Waits until `read` returns the expected result."""
         found: list[Any] = []
 
-        def look(_driver: object) -> bool:
-            found[:] = [looks()]
+        def is_as_expected(_driver: object) -> bool:
+            found[:] = [read()]
             return bool(found[0] == expected)
 
         try:
-            WebDriverWait(self.driver, PATIENCE, poll_frequency=0.02).until(look)
+            WebDriverWait(self.driver, TIMEOUT, poll_frequency=0.02).until(is_as_expected)
         except Exception as error:
             raise AssertionError(f"{found} is not {expected!r}") from error
 
-    def reads(self, selector: str, pattern: str) -> None:
-        """Wait until a text of the page is like this."""
-        self.sees(lambda: bool(re.search(pattern, " ".join(self.texts(selector)))), True)
+    def wait_for_text(self, selector: str, pattern: str) -> None:
+        """Waits until the text of an element matches a pattern."""
+        self.wait_until(lambda: bool(re.search(pattern, " ".join(self.texts(selector)))), True)
 
-    def becomes(self, customer: str) -> None:
-        """Choose in the shop's menu who to be."""
-        self.click(".who summary")
-        self.click(f".who button[value='{customer}']")
-        self.reads(".who summary", customer.capitalize() or "nobody")
+    def log_in_as(self, customer: str) -> None:
+        """Chooses a customer in the menu of the shop."""
+        self.click(".account summary")
+        self.click(f".account button[value='{customer}']")
+        self.wait_for_text(".account summary", customer.capitalize() or "Anonymous")
 
 
 @pytest.fixture(scope="module")
 def programs() -> tuple[str, str]:
-    """Where the browser and its driver are."""
+    """The paths of the browser and its driver."""
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if browser and driver:
         return browser, driver
@@ -133,10 +133,10 @@ def programs() -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
-    """The example, with its sample data and several workers."""
+    """The running example, with its sample data and several workers."""
     port, database = free_port(), module_postgres_server.url
-    own = {"DATABASE_URL": database, "PORT": str(port), "WORKERS": str(WORKERS)}
-    environment = os.environ | own
+    settings = {"DATABASE_URL": database, "PORT": str(port), "WORKERS": str(WORKERS)}
+    environment = os.environ | settings
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     for command in ("migrate", "seed"):
         manage(command, environment)
@@ -149,7 +149,7 @@ def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
 def driver(
     programs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[webdriver.Chrome]:
-    """A browser without a past."""
+    """A browser with an empty profile."""
     browser, chromedriver = programs
     options = webdriver.ChromeOptions()
     options.binary_location = browser
@@ -163,19 +163,19 @@ def driver(
 
 @pytest.fixture(scope="module")
 def logged_in(driver: webdriver.Chrome, shop: Shop) -> Visitor:
-    """The operator, who has a log-in to the admin."""
-    operator = Visitor(driver, shop.address)
-    operator.visit("/admin/")
-    operator.write("#id_username", "admin")
-    operator.write("#id_password", "flagstaff")
-    operator.click("input[type=submit]")
-    operator.reads("h1", "Behind the counter")
-    return operator
+    """A browser logged in to the admin."""
+    visitor = Visitor(driver, shop.address)
+    visitor.visit("/admin/")
+    visitor.write("#id_username", "admin")
+    visitor.write("#id_password", "flagstaff")
+    visitor.click("input[type=submit]")
+    visitor.wait_for_text("h1", "Shop administration")
+    return visitor
 
 
 @pytest.fixture
 def visitor(logged_in: Visitor, shop: Shop) -> Iterator[Visitor]:
-    """One tab, nobody in the shop, the sample data as they were, and no complaint at the end."""
+    """A browser with one tab, anonymous in the shop. Fails on errors in the browser's console."""
     shop.query(RESET)
     logged_in.visit("/")
     logged_in.driver.delete_cookie("shop_session")

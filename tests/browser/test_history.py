@@ -1,4 +1,4 @@
-"""The history in a browser: what was changed is taken back with a button, alone or together."""
+"""The history in a browser: buttons undo and restore one change, or a whole transaction."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from tests.browser.conftest import Shop, Visitor
 MESSAGE = ".messagelist"
 ROWS = ".flagstaff-history tbody tr"
 NEWEST = f"{ROWS}:first-child"
-RAMP = "UPDATE flagstaff_featureflag SET rollout_percent = {} WHERE key = 'new_checkout'"
-PAY = "UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"' WHERE key = 'payment_gateway'"
-PRESENT = """
+SET_ROLLOUT = "UPDATE flagstaff_featureflag SET rollout_percent = {} WHERE key = 'new_checkout'"
+SET_GATEWAY = (
+    "UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"' WHERE key = 'payment_gateway'"
+)
+STATE = """
     SELECT rollout_percent, value
     FROM flagstaff_featureflag AS flag, flagstaff_keyvaluestore AS store
     WHERE flag.key = 'new_checkout' AND store.key = 'payment_gateway'
@@ -24,57 +26,57 @@ def open_history(visitor: Visitor, shop: Shop) -> None:
 
 
 def press(visitor: Visitor, row: str, label: str) -> None:
-    buttons = visitor.one(row).find_elements(By.TAG_NAME, "button")
+    buttons = visitor.find(row).find_elements(By.TAG_NAME, "button")
     [button] = [button for button in buttons if button.text.startswith(label)]
     button.click()
 
 
-def test_undo_takes_back_one_change_with_a_reason(visitor: Visitor, shop: Shop) -> None:
-    shop.query(RAMP.format(60))
+def test_undo_button_undoes_one_change_with_reason(visitor: Visitor, shop: Shop) -> None:
+    shop.query(SET_ROLLOUT.format(60))
     open_history(visitor, shop)
     assert "rollout_percent 5 → 60" in visitor.text(NEWEST)
     visitor.write("#id_reason", "orders fail")
     press(visitor, NEWEST, "Undo")
-    visitor.reads(MESSAGE, "“new_checkout” is as it was")
-    assert shop.query(PRESENT) == [(5, "stripe")]
-    for told in ("rollout_percent 60 → 5", "admin", "orders fail"):
-        assert told in visitor.text(NEWEST)
+    visitor.wait_for_text(MESSAGE, "“new_checkout” was restored")
+    assert shop.query(STATE) == [(5, "stripe")]
+    for text in ("rollout_percent 60 → 5", "admin", "orders fail"):
+        assert text in visitor.text(NEWEST)
 
 
-def test_restore_makes_the_flag_what_it_was_then(visitor: Visitor, shop: Shop) -> None:
+def test_restore_button_restores_version(visitor: Visitor, shop: Shop) -> None:
     for percent in (20, 60, 100):
-        shop.query(RAMP.format(percent))
+        shop.query(SET_ROLLOUT.format(percent))
     open_history(visitor, shop)
-    press(visitor, f"{ROWS}:nth-child(3)", "Restore this")
-    visitor.reads(MESSAGE, "“new_checkout” is as it was")
-    assert shop.query(PRESENT) == [(20, "stripe")]
+    press(visitor, f"{ROWS}:nth-child(3)", "Restore")
+    visitor.wait_for_text(MESSAGE, "“new_checkout” was restored")
+    assert shop.query(STATE) == [(20, "stripe")]
     assert "rollout_percent 100 → 20" in visitor.text(NEWEST)
 
 
-def test_what_changed_together_is_taken_back_together(visitor: Visitor, shop: Shop) -> None:
-    shop.query(f"{RAMP.format(60)}; {PAY}")
+def test_undo_all_button_undoes_transaction(visitor: Visitor, shop: Shop) -> None:
+    shop.query(f"{SET_ROLLOUT.format(60)}; {SET_GATEWAY}")
     open_history(visitor, shop)
     assert "together with payment_gateway" in visitor.text(NEWEST)
     visitor.write("#id_reason", "orders fail")
     press(visitor, NEWEST, "Undo all 2")
-    visitor.reads("h1", "Take all of it back")
-    assert shop.query(PRESENT) == [(60, "paypal")]
+    visitor.wait_for_text("h1", "Undo all changes of a transaction")
+    assert shop.query(STATE) == [(60, "paypal")]
     press(visitor, "#content-main", "Undo all 2")
-    visitor.reads(MESSAGE, "As they were: “new_checkout”, “payment_gateway”")
-    assert shop.query(PRESENT) == [(5, "stripe")]
+    visitor.wait_for_text(MESSAGE, "Undone: “new_checkout”, “payment_gateway”")
+    assert shop.query(STATE) == [(5, "stripe")]
     assert "orders fail" in visitor.text(NEWEST)
-    visitor.follow("payment_gateway")
-    visitor.reads(NEWEST, 'value "paypal" → "stripe"')
+    visitor.click_link("payment_gateway")
+    visitor.wait_for_text(NEWEST, 'value "paypal" → "stripe"')
 
 
-def test_page_that_is_behind_takes_nothing_back(visitor: Visitor, shop: Shop) -> None:
-    shop.query(f"{RAMP.format(60)}; {PAY}")
+def test_undo_all_over_newer_change_is_rejected(visitor: Visitor, shop: Shop) -> None:
+    shop.query(f"{SET_ROLLOUT.format(60)}; {SET_GATEWAY}")
     open_history(visitor, shop)
-    shop.query(RAMP.format(70))
+    shop.query(SET_ROLLOUT.format(70))
     press(visitor, NEWEST, "Undo all 2")
-    visitor.reads("h1", "Take all of it back")
+    visitor.wait_for_text("h1", "Undo all changes of a transaction")
     press(visitor, "#content-main", "Undo all 2")
-    visitor.reads(
+    visitor.wait_for_text(
         MESSAGE, "Refused: new_checkout has version .* since then: .*rollout_percent 60 → 70"
     )
-    assert shop.query(PRESENT) == [(70, "paypal")]
+    assert shop.query(STATE) == [(70, "paypal")]

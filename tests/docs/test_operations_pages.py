@@ -10,15 +10,14 @@ import yaml
 from django.db import connection
 from django.test import Client
 
-from flagstaff._engine.exposition import exposition
-from flagstaff._engine.metrics import MEASURES, MODES
+from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
 from flagstaff._engine.status import status
 from tests.conftest import ROOT
 from tests.pages import DOCS, code_of
 from tests.terminals import flags
 
 OPERATIONS, HEALTH, ROLE = "operations.md", "how-to/health.md", "how-to/read-only-role.md"
-NAMES = {measure.prometheus_name for measure in MEASURES}
+NAMES = {metric.prometheus_name for metric in METRICS}
 
 
 def cells(page: str, column: int) -> list[str]:
@@ -32,7 +31,7 @@ def test_metric_has_a_row_with_its_type() -> None:
     shown = re.findall(
         r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", (DOCS / HEALTH).read_text(), re.MULTILINE
     )
-    types = {m.prometheus_name: "counter" if m.is_counter else "gauge" for m in MEASURES}
+    types = {m.prometheus_name: "counter" if m.is_counter else "gauge" for m in METRICS}
     assert dict(shown) == types
 
 
@@ -109,7 +108,7 @@ def test_registering_works_as_in_the_page() -> None:
 
 
 def test_exposition_begins_with_a_help_line() -> None:
-    assert exposition(status()).startswith("# HELP flagstaff_ready ")
+    assert prometheus_text(status()).startswith("# HELP flagstaff_ready ")
 
 
 @pytest.mark.django_db

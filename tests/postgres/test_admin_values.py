@@ -1,4 +1,4 @@
-"""Values in the admin: what can be written, and what is refused in words."""
+"""The admin of values: accepted JSON, form errors, secrets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def operator(admin_client: Client) -> Client:
 
 
 def form(value: str) -> dict[str, str]:
-    """What the page of a value sends."""
+    """Returns the data of a value's form."""
     return {"key": "payment_gateway", "value": value, "description": ""}
 
 
-def stored(client: Client, text: str) -> Any:
-    """What the database holds once somebody has written this text."""
+def saved(client: Client, text: str) -> Any:
+    """Saves a text in the form and returns the stored value."""
     response = client.post(f"{VALUES}add/", form(text))
     assert response.status_code == 302
     return KeyValueStore.objects.get(key="payment_gateway").value
@@ -42,38 +42,40 @@ def stored(client: Client, text: str) -> Any:
         (r'"\\u0000"', r"\u0000"),
     ],
 )
-def test_any_json_can_be_a_value(text: str, value: Any, operator: Client) -> None:
-    assert stored(operator, text) == value
+def test_any_json_is_accepted(text: str, value: Any, operator: Client) -> None:
+    assert saved(operator, text) == value
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [
         ("paypal", "line 1, column 1"),
         ("'paypal'", "line 1, column 1"),
         ('{"a": 1,\n "b": two}', "line 2, column 7"),
     ],
 )
-def test_text_without_its_quotes_is_refused_in_words(
-    text: str, place: str, operator: Client
-) -> None:
-    message = f'this is not JSON ({place}); a text stands in double quotes, such as "stripe"'
+def test_invalid_json_is_rejected_with_position(text: str, position: str, operator: Client) -> None:
+    message = f'not valid JSON ({position}); write a text in double quotes, such as "stripe"'
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", r'"\u0000"', r'{"\ud800": 1}'])
-def test_json_that_no_database_holds_is_refused(text: str, operator: Client) -> None:
-    message = r"PostgreSQL cannot store NaN, Infinity, \u0000 or half a surrogate pair"
+def test_json_that_postgresql_cannot_store_is_rejected(text: str, operator: Client) -> None:
+    message = r"PostgreSQL cannot store NaN, Infinity, \u0000 or an unpaired surrogate"
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
 @pytest.mark.parametrize("text", ["", "null"])
-def test_no_value_at_all_is_refused(text: str, operator: Client) -> None:
+def test_missing_value_is_rejected(text: str, operator: Client) -> None:
     message = 'a value is missing; write JSON, such as "stripe", 25 or []'
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
-def test_list_shows_values_as_json_cut_short(operator: Client) -> None:
+def test_add_form_has_no_times(operator: Client) -> None:
+    assert "changed_at" not in page(operator, f"{VALUES}add/")
+
+
+def test_list_shows_truncated_json(operator: Client) -> None:
     KeyValueStore.objects.create(key="a", value="Ahoj, světe")
     KeyValueStore.objects.create(key="b", value=["x" * 200])
     [first, second] = column(page(operator, VALUES), "shown_value")
@@ -81,21 +83,21 @@ def test_list_shows_values_as_json_cut_short(operator: Client) -> None:
     assert len(second.replace("&quot;", '"')) == 80
 
 
-def test_list_masks_a_secret(operator: Client) -> None:
+def test_list_masks_secret_value(operator: Client) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     html = page(operator, VALUES)
     assert column(html, "shown_value") == ["••••••"]
     assert "hunter2" not in html
 
 
-def test_secret_is_for_those_who_may_change_it(operator: Client) -> None:
+def test_secret_value_is_masked_without_change_permission(operator: Client) -> None:
     token = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
-    address = f"{VALUES}{token.pk}/change/"
-    assert "hunter2" in page(operator, address)
-    assert "hunter2" not in page(staff("view_keyvaluestore"), address)
+    url = f"{VALUES}{token.pk}/change/"
+    assert "hunter2" in page(operator, url)
+    assert "hunter2" not in page(staff("view_keyvaluestore"), url)
 
 
-def test_search_looks_into_no_value(operator: Client) -> None:
+def test_search_does_not_match_values(operator: Client) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     assert column(page(operator, f"{VALUES}?q=hunter2"), "key") == []
 
@@ -104,6 +106,6 @@ def test_search_looks_into_no_value(operator: Client) -> None:
     "query",
     ["value__icontains=hun", "value__startswith=h", "value__isnull=0", "value__a=1", "value="],
 )
-def test_secret_cannot_be_guessed_by_a_filter(query: str) -> None:
+def test_filter_by_value_is_rejected(query: str) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     assert staff("view_keyvaluestore").get(f"{VALUES}?{query}").status_code == 400

@@ -1,4 +1,4 @@
-"""`flags` in every template."""
+"""The context processor `flags`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def processor(settings: Any) -> None:
 
 @pytest.fixture
 def request_of_alice(rf: RequestFactory) -> HttpRequest:
-    """A request of a user who is on the allow-list."""
+    """A request of an allowed user."""
     request = rf.get("/")
     request.user = User.objects.create(username="alice")
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
@@ -36,41 +36,41 @@ def request_of_alice(rf: RequestFactory) -> HttpRequest:
     return request
 
 
-def shown(request: HttpRequest | None, text: str) -> str:
+def rendered(request: HttpRequest | None, text: str) -> str:
     return str(engines["django"].from_string(text).render({"cart": 3}, request))
 
 
-def test_flags_are_asked_in_expressions(request_of_alice: HttpRequest) -> None:
+def test_flags_work_in_expressions(request_of_alice: HttpRequest) -> None:
     text = "{% if flags.new_checkout and cart > 2 %}new{% endif %}{% if flags.banner %}!{% endif %}"
-    assert shown(request_of_alice, text) == "new"
+    assert rendered(request_of_alice, text) == "new"
 
 
-def test_flags_are_the_middlewares(request_of_alice: HttpRequest) -> None:
+def test_flags_are_those_of_middleware(request_of_alice: HttpRequest) -> None:
     FlagstaffMiddleware(lambda request: HttpResponse())(request_of_alice)
     assert flags(request_of_alice)["flags"] is request_of_alice.flags  # type: ignore[attr-defined]
 
 
-def test_templates_of_one_request_agree_without_the_middleware(
+def test_templates_of_request_without_middleware_share_snapshot(
     request_of_alice: HttpRequest,
 ) -> None:
     text = (
         "{% load flagstaff %}{{ flags.new_checkout }} {% value 'gateway' %} "
         "{% flag 'new_checkout' %}new{% endflag %}"
     )
-    assert shown(request_of_alice, text) == "True stripe new"
+    assert rendered(request_of_alice, text) == "True stripe new"
     FeatureFlag.objects.update(enabled=False)
     KeyValueStore.objects.update(value="paypal")
-    assert shown(request_of_alice, text) == "True stripe new"
+    assert rendered(request_of_alice, text) == "True stripe new"
 
 
-def test_template_that_asks_nothing_reads_nothing(
+def test_template_without_flags_does_not_read_database(
     request_of_alice: HttpRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "flagstaff._engine.direct.read_all", lambda: pytest.fail("the database was read")
     )
-    assert shown(request_of_alice, "{{ cart }}") == "3"
+    assert rendered(request_of_alice, "{{ cart }}") == "3"
 
 
-def test_template_without_a_request_has_no_flags() -> None:
-    assert shown(None, "[{{ flags.new_checkout }}]") == "[]"
+def test_template_without_request_has_no_flags() -> None:
+    assert rendered(None, "[{{ flags.new_checkout }}]") == "[]"

@@ -1,4 +1,4 @@
-"""A view guarded by a flag."""
+"""The decorator `flag_required`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 
 pytestmark = pytest.mark.django_db
-# The engine has a connection of its own and sees what is committed.
+# The engine has its own connection and sees committed rows only.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
-REFUSED = "the flag new_checkout is not on for this user"
+NOT_FOUND = "flag new_checkout is off for this user"
 
 
 def new(request: HttpRequest, number: int = 0) -> HttpResponse:
@@ -39,7 +39,7 @@ async def new_async(request: HttpRequest, number: int = 0) -> HttpResponse:
 
 
 def old(request: HttpRequest, number: int = 0) -> HttpResponse:
-    # Asks the database, as views do: in the thread of an event loop Django forbids it.
+    # Queries: Django forbids that in the thread of an event loop.
     return HttpResponse(f"old {number} of {User.objects.count()}")
 
 
@@ -50,8 +50,8 @@ async def old_async(request: HttpRequest, number: int = 0) -> HttpResponse:
 VIEWS = pytest.mark.parametrize("view", [new, new_async])
 
 
-def asked_by(user: Any) -> HttpRequest:
-    """A request as views get it behind AuthenticationMiddleware: its user is not read yet."""
+def request_of(user: Any) -> HttpRequest:
+    """Returns a request with the lazy user of AuthenticationMiddleware."""
     request = RequestFactory().get("/")
     request.session = SessionStore()
     if user.pk:
@@ -60,10 +60,10 @@ def asked_by(user: Any) -> HttpRequest:
     return request
 
 
-def served(view: Any, *arguments: Any, **others: Any) -> str:
-    """What a view answers, sync or async, as Django's handler calls it."""
+def content_of(view: Any, *args: Any, **kwargs: Any) -> str:
+    """Calls a sync or async view like Django's handler and returns its content."""
     call = async_to_sync(view) if iscoroutinefunction(view) else view
-    return str(call(*arguments, **others).content.decode())
+    return str(call(*args, **kwargs).content.decode())
 
 
 @pytest.fixture
@@ -78,36 +78,36 @@ def bob() -> User:
 
 @pytest.fixture(autouse=True)
 def flag(alice: User) -> FeatureFlag:
-    """On for alice, and for nobody else."""
+    """A flag whose only user is alice."""
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
     flag.allowed_users.add(alice)
     return flag
 
 
 @VIEWS
-def test_view_is_there_for_who_has_the_flag(view: Any, alice: User) -> None:
+def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
     guarded = flag_required("new_checkout")(view)
-    assert served(guarded, asked_by(alice), 7) == "new 7"
-    assert served(guarded, asked_by(alice), number=7) == "new 7"
+    assert content_of(guarded, request_of(alice), 7) == "new 7"
+    assert content_of(guarded, request_of(alice), number=7) == "new 7"
 
 
 @VIEWS
-def test_view_is_not_found_by_anybody_else(view: Any, bob: User) -> None:
+def test_view_for_user_without_flag_is_not_found(view: Any, bob: User) -> None:
     for user in (bob, AnonymousUser()):
         with pytest.raises(Http404) as error:
-            served(flag_required("new_checkout")(view), asked_by(user))
-        assert str(error.value) == REFUSED
+            content_of(flag_required("new_checkout")(view), request_of(user))
+        assert str(error.value) == NOT_FOUND
 
 
 @pytest.mark.parametrize("otherwise", [old, old_async])
 @VIEWS
-def test_other_view_is_shown_to_anybody_else(
+def test_otherwise_view_is_shown_to_user_without_flag(
     view: Any, otherwise: Any, alice: User, bob: User
 ) -> None:
     guarded = flag_required("new_checkout", otherwise=otherwise)(view)
-    assert served(guarded, asked_by(alice), 7) == "new 7"
-    assert served(guarded, asked_by(bob), 7) == "old 7 of 2"
-    assert served(guarded, asked_by(bob), number=7) == "old 7 of 2"
+    assert content_of(guarded, request_of(alice), 7) == "new 7"
+    assert content_of(guarded, request_of(bob), 7) == "old 7 of 2"
+    assert content_of(guarded, request_of(bob), number=7) == "old 7 of 2"
 
 
 class Checkout(View):
@@ -125,15 +125,15 @@ class AsyncCheckout(View):
         return HttpResponse("new")
 
 
-def test_method_is_guarded(alice: User, bob: User) -> None:
-    assert served(Checkout.as_view(), asked_by(alice)) == "new"
-    assert served(Checkout.as_view(), asked_by(bob)) == "old"
+def test_decorated_method_depends_on_flag(alice: User, bob: User) -> None:
+    assert content_of(Checkout.as_view(), request_of(alice)) == "new"
+    assert content_of(Checkout.as_view(), request_of(bob)) == "old"
 
 
-def test_async_method_is_guarded(alice: User, bob: User) -> None:
-    assert served(AsyncCheckout.as_view(), asked_by(alice)) == "new"
+def test_decorated_async_method_depends_on_flag(alice: User, bob: User) -> None:
+    assert content_of(AsyncCheckout.as_view(), request_of(alice)) == "new"
     with pytest.raises(Http404):
-        served(AsyncCheckout.as_view(), asked_by(bob))
+        content_of(AsyncCheckout.as_view(), request_of(bob))
 
 
 class PlainAsyncCheckout(View):
@@ -141,15 +141,15 @@ class PlainAsyncCheckout(View):
         return HttpResponse("new")
 
 
-def test_async_view_of_a_class_is_guarded(alice: User, bob: User) -> None:
+def test_decorated_async_class_view_depends_on_flag(alice: User, bob: User) -> None:
     guarded = flag_required("new_checkout", otherwise=old)(PlainAsyncCheckout.as_view())
     assert iscoroutinefunction(guarded)
-    assert served(guarded, asked_by(alice)) == "new"
-    assert served(guarded, asked_by(bob)) == "old 0 of 2"
+    assert content_of(guarded, request_of(alice)) == "new"
+    assert content_of(guarded, request_of(bob)) == "old 0 of 2"
 
 
 @VIEWS
-def test_view_keeps_its_name_and_what_others_have_noted_on_it(view: Any) -> None:
+def test_decorated_view_keeps_name_attributes_and_signature(view: Any) -> None:
     guarded: Any = flag_required("new_checkout")(csrf_exempt(view))
     assert (guarded.__name__, guarded.__module__) == (view.__name__, __name__)
     assert guarded.csrf_exempt is True
@@ -158,19 +158,19 @@ def test_view_keeps_its_name_and_what_others_have_noted_on_it(view: Any) -> None
 
 
 @VIEWS
-def test_request_without_a_user_is_nobodys(view: Any) -> None:
+def test_request_without_user_is_anonymous(view: Any) -> None:
     with pytest.raises(Http404):
-        served(flag_required("new_checkout")(view), RequestFactory().get("/"))
+        content_of(flag_required("new_checkout")(view), RequestFactory().get("/"))
 
 
 @VIEWS
-def test_user_that_a_test_has_put_into_the_request_is_asked_for(view: Any, alice: User) -> None:
+def test_user_of_request_without_auser_is_used(view: Any, alice: User) -> None:
     request = RequestFactory().get("/")
     request.user = alice
-    assert served(flag_required("new_checkout")(view), request) == "new 0"
+    assert content_of(flag_required("new_checkout")(view), request) == "new 0"
 
 
-def test_request_that_wraps_djangos_is_one(alice: User) -> None:
+def test_wrapper_of_request_is_accepted(alice: User) -> None:
     class Wrapped:
         def __init__(self, request: HttpRequest) -> None:
             self._request = request
@@ -178,27 +178,27 @@ def test_request_that_wraps_djangos_is_one(alice: User) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._request, name)
 
-    assert served(flag_required("new_checkout")(new), Wrapped(asked_by(alice))) == "new 0"
+    assert content_of(flag_required("new_checkout")(new), Wrapped(request_of(alice))) == "new 0"
 
 
 @VIEWS
-def test_function_that_is_no_view_is_refused(view: Any) -> None:
+def test_function_that_is_no_view_raises_type_error(view: Any) -> None:
     with pytest.raises(TypeError) as error:
-        served(flag_required("new_checkout")(view), "no request")
-    told = "flag_required decorates views, whose first argument is the request"
-    assert str(error.value) == told
+        content_of(flag_required("new_checkout")(view), "no request")
+    message = "flag_required decorates a view, whose first argument must be the request"
+    assert str(error.value) == message
 
 
-def test_sync_view_does_not_read_the_user_where_all_have_one_answer(flag: FeatureFlag) -> None:
+def test_sync_view_does_not_read_user_if_result_does_not_depend_on_it(flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rollout_percent=100)
     request: Any = RequestFactory().get("/")
     request.user = SimpleLazyObject(lambda: pytest.fail("the user was read"))
-    assert served(flag_required("new_checkout")(new), request) == "new 0"
+    assert content_of(flag_required("new_checkout")(new), request) == "new 0"
 
 
 @COMMITTED
 @pytest.mark.parametrize(
-    ("state", "answer"),
+    ("state", "expected"),
     [
         ({"enabled": True, "rollout_percent": 100}, "new 0"),
         ({"enabled": True, "rollout_percent": 0}, "old 0 of 0"),
@@ -207,26 +207,27 @@ def test_sync_view_does_not_read_the_user_where_all_have_one_answer(flag: Featur
     ],
     ids=str,
 )
-def test_async_view_does_not_read_the_user_where_all_have_one_answer(
-    state: dict[str, Any], answer: str, alice: User
+def test_async_view_does_not_read_user_if_result_does_not_depend_on_it(
+    state: dict[str, Any], expected: str, alice: User
 ) -> None:
     alice.delete()
     FeatureFlag.objects.update(**state)
     request = RequestFactory().get("/")
     request.auser = lambda: pytest.fail("the user was read")
     with live_engine():
-        assert served(flag_required("new_checkout", otherwise=old)(new_async), request) == answer
+        view = flag_required("new_checkout", otherwise=old)(new_async)
+        assert content_of(view, request) == expected
 
 
 @COMMITTED
-def test_async_view_reads_the_user_where_the_answer_depends_on_it(alice: User, bob: User) -> None:
+def test_async_view_reads_user_if_result_depends_on_it(alice: User, bob: User) -> None:
     guarded = flag_required("new_checkout", otherwise=old_async)(new_async)
     with live_engine():
-        assert served(guarded, asked_by(alice)) == "new 0"
-        assert served(guarded, asked_by(bob)) == "old 0 of 2"
+        assert content_of(guarded, request_of(alice)) == "new 0"
+        assert content_of(guarded, request_of(bob)) == "old 0 of 2"
 
 
-def test_view_of_nobody_needs_no_event_loop_of_its_own() -> None:
+def test_async_view_for_anonymous_user_runs_in_plain_event_loop() -> None:
     request = RequestFactory().get("/")
     request.user = AnonymousUser()
     with pytest.raises(Http404):

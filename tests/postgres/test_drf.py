@@ -1,4 +1,4 @@
-"""A permission for Django REST framework: the endpoint is there for those who have a flag."""
+"""The permission `HasFlag` of Django REST framework."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from flagstaff.models import FeatureFlag
 
 pytestmark = pytest.mark.django_db
 
-TOLD = "the flag new_api is not on for this user"
+DETAIL = "flag new_api is off for this user"
 
 
-class ByToken(BaseAuthentication):  # type: ignore[misc]
-    """Users say their names, and no session knows of it."""
+class HeaderAuthentication(BaseAuthentication):  # type: ignore[misc]
+    """Authenticates by a header with the username, without a session."""
 
     def authenticate(self, request: Any) -> tuple[User, None] | None:
         name = request.headers.get("X-Name")
@@ -36,7 +36,7 @@ class ByToken(BaseAuthentication):  # type: ignore[misc]
 
 
 class Orders(APIView):  # type: ignore[misc]
-    authentication_classes = [ByToken, SessionAuthentication]
+    authentication_classes = [HeaderAuthentication, SessionAuthentication]
     renderer_classes = [JSONRenderer]
     permission_classes = [HasFlag("new_api")]
 
@@ -46,7 +46,7 @@ class Orders(APIView):  # type: ignore[misc]
         return Response("orders")
 
 
-def guarded(*permissions: Any) -> Any:
+def view_with(*permissions: Any) -> Any:
     return Orders.as_view(permission_classes=list(permissions))
 
 
@@ -55,7 +55,7 @@ urlpatterns = [path("orders/", Orders.as_view())]
 
 @pytest.fixture
 def alice() -> User:
-    """A user who is on the allow-list."""
+    """An allowed user of new_api."""
     alice = User.objects.create(username="alice")
     FeatureFlag.objects.create(key="new_api", enabled=True).allowed_users.add(alice)
     return alice
@@ -68,37 +68,37 @@ def bob(alice: User) -> User:
 
 @pytest.fixture
 def admin(alice: User) -> User:
-    """Who does not have the flag either."""
+    """A staff user without the flag."""
     return User.objects.create(username="admin", is_staff=True)
 
 
-def answer(view: Any, user: User | None) -> tuple[int, Any]:
+def response_of(view: Any, user: User | None) -> tuple[int, Any]:
     name = {"HTTP_X_NAME": user.username} if user else {}
     response = view(APIRequestFactory().get("/orders/", **name)).render()
-    told = response.data
-    return response.status_code, str(told["detail"]) if isinstance(told, dict) else told
+    data = response.data
+    return response.status_code, str(data["detail"]) if isinstance(data, dict) else data
 
 
 @pytest.mark.parametrize("status", [404, 403])
-def test_endpoint_is_there_for_who_has_the_flag(status: Any, alice: User) -> None:
-    view = guarded(HasFlag("new_api", status=status))
-    assert answer(view, alice) == (200, "orders")
+def test_endpoint_is_open_to_user_with_flag(status: Any, alice: User) -> None:
+    view = view_with(HasFlag("new_api", status=status))
+    assert response_of(view, alice) == (200, "orders")
 
 
-def test_endpoint_is_not_found_by_anybody_else(bob: User) -> None:
-    view = guarded(HasFlag("new_api"))
-    assert answer(view, bob) == (404, TOLD)
-    assert answer(view, None) == (404, TOLD)
+def test_endpoint_for_user_without_flag_is_not_found(bob: User) -> None:
+    view = view_with(HasFlag("new_api"))
+    assert response_of(view, bob) == (404, DETAIL)
+    assert response_of(view, None) == (404, DETAIL)
 
 
-def test_endpoint_is_forbidden_to_anybody_else_where_that_is_asked_for(bob: User) -> None:
-    view = guarded(HasFlag("new_api", status=403))
-    assert answer(view, bob) == (403, TOLD)
-    status, _told = answer(view, None)
+def test_endpoint_with_status_403_is_forbidden_without_flag(bob: User) -> None:
+    view = view_with(HasFlag("new_api", status=403))
+    assert response_of(view, bob) == (403, DETAIL)
+    status, _detail = response_of(view, None)
     assert status == 401
 
 
-def test_user_of_a_session_is_asked_for(client: Any, settings: Any, alice: User, bob: User) -> None:
+def test_user_of_session_is_used(client: Any, settings: Any, alice: User, bob: User) -> None:
     settings.ROOT_URLCONF = __name__
     client.force_login(alice)
     assert client.get("/orders/").status_code == 200
@@ -106,7 +106,7 @@ def test_user_of_a_session_is_asked_for(client: Any, settings: Any, alice: User,
     assert client.get("/orders/").status_code == 404
 
 
-def test_user_that_a_test_has_put_in_is_asked_for(settings: Any, alice: User) -> None:
+def test_user_of_force_authenticate_is_used(settings: Any, alice: User) -> None:
     settings.ROOT_URLCONF = __name__
     client = APIClient()
     client.force_authenticate(alice)
@@ -114,25 +114,25 @@ def test_user_that_a_test_has_put_in_is_asked_for(settings: Any, alice: User) ->
 
 
 @pytest.mark.parametrize("status", [404, 403])
-def test_permission_stands_beside_others(status: Any, alice: User, bob: User, admin: User) -> None:
+def test_permission_composes_with_others(status: Any, alice: User, bob: User, admin: User) -> None:
     flag = HasFlag("new_api", status=status)
-    assert answer(guarded(IsAuthenticated, flag), None)[0] == 401
-    assert answer(guarded(IsAuthenticated, flag), bob)[0] == status
-    assert answer(guarded(IsAuthenticated & flag), alice)[0] == 200
+    assert response_of(view_with(IsAuthenticated, flag), None)[0] == 401
+    assert response_of(view_with(IsAuthenticated, flag), bob)[0] == status
+    assert response_of(view_with(IsAuthenticated & flag), alice)[0] == 200
     for either in (flag | IsAdminUser, IsAdminUser | flag):
-        statuses = [answer(guarded(either), user)[0] for user in (alice, admin, bob)]
+        statuses = [response_of(view_with(either), user)[0] for user in (alice, admin, bob)]
         assert statuses == [200, 200, 403]
-    assert [answer(guarded(~flag), user)[0] for user in (alice, bob)] == [403, 200]
+    assert [response_of(view_with(~flag), user)[0] for user in (alice, bob)] == [403, 200]
 
 
-def test_user_is_not_read_where_the_answer_does_not_depend_on_it(alice: User) -> None:
+def test_user_is_not_read_if_result_does_not_depend_on_it(alice: User) -> None:
     FeatureFlag.objects.update(rollout_percent=100)
     request: Any = APIRequestFactory().get("/")
     request.user = SimpleLazyObject(lambda: pytest.fail("the user was read"))
     assert HasFlag("new_api")().has_permission(request, None) is True
 
 
-def test_answer_is_that_of_the_requests_moment(settings: Any, client: Any, alice: User) -> None:
+def test_permission_uses_snapshot_of_request(settings: Any, client: Any, alice: User) -> None:
     class Closing(Orders):
         def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
             assert request.flags.value("gateway") is None
@@ -147,48 +147,48 @@ def test_answer_is_that_of_the_requests_moment(settings: Any, client: Any, alice
     assert client.get("/orders/").status_code == 404
 
 
-def endpoints_in_the_schema(request: Any) -> list[str]:
-    """What a schema is made of, whichever format it has."""
+def schema_paths(request: Any) -> list[str]:
+    """Returns the paths that a schema for this request contains."""
     generator = BaseSchemaGenerator(patterns=urlpatterns)
     generator._initialise_endpoints()
     _paths, endpoints = generator._get_paths_and_endpoints(request)
     return [path for path, *rest in endpoints if generator.has_view_permissions(path, *rest)]
 
 
-def test_schema_for_all_names_the_endpoint(alice: User) -> None:
-    assert endpoints_in_the_schema(None) == ["/orders/"]
+def test_schema_without_request_has_endpoint(alice: User) -> None:
+    assert schema_paths(None) == ["/orders/"]
 
 
-def test_schema_for_a_user_names_what_they_may_use(alice: User, bob: User) -> None:
+def test_schema_of_user_has_permitted_endpoints(alice: User, bob: User) -> None:
     for user, paths in ((alice, ["/orders/"]), (bob, [])):
         request = APIRequestFactory().get("/", HTTP_X_NAME=user.username)
-        assert endpoints_in_the_schema(Orders().initialize_request(request)) == paths
+        assert schema_paths(Orders().initialize_request(request)) == paths
 
 
-def test_view_that_only_a_schema_is_made_of_is_let_pass(django_assert_num_queries: Any) -> None:
-    class Pretended:
+def test_schema_generation_is_allowed_without_query(django_assert_num_queries: Any) -> None:
+    class FakeView:
         swagger_fake_view = True
 
     with django_assert_num_queries(0):
         assert HasFlag("new_api")().has_permission(None, None) is True
-        assert HasFlag("new_api")().has_permission(object(), Pretended()) is True
+        assert HasFlag("new_api")().has_permission(object(), FakeView()) is True
 
 
 @pytest.mark.parametrize(
-    ("key", "status", "told"),
+    ("key", "status", "message"),
     [
-        (42, 404, "the key of a flag is a text, not 42"),
-        ("new_api", 401, "the status is 404 or 403, not 401"),
+        (42, 404, "a flag's key must be a string, not 42"),
+        ("new_api", 401, "the status must be 404 or 403, not 401"),
     ],
 )
-def test_wrong_argument_is_refused_at_once(key: Any, status: Any, told: str) -> None:
+def test_invalid_argument_is_rejected(key: Any, status: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError)) as error:
         HasFlag(key, status=status)
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
 def test_each_permission_has_its_own_flag(alice: User, bob: User) -> None:
     FeatureFlag.objects.create(key="other_api", enabled=True).allowed_users.add(bob)
     first, second = HasFlag("new_api"), HasFlag("other_api")
-    assert [answer(guarded(first), user)[0] for user in (alice, bob)] == [200, 404]
-    assert [answer(guarded(second), user)[0] for user in (alice, bob)] == [404, 200]
+    assert [response_of(view_with(first), user)[0] for user in (alice, bob)] == [200, 404]
+    assert [response_of(view_with(second), user)[0] for user in (alice, bob)] == [404, 200]

@@ -1,4 +1,4 @@
-"""What load balancers, monitors and people are told of a worker."""
+"""The health and metrics endpoints."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ urlpatterns = [path("health/", include("flagstaff.health"))]
 
 pytestmark = pytest.mark.urls(__name__)
 
-FOR_MACHINES = ("live", "ready", "fresh", "metrics")
+PUBLIC = ("live", "ready", "fresh", "metrics")
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Have the views see a worker in this state."""
+def set_status(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Returns a function that sets the status which the views see."""
 
-    def be(**fields: Any) -> None:
-        monkeypatch.setattr("flagstaff.health.engine.ready", lambda _timeout: None)
+    def set_fields(**fields: Any) -> None:
+        monkeypatch.setattr("flagstaff.health.lifecycle.begin", lambda: None)
         now = Status(**{**status().as_dict(), **fields})
         monkeypatch.setattr("flagstaff.health.status", lambda: now)
 
-    return be
+    return set_fields
 
 
-def asked(client: Client, name: str) -> tuple[int, Any]:
+def response_of(client: Client, name: str) -> tuple[int, Any]:
     response = client.get(f"/health/{name}")
     return response.status_code, json.loads(response.content)
 
@@ -49,32 +49,32 @@ STATES = {
     "nothing loaded yet": (["starting", False, None, False], 503, 503),
     "never reached": (["down", False, None, False], 503, 503),
     "live": (["live", True, 0.2, False], 200, 200),
-    "cut off for a while": (["down", True, 60.0, False], 200, 200),
-    "cut off for long": (["down", True, 301.0, True], 200, 503),
+    "unreachable for a minute": (["down", True, 60.0, False], 200, 200),
+    "unreachable for too long": (["down", True, 301.0, True], 200, 503),
     "direct": (["direct", True, None, False], 200, 200),
 }
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_codes_are_those_of_the_state(state: str, known: Any, client: Client) -> None:
-    of_state, ready, fresh = STATES[state]
-    fields = dict(zip(("mode", "ready", "age", "stale"), of_state, strict=True))
-    known(**fields)
-    assert asked(client, "live") == (200, {"live": True})
-    assert asked(client, "ready") == (ready, fields)
-    assert asked(client, "fresh") == (fresh, fields)
+def test_status_codes_depend_on_state(state: str, set_status: Any, client: Client) -> None:
+    values, ready, fresh = STATES[state]
+    fields = dict(zip(("mode", "ready", "age", "stale"), values, strict=True))
+    set_status(**fields)
+    assert response_of(client, "live") == (200, {"live": True})
+    assert response_of(client, "ready") == (ready, fields)
+    assert response_of(client, "fresh") == (fresh, fields)
 
 
-def test_nothing_is_told_that_names_a_flag_a_host_or_a_user(known: Any, client: Client) -> None:
-    known(last_error="to db.internal", problems=('flag "new_checkout" is set aside',), pid=4711)
+def test_public_endpoints_do_not_name_flags_hosts_or_users(set_status: Any, client: Client) -> None:
+    set_status(last_error="to db.internal", problems=('flag "new_checkout" is ignored',), pid=4711)
     for name in ("live", "ready", "fresh"):
         text = client.get(f"/health/{name}").content.decode()
         for secret in ("internal", "new_checkout", "4711", "alice"):
             assert secret not in text
 
 
-@pytest.mark.parametrize("name", FOR_MACHINES)
-def test_answer_is_kept_by_no_cache_and_only_reads(name: str, client: Client) -> None:
+@pytest.mark.parametrize("name", PUBLIC)
+def test_response_is_not_cached_and_post_is_not_allowed(name: str, client: Client) -> None:
     response = client.get(f"/health/{name}")
     assert "no-store" in response["Cache-Control"]
     assert not response.cookies
@@ -82,11 +82,11 @@ def test_answer_is_kept_by_no_cache_and_only_reads(name: str, client: Client) ->
     assert client.post(f"/health/{name}").status_code == 405
 
 
-@pytest.mark.parametrize("name", FOR_MACHINES)
-def test_machine_need_not_log_in_and_needs_no_database(
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_endpoint_needs_no_login_and_no_database(
     name: str, client: Client, settings: Any
 ) -> None:
-    # Without the mark django_db, a query of this test is an error.
+    # Without the mark django_db, a query would fail this test.
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -95,7 +95,7 @@ def test_machine_need_not_log_in_and_needs_no_database(
     assert client.get(f"/health/{name}").status_code == 200
 
 
-def test_metrics_are_in_the_format_of_prometheus(client: Client) -> None:
+def test_metrics_have_prometheus_text_format(client: Client) -> None:
     response = client.get("/health/metrics")
     assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "\n# TYPE flagstaff_loads_total counter\n" in response.content.decode()
@@ -106,44 +106,44 @@ def alice(db: None) -> User:
     return User.objects.create(username="alice", is_staff=True)
 
 
-def test_details_are_for_staff_who_may_view_flags(alice: User, client: Client) -> None:
+def test_details_need_staff_user_with_view_permission(alice: User, client: Client) -> None:
     assert client.get("/health/details").status_code == 404
     client.force_login(alice)
     assert client.get("/health/details").status_code == 404
     permit(alice, "view_featureflag")
-    code, told = asked(client, "details")
-    assert (code, set(told)) == (200, set(status().as_dict()))
+    code, content = response_of(client, "details")
+    assert (code, set(content)) == (200, set(status().as_dict()))
     User.objects.update(is_staff=False)
     assert client.get("/health/details").status_code == 404
 
 
-def test_details_are_not_there_where_nobody_can_log_in(client: Client, settings: Any) -> None:
+def test_details_without_auth_middleware_are_not_found(client: Client, settings: Any) -> None:
     settings.MIDDLEWARE = []
     assert client.get("/health/details").status_code == 404
 
 
 @pytest.fixture
-def unasked() -> Iterator[None]:
+def stopped_engine() -> Iterator[None]:
     lifecycle.close()
     yield
     lifecycle.close()
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("unasked")
-def test_first_look_starts_what_it_looks_at(
+@pytest.mark.usefixtures("stopped_engine")
+def test_ready_starts_engine_and_metrics_does_not(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A worker that gets no traffic before it is ready would otherwise never be.
+    # A worker gets no traffic before it is ready, so the probe must start the engine.
     FeatureFlag.objects.create(key="new_checkout")
     monkeypatch.setattr("flagstaff._engine.direct.is_called_for", lambda: False)
     assert client.get("/health/metrics").status_code == 200
     assert status().mode == "idle"
-    code, told = asked(client, "ready")
-    assert (code, told["mode"]) == (200, "live")
+    code, content = response_of(client, "ready")
+    assert (code, content["mode"]) == (200, "live")
 
 
-# A worker of its own, whose requests are all in a transaction.
+# A process with ATOMIC_REQUESTS.
 WORKER = """
 import os, sys, django
 from django.conf import settings
@@ -156,32 +156,30 @@ for name in sys.argv[1:]:
 """
 
 
-def test_database_that_is_away_makes_no_error(run_isolated: RunIsolated) -> None:
-    nowhere = f"postgres://127.0.0.1:{free_port()}/flags"
-    said = run_isolated(
-        WORKER, *FOR_MACHINES, DATABASE_URL=nowhere, DJANGO_SETTINGS_MODULE="tests.settings"
+def test_unreachable_database_is_no_server_error(run_isolated: RunIsolated) -> None:
+    unreachable = f"postgres://127.0.0.1:{free_port()}/flags"
+    output = run_isolated(
+        WORKER, *PUBLIC, DATABASE_URL=unreachable, DJANGO_SETTINGS_MODULE="tests.settings"
     )
-    assert said.splitlines() == ["live 200", "ready 503", "fresh 503", "metrics 200"]
+    assert output.splitlines() == ["live 200", "ready 503", "fresh 503", "metrics 200"]
 
 
 def probe(name: str) -> int:
-    """What a worker answers at one of the addresses."""
+    """Returns the status code of an endpoint."""
     return int(getattr(health, name)(RequestFactory().get("/")).status_code)
 
 
 PROBE = ["call", f"{__name__}.probe"]
 
 
-def test_worker_that_has_answers_stays_ready_while_the_database_is_away(
-    server: Postgres, database: str
-) -> None:
+def test_loaded_worker_stays_ready_when_database_is_down(server: Postgres, database: str) -> None:
     with Worker(database, MAX_STALENESS=1) as worker:
         assert worker.ask(*PROBE, "ready") == 200
         assert worker.ask(*PROBE, "fresh") == 200
         server.stop()
         worker.sees([*PROBE, "fresh"], 503, within=10)
         assert worker.ask(*PROBE, "ready") == 200
-        # Nobody has asked it a question, and its log says it all the same.
+        # The state is logged without an evaluation.
         worker.sees(["mode"], "down", within=3)
         while not worker.ask("logged"):
             worker.ask(*PROBE, "ready")

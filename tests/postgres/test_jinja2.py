@@ -1,4 +1,4 @@
-"""The extension for Jinja2, through Django's own backend."""
+"""The Jinja2 extension in Django's Jinja2 backend."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def backend(settings: Any) -> None:
 
 @pytest.fixture
 def alice() -> User:
-    """A user who is on the allow-list."""
+    """An allowed user of new_checkout."""
     alice = User.objects.create(username="alice")
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
     KeyValueStore.objects.create(key="gateway", value="stripe")
@@ -49,13 +49,13 @@ def bob() -> User:
     return User.objects.create(username="bob")
 
 
-def asked_by(user: Any) -> HttpRequest:
+def request_of(user: Any) -> HttpRequest:
     request = RequestFactory().get("/")
     request.user = user
     return request
 
 
-def shown(text: str, request: HttpRequest | None = None, **context: Any) -> str:
+def rendered(text: str, request: HttpRequest | None = None, **context: Any) -> str:
     engine = engines["jinja2"]
     assert isinstance(engine, Jinja2)
     return str(engine.from_string(text).render(context, request))
@@ -64,46 +64,46 @@ def shown(text: str, request: HttpRequest | None = None, **context: Any) -> str:
 # The tag.
 
 
-def test_tag_asks_for_the_user_of_the_request(alice: User, bob: User) -> None:
-    assert shown(CHECKOUT, asked_by(alice)) == "new"
-    assert shown(CHECKOUT, asked_by(bob), user=alice) == "old"
-    assert shown(CHECKOUT, asked_by(AnonymousUser())) == "old"
+def test_tag_uses_user_of_request(alice: User, bob: User) -> None:
+    assert rendered(CHECKOUT, request_of(alice)) == "new"
+    assert rendered(CHECKOUT, request_of(bob), user=alice) == "old"
+    assert rendered(CHECKOUT, request_of(AnonymousUser())) == "old"
 
 
-def test_tag_asks_for_the_user_of_the_context_where_there_is_no_request(alice: User) -> None:
-    assert shown(CHECKOUT, user=alice) == "new"
-    assert shown(CHECKOUT, RequestFactory().get("/"), user=alice) == "new"
+def test_tag_without_request_user_uses_user_of_context(alice: User) -> None:
+    assert rendered(CHECKOUT, user=alice) == "new"
+    assert rendered(CHECKOUT, RequestFactory().get("/"), user=alice) == "new"
 
 
-def test_tag_asks_for_nobody_where_there_is_neither(alice: User) -> None:
-    assert shown(CHECKOUT) == "old"
+def test_tag_without_request_and_user_is_anonymous(alice: User) -> None:
+    assert rendered(CHECKOUT) == "old"
 
 
 @pytest.mark.parametrize("comma", [", ", " "])
-def test_user_after_the_key_goes_before_all_others(comma: str, alice: User, bob: User) -> None:
+def test_user_argument_overrides_user_of_request(comma: str, alice: User, bob: User) -> None:
     text = f'{{% flag "new_checkout"{comma}order.customer %}}new{{% else %}}old{{% endflag %}}'
-    assert shown(text, asked_by(bob), order={"customer": alice}) == "new"
-    assert shown(text, asked_by(bob), order={"customer": alice.pk}) == "new"
-    assert shown(text, asked_by(alice), order={"customer": None}) == "old"
+    assert rendered(text, request_of(bob), order={"customer": alice}) == "new"
+    assert rendered(text, request_of(bob), order={"customer": alice.pk}) == "new"
+    assert rendered(text, request_of(alice), order={"customer": None}) == "old"
 
 
-def test_user_after_the_key_that_is_not_there_is_nobody(alice: User) -> None:
+def test_undefined_user_argument_is_anonymous(alice: User) -> None:
     FeatureFlag.objects.update(rollout_percent=99)
     text = '{% flag "new_checkout", custmoer %}new{% else %}old{% endflag %}'
-    assert shown(text, asked_by(alice)) == "old"
+    assert rendered(text, request_of(alice)) == "old"
 
 
-def test_else_may_be_left_out(alice: User, bob: User) -> None:
+def test_else_is_optional(alice: User, bob: User) -> None:
     text = '[{% flag "new_checkout" %}new{% endflag %}]'
-    assert (shown(text, asked_by(alice)), shown(text, asked_by(bob))) == ("[new]", "[]")
+    assert (rendered(text, request_of(alice)), rendered(text, request_of(bob))) == ("[new]", "[]")
 
 
-def test_key_can_be_an_expression(alice: User) -> None:
+def test_key_may_be_expression(alice: User) -> None:
     text = "{% flag 'new_' ~ name %}new{% endflag %}{% flag keys[0]|lower %}new{% endflag %}"
-    assert shown(text, asked_by(alice), name="checkout", keys=["NEW_CHECKOUT"]) == "newnew"
+    assert rendered(text, request_of(alice), name="checkout", keys=["NEW_CHECKOUT"]) == "newnew"
 
 
-def test_tag_stands_within_and_around_others(alice: User, bob: User) -> None:
+def test_tag_nests_with_other_tags(alice: User, bob: User) -> None:
     text = (
         "{% for user in users %}"
         "{%- flag 'new_checkout', user -%} {% if loop.first %}{{ user }}{% endif %}"
@@ -111,18 +111,18 @@ def test_tag_stands_within_and_around_others(alice: User, bob: User) -> None:
         "{%- else -%} - {%- endflag -%}"
         "{% endfor %}"
     )
-    assert shown(text, users=[alice, bob, alice]) == "alice.-."
+    assert rendered(text, users=[alice, bob, alice]) == "alice.-."
 
 
-def test_what_is_set_within_is_seen_after_it_as_with_if(alice: User) -> None:
+def test_variable_set_in_tag_is_visible_after_it(alice: User) -> None:
     text = "{% flag 'new_checkout' %}{% set design = 'new' %}{% endflag %}{{ design }}"
-    assert shown(text, asked_by(alice)) == "new"
+    assert rendered(text, request_of(alice)) == "new"
 
 
-def test_tag_does_not_read_the_user_in_vain(alice: User) -> None:
+def test_tag_does_not_read_user_if_result_does_not_depend_on_it(alice: User) -> None:
     FeatureFlag.objects.update(rollout_percent=100)
     user = SimpleLazyObject(lambda: pytest.fail("the user was read"))
-    assert shown(CHECKOUT, asked_by(user)) == "new"
+    assert rendered(CHECKOUT, request_of(user)) == "new"
 
 
 BASE = "{% block body %}{% endblock %}"
@@ -137,86 +137,86 @@ TEMPLATES = {
 
 
 @pytest.mark.parametrize("environment", [Environment, SandboxedEnvironment])
-def test_tag_stands_in_blocks_included_templates_and_macros(
+def test_tag_works_in_blocks_includes_and_macros(
     environment: type[Environment], alice: User
 ) -> None:
-    made = environment(loader=DictLoader(TEMPLATES), extensions=[EXTENSION], autoescape=True)
-    assert made.get_template("child").render(request=asked_by(alice)) == "new, new"
+    templates = environment(loader=DictLoader(TEMPLATES), extensions=[EXTENSION], autoescape=True)
+    assert templates.get_template("child").render(request=request_of(alice)) == "new, new"
 
 
-def refusal(kind: type[Exception], text: str) -> str:
+def error_of(kind: type[Exception], text: str) -> str:
     with pytest.raises(kind) as error:
-        shown(text)
+        rendered(text)
     return str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "{% flag %}{% endflag %}",
-            'flag takes the key of a flag and perhaps a user, as in {% flag "new_checkout" %}',
+            'flag needs a key and accepts a user, as in {% flag "new_checkout" %}',
         ),
         ("{% flag 'a', %}{% endflag %}", "unexpected 'end of statement block'"),
         ("{% flag 'a', b, c %}{% endflag %}", "expected token 'end of statement block', got ','"),
     ],
 )
-def test_tag_that_is_wrong_is_a_syntax_error(text: str, told: str) -> None:
-    assert refusal(TemplateSyntaxError, text) == told
+def test_invalid_tag_is_syntax_error(text: str, message: str) -> None:
+    assert error_of(TemplateSyntaxError, text) == message
 
 
-def test_tag_that_is_not_closed_is_named() -> None:
-    told = refusal(TemplateSyntaxError, "{% flag 'a' %}{% else %}")
-    assert "'endflag'" in told
+def test_unclosed_tag_is_syntax_error() -> None:
+    message = error_of(TemplateSyntaxError, "{% flag 'a' %}{% else %}")
+    assert "'endflag'" in message
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("{% flag new_checkout %}{% endflag %}", "the key of flag must be a text, not ''"),
-        ("{% flag 42 %}{% endflag %}", "the key of flag must be a text, not 42"),
-        ("{{ flag_enabled(checkout) }}", "the key of flag_enabled must be a text, not ''"),
-        ("{{ get_value(none) }}", "the key of get_value must be a text, not None"),
+        ("{% flag new_checkout %}{% endflag %}", "the key of flag must be a string, not ''"),
+        ("{% flag 42 %}{% endflag %}", "the key of flag must be a string, not 42"),
+        ("{{ flag_enabled(checkout) }}", "the key of flag_enabled must be a string, not ''"),
+        ("{{ get_value(none) }}", "the key of get_value must be a string, not None"),
     ],
 )
-def test_key_without_quotes_is_refused(text: str, told: str) -> None:
-    assert refusal(TemplateRuntimeError, text) == f"{told}; put it in quotes"
+def test_key_without_quotes_is_error(text: str, message: str) -> None:
+    assert error_of(TemplateRuntimeError, text) == f"{message}; put it in quotes"
 
 
 # The functions.
 
 
-def test_function_asks_for_the_user_of_the_request_or_another(alice: User, bob: User) -> None:
+def test_function_uses_user_of_request_or_argument(alice: User, bob: User) -> None:
     text = "{{ flag_enabled('new_checkout') }} {{ flag_enabled('new_checkout', other) }}"
-    assert shown(text, asked_by(alice), other=bob) == "True False"
-    assert shown(text, asked_by(bob), other=alice) == "False True"
-    assert shown(text, asked_by(alice), other=None) == "True False"
-    assert shown(text, asked_by(alice)) == "True False"
+    assert rendered(text, request_of(alice), other=bob) == "True False"
+    assert rendered(text, request_of(bob), other=alice) == "False True"
+    assert rendered(text, request_of(alice), other=None) == "True False"
+    assert rendered(text, request_of(alice)) == "True False"
 
 
-def test_functions_have_defaults(alice: User) -> None:
+def test_functions_return_defaults(alice: User) -> None:
     text = "{{ flag_enabled('missing', default=true) }} {{ get_value('missing', 7) }}"
-    assert shown(text) == "True 7"
+    assert rendered(text) == "True 7"
 
 
-def test_value_is_given_as_it_is_and_escaped_as_ever(alice: User) -> None:
+def test_value_keeps_type_and_is_escaped(alice: User) -> None:
     KeyValueStore.objects.create(key="cities", value=["Rome", "<Oslo>"])
     text = "{{ get_value('gateway') }} {% for c in get_value('cities') %}{{ c }} {% endfor %}"
-    assert shown(text) == "stripe Rome &lt;Oslo&gt; "
+    assert rendered(text) == "stripe Rome &lt;Oslo&gt; "
 
 
-def test_all_questions_are_of_the_requests_moment(alice: User) -> None:
-    request: Any = asked_by(alice)
+def test_tag_and_functions_use_snapshot_of_request(alice: User) -> None:
+    request: Any = request_of(alice)
     FlagstaffMiddleware(lambda request: HttpResponse())(request)
     assert request.flags.enabled("new_checkout") is True
     FeatureFlag.objects.update(enabled=False)
     KeyValueStore.objects.update(value="paypal")
     text = CHECKOUT + " {{ flag_enabled('new_checkout') }} {{ get_value('gateway') }}"
-    assert shown(text, request) == "new True stripe"
-    assert shown(text, asked_by(alice)) == "old False paypal"
+    assert rendered(text, request) == "new True stripe"
+    assert rendered(text, request_of(alice)) == "old False paypal"
 
 
-WITHOUT_EITHER = """
+WITHOUT_OPTIONAL_PACKAGES = """
 import sys
 sys.modules["jinja2"] = sys.modules["rest_framework"] = None
 import os
@@ -224,9 +224,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
 django.setup()
 from flagstaff import context_processors, decorators, middleware, mixins, testing
-print("fine")
+print("ok")
 """
 
 
-def test_package_needs_neither_jinja2_nor_rest_framework(run_isolated: RunIsolated) -> None:
-    assert run_isolated(WITHOUT_EITHER) == "fine\n"
+def test_package_works_without_jinja2_and_rest_framework(run_isolated: RunIsolated) -> None:
+    assert run_isolated(WITHOUT_OPTIONAL_PACKAGES) == "ok\n"

@@ -1,4 +1,4 @@
-"""What is told to systems that collect numbers."""
+"""The metrics of a worker in Prometheus' text format, prometheus_client and OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flagstaff import otel, prometheus
-from flagstaff._engine.exposition import exposition
-from flagstaff._engine.metrics import MEASURES, MODES
+from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
 from flagstaff._engine.status import Status, status
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
@@ -31,7 +30,7 @@ DOWN: dict[str, Any] = {
     "loads": 7,
     "failures": 12,
     "last_error": "connect: the server cannot be reached (connection refused)",
-    "problems": ('flagstaff_featureflag "new_checkout" is set aside: its enabled is NULL',),
+    "problems": ('flagstaff_featureflag "new_checkout" is ignored: its enabled is NULL',),
     "pid": 4711,
     "load_seconds": 0.25,
     "why": "the server is a standby",
@@ -41,12 +40,12 @@ DOWN: dict[str, Any] = {
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-def a_status(**fields: Any) -> Status:
+def status_of(**fields: Any) -> Status:
     return Status(**(DOWN | fields))
 
 
 def numbers(text: str) -> Numbers:
-    """What a scraper takes from an exposition, by names and labels."""
+    """Parses the text format into numbers by name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -54,60 +53,64 @@ def numbers(text: str) -> Numbers:
     }
 
 
-def of(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+def sample(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     return f"flagstaff_{name}", tuple(sorted({"pid": "4711", **labels}.items()))
 
 
-def test_exposition_has_every_measure_with_the_process_that_it_is_of() -> None:
-    assert numbers(exposition(a_status())) == {
-        of("ready"): 1,
-        of("stale"): 1,
-        of("snapshot_age_seconds"): 301.5,
-        of("token"): 2**53,
-        of("flags"): 40,
-        of("values"): 3,
-        of("problems"): 1,
-        of("loads_total"): 7,
-        of("failures_total"): 12,
-        of("last_load_seconds"): 0.25,
-        **{of("mode", mode=mode): mode == "down" for mode in MODES},
+def test_text_has_all_metrics_with_pid() -> None:
+    assert numbers(prometheus_text(status_of())) == {
+        sample("ready"): 1,
+        sample("stale"): 1,
+        sample("snapshot_age_seconds"): 301.5,
+        sample("token"): 2**53,
+        sample("flags"): 40,
+        sample("values"): 3,
+        sample("problems"): 1,
+        sample("loads_total"): 7,
+        sample("failures_total"): 12,
+        sample("last_load_seconds"): 0.25,
+        **{sample("mode", mode=mode): mode == "down" for mode in MODES},
     }
 
 
-def test_what_is_not_known_yet_has_no_number() -> None:
-    told = numbers(exposition(a_status(mode="idle", age=None, token=None, load_seconds=None)))
-    absent = {of("snapshot_age_seconds"), of("token"), of("last_load_seconds")}
-    assert absent.isdisjoint(told)
-    assert told[of("mode", mode="idle")] == 1
+def test_text_without_known_number_has_no_sample() -> None:
+    found = numbers(
+        prometheus_text(status_of(mode="idle", age=None, token=None, load_seconds=None))
+    )
+    absent = {sample("snapshot_age_seconds"), sample("token"), sample("last_load_seconds")}
+    assert absent.isdisjoint(found)
+    assert found[sample("mode", mode="idle")] == 1
 
 
-def test_exposition_names_no_flag_and_no_reason() -> None:
-    text = exposition(a_status())
+def test_text_has_no_flag_and_no_error() -> None:
+    text = prometheus_text(status_of())
     assert "new_checkout" not in text
     assert "refused" not in text
     assert "standby" not in text
 
 
-def test_modes_are_those_of_the_status() -> None:
+def test_modes_are_documented() -> None:
     page = (ROOT / "docs" / "reference" / "reasons.md").read_text()
     assert set(MODES) == set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 
 
-def test_names_and_help_are_as_prometheus_asks() -> None:
-    for measure in MEASURES:
-        assert re.fullmatch(r"flagstaff(_[a-z]+)+", measure.prometheus_name)
-        assert measure.help.endswith(".")
-        assert measure.is_counter == measure.prometheus_name.endswith("_total")
+def test_names_and_help_follow_prometheus_conventions() -> None:
+    for metric in METRICS:
+        assert re.fullmatch(r"flagstaff(_[a-z]+)+", metric.prometheus_name)
+        assert metric.help.endswith(".")
+        assert metric.is_counter == metric.prometheus_name.endswith("_total")
 
 
-def test_collector_says_what_the_exposition_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flagstaff.prometheus.status", a_status)
+def test_collector_equals_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flagstaff.prometheus.status", status_of)
     registry = CollectorRegistry()
     prometheus.register(registry)
-    assert numbers(generate_latest(registry).decode()) == numbers(exposition(a_status()))
+    assert numbers(generate_latest(registry).decode()) == numbers(prometheus_text(status_of()))
 
 
-def test_registering_reads_nothing_and_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_register_reads_no_status_and_rejects_second_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("flagstaff.prometheus.status", None)
     registry = CollectorRegistry(auto_describe=True)
     prometheus.register(registry)
@@ -125,38 +128,38 @@ def observed(reader: InMemoryMetricReader) -> dict[str, Any]:
     }
 
 
-def test_instruments_say_what_the_exposition_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flagstaff.otel.status", a_status)
+def test_instruments_have_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flagstaff.otel.status", status_of)
     reader = InMemoryMetricReader()
     otel.register(MeterProvider([reader]))
     found = observed(reader)
     age, loads = found["flagstaff.snapshot_age"], found["flagstaff.loads"]
     assert (age.unit, loads.unit) == ("s", "")
     assert loads.data.is_monotonic
-    told = {
+    points = {
         (name, tuple(sorted((k, v) for k, v in point.attributes.items()))): point.value
         for name, metric in found.items()
         for point in metric.data.data_points
     }
-    assert told == {
-        (f"flagstaff.{measure.name}", (*labels.items(), ("process.pid", 4711))): value
-        for measure in MEASURES
-        for labels, value in measure.read(a_status())
+    assert points == {
+        (f"flagstaff.{metric.name}", (*labels.items(), ("process.pid", 4711))): value
+        for metric in METRICS
+        for labels, value in metric.read(status_of())
     }
 
 
-def test_instruments_without_a_provider_cost_nothing() -> None:
-    # Those of the API alone, which nobody collects.
+def test_otel_register_without_provider_does_nothing() -> None:
+    # The no-op instruments of the API.
     otel.register()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_worker_that_has_loaded_says_so() -> None:
+def test_loaded_worker_has_metrics() -> None:
     FeatureFlag.objects.create(key="new_checkout")
     with live_engine():
         now = status()
-        told = numbers(exposition(now))
-    by_name = {name: value for (name, _labels), value in told.items()}
+        found = numbers(prometheus_text(now))
+    by_name = {name: value for (name, _labels), value in found.items()}
     assert (by_name["flagstaff_flags"], by_name["flagstaff_ready"]) == (1, 1)
     assert by_name["flagstaff_loads_total"] >= 1
     assert by_name["flagstaff_snapshot_age_seconds"] < 60
@@ -164,7 +167,9 @@ def test_worker_that_has_loaded_says_so() -> None:
     assert by_name["flagstaff_token"] == now.token
 
 
-def test_addresses_of_health_need_neither_client_nor_api(run_isolated: RunIsolated) -> None:
+def test_health_works_without_prometheus_client_and_opentelemetry(
+    run_isolated: RunIsolated,
+) -> None:
     script = """
 import sys
 sys.modules["prometheus_client"] = sys.modules["opentelemetry"] = None

@@ -1,4 +1,4 @@
-"""A class-based view guarded by a flag."""
+"""The mixin `FlagRequiredMixin`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def old(request: HttpRequest, number: int = 0) -> HttpResponse:
-    # Asks the database, as views do: in the thread of an event loop Django forbids it.
+    # Queries: Django forbids that in the thread of an event loop.
     return HttpResponse(f"old {number} of {User.objects.count()}")
 
 
@@ -49,9 +49,9 @@ class AsyncCheckout(FlagRequiredMixin, View):
         return HttpResponse(f"new {number}")
 
 
-def heir(view: Any, **body: Any) -> Any:
-    """The class of a project that writes this into the body."""
-    return type("Heir", (view,), body)
+def subclass(view: Any, **attributes: Any) -> Any:
+    """Returns a subclass of a view with these attributes."""
+    return type("Subclass", (view,), attributes)
 
 
 VIEWS = pytest.mark.parametrize("view", [Checkout, AsyncCheckout])
@@ -59,7 +59,7 @@ VIEWS = pytest.mark.parametrize("view", [Checkout, AsyncCheckout])
 
 @pytest.fixture
 def alice() -> User:
-    """A user who is on the allow-list."""
+    """An allowed user of new_checkout."""
     alice = User.objects.create(username="alice")
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
     return alice
@@ -70,29 +70,29 @@ def bob() -> User:
     return User.objects.create(username="bob")
 
 
-def asked_by(user: Any, method: str = "get") -> HttpRequest:
+def request_of(user: Any, method: str = "get") -> HttpRequest:
     request = getattr(RequestFactory(), method)("/")
     request.user = user
     return request  # type: ignore[no-any-return]
 
 
-def served(view: Any, request: HttpRequest, **arguments: Any) -> str:
-    """What a view answers, sync or async, as Django's handler calls it."""
+def content_of(view: Any, request: HttpRequest, **kwargs: Any) -> str:
+    """Calls a sync or async view like Django's handler and returns its content."""
     call = async_to_sync(view) if iscoroutinefunction(view) else view
-    return str(call(request, **arguments).content.decode())
+    return str(call(request, **kwargs).content.decode())
 
 
 @VIEWS
-def test_view_is_there_for_who_has_the_flag(view: Any, alice: User) -> None:
-    assert served(view.as_view(), asked_by(alice), number=7) == "new 7"
+def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
+    assert content_of(view.as_view(), request_of(alice), number=7) == "new 7"
 
 
 @VIEWS
-def test_view_is_not_found_by_anybody_else(view: Any, alice: User, bob: User) -> None:
+def test_view_for_user_without_flag_is_not_found(view: Any, alice: User, bob: User) -> None:
     for user in (bob, AnonymousUser()):
         with pytest.raises(Http404) as error:
-            served(view.as_view(), asked_by(user))
-        assert str(error.value) == "the flag new_checkout is not on for this user"
+            content_of(view.as_view(), request_of(user))
+        assert str(error.value) == "flag new_checkout is off for this user"
 
 
 @pytest.mark.parametrize(
@@ -101,74 +101,74 @@ def test_view_is_not_found_by_anybody_else(view: Any, alice: User, bob: User) ->
     ids=["function", "coroutine", "class", "static method"],
 )
 @VIEWS
-def test_other_view_is_shown_to_anybody_else(
+def test_otherwise_view_is_shown_to_user_without_flag(
     view: Any, otherwise: Any, alice: User, bob: User
 ) -> None:
-    written = heir(view, flag_otherwise=otherwise).as_view()
-    assert served(written, asked_by(alice), number=7) == "new 7"
-    assert served(written, asked_by(bob), number=7) == "old 7 of 2"
+    child = subclass(view, flag_otherwise=otherwise).as_view()
+    assert content_of(child, request_of(alice), number=7) == "new 7"
+    assert content_of(child, request_of(bob), number=7) == "old 7 of 2"
 
 
 @VIEWS
-def test_other_view_is_inherited(view: Any, alice: User, bob: User) -> None:
-    child = heir(heir(view, flag_otherwise=old))
-    assert served(child.as_view(), asked_by(bob)) == "old 0 of 2"
+def test_otherwise_view_is_inherited(view: Any, alice: User, bob: User) -> None:
+    child = subclass(subclass(view, flag_otherwise=old))
+    assert content_of(child.as_view(), request_of(bob)) == "old 0 of 2"
 
 
 @VIEWS
-def test_flag_and_other_view_can_be_given_in_the_urls(view: Any, alice: User, bob: User) -> None:
+def test_as_view_accepts_flag_and_otherwise_view(view: Any, alice: User, bob: User) -> None:
     FeatureFlag.objects.create(key="banner", enabled=True).allowed_users.add(bob)
-    given = view.as_view(flag_key="banner", flag_otherwise=old)
-    assert served(given, asked_by(bob)) == "new 0"
-    assert served(given, asked_by(alice)) == "old 0 of 2"
+    child = view.as_view(flag_key="banner", flag_otherwise=old)
+    assert content_of(child, request_of(bob)) == "new 0"
+    assert content_of(child, request_of(alice)) == "old 0 of 2"
 
 
 @VIEWS
-def test_view_stays_of_its_kind(view: Any) -> None:
+def test_view_stays_sync_or_async(view: Any) -> None:
     assert iscoroutinefunction(view.as_view()) is (view is AsyncCheckout)
 
 
 @VIEWS
-def test_methods_are_refused_as_ever(view: Any, alice: User) -> None:
+def test_other_http_methods_are_handled_by_django(view: Any, alice: User) -> None:
     view = view.as_view()
     call = async_to_sync(view) if iscoroutinefunction(view) else view
-    assert call(asked_by(alice, "post")).status_code == 405
-    assert call(asked_by(alice, "options")).headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert call(request_of(alice, "post")).status_code == 405
+    assert call(request_of(alice, "options")).headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_view_without_a_flag_is_a_programmers_error() -> None:
-    class Forgotten(FlagRequiredMixin, View):
+def test_view_without_flag_key_is_improperly_configured() -> None:
+    class WithoutKey(FlagRequiredMixin, View):
         pass
 
     with pytest.raises(ImproperlyConfigured) as error:
-        Forgotten.as_view()(asked_by(None))
-    assert str(error.value) == 'Forgotten has no flag; write flag_key = "…" in its body'
+        WithoutKey.as_view()(request_of(None))
+    assert str(error.value) == 'WithoutKey has no flag; set flag_key = "…" in the class'
 
 
-def test_generic_views_are_guarded(alice: User, bob: User) -> None:
+def test_generic_views_depend_on_flag(alice: User, bob: User) -> None:
     class Page(FlagRequiredMixin, TemplateView):
         flag_key = "new_checkout"
         template_name = "admin/base_site.html"
 
-    class Moved(FlagRequiredMixin, RedirectView):
+    class Redirect(FlagRequiredMixin, RedirectView):
         flag_key = "new_checkout"
         url = "/new/"
 
-    for view in (Page, Moved):
-        assert view.as_view()(asked_by(alice)).status_code in (200, 302)
+    for view in (Page, Redirect):
+        assert view.as_view()(request_of(alice)).status_code in (200, 302)
         with pytest.raises(Http404):
-            view.as_view()(asked_by(bob))
+            view.as_view()(request_of(bob))
 
 
-def test_log_in_is_asked_for_first_by_a_mixin_before(alice: User) -> None:
+def test_login_required_mixin_before_runs_first(alice: User) -> None:
     class Members(LoginRequiredMixin, Checkout):
         pass
 
-    assert Members.as_view()(asked_by(AnonymousUser())).status_code == 302
-    assert served(Members.as_view(), asked_by(alice)) == "new 0"
+    assert Members.as_view()(request_of(AnonymousUser())).status_code == 302
+    assert content_of(Members.as_view(), request_of(alice)) == "new 0"
 
 
-def test_another_mixin_may_answer_an_async_view_at_once(alice: User) -> None:
+def test_async_view_accepts_response_of_sync_mixin(alice: User) -> None:
     class Closed(View):
         def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             return HttpResponse("closed")
@@ -179,15 +179,15 @@ def test_another_mixin_may_answer_an_async_view_at_once(alice: User) -> None:
         async def get(self, request: HttpRequest) -> HttpResponse:
             return HttpResponse("new")
 
-    assert served(Members.as_view(), asked_by(alice)) == "closed"
+    assert content_of(Members.as_view(), request_of(alice)) == "closed"
 
 
 @VIEWS
-def test_view_is_of_the_requests_moment(view: Any, alice: User) -> None:
-    request: Any = asked_by(alice)
+def test_view_uses_snapshot_of_request(view: Any, alice: User) -> None:
+    request: Any = request_of(alice)
     FlagstaffMiddleware(lambda request: HttpResponse())(request)
     assert request.flags.enabled("new_checkout") is True
     FeatureFlag.objects.update(enabled=False)
-    assert served(view.as_view(), request) == "new 0"
+    assert content_of(view.as_view(), request) == "new 0"
     with pytest.raises(Http404):
-        served(view.as_view(), asked_by(alice))
+        content_of(view.as_view(), request_of(alice))

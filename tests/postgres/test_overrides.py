@@ -1,4 +1,4 @@
-"""What a test sets in memory, beside rows: in tests of all kinds, and where memory answers."""
+"""Overrides together with rows: in all kinds of tests, in memory and in direct mode."""
 
 from __future__ import annotations
 
@@ -26,105 +26,105 @@ def checkout(request: Any) -> HttpResponse:
     return HttpResponse(f"{design} checkout, paid through {get_value('gateway', 'stripe')}")
 
 
-def pinned_checkout(request: HttpRequest) -> HttpResponse:
+def request_flags_view(request: HttpRequest) -> HttpResponse:
     return HttpResponse(request.flags.enabled("new_checkout"))  # type: ignore[attr-defined]
 
 
-urlpatterns = [path("checkout/", checkout), path("pinned/", pinned_checkout)]
+urlpatterns = [path("checkout/", checkout), path("request-flags/", request_flags_view)]
 
 
-def rows(*, enabled: bool) -> None:
+def create_rows(*, enabled: bool) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=enabled, rollout_percent=100)
     KeyValueStore.objects.create(key="gateway", value="adyen")
 
 
-def both() -> tuple[bool, Any]:
+def results() -> tuple[bool, Any]:
     return flag_enabled("new_checkout"), get_value("gateway")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("enabled", [True, False])
-def test_override_goes_before_the_row(enabled: bool) -> None:
-    rows(enabled=enabled)
+def test_override_wins_over_row(enabled: bool) -> None:
+    create_rows(enabled=enabled)
     with override_flag("new_checkout", not enabled), override_value("gateway", None):
-        assert both() == (not enabled, None)
-    assert both() == (enabled, "adyen")
+        assert results() == (not enabled, None)
+    assert results() == (enabled, "adyen")
 
 
 @pytest.mark.django_db
-def test_override_writes_nothing(django_assert_num_queries: Any) -> None:
+def test_override_does_not_write(django_assert_num_queries: Any) -> None:
     with (
         django_assert_num_queries(0),
         override_flag("new_checkout", True),
         override_value("gateway", "paypal"),
     ):
-        assert both() == (True, "paypal")
+        assert results() == (True, "paypal")
     assert (FeatureFlag.objects.count(), KeyValueStore.objects.count()) == (0, 0)
 
 
 @COMMITTED
-def test_override_goes_before_memory_too() -> None:
-    rows(enabled=False)
+def test_override_wins_over_snapshot_in_memory() -> None:
+    create_rows(enabled=False)
     alice = User.objects.create(username="alice")
     with override_flag("new_checkout", True), live_engine():
         assert status().mode == "live"
         with override_value("gateway", ["paypal"]):
-            assert both() == (True, ["paypal"])
+            assert results() == (True, ["paypal"])
             assert flag_enabled("new_checkout", alice) is True
             get_value("gateway").append("stripe")
-            assert both() == (True, ["paypal"])
-        assert both() == (True, "adyen")
+            assert results() == (True, ["paypal"])
+        assert results() == (True, "adyen")
         assert explain("new_checkout", alice).reason == "STATIC"
-    assert both() == (False, "adyen")
+    assert results() == (False, "adyen")
 
 
 @COMMITTED
-def test_override_stays_when_the_engine_ends_and_begins() -> None:
-    rows(enabled=False)
+def test_override_survives_restart_of_engine() -> None:
+    create_rows(enabled=False)
     with override_flag("new_checkout", True):
         lifecycle.close()
-        assert both() == (True, "adyen")
+        assert results() == (True, "adyen")
         with live_engine():
-            assert both() == (True, "adyen")
-        assert both() == (True, "adyen")
+            assert results() == (True, "adyen")
+        assert results() == (True, "adyen")
 
 
 @COMMITTED
-def test_override_ends_while_memory_answers() -> None:
-    rows(enabled=True)
+def test_override_can_end_while_engine_runs() -> None:
+    create_rows(enabled=True)
     override = override_flag("new_checkout", False)
     override.enable()
     with live_engine():
-        assert both() == (False, "adyen")
+        assert results() == (False, "adyen")
         override.disable()
-        assert both() == (True, "adyen")
+        assert results() == (True, "adyen")
 
 
 @COMMITTED
-def test_page_of_the_live_server_follows_the_override(live_server: Any, settings: Any) -> None:
+def test_override_applies_to_live_server(live_server: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
 
-    def shown() -> bytes:
+    def page() -> bytes:
         with urlopen(f"{live_server.url}/checkout/") as response:
             return bytes(response.read())
 
-    assert shown() == b"old checkout, paid through stripe"
+    assert page() == b"old checkout, paid through stripe"
     with override_flag("new_checkout", True), override_value("gateway", "paypal"):
-        assert shown() == b"new checkout, paid through paypal"
-    assert shown() == b"old checkout, paid through stripe"
+        assert page() == b"new checkout, paid through paypal"
+    assert page() == b"old checkout, paid through stripe"
 
 
 @pytest.mark.django_db
-def test_moment_of_a_request_has_the_override(client: Client, settings: Any) -> None:
+def test_override_applies_to_request_flags(client: Client, settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
     with override_flag("new_checkout", True):
-        assert client.get("/pinned/").content == b"True"
-    assert client.get("/pinned/").content == b"False"
+        assert client.get("/request-flags/").content == b"True"
+    assert client.get("/request-flags/").content == b"False"
 
 
 @pytest.mark.django_db
-def test_key_that_is_set_is_not_unknown(settings: Any) -> None:
+def test_overridden_key_is_not_unknown(settings: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     lifecycle.close()
     try:
@@ -140,27 +140,27 @@ def test_key_that_is_set_is_not_unknown(settings: Any) -> None:
 class DecoratedTestCase(TestCase):
     @classmethod
     def setUpTestData(cls) -> None:
-        # The class's own test data are made before its first test, and so before the override.
+        # Test data are created before the override is active.
         assert flag_enabled("new_checkout") is False
-        rows(enabled=False)
+        create_rows(enabled=False)
 
-    def test_class_is_decorated(self) -> None:
-        assert both() == (True, "adyen")
+    def test_decorated_class_has_override(self) -> None:
+        assert results() == (True, "adyen")
 
-    async def test_async_test_is_decorated(self) -> None:
-        assert both() == (True, "adyen")
+    async def test_decorated_class_has_override_in_async_test(self) -> None:
+        assert results() == (True, "adyen")
 
     @override_value("gateway", "paypal")
-    async def test_async_method_is_decorated(self) -> None:
-        assert both() == (True, "paypal")
+    async def test_decorated_async_method_has_override(self) -> None:
+        assert results() == (True, "paypal")
 
 
 @override_flag("new_checkout", True)
 class DecoratedTransactionTestCase(TransactionTestCase):
     available_apps = django_settings.INSTALLED_APPS
 
-    def test_class_is_decorated(self) -> None:
-        rows(enabled=False)
-        assert both() == (True, "adyen")
+    def test_decorated_class_has_override(self) -> None:
+        create_rows(enabled=False)
+        assert results() == (True, "adyen")
         with live_engine():
-            assert both() == (True, "adyen")
+            assert results() == (True, "adyen")

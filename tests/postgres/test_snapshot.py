@@ -1,4 +1,4 @@
-"""`snapshot()` and `all_flags()`: all of one moment, from memory and from the database."""
+"""`snapshot()` and `all_flags()`, from memory and from the database."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from flagstaff.testing import live_engine, override_flag, override_value
 from tests.conftest import RunIsolated
 
 pytestmark = pytest.mark.django_db
-# The engine has a connection of its own and sees what is committed.
+# The engine has its own connection and sees committed rows only.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
-Ready = Callable[[], None]
+Load = Callable[[], None]
 
-LIVE = {"ramp": 50, "off": 100, "everyone": 100, "nobody": 0}
+ROLLOUTS = {"half": 50, "off": 100, "all": 100, "none": 0}
 
 
 @pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
-def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Ready]:
-    """Both ways to an answer. Call it when the rows are made."""
+def load(request: pytest.FixtureRequest, db: None) -> Iterator[Load]:
+    """Runs a test in memory and in direct mode. Call it after changes of rows."""
     if request.param == "database":
         yield lambda: None
         return
@@ -40,176 +40,178 @@ def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Ready]:
 
 @pytest.fixture
 def alice() -> User:
-    """A user who is on the allow-list of one flag, and below the ramp of another."""
+    """The allowed user of "listed", inside the rollout of "half"."""
     return User.objects.create(pk=42, username="alice")
 
 
 @pytest.fixture
-def flags(answered_from: Ready, alice: User) -> None:
-    for key, percent in LIVE.items():
+def flags(load: Load, alice: User) -> None:
+    for key, percent in ROLLOUTS.items():
         FeatureFlag.objects.create(key=key, enabled=key != "off", rollout_percent=percent)
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice)
     KeyValueStore.objects.create(key="cities", value=["Rome"])
-    answered_from()
+    load()
 
 
-def read_by(user: object, seen: list[object]) -> SimpleLazyObject[Any]:
-    def look() -> object:
-        seen.append(user)
+def lazy(user: object, reads: list[object]) -> SimpleLazyObject[Any]:
+    """Returns a lazy user that records each read."""
+
+    def read() -> object:
+        reads.append(user)
         return user
 
-    return SimpleLazyObject(look)
+    return SimpleLazyObject(read)
 
 
 @pytest.mark.usefixtures("flags")
-def test_all_flags_have_the_answers_of_single_questions(alice: User) -> None:
+def test_all_flags_equal_single_evaluations(alice: User) -> None:
     for user in (alice, 42, "42", 1, 2, None, AnonymousUser(), User()):
-        expected = {key: flag_enabled(key, user) for key in [*LIVE, "listed"]}
+        expected = {key: flag_enabled(key, user) for key in [*ROLLOUTS, "listed"]}
         assert all_flags(user) == snapshot().all_flags(user) == expected
     assert all_flags(alice)["listed"] is True
-    assert all_flags() == {**dict.fromkeys([*LIVE, "listed"], False), "everyone": True}
+    assert all_flags() == {**dict.fromkeys([*ROLLOUTS, "listed"], False), "all": True}
 
 
 @pytest.mark.usefixtures("flags")
 def test_all_flags_are_sorted_by_key(alice: User) -> None:
-    assert list(all_flags(alice)) == ["everyone", "listed", "nobody", "off", "ramp"]
+    assert list(all_flags(alice)) == ["all", "half", "listed", "none", "off"]
 
 
 @pytest.mark.usefixtures("flags")
-def test_all_flags_are_sorted_with_those_that_a_test_has_set() -> None:
-    with override_flag("banner", True), override_flag("zebra", False):
+def test_all_flags_with_overrides_are_sorted_by_key() -> None:
+    with override_flag("aaa", True), override_flag("zebra", False):
         keys = list(all_flags())
     assert keys == sorted(keys)
-    assert keys[0] == "banner"
+    assert keys[0] == "aaa"
 
 
 @pytest.mark.usefixtures("flags")
-def test_user_is_read_once_for_all_flags(alice: User) -> None:
-    seen: list[object] = []
-    assert all_flags(read_by(alice, seen)) == all_flags(alice)
-    assert seen == [alice]
+def test_all_flags_read_user_once(alice: User) -> None:
+    reads: list[object] = []
+    assert all_flags(lazy(alice, reads)) == all_flags(alice)
+    assert reads == [alice]
 
 
-def test_user_is_not_read_where_no_flag_depends_on_it(answered_from: Ready) -> None:
-    FeatureFlag.objects.create(key="everyone", enabled=True, rollout_percent=100)
+def test_all_flags_do_not_read_user_if_no_flag_depends_on_it(load: Load) -> None:
+    FeatureFlag.objects.create(key="all", enabled=True, rollout_percent=100)
     FeatureFlag.objects.create(key="off", rollout_percent=50)
-    answered_from()
-    nobody: Any = SimpleLazyObject(lambda: pytest.fail("the user was read"))
-    assert all_flags(nobody) == {"everyone": True, "off": False}
+    load()
+    user: Any = SimpleLazyObject(lambda: pytest.fail("the user was read"))
+    assert all_flags(user) == {"all": True, "off": False}
 
 
 @pytest.mark.usefixtures("flags")
-def test_overrides_are_among_all_flags(alice: User) -> None:
+def test_all_flags_include_overrides(alice: User) -> None:
     with override_flag("listed", False), override_flag("banner", True):
-        answers = all_flags(alice)
-    assert (answers["listed"], answers["banner"]) == (False, True)
+        results = all_flags(alice)
+    assert (results["listed"], results["banner"]) == (False, True)
     assert all_flags(alice)["listed"] is True
     assert "banner" not in all_flags(alice)
 
 
 @pytest.mark.usefixtures("flags")
-def test_user_of_another_type_is_refused() -> None:
-    for ask in (all_flags, snapshot().all_flags):
+def test_user_of_wrong_type_raises_type_error() -> None:
+    for evaluate_all in (all_flags, snapshot().all_flags):
         with pytest.raises(TypeError):
-            ask(4.2)
+            evaluate_all(4.2)
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_keeps_its_moment(answered_from: Ready, alice: User) -> None:
-    kept, before = snapshot(), all_flags(alice)
-    FeatureFlag.objects.exclude(key="everyone").delete()
+def test_snapshot_does_not_change_with_rows(load: Load, alice: User) -> None:
+    held, before = snapshot(), all_flags(alice)
+    FeatureFlag.objects.exclude(key="all").delete()
     FeatureFlag.objects.update(enabled=False)
     KeyValueStore.objects.update(value=["Oslo"])
-    answered_from()
-    assert kept.all_flags(alice) == before
-    assert kept.flag_enabled("everyone") is True
-    assert kept.get_value("cities") == ["Rome"]
-    assert kept.explain("listed", alice) == (True, "TARGETING_MATCH", None, 37, 0)
-    assert all_flags(alice) == {"everyone": False}
+    load()
+    assert held.all_flags(alice) == before
+    assert held.flag_enabled("all") is True
+    assert held.get_value("cities") == ["Rome"]
+    assert held.explain("listed", alice) == (True, "TARGETING_MATCH", None, 37, 0)
+    assert all_flags(alice) == {"all": False}
     assert get_value("cities") == ["Oslo"]
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_answers_as_the_functions_do(alice: User) -> None:
-    kept = snapshot()
-    for key in [*LIVE, "listed", "missing"]:
+def test_snapshot_returns_same_results_as_functions(alice: User) -> None:
+    held = snapshot()
+    for key in [*ROLLOUTS, "listed", "missing"]:
         for user in (alice, 1, None):
-            told = explain(key, user)
-            assert kept.explain(key, user) == tuple(vars(told).values())[1:]
-            assert kept.flag_enabled(key, user) is told.value
-    assert kept.flag_enabled("missing", default=True) is True
-    assert kept.get_value("missing", "default") == "default"
-    assert kept.get_value("missing") is None
+            explanation = explain(key, user)
+            assert held.explain(key, user) == tuple(vars(explanation).values())[1:]
+            assert held.flag_enabled(key, user) is explanation.value
+    assert held.flag_enabled("missing", default=True) is True
+    assert held.get_value("missing", "default") == "default"
+    assert held.get_value("missing") is None
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_gives_fresh_values() -> None:
-    kept = snapshot()
-    kept.get_value("cities").append("Oslo")
-    assert kept.get_value("cities") == ["Rome"]
+def test_snapshot_returns_fresh_values() -> None:
+    held = snapshot()
+    held.get_value("cities").append("Oslo")
+    assert held.get_value("cities") == ["Rome"]
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_says_which_flags_depend_on_the_user() -> None:
-    kept = snapshot()
-    keys = [*LIVE, "listed", "missing"]
-    assert [key for key in keys if kept.depends_on_user(key)] == ["ramp", "listed"]
+def test_snapshot_knows_flags_that_depend_on_user() -> None:
+    held = snapshot()
+    keys = [*ROLLOUTS, "listed", "missing"]
+    assert [key for key in keys if held.depends_on_user(key)] == ["half", "listed"]
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_keeps_what_a_test_has_set() -> None:
-    with override_flag("everyone", False), override_value("cities", ["Oslo"]):
-        kept = snapshot()
-    assert kept.flag_enabled("everyone") is False
-    assert kept.depends_on_user("everyone") is False
-    assert kept.get_value("cities") == ["Oslo"]
-    assert flag_enabled("everyone") is True
+def test_snapshot_keeps_overrides() -> None:
+    with override_flag("all", False), override_value("cities", ["Oslo"]):
+        held = snapshot()
+    assert held.flag_enabled("all") is False
+    assert held.depends_on_user("all") is False
+    assert held.get_value("cities") == ["Oslo"]
+    assert flag_enabled("all") is True
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_leaves_the_user_alone_where_it_does_not_matter(alice: User) -> None:
-    seen: list[object] = []
-    kept = snapshot()
-    for key in ("off", "everyone", "nobody", "missing"):
-        kept.flag_enabled(key, read_by(alice, seen))
-    assert seen == []
-    assert kept.flag_enabled("listed", read_by(alice, seen)) is True
-    assert seen == [alice]
+def test_snapshot_does_not_read_user_if_result_does_not_depend_on_it(alice: User) -> None:
+    reads: list[object] = []
+    held = snapshot()
+    for key in ("off", "all", "none", "missing"):
+        held.flag_enabled(key, lazy(alice, reads))
+    assert reads == []
+    assert held.flag_enabled("listed", lazy(alice, reads)) is True
+    assert reads == [alice]
 
 
 @pytest.mark.usefixtures("flags")
-def test_snapshot_in_memory_names_its_token(request: pytest.FixtureRequest) -> None:
-    kept = snapshot()
-    assert kept.ready is True
-    in_memory = request.node.callspec.params["answered_from"] == "memory"
-    assert (kept.token is not None) is in_memory
+def test_snapshot_in_memory_has_change_token(request: pytest.FixtureRequest) -> None:
+    held = snapshot()
+    assert held.ready is True
+    in_memory = request.node.callspec.params["load"] == "memory"
+    assert (held.token is not None) is in_memory
 
 
-def test_unknown_keys_are_told_of(answered_from: Ready, settings: Any) -> None:
+def test_snapshot_with_unknown_key_raises(load: Load, settings: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     in_memory = _core.report()["mode"] != "direct"
     lifecycle.close()
     try:
         lifecycle.begin(in_memory=in_memory)
-        kept = snapshot()
+        held = snapshot()
         with pytest.raises(UnknownFlagError):
-            kept.flag_enabled("missing")
+            held.flag_enabled("missing")
         with pytest.raises(UnknownValueError):
-            kept.get_value("missing")
+            held.get_value("missing")
     finally:
         lifecycle.close()
 
 
-def test_snapshot_is_of_the_open_transaction_in_a_test(alice: User) -> None:
+def test_snapshot_in_test_contains_open_transaction(alice: User) -> None:
     with suppress(ZeroDivisionError), transaction.atomic():
         FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
-        kept = snapshot()
+        held = snapshot()
         raise ZeroDivisionError
-    assert kept.all_flags() == {"banner": True}
+    assert held.all_flags() == {"banner": True}
     assert all_flags() == {}
 
 
-def test_questions_at_once_are_not_counted_as_queries(
+def test_snapshot_and_all_flags_do_not_count_as_queries(
     alice: User, django_assert_num_queries: Any
 ) -> None:
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice)
@@ -218,7 +220,7 @@ def test_questions_at_once_are_not_counted_as_queries(
         assert snapshot().flag_enabled("listed", alice) is True
 
 
-def test_missing_table_leaves_the_transaction_whole(db: None) -> None:
+def test_missing_table_does_not_break_transaction(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE flagstaff_keyvaluestore")
     assert (snapshot().ready, all_flags()) == (False, {})
@@ -226,7 +228,7 @@ def test_missing_table_leaves_the_transaction_whole(db: None) -> None:
     assert User.objects.count() == 0
 
 
-def test_row_that_cannot_be_evaluated_is_left_out(db: None) -> None:
+def test_row_with_null_is_ignored(db: None) -> None:
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE flagstaff_featureflag ALTER enabled DROP NOT NULL")
@@ -237,7 +239,7 @@ def test_row_that_cannot_be_evaluated_is_left_out(db: None) -> None:
 BEFORE_THE_FIRST_LOAD = """
 import os
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-os.environ["DATABASE_URL"] = "postgres://nobody@127.0.0.1:1/nowhere"
+os.environ["DATABASE_URL"] = "postgres://user@127.0.0.1:1/missing"
 import logging
 logging.getLogger("flagstaff").addHandler(logging.NullHandler())
 import django
@@ -246,16 +248,16 @@ from django.conf import settings
 settings.FLAGSTAFF = {"STARTUP_TIMEOUT": 0}
 from flagstaff import all_flags, snapshot
 from flagstaff.testing import override_flag
-kept = snapshot()
-print(kept.ready, kept.token, kept.all_flags(1), all_flags(1))
-print(kept.flag_enabled("banner", 1, default=True), kept.get_value("gateway", "stripe"))
-print(kept.explain("banner", 1), kept.depends_on_user("banner"))
+held = snapshot()
+print(held.ready, held.token, held.all_flags(1), all_flags(1))
+print(held.flag_enabled("banner", 1, default=True), held.get_value("gateway", "stripe"))
+print(held.explain("banner", 1), held.depends_on_user("banner"))
 with override_flag("banner", True):
-    print(kept.all_flags(1), all_flags(1), snapshot().flag_enabled("banner"))
+    print(held.all_flags(1), all_flags(1), snapshot().flag_enabled("banner"))
 """
 
 
-def test_before_the_first_load_there_are_no_flags(run_isolated: RunIsolated) -> None:
+def test_snapshot_before_first_load_is_empty(run_isolated: RunIsolated) -> None:
     assert run_isolated(BEFORE_THE_FIRST_LOAD).splitlines() == [
         "False None {} {}",
         "True stripe",

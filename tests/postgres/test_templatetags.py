@@ -1,4 +1,4 @@
-"""The tags of `{% load flagstaff %}`: flag … else … endflag, and value."""
+"""The template tags `flag` and `value`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKOUT = '{% flag "new_checkout" %}new{% else %}old{% endflag %}'
 
 
 def render(text: str, context: dict[str, Any] | None = None, **others: str) -> str:
-    """What a template shows, to which the `others` are known by their names."""
+    """Renders a template. It can extend or include the `others` by their names."""
     loaded = {name: "{% load flagstaff %}" + other for name, other in others.items()}
     locmem = ("django.template.loaders.locmem.Loader", loaded)
     engine = Engine(loaders=[locmem], libraries=LIBRARIES)
@@ -27,14 +27,14 @@ def render(text: str, context: dict[str, Any] | None = None, **others: str) -> s
     return engine.from_string(start + text).render(Context(context))
 
 
-def refusal(text: str, context: dict[str, Any] | None = None) -> str:
+def error_of(text: str, context: dict[str, Any] | None = None) -> str:
     with pytest.raises(TemplateSyntaxError) as error:
         render(text, context)
     return str(error.value)
 
 
-def asked_by(user: Any) -> dict[str, Any]:
-    """The context of a page that this user has asked for."""
+def context_of(user: Any) -> dict[str, Any]:
+    """Returns a context with a request of this user."""
     request = RequestFactory().get("/")
     request.user = user
     return {"request": request}
@@ -52,7 +52,7 @@ def bob() -> User:
 
 @pytest.fixture
 def flag(alice: User) -> FeatureFlag:
-    """On for alice, and for nobody else."""
+    """A flag whose only user is alice."""
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
     flag.allowed_users.add(alice)
     return flag
@@ -63,95 +63,95 @@ def for_all(flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rollout_percent=100)
 
 
-# Who asks.
+# The user.
 
 
 @pytest.mark.usefixtures("flag")
-def test_flag_asks_for_the_user_of_the_request(alice: User, bob: User) -> None:
-    assert render(CHECKOUT, asked_by(alice)) == "new"
-    assert render(CHECKOUT, asked_by(bob)) == "old"
-    assert render(CHECKOUT, asked_by(AnonymousUser())) == "old"
+def test_flag_uses_user_of_request(alice: User, bob: User) -> None:
+    assert render(CHECKOUT, context_of(alice)) == "new"
+    assert render(CHECKOUT, context_of(bob)) == "old"
+    assert render(CHECKOUT, context_of(AnonymousUser())) == "old"
 
 
 @pytest.mark.usefixtures("flag")
-def test_flag_asks_for_the_user_of_the_context_where_there_is_no_request(alice: User) -> None:
+def test_flag_without_request_uses_user_of_context(alice: User) -> None:
     assert render(CHECKOUT, {"user": alice}) == "new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_user_of_the_request_goes_before_the_user_of_the_context(alice: User, bob: User) -> None:
-    assert render(CHECKOUT, asked_by(bob) | {"user": alice}) == "old"
+def test_user_of_request_overrides_user_of_context(alice: User, bob: User) -> None:
+    assert render(CHECKOUT, context_of(bob) | {"user": alice}) == "old"
 
 
 @pytest.mark.usefixtures("flag")
-def test_flag_asks_for_the_user_of_the_context_where_the_request_has_none(alice: User) -> None:
+def test_flag_with_request_without_user_uses_user_of_context(alice: User) -> None:
     assert render(CHECKOUT, {"request": RequestFactory().get("/"), "user": alice}) == "new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_user_after_the_key_goes_before_all_others(alice: User, bob: User) -> None:
+def test_user_argument_overrides_user_of_request(alice: User, bob: User) -> None:
     text = '{% flag "new_checkout" order.customer %}new{% else %}old{% endflag %}'
-    assert render(text, asked_by(bob) | {"order": {"customer": alice}}) == "new"
+    assert render(text, context_of(bob) | {"order": {"customer": alice}}) == "new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_user_after_the_key_can_be_a_primary_key(alice: User) -> None:
+def test_user_argument_may_be_primary_key(alice: User) -> None:
     text = '{% flag "new_checkout" pk %}new{% else %}old{% endflag %}'
     assert render(text, {"pk": alice.pk}) == "new"
     assert render(text, {"pk": str(alice.pk)}) == "new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_user_after_the_key_that_is_not_there_is_nobody(alice: User) -> None:
+def test_missing_user_argument_is_anonymous(alice: User) -> None:
     FeatureFlag.objects.update(rollout_percent=99)
     text = '{% flag "new_checkout" custmoer %}new{% else %}old{% endflag %}'
-    assert render(text, asked_by(alice)) == "old"
+    assert render(text, context_of(alice)) == "old"
 
 
 @pytest.mark.usefixtures("for_all")
-def test_flag_needs_no_user_where_it_is_on_for_all() -> None:
+def test_flag_that_is_on_for_all_needs_no_user() -> None:
     assert render(CHECKOUT) == "new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_nobody_is_asked_for_where_there_is_neither_request_nor_user() -> None:
+def test_flag_without_request_and_user_is_anonymous() -> None:
     assert render(CHECKOUT) == "old"
 
 
 @pytest.mark.usefixtures("for_all")
-def test_user_is_not_read_where_the_answer_is_the_same_for_all() -> None:
+def test_user_is_not_read_if_result_does_not_depend_on_it() -> None:
     class Lazy(SimpleLazyObject):  # type: ignore[type-arg]
-        """A type that no question has met yet: to judge it is no reason to read it either."""
+        """A user type without a cached classification, which must not read the user either."""
 
     user = Lazy(lambda: pytest.fail("the user was read"))
-    assert render(CHECKOUT, asked_by(user)) == "new"
+    assert render(CHECKOUT, context_of(user)) == "new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_flag_that_is_off_and_flag_that_is_missing_show_what_is_otherwise(alice: User) -> None:
+def test_disabled_and_missing_flag_render_else(alice: User) -> None:
     FeatureFlag.objects.update(enabled=False)
-    assert render(CHECKOUT, asked_by(alice)) == "old"
-    assert render('{% flag "missing" %}new{% else %}old{% endflag %}', asked_by(alice)) == "old"
+    assert render(CHECKOUT, context_of(alice)) == "old"
+    assert render('{% flag "missing" %}new{% else %}old{% endflag %}', context_of(alice)) == "old"
 
 
-# What stands around and within.
+# Nesting.
 
 
 @pytest.mark.usefixtures("flag")
-def test_else_may_be_left_out(alice: User, bob: User) -> None:
+def test_else_is_optional(alice: User, bob: User) -> None:
     text = '[{% flag "new_checkout" %}new{% endflag %}]'
-    assert render(text, asked_by(alice)) == "[new]"
-    assert render(text, asked_by(bob)) == "[]"
+    assert render(text, context_of(alice)) == "[new]"
+    assert render(text, context_of(bob)) == "[]"
 
 
 @pytest.mark.usefixtures("for_all")
-def test_key_can_be_a_variable() -> None:
+def test_key_of_flag_may_be_variable() -> None:
     text = "{% flag key %}new{% endflag %} {% flag name|add:'checkout' %}new{% endflag %}"
     assert render(text, {"key": "new_checkout", "name": "new_"}) == "new new"
 
 
 @pytest.mark.usefixtures("flag")
-def test_flag_stands_within_if_and_for_and_other_flags(alice: User, bob: User) -> None:
+def test_flag_nests_in_if_for_and_flag(alice: User, bob: User) -> None:
     text = (
         "{% for user in users %}{% if user %}"
         '{% flag "new_checkout" user %}{{ user }}{% flag "other" %}!{% else %}.{% endflag %}'
@@ -162,12 +162,12 @@ def test_flag_stands_within_if_and_for_and_other_flags(alice: User, bob: User) -
 
 
 @pytest.mark.usefixtures("flag")
-def test_if_and_for_stand_within_flag(alice: User) -> None:
+def test_if_and_for_nest_in_flag(alice: User) -> None:
     text = (
         '{% flag "new_checkout" %}{% for n in "ab" %}{% if n == "b" %}{{ n }}{% else %}-'
         "{% endif %}{% endfor %}{% else %}old{% endflag %}"
     )
-    assert render(text, asked_by(alice)) == "-b"
+    assert render(text, context_of(alice)) == "-b"
 
 
 BASE = (
@@ -182,37 +182,37 @@ CHILD = (
 
 
 @pytest.mark.usefixtures("flag")
-def test_block_within_flag_can_be_overridden(alice: User, bob: User) -> None:
-    assert render(CHILD, asked_by(alice), base=BASE) == "<base, child>"
-    assert render(CHILD, asked_by(bob), base=BASE) == "(base, child)"
+def test_block_in_flag_can_be_overridden(alice: User, bob: User) -> None:
+    assert render(CHILD, context_of(alice), base=BASE) == "<base, child>"
+    assert render(CHILD, context_of(bob), base=BASE) == "(base, child)"
 
 
 @pytest.mark.usefixtures("flag")
-def test_flag_stands_within_a_block_and_an_included_template(alice: User) -> None:
+def test_flag_works_in_block_and_include(alice: User) -> None:
     base = "{% block content %}{% endblock %}"
     child = (
         '{% extends "base" %}{% load flagstaff %}'
         '{% block content %}{% flag "new_checkout" %}{% include "part" %}{% endflag %}'
         "{% endblock %}"
     )
-    assert render(child, asked_by(alice), base=base, part=CHECKOUT) == "new"
+    assert render(child, context_of(alice), base=base, part=CHECKOUT) == "new"
 
 
-# What is refused.
+# Errors.
 
-SHAPE = 'flag takes the key of a flag and perhaps a user, as in {% flag "new_checkout" %}'
+USAGE = 'flag needs a key and accepts a user, as in {% flag "new_checkout" %}'
 
 
 @pytest.mark.parametrize("arguments", ["", '"a" user "b"', '"a" for user'])
-def test_flag_with_another_number_of_arguments_is_refused(arguments: str) -> None:
-    assert refusal("{% flag " + arguments + " %}{% endflag %}") == SHAPE
+def test_flag_with_wrong_number_of_arguments_is_error(arguments: str) -> None:
+    assert error_of("{% flag " + arguments + " %}{% endflag %}") == USAGE
 
 
-def test_flag_without_its_end_is_refused() -> None:
-    assert refusal('{% flag "new_checkout" %}new') == (
+def test_unclosed_flag_is_error() -> None:
+    assert error_of('{% flag "new_checkout" %}new') == (
         "Unclosed tag on line 1: 'flag'. Looking for one of: else, endflag."
     )
-    assert refusal('{% flag "new_checkout" %}new{% else %}old') == (
+    assert error_of('{% flag "new_checkout" %}new{% else %}old') == (
         "Unclosed tag on line 1: 'flag'. Looking for one of: endflag."
     )
 
@@ -220,17 +220,17 @@ def test_flag_without_its_end_is_refused() -> None:
 @pytest.mark.parametrize(
     ("key", "given"), [("new_checkout", "None"), ("number", "7"), ("nothing", "''")]
 )
-def test_flag_without_the_quotes_around_its_key_is_refused(key: str, given: str) -> None:
-    told = refusal("{% flag " + key + " %}{% endflag %}", {"number": 7, "nothing": ""})
-    assert told == f"the key of {{% flag %}} must be a text, not {given}; put it in quotes"
+def test_flag_key_without_quotes_is_error(key: str, given: str) -> None:
+    message = error_of("{% flag " + key + " %}{% endflag %}", {"number": 7, "nothing": ""})
+    assert message == f"the key of {{% flag %}} must be a string, not {given}; put it in quotes"
 
 
-def test_value_without_the_quotes_around_its_key_is_refused() -> None:
-    told = "the key of {% value %} must be a text, not ''; put it in quotes"
-    assert refusal("{% value payment_gateway %}") == told
+def test_value_key_without_quotes_is_error() -> None:
+    message = "the key of {% value %} must be a string, not ''; put it in quotes"
+    assert error_of("{% value payment_gateway %}") == message
 
 
-def test_user_of_a_wrong_type_is_refused() -> None:
+def test_user_of_wrong_type_raises_type_error() -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
     with pytest.raises(TypeError, match="float"):
         render('{% flag "new_checkout" 1.5 %}{% endflag %}')
@@ -239,7 +239,7 @@ def test_user_of_a_wrong_type_is_refused() -> None:
 # Values.
 
 
-def test_value_is_shown() -> None:
+def test_value_is_rendered() -> None:
     KeyValueStore.objects.create(key="payment_gateway", value="stripe")
     assert render('{% value "payment_gateway" %}') == "stripe"
 
@@ -249,27 +249,27 @@ def test_value_is_escaped() -> None:
     assert render('{% value "greeting" %}') == "&lt;b&gt;"
 
 
-def test_value_can_be_kept_under_a_name() -> None:
+def test_value_can_be_stored_in_variable() -> None:
     KeyValueStore.objects.create(key="limits", value={"burst": [1, 2]})
     assert render('[{% value "limits" as limits %}]{{ limits.burst.1 }}') == "[]2"
 
 
-def test_key_of_a_value_can_be_a_variable() -> None:
+def test_key_of_value_may_be_variable() -> None:
     KeyValueStore.objects.create(key="page_size", value=25)
     assert render("{% value name %}", {"name": "page_size"}) == "25"
 
 
 @pytest.mark.parametrize("default", ["default=20", "20"])
-def test_value_that_is_missing_gives_the_default(default: str) -> None:
+def test_missing_value_renders_default(default: str) -> None:
     assert render('{% value "page_size" ' + default + " %}") == "20"
     assert render('{% value "page_size" ' + default + " as size %}{{ size|add:1 }}") == "21"
 
 
-def test_value_that_is_there_goes_before_the_default() -> None:
+def test_existing_value_overrides_default() -> None:
     KeyValueStore.objects.create(key="page_size", value=0)
     assert render('{% value "page_size" default=20 %}') == "0"
 
 
-def test_value_that_is_missing_without_a_default_is_none() -> None:
+def test_missing_value_without_default_is_none() -> None:
     text = '{% value "page_size" as size %}{% if size is None %}none{% endif %}'
     assert render(text) == "none"

@@ -1,4 +1,4 @@
-"""Flags and settings that a test sets in memory. No test here may use the database."""
+"""Overrides of flags and values in memory. No test here may use the database."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.testing import override_flag, override_value
 
 
-def both() -> tuple[bool, Any]:
+def results() -> tuple[bool, Any]:
     return flag_enabled("new_checkout"), get_value("gateway")
 
 
-def in_a_thread(work: Any) -> Any:
+def in_thread(work: Any) -> Any:
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
 
 
-# The forms.
+# Context manager and decorator.
 
 
-def test_block_sets_and_sets_back() -> None:
+def test_block_sets_and_resets() -> None:
     with override_flag("new_checkout", True), override_value("gateway", "paypal"):
-        assert both() == (True, "paypal")
-    assert both() == (False, None)
+        assert results() == (True, "paypal")
+    assert results() == (False, None)
 
 
 @override_flag("new_checkout", True)
 @override_value("gateway", "paypal")
-def test_function_is_decorated() -> None:
-    assert both() == (True, "paypal")
+def test_decorated_function_has_override() -> None:
+    assert results() == (True, "paypal")
 
 
 @override_flag("new_checkout", True)
@@ -47,22 +47,22 @@ def test_decorated_function_keeps_its_fixtures(tmp_path: Any) -> None:
 
 class TestMethod:
     @override_flag("new_checkout", True)
-    def test_method_is_decorated(self) -> None:
-        assert both() == (True, None)
+    def test_decorated_method_has_override(self) -> None:
+        assert results() == (True, None)
 
-    def test_other_method_is_as_before(self) -> None:
-        assert both() == (False, None)
+    def test_undecorated_method_has_no_override(self) -> None:
+        assert results() == (False, None)
 
 
-def test_async_function_is_decorated_until_its_end() -> None:
+def test_decorated_async_function_has_override_until_its_end() -> None:
     @override_flag("new_checkout", True)
-    async def ask() -> bool:
+    async def evaluate() -> bool:
         await asyncio.sleep(0)
         return flag_enabled("new_checkout")
 
-    asked = ask()
+    coroutine = evaluate()
     assert flag_enabled("new_checkout") is False
-    assert asyncio.run(asked) is True
+    assert asyncio.run(coroutine) is True
     assert flag_enabled("new_checkout") is False
 
 
@@ -70,52 +70,52 @@ def test_async_function_is_decorated_until_its_end() -> None:
 @override_value("gateway", "paypal")
 class DecoratedTestCase(SimpleTestCase):
     def setUp(self) -> None:
-        assert both() == (True, "paypal")
+        assert results() == (True, "paypal")
 
-    def test_class_is_decorated(self) -> None:
-        assert both() == (True, "paypal")
+    def test_decorated_class_has_override(self) -> None:
+        assert results() == (True, "paypal")
 
-    async def test_async_method_of_a_decorated_class(self) -> None:
-        assert both() == (True, "paypal")
+    async def test_decorated_class_has_override_in_async_method(self) -> None:
+        assert results() == (True, "paypal")
 
     @override_flag("new_checkout", False)
-    def test_method_goes_before_its_class(self) -> None:
-        assert both() == (False, "paypal")
+    def test_decorated_method_wins_over_class(self) -> None:
+        assert results() == (False, "paypal")
 
 
 class InheritingTestCase(DecoratedTestCase):
     @override_value("gateway", None)
-    def test_class_that_inherits_is_decorated_too(self) -> None:
-        assert both() == (True, None)
+    def test_subclass_of_decorated_class_has_override(self) -> None:
+        assert results() == (True, None)
 
 
 class UndecoratedTestCase(SimpleTestCase):
-    def test_other_class_is_as_before(self) -> None:
-        assert both() == (False, None)
+    def test_undecorated_class_has_no_override(self) -> None:
+        assert results() == (False, None)
 
 
-def test_class_that_is_no_test_case_is_refused() -> None:
+def test_class_that_is_no_test_case_is_rejected() -> None:
     with pytest.raises(TypeError) as error:
         override_flag("new_checkout", True)(int)
     assert str(error.value) == "Can only decorate subclasses of unittest.TestCase"
 
 
-# Several at once.
+# Several overrides.
 
 
-def test_innermost_block_counts() -> None:
+def test_innermost_block_wins() -> None:
     with override_flag("new_checkout", True), override_value("gateway", 1):
         with override_flag("new_checkout", False), override_value("gateway", 2):
-            assert both() == (False, 2)
-        assert both() == (True, 1)
-    assert both() == (False, None)
+            assert results() == (False, 2)
+        assert results() == (True, 1)
+    assert results() == (False, None)
 
 
-def test_ends_may_come_in_any_order() -> None:
+def test_overrides_may_end_in_any_order() -> None:
     first, second = override_flag("new_checkout", True), override_flag("new_checkout", False)
     third = override_flag("banner", True)
-    for one in (first, second, third):
-        one.enable()
+    for override in (first, second, third):
+        override.enable()
     first.disable()
     assert all_flags() == {"banner": True, "new_checkout": False}
     third.disable()
@@ -124,7 +124,7 @@ def test_ends_may_come_in_any_order() -> None:
     assert all_flags() == {}
 
 
-def test_one_object_may_be_in_use_twice() -> None:
+def test_same_object_may_be_active_twice() -> None:
     on, off = override_flag("new_checkout", True), override_flag("new_checkout", False)
     with on, off:
         with on:
@@ -133,7 +133,7 @@ def test_one_object_may_be_in_use_twice() -> None:
     assert all_flags() == {}
 
 
-def test_many_threads_set_and_set_back() -> None:
+def test_overrides_in_many_threads_are_independent() -> None:
     def work(number: int) -> set[bool]:
         key, seen = f"flag_{number}", set()
         for _ in range(200):
@@ -147,72 +147,72 @@ def test_many_threads_set_and_set_back() -> None:
     assert all_flags() == {}
 
 
-def test_all_threads_of_the_process_see_it() -> None:
+def test_override_applies_to_new_threads() -> None:
     with override_flag("new_checkout", True), override_value("gateway", "paypal"):
-        assert in_a_thread(both) == (True, "paypal")
-    assert in_a_thread(both) == (False, None)
+        assert in_thread(results) == (True, "paypal")
+    assert in_thread(results) == (False, None)
 
 
-def test_thread_that_runs_already_sees_it() -> None:
-    ask, asked, answers = threading.Event(), threading.Event(), []
+def test_override_applies_to_running_threads() -> None:
+    start, done, found = threading.Event(), threading.Event(), []
 
-    def wait_and_ask() -> None:
-        ask.wait(10)
-        answers.append(both())
-        asked.set()
+    def wait_and_evaluate() -> None:
+        start.wait(10)
+        found.append(results())
+        done.set()
 
-    thread = threading.Thread(target=wait_and_ask)
+    thread = threading.Thread(target=wait_and_evaluate)
     thread.start()
     with override_flag("new_checkout", True):
-        ask.set()
-        asked.wait(10)
+        start.set()
+        done.wait(10)
     thread.join()
-    assert answers == [(True, None)]
+    assert found == [(True, None)]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_error_sets_back(error: type[BaseException]) -> None:
+def test_error_in_block_resets(error: type[BaseException]) -> None:
     with (
         pytest.raises(error),
         override_flag("new_checkout", True),
         override_value("gateway", "paypal"),
     ):
         raise error
-    assert both() == (False, None)
+    assert results() == (False, None)
 
 
-def test_error_in_a_decorated_function_sets_back() -> None:
+def test_error_in_decorated_function_resets() -> None:
     @override_flag("new_checkout", True)
     def fail() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert both() == (False, None)
+    assert results() == (False, None)
 
 
-# What is answered.
+# Results.
 
 
-def test_flag_is_answered_for_everybody() -> None:
+def test_overridden_flag_is_same_for_all_users() -> None:
     with override_flag("new_checkout", False):
         assert flag_enabled("new_checkout", default=True) is False
     with override_flag("new_checkout", True):
         assert [flag_enabled("new_checkout", user) for user in (None, 42, "Åsa")] == [True] * 3
 
 
-def test_flag_is_explained() -> None:
+def test_overridden_flag_is_static() -> None:
     with override_flag("new_checkout", True):
         explanation = explain("new_checkout", 42)
     assert (explanation.value, explanation.reason) == (True, "STATIC")
     assert (explanation.error_code, explanation.rollout_percent) == (None, None)
 
 
-def test_snapshot_has_what_was_set_when_it_was_made() -> None:
+def test_snapshot_keeps_overrides_of_its_creation() -> None:
     with override_flag("new_checkout", True), override_value("gateway", ["paypal"]):
-        kept = snapshot()
-    assert kept.flag_enabled("new_checkout") is True
-    assert kept.get_value("gateway") == ["paypal"]
+        held = snapshot()
+    assert held.flag_enabled("new_checkout") is True
+    assert held.get_value("gateway") == ["paypal"]
 
 
 VALUES: list[Any] = [
@@ -223,18 +223,18 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_value_is_what_was_set(value: Any) -> None:
+def test_overridden_value_is_equal(value: Any) -> None:
     with override_value("gateway", value):
         found = get_value("gateway", "default")
     assert (found, type(found), repr(found)) == (value, type(value), repr(value))
 
 
-def test_value_passes_through_json() -> None:
+def test_overridden_value_is_converted_to_json() -> None:
     with override_value("sizes", {1: (2, 3)}):
         assert get_value("sizes") == {"1": [2, 3]}
 
 
-def test_value_is_a_fresh_object_each_time() -> None:
+def test_overridden_value_is_fresh_object() -> None:
     cities = ["Rome"]
     with override_value("cities", cities):
         cities.append("Lima")
@@ -243,7 +243,7 @@ def test_value_is_a_fresh_object_each_time() -> None:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_value_is_decoded_by_a_field_that_decodes_itself(
+def test_overridden_value_is_decoded_by_custom_field(
     value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(testing, "is_plain_json", lambda field: False)
@@ -252,45 +252,45 @@ def test_value_is_decoded_by_a_field_that_decodes_itself(
 
 
 @pytest.mark.parametrize("key", ["", "New Checkout", "новая_корзина", "🛒", "a" * 300])
-def test_any_text_is_a_key(key: str) -> None:
+def test_any_string_is_accepted_as_key(key: str) -> None:
     with override_flag(key, True), override_value(key, 1):
         assert (flag_enabled(key), get_value(key)) == (True, 1)
 
 
-# Wrong types.
+# Errors.
 
 
 @pytest.mark.parametrize("enabled", [1, 0, None, "on", 100])
-def test_flag_is_set_to_true_or_false_only(enabled: Any) -> None:
+def test_flag_override_that_is_no_bool_is_rejected(enabled: Any) -> None:
     with pytest.raises(TypeError) as error:
         override_flag("new_checkout", enabled)
-    assert str(error.value) == f"a flag is overridden with True or False, not {enabled!r}"
+    assert str(error.value) == f"enabled must be True or False, not {enabled!r}"
 
 
 @pytest.mark.parametrize("key", [None, 42, b"new_checkout"])
-def test_key_is_a_text(key: Any) -> None:
+def test_key_that_is_no_string_is_rejected(key: Any) -> None:
     with pytest.raises(TypeError) as error:
         override_flag(key, True)
-    assert str(error.value) == f"the key of a flag is a text, not {key!r}"
+    assert str(error.value) == f"a flag's key must be a string, not {key!r}"
     with pytest.raises(TypeError) as error:
         override_value(key, 1)
-    assert str(error.value) == f"the key of a value is a text, not {key!r}"
+    assert str(error.value) == f"a value's key must be a string, not {key!r}"
 
 
-def test_value_that_json_cannot_hold_is_refused() -> None:
+def test_value_that_is_not_serializable_is_rejected() -> None:
     with pytest.raises(TypeError) as error:
         override_value("gateway", {"stripe"})
     assert str(error.value) == "Object of type set is not JSON serializable"
 
 
-def test_what_was_refused_is_in_nobodys_way() -> None:
+def test_rejected_override_does_not_affect_next_one() -> None:
     with pytest.raises(UnicodeEncodeError), override_flag("\ud800", True):
         pass
     with override_flag("new_checkout", True):
         assert all_flags() == {"new_checkout": True}
 
 
-def test_end_needs_no_settings(settings: Any) -> None:
+def test_end_of_override_does_not_read_settings(settings: Any) -> None:
     override = override_value("gateway", "paypal")
     override.enable()
     settings.FLAGSTAFF = {"VALUE_MODEL": "no.Such"}

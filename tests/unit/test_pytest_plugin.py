@@ -1,4 +1,4 @@
-"""The fixture `flags` and the marks, in a project that is tested by pytest."""
+"""The fixture `flags` and the marks `flag` and `value`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flagstaff import all_flags, flag_enabled, get_value
 
 @pytest.fixture
 def run_pytest(tmp_path: Path) -> Pytest:
-    """Run pytest on one file, in a project that sets nothing, and give back what it said."""
+    """Returns a function that runs pytest on one file and returns its output."""
 
     def run(file: str, *arguments: str, status: int = 0, head: str = HEAD) -> str:
         (tmp_path / "test_shop.py").write_text(head + file)
@@ -57,19 +57,19 @@ def test_first(flags):
     flags.off("banner")
     assert flag_enabled("banner") is False
 
-def test_then(flags):
+def test_second(flags):
     assert all_flags() == {}
     assert get_value("gateway") is None
 
-def test_without_the_fixture():
+def test_without_fixture():
     assert all_flags() == {}
 
 @pytest.mark.xfail(raises=ZeroDivisionError, strict=True)
-def test_that_fails(flags):
+def test_failure(flags):
     flags.on("new_checkout")
     1 / 0
 
-def test_after_one_that_failed():
+def test_after_failure():
     assert all_flags() == {}
 """
 MARKS = """
@@ -88,21 +88,21 @@ class TestClass:
 
     @pytest.mark.flag("new_checkout", enabled=True)
     @pytest.mark.flag("banner")
-    def test_nearest_wins(self):
+    def test_closest_mark(self):
         assert all_flags() == {"banner": True, "new_checkout": True}
 
     @pytest.mark.flag("banner")
-    def test_fixture_goes_before_the_marks(self, flags):
+    def test_fixture_wins_over_marks(self, flags):
         flags.off("banner")
         assert all_flags() == {"banner": False}
 
 @pytest.fixture
-def seen():
+def flags_in_fixture():
     return all_flags()
 
 @pytest.mark.flag("new_checkout")
-def test_other_fixtures_see_it(seen):
-    assert seen == {"banner": True, "new_checkout": True}
+def test_marks_apply_to_fixtures(flags_in_fixture):
+    assert flags_in_fixture == {"banner": True, "new_checkout": True}
 
 @pytest.mark.parametrize("key", [pytest.param("dark_mode", marks=pytest.mark.flag("dark_mode"))])
 def test_parameter(key):
@@ -111,7 +111,7 @@ def test_parameter(key):
 from django.test import SimpleTestCase
 
 @pytest.mark.flag("new_checkout")
-class OfDjango(SimpleTestCase):
+class TestCaseOfDjango(SimpleTestCase):
     def setUp(self):
         assert flag_enabled("new_checkout") is True
 
@@ -121,15 +121,15 @@ class OfDjango(SimpleTestCase):
 """
 
 
-def test_fixture_sets_flags_and_values_until_the_test_ends(run_pytest: Pytest) -> None:
+def test_fixture_overrides_until_end_of_test(run_pytest: Pytest) -> None:
     assert "4 passed, 1 xfailed" in run_pytest(FIXTURE, "-p", "no:randomly")
 
 
-def test_marks_set_flags_and_values_and_the_nearest_wins(run_pytest: Pytest) -> None:
+def test_closest_mark_wins(run_pytest: Pytest) -> None:
     assert "7 passed" in run_pytest(MARKS)
 
 
-WRONG_MARKS = """
+INVALID_MARKS = """
 @pytest.mark.flag("banner", 1)
 def test_enabled(): pass
 
@@ -142,26 +142,26 @@ def test_nothing(): pass
 @pytest.mark.value("gateway")
 def test_no_value(): pass
 
-def test_without_a_mark():
+def test_without_mark():
     assert all_flags() == {}
 """
 
 
-def test_wrong_mark_fails_its_test_alone(run_pytest: Pytest) -> None:
-    said = run_pytest(WRONG_MARKS, status=1)
-    assert "1 passed, 4 errors" in said
-    assert "TypeError: a flag is overridden with True or False, not 1" in said
-    assert "TypeError: the key of a flag is a text, not 42" in said
-    assert "missing 1 required positional argument: 'key'" in said
-    assert "missing 1 required positional argument: 'value'" in said
+def test_invalid_mark_fails_its_test_only(run_pytest: Pytest) -> None:
+    output = run_pytest(INVALID_MARKS, status=1)
+    assert "1 passed, 4 errors" in output
+    assert "TypeError: enabled must be True or False, not 1" in output
+    assert "TypeError: a flag's key must be a string, not 42" in output
+    assert "missing 1 required positional argument: 'key'" in output
+    assert "missing 1 required positional argument: 'value'" in output
 
 
-def test_marks_and_fixture_are_named_in_the_help(run_pytest: Pytest) -> None:
-    said = run_pytest("def test_nothing(): pass", "--markers")
-    assert "@pytest.mark.flag(key, enabled=True): set a flag for the test" in said
-    assert "@pytest.mark.value(key, value): set a setting for the test" in said
-    said = run_pytest("def test_nothing(): pass", "--fixtures")
-    assert 'Set flags and settings in memory: `flags.on("new_checkout")`' in said
+def test_marks_and_fixture_are_in_help(run_pytest: Pytest) -> None:
+    output = run_pytest("def test_nothing(): pass", "--markers")
+    assert "@pytest.mark.flag(key, enabled=True): set a flag for the test" in output
+    assert "@pytest.mark.value(key, value): set a value for the test" in output
+    output = run_pytest("def test_nothing(): pass", "--fixtures")
+    assert 'Overrides in memory: `flags.on("new_checkout")`' in output
 
 
 WITHOUT_DJANGO = """
@@ -172,13 +172,13 @@ print(loaded, "flagstaff._core" in sys.modules)
 """
 
 
-def test_plugin_is_loaded_without_django_and_without_the_extension(
+def test_plugin_imports_neither_django_nor_extension(
     run_isolated: RunIsolated,
 ) -> None:
     assert run_isolated(WITHOUT_DJANGO) == "[] False\n"
 
 
-def test_plugin_is_in_nobodys_way_where_django_is_not_used(run_pytest: Pytest) -> None:
+def test_plugin_works_in_project_without_django(run_pytest: Pytest) -> None:
     plain = """
 def test_plain():
     import sys
@@ -190,7 +190,7 @@ def test_plain():
 
 @pytest.mark.flag("new_checkout")
 @pytest.mark.value("gateway", "paypal")
-def test_marks_hold_here_too() -> None:
+def test_marks_work_in_this_test_suite() -> None:
     assert (flag_enabled("new_checkout"), get_value("gateway")) == (True, "paypal")
     with override_flag("new_checkout", False):
         assert flag_enabled("new_checkout") is False

@@ -22,35 +22,37 @@ class StreamTests(TestCase):
         flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
         flag.allowed_users.add(alice)
 
-    def told(self) -> Iterator[dict[str, Any]]:
-        """Yield what the stream tells, for as long as the test listens."""
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yields the data of the stream's events."""
         response: Any = self.client.get(reverse("crowd-stream"))
         for event in response.streaming_content:
             yield json.loads(event.removeprefix(b"data: "))
 
-    def test_the_first_event_tells_who_has_the_flag(self) -> None:
-        told = next(self.told())
-        self.assertEqual((told["lit"], told["listed"], told["pid"]), ("10", [0], os.getpid()))
+    def test_first_event_has_result_of_each_user(self) -> None:
+        event = next(self.events())
+        self.assertEqual(
+            (event["enabled"], event["allowed"], event["pid"]), ("10", [0], os.getpid())
+        )
 
-    def test_a_change_is_told_as_the_next_event(self) -> None:
-        events = self.told()
+    def test_change_of_flag_is_in_next_event(self) -> None:
+        events = self.events()
         next(events)
         FeatureFlag.objects.update(rollout_percent=100)
-        self.assertEqual(next(events)["lit"], "11")
+        self.assertEqual(next(events)["enabled"], "11")
 
-    def test_a_flag_that_is_off_says_so(self) -> None:
+    def test_disabled_flag_is_off(self) -> None:
         FeatureFlag.objects.update(enabled=False)
-        self.assertEqual(next(self.told())["rollout"], "switched off")
+        self.assertEqual(next(self.events())["rollout"], "off")
 
-    async def test_under_asgi_it_tells_the_same(self) -> None:
+    async def test_asgi_streams_same_events(self) -> None:
         response: Any = await self.async_client.get(reverse("crowd-stream"))
         event = await anext(aiter(response.streaming_content))
-        self.assertEqual(json.loads(event.removeprefix(b"data: "))["lit"], "10")
+        self.assertEqual(json.loads(event.removeprefix(b"data: "))["enabled"], "10")
 
-    def test_a_worker_that_the_page_has_sends_it_on(self) -> None:
-        response = self.client.get(reverse("crowd-stream"), {"have": f"1,{os.getpid()}"})
+    def test_connected_worker_answers_no_content(self) -> None:
+        response = self.client.get(reverse("crowd-stream"), {"connected": f"1,{os.getpid()}"})
         self.assertEqual(response.status_code, HTTPStatus.NO_CONTENT)
 
-    def test_a_stream_ends_with_its_worker(self) -> None:
-        with mock.patch.object(stream, "serving", return_value=False):
-            self.assertEqual(list(self.told()), [])
+    def test_stream_ends_with_its_worker(self) -> None:
+        with mock.patch.object(stream, "is_serving", return_value=False):
+            self.assertEqual(list(self.events()), [])

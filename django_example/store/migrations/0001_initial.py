@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 (
                     "lines",
                     models.JSONField(
-                        help_text="What stands on the receipt, a text and its cents each."
+                        help_text="The lines of the receipt: a text and a price in cents each."
                     ),
                 ),
                 ("cents", models.PositiveIntegerField(verbose_name="total in cents")),

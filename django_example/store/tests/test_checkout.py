@@ -1,4 +1,4 @@
-"""What a project writes about its own flags: a row, a question, and what the page shows."""
+"""Tests that a project writes for its own flags: create a row, then check the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADDRESS = {"name": "Alice", "street": "Harbour Street 7", "city": "Svolvær"}
 DELIVERY = {"delivery": "courier"}
 
 
-class Shopping(TestCase):
+class CartTestCase(TestCase):
     alice: User
     bob: User
     flag: FeatureFlag
@@ -35,59 +35,59 @@ class Shopping(TestCase):
         return self.client.get(reverse("checkout"), follow=True)
 
 
-class CheckoutTests(Shopping):
-    def test_somebody_with_the_flag_gets_one_page(self) -> None:
+class CheckoutTests(CartTestCase):
+    def test_user_with_flag_gets_one_page(self) -> None:
         self.client.force_login(self.alice)
         self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_one_page.html")
 
-    def test_somebody_without_the_flag_gets_the_classic_steps(self) -> None:
+    def test_user_without_flag_gets_classic_steps(self) -> None:
         self.client.force_login(self.bob)
         self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_classic.html")
 
-    def test_a_ramp_to_everyone_reaches_those_who_are_not_logged_in(self) -> None:
+    def test_full_rollout_includes_anonymous_users(self) -> None:
         FeatureFlag.objects.update(rollout_percent=100)
         self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_one_page.html")
 
-    def test_a_kill_switch_sends_everybody_back_to_the_classic_steps(self) -> None:
+    def test_disabled_flag_gives_allowed_user_classic_steps(self) -> None:
         self.client.force_login(self.alice)
         FeatureFlag.objects.update(enabled=False)
         self.assertTemplateUsed(self.go_to_checkout(), "store/checkout_classic.html")
 
-    def test_one_page_makes_a_paid_order(self) -> None:
+    def test_one_page_checkout_creates_order(self) -> None:
         self.client.force_login(self.alice)
         self.client.post(reverse("checkout"), ADDRESS | DELIVERY)
         order = Order.objects.get(customer=self.alice)
         self.assertEqual((order.checkout, order.cents), ("one page", 6400 + 1290))
 
-    def test_three_steps_make_a_paid_order(self) -> None:
+    def test_classic_checkout_creates_order(self) -> None:
         self.client.force_login(self.bob)
-        for step, answers in (("address", ADDRESS), ("delivery", DELIVERY), ("payment", {})):
-            self.client.post(reverse("checkout-step", args=[step]), answers)
+        for step, data in (("address", ADDRESS), ("delivery", DELIVERY), ("payment", {})):
+            self.client.post(reverse("checkout-step", args=[step]), data)
         order = Order.objects.get(customer=self.bob)
         self.assertEqual((order.checkout, order.cents), ("classic", 6400 + 1290))
 
-    def test_payment_cannot_be_reached_before_the_address(self) -> None:
+    def test_payment_without_address_redirects_to_address(self) -> None:
         response = self.client.get(reverse("checkout-step", args=["payment"]))
         self.assertRedirects(response, reverse("checkout-step", args=["address"]))
 
-    def test_an_empty_cart_goes_back_to_the_cart(self) -> None:
+    def test_checkout_with_empty_cart_redirects_to_cart(self) -> None:
         self.client.post(reverse("cart-change", args=["bell"]), {"quantity": "0"})
         self.assertRedirects(self.client.get(reverse("checkout")), reverse("cart"))
 
 
-class GatewayTests(Shopping):
+class GatewayTests(CartTestCase):
     def pay(self) -> Any:
         self.client.force_login(self.alice)
         return self.client.post(reverse("checkout"), ADDRESS | DELIVERY, follow=True)
 
-    def test_without_the_setting_stripe_takes_the_payment(self) -> None:
+    def test_missing_value_selects_stripe(self) -> None:
         self.assertContains(self.pay(), "Paid with Stripe")
 
-    def test_the_setting_gives_the_payment_to_paypal(self) -> None:
+    def test_value_selects_paypal(self) -> None:
         KeyValueStore.objects.create(key="payment_gateway", value="paypal")
         self.assertContains(self.pay(), "Paid with PayPal")
 
-    def test_a_gateway_that_the_shop_does_not_have_stops_no_sale(self) -> None:
+    def test_unknown_gateway_falls_back_to_stripe(self) -> None:
         KeyValueStore.objects.create(key="payment_gateway", value={"name": "barter"})
         with self.assertLogs("store.gateways", "WARNING"):
             response = self.pay()

@@ -15,63 +15,63 @@ class PageTests(TestCase):
     def setUpTestData(cls) -> None:
         Product.objects.create(slug="bell", name="Watch bell", cents=6400, art="bell")
 
-    def switch_on(self, key: str) -> None:
+    def enable(self, key: str) -> None:
         FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
 
-    def test_the_banner_is_there_when_its_flag_is_on(self) -> None:
-        self.switch_on("summer_banner")
+    def test_banner_with_enabled_flag_is_shown(self) -> None:
+        self.enable("summer_banner")
         self.assertContains(self.client.get("/"), "Summer at the harbour")
 
-    def test_the_banner_is_gone_without_its_flag(self) -> None:
+    def test_banner_without_flag_is_hidden(self) -> None:
         self.assertNotContains(self.client.get("/"), "Summer at the harbour")
 
-    def test_reviews_are_shown_to_those_who_have_the_flag(self) -> None:
-        self.switch_on("beta_reviews")
+    def test_reviews_with_enabled_flag_are_shown(self) -> None:
+        self.enable("beta_reviews")
         response = self.client.get(reverse("reviews", args=["bell"]))
         self.assertTemplateUsed(response, "store/reviews.html")
 
-    def test_everybody_else_is_told_that_reviews_are_closed(self) -> None:
+    def test_reviews_without_flag_are_closed(self) -> None:
         response = self.client.get(reverse("reviews", args=["bell"]))
         self.assertTemplateUsed(response, "store/reviews_closed.html")
 
-    def test_every_plain_page_answers(self) -> None:
-        for address in ("/", "/cart/", "/things/bell/", "/crowd/", "/crowd/?flag=unknown"):
-            with self.subTest(address):
-                self.assertEqual(self.client.get(address).status_code, HTTPStatus.OK)
+    def test_pages_without_login_are_ok(self) -> None:
+        for url in ("/", "/cart/", "/things/bell/", "/crowd/", "/crowd/?flag=unknown"):
+            with self.subTest(url):
+                self.assertEqual(self.client.get(url).status_code, HTTPStatus.OK)
 
 
-class WhoTests(TestCase):
+class AccountMenuTests(TestCase):
     @classmethod
     def setUpTestData(cls) -> None:
         Product.objects.create(slug="bell", name="Watch bell", cents=6400, art="bell")
         User.objects.create_user("alice", first_name="Alice")
-        User.objects.create_superuser("admin", password="flagstaff")  # noqa: S106 - printed anyway
+        User.objects.create_superuser("admin", password="flagstaff")  # noqa: S106 (public)
 
-    def become(self, who: str) -> None:
-        self.client.post(reverse("who"), {"who": who})
+    def log_in_as(self, username: str) -> None:
+        self.client.post(reverse("switch-user"), {"username": username})
 
-    def name(self) -> str:
+    def current_user(self) -> str:
         return str(self.client.get("/").context["user"])
 
-    def test_a_visitor_can_be_alice_and_nobody_again(self) -> None:
-        self.become("alice")
-        self.assertEqual(self.name(), "alice")
-        self.become("")
-        self.assertEqual(self.name(), "AnonymousUser")
+    def test_visitor_can_log_in_as_alice_and_log_out(self) -> None:
+        self.log_in_as("alice")
+        self.assertEqual(self.current_user(), "alice")
+        self.log_in_as("")
+        self.assertEqual(self.current_user(), "AnonymousUser")
 
-    def test_a_visitor_cannot_be_the_operator(self) -> None:
-        self.become("admin")
-        self.assertEqual(self.name(), "AnonymousUser")
+    def test_visitor_cannot_log_in_as_admin(self) -> None:
+        self.log_in_as("admin")
+        self.assertEqual(self.current_user(), "AnonymousUser")
 
-    def test_the_cart_stays_with_the_visitor(self) -> None:
+    def test_cart_is_kept_after_login(self) -> None:
         self.client.post(reverse("cart-add", args=["bell"]))
-        self.become("alice")
+        self.log_in_as("alice")
         self.assertContains(self.client.get(reverse("cart")), "Watch bell")
 
-    def test_the_operator_logs_in_beside_the_visitor(self) -> None:
-        self.become("alice")
+    def test_admin_session_is_separate_from_shop_session(self) -> None:
+        self.log_in_as("alice")
         login = {"username": "admin", "password": "flagstaff"}
         self.client.post(reverse("admin:login"), login)
-        self.become("alice")
+        self.log_in_as("alice")
         self.assertContains(self.client.get(reverse("admin:index")), "admin")
-        self.assertEqual(self.name(), "alice")
+        self.assertEqual(self.current_user(), "alice")

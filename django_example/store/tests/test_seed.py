@@ -18,18 +18,18 @@ class SeedTests(TestCase):
         models = (User, Product, FeatureFlag, KeyValueStore)
         return tuple(model._default_manager.count() for model in models)
 
-    def test_alice_is_allowed_and_bob_is_not(self) -> None:
+    def test_alice_is_allowed_user_and_bob_is_not(self) -> None:
         alice, bob = (User.objects.get(username=name) for name in ("alice", "bob"))
         FeatureFlag.objects.update(rollout_percent=0)
         self.assertTrue(flag_enabled("new_checkout", alice))
         self.assertFalse(flag_enabled("new_checkout", bob))
 
-    def test_a_second_run_adds_nothing(self) -> None:
+    def test_second_run_adds_nothing(self) -> None:
         before = self.counts()
         call_command("seed")
         self.assertEqual(self.counts(), before)
 
-    def test_a_second_run_keeps_what_the_operator_changed(self) -> None:
+    def test_second_run_keeps_changes(self) -> None:
         flag = FeatureFlag.objects.get(key="new_checkout")
         flag.allowed_users.clear()
         FeatureFlag.objects.update(rollout_percent=40)

@@ -4,14 +4,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from flagstaff.decorators import flag_required
+from store.flag_panel import BETA_REVIEWS, flag_panel_of
 from store.models import Product
 from store.reviews import reviews_of
-from store.standing import BETA_REVIEWS, standing_of
 
 
 def front(request: HttpRequest) -> HttpResponse:
-    desk = standing_of(request.user)
-    return render(request, "store/front.html", {"desk": desk, "products": Product.objects.all()})
+    context = {"flag_panel": flag_panel_of(request.user), "products": Product.objects.all()}
+    return render(request, "store/front.html", context)
 
 
 def product(request: HttpRequest, slug: str) -> HttpResponse:

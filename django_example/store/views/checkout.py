@@ -1,4 +1,4 @@
-"""Two checkouts in one release. The flag decides which one a visitor walks through."""
+"""Two checkouts in one release. The flag new_checkout selects one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flagstaff import flag_enabled
 from store.cart import Cart
 from store.delivery import DELIVERIES
 from store.forms import AddressForm, DeliveryForm, OnePageForm
-from store.gateways import chosen_gateway
+from store.gateways import current_gateway
 from store.models import Order
 from store.ordering import place_order
 
@@ -22,7 +22,7 @@ STEPS = ("address", "delivery", "payment")
 STEP_FORMS: dict[str, type[forms.Form]] = {
     "address": AddressForm,
     "delivery": DeliveryForm,
-    "payment": forms.Form,  # nothing left to ask, only to confirm
+    "payment": forms.Form,  # no fields, only a confirmation
 }
 
 
@@ -42,24 +42,24 @@ def one_page(request: HttpRequest) -> HttpResponse:
 
 
 def step(request: HttpRequest, step: str) -> HttpResponse:
-    """A page of the classic checkout. It stays open to whoever is in it when the flag turns."""
+    """A page of the classic checkout. Works after a change of the flag too, to finish an order."""
     if not Cart(request):
         return redirect("cart")
-    answers = request.session.get(SESSION_KEY, {})
-    if step == "payment" and not {"name", "delivery"} <= answers.keys():
+    data = request.session.get(SESSION_KEY, {})
+    if step == "payment" and not {"name", "delivery"} <= data.keys():
         return redirect("checkout-step", step=STEPS[0])
-    form = STEP_FORMS[step](posted(request), initial=sample_address(request) | answers)
+    form = STEP_FORMS[step](posted(request), initial=sample_address(request) | data)
     if form.is_valid():
-        return after(request, step, answers | form.cleaned_data)
-    context = {"form": form, "step": step, "steps": STEPS, "answers": answers}
+        return next_step(request, step, data | form.cleaned_data)
+    context = {"form": form, "step": step, "steps": STEPS, "data": data}
     return render(request, "store/checkout_classic.html", context | bill(request))
 
 
-def after(request: HttpRequest, step: str, answers: dict[str, Any]) -> HttpResponse:
+def next_step(request: HttpRequest, step: str, data: dict[str, Any]) -> HttpResponse:
     if step == STEPS[-1]:
         request.session.pop(SESSION_KEY, None)
-        return redirect("receipt", place_order(request, answers, "classic").pk)
-    request.session[SESSION_KEY] = answers
+        return redirect("receipt", place_order(request, data, "classic").pk)
+    request.session[SESSION_KEY] = data
     return redirect("checkout-step", step=STEPS[STEPS.index(step) + 1])
 
 
@@ -68,18 +68,18 @@ def posted(request: HttpRequest) -> QueryDict | None:
 
 
 def bill(request: HttpRequest) -> dict[str, Any]:
-    """What stands beside either checkout: the cart, the totals, and who takes the money."""
+    """Context of the bill: the cart, the totals, and the payment provider."""
     lines = Cart(request).lines()
-    goods = sum(line.cents for line in lines)
+    subtotal = sum(line.cents for line in lines)
     bills = [
-        {"delivery": name, "cents": delivery.cents, "total": goods + delivery.cents}
+        {"delivery": name, "cents": delivery.cents, "total": subtotal + delivery.cents}
         for name, delivery in DELIVERIES.items()
     ]
-    return {"lines": lines, "bills": bills, "gateway": chosen_gateway()}
+    return {"lines": lines, "bills": bills, "gateway": current_gateway()}
 
 
 def sample_address(request: HttpRequest) -> dict[str, str]:
-    """Filled in, so that trying the two checkouts needs no typing."""
+    """Initial data, so that the checkouts can be tried without typing."""
     name = request.user.get_full_name() if request.user.is_authenticated else ""
     return {"name": name or "A. Visitor", "street": "Harbour Street 7", "city": "Svolvær"}
 

@@ -1,44 +1,68 @@
-"""What of `status()` can be counted, under the names that each collecting system gives it."""
+"""The metrics of `status()`, for Prometheus and OpenTelemetry, and Prometheus' text format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff._engine.status import Status
 
-__all__ = ["MEASURES", "MODES", "Measure", "Sample"]
+__all__ = ["CONTENT_TYPE", "METRICS", "MODES", "Sample", "StatusMetric", "prometheus_text"]
 
-#: The labels beside the process, and the number.
+#: The content type of Prometheus' text format.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: The labels besides the process, and the number.
 Sample = tuple[dict[str, str], float]
 
-#: Each mode that a worker can be in. A collector wants a row for those too that it is not in.
+#: All modes of a worker. The metric `mode` has a sample for each.
 MODES = ("idle", "starting", "live", "poll", "reload", "down", "direct")
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One number of a worker, or one for each of some words. It names no flag, host or user."""
+class StatusMetric:
+    """A metric of one worker. Has no names of flags, hosts or users."""
 
     name: str
-    #: What it says, in a sentence.
+    #: A description in one sentence.
     help: str
-    #: Its samples; none where there is nothing to tell yet.
+    #: Reads the samples; none if the number is not known yet.
     read: Callable[[Status], Sequence[Sample]]
     unit: str = ""
     is_counter: bool = False
-    #: What tells its samples apart, beside the process.
+    #: The names of the labels besides the process.
     labels: tuple[str, ...] = ()
 
     @property
     def prometheus_name(self) -> str:
-        """As Prometheus has it: with the unit, and a word for what only grows."""
+        """The name by Prometheus' conventions: with the unit, and `total` for a counter."""
         parts = ["flagstaff", self.name, self.unit, "total" if self.is_counter else ""]
         return "_".join(part for part in parts if part)
 
 
+def prometheus_text(status: Status) -> str:
+    """Returns all metrics in Prometheus' text format.
+
+    The label `pid` tells workers behind the same address apart.
+    """
+    return "".join(line for metric in METRICS for line in _lines(metric, status))
+
+
+def _lines(metric: StatusMetric, status: Status) -> Iterator[str]:
+    name = metric.prometheus_name
+    yield f"# HELP {name} {metric.help}\n"
+    yield f"# TYPE {name} {'counter' if metric.is_counter else 'gauge'}\n"
+    for labels, value in metric.read(status):
+        yield f"{name}{_label_text({'pid': str(status.pid), **labels})} {value!r}\n"
+
+
+def _label_text(labels: Mapping[str, str]) -> str:
+    # Digits and constants: nothing to escape.
+    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+
+
 def _number(read: Callable[[Status], float | None]) -> Callable[[Status], Sequence[Sample]]:
-    """One number without further labels, where there is one."""
+    """A reader of one number without labels. No sample for None."""
 
     def samples(status: Status) -> Sequence[Sample]:
         value = read(status)
@@ -51,51 +75,51 @@ def _modes(status: Status) -> Sequence[Sample]:
     return [({"mode": mode}, float(mode == status.mode)) for mode in MODES]
 
 
-MEASURES = (
-    Measure(
+METRICS = (
+    StatusMetric(
         "ready",
-        "Whether there is something to answer from.",
+        "Whether flags are loaded.",
         _number(lambda status: status.ready),
     ),
-    Measure(
+    StatusMetric(
         "stale",
-        "Whether the answers have not been known to equal the database for MAX_STALENESS.",
+        "Whether the snapshot is older than MAX_STALENESS.",
         _number(lambda status: status.stale),
     ),
-    Measure(
+    StatusMetric(
         "snapshot_age",
-        "How long ago the answers were last known to equal the database.",
+        "Time since the snapshot was last known to equal the database.",
         _number(lambda status: status.age),
         unit="seconds",
     ),
-    Measure("mode", "How the worker is kept up to date: 1 for its mode.", _modes, labels=("mode",)),
-    Measure(
+    StatusMetric("mode", "The mode of the worker: 1 for the current.", _modes, labels=("mode",)),
+    StatusMetric(
         "token",
-        "The newest token in the snapshot; workers with the same one have seen the same changes.",
+        "The newest change token in the snapshot; equal tokens mean the same changes.",
         _number(lambda status: status.token),
     ),
-    Measure("flags", "How many flags are in memory.", _number(lambda status: status.flags)),
-    Measure("values", "How many values are in memory.", _number(lambda status: status.values)),
-    Measure(
+    StatusMetric("flags", "Number of flags in memory.", _number(lambda status: status.flags)),
+    StatusMetric("values", "Number of values in memory.", _number(lambda status: status.values)),
+    StatusMetric(
         "problems",
-        "How many rows were set aside because they cannot be evaluated.",
+        "Number of rows that cannot be evaluated.",
         _number(lambda status: len(status.problems)),
     ),
-    Measure(
+    StatusMetric(
         "loads",
-        "How many times this process has loaded.",
+        "Number of loads by this process.",
         _number(lambda status: status.loads),
         is_counter=True,
     ),
-    Measure(
+    StatusMetric(
         "failures",
-        "How many times something went wrong.",
+        "Number of failures of this process.",
         _number(lambda status: status.failures),
         is_counter=True,
     ),
-    Measure(
+    StatusMetric(
         "last_load",
-        "How long the last load took.",
+        "Duration of the last load.",
         _number(lambda status: status.load_seconds),
         unit="seconds",
     ),

@@ -1,4 +1,4 @@
-"""The admin of flagstaff's own models. A project that replaces one brings its own."""
+"""The admin of flagstaff's own models. A project with its own models registers its own admin."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 __all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin"]
 
 
-def _register(own: type[Model], name: str, model_admin: type[admin.ModelAdmin[Any]]) -> None:
+def _register(own: type[Model], setting: str, model_admin: type[admin.ModelAdmin[Any]]) -> None:
     try:
-        configured = getattr(conf, name)
+        configured = getattr(conf, setting)
     except ConfigurationError:
-        # The system check tells of it, in better words than an import error.
+        # A system check reports it, more clearly than an import error.
         configured = own
     if configured is own:
         admin.site.register(own, model_admin)

@@ -1,4 +1,4 @@
-"""Whose change it is: what the admin writes is its user's, with the reason that was typed."""
+"""Attribution of the admin's writes: the actor is the request's user, the reason is optional."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["LONGEST_REASON", "REASON", "HandsMixin"]
+__all__ = ["MAX_REASON_LENGTH", "REASON", "AttributionMixin"]
 
+#: The name of the form field.
 REASON = "reason"
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -23,44 +24,46 @@ else:
     _ModelAdmin = object
 
 
-class HandsMixin(_ModelAdmin):
-    """Goes before ModelAdmin. The middleware need not be there."""
+class AttributionMixin(_ModelAdmin):
+    """Attributes all writes of these views. Put it before ModelAdmin; needs no middleware."""
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The list, and what is done in it."""
-        return self.by_hand(request, super().changelist_view, *args, **kwargs)
+        """The list and its actions."""
+        return self.attributed_view(request, super().changelist_view, *args, **kwargs)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """The page of one, and what is saved in it."""
-        return self.by_hand(request, super().changeform_view, *args, **kwargs)
+        """The page that adds or changes a row."""
+        return self.attributed_view(request, super().changeform_view, *args, **kwargs)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The question whether to delete one, and the answer."""
-        return self.by_hand(request, super().delete_view, *args, **kwargs)
+        """The page that deletes a row after a confirmation."""
+        return self.attributed_view(request, super().delete_view, *args, **kwargs)
 
     def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The history, and what is taken back in it."""
-        return self.by_hand(request, super().history_view, *args, **kwargs)
+        """The history with its undo and restore buttons."""
+        return self.attributed_view(request, super().history_view, *args, **kwargs)
 
-    def by_hand(
+    def attributed_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """What a view answers, with all that it writes put down to this request's user."""
-        told = attribution(request.user, source="admin", reason=_reason(request))
+        """Runs a view and attributes its writes to the request's user.
+
+        A FlagstaffError during a POST becomes a message, followed by a redirect to the same page.
+        """
+        made_by = attribution(request.user, source="admin", reason=_reason(request))
         try:
-            with attributed(lambda: told):
+            with attributed(lambda: made_by):
                 return view(request, *args, **kwargs)
         except FlagstaffError as error:
-            # Somebody else was faster, between the check of a form and its save; or there are no
-            # triggers, and so no version to be compared. A page that only shows has no way back.
+            # A failed GET would redirect to itself for ever.
             if request.method != "POST":
                 raise
-            # The page makes a capital letter of the first, which is not to be that of a key.
+            # Django capitalises the first letter of a message: a key must not be the first word.
             text = _("Refused: %(why)s") % {"why": error}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
 
 def _reason(request: HttpRequest) -> str:
-    """What was typed, as the database can hold it. Not every page has a form that looks at it."""
-    return request.POST.get(REASON, "").replace("\0", "")[:LONGEST_REASON]
+    """The reason, limited to what the database can store: not every page validates it by a form."""
+    return request.POST.get(REASON, "").replace("\0", "")[:MAX_REASON_LENGTH]

@@ -1,25 +1,24 @@
-"""The form of a flag or a value: it knows which version was shown, and asks for a reason."""
+"""The form of a flag or a value: carries the version that was shown, and an optional reason."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.contrib.admin.widgets import AdminTextInputWidget
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.admin.attribution import LONGEST_REASON, REASON
-from flagstaff.changes.locking import check_version, locked_row
-from flagstaff.exceptions import ConflictError, NoHistoryError
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
+from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.users import names_of_actors
 from flagstaff.history.versions import version_of
 
-__all__ = ["OF_THE_FORM", "VERSION", "VersionedForm"]
+__all__ = ["VERSION", "VersionedForm"]
 
+#: The name of the form field.
 VERSION = "expect_version"
-#: Fields that the model has not.
-OF_THE_FORM = (REASON, VERSION)
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
@@ -28,56 +27,49 @@ else:
 
 
 class VersionedForm(_ModelForm):
-    """Refuses what was changed since the page was opened. What was typed stays."""
+    """Shows a conflict with a newer change as a form error and keeps the user's input."""
 
     kind = Kind.FLAG
+    #: The conflict that a save of this form has met. Set by SavingMixin on the class of a request.
+    conflict: ClassVar[ConflictError | None] = None
 
     reason = forms.CharField(
-        label=_("reason"),
+        label=_("Reason"),
         required=False,
-        max_length=LONGEST_REASON,
-        help_text=_("Why, for the history."),
+        max_length=MAX_REASON_LENGTH,
+        widget=AdminTextInputWidget,
+        help_text=_("Why you make this change. Shown in the history."),
     )
     expect_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.key_before: str = self.instance.key
+        self.initial_key: str = self.instance.key
         if self.instance.pk is not None:
             self.initial.setdefault(VERSION, version_of(self.kind, self.instance.pk))
 
     @property
-    def moved(self) -> list[str]:
-        """The fields of the model that were changed in the form."""
-        return [name for name in self.changed_data if name not in OF_THE_FORM]
+    def changed_fields(self) -> dict[str, Any]:
+        """The model's fields that differ from the row, with their new values."""
+        names = [name for name in self.changed_data if name not in (REASON, VERSION)]
+        return {name: self.cleaned_data[name] for name in names}
 
     def clean(self) -> dict[str, Any] | None:
-        """Lock the row, and refuse a version that is not the one that was shown."""
+        """Adds the error of a conflict, if there is one."""
         cleaned = super().clean()
-        version = self.cleaned_data.get(VERSION)
-        if version is not None and self.instance.pk is not None and self.moved:
-            self._expect(version)
+        if self.conflict is not None:
+            self._add_conflict(self.conflict)
         return cleaned
 
-    def _expect(self, version: int) -> None:
-        try:
-            with locked_row(self.kind, self.key_before) as row:
-                check_version(self.kind, row.key, row.pk, version)
-        except NoHistoryError:
-            # Without triggers nobody can know; the system check tells of them.
-            return
-        except ConflictError as error:
-            self._tell(error)
-
-    def _tell(self, error: ConflictError) -> None:
-        names = names_of_actors(error.newer)
-        since = "; ".join(
-            f"{describe_actor(event, names)}: {describe_change(event)}" for event in error.newer
+    def _add_conflict(self, conflict: ConflictError) -> None:
+        names = names_of_actors(conflict.newer)
+        changes = "; ".join(
+            f"{describe_actor(event, names)}: {describe_change(event)}" for event in conflict.newer
         )
-        text = _("Changed since you opened this page: %(since)s. Save again to write over it.")
-        self.add_error(None, forms.ValidationError(text % {"since": since}, code="conflict"))
-        # Who has been told may go on.
-        sent: Any = self.data
-        sent = sent.copy()
-        sent[self.add_prefix(VERSION)] = str(error.actual)
-        self.data = sent
+        text = _("Changed since you opened this page: %(changes)s. Save again to overwrite it.")
+        self.add_error(None, forms.ValidationError(text % {"changes": changes}, code="conflict"))
+        # The user has seen the conflict: the next save expects the version of now.
+        data: Any = self.data
+        data = data.copy()
+        data[self.add_prefix(VERSION)] = str(conflict.actual)
+        self.data = data

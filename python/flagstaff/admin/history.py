@@ -1,7 +1,8 @@
-"""The history of a flag or a value in the admin, with a button that takes a change back."""
+"""The history of a flag or a value in the admin, with buttons to undo and restore."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff.admin.attribution import REASON
-from flagstaff.admin.transactions import beside, in_words, may_undo
+from flagstaff.admin.forms import VERSION
+from flagstaff.admin.transactions import described_parts, may_undo, related_changes
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
 from flagstaff.history.describe import describe_actor, describe_change
@@ -27,23 +30,24 @@ from flagstaff.history.versions import has_history, version_of
 
 __all__ = ["HistoryMixin"]
 
-_PAGE = 50
-_UNDO, _UNDO_ALL, _RESTORE, _SURE = "_undo", "_undo_all", "_restore", "_sure"
-_MOST_NAMED = 10
-# Of any version. Python itself refuses to read very long ones.
-_LONGEST_NUMBER = 19
+_PAGE_SIZE = 50
+_MAX_KEYS_SHOWN = 10
+# The digits of the largest version. Python refuses to parse much longer numbers.
+_MAX_DIGITS = 19
+# Names of submit buttons and of the field that confirms an undo of a transaction.
+_UNDO, _UNDO_ALL, _RESTORE, _CONFIRMED = "_undo", "_undo_all", "_restore", "_confirmed"
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = object
 
-_UNDOS = {Kind.FLAG: changes.undo, Kind.VALUE: changes.undo_value}
-_RESTORES = {Kind.FLAG: changes.restore, Kind.VALUE: changes.restore_value}
+_UNDO_CHANGE = {Kind.FLAG: changes.undo, Kind.VALUE: changes.undo_value}
+_RESTORE_VERSION = {Kind.FLAG: changes.restore, Kind.VALUE: changes.restore_value}
 
 
 class HistoryMixin(_ModelAdmin):
-    """Goes before ModelAdmin, whose own history knows of the admin's changes alone."""
+    """Put it before ModelAdmin, whose own history has the changes of the admin only."""
 
     kind = Kind.FLAG
     object_history_template = "flagstaff/history.html"
@@ -51,33 +55,33 @@ class HistoryMixin(_ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The history; or as a table for programs; or a change that is taken back."""
-        # Asks whether there is such an object, and whether this person may see it.
+        """The history as a page, or as CSV. A POST undoes or restores."""
+        # Checks that the object exists, and that the user may view it.
         response = super().history_view(request, object_id, extra_context)
         if not (isinstance(response, TemplateResponse) and has_history()):
             return response
         row = (response.context_data or {})["object"]
         if request.method == "POST":
-            return self._take_back(request, row, response)
+            return self._post(request, row, response)
         if request.GET.get("format") == "csv":
-            return _table(self._events(request, row, None))
+            return _csv_response(self._events(request, row, None))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
 
     def _context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        events = self._events(request, row, _PAGE + 1)
-        shown, more = events[:_PAGE], events[_PAGE:]
+        events = self._events(request, row, _PAGE_SIZE + 1)
+        shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         actors = names_of_actors(shown)
-        names = names_of_users(shown) if may_see_users(request.user) else None
+        users = names_of_users(shown) if may_see_users(request.user) else None
         version = version_of(self.kind, row.pk)
-        others = beside(self.admin_site, request, shown)
+        related = related_changes(self.admin_site, request, shown)
         return {
             "flagstaff_events": [
                 {
                     "event": event,
-                    "who": describe_actor(event, actors),
-                    "what": describe_change(event, names),
-                    "beside": others.get(event.version),
+                    "actor": describe_actor(event, actors),
+                    "change": describe_change(event, users),
+                    "related": related.get(event.version),
                     "may_undo": event.action == "change" and not _is_secret(event),
                     "may_restore": event.version != version and event.action != "delete",
                 }
@@ -92,91 +96,86 @@ class HistoryMixin(_ModelAdmin):
         before = request.GET.get("before", "")
         older_than = _number(before) if before.isascii() and before.isdigit() else None
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
-        return events if may_see_users(request.user) else [_counted(event) for event in events]
+        return (
+            events if may_see_users(request.user) else [_without_users(event) for event in events]
+        )
 
-    def _take_back(
-        self, request: HttpRequest, row: Any, response: TemplateResponse
-    ) -> HttpResponse:
+    def _post(self, request: HttpRequest, row: Any, response: TemplateResponse) -> HttpResponse:
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        seen = request.POST.get("expect_version")
-        expected = _number(seen) if seen else None
+        version = request.POST.get(VERSION)
+        expect_version = _number(version) if version else None
         if _UNDO_ALL in request.POST:
-            return self._take_all_back(request, row, response, _number(request.POST[_UNDO_ALL]))
+            return self._undo_all(request, row, response, _number(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
-            changed = self._undo(request, row, _number(request.POST[_UNDO]), expected)
+            changed = self._undo(request, row, _number(request.POST[_UNDO]), expect_version)
         else:
             to = _number(request.POST.get(_RESTORE))
-            changed = _RESTORES[self.kind](row.key, to=to, expect_version=expected)
-        self._tell(request, row, changed)
-        return HttpResponseRedirect(self._next(request, row))
+            changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
+        self._report(request, row, changed)
+        return HttpResponseRedirect(self._next_url(request, row))
 
     def _undo(
-        self, request: HttpRequest, row: Any, change: int, expected: int | None
+        self, request: HttpRequest, row: Any, change: int, expect_version: int | None
     ) -> changes.Changed:
-        """Take one change back. To take a creation back is to delete."""
+        """Undoes one change. To undo a creation is to delete."""
         may_delete = self.has_delete_permission(request, row)
         with transaction.atomic(using=conf.database):
-            changed = _UNDOS[self.kind](row.key, change, expect_version=expected)
-            # Any entry stands for the whole change: what was done counts, not what was sent.
+            changed = _UNDO_CHANGE[self.kind](row.key, change, expect_version=expect_version)
+            # Checked afterwards: any entry of the creation stands for all of it.
             if changed.written and changed.new is None and not may_delete:
                 raise PermissionDenied
         return changed
 
-    def _take_all_back(
+    def _undo_all(
         self, request: HttpRequest, row: Any, response: TemplateResponse, change: int
     ) -> HttpResponse:
-        """Undo the whole transaction of a change of this row, once somebody has seen all of it."""
+        """Undoes the whole transaction of a change of this row, after a confirmation page."""
         parts = parts_of(change)
         if (self.kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
             raise Http404
         if not may_undo(self.admin_site, request, parts):
             raise PermissionDenied
-        if _SURE not in request.POST:
-            told = {
-                "flagstaff_parts": in_words(parts, names_users=may_see_users(request.user)),
+        if _CONFIRMED not in request.POST:
+            context = {
+                "flagstaff_parts": described_parts(parts, with_users=may_see_users(request.user)),
                 "flagstaff_change": change,
                 "flagstaff_reason": request.POST.get(REASON, ""),
-                "title": _("Take all of it back"),
+                "title": _("Undo all changes of a transaction"),
             }
             response.template_name = "flagstaff/undo_all.html"
-            response.context_data = {**(response.context_data or {}), **told}
+            response.context_data = {**(response.context_data or {}), **context}
             return response
         done = changes.undo_transaction(change)
         for changed in done:
             if changed.written and changed.key == row.key:
-                self.log_change(request, row, _("“%(key)s” is as it was.") % {"key": row.key})
-        self._tell_all(request, done)
-        return HttpResponseRedirect(self._next(request, row))
+                self.log_change(request, row, _result(changed))
+        self._report_all(request, done)
+        return HttpResponseRedirect(self._next_url(request, row))
 
-    def _tell_all(self, request: HttpRequest, done: list[changes.Changed]) -> None:
-        keys = [changed.key for changed in done if changed.written]
-        if not keys:
-            text = _("All of it is so already, nothing was changed.")
-            self.message_user(request, text, messages.WARNING)
-            return
-        named = ", ".join(f"“{key}”" for key in keys[:_MOST_NAMED])
-        if (more := len(keys) - _MOST_NAMED) > 0:
-            named = _("%(keys)s and %(count)s more") % {"keys": named, "count": more}
-        text = _("As they were: %(keys)s.") % {"keys": named}
-        if missing := {pk for changed in done for pk in changed.missing}:
-            left = _("Users who are not there any more: %(count)s.")
-            text = f"{text} {left % {'count': len(missing)}}"
-        self.message_user(request, text, messages.SUCCESS)
-
-    def _tell(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
+    def _report(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
         if not changed.written:
-            text = _("“%(key)s” is so already, nothing was changed.") % {"key": row.key}
+            text = _("“%(key)s” already has this state. Nothing was changed.") % {"key": row.key}
             self.message_user(request, text, messages.WARNING)
             return
-        text = _("“%(key)s” is as it was.") % {"key": row.key}
-        if changed.missing:
-            left = _("Users who are not there any more: %(count)s.")
-            text = f"{text} {left % {'count': len(changed.missing)}}"
+        text = _result(changed) + _skipped(changed.missing)
         self.log_change(request, row, text)
         self.message_user(request, text, messages.SUCCESS)
 
-    def _next(self, request: HttpRequest, row: Any) -> str:
+    def _report_all(self, request: HttpRequest, done: list[changes.Changed]) -> None:
+        keys = [changed.key for changed in done if changed.written]
+        if not keys:
+            self.message_user(request, _("Nothing to undo."), messages.WARNING)
+            return
+        shown = ", ".join(f"“{key}”" for key in keys[:_MAX_KEYS_SHOWN])
+        if (more := len(keys) - _MAX_KEYS_SHOWN) > 0:
+            shown = _("%(keys)s and %(count)s more") % {"keys": shown, "count": more}
+        text = _("Undone: %(keys)s.") % {"keys": shown}
+        missing = {pk for changed in done for pk in changed.missing}
+        self.message_user(request, text + _skipped(missing), messages.SUCCESS)
+
+    def _next_url(self, request: HttpRequest, row: Any) -> str:
+        """The same page, or the list if the row is deleted."""
         if type(row)._base_manager.filter(pk=row.pk).exists():
             return request.path
         meta = self.opts
@@ -184,14 +183,31 @@ class HistoryMixin(_ModelAdmin):
         return reverse(name)
 
 
-def _table(events: list[Event]) -> HttpResponse:
+def _result(changed: changes.Changed) -> str:
+    deleted = changed.new is None
+    text = _("“%(key)s” was deleted.") if deleted else _("“%(key)s” was restored.")
+    return text % {"key": changed.key}
+
+
+def _skipped(missing: Iterable[Any]) -> str:
+    if not (count := len(list(missing))):
+        return ""
+    text = ngettext(
+        "%(count)s user no longer exists and was skipped.",
+        "%(count)s users no longer exist and were skipped.",
+        count,
+    )
+    return f" {text % {'count': count}}"
+
+
+def _csv_response(events: list[Event]) -> HttpResponse:
     response = HttpResponse(as_csv(events), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="history.csv"'
     return response
 
 
-def _counted(event: Event) -> Event:
-    """Without who is on an allow-list."""
+def _without_users(event: Event) -> Event:
+    """The event with the number of added and removed users, without their primary keys."""
     return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
@@ -200,6 +216,6 @@ def _is_secret(event: Event) -> bool:
 
 
 def _number(text: str | None) -> int:
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER:
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
         raise Http404
     return int(text)

@@ -1,4 +1,4 @@
-"""The rollout of a flag: a bar in the list, and the steps of a ramp on the page."""
+"""The rollout of a flag: a bar in the list, buttons for common percentages on the page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from django.forms import NumberInput
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-__all__ = ["STEPS", "RolloutInput", "bar"]
+__all__ = ["STEPS", "RolloutInput", "rollout_bar"]
 
 STEPS = (0, 1, 5, 25, 50, 100)
 
 
 class RolloutInput(NumberInput):
-    """A number with the steps of a usual ramp beside it."""
+    """A number input with a button for each common step of a rollout."""
 
     template_name = "flagstaff/rollout_input.html"
 
@@ -28,11 +28,11 @@ class RolloutInput(NumberInput):
         return {**context, "steps": STEPS}
 
 
-def bar(percent: int, *, serves: bool) -> SafeString:
-    """A number and a bar, which is grey while the flag is off."""
+def rollout_bar(percent: int, *, enabled: bool) -> SafeString:
+    """A percentage and a bar, grey if the flag is disabled."""
     return format_html(
         '<span class="flagstaff-percent">{0} %</span>'
         '<progress class="flagstaff-bar{1}" max="100" value="{0}" aria-hidden="true"></progress>',
         percent,
-        "" if serves else " flagstaff-idle",
+        "" if enabled else " flagstaff-bar-off",
     )

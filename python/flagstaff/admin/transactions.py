@@ -1,4 +1,4 @@
-"""What changed together with an event of the history, as a page tells it, and who may undo it."""
+"""Changes of one transaction on the history page, and the permission to undo all of them."""
 
 from __future__ import annotations
 
@@ -19,60 +19,66 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, parts_beside
 from flagstaff.history.users import names_of_users
 
-__all__ = ["Beside", "beside", "in_words", "may_undo"]
+__all__ = ["RelatedChanges", "described_parts", "may_undo", "related_changes"]
 
-_MOST_NAMED = 5
+_MAX_KEYS_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What else the transaction of an event did."""
+class RelatedChanges:
+    """The other flags and values that an event's transaction changed."""
 
-    #: Keys, each with the address of its history, or "" where there is none to be seen.
-    named: tuple[tuple[str, str], ...]
-    #: How many there are besides.
+    #: Pairs of a key and the URL of its history; "" if the row was deleted.
+    keys: tuple[tuple[str, str], ...]
+    #: The number of changed rows that are not in `keys`.
     more: int
-    #: How many there are, the event's own included.
+    #: The number of all changed rows, the event's own included.
     count: int
     may_undo: bool
 
 
-def beside(site: AdminSite, request: HttpRequest, events: Sequence[Event]) -> dict[int, Beside]:
-    """By version, for those events that were not alone."""
+def related_changes(
+    site: AdminSite, request: HttpRequest, events: Sequence[Event]
+) -> dict[int, RelatedChanges]:
+    """Related changes by version, for the events whose transaction changed other rows too."""
     parts = parts_beside(events)
     return {
-        event.version: _beside(site, request, event, parts[event.transaction_id])
+        event.version: _related(site, request, event, parts[event.transaction_id])
         for event in events
         if len(parts[event.transaction_id]) > 1
     }
 
 
 def may_undo(site: AdminSite, request: HttpRequest, parts: Sequence[Part]) -> bool:
-    """Whether a person may do to each of them what an undo does; each row is looked at."""
-    return all(_may(site, request, part, _row(part)) for part in parts)
+    """Whether the user may undo each part. Checks object permissions: a query for each part."""
+    return all(_may_undo_part(site, request, part, _row(part)) for part in parts)
 
 
-def in_words(parts: Sequence[Part], *, names_users: bool) -> list[tuple[Part, str]]:
-    """What was done to each of them."""
-    told = []
+def described_parts(parts: Sequence[Part], *, with_users: bool) -> list[tuple[Part, str]]:
+    """Each part with a description of its changes."""
+    described = []
     for part in parts:
         events = events_of(part.kind, part.pk, after=part.first - 1, before=part.last + 1)
-        names = names_of_users(events) if names_users else None
-        told.append((part, "; ".join(describe_change(event, names) for event in reversed(events))))
-    return told
+        names = names_of_users(events) if with_users else None
+        text = "; ".join(describe_change(event, names) for event in reversed(events))
+        described.append((part, text))
+    return described
 
 
-def _beside(site: AdminSite, request: HttpRequest, event: Event, parts: list[Part]) -> Beside:
+def _related(
+    site: AdminSite, request: HttpRequest, event: Event, parts: list[Part]
+) -> RelatedChanges:
     others = [part for part in parts if (part.kind.value, part.pk) != (event.kind, event.object_pk)]
-    seen = {kind: _may_view(site, request, kind) for kind in Kind}
-    shown = [part for part in others if seen[part.kind]][:_MOST_NAMED]
-    named = tuple((part.key, _address(site, part)) for part in shown)
-    # Of each row it is asked once the button is pressed.
-    allowed = all(_may(site, request, part, None) for part in parts)
-    return Beside(named, len(others) - len(named), len(parts), allowed)
+    visible = {kind: _may_view(site, request, kind) for kind in Kind}
+    shown = [part for part in others if visible[part.kind]][:_MAX_KEYS_SHOWN]
+    keys = tuple((part.key, _history_url(site, part)) for part in shown)
+    # Object permissions are checked when the button is pressed.
+    allowed = all(_may_undo_part(site, request, part, None) for part in parts)
+    return RelatedChanges(keys, len(others) - len(keys), len(parts), allowed)
 
 
-def _may(site: AdminSite, request: HttpRequest, part: Part, row: Any) -> bool:
+def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Any) -> bool:
+    """To undo a creation is to delete, to undo a deletion is to add."""
     admin = _admin(site, part.kind)
     if admin is None:
         return False
@@ -92,8 +98,7 @@ def _may_view(site: AdminSite, request: HttpRequest, kind: Kind) -> bool:
     return admin is not None and bool(admin.has_view_permission(request))
 
 
-def _address(site: AdminSite, part: Part) -> str:
-    """Of its history; what was deleted has no page."""
+def _history_url(site: AdminSite, part: Part) -> str:
     if part.deletes:
         return ""
     meta = part.kind.model._meta

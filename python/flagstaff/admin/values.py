@@ -1,4 +1,4 @@
-"""Settings in the admin."""
+"""The admin of values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff.admin.attribution import HandsMixin
+from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
@@ -34,61 +34,62 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-_MOST_SHOWN = 80
-# An odd number of backslashes before it: the character itself, not a text about it.
+_MAX_LENGTH_SHOWN = 80
+# The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class ValueField(forms.JSONField):
-    """A JSON text; its errors say what to write, and what no database holds is refused."""
+    """A JSON field that rejects what PostgreSQL cannot store."""
 
     default_error_messages = {
         "invalid": _(
-            "this is not JSON (line %(line)d, column %(column)d); "
-            'a text stands in double quotes, such as "stripe"'
+            "not valid JSON (line %(line)d, column %(column)d); "
+            'write a text in double quotes, such as "stripe"'
         ),
-        "unstorable": _("PostgreSQL cannot store NaN, Infinity, \\u0000 or half a surrogate pair"),
+        "unstorable": _("PostgreSQL cannot store NaN, Infinity, \\u0000 or an unpaired surrogate"),
     }
 
     def to_python(self, value: Any) -> Any:
-        """The value of a JSON text."""
+        """Parses the text. Raises ValidationError with the line and column of the error."""
         try:
             return super().to_python(value)
         except ValidationError as error:
             text = self.error_messages["invalid"]
-            raise ValidationError(text, code="invalid", params=_place(value)) from error
+            raise ValidationError(text, code="invalid", params=_position(value)) from error
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """What was typed, as it was typed."""
+        """The text as the user has typed it, not formatted again."""
         if self.disabled or data is None:
             return super().bound_data(data, initial)
         return InvalidJSONInput(data)
 
     def validate(self, value: Any) -> None:
-        """Refuse what Python takes for JSON and the database does not."""
+        """Rejects JSON that Python accepts and PostgreSQL does not."""
         super().validate(value)
         if not _is_storable(value):
             raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
 class ValueForm(VersionedForm):
-    """One error for one mistake."""
+    """The form of a value."""
 
     kind = Kind.VALUE
 
     def clean(self) -> dict[str, Any] | None:
-        """Leave a text that was refused at that: the model would miss its value besides."""
+        """Validates the form."""
         if "value" in self.errors:
+            # Else the model would add a second error, about a missing value.
             self.instance.value = ""
         return super().clean()
 
 
-class KeyValueStoreAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
-    """Settings: key, value, and what it is for."""
+class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
+    """Values: key, value, description."""
 
     kind = Kind.VALUE
     form = ValueForm
-    list_display = ("key", "shown_value", "about", "changed_at")
+    list_display = ("key", "shown_value", "short_description", "changed_at")
     search_fields = ("key", "description")
     list_filter = ("secret",)
     ordering = ("key",)
@@ -106,31 +107,32 @@ class KeyValueStoreAdmin(HandsMixin, HistoryMixin, SavingMixin, _ModelAdmin):
         css = {"all": ("flagstaff/admin.css",)}
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Whether an address may filter by this: by no value, which could be guessed bit by bit."""
+        """Rejects filters by value: a secret could be guessed character by character."""
         by_value = lookup.partition(LOOKUP_SEP)[0] == "value"
         return not by_value and super().lookup_allowed(lookup, value, request)
 
     def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> Any:
-        """The fields; who may not change a secret value does not see it either."""
+        """The fields. A secret value is masked for users who may not change it."""
         hidden = obj is not None and obj.secret and not self.has_change_permission(request, obj)
         value = "shown_value" if hidden else "value"
-        return ["key", value, "description", "secret", "changed_at"]
+        times = ["changed_at"] if obj else []  # set by the database at creation
+        return ["key", value, "description", "secret", *times]
 
     @admin.display(description=_("value"))
-    def shown_value(self, entry: KeyValueStore) -> SafeString:
-        """The value as JSON, cut short; a secret one is not shown."""
-        text = json.dumps(entry.value, ensure_ascii=False)
-        shown = SECRET if entry.secret else Truncator(text).chars(_MOST_SHOWN)
+    def shown_value(self, row: KeyValueStore) -> SafeString:
+        """The value as JSON, truncated. A secret value is masked."""
+        text = json.dumps(row.value, ensure_ascii=False)
+        shown = SECRET if row.secret else Truncator(text).chars(_MAX_LENGTH_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=_("description"), ordering="description")
-    def about(self, entry: KeyValueStore) -> str:
-        """What the setting is for, cut short."""
-        return Truncator(entry.description).chars(_MOST_SHOWN)
+    def short_description(self, row: KeyValueStore) -> str:
+        """The description, truncated."""
+        return Truncator(row.description).chars(_MAX_LENGTH_SHOWN)
 
 
-def _place(text: str) -> dict[str, int]:
-    """Where the JSON ends to be JSON."""
+def _position(text: str) -> dict[str, int]:
+    """The line and column of the syntax error."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import State, in_words, state_of
+from flagstaff._tables.states import State, state_label, state_of
 from flagstaff.cli.cells import Column, Record, with_fields
 from flagstaff.conf import conf
 
@@ -66,7 +66,7 @@ def _record(flag: Any, allowed: int) -> dict[str, Any]:
 
 
 def _state_in_words(record: Record) -> str:
-    return in_words(State(record["state"]), record["rollout_percent"])
+    return state_label(State(record["state"]), record["rollout_percent"])
 
 
 STATE = Column(

@@ -1,4 +1,4 @@
-"""Flagstaff is installed, and nothing about it is set."""
+"""A project with flagstaff installed and without the settings FLAGSTAFF."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from tools.database_url import parse_database_url
 
 _SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "bakery.sqlite3"}
 
-# A project of its own, so that its tests can be run beside ours: on the server of DATABASE_URL,
-# or on SQLite, whose test database is in memory unless it is given a file.
+# The server of DATABASE_URL, or SQLite, in memory unless TEST_FILE is set.
 DATABASES = {
     "default": parse_database_url(os.environ["DATABASE_URL"])
     if "DATABASE_URL" in os.environ

@@ -1,4 +1,4 @@
-"""What a user's tests may expect of flags: that they are rows like any other."""
+"""Tests of a project: flags behave like other rows of the test database."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from flagstaff.testing import live_engine
 ON_POSTGRES = connection.vendor == "postgresql"
 
 
-def switch_on(key: str) -> FeatureFlag:
+def create_enabled(key: str) -> FeatureFlag:
     return FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
 
 
-class TestsInATransaction(TestCase):
+class TransactionTests(TestCase):
     alice: User
     bob: User
     flag: FeatureFlag
@@ -36,13 +36,13 @@ class TestsInATransaction(TestCase):
         cls.flag.allowed_users.add(cls.alice)
         KeyValueStore.objects.create(key="gateway", value="paypal")
 
-    def test_test_data_are_seen(self) -> None:
+    def test_test_data_are_visible(self) -> None:
         self.assertIs(flag_enabled("new_checkout", self.alice), True)
         self.assertIs(flag_enabled("new_checkout", self.bob), False)
         self.assertEqual(get_value("gateway"), "paypal")
         self.assertEqual(explain("new_checkout", self.alice).reason, "TARGETING_MATCH")
 
-    def test_each_change_is_seen_by_the_next_question(self) -> None:
+    def test_change_is_visible_to_next_evaluation(self) -> None:
         FeatureFlag.objects.update(rollout_percent=100)
         self.assertIs(flag_enabled("new_checkout", self.bob), True)
         self.flag.allowed_users.clear()
@@ -51,33 +51,33 @@ class TestsInATransaction(TestCase):
         KeyValueStore.objects.all().delete()
         self.assertIsNone(get_value("gateway"))
 
-    def test_flag_of_one_test_is_gone_in_the_next(self) -> None:
+    def test_flag_is_gone_in_next_test(self) -> None:
         self.assertIs(flag_enabled("banner"), False)
-        switch_on("banner")
+        create_enabled("banner")
         self.assertIs(flag_enabled("banner"), True)
 
-    test_flag_of_one_test_is_gone_in_the_other = test_flag_of_one_test_is_gone_in_the_next
+    test_flag_is_gone_in_next_test_again = test_flag_is_gone_in_next_test
 
-    def test_flag_is_gone_after_the_rollback_of_a_savepoint(self) -> None:
+    def test_flag_is_gone_after_rollback_of_savepoint(self) -> None:
         with self.assertRaises(ZeroDivisionError), transaction.atomic():
-            switch_on("banner")
+            create_enabled("banner")
             self.assertIs(flag_enabled("banner"), True)
             raise ZeroDivisionError
         self.assertIs(flag_enabled("banner"), False)
 
-    def test_questions_are_not_counted_as_queries(self) -> None:
+    def test_evaluations_do_not_count_as_queries(self) -> None:
         with self.assertNumQueries(0):
             flag_enabled("new_checkout", self.alice)
             get_value("gateway")
             explain("new_checkout", self.bob)
 
-    def test_view_answers_its_user(self) -> None:
+    def test_view_depends_on_user(self) -> None:
         self.client.force_login(self.alice)
         self.assertContains(self.client.get("/checkout/"), "new checkout, paid through paypal")
         self.client.force_login(self.bob)
         self.assertContains(self.client.get("/checkout/"), "old checkout")
 
-    def test_failed_transaction_is_made_no_worse(self) -> None:
+    def test_failed_transaction_stays_usable_after_rollback(self) -> None:
         with transaction.atomic():
             with self.assertRaises(IntegrityError):
                 FeatureFlag.objects.create(key="new_checkout")
@@ -87,7 +87,7 @@ class TestsInATransaction(TestCase):
         self.assertEqual(User.objects.count(), 2)
         self.assertIs(flag_enabled("new_checkout", self.alice), True)
 
-    def test_missing_table_leaves_the_transaction_whole(self) -> None:
+    def test_missing_table_does_not_break_transaction(self) -> None:
         connection.check_constraints()
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE flagstaff_featureflag_allowed_users")
@@ -96,7 +96,7 @@ class TestsInATransaction(TestCase):
         self.assertEqual(explain("new_checkout").error_code, "PROVIDER_NOT_READY")
         self.assertEqual(User.objects.count(), 2)
 
-    def test_missing_allow_list_leaves_the_transaction_whole(self) -> None:
+    def test_missing_allowed_users_table_does_not_break_transaction(self) -> None:
         connection.check_constraints()
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE flagstaff_featureflag_allowed_users")
@@ -104,87 +104,87 @@ class TestsInATransaction(TestCase):
         self.assertEqual(explain("new_checkout", self.alice).error_code, "PROVIDER_NOT_READY")
         self.assertEqual(User.objects.count(), 2)
 
-    def test_key_that_is_too_large_for_a_user_is_on_no_list(self) -> None:
+    def test_too_large_primary_key_is_no_allowed_user(self) -> None:
         self.assertEqual(explain("new_checkout", 2**63).reason, "SPLIT")
         self.assertEqual(explain("new_checkout", str(2**63)).reason, "SPLIT")
 
     def skip_in_memory(self) -> None:
-        """Leave out what Django cannot do: a connection that meets a lock is left open there."""
+        """Skips on SQLite in memory: Django leaves a connection that meets a lock open."""
         if getattr(connection, "is_in_memory_db", bool)():
-            self.skipTest("no second connection beside a transaction of SQLite in memory")
+            self.skipTest("SQLite in memory allows no second connection during a transaction")
 
-    def test_question_in_another_thread_sees_what_is_committed(self) -> None:
+    def test_evaluation_in_thread_sees_committed_rows_only(self) -> None:
         self.skip_in_memory()
         with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(flag_enabled, ["new_checkout"] * 4, [self.alice] * 4))
-        self.assertEqual(answers, [False] * 4)
+            results = list(pool.map(flag_enabled, ["new_checkout"] * 4, [self.alice] * 4))
+        self.assertEqual(results, [False] * 4)
         self.assertIs(flag_enabled("new_checkout", self.alice), True)
 
-    def test_status_says_that_the_database_answers(self) -> None:
+    def test_status_is_direct(self) -> None:
         self.assertIs(flag_enabled("new_checkout"), False)
         self.assertEqual(status().mode, "direct")
         self.assertIs(ready(), True)
         refresh()
 
-    async def test_question_in_an_event_loop_sees_the_flags_of_the_test(self) -> None:
+    async def test_evaluation_in_event_loop_sees_test_data(self) -> None:
         self.assertIs(flag_enabled("new_checkout", self.alice), True)
         self.assertEqual(get_value("gateway"), "paypal")
         await FeatureFlag.objects.acreate(key="banner", enabled=True, rollout_percent=100)
         self.assertIs(flag_enabled("banner"), True)
 
-    async def test_question_of_a_task_sees_the_flags_of_the_test(self) -> None:
-        async def ask() -> bool:
+    async def test_evaluation_in_task_sees_test_data(self) -> None:
+        async def evaluate() -> bool:
             return flag_enabled("new_checkout", self.alice)
 
-        self.assertEqual(await asyncio.gather(*[ask() for _ in range(4)]), [True] * 4)
+        self.assertEqual(await asyncio.gather(*[evaluate() for _ in range(4)]), [True] * 4)
 
-    async def test_question_through_sync_to_async_sees_the_flags_of_the_test(self) -> None:
+    async def test_evaluation_in_sync_to_async_sees_test_data(self) -> None:
         self.assertIs(await sync_to_async(flag_enabled)("new_checkout", self.alice), True)
 
-    async def test_question_in_a_thread_of_the_loop_sees_what_is_committed(self) -> None:
+    async def test_evaluation_in_to_thread_sees_committed_rows_only(self) -> None:
         self.skip_in_memory()
-        answer = await asyncio.to_thread(flag_enabled, "new_checkout", self.alice)
-        self.assertIs(answer, False)
+        result = await asyncio.to_thread(flag_enabled, "new_checkout", self.alice)
+        self.assertIs(result, False)
 
-    async def test_async_views_answer_their_user(self) -> None:
+    async def test_async_views_depend_on_user(self) -> None:
         await self.async_client.aforce_login(self.alice)
-        for address in ("/checkout/", "/checkout/async/", "/new-only/"):
-            response = await self.async_client.get(address)
+        for url in ("/checkout/", "/checkout/async/", "/new-only/"):
+            response = await self.async_client.get(url)
             self.assertContains(response, "new checkout")
 
-    async def test_async_view_is_not_found_by_others(self) -> None:
+    async def test_async_view_for_other_user_is_not_found(self) -> None:
         await self.async_client.aforce_login(self.bob)
         self.assertEqual((await self.async_client.get("/new-only/")).status_code, 404)
 
 
-class TestsThatCommit(TransactionTestCase):
-    def test_flag_is_seen_by_the_next_question(self) -> None:
+class CommittingTests(TransactionTestCase):
+    def test_flag_is_visible_to_next_evaluation(self) -> None:
         self.assertIs(flag_enabled("banner"), False)
-        switch_on("banner")
+        create_enabled("banner")
         self.assertIs(flag_enabled("banner"), True)
 
-    test_flag_of_one_test_is_gone_in_the_other = test_flag_is_seen_by_the_next_question
+    test_flag_is_gone_in_next_test_again = test_flag_is_visible_to_next_evaluation
 
-    def test_flag_is_gone_after_a_rollback(self) -> None:
+    def test_flag_is_gone_after_rollback(self) -> None:
         with self.assertRaises(ZeroDivisionError), transaction.atomic():
-            switch_on("banner")
+            create_enabled("banner")
             self.assertIs(flag_enabled("banner"), True)
             raise ZeroDivisionError
         self.assertIs(flag_enabled("banner"), False)
 
-    def test_question_in_another_thread_sees_the_flag(self) -> None:
-        switch_on("banner")
+    def test_evaluation_in_thread_sees_flag(self) -> None:
+        create_enabled("banner")
         with ThreadPoolExecutor(2) as pool:
             self.assertEqual(list(pool.map(flag_enabled, ["banner"] * 4)), [True] * 4)
 
-    async def test_question_in_an_event_loop_sees_the_flag(self) -> None:
+    async def test_evaluation_in_event_loop_sees_flag(self) -> None:
         await FeatureFlag.objects.acreate(key="banner", enabled=True, rollout_percent=100)
         self.assertIs(flag_enabled("banner"), True)
         self.assertIs(await asyncio.to_thread(flag_enabled, "banner"), True)
 
-    @skipUnless(ON_POSTGRES, "only there an engine answers")
-    def test_engine_answers_while_it_is_asked_for(self) -> None:
-        switch_on("banner")
+    @skipUnless(ON_POSTGRES, "needs PostgreSQL")
+    def test_live_engine_evaluates_from_memory(self) -> None:
+        create_enabled("banner")
         with live_engine():
             self.assertIs(flag_enabled("banner"), True)
             self.assertNotEqual(status().mode, "direct")
@@ -192,30 +192,30 @@ class TestsThatCommit(TransactionTestCase):
         self.assertEqual(status().mode, "direct")
 
 
-class TestsWithoutADatabase(SimpleTestCase):
-    def test_questions_give_their_defaults(self) -> None:
+class DatabaseFreeTests(SimpleTestCase):
+    def test_evaluations_return_defaults(self) -> None:
         self.assertIs(flag_enabled("new_checkout"), False)
         self.assertIs(flag_enabled("new_checkout", 42, default=True), True)
         self.assertEqual(get_value("gateway", "stripe"), "stripe")
         self.assertEqual(explain("new_checkout", 42).error_code, "PROVIDER_NOT_READY")
 
-    def test_view_gives_the_defaults(self) -> None:
+    def test_view_uses_defaults(self) -> None:
         self.assertContains(self.client.get("/checkout/"), "old checkout, paid through stripe")
 
-    async def test_questions_in_an_event_loop_give_their_defaults(self) -> None:
+    async def test_evaluation_in_event_loop_returns_default(self) -> None:
         self.assertIs(flag_enabled("new_checkout", default=True), True)
 
-    def test_questions_in_another_thread_give_their_defaults(self) -> None:
+    def test_evaluation_in_thread_returns_default(self) -> None:
         with ThreadPoolExecutor(1) as pool:
             self.assertIs(pool.submit(flag_enabled, "new_checkout", default=True).result(), True)
 
 
-class TestsThroughAServer(LiveServerTestCase):
+class ServerTests(LiveServerTestCase):
     def checkout(self) -> str:
         with urlopen(f"{self.live_server_url}/checkout/") as response:
             return str(response.read().decode())
 
-    def test_page_follows_the_flag(self) -> None:
+    def test_page_depends_on_flag(self) -> None:
         self.assertEqual(self.checkout(), "old checkout, paid through stripe")
-        switch_on("new_checkout")
+        create_enabled("new_checkout")
         self.assertEqual(self.checkout(), "new checkout, paid through stripe")

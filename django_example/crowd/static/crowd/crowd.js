@@ -1,92 +1,92 @@
-// One stream to each worker, one panel for each stream.
-// Which worker takes a connection is the kernel's choice, so the page names those that it has,
-// and asks again until one answers that it has not.
+// One stream and one panel for each worker.
+// The kernel chooses the worker of a connection. So the page sends the pids of the workers it is
+// connected to, and tries again until another worker answers.
 import { Panel } from "./panel.js";
-import { Wave } from "./wave.js";
+import { Progress } from "./progress.js";
 
 const crowd = document.querySelector("[data-crowd]");
-const here = crowd.querySelector("[data-panels-here]");
+const container = crowd.querySelector("[data-panels-container]");
 const names = JSON.parse(document.getElementById("names").textContent);
 const wanted = Number(crowd.dataset.panels);
-const wave = new Wave(crowd.querySelector("[data-wave]"), wanted);
-const watched = new Map(); // pid -> { source, panel }
-let watching = false;
-let recruiting = false;
+const progress = new Progress(crowd.querySelector("[data-progress]"), wanted);
+const workers = new Map(); // pid -> { source, panel }
+let running = false;
+let connecting = false;
 
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
-function streamAddress() {
-  const have = [...watched.keys()].join(",");
-  return `${crowd.dataset.stream}?${new URLSearchParams({ flag: crowd.dataset.flag, have })}`;
+function streamUrl() {
+  const connected = [...workers.keys()].join(",");
+  return `${crowd.dataset.stream}?${new URLSearchParams({ flag: crowd.dataset.flag, connected })}`;
 }
 
-// Resolves to true when a new worker has answered, to false when none did.
-function ask() {
+// Resolves to true if a new worker has answered.
+function connect() {
   return new Promise((resolve) => {
-    const source = new EventSource(streamAddress());
+    const source = new EventSource(streamUrl());
     let pid = null;
     source.onmessage = (event) => {
-      const told = JSON.parse(event.data);
+      const state = JSON.parse(event.data);
       if (pid === null) {
-        pid = told.pid;
-        watched.set(pid, { source, panel: new Panel(here, names, crowd.dataset.flag) });
+        pid = state.pid;
+        workers.set(pid, { source, panel: new Panel(container, names, crowd.dataset.flag) });
         resolve(true);
       }
-      const switched = watched.get(pid)?.panel.show(told);
-      if (switched) wave.switched(pid, told.lit, switched);
+      const changed = workers.get(pid)?.panel.show(state);
+      if (changed) progress.changed(pid, state.enabled, changed);
     };
-    // The browser would ask the same address again by itself. The page knows better whom it lacks.
+    // Closed, because the browser would reconnect with an outdated list of pids.
     source.onerror = () => {
       source.close();
       if (pid === null) return resolve(false);
-      forget(pid);
-      recruit();
+      disconnect(pid);
+      connectAll();
     };
   });
 }
 
-function forget(pid) {
-  const { source, panel } = watched.get(pid) ?? {};
+function disconnect(pid) {
+  const { source, panel } = workers.get(pid) ?? {};
   source?.close();
   panel?.remove();
-  watched.delete(pid);
+  workers.delete(pid);
 }
 
-async function recruit() {
-  if (recruiting) return;
-  recruiting = true;
-  for (let misses = 0; watching && watched.size < wanted; ) {
-    misses = (await ask()) ? 0 : misses + 1;
-    if (misses > 0) wave.missing(watched.size, misses);
-    // Eight tries find four workers on average. Many more mean that the server is away.
+async function connectAll() {
+  if (connecting) return;
+  connecting = true;
+  for (let misses = 0; running && workers.size < wanted; ) {
+    misses = (await connect()) ? 0 : misses + 1;
+    if (misses > 0) progress.searching(workers.size, misses);
+    // Eight attempts find four workers on average. Many more mean that the server is down.
     if (misses > 60) await sleep(500);
   }
-  recruiting = false;
-  if (watching) wave.complete();
+  connecting = false;
+  if (running) progress.connected();
 }
 
 function start() {
-  if (watching) return;
-  watching = true;
-  tabs.postMessage("watching");
-  recruit();
+  if (running) return;
+  running = true;
+  tabs.postMessage("started");
+  connectAll();
 }
 
 function stop() {
-  watching = false;
-  [...watched.keys()].forEach(forget);
+  running = false;
+  [...workers.keys()].forEach(disconnect);
 }
 
-// Two of these pages would use up the six connections that a browser opens to one server, and
-// the admin would wait for ever. So the newest one watches.
+// Two of these pages would use all six connections that a browser opens to one server, and block
+// the admin. So only the newest page is connected.
 const tabs = new BroadcastChannel("crowd");
 tabs.onmessage = () => {
   stop();
-  wave.paused(start);
+  progress.paused(start);
 };
 
 addEventListener("pagehide", stop);
 addEventListener("pageshow", (event) => event.persisted && start());
 document.getElementById("flag").addEventListener("change", (event) => event.target.form.submit());
-setInterval(() => watched.forEach(({ panel }) => panel.tick()), 100);
+setInterval(() => workers.forEach(({ panel }) => panel.update()), 100);
 start();

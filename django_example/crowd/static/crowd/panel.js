@@ -1,15 +1,14 @@
-// What one worker says, drawn.
+// The panel of one worker: a dot for each user.
 
-// Milliseconds for which a change is lit up, and for which it is spoken of.
-const FRESH = 2500;
-const NEWS = 60000;
+const HIGHLIGHT = 2500; // milliseconds for which a changed panel is highlighted
+const SHOW_CHANGE = 60000; // milliseconds for which its last change is shown
 const MODES = {
-  starting: "the first load is under way",
-  live: "hears of every change, and polls to be sure",
-  poll: "asks every few seconds what has changed",
-  reload: "reads everything every few seconds, because there are no triggers",
-  down: "the database is away, and the last good snapshot answers",
-  direct: "asks the database each time",
+  starting: "the first load is running",
+  live: "receives each change by NOTIFY, and polls as well",
+  poll: "polls for changes every few seconds",
+  reload: "loads everything every few seconds, because the triggers are missing",
+  down: "the database is unreachable, the last good snapshot is used",
+  direct: "queries the database for each evaluation",
 };
 const template = document.getElementById("panel");
 
@@ -30,77 +29,77 @@ export class Panel {
     );
     this.dots = names.map(() => document.createElement("i"));
     this.parts.dots.append(...this.dots);
-    this.parts.dots.addEventListener("pointerover", (event) => this.explain(event.target));
-    this.lit = null;
+    this.parts.dots.addEventListener("pointerover", (event) => this.describe(event.target));
+    this.enabled = null;
     this.changed = null;
     parent.append(this.root);
   }
 
-  // Draws what was told and returns how many dots have switched.
-  show(told) {
-    this.told = told;
-    this.heard = performance.now();
-    const first = this.lit === null;
-    const drawn = this.draw(told.lit);
-    const switched = first ? 0 : drawn;
-    this.ring(told.listed);
-    this.words(told, switched);
-    this.tick();
-    return switched;
+  // Shows the state of an event and returns the number of changed dots.
+  show(state) {
+    this.state = state;
+    this.receivedAt = performance.now();
+    const first = this.enabled === null;
+    const drawn = this.draw(state.enabled);
+    const changed = first ? 0 : drawn;
+    this.markAllowed(state.allowed);
+    this.write(state, changed);
+    this.update();
+    return changed;
   }
 
-  draw(lit) {
-    let switched = 0;
+  draw(enabled) {
+    let changed = 0;
     this.dots.forEach((dot, index) => {
-      if (this.lit?.[index] === lit[index]) return;
-      switched += 1;
-      dot.className = lit[index] === "1" ? `lit${this.lit ? " new" : ""}` : "";
+      if (this.enabled?.[index] === enabled[index]) return;
+      changed += 1;
+      dot.className = enabled[index] === "1" ? `enabled${this.enabled ? " new" : ""}` : "";
     });
-    this.lit = lit;
-    return switched;
+    this.enabled = enabled;
+    return changed;
   }
 
-  ring(listed) {
-    const rings = new Set(listed);
-    this.dots.forEach((dot, index) => dot.classList.toggle("listed", rings.has(index)));
+  markAllowed(allowed) {
+    const indexes = new Set(allowed);
+    this.dots.forEach((dot, index) => dot.classList.toggle("allowed", indexes.has(index)));
   }
 
-  words(told, switched) {
+  write(state, changed) {
     const { pid, mode, percent, count, rollout, dots } = this.parts;
-    const lit = [...told.lit].filter((state) => state === "1").length;
-    pid.textContent = told.pid;
-    this.root.style.order = told.pid;
-    mode.textContent = told.mode;
-    mode.className = `mode ${told.mode}`;
-    mode.title = MODES[told.mode] ?? "";
-    percent.textContent = `${((100 * lit) / this.dots.length).toFixed(1)} %`;
-    count.textContent = `${lit} of ${this.dots.length}`;
-    rollout.textContent = told.rollout;
-    dots.ariaLabel = `${lit} of ${this.dots.length} people have ${this.flag}`;
-    if (switched) this.changed = { at: this.heard, switched };
+    const enabled = [...state.enabled].filter((digit) => digit === "1").length;
+    pid.textContent = state.pid;
+    this.root.style.order = state.pid;
+    mode.textContent = state.mode;
+    mode.className = `mode ${state.mode}`;
+    mode.title = MODES[state.mode] ?? "";
+    percent.textContent = `${((100 * enabled) / this.dots.length).toFixed(1)} %`;
+    count.textContent = `${enabled} of ${this.dots.length}`;
+    rollout.textContent = state.rollout;
+    dots.ariaLabel = `${enabled} of ${this.dots.length} users have ${this.flag}`;
+    if (changed) this.changed = { at: this.receivedAt, count: changed };
   }
 
-  // The ages count on between two messages.
-  tick() {
-    if (!this.told) return;
+  // Updates the ages between two events.
+  update() {
+    if (!this.state) return;
     const now = performance.now();
-    const { age, version } = this.told;
-    const old = age === null ? "nothing loaded" : `${(age + (now - this.heard) / 1000).toFixed(1)} s old`;
-    this.parts.age.textContent = `snapshot ${version}, ${old}`;
+    const { age, version } = this.state;
+    const ageText =
+      age === null ? "nothing loaded" : `${(age + (now - this.receivedAt) / 1000).toFixed(1)} s old`;
+    this.parts.age.textContent = `snapshot ${version}, ${ageText}`;
     const since = now - (this.changed?.at ?? -Infinity);
-    this.root.classList.toggle("fresh", since < FRESH);
-    this.parts.news.textContent =
-      since < NEWS
-        ? `${this.changed.switched} switched ${duration(since)} ago`
-        : `${this.dots.length} answers in ${this.told.microseconds.toFixed(0)} µs`;
+    this.root.classList.toggle("highlight", since < HIGHLIGHT);
+    this.parts.activity.textContent =
+      since < SHOW_CHANGE
+        ? `${this.changed.count} changed ${duration(since)} ago`
+        : `${this.dots.length} evaluations in ${this.state.microseconds.toFixed(0)} µs`;
   }
 
-  explain(dot) {
+  describe(dot) {
     const index = this.dots.indexOf(dot);
     if (index < 0) return;
-    const listed = dot.classList.contains("listed");
-    const state = this.lit[index] === "1" ? "has it" : "has it not";
-    dot.title = `${this.names[index]}: ${state}${listed ? ", is on the allow-list" : ""}`;
+    const allowed = dot.classList.contains("allowed") ? " (allowed user)" : "";
+    dot.title = `${this.names[index]}: ${this.enabled[index] === "1" ? "on" : "off"}${allowed}`;
   }
 
   remove() {

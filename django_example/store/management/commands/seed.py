@@ -13,11 +13,11 @@ from store.models import Product
 
 
 class Command(BaseCommand):
-    help = "Puts the demo's sample data in. Run again, it adds what is missing and changes nothing."
+    help = "Adds the missing sample data of the demo. Keeps existing rows."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
-        seed_people()
+        seed_users()
         seed_admin()
         Product.objects.bulk_create(
             [Product(**product) for product in samples.PRODUCTS], ignore_conflicts=True
@@ -26,18 +26,16 @@ class Command(BaseCommand):
         seed_values()
 
 
-def seed_people() -> None:
-    """Customers first, so that their primary keys and with them their buckets are 1, 2 and 3."""
+def seed_users() -> None:
+    """Creates the customers first: their primary keys 1, 2 and 3 have known buckets."""
     user_model = get_user_model()
-    nobody_knows = make_password(None)
-    people = [
-        user_model(username=username, first_name=first, last_name=last, password=nobody_knows)
+    unusable = make_password(None)
+    users = [
+        user_model(username=username, first_name=first, last_name=last, password=unusable)
         for username, first, last in (*samples.CUSTOMERS, *samples.CROWD)
     ]
     present = set(user_model.objects.values_list("username", flat=True))
-    user_model.objects.bulk_create(
-        [person for person in people if person.get_username() not in present]
-    )
+    user_model.objects.bulk_create([user for user in users if user.get_username() not in present])
 
 
 def seed_admin() -> None:

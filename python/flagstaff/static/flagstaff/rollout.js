@@ -1,4 +1,4 @@
-// The steps beside a rollout put their number into it.
+// Each step button writes its percentage into the rollout input beside it.
 "use strict";
 
 document.addEventListener("click", (event) => {

@@ -5,12 +5,12 @@ from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from store.people import become
+from store.customers import log_in_as
 
 
 @require_POST
-def choose(request: HttpRequest) -> HttpResponse:
-    become(request, request.POST.get("who", ""))
+def switch_user(request: HttpRequest) -> HttpResponse:
+    log_in_as(request, request.POST.get("username", ""))
     target = request.POST.get("next", "")
     safe = url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()})
     return redirect(target if safe else "front")
