@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.migrated_database import MIGRATED, create_migrated_database
-from tests.sessions import sessions
+from tests.sessions import own_backends, sessions
 from tests.workers import Worker, address
 from tools.postgres import Postgres, PostgresError
 
@@ -87,5 +87,6 @@ def _query(url: str, statement: str, *parameters: object) -> Any:
     # The server's default would lose what was committed just before it is killed.
     options = "-c synchronous_commit=on"
     with psycopg.connect(url, autocommit=True, options=options) as session:
+        own_backends.append(session.info.backend_pid)
         cursor = session.execute(statement, parameters or None)
         return cursor.fetchone() if cursor.description else None
