@@ -17,6 +17,7 @@ import pytest
 
 from tests.clusters import at
 from tests.conftest import ROOT
+from tests.repeats import repeats
 from tests.webhooks import Received, Webhook
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
@@ -132,7 +133,7 @@ class Ambush:
         self.done.clear()
 
 
-ROUNDS = 8
+ROUNDS = repeats(8, 3)
 
 
 @pytest.mark.timeout(120)
@@ -217,7 +218,7 @@ def test_loop_goes_on_after_an_outage_of_the_database(
     assert hook.came[0].data["key"] == "flag_1"
 
 
-@pytest.mark.parametrize("entries", [300_000])
+@pytest.mark.parametrize("entries", [repeats(300_000, 60_000)])
 def test_tick_is_not_slower_with_a_long_history(
     database: str, query: Query, hook: Webhook, entries: int
 ) -> None:
