@@ -33,7 +33,11 @@ $(VENV)/.made: requirements-dev.txt
 	touch $@
 
 build: env ## The extension, optimised, and the package into the environment
+ifdef EDITABLE
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(EDITABLE)
+else
 	$(BIN)/maturin develop --release --quiet $(LOCKED) >/dev/null
+endif
 
 demo: build ## A shop on a real PostgreSQL: watch a flag reach every worker
 	@$(BIN)/python -m tools.demo
@@ -73,8 +77,12 @@ fuzz: ## What nobody would write, for FUZZ_SECONDS=… a target; needs a nightly
 soak: build ## Everything that can go wrong, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
-test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
-	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"
+# One extension serves every Python, so the other environment gets the one that is built already.
+test-matrix: build ## The Python tests on the newest Python found, or on PYTHON=…
+	rm -rf target/editable
+	$(BIN)/maturin pep517 build-wheel --editable --quiet --interpreter $(BIN)/python --compatibility off \
+	    --out target/editable $(LOCKED) >/dev/null
+	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest" EDITABLE=$(CURDIR)/target/editable/*.whl
 
 lint: lint-rust lint-python docs ## Everything that is checked without running it
 
