@@ -8,7 +8,8 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 # Two processes share the tests, each with a server of its own; your server has them one by one.
-PYTEST := $(BIN)/python -X dev -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --tx '2*popen//python=$(BIN)/python -X dev')
+# The order is that of tests/conftest.py: the longest files first, so that both end together.
+PYTEST := $(BIN)/python -X dev -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(BIN)/python -X dev')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
 SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader)
@@ -32,7 +33,11 @@ $(VENV)/.made: requirements-dev.txt
 	touch $@
 
 build: env ## The extension, optimised, and the package into the environment
+ifdef EDITABLE
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(EDITABLE)
+else
 	$(BIN)/maturin develop --release --quiet $(LOCKED) >/dev/null
+endif
 
 demo: build ## A shop on a real PostgreSQL: watch a flag reach every worker
 	@$(BIN)/python -m tools.demo
@@ -51,6 +56,12 @@ test-faults: build $(VENV)/.faults ## What a worker must survive: crashes, forks
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
 	$(PYTEST) tests/faults
 
+# The files that have a reduced number of repeats.
+REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')
+
+test-repeats: build $(VENV)/.faults ## The tests that repeat something, with all repeats; takes minutes
+	TEST_REPEATS=full $(PYTEST) $(REPEATED)
+
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-faults.txt
 	touch $@
@@ -66,8 +77,12 @@ fuzz: ## What nobody would write, for FUZZ_SECONDS=… a target; needs a nightly
 soak: build ## Everything that can go wrong, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
-test-matrix: ## The Python tests on the newest Python found, or on PYTHON=…
-	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest"
+# One extension serves every Python, so the other environment gets the one that is built already.
+test-matrix: build ## The Python tests on the newest Python found, or on PYTHON=…
+	rm -rf target/editable
+	$(BIN)/maturin pep517 build-wheel --editable --quiet --interpreter $(BIN)/python --compatibility off \
+	    --out target/editable $(LOCKED) >/dev/null
+	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest" EDITABLE=$(CURDIR)/target/editable/*.whl
 
 lint: lint-rust lint-python docs ## Everything that is checked without running it
 
@@ -111,4 +126,4 @@ clean: ## Forget all that was made: environments, builds, and the demo's data
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean

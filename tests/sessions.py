@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-__all__ = ["Session", "Sessions", "sessions", "within"]
+__all__ = ["Session", "Sessions", "own_backends", "sessions", "within"]
 
 Query = Callable[..., Any]
+
+#: The backends of the last queries of the tests. A backend ends some time after its connection.
+own_backends: deque[int] = deque(maxlen=20)
 
 
 @dataclass(frozen=True, order=True)
@@ -33,11 +37,11 @@ def sessions(query: Query) -> Sessions:
     statement = (
         "SELECT coalesce(array_agg(pid), '{}'), coalesce(array_agg(application_name), '{}') "
         "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        "AND backend_type = 'client backend'"
+        "AND backend_type = 'client backend' AND pid <> ALL(%s)"
     )
 
     def look() -> list[Session]:
-        found = zip(*query(statement), strict=True)
+        found = zip(*query(statement, list(own_backends)), strict=True)
         return sorted(Session(backend, _owner(name), name) for backend, name in found)
 
     return look

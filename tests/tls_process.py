@@ -23,6 +23,9 @@ from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
 # The database is empty: who gets as far as this has connected.
 CONNECTED = "a table or column is missing"
+# No attempt came to an end before the limit.
+LATE = "the server did not answer in time"
+LONGEST = 5.0
 
 
 def engine(settings: dict[str, str]) -> list[str | None]:
@@ -46,13 +49,20 @@ def engine(settings: dict[str, str]) -> list[str | None]:
 
 
 def over_pool() -> str | None:
-    try:
-        _core.refresh(0.15)
-    except RefreshError as error:
-        return told(str(error))
-    except ConfigurationError as error:
-        return str(error)
-    return None
+    # A pool that cannot connect tries again until the limit, so the limit is short. A busy machine
+    # may need longer for one attempt: only then the limit is raised.
+    limit = 0.15
+    while True:
+        try:
+            _core.refresh(limit)
+        except RefreshError as error:
+            if LATE in str(error) and limit < LONGEST:
+                limit *= 4
+                continue
+            return told(str(error))
+        except ConfigurationError as error:
+            return str(error)
+        return None
 
 
 def told(error: str) -> str | None:

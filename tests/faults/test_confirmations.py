@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.faults.proxy import Proxy
 from tests.postgres.conftest import Query
+from tests.repeats import repeats
 from tests.workers import ROOT, Worker
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.timeout(180)
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 WORKERS = 10
+CHANGES = repeats(200, 60)
 
 Record = Callable[[str, object], None]
 
@@ -128,7 +130,7 @@ def test_no_worker_confirms_what_committed_after_a_later_token(
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0")
     false, took = 0, []
     with psycopg.connect(database) as early:
-        for number in range(100):
+        for number in range(repeats(100, 30)):
             opened = number % 2 == 0
             # It draws its token first, and commits last.
             early.execute("UPDATE flagstaff_featureflag SET rollout_percent = %s", [100 * opened])
@@ -149,11 +151,11 @@ def test_ten_workers_confirm_a_change_at_once(
     workers: list[Worker], asker: Worker, record_property: Record
 ) -> None:
     called(asker, "many_changes", 10)
-    made = called(asker, "many_changes", 200)
+    made = called(asker, "many_changes", CHANGES)
     took = sorted(seconds for seconds, _ in made)
     assert {applied for _, applied in made} == {WORKERS}
     record_property("seconds", took)
-    assert took[198] <= 0.5
+    assert took[-2] <= 0.5
 
 
 def test_workers_that_reconnect_during_the_wait_have_not_vanished(

@@ -18,14 +18,15 @@ from flagstaff import all_flags, explain, get_value, refresh, snapshot, status
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article
+from tests.repeats import repeats
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS),
     pytest.mark.timeout(600),
 ]
 
-VALUES, PACK = 20_000, 10
-FLAGS = 300
+VALUES, PACK = repeats(20_000, 4_000), 10
+FLAGS = repeats(300, 100)
 MISSING = object()
 
 T = TypeVar("T")

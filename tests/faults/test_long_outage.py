@@ -7,11 +7,12 @@ import time
 import pytest
 
 from tests.faults.proxy import Proxy
+from tests.repeats import repeats
 from tests.workers import Worker
 from tools.postgres import Postgres
 
-OUTAGE = 60.0
-MOST_TRIES = 40
+OUTAGE = repeats(60, 20)
+MOST_TRIES = repeats(40, 20)
 # Of what a question took before. 1.2 is wanted of a machine that has nothing else to do.
 AS_FAST = 1.4
 

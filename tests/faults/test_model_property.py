@@ -6,7 +6,6 @@ database has.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -21,9 +20,10 @@ from django.db import connection
 from flagstaff._tables.names import fill, names, sql
 from tests.faults.slot_writers import FLAGS, LISTS, TABLES, VALUES, Writer
 from tests.faults.slots import USERS
+from tests.repeats import repeats
 from tests.workers import Worker
 
-SECONDS = 30 if os.environ.get("CI") else 60
+SECONDS = repeats(60, 15)
 ROUNDS = 6
 WRITERS = 6
 POLL_INTERVAL = 0.3

@@ -8,12 +8,13 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from tests.repeats import repeats
 from tests.workers import Worker
 
 pytestmark = pytest.mark.timeout(180)
 
 POLL_INTERVAL = 0.1
-TURNS = 50
+TURNS = repeats(50, 15)
 WRITE = (
     "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES (%s, %s) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"

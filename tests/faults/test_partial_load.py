@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from tests.faults.proxy import Proxy
+from tests.repeats import repeats
 from tests.workers import Worker
 
 pytestmark = pytest.mark.timeout(180)
 
-ROUNDS, SWITCHES = 3, 100
+ROUNDS, SWITCHES = 3, repeats(100, 50)
 MOST_BYTES = 64_000
 # 50 ms are wanted of a machine that has nothing else to do, so the quietest round counts.
 P99 = 0.05 * 2

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import RunIsolated
 from tests.faults.ending import FIRST, IDLE, WORK
+from tests.repeats import repeats
 from tests.sessions import Sessions, within
 from tests.workers import ROOT
 from tools.lifeline import ends_with_parent
@@ -29,6 +30,7 @@ STATUSES = {
     "kill -9": -9,
     "an exception": 1,
 }
+ENDS, ENDS_OF_EACH_WAY = repeats(100, 20), repeats(5, 2)
 # What an engine may add to the time that the interpreter itself takes to end: a second, or twice
 # that on a busy machine.
 SOON = 2.0
@@ -84,11 +86,11 @@ def end() -> Iterator[End]:
 def test_hundred_processes_that_end_in_the_middle_of_loads_end_as_they_were_told(
     how: str, database: str, sessions: Sessions, end: End
 ) -> None:
-    ended = [end(database, "refreshes", how) for _ in range(100)]
-    assert Counter(status for status, _ in ended) == {STATUSES[how]: 100}
-    idle = max(end(database, IDLE, how)[1] for _ in range(10))
+    ended = [end(database, "refreshes", how) for _ in range(ENDS)]
+    assert Counter(status for status, _ in ended) == {STATUSES[how]: ENDS}
+    idle = max(end(database, IDLE, how)[1] for _ in range(repeats(10, 5)))
     took = sorted(took for _, took in ended)
-    print(f"{how}: {took[50]:.2f}, at most {took[-1]:.2f} s; without an engine {idle:.2f} s")
+    print(f"{how}: {took[ENDS // 2]:.2f}, at most {took[-1]:.2f} s; without an engine {idle:.2f} s")
     assert took[-1] < idle + SOON
     assert within(2, lambda: sessions() == [])
 
@@ -100,8 +102,8 @@ def test_process_ends_as_it_was_told_whatever_its_daemon_threads_do(
 ) -> None:
     query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('list', '[1, [2]]')")
     for how, status in STATUSES.items():
-        ended = [end(database, work, how) for _ in range(5)]
-        assert [found for found, _ in ended] == [status] * 5, how
+        ended = [end(database, work, how) for _ in range(ENDS_OF_EACH_WAY)]
+        assert [found for found, _ in ended] == [status] * ENDS_OF_EACH_WAY, how
         idle = end(database, IDLE, how)[1]
         assert max(took for _, took in ended) < idle + SOON, how
     assert within(2, lambda: sessions() == [])

@@ -9,11 +9,13 @@ import psycopg
 import pytest
 
 from tests.clusters import POLL, REST, SEEN, at, ready
+from tests.repeats import repeats
 from tools.postgres import Postgres
 from tools.replica import Replica
 
 OpenToAll = Callable[[], None]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+TURNS = repeats(200, 100)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_refill_on_the_primary_is_one_change_on_the_standby(
         psycopg.connect(database, autocommit=True) as session,
     ):
         worker.ask("watch", ["get_value", "gateway"])
-        for turn in range(1, 201):
+        for turn in range(1, TURNS + 1):
             with session.transaction():
                 session.execute("TRUNCATE flagstaff_keyvaluestore")
                 session.execute(
@@ -65,7 +67,7 @@ def test_refill_on_the_primary_is_one_change_on_the_standby(
                     [turn],
                 )
             time.sleep(0.01)
-        worker.sees(["get_value", "gateway"], 200, within=0.11 + 1)
+        worker.sees(["get_value", "gateway"], TURNS, within=0.11 + 1)
         seen = worker.ask("watched")
         assert seen[0] == "stripe"
         assert seen[1:] == sorted(seen[1:])

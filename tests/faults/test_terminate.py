@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.postgres.conftest import Query
+from tests.repeats import repeats
 from tests.workers import Worker
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
@@ -11,7 +12,7 @@ TERMINATE = """
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 SWITCH = "UPDATE flagstaff_featureflag SET rollout_percent = %s"
-TIMES = 50
+TIMES = repeats(50, 20)
 
 
 def test_session_that_is_terminated_fifty_times_misses_no_change(

@@ -72,10 +72,18 @@ def asked(url: str) -> dict[str, Any]:
     with Worker(url, STARTUP_TIMEOUT=10) as worker:
         worker.ask(*GATEWAY)
         status: dict[str, Any] = worker.ask("status")
-        if status["ready"]:
-            worker.ask("refresh")
-            assert worker.ask(*GATEWAY) == "stripe"
+        assert status["ready"], status
+        worker.ask("refresh")
+        assert worker.ask(*GATEWAY) == "stripe"
         return status
+
+
+def refused(url: str) -> dict[str, Any]:
+    """What a worker says of itself after its first try to connect, which fails."""
+    with Worker(url, STARTUP_TIMEOUT=0.1) as worker:
+        worker.ask(*GATEWAY)
+        worker.sees(["failed", 1], True, within=10)
+        return dict(worker.ask("status"))
 
 
 @pytest.mark.parametrize("sslmode", ["prefer", "require", "verify-ca", "verify-full"])
@@ -92,7 +100,7 @@ def test_server_of_an_unknown_authority_is_refused(
     address: str, papers: dict[str, Certificate]
 ) -> None:
     url = make_conninfo(address, sslmode="verify-full", sslrootcert=str(papers["others"].file))
-    status = asked(url)
+    status = refused(url)
     assert not status["ready"]
     assert "cannot be protected" in status["last_error"]
 
@@ -106,7 +114,7 @@ def test_client_certificate_logs_in(address: str, papers: dict[str, Certificate]
 
 
 def test_without_its_client_certificate_a_role_is_refused(address: str) -> None:
-    status = asked(make_conninfo(address, user="shop", sslmode="require"))
+    status = refused(make_conninfo(address, user="shop", sslmode="require"))
     assert not status["ready"]
     assert "log-in was refused" in status["last_error"]
 
@@ -119,6 +127,6 @@ def test_password_is_bound_to_the_channel(binding: str, address: str) -> None:
 
 def test_password_alone_opens_no_unencrypted_connection(address: str) -> None:
     url = make_conninfo(address, user="desk", password="battery staple", sslmode="disable")
-    status = asked(url)
+    status = refused(url)
     assert not status["ready"]
     assert "battery" not in status["last_error"]

@@ -7,11 +7,12 @@ import random
 import psycopg
 import pytest
 
+from tests.repeats import repeats
 from tests.workers import Worker
 
 pytestmark = pytest.mark.timeout(180)
 
-TURNS = 1_000
+TURNS = repeats(1_000, 250)
 FILL = (
     "INSERT INTO flagstaff_featureflag (id, key, enabled) VALUES (77, 'refilled', true);"
     "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) VALUES (77, 1);"

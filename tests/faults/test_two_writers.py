@@ -26,11 +26,12 @@ from flagstaff.changes import (
 from flagstaff.exceptions import ConflictError
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag
+from tests.repeats import repeats
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)]
 
 # TWO_WRITERS=10000 says how many; so many take a quarter of an hour.
-CHANGES = int(os.environ.get("TWO_WRITERS", "1000"))
+CHANGES = int(os.environ.get("TWO_WRITERS") or repeats(1_000, 200))
 KEY = "new_checkout"
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.clusters import at
 from tests.conftest import ROOT
+from tests.repeats import repeats
 from tests.webhooks import Received, Webhook, hook
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
@@ -130,7 +131,7 @@ class HoldNth:
         self.sender_killed.clear()
 
 
-ROUNDS = 8
+ROUNDS = repeats(8, 3)
 
 
 @pytest.mark.timeout(120)
@@ -215,7 +216,7 @@ def test_loop_continues_after_a_database_outage(
     assert hook.received[0].data["key"] == "flag_1"
 
 
-@pytest.mark.parametrize("entries", [300_000])
+@pytest.mark.parametrize("entries", [repeats(300_000, 60_000)])
 def test_run_does_not_scan_a_long_history(
     database: str, query: Query, hook: Webhook, entries: int
 ) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -12,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sessions import sessions
-from tests.workers import ROOT, Worker, address
+from tests.migrated_database import MIGRATED, create_migrated_database
+from tests.sessions import own_backends, sessions
+from tests.workers import Worker, address
 from tools.postgres import Postgres, PostgresError
 
 __all__ = ["sessions"]
@@ -36,15 +34,8 @@ def server(module_postgres_server: Postgres) -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def migrated(module_postgres_server: Postgres) -> str:
     """The name of a database with all tables, to be copied."""
-    _query(module_postgres_server.url, "CREATE DATABASE migrated")
-    url = address(module_postgres_server.url, "migrated")
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--verbosity=0"],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-        check=True,
-    )
-    return "migrated"
+    create_migrated_database(module_postgres_server)
+    return MIGRATED
 
 
 @pytest.fixture
@@ -96,5 +87,6 @@ def _query(url: str, statement: str, *parameters: object) -> Any:
     # The server's default would lose what was committed just before it is killed.
     options = "-c synchronous_commit=on"
     with psycopg.connect(url, autocommit=True, options=options) as session:
+        own_backends.append(session.info.backend_pid)
         cursor = session.execute(statement, parameters or None)
         return cursor.fetchone() if cursor.description else None

@@ -34,6 +34,7 @@ from flagstaff.changes import (
 from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownFlagError
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.repeats import repeats
 
 pytestmark = pytest.mark.django_db
 # Where each change is a transaction of its own, as it is in life.
@@ -139,7 +140,7 @@ def clean(users: list[User]) -> Iterator[None]:
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("clean")
 @settings(
-    max_examples=200,
+    max_examples=repeats(200, 50),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

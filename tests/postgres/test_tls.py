@@ -104,7 +104,8 @@ def test_engine_connects_where_libpq_does(
     with open_door(made) as door:
         outcomes = connect(door, *cases)
     for case, [link, pool, libpq] in zip(cases, outcomes, strict=True):
-        assert (link is None, pool is None) == (libpq is None, libpq is None), (case, link, libpq)
+        found = (case, link, pool, libpq)
+        assert (link is None, pool is None) == (libpq is None, libpq is None), found
         assert link == pool
         assert link is None or not any(word in link for word in ("localhost", "127.0.0.1", "db."))
 
