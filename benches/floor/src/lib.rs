@@ -1,6 +1,6 @@
-//! The floor: what any answer from Rust memory must cost. A map in an `ArcSwap`, the primary key
-//! from the user's attribute, one SHA-256, through a bare PyO3 function. No types are judged, no
-//! allow-list is asked, nothing is counted. It is not tuned to what is measured against it.
+//! The floor: the minimum cost of an evaluation from Rust memory. A map in an `ArcSwap`, the primary
+//! key from the user's attribute, one SHA-256, through a bare PyO3 function. It checks no types, has
+//! no allowed users, and counts nothing. It is not tuned to what is measured against it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -26,7 +26,7 @@ fn fill(flags: Vec<(String, bool, u32)>, values: Vec<(String, String)>) {
     TABLE.store(table.into());
 }
 
-/// Whether the flag is on for the user.
+/// Returns true if the flag is on for the user.
 #[pyfunction]
 fn enabled(key: &str, user: &Bound<'_, PyAny>) -> PyResult<bool> {
     let table = TABLE.load();
@@ -46,7 +46,7 @@ fn bucket(key: &str, pk: i64) -> u32 {
     words.fold(0, |rest, word| ((u64::from(rest) << 32 | word) % 100) as u32)
 }
 
-/// The text of a value.
+/// Returns the text of a value.
 #[pyfunction]
 fn lookup<'py>(py: Python<'py>, key: &str) -> Option<Bound<'py, PyString>> {
     TABLE.load().values.get(key).map(|text| PyString::new(py, text))
