@@ -1,4 +1,4 @@
-"""What a worker costs its machine, and whether that grows."""
+"""The memory, threads and files of a worker, and their growth."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ HOUR = 3_600
 MEGABYTE = 1_000_000
 # Memory may still grow in the first third of a run: caches fill, and the allocator finds its size.
 WARM_UP = 1 / 3
-# What is measured in less time than this says nothing about an hour.
-LEAST = 600
+# Seconds. A shorter run is too short for a figure per hour.
+MIN_DURATION = 600
 
 
 @dataclass
 class Worker:
-    """The figures of one process, as they were when nothing was under way."""
+    """The figures of one process, measured while idle."""
 
     pid: int
     moments: list[float] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Worker:
     files: list[int] = field(default_factory=list)
 
     def measure(self, now: float) -> None:
-        """Take the figures."""
+        """Records the present figures."""
         process = Path("/proc") / str(self.pid)
         pages = int((process / "statm").read_text().split()[1])
         self.moments.append(now)
@@ -36,11 +36,11 @@ class Worker:
 
     @property
     def growth(self) -> float | None:
-        """Megabytes an hour after the warm-up: the median of all slopes, which outliers leave.
+        """Megabytes per hour after the warm-up: the median of all slopes, robust to outliers.
 
-        None where the run was too short to say.
+        None if the run was too short.
         """
-        if self.moments[-1] - self.moments[0] < LEAST:
+        if self.moments[-1] - self.moments[0] < MIN_DURATION:
             return None
         warm = int(len(self.moments) * WARM_UP)
         points = list(zip(self.moments[warm:], self.memory[warm:], strict=True))
