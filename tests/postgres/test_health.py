@@ -136,7 +136,7 @@ def test_first_look_starts_what_it_looks_at(
 ) -> None:
     # A worker that gets no traffic before it is ready would otherwise never be.
     FeatureFlag.objects.create(key="new_checkout")
-    monkeypatch.setattr("flagstaff._engine.direct.is_called_for", lambda: False)
+    monkeypatch.setattr("flagstaff._engine.direct.is_required", lambda: False)
     assert client.get("/health/metrics").status_code == 200
     assert status().mode == "idle"
     code, told = asked(client, "ready")

@@ -22,7 +22,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from flagstaff import acting_as
-from flagstaff._engine.impact import Difference
+from flagstaff._engine.impact import ChangeImpact
 from flagstaff.changes import add_allowed_users, create, delete, disable, set_rollout, set_value
 from flagstaff.exceptions import NoWebhooksError
 from flagstaff.history import flag_history, forget_user, prune
@@ -150,7 +150,7 @@ def test_message_comes_without_an_impact_that_cannot_be_counted(
     def refuse(*arguments: object, **options: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("flagstaff.webhooks.impact.difference", refuse)
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", refuse)
     set_rollout("new_checkout", 50)
     told(delivered=1)
     assert hook.taken[0].data["impact"] is None
@@ -159,11 +159,11 @@ def test_message_comes_without_an_impact_that_cannot_be_counted(
 def test_receivers_share_what_was_counted(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def counted(key: str, *states: object, timeout: float) -> Difference:
+    def counted(key: str, *states: object, timeout: float) -> ChangeImpact:
         asked.append(key)
-        return Difference(20, 1, 0)
+        return ChangeImpact(20, 1, 0)
 
-    monkeypatch.setattr("flagstaff.webhooks.impact.difference", counted)
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", counted)
     with Webhook() as other:
         both = {"ops": hook.settings(), "other": other.settings()}
         with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
@@ -181,13 +181,13 @@ def test_counting_ends_with_the_time_of_a_tick(
     given: list[float] = []
     now = 0.0
 
-    def counted(key: str, *states: object, timeout: float) -> Difference:
+    def counted(key: str, *states: object, timeout: float) -> ChangeImpact:
         nonlocal now
         given.append(timeout)
         now += timeout
-        return Difference(20, 1, 0)
+        return ChangeImpact(20, 1, 0)
 
-    monkeypatch.setattr("flagstaff.webhooks.impact.difference", counted)
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", counted)
     monkeypatch.setattr("flagstaff.webhooks.impact.time", SimpleNamespace(monotonic=lambda: now))
     for percent in (10, 20, 30):
         set_rollout("new_checkout", percent)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from flagstaff._engine.impact import difference
+from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.status_log import logger
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
@@ -58,7 +58,7 @@ def _is_counted(event: Event) -> bool:
 def _count(event: Event, entries: Sequence[int], patience: float) -> dict[str, int] | None:
     try:
         before, after = _states(entries)
-        found = difference(event.key, before, after, timeout=patience)
+        found = impact_of_change(event.key, before, after, timeout=patience)
     # Whatever it is, the news itself is worth more.
     except Exception as error:  # noqa: BLE001
         logger.info("the reach of a change was not counted: %s", type(error).__name__)
