@@ -65,7 +65,7 @@ def survey(key: str, users: int) -> list[int]:
     return [user for user in range(users) if flagstaff.flag_enabled(key, user)]
 
 
-def tells(times: int) -> bool:
+def has_logged(times: int) -> bool:
     """Whether this many lines have been logged; evaluations write them."""
     flagstaff.flag_enabled("new_checkout")
     return len(_logged) >= times
@@ -132,7 +132,7 @@ def _start(work: Callable[[], None]) -> None:
     _threads[-1].start()
 
 
-def together(count: int, command: Command) -> list[Any]:
+def in_threads(count: int, command: Command) -> list[Any]:
     """Runs a command in several threads at the same time, and returns their results."""
     barrier, results = threading.Barrier(count), []
 
@@ -159,7 +159,7 @@ def in_fork(how: str, commands: list[Command], bare: bool = False) -> list[Any]:
     if pid == 0:
         os.write(writing, json.dumps([run(command) for command in commands]).encode())
         os.close(writing)
-        leave(how)
+        exit_by(how)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         results = pipe.read()
@@ -182,7 +182,7 @@ def in_pool(method: str, commands: list[Command]) -> list[Any]:
         return [pool.apply(run, [command]) for command in commands]
 
 
-def leave(how: str) -> None:
+def exit_by(how: str) -> None:
     ways: dict[str, Callable[[], object]] = {
         "sys.exit": lambda: sys.exit(3),
         "os._exit": lambda: os._exit(3),
@@ -217,7 +217,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "ready": lambda timeout=None: flagstaff.ready(timeout),
     "refresh": lambda timeout=5.0: flagstaff.refresh(timeout),
     "logged": lambda: _logged,
-    "tells": tells,
+    "has_logged": has_logged,
     "until": until,
     "survey": survey,
     "watch": watch,
@@ -225,10 +225,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "follow": follow,
     "followed": followed,
     "reload_constantly": reload_constantly,
-    "together": together,
+    "in_threads": in_threads,
     "in_fork": in_fork,
     "in_pool": in_pool,
-    "leave": leave,
+    "exit": exit_by,
     "migrate": migrate,
     "switch_on": switch_on,
     "pid": os.getpid,

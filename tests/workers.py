@@ -66,16 +66,16 @@ class Worker:
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Runs a command of `tests.worker_process`, and returns its result."""
-        self.tell(name, *arguments)
-        return self.hear()
+        self.send(name, *arguments)
+        return self.receive()
 
-    def tell(self, name: str, *arguments: Any) -> None:
+    def send(self, name: str, *arguments: Any) -> None:
         """Sends a command, and does not wait for its result."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
         self._process.stdin.flush()
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """Returns the result of the last command."""
         assert self._process.stdout
         line = self._process.stdout.readline()

@@ -46,8 +46,8 @@ def workers(database: str, proxy: Proxy) -> Iterator[list[Worker]]:
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(url)) for url in urls]
         for worker in workers:
-            worker.tell("ready", 30)
-        assert [worker.hear() for worker in workers] == [True] * WORKERS
+            worker.send("ready", 30)
+        assert [worker.receive() for worker in workers] == [True] * WORKERS
         yield workers
         proxy.resume()
 

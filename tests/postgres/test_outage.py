@@ -152,7 +152,7 @@ def test_error_contains_neither_password_nor_address(server: Postgres, database:
     with Worker(f"{database} password=hunter2") as worker:
         assert worker.ask("ready", 10) is True
         server.stop()
-        worker.sees(["tells", 1], True, within=5)
+        worker.sees(["has_logged", 1], True, within=5)
         [[_, logged]] = worker.ask("logged")
         for text in (worker.ask("status")["last_error"], logged):
             for secret in ("hunter2", "127.0.0.1", str(server.port), "user"):
@@ -161,10 +161,10 @@ def test_error_contains_neither_password_nor_address(server: Postgres, database:
 
 def test_outage_and_its_end_are_logged_once(server: Postgres, worker: Worker) -> None:
     server.stop()
-    worker.sees(["tells", 1], True, within=5)
+    worker.sees(["has_logged", 1], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     server.start()
-    worker.sees(["tells", 2], True, within=5)
+    worker.sees(["has_logged", 2], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     [[_, down], [_, up]] = worker.ask("logged")
     assert down.startswith("flags are not refreshed, the last snapshot stays in use: ")

@@ -24,7 +24,7 @@ def test_process_without_evaluations_does_not_connect(database: str, sessions: S
 
 def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
     worker.ask("refresh")
-    worker.ask("together", 8, NEW_CHECKOUT)
+    worker.ask("in_threads", 8, NEW_CHECKOUT)
     name = rf"fs1 \d+ [0-9a-f]{{8}} L {worker.pid} .+"
     assert within(1, lambda: len(sessions()) == 1)
     [session] = sessions()
@@ -36,7 +36,7 @@ def test_concurrent_first_evaluations_all_return_the_result(
 ) -> None:
     open_to_all()
     with Worker(database) as worker:
-        assert worker.ask("together", 8, NEW_CHECKOUT) == [True] * 8
+        assert worker.ask("in_threads", 8, NEW_CHECKOUT) == [True] * 8
         assert len(sessions()) == 1
 
 
@@ -48,7 +48,7 @@ def test_ended_process_leaves_no_session(
 ) -> None:
     worker = Worker(database)
     assert worker.ask("ready", 10) is True
-    worker.tell("leave", how)
+    worker.send("exit", how)
     exit_status, errors = worker.end()
     assert exit_status == status
     assert "Fatal" not in errors
@@ -86,10 +86,10 @@ def test_forked_child_has_its_own_engine_beside_its_parents(
 ) -> None:
     [parent] = sessions()
     until_paypal = ["until", ["get_value", "gateway"], "paypal", 5]
-    worker.tell("in_fork", how, [["get_value", "gateway"], until_paypal, ["mode"]])
+    worker.send("in_fork", how, [["get_value", "gateway"], until_paypal, ["mode"]])
     assert within(3, lambda: len(sessions()) == 2)
     query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
-    before, took, mode = worker.hear()
+    before, took, mode = worker.receive()
     assert (before, took is not None, mode) == ("stripe", True, "live")
     assert within(2, lambda: sessions() == [parent])
     worker.sees(["get_value", "gateway"], "paypal", within=1)

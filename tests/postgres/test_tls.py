@@ -24,7 +24,7 @@ StartProxy = Callable[..., TlsProxy]
 MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 RUN = "from tests.tls_process import main; main()"
 UNSAFE = "connect: the connection cannot be protected as it should be: "
-UNUSABLE = "connect: the connection parameters cannot be used: "
+UNUSABLE = "connect: the connection settings cannot be used: "
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def connect(run_isolated: RunIsolated, home: Path) -> Connect:
         base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(proxy.port)}
         base |= {"user": "postgres", "dbname": "postgres"}
         given = [base | case for case in cases]
-        environment = {"HOME": str(home), "DJANGO_SETTINGS_MODULE": "tests.parameters"}
+        environment = {"HOME": str(home), "DJANGO_SETTINGS_MODULE": "tests.settings"}
         found: list[Outcome] = json.loads(run_isolated(RUN, json.dumps(given), **environment))
         return found
 

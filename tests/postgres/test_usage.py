@@ -54,9 +54,9 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
     counts = []
     for _ in range(6):
         for worker in workers:
-            worker.tell("survey", KEY, 3000)
+            worker.send("survey", KEY, 3000)
         for worker in workers:
-            true_count = len(worker.hear())
+            true_count = len(worker.receive())
             counts.append((true_count, 3000 - true_count))
         time.sleep(0.3)  # so that flushes happen in between
     assert [worker.end() for worker in workers] == [(0, "")] * 4
@@ -87,7 +87,7 @@ def test_interval_of_zero_collects_nothing(database: str, query: Query) -> None:
     with ready_worker(database, USAGE_INTERVAL=0) as worker:
         evaluate(worker, 100)
         assert worker.ask("status")["usage_problem"] == "USAGE_INTERVAL is 0"
-        assert worker.ask("tells", 1) is False
+        assert worker.ask("has_logged", 1) is False
     assert counted(query) == (0, 0)
 
 
@@ -169,7 +169,7 @@ def test_role_that_may_not_write_is_logged_once(database: str, query: Query) -> 
             evaluate(worker, 100)
             why = "the role may not write it"
             worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
-            worker.sees(["tells", 1], True, within=5)
+            worker.sees(["has_logged", 1], True, within=5)
             evaluate(worker, 3000)
             assert worker.ask("logged") == [["WARNING", f"usage is not collected: {why}"]]
         assert counted(query) == (0, 0)

@@ -107,25 +107,23 @@ class Soak:
         for number, worker in enumerate(self.env.workers):
             recorded = worker.ask("drain")
             self.evaluations[number] = recorded["evaluations"]
-            for moment, what in recorded["errors"]:
-                if not (
-                    what.startswith("pair") and self.fault_log.without_tokens.has_changed(moment)
-                ):
+            for at, what in recorded["errors"]:
+                if not (what.startswith("pair") and self.fault_log.without_tokens.has_changed(at)):
                     self.fail(f"worker {number}: {what}")
-            for moment, beat in recorded["samples"]:
-                self.check_sample(number, moment, beat)
+            for at, beat in recorded["samples"]:
+                self.check_sample(number, at, beat)
 
-    def check_sample(self, number: int, moment: float, beat: int) -> None:
+    def check_sample(self, number: int, at: float, beat: int) -> None:
         """Measures the staleness: how long the worker could have had a newer beat."""
-        if beat < self.beats[number] and not self.fault_log.rewound.covers(moment, GRACE):
+        if beat < self.beats[number] and not self.fault_log.rewound.covers(at, GRACE):
             self.fail(f"worker {number}: beat {beat} after {self.beats[number]}")
         self.beats[number] = beat
         since = self.writer.unseen_since(beat)
-        if self.fault_log.outage.covers(moment):
+        if self.fault_log.outage.covers(at):
             return
-        ended = max(self.fault_log.outage.last_end(moment), self.fault_log.rewound.last_end(moment))
-        stale_since = moment if since is None else max(since, ended)
-        self.staleness.append(max(0.0, moment - stale_since))
+        ended = max(self.fault_log.outage.last_end(at), self.fault_log.rewound.last_end(at))
+        stale_since = at if since is None else max(since, ended)
+        self.staleness.append(max(0.0, at - stale_since))
 
     def fail(self, what: str) -> None:
         """Records a failed check."""

@@ -27,18 +27,18 @@ class Periods:
         finally:
             self._periods[-1] = (self._periods[-1][0], time.monotonic())
 
-    def covers(self, moment: float, grace: float = 0) -> bool:
+    def covers(self, at: float, grace: float = 0) -> bool:
         """Returns True if the time is in a period, or at most `grace` seconds after it."""
-        return any(begin <= moment <= end + grace for begin, end in reversed(self._periods))
+        return any(begin <= at <= end + grace for begin, end in reversed(self._periods))
 
-    def has_changed(self, moment: float) -> bool:
+    def has_changed(self, at: float) -> bool:
         """Returns True if a period started or ended too recently for workers to notice."""
         edges = [edge for period in self._periods for edge in period]
-        return any(0 <= moment - edge <= GRACE for edge in edges)
+        return any(0 <= at - edge <= GRACE for edge in edges)
 
-    def last_end(self, moment: float) -> float:
+    def last_end(self, at: float) -> float:
         """Returns the end of the last period before this time."""
-        return max((end for _, end in self._periods if end <= moment), default=float("-inf"))
+        return max((end for _, end in self._periods if end <= at), default=float("-inf"))
 
 
 class FaultLog:

@@ -20,7 +20,7 @@ class Worker:
     """The figures of one process, measured while idle."""
 
     pid: int
-    moments: list[float] = field(default_factory=list)
+    measured_at: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Worker:
         """Records the present figures."""
         process = Path("/proc") / str(self.pid)
         pages = int((process / "statm").read_text().split()[1])
-        self.moments.append(now)
+        self.measured_at.append(now)
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE)
         self.threads.append(len(list((process / "task").iterdir())))
         self.files.append(len(list((process / "fd").iterdir())))
@@ -40,10 +40,10 @@ class Worker:
 
         None if the run was too short.
         """
-        if self.moments[-1] - self.moments[0] < MIN_DURATION:
+        if self.measured_at[-1] - self.measured_at[0] < MIN_DURATION:
             return None
-        warm = int(len(self.moments) * WARM_UP)
-        points = list(zip(self.moments[warm:], self.memory[warm:], strict=True))
+        warm = int(len(self.measured_at) * WARM_UP)
+        points = list(zip(self.measured_at[warm:], self.memory[warm:], strict=True))
         slopes = [
             (later[1] - earlier[1]) / (later[0] - earlier[0])
             for place, earlier in enumerate(points)

@@ -61,7 +61,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._number = 0
         self.beats: list[int] = []
-        self.moments: list[float] = []
+        self.committed_at: list[float] = []
 
     def __enter__(self) -> Writer:
         self._thread.start()
@@ -80,7 +80,7 @@ class Writer:
     def unseen_since(self, beat: int) -> float | None:
         """Returns when the first beat after this one was committed; None if there is none."""
         after = bisect_right(self.beats, beat)
-        return self.moments[after] if after < len(self.moments) else None
+        return self.committed_at[after] if after < len(self.committed_at) else None
 
     def _run(self) -> None:
         session: psycopg.Connection[tuple[object, ...]] | None = None
@@ -114,4 +114,4 @@ class Writer:
             for statement in statements:
                 session.execute(statement.format(**chosen).encode())
         self.beats.append(self._number)
-        self.moments.append(time.monotonic())
+        self.committed_at.append(time.monotonic())
