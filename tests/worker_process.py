@@ -197,7 +197,7 @@ def migrate() -> None:
     connection.close()
 
 
-def switch_on(key: str) -> None:
+def create_enabled_flag(key: str) -> None:
     from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
@@ -230,7 +230,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "in_pool": in_pool,
     "exit": exit_by,
     "migrate": migrate,
-    "switch_on": switch_on,
+    "create_enabled_flag": create_enabled_flag,
     "pid": os.getpid,
     # Functions that only one test file needs are in a module beside it.
     "call": lambda path, *arguments: import_string(path)(*arguments),

@@ -88,6 +88,6 @@ def test_process_answers_soon_after_the_migration(empty_database: str) -> None:
         worker.sees(["failed", 6], True, within=20)
         migrated = time.monotonic()
         worker.ask("migrate")
-        worker.ask("switch_on", "new_checkout")
+        worker.ask("create_enabled_flag", "new_checkout")
         worker.sees(NEW_CHECKOUT, True, within=migrated + 6 - time.monotonic())
         assert worker.ask("mode") == "live"
