@@ -129,7 +129,7 @@ class Soak:
         """Records a failed check."""
         self.failures.append(what)
         if len(self.failures) <= 100:  # noqa: PLR2004 (the first failures are enough)
-            print(f"{self.minutes:6.1f} min  WRONG  {what}", flush=True)
+            print(f"{self.minutes:6.1f} min  FAILED  {what}", flush=True)
 
     @property
     def minutes(self) -> float:
