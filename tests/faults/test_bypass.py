@@ -204,7 +204,7 @@ def test_without_a_trigger_every_poll_loads_and_the_status_says_so(
     execute(shop, *statements, PAYPAL)
     polls.sees(GATEWAY, "paypal", within=POLL_INTERVAL + 1)
     polls.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
-    assert "trigger" in polls.ask("status")["why"]
+    assert "trigger" in polls.ask("status")["mode_reason"]
     for number in range(3):
         execute(shop, f"UPDATE {VALUES} SET value = '{number}'")
         polls.sees(GATEWAY, number, within=POLL_INTERVAL + 1)
@@ -229,7 +229,7 @@ def test_triggers_that_are_back_make_the_worker_live_again(
     execute(shop, f"DELETE FROM {ALLOWED}", *without_triggers()[3:])
     polls.sees(HAS_FLAG, False, within=POLL_INTERVAL + 1)
     polls.sees(["mode"], "live", within=POLL_INTERVAL + 1)
-    assert polls.ask("status")["why"] is None
+    assert polls.ask("status")["mode_reason"] is None
 
 
 def test_a_stream_of_other_changes_does_not_put_the_poll_off(

@@ -48,8 +48,8 @@ def workers(database: str, proxy: Proxy) -> Iterator[list[Worker]]:
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(url)) for url in urls]
         for worker in workers:
-            worker.tell("ready", 30)
-        assert [worker.hear() for worker in workers] == [True] * WORKERS
+            worker.send("ready", 30)
+        assert [worker.receive() for worker in workers] == [True] * WORKERS
         yield workers
         proxy.resume()
 
@@ -79,7 +79,7 @@ def pids(found: list[dict[str, Any]]) -> list[int]:
 
 def counts(found: dict[str, Any]) -> tuple[int, int, int, int]:
     """How many have applied it, wait, have vanished and were never seen."""
-    return found["applied"], len(found["waiting"]), len(found["vanished"]), found["missing"]
+    return found["applied"], len(found["pending"]), len(found["disconnected"]), found["missing"]
 
 
 def flags(database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,28 +99,28 @@ def test_of_ten_workers_two_hang_and_one_is_cut_off(
 ) -> None:
     hung, cut_off = workers[:2], workers[-1]
     before = called(asker, "confirm", 10, WORKERS)
-    assert (before["confirmed"], counts(before)) == (True, (10, 0, 0, 0))
+    assert (before["complete"], counts(before)) == (True, (10, 0, 0, 0))
     with stopped(*hung):
         proxy.stop()
         name = f"fs1 % {cut_off.pid} %"
         found = called(asker, "confirm_while_terminated", database, name, 2)
-        assert (found["confirmed"], counts(found)) == (False, (7, 2, 1, 0))
-        assert pids(found["waiting"]) == sorted(worker.pid for worker in hung)
-        assert pids(found["vanished"]) == [cut_off.pid]
+        assert (found["complete"], counts(found)) == (False, (7, 2, 1, 0))
+        assert pids(found["pending"]) == sorted(worker.pid for worker in hung)
+        assert pids(found["disconnected"]) == [cut_off.pid]
         assert 2 <= found["seconds"] < 4
         # It has seen them before, and misses the one that is no longer there.
         again = called(asker, "confirm", 0.5)
-        assert (again["confirmed"], counts(again)) == (False, (7, 2, 1, 0))
+        assert (again["complete"], counts(again)) == (False, (7, 2, 1, 0))
         # A command has seen nobody before, and knows from its user how many there should be.
         ran = flags(database, "off", "new_checkout", "--wait", "1", "--expect", "10")
         assert ran.returncode == 3
         told = ran.stderr.splitlines()
         assert told[3].startswith("applied by 7 of 9 connected workers after 1.")
         assert all(f"(pid {worker.pid})" in told[4] for worker in hung)
-        assert told[5] == "never seen: 1 of the 10 expected"
+        assert told[5] == "missing: 1 of the 10 expected workers were never connected"
     proxy.resume()
     after = called(asker, "confirm", 30, WORKERS)
-    assert (after["confirmed"], counts(after)) == (True, (10, 0, 0, 0))
+    assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))
     assert [worker.ask(*NEW_CHECKOUT, 1) for worker in workers] == [False] * WORKERS
 
 
@@ -140,7 +140,7 @@ def test_no_worker_confirms_what_committed_after_a_later_token(
                 early.commit()
                 false += called(asker, "confirm", 0)["applied"]
             found = called(asker, "confirm", 5)
-            assert found["confirmed"] is True
+            assert found["complete"] is True
             false += worker.ask(*NEW_CHECKOUT) is not opened
             took.append(found["seconds"])
     assert false == 0
@@ -162,7 +162,7 @@ def test_workers_that_reconnect_during_the_wait_have_not_vanished(
     database: str, workers: list[Worker], asker: Worker
 ) -> None:
     found = called(asker, "confirm_while_terminated", database, "fs1 %", 10)
-    assert (found["confirmed"], counts(found)) == (True, (10, 0, 0, 0))
+    assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
 
 
 def test_worker_that_is_killed_during_the_wait_has_vanished(
@@ -173,8 +173,8 @@ def test_worker_that_is_killed_during_the_wait_has_vanished(
         assert victim.ask("ready", 10) is True
         os.kill(victim.pid, signal.SIGSTOP)
         found = called(asker, "confirm_while_killed", victim.pid, 1)
-        assert (found["confirmed"], counts(found)) == (False, (1, 0, 1, 0))
-        assert pids(found["vanished"]) == [victim.pid]
+        assert (found["complete"], counts(found)) == (False, (1, 0, 1, 0))
+        assert pids(found["disconnected"]) == [victim.pid]
     finally:
         victim.end(signal.SIGKILL)
 
@@ -182,7 +182,7 @@ def test_worker_that_is_killed_during_the_wait_has_vanished(
 def test_process_that_waits_is_one_of_the_workers(worker: Worker) -> None:
     for percent in (100, 0) * 10:
         found, enabled = called(worker, "confirm_after_a_change", percent, 1)
-        assert (found["confirmed"], found["applied"]) == (True, 1)
+        assert (found["complete"], found["applied"]) == (True, 1)
         assert enabled is (percent == 100)
 
 
@@ -211,7 +211,15 @@ def test_workers_behind_a_pooler_are_not_confirmed(
             assert pooled.ask("ready", 10) is True
             # One is seen and has it. How many there are behind the pooler nobody can see.
             found = called(asker, "confirm", 5)
-            assert (found["confirmed"], found["hidden"], found["applied"]) == (False, True, 1)
+            assert (found["complete"], found["possibly_hidden"], found["applied"]) == (
+                False,
+                True,
+                1,
+            )
             # Nor can they be seen from behind it.
             found = called(pooled, "confirm", 5)
-            assert (found["confirmed"], found["hidden"], found["applied"]) == (False, True, 1)
+            assert (found["complete"], found["possibly_hidden"], found["applied"]) == (
+                False,
+                True,
+                1,
+            )

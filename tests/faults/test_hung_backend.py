@@ -28,8 +28,8 @@ def test_backend_that_hangs_is_given_up_and_no_question_waits_for_it(
         try:
             hung = time.monotonic()
             open_to_all()
-            worker.tell("call", "tests.faults.reader.waits", POLL + 2.5)
-            questions, waits = worker.hear()
+            worker.send("call", "tests.faults.reader.waits", POLL + 2.5)
+            questions, waits = worker.receive()
             assert questions > 100_000
             assert waits == 0
             worker.sees(["failed", 1], True, within=hung + POLL + 2.5 - time.monotonic())

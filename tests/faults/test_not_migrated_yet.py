@@ -31,5 +31,5 @@ def test_workers_without_tables_answer_defaults_and_find_the_tables(empty_databa
 
         worker.ask("migrate")
         worker.sees(["mode"], "live", within=6)
-        worker.ask("switch_on", "new_checkout")
+        worker.ask("create_enabled_flag", "new_checkout")
         worker.sees(NEW_CHECKOUT, True, within=1)

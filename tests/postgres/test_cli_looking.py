@@ -79,14 +79,14 @@ def test_workers_are_listed_with_those_first_that_are_behind(join: Join) -> None
 
 def test_workers_whose_state_nobody_can_tell_have_none(join: Join) -> None:
     join("web-1", mode="R")
-    join("web-2").call_itself("fs1 what is this")
+    join("web-2").set_name("fs1 what is this")
     found = json.loads(flags("workers", "--json").out)
     assert [worker["behind"] for worker in found] == [None, None]
     assert {worker["mode"] for worker in found} == {"reload", "unreadable"}
 
 
 def test_workers_says_of_sessions_without_a_name(join: Join) -> None:
-    join().call_itself("flagstaff")
+    join().set_name("flagstaff")
     ran = flags("workers")
     assert "1 session has no name" in ran.err
     assert ran.out == ""

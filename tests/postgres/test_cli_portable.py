@@ -267,4 +267,4 @@ def test_plan_that_was_shown_is_done_or_nothing_whatever_a_person_says_to_anothe
 def test_import_waits_if_it_is_told_to(file: Path) -> None:
     edit(file, NARROWER)
     ran = run(f"import {file} --wait 0 --json")
-    assert "confirmation" in json.loads(ran.out)
+    assert "propagation" in json.loads(ran.out)

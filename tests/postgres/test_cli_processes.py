@@ -304,7 +304,7 @@ def test_every_verb_works_on_sqlite_and_with_any_user_model(
         assert explained["reason"] == "TARGETING_MATCH"
         assert (str(explained["user"]["pk"]), explained["user"]["by"]) == (pk, by)
     assert [change["changed"] for change in (ramped, off, on, put)] == [True] * 4
-    assert off["confirmation"]["confirmed"] is True
+    assert off["propagation"]["complete"] is True
     assert shown["who"] == "Nobody has it: it is off."
     assert [flag["state"] for flag in listed] == ["all"]
     assert (got["value"], [entry["value"] for entry in values]) == ([1], [[1]])

@@ -19,7 +19,7 @@ from tests.pages import code_of
 from tests.terminals import Ran, flags, typed
 
 BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
-ALL = Propagation(confirmed=True, applied=4, seconds=0.034, polling_by=BY)
+ALL = Propagation(complete=True, applied=4, seconds=0.034, polling_deadline=BY)
 
 
 def worker(host: str, pid: int, mode: str = "live") -> Worker:
@@ -34,25 +34,25 @@ def flag(db: None) -> FeatureFlag:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What `confirm` was asked; it says what `answers` says."""
+    """The arguments of `wait_for_workers`, which returns what `answers` says."""
     return answers(monkeypatch, ALL)
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, answer: Propagation | Exception) -> list[Any]:
     asked: list[Any] = []
 
-    def confirm(timeout: float, *, expect: int | None) -> Propagation:
+    def wait_for_workers(timeout: float, *, expect: int | None) -> Propagation:
         asked.append((timeout, expect))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(wait, "confirm", confirm)
+    monkeypatch.setattr(wait, "wait_for_workers", wait_for_workers)
     return asked
 
 
 def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
-    answers(monkeypatch, Propagation(**{"confirmed": False, "polling_by": BY, **found}))
+    answers(monkeypatch, Propagation(**{"complete": False, "polling_deadline": BY, **found}))
     return flags("off", "new_checkout", *(arguments or ["--wait"]))
 
 
@@ -112,16 +112,16 @@ def test_confirmed_change_is_told_after_the_change(asked: list[Any]) -> None:
 
 def test_page_shows_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     some = Propagation(
-        confirmed=False,
+        complete=False,
         applied=7,
-        waiting=(worker("web-3", 4711), worker("web-4", 4712)),
-        vanished=(worker("web-5", 4713),),
+        pending=(worker("web-3", 4711), worker("web-4", 4712)),
+        disconnected=(worker("web-5", 4713),),
         polling=(worker("job-1", 9, "poll"),),
         missing=1,
         seconds=10.004,
-        polling_by=BY,
+        polling_deadline=BY,
     )
-    for shown, answer in zip(code_of("how-to/confirm.md", "console"), (ALL, some), strict=True):
+    for shown, answer in zip(code_of("how-to/propagation.md", "console"), (ALL, some), strict=True):
         FeatureFlag.objects.update(enabled=True)
         answers(monkeypatch, answer)
         line, _, after = shown.partition("\n")
@@ -142,25 +142,25 @@ def test_everybody_who_has_not_applied_it_is_named(monkeypatch: pytest.MonkeyPat
         monkeypatch,
         *("--wait", "--expect", "12"),
         applied=7,
-        waiting=(worker("web-3", 4711), worker("web-4", 4712)),
-        vanished=(worker("web-5", 4713),),
+        pending=(worker("web-3", 4711), worker("web-4", 4712)),
+        disconnected=(worker("web-5", 4713),),
         polling=(worker("job-1", 9, "poll"),),
         missing=1,
-        hidden=True,
+        possibly_hidden=True,
         seconds=5.004,
     )
     assert (ran.status, ran.out) == (3, "")
     assert ran.err.splitlines()[3:] == [
         "applied by 7 of 10 connected workers after 5.00 s",
-        "not yet: web-3 (pid 4711), web-4 (pid 4712)",
-        "vanished, so ended or cut off: web-5 (pid 4713)",
-        "only polling, and by 12:00:22 if they reach the database: job-1 (pid 9)",
-        "never seen: 1 of the 12 expected",
+        "pending: web-3 (pid 4711), web-4 (pid 4712)",
+        "disconnected (stopped or cut off): web-5 (pid 4713)",
+        "polling (by 12:00:22 if they reach the database): job-1 (pid 9)",
+        "missing: 1 of the 12 expected workers were never connected",
         (
-            "workers behind a pooler or at a standby are not shown here; "
-            "by 12:00:22 if they reach the database"
+            "workers behind a pooler or at a standby are not listed; "
+            "they have the change by 12:00:22 if they reach the database"
         ),
-        "CommandError: the change is made, but not confirmed by every worker",
+        "CommandError: the change is committed, but not every worker has confirmed it",
     ]
 
 
@@ -180,19 +180,19 @@ def test_number_of_workers_is_told(
 
 def test_very_many_are_not_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = tuple(worker("web", pid) for pid in range(100))
-    assert "web (pid 19) and 80 more\n" in told(monkeypatch, waiting=waiting).err
+    assert "web (pid 19) and 80 more\n" in told(monkeypatch, pending=waiting).err
 
 
 def test_wait_stands_in_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = told(
-        monkeypatch, "--wait", "--json", applied=1, waiting=(worker("web-3", 4711),), seconds=5.0
+        monkeypatch, "--wait", "--json", applied=1, pending=(worker("web-3", 4711),), seconds=5.0
     )
     document = json.loads(ran.out)
     assert (ran.status, document["changed"]) == (3, True)
-    confirmation = document["confirmation"]
-    assert (confirmation["confirmed"], confirmation["applied"]) == (False, 1)
-    assert confirmation["waiting"][0]["pid"] == 4711
-    assert confirmation["polling_by"] == "2026-11-20T12:00:22.000+00:00"
+    propagation = document["propagation"]
+    assert (propagation["complete"], propagation["applied"]) == (False, 1)
+    assert propagation["pending"][0]["pid"] == 4711
+    assert propagation["polling_deadline"] == "2026-11-20T12:00:22.000+00:00"
 
 
 def test_wait_that_fails_leaves_the_change_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +201,9 @@ def test_wait_that_fails_leaves_the_change_and_says_why(monkeypatch: pytest.Monk
     why = "the role web may not wait for workers"
     assert ran.status == 3
     assert ran.err.splitlines()[-1] == (
-        f"CommandError: the change is made, but not confirmed: {why}"
+        f"CommandError: the change is committed, but the wait failed: {why}"
     )
-    assert json.loads(ran.out)["confirmation"] == {"confirmed": False, "error": why}
+    assert json.loads(ran.out)["propagation"] == {"complete": False, "error": why}
     assert FeatureFlag.objects.get().enabled is False
 
 
@@ -220,13 +220,13 @@ def test_where_each_question_asks_the_database_there_is_nothing_to_wait_for() ->
     ran = flags("off", "new_checkout", "--wait", "--expect", "3")
     assert ran.status == 0
     assert ran.err.splitlines()[-1] == (
-        "each question asks the database, so there is nothing to wait for"
+        "evaluations query the database, so there is nothing to wait for"
     )
 
 
 @pytest.mark.django_db(transaction=True)
 def test_nobody_is_told_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "is_called_for", lambda: False)
+    monkeypatch.setattr(direct, "is_required", lambda: False)
     ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 3
     assert ran.err.splitlines()[-2].startswith("no worker is connected after 0.")

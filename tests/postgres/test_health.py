@@ -136,7 +136,7 @@ def test_ready_starts_engine_and_metrics_does_not(
 ) -> None:
     # A worker gets no traffic before it is ready, so the probe must start the engine.
     FeatureFlag.objects.create(key="new_checkout")
-    monkeypatch.setattr("flagstaff._engine.direct.is_called_for", lambda: False)
+    monkeypatch.setattr("flagstaff._engine.direct.is_required", lambda: False)
     assert client.get("/health/metrics").status_code == 200
     assert status().mode == "idle"
     code, content = response_of(client, "ready")

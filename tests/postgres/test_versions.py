@@ -36,7 +36,7 @@ from flagstaff.exceptions import (
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.conftest import RunIsolated
-from tests.kept import flag, gateway
+from tests.flag_fixtures import flag, gateway
 from tests.terminals import flags
 
 __all__ = ["flag", "gateway"]

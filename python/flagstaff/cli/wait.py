@@ -1,4 +1,4 @@
-"""`--wait`: after a change, until every connected worker has applied it."""
+"""`--wait`: waits after a change until every connected worker has applied it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class _Waited:
-    """What there is to tell of a wait."""
+    """The result of a wait."""
 
     document: dict[str, Any]
-    #: Why the change is not confirmed; None where it is.
-    unconfirmed: str | None
+    #: Why not every worker is known to have the change; None if every worker has it.
+    problem: str | None
 
 
 def add_wait(parser: CommandParser) -> None:
@@ -69,23 +69,24 @@ def end(document: dict[str, Any], out: Output, options: Options) -> None:
     """
     waited = _wait(options, out.say)
     if out.is_json:
-        out.document(document | ({"confirmation": waited.document} if waited else {}))
-    if waited and waited.unconfirmed:
-        raise CommandError(waited.unconfirmed, returncode=UNCONFIRMED)
+        out.document(document | ({"propagation": waited.document} if waited else {}))
+    if waited and waited.problem:
+        raise CommandError(waited.problem, returncode=UNCONFIRMED)
 
 
 def _wait(options: Options, say: Callable[[str], None]) -> _Waited | None:
     if not _is_asked_for(options):
         return None
-    patience = _SECONDS if options["wait"] is None else options["wait"]
+    timeout = _SECONDS if options["wait"] is None else options["wait"]
     try:
-        found = wait_for_workers(patience, expect=options["expect"])
+        found = wait_for_workers(timeout, expect=options["expect"])
     except PropagationError as error:
-        document = {"confirmed": False, "error": str(error)}
-        return _Waited(document, f"the change is made, but not confirmed: {error}")
+        document = {"complete": False, "error": str(error)}
+        return _Waited(document, f"the change is committed, but the wait failed: {error}")
     for sentence in _sentences(found, options["expect"]):
         say(sentence)
-    problem = None if found.confirmed else "the change is made, but not confirmed by every worker"
+    incomplete = "the change is committed, but not every worker has confirmed it"
+    problem = None if found.complete else incomplete
     return _Waited(found.as_dict(), problem)
 
 
@@ -94,23 +95,23 @@ def _is_asked_for(options: Options) -> bool:
 
 
 def _sentences(found: Propagation, expect: int | None) -> Iterator[str]:
-    if found.polling_by is None:
-        yield "each question asks the database, so there is nothing to wait for"
+    if found.polling_deadline is None:
+        yield "evaluations query the database, so there is nothing to wait for"
         return
-    by = f"{timezone.localtime(found.polling_by):%H:%M:%S}"
+    deadline = f"{timezone.localtime(found.polling_deadline):%H:%M:%S}"
     yield _how_many(found)
-    if found.waiting:
-        yield f"not yet: {_named(found.waiting)}"
-    if found.vanished:
-        yield f"vanished, so ended or cut off: {_named(found.vanished)}"
+    if found.pending:
+        yield f"pending: {_named(found.pending)}"
+    if found.disconnected:
+        yield f"disconnected (stopped or cut off): {_named(found.disconnected)}"
     if found.polling:
-        yield f"only polling, and by {by} if they reach the database: {_named(found.polling)}"
+        yield f"polling (by {deadline} if they reach the database): {_named(found.polling)}"
     if found.missing:
-        yield f"never seen: {found.missing} of the {expect} expected"
-    if found.hidden:
+        yield f"missing: {found.missing} of the {expect} expected workers were never connected"
+    if found.possibly_hidden:
         yield (
-            "workers behind a pooler or at a standby are not shown here; "
-            f"by {by} if they reach the database"
+            "workers behind a pooler or at a standby are not listed; "
+            f"they have the change by {deadline} if they reach the database"
         )
 
 

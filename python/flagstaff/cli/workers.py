@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
 from flagstaff._tables.names import own_names
-from flagstaff._workers.sessions import Connected, Worker, connected
+from flagstaff._workers.sessions import ConnectedWorkers, Worker, list_workers
 from flagstaff.cli.cells import Column, Record
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
@@ -34,17 +34,17 @@ def run(options: Options, out: Output) -> None:
         raise CommandError(
             "there are no workers to list: each question asks the database", returncode=FAILED
         )
-    found = connected(connection)
+    found = list_workers(connection)
     # Afterwards, so that a worker that is up to date is behind at most for a moment.
     records = sorted(_records(found, _newest()), key=lambda record: record["behind"] is not True)
     if not records:
         out.say("no worker is connected")
-    if found.anonymous:
-        out.say(_about_sessions_without_a_name(found.anonymous))
+    if found.unnamed:
+        out.say(_about_sessions_without_a_name(found.unnamed))
     out.records(_COLUMNS, records)
 
 
-def _records(found: Connected, newest: int | None) -> Iterator[dict[str, Any]]:
+def _records(found: ConnectedWorkers, newest: int | None) -> Iterator[dict[str, Any]]:
     for worker in found.workers:
         yield {**worker.as_dict(), "behind": _is_behind(worker, newest)}
 

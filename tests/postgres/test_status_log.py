@@ -1,4 +1,4 @@
-"""The log of a process that begins anew has nothing of the one before."""
+"""The status log of an engine that was closed and started again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tools.ports import free_port
 
 
 @pytest.mark.django_db
-def test_engine_begun_after_a_close_is_not_back_from_an_outage(
+def test_start_after_a_close_is_not_logged_as_a_recovery(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with monkeypatch.context() as away:
-        away.setitem(connection.settings_dict, "PORT", str(free_port()))
+    with monkeypatch.context() as unreachable:
+        unreachable.setitem(connection.settings_dict, "PORT", str(free_port()))
         with live_engine():
             with pytest.raises(Exception, match="refused"):
                 refresh(0.5)
-            lifecycle._process.status_log.note_late_start(status().as_dict())
+            lifecycle._process.status_log.note_late_start(lifecycle._report())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     caplog.clear()
     with live_engine():

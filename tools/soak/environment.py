@@ -1,4 +1,4 @@
-"""Where it all happens: a server, a link to it, a database with flags, and four workers."""
+"""The environment of the soak test: a server, a proxy, a database with flags, and workers."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ TABLES = (
     "flagstaff_featureflag_allowed_users",
     "flagstaff_keyvaluestore",
 )
-# Workers need a password, we do not.
-LOG_INS = f"host {DATABASE} {ROLE} all scram-sha-256\nhost all all all trust\n"
+# pg_hba.conf: workers need a password, the soak test does not.
+HBA_RULES = f"host {DATABASE} {ROLE} all scram-sha-256\nhost all all all trust\n"
 FILL = """
     INSERT INTO auth_user (id, username, password, first_name, last_name, email,
         is_superuser, is_staff, is_active, date_joined)
     SELECT number, 'user_' || number, '', '', '', '', false, false, true, now()
     FROM generate_series(1, 50) AS number;
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) VALUES
-        ('steady', true, 100), ('nobody', false, 100), ('pair', true, 0);
+        ('steady', true, 100), ('disabled', false, 100), ('pair', true, 0);
     INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
     SELECT 'flag_' || number, true, number FROM generate_series(1, 100) AS number;
     INSERT INTO flagstaff_keyvaluestore (key, value)
-    VALUES ('steady', '"as ever"'), ('left', '0'), ('right', '0'), ('beat', '0');
+    VALUES ('steady', '"constant"'), ('left', '0'), ('right', '0'), ('beat', '0');
 """
 
 
 class Worker:
-    """One process that asks."""
+    """A process that evaluates flags."""
 
     def __init__(self, port: int, passfile: Path) -> None:
         self.process = subprocess.Popen(
@@ -56,27 +56,27 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # A Ctrl-C in the terminal is for us: the workers end when their input does.
+            # Ctrl-C only reaches the soak test; the workers end with their standard input.
             start_new_session=True,
-            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 (it only calls prctl)
+            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 (only calls prctl)
         )
 
-    def hear(self) -> Any:
-        """The next line."""
+    def receive(self) -> Any:
+        """Returns the next line of output."""
         line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
             raise RuntimeError(f"worker {self.process.pid} has ended: {self.process.wait()}")
         return json.loads(line)
 
     def ask(self, *command: Any) -> Any:
-        """The answer to a command of `tools.soak.worker`."""
+        """Runs a command of `tools.soak.worker`, and returns its result."""
         if self.process.stdin:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
-        return self.hear()
+        return self.receive()
 
     def end(self) -> int:
-        """Let it end by itself; its exit status."""
+        """Ends the process, and returns its exit status."""
         if self.process.stdin:
             self.process.stdin.close()
         try:
@@ -87,8 +87,8 @@ class Worker:
             return -1
 
 
-class Stage:
-    """All that takes part."""
+class Environment:
+    """The parts of the soak test."""
 
     def __init__(self, server: Postgres, proxy: Proxy, place: Path) -> None:
         self.server = server
@@ -99,90 +99,90 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """The database, without the proxy and as the server's owner."""
+        """The address of the database, without the proxy and as the server's owner."""
         return make_conninfo(self.server.url, dbname=DATABASE, connect_timeout=5)
 
     def connect(self) -> psycopg.Connection[Any]:
-        """A session that bypasses the proxy, each statement a transaction."""
+        """Opens an autocommit session that bypasses the proxy."""
         return psycopg.connect(self.url, autocommit=True, application_name="soak")
 
     def rows(self, query: str) -> list[Any]:
-        """What a query gives, over a session of its own."""
+        """Returns the rows of a query, over a new session."""
         with self.connect() as session:
             return session.execute(query.encode()).fetchall()
 
     def run(self, *statements: str) -> None:
-        """Run statements in one transaction."""
+        """Runs statements in one transaction."""
         with self.connect() as session, session.transaction():
             for statement in statements:
                 session.execute(statement.encode())
 
     def new_password(self) -> str:
-        """Change the workers' password. They cannot log in until `tell_password`."""
+        """Changes the workers' password. They cannot log in until `publish_password`."""
         password = secrets.token_hex()
         with psycopg.connect(self.server.url, autocommit=True) as session:
             session.execute(f"ALTER ROLE {ROLE} PASSWORD '{password}'".encode())
         return password
 
-    def tell_password(self, password: str) -> None:
-        """Write the password where the workers look for it, in one step."""
+    def publish_password(self, password: str) -> None:
+        """Writes the password file of the workers atomically."""
         fresh = self.passfile.with_suffix(".new")
         fresh.touch(mode=0o600)
         fresh.write_text(f"*:*:*:{ROLE}:{password}\n")
         fresh.replace(self.passfile)
 
     def back_up(self) -> None:
-        """Keep our tables as they are now."""
+        """Dumps flagstaff's tables."""
         self._run_program("pg_dump", "--format=custom", "--table=flagstaff_*")
 
     def restore(self) -> None:
-        """Put back what was kept, tokens too."""
+        """Restores the dump, including tokens."""
         self._run_program("pg_restore", "--clean", "--if-exists", "--single-transaction")
 
     def _run_program(self, name: str, *arguments: str) -> None:
-        kept = ["--file" if name == "pg_dump" else "--", str(self.dump)]
-        command = [str(self.server.programs / name), *arguments, f"--dbname={self.url}", *kept]
+        file = ["--file" if name == "pg_dump" else "--", str(self.dump)]
+        command = [str(self.server.programs / name), *arguments, f"--dbname={self.url}", *file]
         subprocess.run(command, check=True)
 
     def backends(self) -> list[int]:
-        """The processes of the server that serve the workers."""
+        """Returns the process ids of the workers' backends."""
         query = f"SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}' ORDER BY pid"  # noqa: S608
         return [pid for (pid,) in self.rows(query)]
 
 
 @contextmanager
-def staged() -> Iterator[Stage]:
-    """A stage with a filled database, and its workers when they have loaded it."""
+def environment() -> Iterator[Environment]:
+    """Yields an environment with a filled database, after its workers have loaded it."""
     place = open_directory()
     with ExitStack() as stack:
         stack.callback(remove_directory, place)
-        log_ins = place / "log-ins"
-        log_ins.write_text(LOG_INS)
-        # What was committed must be there after a crash, or the workers would know too much.
-        settings = {"hba_file": str(log_ins), "synchronous_commit": "on"}
+        rules = place / "pg_hba.conf"
+        rules.write_text(HBA_RULES)
+        # Commits must survive a crash, or workers would have changes that the server has lost.
+        settings = {"hba_file": str(rules), "synchronous_commit": "on"}
         server = stack.enter_context(Postgres(settings=settings))
         proxy = stack.enter_context(Proxy(server.port))
-        stage = Stage(server, proxy, place)
-        _make_database(stage)
+        env = Environment(server, proxy, place)
+        _create_database(env)
         try:
-            stage.workers.extend(Worker(proxy.port, stage.passfile) for _ in range(WORKERS))
-            for worker in stage.workers:
-                worker.hear()
-            yield stage
+            env.workers.extend(Worker(proxy.port, env.passfile) for _ in range(WORKERS))
+            for worker in env.workers:
+                worker.receive()
+            yield env
         finally:
-            for worker in stage.workers:
+            for worker in env.workers:
                 worker.end()
 
 
-def _make_database(stage: Stage) -> None:
-    with psycopg.connect(stage.server.url, autocommit=True) as session:
+def _create_database(env: Environment) -> None:
+    with psycopg.connect(env.server.url, autocommit=True) as session:
         session.execute(f"CREATE ROLE {ROLE} LOGIN".encode())
         session.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}".encode())
-    stage.tell_password(stage.new_password())
+    env.publish_password(env.new_password())
     subprocess.run(
-        [sys.executable, "-m", "tools.soak.project", str(stage.server.port), str(stage.passfile)],
+        [sys.executable, "-m", "tools.soak.project", str(env.server.port), str(env.passfile)],
         cwd=ROOT,
         env=os.environ | {"PGHOST": LOOPBACK},
         check=True,
     )
-    stage.run(FILL)
+    env.run(FILL)

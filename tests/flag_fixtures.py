@@ -1,4 +1,4 @@
-"""What tests of versions and of the history change: a flag with somebody on its list, a value."""
+"""Rows that tests of versions and of the history change: a flag with an allowed user, a value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["flag", "gateway"]
 
 @pytest.fixture
 def flag(alice: User) -> FeatureFlag:
-    """A flag that alice has in any case."""
+    """A flag with alice as an allowed user."""
     flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=25)
     flag.allowed_users.add(alice)
     return flag

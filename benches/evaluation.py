@@ -1,9 +1,9 @@
-"""What a question costs, as a ratio to the floor of the same run.
+"""The cost of an evaluation, as a ratio to the floor of the same run.
 
-    python -m benches.question        (beside a DATABASE_URL; `make bench` runs all)
+    python -m benches.evaluation      (beside a DATABASE_URL; `make bench` runs all)
 
-The rounds of all candidates are interleaved, and each candidate's best round counts: on a shared
-machine the minimum is what the code costs, and the rest is what the neighbours do.
+The rounds of all candidates alternate, and each candidate's best round counts: on a shared machine
+the minimum is the cost of the code, and the rest is other load.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from benches._project import set_up
 
 ROUNDS = 60
 CALLS = 20_000
-# The article's code on the ORM costs thousands of times more, so it is asked less often.
+# The article's code on the ORM takes thousands of times longer, so it runs less often.
 ORM_CALLS = 60
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     set_up()
     candidates = _candidates()
     best = dict.fromkeys(candidates, float("inf"))
     for _ in range(ROUNDS):
-        for name, (ask, calls) in candidates.items():
-            best[name] = min(best[name], _round(ask, calls))
+        for name, (function, calls) in candidates.items():
+            best[name] = min(best[name], _round(function, calls))
     _print(best)
 
 
@@ -57,7 +57,7 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
         "flag_enabled: 50 %, bare key": (lambda: flag_enabled("flag_7", 1), CALLS),
         "floor: everyone": (lambda: enabled("everyone", user), CALLS),
         "flag_enabled: everyone": (lambda: flag_enabled("everyone", user), CALLS),
-        "flag_enabled: off": (lambda: flag_enabled("nobody", user), CALLS),
+        "flag_enabled: off": (lambda: flag_enabled("disabled", user), CALLS),
         "flag_enabled: unknown": (lambda: flag_enabled("unknown", user), CALLS),
         "floor: look-up": (lambda: lookup("gateway"), CALLS),
         "get_value: short text": (lambda: get_value("gateway"), CALLS),
@@ -65,17 +65,17 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
     }
 
 
-def _round(ask: Callable[[], object], calls: int) -> float:
-    """Nanoseconds per call."""
+def _round(function: Callable[[], object], calls: int) -> float:
+    """Returns the nanoseconds per call."""
     times = range(calls)
     start = perf_counter_ns()
     for _ in times:
-        ask()
+        function()
     return (perf_counter_ns() - start) / calls
 
 
 def _print(best: dict[str, float]) -> None:
-    # The loop and the lambda cost every candidate the same, so that they are taken off.
+    # The loop and the lambda cost the same for every candidate, so subtract them.
     frame = best.pop("empty function")
     net = {name: nanoseconds - frame for name, nanoseconds in best.items()}
     print(f"{'':36}{'ns':>10}{'ratio':>8}  to")

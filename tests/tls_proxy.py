@@ -1,4 +1,4 @@
-"""A door before a PostgreSQL that speaks TLS for it: the embedded one is built without."""
+"""A proxy that adds TLS to a PostgreSQL server: the embedded one is built without it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import final
 
 from tests.certificates import Certificate
 
-__all__ = ["Door"]
+__all__ = ["TlsProxy"]
 
 _REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 _HANDSHAKE = b"\x16"
 
 
 @final
-class Door:
-    """Lets clients through to the server at `port`, encrypted where it has a certificate.
+class TlsProxy:
+    """Forwards clients to the server at `port`, encrypted if it has a certificate.
 
-    With `clients` it asks for a certificate that is signed by that one; with `only` it takes no
-    other way. `seen` has a word for each connection that came through.
+    With `clients` it requires a client certificate that this authority has signed. `seen` has
+    "tls" or "plain" for each forwarded connection.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Door:
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._listen)]
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> TlsProxy:
         self._threads[0].start()
         return self
 
@@ -54,21 +54,21 @@ class Door:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            thread = threading.Thread(target=self._let_in, args=(client,))
+            thread = threading.Thread(target=self._serve, args=(client,))
             self._threads.append(thread)
             thread.start()
 
-    def _let_in(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket) -> None:
         try:
-            with client, self._greeted(client) as greeted:
+            with client, self._negotiate(client) as negotiated:
                 server = socket.create_connection(("127.0.0.1", self._server))
                 with server:
-                    self.seen.append("tls" if isinstance(greeted, ssl.SSLSocket) else "plain")
-                    _pass_on(greeted, server)
-        except OSError:  # the other side has had enough; ssl's errors are such errors too
+                    self.seen.append("tls" if isinstance(negotiated, ssl.SSLSocket) else "plain")
+                    _forward(negotiated, server)
+        except OSError:  # one side has closed the connection; ssl's errors are OSErrors too
             return
 
-    def _greeted(self, client: socket.socket) -> socket.socket:
+    def _negotiate(self, client: socket.socket) -> socket.socket:
         first = client.recv(1, socket.MSG_PEEK)
         if not first:
             raise ConnectionResetError
@@ -94,10 +94,10 @@ def _context(
     return context
 
 
-def _pass_on(client: socket.socket, server: socket.socket) -> None:
+def _forward(client: socket.socket, server: socket.socket) -> None:
     while True:
-        waiting = isinstance(client, ssl.SSLSocket) and client.pending()
-        ready = [client] if waiting else select.select([client, server], [], [])[0]
+        buffered = isinstance(client, ssl.SSLSocket) and client.pending()
+        ready = [client] if buffered else select.select([client, server], [], [])[0]
         for source in ready:
             data = source.recv(65536)
             if not data:

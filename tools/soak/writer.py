@@ -1,4 +1,4 @@
-"""The changes that go on all the time: a beat to measure staleness by, and whatever comes along."""
+"""Constant changes: a beat to measure staleness by, and random changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import final
 
 import psycopg
 
-from tools.soak.stage import Stage
+from tools.soak.environment import Environment
 from tools.soak.worker import USERS
 
 PAUSE = 0.25
 
-# Tables are always written in one order, so that nobody deadlocks with anybody.
-ON_LISTS_AND_FLAGS = (
+# Tables are always written in the same order, to avoid deadlocks.
+FLAG_CHANGES = (
     "UPDATE flagstaff_featureflag SET rollout_percent = {percent} WHERE key = 'flag_{flag}'",
     "UPDATE flagstaff_featureflag SET enabled = NOT enabled WHERE key = 'flag_{flag}'",
     """
@@ -36,7 +36,7 @@ ON_LISTS_AND_FLAGS = (
         (SELECT id FROM flagstaff_featureflag WHERE key = 'flag_{flag}')
     """,
 )
-ON_VALUES = (
+VALUE_CHANGES = (
     """
     INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('value_{flag}', '{percent}')
     ON CONFLICT (key) DO UPDATE SET value = excluded.value
@@ -51,19 +51,19 @@ PAIR = (
 
 
 @final
-class Heart:
-    """A thread that changes something four times a second, and knows when that was committed."""
+class Writer:
+    """A thread that writes four times a second, and records the time of each commit."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, env: Environment) -> None:
+        self._env = env
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._number = 0
         self.beats: list[int] = []
-        self.moments: list[float] = []
+        self.committed_at: list[float] = []
 
-    def __enter__(self) -> Heart:
+    def __enter__(self) -> Writer:
         self._thread.start()
         return self
 
@@ -73,22 +73,22 @@ class Heart:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing changes while the block runs."""
+        """Pauses the changes while the block runs."""
         with self._lock:
             yield
 
     def unseen_since(self, beat: int) -> float | None:
-        """When the first beat after this one was committed; None where there is none."""
+        """Returns when the first beat after this one was committed; None if there is none."""
         after = bisect_right(self.beats, beat)
-        return self.moments[after] if after < len(self.moments) else None
+        return self.committed_at[after] if after < len(self.committed_at) else None
 
     def _run(self) -> None:
         session: psycopg.Connection[tuple[object, ...]] | None = None
         while not self._stopped.wait(PAUSE):
             with self._lock:
-                # The server may be away: that is the others' matter.
+                # The server may be unreachable during a fault.
                 try:
-                    session = session or self._stage.connect()
+                    session = session or self._env.connect()
                     self.beat(session)
                 except psycopg.Error:
                     if session is not None:
@@ -99,10 +99,10 @@ class Heart:
             session.close()
 
     def beat(self, session: psycopg.Connection[tuple[object, ...]]) -> None:
-        """One transaction: some change, the pair that must agree, and the beat."""
+        """Commits a random change, the pair that must be consistent, and the beat."""
         self._number += 1
-        change = random.choice(ON_LISTS_AND_FLAGS + ON_VALUES)  # noqa: S311 (no secret)
-        statements = (change, *PAIR) if change in ON_LISTS_AND_FLAGS else (*PAIR, change)
+        change = random.choice(FLAG_CHANGES + VALUE_CHANGES)  # noqa: S311 (no secret)
+        statements = (change, *PAIR) if change in FLAG_CHANGES else (*PAIR, change)
         chosen = {
             "percent": random.randrange(100),  # noqa: S311
             "flag": random.randrange(1, 20),  # noqa: S311
@@ -114,4 +114,4 @@ class Heart:
             for statement in statements:
                 session.execute(statement.format(**chosen).encode())
         self.beats.append(self._number)
-        self.moments.append(time.monotonic())
+        self.committed_at.append(time.monotonic())

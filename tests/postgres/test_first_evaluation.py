@@ -1,4 +1,4 @@
-"""The first question of a process, in the ways in which it can go wrong."""
+"""The first evaluation of a process, and how it can fail."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ FeatureFlag.objects.update_or_create(key="on", enabled=True, rollout_percent=100
     return server.url
 
 
-def test_wait_that_is_interrupted_leaves_one_engine(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
+def test_interrupted_wait_leaves_one_engine(server: Postgres, run_isolated: RunIsolated) -> None:
     script = """
 def interrupted(timeout):
     raise KeyboardInterrupt
@@ -62,45 +60,45 @@ print(flag_enabled("on"), engines())
     assert run_isolated(START + script, DATABASE_URL=server.url).split() == ["True", "1"]
 
 
-def test_question_of_a_signal_handler_in_the_wait_is_answered(
+def test_evaluation_in_a_signal_handler_during_the_wait_returns_a_result(
     server: Postgres, run_isolated: RunIsolated
 ) -> None:
     script = """
-asked = []
+results = []
 wait = lifecycle._wait
-def wait_and_be_told(timeout):
+def wait_with_signal(timeout):
     lifecycle._wait = wait
     signal.raise_signal(signal.SIGUSR1)
     return wait(timeout)
-signal.signal(signal.SIGUSR1, lambda *_: asked.append(flag_enabled("on")))
-lifecycle._wait = wait_and_be_told
-print(flag_enabled("on"), asked, engines())
+signal.signal(signal.SIGUSR1, lambda *_: results.append(flag_enabled("on")))
+lifecycle._wait = wait_with_signal
+print(flag_enabled("on"), results, engines())
 """
     assert run_isolated(START + script, DATABASE_URL=server.url) == "True [True] 1\n"
 
 
-def test_router_that_asks_is_answered_with_the_default(
+def test_evaluation_in_a_router_returns_the_default(
     server: Postgres, run_isolated: RunIsolated
 ) -> None:
     script = """
 from django.db import router
 from types import SimpleNamespace
-told = []
+results = []
 def db_for_write(model, **hints):
-    told.append(flag_enabled("on"))
+    results.append(flag_enabled("on"))
     return "default"
 router.routers = [SimpleNamespace(db_for_write=db_for_write)]
-print(flag_enabled("on"), told[0])
+print(flag_enabled("on"), results[0])
 """
     assert run_isolated(START + script, DATABASE_URL=server.url) == "True False\n"
 
 
-def test_second_engine_of_a_process_ends_the_first(
+def test_second_engine_of_a_process_stops_the_first(
     server: Postgres, run_isolated: RunIsolated
 ) -> None:
     script = """
 flag_enabled("on")
-lifecycle._maker()(False)
+lifecycle._engine_starter()(False)
 _core.answer_from_memory(False)
 deadline = time.monotonic() + 5
 while (engines() != 1 or status().mode != "live") and time.monotonic() < deadline:
@@ -110,14 +108,14 @@ print(engines(), status().mode)
     assert run_isolated(START + script, DATABASE_URL=server.url) == "1 live\n"
 
 
-def test_question_at_the_end_of_the_process_is_answered_from_the_last_snapshot(
+def test_evaluation_at_process_exit_uses_the_last_snapshot(
     server: Postgres, run_isolated: RunIsolated
 ) -> None:
     script = """
 import atexit
 class Late:
-    def __del__(self, ask=flag_enabled, out=os.write):
-        out(1, str(ask("on")).encode())
+    def __del__(self, evaluate=flag_enabled, out=os.write):
+        out(1, str(evaluate("on")).encode())
 atexit.unregister(_core.farewell)
 atexit.register(lambda: print(flag_enabled("on"), flush=True))
 atexit.register(_core.farewell, 1.0)
@@ -143,9 +141,7 @@ _core.claim(id(sys.modules))
     assert run_isolated(START + script) == expected
 
 
-def test_lazy_object_that_wraps_itself_is_an_error(
-    server: Postgres, run_isolated: RunIsolated
-) -> None:
+def test_lazy_object_that_wraps_itself_raises(server: Postgres, run_isolated: RunIsolated) -> None:
     script = """
 from django.utils.functional import SimpleLazyObject
 endless = SimpleLazyObject(lambda: endless)
@@ -154,5 +150,5 @@ try:
 except RecursionError as error:
     print(error)
 """
-    told = "user is a lazy object that wraps lazy objects without an end\n"
-    assert run_isolated(START + script, DATABASE_URL=server.url) == told
+    expected = "user is a lazy object that wraps lazy objects without an end\n"
+    assert run_isolated(START + script, DATABASE_URL=server.url) == expected
