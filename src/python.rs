@@ -12,6 +12,7 @@ mod maintenance;
 mod overrides;
 mod seconds;
 mod snapshot;
+mod start;
 mod state;
 mod status;
 mod subject;
@@ -26,13 +27,14 @@ mod _core {
     use super::impact::{impact, impact_on};
     #[pymodule_export]
     use super::lifecycle::{
-        answer_directly, answer_from_memory, claim, farewell, forked, is_refused, is_waiting,
-        reconfigure, refresh, start, stop,
+        after_fork, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
     };
     #[pymodule_export]
     use super::overrides::{set_overrides, set_own_writes};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]
-    use super::status::report;
+    use super::start::{is_waiting, start, wait_for_first_load};
+    #[pymodule_export]
+    use super::status::status_report;
 }

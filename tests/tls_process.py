@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
 
 import django
 import psycopg
@@ -18,6 +17,8 @@ from django.db import connections
 django.setup()
 
 from flagstaff import _core  # noqa: E402
+from flagstaff._engine import lifecycle  # noqa: E402
+from flagstaff._engine.lifecycle import EngineOptions, StartOptions  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
@@ -29,16 +30,22 @@ LONGEST = 5.0
 
 
 def engine(parameters: dict[str, str]) -> list[str | None]:
-    options: dict[str, Any] = {
-        "opaque_values": False,
-        "listen": False,
-        "poll_interval": 5.0,
-        "pool_size": 1,
-    }
-    options |= {"max_staleness": 300.0, "usage_interval": 0.0, "host": "web"}
+    options = EngineOptions(
+        parameters=parameters,
+        names=names(connections["default"]),
+        opaque_values=False,
+        listen=False,
+        poll_interval=5.0,
+        pool_size=1,
+        max_staleness=300.0,
+        usage_interval=0.0,
+        host="web",
+    )
+    start = StartOptions(startup_timeout=0.0, report_unknown=False, engine=options)
+    lifecycle.read_options = lambda in_memory: start
     try:
-        _core.start(parameters, names(connections["default"]), **options)
-        while not (report := _core.report())["last_error"]:
+        _core.start(wait=False)
+        while not (report := _core.status_report())["last_error"]:
             time.sleep(0.001)
     except Exception as error:  # noqa: BLE001 (the error is the result)
         return [str(error), str(error)]

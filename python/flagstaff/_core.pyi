@@ -5,15 +5,12 @@ from typing import Any, TypeVar, final, overload
 
 __all__ = [
     "Snapshot",
+    "after_fork",
     "all_flags",
-    "answer_directly",
-    "answer_from_memory",
-    "claim",
+    "claim_interpreter",
     "depends_on_user",
     "explain",
-    "farewell",
     "flag_enabled",
-    "forked",
     "get_value",
     "impact",
     "impact_on",
@@ -21,12 +18,14 @@ __all__ = [
     "is_waiting",
     "reconfigure",
     "refresh",
-    "report",
     "set_overrides",
     "set_own_writes",
+    "shutdown",
     "snapshot",
     "start",
+    "status_report",
     "stop",
+    "wait_for_first_load",
 ]
 
 _T = TypeVar("_T")
@@ -86,22 +85,16 @@ def depends_on_user(key: str) -> bool:
 def explain(key: str, user: Any = None) -> tuple[bool, str, str | None, int | None, int | None]:
     """Returns value, reason, error code, bucket and rollout in percent. Does not block."""
 
-def start(
-    settings: Mapping[str, str],
-    names: Mapping[str, str],
-    *,
-    opaque_values: bool,
-    listen: bool,
-    poll_interval: float,
-    pool_size: int,
-    max_staleness: float,
-    usage_interval: float,
-    host: str,
-) -> None:
-    """Starts the engine, which connects in the background. Does not block.
+def start(*, in_memory: bool = False, wait: bool = True) -> bool:
+    """Starts the engine unless that is done, and waits for the first load.
 
-    Raises ConfigurationError if the connection parameters are not usable.
+    Reads the options with `flagstaff._engine.lifecycle.read_options`. Returns True if there is an
+    engine, False if the process evaluates directly. Blocks for at most STARTUP_TIMEOUT, not at all
+    without `wait`. Raises ConfigurationError if the settings are not usable.
     """
+
+def wait_for_first_load(timeout: float) -> None:
+    """Waits for the first load. Blocks for at most `timeout` seconds."""
 
 def reconfigure(settings: Mapping[str, str]) -> bool:
     """Sets the connection parameters, and returns True if they changed. Does not block.
@@ -114,12 +107,6 @@ def is_refused() -> bool:
 
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
-
-def answer_from_memory(tell_unknown: bool) -> None:
-    """Evaluates from the snapshot from now on. Does not block."""
-
-def answer_directly(tell_unknown: bool) -> None:
-    """Evaluates through `flagstaff._engine.direct` from now on. Does not block."""
 
 def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool
@@ -164,14 +151,14 @@ def stop(timeout: float) -> bool:
     Releases the GIL; blocks.
     """
 
-def farewell(timeout: float) -> None:
+def shutdown(timeout: float) -> None:
     """Stops the engine at process exit, and keeps the snapshot. Releases the GIL; blocks."""
 
-def claim(interpreter: int) -> None:
+def claim_interpreter(interpreter: int) -> None:
     """Raises ConfigurationError in a second interpreter of the process. Does not block."""
 
-def forked() -> None:
+def after_fork() -> None:
     """Detaches a forked child from its parent's engine. Does not block."""
 
-def report() -> dict[str, Any]:
+def status_report() -> dict[str, Any]:
     """Returns the data of `flagstaff.status()`. Does not block."""

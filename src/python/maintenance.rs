@@ -29,12 +29,12 @@ pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
 #[cold]
 fn run(py: Python<'_>) -> PyResult<()> {
     let _call = Call::begin(py);
-    let engine = py.import("flagstaff._engine.lifecycle")?;
+    let lifecycle = py.import("flagstaff._engine.lifecycle")?;
     // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.
     if !state::is_owner() {
-        engine.call_method0("after_fork")?;
+        lifecycle.call_method0("after_fork")?;
     }
-    engine.call_method0("look_after").map(drop)
+    lifecycle.call_method0("run_maintenance").map(drop)
 }
 
 /// Makes the next evaluation run the maintenance. The engine's thread calls this, because it never

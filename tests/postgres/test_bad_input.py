@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, connections
 from pytest_django import Settings
 
-from flagstaff import explain, flag_enabled, get_value, ready, refresh, snapshot, status
+from flagstaff import _core, explain, flag_enabled, get_value, ready, refresh, snapshot, status
 from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -54,7 +54,11 @@ def start_mode(request: pytest.FixtureRequest, db: None) -> Iterator[Start]:
     if request.param == "database":
         yield lambda: None
         return
-    yield lambda: lifecycle.begin(in_memory=True)
+
+    def start() -> None:
+        _core.start(in_memory=True)
+
+    yield start
 
 
 class TestWrongTypes:

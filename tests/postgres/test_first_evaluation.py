@@ -46,15 +46,15 @@ FeatureFlag.objects.update_or_create(key="on", enabled=True, rollout_percent=100
 
 def test_interrupted_wait_leaves_one_engine(server: Postgres, run_isolated: RunIsolated) -> None:
     script = """
-def interrupted(timeout):
+def interrupted(seconds):
     raise KeyboardInterrupt
-wait, lifecycle._wait = lifecycle._wait, interrupted
+sleep, time.sleep = time.sleep, interrupted
 for _ in range(4):
     try:
         flag_enabled("on")
     except KeyboardInterrupt:
         pass
-lifecycle._wait = wait
+time.sleep = sleep
 print(flag_enabled("on"), engines())
 """
     assert run_isolated(START + script, DATABASE_URL=server.url).split() == ["True", "1"]
@@ -65,13 +65,12 @@ def test_evaluation_in_a_signal_handler_during_the_wait_returns_a_result(
 ) -> None:
     script = """
 results = []
-wait = lifecycle._wait
-def wait_with_signal(timeout):
-    lifecycle._wait = wait
+sleep = time.sleep
+def sleep_with_signal(seconds):
+    time.sleep = sleep
     signal.raise_signal(signal.SIGUSR1)
-    return wait(timeout)
 signal.signal(signal.SIGUSR1, lambda *_: results.append(flag_enabled("on")))
-lifecycle._wait = wait_with_signal
+time.sleep = sleep_with_signal
 print(flag_enabled("on"), results, engines())
 """
     assert run_isolated(START + script, DATABASE_URL=server.url) == "True [True] 1\n"
@@ -93,19 +92,42 @@ print(flag_enabled("on"), results[0])
     assert run_isolated(START + script, DATABASE_URL=server.url) == "True False\n"
 
 
-def test_second_engine_of_a_process_stops_the_first(
+def test_first_evaluations_in_many_threads_start_one_engine(
     server: Postgres, run_isolated: RunIsolated
 ) -> None:
     script = """
-flag_enabled("on")
-lifecycle._engine_starter()(False)
-_core.answer_from_memory(False)
-deadline = time.monotonic() + 5
-while (engines() != 1 or status().mode != "live") and time.monotonic() < deadline:
-    time.sleep(0.001)
-print(engines(), status().mode)
+barrier, results = threading.Barrier(8), []
+def evaluate():
+    barrier.wait()
+    results.append(flag_enabled("on"))
+threads = [threading.Thread(target=evaluate) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(all(results), len(results), engines(), _core.start(in_memory=True), engines())
 """
-    assert run_isolated(START + script, DATABASE_URL=server.url) == "1 live\n"
+    printed = run_isolated(START + script, DATABASE_URL=server.url)
+    assert printed == "True 8 1 True 1\n"
+
+
+def test_first_evaluation_reads_the_options_once(
+    server: Postgres, run_isolated: RunIsolated
+) -> None:
+    script = """
+calls = []
+def counted(name):
+    function = getattr(lifecycle, name)
+    def call(*arguments):
+        calls.append(name)
+        return function(*arguments)
+    setattr(lifecycle, name, call)
+for name in lifecycle.__all__:
+    if name.islower():
+        counted(name)
+# The maintenance follows an event, such as the first load.
+print(flag_enabled("on"), flag_enabled("on"), [name for name in calls if name != "run_maintenance"])
+"""
+    printed = run_isolated(START + script, DATABASE_URL=server.url)
+    assert printed == "True True ['read_options']\n"
 
 
 def test_evaluation_at_process_exit_uses_the_last_snapshot(
@@ -116,9 +138,9 @@ import atexit
 class Late:
     def __del__(self, evaluate=flag_enabled, out=os.write):
         out(1, str(evaluate("on")).encode())
-atexit.unregister(_core.farewell)
+atexit.unregister(_core.shutdown)
 atexit.register(lambda: print(flag_enabled("on"), flush=True))
-atexit.register(_core.farewell, 1.0)
+atexit.register(_core.shutdown, 1.0)
 flag_enabled("on")
 sys.late = Late()
 """
@@ -129,10 +151,10 @@ def test_second_interpreter_is_refused(run_isolated: RunIsolated) -> None:
     script = """
 from flagstaff.exceptions import ConfigurationError
 try:
-    _core.claim(id(sys.modules) + 8)
+    _core.claim_interpreter(id(sys.modules) + 8)
 except ConfigurationError as error:
     print(error)
-_core.claim(id(sys.modules))
+_core.claim_interpreter(id(sys.modules))
 """
     expected = (
         "flagstaff supports one interpreter per process, and this is another one; give each "

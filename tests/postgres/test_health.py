@@ -33,7 +33,7 @@ def set_status(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns a function that sets the status which the views see."""
 
     def set_fields(**fields: Any) -> None:
-        monkeypatch.setattr("flagstaff.health.lifecycle.begin", lambda: None)
+        monkeypatch.setattr("flagstaff.health._core.start", lambda: None)
         now = Status(**{**status().as_dict(), **fields})
         monkeypatch.setattr("flagstaff.health.status", lambda: now)
 

@@ -25,6 +25,6 @@ def test_start_after_a_close_is_not_logged_as_a_recovery(
     caplog.clear()
     with live_engine():
         refresh()
-        lifecycle.look_after()
+        lifecycle.run_maintenance()
         assert status().mode != "down"
     assert caplog.messages == []

@@ -35,7 +35,7 @@ class StubTable:
     def read_flag(self, key: str) -> tuple[int, bool, int] | None:
         return self.row
 
-    def is_allowed(self, flag_pk: int, user: str) -> bool:
+    def is_allowed_user(self, flag_pk: int, user: str) -> bool:
         self.looked_up.append(user)
         return user in self.allowed
 
@@ -44,7 +44,7 @@ class StubTable:
 def table(monkeypatch: pytest.MonkeyPatch) -> StubTable:
     table = StubTable()
     monkeypatch.setattr(direct, "read_flag", table.read_flag)
-    monkeypatch.setattr(direct, "is_allowed", table.is_allowed)
+    monkeypatch.setattr(direct, "is_allowed_user", table.is_allowed_user)
     return table
 
 
@@ -307,7 +307,7 @@ def test_unreadable_allowed_users_return_the_default(
     def unreadable(flag_pk: int, user: str) -> bool:
         raise direct.NotReadyError
 
-    monkeypatch.setattr(direct, "is_allowed", unreadable)
+    monkeypatch.setattr(direct, "is_allowed_user", unreadable)
     assert flag_enabled("new_checkout", 42, default=True)
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"
 
@@ -324,7 +324,7 @@ from flagstaff._engine import direct
 setup_test_environment()
 row = (1, True, 50)
 direct.read_flag = lambda key: row
-direct.is_allowed = lambda flag_pk, user: False
+direct.is_allowed_user = lambda flag_pk, user: False
 """
 
 

@@ -25,15 +25,15 @@ from flagstaff.conf import conf
 
 __all__ = [
     "NotReadyError",
-    "has_allow_list",
-    "is_allowed",
+    "has_allowed_users",
+    "is_allowed_user",
     "is_required",
     "read_all",
     "read_flag",
     "read_own_writes",
     "read_value",
+    "reads_own_writes",
     "reset_own_writes",
-    "wants_own_writes",
 ]
 
 _FLAG = (
@@ -94,7 +94,7 @@ def read_flag(key: str) -> tuple[object, bool, int] | None:
     return None if enabled is None or percent is None else (pk, bool(enabled), percent)
 
 
-def has_allow_list(flag_pk: object) -> bool:
+def has_allowed_users(flag_pk: object) -> bool:
     """Returns True if a flag has any allowed users.
 
     Raises NotReadyError if the database cannot be queried.
@@ -102,7 +102,7 @@ def has_allow_list(flag_pk: object) -> bool:
     return bool(run_in_connection_thread(lambda: select(_ANY_ALLOWED, [flag_pk])))
 
 
-def is_allowed(flag_pk: object, user: str) -> bool:
+def is_allowed_user(flag_pk: object, user: str) -> bool:
     """Returns True if the user with this primary key, given as text, is allowed.
 
     Raises NotReadyError if the database cannot be queried.
@@ -178,7 +178,7 @@ def read_own_writes() -> Iterator[None]:
         _own_writes.reset(token)
 
 
-def wants_own_writes() -> bool:
+def reads_own_writes() -> bool:
     """Returns True if the caller is in a `read_own_writes` block."""
     return _own_writes.get()
 
@@ -187,7 +187,7 @@ def reset_own_writes() -> None:
     """Resets the number of open blocks in a forked child, where only this thread goes on."""
     global _open_blocks, _open_blocks_lock
     _open_blocks_lock, _open_blocks = Lock(), 0
-    if wants_own_writes():
+    if reads_own_writes():
         _count_blocks(1)
 
 

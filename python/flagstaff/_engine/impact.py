@@ -12,7 +12,6 @@ from django.db.models import Field, ForeignKey
 
 from flagstaff import _core
 from flagstaff._engine import direct
-from flagstaff._engine.lifecycle import begin
 from flagstaff._engine.raw_cursor import select
 from flagstaff._tables.names import fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
@@ -141,10 +140,10 @@ def _count_over_pool(
 ) -> _Counts | None:
     """Counts over the engine's pool; None if only Django's connection can count."""
     field = user_field(conf.flag_model)
-    begin()
+    _core.start()
     if (
-        _core.report()["mode"] == "direct"
-        or direct.wants_own_writes()
+        _core.status_report()["mode"] == "direct"
+        or direct.reads_own_writes()
         or not _has_same_text(field)
         or "\0" in key
     ):

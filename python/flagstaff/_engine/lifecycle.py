@@ -1,13 +1,17 @@
-"""The engine of this process: started from settings, restarted after a fork, stopped at exit."""
+"""The engine of this process: its options, and the hooks that start, restart and stop it.
+
+The extension owns the state of the process. It calls `read_options` once, `run_maintenance` from
+time to time, and the other functions as they are needed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from asgiref.sync import sync_to_async
@@ -29,15 +33,18 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
 
 __all__ = [
+    "EngineOptions",
+    "StartOptions",
     "after_fork",
     "aready",
-    "begin",
     "close",
     "decode",
-    "look_after",
+    "log_late_start",
+    "read_options",
     "ready",
     "refresh",
-    "tell_unknown",
+    "report_unknown_key",
+    "run_maintenance",
 ]
 
 # All in seconds. The sleep is short enough to go unnoticed, and gevent can see it.
@@ -49,15 +56,38 @@ _RECONFIGURE_INTERVAL = 2.0
 _MAX_UNKNOWN_LOGGED = 1000
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine connects and refreshes. Times are in seconds."""
+
+    #: Connection parameters by their libpq name.
+    parameters: dict[str, str]
+    #: Quoted names of tables and columns.
+    names: dict[str, str]
+    #: True if the model's field decodes every value, even plain scalars.
+    opaque_values: bool
+    listen: bool
+    poll_interval: float
+    pool_size: int
+    max_staleness: float
+    usage_interval: float
+    host: str
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Everything that the extension needs to start, read once per process."""
+
+    startup_timeout: float
+    report_unknown: bool
+    #: None if the process evaluates directly.
+    engine: EngineOptions | None
+
+
 class _Process:
-    """The state of this process. A forked child starts with a new one."""
+    """What this process has read and logged. A forked child starts with a new one."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pid: int | None = None
-        self.is_direct = False
-        self.reports_unknown = False
-        self.load_deadline = 0.0
         self.decode: Callable[[str], Any] | None = None
         self.status_log = StatusLog()
         self.reconfigure_after = 0.0
@@ -68,54 +98,26 @@ _process = _Process()
 _thread = threading.local()
 
 
-def begin(*, in_memory: bool = False) -> None:
-    """Chooses the evaluation mode, and waits for the first load if it is memory.
+def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (called by the extension)
+    """Reads the settings, for the extension, which starts the engine with them.
 
-    The first evaluation of a process calls this. Evaluations that other threads make meanwhile
-    call it too, and wait as well. Under a test runner and on databases other than PostgreSQL the
-    mode is direct, unless `in_memory` is set.
-
-    Blocks for at most STARTUP_TIMEOUT. Raises ConfigurationError if the settings are not usable.
+    Under a test runner and on databases other than PostgreSQL the process evaluates directly,
+    unless `in_memory` is set. Returns None if the code that reads the settings, such as a router,
+    evaluates a flag itself. Raises ConfigurationError if the settings are not valid.
     """
-    if not _choose_mode(in_memory=in_memory):
-        return
-    process = _process
-    _wait(process.load_deadline - time.monotonic())
-    if process.pid == os.getpid():
-        _core.answer_from_memory(process.reports_unknown)
-        process.status_log.note_late_start(_report())
-
-
-def _choose_mode(*, in_memory: bool = False) -> bool:
-    """Starts the engine if necessary. Returns False if there is no engine to wait for."""
-    process = _process
-    if process.pid != os.getpid():
-        if getattr(_thread, "is_beginning", False):
-            # Code that is read to begin evaluates a flag itself, such as a router or a signal.
-            return False
-        _thread.is_beginning = True
-        try:
-            _begin(process, in_memory=in_memory)
-        finally:
-            _thread.is_beginning = False
-    return not process.is_direct
-
-
-def _begin(process: _Process, *, in_memory: bool) -> None:
-    # Everything is read before the lock. Reading settings may import modules, and a module that
-    # evaluates a flag during its import would deadlock on the import lock.
-    is_direct = direct.is_required() and not in_memory
-    reports_unknown, timeout = conf.unknown_key != "ignore", conf.startup_timeout
-    start = _core.answer_directly if is_direct else _engine_starter()
-    with process.lock:
-        if process.pid == os.getpid():
-            return
-        start(reports_unknown)
-        process.is_direct, process.reports_unknown = is_direct, reports_unknown
-        process.load_deadline = time.monotonic() + timeout
-        # Last: an exception in the wait that follows must not make the next evaluation start again.
-        process.pid = os.getpid()
-    call_at_exit_of_child(_shut_down)
+    if getattr(_thread, "is_reading", False):
+        return None
+    _thread.is_reading = True
+    try:
+        is_direct = direct.is_required() and not in_memory
+        return StartOptions(
+            startup_timeout=conf.startup_timeout,
+            report_unknown=conf.unknown_key != "ignore",
+            engine=None if is_direct else _engine_options(),
+        )
+    finally:
+        _thread.is_reading = False
+        call_at_exit_of_child(_shut_down)
 
 
 def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
@@ -123,11 +125,10 @@ def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
 
     Blocks for at most `timeout` seconds, and returns True if everything has stopped.
     """
-    with _process.lock:
-        _process.pid, _process.decode = None, None
-        # What follows is a start, not a recovery.
-        _process.status_log = StatusLog()
-        return _core.stop(timeout)
+    _process.decode = None
+    # What follows is a start, not a recovery.
+    _process.status_log = StatusLog()
+    return _core.stop(timeout)
 
 
 def ready(timeout: float | None = None) -> bool:
@@ -136,22 +137,22 @@ def ready(timeout: float | None = None) -> bool:
     Blocks for at most `timeout` seconds, by default STARTUP_TIMEOUT; use `aready` in an event
     loop. Without this call, the first evaluation waits.
     """
-    if _choose_mode():
-        _wait(conf.startup_timeout if timeout is None else timeout)
-    return bool(_core.report()["ready"])
+    if _core.start(wait=False):
+        _core.wait_for_first_load(conf.startup_timeout if timeout is None else timeout)
+    return bool(_core.status_report()["ready"])
 
 
 async def aready(timeout: float | None = None) -> bool:
     """Waits as `ready` does, without blocking the event loop."""
     # Reading settings may block, so it runs in a thread. The wait does not: threads are few, and a
     # loop does not end before its threads do.
-    if await sync_to_async(_choose_mode, thread_sensitive=False)():
+    if await sync_to_async(_core.start, thread_sensitive=False)(wait=False):
         limit = conf.startup_timeout if timeout is None else timeout
         deadline = time.monotonic() + limit
         # The load runs outside Python, so nothing can set an event.
         while _core.is_waiting() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_SLEEP)
-    return bool(_core.report()["ready"])
+    return bool(_core.status_report()["ready"])
 
 
 def refresh(timeout: float = 5.0) -> None:
@@ -160,8 +161,7 @@ def refresh(timeout: float = 5.0) -> None:
     For scripts, and for tests with several processes; a web worker does not need it. Blocks for at
     most `timeout` seconds. Raises RefreshError if the load fails; the last snapshot stays in use.
     """
-    begin()
-    if not _process.is_direct:
+    if _core.start():
         _reconfigure()
     _core.refresh(timeout)
 
@@ -173,7 +173,7 @@ def decode(text: str) -> Any:
     return _process.decode(text)
 
 
-def tell_unknown(key: str, what: Literal["flag", "value"]) -> None:
+def report_unknown_key(key: str, what: Literal["flag", "value"]) -> None:
     """Raises, or logs once, that an unknown key was evaluated; UNKNOWN_KEY decides which.
 
     Raises UnknownFlagError or UnknownValueError.
@@ -197,7 +197,7 @@ def tell_unknown(key: str, what: Literal["flag", "value"]) -> None:
             logger.warning("%d unknown keys were logged; no more will be", _MAX_UNKNOWN_LOGGED)
 
 
-def look_after() -> None:
+def run_maintenance() -> None:
     """Logs changes of state, and reads new connection parameters if the login was refused.
 
     Evaluations call this from time to time and after each event, because the engine itself never
@@ -208,6 +208,11 @@ def look_after() -> None:
         process.reconfigure_after = time.monotonic() + _RECONFIGURE_INTERVAL
         _reconfigure()
     process.status_log.note(_report())
+
+
+def log_late_start() -> None:
+    """Logs that evaluations return their default because the first load takes too long."""
+    _process.status_log.note_late_start(_report())
 
 
 def _reconfigure() -> None:
@@ -223,48 +228,33 @@ def _reconfigure() -> None:
 
 
 def _report() -> Report:
-    return cast("Report", _core.report())
+    return cast("Report", _core.status_report())
 
 
-def _engine_starter() -> Callable[[bool], None]:
-    """Returns a function that starts the engine, with everything read in advance."""
+def _engine_options() -> EngineOptions:
     connection = connections[conf.engine_database]
-    parameters, quoted = connection_parameters(connection), names(connection)
-    opaque_values, listen = not is_plain_json(value_field()), conf.listen
-    poll_interval, pool_size = conf.poll_interval, conf.pool_size
-    max_staleness, usage_interval = conf.max_staleness, conf.usage_interval
-
-    def start(_reports_unknown: bool) -> None:  # noqa: FBT001 (the signature of answer_directly)
-        _core.start(
-            parameters,
-            quoted,
-            opaque_values=opaque_values,
-            listen=listen,
-            poll_interval=poll_interval,
-            pool_size=pool_size,
-            max_staleness=max_staleness,
-            usage_interval=usage_interval,
-            host=socket.gethostname(),
-        )
-
-    return start
-
-
-def _wait(timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while _core.is_waiting() and time.monotonic() < deadline:
-        time.sleep(_SLEEP)
+    return EngineOptions(
+        parameters=connection_parameters(connection),
+        names=names(connection),
+        opaque_values=not is_plain_json(value_field()),
+        listen=conf.listen,
+        poll_interval=conf.poll_interval,
+        pool_size=conf.pool_size,
+        max_staleness=conf.max_staleness,
+        usage_interval=conf.usage_interval,
+        host=socket.gethostname(),
+    )
 
 
 def _shut_down() -> None:
-    _core.farewell(_SHUTDOWN_TIMEOUT)
+    _core.shutdown(_SHUTDOWN_TIMEOUT)
 
 
 def after_fork() -> None:
     """Resets a forked child, which keeps the inherited snapshot until its own first load."""
-    global _process  # noqa: PLW0603 (the parent's lock may never be released)
+    global _process  # noqa: PLW0603 (a child has logged nothing yet)
     _process = _Process()
-    _core.forked()
+    _core.after_fork()
     direct.reset_own_writes()
 
 

@@ -50,7 +50,7 @@ class Status:
 
 def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
-    report = _core.report()
+    report = _core.status_report()
     mode_reason, usage_problem = report.pop("why"), report.pop("uncollected")
     age, problems = report.pop("age"), tuple(report.pop("problems"))
     return Status(

@@ -20,7 +20,7 @@ _MIN_OUTAGE = 1.0
 
 
 class Report(TypedDict):
-    """The part of `_core.report()` that is logged."""
+    """The part of `_core.status_report()` that is logged."""
 
     mode: str
     why: str | None

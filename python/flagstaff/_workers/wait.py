@@ -225,7 +225,7 @@ def _is_direct(connection: BaseDatabaseWrapper) -> bool:
     """Returns True if evaluations query the database: on others, and in tests without an engine."""
     if connection.vendor != "postgresql":
         return True
-    return direct.is_required() and _core.report()["mode"] in ("idle", "direct")
+    return direct.is_required() and _core.status_report()["mode"] in ("idle", "direct")
 
 
 def _address(connection: BaseDatabaseWrapper) -> tuple[object, ...]:
