@@ -103,9 +103,9 @@ def test_allow_list_is_named_to_those_who_may_see_users(
     operator: Client, flag: FeatureFlag
 ) -> None:
     add_allowed_users("new_checkout", User.objects.create(username="alice"))
-    assert "allowed 1 user (alice)" in rows(page(operator, address(flag)))[0]
+    assert "added 1 allowed user (alice)" in rows(page(operator, address(flag)))[0]
     clerk = staff("view_featureflag")
-    assert "allowed 1 user" in rows(page(clerk, address(flag)))[0]
+    assert "added 1 allowed user" in rows(page(clerk, address(flag)))[0]
     assert "alice" not in page(clerk, address(flag))
     alice = User.objects.get(username="alice").pk
     table = clerk.get(address(flag), {"format": "csv"}).content.decode()
@@ -401,7 +401,8 @@ def test_secret_is_masked_and_has_no_undo(operator: Client) -> None:
     change = value_version("token")
     response = operator.post(address(entry), {"_undo": change}, follow=True)
     assert told(response) == [
-        "Refused: the history keeps a digest of token, for it is secret, and not the value itself"
+        "Refused: the history keeps only a digest of token, because it is secret; "
+        "set it again by hand"
     ]
 
 

@@ -129,7 +129,7 @@ def test_first_press_shows_all_of_it_and_writes_nothing(operator: Client) -> Non
     rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
     beta, brand, checkout = (unescape(" ".join(strip_tags(row).split())) for row in rows)
     assert beta.startswith("beta_reviews deleted, enabled true")
-    assert beta.endswith("denied 2 users (alice, bob) comes back")
+    assert beta.endswith("removed 2 allowed users (alice, bob) comes back")
     assert brand == 'brand_new created, enabled true, kind "release" is deleted'
     assert checkout == "new_checkout rollout_percent 25 → 100 is as it was"
     assert 'value="too soon"' in html

@@ -375,16 +375,19 @@ def test_events_are_told_in_words(flag: FeatureFlag, alice: User, bob: User) -> 
     with acting_as(alice):
         update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
     event, listed, created = flag_history("new_checkout")
-    assert describe_change(event) == "rollout_percent 25 → 50, allowed 1 user, denied 1 user"
+    assert (
+        describe_change(event)
+        == "rollout_percent 25 → 50, added 1 allowed user, removed 1 allowed user"
+    )
     names = names_of_users([event])
     assert names == {str(alice.pk): "alice", str(bob.pk): "bob"}
     assert describe_change(event, names) == (
-        "rollout_percent 25 → 50, allowed 1 user (bob), denied 1 user (alice)"
+        "rollout_percent 25 → 50, added 1 allowed user (bob), removed 1 allowed user (alice)"
     )
     assert describe_actor(event, names_of_actors([event])) == "alice"
     assert describe_change(created) == 'created, rollout_percent 25, kind "release"'
     assert describe_actor(created) == f"{created.session_user} (database user)"
-    assert describe_change(listed) == "allowed 1 user"
+    assert describe_change(listed) == "added 1 allowed user"
 
 
 def test_many_users_are_some_names_and_a_number(flag: FeatureFlag) -> None:

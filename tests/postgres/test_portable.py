@@ -292,8 +292,8 @@ def test_difference_speaks_as_the_history_does(shop: None) -> None:
     entries, planned = Change.objects.count(), words(differ(EDITED))
     assert Change.objects.count() == entries
     assert planned == {
-        "beta_reviews": "allowed 1 user (carol), denied 1 user (alice)",
-        "brand_new": "created, enabled true, rollout_percent 5, allowed 1 user (alice)",
+        "beta_reviews": "added 1 allowed user (carol), removed 1 allowed user (alice)",
+        "brand_new": "created, enabled true, rollout_percent 5, added 1 allowed user (alice)",
         "new_checkout": 'rollout_percent 25 → 50, description "One page instead of three" → '
         '"One page"',
         "motto": 'created, value "on"',
@@ -340,7 +340,7 @@ def test_missing_are_deleted_only_if_that_is_said(shop: None) -> None:
         ("delete", "search_v2"),
         ("delete", "summer_banner"),
     ]
-    assert "denied 2 users (alice, bob)" in words(imported.plan)["beta_reviews"]
+    assert "removed 2 allowed users (alice, bob)" in words(imported.plan)["beta_reviews"]
     # There is no section of values, and so nothing is said of them.
     assert (len(state()[0]), len(state()[1])) == (1, 3)
 

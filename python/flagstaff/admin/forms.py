@@ -8,7 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.admin.attribution import LONGEST_REASON, REASON
-from flagstaff.changes.locking import check_version, locked_row
+from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.exceptions import ConflictError, NoHistoryError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
@@ -62,7 +62,7 @@ class VersionedForm(_ModelForm):
     def _expect(self, version: int) -> None:
         try:
             with locked_row(self.kind, self.key_before) as row:
-                check_version(self.kind, row.key, row.pk, version)
+                require_version(self.kind, row.key, row.pk, version)
         except NoHistoryError:
             # Without triggers nobody can know; the system check tells of them.
             return
