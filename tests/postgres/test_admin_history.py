@@ -401,8 +401,10 @@ def test_secret_is_masked_and_has_no_undo(operator: Client) -> None:
     change = value_version("token")
     response = operator.post(address(entry), {"_undo": change}, follow=True)
     assert told(response) == [
-        "Refused: the history keeps only a digest of token, because it is secret; "
-        "set it again by hand"
+        (
+            "Refused: the history keeps only a digest of token, because it is secret; "
+            "set it again by hand"
+        )
     ]
 
 
