@@ -19,19 +19,20 @@ from django.db.models import Count, Field, Model, QuerySet
 
 from flagstaff._tables.names import user_field
 from flagstaff._text.lists import join_some
+from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
 __all__ = ["FoundUser", "UserTable", "actor_table", "allowed_user_table", "batches"]
 
-# The history has one entry per statement, so statements are large.
+# The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class FoundUser:
-    """A user that a person named."""
+    """A user that was looked up by text."""
 
     pk: Any
     #: The username, or None if no row has the primary key.
@@ -42,7 +43,7 @@ class FoundUser:
 
 @dataclass(frozen=True)
 class UserTable:
-    """The rows of a user model in one database. All methods but `parse` and `pk_of` query it."""
+    """The users of a model in one database. Methods query it unless they say otherwise."""
 
     #: The field that identifies a user: what allowed users refer to, usually the primary key.
     field: Field[Any, Any]
@@ -62,7 +63,10 @@ class UserTable:
             return None
 
     def parse(self, value: Any) -> Any:
-        """Returns the primary key that `value` stands for, or None. Does not query."""
+        """Returns the primary key that `value` stands for, or None if it cannot be one.
+
+        Does not query.
+        """
         if isinstance(value, bool | float):
             return None
         try:
@@ -70,12 +74,12 @@ class UserTable:
             self.field.run_validators(pk)
         except (ValidationError, TypeError, ValueError, OverflowError):
             return None
-        return pk
+        return None if isinstance(pk, str) and not is_storable(pk) else pk
 
     def parse_canonical(self, text: str) -> Any:
-        """Returns the primary key that is written exactly so, or None. Does not query.
+        """Returns the primary key whose usual spelling is `text`, or None. Does not query.
 
-        "042" is not how the integer 42 is written, so it is a name.
+        "042" is not the usual spelling of the integer 42, so it is taken for a name.
         """
         pk = self.parse(text)
         return None if pk is None or str(pk) != text else pk
@@ -102,7 +106,7 @@ class UserTable:
         return list(dict.fromkeys(self.pk_of(user) for user in ([users] if is_one else users)))
 
     def existing(self, pks: Iterable[Any]) -> set[Any]:
-        """Returns those of the primary keys that a user has."""
+        """Returns the primary keys that belong to a user."""
         found: set[Any] = set()
         for batch in batches(pks):
             rows = self.rows.filter(**{f"{self.field.name}__in": batch})
@@ -119,15 +123,16 @@ class UserTable:
         return found
 
     def find(self, text: str) -> FoundUser:
-        """Returns the user that a person means: by primary key, or else by username.
+        """Returns the user with this primary key, or else with this username.
 
         A text that could be a primary key stands for itself if no user has it, because flags are
-        evaluated for bare primary keys too. Raises FlagstaffError if no user fits.
+        evaluated for bare primary keys too. Raises FlagstaffError if there is no such user, or if
+        several users share the username.
         """
         pk, username = self.parse(text), self.username_field
         if pk is not None and (user := self.rows.filter(**{self.field.name: pk}).first()):
             return FoundUser(pk, self.name_of(user), "primary key")
-        if username and (user := self.rows.filter(**{username.name: text}).first()):
+        if username and (user := self._with_username(username.name, text)):
             return FoundUser(getattr(user, self.field.attname), self.name_of(user), username.name)
         if pk is None:
             tried = f"primary key or {username.name}" if username else "primary key"
@@ -136,9 +141,9 @@ class UserTable:
         return FoundUser(pk, None, None)
 
     def find_many(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Returns the primary keys of users by the text that names them: key or username.
+        """Returns primary keys by the text that names the user: primary key or username.
 
-        Texts that no user fits are left out.
+        Texts without a user, and usernames that several users share, are left out.
         """
         wanted = list(dict.fromkeys(texts))
         parsed = {text: pk for text in wanted if (pk := self.parse(text)) is not None}
@@ -148,11 +153,11 @@ class UserTable:
         return {**found, **by_username}
 
     def by_username(self, names: Iterable[str]) -> tuple[dict[str, Any], set[str]]:
-        """Returns primary keys by username, and apart the usernames that several users share."""
+        """Returns primary keys by username, and separately the usernames that users share."""
         username = self.username_field
         found: dict[str, Any] = {}
         shared: set[str] = set()
-        for batch in batches(names) if username else ():
+        for batch in batches(filter(is_storable, names)) if username else ():
             rows = self.rows.filter(**{f"{username.name}__in": batch})
             for name, pk in rows.values_list(username.name, self.field.name):
                 if found.setdefault(name, pk) != pk:
@@ -185,6 +190,12 @@ class UserTable:
         """Returns the username, or the primary key if the model has no username. Does not query."""
         return str(getattr(user, getattr(user, "USERNAME_FIELD", self.field.attname)))
 
+    def _with_username(self, field: str, text: str) -> Any:
+        found = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
+        if len(found) > 1:
+            raise FlagstaffError(f"several users have the {field} {text!r}; use a primary key")
+        return found[0] if found else None
+
     def _shared(self, username: str, names: Iterable[str]) -> set[str]:
         shared: set[str] = set()
         for batch in batches(set(names)):
@@ -195,12 +206,12 @@ class UserTable:
 
 
 def allowed_user_table() -> UserTable:
-    """The users that a flag can name, in the flags' database: a foreign key needs them there."""
+    """Returns the users that a flag can allow, in the flags' database: foreign keys need them."""
     return UserTable(user_field(conf.flag_model), conf.database)
 
 
 def actor_table() -> UserTable:
-    """The users who change flags: AUTH_USER_MODEL, where the project writes it."""
+    """Returns the users who change flags: AUTH_USER_MODEL, in the database it is written to."""
     model: Any = get_user_model()
     return UserTable(model._meta.pk, router.db_for_write(model))
 
