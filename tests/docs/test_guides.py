@@ -108,15 +108,21 @@ def test_what_would_be_is_told_and_taken_back() -> None:
     assert FeatureFlag.objects.get().enabled is False
 
 
-def test_values_have_defaults_until_there_is_a_row() -> None:
+def test_value_without_a_row_has_its_default() -> None:
     names = defined("how-to/values.md", "def page_size")
     assert (names["page_size"](), names["carriers"]()) == (20, ["post"])
     KeyValueStore.objects.create(key="page_size", value=50)
     assert names["page_size"]() == 50
 
 
+def test_value_is_created_and_changed() -> None:
+    names = defined("how-to/values.md", "def choose_provider")
+    names["choose_provider"]("paypal")
+    assert names["provider"]() == "paypal"
+
+
 @pytest.mark.parametrize(("value", "used"), [(10, 10), (90, 0), ("10", 0)])
-def test_value_that_cannot_be_right_is_not_used(value: object, used: int) -> None:
+def test_invalid_value_is_ignored(value: object, used: int) -> None:
     with override_value("discount", value):
         assert defined("how-to/values.md", "def discount")["discount"]() == used
 
@@ -135,8 +141,15 @@ def test_browser_is_told_what_it_may_know(alice: User, tmp_path: Path) -> None:
         assert b'{"new_checkout": false}' in page(asked_by(alice)).content
 
 
-def test_watchdog_pulls_the_switch_and_says_why() -> None:
-    watch = defined("how-to/ramp-and-kill.md", "def watch")["watch"]
+def test_rollout_starts_with_the_team(alice: User) -> None:
+    defined("how-to/rollout-and-kill.md", "def start")["start"]([alice])
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rollout_percent) == (True, 0)
+    assert list(flag.allowed_users.all()) == [alice]
+
+
+def test_watchdog_disables_the_flag_with_a_reason() -> None:
+    watch = defined("how-to/rollout-and-kill.md", "def watch")["watch"]
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     watch(0.01)
     assert FeatureFlag.objects.get().enabled is True
