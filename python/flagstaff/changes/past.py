@@ -116,7 +116,7 @@ def instance_of(item: Item, version: RowVersion) -> Row | None:
     if version.entry is None:
         return item.row
     model = item.kind.model
-    query = fill(sql("kept_row_v1"), _names(item.kind))
+    query = fill(sql("old_row_v1"), _names(item.kind))
     [row] = model._base_manager.using(conf.database).raw(query, [version.entry])
     return cast("Row", row)
 

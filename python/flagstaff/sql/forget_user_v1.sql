@@ -1,26 +1,26 @@
--- Take one user out of the history: as an actor, and out of the lists of those that added and removed.
--- The arrays hold integers or texts, which are compared as texts.
-WITH person (pk) AS (
+-- Removes one user from the history: as the actor, and from the added and removed users.
+-- The arrays hold integers or texts; both are compared as text.
+WITH forgotten_user (pk) AS (
     SELECT %s::text
-), forgotten AS (
+), updated AS (
     UPDATE {change_table} AS change
     SET
-        actor = nullif(change.actor, person.pk),
+        actor = nullif(change.actor, forgotten_user.pk),
         old = CASE WHEN relation = 'm' THEN (
-            SELECT coalesce(jsonb_agg(one ORDER BY place), '[]')
-            FROM jsonb_array_elements(change.old) WITH ORDINALITY AS user_of (one, place)
-            WHERE one #>> '{}' <> person.pk
+            SELECT coalesce(jsonb_agg(user_pk ORDER BY place), '[]')
+            FROM jsonb_array_elements(change.old) WITH ORDINALITY AS removed (user_pk, place)
+            WHERE user_pk #>> '{}' <> forgotten_user.pk
         ) ELSE change.old END,
         new = CASE WHEN relation = 'm' THEN (
-            SELECT coalesce(jsonb_agg(one ORDER BY place), '[]')
-            FROM jsonb_array_elements(change.new) WITH ORDINALITY AS user_of (one, place)
-            WHERE one #>> '{}' <> person.pk
+            SELECT coalesce(jsonb_agg(user_pk ORDER BY place), '[]')
+            FROM jsonb_array_elements(change.new) WITH ORDINALITY AS added (user_pk, place)
+            WHERE user_pk #>> '{}' <> forgotten_user.pk
         ) ELSE change.new END
-    FROM person
-    WHERE change.actor = person.pk OR CASE WHEN relation = 'm' THEN EXISTS (
-        SELECT FROM jsonb_array_elements(change.old || change.new) AS user_of (one)
-        WHERE one #>> '{}' = person.pk
+    FROM forgotten_user
+    WHERE change.actor = forgotten_user.pk OR CASE WHEN relation = 'm' THEN EXISTS (
+        SELECT FROM jsonb_array_elements(change.old || change.new) AS changed (user_pk)
+        WHERE user_pk #>> '{}' = forgotten_user.pk
     ) ELSE false END
     RETURNING 1
 )
-SELECT count(*) FROM forgotten
+SELECT count(*) FROM updated
