@@ -56,7 +56,8 @@ VALUE = (1, "k", "1", "ana", "app")
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events begin in one batch and end in another."""
-    monkeypatch.setattr(reader, "_BATCH", 3)
+    monkeypatch.setattr(reader, "_FIRST_BATCH", 2)
+    monkeypatch.setattr(reader, "_MAX_BATCH", 3)
 
 
 def insert(entries: list[Any]) -> list[int]:

@@ -14,7 +14,8 @@ from flagstaff.models import Change
 
 __all__ = ["read_entries"]
 
-_BATCH = 200
+# Most callers want one page. The others get larger batches, in fewer queries.
+_FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _IS_USER_LIST = {"relation": ALLOWED_USERS}
 _FIELDS = (*COLUMNS, "key", "action")
 
@@ -30,9 +31,9 @@ def read_entries(
     """
     ordered = entries.order_by("-id").values(*_FIELDS, **_user_lists(max_users))
     seen: set[Subject] = set()
-    below = before
+    below, size = before, _FIRST_BATCH
     while True:
-        batch = list((ordered if below is None else ordered.filter(id__lt=below))[:_BATCH])
+        batch = list((ordered if below is None else ordered.filter(id__lt=below))[:size])
         ends = _ends(entries, batch) if batch else {}
         if before is not None:
             crossing = {one for one, (_, last) in ends.items() if last >= before} - seen
@@ -41,9 +42,9 @@ def read_entries(
         for entry in batch:
             first, _last = ends[subject_of(entry)]
             yield _as_entry(entry, is_first=entry["id"] == first)
-        if len(batch) < _BATCH:
+        if len(batch) < size:
             return
-        below = batch[-1]["id"]
+        below, size = batch[-1]["id"], min(size * 2, _MAX_BATCH)
 
 
 def _ends(entries: QuerySet[Change], batch: list[dict[str, Any]]) -> dict[Subject, tuple[int, int]]:
