@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
@@ -13,7 +14,21 @@ from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 
-__all__ = ["FlagRow", "Row", "ValueRow", "all_rows", "flag_row", "value_row"]
+__all__ = [
+    "Fields",
+    "FlagRow",
+    "PrimaryKey",
+    "Row",
+    "ValueRow",
+    "all_rows",
+    "flag_row",
+    "value_row",
+]
+
+#: An int, a str, a UUID, or what else the field of a project's model reads.
+PrimaryKey: TypeAlias = Hashable
+#: Values of model fields by name.
+Fields: TypeAlias = Mapping[str, Any]
 
 
 class Row(Protocol):
@@ -38,10 +53,10 @@ class Row(Protocol):
 class AllowedUsers(Protocol):
     """The manager of the users that a flag refers to."""
 
-    def add(self, *users: Any) -> None: ...
+    def add(self, *users: object) -> None: ...
     def all(self) -> QuerySet[Any]: ...
     def order_by(self, *fields: str) -> QuerySet[Any]: ...
-    def remove(self, *users: Any) -> None: ...
+    def remove(self, *users: object) -> None: ...
 
 
 class FlagRow(Row, Protocol):

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._tables.rows import FlagRow, Row, all_rows
+from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
 from flagstaff._tables.users import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
@@ -36,17 +36,17 @@ _MAX_TYPED = 20
 class AllowedUsersChange:
     """Users to add to the allowed users of a flag, and users to remove, by primary key."""
 
-    added: tuple[Any, ...] = ()
-    removed: tuple[Any, ...] = ()
+    added: tuple[PrimaryKey, ...] = ()
+    removed: tuple[PrimaryKey, ...] = ()
     #: Users to add that no longer exist. They are left out.
-    missing: tuple[Any, ...] = ()
+    missing: tuple[PrimaryKey, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
 
 
 def add_allowed_users(
-    key: str, users: Any, *, expect_version: int | None = None, skip_unknown: bool = False
+    key: str, users: object, *, expect_version: int | None = None, skip_unknown: bool = False
 ) -> Changed:
     """Adds allowed users to a flag. `users` is one user or many, each a user or a primary key.
 
@@ -65,7 +65,7 @@ def add_allowed_users(
         return _change(flag, change, expect_version)
 
 
-def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = None) -> Changed:
+def remove_allowed_users(key: str, users: object, *, expect_version: int | None = None) -> Changed:
     """Removes allowed users from a flag. Users who are not among them are ignored.
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
@@ -78,7 +78,7 @@ def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = N
 
 
 def users_to_change(
-    present: Iterable[Any], wanted: Iterable[Any], *, skip_unknown: bool = False
+    present: Iterable[PrimaryKey], wanted: Iterable[PrimaryKey], *, skip_unknown: bool = False
 ) -> AllowedUsersChange:
     """Returns the change that leads from the present allowed users to the wanted ones.
 
@@ -105,7 +105,7 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
         allowed.add(*pks)
 
 
-def allowed_pks(flag: Row) -> set[Any]:
+def allowed_pks(flag: Row) -> set[PrimaryKey]:
     """Returns the primary keys of the allowed users, from the flags' database."""
     field = cast("ManyToManyField[Any, Any]", flag._meta.get_field(ALLOWED))
     through = cast("type[Model]", field.remote_field.through)
@@ -118,7 +118,7 @@ def allowed_pks(flag: Row) -> set[Any]:
     return set(rows.filter(**{to_flag.attname: flag_id}).values_list(to_user.attname, flat=True))
 
 
-def in_order(pks: Iterable[Any]) -> tuple[Any, ...]:
+def in_order(pks: Iterable[PrimaryKey]) -> tuple[PrimaryKey, ...]:
     """Returns primary keys in a fixed order, whatever their type."""
     return tuple(sorted(pks, key=str))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
+from flagstaff._tables.rows import PrimaryKey
 from flagstaff.history.kinds import Kind
 
 __all__ = ["Changed", "Undo", "combined_undo", "undo_by_version"]
@@ -51,7 +52,7 @@ class Changed:
     #: True if `old` or `new` holds a secret value. Do not show it unless a user asks for it.
     secret: bool = dataclass_field(default=False, compare=False)
     #: Primary keys that were left out, because no user has them.
-    missing: tuple[Any, ...] = dataclass_field(default=(), compare=False)
+    missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
 
 
 def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:

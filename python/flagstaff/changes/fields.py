@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, JSONField, Model
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Fields, Row
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
@@ -29,12 +28,12 @@ __all__ = [
 ]
 
 
-def differing(row: Row, fields: Mapping[str, Any]) -> dict[str, Any]:
+def differing(row: Row, fields: Fields) -> dict[str, Any]:
     """Returns the fields that have another value in the row."""
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
 
-def write(row: Row, fields: Mapping[str, Any]) -> None:
+def write(row: Row, fields: Fields) -> None:
     """Validates and writes these fields of a row, and its auto_now fields.
 
     Raises InvalidChangeError.
@@ -57,7 +56,7 @@ def touch(row: Row) -> None:
         row.save(using=conf.database, update_fields=names)
 
 
-def validate(row: Row, name: str, new: Any) -> None:
+def validate(row: Row, name: str, new: object) -> None:
     """Raises InvalidChangeError if the model does not accept the new value of one field.
 
     The other fields are not validated, so that disabling a flag never fails because of them.
@@ -86,7 +85,7 @@ def clocks(row: Row) -> list[str]:
     return [field.name for field in fields if getattr(field, "auto_now", False)]
 
 
-def canonical(value: Any, *, allow_nan: bool = False) -> str:
+def canonical(value: object, *, allow_nan: bool = False) -> str:
     """Returns the same text for the same JSON, whatever the order of its keys.
 
     Raises TypeError or ValueError if JSON cannot hold the value.
@@ -117,12 +116,12 @@ def _save(row: Row, *, force_insert: bool = False, update_fields: list[str] | No
         raise InvalidChangeError(f"the database refuses it: {message}") from cause
 
 
-def _is_empty_json(field: Field[Any, Any], value: Any) -> bool:
+def _is_empty_json(field: Field[Any, Any], value: object) -> bool:
     """[], {} and "" are values like any other, even if the field is not `blank`."""
     return isinstance(field, JSONField) and value is not None and value in field.empty_values
 
 
-def _has(row: Row, name: str, new: Any) -> bool:
+def _has(row: Row, name: str, new: object) -> bool:
     """Whether the row has this value already."""
     old = getattr(row, _field(row, name).attname)
     if name == "value" and isinstance(row, conf.value_model):
@@ -130,7 +129,7 @@ def _has(row: Row, name: str, new: Any) -> bool:
     return bool(old == getattr(new, "pk", new))
 
 
-def _is_equal_json(old: Any, new: Any) -> bool:
+def _is_equal_json(old: object, new: object) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
     try:
         return canonical(old, allow_nan=True) == canonical(new)

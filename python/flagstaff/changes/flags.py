@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.history.kinds import Kind
@@ -37,13 +37,13 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     """
     require_percent(percent)
 
-    def undo_arguments(old: Any) -> tuple[str, ...] | None:
+    def undo_arguments(old: object) -> tuple[str, ...] | None:
         return ("ramp", key, str(old)) if is_percent(old) else None
 
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, undo_arguments)
 
 
-def update(key: str, fields: Mapping[str, Any], *, expect_version: int | None = None) -> Changed:
+def update(key: str, fields: Fields, *, expect_version: int | None = None) -> Changed:
     """Changes several fields of a flag at once. `allowed_users` replaces the whole list.
 
     Raises UnknownFlagError, ConflictError, or InvalidChangeError.
@@ -69,6 +69,8 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 
 def _set_enabled(key: str, expect_version: int | None, *, enabled: bool) -> Changed:
-    # A project's own table may have held NULL, which no command can set.
-    undo_arguments = {True: ("on", key), False: ("off", key)}
-    return set_field(Kind.FLAG, key, "enabled", enabled, expect_version, undo_arguments.get)
+    def undo_arguments(old: object) -> tuple[str, ...] | None:
+        # A project's own table may have held NULL, which no command can set.
+        return None if old is None else ("on" if old else "off", key)
+
+    return set_field(Kind.FLAG, key, "enabled", enabled, expect_version, undo_arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -14,7 +14,7 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
 from flagstaff._tables.names import fill, own_names, sql, user_field
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
@@ -55,7 +55,7 @@ class RowVersion:
     """The columns of a row, at present or at an earlier version."""
 
     #: By name, as JSON.
-    columns: Mapping[str, Any]
+    columns: Fields
     #: The entry whose old side is this row; None for the present row.
     entry: int | None = None
     #: True if the value is a digest, because it was secret.

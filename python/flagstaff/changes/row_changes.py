@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Fields, PrimaryKey, Row
 from flagstaff._tables.users import allowed_user_table
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -37,14 +37,14 @@ __all__ = [
 ]
 
 #: From the old value of a field to the arguments of the command that sets it again, if any can.
-UndoArguments = Callable[[Any], "tuple[str, ...] | None"]
+UndoArguments = Callable[[object], "tuple[str, ...] | None"]
 
 
 def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition, and the undo)
     kind: Kind,
     key: str,
     name: str,
-    new: Any,
+    new: object,
     expect_version: int | None,
     undo_arguments: UndoArguments,
 ) -> Changed:
@@ -62,9 +62,7 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
     return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
 
 
-def update_row(
-    kind: Kind, key: str, fields: Mapping[str, Any], expect_version: int | None
-) -> Changed:
+def update_row(kind: Kind, key: str, fields: Fields, expect_version: int | None) -> Changed:
     """Sets several fields, and all allowed users if they are among them."""
     fields = dict(fields)
     users = allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
@@ -76,7 +74,7 @@ def update_row(
 def change_row(
     kind: Kind,
     row: Row,
-    fields: Mapping[str, Any],
+    fields: Fields,
     users: AllowedUsersChange,
     expect_version: int | None,
 ) -> Changed:
@@ -96,7 +94,7 @@ def change_row(
     return Changed(row.key, "", old, new, written, version, undo, secret, users.missing)
 
 
-def create_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Changed:
+def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     """Creates a row, unless an equal one exists."""
     fields = dict(fields)
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
@@ -155,7 +153,7 @@ def _present_row(kind: Kind, key: str) -> Row | None:
         return None
 
 
-def _new_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Row:
+def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
     try:
         row = kind.model(key=key, **fields)
         validate_new(row)
@@ -167,7 +165,7 @@ def _new_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Row:
     return cast("Row", row)
 
 
-def _exists_already(kind: Kind, present: Row, row: Row, users: list[Any]) -> Changed:
+def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey]) -> Changed:
     """Nothing to do if the rows are equal, as after a form was sent twice."""
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
@@ -190,7 +188,7 @@ def _creation_times(row: Row) -> list[str]:
     return [field.name for field in fields if getattr(field, "auto_now_add", False)]
 
 
-def _write(row: Row, fields: Mapping[str, Any], users: AllowedUsersChange) -> None:
+def _write(row: Row, fields: Fields, users: AllowedUsersChange) -> None:
     if users:
         change_allowed_users(row, users)
     if fields:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import JSONField
 
 from flagstaff._tables.decoding import encoded, value_field
+from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
@@ -18,14 +18,14 @@ from flagstaff.history.kinds import Kind
 __all__ = ["create_value", "delete_value", "set_value", "update_value"]
 
 
-def set_value(key: str, value: Any, *, expect_version: int | None = None) -> Changed:
+def set_value(key: str, value: object, *, expect_version: int | None = None) -> Changed:
     """Sets a value to anything that JSON can hold.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """
     _require_json(value)
 
-    def undo_arguments(old: Any) -> tuple[str, ...] | None:
+    def undo_arguments(old: object) -> tuple[str, ...] | None:
         text = None if old is None else _as_argument(old)
         # argparse takes -5 for a number, and -1e-05 for an option.
         is_an_option = text is not None and text.startswith("-") and "e" in text
@@ -34,9 +34,7 @@ def set_value(key: str, value: Any, *, expect_version: int | None = None) -> Cha
     return set_field(Kind.VALUE, key, "value", value, expect_version, undo_arguments)
 
 
-def update_value(
-    key: str, fields: Mapping[str, Any], *, expect_version: int | None = None
-) -> Changed:
+def update_value(key: str, fields: Fields, *, expect_version: int | None = None) -> Changed:
     """Changes several fields of a value's row at once.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
@@ -46,7 +44,7 @@ def update_value(
     return update_row(Kind.VALUE, key, fields, expect_version)
 
 
-def create_value(key: str, value: Any, **fields: Any) -> Changed:
+def create_value(key: str, value: object, **fields: Any) -> Changed:
     """Creates a value. Does nothing if an equal one exists.
 
     Raises InvalidChangeError if a different value has the key, or if a field is not valid.
@@ -63,14 +61,14 @@ def delete_value(key: str, *, expect_version: int | None = None) -> Changed:
     return delete_row(Kind.VALUE, key, expect_version)
 
 
-def _require_json(value: Any) -> None:
+def _require_json(value: object) -> None:
     try:
         canonical(value)
     except (TypeError, ValueError) as error:
         raise InvalidChangeError(f"JSON cannot hold this value: {error}") from error
 
 
-def _as_argument(value: Any) -> str | None:
+def _as_argument(value: object) -> str | None:
     """The text that `value set` reads as this value, or None if there is none."""
     try:
         if isinstance(value_field(), JSONField):

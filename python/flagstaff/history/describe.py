@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -71,11 +71,11 @@ def _change(difference: Difference) -> str:
     return f"{difference.field} {old} → {new}"
 
 
-def _field(difference: Difference, value: Any) -> str:
+def _field(difference: Difference, value: object) -> str:
     return f"{difference.field} {_text(difference, value)}"
 
 
-def _text(difference: Difference, value: Any) -> str:
+def _text(difference: Difference, value: object) -> str:
     return SECRET if difference.secret else json.dumps(value, ensure_ascii=False)
 
 

@@ -47,7 +47,7 @@ def read_entries(
         below, size = batch[-1]["id"], min(size * 2, _MAX_BATCH)
 
 
-def _ends(entries: QuerySet[Change], batch: list[dict[str, Any]]) -> dict[Subject, tuple[int, int]]:
+def _ends(entries: QuerySet[Change], batch: list[Entry]) -> dict[Subject, tuple[int, int]]:
     """The ids of the oldest and the newest entry of each transaction about each flag or value."""
     oldest, newest = (pick(entry["at"] for entry in batch) for pick in (min, max))
     near = entries.filter(
@@ -76,7 +76,7 @@ def _newer_part(newer: QuerySet[Change, Any], subjects: set[Subject]) -> Iterato
             yield _as_entry(entry, is_first=False)
 
 
-def _as_entry(entry: dict[str, Any], *, is_first: bool) -> Entry:
+def _as_entry(entry: Entry, *, is_first: bool) -> Entry:
     return {**entry, "old": entry["cut_old"], "new": entry["cut_new"], "is_first": is_first}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from flagstaff._tables.rows import Fields
 from flagstaff.history.grouping import AUTHOR, Entry, Group, group_entries
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
@@ -128,7 +129,7 @@ def _action(rows: Group, old: object, new: object) -> Action:
 
 
 def _differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], columns: Columns, *, hidden: bool
+    old: Fields, new: Fields, columns: Columns, *, hidden: bool
 ) -> Iterator[Difference]:
     in_model_order = [column for column in columns.names if column in old or column in new]
     for column in dict.fromkeys([*in_model_order, *old, *new]):

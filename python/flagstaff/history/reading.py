@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
@@ -151,8 +151,7 @@ def _columns(kind: Kind) -> Columns:
     fields = kind.model._meta.local_concrete_fields
     names = {str(field.column): field.name for field in fields}
     clocks = [str(field.column) for field in fields if getattr(field, "auto_now", False)]
-    pk: Any = kind.model._meta.pk
-    return Columns(names, {*clocks, str(pk.column)})
+    return Columns(names, {*clocks, str(kind.model._meta.pk.column)})
 
 
 def _ever_secret(found: QuerySet[Change]) -> Collection[str]:
