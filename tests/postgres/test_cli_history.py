@@ -264,10 +264,10 @@ def test_history_tells_what_was_done() -> None:
     run("allow new_checkout bob")
     lines = [line.split("\t") for line in run("history new_checkout").out.splitlines()]
     assert [line[2:] for line in lines[:2]] == [
-        ["new_checkout", "allowed 1 user", "postgres (database user)", "command", ""],
+        ["new_checkout", "added 1 allowed user", "postgres (database user)", "command", ""],
         ["new_checkout", "rollout_percent 25 → 50", "alice", "command", "ticket 7"],
     ]
-    assert "allowed 1 user (bob)" in run("history new_checkout --users --limit 1").out
+    assert "added 1 allowed user (bob)" in run("history new_checkout --users --limit 1").out
     assert "VERSION" in typed("flags history new_checkout")
 
 

@@ -203,7 +203,7 @@ def test_input_is_read_and_unknown_users_are_skipped_if_that_is_said(
     ran = run("import - --skip-unknown-users")
     assert ran.status == 0
     assert "left out, for they are no users here: 'carol'" in ran.err
-    assert "denied 1 user (bob)" in ran.out
+    assert "removed 1 allowed user (bob)" in ran.out
 
 
 def test_deletion_wants_a_yes(file: Path) -> None:

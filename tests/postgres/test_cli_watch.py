@@ -50,7 +50,7 @@ def test_watch_tells_each_change_once_and_nothing_from_before(
     assert first == [
         *("new_checkout", "rollout_percent 25 → 50", "alice", "code", "all is well"),
     ]
-    assert second[:2] == ["new_checkout", "allowed 1 user"]
+    assert second[:2] == ["new_checkout", "added 1 allowed user"]
     assert third[:2] == ["page_size", "value 20 → 30"]
 
 

@@ -87,7 +87,7 @@ class HistoryMixin(_ModelAdmin):
                 }
                 for event in shown
             ],
-            "flagstaff_older": shown[-1].first if more else None,
+            "flagstaff_older": shown[-1].version if more else None,
             "flagstaff_version": version,
             "flagstaff_may_change": self.has_change_permission(request, row),
         }

@@ -1,9 +1,9 @@
-"""The names of the users that a history speaks of."""
+"""The names of the users in the history, and who may see them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Protocol
 
 from flagstaff._tables.names import user_field
 from flagstaff._tables.users import actor_table, allowed_user_table
@@ -11,6 +11,12 @@ from flagstaff.conf import conf
 from flagstaff.history.events import Event
 
 __all__ = ["may_see_users", "names_of_actors", "names_of_users", "permission_to_see_users"]
+
+
+class HasPermissions(Protocol):
+    """A user of Django's permission system."""
+
+    def has_perm(self, perm: str, /) -> bool: ...
 
 
 def names_of_actors(events: Iterable[Event]) -> dict[str, str]:
@@ -28,11 +34,11 @@ def names_of_users(events: Iterable[Event]) -> dict[str, str]:
 
 
 def permission_to_see_users() -> str:
-    """The permission that Django makes for the user model of the allow-list."""
+    """Returns the "view" permission of the model that allowed users refer to."""
     meta = user_field(conf.flag_model).model._meta
     return f"{meta.app_label}.view_{meta.model_name}"
 
 
-def may_see_users(user: Any) -> bool:
-    """Whether a person may know who is on an allow-list, and not only how many are."""
-    return bool(user.has_perm(permission_to_see_users()))
+def may_see_users(user: HasPermissions) -> bool:
+    """Returns True if a person may see which users are allowed, and not only how many."""
+    return user.has_perm(permission_to_see_users())

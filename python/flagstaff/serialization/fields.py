@@ -13,7 +13,6 @@ from django.db.models import (
     FloatField,
     IntegerField,
     JSONField,
-    Model,
     TextField,
 )
 
@@ -23,6 +22,7 @@ from flagstaff._tables.model_fields import (
     is_generated,
     stored_fields,
 )
+from flagstaff._tables.rows import Row
 from flagstaff.history.kinds import Kind
 
 __all__ = ["AnyField", "exported_fields", "parse", "serialize"]
@@ -56,7 +56,7 @@ def exported_fields(kind: Kind) -> dict[str, AnyField]:
     }
 
 
-def serialize(field: AnyField, row: Model) -> Any:
+def serialize(field: AnyField, row: Row) -> Any:
     """Returns a field as a JSON value; if JSON has no such type, as the text of a fixture."""
     value = getattr(row, field.attname)
     if value is None:
