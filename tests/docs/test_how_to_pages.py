@@ -170,7 +170,7 @@ def test_history_tells_the_last_change_as_the_page_does(alice: User) -> None:
     flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=5)
     seen = names_of(HISTORY, "def look")["look"]("new_checkout")
     widen = names_of(HISTORY, "def widen")["widen"]
-    assert widen("new_checkout", 25, seen) == "manage.py flags ramp new_checkout 5"
+    assert widen("new_checkout", 25, seen) == "manage.py flags rollout new_checkout 5"
     now = names_of(HISTORY, "def look")["look"]("new_checkout")
     assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: look again"
     with acting_as("deploy", reason="release 42"):

@@ -32,7 +32,7 @@ def hook() -> Iterator[Webhook]:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.manage_with", "flags", "tick", *arguments]
+    return [sys.executable, "-m", "tests.manage_with", "flags", "run-jobs", *arguments]
 
 
 def surroundings(url: str, hook: Webhook) -> dict[str, str]:
@@ -167,7 +167,7 @@ def test_senders_that_are_killed_lose_nothing_and_keep_the_order(
         # Nobody is at it any more.
         query("UPDATE flagstaff_delivery SET claimed_until = NULL")
     hook.says(200)
-    while tick(database, hook)["waiting"]:
+    while tick(database, hook)["pending"]:
         query(due)
     [made] = query(
         "SELECT json_object_agg(key, ids) FROM (SELECT key, json_agg(id ORDER BY id) AS ids "

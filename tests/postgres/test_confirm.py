@@ -100,7 +100,7 @@ def test_token_drawn_before_the_barrier_proves_nothing_however_late_it_is_seen(
     # The change commits after a transaction that drew its token later: the worker shows a token
     # that is newer than that of the change, and has not seen the change.
     worker, other = join("web-1"), join("writer")
-    other.call_itself("psql")
+    other.set_name("psql")
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     other.query("BEGIN")
     other.query("UPDATE flagstaff_featureflag SET enabled = false")
@@ -142,7 +142,7 @@ def test_token_that_proves_nothing_is_not_believed(name: str, join: Join, then: 
 )
 def test_name_that_cannot_be_read_is_waited_for(name: str, join: Join) -> None:
     worker = join()
-    worker.call_itself(name)
+    worker.set_name(name)
     found = wait_for_workers(0)
     assert counts(found) == (0, 1, 0, 0)
     assert str(found.waiting[0]) == f"{name!r} (session {worker.session})"
@@ -150,7 +150,7 @@ def test_name_that_cannot_be_read_is_waited_for(name: str, join: Join) -> None:
 
 @pytest.mark.parametrize("name", ["", "fs1", "fs10 1 00000000 L 1 web", "flagstaff 17", "psql"])
 def test_other_sessions_are_none_of_ours(name: str, join: Join) -> None:
-    join().call_itself(name)
+    join().set_name(name)
     assert counts(wait_for_workers(0)) == (0, 0, 0, 0)
 
 
@@ -277,7 +277,7 @@ def test_deadlines_are_those_of_the_engine() -> None:
 
 def test_pooler_hides_workers(join: Join, then: Then) -> None:
     worker, pooled = join(), join()
-    pooled.call_itself("flagstaff")
+    pooled.set_name("flagstaff")
     then(worker.load)
     found = wait_for_workers()
     assert (found.confirmed, found.hidden, counts(found)) == (False, True, (1, 0, 0, 0))
@@ -286,7 +286,7 @@ def test_pooler_hides_workers(join: Join, then: Then) -> None:
 
 def test_worker_that_has_just_connected_is_waited_for(join: Join, then: Then) -> None:
     worker, new = join("web-1"), join("web-2")
-    new.call_itself("flagstaff")
+    new.set_name("flagstaff")
     then(worker.load, lambda: new.show(mode="S"), lambda: new.show(mode="L"), new.load)
     found = wait_for_workers()
     assert (found.confirmed, counts(found)) == (True, (2, 0, 0, 0))

@@ -104,7 +104,7 @@ def test_change_is_told_with_all_that_is_known_of_it(hook: Webhook) -> None:
     alice = User.objects.create(username="alice")
     with acting_as(alice, reason="a quiet week", source="code"):
         changed = set_rollout("new_checkout", 50)
-    told(delivered=1, failed=0, waiting=0, dead=0, error=None)
+    told(delivered=1, failed_attempts=0, pending=0, failed=0, error=None)
     [received] = hook.taken
     message = received.json
     assert received.path == "/hooks/T0/B0/token"
@@ -293,9 +293,9 @@ def test_change_that_is_rolled_back_is_never_told(hook: Webhook) -> None:
     other = FakeWorker()
     other.query("BEGIN")
     other.query("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'search_v2'")
-    told(delivered=0, waiting=0)
+    told(delivered=0, pending=0)
     other.query("ROLLBACK")
-    told(delivered=0, waiting=0)
+    told(delivered=0, pending=0)
     other.leave()
 
 
@@ -321,12 +321,12 @@ def test_what_was_pruned_is_not_told_and_said_so(hook: Webhook) -> None:
     hook.says(500)
     set_rollout("new_checkout", 50)
     set_rollout("new_checkout", 60)
-    told(delivered=0, waiting=2)
+    told(delivered=0, pending=2)
     prune(timedelta(0))
     hook.says(200)
     later()
     # The newest entry is the flag's version, and stays.
-    told(delivered=1, gone=1, waiting=0)
+    told(delivered=1, expired=1, pending=0)
     assert percents(hook) == [60]
 
 
@@ -335,7 +335,7 @@ def test_user_who_was_forgotten_is_in_no_message_that_still_waits(hook: Webhook)
     hook.stop()
     with acting_as(gone):
         add_allowed_users("new_checkout", gone.pk)
-    told(failed=1)
+    told(failed_attempts=1)
     gone.delete()
     forget_user(7100003)
     [[kept]] = rows("SELECT string_agg(to_jsonb(d)::text, '') FROM flagstaff_delivery AS d")
@@ -355,12 +355,12 @@ def test_change_that_commits_last_is_told_though_its_number_is_lower(hook: Webho
     other.query("BEGIN")
     other.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
     set_rollout("new_checkout", 50)
-    told(delivered=1, waiting=0)
-    told(delivered=0, waiting=0)
+    told(delivered=1, pending=0)
+    told(delivered=0, pending=0)
     other.query("COMMIT")
     other.leave()
-    told(delivered=1, waiting=0)
-    told(delivered=0, waiting=0)
+    told(delivered=1, pending=0)
+    told(delivered=0, pending=0)
     first, second = (received.data for received in hook.taken)
     assert (first["key"], second["key"]) == ("new_checkout", "search_v2")
     assert first["version"] > second["version"]
@@ -376,12 +376,12 @@ def test_change_that_commits_last_is_told_though_its_transaction_began_last_too(
     late.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'search_v2'")
     early.query("UPDATE flagstaff_featureflag SET rollout_percent = 8 WHERE key = 'new_checkout'")
     early.query("COMMIT")
-    told(delivered=1, waiting=0)
+    told(delivered=1, pending=0)
     late.query("COMMIT")
     early.leave()
     late.leave()
-    told(delivered=1, waiting=0)
-    told(delivered=0, waiting=0)
+    told(delivered=1, pending=0)
+    told(delivered=0, pending=0)
     assert [received.data["key"] for received in hook.taken] == ["new_checkout", "search_v2"]
 
 
@@ -394,11 +394,11 @@ def test_entries_that_another_server_numbered_are_no_part_of_an_open_transaction
     [(number,)] = other.query("SELECT pg_current_xact_id()::text::bigint")
     rows("UPDATE flagstaff_change SET transaction_id = %s", number)
     set_rollout("new_checkout", 50)
-    told(delivered=1, waiting=0)
+    told(delivered=1, pending=0)
     other.query("COMMIT")
     other.leave()
-    told(delivered=1, waiting=0)
-    told(delivered=0, waiting=0)
+    told(delivered=1, pending=0)
+    told(delivered=0, pending=0)
     assert [received.data["key"] for received in hook.taken] == ["new_checkout", "search_v2"]
 
 
@@ -411,9 +411,9 @@ def test_history_of_another_server_is_not_told_again_and_what_is_new_is(
     # A dump was read by a server whose transactions have other numbers.
     rows("UPDATE flagstaff_change SET transaction_id = transaction_id + %s", shift)
     rows("UPDATE flagstaff_receiver SET open_then = ARRAY[1, 2, 3]")
-    told(delivered=0, waiting=0)
+    told(delivered=0, pending=0)
     set_rollout("new_checkout", 60)
-    told(delivered=1, waiting=0)
+    told(delivered=1, pending=0)
     assert percents(hook) == [50, 60]
 
 
@@ -425,11 +425,11 @@ def test_receiver_that_is_down_is_told_when_it_is_back_in_order(hook: Webhook) -
     for percent in (10, 20, 30):
         set_rollout("new_checkout", percent)
     # It is asked once, and then left alone.
-    told(delivered=0, failed=1, waiting=3, dead=0, error="connection refused")
-    told(failed=0, waiting=3)
+    told(delivered=0, failed_attempts=1, pending=3, failed=0, error="connection refused")
+    told(failed_attempts=0, pending=3)
     hook.start()
     later()
-    told(delivered=3, waiting=0)
+    told(delivered=3, pending=0)
     assert percents(hook) == [10, 20, 30]
 
 
@@ -439,11 +439,11 @@ def test_receiver_that_fails_keeps_only_the_same_flag_waiting(hook: Webhook) -> 
     set_rollout("search_v2", 10)
     set_rollout("new_checkout", 20)
     set_rollout("search_v2", 20)
-    told(delivered=2, failed=1, waiting=2, error="status 500")
+    told(delivered=2, failed_attempts=1, pending=2, error="status 500")
     assert percents(hook, "search_v2") == [10, 20]
     hook.says(200)
     later()
-    told(delivered=2, waiting=0)
+    told(delivered=2, pending=0)
     assert percents(hook) == [10, 20]
 
 
@@ -454,13 +454,13 @@ def test_message_that_a_receiver_falls_over_keeps_no_other_flag_waiting(hook: We
     set_rollout("search_v2", 20)
     for _ in range(2):
         later()
-        told(failed=1, waiting=2)
+        told(failed_attempts=1, pending=2)
     hook.answer = lambda received: (503 if received.data["key"] == "new_checkout" else 200, {})
     set_rollout("search_v2", 30)
     later()
     deliver()
     later()
-    told(failed=1, waiting=1)
+    told(failed_attempts=1, pending=1)
     assert percents(hook, "search_v2") == [20, 30]
 
 
@@ -482,7 +482,7 @@ def test_receiver_that_hangs_costs_its_timeout_once(hook: Webhook) -> None:
         set_rollout("new_checkout", percent)
     began = time.monotonic()
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": hook.settings(timeout=0.3)}}):
-        told(delivered=0, failed=1, waiting=10, error="no answer within 0.3 s")
+        told(delivered=0, failed_attempts=1, pending=10, error="no answer within 0.3 s")
     assert time.monotonic() - began < 3
     assert len(hook.received) == 1
 
@@ -505,14 +505,14 @@ def test_receiver_that_is_down_keeps_no_other_waiting(hook: Webhook) -> None:
 def test_receiver_that_asks_for_rest_in_nonsense_is_a_failure_like_others(hook: Webhook) -> None:
     hook.says(503, Retry_After="Fri, 20 Nov 99999999999999999999 08:18:00 GMT")
     set_rollout("new_checkout", 10)
-    told(failed=1, waiting=1, error="status 503")
+    told(failed_attempts=1, pending=1, error="status 503")
 
 
 def test_redirect_is_not_followed(hook: Webhook) -> None:
     with Webhook() as elsewhere:
         hook.says(307, Location=elsewhere.url)
         set_rollout("new_checkout", 10)
-        told(delivered=0, failed=1, waiting=1, error="status 307")
+        told(delivered=0, failed_attempts=1, pending=1, error="status 307")
         assert elsewhere.received == []
 
 
@@ -521,19 +521,19 @@ def test_receiver_that_asks_for_rest_has_it(hook: Webhook, status: int) -> None:
     hook.says(status, Retry_After="600")
     set_rollout("new_checkout", 10)
     set_rollout("search_v2", 10)
-    told(failed=1, waiting=2, error=f"status {status}")
+    told(failed_attempts=1, pending=2, error=f"status {status}")
     [[seconds]] = rows(
         "SELECT extract(epoch FROM paused_until - now())::int FROM flagstaff_receiver"
     )
     assert 590 <= seconds <= 600
-    told(failed=0, waiting=2)
+    told(failed_attempts=0, pending=2)
 
 
 def test_project_without_time_zones_is_no_other(hook: Webhook, settings: Any) -> None:
     settings.USE_TZ = False
     hook.says(503, Retry_After="Fri, 20 Nov 2099 08:18:00 GMT")
     set_rollout("new_checkout", 10)
-    told(failed=1, waiting=1, error="status 503")
+    told(failed_attempts=1, pending=1, error="status 503")
     at = datetime.fromisoformat(hook.received[0].json["timestamp"])
     assert abs(at - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
@@ -541,7 +541,7 @@ def test_project_without_time_zones_is_no_other(hook: Webhook, settings: Any) ->
 def test_receiver_that_says_gone_is_not_asked_again(hook: Webhook) -> None:
     hook.says(410)
     set_rollout("new_checkout", 10)
-    told(failed=1, waiting=0, dead=1, error="status 410")
+    told(failed_attempts=1, pending=0, failed=1, error="status 410")
 
 
 def give_up() -> None:
@@ -552,12 +552,12 @@ def give_up() -> None:
 def test_message_that_nobody_takes_for_three_days_is_given_up_and_named(hook: Webhook) -> None:
     hook.says(500)
     set_rollout("new_checkout", 10)
-    told(failed=1, waiting=1, dead=0)
+    told(failed_attempts=1, pending=1, failed=0)
     give_up()
     later()
-    told(failed=1, waiting=0, dead=1)
+    told(failed_attempts=1, pending=0, failed=1)
     later()
-    told(failed=0, dead=1)
+    told(failed_attempts=0, failed=1)
     assert len(hook.received) == 2
 
 
@@ -567,21 +567,21 @@ def test_what_was_given_up_blocks_nobody_and_can_be_sent_again(hook: Webhook) ->
     deliver()
     give_up()
     later()
-    told(dead=1)
+    told(failed=1)
     hook.says(200)
     set_rollout("new_checkout", 20)
-    told(delivered=1, dead=1)
+    told(delivered=1, failed=1)
     assert retry_failed() == 1
-    told(delivered=1, dead=0)
+    told(delivered=1, failed=0)
     assert percents(hook) == [20, 10]
 
 
 def test_what_was_given_up_can_be_forgotten(hook: Webhook) -> None:
     hook.says(410)
     set_rollout("new_checkout", 10)
-    told(dead=1)
+    told(failed=1)
     assert discard_failed() == 1
-    told(dead=0, waiting=0)
+    told(failed=0, pending=0)
 
 
 def test_receiver_that_is_killed_in_the_middle_has_every_message(hook: Webhook) -> None:
@@ -593,14 +593,14 @@ def test_receiver_that_is_killed_in_the_middle_has_every_message(hook: Webhook) 
     hook.answer = then_down
     for percent in range(10, 20):
         set_rollout("new_checkout", percent)
-    told(delivered=2, failed=1, waiting=8)
+    told(delivered=2, failed_attempts=1, pending=8)
     hook.stop()
     later()
-    told(delivered=0, failed=1, waiting=8)
+    told(delivered=0, failed_attempts=1, pending=8)
     hook.says(200)
     hook.start()
     later()
-    told(delivered=8, waiting=0)
+    told(delivered=8, pending=0)
     assert percents(hook) == list(range(10, 20))
 
 
@@ -619,9 +619,9 @@ def test_sender_that_dies_after_sending_sends_again_when_its_claim_is_over(
         patch.setattr("flagstaff.webhooks.send.mark_delivered", die)
         with pytest.raises(Killed):
             deliver()
-    told(delivered=0, waiting=2)
+    told(delivered=0, pending=2)
     rows("UPDATE flagstaff_delivery SET claimed_until = now() - interval '1 second'")
-    told(delivered=2, waiting=0)
+    told(delivered=2, pending=0)
     assert percents(hook) == [10, 10, 20]
     assert hook.taken[0].id == hook.taken[1].id
 
@@ -649,7 +649,7 @@ def test_random_failures_leave_every_flag_in_order(
         FeatureFlag.objects.filter(key=key).update(rollout_percent=percent)
         if dice.random() < 0.3:
             deliver()
-    told(waiting=0)
+    told(pending=0)
     assert len(failed) == 60
     assert {key: percents(hook, key) for key in made} == made
     assert len({received.id for received in hook.taken}) == len(hook.taken)
@@ -740,4 +740,4 @@ def test_receiver_that_left_the_settings_is_named_and_told_nothing(hook: Webhook
     set_rollout("new_checkout", 10)
     deliver()
     with override_settings(FLAGSTAFF={}):
-        assert deliver() == [DeliveryReport("ops", "", waiting=1)]
+        assert deliver() == [DeliveryReport("ops", "", pending=1)]

@@ -150,4 +150,7 @@ def test_script_is_printed_and_nothing_is_done() -> None:
 @pytest.mark.django_db
 def test_name_that_would_end_a_comment_is_refused() -> None:
     told = flags("reader-role", "reader\nDROP TABLE auth_user")
-    assert (told.status, told.err) == (1, "CommandError: a role has a printable name\n")
+    assert (told.status, told.err) == (
+        1,
+        "CommandError: the role name is not printable text\n",
+    )

@@ -1,4 +1,4 @@
-"""One word for switch, rollout and allow-list together."""
+"""The state of a flag: enabled, rollout and allowed users in one word."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from enum import Enum
 
 from django.utils.translation import gettext as _
 
-__all__ = ["State", "in_words", "state_of"]
+__all__ = ["State", "state_label", "state_of"]
 
-_EVERYONE = 100
+_ALL_USERS = 100
 
 
 class State(Enum):
-    """Who has a flag. The value is what a filter calls it."""
+    """The users who have a flag. The value is the one of the filter `flags list --state`."""
 
     OFF = "off"
     ROLLOUT = "rollout"
     ALL = "all"
     ALLOWED_USERS = "allowed-users"
-    #: The switch is on, and nobody has the flag all the same.
+    #: Enabled, at 0 %, without allowed users.
     NO_USERS = "no-users"
 
 
 def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
-    """The state of a flag whose allow-list has so many users."""
+    """Returns the state of a flag. `allowed` is the number of its allowed users."""
     if not enabled:
         return State.OFF
-    if rollout_percent >= _EVERYONE:
+    if rollout_percent >= _ALL_USERS:
         return State.ALL
     if rollout_percent > 0:
         return State.ROLLOUT
     return State.ALLOWED_USERS if allowed else State.NO_USERS
 
 
-def in_words(state: State, rollout_percent: int) -> str:
-    """The state as a list of flags shows it."""
+def state_label(state: State, rollout_percent: int) -> str:
+    """Returns the translated label of a state."""
     if state is State.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {

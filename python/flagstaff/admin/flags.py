@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
-from flagstaff._tables.states import State, in_words, state_of
+from flagstaff._tables.states import State, state_label, state_of
 from flagstaff.admin.attribution import HandsMixin
 from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.history import HistoryMixin
@@ -236,4 +236,4 @@ def _state(flag: FeatureFlag) -> tuple[str, str]:
     allowed: int = flag.allowed_count  # type: ignore[attr-defined]
     percent = flag.rollout_percent
     state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
-    return _LOOKS[state], in_words(state, percent)
+    return _LOOKS[state], state_label(state, percent)

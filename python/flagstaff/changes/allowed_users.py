@@ -94,4 +94,4 @@ def _undo(key: str, come: list[Any], go: list[Any], version: int | None) -> Undo
     typed = [str(pk) for pk in come or go]
     if version and (len(typed) > _MOST_TYPED or any(pk.startswith("-") for pk in typed)):
         return undo_by_version(Kind.FLAG, key, version)
-    return Undo(("deny" if come else "allow", key, *typed))
+    return Undo(("allow", key, *typed, *(["--remove"] if come else [])))

@@ -114,7 +114,7 @@ def create_row(kind: Kind, key: str, fields: Mapping[str, Any]) -> Changed:
         allowed_users.move_users(row, moves.come, ())
         version = version_of(kind, row.pk)
     new = _all_fields(row) | ({ALLOWED: users} if users else {})
-    yes = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "unset", key, "--yes")
+    yes = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "delete", key, "--yes")
     return Changed(
         key, "", None, new, written=True, version=version, undo=Undo(yes), secret=is_secret(row)
     )

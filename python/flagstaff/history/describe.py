@@ -45,11 +45,11 @@ def describe_change(event: _Deed, names: _Names | None = None) -> str:
     told = _row(event)
     if event.added.count:
         count = event.added.count
-        text = ngettext("allowed %(count)s user", "allowed %(count)s users", count)
+        text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
         told.append(text % {"count": f"{count:,}"} + _named(event.added, names))
     if event.removed.count:
         count = event.removed.count
-        text = ngettext("denied %(count)s user", "denied %(count)s users", count)
+        text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
         told.append(text % {"count": f"{count:,}"} + _named(event.removed, names))
     return ", ".join(told) or _("nothing that is still known")
 

@@ -52,7 +52,12 @@ class Step:
         told = {name: getattr(self, name) for name in ("kind", "key", "action")}
         differences = [asdict(one) for one in self.differences]
         users = {"added": list(self.added.pks), "removed": list(self.removed.pks)}
-        return {**told, "differences": differences, **users, "what": describe_change(self, names)}
+        return {
+            **told,
+            "differences": differences,
+            **users,
+            "summary": describe_change(self, names),
+        }
 
 
 @dataclass(frozen=True)

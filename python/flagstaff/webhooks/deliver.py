@@ -37,12 +37,12 @@ class DeliveryReport:
     #: Empty where the receiver is not in the settings any more.
     host: str
     delivered: int = 0
-    failed: int = 0
+    failed_attempts: int = 0
     #: What had left the history before it could be told.
-    gone: int = 0
+    expired: int = 0
     #: What it has yet to be told, and what was given up.
-    waiting: int = 0
-    dead: int = 0
+    pending: int = 0
+    failed: int = 0
     #: Of the last failure.
     error: str | None = None
 
@@ -71,7 +71,7 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
         for receiver, (outcomes, error) in zip(receivers, done, strict=True)
     ]
     strangers = [
-        DeliveryReport(name, "", waiting=c.waiting, dead=c.dead) for name, c in left.items()
+        DeliveryReport(name, "", pending=c.waiting, failed=c.dead) for name, c in left.items()
     ]
     return [*told, *strangers]
 
@@ -119,9 +119,9 @@ def _told(
         receiver.name,
         receiver.host,
         delivered=outcomes["delivered"],
-        failed=outcomes["failed"] + outcomes["unreachable"],
-        gone=outcomes["gone"],
-        waiting=left.waiting,
-        dead=left.dead,
+        failed_attempts=outcomes["failed"] + outcomes["unreachable"],
+        expired=outcomes["gone"],
+        pending=left.waiting,
+        failed=left.dead,
         error=error or left.error,
     )
