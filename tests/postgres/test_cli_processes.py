@@ -29,11 +29,11 @@ ESCAPE = "\x1b["
 
 
 def environment(database: str, **variables: str) -> dict[str, str]:
-    kept = {
+    inherited = {
         name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
     }
     chosen = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    return kept | chosen | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
+    return inherited | chosen | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
 
 
 def run(

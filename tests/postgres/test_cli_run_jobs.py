@@ -114,6 +114,14 @@ def test_receiver_that_is_no_longer_in_the_settings_is_named(ops: Webhook) -> No
     assert "ops is no longer in WEBHOOKS: nothing is sent to it" in ran.err
 
 
+def test_loop_pauses_five_seconds_by_default(ops: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(jobs, "_loop", lambda pause, _out: pauses.append(pause))
+    assert flags("run-jobs", "--loop").status == 0
+    assert flags("run-jobs", "--loop", "0.5").status == 0
+    assert pauses == [5.0, 0.5]
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan"])
 def test_loop_refuses_invalid_seconds(text: str) -> None:
     assert flags("run-jobs", "--loop", text).status != 0

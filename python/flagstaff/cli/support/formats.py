@@ -25,7 +25,7 @@ def add_format(parser: CommandParser) -> None:
 
 
 def format_of(options: Options, path: str | None) -> Format:
-    """Returns the format. Raises CommandError if neither --format nor the suffix says it."""
+    """Returns the format. Raises CommandError without --format and a known suffix."""
     given: Format | None = options["format"]
     if given or path in (None, "-"):
         return given or "yaml"

@@ -46,7 +46,7 @@ def _explain(options: Options, out: Output) -> None:
 
 
 def _evaluate(key: str, user: FoundUser | None) -> Explanation:
-    """Evaluates the flag from the database: the memory of this process may be a moment older."""
+    """Evaluates the flag from the database: the snapshot of this process may be older."""
     with read_own_writes():
         explanation = explain(key, user.pk if user else None)
     if explanation.error_code == "PROVIDER_NOT_READY":
