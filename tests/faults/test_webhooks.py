@@ -29,7 +29,7 @@ FLAGS = [f"flag_{number}" for number in range(5)]
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tests.manage_with", "flags", "tick", *arguments]
+    return [sys.executable, "-m", "tests.manage_with", "flags", "run-jobs", *arguments]
 
 
 def environment(url: str, hook: Webhook) -> dict[str, str]:

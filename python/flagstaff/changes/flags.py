@@ -38,7 +38,7 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     require_percent(percent)
 
     def undo_arguments(old: object) -> tuple[str, ...] | None:
-        return ("ramp", key, str(old)) if is_percent(old) else None
+        return ("rollout", key, str(old)) if is_percent(old) else None
 
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, undo_arguments)
 

@@ -117,7 +117,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
             change_allowed_users(row, change)
         version = version_of(kind, row.pk)
     new = _editable_fields(row) | ({ALLOWED: users} if users else {})
-    undo = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "unset", key, "--yes")
+    undo = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "delete", key, "--yes")
     return Changed(
         key, "", None, new, written=True, version=version, undo=Undo(undo), secret=is_secret(row)
     )
