@@ -76,7 +76,12 @@ def undo_entries(
         return _undo_creation(item, event, expect_version)
     if after.row is None:
         return _undo_deletion(item, before, expect_version)
-    return _undo_update(item, event, before, after, expect_version)
+    if item.row is None:
+        raise InvalidChangeError(f"{item.key} was deleted since; restore it first")
+    columns = columns_to_undo(item, event, before.row, after.row)
+    fields = fields_at(item, before.row, columns)
+    users = _users_to_undo(item.kind, item.row, before, after)
+    return with_secrecy(item, change_row(item.kind, item.row, fields, users, expect_version))
 
 
 def unchanged(item: Item) -> Changed:
@@ -105,27 +110,10 @@ def _undo_deletion(item: Item, before: ItemState, expect_version: int | None) ->
         return unchanged(item)
 
 
-def _undo_update(
-    item: Item,
-    event: EntryRange,
-    before: ItemState,
-    after: ItemState,
-    expect_version: int | None,
-) -> Changed:
-    if item.row is None:
-        raise InvalidChangeError(f"{item.key} was deleted since; restore it first")
-    assert before.row is not None  # noqa: S101
-    assert after.row is not None  # noqa: S101
-    columns = columns_to_undo(item, event, before.row, after.row)
-    fields = fields_at(item, before.row, columns)
-    users = AllowedUsersChange()
-    if item.kind is Kind.FLAG:
-        users = _users_to_undo(item.row, before, after)
-    return with_secrecy(item, change_row(item.kind, item.row, fields, users, expect_version))
-
-
-def _users_to_undo(row: Row, before: ItemState, after: ItemState) -> AllowedUsersChange:
-    """Removes whom the event added and adds whom it removed; all other users stay."""
+def _users_to_undo(kind: Kind, row: Row, before: ItemState, after: ItemState) -> AllowedUsersChange:
+    """Returns the opposite of what the event did to users; all other users stay."""
+    if kind is Kind.VALUE:
+        return AllowedUsersChange()
     present = allowed_pks(row)
     added, removed = after.users - before.users, before.users - after.users
     return users_to_change(present, in_order((present | removed) - added), skip_unknown=True)
