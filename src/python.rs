@@ -6,6 +6,7 @@ mod calls;
 mod direct;
 mod errors;
 mod evaluation;
+mod fork;
 mod impact;
 mod lifecycle;
 mod maintenance;
@@ -24,11 +25,11 @@ mod _core {
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
     #[pymodule_export]
+    use super::fork::after_fork;
+    #[pymodule_export]
     use super::impact::{impact, impact_on};
     #[pymodule_export]
-    use super::lifecycle::{
-        after_fork, claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop,
-    };
+    use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]
     use super::overrides::{set_overrides, set_own_writes};
     #[pymodule_export]

@@ -32,7 +32,7 @@ pub(super) fn flag_enabled(
 ) -> PyResult<bool> {
     let py = key.py();
     let user = UserArgument::new(user)?;
-    maintenance::tick(py)?;
+    maintenance::count_evaluation(py)?;
     let current = start::current(py)?;
     let Some(state) = current.as_ref() else { return Ok(default) };
     let evaluator = Evaluator::of(state);
@@ -54,7 +54,7 @@ pub(super) fn get_value<'py>(
     default: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = key.py();
-    maintenance::tick(py)?;
+    maintenance::count_evaluation(py)?;
     let current = start::current(py)?;
     if let Some(state) = current.as_ref() {
         let evaluator = Evaluator::of(state);
@@ -123,7 +123,7 @@ pub(super) fn all_flags<'py>(
 /// once.
 #[pyfunction]
 pub(super) fn snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
-    maintenance::tick(py)?;
+    maintenance::count_evaluation(py)?;
     let current = start::current(py)?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(py, state)? => direct::snapshot(py, state),

@@ -1,4 +1,4 @@
-//! Refreshes, reconfigures and stops the engine of this process, and resets a forked child.
+//! Refreshes, reconfigures and stops the engine of this process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,8 @@ use super::calls;
 use super::errors::ConfigurationError;
 use super::seconds::duration;
 use super::start::is_down_for;
-use super::state::{ENGINE, LIVE, take_ownership};
-use crate::live::EvaluationMode;
+use super::state::{ENGINE, LIVE};
 use crate::postgres::error::ErrorKind;
-use crate::usage;
 
 /// Whether there is no connection because the server refused the log-in.
 #[pyfunction]
@@ -86,26 +84,4 @@ pub(super) fn claim_interpreter(interpreter: usize) -> PyResult<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Detaches a forked child from the parent's engine. The child evaluates from the inherited
-/// snapshot at first. Returns at once.
-#[pyfunction]
-pub(super) fn after_fork() {
-    // Leaked: dropping it would end the parent's session, whose socket is shared, and using it
-    // would corrupt that session. Its thread does not exist in the child.
-    std::mem::forget(ENGINE.swap(None));
-    calls::reset_after_fork();
-    LIVE.set_own_writes(false);
-    usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
-    let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));
-    match inherited {
-        Some((
-            EvaluationMode::Memory | EvaluationMode::Inherited | EvaluationMode::Starting,
-            true,
-        )) => LIVE.set_mode(EvaluationMode::Inherited, false),
-        Some((EvaluationMode::Direct | EvaluationMode::NotStarted, _)) | None => {}
-        Some(_) => LIVE.reset(),
-    }
-    take_ownership();
 }

@@ -16,7 +16,7 @@ static EVALUATIONS: AtomicU32 = AtomicU32::new(0);
 
 /// Counts an evaluation. Runs the maintenance once a round.
 #[inline]
-pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
+pub(super) fn count_evaluation(py: Python<'_>) -> PyResult<()> {
     let evaluations = EVALUATIONS.load(Ordering::Relaxed) + 1;
     if evaluations < ROUND {
         EVALUATIONS.store(evaluations, Ordering::Relaxed);

@@ -48,7 +48,7 @@ from flagstaff.history import (
     value_version,
 )
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, permit
 from tests.flag_fixtures import flag, gateway

@@ -13,7 +13,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.users import allow_lists, names, said_of
+from flagstaff.serialization.user_references import allow_lists, names, said_of
 
 __all__ = ["export"]
 

@@ -22,7 +22,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.conflicts import check_versions
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.users import Known, allow_lists, known, names
+from flagstaff.serialization.user_references import Known, allow_lists, known, names
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
 __all__ = ["Plan", "Step", "diff"]

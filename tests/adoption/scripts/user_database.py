@@ -19,7 +19,7 @@ from django.core.management import call_command
 
 from flagstaff import acting_as
 from flagstaff.history import flag_history
-from flagstaff.history.users import names_of_actors, names_of_users
+from flagstaff.history.user_names import names_of_actors, names_of_users
 from flagstaff.models import FeatureFlag
 from flagstaff.serialization import export
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from flagstaff._tables.rows import flag_row
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.cli.support.cells import Record
+from flagstaff.cli.support.change_messages import VALUE, change_messages
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
-from flagstaff.cli.support.messages import VALUE, change_messages
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish

@@ -8,7 +8,7 @@ from flagstaff import changes
 from flagstaff.cli.support.change_arguments import add_change_arguments
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change
-from flagstaff.cli.support.users import add_users, parse_users
+from flagstaff.cli.support.user_arguments import add_users, parse_users
 from flagstaff.cli.support.verb import Options, Verb
 
 __all__ = ["ALLOW"]

@@ -16,7 +16,7 @@ from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.steps import STEPS, steps_of
-from flagstaff.cli.support.users import label
+from flagstaff.cli.support.user_arguments import label
 from flagstaff.cli.support.verb import Options, Verb
 
 __all__ = ["EXPLAIN", "TEST"]

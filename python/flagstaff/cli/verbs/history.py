@@ -16,7 +16,7 @@ from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.following import Following
-from flagstaff.history.users import names_of_actors, names_of_users
+from flagstaff.history.user_names import names_of_actors, names_of_users
 
 __all__ = ["HISTORY", "WATCH"]
 
