@@ -21,7 +21,7 @@ TRIGGERS = """
 TABLES = "{common_featureflag,common_featureflag_allowed_users,common_keyvaluestore}"
 ENTRIES = "SELECT count(*) FROM flagstaff_change"
 USER_COUNT = 500
-PAGE = "how-to/adopt.md"
+PAGE = "how-to/existing-models.md"
 
 
 def query_count(database: str, query: str, *parameters: str) -> int:
