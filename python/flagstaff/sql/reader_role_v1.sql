@@ -1,4 +1,4 @@
--- A role for the engine, with SELECT on the tables that it loads and no other privileges.
+-- A role for the engine, which can read the tables that it loads and nothing else.
 -- Run this as the owner of the tables. Then set a password in psql: \password {role}
 BEGIN;
 
