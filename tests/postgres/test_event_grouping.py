@@ -83,7 +83,7 @@ def groups_in_sql() -> list[list[int]]:
         run(cursor, "lock_receiver_v1", RECEIVER)
         newest, open_transactions, known = cursor.fetchone()
         names = RECEIVER, RECEIVER
-        run(cursor, "take_changes_v1", newest, newest, open_transactions, known, *names)
+        run(cursor, "enqueue_changes_v1", newest, newest, open_transactions, known, *names)
         cursor.execute("SELECT entries FROM flagstaff_delivery ORDER BY id")
         return [list(ids) for (ids,) in cursor.fetchall()]
 

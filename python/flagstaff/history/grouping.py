@@ -3,7 +3,7 @@
 An event is what one transaction did to one flag or value under one author. Entries of other
 transactions in between do not split it; another author in the same transaction does.
 
-`take_changes_v1.sql` groups by the same rule in SQL, because it takes many thousand entries at
+`enqueue_changes_v1.sql` groups by the same rule in SQL, because it takes many thousand entries at
 once. A property test compares the two.
 """
 
