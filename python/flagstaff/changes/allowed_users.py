@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from django.db.models import ForeignKey, ManyToManyField, Model
 
+from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
 from flagstaff._tables.users import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
@@ -107,10 +108,10 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
 
 def allowed_pks(flag: Row) -> set[PrimaryKey]:
     """Returns the primary keys of the allowed users, from the flags' database."""
-    field = cast("ManyToManyField[Any, Any]", flag._meta.get_field(ALLOWED))
-    through = cast("type[Model]", field.remote_field.through)
+    field = cast("ManyToManyField[Model, Model]", flag._meta.get_field(ALLOWED))
+    through = through_model(field)
     to_flag, to_user = (
-        cast("ForeignKey[Any, Any]", through._meta.get_field(name))
+        cast("ForeignKey[Model, Model]", through._meta.get_field(name))
         for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
     )
     rows = all_rows(through)
