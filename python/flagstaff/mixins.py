@@ -16,7 +16,7 @@ from flagstaff.decorators import OtherView, flag_required
 __all__ = ["FlagRequiredMixin"]
 
 if TYPE_CHECKING:
-    _View = View
+    _View = View[Any]
 else:
     _View = object
 
