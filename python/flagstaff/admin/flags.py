@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Model, PositiveSmallIntegerField, QuerySet, TextField
+from django.db.models import (
+    Count,
+    ManyToManyField,
+    Model,
+    PositiveSmallIntegerField,
+    QuerySet,
+    TextField,
+)
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.states import State, state_label, state_of
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import VersionedForm
@@ -140,6 +149,20 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             return self.attributed_view(request, self._post_button, request.POST[_SET_ENABLED])
         return super().changelist_view(request, extra_context)
 
+    def get_deleted_objects(
+        self, objs: Sequence[FeatureFlag] | QuerySet[FeatureFlag], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the confirmation page lists: one number for all links to allowed users."""
+        lines, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        allowed = cast("ManyToManyField[Model, Model]", self.model._meta.get_field("allowed_users"))
+        links = through_model(allowed)._meta
+        if not links.auto_created:
+            return lines, counts, forbidden, protected
+        lines = _without_lines(lines, f"{capfirst(links.verbose_name)}: ")
+        if count := counts.pop(str(links.verbose_name_plural), 0):
+            counts[_("links to allowed users")] = count
+        return lines, counts, forbidden, protected
+
     def _post_button(self, request: HttpRequest, button: str) -> HttpResponse:
         """Handles "on:PK" and "off:PK". The word makes a second click a no-op."""
         word, _colon, pk = button.partition(":")
@@ -240,6 +263,18 @@ def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
 def _replace_allowed_users(fieldsets: _FieldsetSpec, field: str) -> _FieldsetSpec:
     (name, options), *rest = list(fieldsets)
     return ((name, {**options, "fields": [*options["fields"][:-1], field]}), *rest)
+
+
+def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
+    """Without the lines that start like this. A nested list has the related objects of a line."""
+    kept: list[object] = []
+    for line in lines:
+        if isinstance(line, list):
+            nested = _without_lines(line, prefix)
+            kept += [nested] if nested else []
+        elif not str(line).startswith(prefix):
+            kept.append(line)
+    return kept
 
 
 def _ago(time: datetime) -> str:
