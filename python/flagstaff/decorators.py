@@ -82,7 +82,7 @@ def _is_async(view: object) -> TypeGuard[_AsyncView]:
 def _request(args: tuple[object, ...]) -> HttpRequest:
     """The request: the first argument of a function, the second of a method."""
     for argument in args[:2]:
-        # Django REST framework's request is no HttpRequest; it wraps one.
+        # Django REST framework's request is not an HttpRequest; it wraps one.
         if isinstance(argument, HttpRequest) or hasattr(argument, "META"):
             return cast("HttpRequest", argument)
     raise TypeError("flag_required decorates a view, whose first argument must be the request")

@@ -51,7 +51,7 @@ def HasFlag(key: str, *, status: Literal[404, 403] = 404) -> type[BasePermission
         class Orders(APIView):
             permission_classes = [IsAuthenticated, HasFlag("new_api")]
 
-    Raises TypeError if `key` is no string, ValueError if `status` is another number.
+    Raises TypeError if `key` is not a string, ValueError if `status` is another number.
     """
     if not isinstance(key, str):
         raise TypeError(f"a flag's key must be a string, not {key!r}")

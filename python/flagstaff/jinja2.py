@@ -26,7 +26,7 @@ class FlagstaffExtension(Extension):
         {% flag "new_checkout" %}…{% else %}…{% endflag %}
 
     The user is `request.user`, or else `user`. Another user or a primary key may follow the key:
-    `{% flag "new_checkout", customer %}`. An undefined variable is no user.
+    `{% flag "new_checkout", customer %}`. An undefined variable means no user.
     """
 
     tags = {"flag"}
@@ -76,7 +76,7 @@ def _evaluate(context: Context, key: str, user: object, *, default: bool = False
     if user is _REQUEST_USER:
         user = getattr(request, "user", None)
         user = context.get("user") if user is None else user
-    # Undefined is no user. `issubclass(type(…))`, because isinstance would load a lazy user.
+    # Undefined means no user. `issubclass(type(…))`, because isinstance would load a lazy user.
     user = None if issubclass(type(user), Undefined) else user
     return evaluator_of(request).flag_enabled(key, user, default=default)
 

@@ -56,7 +56,7 @@ class FlagRequiredMixin(_View):
             return view
 
         async def view_async(request: HttpRequest, *args: object, **kwargs: object) -> object:
-            # `dispatch` is no coroutine function, and another mixin may return a response.
+            # `dispatch` is not a coroutine function, and another mixin may return a response.
             response: object = view(request, *args, **kwargs)
             return await response if isawaitable(response) else response
 

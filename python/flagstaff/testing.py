@@ -50,7 +50,7 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
 
     A context manager and a decorator of functions, methods, TestCase classes and async tests.
     Applies to the whole process, including the threads of a live server. May be nested. Does not
-    use the database. Raises TypeError if `enabled` is no bool.
+    use the database. Raises TypeError if `enabled` is not a bool.
 
         with override_flag("new_checkout", True): ...
     """

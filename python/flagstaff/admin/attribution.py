@@ -74,7 +74,7 @@ class AttributionMixin(_ModelAdmin):
             with attributed(lambda: made_by):
                 return view(request, *args, **kwargs)
         except FlagstaffError as error:
-            # A failed GET would redirect to itself for ever.
+            # A failed GET would redirect to itself without end.
             if request.method != "POST":
                 raise
             # Django capitalises the first letter of a message: a key must not be the first word.
@@ -84,5 +84,5 @@ class AttributionMixin(_ModelAdmin):
 
 
 def _reason(request: HttpRequest) -> str:
-    """The reason, limited to what the database can store: not every page validates it by a form."""
+    """The reason, limited to what the database can store. Not all pages have a form for it."""
     return request.POST.get(REASON, "").replace("\0", "")[:MAX_REASON_LENGTH]

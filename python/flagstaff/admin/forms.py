@@ -32,7 +32,7 @@ class VersionedForm(_ModelForm):
     """Shows a conflict with a newer change as a form error and keeps the user's input."""
 
     kind = Kind.FLAG
-    #: The conflict that a save of this form has met. Set by SavingMixin on the class of a request.
+    #: The conflict that saving this form raised. Set by SavingMixin on the class of a request.
     conflict: ClassVar[ConflictError | None] = None
 
     reason = forms.CharField(

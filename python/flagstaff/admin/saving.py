@@ -33,7 +33,7 @@ _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
 }
 _UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
 _DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
-# The attribute of a request whose save has met a conflict.
+# The attribute of a request whose save raised a conflict.
 _CONFLICT = "_flagstaff_conflict"
 
 

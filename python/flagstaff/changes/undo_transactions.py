@@ -137,5 +137,5 @@ def _in_order(locked: list[_LockedPart]) -> list[_LockedPart]:
 def _undo(one: _LockedPart) -> Changed:
     if not one.is_newest:
         return unchanged(one.item)
-    # Nothing came after this part, so the state after it is the present one.
+    # No change follows this part, so the state after it is the present one.
     return undo_entries(one.item, one.entries, one.before, one.present)

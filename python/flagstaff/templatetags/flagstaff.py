@@ -51,7 +51,7 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 
     The user is `request.user`, which needs the request context processor, or else `user`. Another
     user or a primary key may follow the key: `{% flag "new_checkout" customer %}`. A missing
-    variable is no user.
+    variable means no user.
     """
     tag, *arguments = token.split_contents()
     if len(arguments) not in (1, 2):
