@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TypeAlias, TypeGuard, TypeVar, cast
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 
 from flagstaff._engine.request_flags import evaluator_of, user_of
 
-__all__ = ["flag_required"]
+__all__ = ["OtherView", "flag_required"]
 
-_View = TypeVar("_View", bound=Callable[..., Any])
+#: A sync or async view that takes the place of another one.
+OtherView: TypeAlias = Callable[..., HttpResponseBase | Awaitable[HttpResponseBase]]
+
+# Views of other frameworks may return objects that are not responses.
+_View = TypeVar("_View", bound=Callable[..., object])
+_Result = TypeVar("_Result")
+_AsyncView: TypeAlias = Callable[..., Awaitable[object]]
 
 
-def flag_required(
-    key: str, otherwise: Callable[..., Any] | None = None
-) -> Callable[[_View], _View]:
+def flag_required(key: str, otherwise: OtherView | None = None) -> Callable[[_View], _View]:
     """Shows the view to users who have the flag `key`, and `otherwise` to all others.
 
     `otherwise` is a view that gets the same arguments; without it, other users get a 404. Works
@@ -29,19 +34,20 @@ def flag_required(
         def checkout(request): ...
     """
 
-    def decorator(view: _View) -> Any:
-        return (_async if iscoroutinefunction(view) else _sync)(key, view, otherwise)
+    def decorator(view: _View) -> _View:
+        wrapper = _async(key, view, otherwise) if _is_async(view) else _sync(key, view, otherwise)
+        return cast("_View", wrapper)
 
     return decorator
 
 
 def _sync(
-    key: str, view: Callable[..., Any], otherwise: Callable[..., Any] | None
-) -> Callable[..., Any]:
-    other = async_to_sync(otherwise) if iscoroutinefunction(otherwise) else otherwise
+    key: str, view: Callable[..., object], otherwise: OtherView | None
+) -> Callable[..., object]:
+    other = async_to_sync(otherwise) if _is_async(otherwise) else otherwise
 
     @wraps(view)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: object, **kwargs: object) -> object:
         request = _request(args)
         has_flag = evaluator_of(request).flag_enabled(key, getattr(request, "user", None))
         return _choose(key, has_flag, view, other)(*args, **kwargs)
@@ -49,16 +55,11 @@ def _sync(
     return wrapper
 
 
-def _async(
-    key: str, view: Callable[..., Any], otherwise: Callable[..., Any] | None
-) -> Callable[..., Any]:
-    other = otherwise
-    if otherwise is not None and not iscoroutinefunction(otherwise):
-        # A sync view may block and use the ORM: it runs in a thread, as in Django.
-        other = sync_to_async(otherwise)
+def _async(key: str, view: _AsyncView, otherwise: OtherView | None) -> _AsyncView:
+    other = _as_async(otherwise)
 
     @wraps(view)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: object, **kwargs: object) -> object:
         request = _request(args)
         evaluator = evaluator_of(request, snapshot=True)
         has_flag = evaluator.flag_enabled(key, await user_of(request, key, evaluator))
@@ -67,10 +68,21 @@ def _async(
     return wrapper
 
 
-def _request(args: tuple[Any, ...]) -> HttpRequest:
+def _as_async(view: OtherView | None) -> _AsyncView | None:
+    if view is None or _is_async(view):
+        return view
+    # A sync view may block and use the ORM: it runs in a thread, as in Django.
+    return sync_to_async(view)
+
+
+def _is_async(view: object) -> TypeGuard[_AsyncView]:
+    return iscoroutinefunction(view)
+
+
+def _request(args: tuple[object, ...]) -> HttpRequest:
     """The request: the first argument of a function, the second of a method."""
     for argument in args[:2]:
-        # Django REST framework's request is no HttpRequest; it wraps one.
+        # Django REST framework's request is not an HttpRequest; it wraps one.
         if isinstance(argument, HttpRequest) or hasattr(argument, "META"):
             return cast("HttpRequest", argument)
     raise TypeError("flag_required decorates a view, whose first argument must be the request")
@@ -79,9 +91,9 @@ def _request(args: tuple[Any, ...]) -> HttpRequest:
 def _choose(
     key: str,
     has_flag: bool,  # noqa: FBT001
-    view: Callable[..., Any],
-    otherwise: Callable[..., Any] | None,
-) -> Callable[..., Any]:
+    view: Callable[..., _Result],
+    otherwise: Callable[..., _Result] | None,
+) -> Callable[..., _Result]:
     if has_flag:
         return view
     if otherwise is None:

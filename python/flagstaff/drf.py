@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
 
 from flagstaff._engine.request_flags import evaluator_of
 
@@ -18,14 +19,14 @@ class _HasFlag(BasePermission):  # type: ignore[misc]
     key: str
     status: int
 
-    def has_permission(self, request: Any, view: Any) -> bool:
+    def has_permission(self, request: Request | None, view: object) -> bool:
         """Whether the request's user has the flag."""
         # drf-yasg and drf-spectacular generate schemas from views without a user.
         if request is None or getattr(view, "swagger_fake_view", False):
             return True
         return evaluator_of(request).flag_enabled(self.key, request.user)
 
-    def has_object_permission(self, request: Any, view: Any, obj: Any) -> bool:
+    def has_object_permission(self, request: Request | None, view: object, obj: object) -> bool:
         """The same for each object. Without it, `~HasFlag(…)` would reject all objects."""
         return self.has_permission(request, view)
 
@@ -50,7 +51,7 @@ def HasFlag(key: str, *, status: Literal[404, 403] = 404) -> type[BasePermission
         class Orders(APIView):
             permission_classes = [IsAuthenticated, HasFlag("new_api")]
 
-    Raises TypeError if `key` is no string, ValueError if `status` is another number.
+    Raises TypeError if `key` is not a string, ValueError if `status` is another number.
     """
     if not isinstance(key, str):
         raise TypeError(f"a flag's key must be a string, not {key!r}")

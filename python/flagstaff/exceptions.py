@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from flagstaff.history.events import Event
+    from flagstaff.serialization.problems import Problem
 
 __all__ = [
     "ConfigurationError",
@@ -70,7 +74,7 @@ class NoWebhooksError(FlagstaffError):
 class DocumentError(FlagstaffError, ValueError):
     """the file cannot be imported, and nothing was written"""
 
-    def __init__(self, problems: Sequence[Any] = ()) -> None:
+    def __init__(self, problems: Sequence[Problem] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
         #: Each has a `path`, a `text`, and a `line` if it is known.
         self.problems = tuple(problems)
@@ -86,8 +90,8 @@ class ConflictError(FlagstaffError):
         key: str = "",
         expected: int | None = None,
         actual: int | None = None,
-        seen: Any = None,
-        newer: Sequence[Any] = (),
+        seen: Event | None = None,
+        newer: Sequence[Event] = (),
     ) -> None:
         super().__init__(message)
         self.key = key

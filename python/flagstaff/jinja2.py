@@ -5,7 +5,7 @@ OPTIONS = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 from jinja2 import Environment, TemplateRuntimeError, Undefined, nodes, pass_context
 from jinja2.ext import Extension
@@ -17,7 +17,7 @@ from flagstaff._engine.request_flags import evaluator_of
 __all__ = ["FlagstaffExtension"]
 
 # The default: the user of the request. None means no user.
-_REQUEST_USER: Any = object()
+_REQUEST_USER: Final = object()
 
 
 class FlagstaffExtension(Extension):
@@ -26,7 +26,7 @@ class FlagstaffExtension(Extension):
         {% flag "new_checkout" %}…{% else %}…{% endflag %}
 
     The user is `request.user`, or else `user`. Another user or a primary key may follow the key:
-    `{% flag "new_checkout", customer %}`. An undefined variable is no user.
+    `{% flag "new_checkout", customer %}`. An undefined variable means no user.
     """
 
     tags = {"flag"}
@@ -53,30 +53,30 @@ class FlagstaffExtension(Extension):
         test = self.call_method("_has_flag", arguments, lineno=line)
         return nodes.If(test, body, [], otherwise, lineno=line)
 
-    def _has_flag(self, context: Context, key: object, user: Any = _REQUEST_USER) -> bool:
+    def _has_flag(self, context: Context, key: object, user: object = _REQUEST_USER) -> bool:
         return _evaluate(context, _checked_key(key, "flag"), user)
 
 
 @pass_context
 def flag_enabled(
-    context: Context, key: str, user: Any = _REQUEST_USER, *, default: bool = False
+    context: Context, key: str, user: object = _REQUEST_USER, *, default: bool = False
 ) -> bool:
     """Returns whether the flag `key` is on for `user`, by default the request's user."""
     return _evaluate(context, _checked_key(key, "flag_enabled"), user, default=default)
 
 
 @pass_context
-def get_value(context: Context, key: str, default: Any = None) -> Any:
+def get_value(context: Context, key: str, default: object = None) -> object:
     """Returns the value `key`, or `default` if there is none."""
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "get_value"), default)
 
 
-def _evaluate(context: Context, key: str, user: Any, *, default: bool = False) -> bool:
+def _evaluate(context: Context, key: str, user: object, *, default: bool = False) -> bool:
     request = context.get("request")
     if user is _REQUEST_USER:
         user = getattr(request, "user", None)
         user = context.get("user") if user is None else user
-    # Undefined is no user. `issubclass(type(…))`, because isinstance would load a lazy user.
+    # Undefined means no user. `issubclass(type(…))`, because isinstance would load a lazy user.
     user = None if issubclass(type(user), Undefined) else user
     return evaluator_of(request).flag_enabled(key, user, default=default)
 

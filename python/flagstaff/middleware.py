@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
@@ -27,12 +27,12 @@ class FlagstaffMiddleware:
     def __init__(
         self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
     ) -> None:
-        self.get_response: Callable[[HttpRequest], Any] = get_response
+        self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> Any:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
         request.flags = RequestFlags(request)  # type: ignore[attr-defined]
         if self.is_async:
@@ -40,9 +40,9 @@ class FlagstaffMiddleware:
         with attributed(_attribution_of(request)):
             return self.get_response(request)
 
-    async def _call_async(self, request: HttpRequest) -> Any:
+    async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
         with attributed(_attribution_of(request)):
-            return await self.get_response(request)
+            return await cast("Awaitable[HttpResponseBase]", self.get_response(request))
 
 
 def _attribution_of(request: HttpRequest) -> Attribution:

@@ -11,12 +11,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views import View
 
-from flagstaff.decorators import flag_required
+from flagstaff.decorators import OtherView, flag_required
 
 __all__ = ["FlagRequiredMixin"]
 
 if TYPE_CHECKING:
-    _View = View
+    _View = View[Any]
 else:
     _View = object
 
@@ -35,7 +35,7 @@ class FlagRequiredMixin(_View):
     """
 
     flag_key: str | None = None
-    flag_otherwise: Callable[..., Any] | None = None
+    flag_otherwise: OtherView | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Calls the view or `flag_otherwise`."""
@@ -45,19 +45,19 @@ class FlagRequiredMixin(_View):
         view = flag_required(self.flag_key, self._otherwise())(self._view())
         return cast("HttpResponseBase", view(request, *args, **kwargs))
 
-    def _otherwise(self) -> Callable[..., Any] | None:
+    def _otherwise(self) -> OtherView | None:
         # Read from the class: on the instance, a function would become a bound method.
-        otherwise: Callable[..., Any] | None = type(self).flag_otherwise
+        otherwise: OtherView | None = type(self).flag_otherwise
         return vars(self).get("flag_otherwise", otherwise)
 
-    def _view(self) -> Callable[..., Any]:
+    def _view(self) -> Callable[..., object]:
         view = super().dispatch
         if not self.view_is_async:
             return view
 
-        async def view_async(*args: Any, **kwargs: Any) -> Any:
-            # `dispatch` is no coroutine function, and another mixin may return a response.
-            response: Any = view(*args, **kwargs)
+        async def view_async(request: HttpRequest, *args: object, **kwargs: object) -> object:
+            # `dispatch` is not a coroutine function, and another mixin may return a response.
+            response: object = view(request, *args, **kwargs)
             return await response if isawaitable(response) else response
 
         return view_async

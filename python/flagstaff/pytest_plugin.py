@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -37,7 +36,7 @@ class Flags:
 
         self._stack.enter_context(override_flag(key, enabled))
 
-    def value(self, key: str, value: Any) -> None:
+    def value(self, key: str, value: object) -> None:
         """Sets a value."""
         from flagstaff.testing import override_value  # noqa: PLC0415
 

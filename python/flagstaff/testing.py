@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import Any
 
 from django.test.utils import TestContextDecorator
 
@@ -51,7 +50,7 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
 
     A context manager and a decorator of functions, methods, TestCase classes and async tests.
     Applies to the whole process, including the threads of a live server. May be nested. Does not
-    use the database. Raises TypeError if `enabled` is no bool.
+    use the database. Raises TypeError if `enabled` is not a bool.
 
         with override_flag("new_checkout", True): ...
     """
@@ -69,7 +68,7 @@ class override_value(_Override):  # noqa: N801
     Converts the value to JSON and back, as the database does. Raises TypeError if that fails.
     """
 
-    def __init__(self, key: str, value: Any) -> None:
+    def __init__(self, key: str, value: object) -> None:
         super().__init__(key, "value")
         self.text = encoded(value)
         self.opaque = not is_plain_json(value_field())

@@ -156,6 +156,20 @@ def test_delete_action_of_list_deletes_flags(operator: Client, flag: FeatureFlag
     assert not FeatureFlag.objects.exists()
 
 
+def test_delete_page_counts_links_to_allowed_users(operator: Client, flag: FeatureFlag) -> None:
+    flag.allowed_users.set(make_users(3))
+    data = {"action": "delete_selected", "_selected_action": flag.pk}
+    for response in (
+        operator.get(f"{FLAGS}{flag.pk}/delete/"),
+        operator.post(FLAGS, data),
+    ):
+        html = response.content.decode()
+        assert "Links to allowed users: 3" in html
+        assert "FeatureFlag_allowed_users" not in html
+        assert "relationship" not in html
+        assert f">{flag.key}</a></li>" in html
+
+
 # The on/off button.
 
 

@@ -125,6 +125,7 @@ def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -
     assert (error.value.expected, error.value.actual) == (version, version_for(name))
     [newer] = error.value.newer
     assert (newer.actor, newer.reason, newer.version) == ("ana", "ticket 7", version_for(name))
+    assert error.value.seen is not None
     assert error.value.seen.version == version
     assert (present(), newest()) == (before, written)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from django.db import connections
-from django.db.models import Field, ForeignKey
+from django.db.models import ForeignKey
 
 from flagstaff import _core
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
+from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.users import allowed_user_table
@@ -60,7 +61,7 @@ class Impact:
     gain: int
     lose: int
     #: The primary keys of some users whose result would change, sampled evenly.
-    sample: tuple[Any, ...]
+    sample: tuple[object, ...]
 
     @property
     def same(self) -> int:
@@ -168,7 +169,7 @@ def _state_as_sql(state: _State) -> dict[str, str]:
     return {"flag_enabled": f"{enabled}::bool", "flag_rollout": f"({int(rollout_percent)})::int4"}
 
 
-def _has_same_text(field: Field[Any, Any]) -> bool:
+def _has_same_text(field: AnyField) -> bool:
     """Returns True if PostgreSQL and Python write a primary key as the same text."""
     while isinstance(field, ForeignKey):
         field = field.target_field

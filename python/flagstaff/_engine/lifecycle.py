@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
@@ -88,7 +88,7 @@ class _Process:
     """What this process has read and logged. A forked child starts with a new one."""
 
     def __init__(self) -> None:
-        self.decode: Callable[[str], Any] | None = None
+        self.decode: Callable[[str], object] | None = None
         self.status_log = StatusLog()
         self.reconfigure_after = 0.0
         self.unknown_logged: set[tuple[str, str]] = set()
@@ -166,7 +166,7 @@ def refresh(timeout: float = 5.0) -> None:
     _core.refresh(timeout)
 
 
-def decode(text: str) -> Any:
+def decode(text: str) -> object:
     """Returns the Python value of a JSON text, as the model's field decodes it."""
     if _process.decode is None:
         _process.decode = decoder()

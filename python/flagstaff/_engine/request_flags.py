@@ -15,7 +15,7 @@ __all__ = ["Evaluator", "RequestFlags", "evaluator_of", "flags_of", "user_of"]
 class Evaluator(Protocol):
     """A snapshot, or the module `_core`, which evaluates the newest snapshot."""
 
-    def flag_enabled(self, key: str, user: Any = None, *, default: bool = False) -> bool:
+    def flag_enabled(self, key: str, user: object = None, *, default: bool = False) -> bool:
         """Returns whether the flag `key` is on for `user`."""
 
     def get_value(self, key: str, default: Any = None) -> Any:
@@ -45,7 +45,7 @@ class RequestFlags:
         return _core.snapshot()
 
     @property
-    def _user(self) -> Any:
+    def _user(self) -> object:
         return getattr(self._request, "user", None)
 
     def enabled(self, key: str, *, default: bool = False) -> bool:
@@ -57,7 +57,7 @@ class RequestFlags:
         user = await user_of(self._request, key, self.snapshot)
         return self.snapshot.flag_enabled(key, user, default=default)
 
-    def value(self, key: str, default: Any = None) -> Any:
+    def value(self, key: str, default: object = None) -> Any:
         """Returns the value `key`, or `default` if there is none."""
         return self.snapshot.get_value(key, default)
 
@@ -98,7 +98,7 @@ def evaluator_of(request: object, *, snapshot: bool = False) -> Evaluator:
     return _core.snapshot() if snapshot else _core
 
 
-async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> Any:
+async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> object:
     """Returns the user, or None if the result does not depend on it.
 
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from django.db import connections
 from django.db.models import JSONField
@@ -26,13 +26,13 @@ def is_plain_json(field: AnyField) -> bool:
     return reads is JSONField.from_db_value and getattr(field, "decoder", None) is None
 
 
-def decoder() -> Callable[[str], Any]:
+def decoder() -> Callable[[str], object]:
     """Returns a function from the text of the column to the field's Python value."""
     field, alias = value_field(), conf.database
     converters = field.get_db_converters(connections[alias])
 
-    def decode(text: str) -> Any:
-        value: Any = text
+    def decode(text: str) -> object:
+        value: object = text
         for converter in converters:
             value = converter(value, None, connections[alias])
         return value

@@ -12,6 +12,7 @@ __all__ = [
     "auto_now_add_fields",
     "auto_now_columns",
     "auto_now_fields",
+    "column_of",
     "find_field",
     "is_auto_now",
     "is_auto_now_add",
@@ -31,12 +32,17 @@ def find_field(model: type[Model], name: str) -> AnyField | None:
         return None
 
 
+def column_of(model: type[Model], name: str) -> str:
+    """Returns the column of the field of this name, unquoted."""
+    return str(cast("AnyField", model._meta.get_field(name)).column)
+
+
 def stored_fields(model: type[Model]) -> list[AnyField]:
     """Returns the fields that are columns of the model's own table."""
     return list(model._meta.local_concrete_fields)
 
 
-def through_model(field: ManyToManyField[Any, Any]) -> type[Model]:
+def through_model(field: ManyToManyField[Model, Model]) -> type[Model]:
     """Returns the model of the table between the two models."""
     return cast("type[Model]", field.remote_field.through)
 

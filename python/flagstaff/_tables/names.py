@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, cast
+from typing import cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
@@ -120,7 +120,7 @@ def _client_side(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
     return connection.ops.quote_name(_column(model, "client_side"))
 
 
-def _allowed_users(model: type[Model]) -> ManyToManyField[Any, Any]:
+def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:
     field = _field(model, "allowed_users")
     if not isinstance(field, ManyToManyField):
         raise ConfigurationError(

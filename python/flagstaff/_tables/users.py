@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Count, Field, Model, QuerySet
 
+from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._text.lists import join_some
@@ -49,16 +50,16 @@ class UserTable:
     """The users of a model in one database. Methods query it unless they say otherwise."""
 
     #: The field that identifies a user: what allowed users refer to, usually the primary key.
-    field: Field[Any, Any]
+    field: AnyField
     database: str
 
     @property
-    def rows(self) -> QuerySet[Any]:
+    def rows(self) -> QuerySet[Model]:
         """All users."""
         return self.field.model._base_manager.using(self.database)
 
     @property
-    def username_field(self) -> Field[Any, Any] | None:
+    def username_field(self) -> AnyField | None:
         """The model's USERNAME_FIELD, or None if it has no such column."""
         try:
             name = getattr(self.field.model, "USERNAME_FIELD", "")

@@ -69,7 +69,7 @@ class _Tokens:
         """Returns the nonce of the token with this id; None if there is none."""
         return next((nonce for _, nonce in self.rows("known_tokens_v1", [id_])), None)
 
-    def rows(self, file: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    def rows(self, file: str, *parameters: str | list[int]) -> list[tuple[Any, ...]]:
         """Returns the rows of the query in this SQL file."""
         with self.connection.cursor() as cursor:
             cursor.execute(fill(sql(file), self.names), parameters or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,6 +18,8 @@ __all__ = ["MAX_REASON_LENGTH", "REASON", "AttributionMixin"]
 REASON = "reason"
 MAX_REASON_LENGTH = 500
 
+_P = ParamSpec("_P")
+
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
@@ -27,24 +29,41 @@ else:
 class AttributionMixin(_ModelAdmin):
     """Attributes all writes of these views. Put it before ModelAdmin; needs no middleware."""
 
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         """The list and its actions."""
-        return self.attributed_view(request, super().changelist_view, *args, **kwargs)
+        return self.attributed_view(request, super().changelist_view, extra_context)
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
         """The page that adds or changes a row."""
-        return self.attributed_view(request, super().changeform_view, *args, **kwargs)
+        view = super().changeform_view
+        return self.attributed_view(request, view, object_id, form_url, extra_context)
 
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         """The page that deletes a row after a confirmation."""
-        return self.attributed_view(request, super().delete_view, *args, **kwargs)
+        return self.attributed_view(request, super().delete_view, object_id, extra_context)
 
-    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
         """The history with its undo and restore buttons."""
-        return self.attributed_view(request, super().history_view, *args, **kwargs)
+        return self.attributed_view(request, super().history_view, object_id, extra_context)
 
     def attributed_view(
-        self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
+        self,
+        request: HttpRequest,
+        view: Callable[Concatenate[HttpRequest, _P], HttpResponse],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
     ) -> HttpResponse:
         """Runs a view and attributes its writes to the request's user.
 
@@ -55,7 +74,7 @@ class AttributionMixin(_ModelAdmin):
             with attributed(lambda: made_by):
                 return view(request, *args, **kwargs)
         except FlagstaffError as error:
-            # A failed GET would redirect to itself for ever.
+            # A failed GET would redirect to itself without end.
             if request.method != "POST":
                 raise
             # Django capitalises the first letter of a message: a key must not be the first word.
@@ -65,5 +84,5 @@ class AttributionMixin(_ModelAdmin):
 
 
 def _reason(request: HttpRequest) -> str:
-    """The reason, limited to what the database can store: not every page validates it by a form."""
+    """The reason, limited to what the database can store. Not all pages have a form for it."""
     return request.POST.get(REASON, "").replace("\0", "")[:MAX_REASON_LENGTH]

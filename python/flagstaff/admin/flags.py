@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,19 +10,27 @@ from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, PositiveSmallIntegerField, QuerySet, TextField
+from django.db.models import (
+    Count,
+    ManyToManyField,
+    Model,
+    PositiveSmallIntegerField,
+    QuerySet,
+    TextField,
+)
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.states import State, state_label, state_of
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import VersionedForm
@@ -34,6 +43,8 @@ from flagstaff.models import FeatureFlag
 __all__ = ["FeatureFlagAdmin"]
 
 if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
+
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
 else:
     _ModelAdmin = admin.ModelAdmin
@@ -92,7 +103,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         flags: QuerySet[FeatureFlag] = super().get_queryset(request)
         return flags.annotate(allowed_count=Count("allowed_users"))
 
-    def get_list_display(self, request: HttpRequest) -> Any:
+    def get_list_display(self, request: HttpRequest) -> _ListDisplayT[FeatureFlag]:
         """The columns, without the on/off button for users who may not change flags."""
         columns = super().get_list_display(request)
         may_change = self.has_change_permission(request)
@@ -102,14 +113,14 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         """The allowed users, if the user of the request can search for users in this admin."""
         user_model = self.model._meta.get_field("allowed_users").related_model
         try:
-            user_admin = self.admin_site.get_model_admin(cast("Any", user_model))
+            user_admin = self.admin_site.get_model_admin(cast("type[Model]", user_model))
         except NotRegistered:
             return ()
         if not user_admin.has_view_permission(request):
             return ()
         return ("allowed_users",) if user_admin.get_search_fields(request) else ()
 
-    def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> _FieldsetSpec:
         """The fields, with a number instead of allowed users that are too many or not visible."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
@@ -123,7 +134,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             return _replace_allowed_users(fieldsets, "allowed_users_count")
         return fieldsets
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""
         by_user = lookup.partition(LOOKUP_SEP)[0] == "allowed_users"
         return (may_see_users(request.user) or not by_user) and super().lookup_allowed(
@@ -131,12 +142,26 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         )
 
     def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The list. A POST of an on/off button enables or disables a flag."""
         if request.method == "POST" and _SET_ENABLED in request.POST:
             return self.attributed_view(request, self._post_button, request.POST[_SET_ENABLED])
         return super().changelist_view(request, extra_context)
+
+    def get_deleted_objects(
+        self, objs: Sequence[FeatureFlag] | QuerySet[FeatureFlag], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the confirmation page lists: one number for all links to allowed users."""
+        lines, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        allowed = cast("ManyToManyField[Model, Model]", self.model._meta.get_field("allowed_users"))
+        links = through_model(allowed)._meta
+        if not links.auto_created:
+            return lines, counts, forbidden, protected
+        lines = _without_lines(lines, f"{capfirst(links.verbose_name)}: ")
+        if count := counts.pop(str(links.verbose_name_plural), 0):
+            counts[_("links to allowed users")] = count
+        return lines, counts, forbidden, protected
 
     def _post_button(self, request: HttpRequest, button: str) -> HttpResponse:
         """Handles "on:PK" and "off:PK". The word makes a second click a no-op."""
@@ -227,7 +252,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         )
 
 
-def _without_times(fieldsets: Any) -> Any:
+def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
     """Without the times, which the database sets when the flag is created."""
     return tuple(
         (name, {**options, "fields": [one for one in options["fields"] if one not in _TIMES]})
@@ -235,10 +260,21 @@ def _without_times(fieldsets: Any) -> Any:
     )
 
 
-def _replace_allowed_users(fieldsets: Any, field: str) -> Any:
-    (name, options), *rest = fieldsets
-    fields = [*cast("tuple[str, ...]", options["fields"])[:-1], field]
-    return ((name, {**options, "fields": fields}), *rest)
+def _replace_allowed_users(fieldsets: _FieldsetSpec, field: str) -> _FieldsetSpec:
+    (name, options), *rest = list(fieldsets)
+    return ((name, {**options, "fields": [*options["fields"][:-1], field]}), *rest)
+
+
+def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
+    """Without the lines that start like this. A nested list has the related objects of a line."""
+    kept: list[object] = []
+    for line in lines:
+        if isinstance(line, list):
+            nested = _without_lines(line, prefix)
+            kept += [nested] if nested else []
+        elif not str(line).startswith(prefix):
+            kept.append(line)
+    return kept
 
 
 def _ago(time: datetime) -> str:

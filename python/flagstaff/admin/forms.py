@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -30,7 +32,7 @@ class VersionedForm(_ModelForm):
     """Shows a conflict with a newer change as a form error and keeps the user's input."""
 
     kind = Kind.FLAG
-    #: The conflict that a save of this form has met. Set by SavingMixin on the class of a request.
+    #: The conflict that saving this form raised. Set by SavingMixin on the class of a request.
     conflict: ClassVar[ConflictError | None] = None
 
     reason = forms.CharField(
@@ -49,7 +51,7 @@ class VersionedForm(_ModelForm):
             self.initial.setdefault(VERSION, version_of(self.kind, self.instance.pk))
 
     @property
-    def changed_fields(self) -> dict[str, Any]:
+    def changed_fields(self) -> Fields:
         """The model's fields that differ from the row, with their new values."""
         names = [name for name in self.changed_data if name not in (REASON, VERSION)]
         return {name: self.cleaned_data[name] for name in names}
@@ -69,7 +71,6 @@ class VersionedForm(_ModelForm):
         text = _("Changed since you opened this page: %(changes)s. Save again to overwrite it.")
         self.add_error(None, forms.ValidationError(text % {"changes": changes}, code="conflict"))
         # The user has seen the conflict: the next save expects the version of now.
-        data: Any = self.data
-        data = data.copy()
+        data = cast("QueryDict", self.data).copy()
         data[self.add_prefix(VERSION)] = str(conflict.actual)
         self.data = data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
+from flagstaff._tables.rows import Row, model_of
 from flagstaff.admin.attribution import REASON
 from flagstaff.admin.forms import VERSION
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
@@ -53,7 +54,7 @@ class HistoryMixin(_ModelAdmin):
     object_history_template = "flagstaff/history.html"
 
     def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The history as a page, or as CSV. A POST undoes or restores."""
         # Checks that the object exists, and that the user may view it.
@@ -68,7 +69,7 @@ class HistoryMixin(_ModelAdmin):
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
 
-    def _context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+    def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
         events = self._events(request, row, _PAGE_SIZE + 1)
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         actors = names_of_actors(shown)
@@ -92,7 +93,7 @@ class HistoryMixin(_ModelAdmin):
             "flagstaff_may_change": self.has_change_permission(request, row),
         }
 
-    def _events(self, request: HttpRequest, row: Any, limit: int | None) -> list[Event]:
+    def _events(self, request: HttpRequest, row: Row, limit: int | None) -> list[Event]:
         before = request.GET.get("before", "")
         older_than = _number(before) if before.isascii() and before.isdigit() else None
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
@@ -100,7 +101,7 @@ class HistoryMixin(_ModelAdmin):
             events if may_see_users(request.user) else [_without_users(event) for event in events]
         )
 
-    def _post(self, request: HttpRequest, row: Any, response: TemplateResponse) -> HttpResponse:
+    def _post(self, request: HttpRequest, row: Row, response: TemplateResponse) -> HttpResponse:
         if not self.has_change_permission(request, row):
             raise PermissionDenied
         version = request.POST.get(VERSION)
@@ -116,7 +117,7 @@ class HistoryMixin(_ModelAdmin):
         return HttpResponseRedirect(self._next_url(request, row))
 
     def _undo(
-        self, request: HttpRequest, row: Any, change: int, expect_version: int | None
+        self, request: HttpRequest, row: Row, change: int, expect_version: int | None
     ) -> changes.Changed:
         """Undoes one change. To undo a creation is to delete."""
         may_delete = self.has_delete_permission(request, row)
@@ -128,7 +129,7 @@ class HistoryMixin(_ModelAdmin):
         return changed
 
     def _undo_all(
-        self, request: HttpRequest, row: Any, response: TemplateResponse, change: int
+        self, request: HttpRequest, row: Row, response: TemplateResponse, change: int
     ) -> HttpResponse:
         """Undoes the whole transaction of a change of this row, after a confirmation page."""
         parts = parts_of(change)
@@ -153,7 +154,7 @@ class HistoryMixin(_ModelAdmin):
         self._report_all(request, done)
         return HttpResponseRedirect(self._next_url(request, row))
 
-    def _report(self, request: HttpRequest, row: Any, changed: changes.Changed) -> None:
+    def _report(self, request: HttpRequest, row: Row, changed: changes.Changed) -> None:
         if not changed.written:
             text = _("“%(key)s” already has this state. Nothing was changed.") % {"key": row.key}
             self.message_user(request, text, messages.WARNING)
@@ -174,9 +175,9 @@ class HistoryMixin(_ModelAdmin):
         missing = {pk for changed in done for pk in changed.missing}
         self.message_user(request, text + _skipped(missing), messages.SUCCESS)
 
-    def _next_url(self, request: HttpRequest, row: Any) -> str:
+    def _next_url(self, request: HttpRequest, row: Row) -> str:
         """The same page, or the list if the row is deleted."""
-        if type(row)._base_manager.filter(pk=row.pk).exists():
+        if model_of(row)._base_manager.filter(pk=row.pk).exists():
             return request.path
         meta = self.opts
         name = f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_changelist"
@@ -189,8 +190,8 @@ def _result(changed: changes.Changed) -> str:
     return text % {"key": changed.key}
 
 
-def _skipped(missing: Iterable[Any]) -> str:
-    if not (count := len(list(missing))):
+def _skipped(missing: Collection[object]) -> str:
+    if not (count := len(missing)):
         return ""
     text = ngettext(
         "%(count)s user no longer exists and was skipped.",

@@ -22,7 +22,7 @@ class RolloutInput(NumberInput):
         css = {"all": ("flagstaff/admin.css",)}
         js = ("flagstaff/rollout.js",)
 
-    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """The widget's context, with the steps."""
         context = super().get_context(name, value, {"min": 0, "max": 100, **(attrs or {})})
         return {**context, "steps": STEPS}

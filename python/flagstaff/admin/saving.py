@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.forms import BaseFormSet
+from django.http import HttpRequest, HttpResponse
 
 from flagstaff import changes
 from flagstaff.admin.attribution import REASON
-from flagstaff.admin.forms import VERSION
+from flagstaff.admin.forms import VERSION, VersionedForm
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -20,6 +21,8 @@ from flagstaff.history.kinds import Kind
 __all__ = ["SavingMixin"]
 
 if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = object
@@ -30,7 +33,7 @@ _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
 }
 _UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
 _DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
-# The attribute of a request whose save has met a conflict.
+# The attribute of a request whose save raised a conflict.
 _CONFLICT = "_flagstaff_conflict"
 
 
@@ -44,8 +47,8 @@ class SavingMixin(_ModelAdmin):
         request: HttpRequest,
         object_id: str | None = None,
         form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> Any:
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
         """The page that adds or changes a row. Shows a conflict on the form."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
@@ -53,13 +56,19 @@ class SavingMixin(_ModelAdmin):
             setattr(request, _CONFLICT, error)
             return super().changeform_view(request, object_id, form_url, extra_context)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 (Django's signature)
+        **kwargs: Any,
+    ) -> type[VersionedForm]:
         """The class of the form. Django creates a new class for each request."""
-        form: Any = super().get_form(request, obj, *args, **kwargs)
+        form = cast("type[VersionedForm]", super().get_form(request, obj, change, **kwargs))
         form.conflict = getattr(request, _CONFLICT, None)
         return form
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields, with the reason for users who may save."""
         fieldsets = super().get_fieldsets(request, obj)
         may_save = self.has_change_permission if obj else self.has_add_permission
@@ -67,7 +76,13 @@ class SavingMixin(_ModelAdmin):
             return fieldsets
         return (*fieldsets, (None, {"fields": (REASON, VERSION)}))
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: VersionedForm,
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
         """Writes the changed fields, allowed users included. Raises ConflictError."""
         if change:
             self._update(form)
@@ -77,7 +92,7 @@ class SavingMixin(_ModelAdmin):
         obj.pk = self.kind.row(obj.key).pk
         obj._state.adding = False
 
-    def _update(self, form: Any) -> None:
+    def _update(self, form: VersionedForm) -> None:
         update, fields = _UPDATE[self.kind], form.changed_fields
         try:
             update(form.initial_key, fields, expect_version=form.cleaned_data.get(VERSION))
@@ -85,7 +100,13 @@ class SavingMixin(_ModelAdmin):
             # Without triggers there are no versions to compare; a system check reports that.
             update(form.initial_key, fields)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
+    def save_related(
+        self,
+        request: HttpRequest,
+        form: VersionedForm,
+        formsets: Iterable[BaseFormSet[Any]],
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
         """Saves the formsets only: `save_model` has written the allowed users."""
         for formset in formsets:
             self.save_formset(request, form, formset, change=change)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -77,25 +77,25 @@ def _related(
     return RelatedChanges(keys, len(others) - len(keys), len(parts), allowed)
 
 
-def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Any) -> bool:
+def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Model | None) -> bool:
     """To undo a creation is to delete, to undo a deletion is to add."""
     admin = _admin(site, part.kind)
     if admin is None:
         return False
     if part.creates and not part.deletes:
-        return bool(admin.has_delete_permission(request, row))
+        return admin.has_delete_permission(request, row)
     if part.deletes and not part.creates:
-        return bool(admin.has_add_permission(request))
-    return bool(admin.has_change_permission(request, row))
+        return admin.has_add_permission(request)
+    return admin.has_change_permission(request, row)
 
 
-def _row(part: Part) -> Any:
+def _row(part: Part) -> Model | None:
     return all_rows(part.kind.model).filter(pk=part.pk).first()
 
 
 def _may_view(site: AdminSite, request: HttpRequest, kind: Kind) -> bool:
     admin = _admin(site, kind)
-    return admin is not None and bool(admin.has_view_permission(request))
+    return admin is not None and admin.has_view_permission(request)
 
 
 def _history_url(site: AdminSite, part: Part) -> str:
@@ -106,7 +106,7 @@ def _history_url(site: AdminSite, part: Part) -> str:
     return f"{reverse(name, args=[part.pk])}#version-{part.last}"
 
 
-def _admin(site: AdminSite, kind: Kind) -> Any:
+def _admin(site: AdminSite, kind: Kind) -> ModelAdmin[Model] | None:
     try:
         return site.get_model_admin(kind.model)
     except NotRegistered:

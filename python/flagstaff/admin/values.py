@@ -30,6 +30,8 @@ from flagstaff.models import KeyValueStore
 __all__ = ["KeyValueStoreAdmin"]
 
 if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldGroups
+
     _ModelAdmin = admin.ModelAdmin[KeyValueStore]
 else:
     _ModelAdmin = admin.ModelAdmin
@@ -50,21 +52,21 @@ class ValueField(forms.JSONField):
         "unstorable": _("PostgreSQL cannot store NaN, Infinity, \\u0000 or an unpaired surrogate"),
     }
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Any:
         """Parses the text. Raises ValidationError with the line and column of the error."""
         try:
             return super().to_python(value)
         except ValidationError as error:
             text = self.error_messages["invalid"]
-            raise ValidationError(text, code="invalid", params=_position(value)) from error
+            raise ValidationError(text, code="invalid", params=_position(str(value))) from error
 
-    def bound_data(self, data: Any, initial: Any) -> Any:
+    def bound_data(self, data: object, initial: object) -> object:
         """The text as the user has typed it, not formatted again."""
         if self.disabled or data is None:
             return super().bound_data(data, initial)
         return InvalidJSONInput(data)
 
-    def validate(self, value: Any) -> None:
+    def validate(self, value: object) -> None:
         """Rejects JSON that Python accepts and PostgreSQL does not."""
         super().validate(value)
         if not _is_storable(value):
@@ -106,12 +108,12 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
 
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
         by_value = lookup.partition(LOOKUP_SEP)[0] == "value"
         return not by_value and super().lookup_allowed(lookup, value, request)
 
-    def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> _FieldGroups:
         """The fields. A secret value is masked for users who may not change it."""
         hidden = obj is not None and obj.secret and not self.has_change_permission(request, obj)
         value = "shown_value" if hidden else "value"
@@ -140,7 +142,7 @@ def _position(text: str) -> dict[str, int]:
     return {"line": 1, "column": 1}
 
 
-def _is_storable(value: Any) -> bool:
+def _is_storable(value: object) -> bool:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from django.db.models import ForeignKey, ManyToManyField, Model
 
+from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
 from flagstaff._tables.users import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 
@@ -21,6 +23,7 @@ __all__ = [
     "AllowedUsersChange",
     "add_allowed_users",
     "allowed_pks",
+    "allowed_pks_of",
     "change_allowed_users",
     "in_order",
     "remove_allowed_users",
@@ -107,15 +110,24 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
 
 def allowed_pks(flag: Row) -> set[PrimaryKey]:
     """Returns the primary keys of the allowed users, from the flags' database."""
-    field = cast("ManyToManyField[Any, Any]", flag._meta.get_field(ALLOWED))
-    through = cast("type[Model]", field.remote_field.through)
+    return allowed_pks_of([flag])[flag.pk]
+
+
+def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
+    """Returns the same for several flags, by the primary key of the flag."""
+    field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
+    through = through_model(field)
     to_flag, to_user = (
-        cast("ForeignKey[Any, Any]", through._meta.get_field(name))
+        cast("ForeignKey[Model, Model]", through._meta.get_field(name))
         for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
     )
-    rows = all_rows(through)
-    flag_id = getattr(flag, to_flag.target_field.attname)
-    return set(rows.filter(**{to_flag.attname: flag_id}).values_list(to_user.attname, flat=True))
+    flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
+    found: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
+    for batch in batches(flag_ids):
+        rows = all_rows(through).filter(**{f"{to_flag.attname}__in": batch})
+        for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
+            found[flag_ids[flag_id]].add(user_id)
+    return found
 
 
 def in_order(pks: Iterable[PrimaryKey]) -> tuple[PrimaryKey, ...]:

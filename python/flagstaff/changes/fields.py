@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
-from typing import Any, cast
+from typing import cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError, transaction
 from django.db.models import Field, JSONField, Model
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
-from flagstaff._tables.model_fields import auto_now_fields
+from flagstaff._tables.model_fields import AnyField, auto_now_fields
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def differing(row: Row, fields: Fields) -> dict[str, Any]:
+def differing(row: Row, fields: Fields) -> dict[str, object]:
     """Returns the fields that have another value in the row."""
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
@@ -114,7 +114,7 @@ def _save(row: Row, *, force_insert: bool = False, update_fields: list[str] | No
         raise InvalidChangeError(f"the database refuses it: {message}") from cause
 
 
-def _is_empty_json(field: Field[Any, Any], value: object) -> bool:
+def _is_empty_json(field: AnyField, value: object) -> bool:
     """[], {} and "" are values like any other, even if the field is not `blank`."""
     return isinstance(field, JSONField) and value is not None and value in field.empty_values
 
@@ -135,7 +135,7 @@ def _is_equal_json(old: object, new: object) -> bool:
         return bool(old == new)
 
 
-def _field(row: Row, name: str) -> Field[Any, Any]:
+def _field(row: Row, name: str) -> AnyField:
     try:
         field = row._meta.get_field(name)
     except FieldDoesNotExist:

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from django.db import connections
-from django.db.models import Field, TextField
+from django.db.models import TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
+from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.allowed_users import allowed_pks
@@ -171,5 +172,4 @@ def _names(kind: Kind) -> dict[str, str]:
 
 
 def _column(kind: Kind, name: str) -> str:
-    field = cast("Field[Any, Any]", kind.model._meta.get_field(name))
-    return str(field.column)
+    return column_of(kind.model, name)

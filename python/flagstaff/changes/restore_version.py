@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from django.db import transaction
-from django.db.models import Field
 
 from flagstaff._tables.model_fields import (
+    AnyField,
     auto_now_add_fields,
+    column_of,
     is_auto_now,
     is_generated,
     stored_fields,
@@ -119,7 +120,7 @@ def with_secrecy(item: Item, changed: Changed) -> Changed:
 
 def fields_at(
     item: Item, version: RowVersion, columns: Collection[str] | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Returns the fields of an earlier row by attname: all of them, or those of these columns.
 
     Raises InvalidChangeError if a secret value differs, because there is only a digest of it.
@@ -130,14 +131,14 @@ def fields_at(
     if version.is_digest and any(field.name == _VALUE for field in fields):
         fields = [field for field in fields if field.name != _VALUE]
         present = present_row(item, as_digest=True).columns
-        column = str(cast("Field[Any, Any]", item.kind.model._meta.get_field(_VALUE)).column)
+        column = column_of(item.kind.model, _VALUE)
         if present[column] != version.columns[column]:
             raise InvalidChangeError(_only_a_digest(item.key))
     row = instance_of(item, version)
     return {field.attname: getattr(row, field.attname) for field in fields}
 
 
-def _restorable_fields(item: Item, version: RowVersion) -> list[Field[Any, Any]]:
+def _restorable_fields(item: Item, version: RowVersion) -> list[AnyField]:
     """The fields that people can change, without columns that were added after this version."""
     return [
         field

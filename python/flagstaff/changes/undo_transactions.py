@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from django.db import transaction
-from django.db.models import Field
 
+from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.users import batches
 from flagstaff.changes.changed import Changed
@@ -56,8 +56,8 @@ class _LockedPart:
         """The key before the transaction; None if there was no row."""
         if self.before.row is None:
             return None
-        key = cast("Field[Any, Any]", self.part.kind.model._meta.get_field("key"))
-        return cast("str | None", self.before.row.columns[str(key.column)])
+        column = column_of(self.part.kind.model, "key")
+        return cast("str | None", self.before.row.columns[column])
 
     @property
     def frees_its_key(self) -> bool:
@@ -137,5 +137,5 @@ def _in_order(locked: list[_LockedPart]) -> list[_LockedPart]:
 def _undo(one: _LockedPart) -> Changed:
     if not one.is_newest:
         return unchanged(one.item)
-    # Nothing came after this part, so the state after it is the present one.
+    # No change follows this part, so the state after it is the present one.
     return undo_entries(one.item, one.entries, one.before, one.present)

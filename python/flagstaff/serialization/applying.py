@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import transaction
 
@@ -64,7 +63,7 @@ def _write(step: Step) -> Changed:
     is_flag = step.kind == "flag"
     if step.action == "delete":
         return (changes.delete if is_flag else changes.delete_value)(step.key)
-    fields: dict[str, Any] = dict(step.fields)
+    fields: dict[str, object] = dict(step.fields)
     if step.users is not None:
         fields[ALLOWED] = step.users
     if step.action == "change":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from flagstaff.history.describe import SECRET
 from flagstaff.history.kinds import Kind
@@ -24,7 +23,7 @@ class UserRef:
     """An allowed user in a file: by username, or by primary key if the username is not unique."""
 
     name: str | None = None
-    pk: Any = None
+    pk: int | str | None = None
 
     def __str__(self) -> str:
         return repr(self.pk) if self.name is None else repr(self.name)
@@ -37,7 +36,7 @@ class Item:
     kind: Kind
     key: str
     #: JSON values by the names of the model's fields.
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     #: All allowed users; None leaves them unchanged.
     users: tuple[UserRef, ...] | None = None
     #: The version in the database when the file was exported.

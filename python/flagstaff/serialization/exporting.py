@@ -6,20 +6,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import all_rows
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff._tables.rows import Row, all_rows
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.user_references import allow_lists, names, said_of
+from flagstaff.serialization.user_references import user_entries, usernames_of
 
 __all__ = ["export"]
 
-# Rows of the project's own model, which has at least a key.
-_Rows = dict[str, Any]
-_Section = dict[str, dict[str, Any]]
+_Rows = dict[str, Row]
+_Section = dict[str, dict[str, object]]
 
 
 def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     return rows
 
 
-def _row(kind: Kind, key: str) -> Any:
+def _row(kind: Kind, key: str) -> Row | None:
     try:
         return kind.row(key)
     except (UnknownFlagError, UnknownValueError):
@@ -96,7 +95,7 @@ def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section
 
 
 def _add_users(section: _Section, rows: _Rows) -> None:
-    allowed = allow_lists(rows.values())
-    usernames = names({pk for pks in allowed.values() for pk in pks})
+    allowed = allowed_pks_of(rows.values())
+    usernames = usernames_of({pk for pks in allowed.values() for pk in pks})
     for key, row in rows.items():
-        section[key][ALLOWED] = said_of(allowed.get(row.pk, ()), usernames)
+        section[key][ALLOWED] = user_entries(allowed[row.pk], usernames)

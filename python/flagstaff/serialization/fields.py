@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias, cast
+from typing import cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import (
     BooleanField,
     CharField,
-    Field,
     FloatField,
     IntegerField,
     JSONField,
@@ -18,6 +17,7 @@ from django.db.models import (
 )
 
 from flagstaff._tables.model_fields import (
+    AnyField,
     is_auto_now,
     is_auto_now_add,
     is_generated,
@@ -26,10 +26,7 @@ from flagstaff._tables.model_fields import (
 from flagstaff._tables.rows import Row
 from flagstaff.history.kinds import Kind
 
-__all__ = ["AnyField", "exported_fields", "parse", "serialize"]
-
-# A string: Django's fields are not generic at run time.
-AnyField: TypeAlias = "Field[Any, Any]"
+__all__ = ["exported_fields", "parse", "serialize"]
 
 _TYPES: dict[type[AnyField], tuple[tuple[type, ...], str]] = {
     BooleanField: ((bool,), "true or false"),
@@ -57,7 +54,7 @@ def exported_fields(kind: Kind) -> dict[str, AnyField]:
     }
 
 
-def serialize(field: AnyField, row: Model | Row) -> Any:
+def serialize(field: AnyField, row: Model | Row) -> object:
     """Returns a field as a JSON value; if JSON has no such type, as the text of a fixture."""
     value = getattr(row, field.attname)
     if value is None:
@@ -71,7 +68,7 @@ def serialize(field: AnyField, row: Model | Row) -> Any:
     return field.value_to_string(cast("Model", row))
 
 
-def parse(field: AnyField, value: Any) -> Any:
+def parse(field: AnyField, value: object) -> object:
     """Returns the field's value for a JSON value. Raises ValueError with the expected type."""
     if isinstance(field, JSONField):
         # Including null, which a row may contain: the model refuses it if it would be a change.
@@ -89,7 +86,7 @@ def parse(field: AnyField, value: Any) -> Any:
     return _to_python(field, value)
 
 
-def _to_python(field: AnyField, value: object) -> Any:
+def _to_python(field: AnyField, value: object) -> object:
     if not isinstance(value, str | int | float):
         raise ValueError(f"must be a string or a number, not {_type_name(value)}")  # noqa: TRY004 (a problem of the file)
     try:

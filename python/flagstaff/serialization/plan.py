@@ -8,12 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from django.db.models import QuerySet
-
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.users import batches
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
@@ -22,7 +20,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.conflicts import check_versions
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.user_references import Known, allow_lists, known, names
+from flagstaff.serialization.user_references import find_users, usernames_of
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
 __all__ = ["Plan", "Step", "diff"]
@@ -43,9 +41,9 @@ class Step:
     added: Users = _NO_USERS
     removed: Users = _NO_USERS
     #: The values to write, by the attributes of the model.
-    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fields: Fields = field(default_factory=dict, repr=False)
     #: All allowed users; None leaves them unchanged.
-    users: tuple[Any, ...] | None = field(default=None, repr=False)
+    users: tuple[PrimaryKey, ...] | None = field(default=None, repr=False)
 
     def as_dict(self, usernames: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Returns the step as a dict for JSON, without secret values."""
@@ -109,7 +107,7 @@ def diff(
         check_versions(comparison.versioned(steps))
     steps.sort(key=lambda step: (step.kind, step.key))
     changed_users = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
-    usernames = {str(pk): name for pk, name in names(changed_users).items()}
+    usernames = {str(pk): name for pk, name in usernames_of(changed_users).items()}
     unchanged = len(comparison.items) - sum(step.action != "delete" for step in steps)
     return Plan(tuple(steps), unchanged, tuple(comparison.unknown_users()), usernames)
 
@@ -123,8 +121,8 @@ class _Comparison:
         self.items = {(item.kind, item.key): item for item in document.items}
         self._rows = self._load_rows(lock=lock)
         flags = [row for (kind, _), row in self._rows.items() if kind is Kind.FLAG]
-        self._allowed = allow_lists(flags)
-        self._users: Known = known(ref for item in document.items for ref in item.users or ())
+        self._allowed = allowed_pks_of(flags)
+        self._users = find_users(ref for item in document.items for ref in item.users or ())
 
     def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Row]:
         found: dict[tuple[Kind, str], Row] = {}
@@ -175,7 +173,7 @@ class _Comparison:
         return [(item, row) for item, row in pairs if item.version is not None]
 
     def _change(
-        self, item: Item, row: Row, fields: dict[str, Any], users: tuple[Any, ...] | None
+        self, item: Item, row: Row, fields: Fields, users: tuple[PrimaryKey, ...] | None
     ) -> Step | None:
         fields = differing(row, fields)
         check_changed(item, row, fields, self._problems)
@@ -200,7 +198,7 @@ class _Comparison:
             users=users if wanted != present else None,
         )
 
-    def _user_pks(self, item: Item) -> tuple[Any, ...] | None:
+    def _user_pks(self, item: Item) -> tuple[PrimaryKey, ...] | None:
         if item.users is None:
             return None
         found = {self._users.pks[ref] for ref in item.users if ref in self._users.pks}
@@ -217,9 +215,9 @@ class _Comparison:
         self._problems.add((*item.path, ALLOWED), text)
 
 
-def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Any]:
+def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Row]:
     """Yields the rows by key, so that two imports lock in the same order."""
-    rows: QuerySet[Any] = all_rows(kind.model).exclude(key=None).order_by("key")
+    rows = all_rows(kind.model).exclude(key=None).order_by("key")
     rows = rows.select_for_update() if lock else rows
     if keys is None:
         yield from rows
@@ -228,7 +226,7 @@ def _rows(kind: Kind, keys: list[str] | None, *, lock: bool) -> Iterator[Any]:
         yield from rows.filter(key__in=batch)
 
 
-def _creation(item: Item, fields: dict[str, Any], users: tuple[Any, ...] | None) -> Step:
+def _creation(item: Item, fields: Fields, users: tuple[PrimaryKey, ...] | None) -> Step:
     sides = (
         (name, None, item.fields[name])
         for name in exported_fields(item.kind)
@@ -239,7 +237,9 @@ def _creation(item: Item, fields: dict[str, Any], users: tuple[Any, ...] | None)
     return Step(item.kind.value, item.key, "create", differences, added, fields=fields, users=users)
 
 
-def _differences(sides: Iterable[tuple[str, Any, Any]], *, secret: bool) -> tuple[Difference, ...]:
+def _differences(
+    sides: Iterable[tuple[str, object, object]], *, secret: bool
+) -> tuple[Difference, ...]:
     return tuple(
         Difference(name, None, None, secret=True)
         if secret and name == "value"
@@ -248,5 +248,5 @@ def _differences(sides: Iterable[tuple[str, Any, Any]], *, secret: bool) -> tupl
     )
 
 
-def _as_users(pks: Collection[Any]) -> Users:
+def _as_users(pks: Collection[PrimaryKey]) -> Users:
     return Users(len(pks), tuple(sorted(pks, key=str)))

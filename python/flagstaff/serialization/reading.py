@@ -123,8 +123,9 @@ def _users(path: Path, data: object, problems: Problems) -> tuple[UserRef, ...] 
 
 
 def _user(data: object) -> UserRef | None:
-    if isinstance(data, str) and data:
-        return UserRef(name=data)
-    pk = data["pk"] if isinstance(data, dict) and set(data) == {"pk"} else data
-    is_pk = type(pk) is int or (isinstance(pk, str) and pk and isinstance(data, dict))
-    return UserRef(pk=pk) if is_pk else None
+    if isinstance(data, str):
+        return UserRef(name=data) if data else None
+    pk: object = data["pk"] if isinstance(data, dict) and set(data) == {"pk"} else data
+    if isinstance(pk, bool) or not isinstance(pk, int | str) or pk == "":
+        return None
+    return UserRef(pk=pk)

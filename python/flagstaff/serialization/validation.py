@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from django.core.exceptions import ValidationError
 
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.fields import validate, validate_new
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -20,7 +17,7 @@ __all__ = ["check_changed", "check_new", "parsed_fields"]
 _VALUE = "value"
 
 
-def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, Any]:
+def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, object]:
     """Returns the fields of an item by the model's attributes, without a masked value."""
     fields = dict(item.fields)
     if item.kind is Kind.VALUE and fields.get(_VALUE) == MASK:
@@ -37,7 +34,7 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
     }
 
 
-def check_new(item: Item, fields: Mapping[str, Any], problems: Problems) -> None:
+def check_new(item: Item, fields: Fields, problems: Problems) -> None:
     """Validates a row that would be created."""
     row = item.kind.model(key=item.key, **fields)
     try:
@@ -53,7 +50,7 @@ def check_new(item: Item, fields: Mapping[str, Any], problems: Problems) -> None
                 problems.add(item.path, " ".join(texts) if own_text else f"{name}: {texts[0]}")
 
 
-def check_changed(item: Item, row: Row, fields: Mapping[str, Any], problems: Problems) -> None:
+def check_changed(item: Item, row: Row, fields: Fields, problems: Problems) -> None:
     """Validates the fields of a row that would change."""
     for name, field in exported_fields(item.kind).items():
         if field.attname in fields:

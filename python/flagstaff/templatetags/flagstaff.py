@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
@@ -53,7 +51,7 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 
     The user is `request.user`, which needs the request context processor, or else `user`. Another
     user or a primary key may follow the key: `{% flag "new_checkout" customer %}`. A missing
-    variable is no user.
+    variable means no user.
     """
     tag, *arguments = token.split_contents()
     if len(arguments) not in (1, 2):
@@ -70,7 +68,7 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 
 
 @register.simple_tag(takes_context=True)
-def value(context: Context, key: str, default: Any = None) -> Any:
+def value(context: Context, key: str, default: object = None) -> object:
     """Renders a value, or stores it in a variable.
 
     {% value "payment_gateway" as gateway %}
@@ -79,7 +77,7 @@ def value(context: Context, key: str, default: Any = None) -> Any:
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "value"), default)
 
 
-def _request_user(context: Context) -> Any:
+def _request_user(context: Context) -> object:
     request = context.get("request")
     user = getattr(request, "user", None)
     return context.get("user") if user is None else user

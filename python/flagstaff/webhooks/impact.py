@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from threading import Lock
-from typing import Any, TypedDict, cast
-
-from django.db.models import Field
+from typing import TypedDict
 
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.status_log import logger
+from flagstaff._tables.model_fields import column_of
+from flagstaff._tables.rows import Fields
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
@@ -85,13 +85,8 @@ def _states(entry_ids: Sequence[int]) -> tuple[_State, _State]:
     return _state(rows[0][0]), _state(rows[-1][1])
 
 
-def _state(row: Mapping[str, Any] | None) -> _State:
+def _state(row: Fields | None) -> _State:
     if row is None:
         return _OFF
-    enabled, percent = (row[_column(name)] for name in _FIELDS)
+    enabled, percent = (row[column_of(conf.flag_model, name)] for name in _FIELDS)
     return bool(enabled), int(percent)
-
-
-def _column(name: str) -> str:
-    field = cast("Field[object, object]", conf.flag_model._meta.get_field(name))
-    return str(field.column)

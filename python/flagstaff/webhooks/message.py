@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
@@ -52,7 +51,7 @@ class Message:
         """Returns an id that is the same at each attempt, so that receivers can drop duplicates."""
         return f"{receiver}-{self.event.version}-{int(self.at.timestamp())}"
 
-    def as_dict(self, receiver: str) -> dict[str, Any]:
+    def as_dict(self, receiver: str) -> dict[str, object]:
         """Returns the body of the format "json"."""
         event = self.event
         return {
@@ -93,7 +92,7 @@ def create_message(event: Event, impact: ImpactCounts | None) -> Message:
     return Message(event, describe_change(event), actor_name, impact, _admin_link(event))
 
 
-def _sides(difference: Difference) -> dict[str, Any]:
+def _sides(difference: Difference) -> dict[str, object]:
     sides = {"old": difference.old, "new": difference.new}
     return {**sides, "secret": True} if difference.secret else sides
 

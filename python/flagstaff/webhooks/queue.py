@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
@@ -80,6 +80,8 @@ def require_tables() -> None:
         )
 
 
+_Parameter: TypeAlias = str | float | None
+_Row: TypeAlias = tuple[Any, ...]
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
@@ -176,18 +178,18 @@ def discard_failed() -> int:
     return _count(_fetch_row("discard_failed_v1"))
 
 
-def _count(row: tuple[Any, ...] | None) -> int:
+def _count(row: _Row | None) -> int:
     return int(row[0]) if row else 0
 
 
-def _fetch_row(file: str, *parameters: Any) -> tuple[Any, ...] | None:
+def _fetch_row(file: str, *parameters: _Parameter) -> _Row | None:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_filled(file), parameters or None)
-        row: tuple[Any, ...] | None = cursor.fetchone()
+        row: _Row | None = cursor.fetchone()
         return row
 
 
-def _execute(file: str, *parameters: Any) -> None:
+def _execute(file: str, *parameters: _Parameter) -> None:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(_filled(file), parameters)
 
