@@ -1,4 +1,4 @@
-"""Sixty workers lose their links at the same moment, and do not come back at the same moment."""
+"""Sixty workers lose their connections at the same time, and spread their reconnects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tests.postgres.conftest import Query
 from tools.postgres import Postgres
 
 COUNT = 60
-WINDOW, MOST = 0.1, 0.5
-FRESH = 5.0
+# At most this share of the connects within this many seconds.
+MAX_SHARE, WINDOW = 0.5, 0.1
+RECOVERED = 5.0
 LOGGED = {"log_connections": "on", "log_line_prefix": "%n "}
 RECEIVED = re.compile(r"^(\d+\.\d+) LOG:  connection received", re.MULTILINE)
 TERMINATE = """
@@ -25,40 +26,39 @@ TERMINATE = """
 
 @pytest.fixture(scope="module")
 def module_postgres_server() -> Iterator[Postgres]:
-    """A server that writes down when somebody connects."""
+    """A server that logs connections with their time."""
     with Postgres(settings=LOGGED) as server:
         yield server
 
 
 @pytest.fixture
-def herd(database: str) -> Iterator[Engines]:
+def engines(database: str) -> Iterator[Engines]:
     with Engines(database, COUNT) as engines:
         engines.are_live(within=20)
         yield engines
 
 
-def restarts(server: Postgres, query: Query) -> None:
+def restart(server: Postgres, query: Query) -> None:
     server.restart()
 
 
-def ends_all_sessions(server: Postgres, query: Query) -> None:
+def terminate_all_sessions(server: Postgres, query: Query) -> None:
     assert query(TERMINATE) == (COUNT,)
 
 
-def crowd(times: list[float]) -> int:
-    """The most that came within one window."""
-    return max(sum(begin <= time < begin + WINDOW for time in times) for begin in times)
+def max_in_window(times: list[float]) -> int:
+    """Returns the maximum number of connects within one window."""
+    return max(sum(start <= time < start + WINDOW for time in times) for start in times)
 
 
-@pytest.mark.parametrize("happens", [restarts, ends_all_sessions])
-def test_herd_comes_back_soon_and_not_all_at_once(
-    happens: Callable[[Postgres, Query], None], server: Postgres, herd: Engines, query: Query
+@pytest.mark.parametrize("fault", [restart, terminate_all_sessions])
+def test_many_workers_reconnect_soon_but_not_all_at_once(
+    fault: Callable[[Postgres, Query], None], server: Postgres, engines: Engines, query: Query
 ) -> None:
     before = len(RECEIVED.findall(server.log.read_text()))
-    happens(server, query)
+    fault(server, query)
     ready = time.time()
-    herd.until(modes=["live"], known_since=ready, within=FRESH)
+    engines.until(modes=["live"], known_since=ready, within=RECOVERED)
     connects = [float(found) for found in RECEIVED.findall(server.log.read_text())[before:]]
-    most = crowd(connects)
     assert len(connects) >= COUNT
-    assert most <= MOST * len(connects)
+    assert max_in_window(connects) <= MAX_SHARE * len(connects)

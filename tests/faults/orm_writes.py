@@ -1,4 +1,4 @@
-"""Changes by way of Django's models, for a worker to make (its command is "call")."""
+"""Changes through Django's models, run by a worker ("call")."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import connection
 
 from flagstaff.models import FeatureFlag
 
-__all__ = ["add_user", "clear_users", "delete_user", "rename", "set_users"]
+__all__ = ["add_user", "clear_users", "delete_user", "rename_flag", "set_users"]
 
 
 def _flag() -> FeatureFlag:
@@ -30,11 +30,11 @@ def clear_users() -> None:
 
 
 def delete_user() -> None:
-    """The user's place on the list goes with them."""
+    """Deletes the allowed user, which removes them from the flag."""
     get_user_model().objects.get(pk=2).delete()
     connection.close()
 
 
-def rename() -> None:
+def rename_flag() -> None:
     FeatureFlag.objects.filter(key="new_checkout").update(key="checkout")
     connection.close()
