@@ -13,7 +13,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.users import allow_lists, names, said_of
+from flagstaff.serialization.users import allowed_user_pks, serialize_users, usernames
 
 __all__ = ["export"]
 
@@ -96,7 +96,7 @@ def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section
 
 
 def _add_users(section: _Section, rows: _Rows) -> None:
-    allowed = allow_lists(rows.values())
-    usernames = names({pk for pks in allowed.values() for pk in pks})
+    allowed = allowed_user_pks(rows.values())
+    names = usernames({pk for pks in allowed.values() for pk in pks})
     for key, row in rows.items():
-        section[key][ALLOWED] = said_of(allowed.get(row.pk, ()), usernames)
+        section[key][ALLOWED] = serialize_users(allowed.get(row.pk, ()), names)

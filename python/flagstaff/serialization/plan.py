@@ -22,7 +22,12 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.conflicts import check_versions
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.users import Known, allow_lists, known, names
+from flagstaff.serialization.users import (
+    ResolvedUsers,
+    allowed_user_pks,
+    resolve_users,
+    usernames,
+)
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
 __all__ = ["Plan", "Step", "diff"]
@@ -109,9 +114,9 @@ def diff(
         check_versions(comparison.versioned(steps))
     steps.sort(key=lambda step: (step.kind, step.key))
     changed_users = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
-    usernames = {str(pk): name for pk, name in names(changed_users).items()}
+    names = {str(pk): name for pk, name in usernames(changed_users).items()}
     unchanged = len(comparison.items) - sum(step.action != "delete" for step in steps)
-    return Plan(tuple(steps), unchanged, tuple(comparison.unknown_users()), usernames)
+    return Plan(tuple(steps), unchanged, tuple(comparison.unknown_users()), names)
 
 
 class _Comparison:
@@ -123,8 +128,9 @@ class _Comparison:
         self.items = {(item.kind, item.key): item for item in document.items}
         self._rows = self._load_rows(lock=lock)
         flags = [row for (kind, _), row in self._rows.items() if kind is Kind.FLAG]
-        self._allowed = allow_lists(flags)
-        self._users: Known = known(ref for item in document.items for ref in item.users or ())
+        self._allowed = allowed_user_pks(flags)
+        refs = (ref for item in document.items for ref in item.users or ())
+        self._users: ResolvedUsers = resolve_users(refs)
 
     def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Model]:
         found: dict[tuple[Kind, str], Model] = {}

@@ -1,4 +1,4 @@
-"""Users in a file: by username, and by primary key where a username would not tell them apart."""
+"""Users in a document: by username, or by primary key if the username is empty or shared."""
 
 from __future__ import annotations
 
@@ -12,53 +12,57 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.serialization.document import UserRef
 
-__all__ = ["Known", "allow_lists", "known", "names", "said_of"]
+__all__ = ["ResolvedUsers", "allowed_user_pks", "resolve_users", "serialize_users", "usernames"]
 
 
 @dataclass(frozen=True)
-class Known:
-    """Those of the users of a file who are here."""
+class ResolvedUsers:
+    """The users of a document that exist in the database."""
 
+    #: The primary key of each user that exists.
     pks: Mapping[UserRef, Any]
-    #: Usernames that more than one has.
+    #: Usernames that several users have.
     shared: frozenset[UserRef]
 
 
-def allow_lists(flags: Iterable[Any]) -> dict[Any, set[Any]]:
-    """Who is on the allow-list of each of these flags, by the primary key of the flag."""
+def allowed_user_pks(flags: Iterable[Any]) -> dict[Any, set[Any]]:
+    """Returns the primary keys of the allowed users, by the primary key of the flag. Queries."""
     many: Any = conf.flag_model._meta.get_field(ALLOWED)
     through = many.remote_field.through
-    names = many.m2m_field_name(), many.m2m_reverse_field_name()
-    flag_id, user_id = (through._meta.get_field(name).attname for name in names)
-    of = through._meta.get_field(names[0]).target_field.attname
-    by_reference = {getattr(flag, of): flag.pk for flag in flags}
+    fields = [
+        through._meta.get_field(name)
+        for name in (many.m2m_field_name(), many.m2m_reverse_field_name())
+    ]
+    flag_id, user_id = (field.attname for field in fields)
+    target = fields[0].target_field.attname
+    by_reference = {getattr(flag, target): flag.pk for flag in flags}
     found: dict[Any, set[Any]] = defaultdict(set)
-    for some in batches(by_reference):
-        rows = through._base_manager.using(conf.database).filter(**{f"{flag_id}__in": some})
+    for batch in batches(by_reference):
+        rows = through._base_manager.using(conf.database).filter(**{f"{flag_id}__in": batch})
         for flag, user in rows.values_list(flag_id, user_id):
             found[by_reference[flag]].add(user)
     return found
 
 
-def names(pks: Iterable[Any]) -> dict[Any, str]:
+def usernames(pks: Iterable[Any]) -> dict[Any, str]:
     """Returns the usernames of these users, except empty and shared ones. Queries the users."""
     return allowed_user_table().unique_usernames(pks)
 
 
-def said_of(pks: Iterable[Any], names: Mapping[Any, str]) -> list[Any]:
-    """What a file says of these users, in an order that is always the same."""
+def serialize_users(pks: Iterable[Any], usernames: Mapping[Any, str]) -> list[Any]:
+    """Returns these users as a document lists them: sorted usernames, then primary keys."""
     pks = list(pks)
-    named: list[Any] = sorted(names[pk] for pk in pks if pk in names)
-    others = sorted((pk for pk in pks if pk not in names), key=str)
-    return named + [{"pk": pk if isinstance(pk, int) else str(pk)} for pk in others]
+    by_name: list[Any] = sorted(usernames[pk] for pk in pks if pk in usernames)
+    others = sorted((pk for pk in pks if pk not in usernames), key=str)
+    return by_name + [{"pk": pk if isinstance(pk, int) else str(pk)} for pk in others]
 
 
-def known(refs: Iterable[UserRef]) -> Known:
-    """Who is meant."""
+def resolve_users(refs: Iterable[UserRef]) -> ResolvedUsers:
+    """Finds the users of a document in the database. Queries the users."""
     refs, table = set(refs), allowed_user_table()
     pks = {ref: table.parse(ref.pk) for ref in refs if ref.name is None}
-    here = table.existing(pk for pk in pks.values() if pk is not None)
+    existing = table.existing(pk for pk in pks.values() if pk is not None)
     by_name, shared = table.by_username({ref.name for ref in refs if ref.name is not None})
-    found = {ref: pk for ref, pk in pks.items() if pk in here}
+    found = {ref: pk for ref, pk in pks.items() if pk in existing}
     found |= {ref: by_name[ref.name] for ref in refs if ref.name in by_name}
-    return Known(found, frozenset(ref for ref in refs if ref.name in shared))
+    return ResolvedUsers(found, frozenset(ref for ref in refs if ref.name in shared))
