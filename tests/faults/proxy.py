@@ -36,7 +36,7 @@ class Connection:
 
 @final
 class Proxy:
-    """Forwards connections to its own port to the server at `url`.
+    """Forwards connections from its own port to the server at `url`.
 
     While stopped it accepts connections and data and forwards nothing, like a network that loses
     every packet. As a context manager it ends all connections.

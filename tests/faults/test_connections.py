@@ -79,7 +79,7 @@ def silent_server() -> Iterator[int]:
 def make_role(database: str, name: str, password: str, encryption: str) -> None:
     """Creates a role that may read, with this password."""
     with psycopg.connect(database) as session:
-        # As \\password in psql.
+        # As \password in psql.
         hashed = session.pgconn.encrypt_password(
             password.encode(), name.encode(), encryption.encode()
         )

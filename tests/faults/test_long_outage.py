@@ -32,7 +32,7 @@ def test_outage_of_a_minute_affects_only_the_age(server: Postgres, database: str
         first, first_at = refused.ask("status")["age"], time.monotonic()
         during = refused.ask("call", "tests.faults.evaluation_load.relative_latency")
         assert refused.ask("survey", "new_checkout", 1_000) == surveyed
-        # The outage has to last.
+        # Waits for the rest of the outage.
         time.sleep(stopped + OUTAGE - time.monotonic())
         last, last_at = refused.ask("status"), time.monotonic()
         attempts = len(proxy.connections) - connected

@@ -15,6 +15,7 @@ from tools.postgres import Postgres
 COUNT = 60
 # At most this share of the connects within this many seconds.
 MAX_SHARE, WINDOW = 0.5, 0.1
+# Seconds until all are live.
 RECOVERED = 5.0
 LOGGED = {"log_connections": "on", "log_line_prefix": "%n "}
 RECEIVED = re.compile(r"^(\d+\.\d+) LOG:  connection received", re.MULTILINE)

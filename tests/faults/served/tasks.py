@@ -10,13 +10,13 @@ from typing import Any
 
 import django
 
-from flagstaff.changes import set_rollout
 from tests.faults.served.broker import application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
-from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (settings come first)
+from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (after setup)
+from flagstaff.changes import set_rollout  # noqa: E402
 
 __all__ = ["app", "change", "read", "survey"]
 
