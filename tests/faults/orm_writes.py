@@ -7,7 +7,7 @@ from django.db import connection
 
 from flagstaff.models import FeatureFlag
 
-__all__ = ["add_user", "clear_users", "delete_user", "rename_flag", "set_users"]
+__all__ = ["add_user", "clear_users", "delete_user", "rename", "set_users"]
 
 
 def _flag() -> FeatureFlag:
@@ -35,6 +35,6 @@ def delete_user() -> None:
     connection.close()
 
 
-def rename_flag() -> None:
+def rename() -> None:
     FeatureFlag.objects.filter(key="new_checkout").update(key="checkout")
     connection.close()

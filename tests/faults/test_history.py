@@ -151,7 +151,7 @@ def test_another_process_is_told_of_with_what_was_and_what_is(
 ) -> None:
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(PEOPLE.encode())
-        worker.ask("call", f"tests.faults.writes.{write}")
+        worker.ask("call", f"tests.faults.orm_writes.{write}")
         assert told(session) == expected
 
 

@@ -34,7 +34,9 @@ def module_postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def engines(database: str) -> Iterator[Engines]:
-    with Engines(database, COUNT) as engines:
+    with Engines(database) as engines:
+        # An engine that reconnects before `fault` returns counts from its next poll.
+        engines.start(COUNT, poll_interval=1)
         engines.are_live(within=20)
         yield engines
 

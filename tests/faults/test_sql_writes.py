@@ -112,7 +112,7 @@ def test_copy_is_seen_within_a_second(shop: psycopg.Connection[object], listenin
     listening.sees(["get_value", "limit"], 25, within=1)
 
 
-@pytest.mark.parametrize("how", ["clear_users", "set_users", "delete_user", "rename_flag"])
+@pytest.mark.parametrize("how", ["clear_users", "set_users", "delete_user", "rename"])
 def test_orm_write_is_seen_within_a_second(how: str, listening: Worker) -> None:
     listening.ask("call", f"tests.faults.orm_writes.{how}")
     listening.sees(HAS_FLAG, False, within=1)
