@@ -8,7 +8,7 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import 
 BIN := $(CURDIR)/$(VENV)/bin
 BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 # Two processes share the tests, each with its own server; with DATABASE_URL they run one by one.
-# tests/conftest.py orders the files: the longest first, so that both processes end together.
+# tests/conftest.py puts the longest files first, so that both processes end at the same time.
 PYTEST := $(BIN)/python -X dev -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(BIN)/python -X dev')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
@@ -77,7 +77,7 @@ fuzz: ## Fuzz the parsers, FUZZ_SECONDS=… per target; needs nightly Rust and c
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
-# One extension serves every Python, so the other environment gets the one already built.
+# One extension serves every Python, so the other environment installs the one that is built already.
 test-matrix: build ## Run the Python tests on the newest Python found, or on PYTHON=…
 	rm -rf target/editable
 	$(BIN)/maturin pep517 build-wheel --editable --quiet --interpreter $(BIN)/python --compatibility off \

@@ -1,4 +1,4 @@
-"""Builds and imports the floor, the least that an answer from Rust memory can cost."""
+"""Builds and imports the floor, the minimum cost of an evaluation from Rust memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def floor() -> ModuleType:
-    """The module `floor`, built in the same profile as the extension."""
-    # A target of its own: another environment for pyo3 would have the extension built anew.
+    """Returns the module `floor`, built with the same profile as the extension."""
+    # A separate target: another environment for PyO3 would rebuild the extension.
     target = ROOT / "target" / "floor"
     environment = {"PYO3_PYTHON": sys.executable, "PYO3_BUILD_EXTENSION_MODULE": "1"}
     command = ["cargo", "build", "--quiet", "--release", "--package", "floor"]
@@ -25,7 +25,7 @@ def floor() -> ModuleType:
     path = target / "release" / f"libfloor.{suffix}"
     loader = ExtensionFileLoader("floor", str(path))
     spec = spec_from_loader("floor", loader)
-    assert spec is not None  # noqa: S101 (for the type checker: a loader was given)
+    assert spec is not None  # noqa: S101 (for the type checker)
     module = module_from_spec(spec)
     loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""A Django project with flags, values and users, for the benchmarks to ask."""
+"""A Django project with flags, values and users, for the benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 
 def set_up() -> None:
-    """Migrate the database of DATABASE_URL and fill it."""
+    """Migrates the database of DATABASE_URL and fills it."""
     django.setup()
     from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
     from django.core.management import call_command  # noqa: PLC0415
@@ -31,7 +31,7 @@ def set_up() -> None:
         ]
         + [
             FeatureFlag(key="everyone", enabled=True, rollout_percent=100),
-            FeatureFlag(key="nobody", enabled=False, rollout_percent=50),
+            FeatureFlag(key="disabled", enabled=False, rollout_percent=50),
         ]
     )
     KeyValueStore.objects.create(key="gateway", value="stripe")

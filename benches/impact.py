@@ -2,8 +2,8 @@
 
     python -m benches.impact          (beside a DATABASE_URL; `make bench` runs all)
 
-Users have integers or UUIDs for primary keys. Their table was filled just now, so that no vacuum
-has seen it, and is then vacuumed.
+Users have integers or UUIDs as primary keys. The first figures are of a table that was just filled,
+the second of the same table after a vacuum.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = {
     "integers": ("tests.settings", "n"),
     "UUIDs": ("tests.apps.settings_uuid", "pg_catalog.gen_random_uuid()"),
 }
-# What is in a user's row; each model has some of it.
+# The columns of a user; each model has some of them.
 COLUMNS = {
     "username": "'user ' || n",
     "password": "repeat('x', 88)",
@@ -44,7 +44,7 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Measure each kind in a process and a database of its own, for each has its user model."""
+    """Measures each kind in its own process and database, because each has its own user model."""
     url = os.environ["DATABASE_URL"]
     for name, (settings, _) in KINDS.items():
         database = f"impact_{name.lower()}"
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(name: str) -> None:
-    """Fill the table and count, before and after a vacuum."""
+    """Fills the table and counts, before and after a vacuum."""
     import django  # noqa: PLC0415
 
     django.setup()
@@ -84,19 +84,19 @@ def measure(name: str) -> None:
             if field.column in COLUMNS
         }
         cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 (names of our own)
+            f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 (constant names)
             f"SELECT {', '.join(columns.values())} FROM generate_series(1, {USERS}) AS n"
         )
-        show(f"{USERS:,} {name}, filled just now", cursor, table)
+        show(f"{USERS:,} {name}, just filled", cursor, table)
         cursor.execute(f"VACUUM ANALYZE {table}")
         show(f"{USERS:,} {name}, vacuumed", cursor, table)
 
 
 def show(title: str, cursor: Any, table: str) -> None:
-    """Print how long each takes: the first time, and the median of some times after it."""
+    """Prints the first duration and the median of each."""
     from flagstaff import impact  # noqa: PLC0415
 
-    def ask() -> int:
+    def run_impact() -> int:
         return impact("new_checkout", 50, timeout=60).users
 
     def count() -> int:
@@ -104,20 +104,20 @@ def show(title: str, cursor: Any, table: str) -> None:
         return int(cursor.fetchone()[0])
 
     print(title)
-    first, asked = times(ask)
-    _, counted = times(count)
-    ratio = f"ratio {asked / counted:.1f}"
-    print(f"  impact       first {first:5.2f} s   median {asked:5.2f} s   {ratio}")
-    print(f"  count(pk)                   median {counted:5.2f} s", flush=True)
+    first, impact_median = times(run_impact)
+    _, count_median = times(count)
+    ratio = f"ratio {impact_median / count_median:.1f}"
+    print(f"  impact       first {first:5.2f} s   median {impact_median:5.2f} s   {ratio}")
+    print(f"  count(pk)                   median {count_median:5.2f} s", flush=True)
 
 
-def times(act: Callable[[], int]) -> tuple[float, float]:
-    """The seconds of the first time, and the median of all."""
+def times(run: Callable[[], int]) -> tuple[float, float]:
+    """Returns the first duration and the median of all, in seconds."""
     taken = []
     for _ in range(ROUNDS):
-        begun = time.monotonic()
-        assert act() == USERS  # noqa: S101 (what is measured must be right)
-        taken.append(time.monotonic() - begun)
+        started = time.monotonic()
+        assert run() == USERS  # noqa: S101 (checks what is measured)
+        taken.append(time.monotonic() - started)
     return taken[0], median(taken)
 
 

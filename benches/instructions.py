@@ -1,10 +1,10 @@
-"""How many instructions a question takes, counted by valgrind's callgrind.
+"""The instructions of an evaluation, counted by valgrind's callgrind.
 
     python -m benches.instructions        (beside a DATABASE_URL; needs valgrind)
 
-Nanoseconds drown in the noise of a shared machine, instructions do not: the same build and Python
-give the same count. Counted is what happens between entering the extension's function and leaving
-it. valgrind knows no SHA instructions: where a hash is made, some 3,400 are its emulation.
+On a shared machine, durations are noisy and instructions are not: the same build and Python give
+the same count. The count covers the extension's function from entry to exit. valgrind has no SHA
+instructions: with a hash, some 3,400 instructions are their emulation.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 from benches._project import set_up
 
 TIMES = 20_000
-# The extension's functions, in which counting is on.
+# Counting is on inside these functions of the extension.
 COUNTED = "*__pyfunction_*"
-QUESTIONS = (
+EVALUATIONS = (
     "flag_enabled, 50 %",
     "flag_enabled, 50 %, request.user",
     "flag_enabled, everyone",
@@ -33,24 +33,24 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    """Count and print; or, in the process that is counted, ask."""
+    """Counts and prints; in the counted process, evaluates."""
     if len(sys.argv) > 1:
-        return _ask(sys.argv[1])
+        return _evaluate(sys.argv[1])
     if shutil.which("valgrind") is None:
         print("valgrind is not installed", file=sys.stderr)
         return 1
     set_up()
-    for question in QUESTIONS:
-        print(f"{question:36}{_count(question) / TIMES:8.0f} instructions", flush=True)
+    for name in EVALUATIONS:
+        print(f"{name:36}{_count(name) / TIMES:8.0f} instructions", flush=True)
     return 0
 
 
-def _count(question: str) -> int:
+def _count(name: str) -> int:
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory, "callgrind.out")
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
         command += [f"--toggle-collect={COUNTED}"]
-        command += [sys.executable, "-m", "benches.instructions", question]
+        command += [sys.executable, "-m", "benches.instructions", name]
         subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
     if found is None:
@@ -58,7 +58,7 @@ def _count(question: str) -> int:
     return int(found[1])
 
 
-def _ask(question: str) -> int:
+def _evaluate(name: str) -> int:
     import django  # noqa: PLC0415
 
     django.setup()
@@ -71,16 +71,16 @@ def _ask(question: str) -> int:
     lazy = SimpleLazyObject(lambda: user)
     assert lazy.pk == user.pk  # noqa: S101 (evaluates it, as a request's first use does)
     assert ready(60)  # noqa: S101
-    ask, arguments = {
-        QUESTIONS[0]: (flag_enabled, ("flag_7", user)),
-        QUESTIONS[1]: (flag_enabled, ("flag_7", lazy)),
-        QUESTIONS[2]: (flag_enabled, ("everyone", user)),
-        QUESTIONS[3]: (get_value, ("gateway", None)),
-    }[question]
+    function, arguments = {
+        EVALUATIONS[0]: (flag_enabled, ("flag_7", user)),
+        EVALUATIONS[1]: (flag_enabled, ("flag_7", lazy)),
+        EVALUATIONS[2]: (flag_enabled, ("everyone", user)),
+        EVALUATIONS[3]: (get_value, ("gateway", None)),
+    }[name]
     first, second = arguments
     for _ in range(TIMES):
-        ask(first, second)
-    # Without the farewells of interpreter and engine, which vary.
+        function(first, second)
+    # Skips the shutdown of interpreter and engine, which varies.
     os._exit(0)
 
 

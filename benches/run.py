@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other, beside the server of DATABASE_URL."""
+"""Runs all benchmarks one after the other, on the server of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHES = ("question", "page", "latency", "impact", "allow_list")
+BENCHES = ("evaluation", "page", "latency", "impact", "allowed_users")
 
 
 def main() -> int:
-    """Run each in a process of its own; stop at the first that fails."""
+    """Runs each in its own process; stops at the first that fails."""
     for name in BENCHES:
         print(f"\n# {name}", flush=True)
         status = subprocess.run(

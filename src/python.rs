@@ -6,12 +6,14 @@ mod calls;
 mod direct;
 mod errors;
 mod evaluation;
+mod fork;
 mod impact;
 mod lifecycle;
 mod maintenance;
 mod overrides;
 mod seconds;
 mod snapshot;
+mod start;
 mod state;
 mod status;
 mod subject;
@@ -23,16 +25,17 @@ mod _core {
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
     #[pymodule_export]
+    use super::fork::after_fork;
+    #[pymodule_export]
     use super::impact::{impact, impact_on};
     #[pymodule_export]
-    use super::lifecycle::{
-        answer_directly, answer_from_memory, claim, farewell, forked, is_refused, is_waiting,
-        reconfigure, refresh, start, stop,
-    };
+    use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]
     use super::overrides::{set_overrides, set_own_writes};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]
-    use super::status::report;
+    use super::start::{is_waiting, start, wait_for_first_load};
+    #[pymodule_export]
+    use super::status::status_report;
 }

@@ -1,4 +1,4 @@
-"""Certificates for servers and clients that live as long as a test."""
+"""Certificates for the servers and clients of a test."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Certificate:
 
 
 def authority(directory: Path, name: str, *, expired: bool = False) -> Certificate:
-    """Signs itself and others. It names localhost, too: it may be a server's own."""
+    """A self-signed authority. It names localhost, so a server may use it too."""
     return certificate(directory, name, is_authority=True, expired=expired)
 
 
-def certificate(  # noqa: PLR0913 - what certificates differ in
+def certificate(  # noqa: PLR0913 (the fields of a certificate)
     directory: Path,
     name: str,
     signed_by: Certificate | None = None,

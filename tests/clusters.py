@@ -1,4 +1,4 @@
-"""Workers beside more than one server."""
+"""Workers of tests with more than one server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tools.postgres_account import hand_over, open_directory, remove_directory
 __all__ = ["POLL", "REST", "SEEN", "at", "guarded_server", "ready", "sockets"]
 
 POLL = 0.5
-# The longest time between two polls, and the second that a load may take.
+# Seconds: the longest time between two polls, and one second for a load.
 SEEN = POLL * 1.1 + 1
-# The longest rest between two attempts to connect.
+# Seconds: the longest delay between two attempts to connect.
 REST = 2.8
 
-# The first line that fits decides.
+# pg_hba.conf: the first matching line decides.
 RULES = """
 local all postgres trust
 host all,replication postgres 127.0.0.1/32 trust
@@ -47,7 +47,7 @@ def ready(url: str, **flagstaff: Any) -> Iterator[Worker]:
 
 @contextmanager
 def guarded_server() -> Iterator[Postgres]:
-    """A server that asks everybody but its owner for a password, at its port and at its socket."""
+    """A server that requires a password of all roles but its owner, at its port and its socket."""
     directory = open_directory()
     rules = directory / "rules"
     rules.write_text(RULES)

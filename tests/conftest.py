@@ -1,4 +1,4 @@
-"""What all tests share: a server of their own, and a fresh interpreter."""
+"""Fixtures of all tests: a PostgreSQL server, and a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tools.postgres_account import open_directory, remove_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A shell that starts us in the background has us ignore it, and whoever we start as well. What is
-# interrupted in these tests is to end.
+# A shell that starts pytest in the background makes it and its children ignore SIGINT, which some
+# tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -32,38 +32,37 @@ _BLOCKER = pytest.StashKey[DjangoDbBlocker]()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _access_between_tests(request: pytest.FixtureRequest, django_db_blocker: Any) -> None:
+def _store_blocker(request: pytest.FixtureRequest, django_db_blocker: Any) -> None:
     request.config.stash[_BLOCKER] = django_db_blocker
 
 
-def _flushes_alone(item: pytest.Item | None) -> bool:
+def _flushes_some_apps(item: pytest.Item | None) -> bool:
     if item is None:
         return False
     marker = item.get_closest_marker("django_db")
-    said = marker and marker.kwargs.get("available_apps")
-    # A class of Django's own says it as Django has it.
-    return bool(said or getattr(getattr(item, "cls", None), "available_apps", None))
+    apps = marker and marker.kwargs.get("available_apps")
+    # Django's own test classes have an attribute.
+    return bool(apps or getattr(getattr(item, "cls", None), "available_apps", None))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Bring content types and permissions back after the last of some tests that flush them.
+    """Recreates content types and permissions after the last of a group of tests that flush them.
 
-    After each of these tests it would take longer than the test.
+    Doing so after each of these tests would take longer than the test.
     """
     yield
-    # After the very last one there is no database any more.
-    if _flushes_alone(item) and nextitem and not _flushes_alone(nextitem):
+    # After the last test there is no database any more.
+    if _flushes_some_apps(item) and nextitem and not _flushes_some_apps(nextitem):
         with item.config.stash[_BLOCKER].unblock():
             emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have servers of their own, the longest first.
+    """Runs the longest files first, so that parallel processes finish together.
 
-    They take longest, and processes that share the tests are to end together. How long a file
-    takes is known by the longest time limit in it.
+    The longest time limit in a file shows how long it takes.
     """
     limits: dict[Path, float] = {}
     for item in items:
@@ -76,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class RunIsolated(Protocol):
-    """Run a Python script in a fresh interpreter and return what it printed."""
+    """Runs a Python script in a fresh interpreter and returns its output."""
 
     def __call__(self, script: str, *arguments: str, **environment: str) -> str: ...
 
@@ -85,7 +84,7 @@ class RunIsolated(Protocol):
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None,
 ) -> Iterator[None]:
-    """Start a server for the session's database, unless the tests run beside one or need none."""
+    """Starts a server for the session's database, unless DATABASE_URL is set or none is needed."""
     if os.environ.get("DATABASE_URL") or connections["default"].vendor != "postgresql":
         yield
         return
@@ -97,7 +96,7 @@ def django_db_modify_db_settings(
 
 @pytest.fixture
 def postgres_server() -> Iterator[Postgres]:
-    """A server for one test alone, which may stop and kill it."""
+    """A server for one test, which may stop and kill it."""
     with Postgres() as server:
         yield server
 
@@ -129,7 +128,7 @@ def module_postgres_server(migrated_cluster: Path) -> Iterator[Postgres]:
 
 @pytest.fixture
 def run_isolated() -> RunIsolated:
-    """Process-wide state is tested in a process of its own."""
+    """Runs tests of process-wide state in their own process."""
 
     def run(script: str, *arguments: str, **environment: str) -> str:
         result = subprocess.run(

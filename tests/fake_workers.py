@@ -1,4 +1,4 @@
-"""Sessions that call themselves as workers do, and load when they are told to."""
+"""Sessions with the names of workers; a test decides when they load."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEWEST = """
 
 @final
 class FakeWorker:
-    """A worker by its name alone, at the database of the test."""
+    """A session at the test's database with the name of a worker."""
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class FakeWorker:
         return self._session.info.backend_pid
 
     def show(self, *token: Any, **named: Any) -> None:
-        """Call itself so: by this token, or by another mode."""
+        """Sets the token or the mode in the session's name."""
         self.token = token or self.token
         self.mode = named.get("mode", self.mode)
-        self.call_itself(f"fs1 {self.token[0]} {self.token[1]} {self.mode} {self.pid} {self.host}")
+        self.set_name(f"fs1 {self.token[0]} {self.token[1]} {self.mode} {self.pid} {self.host}")
 
     def load(self) -> None:
-        """Show the newest token that there is."""
+        """Shows the newest token in the table."""
         self.show(*self.query(NEWEST)[0])
 
-    def call_itself(self, name: str) -> None:
+    def set_name(self, name: str) -> None:
         self.query("SELECT set_config('application_name', %s, false)", name)
 
     def query(self, statement: str, *parameters: Any) -> list[Any]:
@@ -65,7 +65,7 @@ class FakeWorker:
         return cursor.fetchall() if cursor.description else []
 
     def leave(self) -> None:
-        """End the session, and return when the server has noticed."""
+        """Ends the session, and returns when the server has noticed."""
         if self._session.closed:
             return
         pid = self.session
@@ -82,7 +82,7 @@ Join = Callable[..., FakeWorker]
 
 @pytest.fixture
 def join() -> Iterator[Join]:
-    """A worker connects."""
+    """Connects a fake worker."""
     workers: list[FakeWorker] = []
 
     def join(*arguments: Any, **named: Any) -> FakeWorker:

@@ -1,4 +1,4 @@
-"""`manage.py` of the project that the tests run in, with the settings that the environment has."""
+"""`manage.py` of the tests' project, with the FLAGSTAFF settings of the environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A server for each of several processes that run tests side by side.
+"""A pytest plugin that starts a PostgreSQL server for each process of a parallel test run.
 
-What is global to a server, such as its roles and sessions, is then each process's own. A pytest
-plugin, because the settings read the address before any conftest is there.
+Roles and sessions, which are global to a server, then belong to one process. It is a plugin because
+the settings read the address before any conftest is loaded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tools.postgres import Postgres
 __all__ = ["pytest_unconfigure"]
 
 
-def _started() -> Postgres | None:
+def _start() -> Postgres | None:
     if "PYTEST_XDIST_WORKER" not in os.environ or os.environ.get("DATABASE_URL"):
         return None
     server = Postgres()
@@ -22,10 +22,10 @@ def _started() -> Postgres | None:
     return server
 
 
-_server = _started()
+_server = _start()
 
 
 def pytest_unconfigure() -> None:
-    """Stop it with the last test."""
+    """Stops the server after the last test."""
     if _server is not None:
         _server.close()

@@ -1,4 +1,4 @@
-"""A project that has flagstaff among its apps and sets nothing, run as its users run it."""
+"""A project with flagstaff installed and default settings, run through its own commands."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ TOOLS = PROJECT.parent.parent
 
 
 def command(*arguments: str) -> list[str]:
-    """What is typed after "python", in an interpreter that forgives nothing."""
+    """The command line of a strict interpreter with these arguments."""
     return [sys.executable, "-X", "dev", "-W", "error", *arguments]
 
 
 def surroundings(database: str | None, **variables: str) -> dict[str, str]:
-    """The environment variables: on SQLite where there is no address of a database."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    """The environment variables; without the address of a database, the project uses SQLite."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")
+    }
     address = {} if database is None else {"DATABASE_URL": database}
-    return kept | address | {"PYTHONPATH": str(TOOLS)} | variables
+    return inherited | address | {"PYTHONPATH": str(TOOLS)} | variables
 
 
 def run(database: str | None, *arguments: str, **variables: str) -> str:
-    """Run a command to its end, and give back what it said."""
+    """Runs a command, and returns its output."""
     result = subprocess.run(
         command(*arguments),
         cwd=PROJECT,

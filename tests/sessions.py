@@ -1,4 +1,4 @@
-"""Whose connections there are, by what the server says."""
+"""The connections to a database, read from the server."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ own_backends: deque[int] = deque(maxlen=20)
 
 @dataclass(frozen=True, order=True)
 class Session:
-    """A connection: the backend that serves it, and the process that has it."""
+    """A connection: the backend that serves it, and the process that owns it."""
 
     backend: int
     owner: int
-    #: It changes with each load.
+    #: Changes with each load.
     name: str = field(compare=False)
 
 
@@ -33,24 +33,24 @@ Sessions = Callable[[], list[Session]]
 
 @pytest.fixture
 def sessions(query: Query) -> Sessions:
-    """All connections to the database but the one that asks."""
+    """All connections to the database, except the one that runs this query."""
     statement = (
         "SELECT coalesce(array_agg(pid), '{}'), coalesce(array_agg(application_name), '{}') "
         "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
         "AND backend_type = 'client backend' AND pid <> ALL(%s)"
     )
 
-    def look() -> list[Session]:
+    def list_sessions() -> list[Session]:
         found = zip(*query(statement, list(own_backends)), strict=True)
         return sorted(Session(backend, _owner(name), name) for backend, name in found)
 
-    return look
+    return list_sessions
 
 
 def _owner(name: str) -> int:
-    """The process that a connection names: "fs1 <token> <nonce> <mode> <pid> <host>", or shorter.
+    """The process id in a session's name: "fs1 <token> <nonce> <mode> <pid> <host>", or shorter.
 
-    0 where it names none: then it is none of an engine.
+    0 if there is none, which means that the session is not an engine's.
     """
     words = name.split()
     match words:
@@ -60,7 +60,10 @@ def _owner(name: str) -> int:
 
 
 def within(seconds: float, condition: Callable[[], object]) -> bool:
-    """Whether the condition comes to hold in time; the server tells nobody when a session ends."""
+    """Waits until the condition is true, and returns False after the timeout.
+
+    Polls, because the server sends no event when a session ends.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

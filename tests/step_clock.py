@@ -1,4 +1,4 @@
-"""A clock that goes on when somebody sleeps by it, and something else happens meanwhile."""
+"""A clock for tests that advances only in `sleep`, and runs a step of the test in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["StepClock"]
 
 @final
 class StepClock:
-    """Stands in for the module `time`. With each sleep the next of the steps is taken."""
+    """Replaces the module `time`. Each sleep runs the next step."""
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         self.steps = list(steps)

@@ -1,9 +1,11 @@
-"""`manage.py flags` as a person types it, and a shop that it is typed in."""
+"""Runs `manage.py flags` in a pipe or on a terminal, with the shop of the documentation."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from io import StringIO
 from typing import Any, NamedTuple
@@ -16,13 +18,23 @@ from django.utils.timezone import override
 
 from flagstaff.models import FeatureFlag, KeyValueStore
 
-__all__ = ["OPENED", "Ran", "flags", "open_shop", "typed", "unasked"]
+__all__ = [
+    "OPENED",
+    "Ran",
+    "delete_usage",
+    "document",
+    "flags",
+    "open_shop",
+    "rows",
+    "run",
+    "typed",
+]
 
 OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 
 
 class Ran(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """The exit status of a command, and its output."""
 
     status: int
     out: str
@@ -30,20 +42,35 @@ class Ran(NamedTuple):
 
 
 class Terminal(StringIO):
-    """Takes the command in as a person would."""
+    """A stream that says that it is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def flags(*arguments: str) -> Ran:
-    """Run the command in this process, as in a pipe."""
+    """Runs the command in this process, with pipes."""
     out, err = StringIO(), StringIO()
     return Ran(_run(arguments, out, err), out.getvalue(), err.getvalue())
 
 
+def run(line: str) -> Ran:
+    """Runs a line such as "off new_checkout", with pipes."""
+    return flags(*shlex.split(line))
+
+
+def document(*arguments: str) -> Any:
+    """Returns the document of --json."""
+    return json.loads(flags(*arguments, "--json").out)
+
+
+def rows(*arguments: str) -> list[list[str]]:
+    """Returns the fields between tabs, by line."""
+    return [line.split("\t") for line in flags(*arguments).out.splitlines()]
+
+
 def typed(line: str) -> str:
-    """What a terminal shows when a line such as "flags list | cut -f 1" has run."""
+    """Returns what a terminal shows after a line such as "flags list | cut -f 1"."""
     command, _bar, rest = line.partition(" | ")
     arguments = shlex.split(command)[1:]
     if rest:
@@ -55,7 +82,7 @@ def typed(line: str) -> str:
     return screen.getvalue()
 
 
-def _run(arguments: Any, out: StringIO, err: StringIO) -> int:
+def _run(arguments: Sequence[str], out: StringIO, err: StringIO) -> int:
     with override("UTC"):
         try:
             call_command("flags", *arguments, stdout=out, stderr=err)
@@ -66,7 +93,7 @@ def _run(arguments: Any, out: StringIO, err: StringIO) -> int:
 
 
 def open_shop() -> None:
-    """The flags and values of the documentation's examples: a flag in every state."""
+    """Creates the flags and values of the documentation's examples: a flag in every state."""
     alice = User.objects.create(pk=1, username="alice")
     bob = User.objects.create(pk=2, username="bob")
     FeatureFlag.objects.bulk_create(
@@ -99,38 +126,39 @@ def open_shop() -> None:
     KeyValueStore.objects.create(key="page_size", value=20)
     KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
     KeyValueStore.objects.update(changed_at=OPENED)
-    _go_on_counting()
-    _be_asked()
+    _reset_sequences()
+    _create_usage()
 
 
-def _go_on_counting() -> None:
-    """After primary keys that were chosen, those of the database go on behind them."""
+def _reset_sequences() -> None:
+    """Sets the sequences after the explicit primary keys."""
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [User, FeatureFlag]):
             cursor.execute(statement)
 
 
-def unasked() -> None:
-    """As if no worker had been asked anything. An engine of this process writes after the test."""
+def delete_usage() -> None:
+    """Deletes all usage. The lock makes an engine of this process wait until after the test."""
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE flagstaff_usage, flagstaff_usage_worker IN EXCLUSIVE MODE")
         cursor.execute("DELETE FROM flagstaff_usage; DELETE FROM flagstaff_usage_worker")
 
 
-def _be_asked() -> None:
-    """What its workers have written down, where that is kept, and the test takes it back."""
+def _create_usage() -> None:
+    """Creates usage, if the database has it and the test rolls it back."""
     if connection.vendor != "postgresql" or not connection.in_atomic_block:
         return
-    unasked()
+    delete_usage()
     hour = OPENED.replace(minute=0)
-    asked = [
+    evaluations = [
         ("dark_mode", True, 48_210, 0),
         ("new_checkout", True, 301, 934),
         ("new_chekout", False, 0, 17),
     ]
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO flagstaff_usage (hour, key, defined, yes, no, last_evaluated_at) "
+            "INSERT INTO flagstaff_usage "
+            "(hour, key, defined, true_count, false_count, last_evaluated_at) "
             "VALUES (%s, %s, %s, %s, %s, %s)",
-            [[hour, *row, OPENED] for row in asked],
+            [[hour, *row, OPENED] for row in evaluations],
         )

@@ -25,7 +25,7 @@ LEFTOVERS = """
 """
 
 
-def tests_run(output: str) -> int:
+def count_tests(output: str) -> int:
     """Returns the number of tests in a runner's output."""
     [count] = re.findall(r"^Ran (\d+) tests|(\d+) passed", output, re.MULTILINE)
     return int(max(count))
@@ -37,17 +37,17 @@ def test_project_tests_pass_on_postgresql_without_leftovers(
 ) -> None:
     url = module_postgres_server.url
     with psycopg.connect(url, autocommit=True) as session:
-        assert tests_run(run(address(url, "postgres"), *command)) > 25
+        assert count_tests(run(address(url, "postgres"), *command)) > 25
         assert session.execute(LEFTOVERS).fetchall() == []
 
 
 @pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
 def test_project_tests_pass_on_sqlite_in_memory(command: list[str]) -> None:
-    assert tests_run(run(None, *command)) > 25
+    assert count_tests(run(None, *command)) > 25
 
 
 @pytest.mark.parametrize("name", ["manage.py test", "manage.py test --parallel", "pytest"])
 def test_project_tests_pass_on_sqlite_file(name: str, tmp_path: Path) -> None:
     file = tmp_path / "test.sqlite3"
-    assert tests_run(run(None, *RUNNERS[name], TEST_FILE=str(file))) > 25
+    assert count_tests(run(None, *RUNNERS[name], TEST_FILE=str(file))) > 25
     assert list(tmp_path.iterdir()) == []

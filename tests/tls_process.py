@@ -1,7 +1,7 @@
-"""What `tests/postgres/test_tls.py` runs: ways to connect, tried by the engine and by libpq.
+"""The process that `tests/postgres/test_tls.py` runs: connects with the engine and with libpq.
 
-The argument is a list of settings to connect with. The answer is a list of what was said of them by
-the engine's link, by its pool, and by libpq: None where they connected.
+The argument is a list of connection parameters. The output is a list of the errors of the engine,
+of its pool, and of libpq; None if they connected.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
 
 import django
 import psycopg
@@ -18,32 +17,40 @@ from django.db import connections
 django.setup()
 
 from flagstaff import _core  # noqa: E402
+from flagstaff._engine import lifecycle  # noqa: E402
+from flagstaff._engine.lifecycle import EngineOptions, StartOptions  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
-# The database is empty: who gets as far as this has connected.
+# The database is empty, so this error proves that the connection works.
 CONNECTED = "a table or column is missing"
 # No attempt came to an end before the limit.
 LATE = "the server did not answer in time"
 LONGEST = 5.0
 
 
-def engine(settings: dict[str, str]) -> list[str | None]:
-    rest: dict[str, Any] = {
-        "opaque_values": False,
-        "listen": False,
-        "poll_interval": 5.0,
-        "pool_size": 1,
-    }
-    rest |= {"max_staleness": 300.0, "usage_interval": 0.0, "host": "web"}
+def engine(parameters: dict[str, str]) -> list[str | None]:
+    options = EngineOptions(
+        parameters=parameters,
+        names=names(connections["default"]),
+        opaque_values=False,
+        listen=False,
+        poll_interval=5.0,
+        pool_size=1,
+        max_staleness=300.0,
+        usage_interval=0.0,
+        host="web",
+    )
+    start = StartOptions(startup_timeout=0.0, report_unknown=False, engine=options)
+    lifecycle.read_options = lambda in_memory: start
     try:
-        _core.start(settings, names(connections["default"]), **rest)
-        while not (report := _core.report())["last_error"]:
+        _core.start(wait=False)
+        while not (report := _core.status_report())["last_error"]:
             time.sleep(0.001)
-    except Exception as error:  # noqa: BLE001 - what it says is what is asked for
+    except Exception as error:  # noqa: BLE001 (the error is the result)
         return [str(error), str(error)]
     else:
-        return [told(str(report["last_error"])), over_pool()]
+        return [connection_error(str(report["last_error"])), over_pool()]
     finally:
         _core.stop(5)
 
@@ -59,19 +66,19 @@ def over_pool() -> str | None:
             if LATE in str(error) and limit < LONGEST:
                 limit *= 4
                 continue
-            return told(str(error))
+            return connection_error(str(error))
         except ConfigurationError as error:
             return str(error)
         return None
 
 
-def told(error: str) -> str | None:
+def connection_error(error: str) -> str | None:
     return None if CONNECTED in error else error
 
 
-def libpq(settings: dict[str, str]) -> str | None:
+def libpq(parameters: dict[str, str]) -> str | None:
     try:
-        psycopg.connect("", **settings).close()  # type: ignore[arg-type]
+        psycopg.connect("", **parameters).close()  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         return str(error)
     return None

@@ -1,4 +1,4 @@
-"""What workers of the tests of usage are told to do, by the command "call"."""
+"""Functions that the tests of usage run in a worker, by the command "call"."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import flagstaff
 from flagstaff._engine.usage import usage
 
 __all__ = [
-    "ask_each",
-    "ask_held",
+    "evaluate_each",
+    "evaluate_held",
     "hold",
-    "look_in_every_other_way",
+    "read_in_every_other_way",
     "report",
-    "uncollected",
+    "usage_problem",
 ]
 
 _held: list[Any] = []
 
 
 def report() -> Any:
-    """What `flagstaff.usage()` gives, as JSON."""
+    """The result of `flagstaff.usage()`, as JSON."""
     found = json.loads(json.dumps(usage().as_dict(), default=str))
     connection.close()
     return found
 
 
-def ask_each(keys: list[str]) -> int:
-    """Ask for each of them once; how many answers were yes."""
+def evaluate_each(keys: list[str]) -> int:
+    """Evaluates each key once, and returns the number of True results."""
     return sum(flagstaff.flag_enabled(key) for key in keys)
 
 
 def hold() -> None:
-    """Keep this moment."""
+    """Holds the current snapshot."""
     _held.append(flagstaff.snapshot())
 
 
-def ask_held(key: str, times: int) -> int:
-    """Ask the moment that is kept; how many answers were yes."""
+def evaluate_held(key: str, times: int) -> int:
+    """Evaluates from the held snapshot, and returns the number of True results."""
     return sum(_held[0].flag_enabled(key) for _ in range(times))
 
 
-def look_in_every_other_way(key: str) -> None:
-    """Everything that looks at a flag, and asks no question of a program."""
+def read_in_every_other_way(key: str) -> None:
+    """Calls every function that reads a flag without counting as an evaluation."""
     flagstaff.explain(key, 1)
     flagstaff.all_flags(1)
     flagstaff.snapshot().all_flags(1)
@@ -54,6 +54,6 @@ def look_in_every_other_way(key: str) -> None:
     flagstaff.status()
 
 
-def uncollected() -> str | None:
-    """Why it is not written down what is asked."""
-    return flagstaff.status().uncollected
+def usage_problem() -> str | None:
+    """Why usage is not collected."""
+    return flagstaff.status().usage_problem

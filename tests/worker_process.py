@@ -1,4 +1,4 @@
-"""What `tests.workers.Worker` runs: each line of the input is a command, answered by a line."""
+"""The process of `tests.workers.Worker`: reads commands, and writes a line with each result."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from django.utils.module_loading import import_string
 
 import flagstaff
 
-Question = list[Any]
+Command = list[Any]
 
 _logged: list[list[str]] = []
-_watch = threading.Event()
+_stop = threading.Event()
 _seen: list[Any] = []
 _followed: list[list[Any]] = []
 _threads: list[threading.Thread] = []
 
 
-class _Listing(logging.Handler):
+class _ListHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _logged.append([record.levelname, record.getMessage()])
 
@@ -42,147 +42,147 @@ class _Listing(logging.Handler):
 def set_up() -> None:
     django.setup()
     settings.FLAGSTAFF = json.loads(os.environ["FLAGSTAFF"])
-    logging.getLogger("flagstaff").addHandler(_Listing())
+    logging.getLogger("flagstaff").addHandler(_ListHandler())
 
 
-def answer(question: Question) -> Any:
-    name, *arguments = question
+def run(command: Command) -> Any:
+    name, *arguments = command
     return COMMANDS[name](*arguments)
 
 
-def until(question: Question, expected: Any, limit: float) -> float | None:
-    """Ask each millisecond; the seconds until the answer added, None where it has not."""
-    begun = time.monotonic()
-    while answer(question) != expected:
-        if time.monotonic() - begun > limit:
+def until(command: Command, expected: Any, limit: float) -> float | None:
+    """Waits for a result, and returns the seconds that it took; None after the time limit."""
+    started = time.monotonic()
+    while run(command) != expected:
+        if time.monotonic() - started > limit:
             return None
         time.sleep(0.001)
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 def survey(key: str, users: int) -> list[int]:
-    """The users that have the flag, by the pks from 0 on."""
+    """The primary keys from 0 on that have the flag."""
     return [user for user in range(users) if flagstaff.flag_enabled(key, user)]
 
 
-def tells(times: int) -> bool:
-    """Whether so many lines have been logged; questions do it in passing."""
+def has_logged(times: int) -> bool:
+    """Whether this many lines have been logged; evaluations write them."""
     flagstaff.flag_enabled("new_checkout")
     return len(_logged) >= times
 
 
-def watch(question: Question) -> None:
-    """Ask again and again in a thread, until `watched` wants to know which answers there were."""
-    _watch.clear()
+def watch(command: Command) -> None:
+    """Repeats a command in a thread and records its distinct results, until `watched` is called."""
+    _stop.clear()
     _seen.clear()
 
-    def look() -> None:
+    def repeat() -> None:
         over = False
         while not over:
-            # What can be seen when it is called off is seen.
-            over = _watch.is_set()
-            found = answer(question)
+            # Read before the last run, so that a result at the time of the stop is recorded.
+            over = _stop.is_set()
+            found = run(command)
             if found not in _seen:
                 _seen.append(found)
             time.sleep(0.0002)
 
-    _begin(look)
+    _start(repeat)
 
 
-def follow(question: Question) -> None:
-    """Note in a thread, until `followed` is called, when each new answer was first given."""
-    _watch.clear()
+def follow(command: Command) -> None:
+    """Repeats a command in a thread and records when its result changed, until `followed`."""
+    _stop.clear()
     _followed.clear()
 
-    def look() -> None:
-        while not _watch.is_set():
-            found = answer(question)
+    def repeat() -> None:
+        while not _stop.is_set():
+            found = run(command)
             if not _followed or _followed[-1][1] != found:
                 _followed.append([time.monotonic(), found])
             time.sleep(0.0002)
 
-    _begin(look)
+    _start(repeat)
 
 
 def followed() -> list[list[Any]]:
-    """The answers one after the other, each with its moment on the clock of all processes."""
+    """The results in order, each with its time on the system-wide monotonic clock."""
     watched()
     return _followed
 
 
 def reload_constantly() -> None:
-    """Load everything again and again in a thread, until `watched` is called."""
+    """Loads everything repeatedly in a thread, until `watched` is called."""
 
     def reload() -> None:
-        while not _watch.is_set():
+        while not _stop.is_set():
             flagstaff.refresh()
 
-    _begin(reload)
+    _start(reload)
 
 
 def watched() -> list[Any]:
-    _watch.set()
+    _stop.set()
     while _threads:
         _threads.pop().join()
     return _seen
 
 
-def _begin(work: Callable[[], None]) -> None:
+def _start(work: Callable[[], None]) -> None:
     _threads.append(threading.Thread(target=work, daemon=True))
     _threads[-1].start()
 
 
-def together(count: int, question: Question) -> list[Any]:
-    """What as many threads are answered that ask at the same moment."""
-    barrier, answers = threading.Barrier(count), []
+def in_threads(count: int, command: Command) -> list[Any]:
+    """Runs a command in several threads at the same time, and returns their results."""
+    barrier, results = threading.Barrier(count), []
 
-    def ask() -> None:
+    def run_once() -> None:
         barrier.wait()
-        answers.append(answer(question))
+        results.append(run(command))
 
-    threads = [threading.Thread(target=ask) for _ in range(count)]
+    threads = [threading.Thread(target=run_once) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return answers
+    return results
 
 
-def in_fork(how: str, questions: list[Question], bare: bool = False) -> list[Any]:
-    """What a forked child answers, before it leaves in this way.
+def in_fork(how: str, commands: list[Command], bare: bool = False) -> list[Any]:
+    """Runs commands in a forked child, which then exits in this way.
 
-    A bare fork is none of Python's, which then runs none of its hooks: uWSGI forks so.
+    A bare fork bypasses Python, as uWSGI does, so Python runs no fork hooks.
     """
     reading, writing = os.pipe()
-    with _many_threads():
+    with _fork_beside_threads():
         pid = ctypes.PyDLL(None).fork() if bare else os.fork()
     if pid == 0:
-        os.write(writing, json.dumps([answer(question) for question in questions]).encode())
+        os.write(writing, json.dumps([run(command) for command in commands]).encode())
         os.close(writing)
-        leave(how)
+        exit_by(how)
     os.close(writing)
     with os.fdopen(reading) as pipe:
-        answers = pipe.read()
+        results = pipe.read()
     os.waitpid(pid, 0)
-    return list(json.loads(answers))
+    return list(json.loads(results))
 
 
 @contextmanager
-def _many_threads() -> Iterator[None]:
-    """Python warns of a fork beside other threads; that ours does no harm is what is tested."""
+def _fork_beside_threads() -> Iterator[None]:
+    """Ignores Python's warning about a fork beside other threads, which the tests need."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
-def in_pool(method: str, questions: list[Question]) -> list[Any]:
-    """What a child of `multiprocessing` answers."""
+def in_pool(method: str, commands: list[Command]) -> list[Any]:
+    """Runs commands in a child of `multiprocessing`."""
     context: Any = multiprocessing.get_context(method)
-    with _many_threads(), context.Pool(1, initializer=set_up) as pool:
-        return [pool.apply(answer, [question]) for question in questions]
+    with _fork_beside_threads(), context.Pool(1, initializer=set_up) as pool:
+        return [pool.apply(run, [command]) for command in commands]
 
 
-def leave(how: str) -> None:
+def exit_by(how: str) -> None:
     ways: dict[str, Callable[[], object]] = {
         "sys.exit": lambda: sys.exit(3),
         "os._exit": lambda: os._exit(3),
@@ -197,7 +197,7 @@ def migrate() -> None:
     connection.close()
 
 
-def switch_on(key: str) -> None:
+def create_enabled_flag(key: str) -> None:
     from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
@@ -217,7 +217,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "ready": lambda timeout=None: flagstaff.ready(timeout),
     "refresh": lambda timeout=5.0: flagstaff.refresh(timeout),
     "logged": lambda: _logged,
-    "tells": tells,
+    "has_logged": has_logged,
     "until": until,
     "survey": survey,
     "watch": watch,
@@ -225,14 +225,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "follow": follow,
     "followed": followed,
     "reload_constantly": reload_constantly,
-    "together": together,
+    "in_threads": in_threads,
     "in_fork": in_fork,
     "in_pool": in_pool,
-    "leave": leave,
+    "exit": exit_by,
     "migrate": migrate,
-    "switch_on": switch_on,
+    "create_enabled_flag": create_enabled_flag,
     "pid": os.getpid,
-    # What only one file of tests needs stands beside it.
+    # Functions that only one test file needs are in a module beside it.
     "call": lambda path, *arguments: import_string(path)(*arguments),
 }
 
@@ -241,12 +241,12 @@ def main() -> None:
     set_up()
     for line in sys.stdin:
         try:
-            found = {"answer": answer(json.loads(line))}
+            found = {"result": run(json.loads(line))}
         except ZeroDivisionError:
             raise
-        except Exception as error:  # noqa: BLE001 (the other side wants to know)
+        except Exception as error:  # noqa: BLE001 (reported to the test)
             found = {"error": repr(error)}
-        print(json.dumps(found), flush=True)  # noqa: T201 (the answer)
+        print(json.dumps(found), flush=True)  # noqa: T201 (the result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A second process to ask: a worker as it serves, not under a test runner."""
+"""A worker in a process of its own, which runs as in production, not under a test runner."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from tools.lifeline import ends_with_parent
 __all__ = ["Worker", "address"]
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 def address(url: str, database: str) -> str:
-    """Where another database of the same server is, in the form that DATABASE_URL takes."""
+    """The address of another database on the same server, in the form of DATABASE_URL."""
     return make_conninfo(url, dbname=database)
 
 
 @final
 class Worker:
-    """A process of its own that answers from the database at `url`, with these settings.
+    """A process that evaluates flags of the database at `url`, with these settings.
 
-    Nothing is waited for by sleeping: `sees` has the worker ask itself each millisecond. As a
-    context manager it ends the process, which must have had nothing to complain about.
+    Tests do not wait by sleeping: `sees` makes the worker check a result every millisecond. As a
+    context manager it ends the process, which must have written nothing to standard error.
     """
 
     def __init__(self, url: str, *, project: str = "tests.settings", **flagstaff: Any) -> None:
@@ -50,51 +50,51 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 (it only calls prctl)
+            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 (only calls prctl)
         )
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
-        status, complaints = self.end()
-        assert error is not None or (status, complaints) == (0, "")
+        status, errors = self.end()
+        assert error is not None or (status, errors) == (0, "")
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """The answer to one of the commands of `tests.worker_process`."""
-        self.tell(name, *arguments)
-        return self.hear()
+        """Runs a command of `tests.worker_process`, and returns its result."""
+        self.send(name, *arguments)
+        return self.receive()
 
-    def tell(self, name: str, *arguments: Any) -> None:
-        """Give a command, and do not wait for its answer."""
+    def send(self, name: str, *arguments: Any) -> None:
+        """Sends a command, and does not wait for its result."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
         self._process.stdin.flush()
 
-    def hear(self) -> Any:
-        """The answer to the last command."""
+    def receive(self) -> Any:
+        """Returns the result of the last command."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         assert line, f"the worker has ended: {self.end()}"
         found = json.loads(line)
         assert "error" not in found, found["error"]
-        return found["answer"]
+        return found["result"]
 
-    def sees(self, question: list[Any], answer: Any, *, within: float) -> float:
-        """Wait until the worker answers so; the seconds that it took."""
-        took = self.ask("until", question, answer, within)
+    def sees(self, command: list[Any], expected: Any, *, within: float) -> float:
+        """Waits until the command has this result, and returns the seconds that it took."""
+        took = self.ask("until", command, expected, within)
         if took is None:
-            found, status = self.ask(*question), self.ask("status")
-            message = f"{question}: {found!r} after {within} s, not {answer!r}; {status}"
+            found, status = self.ask(*command), self.ask("status")
+            message = f"{command}: {found!r} after {within} s, not {expected!r}; {status}"
             raise AssertionError(message)
         return float(took)
 
     def end(self, by: signal.Signals | None = None) -> tuple[int, str]:
-        """Let the process end; its exit status, and what it wrote to its standard error."""
+        """Ends the process, and returns its exit status and its standard error."""
         if by is not None:
             self._process.send_signal(by)
         assert self._process.stdin
@@ -102,14 +102,14 @@ class Worker:
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
-            status = self._process.wait(PATIENCE)
+            status = self._process.wait(TIMEOUT)
         finally:
             self._process.kill()
             self._process.wait()
             self._process.stdout.close()
-        return status, self._complaints()
+        return status, self._read_errors()
 
-    def _complaints(self) -> str:
+    def _read_errors(self) -> str:
         if self._errors.closed:
             return ""
         with self._errors as errors:

@@ -1,8 +1,8 @@
 """Check a wheel: `python -m tools.check_wheel dist/*.whl`.
 
-Looks into it, and installs it into bare environments that have no Rust: one for the oldest and one
-for the newest Python of this machine. There it must answer, on SQLite, and on the PostgreSQL of
-DATABASE_URL if there is one. Needs nothing but Python.
+Checks its contents, and installs it into bare environments without Rust: one for the oldest and one
+for the newest Python of this machine. There it has to evaluate flags on SQLite, and on PostgreSQL
+if DATABASE_URL is set. Needs only Python.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.newest_python import candidates, works
 SMOKE = Path(__file__).with_name("smoke.py")
 MINORS = range(10, 15)
 LARGEST = 3_000_000
-# What a wheel lacks that was built from a folder with something missing.
+# Files that a wheel from an incomplete source folder would lack.
 PARTS = (
     "flagstaff/py.typed",
     "flagstaff/_core.pyi",
@@ -36,8 +36,8 @@ STRAY = ("__pycache__", ".pyc", "tests/", "tools/")
 
 
 def main() -> int:
-    """Check the one wheel of our arguments."""
-    if len(sys.argv) != 2:  # noqa: PLR2004 (our own name and the wheel's)
+    """Checks the wheel given as the argument."""
+    if len(sys.argv) != 2:  # noqa: PLR2004 (the script's name and the wheel's)
         sys.exit(__doc__)
     wheel = Path(sys.argv[1]).resolve()
     if problems := list(problems_of(wheel)):
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def problems_of(wheel: Path) -> list[str]:
-    """What can be seen without installing it."""
+    """Returns the problems that are visible without installing it."""
     names = ZipFile(wheel).namelist()
     problems = [f"has no {part}" for part in PARTS if not any(n.endswith(part) for n in names)]
     problems += [f"has {name}" for name in names if any(stray in name for stray in STRAY)]
@@ -61,15 +61,15 @@ def problems_of(wheel: Path) -> list[str]:
 
 
 def pythons() -> list[Path]:
-    """The oldest and the newest that we support, or the one that runs this."""
+    """Returns the oldest and the newest supported Python, or the one that runs this script."""
     found = [next(filter(works, candidates(f"python3.{minor}")), None) for minor in MINORS]
-    there = [python for python in found if python] or [Path(sys.executable)]
-    return list(dict.fromkeys([there[0], there[-1]]))
+    available = [python for python in found if python] or [Path(sys.executable)]
+    return list(dict.fromkeys([available[0], available[-1]]))
 
 
 def try_out(wheel: Path, python: Path) -> None:
-    """Install the wheel into an environment of its own, and ask it."""
-    began = time.monotonic()
+    """Installs the wheel into its own environment, and runs the smoke test."""
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="flagstaff-wheel-") as folder:
         environment = without_rust()
         subprocess.run([python, "-m", "venv", folder], env=environment, check=True)
@@ -82,21 +82,21 @@ def try_out(wheel: Path, python: Path) -> None:
             "--quiet",
             "--disable-pip-version-check",
         ]
-        # Nothing is built here, so that a wheel that does not fit is an error.
+        # Never build from source: a wheel that does not fit is an error.
         install += ["--only-binary", ":all:", wheel, "psycopg[binary]"]
         subprocess.run(install, env=environment, check=True)
         for database in databases():
-            # From a folder where there is nothing of ours to import.
+            # From a folder without importable code of this project.
             command: list[str | Path] = [bare, "-I", "-W", "error", SMOKE, json.dumps(database)]
             subprocess.run(command, cwd=folder, env=environment, timeout=120, check=True)
-    print(f"  {python.name}: {time.monotonic() - began:.0f} s")
+    print(f"  {python.name}: {time.monotonic() - started:.0f} s")
 
 
 def databases() -> list[dict[str, object]]:
-    """SQLite in any case, and PostgreSQL where there is one."""
+    """Returns SQLite, and PostgreSQL if DATABASE_URL is set."""
     given: list[dict[str, object]] = [{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}]
     if url := os.environ.get("DATABASE_URL"):
-        # It needs psycopg, which is not wherever a wheel is tried.
+        # This import needs psycopg, which may be missing where a wheel is tested.
         from tools.database_url import parse_database_url  # noqa: PLC0415
 
         given.append({**parse_database_url(url), "TEST": {"NAME": "flagstaff_wheel"}})
@@ -104,7 +104,7 @@ def databases() -> list[dict[str, object]]:
 
 
 def without_rust() -> dict[str, str]:
-    """Our environment, without the folders of the PATH that have Rust in them."""
+    """Returns the environment, with a PATH without Rust."""
     folders = [
         folder
         for folder in os.get_exec_path()

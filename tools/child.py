@@ -1,4 +1,4 @@
-"""A server as a child of this process: what a PostgreSQL and a pooler have in common."""
+"""A server as a child process: the common part of PostgreSQL and PgBouncer."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tools.postgres_account import server_account
 
 
 class Child(Closing):
-    """A program that serves until it is told to end, and writes to `log` what it has to say.
+    """A server that runs until it is stopped, and writes its output to `log`.
 
-    With the thread that started it, it ends.
+    It ends with the thread that started it.
     """
 
-    #: By which it ends in order.
-    FAREWELL = signal.SIGTERM
-    #: The longest wait for it, in seconds.
-    PATIENCE = 10.0
+    #: The signal for an orderly shutdown.
+    STOP_SIGNAL = signal.SIGTERM
+    #: How long to wait for the shutdown, in seconds.
+    TIMEOUT = 10.0
 
     def __init__(self, log: Path) -> None:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
-        """End it in order: its clients are told."""
-        self._end(self.FAREWELL)
+        """Shuts it down in order, so that its clients get an error message."""
+        self._end(self.STOP_SIGNAL)
 
     def restart(self) -> None:
-        """Stop and start, on the same port."""
+        """Stops and starts it, on the same port."""
         self.stop()
         self.start()
 
@@ -45,14 +45,14 @@ class Child(Closing):
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                # None of our own PG* variables, and messages that we can read.
+                # Without this process's PG* variables, and with messages in English.
                 env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
-                # A Ctrl-C in the terminal is for us: we stop the server when its clients have gone.
+                # Ctrl-C only reaches this process, which stops the server after its clients.
                 start_new_session=True,
                 user=account and account.pw_uid,
                 group=account and account.pw_gid,
                 extra_groups=account and [],
-                preexec_fn=ends_with_parent(self.FAREWELL),  # noqa: PLW1509 - it only calls prctl
+                preexec_fn=ends_with_parent(self.STOP_SIGNAL),  # noqa: PLW1509 (only calls prctl)
             )
 
     def _end(self, by: signal.Signals) -> None:
@@ -60,13 +60,13 @@ class Child(Closing):
             return
         self._process.send_signal(by)
         try:
-            self._process.wait(self.PATIENCE)
+            self._process.wait(self.TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._process = None
 
     def _failure(self, what: str) -> str:
-        """What went wrong, with the last that it said."""
+        """Returns an error message with the last lines of the log."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join([f"{what}:", *lines[-10:]])

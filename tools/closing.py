@@ -1,4 +1,4 @@
-"""What is started, and has to be closed again."""
+"""A base class for resources that are started and closed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ C = TypeVar("C", bound="Closing")
 
 
 class Closing(ABC):
-    """As a context manager it starts and, at the end, closes; also where it could not start."""
+    """A context manager that starts a resource and closes it, also after a failed start."""
 
     @abstractmethod
     def start(self) -> None:
-        """Return when it is there."""
+        """Starts the resource, and returns when it is ready."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Releases everything."""
 
     def __enter__(self) -> Self:
         try:

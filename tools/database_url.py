@@ -1,4 +1,4 @@
-"""DATABASE_URL as Django's DATABASES wants it."""
+"""Converts DATABASE_URL to Django's DATABASES."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-# What Django calls it, and what libpq calls it. Everything else is an option of the driver.
+# Django's names and libpq's names. Everything else is an option of the driver.
 NAMES = {
     "NAME": "dbname",
     "USER": "user",
@@ -17,7 +17,7 @@ NAMES = {
 
 
 def parse_database_url(url: str) -> dict[str, Any]:
-    """Read every form of address that psql takes, because libpq itself reads it."""
+    """Parses every form of address that psql accepts, because libpq itself parses it."""
     found = conninfo_to_dict(url)
-    named = {ours: str(found.pop(theirs, "")) for ours, theirs in NAMES.items()}
+    named = {django: str(found.pop(libpq, "")) for django, libpq in NAMES.items()}
     return {"ENGINE": "django.db.backends.postgresql", **named, "OPTIONS": found}

@@ -1,6 +1,6 @@
-"""The demo: a PostgreSQL, a shop with something in it, and its workers, until Ctrl-C.
+"""The demo: a PostgreSQL, the example shop with data, and its workers, until Ctrl-C.
 
-`python -m tools.demo` runs it, `python -m tools.demo forget` throws its data away.
+`python -m tools.demo` runs it, `python -m tools.demo forget` deletes its data.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tools.postgres_home import forget, home_of
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "django_example"
-KEPT = ROOT / ".demo"
-PATIENCE = 30.0
+DATA = ROOT / ".demo"
+TIMEOUT = 30.0
 
 READY = """
   The shop    {address}/
@@ -34,24 +34,24 @@ READY = """
   Try this:
   1. Put the crowd and the admin side by side: the crowd shows who has a flag, once per worker.
   2. In the admin, set the rollout of new_checkout to 50 and save: watch the dots light up.
-  3. Switch it off from the list: everybody has the old checkout again, whichever worker answers.
+  3. Turn it off in the list: every worker shows the old checkout again.
   4. Change the value payment_gateway to "paypal" and check out: no deploy.
-  5. Any other source works as well: psql {url}
+  5. Change a row in SQL: psql {url}
 
-  Ctrl-C stops it. The data stay until `make clean`.
+  Ctrl-C stops the demo. Its data remain until `make clean`.
 """
 
 
 def main() -> int:
-    """Run the demo until it is told to stop."""
+    """Runs the demo until it is interrupted."""
     if sys.argv[1:] == ["forget"]:
-        forget(KEPT)
+        forget(DATA)
         return 0
-    asked = os.environ.get("PORT") or "8000"
-    if not asked.isdecimal():
-        print(f"PORT={asked} is not a number", file=sys.stderr)
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdecimal():
+        print(f"PORT={text} is not a number", file=sys.stderr)
         return 1
-    port = int(asked)
+    port = int(text)
     if not is_free(port):
         print(f"port {port} is taken, choose another: PORT={port + 1} make demo", file=sys.stderr)
         return 1
@@ -63,16 +63,16 @@ def main() -> int:
             manage(command, environment)
         with workers(environment) as master:
             wait_for_answer(port, master)
-            # An address that we were given may hold a password.
+            # A given address may contain a password.
             shown = "$DATABASE_URL" if os.environ.get("DATABASE_URL") else url
             print(READY.format(address=f"http://{LOOPBACK}:{port}", url=shown), flush=True)
             master.wait()
-    print("the workers have ended by themselves", file=sys.stderr)
+    print("the workers have stopped unexpectedly", file=sys.stderr)
     return 1
 
 
 def stop(_signum: int, _frame: FrameType | None) -> None:
-    """End the demo as it is meant to end: once, whatever comes while it tidies up."""
+    """Ends the demo once, and ignores further signals during the clean-up."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     sys.exit(0)
@@ -80,17 +80,17 @@ def stop(_signum: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def database() -> Iterator[str]:
-    """Give the address of the server that we were given, or of our own."""
+    """Yields DATABASE_URL if it is set, or the address of a new server."""
     given = os.environ.get("DATABASE_URL")
     if given:
         yield given
         return
-    with Postgres(home_of(KEPT)) as server:
+    with Postgres(home_of(DATA)) as server:
         yield server.url
 
 
 def manage(command: str, environment: dict[str, str]) -> None:
-    """Run a management command of the example."""
+    """Runs a management command of the example."""
     with child([sys.executable, "manage.py", command, "--verbosity", "0"], environment) as process:
         if process.wait() != 0:
             sys.exit(f"`manage.py {command}` failed")
@@ -98,7 +98,7 @@ def manage(command: str, environment: dict[str, str]) -> None:
 
 @contextmanager
 def workers(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve the example while the block runs."""
+    """Serves the example while the block runs."""
     gunicorn = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py"]
     with child(gunicorn, environment) as master:
         yield master
@@ -106,32 +106,32 @@ def workers(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def child(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command beside the example, and end it with the block at the latest."""
+    """Runs a command of the example, and stops it at the end of the block."""
     process = subprocess.Popen(
         command,
         cwd=EXAMPLE,
         env=environment,
         stdin=subprocess.DEVNULL,
-        # A Ctrl-C in the terminal is for us: we end the children in their order.
+        # Ctrl-C only reaches this process, which stops its children in order.
         start_new_session=True,
-        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - it only calls prctl
+        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 (only calls prctl)
     )
     try:
         yield process
     finally:
         process.terminate()
         try:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def wait_for_answer(port: int, master: subprocess.Popen[bytes]) -> None:
-    """Return when the shop answers its first question."""
-    deadline = time.monotonic() + PATIENCE
+    """Returns when the shop serves its first page."""
+    deadline = time.monotonic() + TIMEOUT
     while master.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT)
         try:
             connection.request("GET", "/")
             if connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR:
@@ -141,7 +141,7 @@ def wait_for_answer(port: int, master: subprocess.Popen[bytes]) -> None:
         finally:
             connection.close()
         time.sleep(0.05)
-    sys.exit("the shop does not answer")
+    sys.exit("the shop does not respond")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Children that do not outlive us, whatever ends us."""
+"""Child processes that end with their parent, however it ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def ends_with_parent(by: signal.Signals) -> Callable[[], None] | None:
-    """Return a `preexec_fn` that has the kernel send `by` to the child when its parent is gone.
+    """Returns a `preexec_fn` with which the kernel sends `by` to the child when its parent ends.
 
-    The parent, for the kernel, is the thread that started the child: start it from one that stays.
-    Only Linux can do this.
+    For the kernel, the parent is the thread that started the child, so use a long-lived thread.
+    Works only on Linux.
     """
     if _libc is None:
         return None

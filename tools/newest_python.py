@@ -1,4 +1,4 @@
-"""Print the newest Python of this machine that the newest Django runs on."""
+"""Prints the newest Python of this machine that the newest Django supports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# From what Django 6.1 asks for to the newest that we support: a later one may lack wheels.
+# From the newest supported Python, for which wheels exist, to the oldest that Django 6.1 needs.
 MINORS = (14, 13, 12)
 
 
 def main() -> int:
-    """Print its path, or say loudly that there is none."""
+    """Prints its path, or fails if there is none."""
     for minor in MINORS:
         for path in candidates(f"python3.{minor}"):
             if works(path):
@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def candidates(name: str) -> Iterator[Path]:
-    """Every file of this name: on the PATH, then among pyenv's versions."""
+    """Yields every file of this name: on the PATH, then in pyenv's versions."""
     for directory in os.get_exec_path():
         yield from Path(directory).glob(name)
     root = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
@@ -33,7 +33,7 @@ def candidates(name: str) -> Iterator[Path]:
 
 
 def works(path: Path) -> bool:
-    """Try it: pyenv's stand-ins fail for a version not chosen, some systems leave out venv."""
+    """Returns True if it runs: pyenv's shims may fail, and some systems lack venv."""
     command = [str(path), "-c", "import ensurepip, venv"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 

@@ -1,4 +1,4 @@
-"""A PgBouncer of our own before a PostgreSQL, up in a tenth of a second, gone when we are."""
+"""A temporary PgBouncer in front of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ SETTINGS = {
     "unix_socket_dir": "",
     "default_pool_size": "4",
     "max_client_conn": "200",
-    # A server that was away is tried again at once.
+    # Reconnects quickly to a server that was unreachable.
     "server_login_retry": "0.1",
 }
 
 
 class PgBouncerError(RuntimeError):
-    """The pooler did not do what it was asked to."""
+    """The pooler failed."""
 
 
 @final
 class PgBouncer(Child):
-    """One pooler on a free port of the loopback, as a direct child of this process.
+    """A pooler on a free port of the loopback, as a direct child of this process.
 
     `port` is that of the server behind it; `users` may log in, each with a password or "". As a
-    context manager it starts and, at the end, stops. Start it from the main thread: with the
-    thread that started it, it ends.
+    context manager it starts and stops. It ends with the thread that started it, so start it from
+    the main thread.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PgBouncer(Child):
         super().__init__(self._directory / "log")
 
     def start(self) -> None:
-        """Return when the pooler takes connections."""
+        """Starts the pooler, and returns when it accepts connections."""
         if self._process is not None:
             raise PgBouncerError(f"the pooler runs already, as process {self._process.pid}")
         settings = str(self._directory / "pgbouncer.ini")
@@ -70,7 +70,7 @@ class PgBouncer(Child):
         self._wait_until_ready(self._process)
 
     def close(self) -> None:
-        """Stop, and delete its files."""
+        """Stops the pooler, and deletes its files."""
         self.stop()
         remove_directory(self._directory)
 
@@ -81,7 +81,7 @@ class PgBouncer(Child):
         hand_over(path)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self.PATIENCE
+        deadline = time.monotonic() + self.TIMEOUT
         while process.poll() is None and time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex((LOOPBACK, self.port)) == 0:
@@ -92,8 +92,10 @@ class PgBouncer(Child):
 
 
 def _program() -> Path:
-    # Distributions put it where only root looks.
+    # Distributions install it in a folder that is only on root's PATH.
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
-        raise LookupError("there is no pgbouncer here: install it, as by `apt install pgbouncer`")
+        raise LookupError(
+            "pgbouncer was not found: install it, for example with `apt install pgbouncer`"
+        )
     return Path(found)

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own: nothing to install, up in half a second, gone when we are."""
+"""A temporary PostgreSQL server that needs no installation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.postgres_binaries import programs
 VERSION_VARIABLE = "FLAGSTAFF_POSTGRES"
 DEFAULT_VERSION = 18
 
-# Nothing here has to survive a power cut, and containers have little shared memory.
+# The data need not survive a power cut, and containers have little shared memory.
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -31,20 +31,20 @@ SETTINGS = {
 
 
 class PostgresError(RuntimeError):
-    """The server did not do what it was asked to."""
+    """The server failed."""
 
 
 @final
 class Postgres(Child):
-    """One server on a free port of the loopback, as a direct child of this process.
+    """A server on a free port of the loopback, as a direct child of this process.
 
-    As a context manager it starts and, at the end, stops. Its data stay only in a `directory` that
-    it was given. Start it from the main thread: with the thread that started it, it ends.
+    As a context manager it starts and stops. Its data remain only in a given `directory`. It ends
+    with the thread that started it, so start it from the main thread.
     """
 
-    # Open transactions are rolled back, clients are told.
-    FAREWELL = signal.SIGINT
-    PATIENCE = 20.0
+    # A fast shutdown: rolls back open transactions, and sends clients an error.
+    STOP_SIGNAL = signal.SIGINT
+    TIMEOUT = 20.0
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class Postgres(Child):
 
     @property
     def url(self) -> str:
-        """The address of the database `postgres`, as its owner, who needs no password."""
+        """The address of the database `postgres`, as its owner, without a password."""
         return f"postgres://postgres@{LOOPBACK}:{self.port}/postgres"
 
     @property
     def pid(self) -> int:
-        """The process that accepts connections."""
+        """The process id of the postmaster."""
         if self._process is None:
             raise PostgresError("the server is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Return when the server takes connections. The first start makes its cluster."""
+        """Starts the server, and returns when it accepts connections. Creates the cluster first."""
         if self._process is not None and self._process.poll() is None:
             raise PostgresError(f"the server runs already, as process {self.pid}")
         if not (self._data / "PG_VERSION").exists():
@@ -87,18 +87,18 @@ class Postgres(Child):
         self._wait_until_ready(self._process)
 
     def kill(self) -> None:
-        """End the server as a kernel out of memory would. The next start recovers."""
+        """Kills the server by SIGKILL. The next start runs crash recovery."""
         self._end(signal.SIGKILL)
 
     def close(self) -> None:
-        """Stop, and delete the data of a server that was not given a directory."""
+        """Stops the server, and deletes its data unless a directory was given."""
         self.stop()
         if self._is_temporary:
             remove_directory(self._directory)
 
     def _make_cluster(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        # The server's account has to pass through here, whatever our umask is.
+        # The server's account must be able to enter it, with any umask.
         self._directory.chmod(0o755)
         remove_directory(self._data)
         self._data.mkdir(mode=0o700)
@@ -112,12 +112,12 @@ class Postgres(Child):
             raise PostgresError(self._failure("initdb failed"))
 
     def _wait_for_predecessor(self) -> None:
-        """Let a server finish whose parent was killed: until then it holds the data directory."""
-        deadline = time.monotonic() + self.PATIENCE
-        while self._lock_holder_lives() and time.monotonic() < deadline:
+        """Waits for a previous server, whose parent was killed, to release the data directory."""
+        deadline = time.monotonic() + self.TIMEOUT
+        while self._is_locked() and time.monotonic() < deadline:
             time.sleep(0.02)
 
-    def _lock_holder_lives(self) -> bool:
+    def _is_locked(self) -> bool:
         try:
             os.kill(int(self._lock_file()[0]), 0)
         except PermissionError:
@@ -127,9 +127,9 @@ class Postgres(Child):
         return True
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self.PATIENCE
+        deadline = time.monotonic() + self.TIMEOUT
         while process.poll() is None and time.monotonic() < deadline:
-            # A killed server leaves a file that still says ready, so the pid has to be ours.
+            # A killed server leaves a file with status "ready", so the pid has to match.
             lines = self._lock_file()
             if lines[:1] == [str(process.pid)] and lines[7:8] == ["ready"]:
                 return

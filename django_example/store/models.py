@@ -28,9 +28,7 @@ class Order(models.Model):
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, blank=True, null=True)
     name = models.CharField(max_length=80)
     address = models.CharField(max_length=200)
-    lines = models.JSONField(
-        help_text="The lines of the receipt: a text and a price in cents each."
-    )
+    lines = models.JSONField(help_text="The lines of the receipt, each with a text and its cents.")
     cents = models.PositiveIntegerField("total in cents")
     gateway = models.CharField(max_length=40)
     reference = models.CharField(max_length=60)

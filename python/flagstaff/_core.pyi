@@ -5,15 +5,12 @@ from typing import Any, TypeVar, final, overload
 
 __all__ = [
     "Snapshot",
+    "after_fork",
     "all_flags",
-    "answer_directly",
-    "answer_from_memory",
-    "claim",
+    "claim_interpreter",
     "depends_on_user",
     "explain",
-    "farewell",
     "flag_enabled",
-    "forked",
     "get_value",
     "impact",
     "impact_on",
@@ -21,20 +18,22 @@ __all__ = [
     "is_waiting",
     "reconfigure",
     "refresh",
-    "report",
     "set_overrides",
     "set_own_writes",
+    "shutdown",
     "snapshot",
     "start",
+    "status_report",
     "stop",
+    "wait_for_first_load",
 ]
 
 _T = TypeVar("_T")
 
 def flag_enabled(key: str, user: Any = None, *, default: bool = False) -> bool:
-    """Whether the flag `key` is on for `user`.
+    """Returns True if the flag `key` is on for `user`.
 
-    Returns at once, but for the first question of a process.
+    Does not block, except for the first evaluation of a process.
     """
 
 @overload
@@ -42,28 +41,28 @@ def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
 def all_flags(user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
-    """The answer of every flag for `user`, by key, all of one moment. Returns at once.
+    """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
 
-    With `client_side`, only those flags that browsers may ask for.
+    With `client_side`, only the flags that browsers may evaluate.
     """
 
 def snapshot() -> Snapshot:
-    """All flags and settings as they are at this moment. Takes no copy; returns at once."""
+    """Returns the current snapshot of all flags and values. Copies nothing; does not block."""
 
 @final
 class Snapshot:
-    """All flags and settings at one moment. Asks as the functions of the same names do."""
+    """All flags and values at one time. Its methods work like the functions of the same name."""
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to answer from."""
+        """Whether a snapshot has been loaded."""
 
     @property
     def token(self) -> int | None:
-        """The id of the newest token at this moment, None where there are none."""
+        """The id of the newest change token in this snapshot; None if there is none."""
 
     def flag_enabled(self, key: str, user: Any = None, *, default: bool = False) -> bool:
-        """Whether the flag `key` is on for `user`, at this moment."""
+        """Returns True if the flag `key` is on for `user` in this snapshot."""
 
     @overload
     def get_value(self, key: str, default: None = None) -> Any: ...
@@ -72,62 +71,50 @@ class Snapshot:
     def explain(
         self, key: str, user: Any = None
     ) -> tuple[bool, str, str | None, int | None, int | None]:
-        """How the answer to a question comes about, at this moment, as a tuple."""
+        """Returns the same tuple as the function `explain`, from this snapshot."""
 
     def all_flags(self, user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
-        """The answer of every flag for `user`, by key, at this moment."""
+        """Returns the result of every flag for `user`, by key, from this snapshot."""
 
     def depends_on_user(self, key: str) -> bool:
-        """Whether the flag's answer differs between users."""
+        """Returns True if the flag's result depends on the user."""
 
 def depends_on_user(key: str) -> bool:
-    """Whether the flag's answer differs between users, so that it must be known who asks."""
+    """Returns True if the flag's result depends on the user, so that the user has to be known."""
 
 def explain(key: str, user: Any = None) -> tuple[bool, str, str | None, int | None, int | None]:
-    """Value, reason, error code, bucket and rollout in percent. Returns at once."""
+    """Returns value, reason, error code, bucket and rollout in percent. Does not block."""
 
-def start(
-    settings: Mapping[str, str],
-    names: Mapping[str, str],
-    *,
-    opaque_values: bool,
-    listen: bool,
-    poll_interval: float,
-    pool_size: int,
-    max_staleness: float,
-    usage_interval: float,
-    host: str,
-) -> None:
-    """Make the engine, which connects in the background. Returns at once.
+def start(*, in_memory: bool = False, wait: bool = True) -> bool:
+    """Starts the engine unless that is done, and waits for the first load.
 
-    Raises ConfigurationError where the connection settings cannot be used.
+    Reads the options with `flagstaff._engine.lifecycle.read_options`. Returns True if there is an
+    engine, False if the process evaluates directly. Blocks for at most STARTUP_TIMEOUT, not at all
+    without `wait`. Raises ConfigurationError if the settings are not usable.
     """
 
-def reconfigure(settings: Mapping[str, str]) -> bool:
-    """Connect with these settings from now on. Returns at once, True where they are others.
+def wait_for_first_load(timeout: float) -> None:
+    """Waits for the first load. Blocks for at most `timeout` seconds."""
 
-    Raises ConfigurationError where they cannot be used; those before are kept.
+def reconfigure(settings: Mapping[str, str]) -> bool:
+    """Sets the connection parameters, and returns True if they changed. Does not block.
+
+    Raises ConfigurationError if they are not usable; the previous ones stay in use.
     """
 
 def is_refused() -> bool:
-    """Whether there is no connection because the server refused the log-in. Returns at once."""
+    """Returns True if there is no connection because the server refused the login."""
 
 def is_waiting() -> bool:
-    """Whether the first load is still to come and may come soon. Returns at once."""
-
-def answer_from_memory(tell_unknown: bool) -> None:
-    """Answer questions from the snapshot from now on. Returns at once."""
-
-def answer_directly(tell_unknown: bool) -> None:
-    """Answer questions through `flagstaff._engine.direct` from now on. Returns at once."""
+    """Returns True if the first load has not finished and may still succeed. Does not block."""
 
 def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool
 ) -> None:
-    """Answer as a test has set it, and no longer as one had set it before. Returns at once."""
+    """Replaces all test overrides by these. Does not block."""
 
 def set_own_writes(own_writes: bool) -> None:
-    """Say whether somebody may want to read their own writes. Returns at once."""
+    """Sets whether any `read_own_writes` block is open. Does not block."""
 
 def impact(
     key: str,
@@ -137,10 +124,10 @@ def impact(
     table: str,
     timeout: float,
 ) -> tuple[bool, int, int, int, int, int, list[str]] | None:
-    """Count over the pool for whom the answer would change. Releases the GIL and waits.
+    """Counts over the pool for how many users the result would change. Releases the GIL; blocks.
 
-    Switch, rollout, users, how many have it, gain it, lose it, and a sample. None where the link
-    cannot tell. Raises RefreshError where the database fails or takes longer than `timeout`.
+    Returns enabled, rollout, users, have, gain, lose and a sample; None if the pool's connection
+    cannot count them. Raises RefreshError if the database fails or exceeds `timeout`.
     """
 
 def impact_on(
@@ -150,25 +137,28 @@ def impact_on(
     flag: tuple[bool, int, list[str]],
     users: Iterator[Any],
 ) -> tuple[bool, int, int, int, int, int, list[str]]:
-    """Count these users as `impact` does. `flag` is switch, rollout and allow-list."""
+    """Counts these users as `impact` does. `flag` is enabled, rollout and allowed users."""
 
 def refresh(timeout: float) -> None:
-    """Load everything now. Releases the GIL and waits for at most `timeout` seconds.
+    """Loads everything now. Releases the GIL; blocks for at most `timeout` seconds.
 
-    Raises RefreshError where that fails.
+    Raises RefreshError if that fails.
     """
 
 def stop(timeout: float) -> bool:
-    """End the engine and forget the snapshot. Releases the GIL and waits, at most `timeout`."""
+    """Stops the engine and drops the snapshot; returns True if it stopped within `timeout`.
 
-def farewell(timeout: float) -> None:
-    """End the engine with the process, and keep the snapshot. Releases the GIL and waits."""
+    Releases the GIL; blocks.
+    """
 
-def claim(interpreter: int) -> None:
-    """Refuse a second interpreter of the process, with ConfigurationError. Returns at once."""
+def shutdown(timeout: float) -> None:
+    """Stops the engine at process exit, and keeps the snapshot. Releases the GIL; blocks."""
 
-def forked() -> None:
-    """Leave the parent's engine alone, in a forked child. Returns at once."""
+def claim_interpreter(interpreter: int) -> None:
+    """Raises ConfigurationError in a second interpreter of the process. Does not block."""
 
-def report() -> dict[str, Any]:
-    """What `flagstaff.status()` is made of. Returns at once."""
+def after_fork() -> None:
+    """Detaches a forked child from its parent's engine. Does not block."""
+
+def status_report() -> dict[str, Any]:
+    """Returns the data of `flagstaff.status()`. Does not block."""

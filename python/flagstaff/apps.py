@@ -22,7 +22,7 @@ class FlagstaffConfig(AppConfig):
     def ready(self) -> None:
         """Registers the system checks. Does not connect to a database."""
         # sys.modules is unique to an interpreter, so its id identifies this one.
-        _core.claim(id(sys.modules))
+        _core.claim_interpreter(id(sys.modules))
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         for check in checks.STATIC_CHECKS:
             register(check, "flagstaff")

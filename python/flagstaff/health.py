@@ -17,6 +17,7 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from flagstaff import _core
 from flagstaff._engine import lifecycle
 from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
 from flagstaff._engine.status import Status, status
@@ -66,7 +67,7 @@ def fresh(request: HttpRequest) -> HttpResponse:
 @_public
 def metrics(request: HttpRequest) -> HttpResponse:
     """Returns the metrics of this worker in Prometheus' text format. Does not start the engine."""
-    lifecycle.look_after()
+    lifecycle.run_maintenance()
     return HttpResponse(prometheus_text(status()), content_type=CONTENT_TYPE)
 
 
@@ -80,9 +81,9 @@ def details(request: HttpRequest) -> HttpResponse:
 
 
 def _started() -> Status:
-    lifecycle.begin()
+    _core.start()
     # Logs changes of state, in a worker without evaluations too.
-    lifecycle.look_after()
+    lifecycle.run_maintenance()
     return status()
 
 

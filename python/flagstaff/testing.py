@@ -94,7 +94,7 @@ def live_engine() -> Iterator[None]:
     """
     lifecycle.close()
     try:
-        lifecycle.begin(in_memory=True)
+        _core.start(in_memory=True)
         yield
     finally:
         lifecycle.close()

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff.exceptions import InvalidChangeError
 
-__all__ = ["KEY_MAX_LENGTH", "MAX_PERCENT", "is_percent", "require_percent", "validate_flag_key"]
+# The functions for percentages are internal.
+__all__ = ["KEY_MAX_LENGTH", "validate_flag_key"]
 
 KEY_MAX_LENGTH = 255
 MAX_PERCENT = 100

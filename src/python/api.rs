@@ -7,9 +7,9 @@ use super::direct;
 use super::evaluation::{Absent, Evaluator, Explained};
 use super::maintenance;
 use super::snapshot::PySnapshot;
-use super::state;
 use super::subject::UserArgument;
 use super::value::to_python;
+use super::{start, state};
 
 /// Whether the flag `key` is on for `user`.
 ///
@@ -32,8 +32,8 @@ pub(super) fn flag_enabled(
 ) -> PyResult<bool> {
     let py = key.py();
     let user = UserArgument::new(user)?;
-    maintenance::tick(py)?;
-    let current = state::current(py)?;
+    maintenance::count_evaluation(py)?;
+    let current = start::current(py)?;
     let Some(state) = current.as_ref() else { return Ok(default) };
     let evaluator = Evaluator::of(state);
     if state::evaluates_directly(py, state)? {
@@ -54,8 +54,8 @@ pub(super) fn get_value<'py>(
     default: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = key.py();
-    maintenance::tick(py)?;
-    let current = state::current(py)?;
+    maintenance::count_evaluation(py)?;
+    let current = start::current(py)?;
     if let Some(state) = current.as_ref() {
         let evaluator = Evaluator::of(state);
         if state::evaluates_directly(py, state)? {
@@ -74,7 +74,7 @@ pub(super) fn get_value<'py>(
 /// For callers to whom reading the user costs something. True if it is not known.
 #[pyfunction]
 pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
-    let current = state::current(key.py())?;
+    let current = start::current(key.py())?;
     let Some(state) = current.as_ref() else { return Ok(false) };
     let evaluator = Evaluator::of(state);
     if evaluator.flag_override(key).is_some() {
@@ -92,7 +92,7 @@ pub(super) fn explain(
     user: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Explained> {
     let user = UserArgument::new(user)?;
-    let current = state::current(key.py())?;
+    let current = start::current(key.py())?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(key.py(), state)? => {
             direct::explain(key, user, &Evaluator::of(state))
@@ -123,8 +123,8 @@ pub(super) fn all_flags<'py>(
 /// once.
 #[pyfunction]
 pub(super) fn snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
-    maintenance::tick(py)?;
-    let current = state::current(py)?;
+    maintenance::count_evaluation(py)?;
+    let current = start::current(py)?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(py, state)? => direct::snapshot(py, state),
         Some(state) => Ok(PySnapshot::of(state)),

@@ -160,7 +160,7 @@ fn allowed_users_for(
     may_skip_user: bool,
 ) -> PyResult<Result<AllowedUsers, Absent>> {
     if may_skip_user {
-        match call(pk.py(), "has_allow_list", (pk,))? {
+        match call(pk.py(), "has_allowed_users", (pk,))? {
             Ok(found) if found.is_truthy()? => {}
             Ok(_) => return Ok(Ok(AllowedUsers::Empty)),
             Err(absent) => return Ok(Err(absent)),
@@ -175,7 +175,7 @@ fn only_subject(
     subject: &Subject<'_>,
 ) -> PyResult<Result<AllowedUsers, Absent>> {
     let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowedUsers::Empty)) };
-    Ok(match call(pk.py(), "is_allowed", (pk, &text))? {
+    Ok(match call(pk.py(), "is_allowed_user", (pk, &text))? {
         Ok(found) if found.is_truthy()? => Ok(AllowedUsers::of_texts([text])),
         Ok(_) => Ok(AllowedUsers::Empty),
         Err(absent) => Err(absent),

@@ -1,96 +1,22 @@
-//! Starts, refreshes, reconfigures and stops the engine of this process, for `flagstaff._engine.lifecycle`.
+//! Refreshes, reconfigures and stops the engine of this process.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use pyo3::prelude::*;
 
-use super::calls::{self, is_ending};
+use super::calls;
 use super::errors::ConfigurationError;
-use super::maintenance;
 use super::seconds::duration;
-use super::state::{ENGINE, LIVE, take_ownership};
-use crate::live::EvaluationMode;
-use crate::postgres::engine::{Engine, Options};
+use super::start::is_down_for;
+use super::state::{ENGINE, LIVE};
 use crate::postgres::error::ErrorKind;
-use crate::postgres::status::{RefreshMode, StatusReport};
-use crate::usage;
-
-/// Starts the engine, which connects in the background. Returns at once. Evaluations wait until
-/// `answer_from_memory` is called, unless a snapshot was inherited.
-///
-/// Raises `ConfigurationError` if the connection parameters cannot be used.
-#[pyfunction]
-#[pyo3(signature = (
-    settings, names, *, opaque_values, listen, poll_interval, pool_size, max_staleness,
-    usage_interval, host
-))]
-#[expect(clippy::too_many_arguments, reason = "Python passes each by name")]
-pub(super) fn start(
-    settings: BTreeMap<String, String>,
-    names: HashMap<String, String>,
-    opaque_values: bool,
-    listen: bool,
-    poll_interval: f64,
-    pool_size: u32,
-    max_staleness: f64,
-    usage_interval: f64,
-    host: String,
-) -> PyResult<()> {
-    let (poll_interval, max_staleness) = (duration(poll_interval)?, duration(max_staleness)?);
-    let options = Options {
-        parameters: settings,
-        names,
-        opaque_values,
-        listen,
-        poll_interval,
-        pool_size,
-        max_staleness,
-        usage_interval: duration(usage_interval)?,
-        host,
-        on_event: maintenance::run_soon,
-    };
-    take_ownership();
-    LIVE.set_mode(EvaluationMode::Starting, false);
-    // An earlier engine stops when it is dropped.
-    ENGINE.store(Some(Arc::new(Engine::start(&options, &LIVE)?)));
-    Ok(())
-}
-
-/// Whether the first load is expected soon. False once there is a snapshot, while the tables are
-/// missing, and while the process ends.
-#[pyfunction]
-pub(super) fn is_waiting() -> bool {
-    if LIVE.snapshot().is_some() || is_ending() {
-        return false;
-    }
-    ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.status(), ErrorKind::Missing))
-}
 
 /// Whether there is no connection because the server refused the log-in.
 #[pyfunction]
 pub(super) fn is_refused() -> bool {
     ENGINE.load().as_ref().is_some_and(|engine| is_down_for(&engine.status(), ErrorKind::Auth))
-}
-
-fn is_down_for(report: &StatusReport, kind: ErrorKind) -> bool {
-    let last = report.last_error.as_ref();
-    report.mode == RefreshMode::Down && last.is_some_and(|error| error.kind() == kind)
-}
-
-/// Evaluates from the snapshot from now on; returns `default` while there is none.
-#[pyfunction]
-pub(super) fn answer_from_memory(tell_unknown: bool) {
-    LIVE.set_mode(EvaluationMode::Memory, tell_unknown);
-}
-
-/// Evaluates through `flagstaff._engine.direct` from now on.
-#[pyfunction]
-pub(super) fn answer_directly(tell_unknown: bool) {
-    take_ownership();
-    LIVE.set_mode(EvaluationMode::Direct, tell_unknown);
 }
 
 /// Loads everything now. Releases the GIL and blocks for at most `timeout` seconds.
@@ -131,7 +57,7 @@ pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
 /// Stops the engine at the end of the process and keeps the snapshot for later evaluations. From
 /// then on Rust does not call Python. Releases the GIL and blocks for at most `timeout` seconds.
 #[pyfunction]
-pub(super) fn farewell(py: Python<'_>, timeout: f64) -> PyResult<()> {
+pub(super) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let limit = duration(timeout)?;
     let until = Instant::now() + limit;
     calls::end();
@@ -148,7 +74,7 @@ pub(super) fn farewell(py: Python<'_>, timeout: f64) -> PyResult<()> {
 ///
 /// Raises `ConfigurationError` for a second interpreter.
 #[pyfunction]
-pub(super) fn claim(interpreter: usize) -> PyResult<()> {
+pub(super) fn claim_interpreter(interpreter: usize) -> PyResult<()> {
     static CLAIMED: AtomicUsize = AtomicUsize::new(0);
     let first = CLAIMED.compare_exchange(0, interpreter, Ordering::Relaxed, Ordering::Relaxed);
     match first {
@@ -158,26 +84,4 @@ pub(super) fn claim(interpreter: usize) -> PyResult<()> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Detaches a forked child from the parent's engine. The child evaluates from the inherited
-/// snapshot at first. Returns at once.
-#[pyfunction]
-pub(super) fn forked() {
-    // Leaked: dropping it would end the parent's session, whose socket is shared, and using it
-    // would corrupt that session. Its thread does not exist in the child.
-    std::mem::forget(ENGINE.swap(None));
-    calls::reset_after_fork();
-    LIVE.set_own_writes(false);
-    usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
-    let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));
-    match inherited {
-        Some((
-            EvaluationMode::Memory | EvaluationMode::Inherited | EvaluationMode::Starting,
-            true,
-        )) => LIVE.set_mode(EvaluationMode::Inherited, false),
-        Some((EvaluationMode::Direct | EvaluationMode::NotStarted, _)) | None => {}
-        Some(_) => LIVE.reset(),
-    }
-    take_ownership();
 }

@@ -16,7 +16,7 @@ static EVALUATIONS: AtomicU32 = AtomicU32::new(0);
 
 /// Counts an evaluation. Runs the maintenance once a round.
 #[inline]
-pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
+pub(super) fn count_evaluation(py: Python<'_>) -> PyResult<()> {
     let evaluations = EVALUATIONS.load(Ordering::Relaxed) + 1;
     if evaluations < ROUND {
         EVALUATIONS.store(evaluations, Ordering::Relaxed);
@@ -29,12 +29,12 @@ pub(super) fn tick(py: Python<'_>) -> PyResult<()> {
 #[cold]
 fn run(py: Python<'_>) -> PyResult<()> {
     let _call = Call::begin(py);
-    let engine = py.import("flagstaff._engine.lifecycle")?;
+    let lifecycle = py.import("flagstaff._engine.lifecycle")?;
     // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.
     if !state::is_owner() {
-        engine.call_method0("after_fork")?;
+        lifecycle.call_method0("after_fork")?;
     }
-    engine.call_method0("look_after").map(drop)
+    lifecycle.call_method0("run_maintenance").map(drop)
 }
 
 /// Makes the next evaluation run the maintenance. The engine's thread calls this, because it never

@@ -3,13 +3,12 @@
 //! No lock is held across a call into Python: two threads with first evaluations would deadlock,
 //! one with the lock and one with the GIL.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 
-use super::calls::{Call, is_ending};
+use super::calls::Call;
 use crate::live::{EvaluationMode, Live, State};
 use crate::postgres::engine::Engine;
 
@@ -30,49 +29,29 @@ pub(super) fn is_owner() -> bool {
     OWNER.load(Ordering::Relaxed) == std::process::id()
 }
 
-/// The state to evaluate with. The first evaluation of a process starts the engine.
-#[inline]
-pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    match current.as_ref().map(|state| state.mode) {
-        Some(EvaluationMode::Memory | EvaluationMode::Direct) => Ok(current),
-        _ => begin(py),
-    }
-}
-
 /// Whether this evaluation reads through Django's own connection: either the process evaluates
 /// directly, or the caller reads what its own transaction has written.
 #[inline]
 pub(super) fn evaluates_directly(py: Python<'_>, state: &State) -> PyResult<bool> {
     if state.own_writes {
-        return wants_own_writes(py);
+        return reads_own_writes(py);
     }
     Ok(state.mode == EvaluationMode::Direct)
 }
 
 #[cold]
-fn wants_own_writes(py: Python<'_>) -> PyResult<bool> {
+pub(super) fn reads_own_writes(py: Python<'_>) -> PyResult<bool> {
     let _call = Call::begin(py);
-    let wants = py.import("flagstaff._engine.direct")?.call_method0("wants_own_writes")?;
-    Ok(is_in_mode(EvaluationMode::Direct) || wants.extract()?)
+    let reads = py.import("flagstaff._engine.direct")?.call_method0("reads_own_writes")?;
+    Ok(is_in_mode(EvaluationMode::Direct) || reads.extract()?)
+}
+
+/// The evaluation mode of the process, `None` before the first evaluation.
+pub(super) fn mode() -> Option<EvaluationMode> {
+    LIVE.current().as_ref().map(|state| state.mode)
 }
 
 /// Whether the process is in this mode now.
-pub(super) fn is_in_mode(mode: EvaluationMode) -> bool {
-    LIVE.current().as_ref().is_some_and(|state| state.mode == mode)
-}
-
-#[cold]
-fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
-    let current = LIVE.current();
-    if is_ending() {
-        return Ok(current);
-    }
-    // A caller that reads its own writes needs no engine.
-    if current.as_ref().is_some_and(|state| state.own_writes) && wants_own_writes(py)? {
-        return Ok(current);
-    }
-    let _call = Call::begin(py);
-    py.import("flagstaff._engine.lifecycle")?.call_method0("begin")?;
-    Ok(LIVE.current())
+pub(super) fn is_in_mode(expected: EvaluationMode) -> bool {
+    mode() == Some(expected)
 }

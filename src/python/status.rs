@@ -11,7 +11,7 @@ use crate::token_set::TokenSet;
 
 /// The fields of `flagstaff.status()`, as a dict.
 #[pyfunction]
-pub(super) fn report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let (current, engine) = (LIVE.current(), ENGINE.load());
     let state = current.as_ref();
     let snapshot = state.and_then(|state| state.snapshot.as_deref());

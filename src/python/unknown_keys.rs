@@ -23,6 +23,6 @@ pub(super) fn report(key: &Bound<'_, PyString>, what: &str) -> PyResult<()> {
         return Ok(());
     }
     let _call = Call::begin(key.py());
-    let engine = key.py().import("flagstaff._engine.lifecycle")?;
-    engine.call_method1("tell_unknown", (key, what)).map(drop)
+    let lifecycle = key.py().import("flagstaff._engine.lifecycle")?;
+    lifecycle.call_method1("report_unknown_key", (key, what)).map(drop)
 }

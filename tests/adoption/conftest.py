@@ -1,4 +1,4 @@
-"""Databases for projects that are adopted."""
+"""Databases for projects that adopt flagstaff."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _numbers = count(1)
 
 @pytest.fixture
 def new_database(module_postgres_server: Postgres) -> Callable[[], str]:
-    """Make an empty database, and give its address."""
+    """Creates an empty database and returns its URL."""
 
     def create() -> str:
         name = f"shop_{next(_numbers)}"
@@ -31,11 +31,11 @@ def new_database(module_postgres_server: Postgres) -> Callable[[], str]:
 
 @pytest.fixture
 def database(new_database: Callable[[], str]) -> str:
-    """The address of an empty database."""
+    """The URL of an empty database."""
     return new_database()
 
 
 @pytest.fixture
 def article(tmp_path: Path, database: str) -> Project:
-    """The project as the article's reader has it, on PostgreSQL."""
+    """The article's project, on PostgreSQL."""
     return Project(tmp_path / "shop", database)

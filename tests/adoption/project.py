@@ -1,4 +1,4 @@
-"""The article's project in a folder of its own, run and adopted as its owner would do it."""
+"""The article's project in a temporary folder, where it can adopt flagstaff and run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARTICLE, ADOPTED = HERE / "article", HERE / "adopted"
 
 @dataclass(frozen=True)
 class Patch:
-    """What an owner writes to adopt flagstaff, as a unified diff."""
+    """The changes of an adoption, as a unified diff."""
 
     text: str
 
@@ -36,7 +36,7 @@ class Patch:
 
 
 def adoption() -> Patch:
-    """The difference between the article's project and the one that has adopted flagstaff."""
+    """Returns the difference between the article's project and the one that uses flagstaff."""
     files = sorted(ADOPTED.rglob("*.py"))
     return Patch("".join(_difference(file.relative_to(ADOPTED)) for file in files))
 
@@ -49,16 +49,16 @@ def _difference(name: Path) -> str:
 
 
 class Project:
-    """A copy of the article's project, on SQLite where there is no address of a database.
+    """A copy of the article's project, on SQLite if `database` is None.
 
-    `settings` are lines of Python that come after the project's own.
+    `settings` are lines of Python that follow the project's own settings.
     """
 
     def __init__(self, folder: Path, database: str | None, settings: str = "") -> None:
         self.folder = folder
         self._database = database
         shutil.copytree(ARTICLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        self.write("config/here.py", f"from config.settings import *\n\n{settings}\n")
+        self.write("config/local_settings.py", f"from config.settings import *\n\n{settings}\n")
 
     def write(self, name: str, text: str) -> None:
         file = self.folder / name
@@ -70,15 +70,15 @@ class Project:
             file.write(text)
 
     def adopt(self) -> None:
-        """Change the files as the owner would."""
+        """Applies the changes of the adoption."""
         shutil.copytree(ADOPTED, self.folder, dirs_exist_ok=True)
 
     def manage(self, *arguments: str, fails: bool = False) -> str:
-        """What a command of manage.py said."""
+        """Returns the output of a manage.py command."""
         return self._run("manage.py", *arguments, fails=fails)
 
     def script(self, name: str, *arguments: object) -> Any:
-        """What a script of `scripts/` found out."""
+        """Returns the JSON on the last line that a script of `scripts/` prints."""
         script = str(HERE / "scripts" / f"{name}.py")
         printed = self._run(script, *map(str, arguments))
         return json.loads(printed.splitlines()[-1])
@@ -89,7 +89,7 @@ class Project:
             cwd=self.folder,
             env=surroundings(
                 self._database,
-                DJANGO_SETTINGS_MODULE="config.here",
+                DJANGO_SETTINGS_MODULE="config.local_settings",
                 PYTHONPATH=f"{self.folder}:{TOOLS}",
             ),
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The adoption of a project that has been in use: what every variant of it must show."""
+"""Steps of an adoption that all tests share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 from tests.adoption.project import Project
 
-__all__ = ["adopt_in_use", "assert_no_complaint", "green_tests"]
+__all__ = ["adopt_with_data", "assert_no_messages", "passing_tests"]
 
 
-def adopt_in_use(project: Project, people: int = 50) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fill the project, adopt flagstaff, and compare: every answer is what it was.
+def adopt_with_data(project: Project, users: int = 50) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Creates data, adopts flagstaff, and checks that every result is unchanged.
 
-    Returns what was surveyed before and after.
+    Returns the output of the survey before and after.
     """
     project.manage("migrate", "--verbosity=0")
-    project.script("seed", people)
+    project.script("seed", users)
     before = project.script("survey")
     project.adopt()
     project.manage("migrate", "--verbosity=0")
@@ -25,19 +25,19 @@ def adopt_in_use(project: Project, people: int = 50) -> tuple[dict[str, Any], di
     return before, after
 
 
-def green_tests(project: Project) -> int:
-    """How many tests of the project's own there are, all of them green."""
+def passing_tests(project: Project) -> int:
+    """Runs the project's own tests, and returns their number. All must pass."""
     [count] = re.findall(r"^Ran (\d+) tests.*\n\nOK$", project.manage("test"), re.MULTILINE)
     return int(count)
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """The names of what is answered otherwise."""
+    """Returns the names of the results that differ."""
     return [name for name in before if before[name] != after[name]]
 
 
-def assert_no_complaint(project: Project, alias: str = "default") -> None:
-    """Neither the models nor the database leave anything to be done."""
+def assert_no_messages(project: Project, alias: str = "default") -> None:
+    """Asserts that no migration is missing and that no system check reports anything."""
     assert "No changes detected" in project.manage("makemigrations", "--check")
-    said = project.manage("check", "--database", alias)
-    assert said == "System check identified no issues (0 silenced).\n", said
+    output = project.manage("check", "--database", alias)
+    assert output == "System check identified no issues (0 silenced).\n", output

@@ -1,4 +1,4 @@
-"""The article's project, adopted by a script: the lines, the tests, every answer."""
+"""The article's project adopts flagstaff: the changed lines, its tests, every result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.adoption.project import Project, adoption
-from tests.adoption.steps import adopt_in_use, assert_no_complaint, green_tests
+from tests.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
 from tests.conftest import ROOT
 from tests.pages import code_of
 
@@ -20,67 +20,67 @@ TRIGGERS = """
 """
 TABLES = "{common_featureflag,common_featureflag_allowed_users,common_keyvaluestore}"
 ENTRIES = "SELECT count(*) FROM flagstaff_change"
-PEOPLE = 500
-PAGE = "how-to/adopt.md"
+USER_COUNT = 500
+PAGE = "how-to/existing-models.md"
 
 
-def ask(database: str, query: str, *parameters: str) -> int:
+def query_count(database: str, query: str, *parameters: str) -> int:
     with psycopg.connect(database) as session:
         [count] = session.execute(query.encode(), parameters or None).fetchone() or [0]
     return int(count)
 
 
 @pytest.mark.timeout(240)
-def test_adoption_changes_a_few_lines_and_no_answer(
+def test_adoption_changes_few_lines_and_no_result(
     article: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tests = green_tests(article)
+    tests = passing_tests(article)
     assert tests == 15
-    begun = time.monotonic()
-    before, after = adopt_in_use(article, PEOPLE)
-    took = time.monotonic() - begun
-    assert green_tests(article) == tests
-    assert_no_complaint(article)
+    started = time.monotonic()
+    before, after = adopt_with_data(article, USER_COUNT)
+    took = time.monotonic() - started
+    assert passing_tests(article) == tests
+    assert_no_messages(article)
     assert after["mode"] == "live"
-    pairs = sum(map(len, before["found"]["answers"]))
+    pairs = sum(map(len, before["found"]["results"]))
     assert pairs == 10_000
     with capsys.disabled():
-        print(  # noqa: T201 (the figures of an adoption)
+        print(  # noqa: T201 (statistics of the adoption)
             f"\nadoption: +{len(adoption().added())} -{len(adoption().removed())} lines, "
-            f"{took:.0f} s; {tests} tests green before and after; "
-            f"{pairs:,} answers compared, 0 differ"
+            f"{took:.0f} s; {tests} tests pass before and after; "
+            f"{pairs:,} results compared, 0 differ"
         )
 
 
-def test_change_through_the_projects_own_models_is_seen_at_once(article: Project) -> None:
-    adopt_in_use(article, 10)
+def test_change_through_the_projects_own_models_is_seen_immediately(article: Project) -> None:
+    adopt_with_data(article, 10)
     assert article.script("change") < 1
 
 
 def test_history_is_written_for_the_projects_own_tables(article: Project, database: str) -> None:
-    adopt_in_use(article, 10)
-    assert ask(database, ENTRIES) == 0
+    adopt_with_data(article, 10)
+    assert query_count(database, ENTRIES) == 0
     article.script("change")
-    assert ask(database, ENTRIES) == 6
+    assert query_count(database, ENTRIES) == 6
 
 
-def test_adoption_can_be_taken_back(article: Project, database: str) -> None:
-    adopt_in_use(article, 10)
-    assert ask(database, TRIGGERS, TABLES) == 15
+def test_adoption_can_be_reversed(article: Project, database: str) -> None:
+    adopt_with_data(article, 10)
+    assert query_count(database, TRIGGERS, TABLES) == 15
     article.manage("migrate", "common", "0002", "--verbosity=0")
-    assert ask(database, TRIGGERS, TABLES) == 0
+    assert query_count(database, TRIGGERS, TABLES) == 0
     article.manage("migrate", "flagstaff", "zero", "--verbosity=0")
-    assert ask(database, "SELECT count(*) FROM common_featureflag") == 20
+    assert query_count(database, "SELECT count(*) FROM common_featureflag") == 20
 
 
-def test_adoption_works_on_sqlite_with_the_same_answers(tmp_path: Path) -> None:
+def test_adoption_on_sqlite_has_the_same_results(tmp_path: Path) -> None:
     project = Project(tmp_path / "shop", None)
-    _before, after = adopt_in_use(project)
+    _before, after = adopt_with_data(project)
     assert after["mode"] == "direct"
-    assert green_tests(project) == 15
+    assert passing_tests(project) == 15
     assert project.script("change") < 1
-    said = project.manage("check", "--database", "default")
-    assert re.findall(r"flagstaff\.\w+", said) == ["flagstaff.I011"]
+    output = project.manage("check", "--database", "default")
+    assert re.findall(r"flagstaff\.\w+", output) == ["flagstaff.I011"]
 
 
 def test_page_has_every_line_of_the_adoption() -> None:

@@ -1,4 +1,4 @@
-"""The same adoption where users are of a model of the project's own."""
+"""Adoption by a project with its own user model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.adoption.project import Project
-from tests.adoption.steps import adopt_in_use, assert_no_complaint
+from tests.adoption.steps import adopt_with_data, assert_no_messages
 
 SETTINGS = """
 INSTALLED_APPS = [*INSTALLED_APPS, "people"]
@@ -20,7 +20,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 
 
-def some_text():
+def random_text():
     return f"Zoë, {uuid.uuid4().hex[:12]}"
 
 
@@ -29,36 +29,36 @@ class Person(AbstractUser):
 """
 PRIMARY_KEYS = {
     "uuid": "UUIDField(primary_key=True, default=uuid.uuid4)",
-    "text": "CharField(primary_key=True, max_length=50, default=some_text)",
+    "text": "CharField(primary_key=True, max_length=50, default=random_text)",
 }
 
 
 EMPTY = "flagstaff: 1\nflags: {}\nvalues: {}\n"
 
 
-@pytest.mark.parametrize("on", ["postgres", "sqlite"])
+@pytest.mark.parametrize("vendor", ["postgres", "sqlite"])
 @pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
-def test_adoption_changes_no_answer(field: str, on: str, database: str, tmp_path: Path) -> None:
-    project = project_with_people(field, database if on == "postgres" else None, tmp_path)
-    _before, after = adopt_in_use(project, 50)
+def test_adoption_changes_no_result(field: str, vendor: str, database: str, tmp_path: Path) -> None:
+    project = project_with_users(field, database if vendor == "postgres" else None, tmp_path)
+    _before, after = adopt_with_data(project, 50)
     assert project.script("change") < 1
-    if on == "postgres":
+    if vendor == "postgres":
         assert after["mode"] == "live"
-        assert_no_complaint(project)
+        assert_no_messages(project)
     else:
         assert after["mode"] == "direct"
 
 
 @pytest.mark.parametrize("field", PRIMARY_KEYS.values(), ids=PRIMARY_KEYS)
-def test_import_of_an_export_brings_back_every_answer(
+def test_import_of_an_export_restores_every_result(
     field: str, database: str, tmp_path: Path
 ) -> None:
-    project = project_with_people(field, database, tmp_path)
-    _before, after = adopt_in_use(project, 50)
-    nameless = project.script("nameless")
+    project = project_with_users(field, database, tmp_path)
+    _before, after = adopt_with_data(project, 50)
+    nameless = project.script("remove_username")
     project.write("empty.yaml", EMPTY)
     project.manage("flags", "export", "--file", "all.yaml")
-    # Who has no name is in it by the primary key, and the others by their names.
+    # A user without a name is exported by primary key, the others by name.
     exported = (project.folder / "all.yaml").read_text(encoding="utf-8")
     assert exported.count("pk:") == exported.count(nameless) > 0
     project.manage("flags", "import", "empty.yaml", "--delete-missing", "--yes")
@@ -68,7 +68,7 @@ def test_import_of_an_export_brings_back_every_answer(
     assert "nothing to do" in project.manage("flags", "import", "all.yaml", "--dry-run")
 
 
-def project_with_people(field: str, database: str | None, folder: Path) -> Project:
+def project_with_users(field: str, database: str | None, folder: Path) -> Project:
     project = Project(folder / "shop", database, SETTINGS)
     project.write("people/__init__.py", "")
     project.write("people/models.py", MODELS.replace("FIELD", field))

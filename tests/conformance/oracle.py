@@ -1,4 +1,4 @@
-"""What is right: the article's code, over the ORM or over something that looks like it."""
+"""The reference: the article's code, on the ORM or on a stand-in for it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Value
 
-__all__ = ["Article", "Shelf", "as_user"]
+__all__ = ["Article", "FlagStore", "as_user"]
 
 
 class Article:
-    """The article's code, with the one line changed that is marked."""
+    """The article's code. The one changed line is marked."""
 
     def __init__(self, feature_flag: Any) -> None:
         self.feature_flag = feature_flag
@@ -39,12 +39,12 @@ class Article:
         return bool(bucket < flag.rollout_percent)
 
 
-def as_user(asker: Any) -> Any:
-    """The adapter: the article knows users only, no bare primary keys."""
-    return _Bare(asker) if isinstance(asker, int | str | UUID) else asker
+def as_user(user: Any) -> Any:
+    """Wraps a bare primary key, because the article's code takes only users."""
+    return _BareUser(user) if isinstance(user, int | str | UUID) else user
 
 
-class _Bare:
+class _BareUser:
     def __init__(self, pk: object) -> None:
         self.pk = pk if _is_canonical(pk) else _Unlisted(pk)
 
@@ -58,7 +58,7 @@ def _is_canonical(pk: object) -> bool:
 
 
 class _Unlisted(str):
-    """A text that is nobody's primary key, where the ORM would convert it or raise."""
+    """A text that is no user's primary key, although the ORM would convert it or raise."""
 
     __slots__ = ()
 
@@ -67,38 +67,38 @@ class _Unlisted(str):
         return Value(None, output_field=field).resolve_expression(*args, **kwargs)
 
 
-class Shelf:
-    """Looks to the article like a model, and asks no database."""
+class FlagStore:
+    """A stand-in for the model that needs no database."""
 
     class DoesNotExist(Exception):  # noqa: N818 (it is Django's name)
         pass
 
     def __init__(self) -> None:
         self.objects = self
-        self._flags: dict[str, _ShelvedFlag] = {}
+        self._flags: dict[str, _StoredFlag] = {}
 
     def put(self, key: str, *, enabled: bool, percent: int, allowed: Iterable[str]) -> None:
-        self._flags[key] = _ShelvedFlag(enabled, percent, frozenset(allowed))
+        self._flags[key] = _StoredFlag(enabled, percent, frozenset(allowed))
 
-    def get(self, *, key: str) -> _ShelvedFlag:
+    def get(self, *, key: str) -> _StoredFlag:
         if key not in self._flags:
             raise self.DoesNotExist
         return self._flags[key]
 
 
-class _ShelvedFlag:
+class _StoredFlag:
     def __init__(self, enabled: bool, percent: int, allowed: frozenset[str]) -> None:
         self.enabled = enabled
         self.rollout_percent = percent
-        self.allowed_users = _AllowList(allowed)
+        self.allowed_users = _AllowedUsers(allowed)
 
 
-class _AllowList:
+class _AllowedUsers:
     def __init__(self, pks: frozenset[str]) -> None:
         self._pks = pks
 
-    def filter(self, *, pk: object) -> _AllowList:
-        return _AllowList(self._pks & {str(pk)})
+    def filter(self, *, pk: object) -> _AllowedUsers:
+        return _AllowedUsers(self._pks & {str(pk)})
 
     def exists(self) -> bool:
         return bool(self._pks)

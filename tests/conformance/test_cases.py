@@ -1,6 +1,6 @@
-"""The semantics as rows, asked of memory, of the database, and of the article's code.
+"""The semantics as rows, evaluated in memory, on the database, and by the article's code.
 
-`tests/core/conformance.rs` runs the same rows over the Rust core.
+`tests/core/conformance.rs` runs the same rows on the Rust core.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Case:
     bucket: int | None
 
     def store(self) -> None:
-        """Write the flag and its users, past what the models allow."""
+        """Writes the flag and its users, without the models' validation."""
         if self.flag is None:
             return
         plain = {name: self.flag[name] for name in ("key", "enabled", "rollout_percent")}
@@ -57,8 +57,8 @@ class Case:
         users = [User(pk=pk, username=f"user {pk}") for pk in pks]
         flag.allowed_users.set(User.objects.bulk_create(users))
 
-    def askers(self) -> list[Any]:
-        """Everything that may be passed as the user, for this subject."""
+    def arguments(self) -> list[Any]:
+        """All arguments that may be passed for this subject."""
         if self.subject["kind"] == "nobody":
             return [None]
         if self.subject["kind"] == "anonymous":
@@ -76,11 +76,11 @@ class Case:
 
 ROWS = json.loads(Path(__file__).with_name("cases.json").read_text(encoding="utf-8"))
 CASES = [Case(**row) for row in ROWS]
-MINE = [case for case in CASES if case.users == USERS[type(User._meta.pk).__name__]]
+CASES_HERE = [case for case in CASES if case.users == USERS[type(User._meta.pk).__name__]]
 
 
 def drop_constraints() -> list[tuple[str, str]]:
-    """Take the checks off the flags: a foreign table may have none. Returns how to make them."""
+    """Drops the check constraints, which a project's own table may lack; returns them."""
     with connection.cursor() as cursor:
         cursor.execute(CONSTRAINTS)
         constraints: list[tuple[str, str]] = cursor.fetchall()
@@ -89,9 +89,9 @@ def drop_constraints() -> list[tuple[str, str]]:
     return constraints
 
 
-@pytest.fixture(params=MINE, ids=lambda case: case.name)
+@pytest.fixture(params=CASES_HERE, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest, db: None) -> Case:
-    """A row of the cases, whose flag is in the open transaction."""
+    """A case whose flag is in the open transaction."""
     case: Case = request.param
     drop_constraints()
     case.store()
@@ -100,7 +100,7 @@ def case(request: pytest.FixtureRequest, db: None) -> Case:
 
 @pytest.fixture
 def loose_table(transactional_db: None) -> Iterator[None]:
-    """The table of the flags without its checks, for what is committed."""
+    """The flag table without its check constraints, for committed rows."""
     constraints = drop_constraints()
     yield
     FeatureFlag.objects.all().delete()
@@ -109,44 +109,44 @@ def loose_table(transactional_db: None) -> Iterator[None]:
             cursor.execute(f"ALTER TABLE flagstaff_featureflag ADD CONSTRAINT {name} {rule}")
 
 
-def assert_answers(case: Case) -> None:
-    moment = snapshot()
-    for asker in case.askers():
-        assert flag_enabled(case.key, asker) is case.value
-        assert moment.flag_enabled(case.key, asker) is case.value
-        assert all_flags(asker).get(case.key, False) is case.value
-        found = explain(case.key, asker)
-        reasons = (found.value, found.reason, found.error_code, found.bucket)
-        assert reasons == (case.value, case.reason, case.error_code, case.bucket)
+def assert_results(case: Case) -> None:
+    current = snapshot()
+    for user in case.arguments():
+        assert flag_enabled(case.key, user) is case.value
+        assert current.flag_enabled(case.key, user) is case.value
+        assert all_flags(user).get(case.key, False) is case.value
+        found = explain(case.key, user)
+        result = (found.value, found.reason, found.error_code, found.bucket)
+        assert result == (case.value, case.reason, case.error_code, case.bucket)
 
 
-def test_database(case: Case) -> None:
-    assert_answers(case)
+def test_database_returns_the_expected_result(case: Case) -> None:
+    assert_results(case)
 
 
-def test_article(case: Case) -> None:
-    asker = as_user(case.askers()[0])
-    assert Article(FeatureFlag).flag_enabled(case.key, asker) is case.value
+def test_articles_code_returns_the_expected_result(case: Case) -> None:
+    user = as_user(case.arguments()[0])
+    assert Article(FeatureFlag).flag_enabled(case.key, user) is case.value
 
 
-def test_memory(loose_table: None, subtests: pytest.Subtests) -> None:
+def test_memory_returns_the_expected_results(loose_table: None, subtests: pytest.Subtests) -> None:
     with live_engine():
-        for case in MINE:
+        for case in CASES_HERE:
             with subtests.test(case.name):
                 FeatureFlag.objects.all().delete()
                 User.objects.all().delete()
                 case.store()
                 refresh()
-                assert_answers(case)
+                assert_results(case)
 
 
-def test_buckets_of_the_cases_are_pythons() -> None:
+def test_buckets_of_the_cases_match_python() -> None:
     for case in CASES:
         if case.bucket is not None:
             message = f"{case.key}:{case.subject['pk']}".encode()
             assert int(hashlib.sha256(message).hexdigest(), 16) % 100 == case.bucket, case.name
 
 
-def test_cases_have_names_of_their_own() -> None:
+def test_names_of_the_cases_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert {case.users for case in CASES} == set(USERS.values())

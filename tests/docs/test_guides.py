@@ -115,6 +115,12 @@ def test_value_without_a_row_returns_the_default() -> None:
     assert names["page_size"]() == 50
 
 
+def test_value_is_created_and_changed() -> None:
+    names = defined("how-to/values.md", "def choose_provider")
+    names["choose_provider"]("paypal")
+    assert names["provider"]() == "paypal"
+
+
 @pytest.mark.parametrize(("value", "used"), [(10, 10), (90, 0), ("10", 0)])
 def test_value_out_of_range_is_not_used(value: object, used: int) -> None:
     with override_value("discount", value):
@@ -135,8 +141,15 @@ def test_browser_gets_client_side_flags_only(alice: User, tmp_path: Path) -> Non
         assert b'{"new_checkout": false}' in page(request_of(alice)).content
 
 
+def test_rollout_starts_with_the_team(alice: User) -> None:
+    defined("how-to/rollout-and-kill.md", "def start")["start"]([alice])
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rollout_percent) == (True, 0)
+    assert list(flag.allowed_users.all()) == [alice]
+
+
 def test_watchdog_disables_the_flag_with_a_reason() -> None:
-    watch = defined("how-to/ramp-and-kill.md", "def watch")["watch"]
+    watch = defined("how-to/rollout-and-kill.md", "def watch")["watch"]
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     watch(0.01)
     assert FeatureFlag.objects.get().enabled is True

@@ -23,7 +23,7 @@ from tests.pages import code_of
 
 pytestmark = pytest.mark.django_db
 
-VIEWS, CHANGES = "how-to/views.md", "how-to/attribute-changes.md"
+VIEWS, CHANGES = "how-to/views.md", "how-to/audit-log.md"
 TEMPLATES, HISTORY = "how-to/templates.md", "how-to/history.md"
 
 
@@ -142,7 +142,7 @@ def changes() -> list[tuple[str | None, str | None, str | None]]:
     return list(entries)[-2:]
 
 
-def test_history_names_whom_the_page_names(alice: User) -> None:
+def test_audit_log_has_the_actors_of_the_page(alice: User) -> None:
     FeatureFlag.objects.create(key="new_checkout")
     names_of(CHANGES, "def release")["release"](42)
     names_of(CHANGES, "@acting_as")["kill_new_checkout"]()
@@ -150,14 +150,14 @@ def test_history_names_whom_the_page_names(alice: User) -> None:
         ("deploy", "code", "release 42"),
         ("watchdog", "code", "errors doubled"),
     ]
-    told = names_of(CHANGES, "def who_did_it")["who_did_it"]("new_checkout")
-    assert [line.split(" ", 1)[1] for line in told[:2]] == [
-        "update by watchdog",
-        "update by deploy",
+    lines = names_of(CHANGES, "def audit")["audit"]("new_checkout")
+    assert [line.split(" ", 1)[1] for line in lines[:2]] == [
+        "change by watchdog",
+        "change by deploy",
     ]
 
 
-def test_psql_may_name_somebody_too() -> None:
+def test_psql_can_set_the_actor() -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     [statements] = code_of(CHANGES, "sql")
     with connection.cursor() as cursor:
@@ -166,13 +166,14 @@ def test_psql_may_name_somebody_too() -> None:
     assert changes()[-1] == ("alice", None, "ticket 7")
 
 
-def test_history_tells_the_last_change_as_the_page_does(alice: User) -> None:
+def test_history_page_code_reads_and_changes(alice: User) -> None:
     flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=5)
-    seen = names_of(HISTORY, "def look")["look"]("new_checkout")
-    widen = names_of(HISTORY, "def widen")["widen"]
-    assert widen("new_checkout", 25, seen) == "manage.py flags ramp new_checkout 5"
-    now = names_of(HISTORY, "def look")["look"]("new_checkout")
-    assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: look again"
+    names = names_of(HISTORY, "def widen")
+    read, widen = names["read"], names["widen"]
+    seen = read("new_checkout")
+    assert widen("new_checkout", 25, seen) == "manage.py flags rollout new_checkout 5"
+    now = read("new_checkout")
+    assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: read it again"
     with acting_as("deploy", reason="release 42"):
         flag.allowed_users.add(alice)
     last = names_of(HISTORY, "def last_change")["last_change"]("new_checkout")

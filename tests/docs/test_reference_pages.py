@@ -20,7 +20,7 @@ from flagstaff._engine.status import Status
 from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
-from flagstaff.conf.rules import RULES
+from flagstaff.conf.defaults import RULES
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"

@@ -1,4 +1,4 @@
-"""What psql does is in the history: each change with what was and what is, and nothing besides."""
+"""Changes by psql and by another process are recorded with old and new values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tools.postgres import Postgres
 FLAGS = "flagstaff_featureflag"
 ALLOWED = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"
-# User 2 is on the allow-list, user 4 is not.
-PEOPLE = f"""
+# User 2 is allowed, user 4 is not.
+USERS = f"""
     INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,
         is_staff, is_active, date_joined)
     SELECT id, 'user_' || id, '', '', '', '', false, false, true, now()
@@ -24,13 +24,13 @@ PEOPLE = f"""
     TRUNCATE flagstaff_change;
 """
 CASCADE = f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (%s) REFERENCES %s ON DELETE CASCADE;"
-# Source, action, key, and what was and is: of each field that differs, or of the allow-list.
-DeliveryReport = tuple[str, str, str, Any]
+# Relation, action, key, and the old and new side of each changed field, or of the allowed users.
+Entry = tuple[str, str, str, Any]
 
-OFF: DeliveryReport = ("f", "update", "new_checkout", {"enabled": [True, False]})
-GONE = {"key": ["new_checkout", None], "enabled": [True, None], "rollout_percent": [33, None]}
-PAYPAL: DeliveryReport = ("k", "update", "gateway", {"value": ["stripe", "paypal"]})
-WRITES: dict[str, tuple[str, list[DeliveryReport]]] = {
+OFF: Entry = ("f", "update", "new_checkout", {"enabled": [True, False]})
+DELETED = {"key": ["new_checkout", None], "enabled": [True, None], "rollout_percent": [33, None]}
+PAYPAL: Entry = ("k", "update", "gateway", {"value": ["stripe", "paypal"]})
+WRITES: dict[str, tuple[str, list[Entry]]] = {
     "UPDATE": (f"UPDATE {FLAGS} SET enabled = false", [OFF]),
     "UPDATE of two tables in one transaction": (
         f"""
@@ -46,7 +46,7 @@ WRITES: dict[str, tuple[str, list[DeliveryReport]]] = {
         [],
     ),
     "ROLLBACK": (f"BEGIN; UPDATE {FLAGS} SET enabled = false; ROLLBACK", []),
-    "ROLLBACK of a part": (
+    "ROLLBACK TO a savepoint": (
         f"""
         BEGIN;
         UPDATE {FLAGS} SET enabled = false;
@@ -57,7 +57,7 @@ WRITES: dict[str, tuple[str, list[DeliveryReport]]] = {
         """,
         [OFF],
     ),
-    "there and back": (
+    "twice, back to the old value": (
         f"UPDATE {FLAGS} SET enabled = false; UPDATE {FLAGS} SET enabled = true",
         [OFF, ("f", "update", "new_checkout", {"enabled": [False, True]})],
     ),
@@ -83,57 +83,57 @@ WRITES: dict[str, tuple[str, list[DeliveryReport]]] = {
         f"COPY {VALUES} (key, value) FROM STDIN;\nlimit\t25\n\\.\n",
         [("k", "insert", "limit", {"key": [None, "limit"], "value": [None, 25]})],
     ),
-    "COPY of an allow-list": (
+    "COPY of allowed users": (
         f"""
-        \\copy (SELECT f.id, u.id FROM {FLAGS} AS f, auth_user AS u WHERE u.id > 2) TO 'people'
-        \\copy {ALLOWED} (featureflag_id, user_id) FROM 'people'
+        \\copy (SELECT f.id, u.id FROM {FLAGS} AS f, auth_user AS u WHERE u.id > 2) TO 'users'
+        \\copy {ALLOWED} (featureflag_id, user_id) FROM 'users'
         """,
         [("m", "insert", "new_checkout", [[], [3, 4]])],
     ),
-    "users change places": (
+    "UPDATE of an allowed user": (
         f"UPDATE {ALLOWED} SET user_id = 4",
         [("m", "update", "new_checkout", [[2], [4]])],
     ),
-    "TRUNCATE of an allow-list": (
+    "TRUNCATE of allowed users": (
         f"TRUNCATE {ALLOWED}",
         [("m", "truncate", "new_checkout", [[2], []])],
     ),
     "TRUNCATE CASCADE": (
         f"TRUNCATE {FLAGS} CASCADE",
         [
-            ("f", "truncate", "new_checkout", GONE),
+            ("f", "truncate", "new_checkout", DELETED),
             ("m", "truncate", "new_checkout", [[2], []]),
         ],
     ),
-    "a user goes, and their place with them": (
+    "deleted user who is allowed": (
         CASCADE % ("user_id", "auth_user") + "DELETE FROM auth_user WHERE id = 2",
         [("m", "delete", "new_checkout", [[2], []])],
     ),
-    "a user goes who is on no list": ("DELETE FROM auth_user WHERE id = 4", []),
-    "a flag goes, and its list with it": (
+    "deleted user who is not allowed": ("DELETE FROM auth_user WHERE id = 4", []),
+    "deleted flag with allowed users": (
         CASCADE % ("featureflag_id", FLAGS) + f"DELETE FROM {FLAGS}",
-        [("f", "delete", "new_checkout", GONE), ("m", "delete", "new_checkout", [[2], []])],
+        [("f", "delete", "new_checkout", DELETED), ("m", "delete", "new_checkout", [[2], []])],
     ),
 }
 
 
 @pytest.mark.parametrize(("statements", "expected"), WRITES.values(), ids=WRITES)
-def test_psql_is_told_of_with_what_was_and_what_is(
-    statements: str, expected: list[DeliveryReport], database: str, server: Postgres, tmp_path: Any
+def test_psql_is_recorded_with_old_and_new(
+    statements: str, expected: list[Entry], database: str, server: Postgres, tmp_path: Any
 ) -> None:
     with psycopg.connect(database, autocommit=True) as session:
-        session.execute(PEOPLE.encode())
+        session.execute(USERS.encode())
         psql = [str(server.programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database]
         subprocess.run(psql, input=statements, text=True, check=True, cwd=tmp_path)
-        assert sorted(told(session), key=str) == sorted(expected, key=str)
-        hands = session.execute(
+        assert sorted(history(session), key=str) == sorted(expected, key=str)
+        authors = session.execute(
             "SELECT DISTINCT actor, source, reason, session_user, application_name "
             "FROM flagstaff_change"
         )
-        assert hands.fetchall() == [(None, None, None, "postgres", "psql")] * bool(expected)
+        assert authors.fetchall() == [(None, None, None, "postgres", "psql")] * bool(expected)
 
 
-ORM: dict[str, list[DeliveryReport]] = {
+ORM: dict[str, list[Entry]] = {
     "add_user": [("m", "insert", "new_checkout", [[], [4]])],
     "set_users": [
         ("m", "delete", "new_checkout", [[2], []]),
@@ -146,17 +146,17 @@ ORM: dict[str, list[DeliveryReport]] = {
 
 
 @pytest.mark.parametrize(("write", "expected"), ORM.items(), ids=ORM)
-def test_another_process_is_told_of_with_what_was_and_what_is(
-    write: str, expected: list[DeliveryReport], database: str, worker: Worker
+def test_another_process_is_recorded_with_old_and_new(
+    write: str, expected: list[Entry], database: str, worker: Worker
 ) -> None:
     with psycopg.connect(database, autocommit=True) as session:
-        session.execute(PEOPLE.encode())
+        session.execute(USERS.encode())
         worker.ask("call", f"tests.faults.orm_writes.{write}")
-        assert told(session) == expected
+        assert history(session) == expected
 
 
-def told(session: psycopg.Connection[Any]) -> list[DeliveryReport]:
-    """The whole history, with nothing but what differs."""
+def history(session: psycopg.Connection[Any]) -> list[Entry]:
+    """Returns all entries, reduced to what differs."""
     entries = session.execute(
         "SELECT relation::text, action, key, old, new FROM flagstaff_change ORDER BY id"
     )

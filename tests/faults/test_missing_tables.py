@@ -31,5 +31,5 @@ def test_worker_without_tables_returns_defaults_until_they_exist(empty_database:
 
         worker.ask("migrate")
         worker.sees(["mode"], "live", within=6)
-        worker.ask("switch_on", "new_checkout")
+        worker.ask("create_enabled_flag", "new_checkout")
         worker.sees(NEW_CHECKOUT, True, within=1)

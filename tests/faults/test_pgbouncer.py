@@ -35,7 +35,7 @@ def test_worker_behind_a_pooler_detects_it_and_polls(
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
         worker.sees(["mode"], "poll", within=1)
-        assert worker.ask("status")["why"] == "a connection pooler is in between"
+        assert worker.ask("status")["mode_reason"] == "a connection pooler is in between"
         assert worker.ask(*NEW_CHECKOUT) is False
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=SEEN)

@@ -102,7 +102,7 @@ def test_history_does_not_record_the_application_name_of_a_worker(
         ready(at(database, pooler.port)) as worker,
     ):
         worker.ask("refresh")
-        worker.ask("switch_on", "banner")
+        worker.ask("create_enabled_flag", "banner")
         worker.sees(["flag_enabled", "banner"], True, within=SEEN)
         newest = "SELECT application_name FROM flagstaff_change ORDER BY id DESC LIMIT 1"
         assert query(newest) == ("",)

@@ -48,8 +48,8 @@ def workers(database: str, proxy: Proxy) -> Iterator[list[Worker]]:
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(url)) for url in urls]
         for worker in workers:
-            worker.tell("ready", 30)
-        assert [worker.hear() for worker in workers] == [True] * WORKERS
+            worker.send("ready", 30)
+        assert [worker.receive() for worker in workers] == [True] * WORKERS
         yield workers
         proxy.resume()
 
@@ -78,8 +78,13 @@ def pids(found: list[dict[str, Any]]) -> list[int]:
 
 
 def counts(found: dict[str, Any]) -> tuple[int, int, int, int]:
-    """The numbers of workers that applied it, wait, have vanished, and are missing."""
-    return found["applied"], len(found["waiting"]), len(found["vanished"]), found["missing"]
+    """The numbers of workers that applied it, are pending, are disconnected, and are missing."""
+    return found["applied"], len(found["pending"]), len(found["disconnected"]), found["missing"]
+
+
+def hidden_counts(found: dict[str, Any]) -> tuple[bool, bool, int]:
+    """Whether it is complete, whether workers may be hidden, and how many applied it."""
+    return found["complete"], found["possibly_hidden"], found["applied"]
 
 
 def flags(database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,28 +104,28 @@ def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
 ) -> None:
     hung, cut_off = workers[:2], workers[-1]
     before = call(caller, "wait_for_workers", 10, WORKERS)
-    assert (before["confirmed"], counts(before)) == (True, (10, 0, 0, 0))
+    assert (before["complete"], counts(before)) == (True, (10, 0, 0, 0))
     with stopped(*hung):
         proxy.stop()
         name = f"fs1 % {cut_off.pid} %"
         found = call(caller, "wait_while_terminating", database, name, 2)
-        assert (found["confirmed"], counts(found)) == (False, (7, 2, 1, 0))
-        assert pids(found["waiting"]) == sorted(worker.pid for worker in hung)
-        assert pids(found["vanished"]) == [cut_off.pid]
+        assert (found["complete"], counts(found)) == (False, (7, 2, 1, 0))
+        assert pids(found["pending"]) == sorted(worker.pid for worker in hung)
+        assert pids(found["disconnected"]) == [cut_off.pid]
         assert 2 <= found["seconds"] < 4
         # This process has seen all ten before, and misses one.
         again = call(caller, "wait_for_workers", 0.5)
-        assert (again["confirmed"], counts(again)) == (False, (7, 2, 1, 0))
+        assert (again["complete"], counts(again)) == (False, (7, 2, 1, 0))
         # The command has seen no worker before; --expect gives their number.
         ran = flags(database, "off", "new_checkout", "--wait", "1", "--expect", "10")
         assert ran.returncode == 3
         lines = ran.stderr.splitlines()
         assert lines[3].startswith("applied by 7 of 9 connected workers after 1.")
         assert all(f"(pid {worker.pid})" in lines[4] for worker in hung)
-        assert lines[5] == "never seen: 1 of the 10 expected"
+        assert lines[5] == "missing: 1 of the 10 expected workers were never connected"
     proxy.resume()
     after = call(caller, "wait_for_workers", 30, WORKERS)
-    assert (after["confirmed"], counts(after)) == (True, (10, 0, 0, 0))
+    assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))
     assert [worker.ask(*NEW_CHECKOUT, 1) for worker in workers] == [False] * WORKERS
 
 
@@ -140,7 +145,7 @@ def test_change_committed_after_a_later_token_is_not_counted_too_early(
                 early.commit()
                 wrong += call(caller, "wait_for_workers", 0)["applied"]
             found = call(caller, "wait_for_workers", 5)
-            assert found["confirmed"] is True
+            assert found["complete"] is True
             wrong += worker.ask(*NEW_CHECKOUT) is not enabled
             took.append(found["seconds"])
     assert wrong == 0
@@ -162,7 +167,7 @@ def test_workers_that_reconnect_during_the_wait_are_counted(
     database: str, workers: list[Worker], caller: Worker
 ) -> None:
     found = call(caller, "wait_while_terminating", database, "fs1 %", 10)
-    assert (found["confirmed"], counts(found)) == (True, (10, 0, 0, 0))
+    assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
 
 
 def test_worker_killed_during_the_wait_is_listed(
@@ -173,8 +178,8 @@ def test_worker_killed_during_the_wait_is_listed(
         assert victim.ask("ready", 10) is True
         os.kill(victim.pid, signal.SIGSTOP)
         found = call(caller, "wait_while_killing", victim.pid, 1)
-        assert (found["confirmed"], counts(found)) == (False, (1, 0, 1, 0))
-        assert pids(found["vanished"]) == [victim.pid]
+        assert (found["complete"], counts(found)) == (False, (1, 0, 1, 0))
+        assert pids(found["disconnected"]) == [victim.pid]
     finally:
         victim.end(signal.SIGKILL)
 
@@ -182,7 +187,7 @@ def test_worker_killed_during_the_wait_is_listed(
 def test_waiting_process_is_counted_as_a_worker(worker: Worker) -> None:
     for percent in (100, 0) * 10:
         found, enabled = call(worker, "change_and_wait", percent, 1)
-        assert (found["confirmed"], found["applied"]) == (True, 1)
+        assert (found["complete"], found["applied"]) == (True, 1)
         assert enabled is (percent == 100)
 
 
@@ -211,7 +216,7 @@ def test_wait_with_workers_behind_a_pooler_is_never_complete(
             assert pooled.ask("ready", 10) is True
             # The direct worker has applied it. The workers behind the pooler are hidden.
             found = call(caller, "wait_for_workers", 5)
-            assert (found["confirmed"], found["hidden"], found["applied"]) == (False, True, 1)
+            assert hidden_counts(found) == (False, True, 1)
             # They are hidden from a process behind the pooler, too.
             found = call(pooled, "wait_for_workers", 5)
-            assert (found["confirmed"], found["hidden"], found["applied"]) == (False, True, 1)
+            assert hidden_counts(found) == (False, True, 1)

@@ -1,4 +1,4 @@
-"""A backup is put back: workers take what is there now, whatever the tokens say."""
+"""Restoring a backup: workers load the restored data, whatever the change tokens say."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ MODELS = ["--table=flagstaff_featureflag", "--table=flagstaff_keyvaluestore"]
 
 
 class Backup:
-    """What pg_dump has written of a database."""
+    """A dump of a database by pg_dump."""
 
     def __init__(self, server: Postgres, database: str, file: Path) -> None:
-        # The newest writes settings that an old server does not know.
+        # The newest pg_dump writes settings that an old server does not know.
         self._programs = programs(16 if server.version <= 16 else 18)
         self._database = database
         self._file = str(file)
         self._run("pg_dump", "--format=custom", "--file", self._file, database)
 
-    def restore(self, *how: str) -> None:
-        self._run("pg_restore", "--exit-on-error", *how, "--dbname", self._database, self._file)
+    def restore(self, *options: str) -> None:
+        self._run("pg_restore", "--exit-on-error", *options, "--dbname", self._database, self._file)
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
@@ -61,7 +61,7 @@ def twenty_changes(query: Query, worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("listen", [True, False])
-def test_backup_in_one_transaction_is_one_change(
+def test_restore_in_one_transaction_is_one_change(
     listen: bool, database: str, query: Query, backup: Backup
 ) -> None:
     with ready(database, LISTEN=listen) as worker:
@@ -75,7 +75,7 @@ def test_backup_in_one_transaction_is_one_change(
         worker.sees(GATEWAY, "adyen", within=SEEN)
 
 
-def test_backup_step_by_step_is_seen_at_its_end(
+def test_restore_in_many_transactions_is_seen_at_its_end(
     database: str, query: Query, backup: Backup
 ) -> None:
     with ready(database) as worker:
@@ -87,21 +87,21 @@ def test_backup_step_by_step_is_seen_at_its_end(
 
 
 @pytest.mark.parametrize("listen", [True, False])
-def test_data_restored_past_the_triggers_are_seen_each_time(
+def test_restore_without_triggers_is_seen_each_time(
     listen: bool, database: str, query: Query, backup: Backup
 ) -> None:
     with ready(database, LISTEN=listen) as worker:
         for _ in range(3):
             twenty_changes(query, worker)
             query("TRUNCATE flagstaff_featureflag, flagstaff_keyvaluestore CASCADE")
-            # What follows has no token of its own.
+            # The restore writes no change token.
             worker.sees(GATEWAY, None, within=SEEN)
             backup.restore("--data-only", "--disable-triggers", *MODELS)
             worker.sees(GATEWAY, "stripe", within=SEEN)
             worker.sees(NEW_CHECKOUT, False, within=SEEN)
 
 
-def test_changes_with_the_triggers_off_are_seen_at_each_poll(database: str, query: Query) -> None:
+def test_changes_without_triggers_are_seen_at_each_poll(database: str, query: Query) -> None:
     with ready(database, LISTEN=False) as worker:
         query("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER ALL")
         for name in ("adyen", "mollie"):
@@ -114,7 +114,7 @@ def test_changes_with_the_triggers_off_are_seen_at_each_poll(database: str, quer
         worker.sees(["mode"], "poll", within=SEEN)
 
 
-def test_same_token_with_other_data_is_another_one(database: str, query: Query) -> None:
+def test_reused_change_token_with_other_data_is_seen(database: str, query: Query) -> None:
     with ready(database, LISTEN=False) as worker:
         [newest] = query("SELECT max(id) FROM flagstaff_token")
         query(SET_GATEWAY, "adyen")
@@ -129,7 +129,7 @@ def test_same_token_with_other_data_is_another_one(database: str, query: Query) 
         assert worker.ask("status")["token"] == held
 
 
-def test_same_token_after_a_restore_is_another_one(
+def test_reused_change_token_after_a_restore_is_seen(
     database: str, query: Query, backup: Backup
 ) -> None:
     with ready(database, LISTEN=False) as worker:
@@ -145,7 +145,7 @@ def test_same_token_after_a_restore_is_another_one(
         assert worker.ask("status")["token"] == held
 
 
-def test_tables_that_are_swapped_are_seen(database: str, query: Query) -> None:
+def test_swapped_tables_are_seen(database: str, query: Query) -> None:
     with ready(database, LISTEN=False) as worker:
         with psycopg.connect(database) as session:
             session.execute(
@@ -156,7 +156,7 @@ def test_tables_that_are_swapped_are_seen(database: str, query: Query) -> None:
                 "ALTER TABLE other RENAME TO flagstaff_keyvaluestore"
             )
         worker.sees(GATEWAY, "adyen", within=SEEN)
-        # The other table has no trigger.
+        # The other table has no triggers.
         worker.sees(["mode"], "reload", within=SEEN)
         query(SET_GATEWAY, "mollie")
         worker.sees(GATEWAY, "mollie", within=SEEN)
@@ -169,7 +169,7 @@ def test_tables_that_are_swapped_are_seen(database: str, query: Query) -> None:
         worker.sees(["mode"], "poll", within=SEEN)
 
 
-def test_database_that_is_dropped_and_made_again_is_met_again(
+def test_recreated_database_is_seen(
     server: Postgres, database: str, query: Query, backup: Backup
 ) -> None:
     name = conninfo_to_dict(database)["dbname"]
@@ -178,7 +178,7 @@ def test_database_that_is_dropped_and_made_again_is_met_again(
         worker.ask("watch", GATEWAY)
         with psycopg.connect(server.url, autocommit=True) as session:
             session.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            # Long enough for the rests between attempts to have begun to grow.
+            # Long enough for the delays between attempts to grow.
             worker.sees(["failed", 4], True, within=30)
             session.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         backup.restore("--single-transaction")

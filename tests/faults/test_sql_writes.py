@@ -204,7 +204,7 @@ def test_worker_without_a_trigger_loads_at_every_poll_and_reports_it(
     execute(shop, *statements, PAYPAL)
     polling.sees(GATEWAY, "paypal", within=POLL_INTERVAL + 1)
     polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
-    assert "trigger" in polling.ask("status")["why"]
+    assert "trigger" in polling.ask("status")["mode_reason"]
     for number in range(3):
         execute(shop, f"UPDATE {VALUES} SET value = '{number}'")
         polling.sees(GATEWAY, number, within=POLL_INTERVAL + 1)
@@ -229,7 +229,7 @@ def test_worker_with_restored_triggers_is_live_again(
     execute(shop, f"DELETE FROM {ALLOWED}", *without_triggers()[3:])
     polling.sees(HAS_FLAG, False, within=POLL_INTERVAL + 1)
     polling.sees(["mode"], "live", within=POLL_INTERVAL + 1)
-    assert polling.ask("status")["why"] is None
+    assert polling.ask("status")["mode_reason"] is None
 
 
 def test_poll_is_not_delayed_by_a_stream_of_notifications(

@@ -28,7 +28,7 @@ def standby(server: Postgres, database: str) -> Iterator[Replica]:
 def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
     with ready(at(database, standby.port)) as worker:
         worker.sees(["mode"], "poll", within=1)
-        assert worker.ask("status")["why"] == "the server is a standby"
+        assert worker.ask("status")["mode_reason"] == "the server is a standby"
         assert worker.ask(*NEW_CHECKOUT) is False
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=SEEN)

@@ -1,11 +1,11 @@
-"""Two writers on one flag, who look first and then change what they saw."""
+"""Two concurrent writers of one flag, each with the version that it read."""
 
 from __future__ import annotations
 
 import os
-import random
 import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -30,103 +30,103 @@ from tests.repeats import repeats
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(1800)]
 
-# TWO_WRITERS=10000 says how many; so many take a quarter of an hour.
+# TWO_WRITERS=10000 runs more changes, in about 15 minutes.
 CHANGES = int(os.environ.get("TWO_WRITERS") or repeats(1_000, 200))
 KEY = "new_checkout"
 
 
 class Writer(threading.Thread):
-    """Looks, and then changes what it saw."""
+    """Reads the version, and then changes the flag if it still has this version."""
 
     def __init__(self, name: str, users: list[int], count: int) -> None:
         super().__init__(name=name)
         self.users, self.count = users, count
-        #: The version that each change saw, and the one that it made.
-        self.made: list[tuple[int, int]] = []
-        self.refused: list[ConflictError] = []
-        self.same = 0
+        #: The version that each change expected, and the version that it made.
+        self.written: list[tuple[int, int]] = []
+        self.conflicts: list[ConflictError] = []
+        self.unchanged = 0
         self.error: BaseException | None = None
-        self.chance = random.Random(name)
+        self.random = Random(name)
 
     def run(self) -> None:
         try:
-            while len(self.made) + len(self.refused) + self.same < self.count:
+            while len(self.written) + len(self.conflicts) + self.unchanged < self.count:
                 self.change()
-        except BaseException as error:  # noqa: BLE001 (told by the test)
+        except BaseException as error:  # noqa: BLE001 (the test reports it)
             self.error = error
         finally:
             connection.close()
 
     def change(self) -> None:
-        seen = flag_version(KEY)
-        assert seen is not None
-        # At times more than once over the same version: the second must be refused.
-        for _ in range(self.chance.choice([1, 1, 2])):
-            self.attempt(seen)
+        version = flag_version(KEY)
+        assert version is not None
+        # Sometimes twice with the same version: the second must be a conflict.
+        for _ in range(self.random.choice([1, 1, 2])):
+            self.attempt(version)
 
-    def attempt(self, seen: int) -> None:
+    def attempt(self, version: int) -> None:
         try:
             with acting_as(self.name):
-                changed = self.something(seen)
+                changed = self.random_change(version)
         except ConflictError as error:
-            self.refused.append(error)
+            self.conflicts.append(error)
             return
         if changed.written:
-            self.made.append((seen, changed.version or 0))
+            self.written.append((version, changed.version or 0))
         else:
-            self.same += 1
+            self.unchanged += 1
 
-    def something(self, seen: int) -> Changed:
-        chance, people = self.chance, self.chance.sample(self.users, 2)
+    def random_change(self, version: int) -> Changed:
+        random, users = self.random, self.random.sample(self.users, 2)
         changes: list[Callable[[], Changed]] = [
-            lambda: chance.choice((enable, disable))(KEY, expect_version=seen),
-            lambda: set_rollout(KEY, chance.randint(0, 100), expect_version=seen),
-            lambda: add_allowed_users(KEY, people, expect_version=seen),
-            lambda: remove_allowed_users(KEY, people, expect_version=seen),
-            lambda: update(KEY, {"description": str(chance.random())}, expect_version=seen),
+            lambda: random.choice((enable, disable))(KEY, expect_version=version),
+            lambda: set_rollout(KEY, random.randint(0, 100), expect_version=version),
+            lambda: add_allowed_users(KEY, users, expect_version=version),
+            lambda: remove_allowed_users(KEY, users, expect_version=version),
+            lambda: update(KEY, {"description": str(random.random())}, expect_version=version),
         ]
-        return chance.choice(changes)()
+        return random.choice(changes)()
 
 
-def test_nothing_is_lost_and_every_refusal_is_right() -> None:
+def test_concurrent_changes_are_written_once_or_raise_conflict() -> None:
     Change.objects.all().delete()
-    crowd = User.objects.bulk_create([User(username=f"guest{n}") for n in range(8)])
+    created = User.objects.bulk_create([User(username=f"guest{n}") for n in range(8)])
     create(KEY)
-    born = flag_version(KEY)
-    users = [user.pk for user in crowd]
+    first = flag_version(KEY)
+    users = [user.pk for user in created]
     writers = [Writer(name, users, CHANGES // 2) for name in ("ana", "ben")]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
     assert [writer.error for writer in writers] == [None, None]
-    made = sorted(pair for writer in writers for pair in writer.made)
-    refused = [error for writer in writers for error in writer.refused]
+    written = sorted(pair for writer in writers for pair in writer.written)
+    conflicts = [error for writer in writers for error in writer.conflicts]
 
-    # Each change stands on the one before it, with nobody's in between.
-    versions = [born, *(version for _, version in made)]
-    assert [expected for expected, _ in made] == versions[:-1]
+    # Each change was written over the one before it, with no other in between.
+    versions = [first, *(version for _, version in written)]
+    assert [expected for expected, _ in written] == versions[:-1]
     assert flag_version(KEY) == versions[-1]
 
-    # All of them are in the history, by the right hand.
-    told = dict(Change.objects.filter(id__gt=born).values_list("id", "actor"))
+    # All of them are in the history, with their actor.
+    actors = dict(Change.objects.filter(id__gt=first).values_list("id", "actor"))
     for writer in writers:
-        assert {told[version] for _, version in writer.made} == {writer.name}
-    assert len(told) == len(made)
+        assert {actors[version] for _, version in writer.written} == {writer.name}
+    assert len(actors) == len(written)
 
-    # A refusal was of a version that was old, for one that was there.
-    assert refused
-    assert all((error.expected or 0) < (error.actual or 0) for error in refused)
-    assert {error.actual for error in refused} | {error.expected for error in refused} <= {
+    # Each conflict expected an old version and names an existing newer one.
+    assert conflicts
+    assert all((error.expected or 0) < (error.actual or 0) for error in conflicts)
+    assert {error.actual for error in conflicts} | {error.expected for error in conflicts} <= {
         *versions
     }
-    assert all(error.newer[0].version == error.actual for error in refused)
+    assert all(error.newer[0].version == error.actual for error in conflicts)
 
-    # And the flag is what its history says.
+    # The flag is what its history says.
     newest: Any = Change.objects.filter(relation="f").latest("id").new
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent, flag.description) == (
         *(newest["enabled"], newest["rollout_percent"]),
         newest["description"],
     )
-    assert len(made) + len(refused) + sum(writer.same for writer in writers) >= CHANGES
+    assert len(written) + len(conflicts) + sum(writer.unchanged for writer in writers) >= CHANGES

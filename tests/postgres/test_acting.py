@@ -1,4 +1,4 @@
-"""Who acts, and through which source: the history says so, and nothing is invented."""
+"""The history records the actor, source and reason of a write, and nothing else."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 
 pytestmark = pytest.mark.django_db
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS)
-# In a transaction of a test, and where each statement is one of its own.
-BOTH = pytest.mark.usefixtures("either_way")
+# In the transaction of a test, and with each statement in its own transaction.
+BOTH = pytest.mark.usefixtures("both_modes")
 
-NOBODY = (None, None, None)
+NOT_ATTRIBUTED = (None, None, None)
 Entry = tuple[str | None, str | None, str | None]
 
 
 class Entries:
-    """Actor, source and reason of what was written since the last look, oldest first."""
+    """Actor, source and reason of the entries since the last call, oldest first."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -57,57 +57,57 @@ class Entries:
 Write = Callable[[], object]
 
 
-def switch(enabled: bool = True) -> None:
+def set_enabled(enabled: bool = True) -> None:
     FeatureFlag.objects.filter(key="new_checkout").update(enabled=enabled)
 
 
-def by_hand(statement: Any, *parameters: str | int) -> None:
+def execute(statement: Any, *parameters: str | int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
 
 
-def switch_on(request: HttpRequest) -> HttpResponse:
-    switch()
+def enable_view(request: HttpRequest) -> HttpResponse:
+    set_enabled()
     return HttpResponse("on")
 
 
-async def switch_on_async(request: HttpRequest) -> HttpResponse:
+async def enable_view_async(request: HttpRequest) -> HttpResponse:
     await FeatureFlag.objects.filter(key="new_checkout").aupdate(enabled=True)
     return HttpResponse("on")
 
 
-def switch_in_turn(request: Any) -> HttpResponse:
-    switch()
-    with acting_as("robot", reason="tidies up"):
-        switch(False)
-    switch()
+def acting_as_view(request: Any) -> HttpResponse:
+    set_enabled()
+    with acting_as("robot", reason="cleanup"):
+        set_enabled(False)
+    set_enabled()
     return HttpResponse("on")
 
 
 def fail(request: HttpRequest) -> HttpResponse:
-    switch()
+    set_enabled()
     raise ZeroDivisionError
 
 
 def sign_up(request: HttpRequest) -> HttpResponse:
-    request.user = SimpleLazyObject(lambda: pytest.fail("the user was read"))  # type: ignore[assignment]
+    request.user = SimpleLazyObject(lambda: pytest.fail("the user was loaded"))  # type: ignore[assignment]
     User.objects.create(username="carol")
     return HttpResponse(FeatureFlag.objects.count())
 
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("switch/", switch_on),
-    path("switch/async/", switch_on_async),
-    path("switch/in-turn/", switch_in_turn),
+    path("enable/", enable_view),
+    path("enable/async/", enable_view_async),
+    path("acting-as/", acting_as_view),
     path("fail/", fail),
     path("sign-up/", sign_up),
 ]
 
 
 @pytest.fixture(params=["in a transaction", pytest.param("alone", marks=COMMITTED)])
-def either_way(request: pytest.FixtureRequest) -> None:
-    """See BOTH."""
+def both_modes(request: pytest.FixtureRequest) -> None:
+    """Runs a test in both modes."""
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def flag() -> FeatureFlag:
 
 @pytest.fixture
 def alice() -> User:
-    """Who may do everything."""
+    """A superuser."""
     return User.objects.create(username="alice", is_staff=True, is_superuser=True)
 
 
@@ -152,45 +152,43 @@ def atomic_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @BOTH
-def test_change_of_a_view_is_the_requests_users(
+def test_write_of_a_view_is_attributed_to_the_user_of_the_request(
     entries: Entries, as_alice: Client, alice: User
 ) -> None:
-    as_alice.get("/switch/")
+    as_alice.get("/enable/")
     assert entries() == [(str(alice.pk), "web", None)]
 
 
 @COMMITTED
 @pytest.mark.usefixtures("atomic_requests")
-def test_change_of_a_view_in_a_transaction_is_the_requests_users(
+def test_write_of_a_view_with_atomic_requests_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User
 ) -> None:
-    as_alice.get("/switch/")
+    as_alice.get("/enable/")
     assert entries() == [(str(alice.pk), "web", None)]
 
 
 @BOTH
-def test_change_of_an_async_view_is_the_requests_users(
+def test_write_of_an_async_view_is_attributed_to_the_user_of_the_request(
     entries: Entries, async_client: AsyncClient, as_alice: Client, alice: User
 ) -> None:
     async_client.force_login(alice)
-    async_to_sync(async_client.get)("/switch/async/")
-    as_alice.get("/switch/async/")
-    switch(False)
-    assert entries() == [(str(alice.pk), "web", None), NOBODY]
+    async_to_sync(async_client.get)("/enable/async/")
+    as_alice.get("/enable/async/")
+    set_enabled(False)
+    assert entries() == [(str(alice.pk), "web", None), NOT_ATTRIBUTED]
     assert FeatureFlag.objects.get().enabled is False
 
 
 @BOTH
-def test_change_by_somebody_who_is_not_logged_in_has_a_door_only(
-    entries: Entries, client: Client
-) -> None:
-    client.get("/switch/")
+def test_write_of_an_anonymous_request_has_only_a_source(entries: Entries, client: Client) -> None:
+    client.get("/enable/")
     assert entries() == [(None, "web", None)]
 
 
 @BOTH
 @pytest.mark.parametrize("requests", ["each a transaction", "in autocommit"])
-def test_block_in_a_view_names_somebody_else_for_a_while(
+def test_acting_as_in_a_view_overrides_the_user_of_the_request(
     requests: str,
     entries: Entries,
     as_alice: Client,
@@ -199,34 +197,34 @@ def test_block_in_a_view_names_somebody_else_for_a_while(
 ) -> None:
     if requests == "each a transaction":
         request.getfixturevalue("atomic_requests")
-    as_alice.get("/switch/in-turn/")
+    as_alice.get("/acting-as/")
     the_user = (str(alice.pk), "web", None)
-    assert entries() == [the_user, ("robot", "code", "tidies up"), the_user]
+    assert entries() == [the_user, ("robot", "code", "cleanup"), the_user]
 
 
 @BOTH
-def test_what_follows_a_request_is_nobodys(entries: Entries, as_alice: Client) -> None:
-    as_alice.get("/switch/")
+def test_write_after_a_request_is_not_attributed(entries: Entries, as_alice: Client) -> None:
+    as_alice.get("/enable/")
     entries()
-    switch(False)
-    by_hand("UPDATE flagstaff_featureflag SET enabled = true")
-    assert entries() == [NOBODY, NOBODY]
+    set_enabled(False)
+    execute("UPDATE flagstaff_featureflag SET enabled = true")
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
 @COMMITTED
 @pytest.mark.usefixtures("atomic_requests")
-def test_request_that_fails_leaves_neither_change_nor_entry(
+def test_failed_atomic_request_leaves_no_change_and_no_entry(
     entries: Entries, as_alice: Client
 ) -> None:
     with pytest.raises(ZeroDivisionError):
         as_alice.get("/fail/")
     assert entries() == []
-    switch()
-    assert entries() == [NOBODY]
+    set_enabled()
+    assert entries() == [NOT_ATTRIBUTED]
 
 
 @COMMITTED
-def test_request_that_fails_later_leaves_what_it_changed_in_autocommit(
+def test_failed_request_in_autocommit_keeps_its_attributed_write(
     entries: Entries, as_alice: Client, alice: User
 ) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -235,34 +233,34 @@ def test_request_that_fails_later_leaves_what_it_changed_in_autocommit(
 
 
 @BOTH
-def test_user_is_not_read_where_no_flag_is_written(flag: FeatureFlag) -> None:
+def test_lazy_user_is_not_loaded_without_a_write(flag: FeatureFlag) -> None:
     assert Client().get("/sign-up/").content == b"1"
 
 
 @BOTH
-def test_lazy_user_is_read_when_a_flag_is_written(entries: Entries, bob: User) -> None:
+def test_lazy_user_is_loaded_once_by_a_write(entries: Entries, bob: User) -> None:
     seen: list[object] = []
 
-    def look() -> User:
+    def load() -> User:
         seen.append(bob)
-        # What is written now is nobody's change, and starts no second look.
-        KeyValueStore.objects.create(key="looked", value=True)
+        # A write during the load is not attributed, and does not load again.
+        KeyValueStore.objects.create(key="loading", value=True)
         return bob
 
-    user = SimpleLazyObject(look)
+    user = SimpleLazyObject(load)
     with attributed(lambda: attribution(user, source="web")):
         assert FeatureFlag.objects.count() == 1
         assert seen == []
-        switch()
+        set_enabled()
     assert seen == [bob]
-    assert entries() == [NOBODY, (str(bob.pk), "web", None)]
+    assert entries() == [NOT_ATTRIBUTED, (str(bob.pk), "web", None)]
 
 
 # The admin.
 
 
 @BOTH
-def test_switch_in_the_admins_list_is_the_persons(
+def test_toggle_in_the_admin_list_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
 ) -> None:
     address = reverse("admin:flagstaff_featureflag_changelist")
@@ -272,7 +270,7 @@ def test_switch_in_the_admins_list_is_the_persons(
 
 
 @BOTH
-def test_form_in_the_admin_is_the_persons(
+def test_form_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:
     page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
@@ -285,7 +283,7 @@ def test_form_in_the_admin_is_the_persons(
 
 
 @BOTH
-def test_deletion_in_the_admin_is_the_persons(
+def test_deletion_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:
     flag.allowed_users.add(bob)
@@ -295,82 +293,82 @@ def test_deletion_in_the_admin_is_the_persons(
     assert entries() == [(str(alice.pk), "admin", None)] * 2
 
 
-# The block.
+# acting_as.
 
 
 @BOTH
-def test_block_names_a_user_and_a_reason(entries: Entries, alice: User) -> None:
+def test_acting_as_records_a_user_and_a_reason(entries: Entries, alice: User) -> None:
     with acting_as(alice, reason="on call"):
-        switch()
+        set_enabled()
     assert entries() == [(str(alice.pk), "code", "on call")]
 
 
 @BOTH
 @pytest.mark.parametrize(
-    ("who", "actor"),
+    ("user", "actor"),
     [("deploy", "deploy"), (42, "42"), (None, None), (AnonymousUser(), None), ("Åsa", "Åsa")],
     ids=str,
 )
-def test_block_names_whoever_acts(who: object, actor: str, entries: Entries) -> None:
-    with acting_as(who, source="pipeline"):
-        switch()
+def test_acting_as_accepts_users_names_and_none(user: object, actor: str, entries: Entries) -> None:
+    with acting_as(user, source="pipeline"):
+        set_enabled()
     assert entries() == [(actor, "pipeline", None)]
 
 
 @BOTH
-def test_nothing_is_attributed_after_the_block(entries: Entries) -> None:
+def test_write_after_acting_as_is_not_attributed(entries: Entries) -> None:
     with acting_as("deploy"):
         pass
-    switch()
-    by_hand("UPDATE flagstaff_featureflag SET rollout_percent = 1")
-    assert entries() == [NOBODY, NOBODY]
+    set_enabled()
+    execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
 @COMMITTED
-def test_nothing_is_attributed_in_the_transaction_after_the_block(entries: Entries) -> None:
+def test_write_after_acting_as_in_the_same_transaction_is_not_attributed(entries: Entries) -> None:
     with transaction.atomic():
         with acting_as("deploy", reason="release 42"):
-            switch()
-        switch(False)
-    switch()
-    assert entries() == [("deploy", "code", "release 42"), NOBODY, NOBODY]
+            set_enabled()
+        set_enabled(False)
+    set_enabled()
+    assert entries() == [("deploy", "code", "release 42"), NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
 @BOTH
-def test_innermost_block_counts(entries: Entries) -> None:
+def test_inner_acting_as_overrides_the_outer(entries: Entries) -> None:
     with acting_as("deploy", reason="release 42"):
         with acting_as("robot"):
-            switch()
-        switch(False)
-        by_hand("SELECT 1; UPDATE flagstaff_featureflag SET enabled = true")
+            set_enabled()
+        set_enabled(False)
+        execute("SELECT 1; UPDATE flagstaff_featureflag SET enabled = true")
     assert entries() == [("robot", "code", None), *[("deploy", "code", "release 42")] * 2]
 
 
 @BOTH
-def test_block_is_a_decorator_too(entries: Entries) -> None:
+def test_acting_as_works_as_a_decorator(entries: Entries) -> None:
     @acting_as("deploy")
     def release() -> None:
-        switch()
+        set_enabled()
 
     release()
     assert entries() == [("deploy", "code", None)]
 
 
 @BOTH
-def test_block_that_raises_changes_nothing(entries: Entries) -> None:
+def test_acting_as_that_raises_is_rolled_back(entries: Entries) -> None:
     @acting_as("deploy")
-    def switch_and_fail() -> None:
-        switch()
+    def enable_and_fail() -> None:
+        set_enabled()
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        switch_and_fail()
+        enable_and_fail()
     assert entries() == []
-    switch()
-    assert entries() == [NOBODY]
+    set_enabled()
+    assert entries() == [NOT_ATTRIBUTED]
 
 
-# The ways of writing.
+# Kinds of writes.
 
 
 def add_many() -> None:
@@ -384,104 +382,104 @@ def save() -> None:
     flag.save()
 
 
-def through(change: str) -> Write:
+def change_users(method: str) -> Write:
     def write() -> None:
         flag, bob = FeatureFlag.objects.get(), User.objects.get(username="bob")
-        getattr(flag.allowed_users, change)(*([[bob]] if change == "set" else [bob]))
+        getattr(flag.allowed_users, method)(*([[bob]] if method == "set" else [bob]))
 
     return write
 
 
 def delete_an_allowed_user() -> None:
-    through("add")()
+    change_users("add")()
     User.objects.get(username="bob").delete()
 
 
 UPDATE = "UPDATE flagstaff_featureflag SET enabled = true"
-WAYS: dict[str, Write] = {
+WRITES: dict[str, Write] = {
     "save": save,
     "create": lambda: FeatureFlag.objects.create(key="banner"),
-    "update": switch,
+    "update": set_enabled,
     "bulk_create": add_many,
     "delete": lambda: FeatureFlag.objects.all().delete(),
-    "add": through("add"),
-    "set": through("set"),
+    "add": change_users("add"),
+    "set": change_users("set"),
     "delete of an allowed user": delete_an_allowed_user,
     "value": lambda: KeyValueStore.objects.create(key="gateway", value=1),
-    "cursor": lambda: by_hand(UPDATE),
-    "cursor with parameters": lambda: by_hand(UPDATE + " WHERE key = %s", "new_checkout"),
-    "cursor in capitals": lambda: by_hand(UPDATE.upper()),
-    "cursor with quotes": lambda: by_hand('UPDATE public."flagstaff_featureflag" SET enabled=true'),
-    "cursor behind comments": lambda: by_hand(f"/* job=7 */ -- here\n {UPDATE}"),
-    "cursor with WITH": lambda: by_hand(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
+    "cursor": lambda: execute(UPDATE),
+    "cursor with parameters": lambda: execute(UPDATE + " WHERE key = %s", "new_checkout"),
+    "cursor in capitals": lambda: execute(UPDATE.upper()),
+    "cursor with quotes": lambda: execute('UPDATE public."flagstaff_featureflag" SET enabled=true'),
+    "cursor behind comments": lambda: execute(f"/* job=7 */ -- here\n {UPDATE}"),
+    "cursor with WITH": lambda: execute(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
     "cursor with many": lambda: connection.cursor().executemany(
         "INSERT INTO flagstaff_featureflag (key) VALUES (%s)", [["a"], ["b"]]
     ),
-    "composed": lambda: by_hand(
+    "composed": lambda: execute(
         sql.SQL("UPDATE {} SET enabled = true").format(sql.Identifier("flagstaff_featureflag"))
     ),
-    "TRUNCATE": lambda: by_hand("TRUNCATE flagstaff_keyvaluestore, flagstaff_featureflag CASCADE"),
+    "TRUNCATE": lambda: execute("TRUNCATE flagstaff_keyvaluestore, flagstaff_featureflag CASCADE"),
 }
 
 
 @BOTH
-@pytest.mark.parametrize("write", WAYS.values(), ids=WAYS)
-def test_each_way_of_writing_is_attributed(write: Write, entries: Entries) -> None:
-    by_hand("SET CONSTRAINTS ALL IMMEDIATE")
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_each_kind_of_write_is_attributed(write: Write, entries: Entries) -> None:
+    execute("SET CONSTRAINTS ALL IMMEDIATE")
     with attributed(lambda: attribution("alice", source="web")):
         write()
     assert set(entries()) == {("alice", "web", None)}
 
 
 @BOTH
-def test_write_within_a_block_is_attributed_however_it_is_made(entries: Entries) -> None:
+def test_every_write_in_acting_as_is_attributed(entries: Entries) -> None:
     with acting_as("deploy"):
-        switch()
-        by_hand(f"DO $$ BEGIN {UPDATE.replace('true', 'false')}; END $$")
+        set_enabled()
+        execute(f"DO $$ BEGIN {UPDATE.replace('true', 'false')}; END $$")
     assert entries() == [("deploy", "code", None)] * 2
 
 
 @BOTH
-def test_nothing_is_invented_where_nobody_said_who_acts(entries: Entries) -> None:
-    switch()
-    by_hand("UPDATE flagstaff_featureflag SET rollout_percent = 1")
-    assert entries() == [NOBODY, NOBODY]
+def test_write_without_attribution_has_no_actor(entries: Entries) -> None:
+    set_enabled()
+    execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
+    assert entries() == [NOT_ATTRIBUTED, NOT_ATTRIBUTED]
 
 
-# Django behaves as ever.
+# Django's behaviour is unchanged.
 
 
 @BOTH
-@pytest.mark.parametrize("who", ["somebody", "nobody"])
-def test_queries_are_counted_as_ever(
-    who: str, entries: Entries, django_assert_num_queries: Any
+@pytest.mark.parametrize("with_actor", [True, False])
+def test_attribution_adds_no_counted_queries(
+    with_actor: bool, entries: Entries, django_assert_num_queries: Any
 ) -> None:
-    made = (lambda: attribution("alice")) if who == "somebody" else None
-    with attributed(made), django_assert_num_queries(2):
-        switch()
-        by_hand("UPDATE flagstaff_featureflag SET rollout_percent = 1")
+    current = (lambda: attribution("alice")) if with_actor else None
+    with attributed(current), django_assert_num_queries(2):
+        set_enabled()
+        execute("UPDATE flagstaff_featureflag SET rollout_percent = 1")
 
 
 @BOTH
-def test_queries_of_a_request_are_counted_as_ever(
+def test_attribution_of_a_request_adds_no_counted_queries(
     flag: FeatureFlag, client: Client, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
-        client.get("/switch/")
+        client.get("/enable/")
 
 
 @BOTH
-def test_what_a_write_gives_back_is_as_ever(entries: Entries) -> None:
+def test_result_of_an_attributed_write_is_unchanged(entries: Entries) -> None:
     with attributed(lambda: attribution("alice")), connection.cursor() as cursor:
         cursor.execute("UPDATE flagstaff_featureflag SET enabled = true RETURNING key")
         assert (cursor.rowcount, cursor.fetchall()) == (1, [("new_checkout",)])
 
 
 @BOTH
-def test_failed_statement_in_an_inner_block_undoes_that_block_alone(entries: Entries) -> None:
+def test_failed_statement_rolls_back_the_inner_block_only(entries: Entries) -> None:
     with acting_as("deploy"):
         with suppress(IntegrityError), transaction.atomic():
-            switch()
+            set_enabled()
             FeatureFlag.objects.create(key="new_checkout")
         FeatureFlag.objects.update(rollout_percent=25)
     assert FeatureFlag.objects.get().enabled is False
@@ -489,21 +487,21 @@ def test_failed_statement_in_an_inner_block_undoes_that_block_alone(entries: Ent
 
 
 @BOTH
-def test_failed_statement_without_an_inner_block_is_refused_from_then_on(entries: Entries) -> None:
+def test_statements_after_a_failed_one_are_refused(entries: Entries) -> None:
     with transaction.atomic(), attributed(lambda: attribution("alice")):
         with pytest.raises(IntegrityError):
             FeatureFlag.objects.create(key="new_checkout")
         with pytest.raises(TransactionManagementError):
-            switch()
+            set_enabled()
         with pytest.raises(TransactionManagementError), acting_as("deploy"):
             pass
     assert entries() == []
 
 
 @BOTH
-def test_block_in_which_a_statement_failed_unseen_is_rolled_back_silently(entries: Entries) -> None:
+def test_acting_as_with_a_suppressed_error_is_rolled_back(entries: Entries) -> None:
     with acting_as("deploy"):
-        switch()
+        set_enabled()
         with suppress(IntegrityError):
             FeatureFlag.objects.create(key="new_checkout")
     assert entries() == []
@@ -511,49 +509,49 @@ def test_block_in_which_a_statement_failed_unseen_is_rolled_back_silently(entrie
 
 
 @BOTH
-def test_transaction_that_failed_by_hand_raises_djangos_error(entries: Entries) -> None:
+def test_write_in_an_aborted_transaction_raises_the_servers_error(entries: Entries) -> None:
     with (
         suppress(ZeroDivisionError),
         transaction.atomic(),
         attributed(lambda: attribution("alice")),
     ):
         with pytest.raises(ProgrammingError):
-            by_hand("UPDATE flagstaff_featureflag SET missing = 1")
+            execute("UPDATE flagstaff_featureflag SET missing = 1")
         with pytest.raises(InternalError, match="current transaction is aborted"):
-            switch()
+            set_enabled()
         raise ZeroDivisionError
     assert entries() == []
 
 
 @COMMITTED
-def test_statement_that_fails_alone_leaves_the_connection_as_it_was(entries: Entries) -> None:
+def test_failed_statement_in_autocommit_leaves_the_connection_usable(entries: Entries) -> None:
     with attributed(lambda: attribution("alice")):
         with pytest.raises(ProgrammingError):
-            by_hand("UPDATE flagstaff_featureflag SET missing = 1")
+            execute("UPDATE flagstaff_featureflag SET missing = 1")
         assert connection.in_atomic_block is False
-        switch()
-    switch(False)
-    assert entries() == [("alice", None, None), NOBODY]
+        set_enabled()
+    set_enabled(False)
+    assert entries() == [("alice", None, None), NOT_ATTRIBUTED]
 
 
 @COMMITTED
-def test_statement_that_fails_at_its_commit_raises_as_ever(
+def test_statement_that_fails_at_commit_raises_integrity_error(
     entries: Entries, flag: FeatureFlag
 ) -> None:
     entry = FeatureFlag.allowed_users.through(featureflag=flag, user_id=0)
     with attributed(lambda: attribution("alice")):
         with pytest.raises(IntegrityError):
             entry.save(force_insert=True)
-        switch()
+        set_enabled()
     assert entries() == [("alice", None, None)]
 
 
 @COMMITTED
-def test_lost_connection_raises_as_ever(entries: Entries) -> None:
+def test_lost_connection_raises_operational_error(entries: Entries) -> None:
     other = connection.copy()
     with other.cursor() as cursor, attributed(lambda: attribution("alice")):
         cursor.execute("SELECT 1")
-        by_hand("SELECT pg_terminate_backend(%s)", other.connection.info.backend_pid)
+        execute("SELECT pg_terminate_backend(%s)", other.connection.info.backend_pid)
         with pytest.raises(OperationalError):
             cursor.execute(UPDATE)
     other.close()
@@ -561,7 +559,7 @@ def test_lost_connection_raises_as_ever(entries: Entries) -> None:
 
 
 @COMMITTED
-def test_cursor_of_a_closed_connection_raises_as_ever(entries: Entries) -> None:
+def test_cursor_of_a_closed_connection_raises_operational_error(entries: Entries) -> None:
     other = connection.copy()
     cursor = other.cursor()
     other.close()
@@ -570,22 +568,22 @@ def test_cursor_of_a_closed_connection_raises_as_ever(entries: Entries) -> None:
 
 
 @COMMITTED
-def test_transaction_that_was_begun_by_hand_is_left_open(entries: Entries) -> None:
+def test_transaction_begun_in_sql_stays_open(entries: Entries) -> None:
     with attributed(lambda: attribution("alice")):
-        by_hand("BEGIN")
-        switch()
-        by_hand("ROLLBACK")
+        execute("BEGIN")
+        set_enabled()
+        execute("ROLLBACK")
     assert entries() == []
 
 
 @COMMITTED
-def test_write_without_autocommit_waits_for_the_commit(entries: Entries) -> None:
+def test_write_without_autocommit_is_attributed_at_commit(entries: Entries) -> None:
     transaction.set_autocommit(False)
     try:
         with attributed(lambda: attribution("alice")):
-            switch()
+            set_enabled()
             transaction.rollback()
-            switch()
+            set_enabled()
             transaction.commit()
     finally:
         transaction.rollback()
@@ -594,7 +592,7 @@ def test_write_without_autocommit_waits_for_the_commit(entries: Entries) -> None
 
 
 @COMMITTED
-def test_connection_that_is_made_within_an_execute_wrapper_keeps_only_ours() -> None:
+def test_connection_opened_in_an_execute_wrapper_keeps_attribute_writes() -> None:
     def pass_on(execute: Any, *arguments: Any) -> Any:
         return execute(*arguments)
 
@@ -607,14 +605,16 @@ def test_connection_that_is_made_within_an_execute_wrapper_keeps_only_ours() -> 
 
 
 @COMMITTED
-def test_connection_that_is_made_again_attributes_once() -> None:
+def test_reopened_connection_has_one_wrapper() -> None:
     connection.close()
     connection.ensure_connection()
     assert connection.execute_wrappers.count(attribute_writes) == 1
 
 
-def test_settings_that_cannot_be_used_let_a_write_pass(entries: Entries, settings: Any) -> None:
+def test_write_with_invalid_settings_succeeds_without_attribution(
+    entries: Entries, settings: Any
+) -> None:
     settings.FLAGSTAFF = {"FLAG_MODEL": "no.Such"}
     with attributed(lambda: attribution("alice")):
-        switch()
-    assert entries() == [NOBODY]
+        set_enabled()
+    assert entries() == [NOT_ATTRIBUTED]

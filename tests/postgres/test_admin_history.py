@@ -113,9 +113,9 @@ def test_allowed_users_are_named_with_view_user_permission_only(
     operator: Client, flag: FeatureFlag
 ) -> None:
     add_allowed_users("new_checkout", User.objects.create(username="alice"))
-    assert "allowed 1 user (alice)" in rows(page(operator, url(flag)))[0]
+    assert "added 1 allowed user (alice)" in rows(page(operator, url(flag)))[0]
     editor = staff("view_featureflag")
-    assert "allowed 1 user" in rows(page(editor, url(flag)))[0]
+    assert "added 1 allowed user" in rows(page(editor, url(flag)))[0]
     assert "alice" not in page(editor, url(flag))
     alice = User.objects.get(username="alice").pk
     table = editor.get(url(flag), {"format": "csv"}).content.decode()
@@ -410,7 +410,10 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     change = value_version("token")
     response = operator.post(url(value), {"_undo": change}, follow=True)
     assert messages_of(response) == [
-        "Refused: the history keeps a digest of token, for it is secret, and not the value itself"
+        (
+            "Refused: the history keeps only a digest of token, because it is secret; "
+            "set it again by hand"
+        )
     ]
 
 

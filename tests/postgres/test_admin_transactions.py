@@ -130,7 +130,7 @@ def test_unconfirmed_undo_shows_all_changes_and_writes_nothing(operator: Client)
     rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
     beta, brand, checkout = (unescape(" ".join(strip_tags(row).split())) for row in rows)
     assert beta.startswith("beta_reviews deleted, enabled true")
-    assert beta.endswith("denied 2 users (alice, bob) will be created again")
+    assert beta.endswith("removed 2 allowed users (alice, bob) will be created again")
     assert brand == 'brand_new created, enabled true, kind "release" will be deleted'
     assert checkout == "new_checkout rollout_percent 25 → 100 will return to its previous state"
     assert 'value="too soon"' in html

@@ -1,6 +1,6 @@
-"""Whoever asks whatever: memory, the database and the article's code give one answer.
+"""For any flag and user, memory, the database and the article's code return the same result.
 
-The same tests run again where users have other primary keys, at the end of this file.
+The last test runs these tests again with other types of primary keys.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from django.utils.functional import SimpleLazyObject
 from flagstaff import explain, flag_enabled, refresh
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
-from tests.conformance.oracle import Article, Shelf, as_user
+from tests.conformance.oracle import Article, FlagStore, as_user
 from tests.conftest import RunIsolated
 
 pytestmark = pytest.mark.django_db
-# The engine has a connection of its own and sees what is committed. To name the apps saves the
-# work that Django does after emptying the tables of all.
+# The engine has its own connection and sees only committed rows. `available_apps` makes Django's
+# flush faster.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
 User: Any = get_user_model()
 PAIRS = 100_000 if User._meta.label == "auth.User" else 30_000
-# A question of the ORM costs a thousand times as much.
-PAIRS_OF_THE_ORM = 500
+# An evaluation with the ORM takes a thousand times as long.
+ORM_PAIRS = 500
 
-Asker = Callable[[], Any]
+MakeUser = Callable[[], Any]
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz_-.0123456789",
     "äöüßéèñçøåÅ\u0301\u0308",
@@ -60,7 +60,7 @@ def some_uuid() -> uuid.UUID:
 
 
 def some_pk() -> Any:
-    """A primary key that a user may have."""
+    """A primary key that a user may have, stored or not."""
     if isinstance(User._meta.pk, models.UUIDField):
         return some_uuid()
     if isinstance(User._meta.pk, models.IntegerField):
@@ -68,32 +68,32 @@ def some_pk() -> Any:
     return random.choice([some_text(), str(some_integer()), str(some_uuid()), some_text(255)])
 
 
-def some_pk_that_fits() -> Any:
-    """A primary key that a user in the database may have."""
+def some_storable_pk() -> Any:
+    """A primary key that the user table can store."""
     if isinstance(User._meta.pk, models.IntegerField):
         low, high = connection.ops.integer_field_range(User._meta.pk.get_internal_type())
         return random.choice([random.randint(1, 500), random.randint(low, high)])
     return some_pk()
 
 
-def misspelt(pk: Any) -> str:
+def non_canonical(pk: Any) -> str:
     text = str(pk)
     return random.choice([text.upper(), f"0{text}", f" {text}", f"+{text}", text.replace("-", "")])
 
 
-def heir(user_model: Any, *, proxy: bool) -> Any:
-    """A proxy of the user model, or one that inherits its table."""
+def user_submodel(user_model: Any, *, proxy: bool) -> Any:
+    """A proxy of the user model, or a model with multi-table inheritance."""
     with isolate_apps("django.contrib.auth"):
         meta = type("Meta", (), {"app_label": "auth", "proxy": proxy})
-        return type("Heir", (user_model,), {"__module__": __name__, "Meta": meta})
+        return type("SubUser", (user_model,), {"__module__": __name__, "Meta": meta})
 
 
-PROXY = heir(User, proxy=True)
-CHILD = heir(User, proxy=False)
+PROXY = user_submodel(User, proxy=True)
+CHILD = user_submodel(User, proxy=False)
 
 
-def some_asker(pk: Any) -> Asker:
-    """What a caller may pass for the user with this key; each call makes it anew."""
+def some_user(pk: Any) -> MakeUser:
+    """A function that creates an argument for the user with this primary key."""
     user = random.choice([User, PROXY, CHILD])(pk=pk)
     evaluated = SimpleLazyObject(lambda: user)
     bool(evaluated)
@@ -108,11 +108,11 @@ def some_asker(pk: Any) -> Asker:
     )
 
 
-def same(asker: Any) -> Any:
-    return asker
+def same(user: Any) -> Any:
+    return user
 
 
-def nobodies() -> list[Asker]:
+def anonymous_users() -> list[MakeUser]:
     return [
         lambda: None,
         AnonymousUser,
@@ -123,17 +123,17 @@ def nobodies() -> list[Asker]:
     ]
 
 
-class Crowd:
-    """Flags and users in the database, and the same flags on a shelf beside it."""
+class Population:
+    """Flags and users in the database, and the same flags in memory for the article's code."""
 
     def __init__(self, flags: int) -> None:
-        self.pks = list({some_pk_that_fits() for _ in range(200)})
+        self.pks = list({some_storable_pk() for _ in range(200)})
         User.objects.bulk_create(User(pk=pk, username=f"user {pk}") for pk in self.pks)
-        self.shelf = Shelf()
+        self.store = FlagStore()
         self.keys = list({some_text(120) for _ in range(flags)})
-        self._store()
+        self._fill()
 
-    def _store(self) -> None:
+    def _fill(self) -> None:
         flags = FeatureFlag.objects.bulk_create(
             FeatureFlag(
                 key=key,
@@ -150,62 +150,62 @@ class Crowd:
             entries += [through(featureflag_id=flag.pk, **{user_id: pk}) for pk in allowed]
             texts = map(str, allowed)
             percent = flag.rollout_percent
-            self.shelf.put(flag.key, enabled=flag.enabled, percent=percent, allowed=texts)
+            self.store.put(flag.key, enabled=flag.enabled, percent=percent, allowed=texts)
         through.objects.bulk_create(entries)
 
-    def pairs(self, count: int) -> Iterator[tuple[str, Asker]]:
-        """Random questions, most of them by or about those who are in the database."""
-        askers = nobodies()
+    def pairs(self, count: int) -> Iterator[tuple[str, MakeUser]]:
+        """Random pairs of a key and a user, mostly of those in the database."""
+        users = anonymous_users()
         for _ in range(2_000):
             pk = random.choice(self.pks) if random.random() < 0.5 else some_pk()
-            askers.append(some_asker(pk))
+            users.append(some_user(pk))
             if random.random() < 0.1:
-                askers.append(partial(same, misspelt(pk)))
+                users.append(partial(same, non_canonical(pk)))
         others = [some_uuid(), some_text(), some_integer(), "", "None", 0]
-        askers += [partial(same, other) for other in others]
+        users += [partial(same, other) for other in others]
         keys = [*self.keys, "no_such_flag", self.keys[0].upper() + "!", ""]
         for _ in range(count):
-            yield random.choice(keys), random.choice(askers)
+            yield random.choice(keys), random.choice(users)
 
 
 def differences(
-    crowd: Crowd, count: int, *answers: Callable[[str, Asker], bool]
+    population: Population, count: int, *evaluators: Callable[[str, MakeUser], bool]
 ) -> list[tuple[object, ...]]:
-    """The questions that do not get the same answer from all."""
+    """The pairs for which the evaluators return different results."""
     found = []
-    for key, asker in crowd.pairs(count):
-        given = [answer(key, asker) for answer in answers]
-        if len(set(given)) > 1:
-            found.append((key, repr(asker()), explain(key, asker()), *given))
+    for key, make_user in population.pairs(count):
+        results = [evaluate(key, make_user) for evaluate in evaluators]
+        if len(set(results)) > 1:
+            found.append((key, repr(make_user()), explain(key, make_user()), *results))
     return found
 
 
-def ours(key: str, asker: Asker) -> bool:
-    return flag_enabled(key, asker())
+def with_flagstaff(key: str, make_user: MakeUser) -> bool:
+    return flag_enabled(key, make_user())
 
 
-def article(store: Any) -> Callable[[str, Asker], bool]:
+def article(store: Any) -> Callable[[str, MakeUser], bool]:
     oracle = Article(store)
-    return lambda key, asker: oracle.flag_enabled(key, as_user(asker()))
+    return lambda key, make_user: oracle.flag_enabled(key, as_user(make_user()))
 
 
 @COMMITTED
-def test_memory_gives_the_articles_answers() -> None:
-    crowd = Crowd(flags=400)
+def test_memory_returns_the_articles_results() -> None:
+    population = Population(flags=400)
     with live_engine():
-        assert differences(crowd, PAIRS, ours, article(crowd.shelf)) == []
-        assert differences(crowd, PAIRS_OF_THE_ORM, ours, article(FeatureFlag)) == []
+        assert differences(population, PAIRS, with_flagstaff, article(population.store)) == []
+        assert differences(population, ORM_PAIRS, with_flagstaff, article(FeatureFlag)) == []
 
 
-def test_database_gives_the_articles_answers() -> None:
-    crowd = Crowd(flags=400)
-    answers = ours, article(crowd.shelf), article(FeatureFlag)
-    assert differences(crowd, PAIRS_OF_THE_ORM, *answers) == []
+def test_database_returns_the_articles_results() -> None:
+    population = Population(flags=400)
+    evaluators = with_flagstaff, article(population.store), article(FeatureFlag)
+    assert differences(population, ORM_PAIRS, *evaluators) == []
 
 
 @pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
-def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Callable[[], None]]:
-    """Both ways to an answer. Call it when the flags are made."""
+def start_mode(request: pytest.FixtureRequest, db: None) -> Iterator[Callable[[], None]]:
+    """Both evaluation modes. Call it after the flags are created."""
     if request.param == "database":
         yield lambda: None
         return
@@ -213,46 +213,46 @@ def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Callable
         yield refresh
 
 
-Ready = Callable[[], None]
+Start = Callable[[], None]
 
 
 def stored_user() -> Any:
-    return User.objects.create(pk=some_pk_that_fits(), username="alice")
+    return User.objects.create(pk=some_storable_pk(), username="alice")
 
 
-def in_a_request(user: object, seen: list[object]) -> SimpleLazyObject[object]:
-    """A request's user, which is got from the session when it is looked at."""
+def request_user(user: object, reads: list[object]) -> SimpleLazyObject[object]:
+    """A lazy user like that of a request; `reads` records when it is read from the session."""
 
-    def look() -> object:
-        seen.append(user)
+    def read() -> object:
+        reads.append(user)
         return user
 
-    return SimpleLazyObject(look)
+    return SimpleLazyObject(read)
 
 
-def test_user_keeps_their_place_as_the_ramp_grows(answered_from: Ready) -> None:
+def test_user_keeps_the_flag_as_the_rollout_grows(start_mode: Start) -> None:
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
     users, had = [some_pk() for _ in range(100)], set[object]()
     for percent in [0, 1, 10, 50, 99, 100]:
         FeatureFlag.objects.filter(pk=flag.pk).update(rollout_percent=percent)
-        answered_from()
+        start_mode()
         have = {user for user in users if flag_enabled("new_checkout", user)}
         assert had <= have
         had = have
     assert had == set(users)
 
 
-def test_user_is_looked_at_once_where_the_answer_depends_on_it(answered_from: Ready) -> None:
+def test_lazy_user_is_read_once_if_the_result_depends_on_it(start_mode: Start) -> None:
     alice = stored_user()
     FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice)
-    answered_from()
+    start_mode()
     for key in ("half", "listed"):
-        seen: list[object] = []
-        lazy_user = in_a_request(alice, seen)
+        reads: list[object] = []
+        lazy_user = request_user(alice, reads)
         assert flag_enabled(key, lazy_user) is flag_enabled(key, alice)
         assert flag_enabled(key, lazy_user) is flag_enabled(key, alice)
-        assert seen == [alice]
+        assert reads == [alice]
 
 
 @pytest.mark.parametrize(
@@ -263,84 +263,86 @@ def test_user_is_looked_at_once_where_the_answer_depends_on_it(answered_from: Re
         {"enabled": True, "rollout_percent": 0},
         {"key": "another"},
     ],
-    ids=["disabled", "at 100 percent", "at 0 percent and without a list", "missing"],
+    ids=["disabled", "at 100 percent", "at 0 percent without allowed users", "missing"],
 )
-def test_user_is_left_alone_where_the_answer_does_not_depend_on_it(
-    answered_from: Ready, flag: dict[str, Any]
+def test_lazy_user_is_not_read_if_the_result_does_not_depend_on_it(
+    start_mode: Start, flag: dict[str, Any]
 ) -> None:
     FeatureFlag.objects.create(**{"key": "new_checkout", **flag})
-    answered_from()
-    seen: list[object] = []
-    flag_enabled("new_checkout", in_a_request(AnonymousUser(), seen))
-    assert seen == []
+    start_mode()
+    reads: list[object] = []
+    flag_enabled("new_checkout", request_user(AnonymousUser(), reads))
+    assert reads == []
 
 
 @pytest.mark.parametrize("flag", [{"enabled": False}, {"enabled": True, "rollout_percent": 100}])
-def test_user_is_left_alone_even_with_an_allow_list(
-    answered_from: Ready, flag: dict[str, Any]
+def test_lazy_user_is_not_read_despite_allowed_users(
+    start_mode: Start, flag: dict[str, Any]
 ) -> None:
     FeatureFlag.objects.create(key="new_checkout", **flag).allowed_users.add(stored_user())
-    answered_from()
-    seen: list[object] = []
-    assert flag_enabled("new_checkout", in_a_request(AnonymousUser(), seen)) is flag["enabled"]
-    assert seen == []
+    start_mode()
+    reads: list[object] = []
+    assert flag_enabled("new_checkout", request_user(AnonymousUser(), reads)) is flag["enabled"]
+    assert reads == []
 
 
-class SessionIsGoneError(Exception):
+class SessionExpiredError(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [SessionIsGoneError, KeyError, SystemExit])
-def test_what_the_users_own_evaluation_raises_is_passed_on(
-    answered_from: Ready, error: type[BaseException]
-) -> None:
-    def look() -> object:
+@pytest.mark.parametrize("error", [SessionExpiredError, KeyError, SystemExit])
+def test_error_of_a_lazy_user_propagates(start_mode: Start, error: type[BaseException]) -> None:
+    def read() -> object:
         raise error("on purpose")
 
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
-    answered_from()
+    start_mode()
     with pytest.raises(error, match="on purpose"):
-        flag_enabled("new_checkout", SimpleLazyObject(look))
+        flag_enabled("new_checkout", SimpleLazyObject(read))
     with pytest.raises(error, match="on purpose"):
-        explain("new_checkout", SimpleLazyObject(look))
+        explain("new_checkout", SimpleLazyObject(read))
 
 
-def test_allowed_proxy_is_allowed(answered_from: Ready) -> None:
+def test_proxy_of_an_allowed_user_is_allowed(start_mode: Start) -> None:
     alice = PROXY(pk=stored_user().pk)
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice.pk)
-    answered_from()
+    start_mode()
     assert flag_enabled("listed", alice)
     assert flag_enabled("listed", SimpleLazyObject(lambda: alice))
 
 
-def test_user_in_two_tables_counts_by_the_key_of_both(answered_from: Ready) -> None:
+def test_user_with_multi_table_inheritance_is_evaluated_by_the_shared_key(
+    start_mode: Start,
+) -> None:
     alice = CHILD(pk=stored_user().pk)
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice.pk)
     FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
-    answered_from()
+    start_mode()
     assert flag_enabled("listed", alice)
     assert explain("half", alice) == explain("half", alice.pk)
 
 
-def test_user_who_is_loaded_from_two_tables_counts_too() -> None:
+def test_user_loaded_with_multi_table_inheritance_is_allowed() -> None:
     with connection.schema_editor() as editor:
         editor.create_model(CHILD)
-    alice: Model = CHILD.objects.create(pk=some_pk_that_fits(), username="alice")
+    alice: Model = CHILD.objects.create(pk=some_storable_pk(), username="alice")
     FeatureFlag.objects.create(key="listed", enabled=True).allowed_users.add(alice.pk)
     assert flag_enabled("listed", CHILD.objects.get())
     assert flag_enabled("listed", CHILD.objects.only("username").get())
 
 
-@pytest.mark.skipif(User._meta.label != "auth.User", reason="the others are run from here")
+@pytest.mark.skipif(
+    User._meta.label != "auth.User", reason="the test below runs the other user models"
+)
 @pytest.mark.parametrize(
     ("users", "tests"),
     [
         ("bigint", "test_cases"),
-        ("uuid", "test_cases or articles_answers"),
-        ("text", "test_cases or articles_answers"),
+        ("uuid", "test_cases or articles_results"),
+        ("text", "test_cases or articles_results"),
     ],
 )
-def test_all_of_this_holds_where_users_have_other_keys(
+def test_these_tests_pass_with_other_primary_keys(
     users: str, tests: str, run_isolated: RunIsolated
 ) -> None:
     which = [__file__, "tests/conformance", "-k", tests]

@@ -1,4 +1,4 @@
-"""What is wrong in the code is told of, what is wrong in the database takes out only itself."""
+"""Wrong arguments raise errors; wrong rows in the database only disable themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, connections
 from pytest_django import Settings
 
-from flagstaff import explain, flag_enabled, get_value, ready, refresh, snapshot, status
+from flagstaff import _core, explain, flag_enabled, get_value, ready, refresh, snapshot, status
 from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -22,17 +22,16 @@ from flagstaff.testing import live_engine
 from tools.ports import free_port
 
 pytestmark = pytest.mark.django_db
-# The engine has a connection of its own and sees what is committed. To name the apps saves the
-# work that Django does after emptying the tables of all.
+# The engine has its own connection and sees only committed rows. `available_apps` makes Django's
+# flush faster.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
-Ask = Callable[..., Any]
-Answered = Callable[[], None]
+Start = Callable[[], None]
 
 
 @pytest.fixture
 def unknown_key(settings: Settings) -> Callable[[str], None]:
-    """Chooses what a question for an unknown key does. Comes before the first question."""
+    """Sets UNKNOWN_KEY. Call it before the first evaluation."""
 
     def choose(what: str) -> None:
         settings.FLAGSTAFF = {"UNKNOWN_KEY": what}
@@ -42,48 +41,52 @@ def unknown_key(settings: Settings) -> Callable[[str], None]:
 
 
 @pytest.fixture(autouse=True)
-def another_process() -> Iterator[None]:
-    """Each test begins as a process does that nobody has asked anything yet."""
+def fresh_engine() -> Iterator[None]:
+    """Each test begins like a process before its first evaluation."""
     lifecycle.close()
     yield
     lifecycle.close()
 
 
 @pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
-def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Answered]:
-    """Both ways to an answer. Call it when the settings and rows are made."""
+def start_mode(request: pytest.FixtureRequest, db: None) -> Iterator[Start]:
+    """Both evaluation modes. Call it after the settings and rows are set."""
     if request.param == "database":
         yield lambda: None
         return
-    yield lambda: lifecycle.begin(in_memory=True)
+
+    def start() -> None:
+        _core.start(in_memory=True)
+
+    yield start
 
 
 class TestWrongTypes:
     @pytest.mark.parametrize("user", [True, 4.2, [4], {"pk": 4}, b"4"])
     @pytest.mark.parametrize("enabled", [True, False, None], ids=["on", "off", "unknown"])
-    def test_user_of_a_wrong_type_is_told_of_whatever_the_flag_is(
-        self, answered_from: Answered, user: object, enabled: bool | None
+    def test_user_of_a_wrong_type_raises_for_every_state_of_the_flag(
+        self, start_mode: Start, user: object, enabled: bool | None
     ) -> None:
         if enabled is not None:
             FeatureFlag.objects.create(key="new_checkout", enabled=enabled, rollout_percent=50)
-        answered_from()
-        for ask in (flag_enabled, explain, snapshot().flag_enabled):
+        start_mode()
+        for function in (flag_enabled, explain, snapshot().flag_enabled):
             with pytest.raises(TypeError) as caught:
-                ask("new_checkout", user)
+                function("new_checkout", user)
             assert str(caught.value) == (
                 "user must be a user, the primary key of one (int, str or uuid.UUID) or None, "
                 f"not {type(user).__name__}"
             )
 
     @pytest.mark.parametrize("key", [None, 1, True, b"new_checkout", ["new_checkout"], object()])
-    def test_key_of_a_wrong_type_is_told_of(self, answered_from: Answered, key: Any) -> None:
-        answered_from()
-        for ask in (flag_enabled, get_value, explain, snapshot().flag_enabled):
+    def test_key_of_a_wrong_type_raises(self, start_mode: Start, key: Any) -> None:
+        start_mode()
+        for function in (flag_enabled, get_value, explain, snapshot().flag_enabled):
             with pytest.raises(TypeError, match="is not an instance of 'str'"):
-                ask(key)
+                function(key)
 
-    def test_default_of_a_flag_has_to_be_named(self, answered_from: Answered) -> None:
-        answered_from()
+    def test_default_of_a_flag_is_keyword_only(self, start_mode: Start) -> None:
+        start_mode()
         with pytest.raises(TypeError) as caught:
             flag_enabled("new_checkout", None, True)  # type: ignore[call-arg]
         assert str(caught.value) == (
@@ -91,71 +94,69 @@ class TestWrongTypes:
         )
 
     @pytest.mark.parametrize("default", [None, 1, "yes"])
-    def test_default_of_a_flag_is_true_or_false(
-        self, answered_from: Answered, default: Any
+    def test_default_of_a_flag_of_a_wrong_type_raises(
+        self, start_mode: Start, default: Any
     ) -> None:
-        answered_from()
+        start_mode()
         with pytest.raises(TypeError, match="is not an instance of 'bool'"):
             flag_enabled("new_checkout", default=default)
 
     @pytest.mark.parametrize("key", ["\ud800", "new\0checkout", "", " "])
-    def test_key_that_no_row_can_have_is_unknown(self, answered_from: Answered, key: str) -> None:
-        answered_from()
+    def test_key_that_no_row_can_have_is_unknown(self, start_mode: Start, key: str) -> None:
+        start_mode()
         assert flag_enabled(key, 42, default=True)
         assert get_value(key, "stripe") == "stripe"
         assert explain(key, 42).error_code == "FLAG_NOT_FOUND"
 
     @pytest.mark.parametrize("user", [2**63, 2**64, -(2**70), 10**400])
-    def test_integer_past_64_bits_is_a_user_like_any_other(
-        self, answered_from: Answered, user: int
-    ) -> None:
+    def test_integer_beyond_64_bits_is_a_valid_user(self, start_mode: Start, user: int) -> None:
         FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=99)
-        answered_from()
+        start_mode()
         assert explain("new_checkout", user).reason == "SPLIT"
         assert flag_enabled("new_checkout", user) is flag_enabled("new_checkout", str(user))
 
     @COMMITTED
     @pytest.mark.parametrize("timeout", [-1, -0.5, float("nan")])
-    def test_timeout_that_is_none_is_an_error_and_not_a_panic(self, timeout: float) -> None:
+    def test_invalid_timeout_raises_a_value_error(self, timeout: float) -> None:
         with live_engine(), pytest.raises(ValueError, match="a number of seconds from 0, not"):
             refresh(timeout)
 
     @COMMITTED
     @pytest.mark.parametrize("timeout", [float("inf"), 1e300])
-    def test_timeout_without_an_end_is_a_long_one(self, timeout: float) -> None:
+    def test_infinite_timeout_is_accepted(self, timeout: float) -> None:
         with live_engine():
             refresh(timeout)
 
 
 class TestUnknownKeys:
-    def test_default_is_the_answer(self, answered_from: Answered) -> None:
-        answered_from()
+    def test_default_is_returned(self, start_mode: Start) -> None:
+        start_mode()
         assert flag_enabled("new_checkout") is False
         assert flag_enabled("new_checkout", default=True) is True
         assert flag_enabled("new_checkout", 42, default=True) is True
         assert get_value("payment_gateway", "stripe") == "stripe"
 
-    def test_nothing_is_said_where_that_is_ignored(
+    def test_nothing_is_logged_with_ignore(
         self,
-        answered_from: Answered,
+        start_mode: Start,
         unknown_key: Callable[[str], None],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         unknown_key("ignore")
-        answered_from()
+        start_mode()
         flag_enabled("new_checkout")
         get_value("payment_gateway")
         assert caplog.records == []
 
-    def test_warning_comes_once_for_each_key(
+    def test_warning_is_logged_once_per_key(
         self,
-        answered_from: Answered,
+        start_mode: Start,
         unknown_key: Callable[[str], None],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         unknown_key("warn")
-        answered_from()
-        # Once in a process, and this one may have asked for others before.
+        start_mode()
+        # Logged once per process, and this one may have logged other keys before.
         key = f"50%s {uuid4()}"
         for _ in range(3):
             assert flag_enabled(key, default=True)
@@ -166,58 +167,58 @@ class TestUnknownKeys:
             ("flagstaff", logging.WARNING, f"there is no value '{key}'; {advice}"),
         ]
 
-    def test_warnings_have_an_end_where_keys_have_none(
+    def test_number_of_logged_keys_is_limited(
         self,
-        answered_from: Answered,
+        start_mode: Start,
         unknown_key: Callable[[str], None],
         caplog: pytest.LogCaptureFixture,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         unknown_key("warn")
-        answered_from()
-        monkeypatch.setattr(lifecycle._process, "told", set())
-        monkeypatch.setattr(lifecycle, "_MOST_TOLD", 3)
+        start_mode()
+        monkeypatch.setattr(lifecycle._process, "unknown_logged", set())
+        monkeypatch.setattr(lifecycle, "_MAX_UNKNOWN_LOGGED", 3)
         for number in range(9):
             flag_enabled(f"key-{number}")
-        *named, last = caplog.messages
-        assert [message.partition(";")[0] for message in named] == [
+        *warnings, last = caplog.messages
+        assert [message.partition(";")[0] for message in warnings] == [
             f"there is no flag 'key-{number}'" for number in range(3)
         ]
-        assert last == "this was the last of 3 unknown keys that are named"
-        assert len(lifecycle._process.told) == 3
+        assert last == "3 unknown keys were logged; no more will be"
+        assert len(lifecycle._process.unknown_logged) == 3
 
-    def test_error_is_raised_where_that_is_chosen(
-        self, answered_from: Answered, unknown_key: Callable[[str], None]
+    def test_error_is_raised_with_raise(
+        self, start_mode: Start, unknown_key: Callable[[str], None]
     ) -> None:
         unknown_key("raise")
-        answered_from()
+        start_mode()
         advice = 'create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
-        moment = snapshot()
-        for ask_flag, ask_value in [
+        current = snapshot()
+        for evaluate_flag, evaluate_value in [
             (flag_enabled, get_value),
-            (moment.flag_enabled, moment.get_value),
+            (current.flag_enabled, current.get_value),
         ]:
             with pytest.raises(UnknownFlagError) as flag:
-                ask_flag("new_checkout", default=True)
+                evaluate_flag("new_checkout", default=True)
             assert str(flag.value) == f"there is no flag 'new_checkout'; {advice}"
             with pytest.raises(UnknownValueError) as value:
-                ask_value("payment_gateway", "stripe")
+                evaluate_value("payment_gateway", "stripe")
             assert str(value.value) == f"there is no value 'payment_gateway'; {advice}"
 
-    def test_explanation_raises_nothing(
-        self, answered_from: Answered, unknown_key: Callable[[str], None]
+    def test_explain_does_not_raise_for_an_unknown_key(
+        self, start_mode: Start, unknown_key: Callable[[str], None]
     ) -> None:
         unknown_key("raise")
-        answered_from()
+        start_mode()
         assert explain("new_checkout").error_code == "FLAG_NOT_FOUND"
 
-    def test_key_that_is_there_raises_nothing(
-        self, answered_from: Answered, unknown_key: Callable[[str], None]
+    def test_existing_key_does_not_raise(
+        self, start_mode: Start, unknown_key: Callable[[str], None]
     ) -> None:
         unknown_key("raise")
         FeatureFlag.objects.create(key="new_checkout")
         KeyValueStore.objects.create(key="payment_gateway", value=0)
-        answered_from()
+        start_mode()
         assert flag_enabled("new_checkout", default=True) is False
         assert get_value("payment_gateway", 1) == 0
 
@@ -240,15 +241,15 @@ class TestUnknownKeys:
             assert len(caplog.records) == 1
 
 
-class TestRefusedRows:
+class TestRejectedRows:
     @pytest.mark.parametrize("key", ["new:checkout", "new checkout", "new\tcheckout", ""])
-    def test_key_that_no_flag_may_have_is_refused_by_the_model(self, key: str) -> None:
+    def test_invalid_key_is_rejected_by_the_model(self, key: str) -> None:
         with pytest.raises(ValidationError) as caught:
             FeatureFlag(key=key).full_clean()
         assert set(caught.value.message_dict) == {"key"}
 
     @pytest.mark.parametrize("percent", [-1, 101])
-    def test_percentage_that_is_none_is_refused_by_the_model(self, percent: int) -> None:
+    def test_invalid_percentage_is_rejected_by_the_model(self, percent: int) -> None:
         with pytest.raises(ValidationError) as caught:
             FeatureFlag(key="new_checkout", rollout_percent=percent).full_clean()
         assert "rollout_percent" in caught.value.message_dict
@@ -266,7 +267,7 @@ class TestRefusedRows:
         ],
         ids=["create", "update", "INSERT"],
     )
-    def test_percentage_that_is_none_is_refused_by_the_database(
+    def test_invalid_percentage_is_rejected_by_the_database(
         self, write: Callable[[int], object], percent: int
     ) -> None:
         FeatureFlag.objects.create(key="new_checkout")
@@ -281,7 +282,7 @@ def run(statement: str, *parameters: int) -> None:
 
 @pytest.fixture
 def loose_tables(transactional_db: None) -> Iterator[None]:
-    """Tables without the rules that ours have: a foreign one may have none."""
+    """Tables without our constraints: a project's own table may have none."""
     indexes = (
         "SELECT conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(oid) "
         "FROM pg_constraint WHERE contype = 'u' AND conrelid IN "
@@ -312,7 +313,7 @@ def flags(*keys: str) -> None:
 
 @contextmanager
 def loaded_engine() -> Iterator[None]:
-    """An engine that knows the rows as they are now: on a busy machine that takes a moment."""
+    """An engine that has loaded the present rows, also on a busy machine."""
     with live_engine():
         assert ready(10)
         yield
@@ -346,7 +347,7 @@ class TestMalformedRows:
         assert explain("new_checkout").error_code == "FLAG_NOT_FOUND"
         assert flag_enabled("banner")
 
-    def test_flag_that_lost_its_key_keeps_it(self) -> None:
+    def test_flag_whose_key_becomes_null_keeps_its_key(self) -> None:
         flags("new_checkout", "banner")
         pk = FeatureFlag.objects.get(key="new_checkout").pk
         with loaded_engine():
@@ -355,7 +356,7 @@ class TestMalformedRows:
             assert flag_enabled("new_checkout")
             assert status().problems == (f'flag "pk {pk}" is set aside: its key is NULL',)
 
-    def test_flags_with_one_key_are_all_set_aside(self) -> None:
+    def test_flags_with_duplicate_keys_are_ignored(self) -> None:
         flags("new_checkout", "new_checkout", "banner")
         with loaded_engine():
             assert explain("new_checkout").error_code == "FLAG_NOT_FOUND"
@@ -364,14 +365,14 @@ class TestMalformedRows:
             assert status().problems == (problem,)
         assert explain("new_checkout").error_code == "FLAG_NOT_FOUND"
 
-    def test_flag_that_gets_a_double_keeps_its_last_good_version(self) -> None:
+    def test_flag_that_gets_a_duplicate_keeps_its_last_good_version(self) -> None:
         flags("new_checkout")
         with loaded_engine():
             run("INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout')")
             refresh()
             assert flag_enabled("new_checkout")
 
-    def test_flag_that_was_mended_counts_again(self) -> None:
+    def test_repaired_flag_is_evaluated_again(self) -> None:
         flags("new_checkout")
         with loaded_engine():
             run("UPDATE flagstaff_featureflag SET enabled = NULL")
@@ -381,7 +382,7 @@ class TestMalformedRows:
             assert not flag_enabled("new_checkout")
             assert status().problems == ()
 
-    def test_values_with_one_key_are_all_set_aside(self) -> None:
+    def test_values_with_duplicate_keys_are_ignored(self) -> None:
         rows = [("gateway", 1), ("gateway", 2), ("limit", 3)]
         KeyValueStore.objects.bulk_create(KeyValueStore(key=k, value=v) for k, v in rows)
         with loaded_engine():
@@ -390,7 +391,7 @@ class TestMalformedRows:
             assert status().problems == (problem,)
         assert (get_value("gateway", "missing"), get_value("limit")) == ("missing", 3)
 
-    def test_value_that_lost_its_key_keeps_it(self) -> None:
+    def test_value_whose_key_becomes_null_keeps_its_key(self) -> None:
         KeyValueStore.objects.create(key="gateway", value="stripe")
         with loaded_engine():
             run("UPDATE flagstaff_keyvaluestore SET key = NULL")

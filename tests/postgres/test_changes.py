@@ -1,4 +1,4 @@
-"""What a person changes is locked, checked, and written where it differs."""
+"""Changes lock their row, validate, and write only what differs."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def queries() -> Iterator[CaptureQueriesContext]:
         yield queries
 
 
-def test_switch_turns_a_flag_on_and_leaves_the_rest(flag: FeatureFlag) -> None:
+def test_enable_keeps_the_rollout(flag: FeatureFlag) -> None:
     changed = enable("new_checkout")
     assert changed == Changed("new_checkout", "enabled", old=False, new=True, written=True)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 25)
 
 
-def test_ramp_moves_the_rollout_and_leaves_the_switch(flag: FeatureFlag) -> None:
+def test_set_rollout_keeps_a_flag_disabled(flag: FeatureFlag) -> None:
     changed = set_rollout("new_checkout", 50)
     assert changed == Changed("new_checkout", "rollout_percent", old=25, new=50, written=True)
     flag.refresh_from_db()
@@ -70,12 +70,12 @@ def test_set_value_replaces_the_value(gateway: KeyValueStore) -> None:
     assert gateway.value == {"name": "paypal", "fee": 0.5}
 
 
-def test_what_a_change_did_cannot_be_altered(flag: FeatureFlag) -> None:
+def test_changed_is_immutable(flag: FeatureFlag) -> None:
     with pytest.raises(FrozenInstanceError):
         enable("new_checkout").key = "other"  # type: ignore[misc]
 
 
-def test_change_moves_the_time_of_the_last_change(flag: FeatureFlag) -> None:
+def test_change_updates_changed_at(flag: FeatureFlag) -> None:
     enable("new_checkout")
     before = flag.changed_at
     flag.refresh_from_db()
@@ -89,18 +89,18 @@ def test_change_writes_no_other_column(flag: FeatureFlag, queries: CaptureQuerie
     assert "description" not in update
 
 
-def test_change_is_announced_as_any_save_is(flag: FeatureFlag) -> None:
-    told: list[Any] = []
+def test_change_sends_post_save(flag: FeatureFlag) -> None:
+    signals: list[Any] = []
 
-    def listen(instance: FeatureFlag, update_fields: Any, **kwargs: Any) -> None:
-        told.append((instance.key, sorted(update_fields)))
+    def receive(instance: FeatureFlag, update_fields: Any, **kwargs: Any) -> None:
+        signals.append((instance.key, sorted(update_fields)))
 
-    post_save.connect(listen, FeatureFlag)
+    post_save.connect(receive, FeatureFlag)
     try:
         enable("new_checkout")
     finally:
-        post_save.disconnect(listen, FeatureFlag)
-    assert told == [("new_checkout", ["changed_at", "enabled"])]
+        post_save.disconnect(receive, FeatureFlag)
+    assert signals == [("new_checkout", ["changed_at", "enabled"])]
 
 
 @pytest.mark.usefixtures("flag", "gateway")
@@ -111,9 +111,9 @@ def test_change_is_announced_as_any_save_is(flag: FeatureFlag) -> None:
         lambda: set_rollout("new_checkout", 50),
         lambda: set_value("payment_gateway", {"b": [1], "a": None}),
     ],
-    ids=["switch", "ramp", "set_value"],
+    ids=["enable", "set_rollout", "set_value"],
 )
-def test_second_call_changes_nothing(change: Callable[[], Changed]) -> None:
+def test_change_repeated_writes_nothing(change: Callable[[], Changed]) -> None:
     before = Change.objects.count()
     assert change().written is True
     with CaptureQueriesContext(connection) as queries:
@@ -124,20 +124,20 @@ def test_second_call_changes_nothing(change: Callable[[], Changed]) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(1, True), (1, 1.0), (0, False), ([0], [False])])
-def test_values_that_python_takes_for_equal_are_told_apart(old: Any, new: Any) -> None:
-    entry = KeyValueStore.objects.create(key="limit", value=old)
+def test_set_value_with_equal_python_values_of_other_types_writes(old: Any, new: Any) -> None:
+    row = KeyValueStore.objects.create(key="limit", value=old)
     assert set_value("limit", new).written is True
-    entry.refresh_from_db()
-    assert repr(entry.value) == repr(new)
+    row.refresh_from_db()
+    assert repr(row.value) == repr(new)
 
 
-def test_order_of_the_keys_is_no_change() -> None:
+def test_set_value_with_other_key_order_writes_nothing() -> None:
     KeyValueStore.objects.create(key="fees", value={"b": 2, "a": 1})
     assert set_value("fees", {"a": 1, "b": 2}).written is False
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 25.0, "25", True, None, Decimal(25)], ids=repr)
-def test_percent_that_is_none_is_refused(flag: FeatureFlag, percent: Any) -> None:
+def test_set_rollout_with_invalid_percent_is_rejected(flag: FeatureFlag, percent: Any) -> None:
     with pytest.raises(InvalidChangeError) as error:
         set_rollout("new_checkout", percent)
     expected = f"a rollout percent is a whole number from 0 to 100, not {percent!r}"
@@ -147,7 +147,7 @@ def test_percent_that_is_none_is_refused(flag: FeatureFlag, percent: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "why"),
+    ("value", "message"),
     [
         ({1, 2}, "JSON cannot hold this value: Object of type set is not JSON serializable"),
         (float("nan"), "JSON cannot hold this value: Out of range float values"),
@@ -156,39 +156,39 @@ def test_percent_that_is_none_is_refused(flag: FeatureFlag, percent: Any) -> Non
     ],
     ids=repr,
 )
-def test_value_that_json_cannot_hold_is_refused(
-    gateway: KeyValueStore, value: Any, why: str
+def test_set_value_that_json_cannot_hold_is_rejected(
+    gateway: KeyValueStore, value: Any, message: str
 ) -> None:
     with pytest.raises(InvalidChangeError) as error:
         set_value("payment_gateway", value)
-    assert str(error.value).startswith(why)
+    assert str(error.value).startswith(message)
     gateway.refresh_from_db()
     assert gateway.value == "stripe"
 
 
 @pytest.mark.parametrize("secret", [True, False])
-def test_refusal_of_the_database_tells_no_secret(secret: bool) -> None:
+def test_database_error_does_not_contain_a_secret_value(secret: bool) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
     with pytest.raises(InvalidChangeError, match="the database refuses it: unsupported") as caught:
         set_value("token", "hunter3\0")
-    told = "".join(traceback.format_exception(caught.value.with_traceback(None)))
-    assert ("hunter3" in told) is not secret
+    text = "".join(traceback.format_exception(caught.value.with_traceback(None)))
+    assert ("hunter3" in text) is not secret
 
 
-def test_refusal_is_a_value_error_and_ours() -> None:
+def test_invalid_change_error_is_a_value_error_and_a_flagstaff_error() -> None:
     assert issubclass(InvalidChangeError, ValueError)
     assert issubclass(InvalidChangeError, FlagstaffError)
 
 
 @pytest.mark.usefixtures("flag", "gateway")
-def test_unknown_key_is_told_with_the_nearest() -> None:
+def test_change_of_unknown_key_suggests_similar_keys() -> None:
     FeatureFlag.objects.create(key="old_checkout")
     with pytest.raises(UnknownFlagError) as error:
         enable("new_chekout")
     assert str(error.value) == (
         "there is no flag 'new_chekout'; did you mean 'new_checkout' or 'old_checkout'?"
     )
-    with pytest.raises(UnknownFlagError, match="no flag 'xyz'; no other key is near it"):
+    with pytest.raises(UnknownFlagError, match="no flag 'xyz'; no other key is similar"):
         set_rollout("xyz", 5)
     with pytest.raises(UnknownValueError, match="did you mean 'payment_gateway'"):
         set_value("payments_gateway", 1)
@@ -196,12 +196,12 @@ def test_unknown_key_is_told_with_the_nearest() -> None:
 
 @pytest.mark.usefixtures("flag")
 @pytest.mark.parametrize("key", ["", "new\0checkout", "new\ud800", "x" * 300, "NEW_CHECKOUT"])
-def test_key_that_no_row_has_is_unknown(key: str) -> None:
+def test_change_of_key_without_a_row_raises(key: str) -> None:
     with pytest.raises(UnknownFlagError):
         enable(key)
 
 
-def test_row_is_locked_before_it_is_looked_at(
+def test_change_locks_the_row_when_it_reads_it(
     flag: FeatureFlag, queries: CaptureQueriesContext
 ) -> None:
     enable("new_checkout")
@@ -210,18 +210,18 @@ def test_row_is_locked_before_it_is_looked_at(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_waits_for_another_and_sees_it(flag: FeatureFlag) -> None:
+def test_change_waits_for_a_concurrent_change_and_sees_it(flag: FeatureFlag) -> None:
     done: list[Changed] = []
 
-    def ramp_in_a_thread() -> None:
+    def change_in_a_thread() -> None:
         done.append(set_rollout("new_checkout", 50))
         connection.close()
 
-    thread = threading.Thread(target=ramp_in_a_thread)
+    thread = threading.Thread(target=change_in_a_thread)
     with transaction.atomic():
         set_rollout("new_checkout", 33)
         thread.start()
-        while not _somebody_waits():
+        while not _a_lock_is_awaited():
             assert thread.is_alive()
     thread.join()
     assert [changed.old for changed in done] == [33]
@@ -233,33 +233,33 @@ def _undo_deletion() -> Changed:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", [lambda: create("brand_new", enabled=True), _undo_deletion])
-def test_change_that_is_sent_twice_at_the_same_moment_is_one(change: Callable[[], Changed]) -> None:
+def test_two_concurrent_equal_changes_write_once(change: Callable[[], Changed]) -> None:
     create("search_v2")
     delete("search_v2")
     done: list[Changed] = []
 
-    def again_in_a_thread() -> None:
+    def change_in_a_second_thread() -> None:
         done.append(change())
         connection.close()
 
-    thread = threading.Thread(target=again_in_a_thread)
+    thread = threading.Thread(target=change_in_a_second_thread)
     with transaction.atomic():
         assert change().written is True
         thread.start()
-        while not _somebody_waits():
+        while not _a_lock_is_awaited():
             assert thread.is_alive()
     thread.join()
     assert [changed.written for changed in done] == [False]
 
 
-def _somebody_waits() -> bool:
+def _a_lock_is_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_that_fails_halfway_leaves_no_trace(flag: FeatureFlag) -> None:
+def test_change_that_fails_halfway_is_rolled_back(flag: FeatureFlag) -> None:
     def fail(**kwargs: Any) -> None:
         raise RuntimeError
 
@@ -273,7 +273,7 @@ def test_change_that_fails_halfway_leaves_no_trace(flag: FeatureFlag) -> None:
     assert flag.enabled is False
 
 
-# Models of the project.
+# A project's own models.
 
 
 class _Visible(models.Manager[Any]):
@@ -288,10 +288,10 @@ def _in_fives(percent: int) -> None:
 
 @pytest.fixture
 def shop_flags(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A project's own model: with a rule, a manager that hides, and keys that are not unique."""
+    """A project's own model, with a validator, a manager that hides rows, and keys not unique."""
     with isolate_apps("flagstaff"):
 
-        class ShopFlag(models.Model):  # noqa: DJ008 (nobody looks at one)
+        class ShopFlag(models.Model):  # noqa: DJ008 (never shown)
             key = models.CharField(max_length=50)
             enabled = models.BooleanField(null=True)
             rollout_percent = models.IntegerField(default=0, validators=[_in_fives])
@@ -311,7 +311,7 @@ def shop_flags(monkeypatch: pytest.MonkeyPatch) -> Any:
     return ShopFlag._base_manager
 
 
-def test_projects_own_flag_is_changed(shop_flags: Any) -> None:
+def test_change_of_a_projects_own_model_writes_its_row(shop_flags: Any) -> None:
     shop_flags.create(key="new_checkout", hidden=True, enabled=None)
     assert disable("new_checkout").old is None
     assert set_rollout("new_checkout", 20).written is True
@@ -319,19 +319,19 @@ def test_projects_own_flag_is_changed(shop_flags: Any) -> None:
     assert not FeatureFlag.objects.exists()
 
 
-def test_rule_of_the_projects_model_is_kept(shop_flags: Any) -> None:
+def test_validator_of_a_projects_own_model_is_applied(shop_flags: Any) -> None:
     shop_flags.create(key="new_checkout")
     with pytest.raises(InvalidChangeError) as error:
         set_rollout("new_checkout", 7)
     assert str(error.value) == "rollout_percent: write a multiple of five"
 
 
-def test_kill_does_not_fail_for_another_field(shop_flags: Any) -> None:
+def test_disable_ignores_invalid_values_of_other_fields(shop_flags: Any) -> None:
     shop_flags.create(key="new_checkout", enabled=True, rollout_percent=7, owner="")
     assert disable("new_checkout").written is True
 
 
-def test_key_of_two_rows_is_told(shop_flags: Any) -> None:
+def test_change_of_key_with_two_rows_raises(shop_flags: Any) -> None:
     shop_flags.bulk_create([ShopFlag(key="new_checkout") for ShopFlag in [shop_flags.model] * 2])
     with pytest.raises(FlagstaffError, match="2 rows have the key 'new_checkout'; delete all but"):
         enable("new_checkout")
@@ -339,7 +339,7 @@ def test_key_of_two_rows_is_told(shop_flags: Any) -> None:
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Another model of values, in a table of its own."""
+    """Another VALUE_MODEL."""
     with connection.schema_editor() as editor:
         editor.create_model(request.param)
     monkeypatch.setattr(Conf, "value_model", request.param)
@@ -347,14 +347,14 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
 
 
 @pytest.mark.parametrize("store", [DecimalStore], indirect=True)
-def test_value_is_compared_as_the_field_reads_it(store: Any) -> None:
+def test_set_value_compares_as_the_field_reads(store: Any) -> None:
     store.create(key="fee", value=1.5)
     assert set_value("fee", 1.5).written is False
     assert set_value("fee", 2.5) == Changed("fee", "value", Decimal("1.5"), 2.5, written=True)
 
 
 @pytest.mark.parametrize("store", [TextStore], indirect=True)
-def test_value_that_is_no_json_is_changed_too(store: Any) -> None:
+def test_set_value_of_a_text_field_writes(store: Any) -> None:
     store.create(key="gateway", value="stripe")
     assert set_value("gateway", "stripe").written is False
     assert set_value("gateway", "paypal").written is True
@@ -378,7 +378,7 @@ TWO_DATABASES = """
     django.setup()
 
     from django.core.management import call_command
-    from flagstaff.changes import set_rollout, set_value, switch
+    from flagstaff.changes import enable, set_rollout, set_value
     from flagstaff.models import FeatureFlag, KeyValueStore
 
     call_command("migrate", database="flags", verbosity=0)
@@ -391,8 +391,8 @@ TWO_DATABASES = """
 """
 
 
-def test_changes_are_made_in_the_chosen_database_and_on_sqlite(
+def test_changes_use_the_configured_database_also_on_sqlite(
     run_isolated: RunIsolated, tmp_path: Path
 ) -> None:
-    told = run_isolated(dedent(TWO_DATABASES), str(tmp_path / "flags.sqlite3")).split("\n")
-    assert told == ["True True", "True", "False False", "False", "(True, 5)", ""]
+    lines = run_isolated(dedent(TWO_DATABASES), str(tmp_path / "flags.sqlite3")).split("\n")
+    assert lines == ["True True", "True", "False False", "False", "(True, 5)", ""]

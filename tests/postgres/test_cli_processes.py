@@ -1,4 +1,4 @@
-"""`manage.py flags` as a process: on a terminal, in a pipe, interrupted, and on its way out."""
+"""`manage.py flags` as a process: terminals, pipes, signals and exit statuses."""
 
 from __future__ import annotations
 
@@ -28,65 +28,65 @@ COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags"]
 ESCAPE = "\x1b["
 
 
-def surroundings(database: str, **variables: str) -> dict[str, str]:
-    kept = {
+def environment(database: str, **variables: str) -> dict[str, str]:
+    inherited = {
         name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
     }
     chosen = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.settings"}
-    return kept | chosen | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
+    return inherited | chosen | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
 
 
 def run(
-    command: list[str], surroundings: dict[str, str], **channels: Any
+    command: list[str], variables: dict[str, str], **channels: Any
 ) -> subprocess.CompletedProcess[str]:
     default = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 30}
     channels = {"stdin": subprocess.DEVNULL, **default, **channels}
-    return subprocess.run(command, cwd=ROOT, env=surroundings, check=False, **channels)
+    return subprocess.run(command, cwd=ROOT, env=variables, check=False, **channels)
 
 
 def piped(database: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run([*COMMAND, *arguments], surroundings(database, **variables))
+    return run([*COMMAND, *arguments], environment(database, **variables))
 
 
 def on_terminal(database: str, *arguments: str, width: int = 80, no_color: str = "") -> str:
-    """What a terminal of this width shows."""
+    """Returns what a terminal of this width shows."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=ROOT,
-        env=surroundings(database, NO_COLOR=no_color),
+        env=environment(database, NO_COLOR=no_color),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
     )
     os.close(theirs)
-    shown = b"".join(iter(lambda: _part_of(ours), b"")).decode().replace("\r\n", "\n")
+    shown = b"".join(iter(lambda: _read(ours), b"")).decode().replace("\r\n", "\n")
     os.close(ours)
     assert process.wait(10) == 0, shown
     return shown
 
 
-def _part_of(terminal: int) -> bytes:
-    """What comes next; nothing when the process has left the terminal."""
+def _read(terminal: int) -> bytes:
+    """Returns the next bytes, or b"" after the process has closed the terminal."""
     try:
         return os.read(terminal, 4096)
-    except OSError:  # Linux says so
+    except OSError:  # how Linux reports the end
         return b""
 
 
-def test_terminal_gets_a_table_in_colours(database: str) -> None:
+def test_terminal_shows_a_table_in_colours(database: str) -> None:
     header, flag = on_terminal(database, "list").splitlines()
     assert header.startswith(f"{ESCAPE}1mKEY ")
-    assert f"{ESCAPE}33;1mramping 33 %{ESCAPE}0m" in flag
+    assert f"{ESCAPE}33;1mrollout 33 %{ESCAPE}0m" in flag
 
 
 @pytest.mark.parametrize(
     ("arguments", "no_color"),
     [(["list"], "1"), (["list", "--no-color"], ""), (["--no-color", "list"], "")],
-    ids=["NO_COLOR", "behind the verb", "before the verb"],
+    ids=["NO_COLOR", "after the verb", "before the verb"],
 )
-def test_terminal_gets_no_colour_where_none_is_wanted(
+def test_terminal_shows_no_colours_with_no_color(
     arguments: list[str], no_color: str, database: str
 ) -> None:
     shown = on_terminal(database, *arguments, no_color=no_color)
@@ -101,19 +101,19 @@ def test_table_fits_the_terminal(database: str, query: Query) -> None:
     assert flag.endswith("…")
 
 
-def test_pipe_gets_tabs(database: str) -> None:
+def test_pipe_receives_tabs(database: str) -> None:
     ran = piped(database, "list", DJANGO_COLORS="dark")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("new_checkout\tramping\t33\t0\trelease\t2")
+    assert ran.stdout.startswith("new_checkout\trollout\t33\t0\trelease\t2")
     assert ran.stdout.count("\n") == 1
 
 
-def test_document_is_the_same_on_a_terminal(database: str) -> None:
+def test_json_is_the_same_on_a_terminal(database: str) -> None:
     shown, ran = on_terminal(database, "list", "--json"), piped(database, "list", "--json")
     assert json.loads(shown) == json.loads(ran.stdout)
 
 
-def test_old_encoding_gets_what_it_can_show(database: str, query: Query) -> None:
+def test_old_encoding_receives_escapes(database: str, query: Query) -> None:
     query("UPDATE flagstaff_keyvaluestore SET value = '\"Grüße\"'")
     query("UPDATE flagstaff_featureflag SET description = 'Grüße'")
     for arguments in (["value", "get", "gateway"], ["value", "list", "--json"]):
@@ -124,25 +124,25 @@ def test_old_encoding_gets_what_it_can_show(database: str, query: Query) -> None
     assert ran.stdout.endswith("\tGr\\xfc\\xdfe\n")
 
 
-def test_reader_that_goes_early_is_no_error(database: str, query: Query) -> None:
+def test_closed_pipe_is_no_error(database: str, query: Query) -> None:
     query(
         "INSERT INTO flagstaff_featureflag (key) SELECT 'flag_' || n FROM generate_series(1, 9) n"
     )
     reading, writing = os.pipe()
     os.close(reading)
-    ran = run([*COMMAND, "list"], surroundings(database), stdout=writing)
+    ran = run([*COMMAND, "list"], environment(database), stdout=writing)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_interrupted_change_is_none_and_ends_quietly(database: str, query: Query) -> None:
+def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, query: Query) -> None:
     waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     with psycopg.connect(database) as other:
         other.execute("SELECT * FROM flagstaff_featureflag FOR UPDATE")
         process = subprocess.Popen(
             [*COMMAND, "off", "new_checkout"],
             cwd=ROOT,
-            env=surroundings(database),
+            env=environment(database),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -156,62 +156,64 @@ def test_interrupted_change_is_none_and_ends_quietly(database: str, query: Query
 
 
 @pytest.mark.parametrize(
-    ("line", "status", "told"),
+    ("line", "status", "message"),
     [
         ("", 2, "the following arguments are required: VERB"),
         ("kil new_checkout", 2, "argument VERB: invalid choice: 'kil'"),
         ("on", 2, "the following arguments are required: KEY"),
-        ("ramp new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
+        ("rollout new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
         ("explain new_checkout", 2, "one of the arguments USER --anonymous is required"),
         ("list --state on", 2, "argument --state: invalid choice: 'on'"),
-        ("value set gateway stripe", 2, "a text is typed: manage.py flags value set gateway"),
+        ("value set gateway stripe", 2, "to pass a string: manage.py flags value set gateway"),
         ("value set gateway null", 4, "refused: value cannot be null"),
         ("on new_chekout", 5, "did you mean 'new_checkout'?"),
     ],
 )
-def test_exit_status_says_what_went_wrong(line: str, status: int, told: str, database: str) -> None:
+def test_error_has_its_exit_status_and_message(
+    line: str, status: int, message: str, database: str
+) -> None:
     ran = piped(database, *line.split())
     assert (ran.returncode, ran.stdout) == (status, "")
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["list"], ["ramp"], ["value"], ["value", "set"]])
-def test_help_shows_examples_and_the_exit_status_is_good(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [[], ["list"], ["rollout"], ["value"], ["value", "set"]])
+def test_help_shows_examples_without_a_database(arguments: list[str]) -> None:
     ran = piped("postgres://nowhere", *arguments, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "manage.py flags " in ran.stdout
 
 
-def test_server_that_is_away_is_told_in_a_line() -> None:
+def test_unreachable_server_is_an_error_in_one_line() -> None:
     ran = piped(f"postgres://{LOOPBACK}:{free_port()}/flags", "off", "new_checkout")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert ran.stderr.startswith("CommandError: connection failed")
     assert ran.stderr.count("\n") == 1
 
 
-def test_process_that_just_started_explains_from_the_database(database: str) -> None:
+def test_explain_in_a_new_process_reads_the_database(database: str) -> None:
     # The bucket of 42 is 33, and the rollout 33 %.
-    told = json.loads(piped(database, "explain", "new_checkout", "42", "--json").stdout)
-    assert (told["value"], told["reason"], told["bucket"]) == (False, "SPLIT", 33)
+    found = json.loads(piped(database, "explain", "new_checkout", "42", "--json").stdout)
+    assert (found["value"], found["reason"], found["bucket"]) == (False, "SPLIT", 33)
 
 
-def test_status_connects_and_loads(database: str) -> None:
+def test_status_connects_and_loads_the_flags(database: str) -> None:
     ran = piped(database, "status", "--json")
-    told = json.loads(ran.stdout)
-    assert (ran.returncode, told["mode"], told["ready"]) == (0, "live", True)
-    assert (told["flags"], told["values"], told["problems"]) == (1, 1, [])
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, found["mode"], found["ready"]) == (0, "live", True)
+    assert (found["flags"], found["values"], found["problems"]) == (1, 1, [])
 
 
-def test_status_names_rows_that_cannot_be_evaluated(database: str, query: Query) -> None:
+def test_status_lists_rows_that_cannot_be_evaluated(database: str, query: Query) -> None:
     query("ALTER TABLE flagstaff_featureflag ALTER enabled DROP NOT NULL")
     query("UPDATE flagstaff_featureflag SET enabled = NULL")
-    told = json.loads(piped(database, "status", "--json").stdout)
-    assert told["flags"] == 0
-    assert "new_checkout" in told["problems"][0]
+    found = json.loads(piped(database, "status", "--json").stdout)
+    assert found["flags"] == 0
+    assert "new_checkout" in found["problems"][0]
 
 
-def test_status_fails_where_nothing_can_be_loaded(empty_database: str) -> None:
+def test_status_fails_without_tables(empty_database: str) -> None:
     ran = piped(empty_database, "status")
     assert ran.returncode == 1
     assert ran.stdout.startswith("mode\tdown\n")
@@ -222,7 +224,7 @@ def test_status_fails_where_nothing_can_be_loaded(empty_database: str) -> None:
     )
 
 
-def test_change_is_confirmed_by_the_worker_that_has_it(database: str, worker: Worker) -> None:
+def test_wait_reports_the_worker_that_applied_the_change(database: str, worker: Worker) -> None:
     ran = piped(database, "off", "new_checkout", "--wait", "30")
     assert (ran.returncode, ran.stdout) == (0, "")
     assert ran.stderr.splitlines()[-1].startswith("applied by the only connected worker after 0.")
@@ -230,21 +232,21 @@ def test_change_is_confirmed_by_the_worker_that_has_it(database: str, worker: Wo
 
 
 def settings(folder: Path, text: str) -> dict[str, str]:
-    """Surroundings in which these are the settings."""
+    """Returns environment variables for these settings."""
     (folder / "shop_settings.py").write_text(text)
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     return {"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": path}
 
 
-def test_flag_can_be_turned_off_while_a_check_fails(
+def test_flag_can_be_disabled_while_a_system_check_fails(
     database: str, query: Query, tmp_path: Path
 ) -> None:
-    broken = settings(tmp_path, "from tests.settings import *\nSTATICFILES_DIRS = 'no list'\n")
+    broken = settings(tmp_path, "from tests.settings import *\nSTATICFILES_DIRS = 'not a list'\n")
     assert piped(database, "off", "new_checkout", **broken).returncode == 0
     assert query("SELECT enabled FROM flagstaff_featureflag") == (False,)
 
 
-def test_settings_may_be_chosen_behind_the_verb(database: str) -> None:
+def test_django_options_may_follow_the_verb(database: str) -> None:
     arguments = ["list", "--settings=tests.settings", "--traceback", "-v", "0"]
     assert piped(database, *arguments, DJANGO_SETTINGS_MODULE="").returncode == 0
 
@@ -276,21 +278,19 @@ USERS = {"bigint": "42", "uuid": "6f2b1c1e-0d3a-4c39-9f0e-3f1f1c7f0001", "text":
 
 
 @pytest.mark.parametrize(("users", "pk"), USERS.items(), ids=USERS)
-def test_every_verb_works_on_sqlite_and_with_any_user_model(
-    users: str, pk: str, tmp_path: Path
-) -> None:
-    def told(*lines: list[str]) -> list[Any]:
-        settled = settings(tmp_path, ON_SQLITE.format(users=users))
+def test_verbs_work_on_sqlite_with_any_user_model(users: str, pk: str, tmp_path: Path) -> None:
+    def documents(*lines: list[str]) -> list[Any]:
+        variables = settings(tmp_path, ON_SQLITE.format(users=users))
         python = [sys.executable, "-X", "dev", "-W", "error", "-c", EVERY_VERB, pk]
         channels = {"stdin": None, "input": json.dumps(lines)}
-        ran = run(python, surroundings("", **settled), **channels)
+        ran = run(python, environment("", **variables), **channels)
         assert ran.returncode == 0, ran.stderr
         return [json.loads(line) for line in ran.stdout.splitlines()]
 
-    by_name, by_pk, ramped, off, shown, on, listed, put, got, values, status = told(
+    by_name, by_pk, rollout, off, shown, on, listed, put, got, values, status = documents(
         ["explain", "new_checkout", "alice"],
         ["explain", "new_checkout", pk],
-        ["ramp", "new_checkout", "100"],
+        ["rollout", "new_checkout", "100"],
         ["off", "new_checkout", "--wait"],
         ["show", "new_checkout"],
         ["on", "new_checkout"],
@@ -303,9 +303,9 @@ def test_every_verb_works_on_sqlite_and_with_any_user_model(
     for explained, by in ((by_name, "username"), (by_pk, "primary key")):
         assert explained["reason"] == "TARGETING_MATCH"
         assert (str(explained["user"]["pk"]), explained["user"]["by"]) == (pk, by)
-    assert [change["changed"] for change in (ramped, off, on, put)] == [True] * 4
-    assert off["confirmation"]["confirmed"] is True
-    assert shown["who"] == "Nobody has it: it is off."
+    assert [change["changed"] for change in (rollout, off, on, put)] == [True] * 4
+    assert off["propagation"]["complete"] is True
+    assert shown["summary"] == "Off for all users."
     assert [flag["state"] for flag in listed] == ["all"]
     assert (got["value"], [entry["value"] for entry in values]) == ([1], [[1]])
     assert (status["mode"], status["flags"]) == ("direct", 1)

@@ -1,4 +1,4 @@
-"""`flags usage` and `flags unknown`, and what they are made from."""
+"""`manage.py flags usage` and `unknown`, and the function `usage`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils import timezone
 from flagstaff import usage
 from flagstaff.exceptions import NoUsageError
 from flagstaff.models import FeatureFlag
-from tests.terminals import OPENED, Ran, flags, open_shop, unasked
+from tests.terminals import OPENED, Ran, delete_usage, flags, open_shop
 
 pytestmark = pytest.mark.django_db
 
@@ -23,26 +23,28 @@ def execute(statement: str, *parameters: Any) -> None:
         cursor.execute(statement, parameters or None)
 
 
-def worker_heard(pid: int, ago: str, *, left: bool = False) -> None:
+def create_worker(pid: int, ago: str, *, stopped: bool = False) -> None:
     execute(
         "INSERT INTO flagstaff_usage_worker "
         "VALUES (%s, 'web-1', %s, now(), 60, 1, now() - %s::interval, %s)",
-        *(str(pid), pid, ago, timezone.now() if left else None),
+        *(str(pid), pid, ago, timezone.now() if stopped else None),
     )
 
 
-def test_workers_without_a_farewell_are_named() -> None:
-    unasked()
-    worker_heard(1, "1 hour", left=True)
-    worker_heard(2, "125 seconds")
-    worker_heard(3, "135 seconds")
+def test_lost_workers_are_listed() -> None:
+    delete_usage()
+    create_worker(1, "1 hour", stopped=True)
+    create_worker(2, "125 seconds")
+    create_worker(3, "135 seconds")
     assert [worker.pid for worker in usage().lost] == [3]
     ran = flags("usage")
     assert (ran.status, ran.out) == (0, "")
-    assert ran.err.startswith("no usage is written down\nprocess 3 on web-1 has said no farewell")
+    assert ran.err.startswith(
+        "no usage is recorded\nworker web-1 (pid 3) did not shut down cleanly; usage after "
+    )
 
 
-def test_since_counts_the_hour_that_had_begun() -> None:
+def test_usage_since_includes_the_current_hour() -> None:
     open_shop()
     assert [hour.key for hour in usage("dark_mode", since=OPENED).hours] == ["dark_mode"]
     assert usage("dark_mode", since=OPENED + timedelta(hours=1)).hours == ()
@@ -51,16 +53,19 @@ def test_since_counts_the_hour_that_had_begun() -> None:
     assert len(usage(since=long_ago).hours) == 3
 
 
-def test_since_counts_the_hour_that_had_begun_where_clocks_are_half_an_hour_off() -> None:
+def test_usage_since_includes_the_current_hour_in_half_hour_time_zones() -> None:
     open_shop()
     kolkata = timezone.get_fixed_timezone(330)
     assert len(usage("dark_mode", since=OPENED.replace(minute=40).astimezone(kolkata)).hours) == 1
 
 
-def test_hours_of_a_key_are_added_up() -> None:
+def test_usage_adds_up_the_hours_of_a_key() -> None:
     open_shop()
-    execute("INSERT INTO flagstaff_usage SELECT hour + '1 hour', key, defined, no, yes, "
-            "last_evaluated_at + '1 hour' FROM flagstaff_usage")  # fmt: skip
+    columns = "key, defined, true_count, false_count"
+    execute(
+        f"INSERT INTO flagstaff_usage (hour, {columns}, last_evaluated_at) "
+        f"SELECT hour + '1 hour', {columns}, last_evaluated_at + '1 hour' FROM flagstaff_usage"
+    )
     [first, _second] = json.loads(flags("usage", "--json").out)
     assert first == {
         "key": "dark_mode",
@@ -70,35 +75,35 @@ def test_hours_of_a_key_are_added_up() -> None:
     }
 
 
-def test_key_that_has_a_flag_by_now_is_not_unknown() -> None:
+def test_unknown_leaves_out_keys_that_have_a_flag() -> None:
     open_shop()
     assert flags("unknown").out.startswith("new_chekout\t17\t")
     FeatureFlag.objects.create(key="new_chekout")
-    assert flags("unknown") == Ran(0, "", "no key without a flag was asked for\n")
+    assert flags("unknown") == Ran(0, "", "no unknown keys were evaluated\n")
 
 
-def test_hours_that_are_old_are_pruned_and_what_may_still_come_counts_once() -> None:
+def test_prune_deletes_old_hours_and_keeps_live_workers() -> None:
     open_shop()
     execute("UPDATE flagstaff_usage SET hour = now() - '90 days 59 minutes'::interval")
     execute("UPDATE flagstaff_usage SET hour = now() - '91 days'::interval WHERE key = 'dark_mode'")
-    worker_heard(1, "91 days", left=True)
-    worker_heard(2, "91 days")
-    worker_heard(3, "2 hours")
+    create_worker(1, "91 days", stopped=True)
+    create_worker(2, "91 days")
+    create_worker(3, "2 hours")
     ran = flags("usage", "--prune", "--older-than", "90", "--yes")
-    assert ran == Ran(0, "", "deleted 1 entry of the usage\n")
+    assert ran == Ran(0, "", "deleted 1 usage entry\n")
     assert "dark_mode" not in {hour.key for hour in usage().hours}
-    told = flags("usage", "--prune", "--older-than", "0", "--yes", "--json").out
-    assert json.loads(told) == {"deleted": 2}
+    ran = flags("usage", "--prune", "--older-than", "0", "--yes", "--json")
+    assert json.loads(ran.out) == {"deleted": 2}
     assert [worker.pid for worker in usage().lost] == [3]
     assert flags("usage", "--prune", "--yes").status == 2
 
 
-def test_days_are_a_number() -> None:
+def test_days_must_be_a_number() -> None:
     assert flags("usage", "--days", "x").status != 0
     assert flags("usage", "--days", "99999999").status == 0
 
 
-def test_database_without_the_tables_says_so() -> None:
+def test_usage_without_tables_is_an_error() -> None:
     execute("DROP TABLE flagstaff_usage")
     with pytest.raises(NoUsageError, match="has no usage"):
         usage()

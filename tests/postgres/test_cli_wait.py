@@ -1,4 +1,4 @@
-"""`manage.py flags … --wait`: what is typed, what is told, and how it ends."""
+"""`manage.py flags … --wait`: arguments, output and exit status."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.db import connection, transaction
 from flagstaff._engine import direct
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
-from flagstaff.cli import wait
+from flagstaff.cli.support import wait
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.pages import code_of
 from tests.terminals import Ran, flags, typed
 
 BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
-ALL = Propagation(confirmed=True, applied=4, seconds=0.034, polling_by=BY)
+ALL = Propagation(complete=True, applied=4, seconds=0.034, polling_deadline=BY)
 
 
 def worker(host: str, pid: int, mode: str = "live") -> Worker:
@@ -33,31 +33,32 @@ def flag(db: None) -> FeatureFlag:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What `confirm` was asked; it says what `answers` says."""
-    return answers(monkeypatch, ALL)
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The calls of `wait_for_workers`, which returns ALL."""
+    return replace_wait(monkeypatch, ALL)
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, answer: Propagation | Exception) -> list[Any]:
-    asked: list[Any] = []
+def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Exception) -> list[Any]:
+    """Replaces `wait_for_workers` by a function that returns or raises `outcome`."""
+    calls: list[Any] = []
 
-    def confirm(timeout: float, *, expect: int | None) -> Propagation:
-        asked.append((timeout, expect))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def wait_for_workers(timeout: float, *, expect: int | None) -> Propagation:
+        calls.append((timeout, expect))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    monkeypatch.setattr(wait, "confirm", confirm)
-    return asked
+    monkeypatch.setattr(wait, "wait_for_workers", wait_for_workers)
+    return calls
 
 
-def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
-    answers(monkeypatch, Propagation(**{"confirmed": False, "polling_by": BY, **found}))
+def run_off(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
+    replace_wait(monkeypatch, Propagation(**{"complete": False, "polling_deadline": BY, **found}))
     return flags("off", "new_checkout", *(arguments or ["--wait"]))
 
 
 @pytest.mark.parametrize(
-    ("line", "question"),
+    ("line", "call"),
     [
         ("off new_checkout --wait", (5.0, None)),
         ("off new_checkout --wait 0.5", (0.5, None)),
@@ -65,70 +66,72 @@ def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **found: Any) -> Ran:
         ("off --wait 30 new_checkout", (30.0, None)),
         ("off new_checkout --expect 0", (5.0, 0)),
         ("on new_checkout --wait 2", (2.0, None)),
-        ("ramp new_checkout 25 --wait", (5.0, None)),
+        ("rollout new_checkout 25 --wait", (5.0, None)),
         ("value set gateway 5 --wait --expect 2", (5.0, 2)),
     ],
 )
-def test_wait_is_asked_for_as_typed(
-    line: str, question: tuple[float, int | None], asked: list[Any]
+def test_wait_passes_timeout_and_expected_workers(
+    line: str, call: tuple[float, int | None], calls: list[Any]
 ) -> None:
     assert flags(*line.split()).status == 0
-    assert asked == [question]
+    assert calls == [call]
 
 
-def test_nobody_waits_who_has_not_asked_to(asked: list[Any]) -> None:
+def test_verb_without_wait_does_not_wait(calls: list[Any]) -> None:
     assert flags("off", "new_checkout").status == 0
-    assert asked == []
+    assert calls == []
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         (
             "off --wait new_checkout",
-            "'new_checkout'; a key stands before --wait, or after --wait=5",
+            "'new_checkout'; write KEY before --wait, or write --wait=5",
         ),
         ("off new_checkout --wait -1", "expected seconds from 0 to 3600, not '-1'"),
         ("off new_checkout --wait nan", "expected seconds from 0 to 3600, not 'nan'"),
-        ("off new_checkout --wait --expect two", "expected a number of workers, not 'two'"),
+        ("off new_checkout --wait --expect two", "expected a whole number from 0, not 'two'"),
     ],
 )
-def test_what_is_typed_wrongly_changes_nothing(line: str, said: str, asked: list[Any]) -> None:
+def test_invalid_wait_arguments_change_nothing(line: str, message: str, calls: list[Any]) -> None:
     ran = flags(*line.split())
     assert ran.status != 0
-    assert said in ran.err
-    assert asked == []
+    assert message in ran.err
+    assert calls == []
     assert FeatureFlag.objects.get().enabled is True
 
 
-def test_confirmed_change_is_told_after_the_change(asked: list[Any]) -> None:
+def test_propagation_is_printed_after_the_change(calls: list[Any]) -> None:
     assert typed("flags off new_checkout --wait").splitlines() == [
         "new_checkout: enabled true → false",
         "undo: manage.py flags on new_checkout",
-        "Nobody has it: it is off.",
+        "Off for all users.",
         "applied by all 4 connected workers after 0.03 s",
     ]
 
 
-def test_page_shows_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     some = Propagation(
-        confirmed=False,
+        complete=False,
         applied=7,
-        waiting=(worker("web-3", 4711), worker("web-4", 4712)),
-        vanished=(worker("web-5", 4713),),
+        pending=(worker("web-3", 4711), worker("web-4", 4712)),
+        disconnected=(worker("web-5", 4713),),
         polling=(worker("job-1", 9, "poll"),),
         missing=1,
         seconds=10.004,
-        polling_by=BY,
+        polling_deadline=BY,
     )
-    for shown, answer in zip(code_of("how-to/confirm.md", "console"), (ALL, some), strict=True):
+    for shown, outcome in zip(
+        code_of("how-to/propagation.md", "console"), (ALL, some), strict=True
+    ):
         FeatureFlag.objects.update(enabled=True)
-        answers(monkeypatch, answer)
+        replace_wait(monkeypatch, outcome)
         line, _, after = shown.partition("\n")
         assert typed(line.removeprefix("$ python manage.py ")) == after
 
 
-def test_change_that_was_made_before_is_confirmed_too(asked: list[Any]) -> None:
+def test_wait_of_a_no_op_still_waits(calls: list[Any]) -> None:
     flags("off", "new_checkout")
     ran = flags("off", "new_checkout", "--wait")
     assert (ran.status, ran.err.splitlines()[-1]) == (
@@ -137,78 +140,80 @@ def test_change_that_was_made_before_is_confirmed_too(asked: list[Any]) -> None:
     )
 
 
-def test_everybody_who_has_not_applied_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = told(
+def test_workers_without_the_change_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = run_off(
         monkeypatch,
         *("--wait", "--expect", "12"),
         applied=7,
-        waiting=(worker("web-3", 4711), worker("web-4", 4712)),
-        vanished=(worker("web-5", 4713),),
+        pending=(worker("web-3", 4711), worker("web-4", 4712)),
+        disconnected=(worker("web-5", 4713),),
         polling=(worker("job-1", 9, "poll"),),
         missing=1,
-        hidden=True,
+        possibly_hidden=True,
         seconds=5.004,
     )
     assert (ran.status, ran.out) == (3, "")
     assert ran.err.splitlines()[3:] == [
         "applied by 7 of 10 connected workers after 5.00 s",
-        "not yet: web-3 (pid 4711), web-4 (pid 4712)",
-        "vanished, so ended or cut off: web-5 (pid 4713)",
-        "only polling, and by 12:00:22 if they reach the database: job-1 (pid 9)",
-        "never seen: 1 of the 12 expected",
+        "pending: web-3 (pid 4711), web-4 (pid 4712)",
+        "disconnected (stopped or cut off): web-5 (pid 4713)",
+        "polling (by 12:00:22 if they reach the database): job-1 (pid 9)",
+        "missing: 1 of the 12 expected workers were never connected",
         (
-            "workers behind a pooler or at a standby are not shown here; "
-            "by 12:00:22 if they reach the database"
+            "workers behind a pooler or at a standby are not listed; "
+            "they have the change by 12:00:22 if they reach the database"
         ),
-        "CommandError: the change is made, but not confirmed by every worker",
+        "CommandError: the change is committed, but not every worker has confirmed it",
     ]
 
 
 @pytest.mark.parametrize(
-    ("applied", "said"),
+    ("applied", "sentence"),
     [
         (0, "no worker is connected after 0.00 s"),
         (1, "applied by the only connected worker after 0.00 s"),
         (2, "applied by all 2 connected workers after 0.00 s"),
     ],
 )
-def test_number_of_workers_is_told(
-    applied: int, said: str, monkeypatch: pytest.MonkeyPatch
+def test_number_of_workers_is_printed(
+    applied: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert said in told(monkeypatch, applied=applied).err.splitlines()
+    assert sentence in run_off(monkeypatch, applied=applied).err.splitlines()
 
 
-def test_very_many_are_not_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_list_of_workers_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = tuple(worker("web", pid) for pid in range(100))
-    assert "web (pid 19) and 80 more\n" in told(monkeypatch, waiting=waiting).err
+    assert "web (pid 19) and 80 more\n" in run_off(monkeypatch, pending=waiting).err
 
 
-def test_wait_stands_in_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = told(
-        monkeypatch, "--wait", "--json", applied=1, waiting=(worker("web-3", 4711),), seconds=5.0
+def test_json_has_the_propagation(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = run_off(
+        monkeypatch, "--wait", "--json", applied=1, pending=(worker("web-3", 4711),), seconds=5.0
     )
     document = json.loads(ran.out)
     assert (ran.status, document["changed"]) == (3, True)
-    confirmation = document["confirmation"]
-    assert (confirmation["confirmed"], confirmation["applied"]) == (False, 1)
-    assert confirmation["waiting"][0]["pid"] == 4711
-    assert confirmation["polling_by"] == "2026-11-20T12:00:22.000+00:00"
+    propagation = document["propagation"]
+    assert (propagation["complete"], propagation["applied"]) == (False, 1)
+    assert propagation["pending"][0]["pid"] == 4711
+    assert propagation["polling_deadline"] == "2026-11-20T12:00:22.000+00:00"
 
 
-def test_wait_that_fails_leaves_the_change_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(monkeypatch, PropagationError("the role web may not wait for workers"))
+def test_failed_wait_keeps_the_change_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace_wait(monkeypatch, PropagationError("the role web may not wait for workers"))
     ran = flags("off", "new_checkout", "--wait", "--json")
     why = "the role web may not wait for workers"
     assert ran.status == 3
     assert ran.err.splitlines()[-1] == (
-        f"CommandError: the change is made, but not confirmed: {why}"
+        f"CommandError: the change is committed, but the wait failed: {why}"
     )
-    assert json.loads(ran.out)["confirmation"] == {"confirmed": False, "error": why}
+    assert json.loads(ran.out)["propagation"] == {"complete": False, "error": why}
     assert FeatureFlag.objects.get().enabled is False
 
 
 @pytest.mark.django_db(transaction=True)
-def test_open_transaction_is_refused_before_the_change() -> None:
+def test_wait_in_a_transaction_is_refused_before_the_change() -> None:
     with transaction.atomic():
         ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 1
@@ -216,17 +221,17 @@ def test_open_transaction_is_refused_before_the_change() -> None:
     assert FeatureFlag.objects.get().enabled is True
 
 
-def test_where_each_question_asks_the_database_there_is_nothing_to_wait_for() -> None:
+def test_wait_in_direct_mode_succeeds() -> None:
     ran = flags("off", "new_checkout", "--wait", "--expect", "3")
     assert ran.status == 0
     assert ran.err.splitlines()[-1] == (
-        "each question asks the database, so there is nothing to wait for"
+        "evaluations query the database, so there is nothing to wait for"
     )
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_is_told_as_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "is_called_for", lambda: False)
+def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "is_required", lambda: False)
     ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 3
     assert ran.err.splitlines()[-2].startswith("no worker is connected after 0.")

@@ -1,4 +1,4 @@
-"""`flags watch`: each change once, when it is committed."""
+"""`manage.py flags watch`: prints each change once, after its commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import connection
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff.changes import add_allowed_users, set_rollout, set_value
-from flagstaff.cli import watch
+from flagstaff.cli.verbs import history
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.following import Following
 from flagstaff.models import FeatureFlag
@@ -28,13 +28,13 @@ def shop() -> None:
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any], json: bool = False) -> Ran:
-    """What is told while this happens, a step between two looks."""
-    monkeypatch.setattr(watch, "time", StepClock(*steps))
+    """Runs `watch`, with one step between two queries."""
+    monkeypatch.setattr(history, "time", StepClock(*steps))
     options = ["--interval", "1", "--seconds", str(len(steps) + 1), *(["--json"] * json)]
     return flags("watch", *options)
 
 
-def test_watch_tells_each_change_once_and_nothing_from_before(
+def test_watch_prints_each_new_change_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def by_alice() -> None:
@@ -50,48 +50,48 @@ def test_watch_tells_each_change_once_and_nothing_from_before(
     assert first == [
         *("new_checkout", "rollout_percent 25 → 50", "alice", "code", "all is well"),
     ]
-    assert second[:2] == ["new_checkout", "allowed 1 user"]
+    assert second[:2] == ["new_checkout", "added 1 allowed user"]
     assert third[:2] == ["page_size", "value 20 → 30"]
 
 
-def test_watch_in_json_has_a_document_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_as_json_prints_one_document_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = watched(monkeypatch, lambda: set_rollout("new_checkout", 50), json=True)
     [line] = ran.out.splitlines()
     assert json.loads(line)["key"] == "new_checkout"
 
 
-def test_watch_does_not_tell_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_masks_secret_values(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = watched(monkeypatch, lambda: set_value("mail_password", "hunter3"))
     assert "mail_password" in ran.out
     assert "hunter" not in ran.out
 
 
-def test_watch_ends_with_the_time() -> None:
+def test_watch_stops_after_its_seconds() -> None:
     ran = flags("watch", "--seconds", "0")
-    assert (ran.status, ran.out, ran.err) == (0, "", "watching; Ctrl-C ends it\n")
+    assert (ran.status, ran.out, ran.err) == (0, "", "watching for changes; press Ctrl-C to stop\n")
 
 
-@pytest.mark.parametrize("typed", ["soon", "-1", "nan"])
-def test_watch_refuses_what_are_no_seconds(typed: str) -> None:
-    assert flags("watch", "--interval", typed).status != 0
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+def test_watch_refuses_an_invalid_interval(text: str) -> None:
+    assert flags("watch", "--interval", text).status != 0
 
 
-def test_change_that_commits_late_is_told_though_a_later_version_was_told_before() -> None:
+def test_late_commit_with_a_lower_version_is_found() -> None:
     seen = Following()
     other = FakeWorker()
     other.query("BEGIN")
     other.query("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'dark_mode'")
     FeatureFlag.objects.filter(key="search_v2").update(enabled=False)
-    [told] = seen.look()
-    assert told.key == "search_v2"
+    [first] = seen.look()
+    assert first.key == "search_v2"
     other.query("COMMIT")
     [late] = seen.look()
-    assert (late.key, late.version < told.version) == ("dark_mode", True)
+    assert (late.key, late.version < first.version) == ("dark_mode", True)
     assert seen.look() == []
     other.leave()
 
 
-def test_entry_of_another_server_is_not_told_when_its_number_comes_up() -> None:
+def test_old_entry_with_a_new_number_is_not_found() -> None:
     seen = Following()
     FeatureFlag.objects.filter(key="search_v2").update(enabled=False)
     with connection.cursor() as cursor:
@@ -99,7 +99,7 @@ def test_entry_of_another_server_is_not_told_when_its_number_comes_up() -> None:
     assert seen.look() == []
 
 
-def test_change_that_is_rolled_back_is_never_told() -> None:
+def test_rolled_back_change_is_not_found() -> None:
     seen = Following()
     other = FakeWorker()
     other.query("BEGIN")
@@ -110,7 +110,7 @@ def test_change_that_is_rolled_back_is_never_told() -> None:
     other.leave()
 
 
-def test_there_is_nothing_to_follow_without_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_following_without_a_history_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
     with pytest.raises(NoHistoryError):
         Following()

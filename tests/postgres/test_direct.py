@@ -1,4 +1,4 @@
-"""Direct mode: the database answers each question, and answers as memory does."""
+"""Direct mode: each evaluation queries the database, with the same result as from memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def alice(db: None) -> User:
-    """A user who is on the allow-list."""
+    """An allowed user."""
     return User.objects.create(pk=42, username="alice")
 
 
@@ -31,29 +31,29 @@ def flag(alice: User) -> FeatureFlag:
 
 
 @pytest.fixture
-def nobody_but_alice(flag: FeatureFlag) -> None:
+def only_alice(flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rollout_percent=0)
 
 
-def told(user: object) -> tuple[bool, str, int | None]:
+def result(user: object) -> tuple[bool, str, int | None]:
     explanation = explain("new_checkout", user)
     return explanation.value, explanation.reason, explanation.bucket
 
 
-def test_each_step_of_the_answer_is_explained(flag: FeatureFlag) -> None:
+def test_explain_returns_the_reason_of_each_step(flag: FeatureFlag) -> None:
     # The buckets of 1, 2, 42 and 100000 are 2, 51, 33 and 66.
-    assert told(1) == (True, "SPLIT", 2)
-    assert told(2) == (False, "SPLIT", 51)
-    assert told(42) == (True, "TARGETING_MATCH", 33)
-    assert told(None) == told(AnonymousUser()) == (False, "DEFAULT", None)
+    assert result(1) == (True, "SPLIT", 2)
+    assert result(2) == (False, "SPLIT", 51)
+    assert result(42) == (True, "TARGETING_MATCH", 33)
+    assert result(None) == result(AnonymousUser()) == (False, "DEFAULT", None)
     FeatureFlag.objects.update(rollout_percent=100)
-    assert told(100_000) == (True, "STATIC", 66)
-    assert told(42) == (True, "TARGETING_MATCH", 33)
+    assert result(100_000) == (True, "STATIC", 66)
+    assert result(42) == (True, "TARGETING_MATCH", 33)
     FeatureFlag.objects.update(enabled=False)
-    assert told(42) == (False, "DISABLED", 33)
+    assert result(42) == (False, "DISABLED", 33)
 
 
-def test_unknown_flag_is_explained_as_not_found(db: None) -> None:
+def test_unknown_flag_is_not_found(db: None) -> None:
     explanation = explain("new_checkout", 42)
     assert asdict(explanation) == {
         "key": "new_checkout",
@@ -65,30 +65,30 @@ def test_unknown_flag_is_explained_as_not_found(db: None) -> None:
     }
 
 
-@pytest.mark.usefixtures("nobody_but_alice")
-def test_user_is_allowed_as_object_and_as_any_canonical_key(alice: User) -> None:
+@pytest.mark.usefixtures("only_alice")
+def test_allowed_user_is_found_by_object_and_by_canonical_key(alice: User) -> None:
     for user in (alice, 42, "42"):
         assert flag_enabled("new_checkout", user) is True
 
 
-@pytest.mark.usefixtures("nobody_but_alice")
+@pytest.mark.usefixtures("only_alice")
 @pytest.mark.parametrize(
     "user",
     ["042", "+42", "-42", " 42", "42 ", "4_2", "42.0", "\N{FULLWIDTH DIGIT FOUR}2", "", "42" * 11],
 )
-def test_text_that_is_no_canonical_integer_is_nobodys_key(user: str) -> None:
+def test_text_that_is_no_canonical_integer_is_not_allowed(user: str) -> None:
     assert explain("new_checkout", user).reason == "SPLIT"
 
 
-@pytest.mark.usefixtures("nobody_but_alice")
+@pytest.mark.usefixtures("only_alice")
 @pytest.mark.parametrize("user", [-42, 2**63, 2**200, uuid.UUID(int=42)], ids=str)
-def test_key_of_nobody_is_no_error(user: object) -> None:
+def test_key_without_a_user_is_not_allowed(user: object) -> None:
     assert explain("new_checkout", user).reason == "SPLIT"
 
 
-@pytest.mark.usefixtures("nobody_but_alice")
+@pytest.mark.usefixtures("only_alice")
 @pytest.mark.parametrize("user", [True, 42.0, b"42", ["42"]], ids=repr)
-def test_user_of_another_type_is_refused(user: object) -> None:
+def test_user_of_a_wrong_type_raises(user: object) -> None:
     with pytest.raises(TypeError):
         flag_enabled("new_checkout", user)
 
@@ -101,20 +101,20 @@ VALUES: list[Any] = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_value_is_what_the_orm_gives(value: Any) -> None:
+def test_value_equals_the_orms(value: Any) -> None:
     KeyValueStore.objects.create(key="gateway", value=value)
     expected = KeyValueStore.objects.get(key="gateway").value
     found = get_value("gateway")
     assert (found, type(found), repr(found)) == (expected, type(expected), repr(expected))
 
 
-def test_value_is_a_fresh_object_each_time() -> None:
+def test_value_is_a_new_object_each_time() -> None:
     KeyValueStore.objects.create(key="cities", value=["Rome"])
     get_value("cities").append("Oslo")
     assert get_value("cities") == ["Rome"]
 
 
-def test_missing_value_is_the_default() -> None:
+def test_missing_value_returns_the_default() -> None:
     assert get_value("gateway") is None
     assert get_value("gateway", "stripe") == "stripe"
 
@@ -126,13 +126,13 @@ def test_key_that_no_row_can_have_is_not_found(key: str) -> None:
     assert get_value(key, "none") == "none"
 
 
-def test_keys_are_told_apart_by_case_and_accents(flag: FeatureFlag) -> None:
+def test_keys_are_case_and_accent_sensitive(flag: FeatureFlag) -> None:
     for key in ("New_checkout", "new_checkout ", "néw_checkout"):
         assert explain(key).error_code == "FLAG_NOT_FOUND"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_memory_explains_as_the_database_does(alice: User) -> None:
+def test_memory_and_database_explain_alike(alice: User) -> None:
     users = [None, alice, AnonymousUser(), User(), "42", "042", "Åsa", uuid.UUID(int=7), 2**70]
     users += range(50)
     keys = []

@@ -33,7 +33,7 @@ def set_status(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns a function that sets the status which the views see."""
 
     def set_fields(**fields: Any) -> None:
-        monkeypatch.setattr("flagstaff.health.lifecycle.begin", lambda: None)
+        monkeypatch.setattr("flagstaff.health._core.start", lambda: None)
         now = Status(**{**status().as_dict(), **fields})
         monkeypatch.setattr("flagstaff.health.status", lambda: now)
 
@@ -136,7 +136,7 @@ def test_ready_starts_engine_and_metrics_does_not(
 ) -> None:
     # A worker gets no traffic before it is ready, so the probe must start the engine.
     FeatureFlag.objects.create(key="new_checkout")
-    monkeypatch.setattr("flagstaff._engine.direct.is_called_for", lambda: False)
+    monkeypatch.setattr("flagstaff._engine.direct.is_required", lambda: False)
     assert client.get("/health/metrics").status_code == 200
     assert status().mode == "idle"
     code, content = response_of(client, "ready")

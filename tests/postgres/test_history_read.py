@@ -1,4 +1,4 @@
-"""The history read back: every change, with the right old and new, by the right hand."""
+"""The history as the API reads it: every change, with its differences and its author."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ from flagstaff.history import (
     value_version,
 )
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, permit
-from tests.kept import flag, gateway
+from tests.flag_fixtures import flag, gateway
 
 __all__ = ["flag", "gateway"]
 
-# Where each change is a transaction of its own, as it is in life.
+# Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOBODY = Users()
+NO_USERS = Users()
 
 
-def switch_on(request: HttpRequest) -> HttpResponse:
+def enable_view(request: HttpRequest) -> HttpResponse:
     FeatureFlag.objects.update(enabled=True)
     return HttpResponse("on")
 
 
-urlpatterns = [path("admin/", admin.site.urls), path("switch/", switch_on)]
+urlpatterns = [path("admin/", admin.site.urls), path("enable/", enable_view)]
 
 
 @pytest.fixture(autouse=True)
 def empty_history() -> None:
-    """A flush between tests leaves the history alone."""
+    """Flushing the tables between tests keeps the history."""
     Change.objects.all().delete()
 
 
@@ -85,15 +85,15 @@ def bob() -> User:
     return User.objects.create(username="bob")
 
 
-def by_hand(*statements: str) -> None:
+def execute(*statements: str) -> None:
     with connection.cursor() as cursor, transaction.atomic():
         for statement in statements:
             cursor.execute(statement)
 
 
-# The matrix: who may write how, and what is told of it.
+# Every way to write a change.
 
-SWITCHED = (Difference("enabled", False, True),)
+ENABLED = (Difference("enabled", False, True),)
 
 
 def save(flag: FeatureFlag) -> None:
@@ -101,7 +101,7 @@ def save(flag: FeatureFlag) -> None:
     flag.save()
 
 
-def swap(flag: FeatureFlag) -> None:
+def replace_user(flag: FeatureFlag) -> None:
     flag.allowed_users.set([User.objects.get(username="bob")])
 
 
@@ -119,55 +119,62 @@ WRITES: dict[str, Callable[[FeatureFlag], object]] = {
     "bulk_update": lambda flag: FeatureFlag.objects.bulk_update(
         [FeatureFlag(pk=flag.pk, enabled=True)], ["enabled"]
     ),
-    "psql": lambda flag: by_hand("UPDATE flagstaff_featureflag SET enabled = true"),
+    "psql": lambda flag: execute("UPDATE flagstaff_featureflag SET enabled = true"),
     "changes": lambda flag: enable("new_checkout"),
 }
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_switch_is_told_however_it_is_written(
+def test_update_is_recorded_however_it_is_written(
     write: Callable[[FeatureFlag], object], flag: FeatureFlag
 ) -> None:
     before = flag_version("new_checkout")
     write(flag)
     [event, older, *_] = flag_history("new_checkout")
     assert (event.action, event.differences, event.added, event.removed) == (
-        *("change", SWITCHED, NOBODY),
-        NOBODY,
+        *("change", ENABLED, NO_USERS),
+        NO_USERS,
     )
     assert (event.version, older.version) == (flag_version("new_checkout"), before)
 
 
-LISTS: dict[str, tuple[Callable[[FeatureFlag], object], list[str], list[str]]] = {
+USER_WRITES: dict[str, tuple[Callable[[FeatureFlag], object], list[str], list[str]]] = {
     "add": (lambda flag: flag.allowed_users.add(User.objects.get(username="bob")), ["bob"], []),
     "remove": (lambda flag: flag.allowed_users.remove(*User.objects.all()), [], ["alice"]),
-    "set": (swap, ["bob"], ["alice"]),
+    "set": (replace_user, ["bob"], ["alice"]),
     "clear": (lambda flag: flag.allowed_users.clear(), [], ["alice"]),
     "from the user": (
         lambda flag: User.objects.get(username="bob").flagstaff_flags.add(*[flag]),
         *(["bob"], []),
     ),
     "psql": (
-        lambda flag: by_hand("DELETE FROM flagstaff_featureflag_allowed_users"),
+        lambda flag: execute("DELETE FROM flagstaff_featureflag_allowed_users"),
         *([], ["alice"]),
     ),
-    "a user goes": (lambda flag: User.objects.filter(username="alice").delete(), [], ["alice"]),
+    "user deleted": (lambda flag: User.objects.filter(username="alice").delete(), [], ["alice"]),
     "TRUNCATE": (
-        lambda flag: by_hand("TRUNCATE flagstaff_featureflag_allowed_users"),
+        lambda flag: execute("TRUNCATE flagstaff_featureflag_allowed_users"),
         [],
         ["alice"],
     ),
-    "allow": (lambda flag: add_allowed_users("new_checkout", User.objects.all()), ["bob"], []),
-    "deny": (lambda flag: remove_allowed_users("new_checkout", User.objects.all()), [], ["alice"]),
-    "edit": (
+    "add_allowed_users": (
+        lambda flag: add_allowed_users("new_checkout", User.objects.all()),
+        ["bob"],
+        [],
+    ),
+    "remove_allowed_users": (
+        lambda flag: remove_allowed_users("new_checkout", User.objects.all()),
+        *([], ["alice"]),
+    ),
+    "update": (
         lambda flag: update("new_checkout", {"allowed_users": User.objects.filter(username="bob")}),
         *(["bob"], ["alice"]),
     ),
 }
 
 
-@pytest.mark.parametrize(("write", "added", "removed"), LISTS.values(), ids=LISTS)
-def test_allow_list_is_told_however_it_is_written(  # noqa: PLR0913, PLR0917
+@pytest.mark.parametrize(("write", "added", "removed"), USER_WRITES.values(), ids=USER_WRITES)
+def test_allowed_users_are_recorded_however_they_are_written(  # noqa: PLR0913, PLR0917
     write: Callable[[FeatureFlag], object],
     added: list[str],
     removed: list[str],
@@ -184,38 +191,38 @@ def test_allow_list_is_told_however_it_is_written(  # noqa: PLR0913, PLR0917
     assert event.removed == Users(len(removed), tuple(pks[name] for name in removed))
 
 
-def test_users_are_told_in_the_order_of_their_keys(flag: FeatureFlag, bob: User) -> None:
+def test_event_orders_users_by_primary_key(flag: FeatureFlag, bob: User) -> None:
     carol = User.objects.create(username="carol")
-    by_hand(
+    execute(
         "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
         f"VALUES ({flag.pk}, {carol.pk}), ({flag.pk}, {bob.pk})"
     )
     assert flag_history("new_checkout")[0].added == Users(2, (bob.pk, carol.pk))
 
 
-def test_place_for_nobody_in_a_projects_own_table_comes_last(flag: FeatureFlag) -> None:
-    by_hand(
+def test_event_orders_null_users_last(flag: FeatureFlag) -> None:
+    execute(
         "INSERT INTO flagstaff_change (relation, object_pk, key, action, old, new) "
         f"VALUES ('m', '{flag.pk}', 'new_checkout', 'insert', '[]', '[null, 3, 1]')"
     )
     assert flag_history("new_checkout")[0].added == Users(3, (1, 3, None))
 
 
-def test_end_of_a_flag_is_told_with_all_that_it_was(flag: FeatureFlag, alice: User) -> None:
+def test_event_of_a_deletion_has_all_fields(flag: FeatureFlag, alice: User) -> None:
     delete("new_checkout")
     event = flag_history("new_checkout")[0]
     assert (event.action, event.removed.pks) == ("delete", (alice.pk,))
-    told = {one.field: (one.old, one.new) for one in event.differences}
-    assert (told["rollout_percent"], told["enabled"]) == ((25, None), (False, None))
+    fields = {one.field: (one.old, one.new) for one in event.differences}
+    assert (fields["rollout_percent"], fields["enabled"]) == ((25, None), (False, None))
 
 
-def test_copy_and_truncate_are_told(flag: FeatureFlag) -> None:
+def test_copy_and_truncate_are_recorded(flag: FeatureFlag) -> None:
     copy(flag)
-    by_hand("TRUNCATE flagstaff_featureflag CASCADE")
+    execute("TRUNCATE flagstaff_featureflag CASCADE")
     assert [event.action for event in flag_history("new_checkout_2")] == ["delete", "create"]
 
 
-def test_renamed_flag_has_its_history_under_its_new_key(flag: FeatureFlag) -> None:
+def test_history_of_a_renamed_flag_is_under_both_keys(flag: FeatureFlag) -> None:
     update("new_checkout", {"key": "checkout"})
     assert [event.action for event in flag_history("checkout")] == ["change", "change", "create"]
     assert flag_history("checkout")[0].differences == (
@@ -224,64 +231,64 @@ def test_renamed_flag_has_its_history_under_its_new_key(flag: FeatureFlag) -> No
     assert len(flag_history("new_checkout")) == 2
 
 
-def test_key_that_was_used_twice_has_the_history_of_both(flag: FeatureFlag) -> None:
+def test_history_of_a_reused_key_has_both_flags(flag: FeatureFlag) -> None:
     delete("new_checkout")
     create("new_checkout")
     actions = [event.action for event in flag_history("new_checkout")]
     assert actions == ["create", "delete", "change", "create"]
 
 
-def test_saves_that_move_nothing_but_the_clock_are_not_told(flag: FeatureFlag) -> None:
+def test_save_without_a_difference_is_not_recorded(flag: FeatureFlag) -> None:
     count = len(flag_history("new_checkout"))
     flag.save()
     add_allowed_users("new_checkout", [])
     assert len(flag_history("new_checkout")) == count
 
 
-def test_changes_of_one_transaction_belong_together(flag: FeatureFlag, bob: User) -> None:
+def test_changes_of_one_transaction_are_one_event_per_flag(flag: FeatureFlag, bob: User) -> None:
     create("banner")
     with acting_as("release"):
         FeatureFlag.objects.update(enabled=True)
         set_rollout("new_checkout", 50)
         add_allowed_users("new_checkout", bob)
-    of_checkout, of_banner = sorted(flag_history(limit=2), key=lambda event: event.key)[::-1]
-    assert of_checkout.transaction_id == of_banner.transaction_id
-    assert {one.field: one.new for one in of_checkout.differences} == {
+    checkout, banner = sorted(flag_history(limit=2), key=lambda event: event.key)[::-1]
+    assert checkout.transaction_id == banner.transaction_id
+    assert {one.field: one.new for one in checkout.differences} == {
         "enabled": True,
         "rollout_percent": 50,
     }
-    assert of_checkout.added.pks == (bob.pk,)
+    assert checkout.added.pks == (bob.pk,)
 
 
-def test_two_hands_in_one_transaction_are_two_events(flag: FeatureFlag) -> None:
+def test_two_actors_in_one_transaction_are_two_events(flag: FeatureFlag) -> None:
     with transaction.atomic():
         with acting_as("ana"):
             enable("new_checkout")
-        with acting_as("robot", reason="tidies up"):
+        with acting_as("robot", reason="cleans up"):
             disable("new_checkout")
     robot, ana = flag_history("new_checkout", limit=2)
     assert (robot.actor, robot.reason, robot.differences) == (
-        *("robot", "tidies up"),
+        *("robot", "cleans up"),
         (Difference("enabled", True, False),),
     )
-    assert (ana.actor, ana.reason, ana.differences) == ("ana", None, SWITCHED)
+    assert (ana.actor, ana.reason, ana.differences) == ("ana", None, ENABLED)
     assert robot.transaction_id == ana.transaction_id
 
 
-def test_history_is_read_page_by_page(flag: FeatureFlag) -> None:
+def test_history_pages_by_version_have_each_event_once(flag: FeatureFlag) -> None:
     for percent in range(1, 8):
         set_rollout("new_checkout", percent)
     first = flag_history("new_checkout", limit=3)
-    second = flag_history("new_checkout", limit=3, before=first[-1].first)
+    second = flag_history("new_checkout", limit=3, before=first[-1].version)
     everything = flag_history("new_checkout")
     assert first + second == everything[:6]
     assert len(everything) == 9
 
 
-def test_history_of_many_changes_takes_few_queries(flag: FeatureFlag) -> None:
-    by_hand(*[f"UPDATE flagstaff_featureflag SET rollout_percent = {n}" for n in range(30)] * 10)
+def test_history_of_many_changes_needs_few_queries(flag: FeatureFlag) -> None:
+    execute(*[f"UPDATE flagstaff_featureflag SET rollout_percent = {n}" for n in range(30)] * 10)
     for n in range(30):
-        with acting_as(f"person {n}"):
+        with acting_as(f"user {n}"):
             set_rollout("new_checkout", n)
     with CaptureQueriesContext(connection) as queries:
         events = flag_history("new_checkout", limit=20)
@@ -289,17 +296,17 @@ def test_history_of_many_changes_takes_few_queries(flag: FeatureFlag) -> None:
     assert len(queries) <= 6
 
 
-def test_key_that_never_was_is_told_with_the_nearest(flag: FeatureFlag) -> None:
+def test_history_of_an_unknown_key_suggests_similar_keys(flag: FeatureFlag) -> None:
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
         flag_history("new_chekout")
     with pytest.raises(UnknownValueError):
         value_history("nothing")
-    by_hand("DELETE FROM flagstaff_change")
+    execute("DELETE FROM flagstaff_change")
     assert flag_history("new_checkout") == []
     assert flag_version("new_checkout") == 0
 
 
-# The right hand.
+# The author.
 
 
 @pytest.fixture
@@ -308,22 +315,22 @@ def site(settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
 
 
-def in_the_admin(client: Client, flag: FeatureFlag) -> None:
+def write_in_the_admin(client: Client, flag: FeatureFlag) -> None:
     client.post(FLAGS, {"_switch": f"on:{flag.pk}"})
 
 
-def in_a_view(client: Client, flag: FeatureFlag) -> None:
-    client.get("/switch/")
+def write_in_a_view(client: Client, flag: FeatureFlag) -> None:
+    client.get("/enable/")
 
 
-def in_a_shell(client: Client, flag: FeatureFlag) -> None:
+def write_in_a_shell(client: Client, flag: FeatureFlag) -> None:
     with acting_as(User.objects.get(username="alice"), reason="ticket 7"):
         flag.enabled = True
         flag.save()
 
 
-def in_a_task(client: Client, flag: FeatureFlag) -> None:
-    """As a worker of Celery runs it: in a thread of its own, with a connection of its own."""
+def write_in_a_task(client: Client, flag: FeatureFlag) -> None:
+    """As a Celery worker does: in another thread, with another connection."""
 
     @acting_as("nightly", reason="cleans up", source="celery")
     def task() -> None:
@@ -338,68 +345,71 @@ def in_a_task(client: Client, flag: FeatureFlag) -> None:
     thread.join()
 
 
-def by_nobody(client: Client, flag: FeatureFlag) -> None:
+def write_without_actor(client: Client, flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(enabled=True)
 
 
-HANDS = {
-    "admin": (in_the_admin, ("alice", "admin", None)),
-    "view": (in_a_view, ("alice", "web", None)),
-    "shell": (in_a_shell, ("alice", "code", "ticket 7")),
-    "task": (in_a_task, ("nightly", "celery", "cleans up")),
-    "nobody": (by_nobody, (None, None, None)),
+AUTHORS = {
+    "admin": (write_in_the_admin, ("alice", "admin", None)),
+    "view": (write_in_a_view, ("alice", "web", None)),
+    "shell": (write_in_a_shell, ("alice", "code", "ticket 7")),
+    "task": (write_in_a_task, ("nightly", "celery", "cleans up")),
+    "no actor": (write_without_actor, (None, None, None)),
 }
 
 
 @pytest.mark.usefixtures("site")
-@pytest.mark.parametrize(("change", "told"), HANDS.values(), ids=HANDS)
-def test_hand_is_the_right_one(
-    change: Callable[..., None], told: tuple[Any, ...], flag: FeatureFlag, alice: User
+@pytest.mark.parametrize(("write", "author"), AUTHORS.values(), ids=AUTHORS)
+def test_event_has_the_author_of_the_change(
+    write: Callable[..., None], author: tuple[Any, ...], flag: FeatureFlag, alice: User
 ) -> None:
     client = Client()
     client.force_login(alice)
-    change(client, flag)
+    write(client, flag)
     event = flag_history("new_checkout")[0]
-    actor = str(alice.pk) if told[0] == "alice" else told[0]
-    assert (event.actor, event.source, event.reason) == (actor, *told[1:])
-    assert event.differences == SWITCHED
-    # What came before is still nobody's, and who was connected is known of all.
+    actor = str(alice.pk) if author[0] == "alice" else author[0]
+    assert (event.actor, event.source, event.reason) == (actor, *author[1:])
+    assert event.differences == ENABLED
+    # Earlier events have no actor. All have a database user.
     assert {older.actor for older in flag_history("new_checkout")[1:]} == {None}
     assert event.session_user == connection.settings_dict["USER"]
 
 
-# In words.
+# Descriptions.
 
 
-def test_events_are_told_in_words(flag: FeatureFlag, alice: User, bob: User) -> None:
+def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, bob: User) -> None:
     with acting_as(alice):
         update("new_checkout", {"rollout_percent": 50, "allowed_users": [bob]})
-    event, listed, created = flag_history("new_checkout")
-    assert describe_change(event) == "rollout_percent 25 → 50, allowed 1 user, denied 1 user"
+    event, users, created = flag_history("new_checkout")
+    assert (
+        describe_change(event)
+        == "rollout_percent 25 → 50, added 1 allowed user, removed 1 allowed user"
+    )
     names = names_of_users([event])
     assert names == {str(alice.pk): "alice", str(bob.pk): "bob"}
     assert describe_change(event, names) == (
-        "rollout_percent 25 → 50, allowed 1 user (bob), denied 1 user (alice)"
+        "rollout_percent 25 → 50, added 1 allowed user (bob), removed 1 allowed user (alice)"
     )
     assert describe_actor(event, names_of_actors([event])) == "alice"
     assert describe_change(created) == 'created, rollout_percent 25, kind "release"'
     assert describe_actor(created) == f"{created.session_user} (database user)"
-    assert describe_change(listed) == "allowed 1 user"
+    assert describe_change(users) == "added 1 allowed user"
 
 
-def test_many_users_are_some_names_and_a_number(flag: FeatureFlag) -> None:
-    crowd = User.objects.bulk_create([User(username=f"guest{n:04}") for n in range(1200)])
-    add_allowed_users("new_checkout", crowd)
+def test_describe_change_of_many_users_names_ten(flag: FeatureFlag) -> None:
+    many = User.objects.bulk_create([User(username=f"guest{n:04}") for n in range(1200)])
+    add_allowed_users("new_checkout", many)
     [event] = flag_history("new_checkout", limit=1)
-    told = describe_change(event, names_of_users([event]))
-    # Of a long list, those that come first in it.
-    assert re.fullmatch(r"allowed 1,200 users \((guest\d{4}, ){10}1,190 more\)", told)
+    text = describe_change(event, names_of_users([event]))
+    names = r"(guest\d{4}, ){9}guest\d{4}"
+    assert re.fullmatch(rf"added 1,200 allowed users \({names} and 1,190 more\)", text)
     [whole] = flag_history("new_checkout", limit=1, all_users=True)
-    assert sorted(whole.added.pks) == sorted(user.pk for user in crowd)
+    assert sorted(whole.added.pks) == sorted(user.pk for user in many)
 
 
 @pytest.mark.parametrize("actor", ["deploy", "007", "9" * 30, "-1", "1.0", "None"])
-def test_name_that_is_no_primary_key_stays_as_it_is(actor: str, flag: FeatureFlag) -> None:
+def test_actor_that_is_not_a_primary_key_is_shown_unchanged(actor: str, flag: FeatureFlag) -> None:
     with acting_as(actor):
         enable("new_checkout")
     [event] = flag_history("new_checkout", limit=1)
@@ -407,7 +417,7 @@ def test_name_that_is_no_primary_key_stays_as_it_is(actor: str, flag: FeatureFla
     assert describe_actor(event, {}) == actor
 
 
-def test_users_are_for_those_who_may_see_them(bob: User) -> None:
+def test_may_see_users_requires_the_view_permission(bob: User) -> None:
     assert may_see_users(bob) is False
     permit(bob, "view_user")
     assert may_see_users(User.objects.get(pk=bob.pk)) is True
@@ -416,21 +426,21 @@ def test_users_are_for_those_who_may_see_them(bob: User) -> None:
 # Secrets.
 
 
-def test_secret_is_masked_in_all_its_history(gateway: KeyValueStore) -> None:
-    """Also what it was before somebody marked it."""
+def test_secret_value_is_masked_in_its_whole_history(gateway: KeyValueStore) -> None:
+    """Also the values from before it was marked as secret."""
     KeyValueStore.objects.update(value="hunter2")
     KeyValueStore.objects.update(secret=True)
     KeyValueStore.objects.update(value="hunter3", description="changed")
     events = value_history("gateway")
     assert value_version("gateway") == events[0].version
     assert Difference("value", None, None, secret=True) in events[0].differences
-    told = " ".join(map(describe_change, events)) + json.dumps(as_dicts(events)) + as_csv(events)
-    assert "value •••••• → ••••••" in told
+    shown = " ".join(map(describe_change, events)) + json.dumps(as_dicts(events)) + as_csv(events)
+    assert "value •••••• → ••••••" in shown
     for text in ("stripe", "hunter", "sha256"):
-        assert text not in told
+        assert text not in shown
 
 
-def test_value_that_is_no_secret_is_told(gateway: KeyValueStore) -> None:
+def test_value_that_is_not_secret_is_shown(gateway: KeyValueStore) -> None:
     create_value("token", "hunter2", secret=True)
     KeyValueStore.objects.filter(key="gateway").update(value=True)
     KeyValueStore.objects.filter(key="gateway").update(value=1)
@@ -443,7 +453,7 @@ def test_value_that_is_no_secret_is_told(gateway: KeyValueStore) -> None:
 # Export.
 
 
-def test_export_is_json_and_csv(flag: FeatureFlag, alice: User) -> None:
+def test_export_to_json_and_csv_has_the_same_content(flag: FeatureFlag, alice: User) -> None:
     with acting_as(alice, reason="=1+1, \n and more"):
         update("new_checkout", {"rollout_percent": 50, "allowed_users": []})
     events = flag_history("new_checkout")
@@ -458,15 +468,15 @@ def test_export_is_json_and_csv(flag: FeatureFlag, alice: User) -> None:
     assert json.loads(row["removed"]) == newest["removed"]
 
 
-# What leaves the history.
+# Deletion from the history.
 
 
 def age(days: int, version: int | None) -> None:
-    """As if everything up to this version had been written long ago."""
+    """Makes all entries up to this version look old."""
     Change.objects.filter(id__lte=version).update(at=timezone.now() - timedelta(days=days))
 
 
-def test_old_entries_are_pruned_and_versions_stay(
+def test_prune_deletes_old_entries_and_keeps_versions(
     flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
     create("banner")
@@ -483,7 +493,7 @@ def test_old_entries_are_pruned_and_versions_stay(
     assert prune(timedelta(days=90)) == 0
 
 
-def test_pruning_leaves_what_is_younger(flag: FeatureFlag) -> None:
+def test_prune_keeps_newer_entries(flag: FeatureFlag) -> None:
     set_rollout("new_checkout", 1)
     age(100, flag_version("new_checkout"))
     set_rollout("new_checkout", 2)
@@ -492,7 +502,9 @@ def test_pruning_leaves_what_is_younger(flag: FeatureFlag) -> None:
     assert left.differences == (Difference("rollout_percent", 1, 2),)
 
 
-def test_user_who_was_deleted_is_forgotten(flag: FeatureFlag, alice: User, bob: User) -> None:
+def test_forget_user_removes_actor_and_allowed_user(
+    flag: FeatureFlag, alice: User, bob: User
+) -> None:
     with acting_as(alice):
         add_allowed_users("new_checkout", bob)
     with acting_as(bob):
@@ -501,14 +513,15 @@ def test_user_who_was_deleted_is_forgotten(flag: FeatureFlag, alice: User, bob: 
     alice.delete()
     assert forget_user(pk) == 3
     assert forget_user(pk) == 0
-    told = list(Change.objects.values_list("actor", "old", "new"))
-    assert str(pk) not in {actor for actor, _, _ in told}
-    assert not any(pk in side for _, *sides in told for side in sides if isinstance(side, list))
+    entries = list(Change.objects.values_list("actor", "old", "new"))
+    assert str(pk) not in {actor for actor, _, _ in entries}
+    assert not any(pk in side for _, *sides in entries for side in sides if isinstance(side, list))
     assert [event.actor for event in flag_history("new_checkout")].count(str(bob.pk)) == 1
-    assert describe_change(flag_history("new_checkout")[0]) == "nothing that is still known"
+    newest = flag_history("new_checkout")[0]
+    assert describe_change(newest) == "details were removed from the history"
 
 
-def test_events_can_be_kept_and_compared(flag: FeatureFlag) -> None:
+def test_events_can_be_compared(flag: FeatureFlag) -> None:
     [one, *_], [other, *_] = flag_history("new_checkout"), flag_history("new_checkout")
     assert isinstance(one, Event)
     assert one == other

@@ -1,6 +1,6 @@
-"""`impact`: for whom another rollout changes the answer, and never a guess.
+"""`impact`: the exact number of users whose result another rollout changes.
 
-The same tests run again on SQLite, and where users have other primary keys.
+The last test runs these tests again on SQLite and with other primary keys.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flagstaff._tables.names import sql, user_names
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
-from tests.conformance.oracle import Article, Shelf, as_user
+from tests.conformance.oracle import Article, FlagStore, as_user
 from tests.conftest import RunIsolated
 from tests.terminals import flags
 
@@ -32,14 +32,14 @@ COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INST
 pytestmark = COMMITTED
 
 User: Any = get_user_model()
-# More than comes at once.
+# More than one batch.
 MANY = 10_000
 ON_POSTGRESQL = connection.vendor == "postgresql"
 
 
 @pytest.fixture(params=["engine", "django"] if ON_POSTGRESQL else ["django"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Through the pool of an engine, and through Django's own connection."""
+def counted_by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Counts over the engine's pool, and over Django's own connection."""
     if request.param == "django":
         yield request.param
         return
@@ -48,9 +48,9 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def no_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Django's own connection is not asked."""
-    monkeypatch.delattr(impact_module, "_through_django")
+def only_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own connection is not used."""
+    monkeypatch.delattr(impact_module, "_count_through_django")
 
 
 def some_pk(number: int) -> Any:
@@ -74,26 +74,26 @@ def make_flag(pks: Any = (), **fields: Any) -> FeatureFlag:
     return flag
 
 
-def answers(pks: list[Any], allowed: list[Any], percent: int, *, enabled: bool) -> dict[Any, bool]:
-    """What the article's code would answer."""
-    shelf = Shelf()
+def results(pks: list[Any], allowed: list[Any], percent: int, *, enabled: bool) -> dict[Any, bool]:
+    """The results of the article's code."""
+    store = FlagStore()
     names = [str(pk) for pk in allowed]
-    shelf.put("new_checkout", enabled=enabled, percent=percent, allowed=names)
-    article = Article(shelf)
+    store.put("new_checkout", enabled=enabled, percent=percent, allowed=names)
+    article = Article(store)
     return {pk: article.flag_enabled("new_checkout", as_user(pk)) for pk in pks}
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("counted_by")
 @pytest.mark.parametrize(
     ("count", "percent", "then"),
     [(MANY, 10, 50), (500, 90, 25), (500, 0, 100), (500, 100, 0), (500, 37, 37)],
 )
-def test_counts_what_the_articles_answers_count(count: int, percent: int, then: int) -> None:
+def test_counts_match_the_articles_results(count: int, percent: int, then: int) -> None:
     pks = make_users(count)
     allowed = pks[::100]
     make_flag(allowed, enabled=True, rollout_percent=percent)
-    now = answers(pks, allowed, percent, enabled=True)
-    later = answers(pks, allowed, then, enabled=True)
+    now = results(pks, allowed, percent, enabled=True)
+    later = results(pks, allowed, then, enabled=True)
     gain = {pk for pk in pks if later[pk] and not now[pk]}
     lose = {pk for pk in pks if now[pk] and not later[pk]}
     found = impact("new_checkout", then, sample=20)
@@ -108,7 +108,7 @@ def test_counts_what_the_articles_answers_count(count: int, percent: int, then: 
     assert set(found.sample) <= gain | lose
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("counted_by")
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -121,23 +121,23 @@ def test_counts_what_the_articles_answers_count(count: int, percent: int, then: 
         ((False, 10), (False, 90)),
     ],
 )
-def test_difference_of_two_states_is_that_of_the_articles_answers(before: Any, after: Any) -> None:
+def test_counts_between_two_states_match_the_articles_results(before: Any, after: Any) -> None:
     pks = make_users(300)
     allowed = pks[::50]
-    # As it is, it is in neither of the two.
+    # The flag itself is in neither of the two states.
     make_flag(allowed, enabled=False, rollout_percent=33)
-    then = answers(pks, allowed, before[1], enabled=before[0])
-    now = answers(pks, allowed, after[1], enabled=after[0])
-    found = impact_module.difference("new_checkout", before, after, timeout=10)
-    assert found == impact_module.Difference(
+    then = results(pks, allowed, before[1], enabled=before[0])
+    now = results(pks, allowed, after[1], enabled=after[0])
+    found = impact_module.impact_of_change("new_checkout", before, after, timeout=10)
+    assert found == impact_module.ChangeImpact(
         300,
         gain=sum(now[pk] and not then[pk] for pk in pks),
         lose=sum(then[pk] and not now[pk] for pk in pks),
     )
 
 
-@pytest.mark.usefixtures("way")
-def test_of_a_flag_that_is_off_nothing_changes() -> None:
+@pytest.mark.usefixtures("counted_by")
+def test_disabled_flag_has_no_impact() -> None:
     make_flag(make_users(3)[:1], rollout_percent=10)
     found = impact("new_checkout", 100)
     assert (found.enabled, found.users, found.have, found.gain, found.lose) == (
@@ -146,14 +146,14 @@ def test_of_a_flag_that_is_off_nothing_changes() -> None:
     assert (found.direction, found.sample) == ("same", ())
 
 
-@pytest.mark.usefixtures("way")
-def test_counts_without_a_single_user() -> None:
+@pytest.mark.usefixtures("counted_by")
+def test_counts_are_zero_without_users() -> None:
     make_flag(enabled=True)
     assert impact("new_checkout", 100).users == 0
 
 
-@pytest.mark.usefixtures("way")
-def test_sample_is_drawn_from_all_and_is_the_same_twice() -> None:
+@pytest.mark.usefixtures("counted_by")
+def test_sample_is_even_and_repeatable() -> None:
     pks = make_users(2_000)
     make_flag(enabled=True)
     sample = impact("new_checkout", 100, sample=500).sample
@@ -162,8 +162,8 @@ def test_sample_is_drawn_from_all_and_is_the_same_twice() -> None:
     assert 200 < len(later_half & set(sample)) < 300
 
 
-@pytest.mark.usefixtures("way")
-def test_tells_an_unknown_flag_with_the_nearest_key() -> None:
+@pytest.mark.usefixtures("counted_by")
+def test_unknown_flag_raises_with_the_nearest_key() -> None:
     make_flag()
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
         impact("new_chekout", 5)
@@ -172,50 +172,50 @@ def test_tells_an_unknown_flag_with_the_nearest_key() -> None:
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 2.5, True, "5"])
-def test_refuses_what_is_no_percent(percent: Any) -> None:
+def test_invalid_percentage_raises(percent: Any) -> None:
     with pytest.raises(InvalidChangeError, match="0 to 100"):
         impact("new_checkout", percent)
 
 
 @pytest.mark.parametrize("sample", [-1, 1_001])
-def test_refuses_a_sample_that_is_none(sample: int) -> None:
+def test_invalid_sample_size_raises(sample: int) -> None:
     with pytest.raises(ValueError, match="0 to 1000"):
         impact("new_checkout", 5, sample=sample)
 
 
-@pytest.mark.usefixtures("way")
-def test_gives_up_when_the_time_is_over() -> None:
+@pytest.mark.usefixtures("counted_by")
+def test_timeout_raises() -> None:
     make_users(3)
     make_flag(enabled=True)
     with pytest.raises(FlagstaffError):
         impact("new_checkout", 5, timeout=0)
 
 
-def test_open_transaction_is_seen_where_own_writes_are_read(way: str) -> None:
+def test_open_transaction_is_counted_with_own_writes(counted_by: str) -> None:
     make_users(3)
     with transaction.atomic():
         make_flag(enabled=True)
         with read_own_writes():
             assert impact("new_checkout", 100).gain == 3
-        if way == "engine":
-            # Not in the transaction of the pool's link; so Django's connection tells.
+        if counted_by == "engine":
+            # The pool cannot see the flag, so Django's connection counts.
             assert impact("new_checkout", 100).gain == 3
 
 
-def test_command_tells_it() -> None:
+def test_command_prints_the_counts() -> None:
     make_users(20)
     make_flag(enabled=True)
-    told = dict(
+    printed = dict(
         line.split("\t") for line in flags("impact", "new_checkout", "100%").out.splitlines()
     )
-    assert told["impact"] == "20 of 20 users would gain it."
-    assert (told["users"], told["gain"], told["lose"]) == ("20", "20", "0")
+    assert printed["impact"] == "20 of 20 users would gain it."
+    assert (printed["users"], printed["gain"], printed["lose"]) == ("20", "20", "0")
     found = json.loads(flags("impact", "new_checkout", "100", "--sample", "2", "--json").out)
     assert found["would_have"] == 20
     assert len(found["sample"]) == 2
 
 
-def test_command_says_that_a_flag_is_off() -> None:
+def test_command_reports_a_disabled_flag() -> None:
     make_flag()
     assert "is off" in flags("impact", "new_checkout", "100").err
     assert flags("impact", "missing", "100").status == 5
@@ -226,8 +226,8 @@ ONLY_POSTGRESQL = pytest.mark.skipif(not ON_POSTGRESQL, reason="there is no engi
 
 
 @ONLY_POSTGRESQL
-@pytest.mark.usefixtures("no_other_way")
-def test_engine_asks_over_a_link_of_its_own_and_only_reads() -> None:
+@pytest.mark.usefixtures("only_pool")
+def test_engine_uses_its_own_connection() -> None:
     make_users(10)
     make_flag(enabled=True)
     with live_engine(), CaptureQueriesContext(connection) as queries:
@@ -236,14 +236,14 @@ def test_engine_asks_over_a_link_of_its_own_and_only_reads() -> None:
 
 
 @ONLY_POSTGRESQL
-@pytest.mark.usefixtures("no_other_way")
-def test_engine_leaves_no_connection_behind() -> None:
+@pytest.mark.usefixtures("only_pool")
+def test_engine_closes_the_connection() -> None:
     make_flag(enabled=True)
     with live_engine(), connection.cursor() as cursor:
         impact("new_checkout", 100)
-        until = time.monotonic() + 5
+        deadline = time.monotonic() + 5
         sessions = 2
-        while sessions > 1 and time.monotonic() < until:
+        while sessions > 1 and time.monotonic() < deadline:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
                 "(application_name LIKE 'fs1 %' OR application_name LIKE 'flagstaff%')"
@@ -253,7 +253,7 @@ def test_engine_leaves_no_connection_behind() -> None:
 
 
 @ONLY_POSTGRESQL
-def test_users_that_the_link_may_not_see_are_counted_through_django(
+def test_users_in_another_table_are_counted_through_django(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_users(10)
@@ -264,49 +264,53 @@ def test_users_that_the_link_may_not_see_are_counted_through_django(
         assert impact("new_checkout", 100).gain == 10
 
 
-CROWDS = {
+TABLES = {
     "with partitions": [
-        "CREATE TABLE crowd (id bigint, name text) PARTITION BY RANGE (id)",
-        "CREATE TABLE crowd_1 PARTITION OF crowd FOR VALUES FROM (0) TO (9000)",
-        "CREATE TABLE crowd_2 PARTITION OF crowd DEFAULT",
+        "CREATE TABLE population (id bigint, name text) PARTITION BY RANGE (id)",
+        "CREATE TABLE population_1 PARTITION OF population FOR VALUES FROM (0) TO (9000)",
+        "CREATE TABLE population_2 PARTITION OF population DEFAULT",
     ],
-    "with heirs": [
-        "CREATE TABLE crowd (id bigint, name text)",
-        "CREATE TABLE crowd_1 () INHERITS (crowd)",
+    "with inheritance": [
+        "CREATE TABLE population (id bigint, name text)",
+        "CREATE TABLE population_1 () INHERITS (population)",
         """
-        CREATE RULE all_go AS ON INSERT TO crowd WHERE NEW.id < 9000
-        DO INSTEAD INSERT INTO crowd_1 VALUES (NEW.*)
+        CREATE RULE all_go AS ON INSERT TO population WHERE NEW.id < 9000
+        DO INSTEAD INSERT INTO population_1 VALUES (NEW.*)
         """,
     ],
     "with holes": [
-        "CREATE TABLE crowd (id bigint, name text) WITH (fillfactor = 10)",
-        "INSERT INTO crowd SELECT n, repeat('x', 100) FROM generate_series(1, 5000) AS n",
-        "DELETE FROM crowd",
+        "CREATE TABLE population (id bigint, name text) WITH (fillfactor = 10)",
+        "INSERT INTO population SELECT n, repeat('x', 100) FROM generate_series(1, 5000) AS n",
+        "DELETE FROM population",
     ],
 }
 
 
 @ONLY_POSTGRESQL
-@pytest.mark.usefixtures("no_other_way")
-@pytest.mark.parametrize("made", CROWDS.values(), ids=CROWDS)
-def test_users_of_each_page_are_counted_once(
-    made: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("only_pool")
+@pytest.mark.parametrize("statements", TABLES.values(), ids=TABLES)
+def test_users_on_every_page_are_counted_once(
+    statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_flag(enabled=True)
-    there = {**user_names(connection, User._meta.pk), "user_table": "crowd", "user_pk_type": "int8"}
+    there = {
+        **user_names(connection, User._meta.pk),
+        "user_table": "population",
+        "user_pk_type": "int8",
+    }
     monkeypatch.setattr(impact_module, "user_names", lambda *of: there)
     monkeypatch.setattr(impact_module, "user_field", lambda *of: models.BigAutoField())
     with connection.cursor() as cursor:
         try:
-            for statement in made:
+            for statement in statements:
                 cursor.execute(statement)
             cursor.execute(
-                "INSERT INTO crowd SELECT n, repeat('x', 100) FROM generate_series(1, 12000) AS n"
+                "INSERT INTO population SELECT n, repeat('x', 100) FROM generate_series(1, 12000) n"
             )
             with live_engine():
                 found = impact("new_checkout", 100, sample=1000)
         finally:
-            cursor.execute("DROP TABLE crowd CASCADE")
+            cursor.execute("DROP TABLE population CASCADE")
     assert (found.users, found.gain, len(set(found.sample))) == (12_000, 12_000, 1000)
 
 
@@ -326,7 +330,7 @@ def test_users_of_a_view_are_counted_through_django(monkeypatch: pytest.MonkeyPa
 
 
 @ONLY_POSTGRESQL
-def test_table_that_is_locked_is_no_hang() -> None:
+def test_locked_table_raises_instead_of_blocking() -> None:
     make_users(1)
     make_flag(enabled=True)
     with live_engine(), transaction.atomic(), connection.cursor() as cursor:
@@ -336,19 +340,19 @@ def test_table_that_is_locked_is_no_hang() -> None:
 
 
 @ONLY_POSTGRESQL
-@pytest.mark.usefixtures("no_other_way")
-def test_slow_batch_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("only_pool")
+def test_slow_batch_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     make_flag(enabled=True)
     slow = {"impact_users_v1": "SELECT NULL::int8[] AS users FROM pg_sleep(10)"}
     monkeypatch.setattr(impact_module, "sql", lambda name: slow.get(name) or sql(name))
     with live_engine():
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(FlagstaffError, match="did not answer in time"):
             impact("new_checkout", 100, timeout=0.5)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2
 
 
-def test_counting_raises_what_the_users_raise() -> None:
+def test_error_of_the_users_iterator_propagates() -> None:
     def users() -> Iterator[int]:
         yield 1
         raise KeyError("gone")
@@ -358,9 +362,10 @@ def test_counting_raises_what_the_users_raise() -> None:
 
 
 @pytest.mark.skipif(
-    User._meta.label != "auth.User" or not ON_POSTGRESQL, reason="the others are run from here"
+    User._meta.label != "auth.User" or not ON_POSTGRESQL,
+    reason="the test below runs the other projects",
 )
 @pytest.mark.parametrize("project", ["settings_sqlite", "apps.settings_uuid", "apps.settings_text"])
-def test_all_of_this_holds_elsewhere(project: str, run_isolated: RunIsolated) -> None:
+def test_these_tests_pass_on_other_projects(project: str, run_isolated: RunIsolated) -> None:
     options = ["-q", "-p", "no:cacheprovider", f"--ds=tests.{project}", __file__]
     run_isolated("import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))", *options)

@@ -33,8 +33,8 @@ DOWN: dict[str, Any] = {
     "problems": ('flagstaff_featureflag "new_checkout" is ignored: its enabled is NULL',),
     "pid": 4711,
     "load_seconds": 0.25,
-    "why": "the server is a standby",
-    "uncollected": None,
+    "mode_reason": "the server is a standby",
+    "usage_problem": None,
 }
 
 Numbers = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -76,7 +76,7 @@ def test_evaluation_on_an_empty_database_returns_the_default_with_one_warning(
         [[level, message]] = worker.ask("logged")
         assert level == "WARNING"
         assert message == (
-            "flags are not loaded yet, questions answer their default: "
+            "flags are not loaded yet, evaluations return their default: "
             'load: a table or column is missing, run "manage.py migrate" (SQLSTATE 42P01)'
         )
 
@@ -88,6 +88,6 @@ def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
         worker.sees(["failed", 6], True, within=20)
         migrated = time.monotonic()
         worker.ask("migrate")
-        worker.ask("switch_on", "new_checkout")
+        worker.ask("create_enabled_flag", "new_checkout")
         worker.sees(NEW_CHECKOUT, True, within=migrated + 6 - time.monotonic())
         assert worker.ask("mode") == "live"

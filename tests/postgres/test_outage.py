@@ -1,4 +1,4 @@
-"""The server goes and comes back, or hangs: questions are answered all the same."""
+"""The server stops, restarts or hangs: evaluations go on with the last snapshot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Query = Callable[..., Any]
 OpenToAll = Callable[[], None]
 
 
-def test_stopped_server_changes_no_answer(server: Postgres, worker: Worker) -> None:
+def test_stopped_server_changes_no_result(server: Postgres, worker: Worker) -> None:
     before = worker.ask("survey", "new_checkout", 10_000)
     assert len(before) == pytest.approx(3_300, rel=0.1)
     server.stop()
@@ -30,7 +30,7 @@ def test_stopped_server_changes_no_answer(server: Postgres, worker: Worker) -> N
 
 
 @pytest.mark.parametrize("end", [Postgres.stop, Postgres.kill])
-def test_worker_is_back_soon_after_its_server(
+def test_worker_recovers_soon_after_its_server(
     end: Callable[[Postgres], None],
     server: Postgres,
     worker: Worker,
@@ -46,14 +46,14 @@ def test_worker_is_back_soon_after_its_server(
     assert worker.ask("watched") == [False, True]
 
 
-def test_worker_is_back_soon_after_a_long_outage(server: Postgres, worker: Worker) -> None:
+def test_worker_recovers_soon_after_a_long_outage(server: Postgres, worker: Worker) -> None:
     server.stop()
     worker.sees(["failed", 6], True, within=20)
     server.start()
     worker.sees(["mode"], "live", within=3)
 
 
-def test_session_that_is_terminated_is_replaced(
+def test_terminated_session_is_replaced(
     worker: Worker, query: Query, open_to_all: OpenToAll
 ) -> None:
     [before] = query(ENGINE, worker.pid)
@@ -63,58 +63,58 @@ def test_session_that_is_terminated_is_replaced(
     assert query(ENGINE, worker.pid) != (before,)
 
 
-def test_backend_that_hangs_is_given_up(
-    database: str, query: Query, open_to_all: OpenToAll
-) -> None:
-    with Worker(database, POLL_INTERVAL=0.2) as impatient:
-        assert impatient.ask("ready", 10) is True
-        [backend] = query(ENGINE, impatient.pid)
+def test_hung_backend_is_replaced(database: str, query: Query, open_to_all: OpenToAll) -> None:
+    with Worker(database, POLL_INTERVAL=0.2) as worker:
+        assert worker.ask("ready", 10) is True
+        [backend] = query(ENGINE, worker.pid)
         os.kill(backend, signal.SIGSTOP)
         try:
             open_to_all()
-            asked = time.monotonic()
-            assert impatient.ask(*NEW_CHECKOUT) is False
-            assert time.monotonic() - asked < 0.5
-            # The next poll, its deadline, and a short rest.
-            impatient.sees(NEW_CHECKOUT, True, within=0.22 + 2 + 1)
+            started = time.monotonic()
+            assert worker.ask(*NEW_CHECKOUT) is False
+            assert time.monotonic() - started < 0.5
+            # The next poll, its deadline, and the delay before a reconnect.
+            worker.sees(NEW_CHECKOUT, True, within=0.22 + 2 + 1)
         finally:
             os.kill(backend, signal.SIGCONT)
 
 
-def test_server_away_at_the_first_question_is_waited_for(server: Postgres, database: str) -> None:
+def test_first_evaluation_without_a_server_returns_the_default(
+    server: Postgres, database: str
+) -> None:
     server.stop()
-    with Worker(database, STARTUP_TIMEOUT=0.4) as early:
-        assert early.ask("pid") == early.pid
-        asked = time.monotonic()
-        assert early.ask("flag_enabled", "new_checkout", 3, True) is True
-        assert early.ask("get_value", "gateway", "none") == "none"
-        assert 0.4 <= time.monotonic() - asked < 0.9
-        assert early.ask("explain", "new_checkout", 3)["error_code"] == "PROVIDER_NOT_READY"
-        assert early.ask("status")["ready"] is False
-        [[level, message]] = early.ask("logged")
+    with Worker(database, STARTUP_TIMEOUT=0.4) as worker:
+        assert worker.ask("pid") == worker.pid
+        started = time.monotonic()
+        assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
+        assert worker.ask("get_value", "gateway", "none") == "none"
+        assert 0.4 <= time.monotonic() - started < 0.9
+        assert worker.ask("explain", "new_checkout", 3)["error_code"] == "PROVIDER_NOT_READY"
+        assert worker.ask("status")["ready"] is False
+        [[level, message]] = worker.ask("logged")
         assert level == "WARNING"
         assert message == (
-            "flags are not loaded yet, questions answer their default: "
+            "flags are not loaded yet, evaluations return their default: "
             "connect: the server cannot be reached (connection refused)"
         )
         server.start()
-        early.sees(["mode"], "live", within=3)
-        assert early.ask("get_value", "gateway", "none") == "stripe"
+        worker.sees(["mode"], "live", within=3)
+        assert worker.ask("get_value", "gateway", "none") == "stripe"
 
 
-def test_server_that_never_answers_costs_the_first_question_its_time_limit() -> None:
+def test_silent_server_delays_the_first_evaluation_by_the_startup_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with Worker(f"postgres://127.0.0.1:{port}/flags", STARTUP_TIMEOUT=0.3) as worker:
             assert worker.ask("pid") == worker.pid
-            asked = time.monotonic()
+            started = time.monotonic()
             assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
-            assert 0.3 <= time.monotonic() - asked < 0.8
+            assert 0.3 <= time.monotonic() - started < 0.8
             [[_, message]] = worker.ask("logged")
             assert message.endswith("the first load takes longer than STARTUP_TIMEOUT")
 
 
-def test_database_that_is_not_there_is_told_of(server: Postgres) -> None:
+def test_missing_database_is_reported(server: Postgres) -> None:
     with Worker(address(server.url, "nowhere"), STARTUP_TIMEOUT=0.2) as worker:
         assert worker.ask(*NEW_CHECKOUT) is False
         error = worker.ask("status")["last_error"]
@@ -123,13 +123,13 @@ def test_database_that_is_not_there_is_told_of(server: Postgres) -> None:
         )
 
 
-def test_status_of_a_process_that_was_asked_nothing_is_idle(database: str) -> None:
+def test_status_before_the_first_evaluation_is_idle(database: str) -> None:
     with Worker(database) as worker:
         status = worker.ask("status")
         assert (status["mode"], status["ready"], status["age"]) == ("idle", False, None)
 
 
-def test_status_tells_of_each_step(server: Postgres, worker: Worker) -> None:
+def test_status_follows_an_outage(server: Postgres, worker: Worker) -> None:
     live = worker.ask("status")
     assert (live["mode"], live["ready"], live["last_error"]) == ("live", True, None)
     assert (live["flags"], live["values"], live["pid"]) == (1, 1, worker.pid)
@@ -144,15 +144,15 @@ def test_status_tells_of_each_step(server: Postgres, worker: Worker) -> None:
     back = worker.ask("status")
     assert back["age"] < down["age"]
     assert back["loads"] == live["loads"] + 1
-    # Kept, though it may be that of a later attempt, which met a server that was just starting.
+    # Not reset. It may be the error of a later attempt, while the server was starting.
     assert back["last_error"].startswith("connect: the server cannot be reached (")
 
 
-def test_error_names_neither_password_nor_place(server: Postgres, database: str) -> None:
+def test_error_contains_neither_password_nor_address(server: Postgres, database: str) -> None:
     with Worker(f"{database} password=hunter2") as worker:
         assert worker.ask("ready", 10) is True
         server.stop()
-        worker.sees(["tells", 1], True, within=5)
+        worker.sees(["has_logged", 1], True, within=5)
         [[_, logged]] = worker.ask("logged")
         for text in (worker.ask("status")["last_error"], logged):
             for secret in ("hunter2", "127.0.0.1", str(server.port), "user"):
@@ -161,17 +161,17 @@ def test_error_names_neither_password_nor_place(server: Postgres, database: str)
 
 def test_outage_and_its_end_are_logged_once(server: Postgres, worker: Worker) -> None:
     server.stop()
-    worker.sees(["tells", 1], True, within=5)
+    worker.sees(["has_logged", 1], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     server.start()
-    worker.sees(["tells", 2], True, within=5)
+    worker.sees(["has_logged", 2], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
-    [[_, kept], [_, fresh]] = worker.ask("logged")
-    assert kept.startswith("flags are kept from the last load: ")
-    assert fresh == "flags are up to date again (live)"
+    [[_, down], [_, up]] = worker.ask("logged")
+    assert down.startswith("flags are not refreshed, the last snapshot stays in use: ")
+    assert up == "flags are up to date again (live)"
 
 
-def test_link_that_is_lost_for_a_moment_alarms_nobody(worker: Worker, query: Query) -> None:
+def test_brief_loss_of_the_connection_is_not_a_warning(worker: Worker, query: Query) -> None:
     [backend] = query(ENGINE, worker.pid)
     query("SELECT pg_terminate_backend(%s)", backend)
     worker.sees(["failed", 1], True, within=1)
@@ -180,7 +180,7 @@ def test_link_that_is_lost_for_a_moment_alarms_nobody(worker: Worker, query: Que
     assert "WARNING" not in [level for level, _ in worker.ask("logged")]
 
 
-def test_refresh_without_a_server_raises_and_keeps_the_answers(
+def test_refresh_without_a_server_raises_and_keeps_the_snapshot(
     server: Postgres, worker: Worker
 ) -> None:
     server.stop()

@@ -1,4 +1,4 @@
-"""`read_own_writes()`: a block that answers from its own open transaction, and nobody else does."""
+"""`read_own_writes()`: only the block evaluates from its own open transaction."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from flagstaff import (
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
 
-# The engine has a connection of its own and sees what is committed.
+# The engine has its own connection and sees only committed rows.
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
 
 @pytest.fixture(autouse=True)
 def engine() -> Iterator[None]:
-    """Memory answers, and knows a flag that is off."""
+    """Evaluations use memory, which has a disabled flag."""
     FeatureFlag.objects.create(key="banner", rollout_percent=100)
     KeyValueStore.objects.create(key="gateway", value="stripe")
     with live_engine():
@@ -41,8 +41,8 @@ def engine() -> Iterator[None]:
 
 
 @pytest.fixture
-def switched_on(engine: None) -> Iterator[None]:
-    """In a transaction that is not committed, the flag is on and the value another."""
+def uncommitted_change(engine: None) -> Iterator[None]:
+    """In an open transaction, the flag is enabled and the value is different."""
     with transaction.atomic():
         FeatureFlag.objects.update(enabled=True)
         KeyValueStore.objects.update(value="paypal")
@@ -59,8 +59,8 @@ def on() -> bool:
     return flag_enabled("banner")
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_block_sees_what_is_not_committed() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_block_sees_uncommitted_changes() -> None:
     assert (on(), get_value("gateway")) == (False, "stripe")
     with read_own_writes():
         assert (on(), get_value("gateway")) == (True, "paypal")
@@ -69,22 +69,22 @@ def test_block_sees_what_is_not_committed() -> None:
     assert (on(), get_value("gateway")) == (False, "stripe")
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_snapshot_of_the_block_keeps_what_it_saw() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_snapshot_taken_in_the_block_does_not_change() -> None:
     with read_own_writes():
-        kept = snapshot()
-    assert (kept.flag_enabled("banner"), snapshot().flag_enabled("banner")) == (True, False)
+        taken = snapshot()
+    assert (taken.flag_enabled("banner"), snapshot().flag_enabled("banner")) == (True, False)
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_snapshot_of_before_the_block_keeps_its_moment() -> None:
-    kept = snapshot()
+@pytest.mark.usefixtures("uncommitted_change")
+def test_snapshot_taken_before_the_block_does_not_change() -> None:
+    taken = snapshot()
     with read_own_writes():
-        assert kept.flag_enabled("banner") is False
+        assert taken.flag_enabled("banner") is False
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_others_are_answered_from_memory() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_other_threads_evaluate_from_memory() -> None:
     with read_own_writes():
         assert on() is True
         assert in_a_thread(on) is False
@@ -107,7 +107,7 @@ def test_block_follows_each_change_and_its_rollback() -> None:
     assert on() is False
 
 
-def test_block_outside_a_transaction_sees_what_is_committed() -> None:
+def test_block_outside_a_transaction_sees_committed_changes() -> None:
     with read_own_writes():
         FeatureFlag.objects.update(enabled=True)
         assert on() is True
@@ -115,8 +115,8 @@ def test_block_outside_a_transaction_sees_what_is_committed() -> None:
     assert on() is True
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_block_ends_with_the_outermost() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_nested_block_ends_with_the_outermost() -> None:
     with read_own_writes():
         with read_own_writes():
             assert on() is True
@@ -124,35 +124,35 @@ def test_block_ends_with_the_outermost() -> None:
     assert on() is False
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_block_that_raises_ends_too() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_block_that_raises_ends() -> None:
     with pytest.raises(ZeroDivisionError), read_own_writes():
         raise ZeroDivisionError
     assert on() is False
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_block_of_another_thread_opens_none_here() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_block_of_another_thread_has_no_effect_here() -> None:
     entered, leave = threading.Event(), threading.Event()
 
-    def stay() -> None:
+    def hold_block() -> None:
         with read_own_writes():
             entered.set()
             leave.wait(10)
 
     with ThreadPoolExecutor(1) as pool:
-        staying = pool.submit(stay)
+        holding = pool.submit(hold_block)
         entered.wait(10)
         assert on() is False
         with read_own_writes():
             assert on() is True
             leave.set()
-            staying.result()
+            holding.result()
             assert on() is True
     assert on() is False
 
 
-def test_many_threads_see_their_own_writes_alone() -> None:
+def test_each_thread_sees_only_its_own_writes() -> None:
     together = threading.Barrier(4)
 
     def change(number: int) -> list[str]:
@@ -172,37 +172,37 @@ def test_many_threads_see_their_own_writes_alone() -> None:
     assert all_flags() == {"banner": False}
 
 
-def change_and_ask() -> bool:
+def change_and_evaluate() -> bool:
     with transaction.atomic():
         FeatureFlag.objects.update(enabled=True)
-        answer = on()
+        result = on()
         transaction.set_rollback(True)
-    return answer
+    return result
 
 
-def test_task_in_a_block_sees_its_own_writes_and_another_does_not() -> None:
+def test_async_task_in_a_block_sees_its_own_writes() -> None:
     async def with_block() -> bool:
         with read_own_writes():
-            return await sync_to_async(change_and_ask)()
+            return await sync_to_async(change_and_evaluate)()
 
     async def both() -> tuple[bool, bool]:
-        return await asyncio.gather(with_block(), sync_to_async(change_and_ask)())
+        return await asyncio.gather(with_block(), sync_to_async(change_and_evaluate)())
 
     assert tuple(async_to_sync(both)()) == (True, False)
 
 
-@pytest.mark.usefixtures("switched_on")
-def test_override_goes_before_the_block() -> None:
+@pytest.mark.usefixtures("uncommitted_change")
+def test_override_wins_over_the_block() -> None:
     with read_own_writes(), override_flag("banner", False):
         assert on() is False
 
 
-def test_question_in_the_block_is_not_counted_as_a_query(django_assert_num_queries: Any) -> None:
+def test_evaluation_in_the_block_is_not_counted_as_a_query(django_assert_num_queries: Any) -> None:
     with read_own_writes(), django_assert_num_queries(0):
         assert on() is False
 
 
-def test_question_in_a_failed_transaction_is_answered_with_the_default() -> None:
+def test_evaluation_in_a_failed_transaction_returns_the_default() -> None:
     with read_own_writes(), transaction.atomic():
         with pytest.raises(Exception, match="does not exist"), connection.cursor() as cursor:
             cursor.execute("SELECT missing")
@@ -211,7 +211,7 @@ def test_question_in_a_failed_transaction_is_answered_with_the_default() -> None
     assert on() is False
 
 
-def test_engine_goes_on_during_the_block() -> None:
+def test_engine_stays_live_during_the_block() -> None:
     with read_own_writes():
         assert on() is False
         assert status().mode == "live"

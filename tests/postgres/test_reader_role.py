@@ -152,4 +152,7 @@ def test_script_is_printed_and_not_run() -> None:
 @pytest.mark.django_db
 def test_name_with_a_line_break_is_refused() -> None:
     result = flags("reader-role", "reader\nDROP TABLE auth_user")
-    assert (result.status, result.err) == (1, "CommandError: a role has a printable name\n")
+    assert (result.status, result.err) == (
+        1,
+        "CommandError: the role name is not printable text\n",
+    )

@@ -1,4 +1,4 @@
-"""What was can be had again: every field and the whole allow-list, or one change taken back."""
+"""Restore and undo: every field and all allowed users, or one change."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.repeats import repeats
 
 pytestmark = pytest.mark.django_db
-# Where each change is a transaction of its own, as it is in life.
+# Each change is a transaction of its own, as in production.
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 
@@ -46,13 +46,13 @@ def users() -> list[User]:
     return User.objects.bulk_create([User(username=f"guest{n}") for n in range(6)])
 
 
-def by_hand(statement: str, *parameters: Any) -> None:
+def execute(statement: str, *parameters: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
 
 
 def state() -> dict[str, Any] | None:
-    """Every field of the flag but its clock, and its allow-list."""
+    """Returns every field of the flag but `changed_at`, and its allowed users."""
     fields = FeatureFlag.objects.filter(key__startswith="new_checkout").values().first()
     if fields is None:
         return None
@@ -61,17 +61,17 @@ def state() -> dict[str, Any] | None:
     return {**fields, "changed_at": None, "allowed": allowed}
 
 
-# Random histories, by every way to write.
+# Random histories, through the API, the ORM and SQL.
 
 BORN = datetime(2020, 2, 29, tzinfo=timezone.utc)
-PEOPLE = st.sets(st.integers(0, 5), max_size=4)
+USERS = st.sets(st.integers(0, 5), max_size=4)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("switch"), st.booleans()),
-        st.tuples(st.just("ramp"), st.integers(0, 100)),
-        st.tuples(st.sampled_from(["allow", "deny", "set", "sql"]), PEOPLE),
+        st.tuples(st.just("enabled"), st.booleans()),
+        st.tuples(st.just("rollout"), st.integers(0, 100)),
+        st.tuples(st.sampled_from(["add", "remove", "set", "sql"]), USERS),
         st.tuples(
-            st.just("edit"),
+            st.just("update"),
             st.fixed_dictionaries(
                 {},
                 optional={
@@ -85,7 +85,7 @@ STEPS = st.lists(
                 },
             ),
         ),
-        st.tuples(st.just("again"), st.none()),
+        st.tuples(st.just("recreate"), st.none()),
         st.tuples(st.just("clear"), st.none()),
     ),
     min_size=1,
@@ -93,7 +93,7 @@ STEPS = st.lists(
 )
 
 
-SWAP = """
+REPLACE_USER = """
     UPDATE flagstaff_featureflag_allowed_users SET user_id = %s
     WHERE id = (SELECT min(id) FROM flagstaff_featureflag_allowed_users)
         AND NOT EXISTS (SELECT FROM flagstaff_featureflag_allowed_users WHERE user_id = %s)
@@ -103,35 +103,35 @@ SWAP = """
 def do(step: Any, users: list[User]) -> None:
     name, content = step
     flag = FeatureFlag.objects.get()
-    if name == "switch":
+    if name == "enabled":
         (enable if content else disable)(flag.key)
-    elif name == "ramp":
+    elif name == "rollout":
         FeatureFlag.objects.update(rollout_percent=content)
-    elif name == "edit":
+    elif name == "update":
         update(flag.key, content)
-    elif name == "again":
+    elif name == "recreate":
         delete(flag.key)
         undo(flag.key)
     elif name == "clear":
-        by_hand("DELETE FROM flagstaff_featureflag_allowed_users")
+        execute("DELETE FROM flagstaff_featureflag_allowed_users")
     else:
-        change_list(flag, name, [users[n] for n in content])
+        change_users(flag, name, [users[n] for n in content])
 
 
-def change_list(flag: FeatureFlag, name: str, people: list[User]) -> None:
-    if name == "allow":
-        add_allowed_users(flag.key, people)
-    elif name == "deny":
-        remove_allowed_users(flag.key, [person.pk for person in people])
+def change_users(flag: FeatureFlag, name: str, users: list[User]) -> None:
+    if name == "add":
+        add_allowed_users(flag.key, users)
+    elif name == "remove":
+        remove_allowed_users(flag.key, [user.pk for user in users])
     elif name == "set":
-        flag.allowed_users.set(people)
-    elif people:
-        by_hand(SWAP, people[0].pk, people[0].pk)
+        flag.allowed_users.set(users)
+    elif users:
+        execute(REPLACE_USER, users[0].pk, users[0].pk)
 
 
 @pytest.fixture
 def clean(users: list[User]) -> Iterator[None]:
-    """Examples follow each other in one test."""
+    """Hypothesis runs many examples in one test."""
     yield
     FeatureFlag.objects.all().delete()
 
@@ -168,12 +168,12 @@ def test_any_version_of_a_random_history_can_be_restored(
         assert state() == now
 
 
-# One by one.
+# Restore.
 
 
 @pytest.fixture
 def flag(users: list[User]) -> FeatureFlag:
-    """A flag that the first two guests have in any case."""
+    """A flag that allows the first two guests."""
     flag = FeatureFlag.objects.create(key="new_checkout", rollout_percent=25)
     flag.allowed_users.set(users[:2])
     return flag
@@ -184,7 +184,7 @@ def newest() -> Any:
 
 
 @COMMITTED
-def test_restore_is_a_change_of_its_own(flag: FeatureFlag) -> None:
+def test_restore_is_a_new_change(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
     set_rollout("new_checkout", 50)
@@ -200,19 +200,19 @@ def test_restore_is_a_change_of_its_own(flag: FeatureFlag) -> None:
 
 
 @COMMITTED
-def test_users_who_are_gone_are_named_and_left_out(flag: FeatureFlag, users: list[User]) -> None:
+def test_restore_leaves_out_deleted_users(flag: FeatureFlag, users: list[User]) -> None:
     version = flag_version("new_checkout")
     assert version is not None
     flag.allowed_users.clear()
-    gone = users[0].pk
+    deleted = users[0].pk
     users[0].delete()
     changed = restore("new_checkout", to=version)
-    assert changed.missing == (gone,)
+    assert changed.missing == (deleted,)
     assert list(flag.allowed_users.all()) == [users[1]]
 
 
 @COMMITTED
-def test_deleted_flag_comes_back_whole(flag: FeatureFlag) -> None:
+def test_restore_of_a_deleted_flag_recreates_it(flag: FeatureFlag) -> None:
     before, version = state(), flag_version("new_checkout")
     assert version is not None
     delete("new_checkout")
@@ -222,7 +222,7 @@ def test_deleted_flag_comes_back_whole(flag: FeatureFlag) -> None:
 
 
 @COMMITTED
-def test_restore_over_a_newer_change_is_refused(flag: FeatureFlag) -> None:
+def test_restore_with_old_expected_version_raises_conflict(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
     set_rollout("new_checkout", 50)
@@ -233,7 +233,7 @@ def test_restore_over_a_newer_change_is_refused(flag: FeatureFlag) -> None:
 
 
 @COMMITTED
-def test_restore_of_what_is_so_already_writes_nothing(flag: FeatureFlag) -> None:
+def test_restore_of_the_present_state_writes_nothing(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
     assert restore("new_checkout", to=version).written is False
@@ -241,7 +241,7 @@ def test_restore_of_what_is_so_already_writes_nothing(flag: FeatureFlag) -> None
 
 
 @pytest.mark.usefixtures("flag")
-def test_version_of_another_flag_cannot_be_restored() -> None:
+def test_restore_of_another_flags_version_is_rejected() -> None:
     version = create("banner").version
     assert version is not None
     with pytest.raises(InvalidChangeError, match=f"no change {version} in the history of new_ch"):
@@ -251,21 +251,21 @@ def test_version_of_another_flag_cannot_be_restored() -> None:
 
 
 @COMMITTED
-def test_column_that_came_later_is_left_alone(flag: FeatureFlag) -> None:
+def test_restore_leaves_a_newer_column_unchanged(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     assert version is not None
     update("new_checkout", {"description": "newer", "rollout_percent": 50})
-    by_hand("UPDATE flagstaff_change SET old = old - 'description', new = new - 'description'")
+    execute("UPDATE flagstaff_change SET old = old - 'description', new = new - 'description'")
     restore("new_checkout", to=version)
     assert FeatureFlag.objects.values_list("description", "rollout_percent").get() == ("newer", 25)
 
 
 @COMMITTED
-def test_deleted_flag_comes_back_with_the_default_of_a_column_that_came_later(
+def test_undo_of_a_deletion_sets_the_default_of_a_newer_column(
     flag: FeatureFlag,
 ) -> None:
     delete("new_checkout")
-    by_hand("UPDATE flagstaff_change SET old = old - '{client_side, kind, created_at}'::text[]")
+    execute("UPDATE flagstaff_change SET old = old - '{client_side, kind, created_at}'::text[]")
     undo("new_checkout")
     assert FeatureFlag.objects.values_list("client_side", "kind").get() == (False, "release")
 
@@ -275,7 +275,7 @@ def test_deleted_flag_comes_back_with_the_default_of_a_column_that_came_later(
 
 @COMMITTED
 @pytest.mark.parametrize("value", [0.1, 10**30, 1.0, [1, None], {"a": {"b": "ž"}}, "", False])
-def test_value_comes_back_as_it_was(value: Any) -> None:
+def test_restore_value_returns_exactly_the_old_json(value: Any) -> None:
     version = create_value("limit", value).version
     assert version is not None
     set_value("limit", "other")
@@ -287,7 +287,7 @@ def test_value_comes_back_as_it_was(value: Any) -> None:
 
 
 @COMMITTED
-def test_number_that_is_only_written_otherwise_is_a_change_to_be_taken_back() -> None:
+def test_undo_value_from_float_to_equal_integer_writes() -> None:
     create_value("limit", 1)
     set_value("limit", 1.0)
     undo_value("limit")
@@ -295,24 +295,24 @@ def test_number_that_is_only_written_otherwise_is_a_change_to_be_taken_back() ->
 
 
 @COMMITTED
-def test_secret_cannot_come_from_its_digest() -> None:
+def test_restore_of_a_secret_value_is_rejected() -> None:
     version = create_value("token", "hunter2", secret=True).version
     assert version is not None
     changed = set_value("token", "hunter3")
     assert (changed.secret, changed.undo) == (True, None)
-    told = "the history keeps a digest of token, for it is secret, and not the value itself"
-    with pytest.raises(InvalidChangeError, match=told):
+    message = "the history keeps only a digest of token, because it is secret; set it again"
+    with pytest.raises(InvalidChangeError, match=message):
         restore_value("token", to=version)
-    with pytest.raises(InvalidChangeError, match=told):
+    with pytest.raises(InvalidChangeError, match=message):
         undo_value("token")
     assert KeyValueStore.objects.get().value == "hunter3"
     assert delete_value("token").undo is None
-    with pytest.raises(InvalidChangeError, match="keeps a digest"):
+    with pytest.raises(InvalidChangeError, match="keeps only a digest"):
         undo_value("token")
 
 
 @COMMITTED
-def test_what_is_no_secret_of_a_secret_value_comes_back() -> None:
+def test_restore_of_a_secret_values_other_fields_works() -> None:
     version = create_value("token", "hunter2", secret=True).version
     assert version is not None
     KeyValueStore.objects.update(description="changed", secret=False)
@@ -326,7 +326,7 @@ def test_what_is_no_secret_of_a_secret_value_comes_back() -> None:
 
 @COMMITTED
 @pytest.mark.parametrize("secret", [True, False])
-def test_undo_leaves_a_value_that_became_secret_or_public_as_it_is(secret: bool) -> None:
+def test_undo_after_secret_was_changed_keeps_the_value(secret: bool) -> None:
     create_value("token", "hunter2", secret=not secret)
     described = update_value("token", {"description": "changed"}).version
     marked = update_value("token", {"secret": secret}).version
@@ -344,7 +344,7 @@ def test_undo_leaves_a_value_that_became_secret_or_public_as_it_is(secret: bool)
 @pytest.mark.parametrize(
     ("old", "new"), [(1, True), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})]
 )
-def test_undo_can_tell_a_number_from_a_bool(old: Any, new: Any) -> None:
+def test_undo_distinguishes_numbers_from_booleans(old: Any, new: Any) -> None:
     create_value("limit", old)
     change = set_value("limit", new).version
     assert undo_value("limit", change).written is True
@@ -357,7 +357,7 @@ def test_undo_can_tell_a_number_from_a_bool(old: Any, new: Any) -> None:
 
 
 @COMMITTED
-def test_undo_leaves_what_was_changed_since_elsewhere(flag: FeatureFlag, users: list[User]) -> None:
+def test_undo_keeps_newer_changes_of_other_fields(flag: FeatureFlag, users: list[User]) -> None:
     change = set_rollout("new_checkout", 50).version
     enable("new_checkout")
     add_allowed_users("new_checkout", users[3])
@@ -368,7 +368,7 @@ def test_undo_leaves_what_was_changed_since_elsewhere(flag: FeatureFlag, users: 
 
 
 @COMMITTED
-def test_undo_is_refused_where_the_same_field_was_changed_since(flag: FeatureFlag) -> None:
+def test_undo_of_a_field_changed_since_raises_conflict(flag: FeatureFlag) -> None:
     change = set_rollout("new_checkout", 50).version
     set_rollout("new_checkout", 75)
     with pytest.raises(ConflictError, match="rollout_percent 50 → 75"):
@@ -377,7 +377,7 @@ def test_undo_is_refused_where_the_same_field_was_changed_since(flag: FeatureFla
 
 
 @COMMITTED
-def test_undo_of_one_change_that_is_sent_twice_is_one(flag: FeatureFlag) -> None:
+def test_undo_of_one_change_twice_writes_once(flag: FeatureFlag) -> None:
     change = set_rollout("new_checkout", 50).version
     assert undo("new_checkout", change).written is True
     assert undo("new_checkout", change).written is False
@@ -385,7 +385,7 @@ def test_undo_of_one_change_that_is_sent_twice_is_one(flag: FeatureFlag) -> None
 
 
 @COMMITTED
-def test_undo_of_an_undo_is_the_change(flag: FeatureFlag) -> None:
+def test_undo_of_an_undo_repeats_the_change(flag: FeatureFlag) -> None:
     set_rollout("new_checkout", 50)
     undo("new_checkout")
     undo("new_checkout")
@@ -393,7 +393,9 @@ def test_undo_of_an_undo_is_the_change(flag: FeatureFlag) -> None:
 
 
 @COMMITTED
-def test_undo_takes_back_all_that_a_transaction_did(flag: FeatureFlag, users: list[User]) -> None:
+def test_undo_of_a_transaction_of_many_changes_undoes_all_of_them(
+    flag: FeatureFlag, users: list[User]
+) -> None:
     before = state()
     with acting_as("release"):
         enable("new_checkout")
@@ -405,7 +407,7 @@ def test_undo_takes_back_all_that_a_transaction_did(flag: FeatureFlag, users: li
 
 
 @COMMITTED
-def test_undo_leaves_what_another_server_has_numbered_alike(flag: FeatureFlag) -> None:
+def test_undo_ignores_an_old_transaction_with_the_same_number(flag: FeatureFlag) -> None:
     set_rollout("new_checkout", 50)
     long_ago = datetime(2020, 1, 1, tzinfo=timezone.utc)
     set_rollout("new_checkout", 75)
@@ -416,7 +418,7 @@ def test_undo_leaves_what_another_server_has_numbered_alike(flag: FeatureFlag) -
 
 
 @COMMITTED
-def test_undo_of_a_creation_deletes_what_nobody_has_changed_since(users: list[User]) -> None:
+def test_undo_of_a_creation_deletes_only_an_unchanged_flag(users: list[User]) -> None:
     create("new_checkout", allowed_users=users[:1])
     change = flag_version("new_checkout")
     set_rollout("new_checkout", 50)
@@ -429,7 +431,7 @@ def test_undo_of_a_creation_deletes_what_nobody_has_changed_since(users: list[Us
 
 
 @COMMITTED
-def test_undo_of_a_deleted_flags_change_is_refused(flag: FeatureFlag) -> None:
+def test_undo_of_a_change_of_a_deleted_flag_is_rejected(flag: FeatureFlag) -> None:
     change = set_rollout("new_checkout", 50).version
     delete("new_checkout")
     with pytest.raises(InvalidChangeError, match="new_checkout was deleted since; restore it"):
@@ -437,19 +439,19 @@ def test_undo_of_a_deleted_flags_change_is_refused(flag: FeatureFlag) -> None:
 
 
 @COMMITTED
-def test_undo_of_nothing_is_told(flag: FeatureFlag) -> None:
+def test_undo_of_an_unknown_change_is_rejected(flag: FeatureFlag) -> None:
     with pytest.raises(InvalidChangeError, match="there is no change 987654 in the history of"):
         undo("new_checkout", 987654)
-    by_hand("DELETE FROM flagstaff_change")
+    execute("DELETE FROM flagstaff_change")
     with pytest.raises(InvalidChangeError, match="there is no change in the history of"):
         undo("new_checkout")
 
 
 @COMMITTED
-def test_big_list_comes_back(flag: FeatureFlag) -> None:
-    crowd = User.objects.bulk_create([User(username=f"user{n}") for n in range(12_000)])
+def test_undo_of_many_added_users_removes_them(flag: FeatureFlag) -> None:
+    many = User.objects.bulk_create([User(username=f"user{n}") for n in range(12_000)])
     before = flag_version("new_checkout")
-    changed = add_allowed_users("new_checkout", crowd)
+    changed = add_allowed_users("new_checkout", many)
     assert Change.objects.filter(id__gt=before).count() == 2
     assert changed.undo
     assert changed.undo.arguments == ("undo", "new_checkout", str(changed.version))

@@ -1,4 +1,4 @@
-"""What somebody else on the same server, and who reads logs, must not get."""
+"""Protection from other users of the server, and of data in logs and errors."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
 SELECT id, 1 FROM flagstaff_featureflag
 """
 
-# What a name without its schema means is looked for along the search path, and what fits the
-# arguments better than PostgreSQL's own wins (CVE-2018-1058). Each of these would fit a call of
-# ours better, in a load, in a column's default or in a trigger.
+# A name without a schema is resolved by the search path: a function there is called if it matches
+# the arguments better than PostgreSQL's own (CVE-2018-1058). Each of these would match a call in a
+# load, in a column's default or in a trigger.
 FUNCTIONS = [
     "concat_ws(text, bigint, numeric, bigint, numeric)",
     "concat_ws(text, oid, text, text)",
@@ -55,27 +55,29 @@ OPERATORS = {"~~": "name, RIGHTARG = name", "=": "oid, RIGHTARG = regclass"}
 
 
 def traps(schema: str) -> str:
-    """Functions, aggregates and operators of somebody else, which say when they are called."""
+    """Functions, aggregates and operators of another user, which raise when they are called."""
     alarm = f"LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called in {schema}'; END $$;"
-    made = [
+    statements = [
         f"CREATE FUNCTION {schema}.collect(state text, item anyelement) RETURNS text {alarm}",
         f"CREATE FUNCTION {schema}.compare(one name, other name) RETURNS bool {alarm}",
         f"CREATE FUNCTION {schema}.compare(one oid, other regclass) RETURNS bool {alarm}",
     ]
-    made += [f"CREATE FUNCTION {schema}.{function} RETURNS text {alarm}" for function in FUNCTIONS]
+    statements += [
+        f"CREATE FUNCTION {schema}.{function} RETURNS text {alarm}" for function in FUNCTIONS
+    ]
     for name, argument in AGGREGATES.items():
         folded = f"(SFUNC = {schema}.collect, STYPE = text)"
-        made.append(f"CREATE AGGREGATE {schema}.{name}({argument}) {folded};")
+        statements.append(f"CREATE AGGREGATE {schema}.{name}({argument}) {folded};")
     for name, arguments in OPERATORS.items():
         sides = f"FUNCTION = {schema}.compare, LEFTARG = {arguments}"
-        made.append(f"CREATE OPERATOR {schema}.{name} ({sides});")
-    return "".join(made)
+        statements.append(f"CREATE OPERATOR {schema}.{name} ({sides});")
+    return "".join(statements)
 
 
-# Others on the same server.
+# Other users of the same server.
 
 
-def test_functions_of_others_are_not_called_by_a_load(database: str, query: Query) -> None:
+def test_load_does_not_call_functions_of_others(database: str, query: Query) -> None:
     query(ALICE)
     query(traps("public"))
     with Worker(database, POLL_INTERVAL=0.1) as worker:
@@ -88,7 +90,7 @@ def test_functions_of_others_are_not_called_by_a_load(database: str, query: Quer
         assert (status["mode"], status["failures"]) == ("live", 0)
 
 
-def test_functions_of_others_are_not_bound_by_a_migration(empty_database: str) -> None:
+def test_migration_does_not_use_functions_of_others(empty_database: str) -> None:
     surroundings = {"DATABASE_URL": empty_database, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     with psycopg.connect(empty_database, autocommit=True) as session:
         session.execute(traps("public").encode())
@@ -102,7 +104,7 @@ def test_functions_of_others_are_not_bound_by_a_migration(empty_database: str) -
         assert found.fetchone() == (2, 2)
 
 
-def test_tables_and_functions_of_a_writer_do_not_lead_triggers_astray(database: str) -> None:
+def test_triggers_ignore_tables_and_functions_of_the_writer(database: str) -> None:
     own = ["flagstaff_token", "flagstaff_change", "flagstaff_featureflag"]
     with psycopg.connect(database, autocommit=True) as mallory:
         mallory.execute(b"CREATE SCHEMA mallory;" + traps("mallory").encode())
@@ -117,52 +119,52 @@ def test_tables_and_functions_of_a_writer_do_not_lead_triggers_astray(database: 
 
 
 def _counts(session: psycopg.Connection[Any], schema: str, tables: list[str]) -> list[int]:
-    """How many rows each has. The star is counted by PostgreSQL alone."""
-    asked = [f"SELECT pg_catalog.count(*) FROM {schema}.{table}" for table in tables]
-    return [session.execute(one.encode()).fetchall()[0][0] for one in asked]
+    """The number of rows of each table. Only PostgreSQL has count(*)."""
+    queries = [f"SELECT pg_catalog.count(*) FROM {schema}.{table}" for table in tables]
+    return [session.execute(query.encode()).fetchall()[0][0] for query in queries]
 
 
-def test_name_is_never_read_as_a_template() -> None:
+def test_name_with_braces_is_not_read_as_a_template() -> None:
     assert fill("{flag_table}.{flag_key}", {"flag_table": "{flag_key}", "flag_key": '"a"'}) == (
         '{flag_key}."a"'
     )
 
 
-# Who reads logs, errors and the list of sessions.
+# Logs, errors and the list of sessions.
 
 
-def what_is_said_of_a_failure() -> list[str]:
-    """Every text that a failed refresh gives a worker, down to its last cause."""
-    said = [repr(flagstaff.status())]
+def texts_of_a_failure() -> list[str]:
+    """All texts of a failed refresh, with those of its causes."""
+    texts = [repr(flagstaff.status())]
     try:
         flagstaff.refresh(1)
     except RefreshError as error:
         cause: BaseException | None = error
         while cause is not None:
-            said += [str(cause), repr(cause), repr(cause.args)]
+            texts += [str(cause), repr(cause), repr(cause.args)]
             cause = cause.__cause__ or cause.__context__
-    return said
+    return texts
 
 
 REFUSED = "the log-in was refused"
 
 
-def test_refused_log_in_says_neither_who_nor_where_nor_with_what(
+def test_refused_log_in_shows_no_credentials_and_no_address(
     server: Postgres, database: str
 ) -> None:
     with Worker(f"{database} user=mallory password=hunter2", STARTUP_TIMEOUT=0.3) as worker:
         worker.ask(*NEW_CHECKOUT)
         worker.sees(["failed", 1], True, within=3)
-        said = worker.ask("call", f"{__name__}.what_is_said_of_a_failure")
-        said += [message for _level, message in worker.ask("logged")]
-    assert REFUSED in "".join(said)
-    for text in said:
+        texts = worker.ask("call", f"{__name__}.texts_of_a_failure")
+        texts += [message for _level, message in worker.ask("logged")]
+    assert REFUSED in "".join(texts)
+    for text in texts:
         for secret in ("hunter2", "mallory", "127.0.0.1", str(server.port)):
             assert secret not in text
 
 
-def test_error_of_the_server_is_told_without_what_it_quotes(database: str, query: Query) -> None:
-    # The conversion fails, and the server's message has the text that it failed on.
+def test_error_of_the_server_is_shown_without_its_message(database: str, query: Query) -> None:
+    # The conversion fails, and the message of the server quotes the text.
     query(
         "ALTER TABLE flagstaff_featureflag DROP CONSTRAINT flagstaff_rollout_percent_range,"
         " DROP CONSTRAINT flagstaff_featureflag_rollout_percent_check,"
@@ -171,12 +173,12 @@ def test_error_of_the_server_is_told_without_what_it_quotes(database: str, query
     with Worker(database, STARTUP_TIMEOUT=0.3) as worker:
         worker.ask(*NEW_CHECKOUT)
         worker.sees(["failed", 1], True, within=3)
-        said = worker.ask("call", f"{__name__}.what_is_said_of_a_failure")
-    assert "SQLSTATE" in said[0]
-    assert not [text for text in said if "hunter2" in text]
+        texts = worker.ask("call", f"{__name__}.texts_of_a_failure")
+    assert "SQLSTATE" in texts[0]
+    assert not [text for text in texts if "hunter2" in text]
 
 
-def test_sessions_of_a_worker_show_no_data(database: str, query: Query) -> None:
+def test_sessions_of_a_worker_have_no_data_in_their_names(database: str, query: Query) -> None:
     query(ALICE)
     with Worker(f"{database} password=hunter2") as worker:
         assert worker.ask("ready", 10) is True
@@ -202,13 +204,13 @@ try:
     flag_enabled("new_checkout")
 except Exception as error:
     print(type(error).__name__, error)
-    # As reports of errors do it, by the repr of each variable; the first frame is the script's.
+    # Error reports show the repr of each local variable. The first frame is the script's.
     frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack[1:]
     print(len(frames) > 2, any("hunter2" in str(frame.locals) for frame in frames))
 """
 
 
-def test_option_that_is_not_understood_is_an_error_and_not_less_protection(
+def test_unsupported_security_parameter_is_an_error(
     run_isolated: RunIsolated,
 ) -> None:
     assert run_isolated(UNKNOWN_OPTION, DJANGO_SETTINGS_MODULE="tests.settings") == (
@@ -217,20 +219,20 @@ def test_option_that_is_not_understood_is_an_error_and_not_less_protection(
     )
 
 
-# People.
+# Personal data.
 
 
 @pytest.mark.django_db
-def test_history_knows_users_by_their_primary_keys_alone() -> None:
+def test_history_stores_only_primary_keys_of_users() -> None:
     alice = User.objects.create(username="alice", email="alice@example.com")
     flag = FeatureFlag.objects.create(key="new_checkout")
     with flagstaff.acting_as(alice):
         flag.allowed_users.add(alice)
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_jsonb(c)::text FROM flagstaff_change AS c")
-        told = "".join(text for (text,) in cursor.fetchall())
+        texts = "".join(text for (text,) in cursor.fetchall())
     assert Change.objects.latest("id").new == [alice.pk]
-    assert "alice" not in told
+    assert "alice" not in texts
 
 
 @pytest.fixture
@@ -238,7 +240,7 @@ def secret(db: None) -> KeyValueStore:
     return KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
 
 
-def test_secret_is_in_no_log_of_the_admin(secret: KeyValueStore, admin_client: Client) -> None:
+def test_secret_value_is_not_in_the_admin_log(secret: KeyValueStore, admin_client: Client) -> None:
     page = f"{VALUES}{secret.pk}/change/"
     form = {"key": "mail_password", "value": '"hunter3"', "description": "", "secret": "on"}
     assert admin_client.post(page, form).status_code == 302
@@ -249,15 +251,15 @@ def test_secret_is_in_no_log_of_the_admin(secret: KeyValueStore, admin_client: C
         assert b"hunter" not in admin_client.get(address_of).content
 
 
-def test_secret_that_is_typed_wrongly_is_not_repeated(
+def test_invalid_secret_value_is_not_shown_in_the_error(
     secret: KeyValueStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In the log of a deploy, which reads it from a file and forgets the quotes.
-    told = flags("value", "set", "mail_password", "hunter3")
-    assert told.status == 2
-    assert "hunter" not in told.out + told.err
+    # A deploy script passes it without JSON quotes, and logs the error.
+    result = flags("value", "set", "mail_password", "hunter3")
+    assert result.status == 2
+    assert "hunter" not in result.out + result.err
 
 
-def test_secret_is_in_no_list(secret: KeyValueStore) -> None:
+def test_secret_value_is_not_listed(secret: KeyValueStore) -> None:
     for arguments in (["value", "list"], ["value", "list", "--json"]):
         assert "hunter" not in flags(*arguments).out

@@ -189,10 +189,10 @@ def test_snapshot_in_memory_has_change_token(request: pytest.FixtureRequest) -> 
 
 def test_snapshot_with_unknown_key_raises(load: Load, settings: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
-    in_memory = _core.report()["mode"] != "direct"
+    in_memory = _core.status_report()["mode"] != "direct"
     lifecycle.close()
     try:
-        lifecycle.begin(in_memory=in_memory)
+        _core.start(in_memory=in_memory)
         held = snapshot()
         with pytest.raises(UnknownFlagError):
             held.flag_enabled("missing")

@@ -1,4 +1,4 @@
-"""Each `sslmode` means what libpq means: libpq is asked beside the engine."""
+"""Each `sslmode` works as in libpq, which connects beside the engine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 
 from tests.certificates import Certificate, authority, certificate
 from tests.conftest import RunIsolated
-from tests.tls_door import Door
+from tests.tls_proxy import TlsProxy
 from tools.postgres import Postgres
 
-Settings = dict[str, str]
+Parameters = dict[str, str]
 Outcome = list[str | None]
 Connect = Callable[..., list[Outcome]]
-OpenDoor = Callable[..., Door]
+StartProxy = Callable[..., TlsProxy]
 
 MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 RUN = "from tests.tls_process import main; main()"
@@ -28,23 +28,23 @@ UNUSABLE = "connect: the connection parameters cannot be used: "
 
 
 @dataclass(frozen=True)
-class Papers:
-    """Who vouches for whom: `ours` is the authority to trust, `theirs` is not."""
+class Certificates:
+    """Two authorities, and certificates of the first: `ours` is trusted, `theirs` is not."""
 
     directory: Path
     ours: Certificate
     theirs: Certificate
-    #: Of a server that is who it says.
+    #: Of a server with the right host name.
     good: Certificate
     #: Of a client.
     alice: Certificate
 
 
 @pytest.fixture(scope="module")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     directory = tmp_path_factory.mktemp("certificates")
     ours = authority(directory, "ours")
-    return Papers(
+    return Certificates(
         directory,
         ours,
         theirs=authority(directory, "theirs"),
@@ -54,9 +54,9 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 
 
 @pytest.fixture
-def open_door(module_postgres_server: Postgres) -> OpenDoor:
-    """A server with this certificate."""
-    return partial(Door, module_postgres_server.port)
+def start_proxy(module_postgres_server: Postgres) -> StartProxy:
+    """Starts a server with the given certificate."""
+    return partial(TlsProxy, module_postgres_server.port)
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connect(run_isolated: RunIsolated, home: Path) -> Connect:
-    """Connect with each of these settings: the engine's link, its pool, and libpq."""
+    """Connects with each of the given parameters: the engine, its pool, and libpq."""
 
-    def connect(door: Door, *cases: Settings) -> list[Outcome]:
-        base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(door.port)}
+    def connect(proxy: TlsProxy, *cases: Parameters) -> list[Outcome]:
+        base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(proxy.port)}
         base |= {"user": "postgres", "dbname": "postgres"}
         given = [base | case for case in cases]
         environment = {"HOME": str(home), "DJANGO_SETTINGS_MODULE": "tests.settings"}
@@ -81,7 +81,7 @@ def connect(run_isolated: RunIsolated, home: Path) -> Connect:
 
 
 SERVERS: dict[str, Callable[[Path, Certificate], Certificate | None]] = {
-    "good": lambda directory, ours: certificate(directory, "as it should be", ours),
+    "good": lambda directory, ours: certificate(directory, "valid", ours),
     "other-host": lambda directory, ours: certificate(directory, "other", ours, host="db.example"),
     "expired": lambda directory, ours: certificate(directory, "expired", ours, expired=True),
     "own-authority": lambda directory, ours: authority(directory, "own"),
@@ -95,14 +95,14 @@ SERVERS: dict[str, Callable[[Path, Certificate], Certificate | None]] = {
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_engine_connects_where_libpq_does(
-    server: str, papers: Papers, connect: Connect, open_door: OpenDoor
+    server: str, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    made = SERVERS[server](papers.directory, papers.ours)
-    right = made if made and server.startswith("own-authority") else papers.ours
-    roots = [{"sslrootcert": str(root.file)} for root in (right, papers.theirs)]
+    made = SERVERS[server](certificates.directory, certificates.ours)
+    right = made if made and server.startswith("own-authority") else certificates.ours
+    roots = [{"sslrootcert": str(root.file)} for root in (right, certificates.theirs)]
     cases = [{"sslmode": mode} | root for mode in MODES for root in (*roots, {})]
-    with open_door(made) as door:
-        outcomes = connect(door, *cases)
+    with start_proxy(made) as proxy:
+        outcomes = connect(proxy, *cases)
     for case, [link, pool, libpq] in zip(cases, outcomes, strict=True):
         found = (case, link, pool, libpq)
         assert (link is None, pool is None) == (libpq is None, libpq is None), found
@@ -115,26 +115,28 @@ ENCRYPTED = {"disable": "plain", "allow": "plain"}
 
 @pytest.mark.parametrize("mode", MODES)
 def test_connection_is_encrypted_where_libpq_encrypts_it(
-    mode: str, papers: Papers, connect: Connect, open_door: OpenDoor
+    mode: str, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    with open_door(papers.good) as door:
-        connect(door, {"sslmode": mode, "sslrootcert": str(papers.ours.file)})
-        assert set(door.seen) == {ENCRYPTED.get(mode, "tls")}
+    with start_proxy(certificates.good) as proxy:
+        connect(proxy, {"sslmode": mode, "sslrootcert": str(certificates.ours.file)})
+        assert set(proxy.seen) == {ENCRYPTED.get(mode, "tls")}
 
 
-def test_prefer_goes_on_without_where_there_is_none(connect: Connect, open_door: OpenDoor) -> None:
-    with open_door() as door:
-        assert connect(door, {"sslmode": "prefer"}) == [[None, None, None]]
-        assert set(door.seen) == {"plain"}
-
-
-def test_prefer_goes_on_without_where_the_handshake_fails(
-    papers: Papers, connect: Connect, open_door: OpenDoor
+def test_prefer_connects_without_tls_if_the_server_has_none(
+    connect: Connect, start_proxy: StartProxy
 ) -> None:
-    settings = {"sslmode": "prefer", "ssl_min_protocol_version": "TLSv1.3"}
-    with open_door(papers.good, version=ssl.TLSVersion.TLSv1_2) as door:
-        assert connect(door, settings) == [[None, None, None]]
-        assert set(door.seen) == {"plain"}
+    with start_proxy() as proxy:
+        assert connect(proxy, {"sslmode": "prefer"}) == [[None, None, None]]
+        assert set(proxy.seen) == {"plain"}
+
+
+def test_prefer_connects_without_tls_if_the_handshake_fails(
+    certificates: Certificates, connect: Connect, start_proxy: StartProxy
+) -> None:
+    parameters = {"sslmode": "prefer", "ssl_min_protocol_version": "TLSv1.3"}
+    with start_proxy(certificates.good, version=ssl.TLSVersion.TLSv1_2) as proxy:
+        assert connect(proxy, parameters) == [[None, None, None]]
+        assert set(proxy.seen) == {"plain"}
 
 
 REFUSALS = {
@@ -150,102 +152,114 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_refusal_says_what_to_look_at(
-    what: str, papers: Papers, connect: Connect, open_door: OpenDoor
+def test_refusal_names_the_parameter_to_check(
+    what: str, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    made = papers.good if what == "theirs" else SERVERS[what](papers.directory, papers.ours)
-    root = papers.theirs if what == "theirs" else papers.ours
-    settings = {"sslmode": "verify-full", "sslrootcert": str(root.file), "password": "hunter2"}
-    with open_door(made) as door:
-        [[link, pool, _]] = connect(door, settings)
+    made = (
+        certificates.good
+        if what == "theirs"
+        else SERVERS[what](certificates.directory, certificates.ours)
+    )
+    root = certificates.theirs if what == "theirs" else certificates.ours
+    parameters = {"sslmode": "verify-full", "sslrootcert": str(root.file), "password": "hunter2"}
+    with start_proxy(made) as proxy:
+        [[link, pool, _]] = connect(proxy, parameters)
     assert (link, pool) == (UNSAFE + REFUSALS[what], UNSAFE + REFUSALS[what])
 
 
-def test_version_of_tls_that_is_not_let_in(
-    papers: Papers, connect: Connect, open_door: OpenDoor
+def test_tls_version_below_the_minimum_is_refused(
+    certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    settings = {"sslmode": "require", "ssl_min_protocol_version": "TLSv1.3"}
-    with open_door(papers.good, version=ssl.TLSVersion.TLSv1_2) as door:
-        assert connect(door, settings | {"ssl_min_protocol_version": "TLSv1.2"})[0][0] is None
-        [[link, _, libpq]] = connect(door, settings)
+    parameters = {"sslmode": "require", "ssl_min_protocol_version": "TLSv1.3"}
+    with start_proxy(certificates.good, version=ssl.TLSVersion.TLSv1_2) as proxy:
+        assert connect(proxy, parameters | {"ssl_min_protocol_version": "TLSv1.2"})[0][0] is None
+        [[link, _, libpq]] = connect(proxy, parameters)
     assert libpq
     assert link == (
         UNSAFE + "the server supports no accepted version of TLS, see ssl_min_protocol_version"
     )
 
 
-def test_direct_handshake(papers: Papers, connect: Connect, open_door: OpenDoor) -> None:
-    settings = {
+def test_direct_negotiation_connects(
+    certificates: Certificates, connect: Connect, start_proxy: StartProxy
+) -> None:
+    parameters = {
         "sslmode": "verify-full",
-        "sslrootcert": str(papers.ours.file),
+        "sslrootcert": str(certificates.ours.file),
         "sslnegotiation": "direct",
     }
-    with open_door(papers.good) as door:
-        assert connect(door, settings, settings | {"sslsni": "0"}) == [[None] * 3] * 2
+    with start_proxy(certificates.good) as proxy:
+        assert connect(proxy, parameters, parameters | {"sslsni": "0"}) == [[None] * 3] * 2
 
 
-def test_default_roots_are_those_of_the_user(
-    home: Path, papers: Papers, connect: Connect, open_door: OpenDoor
+def test_default_root_certificates_are_the_users(
+    home: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    with open_door(papers.good) as door:
-        [[link, _, libpq]] = connect(door, {"sslmode": "verify-full"})
+    with start_proxy(certificates.good) as proxy:
+        [[link, _, libpq]] = connect(proxy, {"sslmode": "verify-full"})
         assert libpq
         assert link == (
             f"{UNUSABLE}sslmode asks for a verified certificate, but there is no "
             "~/.postgresql/root.crt: name a file, or system, by sslrootcert"
         )
-        (home / ".postgresql" / "root.crt").write_bytes(papers.ours.file.read_bytes())
-        assert connect(door, {"sslmode": "verify-full"}) == [[None, None, None]]
+        (home / ".postgresql" / "root.crt").write_bytes(certificates.ours.file.read_bytes())
+        assert connect(proxy, {"sslmode": "verify-full"}) == [[None, None, None]]
         (home / ".postgresql" / "root.crl").touch()
-        [[link, _, _]] = connect(door, {"sslmode": "verify-full"})
+        [[link, _, _]] = connect(proxy, {"sslmode": "verify-full"})
         assert link == f"{UNUSABLE}~/.postgresql/root.crl is there, but sslcrl is not supported"
 
 
-def test_roots_of_the_system(
-    papers: Papers, connect: Connect, open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+def test_system_root_certificates_are_trusted(
+    certificates: Certificates,
+    connect: Connect,
+    start_proxy: StartProxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(papers.ours.file))
-    with open_door(papers.good) as door:
-        assert connect(door, {"sslrootcert": "system"}) == [[None, None, None]]
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ours.file))
+    with start_proxy(certificates.good) as proxy:
+        assert connect(proxy, {"sslrootcert": "system"}) == [[None, None, None]]
 
 
-def test_file_of_roots_that_is_of_no_use(
-    tmp_path: Path, papers: Papers, connect: Connect, open_door: OpenDoor
+def test_unusable_root_certificate_file_is_refused(
+    tmp_path: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
     empty = tmp_path / "empty.crt"
     empty.touch()
     cases = [{"sslmode": "require", "sslrootcert": str(file)} for file in (empty, "/nowhere")]
-    with open_door(papers.good) as door:
-        [[of_empty, _, _], [of_none, _, _]] = connect(door, *cases)
+    with start_proxy(certificates.good) as proxy:
+        [[of_empty, _, _], [of_none, _, _]] = connect(proxy, *cases)
     assert of_empty == f"{UNUSABLE}the file of sslrootcert holds no certificate"
     assert of_none == f"{UNUSABLE}the file of sslrootcert does not exist"
 
 
-def shown(client: Certificate, **others: str) -> Settings:
+def with_client_certificate(client: Certificate, **others: str) -> Parameters:
     return {"sslmode": "require", "sslcert": str(client.file), "sslkey": str(client.key)} | others
 
 
-def test_client_with_a_certificate_is_let_in(
-    papers: Papers, connect: Connect, open_door: OpenDoor
+def test_client_with_a_certificate_connects(
+    certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    with open_door(papers.good, clients=papers.ours) as door:
-        assert connect(door, shown(papers.alice)) == [[None, None, None]]
-        for settings in ({"sslmode": "require"}, shown(papers.alice, sslcertmode="disable")):
-            [[link, _, libpq]] = connect(door, settings)
+    with start_proxy(certificates.good, clients=certificates.ours) as proxy:
+        assert connect(proxy, with_client_certificate(certificates.alice)) == [[None, None, None]]
+        for parameters in (
+            {"sslmode": "require"},
+            with_client_certificate(certificates.alice, sslcertmode="disable"),
+        ):
+            [[link, _, libpq]] = connect(proxy, parameters)
             assert libpq
-            # The server may be gone before its reason is read.
+            # The server may close the connection before its error is read.
             assert link
             assert link.startswith((UNSAFE, "connect: the server cannot be reached"))
 
 
-def test_certificate_of_the_user_is_shown_unasked(
-    home: Path, papers: Papers, connect: Connect, open_door: OpenDoor
+def test_default_client_certificate_is_the_users(
+    home: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    (home / ".postgresql" / "postgresql.crt").write_bytes(papers.alice.file.read_bytes())
+    (home / ".postgresql" / "postgresql.crt").write_bytes(certificates.alice.file.read_bytes())
     (home / ".postgresql" / "postgresql.key").touch(mode=0o600)
-    (home / ".postgresql" / "postgresql.key").write_bytes(papers.alice.key.read_bytes())
-    with open_door(papers.good, clients=papers.ours) as door:
-        assert connect(door, {"sslmode": "require"}) == [[None, None, None]]
+    (home / ".postgresql" / "postgresql.key").write_bytes(certificates.alice.key.read_bytes())
+    with start_proxy(certificates.good, clients=certificates.ours) as proxy:
+        assert connect(proxy, {"sslmode": "require"}) == [[None, None, None]]
 
 
 KEYS = {
@@ -263,31 +277,31 @@ KEYS = {
 
 
 @pytest.mark.parametrize("what", KEYS)
-def test_key_that_is_of_no_use(
-    what: str, tmp_path: Path, papers: Papers, connect: Connect, open_door: OpenDoor
+def test_unusable_client_key_is_refused(
+    what: str, tmp_path: Path, certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
     client = certificate(
-        tmp_path, what, papers.ours, password=b"x" if what == "encrypted" else None
+        tmp_path, what, certificates.ours, password=b"x" if what == "encrypted" else None
     )
-    settings = shown(client)
+    parameters = with_client_certificate(client)
     if what == "open":
         client.key.chmod(0o644)
     elif what == "missing":
         client.key.unlink()
     elif what == "another":
-        settings["sslkey"] = str(papers.alice.key)
-    with open_door(papers.good, clients=papers.ours) as door:
-        [[link, _, libpq]] = connect(door, settings)
+        parameters["sslkey"] = str(certificates.alice.key)
+    with start_proxy(certificates.good, clients=certificates.ours) as proxy:
+        [[link, _, libpq]] = connect(proxy, parameters)
     assert libpq
     assert link == UNUSABLE + KEYS[what]
 
 
-def test_channel_binding_that_the_server_does_not_do(
-    papers: Papers, connect: Connect, open_door: OpenDoor
+def test_required_channel_binding_fails_if_the_server_lacks_it(
+    certificates: Certificates, connect: Connect, start_proxy: StartProxy
 ) -> None:
-    settings = {"sslmode": "require", "channel_binding": "require", "password": "hunter2"}
-    with open_door(papers.good) as door:
-        [[link, pool, libpq]] = connect(door, settings)
+    parameters = {"sslmode": "require", "channel_binding": "require", "password": "hunter2"}
+    with start_proxy(certificates.good) as proxy:
+        [[link, pool, libpq]] = connect(proxy, parameters)
     assert libpq
     expected = f"{UNSAFE}the log-in was not bound to TLS, see channel_binding"
     assert (link, pool) == (expected, expected)

@@ -1,4 +1,4 @@
-"""Whoever changes a watched table, and however: a token says so."""
+"""Every change of a watched table writes a change token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OpenSession = Callable[[], "psycopg.Connection[Any]"]
 
 
 class Tokens:
-    """The sources of the tokens that came since the last look."""
+    """The relations of the tokens since the last call."""
 
     def __init__(self) -> None:
         self._newest = 0
@@ -29,7 +29,7 @@ class Tokens:
             "SELECT id, relation::text FROM flagstaff_token WHERE id > %s ORDER BY id", self._newest
         )
         self._newest = found[-1][0] if found else self._newest
-        return [source for _, source in found]
+        return [relation for _, relation in found]
 
 
 def rows(query: str, *parameters: str | int) -> list[Any]:
@@ -38,7 +38,7 @@ def rows(query: str, *parameters: str | int) -> list[Any]:
         return cursor.fetchall() if cursor.description else []
 
 
-def fingerprint() -> object:
+def token_set() -> object:
     return sorted(rows(fill(sql("token_set_v1"), names(connection))))
 
 
@@ -54,17 +54,17 @@ def flag(db: None) -> FeatureFlag:
 
 @pytest.fixture
 def alice(flag: FeatureFlag) -> User:
-    """A user who is on the allow-list."""
+    """An allowed user of the flag."""
     alice = User.objects.create(username="alice")
     flag.allowed_users.add(alice)
-    # What waits for the commit would be in the way of TRUNCATE.
+    # Deferred constraints would block TRUNCATE.
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     return alice
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    """A user who is on no list."""
+    """A user who is not allowed."""
     return User.objects.create(username="bob")
 
 
@@ -80,7 +80,7 @@ def tokens(flag: FeatureFlag, alice: User, bob: User, gateway: KeyValueStore) ->
 
 @pytest.fixture
 def open_session(transactional_db: None) -> Iterator[OpenSession]:
-    """More sessions beside Django's own, each in a transaction from its first statement on."""
+    """Opens sessions, each in a transaction from its first statement on."""
     sessions = []
 
     def open_session() -> psycopg.Connection[Any]:
@@ -117,14 +117,14 @@ FLAG_CHANGES: dict[str, Callable[[FeatureFlag], object]] = {
 
 
 @pytest.mark.parametrize("change", FLAG_CHANGES.values(), ids=FLAG_CHANGES)
-def test_change_of_a_flag_leaves_a_token(
+def test_change_of_a_flag_writes_a_token(
     change: Callable[[FeatureFlag], object], flag: FeatureFlag, tokens: Tokens
 ) -> None:
     change(flag)
     assert set(tokens()) == {"f"}
 
 
-ALLOW_LIST_CHANGES: dict[str, Callable[[FeatureFlag, User, User], object]] = {
+ALLOWED_USERS_CHANGES: dict[str, Callable[[FeatureFlag, User, User], object]] = {
     "add": lambda flag, alice, bob: flag.allowed_users.add(bob),
     "remove": lambda flag, alice, bob: flag.allowed_users.remove(alice),
     "set": lambda flag, alice, bob: flag.allowed_users.set([bob]),
@@ -144,8 +144,8 @@ ALLOW_LIST_CHANGES: dict[str, Callable[[FeatureFlag, User, User], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", ALLOW_LIST_CHANGES.values(), ids=ALLOW_LIST_CHANGES)
-def test_change_of_an_allow_list_leaves_a_token(
+@pytest.mark.parametrize("change", ALLOWED_USERS_CHANGES.values(), ids=ALLOWED_USERS_CHANGES)
+def test_change_of_allowed_users_writes_a_token(
     change: Callable[[FeatureFlag, User, User], object],
     flag: FeatureFlag,
     alice: User,
@@ -169,59 +169,59 @@ VALUE_CHANGES: dict[str, Callable[[KeyValueStore], object]] = {
 
 
 @pytest.mark.parametrize("change", VALUE_CHANGES.values(), ids=VALUE_CHANGES)
-def test_change_of_a_value_leaves_a_token(
+def test_change_of_a_value_writes_a_token(
     change: Callable[[KeyValueStore], object], gateway: KeyValueStore, tokens: Tokens
 ) -> None:
     change(gateway)
     assert set(tokens()) == {"k"}
 
 
-def test_deletion_of_a_flag_leaves_tokens_for_its_allow_list_too(
+def test_deleted_flag_writes_tokens_for_its_allowed_users_too(
     flag: FeatureFlag, tokens: Tokens
 ) -> None:
     flag.delete()
     assert tokens() == ["m", "f"]
 
 
-def test_truncate_that_cascades_leaves_tokens_for_both_tables(tokens: Tokens) -> None:
+def test_truncate_cascade_writes_tokens_for_both_tables(tokens: Tokens) -> None:
     rows("TRUNCATE flagstaff_featureflag CASCADE")
     assert sorted(tokens()) == ["f", "m"]
 
 
-def test_statement_on_many_rows_leaves_one_token(tokens: Tokens) -> None:
+def test_statement_on_many_rows_writes_one_token(tokens: Tokens) -> None:
     FeatureFlag.objects.bulk_create([FeatureFlag(key=f"flag_{number}") for number in range(100)])
     assert tokens() == ["f"]
 
 
-def test_every_statement_of_a_transaction_moves_the_fingerprint(flag: FeatureFlag) -> None:
-    first = fingerprint()
+def test_every_statement_of_a_transaction_changes_the_token_set(flag: FeatureFlag) -> None:
+    first = token_set()
     flag.save()
-    second = fingerprint()
+    second = token_set()
     flag.save()
-    assert len({str(first), str(second), str(fingerprint())}) == 3
+    assert len({str(first), str(second), str(token_set())}) == 3
 
 
-def test_rolled_back_change_leaves_no_token(flag: FeatureFlag, tokens: Tokens) -> None:
-    before = fingerprint()
+def test_rolled_back_change_writes_no_token(flag: FeatureFlag, tokens: Tokens) -> None:
+    before = token_set()
     with transaction.atomic():
         flag.save()
         transaction.set_rollback(True)
-    assert fingerprint() == before
+    assert token_set() == before
     assert tokens() == []
 
 
-def test_commits_that_come_out_of_order_are_both_seen(open_session: OpenSession) -> None:
+def test_commits_out_of_order_are_both_visible(open_session: OpenSession) -> None:
     slow, quick = open_session(), open_session()
     slow.execute("INSERT INTO flagstaff_featureflag (key) VALUES ('slow')")
     quick.execute("INSERT INTO flagstaff_featureflag (key) VALUES ('quick')")
-    seen = [fingerprint()]
+    seen = [token_set()]
     for session in (quick, slow):
         session.commit()
-        seen.append(fingerprint())
+        seen.append(token_set())
     assert seen[0] != seen[1] != seen[2] != seen[0]
 
 
-def test_two_writers_never_wait_for_each_other(open_session: OpenSession) -> None:
+def test_two_writers_do_not_wait_for_each_other(open_session: OpenSession) -> None:
     FeatureFlag.objects.bulk_create([FeatureFlag(key="a"), FeatureFlag(key="b")])
     one, two = open_session(), open_session()
     for session, key in [(one, "a"), (two, "b")]:
@@ -233,7 +233,7 @@ def test_two_writers_never_wait_for_each_other(open_session: OpenSession) -> Non
     assert FeatureFlag.objects.filter(enabled=True).count() == 2
 
 
-def test_two_snapshot_writers_do_not_fail_on_each_other(open_session: OpenSession) -> None:
+def test_two_serializable_writers_both_succeed(open_session: OpenSession) -> None:
     one, two = open_session(), open_session()
     for session, key in [(one, "a"), (two, "b")]:
         session.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
@@ -243,7 +243,7 @@ def test_two_snapshot_writers_do_not_fail_on_each_other(open_session: OpenSessio
     assert FeatureFlag.objects.count() == 2
 
 
-def test_commit_wakes_a_listener_with_an_empty_payload(open_session: OpenSession) -> None:
+def test_commit_notifies_with_an_empty_payload(open_session: OpenSession) -> None:
     listener = open_session()
     listener.execute("LISTEN flagstaff_v1")
     listener.commit()
@@ -254,7 +254,7 @@ def test_commit_wakes_a_listener_with_an_empty_payload(open_session: OpenSession
     assert notice.payload == ""
 
 
-def test_barrier_is_a_token_newer_than_the_change(flag: FeatureFlag, tokens: Tokens) -> None:
+def test_barrier_is_newer_than_the_change(flag: FeatureFlag, tokens: Tokens) -> None:
     flag.save()
     [[change]] = rows("SELECT max(id) FROM flagstaff_token")
     [[barrier]] = rows("SELECT flagstaff_barrier_v1()")
@@ -269,7 +269,7 @@ def test_old_tokens_are_pruned() -> None:
     assert count <= 1065
 
 
-def test_snapshot_writers_leave_pruning_to_others(open_session: OpenSession) -> None:
+def test_repeatable_read_writers_do_not_prune(open_session: OpenSession) -> None:
     session = open_session()
     session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     session.execute("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
@@ -277,25 +277,25 @@ def test_snapshot_writers_leave_pruning_to_others(open_session: OpenSession) -> 
     assert count >= 2000
 
 
-def test_pruning_works_where_all_tables_are_published() -> None:
+def test_pruning_works_with_a_publication_of_all_tables() -> None:
     rows("CREATE PUBLICATION everything FOR ALL TABLES")
     rows("SELECT flagstaff_barrier_v1() FROM generate_series(1, 2000)")
 
 
-def test_restore_that_draws_the_same_ids_again_looks_different() -> None:
+def test_restored_server_with_the_same_ids_has_another_token_set() -> None:
     def token_one() -> object:
         with transaction.atomic():
             rows("DELETE FROM flagstaff_token")
             rows("ALTER TABLE flagstaff_token ALTER COLUMN id RESTART")
             rows("SELECT flagstaff_barrier_v1()")
-            seen = fingerprint()
+            found = token_set()
             transaction.set_rollback(True)
-        return seen
+        return found
 
     assert token_one() != token_one()
 
 
-def test_session_that_replays_leaves_tokens_too(flag: FeatureFlag, tokens: Tokens) -> None:
+def test_replicating_session_writes_tokens(flag: FeatureFlag, tokens: Tokens) -> None:
     rows("SET LOCAL session_replication_role = replica")
     flag.save()
     assert tokens() == ["f"]
@@ -303,7 +303,7 @@ def test_session_that_replays_leaves_tokens_too(flag: FeatureFlag, tokens: Token
 
 @pytest.fixture
 def shopkeeper(tokens: Tokens) -> Iterator[None]:
-    """A role that may write flags, and nothing else."""
+    """A role with privileges on flags only."""
     rows("CREATE ROLE shopkeeper")
     rows("GRANT SELECT, INSERT, UPDATE ON flagstaff_featureflag TO shopkeeper")
     rows("SET LOCAL ROLE shopkeeper")
@@ -311,7 +311,7 @@ def shopkeeper(tokens: Tokens) -> Iterator[None]:
     rows("RESET ROLE")
 
 
-def test_role_without_rights_on_the_tokens_can_change_a_flag(
+def test_role_without_privileges_on_tokens_can_change_a_flag(
     tokens: Tokens, shopkeeper: None
 ) -> None:
     FeatureFlag.objects.create(key="banner")
@@ -328,14 +328,14 @@ def test_role_without_rights_on_the_tokens_can_change_a_flag(
         "SELECT * FROM flagstaff_change",
     ],
 )
-def test_role_without_rights_cannot_reach_what_the_triggers_reach(
+def test_role_without_privileges_cannot_use_tables_and_functions_of_triggers(
     forbidden: str, shopkeeper: None
 ) -> None:
     with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
         rows(forbidden)
 
 
-def test_token_that_cannot_be_written_stops_the_change(flag: FeatureFlag) -> None:
+def test_change_fails_if_its_token_cannot_be_written(flag: FeatureFlag) -> None:
     rows("ALTER TABLE flagstaff_token RENAME TO elsewhere")
     with pytest.raises(DatabaseError, match="flagstaff_token"), transaction.atomic():
         FeatureFlag.objects.update(enabled=True)

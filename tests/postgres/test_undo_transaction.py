@@ -1,4 +1,4 @@
-"""What one transaction did to many is taken back as one."""
+"""Undo of a whole transaction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from flagstaff.history.transactions import parts_of
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.terminals import open_shop
 
-# Where each change is a transaction of its own, as it is in life.
+# Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -44,7 +44,7 @@ def shop() -> None:
 
 
 def state() -> dict[str, Any]:
-    """Every field but the clocks, with the primary keys, and the allow-lists."""
+    """Returns every field but `changed_at`, with primary keys, and all allowed users."""
     flags = {
         flag["key"]: {
             **flag,
@@ -59,8 +59,8 @@ def state() -> dict[str, Any]:
     }
 
 
-def together() -> int:
-    """A release that touches everything, in each way; one of its changes."""
+def release() -> int:
+    """Makes every kind of change in one transaction, and returns the id of one of them."""
     with transaction.atomic(), acting_as("deploy", reason="release 42"):
         update("new_checkout", {"rollout_percent": 100, "description": "Done"})
         add_allowed_users("new_checkout", 2)
@@ -69,16 +69,16 @@ def together() -> int:
         set_value("page_size", 50)
         delete_value("payment_gateway")
         change = create_value("motto", "on").version
-        # Another hand, but the same transaction.
+        # Another actor in the same transaction.
         with acting_as("bob"):
             disable("new_checkout")
     assert change
     return change
 
 
-def test_everything_is_as_it_was() -> None:
+def test_undo_transaction_restores_everything() -> None:
     before = state()
-    change = together()
+    change = release()
     assert state() != before
     done = undo_transaction(change)
     assert state() == before
@@ -89,31 +89,31 @@ def test_everything_is_as_it_was() -> None:
     assert all(changed.written for changed in done)
 
 
-def test_any_of_its_changes_stands_for_it() -> None:
+def test_undo_transaction_accepts_any_change_of_it() -> None:
     before = state()
-    together()
+    release()
     [event, *_] = flag_history("beta_reviews")
     undo_transaction(event.version)
     assert state() == before
 
 
-def test_undo_is_one_transaction_that_can_be_undone() -> None:
-    change = together()
+def test_undo_transaction_is_one_transaction_that_can_be_undone() -> None:
+    change = release()
     after = state()
     with acting_as("ana", reason="too soon"):
-        back = combined_undo(undo_transaction(change))
-    assert back
+        undo_command = combined_undo(undo_transaction(change))
+    assert undo_command
     events = [event for event in flag_history() if event.reason == "too soon"]
     assert len(events) == 3
     assert len({event.transaction_id for event in events}) == 1
-    undo_transaction(int(back.arguments[-1]))
-    # But for primary keys: what was created is created again.
+    undo_transaction(int(undo_command.arguments[-1]))
+    # Recreated rows have new primary keys.
     assert {key: row | {"id": 0} for key, row in state().items()} == {
         key: row | {"id": 0} for key, row in after.items()
     }
 
 
-def test_flag_that_was_deleted_and_made_anew_is_the_old_one_again() -> None:
+def test_undo_of_delete_and_create_restores_the_old_flag() -> None:
     before = state()
     with transaction.atomic():
         delete("new_checkout")
@@ -124,7 +124,7 @@ def test_flag_that_was_deleted_and_made_anew_is_the_old_one_again() -> None:
 
 
 @pytest.mark.parametrize("names", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])
-def test_keys_that_were_passed_on_go_back(names: list[str]) -> None:
+def test_undo_of_keys_passed_between_flags_restores_them(names: list[str]) -> None:
     free, first, second = names
     create(first)
     create(second)
@@ -139,7 +139,7 @@ def test_keys_that_were_passed_on_go_back(names: list[str]) -> None:
     assert state() == before
 
 
-def test_flag_that_took_the_place_of_a_deleted_one_leaves_it() -> None:
+def test_undo_of_a_rename_to_a_deleted_key_restores_both() -> None:
     before = state()
     with transaction.atomic():
         delete("beta_reviews")
@@ -149,17 +149,19 @@ def test_flag_that_took_the_place_of_a_deleted_one_leaves_it() -> None:
     assert state() == before
 
 
-def test_place_of_a_deleted_flag_that_somebody_else_took_is_a_conflict() -> None:
+def test_undo_of_a_deletion_whose_key_is_taken_raises_conflict() -> None:
     with transaction.atomic():
         update("beta_reviews", {"key": "reviews"})
         change = delete("reviews").version
     create("beta_reviews")
     assert change
-    with pytest.raises(ConflictError, match="beta_reviews was deleted then, and there is another"):
+    with pytest.raises(
+        ConflictError, match="beta_reviews was deleted, and another flag has the same key"
+    ):
         undo_transaction(change)
 
 
-def test_user_whom_somebody_else_allowed_meanwhile_is_not_taken_off() -> None:
+def test_undo_of_interleaved_transactions_raises_conflict() -> None:
     flag = FeatureFlag.objects.get(key="dark_mode")
     eve, dan = (User.objects.create(username=name) for name in ("eve", "dan"))
 
@@ -173,36 +175,38 @@ def test_user_whom_somebody_else_allowed_meanwhile_is_not_taken_off() -> None:
         flag.allowed_users.remove(eve)
     change = flag_version("dark_mode")
     assert change
-    for take_back in (lambda: undo_transaction(change), lambda: undo("dark_mode", change)):
-        with pytest.raises(ConflictError, match="dark_mode was changed by others while"):
-            take_back()
+    for call in (lambda: undo_transaction(change), lambda: undo("dark_mode", change)):
+        with pytest.raises(
+            ConflictError, match="another transaction changed dark_mode at the same time"
+        ):
+            call()
     assert dan in flag.allowed_users.all()
 
 
-def test_rows_are_locked_at_once_and_in_the_order_of_an_import() -> None:
-    change = together()
+def test_undo_transaction_locks_rows_first_in_the_order_of_an_import() -> None:
+    change = release()
     with CaptureQueriesContext(connection) as queries:
         undo_transaction(change)
     locks = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
-    of_flags, of_values = (
+    flag_lock, value_lock = (
         'ORDER BY "flagstaff_featureflag"."key" ASC FOR UPDATE',
         'ORDER BY "flagstaff_keyvaluestore"."key" ASC FOR UPDATE',
     )
-    assert locks[0].endswith(of_flags)
-    assert locks[1].endswith(of_values)
+    assert locks[0].endswith(flag_lock)
+    assert locks[1].endswith(value_lock)
 
 
-def test_second_time_does_nothing() -> None:
-    change = together()
+def test_undo_transaction_repeated_writes_nothing() -> None:
+    change = release()
     undo_transaction(change)
     entries = Change.objects.count()
     assert not any(changed.written for changed in undo_transaction(change))
     assert Change.objects.count() == entries
 
 
-def test_part_that_was_taken_back_already_is_left_alone() -> None:
+def test_undo_transaction_skips_a_part_that_is_undone_already() -> None:
     before = state()
-    change = together()
+    change = release()
     undo("beta_reviews")
     done = {changed.key: changed.written for changed in undo_transaction(change)}
     assert state() == before
@@ -219,83 +223,85 @@ NEWER: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("key", NEWER)
-def test_newer_change_of_one_of_them_is_a_conflict_that_names_it(key: str) -> None:
-    change = together()
+def test_undo_transaction_with_a_newer_change_raises_conflict(key: str) -> None:
+    change = release()
     with acting_as("ana"):
         NEWER[key]()
     before = state()
     entries = Change.objects.count()
-    with pytest.raises(ConflictError, match=rf"^{key} (has version|was deleted then)") as caught:
+    with pytest.raises(
+        ConflictError, match=rf"^{key} (has version|was deleted, and another)"
+    ) as caught:
         undo_transaction(change)
     assert caught.value.key == key
     assert state() == before
     assert Change.objects.count() == entries
 
 
-def test_all_that_is_newer_is_named() -> None:
-    change = together()
+def test_undo_transaction_conflict_names_every_newer_change() -> None:
+    change = release()
     set_rollout("new_checkout", 7)
     set_value("page_size", 7)
     with pytest.raises(ConflictError) as caught:
         undo_transaction(change)
-    told = str(caught.value).splitlines()
-    assert [line.partition(" ")[0] for line in told] == ["new_checkout", "page_size"]
+    lines = str(caught.value).splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["new_checkout", "page_size"]
 
 
-def test_what_came_later_to_others_stays() -> None:
-    change = together()
+def test_undo_transaction_keeps_newer_changes_of_other_flags() -> None:
+    change = release()
     set_rollout("dark_mode", 7)
     undo_transaction(change)
     assert FeatureFlag.objects.get(key="dark_mode").rollout_percent == 7
 
 
-def test_secret_has_the_whole_refused() -> None:
+def test_undo_transaction_with_a_secret_value_is_rejected() -> None:
     with transaction.atomic():
         set_rollout("dark_mode", 7)
         set_value("mail_password", "correct horse")
     before = state()
     change = flag_version("dark_mode")
     assert change
-    with pytest.raises(InvalidChangeError, match="keeps a digest of mail_password"):
+    with pytest.raises(InvalidChangeError, match="keeps only a digest of mail_password"):
         undo_transaction(change)
     assert state() == before
 
 
-def test_users_who_have_gone_are_left_out() -> None:
+def test_undo_transaction_leaves_out_deleted_users() -> None:
     with transaction.atomic():
         delete("beta_reviews")
         set_rollout("dark_mode", 7)
     User.objects.get(pk=2).delete()
     change = flag_version("dark_mode")
     assert change
-    [back, _] = undo_transaction(change)
-    assert back.missing == (2,)
+    [recreated, _] = undo_transaction(change)
+    assert recreated.missing == (2,)
     assert set(FeatureFlag.objects.get(key="beta_reviews").allowed_users.all()) == {
         User.objects.get(pk=1)
     }
 
 
-def test_change_that_never_was_is_told() -> None:
+def test_undo_transaction_of_an_unknown_change_is_rejected() -> None:
     with pytest.raises(InvalidChangeError, match="there is no change 987654321 in the history"):
         undo_transaction(987654321)
 
 
-LIST = "flagstaff_featureflag_allowed_users"
+ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
 
 
-def test_sql_may_write_an_allow_list_before_its_flag() -> None:
+def test_parts_of_sql_that_writes_allowed_users_first_say_created() -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {LIST} (featureflag_id, user_id) VALUES (99999, 1)")
-        cursor.execute("INSERT INTO flagstaff_featureflag (id, key) VALUES (99999, 'by_hand')")
+        cursor.execute(f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) VALUES (99999, 1)")
+        cursor.execute("INSERT INTO flagstaff_featureflag (id, key) VALUES (99999, 'from_sql')")
     [part] = parts_of(Change.objects.latest("id").pk)
-    assert (part.key, part.creates, part.deletes) == ("by_hand", True, False)
+    assert (part.key, part.creates, part.deletes) == ("from_sql", True, False)
 
 
-def test_sql_may_delete_a_flag_before_its_allow_list() -> None:
+def test_undo_of_sql_that_deletes_the_flag_first_restores_it() -> None:
     before, flag = state(), FeatureFlag.objects.get(key="beta_reviews")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM flagstaff_featureflag WHERE id = %s", [flag.pk])
-        cursor.execute(f"DELETE FROM {LIST} WHERE featureflag_id = %s", [flag.pk])
+        cursor.execute(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", [flag.pk])
     change = Change.objects.latest("id").pk
     [part] = parts_of(change)
     assert (part.key, part.creates, part.deletes) == ("beta_reviews", False, True)

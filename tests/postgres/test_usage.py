@@ -1,4 +1,4 @@
-"""What is asked is written down by all workers together: exactly, once, and off the hot path."""
+"""Usage of all workers: every evaluation is counted exactly once."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from tools.postgres import Postgres
 
 REPORTS = "tests.usage_reports"
 KEY = "new_checkout"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 def counted(query: Query, key: str = KEY) -> tuple[int, int]:
-    """How often the answer was yes, and no."""
-    yes, no = query(
-        "SELECT coalesce(sum(yes), 0)::int, coalesce(sum(no), 0)::int FROM flagstaff_usage "
+    """The numbers of True and of False results."""
+    true_count, false_count = query(
+        "SELECT coalesce(sum(true_count), 0)::int, coalesce(sum(false_count), 0)::int "
+        "FROM flagstaff_usage "
         "WHERE key = %s",
         key,
     )
-    return yes, no
+    return true_count, false_count
 
 
 def wait_for(query: Query, expected: tuple[int, int]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (found := counted(query)) != expected:
         assert time.monotonic() < deadline, found
         time.sleep(0.02)
@@ -39,36 +40,36 @@ def ready_worker(url: str, **settings: Any) -> Worker:
     return worker
 
 
-def survey(worker: Worker, users: int) -> tuple[int, int]:
-    yes = len(worker.ask("survey", KEY, users))
-    return yes, users - yes
+def evaluate(worker: Worker, users: int) -> tuple[int, int]:
+    true_count = len(worker.ask("survey", KEY, users))
+    return true_count, users - true_count
 
 
-def added(*counts: tuple[int, int]) -> tuple[int, int]:
-    return sum(yes for yes, _ in counts), sum(no for _, no in counts)
+def total(*counts: tuple[int, int]) -> tuple[int, int]:
+    return sum(true for true, _ in counts), sum(false for _, false in counts)
 
 
 def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
     workers = [ready_worker(database, USAGE_INTERVAL=1) for _ in range(4)]
-    asked = []
+    counts = []
     for _ in range(6):
         for worker in workers:
-            worker.tell("survey", KEY, 3000)
+            worker.send("survey", KEY, 3000)
         for worker in workers:
-            yes = len(worker.hear())
-            asked.append((yes, 3000 - yes))
-        time.sleep(0.3)  # so that flushes fall in between
+            true_count = len(worker.receive())
+            counts.append((true_count, 3000 - true_count))
+        time.sleep(0.3)  # so that flushes happen in between
     assert [worker.end() for worker in workers] == [(0, "")] * 4
-    assert counted(query) == added(*asked)
+    assert counted(query) == total(*counts)
     assert query("SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker") == (4, 4)
     assert query("SELECT max(sequence) > 1 FROM flagstaff_usage_worker") == (True,)
 
 
-def test_farewell_alone_tells_all(database: str, query: Query) -> None:
+def test_last_report_includes_everything(database: str, query: Query) -> None:
     with ready_worker(database) as worker:
-        asked = survey(worker, 1000)
+        expected = evaluate(worker, 1000)
         assert counted(query) == (0, 0)
-    assert counted(query) == asked
+    assert counted(query) == expected
     hour, last = query(
         "SELECT extract(epoch FROM now() - hour) BETWEEN 0 AND 3700, "
         "now() - last_evaluated_at < interval '10 s' FROM flagstaff_usage"
@@ -76,135 +77,143 @@ def test_farewell_alone_tells_all(database: str, query: Query) -> None:
     assert (hour, last) == (True, True)
 
 
-def test_worker_that_was_asked_nothing_writes_nothing(database: str, query: Query) -> None:
+def test_worker_without_evaluations_writes_nothing(database: str, query: Query) -> None:
     with ready_worker(database, USAGE_INTERVAL=1) as worker:
-        worker.ask("call", f"{REPORTS}.look_in_every_other_way", KEY)
+        worker.ask("call", f"{REPORTS}.read_in_every_other_way", KEY)
     assert query("SELECT count(*) FROM flagstaff_usage_worker") == (0,)
 
 
 def test_interval_of_zero_collects_nothing(database: str, query: Query) -> None:
     with ready_worker(database, USAGE_INTERVAL=0) as worker:
-        survey(worker, 100)
-        assert worker.ask("status")["uncollected"] == "USAGE_INTERVAL is 0"
-        assert worker.ask("tells", 1) is False
+        evaluate(worker, 100)
+        assert worker.ask("status")["usage_problem"] == "USAGE_INTERVAL is 0"
+        assert worker.ask("has_logged", 1) is False
     assert counted(query) == (0, 0)
 
 
-def test_killed_worker_loses_its_last_interval_and_is_told_of(database: str, query: Query) -> None:
+def test_killed_worker_loses_its_last_interval_and_is_listed(database: str, query: Query) -> None:
     killed = ready_worker(database, USAGE_INTERVAL=1)
-    first = survey(killed, 1000)
+    first = evaluate(killed, 1000)
     wait_for(query, first)
-    last = survey(killed, 500)
+    last = evaluate(killed, 500)
     killed.end(by=signal.SIGKILL)
-    assert counted(query) in (first, added(first, last))
+    assert counted(query) in (first, total(first, last))
     query("UPDATE flagstaff_usage_worker SET last_seen_at = last_seen_at - interval '1 minute'")
     with ready_worker(database) as other:
         [lost] = other.ask("call", f"{REPORTS}.report")["lost"]
         assert lost["pid"] == killed.pid
 
 
-def test_moment_that_is_kept_counts_with_the_flag_that_followed(
+def test_held_snapshot_counts_for_the_flag_that_replaced_its_own(
     database: str, query: Query
 ) -> None:
     with ready_worker(database) as worker:
         worker.ask("call", f"{REPORTS}.hold")
         query("DELETE FROM flagstaff_featureflag")
         worker.sees(["flag_enabled", KEY, 1, True], True, within=5)
-        yes = worker.ask("call", f"{REPORTS}.ask_held", KEY, 70)
+        true_count = worker.ask("call", f"{REPORTS}.evaluate_held", KEY, 70)
         query("INSERT INTO flagstaff_featureflag (key, enabled) VALUES (%s, true)", KEY)
         worker.sees(["flag_enabled", KEY, 1, True], False, within=5)
-    [no] = query("SELECT sum(no)::int FROM flagstaff_usage WHERE defined")
-    assert yes == 0
-    # Those of the moment that was kept, and of the flag that came after.
-    assert no > 70
+    [false_count] = query("SELECT sum(false_count)::int FROM flagstaff_usage WHERE defined")
+    assert true_count == 0
+    # Those of the held snapshot, and those of the new flag.
+    assert false_count > 70
 
 
 def test_forked_children_start_at_zero(database: str, query: Query) -> None:
     with ready_worker(database) as worker:
-        parents = survey(worker, 700)
+        parents = evaluate(worker, 700)
         [users] = worker.ask("in_fork", "sys.exit", [["survey", KEY, 900]])
         child = len(users), 900 - len(users)
         assert counted(query) == child
-    assert counted(query) == added(parents, child)
+    assert counted(query) == total(parents, child)
 
 
-def test_acknowledgement_that_is_lost_counts_nothing_twice(database: str, query: Query) -> None:
+def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query) -> None:
     with Proxy(database) as proxy, ready_worker(proxy.url, USAGE_INTERVAL=1) as worker:
         proxy.lose_answers(b"flagstaff_usage_worker", b"COMMIT", times=2)
-        asked = survey(worker, 1000)
-        wait_for(query, asked)
-        deadline = time.monotonic() + PATIENCE
+        expected = evaluate(worker, 1000)
+        wait_for(query, expected)
+        deadline = time.monotonic() + TIMEOUT
         while proxy.lost < 2:
-            asked = added(asked, survey(worker, 50))
+            expected = total(expected, evaluate(worker, 50))
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        asked = added(asked, survey(worker, 300))
-        wait_for(query, asked)
-    assert counted(query) == asked
+        expected = total(expected, evaluate(worker, 300))
+        wait_for(query, expected)
+    assert counted(query) == expected
 
 
-def test_server_that_restarts_amid_flushes_counts_nothing_twice(
+def test_server_restart_during_flushes_counts_nothing_twice(
     database: str, query: Query, server: Postgres
 ) -> None:
     with ready_worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2) as worker:
-        asked = (0, 0)
+        expected = (0, 0)
         for _ in range(4):
             for _ in range(15):
-                asked = added(asked, survey(worker, 200))
+                expected = total(expected, evaluate(worker, 200))
                 time.sleep(0.05)
             server.stop()
-            asked = added(asked, survey(worker, 200))
+            expected = total(expected, evaluate(worker, 200))
             server.start()
-        wait_for(query, asked)
-    assert counted(query) == asked
+        wait_for(query, expected)
+    assert counted(query) == expected
 
 
-def test_role_that_may_not_write_is_told_of_once(database: str, query: Query) -> None:
+def test_role_that_may_not_write_is_logged_once(database: str, query: Query) -> None:
     query("CREATE ROLE only_reads LOGIN")
     query("GRANT SELECT ON ALL TABLES IN SCHEMA public TO only_reads")
     reader = address(database, query("SELECT current_database()")[0]) + " user=only_reads"
     try:
         with ready_worker(reader, USAGE_INTERVAL=1) as worker:
-            survey(worker, 100)
+            evaluate(worker, 100)
             why = "the role may not write it"
-            worker.sees(["call", f"{REPORTS}.uncollected"], why, within=PATIENCE)
-            worker.sees(["tells", 1], True, within=5)
-            survey(worker, 3000)
-            assert worker.ask("logged") == [["WARNING", f"usage not collected: {why}"]]
+            worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
+            worker.sees(["has_logged", 1], True, within=5)
+            evaluate(worker, 3000)
+            assert worker.ask("logged") == [["WARNING", f"usage is not collected: {why}"]]
         assert counted(query) == (0, 0)
     finally:
         query("DROP OWNED BY only_reads; DROP ROLE only_reads")
 
 
-def test_every_flag_of_many_is_counted(database: str, query: Query) -> None:
+def test_all_of_many_flags_are_counted(database: str, query: Query) -> None:
     query(
         "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
         "SELECT 'flag_' || n, true, 100 * (n % 2) FROM generate_series(1, 3000) AS n"
     )
     keys = [f"flag_{number}" for number in range(1, 3001)]
     with ready_worker(database) as worker:
-        assert [worker.ask("call", f"{REPORTS}.ask_each", keys) for _ in range(3)] == [1500] * 3
-    found = query("SELECT count(*), sum(yes)::int, sum(no)::int FROM flagstaff_usage")
+        assert [worker.ask("call", f"{REPORTS}.evaluate_each", keys) for _ in range(3)] == [
+            1500
+        ] * 3
+    found = query(
+        "SELECT count(*), sum(true_count)::int, sum(false_count)::int FROM flagstaff_usage"
+    )
     assert found == (3000, 4500, 4500)
 
 
-def test_keys_without_a_flag_are_collected_within_bounds(database: str, query: Query) -> None:
+def test_unknown_keys_are_counted_within_limits(database: str, query: Query) -> None:
     strange = ["ada@example.com", "Grüße", "", "beta_4711471", "x" * 101, "a b", "\ud800", "\0"]
     with ready_worker(database) as worker:
-        worker.ask("call", f"{REPORTS}.ask_each", ["new_chekout", "new_chekout", *strange])
-        worker.ask("call", f"{REPORTS}.ask_each", [f"made_{n % 9999}" for n in range(1, 1500)])
-    named = query("SELECT no::int FROM flagstaff_usage WHERE key = 'new_chekout' AND NOT defined")
+        worker.ask("call", f"{REPORTS}.evaluate_each", ["new_chekout", "new_chekout", *strange])
+        worker.ask("call", f"{REPORTS}.evaluate_each", [f"made_{n % 9999}" for n in range(1, 1500)])
+    named = query(
+        "SELECT false_count::int FROM flagstaff_usage WHERE key = 'new_chekout' AND NOT defined"
+    )
     assert named == (2,)
-    found = query("SELECT count(*), sum(no)::int, bool_or(defined) FROM flagstaff_usage")
+    found = query("SELECT count(*), sum(false_count)::int, bool_or(defined) FROM flagstaff_usage")
     assert found == (1000, 2 + len(strange) + 1499, False)
-    others = query("SELECT no > %s FROM flagstaff_usage WHERE key = '(other keys)'", len(strange))
+    others = query(
+        "SELECT false_count > %s FROM flagstaff_usage WHERE key = '(other keys)'", len(strange)
+    )
     assert others == (True,)
 
 
-def test_table_that_is_missing_harms_nothing(database: str, query: Query) -> None:
+def test_missing_table_only_stops_the_collection(database: str, query: Query) -> None:
     query("DROP TABLE flagstaff_usage")
     with ready_worker(database, USAGE_INTERVAL=1) as worker:
-        survey(worker, 100)
+        evaluate(worker, 100)
         why = 'its table is missing, run "manage.py migrate"'
-        worker.sees(["call", f"{REPORTS}.uncollected"], why, within=PATIENCE)
+        worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
         assert worker.ask("mode") == "live"

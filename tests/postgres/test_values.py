@@ -1,4 +1,4 @@
-"""get_value gives what the ORM gives: the same value, of the same type, and a fresh one."""
+"""get_value returns the ORM's value, of the same type, as a new object."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from flagstaff.testing import live_engine
 from tests.apps.stores.models import DecimalStore, LoudStore, TextStore
 
 pytestmark = pytest.mark.django_db
-# The engine has a connection of its own and sees what is committed. To name the apps saves the
-# work that Django does after emptying the tables of all.
+# The engine has its own connection and sees only committed rows. `available_apps` makes Django's
+# flush faster.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
-# A look at the database costs a hundred times as much as one at the memory.
-VALUES = {"memory": 10_000, "moment": 10_000, "database": 2_000}
+# A query takes a hundred times as long as a read from memory.
+VALUES = {"memory": 10_000, "snapshot": 10_000, "database": 2_000}
 LETTERS = "abc 0129_-.\"'\\/\b\f\n\r\t\x01\x1f\x7f\u2028äß€新🛒𝄞\u0301\u200d"
 
-Ready = Callable[[], None]
+Start = Callable[[], None]
 
 
 def some_text() -> str:
@@ -41,7 +41,7 @@ def some_number() -> int | float:
 
 
 def some_json(depth: int = 4) -> Any:
-    """Any JSON value, the plain ones and the odd ones as often."""
+    """Any JSON value; plain and unusual ones are equally frequent."""
     if depth and random.random() < 0.4:
         items = [some_json(depth - 1) for _ in range(random.randrange(4))]
         return items if random.random() < 0.5 else {some_text(): item for item in items}
@@ -50,21 +50,21 @@ def some_json(depth: int = 4) -> Any:
     return random.choice([random.choice(plain), random.choice(texts), some_number()])
 
 
-def written(value: Any) -> str:
-    """A text that tells apart what Python calls equal, such as 1, 1.0 and True."""
+def exact_text(value: Any) -> str:
+    """A text that differs for values that Python calls equal, such as 1, 1.0 and True."""
     return repr(value)
 
 
-@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database", "moment"])
-def answered_from(request: pytest.FixtureRequest, db: None) -> Iterator[Ready]:
-    """All ways to an answer. Call it when the values are made."""
+@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database", "snapshot"])
+def start_mode(request: pytest.FixtureRequest, db: None) -> Iterator[Start]:
+    """All evaluation modes. Call it after the values are created."""
     if request.param == "memory":
         with live_engine():
             yield refresh
     elif request.param == "database":
         yield lambda: None
     else:
-        # One look at the whole table instead of one for each question.
+        # One query for the whole table instead of one for each value.
         with pytest.MonkeyPatch.context() as patch:
             module = sys.modules[__name__]
             yield lambda: patch.setattr(module, "get_value", snapshot().get_value)
@@ -77,20 +77,20 @@ def insert(key: str, json: str | None) -> None:
         )
 
 
-def test_thousands_of_random_values_are_the_orms(
-    answered_from: Ready, request: pytest.FixtureRequest
+def test_thousands_of_random_values_equal_the_orms(
+    start_mode: Start, request: pytest.FixtureRequest
 ) -> None:
-    count = VALUES[request.node.callspec.params["answered_from"]]
+    count = VALUES[request.node.callspec.params["start_mode"]]
     rows = [KeyValueStore(key=f"key {n}", value=some_json()) for n in range(count)]
     for row in rows:
         row.value = Value(None, JSONField()) if row.value is None else row.value
     KeyValueStore.objects.bulk_create(rows)
-    answered_from()
+    start_mode()
     stored = dict(KeyValueStore.objects.values_list("key", "value"))
     differing = {
         key: (found, value)
         for key, value in stored.items()
-        if written(found := get_value(key, default="missing")) != written(value)
+        if exact_text(found := get_value(key, default="missing")) != exact_text(value)
     }
     assert (len(stored), differing) == (count, {})
 
@@ -103,42 +103,42 @@ DEEP = ["[" * 300 + "]" * 300, '{"a":' * 300 + "1" + "}" * 300]
 
 
 @pytest.mark.parametrize("text", [*NUMBERS, *LIMITS, *TEXTS, *OTHERS, *DEEP], ids=lambda t: t[:24])
-def test_value_written_by_sql_is_the_orms(text: str) -> None:
+def test_value_written_by_sql_equals_the_orms(text: str) -> None:
     insert("odd", text)
     expected = KeyValueStore.objects.get(key="odd").value
-    for ask in (get_value, snapshot().get_value):
-        found = ask("odd", default="missing")
-        assert (type(found), written(found)) == (type(expected), written(expected))
+    for read in (get_value, snapshot().get_value):
+        found = read("odd", default="missing")
+        assert (type(found), exact_text(found)) == (type(expected), exact_text(expected))
 
 
 @COMMITTED
-def test_values_written_by_sql_are_the_orms_in_memory(subtests: pytest.Subtests) -> None:
+def test_values_written_by_sql_equal_the_orms_in_memory(subtests: pytest.Subtests) -> None:
     for number, text in enumerate([*NUMBERS, *LIMITS, *TEXTS, *OTHERS, *DEEP]):
         insert(f"{number}: {text[:24]}", text)
     with live_engine():
         for key, expected in KeyValueStore.objects.values_list("key", "value"):
             with subtests.test(key):
                 found = get_value(key, default="missing")
-                assert (type(found), written(found)) == (type(expected), written(expected))
+                assert (type(found), exact_text(found)) == (type(expected), exact_text(expected))
 
 
-def test_null_is_a_value_and_not_a_missing_one(answered_from: Ready) -> None:
+def test_json_null_is_a_value(start_mode: Start) -> None:
     insert("nothing", "null")
-    answered_from()
+    start_mode()
     assert get_value("nothing", default="stripe") is None
 
 
-def test_null_of_sql_is_none_as_the_orm_has_it(answered_from: Ready) -> None:
+def test_sql_null_is_none_as_in_the_orm(start_mode: Start) -> None:
     with nullable("value"):
         insert("nothing", None)
-        answered_from()
+        start_mode()
         assert KeyValueStore.objects.get().value is None
         assert get_value("nothing", default="stripe") is None
         KeyValueStore.objects.all().delete()
 
 
 class nullable:  # noqa: N801 (used like a function)
-    """The table of the values, with a column that may be NULL."""
+    """The value table, with a column that may be NULL."""
 
     def __init__(self, column: str) -> None:
         self.column = column
@@ -156,8 +156,8 @@ class nullable:  # noqa: N801 (used like a function)
             )
 
 
-def test_missing_value_is_the_default_itself(answered_from: Ready) -> None:
-    answered_from()
+def test_missing_value_returns_the_default_object(start_mode: Start) -> None:
+    start_mode()
     default = ["stripe"]
     assert get_value("payment_gateway") is None
     assert get_value("payment_gateway", default) is default
@@ -168,17 +168,17 @@ def test_missing_value_is_the_default_itself(answered_from: Ready) -> None:
     "key",
     ["with space", "with:colon", "Größe", "🛒", "k" * 255, "", "a.b", 'quoted "key"', "50%"],
 )
-def test_key_of_a_value_may_be_any_text(answered_from: Ready, key: str) -> None:
+def test_key_of_a_value_may_be_any_text(start_mode: Start, key: str) -> None:
     KeyValueStore.objects.create(key=key, value=1)
-    answered_from()
+    start_mode()
     assert get_value(key) == 1
     assert get_value(f"{key} ") is None
 
 
 @pytest.mark.parametrize("value", [[1, [2]], {"a": {"b": []}}], ids=["list", "dict"])
-def test_change_of_what_was_given_is_seen_by_nobody_else(answered_from: Ready, value: Any) -> None:
+def test_mutation_of_a_result_does_not_change_the_value(start_mode: Start, value: Any) -> None:
     KeyValueStore.objects.create(key="gateways", value=value)
-    answered_from()
+    start_mode()
     first = get_value("gateways")
     first.clear()
     second = get_value("gateways")
@@ -192,7 +192,7 @@ def test_change_of_what_was_given_is_seen_by_nobody_else(answered_from: Ready, v
 def store(
     request: pytest.FixtureRequest, transactional_db: None, settings: Settings
 ) -> Iterator[type[Model]]:
-    """A value model of the project's own, whose field reads in its own way."""
+    """A project's own value model with a custom field."""
     model: type[Model] = request.param
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.apps.stores"]
     settings.FLAGSTAFF = {"VALUE_MODEL": model._meta.label}
@@ -206,20 +206,20 @@ def store(
 ODD = [1, 1.5, 2.0, "quiet", [1.25, {"a": 0.1}], True, None, 10**30, "", {"a": "quiet"}]
 
 
-def assert_the_orms(model: type[Model]) -> None:
-    moment = snapshot()
+def assert_equal_to_the_orm(model: type[Model]) -> None:
+    current = snapshot()
     for key, expected in model._default_manager.values_list("key", "value"):
-        for ask in (get_value, moment.get_value):
-            found = ask(key, default="missing")
-            assert (type(found), written(found)) == (type(expected), written(expected))
+        for read in (get_value, current.get_value):
+            found = read(key, default="missing")
+            assert (type(found), exact_text(found)) == (type(expected), exact_text(expected))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_field_with_a_decoder_of_its_own_is_heard(store: Any) -> None:
+def test_decoder_of_a_custom_field_is_used(store: Any) -> None:
     is_json = store is not TextStore
     values = [Value(None, JSONField()) if value is None else value for value in ODD]
     for number, value in enumerate(values):
         store.objects.create(key=str(number), value=value if is_json else repr(value))
-    assert_the_orms(store)
+    assert_equal_to_the_orm(store)
     with live_engine():
-        assert_the_orms(store)
+        assert_equal_to_the_orm(store)

@@ -1,4 +1,4 @@
-"""A change is made over the version that somebody saw, or not at all."""
+"""A change with `expect_version` is written only if the flag or value has this version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from flagstaff.exceptions import (
 from flagstaff.history import flag_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.conftest import RunIsolated
-from tests.kept import flag, gateway
+from tests.flag_fixtures import flag, gateway
 from tests.terminals import flags
 
 __all__ = ["flag", "gateway"]
@@ -51,7 +51,7 @@ def alice() -> User:
 
 @pytest.fixture
 def bob() -> User:
-    """On no list."""
+    """A user whom no flag allows."""
     return User.objects.create(username="bob")
 
 
@@ -59,34 +59,38 @@ def newest() -> int:
     return Change.objects.aggregate(newest=Max("id"))["newest"] or 0
 
 
-# One row of each: a change, and what it leaves.
+# Every change, with a flag, a value and two users.
 
-CHANGES: dict[str, Callable[..., Changed]] = {
-    "switch": lambda **how: enable("new_checkout", **how),
-    "ramp": lambda **how: set_rollout("new_checkout", 50, **how),
-    "allow": lambda **how: add_allowed_users(
-        "new_checkout", User.objects.get(username="bob"), **how
+FLAG_CHANGES: dict[str, Callable[..., Changed]] = {
+    "enable": lambda **options: enable("new_checkout", **options),
+    "set_rollout": lambda **options: set_rollout("new_checkout", 50, **options),
+    "add_allowed_users": lambda **options: add_allowed_users(
+        "new_checkout", User.objects.get(username="bob"), **options
     ),
-    "deny": lambda **how: remove_allowed_users(
-        "new_checkout", User.objects.get(username="alice"), **how
+    "remove_allowed_users": lambda **options: remove_allowed_users(
+        "new_checkout", User.objects.get(username="alice"), **options
     ),
-    "edit": lambda **how: update("new_checkout", {"description": "One page", "kind": "ops"}, **how),
-    "delete": lambda **how: delete("new_checkout", **how),
+    "update": lambda **options: update(
+        "new_checkout", {"description": "One page", "kind": "ops"}, **options
+    ),
+    "delete": lambda **options: delete("new_checkout", **options),
 }
-OF_VALUES: dict[str, Callable[..., Changed]] = {
-    "set_value": lambda **how: set_value("gateway", "paypal", **how),
-    "update_value": lambda **how: update_value("gateway", {"value": 1, "description": "?"}, **how),
-    "delete_value": lambda **how: delete_value("gateway", **how),
+VALUE_CHANGES: dict[str, Callable[..., Changed]] = {
+    "set_value": lambda **options: set_value("gateway", "paypal", **options),
+    "update_value": lambda **options: update_value(
+        "gateway", {"value": 1, "description": "?"}, **options
+    ),
+    "delete_value": lambda **options: delete_value("gateway", **options),
 }
-ALL = CHANGES | OF_VALUES
+ALL = FLAG_CHANGES | VALUE_CHANGES
 
 
-def seen(name: str) -> int | None:
-    return value_version("gateway") if name in OF_VALUES else flag_version("new_checkout")
+def version_for(name: str) -> int | None:
+    return value_version("gateway") if name in VALUE_CHANGES else flag_version("new_checkout")
 
 
 def present() -> list[Any]:
-    """All that a change can change."""
+    """Returns everything that a change can change."""
     return [
         list(FeatureFlag.objects.order_by("key").values("key", "enabled", "rollout_percent")),
         list(FeatureFlag.objects.order_by("key").values_list("description", "kind")),
@@ -97,36 +101,36 @@ def present() -> list[Any]:
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
 @pytest.mark.parametrize("name", ALL)
-def test_change_gives_the_version_that_it_made(name: str) -> None:
+def test_change_returns_its_version(name: str) -> None:
     changed = ALL[name]()
     assert (changed.written, changed.version) == (True, newest())
 
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
 @pytest.mark.parametrize("name", ALL)
-def test_change_over_the_version_that_was_seen_is_made(name: str) -> None:
-    assert ALL[name](expect_version=seen(name)).written is True
+def test_change_with_present_version_is_written(name: str) -> None:
+    assert ALL[name](expect_version=version_for(name)).written is True
 
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
 @pytest.mark.parametrize("name", ALL)
-def test_change_over_a_newer_one_is_refused_with_both_versions(name: str) -> None:
-    version = seen(name)
+def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -> None:
+    version = version_for(name)
     with acting_as("ana", reason="ticket 7"):
         FeatureFlag.objects.update(client_side=True)
-        KeyValueStore.objects.update(secret=False, description="Who takes the money")
+        KeyValueStore.objects.update(secret=False, description="The payment provider")
     before, written = present(), newest()
     with pytest.raises(ConflictError) as error:
         ALL[name](expect_version=version)
-    assert (error.value.expected, error.value.actual) == (version, seen(name))
-    [theirs] = error.value.newer
-    assert (theirs.actor, theirs.reason, theirs.version) == ("ana", "ticket 7", seen(name))
+    assert (error.value.expected, error.value.actual) == (version, version_for(name))
+    [newer] = error.value.newer
+    assert (newer.actor, newer.reason, newer.version) == ("ana", "ticket 7", version_for(name))
     assert error.value.seen.version == version
     assert (present(), newest()) == (before, written)
 
 
 @pytest.mark.usefixtures("flag")
-def test_refusal_says_who_did_what() -> None:
+def test_conflict_message_names_the_newer_change() -> None:
     version = flag_version("new_checkout")
     with acting_as("ana"):
         set_rollout("new_checkout", 50)
@@ -140,19 +144,19 @@ def test_refusal_says_who_did_what() -> None:
     )
 
 
-def test_change_of_the_allow_list_is_a_new_version_of_the_flag(
+def test_change_of_allowed_users_changes_the_version_of_the_flag(
     flag: FeatureFlag, bob: User
 ) -> None:
     version = flag_version("new_checkout")
     flag.allowed_users.add(bob)
-    with pytest.raises(ConflictError, match="allowed 1 user"):
+    with pytest.raises(ConflictError, match="added 1 allowed user"):
         set_rollout("new_checkout", 50, expect_version=version)
 
 
 @pytest.mark.usefixtures("flag", "gateway", "bob")
 @pytest.mark.parametrize("name", ALL)
-def test_change_that_is_sent_twice_is_one(name: str) -> None:
-    version = seen(name)
+def test_change_repeated_with_its_old_version_writes_nothing(name: str) -> None:
+    version = version_for(name)
     first = ALL[name](expect_version=version)
     written = newest()
     again = ALL[name](expect_version=version)
@@ -163,7 +167,7 @@ def test_change_that_is_sent_twice_is_one(name: str) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("flag", "gateway", "bob")
 @pytest.mark.parametrize("name", ALL)
-def test_undo_of_a_change_can_be_typed(name: str) -> None:
+def test_undo_command_of_a_change_restores_the_state(name: str) -> None:
     before = present()
     changed = ALL[name]()
     assert changed.undo
@@ -176,7 +180,7 @@ def test_undo_of_a_change_can_be_typed(name: str) -> None:
 # Create and delete.
 
 
-def test_new_flag_is_off_for_everybody() -> None:
+def test_create_makes_a_disabled_flag() -> None:
     changed = create("banner", description="Summer")
     flag = FeatureFlag.objects.get()
     assert (flag.key, flag.enabled, flag.rollout_percent, flag.description) == (
@@ -188,12 +192,12 @@ def test_new_flag_is_off_for_everybody() -> None:
     assert changed.undo.arguments == ("delete", "banner", "--yes")
 
 
-def test_new_flag_may_have_an_allow_list(alice: User) -> None:
+def test_create_with_allowed_users_adds_them(alice: User) -> None:
     create("banner", enabled=True, allowed_users=[alice])
     assert list(FeatureFlag.objects.get().allowed_users.all()) == [alice]
 
 
-def test_flag_is_created_once() -> None:
+def test_create_twice_writes_once_and_rejects_a_different_flag() -> None:
     create("banner", rollout_percent=5)
     assert create("banner", rollout_percent=5).written is False
     with pytest.raises(InvalidChangeError, match="there is a flag 'banner' already"):
@@ -202,7 +206,7 @@ def test_flag_is_created_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "fields", "why"),
+    ("key", "fields", "message"),
     [
         ("new:checkout", {}, 'key: a key has a ":" at position 4'),
         ("banner", {"rollout_percent": 101}, "rollout_percent: Ensure this value is less than"),
@@ -210,13 +214,15 @@ def test_flag_is_created_once() -> None:
         ("banner", {"allowed_users": [77]}, "no user has the primary key 77; nothing was changed"),
     ],
 )
-def test_flag_that_cannot_be_is_refused(key: str, fields: dict[str, Any], why: str) -> None:
-    with pytest.raises(InvalidChangeError, match=why):
+def test_create_with_invalid_fields_is_rejected(
+    key: str, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidChangeError, match=message):
         create(key, **fields)
     assert not FeatureFlag.objects.exists()
 
 
-def test_value_is_created_and_unset() -> None:
+def test_value_is_created_once_and_deleted() -> None:
     assert create_value("limit", 5, description="a day").new["value"] == 5
     assert create_value("limit", 5, description="a day").written is False
     with pytest.raises(InvalidChangeError, match="there is a value 'limit' already"):
@@ -226,7 +232,7 @@ def test_value_is_created_and_unset() -> None:
 
 
 @pytest.mark.usefixtures("flag", "gateway")
-def test_what_never_was_cannot_be_deleted() -> None:
+def test_delete_of_a_key_that_never_existed_raises() -> None:
     with pytest.raises(UnknownFlagError, match="did you mean 'new_checkout'"):
         delete("new_chekout")
     with pytest.raises(UnknownValueError):
@@ -235,23 +241,23 @@ def test_what_never_was_cannot_be_deleted() -> None:
 
 @pytest.mark.usefixtures("flag")
 @pytest.mark.parametrize(
-    ("fields", "why"),
+    ("fields", "message"),
     [
-        ({"id": 7}, "has no field 'id' to be changed"),
-        ({"colour": "red"}, "has no field 'colour' to be changed"),
+        ({"id": 7}, "has no field 'id' to change"),
+        ({"colour": "red"}, "has no field 'colour' to change"),
         ({"rollout_percent": 101}, "rollout_percent: Ensure this value is less than"),
         ({"kind": "toy"}, "kind: Value 'toy' is not a valid choice"),
         ({"key": "banner"}, "the database refuses it: duplicate key value"),
     ],
 )
-def test_edit_that_cannot_be_is_refused(fields: dict[str, Any], why: str) -> None:
+def test_update_with_invalid_fields_is_rejected(fields: dict[str, Any], message: str) -> None:
     create("banner")
-    with pytest.raises(InvalidChangeError, match=why):
+    with pytest.raises(InvalidChangeError, match=message):
         update("new_checkout", {"enabled": True, **fields})
     assert FeatureFlag.objects.get(key="new_checkout").enabled is False
 
 
-def test_edit_renames_a_flag_and_keeps_its_history(flag: FeatureFlag) -> None:
+def test_update_of_the_key_keeps_the_history(flag: FeatureFlag) -> None:
     version = flag_version("new_checkout")
     changed = update("new_checkout", {"key": "checkout"}, expect_version=version)
     assert (changed.key, changed.old, changed.new) == (
@@ -263,13 +269,13 @@ def test_edit_renames_a_flag_and_keeps_its_history(flag: FeatureFlag) -> None:
     assert changed.undo.arguments == ("undo", "checkout", str(flag_version("checkout")))
 
 
-# Where there is no history.
+# Without a history.
 
 
 @pytest.mark.usefixtures("flag")
-def test_version_cannot_be_expected_where_changes_leave_no_entry() -> None:
+def test_expect_version_without_triggers_raises_no_history() -> None:
     with connection.cursor() as cursor:
-        # What the tests have put into the tables would be in the way.
+        # Deferred constraints of the test's own rows would block DROP TRIGGER.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     with pytest.raises(NoHistoryError, match='"flagstaff_featureflag" leave no entry'):
@@ -299,32 +305,32 @@ print(len(changes.remove_allowed_users("a", users[1:]).old), end=" ")
 print(changes.remove_allowed_users("a", users[0]).undo.command)
 print(changes.create_value("b", 1).written, changes.delete("a").undo, end=" ")
 print(changes.delete_value("b").undo)
-for what in (
+for call in (
     lambda: changes.create("c") and changes.enable("c", expect_version=0),
     lambda: changes.undo("c"), lambda: changes.restore("c", to=1),
     lambda: history.flag_history("c"), lambda: history.prune(0), lambda: history.forget_user(1),
 ):
     try:
-        what()
+        call()
     except exceptions.NoHistoryError as error:
         print(str(error)[:35])
 """
 
 
-def test_changes_are_made_without_a_history_too(run_isolated: RunIsolated) -> None:
-    told = run_isolated(SQLITE).splitlines()
-    assert told[:4] == [
+def test_changes_without_a_history_are_written(run_isolated: RunIsolated) -> None:
+    lines = run_isolated(SQLITE).splitlines()
+    assert lines[:4] == [
         "None manage.py flags off a",
         "2500 False",
         "2499 manage.py flags allow a 1",
         "True None None",
     ]
-    assert told[4:] == ['database "default" has no history: '] * 6
+    assert lines[4:] == ['database "default" has no history; '] * 6
 
 
-def test_every_public_change_is_tried_here() -> None:
-    tried = {*ALL, "create", "create_value", "Changed", "Undo"}
-    elsewhere = {"restore", "restore_value"} | {
+def test_every_public_name_is_tested() -> None:
+    here = {*ALL, "create", "create_value", "Changed", "Undo"}
+    elsewhere = {"disable", "restore", "restore_value"} | {
         *("undo", "undo_value", "combined_undo", "undo_transaction"),
     }
-    assert set(changes.__all__) == tried | elsewhere
+    assert set(changes.__all__) == here | elsewhere

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.test import override_settings
 
 from flagstaff import acting_as
-from flagstaff._engine.impact import Difference
+from flagstaff._engine.impact import ChangeImpact
 from flagstaff.changes import add_allowed_users, create, delete, set_rollout, set_value
 from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -169,7 +169,7 @@ def test_impact_is_null_if_the_count_fails(hook: Webhook, monkeypatch: pytest.Mo
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("flagstaff.webhooks.impact.difference", fail)
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", fail)
     set_rollout("new_checkout", 50)
     assert_delivered(delivered=1)
     assert hook.accepted[0].data["impact"] is None
@@ -180,11 +180,11 @@ def test_impact_is_counted_once_for_all_receivers(
 ) -> None:
     counted: list[str] = []
 
-    def count(key: str, *states: object, timeout: float) -> Difference:
+    def count(key: str, *states: object, timeout: float) -> ChangeImpact:
         counted.append(key)
-        return Difference(20, 1, 0)
+        return ChangeImpact(20, 1, 0)
 
-    monkeypatch.setattr("flagstaff.webhooks.impact.difference", count)
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
     with Webhook() as other:
         both = {"ops": hook.settings(), "other": other.settings()}
         with override_settings(FLAGSTAFF={"WEBHOOKS": both}):
@@ -202,13 +202,13 @@ def test_impact_is_null_after_the_time_limit_of_a_run(
     timeouts: list[float] = []
     now = 0.0
 
-    def count(key: str, *states: object, timeout: float) -> Difference:
+    def count(key: str, *states: object, timeout: float) -> ChangeImpact:
         nonlocal now
         timeouts.append(timeout)
         now += timeout
-        return Difference(20, 1, 0)
+        return ChangeImpact(20, 1, 0)
 
-    monkeypatch.setattr("flagstaff.webhooks.impact.difference", count)
+    monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
     monkeypatch.setattr("flagstaff.webhooks.impact.time", SimpleNamespace(monotonic=lambda: now))
     for percent in (10, 20, 30):
         set_rollout("new_checkout", percent)

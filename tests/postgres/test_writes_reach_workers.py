@@ -1,4 +1,4 @@
-"""Whoever writes, and however: other processes answer accordingly, soon after the commit."""
+"""Every kind of write reaches other processes soon after its commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VALUES = "flagstaff_keyvaluestore"
 
 @dataclass
 class Shop:
-    """A flag that alice has and bob has not, for only she is on its allow-list, and a value."""
+    """A flag with the allowed user alice, without bob, and a value."""
 
     flag: FeatureFlag
     gateway: KeyValueStore
@@ -37,7 +37,7 @@ class Shop:
     session: psycopg.Connection[Any]
 
     def sql(self, statement: str, *parameters: object) -> None:
-        """Write past Django over another connection, as psql does."""
+        """Runs SQL over another connection, as psql does."""
         self.session.execute(statement, parameters)
 
     def copy(self, table: str, *columns: object) -> None:
@@ -45,7 +45,7 @@ class Shop:
             copy.write_row(columns)
 
     def post(self, address: str, **form: object) -> None:
-        """Send a form of the admin, as a superuser."""
+        """Sends a form of the admin as a superuser."""
         client = Client()
         client.force_login(User.objects.create_superuser("boss"))
         assert client.post(address, form).status_code == 302
@@ -54,35 +54,35 @@ class Shop:
         self.post(reverse("admin:flagstaff_featureflag_changelist"), _switch=f"off:{self.flag.pk}")
 
     def save_in_admin(self) -> None:
-        """Take the tick from the box, as a form without "enabled" does."""
+        """Disables the flag: the form has no "enabled"."""
         address = reverse("admin:flagstaff_featureflag_change", args=[self.flag.pk])
-        filled_in = {"key": "new_checkout", "rollout_percent": 0, "kind": "release"}
-        self.post(address, allowed_users=self.alice.pk, **filled_in)
+        form = {"key": "new_checkout", "rollout_percent": 0, "kind": "release"}
+        self.post(address, allowed_users=self.alice.pk, **form)
 
 
 @dataclass
 class Workers:
-    """One that is told of changes, and whose polls are too rare to help; one that only polls."""
+    """A worker that only listens (its polls are rare), and one that only polls."""
 
-    told: Worker
-    polls: Worker
+    listening: Worker
+    polling: Worker
 
     def __iter__(self) -> Iterator[Worker]:
-        return iter((self.told, self.polls))
+        return iter((self.listening, self.polling))
 
-    def see(self, answer: Any, *question: Any) -> None:
-        self.told.sees([*question], answer, within=1.0)
-        self.polls.sees([*question], answer, within=POLL_INTERVAL + 1.0)
+    def see(self, result: Any, *call: Any) -> None:
+        self.listening.sees([*call], result, within=1.0)
+        self.polling.sees([*call], result, within=POLL_INTERVAL + 1.0)
 
 
 @pytest.fixture(scope="module")
 def started_workers(django_db_setup: None) -> Iterator[Workers]:
     url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
     with (
-        Worker(url, POLL_INTERVAL=60) as told,
-        Worker(url, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as polls,
+        Worker(url, POLL_INTERVAL=60) as listening,
+        Worker(url, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as polling,
     ):
-        yield Workers(told, polls)
+        yield Workers(listening, polling)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def shop(transactional_db: None, open_session: Callable[..., psycopg.Connection[
 
 @pytest.fixture
 def workers(started_workers: Workers, shop: Shop) -> Workers:
-    """Workers that know the shop as it stands."""
+    """Workers that have loaded the shop."""
     for worker in started_workers:
         worker.ask("refresh")
         assert worker.ask("flag_enabled", "new_checkout", shop.alice.pk) is True
@@ -199,7 +199,7 @@ THE_GATEWAY_BECOMES_PAYPAL: dict[str, Change] = {
     ),
 }
 
-THE_GATEWAY_GOES: dict[str, Change] = {
+THE_GATEWAY_DISAPPEARS: dict[str, Change] = {
     "delete": lambda shop: shop.gateway.delete(),
     "rename": lambda shop: values.update(key="gateway"),
     "DELETE": lambda shop: shop.sql(f"DELETE FROM {VALUES}"),
@@ -208,20 +208,24 @@ THE_GATEWAY_GOES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("write", ALICE_LOSES_THE_FLAG.values(), ids=ALICE_LOSES_THE_FLAG)
-def test_alice_loses_the_flag_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+def test_removed_user_loses_the_flag_in_every_worker(
+    write: Change, shop: Shop, workers: Workers
+) -> None:
     alice = shop.alice.pk
     write(shop)
     workers.see(False, "flag_enabled", "new_checkout", alice)
 
 
 @pytest.mark.parametrize("write", BOB_GAINS_THE_FLAG.values(), ids=BOB_GAINS_THE_FLAG)
-def test_bob_gains_the_flag_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+def test_added_user_gains_the_flag_in_every_worker(
+    write: Change, shop: Shop, workers: Workers
+) -> None:
     write(shop)
     workers.see(True, "flag_enabled", "new_checkout", shop.bob.pk)
 
 
 @pytest.mark.parametrize("write", THE_BANNER_APPEARS.values(), ids=THE_BANNER_APPEARS)
-def test_a_new_flag_appears_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+def test_new_flag_reaches_every_worker(write: Change, shop: Shop, workers: Workers) -> None:
     write(shop)
     workers.see(True, "flag_enabled", "banner")
 
@@ -229,18 +233,20 @@ def test_a_new_flag_appears_everywhere(write: Change, shop: Shop, workers: Worke
 @pytest.mark.parametrize(
     "write", THE_GATEWAY_BECOMES_PAYPAL.values(), ids=THE_GATEWAY_BECOMES_PAYPAL
 )
-def test_a_value_changes_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+def test_changed_value_reaches_every_worker(write: Change, shop: Shop, workers: Workers) -> None:
     write(shop)
     workers.see("paypal", "get_value", "payment_gateway")
 
 
-@pytest.mark.parametrize("write", THE_GATEWAY_GOES.values(), ids=THE_GATEWAY_GOES)
-def test_a_value_goes_everywhere(write: Change, shop: Shop, workers: Workers) -> None:
+@pytest.mark.parametrize("write", THE_GATEWAY_DISAPPEARS.values(), ids=THE_GATEWAY_DISAPPEARS)
+def test_deleted_value_disappears_from_every_worker(
+    write: Change, shop: Shop, workers: Workers
+) -> None:
     write(shop)
     workers.see("none", "get_value", "payment_gateway", "none")
 
 
-def test_change_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers) -> None:
+def test_rolled_back_change_reaches_no_worker(shop: Shop, workers: Workers) -> None:
     for worker in workers:
         worker.ask("watch", ["flag_enabled", "new_checkout", shop.bob.pk])
     with transaction.atomic():
@@ -251,7 +257,7 @@ def test_change_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers
     assert [worker.ask("watched") for worker in workers] == [[False], [False]]
 
 
-def test_savepoint_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Workers) -> None:
+def test_rolled_back_savepoint_reaches_no_worker(shop: Shop, workers: Workers) -> None:
     with transaction.atomic():
         values.update(value="paypal")
         with transaction.atomic():
@@ -262,7 +268,7 @@ def test_savepoint_that_is_rolled_back_is_seen_nowhere(shop: Shop, workers: Work
         assert worker.ask("flag_enabled", "new_checkout", shop.bob.pk) is False
 
 
-def test_open_transaction_is_seen_only_once_it_commits(shop: Shop, workers: Workers) -> None:
+def test_open_transaction_reaches_workers_after_its_commit(shop: Shop, workers: Workers) -> None:
     with transaction.atomic():
         flags.update(rollout_percent=100)
         for worker in workers:
@@ -271,10 +277,10 @@ def test_open_transaction_is_seen_only_once_it_commits(shop: Shop, workers: Work
     workers.see(True, "flag_enabled", "new_checkout", shop.bob.pk)
 
 
-def test_transactions_that_commit_out_of_order_are_both_seen(
+def test_transactions_that_commit_out_of_order_both_reach_workers(
     shop: Shop, open_session: Callable[..., psycopg.Connection[Any]]
 ) -> None:
-    """The first to write is the last to commit, 50 times; no notification helps."""
+    """The first writer commits last, 50 times, without notifications."""
     first, second = open_session(), open_session()
     url = address(os.environ["DATABASE_URL"], connection.settings_dict["NAME"])
     write = (
@@ -292,16 +298,16 @@ def test_transactions_that_commit_out_of_order_are_both_seen(
             worker.sees(["get_value", "first"], turn, within=1.1)
 
 
-def test_truncate_and_refill_is_never_seen_half_done(shop: Shop, workers: Workers) -> None:
-    """TRUNCATE empties a table for readers that began before it, too."""
-    worker, alice = workers.told, shop.alice.pk
+def test_truncate_and_insert_is_never_seen_half_done(shop: Shop, workers: Workers) -> None:
+    """TRUNCATE empties a table also for readers that began before it."""
+    worker, alice = workers.listening, shop.alice.pk
     loads = worker.ask("status")["loads"]
     worker.ask("watch", ["flag_enabled", "new_checkout", alice])
     worker.ask("reload_constantly")
     for _ in range(60):
         with closing(connection.cursor()) as cursor, transaction.atomic():
             cursor.execute(f"TRUNCATE {FLAGS} CASCADE")
-            # Long enough for a load to begin now, and to have chosen its moment before the commit.
+            # Long enough for a load to take its snapshot before the commit.
             cursor.execute("SELECT pg_sleep(0.01)")
             flags.create(pk=shop.flag.pk, key="new_checkout", enabled=True)
             shop.flag.allowed_users.add(alice)

@@ -1,4 +1,4 @@
-"""What a change may write into a field of a project's own model."""
+"""Validation of fields of a project's own model."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ EMPTY: list[Any] = ["", [], {}]
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    """A model of values as the book has it: its JSON is not said to be allowed to be blank."""
+    """A value model whose JSONField is not `blank`."""
     return model_of("Setting", value_fields())
 
 
 @pytest.mark.parametrize("value", EMPTY)
-def test_empty_json_is_a_value_like_any_other(value: object, model: Any) -> None:
+def test_empty_json_is_valid(value: object, model: Any) -> None:
     validate_new(model(key="a", value=value))
     validate(model(key="a", value=5), "value", value)
 
 
-def test_no_value_at_all_is_refused(model: Any) -> None:
+def test_null_value_is_rejected(model: Any) -> None:
     with pytest.raises(ValidationError, match="value"):
         validate_new(model(key="a", value=None))
     with pytest.raises(InvalidChangeError, match="value cannot be null"):
         validate(model(key="a", value=5), "value", None)
 
 
-def test_empty_text_is_refused_where_the_model_does(model: Any) -> None:
+def test_empty_key_is_rejected(model: Any) -> None:
     with pytest.raises(ValidationError, match="key"):
         validate_new(model(key="", value=5))
     with pytest.raises(InvalidChangeError, match="key"):

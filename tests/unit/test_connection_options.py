@@ -17,13 +17,14 @@ from tests.conftest import RunIsolated
 START = """
 import json, sys
 from flagstaff import _core
+from flagstaff._engine import lifecycle
 from flagstaff.exceptions import ConfigurationError
 
-rest = dict(opaque_values=False, listen=False, poll_interval=5, pool_size=1, usage_interval=0)
-rest |= dict(max_staleness=300, host="web")
 for parameters in json.loads(sys.argv[1]):
+    engine = lifecycle.EngineOptions(parameters, {}, False, False, 5.0, 1, 300.0, 0.0, "web")
+    lifecycle.read_options = lambda _: lifecycle.StartOptions(0.0, False, engine)
     try:
-        _core.start(parameters, {}, **rest)
+        _core.start(wait=False)
     except ConfigurationError as error:
         print(json.dumps("no name was given" not in str(error)))
 """

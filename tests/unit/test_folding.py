@@ -1,64 +1,66 @@
-"""The present, and what was changed since, give what was before."""
+"""Earlier states are computed from the present one and the deltas since then."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flagstaff.history.folding import AllowDelta, RowDelta, State, state_before
+from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 
-Delta = RowDelta | AllowDelta
+Delta: TypeAlias = RowDelta[int] | AllowedUsersDelta
 
-ABSENT = State(None)
-PEOPLE = st.frozensets(st.integers(1, 6), max_size=4)
+ABSENT: State[int] = State(None)
+USERS = st.frozensets(st.integers(1, 6), max_size=4)
 ROWS = st.one_of(st.none(), st.integers(0, 100))
 
 
-def apply(state: State, change: Any) -> tuple[State, list[Delta]]:
-    """A change as a database makes it, and the deltas that its triggers write, oldest first."""
+def apply(state: State[int], change: Any) -> tuple[State[int], list[Delta]]:
+    """Returns the state after a change, and the deltas that triggers write of it, oldest first."""
     kind, content = change
+    deltas: list[Delta]
     if kind == "row":
-        gone = [AllowDelta(state.users, frozenset())] if content is None and state.users else []
-        users = frozenset() if content is None else state.users
-        return State(content, users), [*gone, RowDelta(state.row)]
-    if kind == "allow":
-        added = content - state.users
-        return State(state.row, state.users | content), [AllowDelta(frozenset(), added)]
-    if kind == "deny":
-        removed = content & state.users
-        return State(state.row, state.users - content), [AllowDelta(removed, frozenset())]
-    removed, added = state.users - content, content - state.users
-    return State(state.row, content), [AllowDelta(removed, added)]
+        deltas = [RowDelta(state.row)]
+        if content is None and state.users:
+            deltas.insert(0, AllowedUsersDelta(state.users, frozenset()))
+        return State(content, frozenset() if content is None else state.users), deltas
+    users = {
+        "add": state.users | content,
+        "remove": state.users - content,
+        "set": content,
+    }[kind]
+    deltas = [AllowedUsersDelta(removed=state.users - users, added=users - state.users)]
+    return State(state.row, users), deltas
 
 
 CHANGES = st.lists(
     st.one_of(
         st.tuples(st.just("row"), ROWS),
-        st.tuples(st.sampled_from(["allow", "deny", "set"]), PEOPLE),
+        st.tuples(st.sampled_from(["add", "remove", "set"]), USERS),
     ),
     max_size=12,
 )
 
 
 @given(CHANGES)
-def test_every_state_of_a_history_is_found_again(changes: list[Any]) -> None:
-    states: list[State] = [ABSENT]
+def test_state_before_returns_every_earlier_state(changes: list[Any]) -> None:
+    states = [ABSENT]
     deltas: list[list[Delta]] = []
     for change in changes:
-        state, told = apply(states[-1], change)
+        state, written = apply(states[-1], change)
         states.append(state)
-        deltas.append(told)
+        deltas.append(written)
     for place, state in enumerate(states):
-        since = [delta for told in deltas[place:] for delta in told]
+        since = [delta for written in deltas[place:] for delta in written]
         assert state_before(states[-1], reversed(since)) == state
 
 
-def test_nothing_since_is_the_present() -> None:
-    assert state_before(State("row", frozenset({1})), []) == State("row", frozenset({1}))
+def test_state_before_without_deltas_is_the_present() -> None:
+    present = State("row", frozenset({1}))
+    assert state_before(present, []) == present
 
 
-def test_one_who_was_swapped_for_another_is_back() -> None:
-    swapped = AllowDelta(removed=frozenset({1}), added=frozenset({2}))
-    assert state_before(State("row", frozenset({2, 3})), [swapped]).users == {1, 3}
+def test_state_before_a_replaced_user_has_the_old_user() -> None:
+    replaced = AllowedUsersDelta(removed=frozenset({1}), added=frozenset({2}))
+    assert state_before(State("row", frozenset({2, 3})), [replaced]).users == {1, 3}

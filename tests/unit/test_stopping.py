@@ -1,4 +1,4 @@
-"""A loop that is told to end by a signal."""
+"""A loop that a signal stops."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from flagstaff.cli.stopping import until_told_to_end
+from flagstaff.cli.support.stopping import stop_on_signals
 
 TIMES = 500
-# Another process, for a thread of this one signals only where the main thread does nothing.
+# Another process: signals from a thread of this one do not interrupt the main thread.
 SENDER = """
 import os, random, sys, time
 for number in sys.stdin:
@@ -21,27 +21,27 @@ for number in sys.stdin:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_is_heard_at_whatever_moment_it_comes(number: signal.Signals) -> None:
+def test_signal_sets_the_event_at_any_time(number: signal.Signals) -> None:
     command = [sys.executable, "-c", SENDER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as sender:
         assert sender.stdin
         for _ in range(TIMES):
-            with until_told_to_end() as stop:
+            with stop_on_signals() as stop:
                 print(int(number), file=sender.stdin, flush=True)
                 while not stop.is_set():
                     stop.wait(0.00001)
 
 
-def test_wait_is_over_when_it_is_told_or_has_been_long_enough() -> None:
-    with until_told_to_end() as stop:
+def test_wait_ends_after_the_signal_or_the_timeout() -> None:
+    with stop_on_signals() as stop:
         assert stop.wait(0) is False
         signal.raise_signal(signal.SIGTERM)
         assert stop.wait() is True
         assert stop.wait() is True
 
 
-def test_handlers_are_what_they_were() -> None:
+def test_previous_signal_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with until_told_to_end():
+    with stop_on_signals():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before

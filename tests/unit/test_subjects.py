@@ -1,4 +1,4 @@
-"""Who may ask, and what of them is hashed. The flag is put in by hand: no database is asked."""
+"""Which users are accepted, and which text of them is hashed. The flag is a stub: no database."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from tests.conftest import RunIsolated
 SOME_UUID = uuid.UUID("6fa459ea-ee8a-3ca4-894e-db77e160355e")
 
 
-class Table:
-    """One flag, and what was asked of it."""
+class StubTable:
+    """One flag, and the users that were looked up in its allowed users."""
 
     def __init__(self) -> None:
         self.row: tuple[int, bool, int] | None = (1, True, 50)
         self.allowed: set[str] = set()
-        self.asked: list[str] = []
+        self.looked_up: list[str] = []
 
     def read_flag(self, key: str) -> tuple[int, bool, int] | None:
         return self.row
 
-    def is_allowed(self, flag_pk: int, user: str) -> bool:
-        self.asked.append(user)
+    def is_allowed_user(self, flag_pk: int, user: str) -> bool:
+        self.looked_up.append(user)
         return user in self.allowed
 
 
 @pytest.fixture(autouse=True)
-def table(monkeypatch: pytest.MonkeyPatch) -> Table:
-    table = Table()
+def table(monkeypatch: pytest.MonkeyPatch) -> StubTable:
+    table = StubTable()
     monkeypatch.setattr(direct, "read_flag", table.read_flag)
-    monkeypatch.setattr(direct, "is_allowed", table.is_allowed)
+    monkeypatch.setattr(direct, "is_allowed_user", table.is_allowed_user)
     return table
 
 
@@ -53,7 +53,7 @@ def bucket(text: str) -> int:
 
 
 class Number(int):
-    """An integer that writes itself in its own way."""
+    """An integer with its own text."""
 
     def __str__(self) -> str:
         return f"no. {int(self)}"
@@ -88,8 +88,8 @@ class Computed:
         return "computed"
 
 
-class Borrowed:
-    """Has its key from somebody else, as a wrapper of a user does."""
+class Wrapper:
+    """Gets its primary key by `__getattr__`, as a wrapper of a user does."""
 
     def __getattr__(self, name: str) -> object:
         return {"pk": 42}[name]
@@ -109,7 +109,7 @@ with isolate_apps("django.contrib.auth"):
             app_label = "auth"
 
     class Guest(models.Model):  # noqa: DJ008
-        """A user whose primary key is another row's."""
+        """A user whose primary key is a foreign key."""
 
         account = models.OneToOneField(User, models.CASCADE, primary_key=True)
 
@@ -117,7 +117,7 @@ with isolate_apps("django.contrib.auth"):
             app_label = "auth"
 
     class Aliased(models.Model):  # noqa: DJ008
-        """A user with a primary key of its own making."""
+        """A user with its own `pk` property."""
 
         id = models.BigAutoField(primary_key=True)
         pk = property(lambda self: f"alias {self.id}")
@@ -126,63 +126,65 @@ with isolate_apps("django.contrib.auth"):
             app_label = "auth"
 
 
-ASKERS: dict[str, tuple[Any, str]] = {
+USERS: dict[str, tuple[Any, str]] = {
     "an int": (42, "42"),
     "zero": (0, "0"),
     "a negative int": (-42, "-42"),
     "an int past 64 bits": (2**64, "18446744073709551616"),
     "an int of 300 digits": (10**300, "1" + "0" * 300),
-    "an int with a text of its own": (Number(42), "no. 42"),
+    "an int with its own text": (Number(42), "no. 42"),
     "a member of an enumeration": (Level.GOLD, str(Level.GOLD)),
     "a text": ("alice", "alice"),
     "an empty text": ("", ""),
     "a text with a zero byte": ("a\0b", "a\0b"),
     "an astral text": ("🦀", "🦀"),
     "a long text": ("u" * 10_000, "u" * 10_000),
-    "a text with a text of its own": (Word("alice"), "ALICE"),
+    "a text with its own text": (Word("alice"), "ALICE"),
     "a safe text of a template": (mark_safe("alice"), "alice"),
     "a UUID": (SOME_UUID, "6fa459ea-ee8a-3ca4-894e-db77e160355e"),
     "the least UUID": (uuid.UUID(int=0), "00000000-0000-0000-0000-000000000000"),
     "the greatest UUID": (uuid.UUID(int=2**128 - 1), "ffffffff-ffff-ffff-ffff-ffffffffffff"),
     "a UUID made from capitals": (uuid.UUID(str(SOME_UUID).upper()), str(SOME_UUID)),
-    "a UUID with a text of its own": (Ticket(int=1), f"ticket {1:032x}"),
+    "a UUID with its own text": (Ticket(int=1), f"ticket {1:032x}"),
     "a user": (User(pk=42), "42"),
     "a user whose key is a text": (User(pk="042"), "042"),
     "a proxy": (Staff(pk=42), "42"),
-    "a user of two tables": (Merchant(pk=42), "42"),
-    "a user with a key in the other table alone": (Merchant(user_ptr_id=42), "42"),
-    "a user whose key is another row's": (Guest(account_id=42), "42"),
-    "a user with a key of its own making": (Aliased(id=7), "alias 7"),
+    "a user with multi-table inheritance": (Merchant(pk=42), "42"),
+    "a user with the parent's key alone": (Merchant(user_ptr_id=42), "42"),
+    "a user whose key is a foreign key": (Guest(account_id=42), "42"),
+    "a user with its own pk property": (Aliased(id=7), "alias 7"),
     "an object with a UUID": (Slotted(SOME_UUID), str(SOME_UUID)),
     "an object with a key in its dict": (SimpleNamespace(pk=42), "42"),
-    "an object with a key that is computed": (Computed(), "computed"),
-    "an object with a key that is borrowed": (Borrowed(), "42"),
+    "an object with a computed key": (Computed(), "computed"),
+    "an object that wraps a user": (Wrapper(), "42"),
     "an object with a decimal": (Slotted(Decimal("1.50")), "1.50"),
 }
 
 
-@pytest.mark.parametrize(("asker", "text"), ASKERS.values(), ids=ASKERS)
-def test_text_of_the_key_is_hashed_and_looked_for(table: Table, asker: Any, text: str) -> None:
-    for form in (asker, SimpleLazyObject(lambda: asker)):
-        table.asked.clear()
+@pytest.mark.parametrize(("user", "text"), USERS.values(), ids=USERS)
+def test_text_of_the_key_is_hashed_and_looked_up(table: StubTable, user: Any, text: str) -> None:
+    for form in (user, SimpleLazyObject(lambda: user)):
+        table.looked_up.clear()
         found = explain("new_checkout", form)
         assert (found.bucket, found.value) == (bucket(text), bucket(text) < 50)
         assert flag_enabled("new_checkout", form) is found.value
-        assert set(table.asked) == {text}
+        assert set(table.looked_up) == {text}
 
 
-@pytest.mark.parametrize(("asker", "text"), ASKERS.values(), ids=ASKERS)
-def test_text_of_the_key_is_what_the_allow_list_holds(table: Table, asker: Any, text: str) -> None:
+@pytest.mark.parametrize(("user", "text"), USERS.values(), ids=USERS)
+def test_text_of_the_key_is_compared_with_allowed_users(
+    table: StubTable, user: Any, text: str
+) -> None:
     table.row, table.allowed = (1, True, 1), {text}
-    assert flag_enabled("new_checkout", asker)
-    assert explain("new_checkout", asker).reason == "TARGETING_MATCH"
+    assert flag_enabled("new_checkout", user)
+    assert explain("new_checkout", user).reason == "TARGETING_MATCH"
 
 
-NOBODIES = {
+ANONYMOUS = {
     "None": None,
     "an anonymous user": AnonymousUser(),
     "an unsaved user": User(),
-    "an unsaved user of two tables": Merchant(),
+    "an unsaved user with multi-table inheritance": Merchant(),
     "an object without a key yet": Slotted(None),
     "a lazy None": SimpleLazyObject(lambda: None),
     "a lazy anonymous user": SimpleLazyObject(AnonymousUser),
@@ -190,28 +192,28 @@ NOBODIES = {
 }
 
 
-@pytest.mark.parametrize("asker", NOBODIES.values(), ids=NOBODIES)
-def test_user_without_a_key_is_nobody(table: Table, asker: Any) -> None:
+@pytest.mark.parametrize("user", ANONYMOUS.values(), ids=ANONYMOUS)
+def test_user_without_a_key_is_anonymous(table: StubTable, user: Any) -> None:
     table.allowed = {"None", ""}
-    found = explain("new_checkout", asker)
+    found = explain("new_checkout", user)
     assert (found.value, found.reason, found.bucket) == (False, "DEFAULT", None)
-    assert not flag_enabled("new_checkout", asker)
-    assert table.asked == []
+    assert not flag_enabled("new_checkout", user)
+    assert table.looked_up == []
 
 
-def test_key_that_a_user_gets_later_counts() -> None:
+def test_key_assigned_later_is_used() -> None:
     user = User()
     assert explain("new_checkout", user).bucket is None
     user.pk = 42
     assert explain("new_checkout", user).bucket == bucket("42")
 
 
-def test_lazy_object_in_a_lazy_object_is_seen_through() -> None:
+def test_nested_lazy_objects_are_unwrapped() -> None:
     inner = SimpleLazyObject(lambda: User(pk=42))
     assert explain("new_checkout", SimpleLazyObject(lambda: inner)).bucket == bucket("42")
 
 
-def test_lazy_object_of_another_kind_is_seen_through() -> None:
+def test_other_lazy_object_is_unwrapped() -> None:
     class Session(LazyObject):  # type: ignore[type-arg]
         def _setup(self) -> None:
             self._wrapped = User(pk=42)
@@ -219,17 +221,17 @@ def test_lazy_object_of_another_kind_is_seen_through() -> None:
     assert explain("new_checkout", Session()).bucket == bucket("42")
 
 
-def test_more_user_types_than_are_remembered_are_all_right() -> None:
+def test_more_user_types_than_the_cache_holds_are_evaluated() -> None:
     for number in range(40):
         made = type(f"User{number}", (), {"pk": number})()
         assert explain("new_checkout", made).bucket == bucket(str(number))
         assert explain("new_checkout", Slotted(number)).bucket == bucket(str(number))
 
 
-def test_other_thread_gets_the_same_answer() -> None:
+def test_other_thread_gets_the_same_result() -> None:
     found: list[int | None] = []
-    ask = lambda: found.append(explain("new_checkout", User(pk=42)).bucket)  # noqa: E731
-    thread = threading.Thread(target=ask)
+    evaluate = lambda: found.append(explain("new_checkout", User(pk=42)).bucket)  # noqa: E731
+    thread = threading.Thread(target=evaluate)
     thread.start()
     thread.join()
     assert found == [bucket("42")]
@@ -245,13 +247,13 @@ class Broken:
         raise BrokenUserError
 
 
-@pytest.mark.parametrize("asker", [Broken(), SimpleLazyObject(Broken)])
-def test_error_of_a_users_own_key_is_passed_on(asker: Any) -> None:
+@pytest.mark.parametrize("user", [Broken(), SimpleLazyObject(Broken)])
+def test_error_of_a_users_pk_propagates(user: Any) -> None:
     with pytest.raises(BrokenUserError):
-        flag_enabled("new_checkout", asker)
+        flag_enabled("new_checkout", user)
 
 
-def test_text_that_cannot_be_encoded_is_the_callers_error() -> None:
+def test_text_that_cannot_be_encoded_raises() -> None:
     with pytest.raises(UnicodeEncodeError):
         flag_enabled("new_checkout", "\ud800")
 
@@ -267,33 +269,31 @@ WRONG: dict[str, Any] = {
     "complex": 42j,
     "Decimal": Decimal(42),
     "object": object(),
-    "function": test_key_that_a_user_gets_later_counts,
+    "function": test_key_assigned_later_is_used,
     "ModelBase": User,
 }
 
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG.items(), ids=WRONG)
-@pytest.mark.parametrize("ask", [flag_enabled, explain])
+@pytest.mark.parametrize("function", [flag_enabled, explain])
 @pytest.mark.parametrize(
     "row",
     [(1, True, 50), (1, True, 100), (1, False, 50), None],
     ids=["on", "on for all", "off", "unknown"],
 )
-def test_wrong_type_is_told_of_whatever_the_flag_is(
-    table: Table, name: str, wrong: Any, ask: Any, row: tuple[int, bool, int] | None
+def test_wrong_type_raises_for_every_state_of_the_flag(
+    table: StubTable, name: str, wrong: Any, function: Any, row: tuple[int, bool, int] | None
 ) -> None:
     table.row = row
     with pytest.raises(TypeError) as caught:
-        ask("new_checkout", wrong)
+        function("new_checkout", wrong)
     assert str(caught.value) == (
         f"user must be a user, the primary key of one (int, str or uuid.UUID) or None, not {name}"
     )
 
 
 @pytest.mark.parametrize("wrong", [True, 42.0, [42]])
-def test_wrong_type_behind_a_lazy_object_is_told_of_when_it_is_looked_at(
-    table: Table, wrong: Any
-) -> None:
+def test_wrong_type_in_a_lazy_object_raises_when_it_is_read(table: StubTable, wrong: Any) -> None:
     lazy = SimpleLazyObject(lambda: wrong)
     with pytest.raises(TypeError, match=rf"^user must be .*, not {type(wrong).__name__}$"):
         flag_enabled("new_checkout", lazy)
@@ -301,18 +301,18 @@ def test_wrong_type_behind_a_lazy_object_is_told_of_when_it_is_looked_at(
     assert not flag_enabled("new_checkout", lazy)
 
 
-def test_allow_list_that_cannot_be_asked_answers_the_default(
-    table: Table, monkeypatch: pytest.MonkeyPatch
+def test_unreadable_allowed_users_return_the_default(
+    table: StubTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreadable(flag_pk: int, user: str) -> bool:
         raise direct.NotReadyError
 
-    monkeypatch.setattr(direct, "is_allowed", unreadable)
+    monkeypatch.setattr(direct, "is_allowed_user", unreadable)
     assert flag_enabled("new_checkout", 42, default=True)
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"
 
 
-# The first object of its type that a process meets is judged, and only then.
+# A process classifies a type once, at the first object of that type.
 FIRST = """
 import uuid, django
 django.setup()
@@ -324,23 +324,25 @@ from flagstaff._engine import direct
 setup_test_environment()
 row = (1, True, 50)
 direct.read_flag = lambda key: row
-direct.is_allowed = lambda flag_pk, user: False
+direct.is_allowed_user = lambda flag_pk, user: False
 """
 
 
-def test_first_lazy_user_of_a_process_is_left_alone_like_any_other(
+def test_first_lazy_user_of_a_process_is_not_read(
     run_isolated: RunIsolated,
 ) -> None:
-    ask = "flag_enabled('new_checkout', SimpleLazyObject(lambda: 1 / 0))"
-    run_isolated(f"{FIRST}\nrow = (1, False, 50)\n{ask}")
+    evaluation = "flag_enabled('new_checkout', SimpleLazyObject(lambda: 1 / 0))"
+    run_isolated(f"{FIRST}\nrow = (1, False, 50)\n{evaluation}")
 
 
 @pytest.mark.parametrize("first", ["uuid.UUID(int=1)", "42", "'alice'", "None"])
-def test_what_the_first_lazy_object_holds_says_nothing_of_the_next(
+def test_content_of_the_first_lazy_object_does_not_affect_the_next(
     run_isolated: RunIsolated, first: str
 ) -> None:
-    first_ask, ask = (
+    first_evaluation, evaluation = (
         f"explain('new_checkout', SimpleLazyObject(lambda: {held})).bucket"
         for held in (first, "User(pk=42)")
     )
-    assert run_isolated(f"{FIRST}\n{first_ask}\nprint({ask})").split() == [str(bucket("42"))]
+    assert run_isolated(f"{FIRST}\n{first_evaluation}\nprint({evaluation})").split() == [
+        str(bucket("42"))
+    ]

@@ -1,4 +1,4 @@
-"""The other opinion: what the database says, worked out without any of the code under test."""
+"""The expected results, computed from the database without the code under test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from tools.soak.stage import Stage
+from tools.soak.environment import Environment
 from tools.soak.worker import USERS
 
 FLAGS = """
@@ -18,25 +18,25 @@ FLAGS = """
 VALUES = "SELECT key, value::text FROM flagstaff_keyvaluestore"
 
 
-def truth(stage: Stage) -> dict[str, Any]:
-    """Who has which flag, and all values, by the database."""
+def truth(env: Environment) -> dict[str, Any]:
+    """Returns the users that have each flag, and all values."""
     flags = {
         key: [user for user in USERS if enabled and (user in allowed or has(key, user, rollout))]
-        for key, enabled, rollout, allowed in stage.rows(FLAGS)
+        for key, enabled, rollout, allowed in env.rows(FLAGS)
     }
     return {
         "flags": flags,
-        "values": {key: json.loads(value) for key, value in stage.rows(VALUES)},
+        "values": {key: json.loads(value) for key, value in env.rows(VALUES)},
     }
 
 
 def has(key: str, user: int, rollout: int) -> bool:
-    """Whether the user is among that share of all."""
+    """Returns True if the user is within the rollout."""
     return int(sha256(f"{key}:{user}".encode()).hexdigest(), 16) % 100 < rollout
 
 
 def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """What is not as it should be, in words."""
+    """Returns a text for each difference."""
     return [
         f"{kind} {key}: {found[kind].get(key)} instead of {expected[kind].get(key)}"
         for kind in expected

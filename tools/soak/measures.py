@@ -1,4 +1,4 @@
-"""What a worker costs its machine, and whether that grows."""
+"""The memory, threads and files of a worker, and their growth."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ HOUR = 3_600
 MEGABYTE = 1_000_000
 # Memory may still grow in the first third of a run: caches fill, and the allocator finds its size.
 WARM_UP = 1 / 3
-# What is measured in less time than this says nothing about an hour.
-LEAST = 600
+# Seconds. A shorter run is too short for a figure per hour.
+MIN_DURATION = 600
 
 
 @dataclass
 class Worker:
-    """The figures of one process, as they were when nothing was under way."""
+    """The figures of one process, measured while idle."""
 
     pid: int
-    moments: list[float] = field(default_factory=list)
+    measured_at: list[float] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
 
     def measure(self, now: float) -> None:
-        """Take the figures."""
+        """Records the present figures."""
         process = Path("/proc") / str(self.pid)
         pages = int((process / "statm").read_text().split()[1])
-        self.moments.append(now)
+        self.measured_at.append(now)
         self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE)
         self.threads.append(len(list((process / "task").iterdir())))
         self.files.append(len(list((process / "fd").iterdir())))
 
     @property
     def growth(self) -> float | None:
-        """Megabytes an hour after the warm-up: the median of all slopes, which outliers leave.
+        """Megabytes per hour after the warm-up: the median of all slopes, robust to outliers.
 
-        None where the run was too short to say.
+        None if the run was too short.
         """
-        if self.moments[-1] - self.moments[0] < LEAST:
+        if self.measured_at[-1] - self.measured_at[0] < MIN_DURATION:
             return None
-        warm = int(len(self.moments) * WARM_UP)
-        points = list(zip(self.moments[warm:], self.memory[warm:], strict=True))
+        warm = int(len(self.measured_at) * WARM_UP)
+        points = list(zip(self.measured_at[warm:], self.memory[warm:], strict=True))
         slopes = [
             (later[1] - earlier[1]) / (later[0] - earlier[0])
             for place, earlier in enumerate(points)

@@ -1,4 +1,4 @@
-"""The project that the workers serve: Django's users and our flags, asked as a worker asks.
+"""The project of the workers: Django's users, and flags.
 
 python -m tools.soak.project PORT PASSFILE     migrates its database
 """
@@ -19,7 +19,7 @@ POLL_INTERVAL = 5.0
 
 
 def set_up(port: str, passfile: str) -> None:
-    """Make Django ready. The password is looked up anew at each log-in, for it is changed."""
+    """Sets up Django. The password is in a file, which is read at each login."""
     settings.configure(
         DATABASES={
             "default": {
@@ -37,7 +37,7 @@ def set_up(port: str, passfile: str) -> None:
         USE_TZ=True,
     )
     django.setup()
-    # Faults are what we make here, and nobody wants to read of each.
+    # Faults are expected here, so do not log them.
     logging.getLogger("flagstaff").addHandler(logging.NullHandler())
     logging.getLogger("flagstaff").propagate = False
 

@@ -1,4 +1,4 @@
-"""A link between the workers and the server that can fall silent, or break."""
+"""A TCP proxy between the workers and the server that can hang or break connections."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CHUNK = 65_536
 
 @final
 class Proxy:
-    """Copies bytes between a port of its own and the server's, in a thread of its own."""
+    """Copies bytes between its own port and the server's, in its own thread."""
 
     def __init__(self, server_port: int) -> None:
         self.port = free_port()
         self._server_port = server_port
         self._loop = asyncio.new_event_loop()
-        self._links: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -36,7 +36,7 @@ class Proxy:
 
     @contextmanager
     def black_hole(self) -> Iterator[None]:
-        """Copy nothing while the block runs, and close nothing either. New links hang too."""
+        """Drops no connection and copies nothing while the block runs; new connections hang."""
         self._loop.call_soon_threadsafe(self._flows.clear)
         try:
             yield
@@ -44,22 +44,22 @@ class Proxy:
             self._loop.call_soon_threadsafe(self._flows.set)
 
     def reset(self) -> None:
-        """Break all links, with no farewell."""
+        """Resets all connections."""
         self._loop.call_soon_threadsafe(self._abort)
 
     def _abort(self) -> None:
-        for writer in self._links:
+        for writer in self._connections:
             writer.transport.abort()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._flows = asyncio.Event()
         self._flows.set()
-        self._loop.run_until_complete(asyncio.start_server(self._link, LOOPBACK, self.port))
+        self._loop.run_until_complete(asyncio.start_server(self._serve, LOOPBACK, self.port))
         self._ready.set()
         self._loop.run_forever()
 
-    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._flows.wait()
         try:
             upstream = await asyncio.open_connection(LOOPBACK, self._server_port)
@@ -67,7 +67,7 @@ class Proxy:
             writer.transport.abort()
             return
         both = {writer, upstream[1]}
-        self._links |= both
+        self._connections |= both
         pumps = [
             asyncio.ensure_future(self._pump(reader, upstream[1])),
             asyncio.ensure_future(self._pump(upstream[0], writer)),
@@ -77,7 +77,7 @@ class Proxy:
             pump.cancel()
         for side in both:
             side.close()
-        self._links -= both
+        self._connections -= both
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -85,5 +85,5 @@ class Proxy:
                 await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
-            # A farewell is lost in the silence, too.
+            # During a black hole, the end of a connection is not forwarded either.
             await self._flows.wait()

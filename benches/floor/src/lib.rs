@@ -26,7 +26,7 @@ fn fill(flags: Vec<(String, bool, u32)>, values: Vec<(String, String)>) {
     TABLE.store(table.into());
 }
 
-/// Whether the flag is on for the user.
+/// Returns true if the flag is on for the user.
 #[pyfunction]
 fn enabled(key: &str, user: &Bound<'_, PyAny>) -> PyResult<bool> {
     let table = TABLE.load();
@@ -46,7 +46,7 @@ fn bucket(key: &str, pk: i64) -> u32 {
     words.fold(0, |remainder, word| ((u64::from(remainder) << 32 | word) % 100) as u32)
 }
 
-/// The text of a value.
+/// Returns the text of a value.
 #[pyfunction]
 fn lookup<'py>(py: Python<'py>, key: &str) -> Option<Bound<'py, PyString>> {
     TABLE.load().values.get(key).map(|text| PyString::new(py, text))

@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 (
                     "lines",
                     models.JSONField(
-                        help_text="The lines of the receipt: a text and a price in cents each."
+                        help_text="The lines of the receipt, each with a text and its cents."
                     ),
                 ),
                 ("cents", models.PositiveIntegerField(verbose_name="total in cents")),

@@ -66,7 +66,7 @@ def acting_as(user: object, *, reason: str = "", source: str = "code") -> Iterat
             _set_attribution(connection, before)
 
 
-def wrap_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+def wrap_connection(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
     """Attributes the writes of a new connection; a receiver of `connection_created`."""
     if connection.vendor != "postgresql" or attribute_writes in connection.execute_wrappers:
         return
@@ -76,8 +76,8 @@ def wrap_connection(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 def attribute_writes(
     execute: Callable[..., Any],
-    sql: Any,
-    params: Any,
+    sql: object,
+    params: object,
     many: bool,  # noqa: FBT001 (Django's signature)
     context: dict[str, Any],
 ) -> Any:
@@ -104,7 +104,7 @@ def _is_in_a_pipeline(connection: BaseDatabaseWrapper) -> bool:
     return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))
 
 
-def _is_watched_write(connection: BaseDatabaseWrapper, sql: Any) -> bool:
+def _is_watched_write(connection: BaseDatabaseWrapper, sql: object) -> bool:
     # The driver's composed statements have a method that returns their text.
     text = sql.as_string(connection.connection) if hasattr(sql, "as_string") else str(sql)
     if not _WRITES.match(text):

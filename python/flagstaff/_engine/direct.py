@@ -1,6 +1,6 @@
-"""Answers straight from Django's own connection: in tests, and on other databases.
+"""Direct mode: evaluations query Django's own connection, in tests and on other databases.
 
-Nothing is kept between two questions.
+Nothing is cached between two evaluations.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any
+from typing import TypeAlias
 
 from django.core import mail
 from django.core.exceptions import ValidationError
 from django.db import connections
 
 from flagstaff import _core
-from flagstaff._engine.raw_cursor import NotReadyError, in_the_right_thread, select
+from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 
 __all__ = [
     "NotReadyError",
-    "has_allow_list",
-    "is_allowed",
-    "is_called_for",
+    "has_allowed_users",
+    "is_allowed_user",
+    "is_required",
     "read_all",
     "read_flag",
     "read_own_writes",
     "read_value",
-    "wants_own_writes",
+    "reads_own_writes",
+    "reset_own_writes",
 ]
 
 _FLAG = (
@@ -53,29 +54,39 @@ _ALL_FLAGS = (
 _ALL_ALLOWED = "SELECT {allowed_users_flag}, {allowed_users_user} FROM {allowed_users_table}"
 _ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
 
+#: Primary key, key, enabled, rollout in percent, client-side.
+_FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool]
+#: A flag's primary key, and those of its allowed users.
+_AllowedRow: TypeAlias = tuple[str, list[str]]
+#: Primary key, key, JSON text.
+_ValueRow: TypeAlias = tuple[str, str, str]
+
 _own_writes: ContextVar[bool] = ContextVar("flagstaff_own_writes", default=False)
-_readers_of_own_writes = 0
-_readers_lock = Lock()
+_open_blocks = 0
+_open_blocks_lock = Lock()
 
 
-def is_called_for() -> bool:
-    """Whether questions are to be answered directly: under a test runner, and off PostgreSQL."""
+def is_required() -> bool:
+    """Returns True if this process has to use direct mode.
+
+    That is the case under a test runner and on databases other than PostgreSQL.
+    """
     return _under_test_runner() or connections[conf.database].vendor != "postgresql"
 
 
 def _under_test_runner() -> bool:
-    # Django's runner makes the outbox before the first test, pytest loads the plugin before the
-    # first import. Neither is there in a process that serves.
+    # Django's runner creates mail.outbox before the first test, and pytest loads the plugin before
+    # the first import. A serving process has neither.
     return hasattr(mail, "outbox") or "flagstaff.pytest_plugin" in sys.modules
 
 
-def read_flag(key: str) -> tuple[Any, bool, int] | None:
-    """A flag's primary key, switch and rollout in percent; None where there is no such flag.
+def read_flag(key: str) -> tuple[object, bool, int] | None:
+    """Returns a flag's primary key, `enabled` and rollout in percent; None if there is no flag.
 
-    Raises NotReadyError where the database cannot be asked.
+    Raises NotReadyError if the database cannot be queried.
     """
-    rows = _with_this_key(_FLAG, key)
-    # Two rows with one key, and one with a NULL, count as absent, as they do in a snapshot.
+    rows = _rows_with_key(_FLAG, key)
+    # Duplicate keys and NULL count as absent, as in a snapshot.
     if len(rows) != 1:
         return None
     pk, enabled, rollout_percent = rows[0][1:]
@@ -83,38 +94,38 @@ def read_flag(key: str) -> tuple[Any, bool, int] | None:
     return None if enabled is None or percent is None else (pk, bool(enabled), percent)
 
 
-def has_allow_list(flag_pk: object) -> bool:
-    """Whether a flag names any user.
+def has_allowed_users(flag_pk: object) -> bool:
+    """Returns True if a flag has any allowed users.
 
-    Raises NotReadyError where the database cannot be asked.
+    Raises NotReadyError if the database cannot be queried.
     """
-    return bool(in_the_right_thread(lambda: select(_ANY_ALLOWED, [flag_pk])))
+    return bool(run_in_connection_thread(lambda: select(_ANY_ALLOWED, [flag_pk])))
 
 
-def is_allowed(flag_pk: object, user: str) -> bool:
-    """Whether the allow-list of a flag names the user with this primary key, given as text.
+def is_allowed_user(flag_pk: object, user: str) -> bool:
+    """Returns True if the user with this primary key, given as text, is allowed.
 
-    Raises NotReadyError where the database cannot be asked.
+    Raises NotReadyError if the database cannot be queried.
     """
     field = user_field(conf.flag_model)
     try:
         pk = field.to_python(user)
     except ValidationError:
         return False
-    # Only canonical text is a key: "042" is no integer's, upper case no UUID's.
-    if str(pk) != user or not _can_be_asked_for(pk):
+    # Only canonical text is a key: "042" is no integer key, and a UUID is lower-case.
+    if str(pk) != user or not _is_valid_parameter(pk):
         return False
     connection = connections[conf.database]
     parameters = [flag_pk, field.get_db_prep_value(pk, connection)]
-    return bool(in_the_right_thread(lambda: select(_ALLOWED, parameters)))
+    return bool(run_in_connection_thread(lambda: select(_ALLOWED, parameters)))
 
 
-def read_value(key: str) -> tuple[Any] | None:
-    """The value of a setting, in a tuple; None where there is no such setting.
+def read_value(key: str) -> tuple[object] | None:
+    """Returns the value with this key in a tuple; None if there is no such row.
 
-    Raises NotReadyError where the database cannot be asked.
+    Raises NotReadyError if the database cannot be queried.
     """
-    rows = _with_this_key(_VALUE, key)
+    rows = _rows_with_key(_VALUE, key)
     if len(rows) != 1:
         return None
     field, connection = value_field(), connections[conf.database]
@@ -126,25 +137,26 @@ def read_value(key: str) -> tuple[Any] | None:
     return (value,)
 
 
-def read_all() -> tuple[list[Any], list[Any], list[Any], bool]:
-    """Every row, as `_core` takes it: flags, allow-lists, values, and who decodes the values.
+def read_all() -> tuple[list[_FlagRow], list[_AllowedRow], list[_ValueRow], bool]:
+    """Returns all flags, allowed users and values in the form that `_core` expects.
 
-    Raises NotReadyError where the database cannot be asked.
+    The last item is True if the model's field has to decode the values. Raises NotReadyError if
+    the database cannot be queried.
     """
-    flags, entries, values = in_the_right_thread(
+    flags, entries, values = run_in_connection_thread(
         lambda: [select(template, []) for template in (_ALL_FLAGS, _ALL_ALLOWED, _ALL_VALUES)]
     )
     field = user_field(conf.flag_model)
-    lists: dict[str, list[str]] = {}
+    allowed: dict[str, list[str]] = {}
     for flag_pk, user_pk in entries:
-        # to_python, because SQLite and MySQL keep a UUID as 32 digits.
-        lists.setdefault(str(flag_pk), []).append(str(field.to_python(user_pk)))
+        # to_python, because SQLite and MySQL store a UUID as 32 digits.
+        allowed.setdefault(str(flag_pk), []).append(str(field.to_python(user_pk)))
     return (
         [
-            (str(pk), key, _switch(enabled), _whole_percent(percent), bool(client_side))
+            (str(pk), key, _bool_or_none(enabled), _whole_percent(percent), bool(client_side))
             for pk, key, enabled, percent, client_side in flags
         ],
-        list(lists.items()),
+        list(allowed.items()),
         [(str(pk), key, value) for pk, key, value in values],
         not is_plain_json(value_field()),
     )
@@ -152,60 +164,60 @@ def read_all() -> tuple[list[Any], list[Any], list[Any], bool]:
 
 @contextmanager
 def read_own_writes() -> Iterator[None]:
-    """Answer from this connection's open transaction while the block runs.
+    """Evaluates from this connection's open transaction while the block runs.
 
-    Workers see a change when it is committed, also the one that makes it. Code that changes a flag
-    and asks for it before the commit does so in this block, where each question is a query.
+    A worker sees a change after its commit, its own changes included. Use this block where code
+    changes a flag and evaluates it before the commit. Each evaluation in the block is a query.
     """
     token = _own_writes.set(True)
-    _count_reader(1)
+    _count_blocks(1)
     try:
         yield
     finally:
-        _count_reader(-1)
+        _count_blocks(-1)
         _own_writes.reset(token)
 
 
-def wants_own_writes() -> bool:
-    """Whether the one who asks is in a block of `read_own_writes`."""
+def reads_own_writes() -> bool:
+    """Returns True if the caller is in a `read_own_writes` block."""
     return _own_writes.get()
 
 
-def count_readers_anew() -> None:
-    """Count whoever forked, and not the parent's other threads, which are not here."""
-    global _readers_of_own_writes, _readers_lock
-    _readers_lock, _readers_of_own_writes = Lock(), 0
-    if wants_own_writes():
-        _count_reader(1)
+def reset_own_writes() -> None:
+    """Resets the number of open blocks in a forked child, where only this thread goes on."""
+    global _open_blocks, _open_blocks_lock
+    _open_blocks_lock, _open_blocks = Lock(), 0
+    if reads_own_writes():
+        _count_blocks(1)
 
 
-def _count_reader(change: int) -> None:
-    """Let questions look for the block while there is one; otherwise they are spared it."""
-    global _readers_of_own_writes  # noqa: PLW0603 (it counts for the process)
-    with _readers_lock:
-        _readers_of_own_writes += change
-        _core.set_own_writes(_readers_of_own_writes > 0)
+def _count_blocks(change: int) -> None:
+    """Counts open blocks, so that evaluations only check for one while there is one."""
+    global _open_blocks  # noqa: PLW0603 (one number for the process)
+    with _open_blocks_lock:
+        _open_blocks += change
+        _core.set_own_writes(_open_blocks > 0)
 
 
-def _can_be_asked_for(pk: object) -> bool:
-    """Whether a database can hold the key; a driver refuses to ask for what it cannot."""
+def _is_valid_parameter(pk: object) -> bool:
+    """Returns True if a database can store the key; drivers reject others with an error."""
     if isinstance(pk, int):
         return -(2**63) <= pk < 2**63
     return not (isinstance(pk, str) and "\0" in pk)
 
 
-def _with_this_key(template: str, key: str) -> list[tuple[Any, ...]]:
-    """The rows whose key is this one to the letter, which not every collation asks for."""
-    rows = in_the_right_thread(lambda: select(template, [key]))
+def _rows_with_key(template: str, key: str) -> list[Row]:
+    """Returns the rows with exactly this key; some collations also match similar keys."""
+    rows = run_in_connection_thread(lambda: select(template, [key]))
     return [row for row in rows if row[0] == key]
 
 
-def _switch(enabled: Any) -> bool | None:
+def _bool_or_none(enabled: object) -> bool | None:
     return None if enabled is None else bool(enabled)
 
 
-def _whole_percent(rollout_percent: Any) -> Any:
-    # Not a number is as good as NULL: a row that cannot be evaluated.
+def _whole_percent(rollout_percent: float | None) -> int | None:
+    # NaN counts as NULL: the row cannot be evaluated.
     if rollout_percent is None or math.isnan(rollout_percent):
         return None
     return math.ceil(max(-1, min(100, rollout_percent)))

@@ -1,9 +1,8 @@
-"""How an answer comes about."""
+"""Evaluation details: the result of `flag_enabled`, and why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from flagstaff import _core
 
@@ -12,26 +11,26 @@ __all__ = ["Explanation", "explain"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """An answer, and what it was made from."""
+    """The result of an evaluation, with its reason."""
 
     key: str
-    #: What `flag_enabled` answers, with False for its default.
+    #: What `flag_enabled` returns, with False for its default.
     value: bool
     #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT or ERROR.
     reason: str
-    #: PROVIDER_NOT_READY or FLAG_NOT_FOUND where the reason is ERROR.
+    #: PROVIDER_NOT_READY or FLAG_NOT_FOUND if the reason is ERROR.
     error_code: str | None
-    #: Where the user stands in the ramp, 0 to 99; None where nobody asked.
+    #: The user's bucket, 0 to 99; None without a user.
     bucket: int | None
-    #: The rollout of the flag, None where there is no flag.
+    #: The flag's rollout in percent; None if there is no flag.
     rollout_percent: int | None
 
 
-def explain(key: str, user: Any = None) -> Explanation:
-    """Say how `flag_enabled(key, user)` comes to its answer.
+def explain(key: str, user: object = None) -> Explanation:
+    """Returns the result of `flag_enabled(key, user)`, and why.
 
-    It is the same walk, seen: the reason names the step that decided. Reads the user in any case,
-    also where the answer does not depend on it. Raises TypeError for a wrong type.
+    It runs the same code as `flag_enabled`. It always reads the user, also if the result does not
+    depend on it. Raises TypeError if `user` has a wrong type.
     """
     value, reason, error_code, bucket, rollout_percent = _core.explain(key, user)
     return Explanation(key, value, reason, error_code, bucket, rollout_percent)

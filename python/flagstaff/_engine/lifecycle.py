@@ -1,14 +1,18 @@
-"""The one engine of this process: made from settings, remade after a fork, closed at the end."""
+"""The engine of this process: its options, and the hooks that start, restart and stop it.
+
+The extension owns the state of the process. It calls `read_options` once, `run_maintenance` from
+time to time, and the other functions as they are needed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
@@ -22,161 +26,157 @@ from flagstaff._engine.process_hooks import (
     call_at_exit,
     call_at_exit_of_child,
 )
-from flagstaff._engine.status_log import StatusLog, logger
+from flagstaff._engine.status_log import Report, StatusLog, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
 
 __all__ = [
+    "EngineOptions",
+    "StartOptions",
     "after_fork",
     "aready",
-    "begin",
     "close",
     "decode",
-    "look_after",
+    "log_late_start",
+    "read_options",
     "ready",
     "refresh",
-    "tell_unknown",
+    "report_unknown_key",
+    "run_maintenance",
 ]
 
-# Short enough to go unnoticed, and a sleep that gevent can see.
-_NAP = 0.002
-_FAREWELL = 1.0
-# A source of passwords that gives another one each time must not make each question an attempt.
-_BETWEEN_ATTEMPTS = 2.0
-# Code may make keys from what users send, and then there is no end of them.
-_MOST_TOLD = 1000
+# All in seconds. The sleep is short enough to go unnoticed, and gevent can see it.
+_SLEEP = 0.002
+_SHUTDOWN_TIMEOUT = 1.0
+# Limits reconnects if the source of passwords returns a different one each time.
+_RECONFIGURE_INTERVAL = 2.0
+# Code may build keys from user input, so their number has no limit of its own.
+_MAX_UNKNOWN_LOGGED = 1000
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine connects and refreshes. Times are in seconds."""
+
+    #: Connection parameters by their libpq name.
+    parameters: dict[str, str]
+    #: Quoted names of tables and columns.
+    names: dict[str, str]
+    #: True if the model's field decodes every value, even plain scalars.
+    opaque_values: bool
+    listen: bool
+    poll_interval: float
+    pool_size: int
+    max_staleness: float
+    usage_interval: float
+    host: str
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Everything that the extension needs to start, read once per process."""
+
+    startup_timeout: float
+    report_unknown: bool
+    #: None if the process evaluates directly.
+    engine: EngineOptions | None
 
 
 class _Process:
-    """What this process has begun. A forked child starts with a new one."""
+    """What this process has read and logged. A forked child starts with a new one."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pid: int | None = None
-        self.answers_directly = False
-        self.tells_unknown = False
-        self.waits_until = 0.0
         self.decode: Callable[[str], Any] | None = None
         self.status_log = StatusLog()
-        self.asks_anew_from = 0.0
-        self.told: set[tuple[str, str]] = set()
+        self.reconfigure_after = 0.0
+        self.unknown_logged: set[tuple[str, str]] = set()
 
 
 _process = _Process()
-_beginning = threading.local()
+_thread = threading.local()
 
 
-def begin(*, in_memory: bool = False) -> None:
-    """Decide where questions are answered, and wait for the first load if that is in memory.
+def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (called by the extension)
+    """Reads the settings, for the extension, which starts the engine with them.
 
-    The first question of a process calls this; those that come meanwhile call it too, and wait as
-    it does. Under a test runner and on other databases than PostgreSQL questions are answered
-    directly, unless `in_memory` is set.
-
-    Raises ConfigurationError where the settings cannot be used.
+    Under a test runner and on databases other than PostgreSQL the process evaluates directly,
+    unless `in_memory` is set. Returns None if the code that reads the settings, such as a router,
+    evaluates a flag itself. Raises ConfigurationError if the settings are not valid.
     """
-    if not _engine_is_begun(in_memory=in_memory):
-        return
-    process = _process
-    _wait(process.waits_until - time.monotonic())
-    if process.pid == os.getpid():
-        _core.answer_from_memory(process.tells_unknown)
-        process.status_log.note_late_start(_core.report())
+    if getattr(_thread, "is_reading", False):
+        return None
+    _thread.is_reading = True
+    try:
+        is_direct = direct.is_required() and not in_memory
+        return StartOptions(
+            startup_timeout=conf.startup_timeout,
+            report_unknown=conf.unknown_key != "ignore",
+            engine=None if is_direct else _engine_options(),
+        )
+    finally:
+        _thread.is_reading = False
+        call_at_exit_of_child(_shut_down)
 
 
-def _engine_is_begun(*, in_memory: bool = False) -> bool:
-    """Begin, where that is still to be done. False where there is no engine to wait for."""
-    process = _process
-    if process.pid != os.getpid():
-        if getattr(_beginning, "now", False):
-            # What is read to begin asks itself: a router, say, or the handler of a signal.
-            return False
-        _beginning.now = True
-        try:
-            _begin(process, in_memory=in_memory)
-        finally:
-            _beginning.now = False
-    return not process.answers_directly
+def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
+    """Stops the engine and closes its connections. The next evaluation starts it again.
 
-
-def _begin(process: _Process, *, in_memory: bool) -> None:
-    # All that is read comes before the lock. Reading settings may import modules, and one that
-    # asks while it is imported would wait for us with the import's lock in its hand.
-    directly = direct.is_called_for() and not in_memory
-    tells_unknown, timeout = conf.unknown_key != "ignore", conf.startup_timeout
-    make = _core.answer_directly if directly else _maker()
-    with process.lock:
-        if process.pid == os.getpid():
-            return
-        make(tells_unknown)
-        process.answers_directly, process.tells_unknown = directly, tells_unknown
-        process.waits_until = time.monotonic() + timeout
-        # Last: an exception in the wait that follows must not make the next question start anew.
-        process.pid = os.getpid()
-    call_at_exit_of_child(_say_farewell)
-
-
-def close(timeout: float = _FAREWELL) -> bool:
-    """End the engine and its connections. The next question begins anew.
-
-    Waits for at most `timeout` seconds, and says whether all has ended.
+    Blocks for at most `timeout` seconds, and returns True if everything has stopped.
     """
-    with _process.lock:
-        _process.pid, _process.decode = None, None
-        # What follows is a start, and nothing that is up again.
-        _process.status_log = StatusLog()
-        return _core.stop(timeout)
+    _process.decode = None
+    # What follows is a start, not a recovery.
+    _process.status_log = StatusLog()
+    return _core.stop(timeout)
 
 
 def ready(timeout: float | None = None) -> bool:
-    """Wait for the first load, and say whether there is one.
+    """Waits for the first load, and returns True if there is a snapshot.
 
-    Waits for at most `timeout` seconds, by default STARTUP_TIMEOUT. Blocks; use `aready` where
-    an event loop runs. Without it, the first question waits.
+    Blocks for at most `timeout` seconds, by default STARTUP_TIMEOUT; use `aready` in an event
+    loop. Without this call, the first evaluation waits.
     """
-    if _engine_is_begun():
-        _wait(conf.startup_timeout if timeout is None else timeout)
-    return bool(_core.report()["ready"])
+    if _core.start(wait=False):
+        _core.wait_for_first_load(conf.startup_timeout if timeout is None else timeout)
+    return bool(_core.status_report()["ready"])
 
 
 async def aready(timeout: float | None = None) -> bool:
-    """Wait as `ready` does, without blocking the event loop."""
-    # In a thread, for settings may come from afar. The wait is none of the thread's: a loop has
-    # few of them, and does not end before they do.
-    if await sync_to_async(_engine_is_begun, thread_sensitive=False)():
+    """Waits as `ready` does, without blocking the event loop."""
+    # Reading settings may block, so it runs in a thread. The wait does not: threads are few, and a
+    # loop does not end before its threads do.
+    if await sync_to_async(_core.start, thread_sensitive=False)(wait=False):
         limit = conf.startup_timeout if timeout is None else timeout
         deadline = time.monotonic() + limit
-        # No thread of Python's is there to set an event.
+        # The load runs outside Python, so nothing can set an event.
         while _core.is_waiting() and time.monotonic() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(_NAP)
-    return bool(_core.report()["ready"])
+            await asyncio.sleep(_SLEEP)
+    return bool(_core.status_report()["ready"])
 
 
 def refresh(timeout: float = 5.0) -> None:
-    """Load now: afterwards this process answers with all that was committed before the call.
+    """Loads now: later evaluations of this process see everything committed before the call.
 
-    For scripts and for tests of several processes; a web worker has no need of it. Blocks for at
-    most `timeout` seconds. Raises RefreshError where the load fails; the last good answers stay.
+    For scripts, and for tests with several processes; a web worker does not need it. Blocks for at
+    most `timeout` seconds. Raises RefreshError if the load fails; the last snapshot stays in use.
     """
-    begin()
-    if not _process.answers_directly:
-        _ask_anew_how_to_connect()
+    if _core.start():
+        _reconfigure()
     _core.refresh(timeout)
 
 
 def decode(text: str) -> Any:
-    """The Python value of a JSON text, as the model's field makes it."""
+    """Returns the Python value of a JSON text, as the model's field decodes it."""
     if _process.decode is None:
         _process.decode = decoder()
     return _process.decode(text)
 
 
-def tell_unknown(key: str, what: Literal["flag", "value"]) -> None:
-    """Raise, or warn once, about a question for a key that is not there.
+def report_unknown_key(key: str, what: Literal["flag", "value"]) -> None:
+    """Raises, or logs once, that an unknown key was evaluated; UNKNOWN_KEY decides which.
 
-    Raises UnknownFlagError or UnknownValueError where UNKNOWN_KEY is "raise".
+    Raises UnknownFlagError or UnknownValueError.
     """
     error = UnknownFlagError if what == "flag" else UnknownValueError
     message = (
@@ -185,86 +185,84 @@ def tell_unknown(key: str, what: Literal["flag", "value"]) -> None:
     )
     if conf.unknown_key == "raise":
         raise error(message)
-    told = _process.told
-    if conf.unknown_key == "warn" and len(told) < _MOST_TOLD and (what, key) not in told:
-        told.add((what, key))
+    logged = _process.unknown_logged
+    if (
+        conf.unknown_key == "warn"
+        and len(logged) < _MAX_UNKNOWN_LOGGED
+        and (what, key) not in logged
+    ):
+        logged.add((what, key))
         logger.warning(message)
-        if len(told) == _MOST_TOLD:
-            logger.warning("this was the last of %d unknown keys that are named", _MOST_TOLD)
+        if len(logged) == _MAX_UNKNOWN_LOGGED:
+            logger.warning("%d unknown keys were logged; no more will be", _MAX_UNKNOWN_LOGGED)
 
 
-def look_after() -> None:
-    """Log what has happened, and bring new connection settings where the log-in was refused.
+def run_maintenance() -> None:
+    """Logs changes of state, and reads new connection parameters if the login was refused.
 
-    A question calls this now and then, and after each event; the engine itself never logs, and
-    never asks. Raises nothing.
+    Evaluations call this from time to time and after each event, because the engine itself never
+    calls Python. Raises nothing.
     """
     process = _process
-    if _core.is_refused() and time.monotonic() >= process.asks_anew_from:
-        process.asks_anew_from = time.monotonic() + _BETWEEN_ATTEMPTS
-        _ask_anew_how_to_connect()
-    process.status_log.note(_core.report())
+    if _core.is_refused() and time.monotonic() >= process.reconfigure_after:
+        process.reconfigure_after = time.monotonic() + _RECONFIGURE_INTERVAL
+        _reconfigure()
+    process.status_log.note(_report())
 
 
-def _ask_anew_how_to_connect() -> None:
-    """The password may be another one now: a file, an environment or a service gives it."""
-    trouble = None
+def log_late_start() -> None:
+    """Logs that evaluations return their default because the first load takes too long."""
+    _process.status_log.note_late_start(_report())
+
+
+def _reconfigure() -> None:
+    """Reads the connection parameters again: a file or a service may have a new password."""
+    problem = None
     try:
         _core.reconfigure(connection_parameters(connections[conf.engine_database]))
     except ConfigurationError as error:
-        trouble = str(error)
-    except Exception as error:  # noqa: BLE001 (a project's own code, and it may name a secret)
-        trouble = type(error).__name__
-    _process.status_log.note_trouble(trouble)
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 (the project's own code; the text may hold a secret)
+        problem = type(error).__name__
+    _process.status_log.note_parameters_error(problem)
 
 
-def _maker() -> Callable[[bool], None]:
-    """What starts the engine, with all that it needs read already."""
+def _report() -> Report:
+    return cast("Report", _core.status_report())
+
+
+def _engine_options() -> EngineOptions:
     connection = connections[conf.engine_database]
-    settings, quoted = connection_parameters(connection), names(connection)
-    opaque_values, listen = not is_plain_json(value_field()), conf.listen
-    poll_interval, pool_size = conf.poll_interval, conf.pool_size
-    max_staleness, usage_interval = conf.max_staleness, conf.usage_interval
-
-    def start(_tells_unknown: bool) -> None:  # noqa: FBT001 (called as the other source is)
-        _core.start(
-            settings,
-            quoted,
-            opaque_values=opaque_values,
-            listen=listen,
-            poll_interval=poll_interval,
-            pool_size=pool_size,
-            max_staleness=max_staleness,
-            usage_interval=usage_interval,
-            host=socket.gethostname(),
-        )
-
-    return start
+    return EngineOptions(
+        parameters=connection_parameters(connection),
+        names=names(connection),
+        opaque_values=not is_plain_json(value_field()),
+        listen=conf.listen,
+        poll_interval=conf.poll_interval,
+        pool_size=conf.pool_size,
+        max_staleness=conf.max_staleness,
+        usage_interval=conf.usage_interval,
+        host=socket.gethostname(),
+    )
 
 
-def _wait(timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while _core.is_waiting() and time.monotonic() < deadline:
-        time.sleep(_NAP)
-
-
-def _say_farewell() -> None:
-    _core.farewell(_FAREWELL)
+def _shut_down() -> None:
+    _core.shutdown(_SHUTDOWN_TIMEOUT)
 
 
 def after_fork() -> None:
-    """Begin anew in a forked child, with the answers that it has inherited."""
-    global _process  # noqa: PLW0603 (the parent's lock may be held for ever)
+    """Resets a forked child, which keeps the inherited snapshot until its own first load."""
+    global _process  # noqa: PLW0603 (a child has logged nothing yet)
     _process = _Process()
-    _core.forked()
-    direct.count_readers_anew()
+    _core.after_fork()
+    direct.reset_own_writes()
 
 
-def _after_setting(*, setting: str, **kwargs: Any) -> None:
+def _after_setting(*, setting: str, **kwargs: object) -> None:
     if setting == "FLAGSTAFF":
         _process.decode = None
 
 
 setting_changed.connect(_after_setting)
 call_after_fork(after_fork)
-call_at_exit(_say_farewell)
+call_at_exit(_shut_down)

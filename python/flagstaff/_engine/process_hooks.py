@@ -1,6 +1,6 @@
 """Hooks for the start of a forked child and for the end of a process.
 
-Python has hooks of its own, but uWSGI forks without `os.register_at_fork`, and children of
+Python's own hooks are not enough: uWSGI forks without `os.register_at_fork`, and children of
 multiprocessing and Celery end without `atexit`.
 """
 
@@ -19,7 +19,7 @@ _registered_in: int | None = None
 
 
 def call_after_fork(hook: Callable[[], None]) -> None:
-    """Call `hook` once in each process that is forked from this one, also by uWSGI."""
+    """Calls `hook` once in each process that is forked from this one, also by uWSGI."""
     called_in = os.getpid()
 
     def call_once() -> None:
@@ -30,17 +30,17 @@ def call_after_fork(hook: Callable[[], None]) -> None:
             hook()
 
     os.register_at_fork(after_in_child=call_once)
-    # Only processes of uWSGI have this module.
+    # Only uWSGI processes have this module.
     if uwsgi := sys.modules.get("uwsgi"):
         _set_uwsgi_hook(uwsgi, call_once)
 
 
 def _set_uwsgi_hook(uwsgi: Any, hook: Callable[[], None]) -> None:
     try:
-        # uWSGI has a single hook. Its decorators share it between all callers, and would replace
-        # ours if they were imported later.
+        # uWSGI has one hook. Its decorators share it between all callers, and would replace ours
+        # if they were imported later.
         import_module("uwsgidecorators").postfork(hook)
-    except Exception:  # noqa: BLE001 (raised where it is not installed, or without a master)
+    except Exception:  # noqa: BLE001 (raised if it is not installed, or without a master)
         earlier = getattr(uwsgi, "post_fork_hook", None)
 
         def both() -> None:
@@ -52,12 +52,12 @@ def _set_uwsgi_hook(uwsgi: Any, hook: Callable[[], None]) -> None:
 
 
 def call_at_exit(hook: Callable[[], None]) -> None:
-    """Call `hook` when the interpreter ends, in this process or in a forked child."""
+    """Calls `hook` when the interpreter ends, in this process or in a forked child."""
     atexit.register(hook)
 
 
 def call_at_exit_of_child(hook: Callable[[], None]) -> None:
-    """Call `hook` at the end of this process if it is a child of multiprocessing or of Celery.
+    """Calls `hook` at the end of this process if it is a child of multiprocessing or of Celery.
 
     These children end by `os._exit`, which skips `atexit`. The hook may be called twice.
     """
@@ -65,12 +65,12 @@ def call_at_exit_of_child(hook: Callable[[], None]) -> None:
     if _registered_in == os.getpid():
         return
     _registered_in = os.getpid()
-    processes: Any = sys.modules.get("multiprocessing.process")
+    processes = sys.modules.get("multiprocessing.process")
     if processes and processes.parent_process() and "multiprocessing.util" in sys.modules:
-        # Registered in the child: a child drops the finalizers of its parent.
+        # Registered in the child, because a child drops the finalizers of its parent.
         sys.modules["multiprocessing.util"].Finalize(None, hook, exitpriority=0)
     if signals := sys.modules.get("celery.signals"):
-        # Sent only in the children of the pool.
+        # Celery sends this signal only in the children of its pool.
         signals.worker_process_shutdown.connect(
             lambda **_: hook(), weak=False, dispatch_uid="flagstaff"
         )

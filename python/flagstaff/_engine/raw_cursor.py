@@ -1,6 +1,7 @@
-"""Reads through the driver's cursor below Django's: nothing counted, opened or broken.
+"""Queries through the driver's own cursor, below Django's.
 
-The raw cursor sees what the open transaction has written, and leaves `assertNumQueries` alone.
+The raw cursor sees the open transaction, does not count in `assertNumQueries`, and leaves Django's
+connection as it was.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import closing, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
@@ -19,58 +20,60 @@ from flagstaff._tables.names import fill, names
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["NotReadyError", "in_the_right_thread", "select"]
+__all__ = ["NotReadyError", "Row", "run_in_connection_thread", "select"]
 
 _T = TypeVar("_T")
 
-# Longer than any row takes, and an end to waiting for a thread that waits for us.
-_PATIENCE = 5.0
+Row: TypeAlias = tuple[Any, ...]
+
+# Seconds. Longer than any row takes, and an end to a deadlock with a thread that waits for us.
+_THREAD_TIMEOUT = 5.0
 
 
 class NotReadyError(FlagstaffError):
-    """the database cannot be asked for flags here"""
+    """the database cannot be queried for flags here"""
 
 
-def select(template: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-    """The rows of a template, filled with the names of the project's tables.
+def select(template: str, parameters: Sequence[object]) -> list[Row]:
+    """Returns the rows of a query, given as a template with the names of tables and columns.
 
-    Raises NotReadyError where the database cannot be asked.
+    Raises NotReadyError if the database cannot be queried.
     """
     connection = connections[conf.database]
     statement = fill(template, names(connection))
     if connection.vendor == "sqlite":
         statement = statement.replace("%s", "?")
     try:
-        with _opened(connection) as raw, _savepoint(connection, raw) as cursor:
+        with _open_connection(connection) as raw, _savepoint(connection, raw) as cursor:
             cursor.execute(statement, parameters)
             return [tuple(row) for row in cursor.fetchall()]
-    # Whatever it is (no table yet, a test that forbids the database, a transaction that has
-    # failed), a question must not raise it.
+    # An evaluation must not raise: not for a missing table, a test that forbids the database, or a
+    # failed transaction.
     except Exception as error:
         raise NotReadyError from error
 
 
 @contextmanager
-def _opened(connection: BaseDatabaseWrapper) -> Iterator[Any]:
-    """The driver's connection. One that was not open is closed again.
+def _open_connection(connection: BaseDatabaseWrapper) -> Iterator[Any]:
+    """Yields the driver's connection, and closes it again if it was not open before.
 
-    A connection that stayed open in a thread would keep the test database from being dropped.
+    A connection left open in a thread would keep the test database from being dropped.
     """
     if connection.connection is not None:
-        _refuse_where_forbidden(connection)
+        _require_access(connection)
         yield connection.connection
         return
     connection.ensure_connection()
     try:
         yield connection.connection
     finally:
-        # Not connection.close(): for SQLite in memory that does nothing, and leaves it to others.
+        # Not connection.close(), which does nothing for SQLite in memory.
         BaseDatabaseWrapper.close(connection)
 
 
-def _refuse_where_forbidden(connection: BaseDatabaseWrapper) -> None:
-    """Do as a test case says that forbids the database, though a connection is open."""
-    # Django puts this in the place of the method, pytest-django the other.
+def _require_access(connection: BaseDatabaseWrapper) -> None:
+    """Raises NotReadyError if a test case forbids the database, although a connection is open."""
+    # Django replaces the first of these methods, pytest-django the second.
     forbidden = type(connection.cursor).__name__ == "_DatabaseFailure"
     blocked = connection.ensure_connection.__name__ == "_blocking_wrapper"
     if forbidden or blocked:
@@ -79,7 +82,7 @@ def _refuse_where_forbidden(connection: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def _savepoint(connection: BaseDatabaseWrapper, raw: Any) -> Iterator[Any]:
-    """A raw cursor, on which a failed statement leaves the user's transaction as it was."""
+    """Yields a raw cursor; a failed statement does not abort the caller's transaction."""
     with closing(raw.cursor()) as cursor:
         if connection.vendor != "postgresql" or connection.get_autocommit():
             yield cursor
@@ -94,12 +97,12 @@ def _savepoint(connection: BaseDatabaseWrapper, raw: Any) -> Iterator[Any]:
             cursor.execute("RELEASE SAVEPOINT flagstaff")
 
 
-def in_the_right_thread(work: Callable[[], _T]) -> _T:
-    """Do `work` in the thread whose connection has the test's transaction.
+def run_in_connection_thread(work: Callable[[], _T]) -> _T:
+    """Runs `work` in the thread whose connection has the test's transaction.
 
-    Django runs an async test's loop beside the test's own thread, and its async ORM goes back to
-    that thread through asgiref; so does this. Raises NotReadyError where that thread is not to be
-    had.
+    Django runs the event loop of an async test beside the test's own thread, and its async ORM
+    returns to that thread through asgiref. This function does the same. Raises NotReadyError if
+    that thread is not available in time.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -113,7 +116,7 @@ def in_the_right_thread(work: Callable[[], _T]) -> _T:
         or SyncToAsync.single_thread_executor
     )
     try:
-        return executor.submit(work).result(_PATIENCE)
+        return executor.submit(work).result(_THREAD_TIMEOUT)
     # Until Python 3.11 this was not the builtin of the same name.
     except FutureTimeoutError as error:
         raise NotReadyError from error

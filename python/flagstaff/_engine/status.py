@@ -1,9 +1,8 @@
-"""How this worker is kept up to date."""
+"""The state of this worker: how it is refreshed, how fresh it is, and what last failed."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from flagstaff import _core
 from flagstaff.conf import conf
@@ -13,22 +12,22 @@ __all__ = ["Status", "status"]
 
 @dataclass(frozen=True)
 class Status:
-    """What one worker knows of itself."""
+    """The state of one worker."""
 
-    #: idle (nothing asked yet), starting, live (LISTEN and poll), poll, reload (no triggers),
-    #: down (the last load answers) or direct (the database answers).
+    #: idle (nothing evaluated yet), starting, live (LISTEN and polling), poll, reload (without
+    #: triggers), down (serving the last snapshot) or direct (querying the database).
     mode: str
-    #: Why it is not live, None where it is.
-    why: str | None
-    #: Whether there is something to answer from.
+    #: Why the mode is not live; None if it is.
+    mode_reason: str | None
+    #: Whether a snapshot has been loaded.
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
     age: float | None
-    #: Whether that is longer ago than MAX_STALENESS. An alarm only: the answers stay.
+    #: Whether `age` exceeds MAX_STALENESS. For alerts only: results do not change.
     stale: bool
     #: How many snapshots this process has had.
     version: int
-    #: The id of the newest token in the snapshot.
+    #: The id of the newest change token in the snapshot.
     token: int | None
     flags: int
     values: int
@@ -36,22 +35,29 @@ class Status:
     #: Seconds that the last load took.
     load_seconds: float | None
     failures: int
-    #: What last went wrong, kept after it was mended.
+    #: The last error. It stays after a recovery.
     last_error: str | None
-    #: Why it is not written down what is asked, None where it is, or nothing was to be yet.
-    uncollected: str | None
-    #: Rows that were set aside because they cannot be evaluated.
+    #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
+    usage_problem: str | None
+    #: Rows that are ignored because they cannot be evaluated.
     problems: tuple[str, ...]
     pid: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same as a dict that JSON can hold."""
+    def as_dict(self) -> dict[str, object]:
+        """Returns the status as a dict that JSON can hold."""
         return asdict(self)
 
 
 def status() -> Status:
-    """Say how this worker is kept up to date. Returns at once, and starts nothing."""
-    report = _core.report()
-    age, problems = report["age"], tuple(report["problems"])
-    stale = age is not None and age > conf.max_staleness
-    return Status(**{**report, "stale": stale, "problems": problems})
+    """Returns the state of this worker. Does not block, and starts nothing."""
+    report = _core.status_report()
+    mode_reason, usage_problem = report.pop("why"), report.pop("uncollected")
+    age, problems = report.pop("age"), tuple(report.pop("problems"))
+    return Status(
+        **report,
+        mode_reason=mode_reason,
+        age=age,
+        stale=age is not None and age > conf.max_staleness,
+        usage_problem=usage_problem,
+        problems=problems,
+    )

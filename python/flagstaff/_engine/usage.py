@@ -1,12 +1,12 @@
-"""What was asked: how often, with which answer, and by workers that have not said farewell."""
+"""Usage: how often each key was evaluated, with which result, and which workers were lost."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from flagstaff._tables.catalog import has_tables
@@ -19,22 +19,25 @@ __all__ = ["HourlyUsage", "LostWorker", "Usage", "prune_usage", "usage"]
 
 @dataclass(frozen=True)
 class HourlyUsage:
-    """How often a key was asked for in an hour, by all workers."""
+    """How often all workers evaluated a key in one hour."""
 
-    #: When the hour began.
+    #: The start of the hour.
     hour: datetime
     key: str
-    #: Whether there was a flag of this key.
+    #: Whether there was a flag with this key.
     defined: bool
     true_count: int
     false_count: int
-    #: When it was last asked for, at most one USAGE_INTERVAL too late.
+    #: The time of the last evaluation, at most one USAGE_INTERVAL too late.
     last_evaluated_at: datetime
 
 
 @dataclass(frozen=True)
 class LostWorker:
-    """A worker whose farewell is missing: what it was asked after `last_seen_at` may be lost."""
+    """A worker that stopped without its last report.
+
+    Its usage after `last_seen_at` may be missing.
+    """
 
     host: str
     pid: int
@@ -44,13 +47,13 @@ class LostWorker:
 
 @dataclass(frozen=True)
 class Usage:
-    """What all workers have written down."""
+    """The usage that all workers have reported."""
 
     hours: tuple[HourlyUsage, ...]
     lost: tuple[LostWorker, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same as a dict of lists."""
+    def as_dict(self) -> dict[str, list[dict[str, object]]]:
+        """Returns the usage as a dict of lists."""
         return {
             "hours": [asdict(hour) for hour in self.hours],
             "lost": [asdict(worker) for worker in self.lost],
@@ -58,12 +61,13 @@ class Usage:
 
 
 def usage(key: str | None = None, *, since: datetime | timedelta | None = None) -> Usage:
-    """What was asked, by hour and key, by all workers; without a key, of all keys.
+    """Returns the usage by hour and key, of all workers; without `key`, of all keys.
 
-    `since` is a time, or how long ago. What a worker was asked comes with its next flush. Raises
-    NoUsageError on other databases than PostgreSQL, and before the migration.
+    `since` is a time, or how long ago. A worker's evaluations are included after its next flush.
+    Makes two queries. Raises NoUsageError on databases other than PostgreSQL, and before the
+    migration.
     """
-    connection, names = _kept()
+    connection, names = _usage_tables()
     first = timezone.now() - since if isinstance(since, timedelta) else since
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
@@ -73,24 +77,24 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
 
 
 def prune_usage(older_than: timedelta) -> int:
-    """Delete the hours that were over so long ago, and say how many they were.
+    """Deletes the hours that ended longer ago than `older_than`, and returns their number.
 
-    With them go the workers that were last heard of before. Raises NoUsageError as `usage` does.
+    Also deletes the workers that were last seen before that. Raises NoUsageError as `usage` does.
     """
-    connection, names = _kept()
+    connection, names = _usage_tables()
     before = timezone.now() - older_than
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("prune_usage_v1"), names), [before, before])
         return int(cursor.fetchone()[0])
 
 
-def _kept() -> tuple[Any, dict[str, str]]:
-    """Where usage is kept, and the names there."""
+def _usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
+    """Returns the connection that has the usage tables, and their names."""
     connection = connections[conf.database]
     names = own_names(connection)
     if not has_tables(connection, names["usage_table"], names["usage_worker_table"]):
         raise NoUsageError(
-            f'database "{conf.database}" has no usage: it is kept on PostgreSQL, and '
-            '"manage.py migrate" makes its tables'
+            f'database "{conf.database}" has no usage tables: '
+            'they need PostgreSQL, and "manage.py migrate" creates them'
         )
     return connection, names

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from django.db import connections
-from django.db.models import JSONField, Model
+from django.db.models import JSONField
 
 from flagstaff._tables.model_fields import AnyField
 from flagstaff.conf import conf
@@ -51,6 +51,6 @@ def encoded(value: object) -> str:
     return str(field.get_prep_value(value))
 
 
-def is_secret(row: Model) -> bool:
+def is_secret(row: object) -> bool:
     """Whether the row is secret: the history stores a digest of its value."""
     return bool(getattr(row, "secret", False))

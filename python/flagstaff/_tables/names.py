@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ManyToManyField, Model
+from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._tables.model_fields import AnyField, find_field, through_model
 from flagstaff.conf import conf
@@ -99,8 +99,8 @@ def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, st
 def user_field(model: type[Model]) -> AnyField:
     """Returns the field of the user model that a flag model's `allowed_users` refers to."""
     allowed = _allowed_users(model)
-    reference: Any = through_model(allowed)._meta.get_field(allowed.m2m_reverse_field_name())
-    return cast("AnyField", reference.target_field)
+    reference = through_model(allowed)._meta.get_field(allowed.m2m_reverse_field_name())
+    return cast("ForeignKey[Model, Model]", reference).target_field
 
 
 def sql(name: str) -> str:

@@ -1,48 +1,115 @@
-"""Look-up of a flag or a value by its key. The error suggests similar keys."""
+"""Reads one flag or one value by its key."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Protocol, TypeAlias, cast
 
 from django.db.models import Model, QuerySet
+from django.db.models.base import ModelState
+from django.db.models.options import Options
 
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
 
-__all__ = ["all_rows", "flag_row", "value_row"]
+__all__ = [
+    "Fields",
+    "FlagRow",
+    "PrimaryKey",
+    "Row",
+    "ValueRow",
+    "all_rows",
+    "flag_row",
+    "model_of",
+    "value_row",
+]
+
+#: An int, a str, a UUID, or what else the field of a project's model reads.
+PrimaryKey: TypeAlias = Hashable
+#: Values of model fields by name.
+Fields: TypeAlias = Mapping[str, Any]
 
 
-def flag_row(key: str, *, lock: bool = False) -> Any:
-    """Returns the flag with this key, locked until the end of the transaction if `lock` is True.
+class Row(Protocol):
+    """What flags and values have in common, whichever model the project uses."""
 
-    Raises UnknownFlagError if there is none.
+    pk: Any
+    key: str
+    _state: ModelState
+
+    @property
+    def _meta(self) -> Options[Any]: ...
+    def delete(self, *, using: str | None = None) -> tuple[int, dict[str, int]]: ...
+    def save(
+        self,
+        *,
+        force_insert: bool = False,
+        using: str | None = None,
+        update_fields: list[str] | None = None,
+    ) -> None: ...
+
+
+class AllowedUsers(Protocol):
+    """The manager of the users that a flag refers to."""
+
+    def add(self, *users: object) -> None: ...
+    def all(self) -> QuerySet[Any]: ...
+    def order_by(self, *fields: str) -> QuerySet[Any]: ...
+    def remove(self, *users: object) -> None: ...
+
+
+class FlagRow(Row, Protocol):
+    """A row of FLAG_MODEL. A project's own table may hold NULL in `enabled`."""
+
+    enabled: bool | None
+    rollout_percent: int
+
+    @property
+    def allowed_users(self) -> AllowedUsers: ...
+
+
+class ValueRow(Row, Protocol):
+    """A row of VALUE_MODEL."""
+
+    value: Any
+
+
+def model_of(row: Row) -> type[Model]:
+    """Returns the model of a row."""
+    return cast("type[Model]", type(row))
+
+
+def flag_row(key: str, *, lock: bool = False) -> FlagRow:
+    """Returns the flag `key`. With `lock`, it stays locked until the transaction ends.
+
+    Raises UnknownFlagError if there is no such flag.
     """
-    return _row(conf.flag_model, key, lock=lock)
+    return cast("FlagRow", _row(conf.flag_model, key, lock=lock))
 
 
-def value_row(key: str, *, lock: bool = False) -> Any:
-    """Returns the value with this key, locked until the end of the transaction if `lock` is True.
+def value_row(key: str, *, lock: bool = False) -> ValueRow:
+    """Returns the row of the value `key`. With `lock`, it stays locked until the transaction ends.
 
-    Raises UnknownValueError if there is none.
+    Raises UnknownValueError if there is no such value.
     """
-    return _row(conf.value_model, key, lock=lock)
+    return cast("ValueRow", _row(conf.value_model, key, lock=lock))
 
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
-    """Returns all rows, including those that the model's own manager hides: workers load them."""
+    """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
     return model._base_manager.using(conf.database)
 
 
-def _row(model: type[Model], key: str, *, lock: bool) -> Any:
+def _row(model: type[Model], key: str, *, lock: bool) -> Model:
     rows = all_rows(model)
     rows = rows.select_for_update() if lock else rows
-    found = list(rows.filter(key=key)) if is_storable(key) else []
+    found: list[Model] = list(rows.filter(key=key)) if is_storable(key) else []
     if not found:
         raise _unknown(model, key)
     if len(found) > 1:
-        # A project's own table may allow it; workers ignore such rows.
+        # Possible in a project's own table. Evaluations treat such a key as unknown.
         raise FlagstaffError(f"{len(found)} rows have the key {key!r}; delete all but one")
     return found[0]
 
@@ -57,5 +124,5 @@ def _suggestion(model: type[Model], key: str) -> str:
     keys = all_rows(model).exclude(key=None).values_list("key", flat=True)
     nearest = get_close_matches(key, keys)
     if not nearest:
-        return "no other key is near it"
+        return "no other key is similar"
     return f"did you mean {' or '.join(map(repr, nearest))}?"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -18,22 +18,26 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Count, Field, Model, QuerySet
 
 from flagstaff._tables.names import user_field
+from flagstaff._tables.rows import PrimaryKey
 from flagstaff._text.lists import join_some
+from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
 __all__ = ["FoundUser", "UserTable", "actor_table", "allowed_user_table", "batches"]
 
-# The history has one entry per statement, so statements are large.
+# The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class FoundUser:
-    """A user that a person named."""
+    """A user that was looked up by text."""
 
-    pk: Any
+    pk: PrimaryKey
     #: The username, or None if no row has the primary key.
     name: str | None
     #: "primary key", the name of the USERNAME_FIELD, or None if no row has the primary key.
@@ -42,7 +46,7 @@ class FoundUser:
 
 @dataclass(frozen=True)
 class UserTable:
-    """The rows of a user model in one database. All methods but `parse` and `pk_of` query it."""
+    """The users of a model in one database. Methods query it unless they say otherwise."""
 
     #: The field that identifies a user: what allowed users refer to, usually the primary key.
     field: Field[Any, Any]
@@ -54,33 +58,38 @@ class UserTable:
         return self.field.model._base_manager.using(self.database)
 
     @property
-    def username_field(self) -> Any:
+    def username_field(self) -> Field[Any, Any] | None:
         """The model's USERNAME_FIELD, or None if it has no such column."""
         try:
-            return self.field.model._meta.get_field(getattr(self.field.model, "USERNAME_FIELD", ""))
+            name = getattr(self.field.model, "USERNAME_FIELD", "")
+            field = self.field.model._meta.get_field(name)
         except FieldDoesNotExist:
             return None
+        return field if isinstance(field, Field) else None
 
-    def parse(self, value: Any) -> Any:
-        """Returns the primary key that `value` stands for, or None. Does not query."""
+    def parse(self, value: object) -> PrimaryKey | None:
+        """Returns the primary key that `value` stands for, or None if it cannot be one.
+
+        Does not query.
+        """
         if isinstance(value, bool | float):
             return None
         try:
-            pk = self.field.to_python(value)
+            pk: PrimaryKey | None = self.field.to_python(value)
             self.field.run_validators(pk)
         except (ValidationError, TypeError, ValueError, OverflowError):
             return None
-        return pk
+        return None if isinstance(pk, str) and not is_storable(pk) else pk
 
-    def parse_canonical(self, text: str) -> Any:
-        """Returns the primary key that is written exactly so, or None. Does not query.
+    def parse_canonical(self, text: str) -> PrimaryKey | None:
+        """Returns the primary key whose usual spelling is `text`, or None. Does not query.
 
-        "042" is not how the integer 42 is written, so it is a name.
+        "042" is not the usual spelling of the integer 42, so it is taken for a name.
         """
         pk = self.parse(text)
         return None if pk is None or str(pk) != text else pk
 
-    def pk_of(self, user: Any) -> Any:
+    def pk_of(self, user: object) -> PrimaryKey:
         """Returns the primary key of a user object, or of a primary key itself. Does not query.
 
         Raises InvalidChangeError if `user` is neither.
@@ -93,23 +102,24 @@ class UserTable:
             raise InvalidChangeError(f"{user!r} is neither a user nor a primary key of one")
         return pk
 
-    def pks_of(self, users: Any) -> list[Any]:
+    def pks_of(self, users: object) -> list[PrimaryKey]:
         """Returns the primary keys of one user or of many, without duplicates. Does not query.
 
         Raises InvalidChangeError as `pk_of` does.
         """
-        is_one = isinstance(users, str | Model) or not isinstance(users, Iterable)
-        return list(dict.fromkeys(self.pk_of(user) for user in ([users] if is_one else users)))
+        is_one = isinstance(users, str | Model)
+        many = users if isinstance(users, Iterable) and not is_one else [users]
+        return list(dict.fromkeys(map(self.pk_of, many)))
 
-    def existing(self, pks: Iterable[Any]) -> set[Any]:
-        """Returns those of the primary keys that a user has."""
-        found: set[Any] = set()
+    def existing(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
+        """Returns the primary keys that belong to a user."""
+        found: set[PrimaryKey] = set()
         for batch in batches(pks):
             rows = self.rows.filter(**{f"{self.field.name}__in": batch})
             found.update(rows.values_list(self.field.name, flat=True))
         return found
 
-    def require(self, pks: Iterable[Any]) -> set[Any]:
+    def require(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
         """Returns the primary keys. Raises InvalidChangeError if no user has one of them."""
         wanted = list(pks)
         found = self.existing(wanted)
@@ -119,15 +129,16 @@ class UserTable:
         return found
 
     def find(self, text: str) -> FoundUser:
-        """Returns the user that a person means: by primary key, or else by username.
+        """Returns the user with this primary key, or else with this username.
 
         A text that could be a primary key stands for itself if no user has it, because flags are
-        evaluated for bare primary keys too. Raises FlagstaffError if no user fits.
+        evaluated for bare primary keys too. Raises FlagstaffError if there is no such user, or if
+        several users share the username.
         """
         pk, username = self.parse(text), self.username_field
         if pk is not None and (user := self.rows.filter(**{self.field.name: pk}).first()):
             return FoundUser(pk, self.name_of(user), "primary key")
-        if username and (user := self.rows.filter(**{username.name: text}).first()):
+        if username and (user := self._with_username(username.name, text)):
             return FoundUser(getattr(user, self.field.attname), self.name_of(user), username.name)
         if pk is None:
             tried = f"primary key or {username.name}" if username else "primary key"
@@ -135,10 +146,10 @@ class UserTable:
             raise FlagstaffError(f"no user has the {tried} {text!r}{where}")
         return FoundUser(pk, None, None)
 
-    def find_many(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Returns the primary keys of users by the text that names them: key or username.
+    def find_many(self, texts: Iterable[str]) -> dict[str, PrimaryKey]:
+        """Returns primary keys by the text that names the user: primary key or username.
 
-        Texts that no user fits are left out.
+        Texts without a user, and usernames that several users share, are left out.
         """
         wanted = list(dict.fromkeys(texts))
         parsed = {text: pk for text in wanted if (pk := self.parse(text)) is not None}
@@ -147,24 +158,26 @@ class UserTable:
         by_username, _shared = self.by_username(text for text in wanted if text not in found)
         return {**found, **by_username}
 
-    def by_username(self, names: Iterable[str]) -> tuple[dict[str, Any], set[str]]:
-        """Returns primary keys by username, and apart the usernames that several users share."""
+    def by_username(self, names: Iterable[str]) -> tuple[dict[str, PrimaryKey], set[str]]:
+        """Returns primary keys by username, and separately the usernames that users share."""
         username = self.username_field
-        found: dict[str, Any] = {}
+        found: dict[str, PrimaryKey] = {}
         shared: set[str] = set()
-        for batch in batches(names) if username else ():
+        if username is None:
+            return {}, set()
+        for batch in batches(filter(is_storable, names)):
             rows = self.rows.filter(**{f"{username.name}__in": batch})
             for name, pk in rows.values_list(username.name, self.field.name):
                 if found.setdefault(name, pk) != pk:
                     shared.add(name)
         return {name: pk for name, pk in found.items() if name not in shared}, shared
 
-    def unique_usernames(self, pks: Iterable[Any]) -> dict[Any, str]:
+    def unique_usernames(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
         """Returns the usernames of these users, except empty and shared ones."""
         username = self.username_field
         if username is None:
             return {}
-        found: dict[Any, Any] = {}
+        found: dict[PrimaryKey, object] = {}
         for batch in batches(pks):
             rows = self.rows.filter(**{f"{self.field.name}__in": batch})
             found.update(rows.values_list(self.field.name, username.name))
@@ -181,9 +194,15 @@ class UserTable:
                 found[str(getattr(user, self.field.attname))] = self.name_of(user)
         return found
 
-    def name_of(self, user: Any) -> str:
+    def name_of(self, user: Model) -> str:
         """Returns the username, or the primary key if the model has no username. Does not query."""
         return str(getattr(user, getattr(user, "USERNAME_FIELD", self.field.attname)))
+
+    def _with_username(self, field: str, text: str) -> Model | None:
+        found = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
+        if len(found) > 1:
+            raise FlagstaffError(f"several users have the {field} {text!r}; use a primary key")
+        return found[0] if found else None
 
     def _shared(self, username: str, names: Iterable[str]) -> set[str]:
         shared: set[str] = set()
@@ -195,17 +214,17 @@ class UserTable:
 
 
 def allowed_user_table() -> UserTable:
-    """The users that a flag can name, in the flags' database: a foreign key needs them there."""
+    """Returns the users that a flag can allow, in the flags' database: foreign keys need them."""
     return UserTable(user_field(conf.flag_model), conf.database)
 
 
 def actor_table() -> UserTable:
-    """The users who change flags: AUTH_USER_MODEL, where the project writes it."""
-    model: Any = get_user_model()
+    """Returns the users who change flags: AUTH_USER_MODEL, in the database it is written to."""
+    model = get_user_model()
     return UserTable(model._meta.pk, router.db_for_write(model))
 
 
-def batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
     """Splits `items` into lists that fit into one statement on the flags' database."""
     limit = connections[conf.database].features.max_query_params
     # One parameter is left for the flag.

@@ -1,4 +1,4 @@
-"""Long lists in one line of text."""
+"""Shortened lists in messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 __all__ = ["MAX_SHOWN", "join_some"]
 
-#: How many items a message shows, unless it says otherwise.
+#: The number of items that a message shows by default.
 MAX_SHOWN = 10
 
 
@@ -21,7 +21,7 @@ def join_some(
 ) -> str:
     """Returns the first `limit` items as text, then "and 3 more" if there are more.
 
-    `total` is the number of all items, if `items` holds only the first of them.
+    `total` is the number of all items if `items` has only the first ones.
 
         >>> join_some(["a", "b", "c"], 2)
         'a, b and 1 more'

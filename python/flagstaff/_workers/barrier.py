@@ -1,10 +1,10 @@
-"""A token that is drawn after a commit: who has loaded it has loaded what was committed."""
+"""Barriers: tokens created after a commit. A worker that has one has loaded what was committed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -14,39 +14,40 @@ from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
 
-__all__ = ["Barrier", "Token", "draw"]
+__all__ = ["Barrier", "Token", "create_barrier"]
 
-#: An id, and the end of the random number of the token that has it.
-Token = tuple[int, str]
+#: A token's id, and the last digits of its random number (the nonce).
+Token: TypeAlias = tuple[int, str]
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """A barrier, and where to look for the tokens that workers show."""
+    """A barrier, with the table of tokens to compare workers' tokens with."""
 
     token: Token
-    #: Whether the connection that has drawn it leads through a pooler.
+    #: Whether the connection that created it goes through a pooler.
     pooled: bool
-    #: Whether every watched table leaves tokens. Otherwise who has loaded the barrier need not have
-    #: loaded the change.
-    complete: bool
+    #: Whether every watched table has a token trigger. If not, a worker may have the barrier and
+    #: miss the change.
+    covers_all_tables: bool
     _tokens: _Tokens
 
-    def is_passed_by(self, token: Token) -> bool:
-        """Whether the token was drawn after the barrier, if it is one at all."""
+    def is_reached_by(self, token: Token) -> bool:
+        """Returns True if `token`, which may be forged, is the barrier or a newer one."""
         return token[0] >= self.token[0]
 
     def known(self, tokens: Iterable[Token]) -> set[Token]:
-        """Those of the tokens that are in the table.
+        """Returns the tokens that are in the table. Makes a query.
 
-        Raises PropagationError where the barrier itself is no more: then nothing can be said.
+        Raises PropagationError if the barrier itself is not in the table any more.
         """
-        asked = {self.token, *tokens}
-        found = self._tokens.among(asked)
+        wanted = {self.token, *tokens}
+        found = self._tokens.existing(wanted)
         if self.token not in found:
             raise PropagationError(
-                "the token of this wait is gone: the server was restored or replaced, or more than "
-                "a thousand changes came meanwhile; look whether the change is there, and ask again"
+                "the barrier of this wait is gone: the server was restored or replaced, or more "
+                "than a thousand changes were committed meanwhile; check that the change is "
+                "still there, and wait again"
             )
         return found
 
@@ -58,55 +59,55 @@ class _Tokens:
     connection: BaseDatabaseWrapper
     names: dict[str, str]
 
-    def among(self, asked: Iterable[Token]) -> set[Token]:
-        """Those that are there."""
-        asked = set(asked)
-        ids = sorted({id_ for id_, _ in asked})
-        return asked & {(id_, nonce) for id_, nonce in self.rows("known_tokens_v1", ids)}
+    def existing(self, tokens: Iterable[Token]) -> set[Token]:
+        """Returns those of the tokens that are in the table."""
+        tokens = set(tokens)
+        ids = sorted({id_ for id_, _ in tokens})
+        return tokens & {(id_, nonce) for id_, nonce in self.rows("known_tokens_v1", ids)}
 
     def nonce(self, id_: int) -> str | None:
-        """The end of the random number of the token with this id, if there is one."""
+        """Returns the nonce of the token with this id; None if there is none."""
         return next((nonce for _, nonce in self.rows("known_tokens_v1", [id_])), None)
 
-    def rows(self, file: str, *parameters: Any) -> list[Any]:
-        """What a query gives."""
+    def rows(self, file: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Returns the rows of the query in this SQL file."""
         with self.connection.cursor() as cursor:
             cursor.execute(fill(sql(file), self.names), parameters or None)
             return list(cursor.fetchall())
 
 
-def draw(connection: BaseDatabaseWrapper) -> Barrier:
-    """Draw a barrier, which is committed at once.
+def create_barrier(connection: BaseDatabaseWrapper) -> Barrier:
+    """Creates a barrier, which is committed at once.
 
-    Raises PropagationError where there is none to be had.
+    Raises PropagationError without the table, the function or the rights.
     """
     found = find_table(connection, own_names(connection)["token_table"])
     if found is None:
         raise PropagationError(
-            "there is no table of tokens on the search path, so that nothing can be confirmed; "
+            "the token table is not on the search path, so propagation cannot be checked; "
             'run "manage.py migrate"'
         )
     tokens = _Tokens(connection, {"schema": found.schema, "token_table": found.qualified})
     _require_rights(found, tokens)
-    [(newest, drawn, session)] = tokens.rows("barrier_v1")
-    if newest is not None and drawn <= newest:
-        raise PropagationError(_behind(found))
-    nonce = tokens.nonce(drawn)
+    [(newest, created, session)] = tokens.rows("barrier_v1")
+    if newest is not None and created <= newest:
+        raise PropagationError(_sequence_behind(found))
+    nonce = tokens.nonce(created)
     if nonce is None:
-        raise PropagationError("the token of this wait was not kept; ask again")
+        raise PropagationError("the barrier of this wait was deleted; wait again")
     pooled = _is_pooled(connection, session)
-    return Barrier((drawn, nonce), pooled, _leave_tokens(connection), tokens)
+    return Barrier((created, nonce), pooled, _have_token_triggers(connection), tokens)
 
 
 def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
     function = f"{found.schema}.flagstaff_barrier_v1()"
-    [(may_draw,)] = tokens.rows("barrier_rights_v1", function)
-    if may_draw is None:
+    [(may_create,)] = tokens.rows("barrier_rights_v1", function)
+    if may_create is None:
         raise PropagationError(
-            f"there is no function {function}, so that nothing can be confirmed; "
+            f"the function {function} does not exist, so propagation cannot be checked; "
             'run "manage.py migrate"'
         )
-    if not (may_draw and found.may_read):
+    if not (may_create and found.may_read):
         raise PropagationError(
             f"the role {found.role} may not wait for workers; as the owner of the tables run: "
             f"GRANT EXECUTE ON FUNCTION {function} TO {found.role}; "
@@ -114,23 +115,22 @@ def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
         )
 
 
-def _leave_tokens(connection: BaseDatabaseWrapper) -> bool:
-    """Whether every watched table has a token trigger that fires."""
+def _have_token_triggers(connection: BaseDatabaseWrapper) -> bool:
+    """Returns True if every watched table has a token trigger that fires."""
     tables = trigger_health(connection, conf.flag_model, conf.value_model)
     return all(table.writes_tokens for table in tables)
 
 
-def _behind(found: FoundTable) -> str:
+def _sequence_behind(found: FoundTable) -> str:
     table = found.qualified.replace("'", "''")
-    mend = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM"
+    set_sequence = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM"
     return (
         f"the sequence of {found.qualified} is behind its rows, as after a copy without sequences, "
-        "so that new tokens cannot be told from old ones; as the owner of the table run: "
-        f"{mend} {found.qualified};"
+        "so new tokens look like old ones; as the owner of the table run: "
+        f"{set_sequence} {found.qualified};"
     )
 
 
 def _is_pooled(connection: BaseDatabaseWrapper, session: int) -> bool:
-    """Whether the process that answers is another than the one that was named at the log-in."""
-    named = connection.connection.info.backend_pid
-    return bool(named != session)
+    """Returns True if another backend answers than the one that was reported at login."""
+    return bool(connection.connection.info.backend_pid != session)

@@ -1,9 +1,9 @@
-"""Counts workers over several looks: who has applied a barrier, and who was there and has gone.
+"""Tracks workers over repeated queries: which have applied a barrier, and which disconnected.
 
-Two workers may show one process id and one machine, as containers do, and one worker may have two
-sessions, where the server has not noticed that the first is dead. The server cannot tell these two
-apart. So of each place, which is a process id and a machine, as many workers are asked for as were
-seen there at once.
+Two workers may show the same process id and host, as containers do. One worker may have two
+sessions if the server has not noticed that the first is dead. The server cannot tell these cases
+apart. So for each identity (process id and host) the tracker requires as many workers as were
+connected with it at the same time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from flagstaff._workers.sessions import Worker
 
@@ -18,109 +19,114 @@ __all__ = ["WorkerTracker"]
 
 _POLLING = {"poll", "reload"}
 
-# How long a worker that this process has seen is missed, in seconds.
+# Seconds for which a later wait of this process still expects a worker.
 _MEMORY = 600.0
-_Key = tuple[Hashable, ...]
-#: By database: who was connected at the end of a wait, by place, and when that was.
+_Key: TypeAlias = tuple[Hashable, ...]
+#: By database and identity: the workers at the end of the last wait, and when that was.
 _remembered: dict[_Key, dict[_Key, tuple[list[Worker], float]]] = {}
 
 
 @dataclass
-class _Place:
-    """The workers that show one process id and one machine, by their sessions."""
+class _Group:
+    """The workers with one identity, by session."""
 
-    here: dict[int, Worker] = field(default_factory=dict)
-    gone: dict[int, Worker] = field(default_factory=dict)
+    connected: dict[int, Worker] = field(default_factory=dict)
+    disconnected: dict[int, Worker] = field(default_factory=dict)
+    #: The sessions that have applied the barrier.
     applied: set[int] = field(default_factory=set)
-    at_once: int = 0
+    max_connected: int = 0
 
-    def look(self, here: dict[int, Worker], applied: set[int]) -> None:
-        known = {**self.gone, **self.here}
-        self.gone = {session: known[session] for session in known.keys() - here.keys()}
-        self.applied = (self.applied - here.keys()) | applied
-        self.here = here
-        self.at_once = max(self.at_once, len(here))
+    def update(self, connected: dict[int, Worker], applied: set[int]) -> None:
+        known = {**self.disconnected, **self.connected}
+        self.disconnected = {session: known[session] for session in known.keys() - connected.keys()}
+        self.applied = (self.applied - connected.keys()) | applied
+        self.connected = connected
+        self.max_connected = max(self.max_connected, len(connected))
 
-    def missing(self) -> list[int]:
-        """The sessions of those who have gone; not of those who are back with a new session."""
-        # Those first that have not applied it: whoever is back may be another one.
-        in_doubt_first = sorted(self.gone, key=lambda session: (session in self.applied, session))
-        return in_doubt_first[: self.at_once - len(self.here)]
+    def lost(self) -> list[int]:
+        """Returns the disconnected sessions that no new session has replaced."""
+        # Sessions that had not applied it come first: the new session may be another worker's.
+        unapplied_first = sorted(
+            self.disconnected, key=lambda session: (session in self.applied, session)
+        )
+        return unapplied_first[: self.max_connected - len(self.connected)]
 
 
 class WorkerTracker:
-    """Who was seen at a database during one wait, and in the ten minutes before it."""
+    """The workers seen at one database during one wait, and in the ten minutes before it."""
 
     def __init__(self, database: _Key) -> None:
         self._database = database
-        self._places: dict[_Key, _Place] = {}
+        self._groups: dict[_Key, _Group] = {}
 
-    def look(self, workers: Iterable[Worker], applied: Collection[Worker]) -> None:
-        """Note who is connected, and who of them has applied the barrier."""
-        here: dict[_Key, dict[int, Worker]] = {place: {} for place in self._places}
+    def update(self, workers: Iterable[Worker], applied: Collection[Worker]) -> None:
+        """Records the connected workers, and which of them have applied the barrier."""
+        connected: dict[_Key, dict[int, Worker]] = {identity: {} for identity in self._groups}
         for worker in workers:
-            here.setdefault(_place(worker), {})[worker.session] = worker
+            connected.setdefault(_identity(worker), {})[worker.session] = worker
         having = {worker.session for worker in applied}
-        for place, sessions in here.items():
-            found = self._places.setdefault(place, _Place())
-            found.look(sessions, having & sessions.keys())
+        for identity, sessions in connected.items():
+            group = self._groups.setdefault(identity, _Group())
+            group.update(sessions, having & sessions.keys())
 
     def applied(self) -> int:
-        """How many have applied it, with those who have gone since."""
+        """Returns how many workers have applied it, including disconnected ones."""
         return sum(
-            len(place.applied & place.here.keys()) + len(place.applied & {*place.missing()})
-            for place in self._places.values()
+            len(group.applied & group.connected.keys()) + len(group.applied & {*group.lost()})
+            for group in self._groups.values()
         )
 
-    def waiting(self) -> tuple[Worker, ...]:
-        """Those who are connected and have not applied it."""
-        return self._connected_without(polling=False)
+    def pending(self) -> tuple[Worker, ...]:
+        """Returns the connected workers that have not applied it."""
+        return self._connected_without_it(polling=False)
 
     def polling(self) -> tuple[Worker, ...]:
-        """Those who are connected and only poll. What they show is not relied on."""
-        return self._connected_without(polling=True)
+        """Returns the connected workers that only poll; their tokens prove nothing."""
+        return self._connected_without_it(polling=True)
 
-    def lost(self) -> tuple[Worker, ...]:
-        """Those who were seen in this wait, had not applied it, and are no longer connected."""
+    def disconnected(self) -> tuple[Worker, ...]:
+        """Returns the workers that disconnected during this wait before they had applied it."""
         return tuple(
-            place.gone[session]
-            for place in self._places.values()
-            for session in place.missing()
-            if session not in place.applied
+            group.disconnected[session]
+            for group in self._groups.values()
+            for session in group.lost()
+            if session not in group.applied
         )
 
-    def missed(self) -> tuple[Worker, ...]:
-        """Those who were seen in the ten minutes before this wait, and not in it."""
+    def disconnected_earlier(self) -> tuple[Worker, ...]:
+        """Returns the workers seen in the ten minutes before this wait, but not during it."""
         oldest = time.monotonic() - _MEMORY
         return tuple(
             worker
-            for place, (workers, seen) in _remembered.get(self._database, {}).items()
+            for identity, (workers, seen) in _remembered.get(self._database, {}).items()
             if seen > oldest
-            for worker in workers[self._at_once(place) :]
+            for worker in workers[self._max_connected(identity) :]
         )
 
     def remember(self) -> None:
-        """Let the next wait of this process miss those who are connected now."""
+        """Stores the connected workers for this process's next wait."""
         now = time.monotonic()
         present = {
-            key: ([*place.here.values()], now) for key, place in self._places.items() if place.here
+            identity: ([*group.connected.values()], now)
+            for identity, group in self._groups.items()
+            if group.connected
         }
         before = _remembered.get(self._database, {})
         recent = {key: seen for key, seen in before.items() if seen[1] > now - _MEMORY}
         _remembered[self._database] = {**recent, **present}
 
-    def _at_once(self, place: _Key) -> int:
-        return self._places[place].at_once if place in self._places else 0
+    def _max_connected(self, identity: _Key) -> int:
+        return self._groups[identity].max_connected if identity in self._groups else 0
 
-    def _connected_without(self, *, polling: bool) -> tuple[Worker, ...]:
+    def _connected_without_it(self, *, polling: bool) -> tuple[Worker, ...]:
         return tuple(
             worker
-            for place in self._places.values()
-            for session, worker in place.here.items()
-            if session not in place.applied and (worker.mode in _POLLING) is polling
+            for group in self._groups.values()
+            for session, worker in group.connected.items()
+            if session not in group.applied and (worker.mode in _POLLING) is polling
         )
 
 
-def _place(worker: Worker) -> _Key:
-    # Of a name that cannot be read, the session is all that is known.
+def _identity(worker: Worker) -> _Key:
+    # If the name is not readable, only the session is known.
     return (worker.host, worker.session if worker.pid is None else worker.pid, worker.pid is None)

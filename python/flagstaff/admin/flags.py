@@ -28,7 +28,7 @@ from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin
-from flagstaff.history.users import may_see_users
+from flagstaff.history.user_names import may_see_users
 from flagstaff.models import FeatureFlag
 
 __all__ = ["FeatureFlagAdmin"]

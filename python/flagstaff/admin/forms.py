@@ -12,7 +12,7 @@ from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
-from flagstaff.history.users import names_of_actors
+from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import version_of
 
 __all__ = ["VERSION", "VersionedForm"]

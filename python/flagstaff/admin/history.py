@@ -25,7 +25,7 @@ from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import parts_of
-from flagstaff.history.users import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history, version_of
 
 __all__ = ["HistoryMixin"]
@@ -87,7 +87,7 @@ class HistoryMixin(_ModelAdmin):
                 }
                 for event in shown
             ],
-            "flagstaff_older": shown[-1].first if more else None,
+            "flagstaff_older": shown[-1].version if more else None,
             "flagstaff_version": version,
             "flagstaff_may_change": self.has_change_permission(request, row),
         }

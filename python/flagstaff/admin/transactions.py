@@ -17,7 +17,7 @@ from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import Part, parts_beside
-from flagstaff.history.users import names_of_users
+from flagstaff.history.user_names import names_of_users
 
 __all__ = ["RelatedChanges", "described_parts", "may_undo", "related_changes"]
 

@@ -1,6 +1,7 @@
-"""Every change that a person makes, whoever's hand it is. Each locks its row and is one change.
+"""Changes flags and values. The admin, the commands and your own code write through this package.
 
-Who acts, through which source and why is said around it: by `acting_as`, or by the middleware.
+Each function locks the row, writes only what differs, and is one transaction or part of the
+surrounding one. `acting_as` and the middleware set the actor, the source and the reason.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from flagstaff.changes.allowed_users import add_allowed_users, remove_allowed_users
 from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.changes.flags import create, delete, disable, enable, set_rollout, update
-from flagstaff.changes.restoring import restore, restore_value
-from flagstaff.changes.undoing import undo, undo_value
-from flagstaff.changes.undoing_transaction import undo_transaction
+from flagstaff.changes.restore_version import restore, restore_value
+from flagstaff.changes.undo_event import undo, undo_value
+from flagstaff.changes.undo_transactions import undo_transaction
 from flagstaff.changes.values import create_value, delete_value, set_value, update_value
 
 __all__ = [

@@ -1,97 +1,149 @@
-"""Who has a flag in any case: a flag's allow-list, changed for one user or for very many."""
+"""The allowed users of a flag: read, compared, added and removed, from one to many thousands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
+from django.db.models import ForeignKey, ManyToManyField, Model
+
+from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
 from flagstaff._tables.users import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
-from flagstaff.changes.locking import check_version, locked_row
-from flagstaff.conf import conf
+from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
 
 __all__ = [
     "ALLOWED",
+    "AllowedUsersChange",
     "add_allowed_users",
     "allowed_pks",
-    "move_users",
+    "change_allowed_users",
+    "in_order",
     "remove_allowed_users",
+    "users_to_change",
 ]
 
 ALLOWED = "allowed_users"
-# An undo for more users than this is no line to be typed.
-_MOST_TYPED = 20
+# The undo command names the users, unless there are more than a person would type.
+_MAX_TYPED = 20
+
+
+@dataclass(frozen=True)
+class AllowedUsersChange:
+    """Users to add to the allowed users of a flag, and users to remove, by primary key."""
+
+    added: tuple[PrimaryKey, ...] = ()
+    removed: tuple[PrimaryKey, ...] = ()
+    #: Users to add that no longer exist. They are left out.
+    missing: tuple[PrimaryKey, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
 
 
 def add_allowed_users(
-    key: str, users: Any, *, expect_version: int | None = None, skip_unknown: bool = False
+    key: str, users: object, *, expect_version: int | None = None, skip_unknown: bool = False
 ) -> Changed:
-    """Put users on a flag's allow-list: one, or any number, each a user or a primary key.
+    """Adds allowed users to a flag. `users` is one user or many, each a user or a primary key.
 
-    Raises UnknownFlagError, ConflictError, and InvalidChangeError where somebody is no user; with
-    `skip_unknown` these are left out, and named in what it gives.
+    Raises UnknownFlagError, ConflictError, and InvalidChangeError if one of them does not exist.
+    With `skip_unknown`, those are left out instead and returned as `missing`.
     """
     table = allowed_user_table()
     wanted = table.pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
-        here = table.existing(wanted) if skip_unknown else table.require(wanted)
-        missing = tuple(pk for pk in wanted if pk not in here)
+        existing = table.existing(wanted) if skip_unknown else table.require(wanted)
         present = allowed_pks(flag)
-        come = [pk for pk in wanted if pk in here and pk not in present]
-        return _changed(flag, come, [], expect_version, missing)
+        change = AllowedUsersChange(
+            added=tuple(pk for pk in wanted if pk in existing and pk not in present),
+            missing=tuple(pk for pk in wanted if pk not in existing),
+        )
+        return _change(flag, change, expect_version)
 
 
-def remove_allowed_users(key: str, users: Any, *, expect_version: int | None = None) -> Changed:
-    """Take users off a flag's allow-list. Who is not on it is left alone.
+def remove_allowed_users(key: str, users: object, *, expect_version: int | None = None) -> Changed:
+    """Removes allowed users from a flag. Users who are not among them are ignored.
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
     """
     wanted = allowed_user_table().pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
-        return _changed(flag, [], [pk for pk in wanted if pk in present], expect_version)
+        removed = tuple(pk for pk in wanted if pk in present)
+        return _change(flag, AllowedUsersChange(removed=removed), expect_version)
 
 
-def move_users(flag: Any, come: Iterable[Any], go: Iterable[Any]) -> None:
-    """Let users go from the allow-list of a locked flag, and others come."""
-    for pks in batches(go):
-        flag.allowed_users.remove(*pks)
-    for pks in batches(come):
-        flag.allowed_users.add(*pks)
+def users_to_change(
+    present: Iterable[PrimaryKey], wanted: Iterable[PrimaryKey], *, skip_unknown: bool = False
+) -> AllowedUsersChange:
+    """Returns the change that leads from the present allowed users to the wanted ones.
+
+    Raises InvalidChangeError if a user to add does not exist, unless `skip_unknown`. Queries the
+    users.
+    """
+    present, wanted = set(present), dict.fromkeys(wanted)
+    new = [pk for pk in wanted if pk not in present]
+    table = allowed_user_table()
+    existing = table.existing(new) if skip_unknown else table.require(new)
+    return AllowedUsersChange(
+        added=tuple(pk for pk in new if pk in existing),
+        removed=in_order(present - wanted.keys()),
+        missing=tuple(pk for pk in new if pk not in existing),
+    )
 
 
-def allowed_pks(flag: Any) -> set[Any]:
-    """Who is on the allow-list of a flag, in the database that is written to."""
-    many: Any = flag._meta.get_field(ALLOWED)
-    through = many.remote_field.through._base_manager.using(conf.database)
-    names = many.m2m_field_name(), many.m2m_reverse_field_name()
-    flag_id, user_id = (through.model._meta.get_field(name).attname for name in names)
-    of = many.remote_field.through._meta.get_field(names[0]).target_field.attname
-    return set(through.filter(**{flag_id: getattr(flag, of)}).values_list(user_id, flat=True))
+def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
+    """Writes the change of a locked flag, in few statements: each one is an entry."""
+    allowed = cast("FlagRow", flag).allowed_users
+    for pks in batches(change.removed):
+        allowed.remove(*pks)
+    for pks in batches(change.added):
+        allowed.add(*pks)
 
 
-def _changed(
-    flag: Any,
-    come: list[Any],
-    go: list[Any],
-    expect_version: int | None,
-    missing: tuple[Any, ...] = (),
-) -> Changed:
-    written = bool(come or go)
+def allowed_pks(flag: Row) -> set[PrimaryKey]:
+    """Returns the primary keys of the allowed users, from the flags' database."""
+    field = cast("ManyToManyField[Any, Any]", flag._meta.get_field(ALLOWED))
+    through = cast("type[Model]", field.remote_field.through)
+    to_flag, to_user = (
+        cast("ForeignKey[Any, Any]", through._meta.get_field(name))
+        for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
+    )
+    rows = all_rows(through)
+    flag_id = getattr(flag, to_flag.target_field.attname)
+    return set(rows.filter(**{to_flag.attname: flag_id}).values_list(to_user.attname, flat=True))
+
+
+def in_order(pks: Iterable[PrimaryKey]) -> tuple[PrimaryKey, ...]:
+    """Returns primary keys in a fixed order, whatever their type."""
+    return tuple(sorted(pks, key=str))
+
+
+def _change(flag: Row, change: AllowedUsersChange, expect_version: int | None) -> Changed:
+    written = bool(change)
     if written:
-        check_version(Kind.FLAG, flag.key, flag.pk, expect_version)
-        move_users(flag, come, go)
+        require_version(Kind.FLAG, flag.key, flag.pk, expect_version)
+        change_allowed_users(flag, change)
         touch(flag)
     version = version_of(Kind.FLAG, flag.pk)
-    undo = _undo(flag.key, come, go, version) if written else None
-    return Changed(flag.key, ALLOWED, go, come, written, version, undo, missing=missing)
+    return Changed(
+        flag.key,
+        ALLOWED,
+        old=list(change.removed),
+        new=list(change.added),
+        written=written,
+        version=version,
+        undo=_undo(flag.key, change, version) if written else None,
+        missing=change.missing,
+    )
 
 
-def _undo(key: str, come: list[Any], go: list[Any], version: int | None) -> Undo | None:
-    typed = [str(pk) for pk in come or go]
-    if version and (len(typed) > _MOST_TYPED or any(pk.startswith("-") for pk in typed)):
+def _undo(key: str, change: AllowedUsersChange, version: int | None) -> Undo | None:
+    typed = [str(pk) for pk in change.added or change.removed]
+    if version and (len(typed) > _MAX_TYPED or any(pk.startswith("-") for pk in typed)):
         return undo_by_version(Kind.FLAG, key, version)
-    return Undo(("deny" if come else "allow", key, *typed))
+    return Undo(("allow", key, *typed, *(("--remove",) if change.added else ())))

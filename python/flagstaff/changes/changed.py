@@ -1,30 +1,31 @@
-"""What a change did, and what takes it back."""
+"""The result of a change, and the command that undoes it."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from dataclasses import field as with_rule
+from dataclasses import field as dataclass_field
 from typing import Any
 
+from flagstaff._tables.rows import PrimaryKey
 from flagstaff.history.kinds import Kind
 
 __all__ = ["Changed", "Undo", "combined_undo", "undo_by_version"]
 
-_VALUE_OPTION = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
+_KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
 
 
 @dataclass(frozen=True)
 class Undo:
-    """What takes a change back."""
+    """The command that undoes a change."""
 
-    #: What is typed after "manage.py flags".
+    #: The arguments after "manage.py flags".
     arguments: tuple[str, ...]
 
     @property
     def command(self) -> str:
-        """The line for a terminal."""
+        """The whole line for a terminal."""
         return f"manage.py flags {shlex.join(self.arguments)}"
 
 
@@ -32,39 +33,40 @@ class Undo:
 class Changed:
     """What a change did.
 
-    `field` is "" where it is about more than one: a flag that was edited, created, deleted or
-    restored. Then `old` and `new` are dicts of the fields that differ, or None where there was no
-    flag before, or is none after. For allowed users, `old` has the removed users, and `new` the
-    added ones.
+    `field` is "" if the change is about several fields: an update, a creation, a deletion or a
+    restored version. Then `old` and `new` are dicts of the fields that differ; `old` is None for a
+    created row, and `new` for a deleted one. For allowed users, `old` has the removed users, and
+    `new` the added ones.
     """
 
     key: str
     field: str
     old: Any
     new: Any
-    #: False where it was so already, and nothing was written.
+    #: False if the row was like this already, so that nothing was written.
     written: bool
-    #: The version of the flag or value now, or None where there is no history.
-    version: int | None = with_rule(default=None, compare=False)
-    #: None where nothing was written, or where it cannot be taken back.
-    undo: Undo | None = with_rule(default=None, compare=False)
-    #: Whether a value in it is secret, and is to be shown to nobody who has not asked for it.
-    secret: bool = with_rule(default=False, compare=False)
-    #: Users who are not there any more, and were left out.
-    missing: tuple[Any, ...] = with_rule(default=(), compare=False)
+    #: The version after the change, or None without a history.
+    version: int | None = dataclass_field(default=None, compare=False)
+    #: None if nothing was written, or if the change cannot be undone.
+    undo: Undo | None = dataclass_field(default=None, compare=False)
+    #: True if `old` or `new` holds a secret value. Do not show it unless a user asks for it.
+    secret: bool = dataclass_field(default=False, compare=False)
+    #: Primary keys that were left out, because no user has them.
+    missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
 
 
 def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:
-    """Whatever it was, the history can take it back."""
+    """Returns the `undo` command for a version; None without a history."""
     if not version:
         return None
-    return Undo(("undo", key, str(version), *_VALUE_OPTION[kind]))
+    return Undo(("undo", key, str(version), *_KIND_OPTIONS[kind]))
 
 
 def combined_undo(changed: Iterable[Changed]) -> Undo | None:
-    """What takes back several changes of one transaction; None where a secret would not come back.
+    """Returns the command that undoes several changes of one transaction.
 
-    It takes back whatever else that transaction did to flags and values, too.
+    It also undoes everything else that the transaction did to flags and values. Returns None if
+    nothing was written, or if one of the changes cannot be undone, such as that of a secret value.
     """
     written = [one for one in changed if one.written]
     if not written or any(one.undo is None or not one.version for one in written):

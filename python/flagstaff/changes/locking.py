@@ -1,72 +1,80 @@
-"""A row is locked, and compared with what somebody saw, before it is changed."""
+"""Locks a row, and compares its version with the expected one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import transaction
 
+from flagstaff._tables.rows import Row
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
-from flagstaff.history.reading import events_of
-from flagstaff.history.versions import require_history, require_triggers, version_of
+from flagstaff.history.reading import events_among
+from flagstaff.history.versions import entries, require_history, require_triggers, version_of
 
-__all__ = ["check_version", "conflict", "locked_row", "raise_all"]
+__all__ = ["conflict_error", "locked_row", "raise_conflicts", "require_version"]
 
-# Who has looked away for long is told of the last changes alone.
-_MOST_TOLD = 20
+_MAX_NEWER = 20
 
 
 @contextmanager
-def locked_row(kind: Kind, key: str) -> Iterator[Any]:
-    """The row that has the key, locked until the end of the transaction that this is part of."""
+def locked_row(kind: Kind, key: str) -> Iterator[Row]:
+    """Yields the row of a key, locked until the surrounding transaction ends.
+
+    Raises UnknownFlagError or UnknownValueError.
+    """
     with transaction.atomic(using=conf.database):
         yield kind.row(key, lock=True)
 
 
-def check_version(kind: Kind, key: str, pk: Any, version: int | None) -> None:
-    """Raise ConflictError where the row has another version. Its lock is held already."""
-    if version is None:
+def require_version(kind: Kind, key: str, pk: object, expected: int | None) -> None:
+    """Raises ConflictError unless a locked row has the expected version. None expects nothing.
+
+    The one version check of the API, the admin and the commands. Raises NoHistoryError if the
+    version cannot be known.
+    """
+    if expected is None:
         return
     require_history()
     actual = version_of(kind, pk)
-    if actual != version:
-        raise conflict(kind, key, pk, version, actual)
-    # That it has the version still says nothing where changes leave no entry.
+    if actual != expected:
+        raise conflict_error(kind, key, pk, expected, actual)
+    # Without triggers the version stays the same whatever is changed.
     require_triggers(kind)
 
 
-def conflict(kind: Kind, key: str, pk: Any, version: int, actual: int | None) -> ConflictError:
-    """Both versions: the one that was seen, and what came after it."""
-    newer = events_of(kind, pk, after=version, limit=_MOST_TOLD)
-    seen = events_of(kind, pk, before=version + 1, limit=1)
-    told = "; ".join(
-        f"{_by(event)} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event)}" for event in newer
-    )
+def conflict_error(
+    kind: Kind, key: str, pk: object, expected: int, actual: int | None
+) -> ConflictError:
+    """Returns an error with both versions, the event that made the expected one, and newer ones."""
+    found = entries(kind, pk)
+    newer = events_among(kind, found.filter(id__gt=expected), limit=_MAX_NEWER)
+    seen = events_among(kind, found.filter(id__lte=expected), limit=1)
+    since = "; ".join(map(_describe, newer))
     return ConflictError(
-        f"{key} has version {actual}, not {version}; since then: {told or 'nothing'}",
+        f"{key} has version {actual}, not {expected}; since then: {since or 'nothing'}",
         key=key,
-        expected=version,
+        expected=expected,
         actual=actual,
         seen=seen[0] if seen else None,
         newer=newer,
     )
 
 
-def _by(event: Event) -> str:
-    """In one line, whatever somebody has called themselves."""
-    return " ".join(describe_actor(event).split())
-
-
-def raise_all(errors: Iterable[ConflictError]) -> None:
-    """Raise the one conflict, or one that tells of all of them, if there is any."""
+def raise_conflicts(errors: Iterable[ConflictError]) -> None:
+    """Raises one ConflictError that names all of these, if there are any."""
     errors = list(errors)
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise ConflictError("\n".join(map(str, errors)), key=errors[0].key)
+
+
+def _describe(event: Event) -> str:
+    # An actor is any text, also one of several lines.
+    actor = " ".join(describe_actor(event).split())
+    return f"{actor} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event)}"

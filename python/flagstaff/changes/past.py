@@ -1,69 +1,74 @@
-"""A flag or a value as it was at a version, folded back from the present."""
+"""A flag or a value at an earlier version, computed from the present and the history."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from django.db import connections
-from django.db.models import TextField
+from django.db.models import Field, TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
 from flagstaff._tables.names import fill, own_names, sql, user_field
+from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.allowed_users import allowed_pks
-from flagstaff.changes.rows import deleted_pk
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
-from flagstaff.history.folding import AllowDelta, RowDelta, State, state_before
+from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
-from flagstaff.history.versions import all_entries, entries, require_history
+from flagstaff.history.versions import all_entries, deleted_pk, entries, require_history
+from flagstaff.models import Change
 
 __all__ = [
-    "Kept",
-    "Target",
-    "as_comparable",
-    "as_kept",
-    "find",
-    "kept_row",
+    "Item",
+    "ItemState",
+    "RowVersion",
+    "comparable",
+    "find_item",
+    "instance_of",
+    "present_row",
     "present_state",
     "state_at",
-    "state_from",
 ]
 
 _VALUE = "value"
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a past is asked of: a row, or what is left of one that was deleted."""
+class Item:
+    """A flag or a value that exists, or that was deleted and has a history."""
 
     kind: Kind
     key: str
+    #: The primary key as the history stores it.
     pk: str
-    #: Locked; None where it was deleted.
-    row: Any
+    #: Locked; None if it was deleted.
+    row: Row | None
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A row as it was. Where it is not the present one, an entry of the history holds it."""
+class RowVersion:
+    """The columns of a row, at present or at an earlier version."""
 
-    #: Its columns as JSON.
-    columns: Mapping[str, Any]
-    #: The entry whose old side it is; None for the present.
+    #: By name, as JSON.
+    columns: Fields
+    #: The entry whose old side is this row; None for the present row.
     entry: int | None = None
-    #: Whether its value is a digest.
-    digest: bool = False
+    #: True if the value is a digest, because it was secret.
+    is_digest: bool = False
 
 
-def find(kind: Kind, key: str) -> Target:
-    """What has the key, locked, or what had it last and was deleted.
+ItemState: TypeAlias = State[RowVersion]
 
-    Raises UnknownFlagError or UnknownValueError where there never was one.
+
+def find_item(kind: Kind, key: str) -> Item:
+    """Returns the flag or value of a key, locked; or the deleted one that last had the key.
+
+    Raises NoHistoryError, and UnknownFlagError or UnknownValueError if it never existed.
     """
     require_history()
     try:
@@ -72,104 +77,99 @@ def find(kind: Kind, key: str) -> Target:
         pk = deleted_pk(kind, key)
         if pk is None:
             raise
-        return Target(kind, key, pk, None)
-    return Target(kind, key, str(row.pk), row)
+        return Item(kind, key, pk, None)
+    return Item(kind, key, str(row.pk), row)
 
 
-def state_at(target: Target, version: int) -> State:
-    """The row, as `Kept` or None, and the allow-list right after a version."""
-    return state_from(present_state(target), target, version)
+def present_state(item: Item) -> ItemState:
+    """Returns the present row and allowed users."""
+    if item.row is None:
+        return State(None)
+    users = allowed_pks(item.row) if item.kind is Kind.FLAG else ()
+    return State(present_row(item), frozenset(users))
 
 
-def present_state(target: Target) -> State:
-    """The same as it is now."""
-    present = None if target.row is None else as_kept(target)
-    users = allowed_pks(target.row) if target.row and target.kind is Kind.FLAG else ()
-    return State(present, frozenset(users))
+def state_at(item: Item, version: int, present: ItemState | None = None) -> ItemState:
+    """Returns the row and the allowed users right after a version. Reads all newer entries."""
+    return state_before(present or present_state(item), _newer(item, version))
 
 
-def state_from(present: State, target: Target, version: int) -> State:
-    """The same right after a version, where the present was read already."""
-    return state_before(present, _newer(target, version))
+def present_row(item: Item, *, as_digest: bool = False) -> RowVersion:
+    """Returns the present row; with `as_digest`, its value as the history stores a secret."""
+    value = _column(item.kind, _VALUE) if item.kind is Kind.VALUE else ""
+    text, text_of_value = _query("current_row_v1", item.kind, [value, item.pk])
+    columns = json.loads(text)
+    if as_digest and text_of_value is not None:
+        columns[value] = _digest(text_of_value)
+    return RowVersion(columns, is_digest=as_digest)
 
 
-def as_kept(target: Target, *, digest: bool = False) -> Kept:
-    """The present row, or its value by a digest as the history keeps a secret."""
-    value = _column(target.kind, _VALUE) if target.kind is Kind.VALUE else ""
-    columns, text = _query("current_row_v1", target.kind, [value, target.pk])
-    kept = json.loads(columns)
-    if digest and text is not None:
-        kept[value] = _digest(text)
-    return Kept(kept, digest=digest)
+def comparable(item: Item, *versions: RowVersion) -> list[RowVersion]:
+    """Returns the rows with a digest instead of the value, if one of them has only a digest."""
+    if not any(row.is_digest for row in versions):
+        return list(versions)
+    return [row if row.is_digest else _with_digest(item, row) for row in versions]
 
 
-def as_comparable(target: Target, *many: Kept) -> list[Kept]:
-    """Rows that can be compared: where one of them has a digest, all of them have one."""
-    if not any(kept.digest for kept in many):
-        return list(many)
-    return [kept if kept.digest else _with_digest(target, kept) for kept in many]
+def instance_of(item: Item, version: RowVersion) -> Row | None:
+    """Returns a model instance with the columns as the database itself reads them."""
+    if version.entry is None:
+        return item.row
+    model = item.kind.model
+    query = fill(sql("history_row_v1"), _names(item.kind))
+    [row] = model._base_manager.using(conf.database).raw(query, [version.entry])
+    return cast("Row", row)
 
 
-def kept_row(target: Target, kept: Kept) -> Any:
-    """An instance of the model that has the columns as the database itself reads them."""
-    if kept.entry is None:
-        return target.row
-    model = target.kind.model
-    query = fill(sql("history_row_v1"), _names(target.kind))
-    [row] = model._base_manager.using(conf.database).raw(query, [kept.entry])
-    return row
-
-
-def _with_digest(target: Target, kept: Kept) -> Kept:
-    if kept.entry is None:
-        return as_kept(target, digest=True)
-    value = _column(target.kind, _VALUE)
-    # The database's own text, which the trigger makes its digests of.
+def _with_digest(item: Item, version: RowVersion) -> RowVersion:
+    if version.entry is None:
+        return present_row(item, as_digest=True)
+    value = _column(item.kind, _VALUE)
+    # The trigger computes digests from the database's own text of the JSON.
     texts = all_entries().annotate(text=Cast(KeyTransform(value, "old"), TextField()))
-    text = texts.values_list("text", flat=True).get(id=kept.entry)
-    return Kept({**kept.columns, value: _digest(text)}, kept.entry, digest=True)
+    text = texts.values_list("text", flat=True).get(id=version.entry)
+    return RowVersion({**version.columns, value: _digest(text)}, version.entry, is_digest=True)
 
 
 def _digest(text: str) -> dict[str, str]:
     return {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _newer(target: Target, version: int) -> Iterator[RowDelta | AllowDelta]:
-    found = entries(target.kind, target.pk).filter(id__gt=version).order_by("-id")
-    as_user = user_field(conf.flag_model).to_python
+def _newer(item: Item, version: int) -> Iterator[RowDelta[RowVersion] | AllowedUsersDelta]:
+    found = entries(item.kind, item.pk).filter(id__gt=version).order_by("-id")
+    to_python = user_field(conf.flag_model).to_python
     for entry in found.iterator(chunk_size=100):
         if entry.relation == ALLOWED_USERS:
-            removed, added = (
-                frozenset(map(as_user, pks)) for pks in (entry.old or (), entry.new or ())
-            )
-            yield AllowDelta(removed, added)
+            lists = (frozenset(map(to_python, pks or ())) for pks in (entry.old, entry.new))
+            removed, added = lists
+            yield AllowedUsersDelta(removed, added)
         else:
-            yield RowDelta(None if entry.old is None else _kept(entry))
+            yield RowDelta(None if entry.old is None else _old_row(entry))
 
 
-def _kept(entry: Any) -> Kept:
-    sides = entry.old, entry.new or {}
-    digest = entry.relation == Kind.VALUE.row_relation and any(side.get("secret") for side in sides)
-    return Kept(entry.old, entry.pk, digest)
+def _old_row(entry: Change) -> RowVersion:
+    old, new = entry.old or {}, entry.new or {}
+    is_value = entry.relation == Kind.VALUE.row_relation
+    is_digest = is_value and bool(old.get("secret") or new.get("secret"))
+    return RowVersion(old, entry.pk, is_digest)
 
 
-def _query(name: str, kind: Kind, parameters: list[Any]) -> Any:
+def _query(name: str, kind: Kind, parameters: Sequence[str]) -> tuple[str, str | None]:
     with connections[conf.database].cursor() as cursor:
         cursor.execute(fill(sql(name), _names(kind)), parameters)
-        return cursor.fetchone()
+        return cast("tuple[str, str | None]", cursor.fetchone())
 
 
 def _names(kind: Kind) -> dict[str, str]:
     connection = connections[conf.database]
     quote, meta = connection.ops.quote_name, kind.model._meta
-    pk: Any = meta.pk
     return {
         **own_names(connection),
         "table": quote(meta.db_table),
-        "pk": quote(str(pk.column)),
+        "pk": quote(str(meta.pk.column)),
     }
 
 
 def _column(kind: Kind, name: str) -> str:
-    field: Any = kind.model._meta.get_field(name)
+    field = cast("Field[Any, Any]", kind.model._meta.get_field(name))
     return str(field.column)

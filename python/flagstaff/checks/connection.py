@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
@@ -33,7 +32,7 @@ _ALTERNATIVE = 'set "DATABASE" in FLAGSTAFF to an alias without it'
 
 
 @with_valid_settings
-def check_connection_parameters(**kwargs: Any) -> list[CheckMessage]:
+def check_connection_parameters(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E003: the engine does not support a connection parameter."""
     connection = connections[conf.engine_database]
     if connection.vendor != "postgresql":
@@ -42,7 +41,7 @@ def check_connection_parameters(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_database_is_the_written_one(**kwargs: Any) -> list[CheckMessage]:
+def check_database_is_the_written_one(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.W004: flags are read from a database other than the one they are written to."""
     return [
         Warning(
@@ -59,7 +58,7 @@ def check_database_is_the_written_one(**kwargs: Any) -> list[CheckMessage]:
 
 @with_valid_settings
 def check_database_vendor(
-    *, databases: Collection[str] | None = None, **kwargs: Any
+    *, databases: Collection[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
     """flagstaff.I011: the database is not PostgreSQL, so every evaluation is a query."""
     connection = connections[conf.engine_database]

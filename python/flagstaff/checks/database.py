@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from typing import Any
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import Error, connections
@@ -31,7 +30,7 @@ _ON_POSTGRESQL = (check_triggers_exist, check_triggers_fire, check_triggers_are_
 
 @with_valid_settings
 def check_database(
-    *, databases: Collection[str] | None = None, **kwargs: Any
+    *, databases: Collection[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
     """flagstaff.W012: cannot connect to the database. Otherwise runs all checks that query it."""
     found: list[CheckMessage] = []

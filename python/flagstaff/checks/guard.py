@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 from django.core.checks import CheckMessage
 
@@ -19,7 +18,7 @@ def with_valid_settings(check: Check) -> Check:
     """Skips a check while the settings are invalid, which E001 and E002 report."""
 
     @wraps(check)
-    def checked(**kwargs: Any) -> list[CheckMessage]:
+    def checked(**kwargs: object) -> list[CheckMessage]:
         return [] if conf.problems() else check(**kwargs)
 
     return checked

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import models
@@ -31,7 +29,7 @@ __all__ = [
 
 
 @with_valid_settings
-def check_fields(**kwargs: Any) -> list[CheckMessage]:
+def check_fields(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E005: a model lacks a field."""
     return [
         Error(
@@ -47,7 +45,7 @@ def check_fields(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_field_types(**kwargs: Any) -> list[CheckMessage]:
+def check_field_types(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E006: a field has a type that cannot be read."""
     return [
         Error(
@@ -62,7 +60,7 @@ def check_field_types(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_allowed_users(**kwargs: Any) -> list[CheckMessage]:
+def check_allowed_users(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E007: `allowed_users` does not refer to the primary keys of the users."""
     field = find_field(conf.flag_model, "allowed_users")
     if not isinstance(field, models.ManyToManyField) or refers_to_users(field):
@@ -79,7 +77,7 @@ def check_allowed_users(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_fields_are_not_null(**kwargs: Any) -> list[CheckMessage]:
+def check_fields_are_not_null(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.W008: a field may be NULL, and workers ignore rows in which it is NULL."""
     # A value that is NULL is None, as in the ORM.
     return [
@@ -95,7 +93,7 @@ def check_fields_are_not_null(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_key_is_unique(**kwargs: Any) -> list[CheckMessage]:
+def check_key_is_unique(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.W009: two rows may have the same key, and workers then ignore both."""
     return [
         Warning(
@@ -110,7 +108,7 @@ def check_key_is_unique(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_field_tables(**kwargs: Any) -> list[CheckMessage]:
+def check_field_tables(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E010: a field is stored in the table of another model."""
     return [
         Error(
@@ -125,7 +123,7 @@ def check_field_tables(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_secret_column(**kwargs: Any) -> list[CheckMessage]:
+def check_secret_column(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E020: the triggers cannot see which values are secret."""
     model = conf.value_model
     field = find_field(model, "secret")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
 from flagstaff.checks.guard import with_valid_settings
@@ -12,7 +10,7 @@ from flagstaff.conf import conf
 __all__ = ["check_setting_names", "check_setting_values", "check_webhooks_are_signed"]
 
 
-def check_setting_names(**kwargs: Any) -> list[CheckMessage]:
+def check_setting_names(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E001: FLAGSTAFF has an unknown name."""
     return [
         Error(problem.message, hint=problem.hint, id="flagstaff.E001")
@@ -21,7 +19,7 @@ def check_setting_names(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def check_setting_values(**kwargs: Any) -> list[CheckMessage]:
+def check_setting_values(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E002: a setting has an invalid value."""
     return [
         Error(problem.message, hint=problem.hint, id="flagstaff.E002")
@@ -31,7 +29,7 @@ def check_setting_values(**kwargs: Any) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_webhooks_are_signed(**kwargs: Any) -> list[CheckMessage]:
+def check_webhooks_are_signed(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.W019: a receiver cannot verify the sender of its messages."""
     return [
         Warning(

@@ -1,1 +1,1 @@
-"""`manage.py flags`: a verb a file, thin over the functions that the admin uses too."""
+"""The command `manage.py flags`: one module per group of verbs, and what the verbs share."""

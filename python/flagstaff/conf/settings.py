@@ -13,8 +13,8 @@ from django.db import router
 from django.db.models import Model
 
 from flagstaff._connection.aliases import is_same_database
+from flagstaff.conf.defaults import RULES
 from flagstaff.conf.receivers import Receiver, receivers_of
-from flagstaff.conf.rules import RULES
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["Conf", "Problem", "UnknownKey", "conf"]
@@ -37,7 +37,7 @@ class Problem:
 class Conf:
     """The current settings. Reading an invalid one raises ConfigurationError.
 
-    The defaults are in `flagstaff.conf.rules`.
+    The defaults are in `flagstaff.conf.defaults`.
     """
 
     @property

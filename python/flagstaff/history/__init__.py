@@ -1,4 +1,4 @@
-"""The history read back: who changed what, when, through which source, and why."""
+"""The history: who changed what, when, from where and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries → events: what one transaction did to one flag or value, by one hand."""
+"""Turns entries into events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from flagstaff._tables.rows import Fields
+from flagstaff.history.grouping import AUTHOR, Entry, Group, group_entries
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 
-__all__ = ["Columns", "Difference", "Event", "Row", "Users", "as_events"]
+__all__ = ["Columns", "Difference", "Event", "Users", "as_events", "same_json"]
 
 Action = Literal["create", "change", "delete"]
-#: An entry, as `entries.py` reads it.
-Row = Mapping[str, Any]
 
 _VALUE = "value"
-_CLAIM = "actor", "source", "reason", "session_user", "role", "application_name"
 
 
 @dataclass(frozen=True)
@@ -26,35 +25,35 @@ class Difference:
     field: str
     old: Any
     new: Any
-    #: Whether it is a secret value. Then the history does not give it, and both are None.
+    #: True if the value is secret. Then `old` and `new` are None.
     secret: bool = False
 
 
 @dataclass(frozen=True)
 class Users:
-    """Users that added to an allow-list, or removed from it."""
+    """Users that an event added to the allowed users, or removed."""
 
     count: int = 0
-    #: Their primary keys; of a long list the first ones alone.
+    #: Their primary keys; of a long list only the first ones.
     pks: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class Event:
-    """What one transaction did to one flag or value, by one hand."""
+    """What one transaction did to one flag or value under one author."""
 
-    #: The version that it made.
+    #: The version that the event made: the id of its newest entry.
     version: int
-    #: Its oldest entry: the version before is below this.
+    #: The id of its oldest entry. The version before is below it.
     first: int
     at: datetime
-    #: Events of one transaction belong together.
+    #: Events of one transaction have the same number.
     transaction_id: int
     kind: Literal["flag", "value"]
     key: str
     object_pk: str
     action: Action
-    #: The fields of the row. For what was created or deleted, all of them.
+    #: The changed fields of the row. Of a created or deleted row, all fields.
     differences: tuple[Difference, ...]
     added: Users
     removed: Users
@@ -70,65 +69,42 @@ class Event:
 
 @dataclass(frozen=True)
 class Columns:
-    """How the columns of a model are to be read."""
+    """How to read the columns of a model."""
 
-    #: The names of its fields by their columns.
+    #: Field names by column.
     names: Mapping[str, str]
-    #: Those that are no change in themselves: the primary key, and what a save moves.
-    silent: Collection[str]
+    #: Columns that are no change by themselves: the primary key and auto_now fields.
+    ignored: Collection[str]
 
 
 def as_events(
-    newest_first: Iterable[Row],
+    newest_first: Iterable[Entry],
     columns: Mapping[Kind, Columns],
     secrets: Collection[str],
     *,
-    most_users: int | None = None,
+    max_users: int | None = None,
 ) -> Iterator[Event]:
-    """The events that these entries tell of, newest first.
+    """Yields the events that these entries make up, newest first.
 
-    `secrets` are the primary keys of those values that were ever secret.
+    `secrets` are the primary keys of all values that were ever secret.
     """
-    for group in _groups(newest_first):
+    for group in group_entries(newest_first):
         kind = Kind.of(group[0]["relation"])
         hidden = kind is Kind.VALUE and group[0]["object_pk"] in secrets
         event = _event(group, kind, columns[kind], hidden=hidden)
-        yield replace(
-            event, added=_cut(event.added, most_users), removed=_cut(event.removed, most_users)
-        )
+        added, removed = (_cut(users, max_users) for users in (event.added, event.removed))
+        yield replace(event, added=added, removed=removed)
 
 
-def _groups(newest_first: Iterable[Row]) -> Iterator[list[Row]]:
-    """Entries about one row that stand next to each other and were made by one hand.
-
-    A transaction that writes to many rows gives one group for each.
-    """
-    open_groups: dict[tuple[Kind, str], list[Row]] = {}
-    transaction: int | None = None
-    for entry in newest_first:
-        if entry["transaction_id"] != transaction:
-            yield from open_groups.values()
-            open_groups, transaction = {}, entry["transaction_id"]
-        of = Kind.of(entry["relation"]), entry["object_pk"]
-        group = open_groups.get(of)
-        if group and not _same_author(group[0], entry):
-            yield open_groups.pop(of)
-            group = None
-        if group is None:
-            open_groups[of] = [entry]
-        else:
-            group.append(entry)
-    yield from open_groups.values()
+def same_json(one: object, other: object) -> bool:
+    """Returns True if both are the same JSON. In Python, True equals 1 and 1 equals 1.0."""
+    return repr(one) == repr(other)
 
 
-def _same_author(one: Row, other: Row) -> bool:
-    return all(one[name] == other[name] for name in _CLAIM)
-
-
-def _event(group: list[Row], kind: Kind, columns: Columns, *, hidden: bool) -> Event:
+def _event(group: Group, kind: Kind, columns: Columns, *, hidden: bool) -> Event:
     newest, oldest = group[0], group[-1]
     rows = [entry for entry in group if entry["relation"] != ALLOWED_USERS]
-    lists = [entry for entry in reversed(group) if entry["relation"] == ALLOWED_USERS]
+    user_lists = [entry for entry in reversed(group) if entry["relation"] == ALLOWED_USERS]
     old, new = (rows[-1]["old"], rows[0]["new"]) if rows else (None, None)
     return Event(
         version=newest["id"],
@@ -140,24 +116,25 @@ def _event(group: list[Row], kind: Kind, columns: Columns, *, hidden: bool) -> E
         object_pk=newest["object_pk"],
         action=_action(rows, old, new),
         differences=tuple(_differences(old or {}, new or {}, columns, hidden=hidden)),
-        added=_users(lists, "new", "added"),
-        removed=_users(lists, "old", "removed"),
-        **{name: newest[name] for name in _CLAIM},
+        added=_users(user_lists, "new", "added"),
+        removed=_users(user_lists, "old", "removed"),
+        **{name: newest[name] for name in AUTHOR},
     )
 
 
-def _action(rows: list[Row], old: Any, new: Any) -> Action:
+def _action(rows: Group, old: object, new: object) -> Action:
     if not rows or (old is not None and new is not None):
         return "change"
     return "delete" if new is None else "create"
 
 
 def _differences(
-    old: dict[str, Any], new: dict[str, Any], columns: Columns, *, hidden: bool
+    old: Fields, new: Fields, columns: Columns, *, hidden: bool
 ) -> Iterator[Difference]:
-    known = {column: None for column in columns.names if column in old or column in new}
-    for column in {**known, **old, **new}:
-        if column in columns.silent or _same(old, new, column):
+    in_model_order = [column for column in columns.names if column in old or column in new]
+    for column in dict.fromkeys([*in_model_order, *old, *new]):
+        both = column in old and column in new
+        if column in columns.ignored or (both and same_json(old[column], new[column])):
             continue
         name = columns.names.get(column, column)
         if hidden and name == _VALUE:
@@ -166,22 +143,15 @@ def _differences(
             yield Difference(name, old.get(column), new.get(column))
 
 
-def _same(old: dict[str, Any], new: dict[str, Any], column: str) -> bool:
-    """Whether a column has the same JSON in both; in Python True equals 1."""
-    if column not in old or column not in new:
-        return False
-    return repr(old[column]) == repr(new[column])
+def _users(user_lists: Group, column: str, count: str) -> Users:
+    pks = tuple(pk for entry in user_lists for pk in sorted(entry[column], key=_null_last))
+    return Users(sum(entry[count] for entry in user_lists), pks)
 
 
-def _users(lists: list[Row], field: str, counted: str) -> Users:
-    pks = tuple(pk for entry in lists for pk in sorted(entry[field], key=_order))
-    return Users(sum(entry[counted] for entry in lists), pks)
-
-
-def _order(pk: Any) -> tuple[bool, Any]:
-    """Of a primary key; a table of the project's own may have a place for nobody."""
+def _null_last(pk: Any) -> tuple[bool, Any]:
+    """A sort key. The user column of a project's own table may contain NULL."""
     return pk is None, pk
 
 
-def _cut(users: Users, most: int | None) -> Users:
-    return Users(users.count, users.pks[:most])
+def _cut(users: Users, limit: int | None) -> Users:
+    return Users(users.count, users.pks[:limit])

@@ -1,4 +1,4 @@
-"""Events as rows for other programs."""
+"""Events as dicts and as CSV, for other programs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _COLUMNS = (
     *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),
     *("added", "removed", "actor", "source", "reason", "session_user", "role", "application_name"),
 )
-# A spreadsheet takes a text that begins so for a formula.
+# Spreadsheets take a text with such a beginning for a formula.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_dicts(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """Each event as a dict that JSON can hold. Of a secret value neither side is given."""
+    """Returns the events as dicts that JSON can hold. Secret values are left out."""
     return [{**asdict(event), "at": event.at.isoformat()} for event in events]
 
 
 def as_csv(events: Iterable[Event]) -> str:
-    """A table with a header. What the event changed, and its users, are cells of JSON.
+    """Returns the events as CSV with a header. `differences` and the users are JSON.
 
-    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
     out = StringIO()
     writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore")
@@ -39,7 +39,7 @@ def as_csv(events: Iterable[Event]) -> str:
     return out.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value.startswith(_FORMULAS):

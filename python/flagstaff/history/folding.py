@@ -1,45 +1,49 @@
-"""The present and what was changed since → what was before. Pure: no database, no clock."""
+"""Computes an earlier state from the present one. Pure: no database, no clock."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Generic, TypeVar
 
-__all__ = ["AllowDelta", "RowDelta", "State", "state_before"]
+__all__ = ["AllowedUsersDelta", "RowDelta", "State", "state_before"]
+
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True)
-class State:
-    """A flag or a value at one moment. What a row is, the fold need not know."""
+class State(Generic[RowT]):
+    """The row of a flag or a value at one point of its history, and its allowed users."""
 
-    #: None where there was none.
-    row: Any
+    #: None if there was no row.
+    row: RowT | None
     users: frozenset[Hashable] = frozenset()
 
 
 @dataclass(frozen=True)
-class RowDelta:
-    """A row became another, added, or removed. Only what was before it counts."""
+class RowDelta(Generic[RowT]):
+    """A row was inserted, updated or deleted. Going back needs only what was there before."""
 
-    before: Any
+    before: RowT | None
 
 
 @dataclass(frozen=True)
-class AllowDelta:
-    """Users removed from an allow-list, and others added."""
+class AllowedUsersDelta:
+    """Users were removed from the allowed users, and others were added."""
 
     removed: frozenset[Hashable]
     added: frozenset[Hashable]
 
 
-def state_before(present: State, newest_first: Iterable[RowDelta | AllowDelta]) -> State:
-    """What was before the oldest of these changes."""
+def state_before(
+    present: State[RowT], newest_first: Iterable[RowDelta[RowT] | AllowedUsersDelta]
+) -> State[RowT]:
+    """Returns the state before the oldest of these deltas, which lead up to `present`."""
     return reduce(_step_back, newest_first, present)
 
 
-def _step_back(state: State, delta: RowDelta | AllowDelta) -> State:
+def _step_back(state: State[RowT], delta: RowDelta[RowT] | AllowedUsersDelta) -> State[RowT]:
     if isinstance(delta, RowDelta):
         return State(delta.before, state.users)
     return State(state.row, (state.users - delta.added) | delta.removed)

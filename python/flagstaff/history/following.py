@@ -1,9 +1,6 @@
-"""The history as it grows: what was committed between two looks."""
+"""Follows the history as it grows."""
 
 from __future__ import annotations
-
-from datetime import timedelta
-from typing import Any
 
 from django.db import connections
 from django.db.models import BooleanField, Func, Max, Value
@@ -12,45 +9,44 @@ from django.utils import timezone
 
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
+from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
 from flagstaff.history.versions import all_entries, require_history
 
 __all__ = ["Following"]
 
-# Versions are drawn before their transaction commits, so that a lower one may come after a higher
-# one. So many entries are looked at again, which an index finds.
-_LATE = 10_000
-# No transaction is open for longer. Entries that another server has numbered, before a restore, are
-# older, and their transactions tell nothing here.
-_OPEN = timedelta(days=1)
+# Ids are assigned before the commit, so a lower id may become visible after a higher one. So many
+# entries are read again, through an index.
+_REREAD = 10_000
 
 
 class Following:
-    """Gives each event once, also of a transaction that was open at the look before."""
+    """Returns each event once, also of transactions that were open at the previous call."""
 
     def __init__(self) -> None:
-        """Begin with what is committed from now on. Raises NoHistoryError."""
+        """Starts with what is committed from now on. Raises NoHistoryError."""
         require_history()
-        self._seen = _snapshot()
-        self._begun = timezone.now()
+        self._snapshot = _current_snapshot()
+        self._started_at = timezone.now()
 
     def look(self) -> list[Event]:
-        """What was committed since the last look, oldest first."""
-        before, self._seen = self._seen, _snapshot()
+        """Returns the events committed since the previous call, oldest first."""
+        before, self._snapshot = self._snapshot, _current_snapshot()
         newest = all_entries().aggregate(newest=Max("id"))["newest"] or 0
-        # A statement sees what its snapshot sees, and this one is later than the one that counts.
-        found = all_entries().filter(_is_in(self._seen), id__gt=newest - _LATE)
-        found = found.filter(at__gt=self._begun - _OPEN)
-        found = found.exclude(_is_in(before))
+        # This statement may see commits that came after the snapshot; the next call returns those.
+        found = all_entries().filter(_is_visible(self._snapshot), id__gt=newest - _REREAD)
+        # Older entries may be of another server, before a restore: its numbers mean nothing here.
+        found = found.filter(at__gt=self._started_at - MAX_TRANSACTION_AGE)
+        found = found.exclude(_is_visible(before))
         events: list[Event] = []
         for kind in Kind:
             events += events_among(kind, found.filter(relation__in=kind.relations))
         return sorted(events, key=lambda event: event.version)
 
 
-def _is_in(snapshot: str) -> Any:
-    """Whether an entry's transaction was committed at that moment."""
+def _is_visible(snapshot: str) -> Func:
+    """True if the transaction of an entry was committed when the snapshot was taken."""
     return Func(
         F("transaction_id"),
         Value(snapshot),
@@ -60,7 +56,7 @@ def _is_in(snapshot: str) -> Any:
     )
 
 
-def _snapshot() -> str:
+def _current_snapshot() -> str:
     with connections[conf.database].cursor() as cursor:
         cursor.execute("SELECT pg_catalog.pg_current_snapshot()::text")
         row = cursor.fetchone()

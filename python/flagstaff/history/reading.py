@@ -1,10 +1,10 @@
-"""What a person asks of the history: the events of a flag, of a value, or of all of them."""
+"""Reads the history: the events of a flag, of a value, or of all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
@@ -12,65 +12,104 @@ from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
-from flagstaff.history.entries import read
+from flagstaff.history.entries import read_entries
 from flagstaff.history.events import Columns, Event, as_events
+from flagstaff.history.grouping import COLUMNS, group_of
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import all_entries, entries, require_history
+from flagstaff.history.versions import all_entries, entries, of_transaction, require_history
 from flagstaff.models import Change
 
-__all__ = ["events_among", "events_of", "flag_history", "value_history", "was_ever_secret"]
+__all__ = [
+    "EntryRange",
+    "events_among",
+    "events_of",
+    "flag_history",
+    "range_of_event",
+    "value_history",
+    "was_ever_secret",
+]
 
-_MOST_EVENTS = 100
-_MOST_USERS = 20
+_MAX_EVENTS = 100
+_MAX_USERS = 20
+
+
+class EntryRange(NamedTuple):
+    """The ids of the first and the last entry of an event."""
+
+    first: int
+    last: int
 
 
 def flag_history(
     key: str | None = None,
     *,
-    limit: int | None = _MOST_EVENTS,
+    limit: int | None = _MAX_EVENTS,
     before: int | None = None,
     all_users: bool = False,
 ) -> list[Event]:
-    """What was done to a flag and its allow-list, newest first; without a key, to all flags.
+    """Returns the events of a flag and its allowed users, newest first; without a key, of all.
 
-    A flag that was renamed has all its history, and a key that was used twice that of both flags.
-    `before` gives what is older than a version. Of an event on many users the first 20 are given,
-    unless `all_users` is True. Raises UnknownFlagError where there is no such flag and never was
-    one, and NoHistoryError on other databases than PostgreSQL.
+    A renamed flag has its whole history. A key that two flags used has the history of both.
+    `before` returns only events with an older version than this one: pass the version of the last
+    event to read the next page. Of each event the first 20 users are returned, unless `all_users`.
+    Raises UnknownFlagError if there is no such flag and never was, and NoHistoryError on other
+    databases than PostgreSQL.
     """
     return _history(Kind.FLAG, key, limit, before, all_users=all_users)
 
 
 def value_history(
-    key: str | None = None, *, limit: int | None = _MOST_EVENTS, before: int | None = None
+    key: str | None = None, *, limit: int | None = _MAX_EVENTS, before: int | None = None
 ) -> list[Event]:
-    """What was done to a value, newest first; without a key, to all values.
+    """Returns the events of a value, newest first; without a key, of all values.
 
-    A value that was ever secret is not given. Raises UnknownValueError, and NoHistoryError.
+    What a value was is left out if it was ever secret. Arguments and errors: as `flag_history`,
+    with UnknownValueError.
     """
     return _history(Kind.VALUE, key, limit, before, all_users=False)
 
 
 def events_of(
     kind: Kind,
-    pk: Any,
+    pk: object,
     *,
     after: int = 0,
     before: int | None = None,
     limit: int | None = None,
 ) -> list[Event]:
-    """What was done to one row, after and before these versions, newest first."""
-    found = entries(kind, pk).filter(id__gt=after)
-    return _events(kind, found, limit, before, all_users=False)
+    """Returns the events of one row between these versions, newest first."""
+    return events_among(kind, entries(kind, pk).filter(id__gt=after), before=before, limit=limit)
 
 
-def events_among(kind: Kind, found: QuerySet[Change]) -> list[Event]:
-    """What these entries of one kind tell of, newest first."""
-    return _events(kind, found, None, None, all_users=False)
+def events_among(
+    kind: Kind,
+    found: QuerySet[Change],
+    *,
+    before: int | None = None,
+    limit: int | None = None,
+    all_users: bool = False,
+) -> list[Event]:
+    """Returns the events that these entries of one kind make up, newest first."""
+    events = _events(kind, found, before, None if all_users else _MAX_USERS)
+    return list(islice(events, limit))
 
 
-def was_ever_secret(kind: Kind, pk: Any) -> bool:
-    """Whether the history gives none of the values that a row has had."""
+def range_of_event(kind: Kind, pk: object, entry_id: int | None = None) -> EntryRange | None:
+    """Returns the range of the event that an entry belongs to; by default, of the newest event.
+
+    Returns None if the row has no such entry.
+    """
+    found = entries(kind, pk)
+    entry = (found if entry_id is None else found.filter(id=entry_id)).order_by("-id").first()
+    if entry is None:
+        return None
+    same_transaction = found.filter(of_transaction(entry)).order_by("-id")
+    group = group_of(entry.pk, same_transaction.values(*COLUMNS).iterator())
+    return EntryRange(group[-1]["id"], group[0]["id"])
+
+
+def was_ever_secret(kind: Kind, pk: object) -> bool:
+    """Returns True if the history shows none of the values that this row has had."""
     return kind is Kind.VALUE and str(pk) in _ever_secret(entries(kind, pk))
 
 
@@ -81,15 +120,15 @@ def _history(
     found = all_entries().filter(relation__in=kind.relations)
     if key is not None:
         found = found.filter(_about(kind, key))
-    events = _events(kind, found, limit, before, all_users=all_users)
+    events = events_among(kind, found, before=before, limit=limit, all_users=all_users)
     if key is not None and not events and before is None:
-        # Raises where there is no such row either.
+        # Raises if there is no such row either.
         kind.row(key)
     return events
 
 
 def _about(kind: Kind, key: str) -> Q:
-    """The entries of the row that has the key now, and of those that had it."""
+    """The entries of the row that has the key now, and of the rows that had it."""
     about = Q(key=key)
     try:
         pk = kind.row(key).pk
@@ -99,15 +138,14 @@ def _about(kind: Kind, key: str) -> Q:
 
 
 def _events(
-    kind: Kind, found: QuerySet[Change], limit: int | None, before: int | None, *, all_users: bool
-) -> list[Event]:
-    if before is not None:
-        found = found.filter(id__lt=before)
-    most = None if all_users else _MOST_USERS
-    rows = read(found, most_users=most)
-    columns = {kind: _columns(kind)}
+    kind: Kind, found: QuerySet[Change], before: int | None, max_users: int | None
+) -> Iterator[Event]:
+    newest_first = read_entries(found, max_users=max_users, before=before)
     secrets = _ever_secret(found) if kind is Kind.VALUE else ()
-    return list(islice(as_events(rows, columns, secrets, most_users=most), limit))
+    for event in as_events(newest_first, {kind: _columns(kind)}, secrets, max_users=max_users):
+        # An event that began below `before` and ended above it is not older.
+        if before is None or event.version < before:
+            yield event
 
 
 def _columns(kind: Kind) -> Columns:
@@ -116,15 +154,15 @@ def _columns(kind: Kind) -> Columns:
 
 
 def _ever_secret(found: QuerySet[Change]) -> Collection[str]:
-    """Those values whose history is not to be given, also from when they were no secret yet."""
+    """The values whose history is hidden, also what it was before they became secret."""
     pks = found.filter(relation="k").order_by().values("object_pk").distinct()
     marked = Q(old__secret=True) | Q(new__secret=True)
-    told = all_entries().filter(marked, relation="k", object_pk__in=pks)
-    return {*told.order_by().values_list("object_pk", flat=True).distinct(), *_secret_now()}
+    secret = all_entries().filter(marked, relation="k", object_pk__in=pks)
+    return {*secret.order_by().values_list("object_pk", flat=True).distinct(), *_secret_now()}
 
 
 def _secret_now() -> Iterable[str]:
-    """A value may be secret without an entry that says so: what was pruned is gone."""
+    """Values may be secret without an entry that says so, because it was pruned."""
     model = conf.value_model
     if not any(field.name == "secret" for field in stored_fields(model)):
         return ()

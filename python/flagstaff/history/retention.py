@@ -1,14 +1,14 @@
-"""What leaves the history: entries that are old, and people who have gone."""
+"""Deletes from the history: old entries, and the traces of deleted users."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from django.db import connections, transaction
 from django.utils import timezone
 
-from flagstaff._tables.names import fill, flag_names, own_names, sql, value_names
+from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.users import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.history.versions import require_history
@@ -17,41 +17,37 @@ __all__ = ["forget_user", "prune"]
 
 
 def prune(older_than: timedelta) -> int:
-    """Delete the entries that are older, and say how many they were.
+    """Deletes entries older than `older_than` and returns their number.
 
-    The newest entry of each flag and value that is there stays, because it is its version. What is
-    older than the oldest entry that is left cannot be restored.
+    The newest entry of each existing flag and value stays, because it is its version. A state from
+    before the oldest remaining entry can no longer be restored. Raises NoHistoryError.
     """
     require_history()
-    connection = connections[conf.database]
-    names = {
-        **own_names(connection),
-        **flag_names(connection, conf.flag_model),
-        **value_names(connection, conf.value_model),
-    }
-    return _run(fill(sql("prune_history_v1"), names), [timezone.now() - older_than])
+    statement = fill(sql("prune_history_v1"), names(connections[conf.database]))
+    return _run(statement, [timezone.now() - older_than])
 
 
-def forget_user(pk: Any) -> int:
-    """Take a user out of the history, and say how many entries named them.
+def forget_user(pk: object) -> int:
+    """Removes a deleted user from the history and returns the number of changed entries.
 
-    For somebody who was deleted: as the one who acts, and in the allow-lists. The entries stay.
-    What people have typed, such as a reason, and columns of your own are not looked into.
+    `pk` is a primary key or a user. The user is removed as the actor and from the allowed users;
+    the entries stay. Texts that people typed, such as reasons, and columns of your own are not
+    searched. Raises NoHistoryError.
     """
     require_history()
-    text = _as_written(str(getattr(pk, "pk", pk)))
-    names = own_names(connections[conf.database])
-    return _run(fill(sql("forget_user_v1"), names), [text])
+    text = _as_stored(str(getattr(pk, "pk", pk)))
+    statement = fill(sql("forget_user_v1"), own_names(connections[conf.database]))
+    return _run(statement, [text])
 
 
-def _as_written(text: str) -> str:
-    """A primary key as the history has it, whichever way it was typed."""
+def _as_stored(text: str) -> str:
+    """A primary key as the history writes it; another text may be an actor such as "deploy"."""
     pk = allowed_user_table().parse(text)
-    # It may be a name such as "deploy".
     return text if pk is None else str(pk)
 
 
-def _run(statements: str, parameters: list[Any]) -> int:
+def _run(statement: str, parameters: Sequence[str | datetime]) -> int:
     with transaction.atomic(using=conf.database), connections[conf.database].cursor() as cursor:
-        cursor.execute(statements, parameters)
-        return int(cursor.fetchone()[0])
+        cursor.execute(statement, parameters)
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0

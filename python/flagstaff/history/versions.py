@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
 
 from django.db import connections
 from django.db.models import Max, Q, QuerySet
@@ -14,12 +12,13 @@ from flagstaff._tables.names import own_names
 from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
+from flagstaff.history.grouping import MAX_TRANSACTION_AGE
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change
 
 __all__ = [
-    "LONGEST_OPEN",
     "all_entries",
+    "deleted_pk",
     "entries",
     "entries_of_key",
     "flag_version",
@@ -32,83 +31,89 @@ __all__ = [
     "versions_of",
 ]
 
-#: No transaction is open for longer.
-LONGEST_OPEN = timedelta(days=1)
-
 
 def flag_version(key: str) -> int | None:
-    """The version of a flag, its allow-list included; 0 where nothing was ever written down.
+    """Returns the version of a flag and its allowed users; 0 if it has no entry.
 
-    None where there is no history, on other databases than PostgreSQL. Raises UnknownFlagError.
+    Returns None if there is no history, on other databases than PostgreSQL. Raises
+    UnknownFlagError.
     """
     return version_of(Kind.FLAG, Kind.FLAG.row(key).pk)
 
 
 def value_version(key: str) -> int | None:
-    """The same for a value. Raises UnknownValueError."""
+    """Returns the version of a value, as `flag_version` does. Raises UnknownValueError."""
     return version_of(Kind.VALUE, Kind.VALUE.row(key).pk)
 
 
-def version_of(kind: Kind, pk: Any) -> int | None:
-    """The version of the row that has, or had, this primary key."""
+def version_of(kind: Kind, pk: object) -> int | None:
+    """Returns the version of the row that has, or had, this primary key; None without history."""
     if not has_history():
         return None
-    newest = entries(kind, pk).aggregate(newest=Max("id"))["newest"]
+    newest: int | None = entries(kind, pk).aggregate(newest=Max("id"))["newest"]
     return newest or 0
 
 
-def versions_of(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
-    """The versions of many rows that have one, by the text of their primary keys."""
+def versions_of(kind: Kind, pks: Iterable[object]) -> dict[str, int]:
+    """Returns the versions of the rows that have one, by the text of the primary key."""
     found = all_entries().filter(relation__in=kind.relations, object_pk__in=[str(pk) for pk in pks])
     newest = found.order_by().values("object_pk").annotate(newest=Max("id"))
     return dict(newest.values_list("object_pk", "newest"))
 
 
-def entries(kind: Kind, pk: Any) -> QuerySet[Change]:
-    """All entries about one row."""
+def deleted_pk(kind: Kind, key: str) -> str | None:
+    """Returns the primary key of the row that last had this key, if it was deleted."""
+    if not has_history():
+        return None
+    newest = entries_of_key(kind, key).order_by("-id").first()
+    return None if newest is None or newest.new is not None else newest.object_pk
+
+
+def entries(kind: Kind, pk: object) -> QuerySet[Change]:
+    """Returns all entries about one row."""
     return all_entries().filter(relation__in=kind.relations, object_pk=str(pk))
 
 
 def entries_of_key(kind: Kind, key: str) -> QuerySet[Change]:
-    """All entries about the rows that had this key, without those about allow-lists."""
+    """Returns the entries about rows that had this key; not those about allowed users."""
     return all_entries().filter(relation=kind.row_relation, key=key)
 
 
 def all_entries() -> QuerySet[Change]:
-    """Every entry."""
+    """Returns all entries."""
     return Change._base_manager.using(conf.database)
 
 
 def of_transaction(entry: Change) -> Q:
-    """The entries of the transaction of an entry.
+    """Returns a filter for the entries of the transaction that wrote `entry`.
 
-    After a restore another server has numbered its transactions alike; those are further away.
+    After a restore, another server may have used the same numbers at a different time.
     """
-    near = entry.at - LONGEST_OPEN, entry.at + LONGEST_OPEN
+    near = entry.at - MAX_TRANSACTION_AGE, entry.at + MAX_TRANSACTION_AGE
     return Q(transaction_id=entry.transaction_id, at__range=near)
 
 
 def has_history() -> bool:
-    """Whether there is a history in this database."""
+    """Returns True if the flags' database has the table of the history."""
     connection = connections[conf.database]
     return has_tables(connection, own_names(connection)["change_table"])
 
 
 def require_history() -> None:
-    """Raise NoHistoryError where there is none."""
+    """Raises NoHistoryError if there is no history."""
     if not has_history():
         raise NoHistoryError(
-            f'database "{conf.database}" has no history: it is kept on PostgreSQL, and '
-            '"manage.py migrate" makes its table'
+            f'database "{conf.database}" has no history; it needs PostgreSQL, and '
+            '"manage.py migrate" creates its table'
         )
 
 
 def require_triggers(kind: Kind) -> None:
-    """Raises NoHistoryError if changes write no entries, so that no version advances."""
+    """Raises NoHistoryError if changes leave no entry, because then versions never change."""
     models = (kind.model, None) if kind is Kind.FLAG else (None, kind.model)
     for health in trigger_health(connections[conf.database], *models):
         if not health.writes_history:
             raise NoHistoryError(
-                f"changes of {health.table.name} leave no entry in the history, and so it has no "
-                'version; "manage.py check --database" says how to install the triggers'
+                f"changes of {health.table.name} leave no entry in the history, so its version is "
+                'unknown; "manage.py check --database" shows how to install the triggers'
             )

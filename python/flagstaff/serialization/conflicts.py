@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db.models import Model
-
-from flagstaff.changes.locking import check_version, raise_all
+from flagstaff._tables.rows import Row
+from flagstaff.changes.locking import raise_conflicts, require_version
 from flagstaff.exceptions import ConflictError
 from flagstaff.serialization.document import Item
 
 __all__ = ["check_versions"]
 
 
-def check_versions(pairs: Iterable[tuple[Item, Model | None]]) -> None:
+def check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
     """Raises one ConflictError for all rows whose version differs from the file's. Queries."""
-    raise_all(error for item, row in pairs if (error := _conflict(item, row)))
+    raise_conflicts(error for item, row in pairs if (error := _conflict(item, row)))
 
 
-def _conflict(item: Item, row: Model | None) -> ConflictError | None:
+def _conflict(item: Item, row: Row | None) -> ConflictError | None:
     if row is None:
         message = f"{item.key} has version {item.version} in the file, but does not exist"
         return ConflictError(message, key=item.key, expected=item.version)
     try:
-        check_version(item.kind, item.key, row.pk, item.version)
+        require_version(item.kind, item.key, row.pk, item.version)
     except ConflictError as error:
         return error
     return None

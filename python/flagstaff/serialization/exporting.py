@@ -13,7 +13,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.users import allowed_user_pks, serialize_users, usernames
+from flagstaff.serialization.user_references import allowed_user_pks, serialize_users, usernames
 
 __all__ = ["export"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import (
@@ -23,6 +23,7 @@ from flagstaff._tables.model_fields import (
     is_generated,
     stored_fields,
 )
+from flagstaff._tables.rows import Row
 from flagstaff.history.kinds import Kind
 
 __all__ = ["AnyField", "exported_fields", "parse", "serialize"]
@@ -56,7 +57,7 @@ def exported_fields(kind: Kind) -> dict[str, AnyField]:
     }
 
 
-def serialize(field: AnyField, row: Model) -> Any:
+def serialize(field: AnyField, row: Model | Row) -> Any:
     """Returns a field as a JSON value; if JSON has no such type, as the text of a fixture."""
     value = getattr(row, field.attname)
     if value is None:
@@ -67,7 +68,7 @@ def serialize(field: AnyField, row: Model) -> Any:
         return value
     if isinstance(value, str):
         return str(value)
-    return field.value_to_string(row)
+    return field.value_to_string(cast("Model", row))
 
 
 def parse(field: AnyField, value: Any) -> Any:

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.users import batches
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.fields import differing
@@ -22,7 +22,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.serialization.conflicts import check_versions
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
 from flagstaff.serialization.fields import exported_fields, serialize
-from flagstaff.serialization.users import (
+from flagstaff.serialization.user_references import (
     ResolvedUsers,
     allowed_user_pks,
     resolve_users,
@@ -132,8 +132,8 @@ class _Comparison:
         refs = (ref for item in document.items for ref in item.users or ())
         self._users: ResolvedUsers = resolve_users(refs)
 
-    def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Model]:
-        found: dict[tuple[Kind, str], Model] = {}
+    def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Row]:
+        found: dict[tuple[Kind, str], Row] = {}
         for kind in Kind:
             keys = sorted(key for item_kind, key in self.items if item_kind is kind)
             wanted = None if kind in self._deleted_kinds else keys
@@ -174,14 +174,14 @@ class _Comparison:
                 removed = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
                 yield Step(kind.value, key, "delete", differences, removed=removed)
 
-    def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Model | None]]:
+    def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Row | None]]:
         """Returns the items of these steps that have a version, each with its row."""
         places = [(Kind(step.kind), step.key) for step in steps]
         pairs = [(self.items[one], self._rows.get(one)) for one in places if one in self.items]
         return [(item, row) for item, row in pairs if item.version is not None]
 
     def _change(
-        self, item: Item, row: Model, fields: dict[str, Any], users: tuple[Any, ...] | None
+        self, item: Item, row: Row, fields: dict[str, Any], users: tuple[Any, ...] | None
     ) -> Step | None:
         fields = differing(row, fields)
         check_changed(item, row, fields, self._problems)

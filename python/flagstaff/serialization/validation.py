@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model
 
+from flagstaff._tables.rows import Row
 from flagstaff.changes.fields import validate, validate_new
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -20,7 +20,7 @@ __all__ = ["check_changed", "check_new", "parsed_fields"]
 _VALUE = "value"
 
 
-def parsed_fields(item: Item, row: Model | None, problems: Problems) -> dict[str, Any]:
+def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, Any]:
     """Returns the fields of an item by the model's attributes, without a masked value."""
     fields = dict(item.fields)
     if item.kind is Kind.VALUE and fields.get(_VALUE) == MASK:
@@ -53,7 +53,7 @@ def check_new(item: Item, fields: Mapping[str, Any], problems: Problems) -> None
                 problems.add(item.path, " ".join(texts) if own_text else f"{name}: {texts[0]}")
 
 
-def check_changed(item: Item, row: Model, fields: Mapping[str, Any], problems: Problems) -> None:
+def check_changed(item: Item, row: Row, fields: Mapping[str, Any], problems: Problems) -> None:
     """Validates the fields of a row that would change."""
     for name, field in exported_fields(item.kind).items():
         if field.attname in fields:

@@ -1,5 +1,5 @@
--- Removes one user from the history: as an actor, and from the lists of added and removed users.
--- The arrays hold integers or texts, which are compared as texts.
+-- Removes one user from the history: as the actor, and from the added and removed users.
+-- The arrays hold integers or texts; both are compared as text.
 WITH forgotten_user (pk) AS (
     SELECT %s::text
 ), updated AS (
@@ -7,18 +7,18 @@ WITH forgotten_user (pk) AS (
     SET
         actor = nullif(change.actor, forgotten_user.pk),
         old = CASE WHEN relation = 'm' THEN (
-            SELECT coalesce(jsonb_agg(user_pk ORDER BY list_index), '[]')
-            FROM jsonb_array_elements(change.old) WITH ORDINALITY AS listed (user_pk, list_index)
+            SELECT coalesce(jsonb_agg(user_pk ORDER BY place), '[]')
+            FROM jsonb_array_elements(change.old) WITH ORDINALITY AS removed (user_pk, place)
             WHERE user_pk #>> '{}' <> forgotten_user.pk
         ) ELSE change.old END,
         new = CASE WHEN relation = 'm' THEN (
-            SELECT coalesce(jsonb_agg(user_pk ORDER BY list_index), '[]')
-            FROM jsonb_array_elements(change.new) WITH ORDINALITY AS listed (user_pk, list_index)
+            SELECT coalesce(jsonb_agg(user_pk ORDER BY place), '[]')
+            FROM jsonb_array_elements(change.new) WITH ORDINALITY AS added (user_pk, place)
             WHERE user_pk #>> '{}' <> forgotten_user.pk
         ) ELSE change.new END
     FROM forgotten_user
     WHERE change.actor = forgotten_user.pk OR CASE WHEN relation = 'm' THEN EXISTS (
-        SELECT FROM jsonb_array_elements(change.old || change.new) AS listed (user_pk)
+        SELECT FROM jsonb_array_elements(change.old || change.new) AS changed (user_pk)
         WHERE user_pk #>> '{}' = forgotten_user.pk
     ) ELSE false END
     RETURNING 1

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 
 from django.db.models import Field
 
-from flagstaff._engine.impact import difference
+from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.status_log import logger
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
@@ -70,7 +70,7 @@ def _has_impact(event: Event) -> bool:
 def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     try:
         before, after = _states(entry_ids)
-        found = difference(event.key, before, after, timeout=timeout)
+        found = impact_of_change(event.key, before, after, timeout=timeout)
     # The message matters more than its impact, whatever the error is.
     except Exception as error:  # noqa: BLE001
         logger.info("the impact of a change was not counted: %s", type(error).__name__)

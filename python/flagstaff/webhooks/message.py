@@ -16,7 +16,7 @@ from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Difference, Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
-from flagstaff.history.users import names_of_actors
+from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import all_entries
 from flagstaff.webhooks.impact import ImpactCounts
 

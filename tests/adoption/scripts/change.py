@@ -1,4 +1,4 @@
-"""How many seconds a change through the project's own models takes to be answered with."""
+"""Prints how many seconds a change through the project's own models takes to be seen."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from common.values import get_value
 LIMIT = 3.0
 
 
-def seconds_until(answer: Callable[[], bool]) -> float:
-    begun = time.monotonic()
-    while not answer():
-        if time.monotonic() > begun + LIMIT:
-            raise SystemExit("the change is not seen")
+def seconds_until(condition: Callable[[], bool]) -> float:
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() > started + LIMIT:
+            raise SystemExit("the change was not seen")
         time.sleep(0.001)
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 User: Any = get_user_model()

@@ -1,4 +1,4 @@
-"""How a process is kept up to date whose flags are of the model "switches.Switch"."""
+"""Prints the refresh mode of a process whose flag model is "switches.Switch"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The role that the engine of this process has connected with."""
+"""Prints the role with which the engine of this process has connected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags, values and people as a shop has them after a year. The argument is how many people."""
+"""Creates flags, values and users. The argument is the number of users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VALUES = {
 }
 
 chance = random.Random(7)
-people = User.objects.bulk_create(User(username=f"user{i}") for i in range(int(sys.argv[1])))
+users = User.objects.bulk_create(User(username=f"user{i}") for i in range(int(sys.argv[1])))
 for number in range(20):
     flag = FeatureFlag.objects.create(
         key=f"flag-{number}" if number else "neue_Kasse.größer",
@@ -35,7 +35,7 @@ for number in range(20):
         rollout_percent=PERCENTS[number % len(PERCENTS)],
     )
     if number % 3 == 0:
-        flag.allowed_users.set(chance.sample(people, len(people) // 10))
+        flag.allowed_users.set(chance.sample(users, len(users) // 10))
 for key, value in VALUES.items():
     KeyValueStore.objects.create(key=key, value=value)
-print(json.dumps(len(people)))
+print(json.dumps(len(users)))

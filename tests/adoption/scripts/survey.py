@@ -1,4 +1,4 @@
-"""Every answer that the project's own functions give, whatever they are made of."""
+"""Prints every result of the project's own functions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from common.values import get_value
 
 User: Any = get_user_model()
 keys = [*FeatureFlag.objects.order_by("key").values_list("key", flat=True)]
-people = [*User.objects.order_by("pk")]
+users = [*User.objects.order_by("pk")]
 found = {
-    "answers": [[flag_enabled(key, person) for person in people] for key in keys],
+    "results": [[flag_enabled(key, user) for user in users] for key in keys],
     "without a user": [flag_enabled(key) for key in keys],
-    "unknown": [flag_enabled("unknown", people[0]), get_value("unknown", 3)],
+    "unknown": [flag_enabled("unknown", users[0]), get_value("unknown", 3)],
     "values": {key: get_value(key) for key in KeyValueStore.objects.values_list("key", flat=True)},
 }
 mode = None

@@ -1,4 +1,4 @@
-"""`manage.py flags`: look at flags and values, and change them, from a terminal."""
+"""`manage.py flags`: shows and changes flags and values from a terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFo
 from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
-from flagstaff.cli.output import Output
-from flagstaff.cli.verbs import add_verbs, run
+from flagstaff.cli.main import VERBS, run
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import add_verbs
 
 __all__ = ["Command"]
 
@@ -21,18 +22,18 @@ _INTERRUPTED = 130
 
 
 class _Formatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
-    """Django's order of the options, and examples as they are."""
+    """Django's order of the options, and line breaks as they are."""
 
 
 class Command(BaseCommand):
-    """Everything is in `flagstaff.cli`; this is where Django looks for it."""
+    """The entry point for Django. The verbs are in `flagstaff.cli`."""
 
-    help = "Look at flags and values, and change them."
+    help = "Show and change flags and values."
     suppressed_base_arguments = {
         *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
         *("--no-color", "--force-color"),
     }
-    # A flag must be turned off also where a check of another app fails.
+    # A flag can be turned off while a system check of another app fails.
     requires_system_checks = []
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,29 +43,29 @@ class Command(BaseCommand):
             self.stderr.style_func = None
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Make the parser, whose help says where to go on."""
-        epilog = 'Each verb has its own help and examples: "manage.py flags ramp --help".'
+        """Returns the parser of the command."""
+        epilog = 'Each verb has its own help and examples: "manage.py flags rollout --help".'
         return super().create_parser(
             prog_name, subcommand, epilog=epilog, formatter_class=_Formatter, **kwargs
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Give the parser the verbs."""
-        add_verbs(parser)
+        """Adds a parser for each verb."""
+        add_verbs(parser, VERBS, dest="verb")
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run it, and leave quietly where the person stops it or the reader has gone."""
+        """Runs the command. Ctrl-C and a closed pipe end it without a traceback."""
         try:
             super().run_from_argv(argv)
         except KeyboardInterrupt:
             sys.exit(_INTERRUPTED)
         except BrokenPipeError:
-            # What is still in the buffer has nowhere to go when the interpreter ends.
+            # The interpreter flushes the buffer at its end, which would fail again.
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     @in_english
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do what the verb says."""
+        """Runs the verb."""
         is_json = options.get("json", False)
         run(options, Output(self.stdout, self.stderr, self.style, is_json=is_json))

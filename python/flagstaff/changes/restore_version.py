@@ -1,0 +1,163 @@
+"""Restores every field and all allowed users as they were at a version. This is a new change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, cast
+
+from django.db import transaction
+from django.db.models import Field
+
+from flagstaff._tables.model_fields import (
+    auto_now_add_fields,
+    is_auto_now,
+    is_generated,
+    stored_fields,
+)
+from flagstaff._tables.rows import Row, all_rows, model_of
+from flagstaff.changes.allowed_users import (
+    ALLOWED,
+    AllowedUsersChange,
+    allowed_pks,
+    change_allowed_users,
+    in_order,
+    users_to_change,
+)
+from flagstaff.changes.changed import Changed, undo_by_version
+from flagstaff.changes.fields import insert
+from flagstaff.changes.locking import require_version
+from flagstaff.changes.past import (
+    Item,
+    ItemState,
+    RowVersion,
+    find_item,
+    instance_of,
+    present_row,
+    state_at,
+)
+from flagstaff.changes.row_changes import change_row
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import was_ever_secret
+from flagstaff.history.versions import entries, version_of
+
+__all__ = ["fields_at", "recreate", "restore", "restore_value", "with_secrecy"]
+
+_VALUE = "value"
+
+
+def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a flag to the state right after the change `to`: all fields and allowed users.
+
+    A deleted flag gets its old primary key back. Users who no longer exist are left out and
+    returned as `missing`. Raises UnknownFlagError, ConflictError, NoHistoryError, or
+    InvalidChangeError if this flag has no such change.
+    """
+    return _restore(Kind.FLAG, key, to, expect_version)
+
+
+def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a value, as `restore` does a flag.
+
+    Raises InvalidChangeError if the value was secret and differs, because the history has only a
+    digest of it.
+    """
+    return _restore(Kind.VALUE, key, to, expect_version)
+
+
+def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Changed:
+    with transaction.atomic(using=conf.database):
+        item = find_item(kind, key)
+        if not entries(kind, item.pk).filter(id=to).exists():
+            raise InvalidChangeError(f"there is no change {to} in the history of {key}")
+        state = state_at(item, to)
+        if state.row is None:
+            raise InvalidChangeError(f"{key} did not exist at version {to}; delete it instead")
+        if item.row is None:
+            return recreate(item, state, expect_version)
+        fields = fields_at(item, state.row)
+        users = AllowedUsersChange()
+        if kind is Kind.FLAG:
+            wanted = in_order(state.users)
+            users = users_to_change(allowed_pks(item.row), wanted, skip_unknown=True)
+        return with_secrecy(item, change_row(kind, item.row, fields, users, expect_version))
+
+
+def recreate(item: Item, state: ItemState, expect_version: int | None) -> Changed:
+    """Inserts a deleted row again, with its primary key and its allowed users."""
+    version = cast("RowVersion", state.row)
+    if version.is_digest:
+        raise InvalidChangeError(_only_a_digest(item.key))
+    require_version(item.kind, item.key, item.pk, expect_version)
+    row = cast("Row", instance_of(item, version))
+    _set_new_columns(row, version)
+    # Saving sets auto_now_add fields to the present, also in the instance.
+    created = {name: getattr(row, name) for name in _creation_times(row, version)}
+    row._state.adding = True
+    insert(row)
+    if created:
+        all_rows(item.kind.model).filter(pk=row.pk).update(**created)
+    users = users_to_change((), in_order(state.users), skip_unknown=True)
+    if users:
+        change_allowed_users(row, users)
+    new = {one.name: getattr(row, one.attname) for one in _restorable_fields(item, version)}
+    new |= {ALLOWED: list(users.added)} if users.added else {}
+    newest = version_of(item.kind, row.pk)
+    undo = undo_by_version(item.kind, row.key, newest)
+    changed = Changed(
+        row.key, "", None, new, written=True, version=newest, undo=undo, missing=users.missing
+    )
+    return with_secrecy(item, changed)
+
+
+def with_secrecy(item: Item, changed: Changed) -> Changed:
+    """Marks the result as secret if the history shows none of the values of this row."""
+    return replace(changed, secret=changed.secret or was_ever_secret(item.kind, item.pk))
+
+
+def fields_at(
+    item: Item, version: RowVersion, columns: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Returns the fields of an earlier row by attname: all of them, or those of these columns.
+
+    Raises InvalidChangeError if a secret value differs, because there is only a digest of it.
+    """
+    fields = _restorable_fields(item, version)
+    if columns is not None:
+        fields = [field for field in fields if field.column in columns]
+    if version.is_digest and any(field.name == _VALUE for field in fields):
+        fields = [field for field in fields if field.name != _VALUE]
+        present = present_row(item, as_digest=True).columns
+        column = str(cast("Field[Any, Any]", item.kind.model._meta.get_field(_VALUE)).column)
+        if present[column] != version.columns[column]:
+            raise InvalidChangeError(_only_a_digest(item.key))
+    row = instance_of(item, version)
+    return {field.attname: getattr(row, field.attname) for field in fields}
+
+
+def _restorable_fields(item: Item, version: RowVersion) -> list[Field[Any, Any]]:
+    """The fields that people can change, without columns that were added after this version."""
+    return [
+        field
+        for field in stored_fields(item.kind.model)
+        if field.column in version.columns
+        and not (field.primary_key or is_auto_now(field) or is_generated(field))
+    ]
+
+
+def _set_new_columns(row: Row, version: RowVersion) -> None:
+    """Sets the defaults of columns that were added after this version."""
+    for field in stored_fields(model_of(row)):
+        if field.column not in version.columns and not is_generated(field):
+            setattr(row, field.attname, field.get_default())
+
+
+def _creation_times(row: Row, version: RowVersion) -> list[str]:
+    fields = auto_now_add_fields(model_of(row))
+    return [field.attname for field in fields if field.column in version.columns]
+
+
+def _only_a_digest(key: str) -> str:
+    return f"the history keeps only a digest of {key}, because it is secret; set it again by hand"

@@ -1,0 +1,198 @@
+"""Changes one row of a flag or a value: one field, several fields, creation, deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
+from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
+from flagstaff._tables.users import allowed_user_table
+from flagstaff.changes.allowed_users import (
+    ALLOWED,
+    AllowedUsersChange,
+    allowed_pks,
+    change_allowed_users,
+    in_order,
+    users_to_change,
+)
+from flagstaff.changes.changed import Changed, Undo, undo_by_version
+from flagstaff.changes.fields import differing, insert, touch, validate_new, write
+from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import deleted_pk, version_of
+
+__all__ = [
+    "change_row",
+    "create_row",
+    "delete_locked_row",
+    "delete_row",
+    "set_field",
+    "update_row",
+]
+
+#: From the old value of a field to the arguments of the command that sets it again, if any can.
+UndoArguments = Callable[[object], "tuple[str, ...] | None"]
+
+
+def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition, and the undo)
+    kind: Kind,
+    key: str,
+    name: str,
+    new: object,
+    expect_version: int | None,
+    undo_arguments: UndoArguments,
+) -> Changed:
+    """Sets one field."""
+    with locked_row(kind, key) as row:
+        old, secret = getattr(row, name), is_secret(row)
+        if not differing(row, {name: new}):
+            version = version_of(kind, row.pk)
+            return Changed(key, name, old, new, written=False, version=version, secret=secret)
+        require_version(kind, key, row.pk, expect_version)
+        write(row, {name: new})
+        version = version_of(kind, row.pk)
+    arguments = None if secret else undo_arguments(old)
+    undo = Undo(arguments) if arguments else _undo(kind, key, version, secret=secret)
+    return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
+
+
+def update_row(kind: Kind, key: str, fields: Fields, expect_version: int | None) -> Changed:
+    """Sets several fields, and all allowed users if they are among them."""
+    fields = dict(fields)
+    users = allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
+    with locked_row(kind, key) as row:
+        change = AllowedUsersChange() if users is None else users_to_change(allowed_pks(row), users)
+        return change_row(kind, row, fields, change, expect_version)
+
+
+def change_row(
+    kind: Kind,
+    row: Row,
+    fields: Fields,
+    users: AllowedUsersChange,
+    expect_version: int | None,
+) -> Changed:
+    """Writes the fields of a locked row that differ, and the change of its allowed users."""
+    fields, key = differing(row, fields), row.key
+    old: dict[str, Any] = {name: getattr(row, name) for name in fields}
+    new: dict[str, Any] = dict(fields)
+    if users:
+        old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
+    written, secret = bool(new), is_secret(row)
+    if written:
+        require_version(kind, key, row.pk, expect_version)
+        _write(row, fields, users)
+        secret = secret or is_secret(row)
+    version = version_of(kind, row.pk)
+    undo = _undo(kind, row.key, version, secret=secret and "value" in new) if written else None
+    return Changed(row.key, "", old, new, written, version, undo, secret, users.missing)
+
+
+def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
+    """Creates a row, unless an equal one exists."""
+    fields = dict(fields)
+    users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
+    row = _new_row(kind, key, fields)
+    with transaction.atomic(using=conf.database):
+        present = _present_row(kind, key)
+        if present is not None:
+            return _exists_already(kind, present, row, users)
+        change = users_to_change((), users)
+        try:
+            insert(row)
+        except InvalidChangeError:
+            # A concurrent call may have created the same row.
+            present = _present_row(kind, key)
+            if present is None:
+                raise
+            return _exists_already(kind, present, row, users)
+        if change:
+            change_allowed_users(row, change)
+        version = version_of(kind, row.pk)
+    new = _editable_fields(row) | ({ALLOWED: users} if users else {})
+    undo = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "delete", key, "--yes")
+    return Changed(
+        key, "", None, new, written=True, version=version, undo=Undo(undo), secret=is_secret(row)
+    )
+
+
+def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
+    """Deletes a row. Does nothing if it was deleted already."""
+    with transaction.atomic(using=conf.database):
+        row = _present_row(kind, key)
+        if row is not None:
+            require_version(kind, key, row.pk, expect_version)
+            return delete_locked_row(kind, row)
+        pk = deleted_pk(kind, key)
+        if pk is None:
+            kind.row(key)  # Raises, because there is no such row.
+        return Changed(key, "", None, None, written=False, version=version_of(kind, pk))
+
+
+def delete_locked_row(kind: Kind, row: Row) -> Changed:
+    """Deletes a locked row and its allowed users."""
+    key, pk, old, secret = row.key, row.pk, _editable_fields(row), is_secret(row)
+    if kind is Kind.FLAG:
+        old[ALLOWED] = list(in_order(allowed_pks(row)))
+    row.delete(using=conf.database)
+    version = version_of(kind, pk)
+    undo = _undo(kind, key, version, secret=secret)
+    return Changed(key, "", old, None, written=True, version=version, undo=undo, secret=secret)
+
+
+def _present_row(kind: Kind, key: str) -> Row | None:
+    try:
+        return kind.row(key, lock=True)
+    except (UnknownFlagError, UnknownValueError):
+        return None
+
+
+def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
+    try:
+        row = kind.model(key=key, **fields)
+        validate_new(row)
+    except TypeError as error:
+        raise InvalidChangeError(str(error)) from error
+    except ValidationError as error:
+        problems = (f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
+        raise InvalidChangeError("; ".join(problems)) from error
+    return cast("Row", row)
+
+
+def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey]) -> Changed:
+    """Nothing to do if the rows are equal, as after a form was sent twice."""
+    equal = not differing(present, _editable_fields(row))
+    if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
+        raise InvalidChangeError(f"there is a {kind.value} {present.key!r} already")
+    version, fields = version_of(kind, present.pk), _editable_fields(present)
+    secret = is_secret(present)
+    return Changed(present.key, "", fields, fields, written=False, version=version, secret=secret)
+
+
+def _editable_fields(row: Row) -> dict[str, Any]:
+    """All fields but the primary key and the times that Django sets."""
+    return {
+        field.name: getattr(row, field.attname)
+        for field in stored_fields(model_of(row))
+        if not (field.primary_key or is_auto_now(field) or is_auto_now_add(field))
+    }
+
+
+def _write(row: Row, fields: Fields, users: AllowedUsersChange) -> None:
+    if users:
+        change_allowed_users(row, users)
+    if fields:
+        write(row, fields)
+    else:
+        touch(row)
+
+
+def _undo(kind: Kind, key: str, version: int | None, *, secret: bool) -> Undo | None:
+    return None if secret else undo_by_version(kind, key, version)

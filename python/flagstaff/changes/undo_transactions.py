@@ -1,0 +1,141 @@
+"""Undoes a whole transaction: everything that it did to flags and values, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.db import transaction
+from django.db.models import Field
+
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.users import batches
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.locking import raise_conflicts
+from flagstaff.changes.past import Item, ItemState, present_state, state_at
+from flagstaff.changes.undo_conflicts import has_state, interleaved_conflict, newer_conflict
+from flagstaff.changes.undo_event import unchanged, undo_entries
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import EntryRange
+from flagstaff.history.transactions import Part, parts_of
+from flagstaff.history.versions import require_history, version_of
+
+__all__ = ["undo_transaction"]
+
+
+@dataclass(frozen=True)
+class _LockedPart:
+    """A part of the transaction, its locked row, and the states around it."""
+
+    part: Part
+    item: Item
+    before: ItemState
+    present: ItemState
+    #: The present version.
+    version: int | None
+
+    @property
+    def entries(self) -> EntryRange:
+        return EntryRange(self.part.first, self.part.last)
+
+    @property
+    def is_newest(self) -> bool:
+        return self.version == self.part.last
+
+    @property
+    def order(self) -> int:
+        """Created rows are undone first, deleted ones last, because they may need a free key."""
+        if self.before.row is None:
+            return 0
+        return 2 if self.item.row is None else 1
+
+    @property
+    def key_before(self) -> str | None:
+        """The key before the transaction; None if there was no row."""
+        if self.before.row is None:
+            return None
+        key = cast("Field[Any, Any]", self.part.kind.model._meta.get_field("key"))
+        return cast("str | None", self.before.row.columns[str(key.column)])
+
+    @property
+    def frees_its_key(self) -> bool:
+        """Whether the undo makes the present key free for another row."""
+        return self.item.row is not None and self.key_before != self.item.key
+
+
+def undo_transaction(change: int) -> list[Changed]:
+    """Undoes everything that a transaction did to flags and values. `change` is any entry of it.
+
+    Deleted rows are created again with every field and their allowed users; created rows are
+    deleted. One transaction. Raises ConflictError, which lists every row that was changed since,
+    NoHistoryError, and InvalidChangeError if there is no such change or if it needs a secret value.
+    """
+    require_history()
+    with transaction.atomic(using=conf.database):
+        parts = parts_of(change)
+        if not parts:
+            raise InvalidChangeError(f"there is no change {change} in the history")
+        _lock_all(parts)
+        locked = [_read(part) for part in parts]
+        raise_conflicts(error for one in locked if (error := _conflict(one, locked)))
+        done = {one.part: _undo(one) for one in _in_order(locked)}
+    return [done[part] for part in parts]
+
+
+def _lock_all(parts: list[Part]) -> None:
+    """Locks in the same order as an import does, so that the two cannot deadlock."""
+    for kind in Kind:
+        # The database's order of keys, which may differ from Python's.
+        rows = all_rows(kind.model).select_for_update().order_by("key")
+        for pks in batches(part.pk for part in parts if part.kind is kind):
+            list(rows.filter(pk__in=pks).values_list("pk"))
+
+
+def _read(part: Part) -> _LockedPart:
+    row = all_rows(part.kind.model).select_for_update().filter(pk=part.pk).first()
+    item = Item(part.kind, part.key if row is None else row.key, part.pk, row)
+    present = present_state(item)
+    before = state_at(item, part.first - 1, present)
+    return _LockedPart(part, item, before, present, version_of(part.kind, part.pk))
+
+
+def _conflict(one: _LockedPart, locked: list[_LockedPart]) -> ConflictError | None:
+    """Returns why this part cannot be undone, unless it has its old state again already."""
+    if not one.is_newest:
+        return None if has_state(one.item, one.before) else newer_conflict(one.item, one.entries)
+    if one.item.row is None and _key_is_taken(one, locked):
+        key = one.key_before or ""
+        text = f"{key} was deleted, and another {one.part.kind.value} has the same key now"
+        return ConflictError(text, key=key, expected=one.part.last, actual=one.version)
+    return interleaved_conflict(one.item, one.entries)
+
+
+def _key_is_taken(deleted: _LockedPart, locked: list[_LockedPart]) -> bool:
+    """Whether another row has the key and keeps it after the whole undo."""
+    kind = deleted.part.kind
+    freed = [one.part.pk for one in locked if one.part.kind is kind and one.frees_its_key]
+    return all_rows(kind.model).filter(key=deleted.key_before).exclude(pk__in=freed).exists()
+
+
+def _in_order(locked: list[_LockedPart]) -> list[_LockedPart]:
+    """Sorts so that each row that has the old key of another one is undone before that one."""
+    holders = {(one.part.kind, one.item.key): one for one in locked if one.frees_its_key}
+    ordered: dict[Part, _LockedPart] = {}
+    for each in sorted(locked, key=lambda one: one.order):
+        chain: dict[Part, _LockedPart] = {}
+        one: _LockedPart | None = each
+        while one is not None and one.part not in ordered and one.part not in chain:
+            chain[one.part] = one
+            key = one.key_before
+            one = None if key is None else holders.get((one.part.kind, key))
+        ordered |= reversed(chain.items())
+    return list(ordered.values())
+
+
+def _undo(one: _LockedPart) -> Changed:
+    if not one.is_newest:
+        return unchanged(one.item)
+    # Nothing came after this part, so the state after it is the present one.
+    return undo_entries(one.item, one.entries, one.before, one.present)

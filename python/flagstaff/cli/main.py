@@ -1,0 +1,67 @@
+"""The list of all verbs, and how the command runs one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flagstaff.cli.support.change_arguments import attributed_to_actor
+from flagstaff.cli.support.errors import exit_statuses
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.support.wait import check_wait
+from flagstaff.cli.verbs import (
+    allowed_users,
+    evaluation,
+    flags,
+    history,
+    impact,
+    jobs,
+    privacy,
+    reader_role,
+    serialization,
+    undo,
+    usage,
+    values,
+    workers,
+)
+
+__all__ = ["VERBS", "run"]
+
+#: In the order of the help.
+VERBS: Final[tuple[Verb, ...]] = (
+    flags.LIST,
+    flags.SHOW,
+    flags.ON,
+    flags.OFF,
+    flags.KILL,
+    flags.ROLLOUT,
+    allowed_users.ALLOW,
+    flags.CREATE,
+    flags.DELETE,
+    evaluation.EXPLAIN,
+    evaluation.TEST,
+    impact.IMPACT,
+    history.HISTORY,
+    history.WATCH,
+    undo.UNDO,
+    undo.RESTORE,
+    privacy.FORGET_USER,
+    values.VALUE,
+    serialization.EXPORT,
+    serialization.IMPORT,
+    jobs.RUN_JOBS,
+    usage.USAGE,
+    usage.UNKNOWN,
+    workers.STATUS,
+    workers.WORKERS,
+    reader_role.READER_ROLE,
+)
+
+_BY_NAME = {verb.name: verb for verb in VERBS}
+
+
+def run(options: Options, out: Output) -> None:
+    """Runs the verb. Raises CommandError with the exit status of the error."""
+    with exit_statuses(), attributed_to_actor(options):
+        check_wait(options)
+        _BY_NAME[options["verb"]].run(options, out)

@@ -1,0 +1,1 @@
+"""What the verbs share: arguments, output, and the messages about a change."""

@@ -1,0 +1,82 @@
+"""Errors → exit statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, DataError, IntegrityError
+
+from flagstaff._tables.sqlstate import sqlstate
+from flagstaff.cli.support.cells import printable
+from flagstaff.exceptions import (
+    ConflictError,
+    DocumentError,
+    FlagstaffError,
+    InvalidChangeError,
+    UnknownFlagError,
+    UnknownValueError,
+)
+
+__all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "exit_statuses"]
+
+# UNCONFIRMED: the change is committed, but not every worker has confirmed it.
+FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS = 1, 2, 3, 4, 5, 6
+
+# PostgreSQL: insufficient privilege, read-only transaction.
+_FORBIDDEN_STATES = {"42501", "25006"}
+# PostgreSQL: undefined table, undefined column.
+_MISSING_TABLE_STATES = {"42P01", "42703"}
+# MySQL: no privilege on the table or column, read-only server or transaction.
+_FORBIDDEN_NUMBERS = {1142, 1143, 1290, 1792}
+
+
+@contextmanager
+def exit_statuses() -> Iterator[None]:
+    """Turns every expected error into a CommandError with a short message and an exit status."""
+    try:
+        yield
+    except (UnknownFlagError, UnknownValueError) as error:
+        raise _command_error(str(error), UNKNOWN) from error
+    except (ConflictError, InvalidChangeError) as error:
+        raise _command_error(f"refused: {error}", REFUSED) from error
+    except DocumentError as error:
+        count = len(error.problems)
+        head = f"nothing was written; {count:,} problem{'' if count == 1 else 's'}:"
+        raise _command_error(f"{head}\n{error}", USAGE) from error
+    except FlagstaffError as error:
+        raise _command_error(str(error), FAILED) from error
+    except DatabaseError as error:
+        raise _database_error(error) from error
+    except UnicodeEncodeError as error:
+        raise CommandError("the arguments are not valid text", returncode=USAGE) from error
+
+
+def _command_error(message: str, status: int) -> CommandError:
+    # The message may quote what other people have typed, such as control sequences.
+    lines = (printable(line) for line in message.split("\n"))
+    return CommandError("\n".join(lines), returncode=status)
+
+
+def _database_error(error: DatabaseError) -> CommandError:
+    message = str(error).strip().partition("\n")[0]
+    if isinstance(error, IntegrityError | DataError):
+        return _command_error(f"the database refused the change: {message}", REFUSED)
+    if _is_forbidden(error):
+        return _command_error(f"the database does not allow this: {message}", REFUSED)
+    if _is_missing_table(error):
+        message = f'{message}; run "manage.py migrate"'
+    return _command_error(message, FAILED)
+
+
+def _is_forbidden(error: DatabaseError) -> bool:
+    return (
+        sqlstate(error) in _FORBIDDEN_STATES
+        or error.args[:1] in {(number,) for number in _FORBIDDEN_NUMBERS}
+        or "readonly database" in str(error)
+    )
+
+
+def _is_missing_table(error: DatabaseError) -> bool:
+    return sqlstate(error) in _MISSING_TABLE_STATES or "no such table" in str(error)

@@ -1,0 +1,76 @@
+"""A flag as a record, and the sentence about its users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Count
+
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import State, state_label, state_of
+from flagstaff.cli.support.cells import Column, Record, with_fields
+from flagstaff.conf import conf
+
+__all__ = ["STATE", "flag_record", "flag_records", "flag_summary"]
+
+_STYLES = {
+    State.ALL: "SUCCESS",
+    State.ROLLOUT: "WARNING",
+    State.ALLOWED_USERS: "WARNING",
+    State.NO_USERS: "WARNING",
+}
+
+
+def flag_records(**filters: str) -> Iterator[Record]:
+    """Yields the flags that match, by key. One query."""
+    flags = all_rows(conf.flag_model).filter(**filters).order_by("key")
+    # The annotation's name must not clash with a field of the project's model.
+    for flag in flags.annotate(flagstaff_allowed=Count("allowed_users")):
+        yield _record(flag, flag.flagstaff_allowed)
+
+
+def flag_record(flag: Any) -> Record:
+    """Returns one flag. Queries the number of its allowed users."""
+    return _record(flag, flag.allowed_users.count())
+
+
+def flag_summary(record: Record) -> str:
+    """Returns the sentence that says which users have the flag."""
+    percent, allowed = record["rollout_percent"], record["allowed"]
+    users = f"{allowed:,} allowed user{'' if allowed == 1 else 's'}"
+    return {
+        State.OFF: "Off for all users.",
+        State.ALL: "On for all users.",
+        State.ROLLOUT: f"On for {percent} % of all users{f' and {users}' if allowed else ''}.",
+        State.ALLOWED_USERS: f"On for {users} only.",
+        State.NO_USERS: "On for no users: the rollout is 0 % and there are no allowed users.",
+    }[State(record["state"])]
+
+
+def _record(flag: Any, allowed: int) -> Record:
+    # A project's own table may contain NULL.
+    percent = flag.rollout_percent or 0
+    state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
+    return with_fields(
+        flag,
+        {
+            "key": flag.key,
+            "state": state.value,
+            "enabled": flag.enabled,
+            "rollout_percent": flag.rollout_percent,
+            "allowed": allowed,
+        },
+    )
+
+
+def _state_text(record: Record) -> str:
+    return state_label(State(record["state"]), record["rollout_percent"])
+
+
+def _state_style(record: Record) -> str | None:
+    return _STYLES.get(State(record["state"]))
+
+
+#: The state of a flag, in words and in colour.
+STATE = Column("state", _state_text, style=_state_style)

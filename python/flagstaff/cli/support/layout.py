@@ -1,0 +1,57 @@
+"""The widths of a table's columns, and its rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
+
+from flagstaff.cli.support.cells import Column
+
+__all__ = ["column_widths", "format_row", "truncate"]
+
+_GAP = "  "
+# Columns are not made narrower than this.
+_MIN_WIDTH = 12
+
+
+def column_widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Returns the widths; columns that may be truncated shrink until the row fits the terminal."""
+    widths = [max(map(_width, cells)) for cells in zip(*rows, strict=True)]
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
+    while excess > 0:
+        flexible = [
+            i for i, column in enumerate(columns) if column.truncate and widths[i] > _MIN_WIDTH
+        ]
+        if not flexible:
+            break
+        widths[max(flexible, key=lambda i: widths[i])] -= 1
+        excess -= 1
+    return widths
+
+
+def truncate(text: str, width: int) -> str:
+    """Returns as much of the text as fits, with "…" at the end if it was shortened."""
+    if _width(text) <= width:
+        return text
+    while _width(text) >= width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def format_row(
+    columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str], styled: Sequence[str]
+) -> str:
+    """Returns a row of a table. `styled` are the cells with colours, which take no space."""
+    padded = []
+    for column, width, cell, text in zip(columns, widths, cells, styled, strict=True):
+        space = " " * (width - _width(cell))
+        padded.append(f"{space}{text}" if column.align_right else f"{text}{space}")
+    return _GAP.join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    """Returns the number of terminal cells of a text."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

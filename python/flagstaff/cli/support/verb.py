@@ -1,0 +1,83 @@
+"""A verb of `manage.py flags`: its name, help, arguments and function."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from django.core.management.base import CommandParser
+
+from flagstaff.cli.support.output import Output
+
+__all__ = ["Options", "Verb", "add_verbs", "verb_group"]
+
+#: The parsed command line, as argparse gives it.
+Options: TypeAlias = Mapping[str, Any]
+
+# The options of every Django command, so that they may also follow the verb.
+_DJANGO_OPTIONS = ("--settings", "--pythonpath")
+_DJANGO_SWITCHES = ("--traceback", "--no-color", "--force-color")
+
+
+def _no_arguments(_parser: CommandParser) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb, such as `off`."""
+
+    name: str
+    help: str
+    #: Command lines, without "manage.py flags".
+    examples: tuple[str, ...]
+    run: Callable[[Options, Output], None]
+    #: Adds the arguments to the parser of the verb.
+    add_arguments: Callable[[CommandParser], None] = _no_arguments
+    #: The verbs below this one, such as `set` below `value`.
+    verbs: tuple[Verb, ...] = ()
+
+
+def verb_group(name: str, help: str, *verbs: Verb) -> Verb:  # noqa: A002 (as in argparse)
+    """Returns a verb that has verbs of its own, such as `value`."""
+    by_name = {verb.name: verb for verb in verbs}
+
+    def add_arguments(parser: CommandParser) -> None:
+        add_verbs(parser, verbs, dest="action")
+
+    def run(options: Options, out: Output) -> None:
+        by_name[options["action"]].run(options, out)
+
+    examples = tuple(line for verb in verbs for line in verb.examples)
+    return Verb(name, help, examples, run, add_arguments, verbs)
+
+
+def add_verbs(parser: CommandParser, verbs: Sequence[Verb], *, dest: str) -> None:
+    """Adds a parser for each verb: its help, its examples, and the options of all verbs."""
+    subparsers = parser.add_subparsers(
+        title=f"{dest}s", metavar=dest.upper(), dest=dest, required=True
+    )
+    for verb in verbs:
+        lines = (f"  manage.py flags {line}" for line in verb.examples)
+        subparser = subparsers.add_parser(
+            verb.name,
+            parents=[_common_options()],
+            help=verb.help.replace("%", "%%"),
+            description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+            epilog="\n".join(["examples:", *lines]),
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        verb.add_arguments(subparser)
+
+
+def _common_options() -> CommandParser:
+    parser = CommandParser(add_help=False, argument_default=SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="print one complete JSON document")
+    for option in _DJANGO_OPTIONS:
+        parser.add_argument(option, help=SUPPRESS)
+    for switch in _DJANGO_SWITCHES:
+        parser.add_argument(switch, action="store_true", help=SUPPRESS)
+    parser.add_argument("-v", "--verbosity", type=int, help=SUPPRESS)
+    return parser

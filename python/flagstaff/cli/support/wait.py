@@ -1,0 +1,129 @@
+"""`--wait`: after a change, waits until every connected worker has applied it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from flagstaff._text.lists import join_some
+from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
+from flagstaff.cli.support.argument_types import count, seconds
+from flagstaff.cli.support.errors import UNCONFIRMED
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options
+from flagstaff.exceptions import PropagationError
+
+__all__ = ["add_wait", "check_wait", "finish"]
+
+_DEFAULT_SECONDS = 5.0
+_MAX_SECONDS = 3600.0
+_MAX_WORKERS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class _Waited:
+    """The result of a wait."""
+
+    document: Mapping[str, object]
+    #: Why the change is not confirmed, or None if it is.
+    problem: str | None
+
+
+def add_wait(parser: CommandParser) -> None:
+    """Adds --wait and --expect."""
+    parser.add_argument(
+        "--wait",
+        nargs="?",
+        type=seconds(_MAX_SECONDS, hint="; write KEY before --wait, or write --wait=5"),
+        const=_DEFAULT_SECONDS,
+        metavar="SECONDS",
+        help=f"wait until every connected worker has it, by default up to {_DEFAULT_SECONDS:g} s",
+    )
+    parser.add_argument(
+        "--expect",
+        type=count(),
+        metavar="N",
+        help="wait for N workers, also if fewer are connected",
+    )
+
+
+def check_wait(options: Options) -> None:
+    """Raises PropagationError if a wait is wanted inside a transaction. To call before the change.
+
+    Inside a transaction the workers would never see the change.
+    """
+    if _is_wanted(options):
+        forbid_transaction()
+
+
+def finish(document: Mapping[str, object], out: Output, options: Options) -> None:
+    """Ends a verb that has changed something: waits if wanted, and prints the document for --json.
+
+    Blocks up to the seconds of --wait. Raises CommandError if the change is not confirmed.
+    """
+    waited = _wait(options, out.message)
+    if out.is_json:
+        out.document({**document, **({"propagation": waited.document} if waited else {})})
+    if waited and waited.problem:
+        raise CommandError(waited.problem, returncode=UNCONFIRMED)
+
+
+def _is_wanted(options: Options) -> bool:
+    return options.get("wait") is not None or options.get("expect") is not None
+
+
+def _wait(options: Options, message: Callable[[str], None]) -> _Waited | None:
+    if not _is_wanted(options):
+        return None
+    timeout = _DEFAULT_SECONDS if options["wait"] is None else options["wait"]
+    try:
+        propagation = wait_for_workers(timeout, expect=options["expect"])
+    except PropagationError as error:
+        problem = f"the change is committed, but the wait failed: {error}"
+        return _Waited({"complete": False, "error": str(error)}, problem)
+    for sentence in _sentences(propagation, options["expect"]):
+        message(sentence)
+    problem = "the change is committed, but not every worker has confirmed it"
+    return _Waited(propagation.as_dict(), None if propagation.complete else problem)
+
+
+def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
+    if propagation.polling_deadline is None:
+        yield "evaluations query the database, so there is nothing to wait for"
+        return
+    deadline = f"{timezone.localtime(propagation.polling_deadline):%H:%M:%S}"
+    yield _workers_sentence(propagation)
+    if propagation.pending:
+        yield f"pending: {_names(propagation.pending)}"
+    if propagation.disconnected:
+        yield f"disconnected (stopped or cut off): {_names(propagation.disconnected)}"
+    if propagation.polling:
+        names = _names(propagation.polling)
+        yield f"polling (by {deadline} if they reach the database): {names}"
+    if propagation.missing:
+        missing = f"{propagation.missing} of the {expect} expected workers"
+        yield f"missing: {missing} were never connected"
+    if propagation.possibly_hidden:
+        yield (
+            "workers behind a pooler or at a standby are not listed; "
+            f"they have the change by {deadline} if they reach the database"
+        )
+
+
+def _workers_sentence(propagation: Propagation) -> str:
+    applied, connected = propagation.applied, propagation.connected
+    duration = f"after {propagation.seconds:.2f} s"
+    if not connected:
+        return f"no worker is connected {duration}"
+    if applied < connected:
+        return f"applied by {applied} of {connected} connected workers {duration}"
+    if connected == 1:
+        return f"applied by the only connected worker {duration}"
+    return f"applied by all {connected} connected workers {duration}"
+
+
+def _names(workers: tuple[object, ...]) -> str:
+    return join_some(workers, _MAX_WORKERS_SHOWN)

@@ -1,0 +1,1 @@
+"""The verbs of `manage.py flags`, by what they are about."""

@@ -1,0 +1,139 @@
+"""Evaluate a flag for users: explain, test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff._engine.direct import read_own_writes
+from flagstaff._engine.explain import Explanation, explain
+from flagstaff._tables.rows import flag_row
+from flagstaff._tables.users import FoundUser, allowed_user_table
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.change_arguments import add_key
+from flagstaff.cli.support.errors import FAILED
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.steps import STEPS, steps_of
+from flagstaff.cli.support.user_arguments import label
+from flagstaff.cli.support.verb import Options, Verb
+
+__all__ = ["EXPLAIN", "TEST"]
+
+
+def _add_explain(parser: CommandParser) -> None:
+    add_key(parser)
+    users = parser.add_mutually_exclusive_group(required=True)
+    users.add_argument("user", metavar="USER", nargs="?", help="a user's primary key or username")
+    users.add_argument("--anonymous", action="store_true", help="evaluate for an anonymous user")
+
+
+def _explain(options: Options, out: Output) -> None:
+    key = options["key"]
+    # Raises for an unknown key and for a database that cannot be reached.
+    flag_row(key)
+    user = None if options["anonymous"] else allowed_user_table().find(options["user"])
+    if user and user.by is None:
+        out.message(f"no user has the primary key {user.pk}; evaluated for the bare primary key")
+    explanation = _evaluate(key, user)
+    steps = [step.as_dict() for step in steps_of(explanation, label(user) if user else None)]
+    if out.is_json:
+        out.document({**asdict(explanation), "user": user and asdict(user), "steps": steps})
+        return
+    out.headline("result", _result(explanation, user))
+    out.records(STEPS, steps)
+
+
+def _evaluate(key: str, user: FoundUser | None) -> Explanation:
+    """Evaluates the flag from the database: the snapshot of this process may be older."""
+    with read_own_writes():
+        explanation = explain(key, user.pk if user else None)
+    if explanation.error_code == "PROVIDER_NOT_READY":
+        raise CommandError("the flag cannot be read from the database", returncode=FAILED)
+    return explanation
+
+
+def _result(explanation: Explanation, user: FoundUser | None) -> str:
+    result = f"{explanation.key} is {_on_or_off(explanation)}"
+    if user is None:
+        return f"{result} for anonymous users."
+    found = f", found by {user.by}" if user.by else ""
+    return f"{result} for {label(user)}{found}."
+
+
+def _on_or_off(explanation: Explanation) -> str:
+    return "on" if explanation.value else "off"
+
+
+def _add_test(parser: CommandParser) -> None:
+    add_key(parser)
+    parser.add_argument("users", nargs="+", metavar="USER", help="a user's primary key or username")
+    parser.add_argument(
+        "--expect",
+        dest="expected",
+        choices=("on", "off"),
+        help="fail unless the flag is on (off) for all of these users",
+    )
+
+
+def _test(options: Options, out: Output) -> None:
+    key, expected = options["key"], options["expected"]
+    # Raises for an unknown key and for a database that cannot be reached.
+    flag_row(key)
+    records = list(_records(key, options["users"]))
+    out.records(_TEST_COLUMNS, records)
+    wrong = [record["argument"] for record in records if expected not in (None, record["result"])]
+    if wrong:
+        problem = f"{key} is not {expected} for {len(wrong)} of {len(records)} users"
+        raise CommandError(f"{problem}: {', '.join(wrong)}", returncode=FAILED)
+
+
+def _records(key: str, arguments: list[str]) -> Iterator[Record]:
+    for argument in arguments:
+        user = allowed_user_table().find(argument)
+        explanation = _evaluate(key, user)
+        steps = steps_of(explanation, f"user {user.pk}")
+        yield {
+            "argument": argument,
+            "result": _on_or_off(explanation),
+            "why": next(step.why for step in steps if step.decides),
+            **asdict(explanation),
+            "user": asdict(user),
+        }
+
+
+def _user_text(record: Record) -> str:
+    pk, name = str(record["user"]["pk"]), record["user"]["name"] or "no such user"
+    return f"{pk} ({name})" if name != pk else record["argument"]
+
+
+def _result_style(record: Record) -> str | None:
+    return "SUCCESS" if record["value"] else None
+
+
+_TEST_COLUMNS = (
+    Column("argument", _user_text, header="USER"),
+    Column("result", style=_result_style),
+    Column("reason"),
+    Column("why", truncate=True),
+)
+
+EXPLAIN = Verb(
+    name="explain",
+    help="show step by step why a flag is on or off for a user",
+    examples=(
+        "explain new_checkout 42",
+        "explain new_checkout alice",
+        "explain new_checkout --anonymous",
+    ),
+    add_arguments=_add_explain,
+    run=_explain,
+)
+TEST = Verb(
+    name="test",
+    help="show for several users whether a flag is on, and why",
+    examples=("test new_checkout alice 42", "test new_checkout alice bob --expect on"),
+    add_arguments=_add_test,
+    run=_test,
+)

@@ -1,0 +1,223 @@
+"""Flags: list, show, on, off, kill, rollout, create, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import Model
+
+from flagstaff import changes
+from flagstaff._tables.rows import flag_row
+from flagstaff._tables.states import State
+from flagstaff._tables.users import allowed_user_table
+from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff.cli.support.argument_types import percent
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.change_arguments import (
+    add_attribution,
+    add_change_arguments,
+    add_key,
+    add_yes,
+    require_confirmation,
+)
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.flag_records import STATE, flag_record, flag_records, flag_summary
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.report import report_flag_change
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
+from flagstaff.exceptions import UnknownFlagError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import entries_of_key, has_history
+
+__all__ = ["CREATE", "DELETE", "KILL", "LIST", "OFF", "ON", "ROLLOUT", "SHOW"]
+
+_LIST_COLUMNS = (
+    Column("key"),
+    STATE,
+    Column(
+        "rollout_percent",
+        lambda record: f"{record['rollout_percent']} %",
+        header="ROLLOUT",
+        align_right=True,
+    ),
+    Column("allowed", align_right=True),
+    Column("kind"),
+    Column("changed_at", header="CHANGED"),
+    Column("description", truncate=True),
+)
+
+
+def _add_filters(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--state",
+        action="append",
+        choices=[state.value for state in State],
+        help="only flags in this state; may be repeated",
+    )
+    parser.add_argument("--kind", help='only flags of this kind, such as "release" or "ops"')
+
+
+def _list(options: Options, out: Output) -> None:
+    records = list(flag_records(**_kind_filter(options["kind"])))
+    if options["state"]:
+        records = [record for record in records if record["state"] in options["state"]]
+    if not records:
+        out.message("no matching flags" if options["state"] or options["kind"] else "no flags")
+    out.records(_LIST_COLUMNS, records)
+
+
+def _kind_filter(kind: str | None) -> dict[str, str]:
+    """Returns the filter. Raises CommandError if the model has no such kind."""
+    if kind is None:
+        return {}
+    kinds = _kinds(conf.flag_model)
+    if kind not in kinds:
+        known = f"choose from {', '.join(kinds)}" if kinds else "the flag model has no kinds"
+        raise CommandError(f"there is no kind {kind!r}: {known}", returncode=USAGE)
+    return {"kind": kind}
+
+
+def _kinds(model: type[Model]) -> list[str]:
+    fields = [field for field in model._meta.concrete_fields if field.name == "kind"]
+    return [str(value) for field in fields for value, _label in field.flatchoices]
+
+
+def _show(options: Options, out: Output) -> None:
+    flag = flag_row(options["key"])
+    record = flag_record(flag)
+    summary = flag_summary(record)
+    # A terminal shows the first users, a program gets all of them.
+    rows = flag.allowed_users.order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
+    users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
+    columns = [STATE if name == STATE.name else Column(name) for name in record]
+    columns.append(Column("allowed_users", _user_names))
+    out.headline("summary", summary)
+    out.record(columns, {"summary": summary, **record, "allowed_users": users})
+
+
+def _user_names(record: Record) -> str:
+    names = (user["name"] for user in record["allowed_users"])
+    return join_some(names, total=record["allowed"])
+
+
+def _on(options: Options, out: Output) -> None:
+    changed = changes.enable(options["key"], expect_version=options["expect_version"])
+    report_flag_change(changed, out, options)
+
+
+def _off(options: Options, out: Output) -> None:
+    changed = changes.disable(options["key"], expect_version=options["expect_version"])
+    report_flag_change(changed, out, options)
+
+
+def _add_rollout(parser: CommandParser) -> None:
+    add_change_arguments(parser)
+    parser.add_argument(
+        "percent", metavar="PERCENT", type=percent, help="a whole number from 0 to 100"
+    )
+
+
+def _rollout(options: Options, out: Output) -> None:
+    version = options["expect_version"]
+    changed = changes.set_rollout(options["key"], options["percent"], expect_version=version)
+    report_flag_change(changed, out, options)
+
+
+def _add_fields(parser: CommandParser) -> None:
+    add_key(parser)
+    add_attribution(parser)
+    parser.add_argument("--description", metavar="TEXT", help="what the flag is for")
+    parser.add_argument("--kind", help='such as "release" or "ops"')
+
+
+def _create(options: Options, out: Output) -> None:
+    key = options["key"]
+    fields: Mapping[str, str] = {
+        name: options[name] for name in ("description", "kind") if options[name] is not None
+    }
+    existed = has_history() and entries_of_key(Kind.FLAG, key).exists()
+    changed = changes.create(key, **fields)
+    report_flag_change(changed, out, options)
+    if changed.written and existed:
+        out.message(f"a flag with this key existed before: manage.py flags history {key}")
+
+
+def _add_delete(parser: CommandParser) -> None:
+    add_change_arguments(parser)
+    add_yes(parser)
+
+
+def _delete(options: Options, out: Output) -> None:
+    key = options["key"]
+    try:
+        summary = flag_summary(flag_record(flag_row(key)))
+    except UnknownFlagError:
+        pass  # `changes.delete` knows whether it was deleted before
+    else:
+        require_confirmation(f"Delete {key}? {summary}", options, out)
+    changed = changes.delete(key, expect_version=options["expect_version"])
+    report_flag_change(changed, out, options)
+
+
+LIST = Verb(
+    name="list",
+    help="list the flags with their state",
+    examples=("list", "list --state rollout --state no-users", "list --kind ops --json"),
+    add_arguments=_add_filters,
+    run=_list,
+)
+SHOW = Verb(
+    name="show",
+    help="show which users have a flag, and its fields",
+    examples=("show new_checkout", "show new_checkout --json"),
+    add_arguments=add_key,
+    run=_show,
+)
+ON = Verb(
+    name="on",
+    help="enable a flag for its rollout and its allowed users",
+    examples=("on new_checkout",),
+    add_arguments=add_change_arguments,
+    run=_on,
+)
+OFF = Verb(
+    name="off",
+    help="disable a flag for all users",
+    examples=(
+        "off new_checkout",
+        "off new_checkout --wait",
+        "off new_checkout --wait 30 --expect 12",
+    ),
+    add_arguments=add_change_arguments,
+    run=_off,
+)
+KILL = Verb(
+    name="kill",
+    help="alias of `off`, for incidents",
+    examples=('kill new_checkout --reason "orders fail"',),
+    add_arguments=add_change_arguments,
+    run=_off,
+)
+ROLLOUT = Verb(
+    name="rollout",
+    help="set the percentage of users who have a flag",
+    examples=("rollout new_checkout 5", "rollout new_checkout 25%"),
+    add_arguments=_add_rollout,
+    run=_rollout,
+)
+CREATE = Verb(
+    name="create",
+    help="create a flag: off, at 0 %, without allowed users",
+    examples=("create new_search", 'create new_search --kind ops --description "Second engine"'),
+    add_arguments=_add_fields,
+    run=_create,
+)
+DELETE = Verb(
+    name="delete",
+    help="delete a flag and its allowed users",
+    examples=("delete new_checkout --yes",),
+    add_arguments=_add_delete,
+    run=_delete,
+)

@@ -1,0 +1,158 @@
+"""The history: history, watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+
+from flagstaff.cli.support.argument_types import count, seconds
+from flagstaff.cli.support.cells import Column, Record, printable
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.pruning import add_prune, run_prune
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
+from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.following import Following
+from flagstaff.history.user_names import names_of_actors, names_of_users
+
+__all__ = ["HISTORY", "WATCH"]
+
+_COLUMNS = (
+    Column("version", align_right=True),
+    Column("at", header="WHEN"),
+    Column("key"),
+    Column("summary", header="CHANGE", truncate=True),
+    Column("actor", truncate=True),
+    Column("source"),
+    Column("reason", truncate=True),
+)
+_MAX_SECONDS = 31_536_000.0
+
+
+def _add_history(parser: CommandParser) -> None:
+    parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all flags")
+    parser.add_argument("--value", action="store_true", help="the history of values, not of flags")
+    parser.add_argument(
+        "--limit",
+        type=count(1),
+        default=20,
+        metavar="N",
+        help="the number of events, by default 20",
+    )
+    parser.add_argument(
+        "--before", type=int, metavar="VERSION", help="only events before this version"
+    )
+    parser.add_argument("--users", action="store_true", help="name added and removed users")
+    parser.add_argument("--csv", action="store_true", help="print CSV with a header")
+    add_prune(parser)
+
+
+def _history(options: Options, out: Output) -> None:
+    if options["prune"]:
+        run_prune(options, out, prune, "history")
+        return
+    events = _events(options)
+    if options["csv"]:
+        out.line(as_csv(events).rstrip("\r\n"))
+        return
+    if not events:
+        out.message("no changes are recorded")
+    if out.is_json:
+        out.document(as_dicts(events))
+        return
+    out.records(_COLUMNS, list(_records(events, users=options["users"])))
+
+
+def _events(options: Options) -> list[Event]:
+    key, limit, before = options["key"], options["limit"], options["before"]
+    if options["value"]:
+        return value_history(key, limit=limit, before=before)
+    # A program gets all users, a person the first ones.
+    all_users = options["csv"] or options.get("json", False)
+    return flag_history(key, limit=limit, before=before, all_users=all_users)
+
+
+def _records(events: list[Event], *, users: bool) -> Iterator[Record]:
+    actors = names_of_actors(events)
+    names = names_of_users(events) if users else None
+    for event in events:
+        yield {
+            "version": event.version,
+            "at": event.at,
+            "key": event.key,
+            "summary": describe_change(event, names),
+            "actor": describe_actor(event, actors),
+            "source": event.source,
+            "reason": event.reason,
+        }
+
+
+def _add_watch(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--interval",
+        type=seconds(_MAX_SECONDS),
+        default=1.0,
+        metavar="SECONDS",
+        help="the time between two queries, by default 1",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=seconds(_MAX_SECONDS),
+        default=_MAX_SECONDS,
+        metavar="N",
+        help="stop after N seconds",
+    )
+
+
+def _watch(options: Options, out: Output) -> None:
+    deadline = time.monotonic() + options["seconds"]
+    following = Following()
+    out.message("watching for changes; press Ctrl-C to stop")
+    while True:
+        for event in following.look():
+            _print_event(event, out)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(options["interval"], left))
+
+
+def _print_event(event: Event, out: Output) -> None:
+    if out.is_json:
+        out.document(as_dicts([event])[0], indent=None)
+        return
+    at = timezone.localtime(event.at) if timezone.is_aware(event.at) else event.at
+    cells = (
+        f"{at:%H:%M:%S}" if out.is_terminal else event.at.isoformat(),
+        event.key,
+        describe_change(event),
+        describe_actor(event, names_of_actors([event])),
+        event.source or "",
+        event.reason or "",
+    )
+    texts = [printable(cell) for cell in cells]
+    out.line("  ".join(filter(None, texts)) if out.is_terminal else "\t".join(texts))
+
+
+HISTORY = Verb(
+    name="history",
+    help="show who changed what, when and why",
+    examples=(
+        "history new_checkout",
+        "history --limit 5 --json",
+        "history payment_gateway --value --csv",
+        "history --prune --older-than 365",
+    ),
+    add_arguments=_add_history,
+    run=_history,
+)
+WATCH = Verb(
+    name="watch",
+    help="print each change when it is committed, until Ctrl-C",
+    examples=("watch", "watch --seconds 60 --json"),
+    add_arguments=_add_watch,
+    run=_watch,
+)

@@ -1,0 +1,36 @@
+"""Personal data in the history: forget-user."""
+
+from __future__ import annotations
+
+from django.core.management.base import CommandParser
+
+from flagstaff.cli.support.change_arguments import add_yes, require_confirmation
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.history import forget_user
+
+__all__ = ["FORGET_USER"]
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("pk", metavar="PK", help="the primary key of the deleted user")
+    add_yes(parser)
+
+
+def _run(options: Options, out: Output) -> None:
+    pk = options["pk"]
+    question = f"Remove user {pk} from the history? This cannot be undone."
+    require_confirmation(question, options, out)
+    count = forget_user(pk)
+    out.message(f"removed user {pk} from {count:,} history {'entry' if count == 1 else 'entries'}")
+    if out.is_json:
+        out.document({"pk": pk, "entries": count})
+
+
+FORGET_USER = Verb(
+    name="forget-user",
+    help="remove a deleted user from the history",
+    examples=("forget-user 42 --yes",),
+    add_arguments=_add_arguments,
+    run=_run,
+)

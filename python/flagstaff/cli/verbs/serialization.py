@@ -1,0 +1,216 @@
+"""Flags and values as a file: export, import."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff import serialization
+from flagstaff._text.lists import join_some
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
+from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
+from flagstaff.cli.support.formats import add_format, format_of
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.report import report_undo
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.serialization import Plan
+from flagstaff.serialization.formats import LARGEST
+
+__all__ = ["EXPORT", "IMPORT"]
+
+_MAX_KEYS_SHOWN = 20
+# Options of `import` that are arguments of `diff` and `apply`.
+_PLAN_OPTIONS = ("delete_missing", "skip_unknown_users", "ignore_versions")
+_SIGNS = {"create": "+", "change": "~", "delete": "-"}
+_STYLES = {"create": "SUCCESS", "change": "WARNING", "delete": "ERROR"}
+_COLUMNS = (
+    Column(
+        "action",
+        lambda record: _SIGNS[record["action"]],
+        header="",
+        style=lambda record: _STYLES[record["action"]],
+    ),
+    Column("kind", header=""),
+    Column("key"),
+    Column("summary", header="CHANGE"),
+)
+
+
+def _add_export(parser: CommandParser) -> None:
+    parser.add_argument(
+        "keys", nargs="*", metavar="KEY", help="the keys of flags and values; by default all"
+    )
+    parser.add_argument("--file", metavar="PATH", help="the file; by default the standard output")
+    add_format(parser)
+    parser.add_argument(
+        "--versions",
+        action="store_true",
+        help="add the versions, so that an import refuses to overwrite newer changes",
+    )
+
+
+def _export(options: Options, out: Output) -> None:
+    path = options["file"]
+    format_ = "json" if out.is_json and not options["format"] else format_of(options, path)
+    document = serialization.export(options["keys"] or None, versions=options["versions"])
+    if path in (None, "-"):
+        text = serialization.as_text(document, format_, ascii_only=not out.is_unicode)
+        out.line(text.removesuffix("\n"))
+        return
+    _write(path, serialization.as_text(document, format_))
+    flags, values = (len(document.get(section, {})) for section in ("flags", "values"))
+    out.message(
+        f"{path}: {flags:,} flag{'s' * (flags != 1)} and {values:,} value{'s' * (values != 1)}"
+    )
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise CommandError(str(error), returncode=FAILED) from error
+
+
+def _add_import(parser: CommandParser) -> None:
+    parser.add_argument("path", metavar="FILE", help='the file; "-" is the standard input')
+    add_format(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show the differences and write nothing; the exit status is 6 if there are any",
+    )
+    parser.add_argument(
+        "--delete-missing",
+        action="store_true",
+        help="delete what the file lacks, in the sections that the file has",
+    )
+    parser.add_argument(
+        "--skip-unknown-users", action="store_true", help="skip users that do not exist"
+    )
+    parser.add_argument(
+        "--ignore-versions",
+        action="store_true",
+        help="overwrite changes that are newer than the versions in the file",
+    )
+    parser.add_argument(
+        "--expect-plan",
+        metavar="PLAN",
+        help="refuse if the differences are not those that --dry-run showed",
+    )
+    add_attribution(parser)
+    add_wait(parser)
+    add_yes(parser)
+
+
+def _import(options: Options, out: Output) -> None:
+    path = options["path"]
+    document = serialization.read(_read(path), format_of(options, path))
+    choices = {name: bool(options[name]) for name in _PLAN_OPTIONS}
+    if options["dry_run"]:
+        _dry_run(serialization.diff(document, **choices), options, out)
+        return
+    expected = options["expect_plan"]
+    if options["delete_missing"] and not options["yes"]:
+        # --expect-plan wins over the plan that was confirmed on the terminal.
+        confirmed = _confirmed_plan(serialization.diff(document, **choices), options, out)
+        expected = expected or confirmed
+    imported = serialization.apply(document, expect_plan=expected, **choices)
+    _print_plan(imported.plan, out)
+    report_undo(imported.undo, out)
+    undo = None if imported.undo is None else imported.undo.arguments
+    finish({**_plan_document(imported.plan), "undo": undo}, out, options)
+
+
+def _read(path: str) -> str:
+    # One byte more than allowed, so that `serialization.read` refuses the file.
+    limit = LARGEST + 1
+    try:
+        if path == "-":
+            data = getattr(sys.stdin, "buffer", sys.stdin).read(limit)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(limit)
+        return data if isinstance(data, str) else data.decode("utf-8-sig")
+    except OSError as error:
+        raise CommandError(str(error), returncode=FAILED) from error
+    except UnicodeDecodeError as error:
+        problem = f"{path} is not UTF-8 text: byte {error.start + 1:,} is not valid"
+        raise CommandError(problem, returncode=USAGE) from error
+
+
+def _confirmed_plan(plan: Plan, options: Options, out: Output) -> str | None:
+    """Asks before deletions. Returns the plan that was confirmed, or None without deletions."""
+    deleted = [step.key for step in plan.steps if step.action == "delete"]
+    if not deleted:
+        return None
+    require_confirmation(f"Delete {join_some(deleted, _MAX_KEYS_SHOWN)}?", options, out)
+    return plan.fingerprint
+
+
+def _dry_run(plan: Plan, options: Options, out: Output) -> None:
+    _print_plan(plan, out)
+    if out.is_json:
+        out.document(_plan_document(plan))
+    if not plan.steps:
+        return
+    if not out.is_json:
+        out.message(f"to apply exactly this: manage.py flags {shlex.join(_apply(plan, options))}")
+    changes = "1 change" if len(plan.steps) == 1 else f"{len(plan.steps):,} changes"
+    raise CommandError(f"{changes} would be made", returncode=DIFFERS)
+
+
+def _apply(plan: Plan, options: Options) -> list[str]:
+    """Returns the arguments that apply the plan."""
+    switches = [f"--{name.replace('_', '-')}" for name in _PLAN_OPTIONS if options[name]]
+    format_ = ["--format", options["format"]] if options["format"] else []
+    return ["import", options["path"], *format_, *switches, "--expect-plan", plan.fingerprint]
+
+
+def _print_plan(plan: Plan, out: Output) -> None:
+    if plan.skipped_users:
+        out.message(f"skipped users that do not exist: {join_some(plan.skipped_users)}")
+    if not plan.steps:
+        out.message("already up to date")
+    elif not out.is_json:
+        out.records(_COLUMNS, [step.as_dict(plan.usernames) for step in plan.steps])
+    if plan.steps and plan.unchanged:
+        out.message(f"{plan.unchanged:,} already up to date")
+
+
+def _plan_document(plan: Plan) -> Record:
+    return {
+        "plan": plan.fingerprint,
+        "changes": [step.as_dict(plan.usernames) for step in plan.steps],
+        "unchanged": plan.unchanged,
+        "skipped_users": plan.skipped_users,
+    }
+
+
+EXPORT = Verb(
+    name="export",
+    help="write flags and values to a file, for version control or another database",
+    examples=(
+        "export --file flags.yaml",
+        "export new_checkout page_size --format json",
+        "export --versions --file flags.yaml",
+    ),
+    add_arguments=_add_export,
+    run=_export,
+)
+IMPORT = Verb(
+    name="import",
+    help="apply the flags and values of a file, in one transaction",
+    examples=(
+        "import flags.yaml --dry-run",
+        'import flags.yaml --reason "release 42" --as deploy --wait',
+        "import flags.yaml --delete-missing --yes",
+        "import - --format json < flags.json",
+    ),
+    add_arguments=_add_import,
+    run=_import,
+)

@@ -1,0 +1,117 @@
+"""Take changes back: undo, restore."""
+
+from __future__ import annotations
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff import changes
+from flagstaff._text.lists import join_some
+from flagstaff.cli.support.change_arguments import add_change_arguments
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.report import report_changes, report_flag_change, report_value_change
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.history.kinds import Kind
+from flagstaff.history.transactions import parts_of
+from flagstaff.history.versions import all_entries, entries_of_key, has_history
+from flagstaff.models import Change
+
+__all__ = ["RESTORE", "UNDO"]
+
+_MAX_KEYS_SHOWN = 5
+
+
+def _add_undo(parser: CommandParser) -> None:
+    add_change_arguments(parser, optional_key=True)
+    parser.add_argument(
+        "change", metavar="CHANGE", type=int, nargs="?", help="a version that `history` shows"
+    )
+    parser.add_argument("--value", action="store_true", help="KEY is the key of a value")
+    parser.add_argument(
+        "--transaction",
+        type=int,
+        metavar="CHANGE",
+        help="undo all changes of the transaction of CHANGE, such as an import",
+    )
+
+
+def _undo(options: Options, out: Output) -> None:
+    if options["transaction"] is not None:
+        _undo_transaction(options, out)
+        return
+    key, change, version = options["key"], options["change"], options["expect_version"]
+    if key is None:
+        raise CommandError("no flag: pass KEY or --transaction CHANGE", returncode=USAGE)
+    kind = Kind.VALUE if options["value"] else Kind.FLAG
+    # Read before the undo, which becomes the newest entry itself.
+    entry = _entry(kind, key, change)
+    undo = changes.undo_value if kind is Kind.VALUE else changes.undo
+    report = report_value_change if kind is Kind.VALUE else report_flag_change
+    changed = undo(key, change, expect_version=version)
+    _print_other_keys(entry, out)
+    report(changed, out, options)
+
+
+def _undo_transaction(options: Options, out: Output) -> None:
+    if options["key"] is not None or options["expect_version"] is not None:
+        raise CommandError("--transaction takes no KEY and no --expect-version", returncode=USAGE)
+    report_changes(changes.undo_transaction(options["transaction"]), out, options)
+
+
+def _entry(kind: Kind, key: str, change: int | None) -> Change | None:
+    """Returns the entry to undo, by default the newest of the key. Queries the history."""
+    if not has_history():
+        return None
+    if change is not None:
+        return all_entries().filter(id=change).first()
+    return entries_of_key(kind, key).order_by("-id").first()
+
+
+def _print_other_keys(entry: Change | None, out: Output) -> None:
+    """Prints the other keys that the same transaction has changed."""
+    if entry is None:
+        return
+    # Compared by primary key, because the key may have changed since.
+    own = Kind.of(entry.relation), entry.object_pk
+    others = [part.key for part in parts_of(entry.pk) if (part.kind, part.pk) != own]
+    if others:
+        out.message(
+            f"the same transaction changed {join_some(others, _MAX_KEYS_SHOWN)}; "
+            f"to undo all of it: manage.py flags undo --transaction {entry.pk}"
+        )
+
+
+def _add_restore(parser: CommandParser) -> None:
+    add_change_arguments(parser)
+    parser.add_argument("change", metavar="CHANGE", type=int, help="a version that `history` shows")
+    parser.add_argument("--value", action="store_true", help="KEY is the key of a value")
+
+
+def _restore(options: Options, out: Output) -> None:
+    key, to, version = options["key"], options["change"], options["expect_version"]
+    if options["value"]:
+        changed = changes.restore_value(key, to=to, expect_version=version)
+        report_value_change(changed, out, options)
+    else:
+        report_flag_change(changes.restore(key, to=to, expect_version=version), out, options)
+
+
+UNDO = Verb(
+    name="undo",
+    help="undo one change, by default the newest",
+    examples=(
+        "undo new_checkout",
+        "undo new_checkout 17",
+        "undo payment_gateway 18 --value",
+        "undo --transaction 19",
+    ),
+    add_arguments=_add_undo,
+    run=_undo,
+)
+RESTORE = Verb(
+    name="restore",
+    help="restore a flag and its allowed users to the state after a change",
+    examples=("restore new_checkout 17", "restore payment_gateway 18 --value"),
+    add_arguments=_add_restore,
+    run=_restore,
+)

@@ -1,0 +1,124 @@
+"""Evaluation counts: usage, unknown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.core.management.base import CommandParser
+
+from flagstaff._engine.usage import HourlyUsage, LostWorker, prune_usage, usage
+from flagstaff._tables.rows import all_rows
+from flagstaff.cli.support.argument_types import days
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.pruning import add_prune, run_prune
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
+
+__all__ = ["UNKNOWN", "USAGE"]
+
+_KEY, _HOUR = Column("key"), Column("hour")
+_LAST = Column("last_evaluated_at", header="LAST EVALUATED")
+_COUNTS = (
+    Column("true_count", header="TRUE", align_right=True),
+    Column("false_count", header="FALSE", align_right=True),
+)
+_UNKNOWN_COLUMNS = (_KEY, Column("evaluations", align_right=True), _LAST)
+
+
+def _add_usage(parser: CommandParser) -> None:
+    parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all flags")
+    _add_days(parser)
+    parser.add_argument("--hours", action="store_true", help="show each hour separately")
+    add_prune(parser)
+
+
+def _usage(options: Options, out: Output) -> None:
+    if options["prune"]:
+        run_prune(options, out, prune_usage, "usage")
+        return
+    found = usage(options["key"], since=options["days"])
+    hours = [hour for hour in found.hours if hour.defined]
+    if not hours:
+        out.message("no usage is recorded")
+    if options["hours"]:
+        out.records((_HOUR, _KEY, *_COUNTS), [_hour_record(hour) for hour in hours])
+    else:
+        out.records((_KEY, *_COUNTS, _LAST), _totals(hours))
+    for worker in found.lost:
+        out.message(_lost_worker(worker))
+
+
+def _hour_record(hour: HourlyUsage) -> Record:
+    return {
+        "hour": hour.hour,
+        "key": hour.key,
+        "true_count": hour.true_count,
+        "false_count": hour.false_count,
+    }
+
+
+def _lost_worker(worker: LostWorker) -> str:
+    return (
+        f"worker {worker.host} (pid {worker.pid}) did not shut down cleanly; "
+        f"usage after {worker.last_seen_at:%Y-%m-%d %H:%M:%S} may be missing"
+    )
+
+
+def _unknown(options: Options, out: Output) -> None:
+    hours = usage(since=options["days"]).hours
+    existing = set(all_rows(conf.flag_model).values_list("key", flat=True))
+    unknown = [hour for hour in hours if not hour.defined and hour.key not in existing]
+    if not unknown:
+        out.message("no unknown keys were evaluated")
+    records = [
+        {
+            "key": total["key"],
+            "evaluations": total["true_count"] + total["false_count"],
+            "last_evaluated_at": total["last_evaluated_at"],
+        }
+        for total in _totals(unknown)
+    ]
+    out.records(_UNKNOWN_COLUMNS, records)
+
+
+def _add_days(parser: CommandParser) -> None:
+    parser.add_argument("--days", type=days, metavar="N", help="only the last N days")
+
+
+def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
+    """Returns one record per key, with the sums of its hours."""
+    by_key: dict[str, list[HourlyUsage]] = defaultdict(list)
+    for hour in hours:
+        by_key[hour.key].append(hour)
+    return [
+        {
+            "key": key,
+            "true_count": sum(hour.true_count for hour in of_key),
+            "false_count": sum(hour.false_count for hour in of_key),
+            "last_evaluated_at": max(hour.last_evaluated_at for hour in of_key),
+        }
+        for key, of_key in sorted(by_key.items())
+    ]
+
+
+USAGE = Verb(
+    name="usage",
+    help="show how often each flag was evaluated, and with which result",
+    examples=(
+        "usage",
+        "usage new_checkout --hours --days 2",
+        "usage --json",
+        "usage --prune --older-than 365",
+    ),
+    add_arguments=_add_usage,
+    run=_usage,
+)
+UNKNOWN = Verb(
+    name="unknown",
+    help="list keys that are evaluated but have no flag",
+    examples=("unknown", "unknown --days 1 --json"),
+    add_arguments=_add_days,
+    run=_unknown,
+)

@@ -1,0 +1,187 @@
+"""Values: value get, set, create, delete, list."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff import changes
+from flagstaff._tables.decoding import is_secret
+from flagstaff._tables.rows import all_rows, value_row
+from flagstaff.cli.support.cells import Column, Record, as_json
+from flagstaff.cli.support.change_arguments import (
+    add_attribution,
+    add_key,
+    add_value_change_arguments,
+    add_yes,
+    require_confirmation,
+)
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.report import report_value_change
+from flagstaff.cli.support.value_records import as_stored, value_record
+from flagstaff.cli.support.verb import Options, Verb, verb_group
+from flagstaff.conf import conf
+from flagstaff.exceptions import UnknownValueError
+from flagstaff.history.describe import SECRET
+
+__all__ = ["VALUE"]
+
+_LIST_COLUMNS = (
+    Column("key"),
+    Column("value", truncate=True),
+    Column("changed_at", header="CHANGED"),
+    Column("description", truncate=True),
+)
+
+
+def _add_value_key(parser: CommandParser) -> None:
+    add_key(parser, "value")
+
+
+def _get(options: Options, out: Output) -> None:
+    record = value_record(value_row(options["key"]))
+    if out.is_json:
+        out.document(record)
+    else:
+        out.document(record["value"], indent=None)
+
+
+def _add_json(parser: CommandParser) -> None:
+    parser.add_argument(
+        "text",
+        metavar="JSON",
+        help="""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input""",
+    )
+
+
+def _add_set(parser: CommandParser) -> None:
+    add_value_change_arguments(parser)
+    _add_json(parser)
+
+
+def _set(options: Options, out: Output) -> None:
+    key = options["key"]
+    # An unknown key is an error before the standard input is read.
+    secret = is_secret(value_row(key))
+    value = _parsed(options, verb="set", secret=secret)
+    changed = changes.set_value(key, value, expect_version=options["expect_version"])
+    stored = replace(changed, old=as_stored(changed.old), new=as_stored(changed.new))
+    report_value_change(stored, out, options)
+
+
+def _add_create(parser: CommandParser) -> None:
+    _add_value_key(parser)
+    _add_json(parser)
+    add_attribution(parser)
+    parser.add_argument("--description", metavar="TEXT", help="what the value is for")
+    parser.add_argument(
+        "--secret", action="store_true", help="mask the value, and keep only a digest as history"
+    )
+
+
+def _create(options: Options, out: Output) -> None:
+    given = {"description": options["description"], "secret": options["secret"] or None}
+    fields = {name: field for name, field in given.items() if field is not None}
+    value = _parsed(options, verb="create", secret=options["secret"])
+    report_value_change(changes.create_value(options["key"], value, **fields), out, options)
+
+
+def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
+    """Returns the value of the JSON. Reads the standard input if the argument is "-"."""
+    text = sys.stdin.read() if options["text"] == "-" else options["text"]
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        # The message may end up in a log.
+        shown = "…" if secret else text.strip()
+        retyped = shlex.join([options["key"], json.dumps(shown, ensure_ascii=False)])
+        raise CommandError(
+            f"not valid JSON: {error}; to pass a string: manage.py flags value {verb} {retyped}",
+            returncode=USAGE,
+        ) from error
+
+
+def _add_delete(parser: CommandParser) -> None:
+    add_value_change_arguments(parser)
+    add_yes(parser)
+
+
+def _delete(options: Options, out: Output) -> None:
+    key = options["key"]
+    try:
+        value_row(key)
+    except UnknownValueError:
+        pass  # `changes.delete_value` knows whether it was deleted before
+    else:
+        require_confirmation(f"Delete the value {key}?", options, out)
+    changed = changes.delete_value(key, expect_version=options["expect_version"])
+    report_value_change(changed, out, options)
+
+
+def _list(_options: Options, out: Output) -> None:
+    rows = all_rows(conf.value_model).order_by("key")
+    records = [_list_record(row, is_json=out.is_json) for row in rows]
+    if not records:
+        out.message("no values")
+    out.records(_LIST_COLUMNS, records)
+
+
+def _list_record(row: Any, *, is_json: bool) -> Record:
+    """Returns the record. Outside of --json the value is JSON text, so that "1" differs from 1."""
+    record, secret = value_record(row), is_secret(row)
+    if is_json:
+        return {**record, "value": None} if secret else record
+    return {**record, "value": SECRET if secret else as_json(record["value"])}
+
+
+VALUE = verb_group(
+    "value",
+    "get, set, create, delete or list values",
+    Verb(
+        name="get",
+        help="print a value as JSON",
+        examples=("value get payment_gateway",),
+        add_arguments=_add_value_key,
+        run=_get,
+    ),
+    Verb(
+        name="set",
+        help="set a value, given as JSON",
+        examples=(
+            "value set page_size 50",
+            "value set payment_gateway '\"stripe\"'",
+            "value set opening_hours - < hours.json",
+        ),
+        add_arguments=_add_set,
+        run=_set,
+    ),
+    Verb(
+        name="create",
+        help="create a value, given as JSON",
+        examples=(
+            "value create page_size 20",
+            "value create mail_password - --secret < password.json",
+        ),
+        add_arguments=_add_create,
+        run=_create,
+    ),
+    Verb(
+        name="delete",
+        help="delete a value, so that code gets its default",
+        examples=("value delete payment_gateway --yes",),
+        add_arguments=_add_delete,
+        run=_delete,
+    ),
+    Verb(
+        name="list",
+        help="list the values; secret values are masked",
+        examples=("value list",),
+        run=_list,
+    ),
+)

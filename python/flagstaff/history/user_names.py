@@ -1,0 +1,44 @@
+"""The names of the users in the history, and who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from flagstaff._tables.names import user_field
+from flagstaff._tables.users import actor_table, allowed_user_table
+from flagstaff.conf import conf
+from flagstaff.history.events import Event
+
+__all__ = ["may_see_users", "names_of_actors", "names_of_users", "permission_to_see_users"]
+
+
+class HasPermissions(Protocol):
+    """A user of Django's permission system."""
+
+    def has_perm(self, perm: str, /) -> bool: ...
+
+
+def names_of_actors(events: Iterable[Event]) -> dict[str, str]:
+    """Returns usernames by the text that the history stores as the actor.
+
+    An actor that is not a primary key, such as "deploy", is left out. Queries the users.
+    """
+    return actor_table().names({event.actor for event in events if event.actor is not None})
+
+
+def names_of_users(events: Iterable[Event]) -> dict[str, str]:
+    """Returns usernames by primary key of the added and removed users. Queries the users."""
+    lists = (users for event in events for users in (event.added, event.removed))
+    return allowed_user_table().names({str(pk) for users in lists for pk in users.pks})
+
+
+def permission_to_see_users() -> str:
+    """Returns the "view" permission of the model that allowed users refer to."""
+    meta = user_field(conf.flag_model).model._meta
+    return f"{meta.app_label}.view_{meta.model_name}"
+
+
+def may_see_users(user: HasPermissions) -> bool:
+    """Returns True if a person may see which users are allowed, and not only how many."""
+    return user.has_perm(permission_to_see_users())

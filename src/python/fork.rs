@@ -1,0 +1,30 @@
+//! What a forked child does: it leaves its parent's engine alone and keeps the snapshot.
+
+use pyo3::prelude::*;
+
+use super::calls;
+use super::state::{ENGINE, LIVE, take_ownership};
+use crate::live::EvaluationMode;
+use crate::usage;
+
+/// Detaches a forked child from the parent's engine. The child evaluates from the inherited
+/// snapshot at first. Returns at once.
+#[pyfunction]
+pub(super) fn after_fork() {
+    // Leaked: dropping it would end the parent's session, whose socket is shared, and using it
+    // would corrupt that session. Its thread does not exist in the child.
+    std::mem::forget(ENGINE.swap(None));
+    calls::reset_after_fork();
+    LIVE.set_own_writes(false);
+    usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
+    let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));
+    match inherited {
+        Some((
+            EvaluationMode::Memory | EvaluationMode::Inherited | EvaluationMode::Starting,
+            true,
+        )) => LIVE.set_mode(EvaluationMode::Inherited, false),
+        Some((EvaluationMode::Direct | EvaluationMode::NotStarted, _)) | None => {}
+        Some(_) => LIVE.reset(),
+    }
+    take_ownership();
+}

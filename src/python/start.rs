@@ -1,0 +1,205 @@
+//! The first evaluation of a process: starts the engine and waits for the first load.
+//!
+//! It calls Python once to read the options, and once more only if the wait was in vain. No lock is
+//! held: the thread that starts the engine holds the GIL, so no other thread starts a second one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwapOption, Guard};
+use pyo3::prelude::*;
+
+use super::calls::{Call, is_ending};
+use super::maintenance;
+use super::seconds::duration;
+use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, reads_own_writes, take_ownership};
+use crate::live::{EvaluationMode, State};
+use crate::postgres::engine::{Engine, Options};
+use crate::postgres::error::ErrorKind;
+use crate::postgres::status::{RefreshMode, StatusReport};
+
+/// The time between two checks for the first load: too short to notice, and visible to gevent.
+const SLEEP: Duration = Duration::from_millis(2);
+
+/// What Python reads once, as `flagstaff._engine.lifecycle.StartOptions`.
+#[derive(FromPyObject)]
+struct StartOptions {
+    startup_timeout: f64,
+    report_unknown: bool,
+    /// `None` if the process evaluates directly.
+    engine: Option<EngineOptions>,
+}
+
+/// `flagstaff._engine.lifecycle.EngineOptions`.
+#[derive(FromPyObject)]
+struct EngineOptions {
+    parameters: BTreeMap<String, String>,
+    names: HashMap<String, String>,
+    opaque_values: bool,
+    listen: bool,
+    poll_interval: f64,
+    pool_size: u32,
+    max_staleness: f64,
+    usage_interval: f64,
+    host: String,
+}
+
+/// How long evaluations wait for the first load, and what follows the wait.
+struct FirstLoad {
+    until: Instant,
+    report_unknown: bool,
+}
+
+static FIRST_LOAD: ArcSwapOption<FirstLoad> = ArcSwapOption::const_empty();
+
+/// The state to evaluate with. The first evaluation of a process starts the engine.
+#[inline]
+pub(super) fn current(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
+    let current = LIVE.current();
+    match current.as_ref().map(|state| state.mode) {
+        Some(EvaluationMode::Memory | EvaluationMode::Direct) => Ok(current),
+        _ => begin(py),
+    }
+}
+
+#[cold]
+fn begin(py: Python<'_>) -> PyResult<Guard<Option<Arc<State>>>> {
+    let current = LIVE.current();
+    if is_ending() {
+        return Ok(current);
+    }
+    // A caller that reads its own writes needs no engine.
+    if current.as_ref().is_some_and(|state| state.own_writes) && reads_own_writes(py)? {
+        return Ok(current);
+    }
+    start(py, false, true)?;
+    Ok(LIVE.current())
+}
+
+/// Chooses the evaluation mode and starts the engine, unless that has been done. With `wait`, waits
+/// for the first load, for at most `STARTUP_TIMEOUT`. With `in_memory`, a test evaluates from memory
+/// too. Returns True if there is an engine.
+///
+/// Raises `ConfigurationError` if the settings or the connection parameters cannot be used.
+#[pyfunction]
+#[pyo3(signature = (*, in_memory = false, wait = true))]
+pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<bool> {
+    if is_ending() {
+        return Ok(false);
+    }
+    let _call = Call::begin(py);
+    if !is_started() {
+        let read = lifecycle(py)?.call_method1("read_options", (in_memory,))?;
+        // None: the code that reads the options evaluates a flag itself.
+        let Some(options) = read.extract::<Option<StartOptions>>()? else { return Ok(false) };
+        // Another thread may have started the engine while this one read the options.
+        if !is_started() {
+            options.apply()?;
+        }
+    }
+    if is_in_mode(EvaluationMode::Direct) {
+        return Ok(false);
+    }
+    if wait {
+        finish(py)?;
+    }
+    Ok(true)
+}
+
+/// Waits for the first load, for at most `timeout` seconds.
+#[pyfunction]
+pub(super) fn wait_for_first_load(py: Python<'_>, timeout: f64) -> PyResult<()> {
+    let _call = Call::begin(py);
+    wait_until(py, Instant::now() + duration(timeout)?)
+}
+
+/// Whether the first load is expected soon. False once there is a snapshot, while the tables are
+/// missing, and while the process ends.
+#[pyfunction]
+pub(super) fn is_waiting() -> bool {
+    if LIVE.snapshot().is_some() || is_ending() {
+        return false;
+    }
+    ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.status(), ErrorKind::Missing))
+}
+
+/// Whether the engine has no connection because of an error of this kind.
+pub(super) fn is_down_for(report: &StatusReport, kind: ErrorKind) -> bool {
+    let last = report.last_error.as_ref();
+    report.mode == RefreshMode::Down && last.is_some_and(|error| error.kind() == kind)
+}
+
+fn is_started() -> bool {
+    use EvaluationMode::{Direct, Memory, Starting};
+    is_owner() && matches!(mode(), Some(Starting | Memory | Direct))
+}
+
+impl StartOptions {
+    fn apply(self) -> PyResult<()> {
+        let until = Instant::now() + duration(self.startup_timeout)?;
+        let report_unknown = self.report_unknown;
+        take_ownership();
+        let Some(options) = self.engine else {
+            LIVE.set_mode(EvaluationMode::Direct, report_unknown);
+            return Ok(());
+        };
+        FIRST_LOAD.store(Some(Arc::new(FirstLoad { until, report_unknown })));
+        options.start()
+    }
+}
+
+impl EngineOptions {
+    fn start(self) -> PyResult<()> {
+        let options = Options {
+            parameters: self.parameters,
+            names: self.names,
+            opaque_values: self.opaque_values,
+            listen: self.listen,
+            poll_interval: duration(self.poll_interval)?,
+            pool_size: self.pool_size,
+            max_staleness: duration(self.max_staleness)?,
+            usage_interval: duration(self.usage_interval)?,
+            host: self.host,
+            on_event: maintenance::run_soon,
+        };
+        let before = mode().unwrap_or_default();
+        // First: a snapshot is published only in a process that has started.
+        LIVE.set_mode(EvaluationMode::Starting, false);
+        let engine =
+            Engine::start(&options, &LIVE).inspect_err(|_| LIVE.set_mode(before, false))?;
+        // An earlier engine stops when it is dropped.
+        ENGINE.store(Some(Arc::new(engine)));
+        Ok(())
+    }
+}
+
+/// Waits until the deadline of the first load, and evaluates from memory from then on.
+fn finish(py: Python<'_>) -> PyResult<()> {
+    let Some(first) = FIRST_LOAD.load_full() else { return Ok(()) };
+    wait_until(py, first.until)?;
+    // The engine may have been stopped meanwhile.
+    if is_owner() && is_in_mode(EvaluationMode::Starting) {
+        LIVE.set_mode(EvaluationMode::Memory, first.report_unknown);
+        if LIVE.snapshot().is_none() {
+            lifecycle(py)?.call_method0("log_late_start")?;
+        }
+    }
+    Ok(())
+}
+
+fn wait_until(py: Python<'_>, until: Instant) -> PyResult<()> {
+    if !is_waiting() {
+        return Ok(());
+    }
+    // Python's function, because gevent replaces it.
+    let sleep = py.import("time")?.getattr("sleep")?;
+    while is_waiting() && Instant::now() < until {
+        sleep.call1((SLEEP.as_secs_f64(),))?;
+    }
+    Ok(())
+}
+
+fn lifecycle(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import("flagstaff._engine.lifecycle")
+}

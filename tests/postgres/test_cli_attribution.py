@@ -1,0 +1,95 @@
+"""`manage.py flags`: --as, --reason, --expect-version and --yes of the verbs that write."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from flagstaff import acting_as
+from flagstaff.changes import set_rollout
+from flagstaff.cli.main import VERBS
+from flagstaff.history import flag_history, flag_version
+from flagstaff.models import Change
+from tests.terminals import open_shop, run
+
+# Each change is a transaction of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def shop() -> None:
+    Change.objects.all().delete()
+    open_shop()
+
+
+WRITING = {
+    "on summer_banner": "summer_banner",
+    "off new_checkout": "new_checkout",
+    "kill new_checkout": "new_checkout",
+    "rollout new_checkout 50": "new_checkout",
+    "allow new_checkout bob": "new_checkout",
+    "allow new_checkout alice --remove": "new_checkout",
+    "delete new_checkout --yes": "new_checkout",
+}
+
+
+@pytest.mark.parametrize(("line", "key"), WRITING.items())
+def test_verb_that_writes_accepts_actor_reason_and_version(line: str, key: str) -> None:
+    version = flag_version(key)
+    refused = run(f"{line} --expect-version 1")
+    assert refused.status == 4
+    assert f"CommandError: refused: {key} has version {version}, not 1; since then:" in refused.err
+    assert flag_version(key) == version
+    ran = run(f'{line} --expect-version {version} --as bob --reason "ticket 7"')
+    assert ran.status == 0, ran.err
+    event = flag_history(key)[0]
+    assert (event.actor, event.source, event.reason) == ("2", "command", "ticket 7")
+
+
+def test_control_characters_of_an_actor_are_replaced_in_a_refusal() -> None:
+    version = flag_version("dark_mode")
+    with acting_as("\x1b[2Jbob\nflags: all is well"):
+        set_rollout("dark_mode", 3)
+    [message] = run(f"rollout dark_mode 5 --expect-version {version}").err.splitlines()
+    assert "since then: \ufffd[2Jbob flags: all is well at" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "actor"), [("alice", "1"), ("1", "1"), ("01", "1"), ("deploy", "deploy"), ("77", "77")]
+)
+def test_actor_is_the_primary_key_of_a_user_that_exists(name: str, actor: str) -> None:
+    run(f"off new_checkout --as {name}")
+    assert flag_history("new_checkout")[0].actor == actor
+
+
+def test_actor_is_null_without_as() -> None:
+    run("off new_checkout")
+    event = flag_history("new_checkout")[0]
+    assert (event.actor, event.source, event.reason) == (None, "command", None)
+
+
+def test_every_verb_that_writes_is_tested() -> None:
+    tested_here = {line.split()[0] for line in WRITING}
+    tested_elsewhere = {"create", "undo", "restore", "forget-user", "value", "import", "run-jobs"}
+    reading = {
+        *("list", "show", "explain", "test", "impact", "history", "watch", "export"),
+        *("usage", "unknown", "status", "workers", "reader-role"),
+    }
+    assert tested_here | tested_elsewhere | reading == {verb.name for verb in VERBS}
+
+
+@pytest.mark.parametrize("line", ["delete new_checkout", "value delete page_size", "forget-user 1"])
+def test_deleting_verb_asks_for_confirmation(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Change.objects.count()
+    refused = run(line)
+    assert (refused.status, refused.err) == (
+        2,
+        "CommandError: not a terminal: pass --yes to confirm\n",
+    )
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda: "n")
+    assert "CommandError: nothing was changed" in run(line).err
+    assert Change.objects.count() == before
+    monkeypatch.setattr("builtins.input", lambda: "y")
+    assert run(line).status == 0

@@ -1,0 +1,197 @@
+"""`manage.py flags list`, `show`, `on`, `off`, `rollout`, `create` and `delete`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from flagstaff.history import flag_version
+from flagstaff.models import FeatureFlag
+from tests.terminals import document, flags, open_shop, run, typed
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def shop(db: None) -> None:
+    open_shop()
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def listed_keys(*arguments: str) -> list[str]:
+    return [line.split("\t")[0] for line in flags("list", *arguments).out.splitlines()]
+
+
+def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
+    first, *_ = flags("list").out.splitlines()
+    assert first.split("\t") == [
+        *("beta_reviews", "allowed-users", "0", "2", "permission"),
+        *("2026-11-20T08:17:00+00:00", "Reviews before everybody sees them"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "key"),
+    [
+        ("off", "summer_banner"),
+        ("rollout", "new_checkout"),
+        ("all", "dark_mode"),
+        ("allowed-users", "beta_reviews"),
+        ("no-users", "search_v2"),
+    ],
+)
+def test_list_filters_by_state(state: str, key: str) -> None:
+    assert listed_keys("--state", state) == [key]
+    assert [flag["state"] for flag in document("list", "--state", state)] == [state]
+
+
+def test_list_combines_its_filters() -> None:
+    assert listed_keys("--state", "rollout", "--state", "no-users") == ["new_checkout", "search_v2"]
+    assert listed_keys("--kind", "ops") == ["search_v2"]
+    assert listed_keys("--kind", "ops", "--state", "off") == []
+
+
+def test_list_with_an_unknown_kind_names_the_kinds() -> None:
+    status, out, err = flags("list", "--kind", "opps")
+    assert (status, out) == (2, "")
+    assert err == ("CommandError: there is no kind 'opps': choose from release, ops, permission\n")
+
+
+def test_list_as_json_has_every_field() -> None:
+    fields = {field.name for field in FeatureFlag._meta.concrete_fields} | {"state", "allowed"}
+    assert all(set(flag) == fields for flag in document("list"))
+
+
+def test_list_without_flags_prints_a_message_to_stderr() -> None:
+    FeatureFlag.objects.all().delete()
+    assert flags("list") == (0, "", "no flags\n")
+    assert flags("list", "--state", "off") == (0, "", "no matching flags\n")
+    assert flags("list", "--json").out == "[]\n"
+    assert typed("flags list") == "no flags\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("summer_banner", "Off for all users."),
+        ("new_checkout", "On for 25 % of all users and 1 allowed user."),
+        ("dark_mode", "On for all users."),
+        ("beta_reviews", "On for 2 allowed users only."),
+        ("search_v2", "On for no users: the rollout is 0 % and there are no allowed users."),
+    ],
+)
+def test_show_summarizes_which_users_have_the_flag(key: str, sentence: str) -> None:
+    assert typed(f"flags show {key}").startswith(f"{sentence}\n\n")
+    assert flags("show", key).out.startswith(f"summary\t{sentence}\n")
+    assert document("show", key)["summary"] == sentence
+
+
+def test_show_lists_ten_allowed_users_on_a_terminal_and_all_as_json() -> None:
+    users = User.objects.bulk_create(User(pk=n + 100, username=f"user {n}") for n in range(1200))
+    FeatureFlag.objects.get(key="search_v2").allowed_users.set(users)
+    assert "user 0, user 1," in typed("flags show search_v2")
+    assert typed("flags show search_v2").endswith("user 9 and 1,190 more\n")
+    shown = document("show", "search_v2")
+    assert (shown["allowed"], len(shown["allowed_users"])) == (1200, 1200)
+    assert shown["allowed_users"][0] == {"pk": 100, "name": "user 0"}
+
+
+def stored_rows() -> list[list[dict[str, Any]]]:
+    """Returns all flags and values without their clocks."""
+    documents = document("list"), document("value", "list")
+    return [[{**record, "changed_at": None} for record in records] for records in documents]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "on summer_banner",
+        "off new_checkout",
+        "rollout new_checkout 50",
+        "value set payment_gateway '\"it''s\"'",
+        'value set page_size \'{"a": [1, "b c"]}\'',
+    ],
+)
+def test_printed_undo_command_reverts_the_change(line: str) -> None:
+    before = stored_rows()
+    printed = run(line).err
+    [undo] = re.findall(r"^undo: manage\.py flags (.+)$", printed, re.MULTILINE)
+    assert stored_rows() != before
+    assert run(undo).status == 0
+    assert stored_rows() == before
+
+
+def test_change_is_printed_to_stderr() -> None:
+    lines = [
+        "dark_mode: enabled true → false",
+        "undo: manage.py flags on dark_mode",
+        "Off for all users.",
+    ]
+    assert flags("off", "dark_mode") == (0, "", "\n".join([*lines, ""]))
+
+
+def test_change_as_json_has_old_new_version_and_undo() -> None:
+    expected = {"key": "new_checkout", "field": "rollout_percent", "old": 25, "new": 50}
+    first = document("rollout", "new_checkout", "50")
+    version = flag_version("new_checkout")
+    more = {"changed": True, "version": version, "undo": ["rollout", "new_checkout", "25"]}
+    assert first == {**expected, **more, "skipped_users": []}
+    again = {**expected, **more, "old": 50, "changed": False, "undo": None, "skipped_users": []}
+    assert document("rollout", "new_checkout", "50") == again
+
+
+def test_repeated_change_is_a_no_op_without_undo() -> None:
+    status, _, err = flags("on", "dark_mode")
+    assert (status, err.splitlines()[0]) == (
+        0,
+        "dark_mode: enabled is already true",
+    )
+    assert "undo" not in err
+
+
+@pytest.mark.parametrize("typed_percent", ["7", "07", "7%", "7 %"])
+def test_rollout_accepts_percent_signs_and_zeros(typed_percent: str) -> None:
+    assert flags("rollout", "new_checkout", typed_percent).status == 0
+    assert FeatureFlag.objects.get(key="new_checkout").rollout_percent == 7
+
+
+@pytest.mark.parametrize("typed_percent", ["-1", "101", "2.5", "", "%", "٣", "1_0", "half"])
+def test_rollout_refuses_other_text(typed_percent: str) -> None:
+    with pytest.raises(CommandError, match="expected a whole number from 0 to 100, not"):
+        call_command("flags", "rollout", "new_checkout", typed_percent)
+
+
+def test_kill_does_not_ask_for_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda: pytest.fail("it asks"))
+    assert run("kill new_checkout").status == 0
+    assert FeatureFlag.objects.get(key="new_checkout").enabled is False
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flag_is_created_deleted_restored_and_created_again() -> None:
+    printed = run('create banner_2 --kind ops --description "Top of the page"').err.splitlines()
+    assert printed == [
+        "banner_2: created",
+        'banner_2: description null → "Top of the page"',
+        'banner_2: kind null → "ops"',
+        "undo: manage.py flags delete banner_2 --yes",
+        "Off for all users.",
+    ]
+    assert run('create banner_2 --kind ops --description "Top of the page"').status == 0
+    assert run("create banner_2").status == 4
+    printed = run("delete banner_2 --yes").err.splitlines()
+    [undo] = [line for line in printed if line.startswith("undo: ")]
+    assert run("delete banner_2").err.startswith("banner_2: already deleted\n")
+    assert run(undo.removeprefix("undo: manage.py flags ")).status == 0
+    assert FeatureFlag.objects.get(key="banner_2").kind == "ops"
+    run("delete banner_2 --yes")
+    assert "a flag with this key existed before" in run("create banner_2").err

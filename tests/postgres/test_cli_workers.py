@@ -1,0 +1,68 @@
+"""`manage.py flags workers` and `status`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.db import connection
+
+from flagstaff.models import FeatureFlag
+from tests.fake_workers import Join, join
+from tests.terminals import document, flags, open_shop, rows, typed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+__all__ = ["join"]
+
+
+@pytest.fixture(autouse=True)
+def shop() -> None:
+    open_shop()
+
+
+def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
+    slow, quick, polling = join("web-2"), join("web-1"), join("job-1", mode="P")
+    FeatureFlag.objects.update(enabled=False)
+    quick.load()
+    polling.load()
+    found = {row[0]: row[4] for row in rows("workers")}
+    assert found == {"web-2": "true", "web-1": "false", "job-1": "false"}
+    assert next(iter(found)) == "web-2"
+    slow.load()
+    assert {row[4] for row in rows("workers")} == {"false"}
+
+
+def test_workers_that_reload_or_have_unreadable_names_have_no_state(join: Join) -> None:
+    join("web-1", mode="R")
+    join("web-2").set_name("fs1 what is this")
+    found = json.loads(flags("workers", "--json").out)
+    assert [worker["behind"] for worker in found] == [None, None]
+    assert {worker["mode"] for worker in found} == {"reload", "unreadable"}
+
+
+def test_workers_reports_sessions_without_a_name(join: Join) -> None:
+    join().set_name("flagstaff")
+    ran = flags("workers")
+    assert "1 session has no worker name" in ran.err
+    assert ran.out == ""
+
+
+def test_workers_without_workers_prints_a_message() -> None:
+    assert "no worker is connected" in flags("workers").err
+
+
+def test_workers_fails_on_other_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "vendor", "sqlite")
+    assert flags("workers").status == 1
+
+
+def test_status_in_direct_mode_counts_the_rows() -> None:
+    assert "direct (evaluations query the database)" in typed("flags status")
+    found = document("status")
+    assert (found["mode"], found["ready"], found["flags"], found["values"]) == (
+        "direct",
+        True,
+        5,
+        3,
+    )

@@ -1,0 +1,40 @@
+"""Text helpers: shortened lists, and text that PostgreSQL can store."""
+
+from __future__ import annotations
+
+import pytest
+
+from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff._text.storable import is_storable
+
+
+@pytest.mark.parametrize(
+    ("items", "limit", "text"),
+    [
+        ([], 2, ""),
+        (["a"], 2, "a"),
+        (["a", "b"], 2, "a, b"),
+        (["a", "b", "c"], 2, "a, b and 1 more"),
+        (range(2000), 1, "0 and 1,999 more"),
+    ],
+)
+def test_join_some_shows_items_up_to_the_limit(items: list[object], limit: int, text: str) -> None:
+    assert join_some(items, limit) == text
+
+
+def test_join_some_counts_items_that_are_not_passed() -> None:
+    assert join_some(["a", "b"], 2, total=5) == "a, b and 3 more"
+    assert join_some(["a", "b"], total=5) == "a, b and 3 more"
+    assert join_some(["a", "b"], total=2) == "a, b"
+
+
+def test_join_some_shows_ten_items_by_default() -> None:
+    assert MAX_SHOWN == 10
+    assert join_some(range(11)).endswith("9 and 1 more")
+
+
+@pytest.mark.parametrize(
+    ("text", "storable"), [("", True), ("Grüße 🥐", True), ("a\0b", False), ("\ud800", False)]
+)
+def test_is_storable_refuses_nul_and_lone_surrogates(text: str, storable: bool) -> None:
+    assert is_storable(text) is storable
