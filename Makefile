@@ -1,5 +1,5 @@
-# Needs python3 with venv, cargo, cc and make. Everything else is fetched into .venv and target.
-# PYTHON=python3.13 chooses another interpreter, DATABASE_URL=postgres://… another server.
+# Needs python3 with venv, cargo, cc and make. Everything else is installed into .venv and target.
+# PYTHON=python3.13 selects another interpreter, DATABASE_URL=postgres://… another server.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -56,10 +56,10 @@ test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poole
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
 	$(PYTEST) tests/faults
 
-# The files that have a reduced number of repeats.
+# The files whose tests have a reduced number of repeats.
 REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')
 
-test-repeats: build $(VENV)/.faults ## The tests that repeat something, with all repeats; takes minutes
+test-repeats: build $(VENV)/.faults ## Run the repeating tests with the full number of repeats; takes minutes
 	TEST_REPEATS=full $(PYTEST) $(REPEATED)
 
 $(VENV)/.faults: requirements-faults.txt $(VENV)/.made

@@ -1,6 +1,6 @@
-"""How often a test repeats itself, or how large its data are.
+"""The number of repeats of a test, or the size of its data.
 
-`make test-faults` has the smaller numbers, `make test-repeats` the full ones.
+`make test-faults` uses the reduced numbers, `make test-repeats` the full ones.
 """
 
 from __future__ import annotations

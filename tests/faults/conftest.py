@@ -1,4 +1,4 @@
-"""What the tests of faults share: servers that may be harmed, and workers beside them."""
+"""Fixtures of the fault tests: servers, databases and workers."""
 
 from __future__ import annotations
 

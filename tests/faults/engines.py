@@ -1,4 +1,4 @@
-"""Many engines in one process: what they do to a server together."""
+"""Many engines in one process, to load a server as many workers do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Engines"]
 
 @cache
 def _program() -> str:
-    """The compiled other side, in the same build as the tests of the crate."""
+    """Builds `engines.rs` with the features of the crate's tests, and returns its path."""
     assert shutil.which("cargo"), "cargo is missing; install Rust, see CONTRIBUTING.md"
     build = ["cargo", "build", "--quiet", "--no-default-features", "--features", "postgres"]
     built = subprocess.run(
@@ -37,7 +37,7 @@ def _program() -> str:
 
 @final
 class Engines:
-    """So many engines at the database at `url`, as that many workers would have.
+    """A process with `count` engines at the database at `url`.
 
     As a context manager it ends them.
     """
@@ -58,62 +58,50 @@ class Engines:
             if error is not None:
                 self._process.kill()
             else:
-                self._ask("stop")
+                self._request("stop")
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def start(self, count: int, *, poll_interval: float = 5.0, listen: bool = True) -> None:
-        """Start so many more."""
-        settings = {name: str(value) for name, value in conninfo_to_dict(self._url).items()}
+        """Starts more engines."""
+        parameters = {name: str(value) for name, value in conninfo_to_dict(self._url).items()}
         start = {
             "count": count,
-            "settings": settings,
+            "parameters": parameters,
             "names": names(connections["default"]),
             "poll_interval": poll_interval,
             "listen": listen,
         }
-        self._ask({"start": start})
+        self._request({"start": start})
 
     def reports(self) -> list[dict[str, Any]]:
-        """What each of them has to say."""
-        return list(self._ask("report")["reports"])
+        """Returns the state of each engine."""
+        return list(self._request("report")["reports"])
 
     def until(self, *, within: float, **condition: Any) -> list[float]:
-        """When it came to hold for each of them, in order, by `time.time`.
+        """Waits for a condition in each engine; returns the sorted Unix times when it held.
 
-        The condition is made of `modes`, one of which each engine must be in; `percent`, the
-        rollout by key; and `known_since`, when each must have compared with the database.
+        The condition has `modes`, one of which each engine must be in; `percent`, the rollouts by
+        key; and `known_since`, a time since which the snapshot must have equalled the database.
         """
-        self.tell({"until": {"condition": condition, "within": within}})
-        return self.times()
-
-    def tell(self, command: Any) -> None:
-        """Give a command, and do not wait for its answer."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-
-    def times(self) -> list[float]:
-        """The answer to an `until` that was told."""
-        times = self._hear()["times"]
+        times = self._request({"until": {"condition": condition, "within": within}})["times"]
         late = times.count(None)
-        assert not late, f"{late} of {len(times)} have not come to it: {self.reports()}"
+        assert not late, f"{late} of {len(times)} engines do not meet it: {self.reports()}"
         return sorted(times)
 
     def are_live(self, *, within: float) -> float:
-        """Wait until all are live and have compared with the database since now; the seconds."""
-        asked = time.time()
-        times = self.until(modes=["live"], known_since=asked, within=within)
-        return times[-1] - asked
+        """Waits until all engines are live and up to date; returns the seconds that it took."""
+        started = time.time()
+        times = self.until(modes=["live"], known_since=started, within=within)
+        return times[-1] - started
 
-    def _ask(self, command: Any) -> Any:
-        self.tell(command)
-        return self._hear()
-
-    def _hear(self) -> Any:
+    def _request(self, command: Any) -> Any:
+        assert self._process.stdin
         assert self._process.stdout
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"the engines have ended: {self._process.wait()}"
         return json.loads(line)

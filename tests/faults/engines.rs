@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 enum Command {
     /// Starts `count` more engines.
-    Start { count: usize, settings: Parameters, names: Names, poll_interval: f64, listen: bool },
+    Start { count: usize, parameters: Parameters, names: Names, poll_interval: f64, listen: bool },
     /// Returns the state of each engine.
     Report,
     /// Waits until the condition holds for each engine, and returns when it did, as Unix times.
@@ -110,9 +110,9 @@ fn main() {
 
 fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
     match command {
-        Command::Start { count, settings, names, poll_interval, listen } => {
+        Command::Start { count, parameters, names, poll_interval, listen } => {
             let options = Options {
-                parameters: settings,
+                parameters,
                 names,
                 opaque_values: false,
                 listen,

@@ -1,4 +1,4 @@
-"""Those who write slots (see `tests.faults.slots`), each in another way, and all at once."""
+"""Concurrent writers of slots (see `tests.faults.slots`)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from psycopg import IsolationLevel
 
 from tests.faults.slots import KEYS, USERS
 
-__all__ = ["FLAGS", "LISTS", "TABLES", "VALUES", "Writer"]
+__all__ = ["ALLOWED_USERS", "FLAGS", "TABLES", "VALUES", "Writer"]
 
 FLAGS = "flagstaff_featureflag"
-LISTS = "flagstaff_featureflag_allowed_users"
+ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"
-TABLES = f"{FLAGS}, {LISTS}, {VALUES}"
+TABLES = f"{FLAGS}, {ALLOWED_USERS}, {VALUES}"
 
 
-class Undone(Exception):  # noqa: N818 (no error)
-    """Whoever wrote has thought better of it."""
+class Rollback(Exception):  # noqa: N818 (not an error)
+    """Raised to roll the transaction back."""
 
 
 class Writer:
-    """A session that changes slots at random, as long as it is told to."""
+    """A session that changes random slots."""
 
     def __init__(self, database: str, seed: int) -> None:
         self._session = psycopg.connect(database, options="-c lock_timeout=5s")
@@ -35,12 +35,12 @@ class Writer:
         self.done: Counter[str] = Counter()
 
     def write(self, until: float) -> None:
-        """Change slots. What the server refuses is given up, as an application would."""
-        ways: list[Callable[[], None]] = [
+        """Changes slots until this time. Does not retry transactions that the server aborts."""
+        actions: list[Callable[[], None]] = [
             *[self._write_one] * 6,
             *[self._write_two] * 2,
-            *[self._think_better] * 2,
-            *[self._try_in_savepoints] * 3,
+            *[self._write_and_roll_back] * 2,
+            *[self._write_in_savepoints] * 3,
             self._delete,
             self._refill,
         ]
@@ -48,20 +48,20 @@ class Writer:
             self._session.isolation_level = self._random.choice(
                 [IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ]
             )
-            way = self._random.choice(ways)
+            action = self._random.choice(actions)
             try:
                 with self._session.transaction():
-                    way()
-                self.done[way.__name__] += 1
-            except Undone:
-                self.done["undone"] += 1
+                    action()
+                self.done[action.__name__] += 1
+            except Rollback:
+                self.done["rolled_back"] += 1
             except (
                 psycopg.errors.SerializationFailure,
                 psycopg.errors.DeadlockDetected,
                 psycopg.errors.UniqueViolation,
                 psycopg.errors.LockNotAvailable,
-            ) as refused:
-                self.done[type(refused).__name__] += 1
+            ) as error:
+                self.done[type(error).__name__] += 1
 
     def close(self) -> None:
         self._session.close()
@@ -70,7 +70,7 @@ class Writer:
         return self._session.execute(statement.encode(), parameters or None)
 
     def _fill(self, key: str) -> None:
-        """Whoever has the flag's row has the slot."""
+        """Writes a slot. The lock on the flag's row protects the whole slot."""
         users = sorted(self._random.sample(list(USERS), self._random.randrange(len(USERS))))
         rollout = self._random.randrange(100)
         found = self._run(
@@ -86,9 +86,9 @@ class Writer:
         )
         assert found
         self._pause()
-        self._run(f"DELETE FROM {LISTS} WHERE featureflag_id = %s", found[0])
+        self._run(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", found[0])
         self._run(
-            f"INSERT INTO {LISTS} (featureflag_id, user_id) SELECT %s, unnest(%s::int[])",
+            f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) SELECT %s, unnest(%s::int[])",
             *(found[0], users),
         )
         self._run(
@@ -98,7 +98,7 @@ class Writer:
         )
 
     def _pause(self) -> None:
-        """Let others write and commit meanwhile, now and then."""
+        """Sometimes sleeps, so that other writers commit meanwhile."""
         if self._random.random() < 0.3:
             time.sleep(self._random.uniform(0, 0.01))
 
@@ -109,11 +109,11 @@ class Writer:
         for key in sorted(self._random.sample(KEYS, 2)):
             self._fill(key)
 
-    def _think_better(self) -> None:
+    def _write_and_roll_back(self) -> None:
         self._write_one()
-        raise Undone
+        raise Rollback
 
-    def _try_in_savepoints(self) -> None:
+    def _write_in_savepoints(self) -> None:
         key = self._random.choice(KEYS)
         self._run(f"SELECT FROM {FLAGS} WHERE key = %s FOR UPDATE", key)
         with self._session.transaction(force_rollback=True):
@@ -126,9 +126,9 @@ class Writer:
     def _delete(self) -> None:
         key = self._random.choice(KEYS)
         found = self._run(f"SELECT id FROM {FLAGS} WHERE key = %s FOR UPDATE", key).fetchone()
-        # A flag that comes only now, with its list, is not for this one to delete.
+        # A flag that another writer has just created stays.
         if found:
-            self._run(f"DELETE FROM {LISTS} WHERE featureflag_id = %s", found[0])
+            self._run(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", found[0])
             self._run(f"DELETE FROM {FLAGS} WHERE id = %s", found[0])
             self._run(f"DELETE FROM {VALUES} WHERE key = %s", key)
 
@@ -138,4 +138,4 @@ class Writer:
         for key in sorted(self._random.sample(KEYS, 8)):
             self._fill(key)
         if self._random.random() < 0.3:
-            raise Undone
+            raise Rollback

@@ -1,7 +1,7 @@
-"""Flags whose value says what the flag must be, so that each moment can be judged by itself.
+"""Flags with a value that mirrors them, so that each snapshot can be checked by itself.
 
-A slot is a flag, its allow-list and a value of the same key: the value tells the rollout and the
-users of the list. Every transaction leaves it so. A worker runs what is here ("call").
+A slot is a flag and a value with the same key; the value holds the flag's rollout and allowed
+users. Every transaction keeps them equal. A worker runs the functions of this module ("call").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import flagstaff
 
-__all__ = ["KEYS", "USERS", "state", "watch", "watched"]
+__all__ = ["KEYS", "USERS", "start_watching", "state", "stop_watching"]
 
 KEYS = [f"slot_{number}" for number in range(12)]
 USERS = range(1, 9)
@@ -20,25 +20,25 @@ USERS = range(1, 9)
 Slot = dict[str, Any]
 
 _stop = threading.Event()
-_contradictions: list[dict[str, Any]] = []
-_moments: set[int] = set()
+_inconsistencies: list[dict[str, Any]] = []
+_tokens: set[int] = set()
 _threads: list[threading.Thread] = []
 
 
 def state() -> dict[str, Slot]:
-    """All slots that there are, by what the flags answer."""
-    return _flags(flagstaff.snapshot())
+    """Returns the slots according to the flags."""
+    return _from_flags(flagstaff.snapshot())
 
 
-def _flags(moment: Any) -> dict[str, Slot]:
-    explained = {key: [moment.explain(key, user) for user in USERS] for key in KEYS}
+def _from_flags(snapshot: Any) -> dict[str, Slot]:
+    explained = {key: [snapshot.explain(key, user) for user in USERS] for key in KEYS}
     return {
         key: {
             "rollout": found[0][4],
             "users": [
                 user
-                for user, answer in zip(USERS, found, strict=True)
-                if answer[1] == "TARGETING_MATCH"
+                for user, result in zip(USERS, found, strict=True)
+                if result[1] == "TARGETING_MATCH"
             ],
         }
         for key, found in explained.items()
@@ -46,30 +46,30 @@ def _flags(moment: Any) -> dict[str, Slot]:
     }
 
 
-def _values(moment: Any) -> dict[str, Slot]:
-    found = {key: moment.get_value(key) for key in KEYS}
+def _from_values(snapshot: Any) -> dict[str, Slot]:
+    found = {key: snapshot.get_value(key) for key in KEYS}
     return {key: value for key, value in found.items() if value is not None}
 
 
-def watch() -> None:
-    """Look in a thread, until `watched`, whether flags, lists and values are of one moment."""
+def start_watching() -> None:
+    """Checks in a thread that flags and values are equal, until `stop_watching` is called."""
     _stop.clear()
 
-    def look() -> None:
+    def watch() -> None:
         while not _stop.is_set():
-            moment = flagstaff.snapshot()
-            flags, values = _flags(moment), _values(moment)
-            _moments.add(moment.token or 0)
+            snapshot = flagstaff.snapshot()
+            flags, values = _from_flags(snapshot), _from_values(snapshot)
+            _tokens.add(snapshot.token or 0)
             if flags != values:
-                _contradictions.append({"flags": flags, "values": values})
+                _inconsistencies.append({"flags": flags, "values": values})
             time.sleep(0.001)
 
-    _threads.append(threading.Thread(target=look, daemon=True))
+    _threads.append(threading.Thread(target=watch, daemon=True))
     _threads[-1].start()
 
 
-def watched() -> list[Any]:
-    """How many moments were looked at, and the first that contradicts itself."""
+def stop_watching() -> list[Any]:
+    """Returns how many snapshots were checked, and the first inconsistent one."""
     _stop.set()
     _threads.pop().join()
-    return [len(_moments), _contradictions[:1]]
+    return [len(_tokens), _inconsistencies[:1]]

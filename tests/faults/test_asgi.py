@@ -1,4 +1,4 @@
-"""Event loops: what waits for the first load, and what goes on meanwhile."""
+"""Event loops while the first load is pending, and uvicorn."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import RunIsolated
-from tests.faults.servers import Server, program
+from tests.faults.app_servers import AppServer, program
 from tests.sessions import Sessions, within
 
 WORKERS = 2
 STARTUP_TIMEOUT = 1.0
-LATEST = 2 * 0.05
+# Seconds for which an event loop may be blocked.
+MAX_GAP = 2 * 0.05
 Query = Callable[..., Any]
 
 LOOP = """
@@ -36,19 +37,19 @@ async def main():
             await asyncio.sleep(0.01)
     ticking = asyncio.create_task(tick())
     await asyncio.sleep(0.05)
-    begun = time.monotonic()
-    answers = await asyncio.gather(*(work() for _ in range(20)))
-    took = time.monotonic() - begun
+    started = time.monotonic()
+    results = await asyncio.gather(*(work() for _ in range(20)))
+    took = time.monotonic() - started
     await asyncio.sleep(0.02)
     ticking.cancel()
     gap = max(after - before for before, after in zip(ticks, ticks[1:]))
-    return {"answers": answers, "took": took, "gap": gap, "mode": status().mode}
+    return {"results": results, "took": took, "gap": gap, "mode": status().mode}
 """
 READY = """
 async def work():
     return await aready(1)
 """
-ASK = """
+EVALUATE = """
 async def work():
     return flag_enabled("new_checkout", 3)
 """
@@ -61,87 +62,87 @@ async def main():
     await asyncio.sleep(0.2)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-begun = time.monotonic()
+started = time.monotonic()
 asyncio.run(main())
-print(time.monotonic() - begun)
+print(time.monotonic() - started)
 """
 
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """The address of a server that takes connections and says nothing."""
+    """The address of a server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield f"postgres://127.0.0.1:{silent.getsockname()[1]}/flags"
 
 
-def test_waiting_for_the_first_load_of_a_black_hole_lets_the_loop_go_on(
+def test_aready_without_a_response_does_not_block_the_event_loop(
     black_hole: str, run_isolated: RunIsolated
 ) -> None:
     found = json.loads(run_isolated(LOOP + READY + RUN, DATABASE_URL=black_hole))
     print(found)
-    assert found["answers"] == [False] * 20
+    assert found["results"] == [False] * 20
     assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + 2 * 0.1
-    assert found["gap"] < LATEST
+    assert found["gap"] < MAX_GAP
 
 
-def test_first_questions_in_a_loop_cost_it_the_time_limit_once(
+def test_first_evaluations_in_an_event_loop_block_it_for_one_startup_timeout(
     black_hole: str, run_isolated: RunIsolated
 ) -> None:
-    found = json.loads(run_isolated(LOOP + ASK + RUN, DATABASE_URL=black_hole))
+    found = json.loads(run_isolated(LOOP + EVALUATE + RUN, DATABASE_URL=black_hole))
     print(found)
-    assert found["answers"] == [False] * 20
+    assert found["results"] == [False] * 20
     assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + 2 * 0.1
 
 
-def test_waiting_that_is_cancelled_holds_up_no_exit(
+def test_cancelled_aready_does_not_delay_the_exit(
     black_hole: str, run_isolated: RunIsolated
 ) -> None:
     assert float(run_isolated(LOOP + CANCELLED, DATABASE_URL=black_hole)) < 2
 
 
-def test_waiting_for_the_first_load_takes_no_longer_than_it_was_told(
-    black_hole: str, run_isolated: RunIsolated
-) -> None:
+def test_ready_returns_after_its_timeout(black_hole: str, run_isolated: RunIsolated) -> None:
     script = """
-begun = time.monotonic()
-print(flagstaff.ready(0.2), time.monotonic() - begun)
+started = time.monotonic()
+print(flagstaff.ready(0.2), time.monotonic() - started)
 """
     ready, took = run_isolated(LOOP + script, DATABASE_URL=black_hole).split()
     assert ready == "False"
     assert 0.2 <= float(took) < 0.2 + 2 * 0.1
 
 
-def uvicorn(database: str, **variables: str) -> Server:
+def uvicorn(database: str, **variables: str) -> AppServer:
     options = ["--host=127.0.0.1", "--port={port}", f"--workers={WORKERS}", "--no-access-log"]
     command = [program("uvicorn"), *options, "tests.faults.served.asgi:application"]
-    return Server(*command, database=database, **variables)
+    return AppServer(*command, database=database, **variables)
 
 
-def test_each_worker_of_uvicorn_answers_at_once_and_sees_a_change_with_one_connection(
+def test_uvicorn_workers_evaluate_at_once_and_see_changes_over_one_connection_each(
     database: str, query: Query, sessions: Sessions
 ) -> None:
     with uvicorn(database) as server:
         server.wait()
-        first = server.from_each(WORKERS, "/loop")
-        assert {answer["gateway"] for answer in first.values()} == {"stripe"}
-        assert max(answer["took"] for answer in first.values()) < LATEST
-        everybody = sorted(first)
-        assert within(2, lambda: sorted(s.owner for s in sessions()) == everybody), sessions()
+        first = server.get_from_each(WORKERS, "/loop")
+        assert {response["gateway"] for response in first.values()} == {"stripe"}
+        assert max(response["took"] for response in first.values()) < MAX_GAP
+        pids = sorted(first)
+        assert within(2, lambda: sorted(s.owner for s in sessions()) == pids), sessions()
         query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
-        assert server.each_says(WORKERS, "paypal")
-        assert sorted(s.owner for s in sessions()) == everybody
+        assert server.all_have_value(WORKERS, "paypal")
+        assert sorted(s.owner for s in sessions()) == pids
     assert within(2, lambda: sessions() == [])
     assert "flags are" not in server.log()
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_uvicorn_ends_in_order(by: signal.Signals, database: str, sessions: Sessions) -> None:
+def test_uvicorn_exits_cleanly_on_a_signal(
+    by: signal.Signals, database: str, sessions: Sessions
+) -> None:
     server = uvicorn(database)
     server.wait()
-    server.from_each(WORKERS)
-    begun = time.monotonic()
+    server.get_from_each(WORKERS)
+    started = time.monotonic()
     status = server.end(by, to_all=by is signal.SIGINT)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - started < 3
     assert "Fatal" not in server.log()
     assert "Traceback" not in server.log()
     assert status == 0

@@ -1,4 +1,4 @@
-"""Celery's prefork pool, whose parent has asked before it forks, or has not."""
+"""Celery's prefork pool, with and without an evaluation in its parent before the fork."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.faults.app_servers import FRESH, TIMEOUT, AppServer, program
 from tests.faults.served.broker import application, deliver
-from tests.faults.servers import FRESH, PATIENCE, Server, program
 from tests.sessions import Sessions, within
 
 pytestmark = pytest.mark.timeout(120)
@@ -20,121 +20,123 @@ CHILDREN = 2
 Query = Callable[..., Any]
 
 
-class Ask:
-    """Has two tasks run for each child, and gives back what they answer."""
+class Tasks:
+    """A client that runs tasks in the pool."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._app = application(folder)
 
-    def to_do(self, name: str, *arguments: Any) -> Any:
-        """Have a task done, and give back what it answers."""
+    def run(self, name: str, *arguments: Any) -> Any:
+        """Runs a task and returns its result."""
         task = self._app.send_task(name, arguments)
         deliver(self.folder)
-        return task.get(timeout=PATIENCE, interval=0.01)
+        return task.get(timeout=TIMEOUT, interval=0.01)
 
-    def __call__(self) -> list[dict[str, Any]]:
-        tasks = [self._app.send_task("answer") for _ in range(2 * CHILDREN)]
+    def read(self) -> list[dict[str, Any]]:
+        """Runs two tasks per child, and returns what the children see."""
+        tasks = [self._app.send_task("read") for _ in range(2 * CHILDREN)]
         deliver(self.folder)
-        return [task.get(timeout=PATIENCE, interval=0.01) for task in tasks]
+        return [task.get(timeout=TIMEOUT, interval=0.01) for task in tasks]
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Ask:
-    return Ask(tmp_path)
+def tasks(tmp_path: Path) -> Tasks:
+    return Tasks(tmp_path)
 
 
-def celery(database: str, folder: Path, **variables: str) -> Server:
+def celery(database: str, folder: Path, **variables: str) -> AppServer:
     options = ["worker", "--pool=prefork", f"--concurrency={CHILDREN}", "--loglevel=INFO"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [program("celery"), "--app=tests.faults.served.tasks", *options, *quiet]
-    return Server(*command, database=database, CELERY_FOLDER=str(folder), **variables)
+    return AppServer(*command, database=database, CELERY_FOLDER=str(folder), **variables)
 
 
-def from_each_child(ask: Ask, agreed: Callable[[dict[str, Any]], bool]) -> list[int]:
-    """The children's ids, once each of them has given such an answer."""
+def children_with(tasks: Tasks, condition: Callable[[dict[str, Any]], bool]) -> list[int]:
+    """Waits until each child has returned a result that meets the condition; their ids."""
     found: set[int] = set()
 
-    def all_have_answered() -> bool:
-        found.update(answer["pid"] for answer in ask() if agreed(answer))
+    def all_meet_it() -> bool:
+        found.update(result["pid"] for result in tasks.read() if condition(result))
         return len(found) == CHILDREN
 
-    assert within(PATIENCE, all_have_answered)
+    assert within(TIMEOUT, all_meet_it)
     return sorted(found)
 
 
-@pytest.mark.parametrize("variables", [{}, {"ASK_EARLY": "1"}], ids=["", "asked before the fork"])
-def test_each_child_answers_at_once_and_sees_a_change_with_one_connection(
-    variables: dict[str, str], database: str, query: Query, sessions: Sessions, ask: Ask
+@pytest.mark.parametrize(
+    "variables", [{}, {"EVALUATE_AT_IMPORT": "1"}], ids=["", "evaluated before the fork"]
+)
+def test_celery_children_evaluate_at_once_and_see_changes_over_one_connection_each(
+    variables: dict[str, str], database: str, query: Query, sessions: Sessions, tasks: Tasks
 ) -> None:
-    with celery(database, ask.folder, **variables) as server:
-        answers = ask()
-        assert {answer["gateway"] for answer in answers} == {"stripe"}
-        children = from_each_child(ask, lambda answer: answer["gateway"] == "stripe")
-        everybody = sorted([*([server.pid] if variables else []), *children])
-        assert within(2, lambda: sorted(s.owner for s in sessions()) == everybody), sessions()
+    with celery(database, tasks.folder, **variables) as server:
+        assert {result["gateway"] for result in tasks.read()} == {"stripe"}
+        children = children_with(tasks, lambda result: result["gateway"] == "stripe")
+        pids = sorted([*([server.pid] if variables else []), *children])
+        assert within(2, lambda: sorted(s.owner for s in sessions()) == pids), sessions()
         before = sessions()
         query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
         time.sleep(FRESH)
-        assert {answer["gateway"] for answer in ask()} == {"paypal"}
-        assert from_each_child(ask, lambda answer: answer["gateway"] == "paypal") == children
+        assert {result["gateway"] for result in tasks.read()} == {"paypal"}
+        assert children_with(tasks, lambda result: result["gateway"] == "paypal") == children
         assert sessions() == before
     assert within(2, lambda: sessions() == [])
     assert "flags are" not in server.log()
 
 
-def test_change_of_a_task_is_told_of_whom_the_task_names(
-    database: str, query: Query, ask: Ask
+def test_change_by_a_task_has_the_actor_of_that_task_only(
+    database: str, query: Query, tasks: Tasks
 ) -> None:
     query("TRUNCATE flagstaff_change")
-    with celery(database, ask.folder, ASK_EARLY="1"):
-        # Some of them in the process in which somebody has just been named.
-        tasks = [(percent, "7" if percent % 2 else None) for percent in range(40, 60)]
-        processes = {ask.to_do("change", *arguments) for arguments in tasks}
+    with celery(database, tasks.folder, EVALUATE_AT_IMPORT="1"):
+        # Some tasks without an actor run in a process that has just had one.
+        changes = [(percent, "7" if percent % 2 else None) for percent in range(40, 60)]
+        processes = {tasks.run("change", *arguments) for arguments in changes}
     assert len(processes) <= CHILDREN
-    [told] = query(
+    [entries] = query(
         "SELECT json_agg(ARRAY[old ->> 'rollout_percent', new ->> 'rollout_percent', actor, "
         "source, reason] ORDER BY id) FROM flagstaff_change"
     )
-    assert told == [
+    assert entries == [
         [str(percent - 1 if percent > 40 else 33), str(percent)]
         + ([actor, "code", "at night"] if actor else [None] * 3)
-        for percent, actor in tasks
+        for percent, actor in changes
     ]
 
 
-def test_pool_that_is_told_to_stop_has_written_down_every_question(
-    database: str, query: Query, ask: Ask
+def test_stopped_pool_has_recorded_the_usage_of_every_evaluation(
+    database: str, query: Query, tasks: Tasks
 ) -> None:
-    with celery(database, ask.folder):
-        children = {ask.to_do("survey", 500) for _ in range(20)}
-    assert query("SELECT sum(yes + no)::int FROM flagstaff_usage") == (20 * 500,)
-    told = "SELECT array_agg(pid ORDER BY pid), count(stopped_at) FROM flagstaff_usage_worker"
-    assert query(told) == (sorted(children), len(children))
+    with celery(database, tasks.folder):
+        children = {tasks.run("survey", 500) for _ in range(20)}
+    assert query("SELECT sum(true_count + false_count)::int FROM flagstaff_usage") == (20 * 500,)
+    workers = "SELECT array_agg(pid ORDER BY pid), count(stopped_at) FROM flagstaff_usage_worker"
+    assert query(workers) == (sorted(children), len(children))
 
 
-def test_child_that_is_killed_leaves_nothing_and_its_parent_alone(
-    database: str, sessions: Sessions, ask: Ask
+def test_killed_child_leaves_no_session_and_keeps_the_parents(
+    database: str, sessions: Sessions, tasks: Tasks
 ) -> None:
-    with celery(database, ask.folder, ASK_EARLY="1") as server:
-        children = from_each_child(ask, lambda answer: answer["mode"] == "live")
+    with celery(database, tasks.folder, EVALUATE_AT_IMPORT="1") as server:
+        children = children_with(tasks, lambda result: result["mode"] == "live")
         [parent] = [s for s in sessions() if s.owner == server.pid]
         os.kill(children[0], signal.SIGKILL)
         assert within(5, lambda: children[0] not in [s.owner for s in sessions()])
         assert parent in sessions()
-        # In order it could not: the pool's own lock may have died with the child.
+        # A clean stop may hang, because the killed child may have held the pool's lock.
         server.end(signal.SIGKILL)
     assert within(2, lambda: sessions() == [])
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL])
-def test_worker_that_ends_leaves_nothing(
-    by: signal.Signals, database: str, sessions: Sessions, ask: Ask
+def test_celery_worker_ended_by_a_signal_leaves_no_session(
+    by: signal.Signals, database: str, sessions: Sessions, tasks: Tasks
 ) -> None:
-    with celery(database, ask.folder, ASK_EARLY="1") as server:
-        from_each_child(ask, lambda answer: answer["mode"] == "live")
-        begun = time.monotonic()
+    with celery(database, tasks.folder, EVALUATE_AT_IMPORT="1") as server:
+        children_with(tasks, lambda result: result["mode"] == "live")
+        started = time.monotonic()
         status = server.end(by)
-        print(f"{by.name}: {status} after {time.monotonic() - begun:.2f} s")
+        print(f"{by.name}: {status} after {time.monotonic() - started:.2f} s")
     assert "Fatal" not in server.log()
     assert within(5, lambda: sessions() == [])

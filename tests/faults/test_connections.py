@@ -1,4 +1,4 @@
-"""The engine reaches a server as libpq does: by socket or port, with a password, among several."""
+"""The engine connects as libpq does: by socket or port, with passwords and several hosts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tools.replica import Replica
 
 OpenToAll = Callable[[], None]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-# For the whole way to one server.
+# Seconds for connecting to one server.
 DEADLINE = 3
-ENGINE = """
+SESSIONS_OF_PID = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name ~ ('^(fs1|flagstaff)( .*)? ' || %s || '( |$)')
 """
@@ -35,14 +35,14 @@ def module_postgres_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["socket", "port"])
-def place(request: pytest.FixtureRequest, database: str, server: Postgres) -> str:
-    """The address of the database, by both ways to it."""
+def url(request: pytest.FixtureRequest, database: str, server: Postgres) -> str:
+    """The address of the database, by socket and by port."""
     return database if request.param == "port" else make_conninfo(database, host=sockets(server))
 
 
 @pytest.fixture
 def standby(module_standby: Replica, database: str) -> Iterator[Replica]:
-    """A standby that a test may stop, and has the database."""
+    """A standby that has the database. Tests may stop it."""
     module_standby.catch_up()
     yield module_standby
     module_standby.server.stop()
@@ -57,7 +57,7 @@ def module_standby(module_postgres_server: Postgres) -> Iterator[Replica]:
 
 @contextmanager
 def black_hole() -> Iterator[int]:
-    """A port that takes no more connections, and does not say so."""
+    """A port that neither accepts nor refuses connections."""
     with ExitStack() as stack:
         listener = stack.enter_context(closing(socket.socket()))
         listener.bind(("127.0.0.1", 0))
@@ -70,16 +70,16 @@ def black_hole() -> Iterator[int]:
 
 
 @contextmanager
-def silence() -> Iterator[int]:
-    """A port that takes connections, and says nothing to them."""
+def silent_server() -> Iterator[int]:
+    """A port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 def make_role(database: str, name: str, password: str, encryption: str) -> None:
-    """A role that may read, with this password."""
+    """Creates a role that may read, with this password."""
     with psycopg.connect(database) as session:
-        # As psql's \\password does it.
+        # As \password in psql.
         hashed = session.pgconn.encrypt_password(
             password.encode(), name.encode(), encryption.encode()
         )
@@ -91,8 +91,8 @@ def make_role(database: str, name: str, password: str, encryption: str) -> None:
         )
 
 
-def libpq(url: str) -> str | None:
-    """The port of the server that libpq comes to, if it does."""
+def libpq_port(url: str) -> str | None:
+    """Returns the port of the server that libpq connects to, None if it fails."""
     connection = pq.PGconn.connect(make_conninfo(url, connect_timeout=DEADLINE).encode())
     try:
         return connection.port.decode() if connection.status == pq.ConnStatus.OK else None
@@ -100,18 +100,18 @@ def libpq(url: str) -> str | None:
         connection.finish()
 
 
-def engine(worker: Worker, database: str, *ports: int) -> list[str]:
-    """The ports of the servers that the worker is connected with."""
+def connected_ports(worker: Worker, database: str, *ports: int) -> list[str]:
+    """Returns those of the ports that the worker is connected to."""
     found = []
     for port in ports:
         with psycopg.connect(make_conninfo(database, port=port)) as session:
-            row = session.execute(ENGINE, [str(worker.pid)]).fetchone()
+            row = session.execute(SESSIONS_OF_PID, [str(worker.pid)]).fetchone()
             found += [str(port)] if row and row[0] else []
     return found
 
 
-def test_notifications_come_by_socket_and_by_port(place: str, open_to_all: OpenToAll) -> None:
-    with ready(place, POLL_INTERVAL=60) as worker:
+def test_notification_arrives_by_socket_and_by_port(url: str, open_to_all: OpenToAll) -> None:
+    with ready(url, POLL_INTERVAL=60) as worker:
         worker.sees(["mode"], "live", within=1)
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=1)
@@ -127,29 +127,30 @@ PASSWORDS = {
 }
 
 
-# The rules of the server have md5 at its port alone.
-LOG_INS = {"scram": ("alice", "scram-sha-256"), "md5": ("hashed", "md5")}
+# The server allows md5 by port only.
+LOGINS = {"scram": ("alice", "scram-sha-256"), "md5": ("hashed", "md5")}
 
 
-@pytest.mark.parametrize("way", [*itertools.product(LOG_INS, ["port"]), ("scram", "socket")])
+@pytest.mark.parametrize("login", [*itertools.product(LOGINS, ["port"]), ("scram", "socket")])
 @pytest.mark.parametrize("password", PASSWORDS.values(), ids=PASSWORDS)
-def test_password_is_given_as_libpq_gives_it(
-    password: str, way: tuple[str, str], server: Postgres, database: str
+def test_password_is_encoded_as_libpq_does(
+    password: str, login: tuple[str, str], server: Postgres, database: str
 ) -> None:
-    name, encryption = LOG_INS[way[0]]
+    name, encryption = LOGINS[login[0]]
     make_role(database, name, password, encryption)
-    host = sockets(server) if way[1] == "socket" else "127.0.0.1"
+    host = sockets(server) if login[1] == "socket" else "127.0.0.1"
     url = make_conninfo(database, host=host, user=name, password=password)
-    assert libpq(url)
+    assert libpq_port(url)
     with ready(url) as worker:
         worker.sees(["mode"], "live", within=1)
         worker.ask("refresh")
 
 
-def test_wrong_password_is_told_of_without_it(place: str, database: str) -> None:
+def test_wrong_password_is_reported_without_showing_it(url: str, database: str) -> None:
     make_role(database, "alice", "correct horse", "scram-sha-256")
-    url = make_conninfo(place, user="alice", password="hunter2")
-    with Worker(url, STARTUP_TIMEOUT=0.2) as worker:
+    with Worker(
+        make_conninfo(url, user="alice", password="hunter2"), STARTUP_TIMEOUT=0.2
+    ) as worker:
         assert worker.ask("ready", 1) is False
         assert worker.ask("status")["last_error"] == (
             "connect: the log-in was refused, see USER and PASSWORD in DATABASES (SQLSTATE 28P01)"
@@ -160,53 +161,55 @@ ATTRS = ["any", "read-write", "primary", "read-only", "standby", "prefer-standby
 
 
 @pytest.mark.parametrize("attrs", ATTRS)
-def test_server_among_several_is_the_one_that_libpq_takes(
+def test_one_of_several_hosts_is_chosen_as_libpq_chooses(
     attrs: str, server: Postgres, standby: Replica, database: str
 ) -> None:
     both = [server.port, standby.port]
-    with black_hole() as nowhere:
-        for ports in ([nowhere, free_port(), *both], both[::-1]):
+    with black_hole() as unreachable:
+        for ports in ([unreachable, free_port(), *both], both[::-1]):
             url = at(database, *ports, attrs=attrs)
             with Worker(url) as worker:
-                # Two rounds, where the first finds none that is preferred.
+                # Two rounds, if the first finds no preferred server.
                 assert worker.ask("ready", 2 * (DEADLINE + 1)) is True
-                assert engine(worker, database, *both) == [libpq(url)]
+                assert connected_ports(worker, database, *both) == [libpq_port(url)]
                 worker.ask("refresh", 2 * (DEADLINE + 1))
 
 
-def test_server_that_never_answers_is_passed_over(
+def test_host_that_never_responds_is_skipped(
     server: Postgres, database: str, open_to_all: OpenToAll
 ) -> None:
-    with silence() as nowhere, ready(at(database, nowhere, server.port)) as worker:
+    with silent_server() as silent, ready(at(database, silent, server.port)) as worker:
         worker.sees(["mode"], "live", within=1)
         open_to_all()
         worker.sees(NEW_CHECKOUT, True, within=1)
         worker.ask("refresh", DEADLINE + 1)
 
 
-def test_no_server_of_the_kind_asked_for_is_told_of(server: Postgres, database: str) -> None:
+def test_missing_host_with_the_wanted_session_attrs_is_reported_without_addresses(
+    server: Postgres, database: str
+) -> None:
     for attrs in ("standby", "read-only"):
         url = at(database, free_port(), server.port, attrs=attrs)
-        assert libpq(url) is None
+        assert libpq_port(url) is None
         with Worker(url, STARTUP_TIMEOUT=0.2) as worker:
             assert worker.ask("ready", 1) is False
             worker.sees(["mode"], "down", within=3)
             assert "127.0.0.1" not in worker.ask("status")["last_error"]
 
 
-def test_servers_that_come_and_go_are_followed(
+def test_worker_moves_to_another_host_when_its_server_stops(
     server: Postgres, standby: Replica, database: str, open_to_all: OpenToAll
 ) -> None:
     both = [server.port, standby.port]
     with (
-        black_hole() as nowhere,
-        ready(at(database, nowhere, *both, attrs="prefer-standby")) as worker,
+        black_hole() as unreachable,
+        ready(at(database, unreachable, *both, attrs="prefer-standby")) as worker,
     ):
-        assert engine(worker, database, *both) == [str(standby.port)]
+        assert connected_ports(worker, database, *both) == [str(standby.port)]
         worker.ask("watch", NEW_CHECKOUT)
         standby.server.stop()
         open_to_all()
-        # Two rounds past the black hole, and a rest.
+        # Two rounds, each with the unreachable port, and the delay between them.
         worker.sees(NEW_CHECKOUT, True, within=2 * (2 * DEADLINE + REST))
-        assert engine(worker, database, server.port) == [str(server.port)]
+        assert connected_ports(worker, database, server.port) == [str(server.port)]
         assert worker.ask("watched") == [False, True]

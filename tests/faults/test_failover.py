@@ -1,4 +1,4 @@
-"""The primary is lost and a standby is promoted: workers follow, wherever it stands in the list."""
+"""Workers follow a failover from the primary to a promoted standby."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tools.replica import Replica
 OpenToAll = Callable[[], None]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 GATEWAY = ["get_value", "gateway"]
-# From the promotion on.
-FOLLOWED = 15.0
+# Seconds from the promotion until the workers follow.
+MAX_FAILOVER = 15.0
 WRITE = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
 
 
@@ -35,26 +35,26 @@ def write(database: str, port: int, value: str) -> None:
 
 
 @pytest.mark.parametrize("attrs", ["read-write", "primary", "any"])
-@pytest.mark.parametrize("standby_comes", ["first", "second"])
-def test_workers_follow_a_failover(
-    standby_comes: str, attrs: str, server: Postgres, database: str, standby: Replica
+@pytest.mark.parametrize("standby_position", ["first", "second"])
+def test_worker_follows_a_failover(
+    standby_position: str, attrs: str, server: Postgres, database: str, standby: Replica
 ) -> None:
     ports = [server.port, standby.port]
-    ordered = ports if standby_comes == "second" else ports[::-1]
+    ordered = ports if standby_position == "second" else ports[::-1]
     with ready(at(database, *ordered, attrs=attrs)) as worker:
         worker.ask("watch", GATEWAY)
         server.kill()
         standby.promote()
         promoted = time.monotonic()
         write(database, standby.port, "adyen")
-        worker.sees(GATEWAY, "adyen", within=promoted + FOLLOWED - time.monotonic())
+        worker.sees(GATEWAY, "adyen", within=promoted + MAX_FAILOVER - time.monotonic())
         worker.sees(["mode"], "live", within=6)
         write(database, standby.port, "mollie")
         worker.sees(GATEWAY, "mollie", within=1)
         assert worker.ask("watched") == ["stripe", "adyen", "mollie"]
 
 
-def test_what_the_lost_primary_alone_had_is_given_up(
+def test_change_lost_with_the_primary_is_dropped_after_a_failover(
     server: Postgres, database: str, standby: Replica
 ) -> None:
     with ready(
@@ -63,17 +63,17 @@ def test_what_the_lost_primary_alone_had_is_given_up(
         standby.server.stop()
         write(database, server.port, "lost")
         worker.sees(GATEWAY, "lost", within=1)
-        held = worker.ask("status")["token"]
+        lost_token = worker.ask("status")["token"]
         server.kill()
         standby.server.start()
         standby.promote()
         promoted = time.monotonic()
-        worker.sees(GATEWAY, "stripe", within=promoted + FOLLOWED - time.monotonic())
+        worker.sees(GATEWAY, "stripe", within=promoted + MAX_FAILOVER - time.monotonic())
         worker.sees(["mode"], "live", within=1)
-        assert worker.ask("status")["token"] < held
+        assert worker.ask("status")["token"] < lost_token
 
 
-def test_standby_that_lags_keeps_the_worker_where_it_is_until_it_is_promoted(
+def test_worker_ignores_a_lagging_standby_until_its_promotion(
     server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
 ) -> None:
     url = at(database, server.port, standby.port, attrs="any")
@@ -87,14 +87,13 @@ def test_standby_that_lags_keeps_the_worker_where_it_is_until_it_is_promoted(
         worker.sees(["failed", 5], True, within=20)
         assert worker.ask(*NEW_CHECKOUT) is True
         standby.promote()
-        worker.sees(NEW_CHECKOUT, False, within=FOLLOWED)
+        worker.sees(NEW_CHECKOUT, False, within=MAX_FAILOVER)
         assert worker.ask("watched") == [True, False]
 
 
-def test_worker_on_the_demoted_server_goes_to_the_new_primary(
+def test_worker_leaves_a_stopped_primary_for_the_new_one(
     server: Postgres, database: str, standby: Replica
 ) -> None:
-    """A switch-over: the old primary is up again, and reads only, before anybody has noticed."""
     with ready(at(database, server.port, standby.port, attrs="read-write")) as worker:
         server.stop()
         standby.promote()
@@ -102,4 +101,4 @@ def test_worker_on_the_demoted_server_goes_to_the_new_primary(
         write(database, standby.port, "adyen")
         with psycopg.connect(standby.server.url, autocommit=True) as session:
             session.execute("SELECT pg_switch_wal()")
-        worker.sees(GATEWAY, "adyen", within=promoted + FOLLOWED - time.monotonic())
+        worker.sees(GATEWAY, "adyen", within=promoted + MAX_FAILOVER - time.monotonic())

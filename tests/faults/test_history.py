@@ -151,7 +151,7 @@ def test_another_process_is_recorded_with_old_and_new(
 ) -> None:
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(USERS.encode())
-        worker.ask("call", f"tests.faults.writes.{write}")
+        worker.ask("call", f"tests.faults.orm_writes.{write}")
         assert history(session) == expected
 
 

@@ -1,4 +1,4 @@
-"""Rows that nobody should have written: each takes out itself alone, and is counted."""
+"""Invalid rows: each is skipped by itself and reported as a problem."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tools.postgres import Postgres
 Query = Callable[..., Any]
 
 NEIGHBOURS = 200
-# A project's own table, or a foreign one, may have none of the rules that ours have.
-LOOSE = """
+# A project's own table may lack the constraints of ours.
+DROP_CONSTRAINTS = """
 DO $$
-DECLARE rule record;
+DECLARE found record;
 BEGIN
-    FOR rule IN
-        SELECT conrelid::regclass AS place, conname FROM pg_constraint
+    FOR found IN
+        SELECT conrelid::regclass AS relation, conname FROM pg_constraint
         WHERE contype IN ('c', 'u') AND conrelid IN
             ('flagstaff_featureflag'::regclass, 'flagstaff_keyvaluestore'::regclass)
     LOOP
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rule.place, rule.conname);
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', found.relation, found.conname);
     END LOOP;
 END $$;
 ALTER TABLE flagstaff_featureflag
@@ -44,7 +44,7 @@ INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent)
 INSERT INTO flagstaff_keyvaluestore (key, value)
     SELECT 'good ' || n, to_jsonb(n) FROM generate_series(1, {NEIGHBOURS}) AS n;
 """
-# Odd, and yet each has one meaning.
+# Unusual but valid.
 ODD_FLAGS = {
     "inf": ("'Infinity'", 100),
     "far below": ("'-1e300'", -1),
@@ -54,9 +54,9 @@ ODD_FLAGS = {
     "🛒": ("0", 0),
 }
 ODD_VALUES = {"\x01\n\x7f": "1", "deep": "[" * 500 + "]" * 500, "": '""', "a" * 255: "null"}
-# What is wrong with a flag or a value, and how the problem names it.
+# By key: the change that makes the row invalid; None duplicates the row.
 HOSTILE_FLAGS = {
-    "no switch": "enabled = NULL",
+    "no enabled": "enabled = NULL",
     "no rollout": "rollout_percent = NULL",
     "no number": "rollout_percent = 'NaN'",
     "no key": "key = NULL",
@@ -71,9 +71,9 @@ TABLES = {"flag": "flagstaff_featureflag", "value": "flagstaff_keyvaluestore"}
 
 
 @pytest.fixture
-def written(database: str, query: Query) -> Query:
-    """Tables without rules, whose rows are good, and some odd."""
-    query(LOOSE)
+def filled(database: str, query: Query) -> Query:
+    """Tables without constraints, with valid rows. Some rows are unusual."""
+    query(DROP_CONSTRAINTS)
     query(GOOD)
     for key, (percent, _) in ODD_FLAGS.items():
         insert = "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
@@ -91,8 +91,8 @@ def written(database: str, query: Query) -> Query:
     return query
 
 
-def spoil(query: Query) -> list[str]:
-    """Make each hostile row what it is; the problems that tell of them."""
+def make_invalid(query: Query) -> list[str]:
+    """Makes the hostile rows invalid, and returns the expected problems without their reasons."""
     problems = []
     for kind, rows in [("flag", HOSTILE_FLAGS), ("value", HOSTILE_VALUES)]:
         for key, change in rows.items():
@@ -101,23 +101,24 @@ def spoil(query: Query) -> list[str]:
             if change:
                 query(f"UPDATE {table} SET {change} WHERE id = %s", pk)
             else:
-                what = "key, enabled, rollout_percent" if kind == "flag" else "key, value"
-                query(f"INSERT INTO {table} ({what}) SELECT {what} FROM {table} WHERE id = %s", pk)
-            named = f"pk {pk}" if key == "no key" else key
-            problems.append(f"{kind} {rust_quoted(named)}")
+                columns = "key, enabled, rollout_percent" if kind == "flag" else "key, value"
+                insert = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {table}"
+                query(f"{insert} WHERE id = %s", pk)
+            name = f"pk {pk}" if key == "no key" else key
+            problems.append(f"{kind} {quoted_by_rust(name)}")
     return sorted(problems)
 
 
-def rust_quoted(key: str) -> str:
+def quoted_by_rust(key: str) -> str:
     return f'"{key}"'.replace("\n", "\\n").replace("\x01", "\\u{1}")
 
 
 def problems_of(worker: Worker) -> list[str]:
-    """What was set aside, without the reasons."""
+    """Returns the reported problems without their reasons."""
     return sorted(p.partition(" is set aside")[0] for p in worker.ask("status")["problems"])
 
 
-def assert_others_are_right(worker: Worker) -> None:
+def assert_valid_rows_are_loaded(worker: Worker) -> None:
     for number in range(1, NEIGHBOURS + 1):
         key = f"good {number}"
         assert worker.ask("flag_enabled", key) is (number % 2 == 1)
@@ -130,8 +131,8 @@ def assert_others_are_right(worker: Worker) -> None:
         assert worker.ask("get_value", key, "missing") == json.loads(text)
 
 
-def test_each_is_set_aside_alone(written: Query, database: str) -> None:
-    problems = spoil(written)
+def test_invalid_row_is_skipped_alone(filled: Query, database: str) -> None:
+    problems = make_invalid(filled)
     with Worker(database) as worker:
         assert worker.ask("ready", 20)
         assert problems_of(worker) == problems
@@ -139,67 +140,67 @@ def test_each_is_set_aside_alone(written: Query, database: str) -> None:
             assert worker.ask("explain", key)["error_code"] == "FLAG_NOT_FOUND"
         for key in HOSTILE_VALUES:
             assert worker.ask("get_value", key, "missing") == "missing"
-        assert_others_are_right(worker)
+        assert_valid_rows_are_loaded(worker)
 
 
-def test_each_keeps_its_last_good_version_and_counts_again_when_mended(
-    written: Query, worker: Worker
+def test_row_that_became_invalid_keeps_its_last_version_until_it_is_fixed(
+    filled: Query, worker: Worker
 ) -> None:
     worker.ask("refresh")
     pks = {
-        (table, key): written(f"SELECT id FROM {table} WHERE key = %s", key)[0]
+        (table, key): filled(f"SELECT id FROM {table} WHERE key = %s", key)[0]
         for table, keys in zip(TABLES.values(), (HOSTILE_FLAGS, HOSTILE_VALUES), strict=True)
         for key in keys
     }
-    problems = spoil(written)
-    written("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"' WHERE key = 'gateway'")
+    problems = make_invalid(filled)
+    filled("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"' WHERE key = 'gateway'")
     worker.ask("refresh")
     assert problems_of(worker) == problems
     assert worker.ask("get_value", "gateway") == "paypal"
     assert all(worker.ask("flag_enabled", key) for key in HOSTILE_FLAGS)
     assert {worker.ask("get_value", key) for key in HOSTILE_VALUES} == {"good"}
-    assert_others_are_right(worker)
+    assert_valid_rows_are_loaded(worker)
     for (table, key), pk in pks.items():
         better = "enabled = false" if table == TABLES["flag"] else "value = '\"better\"'"
         more = ", rollout_percent = 100" if table == TABLES["flag"] else ""
-        written(f"DELETE FROM {table} WHERE key = %s AND id <> %s", key, pk)
-        written(f"UPDATE {table} SET key = %s, {better}{more} WHERE id = %s", key, pk)
+        filled(f"DELETE FROM {table} WHERE key = %s AND id <> %s", key, pk)
+        filled(f"UPDATE {table} SET key = %s, {better}{more} WHERE id = %s", key, pk)
     worker.ask("refresh")
     assert problems_of(worker) == []
     assert {worker.ask("explain", key)["reason"] for key in HOSTILE_FLAGS} == {"DISABLED"}
     assert {worker.ask("get_value", key) for key in HOSTILE_VALUES} == {"better"}
 
 
-def test_values_past_64_mib_in_all_are_set_aside(worker: Worker, query: Query) -> None:
+def test_values_beyond_64_mib_in_total_are_skipped(worker: Worker, query: Query) -> None:
     size, count = 1_000_000, 70
     many = "FROM generate_series(1, {}) AS n"
     query(
         "INSERT INTO flagstaff_keyvaluestore (key, value) "
         f"SELECT 'large ' || n, to_jsonb(n % 10 || repeat('x', {size - 3})) {many.format(count)}"
     )
-    # Whatever came last: a small one must not be lost for the large ones.
+    # Small values are kept although they come after the large ones.
     query(
         "INSERT INTO flagstaff_keyvaluestore (key, value) "
         f"SELECT 'small ' || n, to_jsonb(n) {many.format(NEIGHBOURS)}"
     )
     worker.ask("refresh", 30)
     fitting = 64 * 1024 * 1024 // size
-    set_aside = problems_of(worker)
-    assert len(set_aside) == count - fitting
-    lost = {f"large {n}" for n in range(1, count + 1) if f'value "large {n}"' in set_aside}
-    assert len(lost) == count - fitting
+    problems = problems_of(worker)
+    assert len(problems) == count - fitting
+    skipped = {f"large {n}" for n in range(1, count + 1) if f'value "large {n}"' in problems}
+    assert len(skipped) == count - fitting
     for number in range(1, NEIGHBOURS + 1):
         assert worker.ask("get_value", f"small {number}") == number
     for number in range(1, count + 1):
         key = f"large {number}"
         found = worker.ask("get_value", key, "missing")
-        assert found == ("missing" if key in lost else f"{number % 10}" + "x" * (size - 3))
+        assert found == ("missing" if key in skipped else f"{number % 10}" + "x" * (size - 3))
     query("DELETE FROM flagstaff_keyvaluestore WHERE key LIKE 'large 1%'")
     worker.ask("refresh", 30)
     assert problems_of(worker) == []
 
 
-BYTES_THAT_ARE_NO_TEXT = r"""
+INVALID_UTF8 = r"""
 INSERT INTO flagstaff_featureflag (id, key, enabled, rollout_percent, description) VALUES
     (1, 'banner', true, 100, E'no text \xff'), (2, E'caf\xe9', true, 100, ''),
     (3, 'beta', true, 0, ''), (4, E'caf\xc3\xa9', true, 100, '');
@@ -211,14 +212,14 @@ INSERT INTO members_textmember (id, username, password) VALUES
 INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, textmember_id)
     SELECT 3, id FROM members_textmember;
 """
-ASK = """
+EVALUATE = """
 import json, django
 django.setup()
 from flagstaff import explain, flag_enabled, get_value, ready, status
 assert ready(20), status()
 print(json.dumps({
     "on": [key for key in ["banner", "beta", "caf\\xe9", "caf\\ufffd"] if flag_enabled(key)],
-    "allowed": [who for who in ["alice", "caf\\xe9", "caf\\ufffd"] if flag_enabled("beta", who)],
+    "allowed": [pk for pk in ["alice", "caf\\xe9", "caf\\ufffd"] if flag_enabled("beta", pk)],
     "values": [get_value(key, "missing") for key in ["gateway", "mail", "nested", "limit"]],
     "problems": sorted(status().problems),
     "mode": status().mode,
@@ -228,7 +229,7 @@ print(json.dumps({
 
 @pytest.fixture
 def sql_ascii(server: Postgres) -> str:
-    """The address of a database that takes any bytes for text."""
+    """The address of a database that accepts any bytes as text."""
     create = "CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
     with psycopg.connect(server.url, autocommit=True) as session:
         session.execute(create)
@@ -243,13 +244,13 @@ def sql_ascii(server: Postgres) -> str:
     return url
 
 
-def test_bytes_that_are_no_text_take_out_only_what_holds_them(
+def test_invalid_utf8_skips_only_the_row_that_contains_it(
     sql_ascii: str, run_isolated: RunIsolated
 ) -> None:
     with psycopg.connect(sql_ascii, autocommit=True) as session:
-        session.execute(BYTES_THAT_ARE_NO_TEXT)
+        session.execute(INVALID_UTF8)
     variables = {"DATABASE_URL": sql_ascii, "DJANGO_SETTINGS_MODULE": "tests.apps.settings_text"}
-    found = json.loads(run_isolated(ASK, **variables))
+    found = json.loads(run_isolated(EVALUATE, **variables))
     assert found["mode"] == "live"
     assert found["on"] == ["banner", "café"]
     assert found["allowed"] == ["alice", "café"]

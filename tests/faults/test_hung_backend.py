@@ -1,4 +1,4 @@
-"""The backend of the engine's session is stopped: its socket is open and nobody answers."""
+"""The backend of the engine's session hangs with an open socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER_SESSION = """
 """
 
 
-def test_backend_that_hangs_is_given_up_and_no_question_waits_for_it(
+def test_hung_backend_is_replaced_and_blocks_no_evaluation(
     database: str, query: Query, open_to_all: Callable[[], None]
 ) -> None:
     with Worker(database, POLL_INTERVAL=POLL) as worker:
@@ -28,10 +28,10 @@ def test_backend_that_hangs_is_given_up_and_no_question_waits_for_it(
         try:
             hung = time.monotonic()
             open_to_all()
-            worker.send("call", "tests.faults.reader.waits", POLL + 2.5)
-            questions, waits = worker.receive()
-            assert questions > 100_000
-            assert waits == 0
+            count = "tests.faults.evaluation_load.count_voluntary_switches"
+            evaluations, switches = worker.ask("call", count, POLL + 2.5)
+            assert evaluations > 100_000
+            assert switches == 0
             worker.sees(["failed", 1], True, within=hung + POLL + 2.5 - time.monotonic())
             worker.sees(NEW_CHECKOUT, True, within=3)
             status = worker.ask("status")

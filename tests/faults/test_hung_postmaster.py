@@ -1,4 +1,4 @@
-"""The server takes connections, as the kernel does for it, and never says a word."""
+"""The postmaster hangs: the kernel accepts connections, and the server never responds."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from tests.faults.proxy import Proxy
 from tests.workers import Worker
 from tools.postgres import Postgres
 
-LONGEST_TRY = 3.5
+# Seconds.
+MAX_ATTEMPT = 3.5
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 
-def test_each_try_at_a_server_that_hangs_is_given_up(
+def test_connection_attempt_at_a_hung_server_times_out(
     server: Postgres, database: str, open_to_all: Callable[[], None]
 ) -> None:
     with Proxy(database) as proxy, Worker(proxy.url) as worker:
         assert worker.ask("ready", 10) is True
-        loaded = len(proxy.tries)
+        before = len(proxy.connections)
         os.kill(server.pid, signal.SIGSTOP)
         try:
             proxy.cut()
-            # The loss of the link, and three tries.
-            worker.sees(["failed", 4], True, within=3 * (LONGEST_TRY + 3))
+            # The loss of the connection, and three attempts.
+            worker.sees(["failed", 4], True, within=3 * (MAX_ATTEMPT + 3))
             assert worker.ask("get_value", "gateway") == "stripe"
-            tries = proxy.tries[loaded:]
+            attempts = proxy.connections[before:]
         finally:
             os.kill(server.pid, signal.SIGCONT)
-        answers_again = time.monotonic()
+        resumed = time.monotonic()
         open_to_all()
-        worker.sees(NEW_CHECKOUT, True, within=answers_again + LONGEST_TRY + 3 - time.monotonic())
+        worker.sees(NEW_CHECKOUT, True, within=resumed + MAX_ATTEMPT + 3 - time.monotonic())
         assert worker.ask("status")["last_error"] == "connect: the server did not answer in time"
-    lasted = [one.lasted for one in tries]
-    assert len(lasted) >= 3
-    assert max(lasted) <= LONGEST_TRY
+    durations = [one.duration for one in attempts]
+    assert len(durations) >= 3
+    assert max(durations) <= MAX_ATTEMPT

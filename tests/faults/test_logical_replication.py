@@ -1,4 +1,4 @@
-"""Flag tables that another database fills: by rows, for which no statement trigger fires."""
+"""Flag tables filled by logical replication, for which statement triggers do not fire."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ GATEWAY = ["get_value", "gateway"]
 SET_GATEWAY = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
 FLAGS = ["flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_keyvaluestore"]
 TOKENS = "flagstaff_token"
-# What a change needs on its way from one database to the other.
-ARRIVED = 2.0
-# Until a new subscription has what was there before.
+# Seconds for a change to reach the subscriber.
+REPLICATED = 2.0
+# Seconds for a new subscription to copy the existing rows.
 COPIED = 20.0
 COPY_DONE = "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel"
 
@@ -32,9 +32,9 @@ _numbers = count(1)
 def module_postgres_server() -> Iterator[Postgres]:
     settings = {
         "wal_level": "logical",
-        # The first copy of a table is begun again and again until it has its turn.
+        # Retries the first copy of a table soon.
         "wal_retrieve_retry_interval": "100ms",
-        # The subscriptions of all tests go on until the server ends.
+        # The subscriptions of all tests run until the server stops.
         "max_logical_replication_workers": "20",
         "max_worker_processes": "30",
         "max_replication_slots": "30",
@@ -46,7 +46,7 @@ def module_postgres_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def subscriber(server: Postgres, migrated: str) -> str:
-    """The address of a database whose tables are all there, and empty."""
+    """The address of a migrated database without rows."""
     name = f"subscriber_{next(_numbers)}"
     execute(server.url, f"CREATE DATABASE {name} TEMPLATE {migrated}")
     return make_conninfo(server.url, dbname=name)
@@ -59,10 +59,10 @@ def execute(url: str, statement: str, *parameters: object) -> Any:
 
 
 def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
-    """Have the subscriber's tables follow those of the publisher, with what is there already."""
+    """Replicates tables from the publisher to the subscriber. Waits until the rows are copied."""
     name = f"link_{next(_numbers)}"
     execute(publisher, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(tables)}")
-    # Of one server with itself, a subscription cannot make its own slot.
+    # Within one server CREATE SUBSCRIPTION cannot create its own slot.
     execute(publisher, f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
     execute(
         subscriber,
@@ -71,29 +71,31 @@ def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
     )
 
     def is_copied() -> bool:
-        # A copy begins with the next look at the running transactions, each 15 s or now.
+        # A copy starts when the running transactions are logged: every 15 s, or at a checkpoint.
         execute(publisher, "CHECKPOINT")
         return bool(execute(subscriber, COPY_DONE)[0])
 
     assert within(COPIED, is_copied)
 
 
-def test_tokens_that_come_along_are_polled(database: str, subscriber: str, query: Query) -> None:
+def test_worker_with_replicated_tokens_polls_them(
+    database: str, subscriber: str, query: Query
+) -> None:
     subscribe(database, subscriber, [*FLAGS, TOKENS])
     with ready(subscriber) as worker:
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.ask("watch", GATEWAY)
         for turn in range(20):
             query(SET_GATEWAY, f"gateway {turn}")
-            worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + ARRIVED)
+            worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + REPLICATED)
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
-        worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + ARRIVED)
+        worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + REPLICATED)
         status = worker.ask("status")
         assert status["mode"] in {"live", "poll"}
         assert worker.ask("watched") == ["stripe", *[f"gateway {turn}" for turn in range(20)]]
 
 
-def test_flags_without_tokens_are_loaded_at_each_poll(
+def test_worker_without_replicated_tokens_loads_at_each_poll(
     database: str, subscriber: str, query: Query
 ) -> None:
     subscribe(database, subscriber, FLAGS)
@@ -102,14 +104,14 @@ def test_flags_without_tokens_are_loaded_at_each_poll(
         worker.sees(["mode"], "reload", within=SEEN)
         for turn in range(10):
             query(SET_GATEWAY, f"gateway {turn}")
-            worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + ARRIVED)
+            worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + REPLICATED)
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
-        worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + ARRIVED)
+        worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + REPLICATED)
         query("TRUNCATE flagstaff_keyvaluestore")
-        worker.sees(GATEWAY, None, within=SEEN + ARRIVED)
+        worker.sees(GATEWAY, None, within=SEEN + REPLICATED)
 
 
-def test_subscription_made_beside_a_worker_is_noticed(
+def test_subscription_created_while_a_worker_runs_is_detected(
     database: str, subscriber: str, query: Query
 ) -> None:
     with ready(subscriber) as worker:
@@ -118,11 +120,11 @@ def test_subscription_made_beside_a_worker_is_noticed(
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.sees(["mode"], "reload", within=SEEN)
         query(SET_GATEWAY, "adyen")
-        worker.sees(GATEWAY, "adyen", within=SEEN + ARRIVED)
+        worker.sees(GATEWAY, "adyen", within=SEEN + REPLICATED)
 
 
 @pytest.mark.timeout(150)
-def test_allow_list_without_tokens_is_loaded_within_a_minute(
+def test_allowed_users_without_replicated_tokens_are_loaded_within_a_minute(
     database: str, subscriber: str, query: Query
 ) -> None:
     subscribe(database, subscriber, FLAGS)
@@ -130,7 +132,7 @@ def test_allow_list_without_tokens_is_loaded_within_a_minute(
         worker.sees(GATEWAY, "stripe", within=COPIED)
         query("UPDATE flagstaff_featureflag SET rollout_percent = 0")
         worker.sees(["mode"], "reload", within=SEEN)
-        worker.sees(["survey", "new_checkout", 3], [], within=SEEN + ARRIVED)
+        worker.sees(["survey", "new_checkout", 3], [], within=SEEN + REPLICATED)
         query(
             "INSERT INTO auth_user (id, username, password, is_superuser, first_name, last_name, "
             "email, is_staff, is_active, date_joined) "
@@ -140,16 +142,16 @@ def test_allow_list_without_tokens_is_loaded_within_a_minute(
             "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
             "SELECT id, 2 FROM flagstaff_featureflag"
         )
-        worker.sees(["survey", "new_checkout", 3], [2], within=66 + ARRIVED)
+        worker.sees(["survey", "new_checkout", 3], [2], within=66 + REPLICATED)
 
 
 HISTORY = "flagstaff_change"
-REST = """
+STATE = """
 SELECT
     (SELECT count(*) FROM flagstaff_keyvaluestore),
     (SELECT count(*) FROM flagstaff_featureflag WHERE rollout_percent = 50)
 """
-TOLD = """
+ENTRIES = """
 SELECT array_agg(
     (id, at, relation, object_pk, key, action, old, new, actor, source, reason)::text ORDER BY id
 )
@@ -157,7 +159,7 @@ FROM flagstaff_change
 """
 
 
-def test_history_that_comes_along_has_each_change_once_as_it_was(
+def test_replicated_history_has_each_entry_once_and_unchanged(
     database: str, subscriber: str, query: Query
 ) -> None:
     query("UPDATE flagstaff_featureflag SET enabled = false")
@@ -174,10 +176,10 @@ def test_history_that_comes_along_has_each_change_once_as_it_was(
         "TRUNCATE flagstaff_keyvaluestore",
     ):
         query(statement)
-    [expected] = query(TOLD)
-    # Two that were new, and the switch; then what was done to one row, to two, to one and to one.
+    [expected] = query(ENTRIES)
+    # The fixture's two rows and the first update; then the four statements.
     assert len(expected) == 3 + 1 + 2 + 1 + 1
-    assert within(COPIED, lambda: len(execute(subscriber, TOLD)[0] or []) >= len(expected))
-    # What came last in the tables is there as well, and has told of nothing itself.
-    assert within(COPIED, lambda: execute(subscriber, REST) == (0, 1))
-    assert execute(subscriber, TOLD) == (expected,)
+    assert within(COPIED, lambda: len(execute(subscriber, ENTRIES)[0] or []) >= len(expected))
+    # The last rows have arrived too, and their replication has written no entries.
+    assert within(COPIED, lambda: execute(subscriber, STATE) == (0, 1))
+    assert execute(subscriber, ENTRIES) == (expected,)

@@ -1,4 +1,4 @@
-"""multiprocessing and concurrent.futures: each process has an engine of its own, and ends it."""
+"""multiprocessing and concurrent.futures: each process has its own engine, and stops it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = ["fork", "forkserver", "spawn"]
 CHILDREN = 3
 Query = Callable[..., Any]
 
-# A file, for children of the last two methods import what they run.
+# A file, because the last two methods import what they run.
 SCRIPT = """
 import multiprocessing, os, signal, sys, time, warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -28,48 +28,48 @@ warnings.simplefilter("ignore", DeprecationWarning)
 def set_up():
     django.setup()
 
-def told(line):
-    # In one piece: all of them write to this pipe.
+def report(line):
+    # One write per line, because all processes share this pipe.
     os.write(1, f"{line}\\n".encode())
 
 def child(number, barrier):
     django.setup()
     from flagstaff import get_value, status
-    begun = time.monotonic()
+    started = time.monotonic()
     before = get_value("gateway")
-    took = time.monotonic() - begun
+    took = time.monotonic() - started
     while status().mode != "live":
         time.sleep(0.001)
-    told(f"before {before} {took:.3f}")
+    report(f"before {before} {took:.3f}")
     barrier.wait()
-    begun = time.monotonic()
-    while get_value("gateway") != "paypal" and time.monotonic() < begun + 10:
+    started = time.monotonic()
+    while get_value("gateway") != "paypal" and time.monotonic() < started + 10:
         time.sleep(0.001)
-    told(f"after {get_value('gateway')}")
+    report(f"after {get_value('gateway')}")
     barrier.wait()
-    {"return": lambda: None, "sys.exit": lambda: sys.exit(3), "os._exit": lambda: os._exit(3),
-     "kill -9": lambda: os.kill(os.getpid(), signal.SIGKILL)}[WAYS[number]]()
+    {"sys.exit": lambda: sys.exit(3), "os._exit": lambda: os._exit(3),
+     "kill -9": lambda: os.kill(os.getpid(), signal.SIGKILL)}[EXITS[number]]()
 
-WAYS = ["sys.exit", "os._exit", "kill -9"]
+EXITS = ["sys.exit", "os._exit", "kill -9"]
 
 def main(method):
     django.setup()
     from flagstaff import get_value
-    told(f"parent {get_value('gateway')}")
+    report(f"parent {get_value('gateway')}")
     context = multiprocessing.get_context(method)
-    barrier = context.Barrier(len(WAYS) + 1)
-    children = [context.Process(target=child, args=[n, barrier]) for n in range(len(WAYS))]
+    barrier = context.Barrier(len(EXITS) + 1)
+    children = [context.Process(target=child, args=[n, barrier]) for n in range(len(EXITS))]
     for process in children:
         process.start()
     barrier.wait()
-    told("all are there")
+    report("all started")
     sys.stdin.readline()
     barrier.wait()
     for process in children:
         process.join(10)
-    told("ended " + " ".join(str(process.exitcode) for process in children))
+    report("exited " + " ".join(str(process.exitcode) for process in children))
     with ProcessPoolExecutor(2, mp_context=context, initializer=set_up) as pool:
-        told("pool " + " ".join(pool.map(get_value, ["gateway"] * 8)))
+        report("pool " + " ".join(pool.map(get_value, ["gateway"] * 8)))
     sys.stdin.readline()
 
 if __name__ == "__main__":
@@ -78,10 +78,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_process_answers_sees_a_change_and_leaves_nothing(
+def test_child_process_evaluates_sees_a_change_and_leaves_no_session(
     method: str, database: str, query: Query, sessions: Sessions, tmp_path: Any
 ) -> None:
-    script = tmp_path / "family.py"
+    script = tmp_path / "parent.py"
     script.write_text(SCRIPT)
     with subprocess.Popen(
         [sys.executable, "-X", "dev", str(script), method],
@@ -95,19 +95,19 @@ def test_each_process_answers_sees_a_change_and_leaves_nothing(
     ) as process:
         assert process.stdin
         assert process.stdout
-        hear = process.stdout.readline
-        assert hear() == "parent stripe\n"
+        read_line = process.stdout.readline
+        assert read_line() == "parent stripe\n"
         [parent] = sessions()
-        before = [hear().split() for _ in range(CHILDREN + 1)]
+        before = [read_line().split() for _ in range(CHILDREN + 1)]
         assert [words[1] for words in before[:-1]] == ["stripe"] * CHILDREN
         assert len({s.owner for s in sessions()}) == len(sessions()) == CHILDREN + 1
         query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
         process.stdin.write("\n")
         process.stdin.flush()
-        assert [hear() for _ in range(CHILDREN)] == ["after paypal\n"] * CHILDREN
-        assert hear() == "ended 3 3 -9\n"
-        assert hear() == "pool" + " paypal" * 8 + "\n"
+        assert [read_line() for _ in range(CHILDREN)] == ["after paypal\n"] * CHILDREN
+        assert read_line() == "exited 3 3 -9\n"
+        assert read_line() == "pool" + " paypal" * 8 + "\n"
         assert within(2, lambda: sessions() == [parent]), sessions()
-        _, said = process.communicate("\n", timeout=20)
-    assert (process.returncode, said) == (0, "")
+        _, errors = process.communicate("\n", timeout=20)
+    assert (process.returncode, errors) == (0, "")
     assert within(2, lambda: sessions() == [])

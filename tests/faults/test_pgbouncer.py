@@ -1,4 +1,4 @@
-"""Behind PgBouncer a worker polls, whatever the pooler does to its clients and its backends."""
+"""Workers behind PgBouncer poll, whatever the pooler does to its clients and backends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 @pytest.fixture
 def pooler(server: Postgres) -> Iterator[PgBouncer]:
-    """Transaction pooling: each transaction of a client may meet another backend."""
+    """Transaction pooling: each transaction of a client may use another backend."""
     with PgBouncer(server.port) as pooler:
         yield pooler
 
@@ -30,7 +30,7 @@ def admin(pooler: PgBouncer, command: str) -> None:
         console.execute(command)
 
 
-def test_pooler_is_found_out_and_polled(
+def test_worker_behind_a_pooler_detects_it_and_polls(
     database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
@@ -41,7 +41,7 @@ def test_pooler_is_found_out_and_polled(
         worker.sees(NEW_CHECKOUT, True, within=SEEN)
 
 
-def test_statement_pooling_is_told_of(server: Postgres, database: str) -> None:
+def test_statement_pooling_is_reported_as_an_error(server: Postgres, database: str) -> None:
     with (
         PgBouncer(server.port, settings={"pool_mode": "statement"}) as pooler,
         Worker(at(database, pooler.port), STARTUP_TIMEOUT=0.5) as worker,
@@ -53,7 +53,7 @@ def test_statement_pooling_is_told_of(server: Postgres, database: str) -> None:
         assert status["last_error"] == "load: the server refused a statement (SQLSTATE 08P01)"
 
 
-def test_pooler_that_restarts_is_met_again(
+def test_worker_reconnects_after_the_pooler_restarts(
     database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
@@ -67,7 +67,7 @@ def test_pooler_that_restarts_is_met_again(
         assert worker.ask("watched") == [False, True]
 
 
-def test_pooler_that_is_paused_is_given_up_and_met_again(
+def test_worker_recovers_after_the_pooler_was_paused(
     database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
@@ -79,7 +79,7 @@ def test_pooler_that_is_paused_is_given_up_and_met_again(
         worker.sees(NEW_CHECKOUT, True, within=2 * 3)
 
 
-def test_pool_whose_backends_are_taken_changes_no_answer(
+def test_exhausted_pool_changes_no_result(
     server: Postgres, database: str, open_to_all: Callable[[], None]
 ) -> None:
     with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
@@ -94,7 +94,7 @@ def test_pool_whose_backends_are_taken_changes_no_answer(
 
 
 @pytest.mark.parametrize("name", ["server_idle_timeout", "server_lifetime"])
-def test_backends_that_the_pooler_replaces_are_not_missed(
+def test_backends_replaced_by_the_pooler_cause_no_failure(
     name: str, server: Postgres, database: str, query: Query
 ) -> None:
     backends = (
@@ -114,7 +114,7 @@ def test_backends_that_the_pooler_replaces_are_not_missed(
         assert worker.ask("status")["failures"] == 0
 
 
-def test_backends_that_are_terminated_are_not_missed(
+def test_terminated_backends_do_not_lose_a_change(
     database: str, pooler: PgBouncer, query: Query, open_to_all: Callable[[], None]
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
@@ -127,7 +127,7 @@ def test_backends_that_are_terminated_are_not_missed(
         assert worker.ask(*NEW_CHECKOUT) is True
 
 
-def test_client_that_the_pooler_ends_for_being_quiet_comes_back(
+def test_worker_reconnects_after_client_idle_timeout(
     server: Postgres, database: str, open_to_all: Callable[[], None]
 ) -> None:
     with (
@@ -142,9 +142,7 @@ def test_client_that_the_pooler_ends_for_being_quiet_comes_back(
 OPTIONS = {"options": "-c statement_timeout=5s"}
 
 
-def test_startup_options_are_refused_by_the_pooler_for_all(
-    database: str, pooler: PgBouncer
-) -> None:
+def test_startup_options_are_rejected_as_for_psycopg(database: str, pooler: PgBouncer) -> None:
     url = at(database, pooler.port, **OPTIONS)
     with pytest.raises(psycopg.OperationalError, match="unsupported startup parameter"):
         psycopg.connect(url)
@@ -153,7 +151,7 @@ def test_startup_options_are_refused_by_the_pooler_for_all(
         assert worker.ask("status")["last_error"].endswith("(SQLSTATE 08P01)")
 
 
-def test_startup_options_that_the_pooler_ignores_do_no_harm(
+def test_startup_options_ignored_by_the_pooler_are_harmless(
     server: Postgres, database: str, open_to_all: Callable[[], None]
 ) -> None:
     with (

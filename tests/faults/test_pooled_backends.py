@@ -1,4 +1,4 @@
-"""Nothing of a worker stays on the backends of a pool, which others use after it."""
+"""Workers leave no session state on the backends of a pool, which other clients use too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.postgres import Postgres
 Query = Callable[..., Any]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
-# Of the backend that serves this transaction: what an earlier client may have left behind.
+# The session state on the backend of this transaction that an earlier client may have left.
 LEFT_BEHIND = """
     SELECT
         pg_backend_pid(),
@@ -29,8 +29,8 @@ LEFT_BEHIND = """
             SELECT objid::text FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'
         )
 """
-# Set by the pooler itself, for each client anew.
-OF_THE_POOLER = [
+# Set by the pooler for each client.
+SET_BY_POOLER = [
     "application_name",
     "client_encoding",
     "DateStyle",
@@ -41,34 +41,34 @@ OF_THE_POOLER = [
 
 @pytest.fixture
 def pooler(server: Postgres) -> Iterator[PgBouncer]:
-    """Transaction pooling: each transaction of a client may meet another backend."""
+    """Transaction pooling: each transaction of a client may use another backend."""
     with PgBouncer(server.port) as pooler:
         yield pooler
 
 
 def left_behind(url: str, backends: int) -> dict[int, list[str]]:
-    """What is on each of as many pooled backends, by their process."""
+    """Returns the session state on each of the pooled backends, by process id."""
     with ExitStack() as stack:
-        # Each of these transactions holds a backend until all have looked.
+        # Open transactions, so that each uses another backend.
         sessions = [stack.enter_context(psycopg.connect(url)) for _ in range(backends)]
-        rows = [session.execute(LEFT_BEHIND, [OF_THE_POOLER]).fetchone() for session in sessions]
+        rows = [session.execute(LEFT_BEHIND, [SET_BY_POOLER]).fetchone() for session in sessions]
         return dict(row for row in rows if row)
 
 
-def test_what_others_leave_behind_is_found(server: Postgres, database: str) -> None:
+def test_session_state_of_other_clients_is_found(server: Postgres, database: str) -> None:
     with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
         url = at(database, pooler.port)
         with psycopg.connect(url, autocommit=True) as careless:
             careless.execute("LISTEN news")
             careless.execute("SET statement_timeout = '1min'")
-            careless.execute("PREPARE answer AS SELECT 42")
+            careless.execute("PREPARE forty_two AS SELECT 42")
             careless.execute("SELECT pg_advisory_lock(4242)")
         [found] = left_behind(url, backends=1).values()
-        assert found == ["news", "statement_timeout", "answer", "4242"]
+        assert found == ["news", "statement_timeout", "forty_two", "4242"]
 
 
 @pytest.mark.timeout(240)
-def test_eight_engines_leave_nothing_behind_in_a_minute(
+def test_eight_workers_leave_no_session_state_in_a_minute(
     server: Postgres, database: str, pooler: PgBouncer
 ) -> None:
     url = at(database, pooler.port)
@@ -94,7 +94,7 @@ def test_eight_engines_leave_nothing_behind_in_a_minute(
         assert "prepared statement" not in log.read_text()
 
 
-def test_name_of_the_link_is_not_that_of_other_peoples_changes(
+def test_history_does_not_record_the_application_name_of_a_worker(
     server: Postgres, database: str, query: Query
 ) -> None:
     with (
@@ -108,7 +108,7 @@ def test_name_of_the_link_is_not_that_of_other_peoples_changes(
         assert query(newest) == ("",)
 
 
-def test_session_pooling_works_as_well(
+def test_session_pooling_leaves_no_session_state(
     server: Postgres, database: str, open_to_all: Callable[[], None]
 ) -> None:
     settings = {"pool_mode": "session", "default_pool_size": "1"}

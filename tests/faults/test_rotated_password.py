@@ -1,4 +1,4 @@
-"""A password is changed: the new one is found where Django finds it, and neither is ever told."""
+"""A rotated password is found where Django finds it, and passwords are never shown."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ OpenToAll = Callable[[], None]
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 OLD, NEW = "hunter-one", "hunter-two"
 REFUSED = "connect: the log-in was refused, see USER and PASSWORD in DATABASES (SQLSTATE 28P01)"
-# From the moment that the new password can be found.
-FRESH = 5.0
+# Seconds after the new password is available.
+RECOVERED = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +39,29 @@ def alice(database: str) -> str:
     return make_conninfo(database, user="alice")
 
 
-@pytest.fixture(params=["a backend of the project", "a password file"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    return Place(tmp_path / "password", of_backend="backend" in request.param, patch=monkeypatch)
+@pytest.fixture(params=["database backend", "password file"])
+def password(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PasswordSource:
+    in_backend = "backend" in request.param
+    return PasswordSource(tmp_path / "password", in_backend=in_backend, patch=monkeypatch)
 
 
-class Place:
-    """Where Django finds the password."""
+class PasswordSource:
+    """The file from which a database backend or libpq reads the password."""
 
-    def __init__(self, file: Path, patch: pytest.MonkeyPatch, *, of_backend: bool) -> None:
+    def __init__(self, file: Path, patch: pytest.MonkeyPatch, *, in_backend: bool) -> None:
         self._file = file
-        self._of_backend = of_backend
+        self._in_backend = in_backend
         patch.setenv("FLAGS_PASSWORD_FILE", str(file))
         file.touch(mode=0o600)
-        self.put(OLD)
+        self.set(OLD)
 
-    def put(self, password: str) -> None:
-        self._file.write_text(password if self._of_backend else f"*:*:*:alice:{password}\n")
+    def set(self, password: str) -> None:
+        self._file.write_text(password if self._in_backend else f"*:*:*:alice:{password}\n")
 
     def worker(self, alice: str) -> Worker:
-        if self._of_backend:
+        if self._in_backend:
             return Worker(alice, project="tests.settings_rotating")
         return Worker(make_conninfo(alice, passfile=str(self._file)))
 
@@ -71,7 +74,7 @@ def execute(database: str, statement: str) -> Any:
 
 def set_password(database: str, password: str) -> None:
     with psycopg.connect(database, autocommit=True) as session:
-        # Encrypted here, so that the server's own log cannot have it.
+        # Encrypted by the client, so that the server's log cannot contain it.
         hashed = session.pgconn.encrypt_password(password.encode(), b"alice", b"scram-sha-256")
         session.execute(sql.SQL("ALTER ROLE alice PASSWORD {}").format(hashed.decode()))
 
@@ -84,8 +87,8 @@ def rotate(database: str) -> None:
     )
 
 
-def told(worker: Worker) -> str:
-    """All that the worker has to say."""
+def all_output(worker: Worker) -> str:
+    """Returns the status, the log, an explanation and an error of the worker."""
     texts = [worker.ask("status"), worker.ask("logged"), worker.ask("explain", "new_checkout")]
     try:
         worker.ask("refresh", 0.5)
@@ -94,10 +97,10 @@ def told(worker: Worker) -> str:
     return json.dumps(texts)
 
 
-def test_new_password_is_found_after_the_old_one_was_refused(
-    place: Place, alice: str, database: str, server: Postgres, open_to_all: OpenToAll
+def test_new_password_is_used_after_the_old_one_was_rejected(
+    password: PasswordSource, alice: str, database: str, server: Postgres, open_to_all: OpenToAll
 ) -> None:
-    with place.worker(alice) as worker:
+    with password.worker(alice) as worker:
         assert worker.ask("ready", 10) is True
         worker.ask("watch", NEW_CHECKOUT)
         rotate(database)
@@ -105,39 +108,39 @@ def test_new_password_is_found_after_the_old_one_was_refused(
         worker.sees(["failed", 3], True, within=10)
         status = worker.ask("status")
         assert (status["mode"], status["last_error"]) == ("down", REFUSED)
-        said = told(worker)
-        place.put(NEW)
-        worker.sees(NEW_CHECKOUT, True, within=FRESH)
+        output = all_output(worker)
+        password.set(NEW)
+        worker.sees(NEW_CHECKOUT, True, within=RECOVERED)
         worker.sees(["mode"], "live", within=1)
         assert worker.ask("watched") == [False, True]
-        said += told(worker)
+        output += all_output(worker)
         names = execute(database, "SELECT string_agg(application_name, ' ') FROM pg_stat_activity")
         log = server.log.read_text()
-        _, complaints = worker.end()
-    assert REFUSED in said
-    for text in (said, complaints, str(names), log):
+        _, errors = worker.end()
+    assert REFUSED in output
+    for text in (output, errors, str(names), log):
         assert OLD not in text
         assert NEW not in text
 
 
-def test_new_password_that_is_there_before_is_taken_at_once(
-    place: Place, alice: str, database: str, open_to_all: OpenToAll
+def test_new_password_available_before_the_rotation_is_used_at_once(
+    password: PasswordSource, alice: str, database: str, open_to_all: OpenToAll
 ) -> None:
-    with place.worker(alice) as worker:
+    with password.worker(alice) as worker:
         assert worker.ask("ready", 10) is True
-        place.put(NEW)
+        password.set(NEW)
         rotate(database)
         open_to_all()
-        worker.sees(NEW_CHECKOUT, True, within=FRESH)
+        worker.sees(NEW_CHECKOUT, True, within=RECOVERED)
 
 
-def test_short_links_take_the_new_password_too(
-    place: Place, alice: str, database: str, open_to_all: OpenToAll
+def test_pool_connection_uses_the_new_password(
+    password: PasswordSource, alice: str, database: str, open_to_all: OpenToAll
 ) -> None:
-    with place.worker(alice) as worker:
+    with password.worker(alice) as worker:
         assert worker.ask("ready", 10) is True
-        place.put(NEW)
-        # The link goes on: who is logged in stays so.
+        password.set(NEW)
+        # The open session stays.
         set_password(database, NEW)
         worker.ask("refresh")
         open_to_all()

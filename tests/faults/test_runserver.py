@@ -1,4 +1,4 @@
-"""manage.py: the development server that starts itself anew, the shell, and commands."""
+"""manage.py: the development server with its reloader, the shell, and commands."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any
 
 import pytest
 
-from tests.faults.servers import ROOT, SETTINGS, Server
+from tests.faults.app_servers import ROOT, SETTINGS, AppServer
 from tests.sessions import Sessions, within
 
 MANAGE = str(ROOT / "tests" / "faults" / "served" / "manage.py")
-ASK = "from flagstaff import get_value, status; print(get_value('gateway'), status().mode)"
+EVALUATE = "from flagstaff import get_value, status; print(get_value('gateway'), status().mode)"
 Query = Callable[..., Any]
 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Path:
-    """A module of the project that can be changed."""
+    """A module of the project that tests change."""
     path = tmp_path / "watched_by_the_reloader.py"
     path.write_text("")
     return path
 
 
-def runserver(database: str, watched: Path, *options: str) -> Server:
+def runserver(database: str, watched: Path, *options: str) -> AppServer:
     command = [sys.executable, MANAGE, "runserver", *options, "127.0.0.1:{port}"]
-    return Server(*command, database=database, EXTRA_FOLDER=str(watched.parent))
+    return AppServer(*command, database=database, EXTRA_FOLDER=str(watched.parent))
 
 
 def manage(database: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -48,24 +48,24 @@ def manage(database: str, *arguments: str, text: str = "") -> subprocess.Complet
     )
 
 
-def test_server_that_starts_itself_anew_keeps_one_connection(
+def test_reloaded_development_server_keeps_one_connection(
     database: str, query: Query, sessions: Sessions, watched: Path
 ) -> None:
     with runserver(database, watched) as server:
         server.wait()
         for number in range(3):
-            server.until_logged("watched_by_the_reloader.* first seen", times=number + 1)
-            [pid] = server.from_each(1)
+            server.wait_for_log("watched_by_the_reloader.* first seen", times=number + 1)
+            [pid] = server.get_from_each(1)
             assert within(2, lambda: [s.owner for s in sessions()] == [pid]), sessions()  # noqa: B023
             watched.write_text(f"# {number}")
-            # In the same second a file's time would be what it was.
+            # Within one second the modification time would not change.
             os.utime(watched, (time.time(), time.time() + number + 1))
-            assert within(10, lambda: server.try_to_get().get("pid", pid) != pid), server.log()  # noqa: B023
+            assert within(10, lambda: server.get_or_empty().get("pid", pid) != pid), server.log()  # noqa: B023
         query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
-        assert server.each_says(1, "paypal")
-        begun = time.monotonic()
+        assert server.all_have_value(1, "paypal")
+        started = time.monotonic()
         assert server.end(signal.SIGINT, to_all=True) == 0
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2
     assert within(2, lambda: sessions() == [])
     assert "Fatal" not in server.log()
     assert "FATAL" not in server.log()
@@ -74,37 +74,37 @@ def test_server_that_starts_itself_anew_keeps_one_connection(
 
 @pytest.mark.parametrize("options", [[], ["--noreload"]], ids=["reloader", "noreload"])
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_server_ends_at_once_and_leaves_nothing(
+def test_development_server_exits_at_once_and_leaves_no_session(
     by: signal.Signals, options: list[str], database: str, sessions: Sessions, watched: Path
 ) -> None:
     with runserver(database, watched, *options) as server:
         server.wait()
-        begun = time.monotonic()
+        started = time.monotonic()
         status = server.end(by, to_all=True)
-        assert time.monotonic() - begun < 2
-    # Without the reloader nobody handles the second one.
+        assert time.monotonic() - started < 2
+    # Django handles SIGTERM only with the reloader.
     assert status == (-by if options and by is signal.SIGTERM else 0)
     assert within(2, lambda: sessions() == [])
     assert "FATAL" not in server.log()
 
 
-def test_shell_asks_and_ends(database: str, sessions: Sessions) -> None:
-    for arguments, text in ((["-c", ASK], ""), ([], ASK)):
-        asked = manage(database, "shell", *arguments, text=text)
-        assert (asked.returncode, asked.stderr) == (0, "")
-        # Before it stands what Django has imported.
-        assert asked.stdout.endswith("stripe live\n")
+def test_shell_evaluates_and_exits(database: str, sessions: Sessions) -> None:
+    for arguments, text in ((["-c", EVALUATE], ""), ([], EVALUATE)):
+        ran = manage(database, "shell", *arguments, text=text)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        # Django prints its automatic imports before.
+        assert ran.stdout.endswith("stripe live\n")
         assert within(2, lambda: sessions() == [])
 
 
 @pytest.mark.parametrize(
     "command", [["check"], ["migrate", "--plan"], ["showmigrations"], ["flags", "list"], ["help"]]
 )
-def test_command_that_asks_nothing_connects_for_itself_alone(
+def test_command_without_evaluations_leaves_no_session(
     command: list[str], database: str, sessions: Sessions
 ) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     ran = manage(database, *command)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - started < 20
     assert within(2, lambda: sessions() == [])

@@ -1,4 +1,4 @@
-"""A process ends as it was told, soon, whatever its engine and its threads are doing."""
+"""A process exits soon and with its status, whatever its engine and threads are doing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RunIsolated
-from tests.faults.ending import FIRST, IDLE, WORK
+from tests.faults.exiting_process import FIRST_LOAD, IDLE, WORK
 from tests.repeats import repeats
 from tests.sessions import Sessions, within
 from tests.workers import ROOT
@@ -30,24 +30,23 @@ STATUSES = {
     "kill -9": -9,
     "an exception": 1,
 }
-ENDS, ENDS_OF_EACH_WAY = repeats(100, 20), repeats(5, 2)
-# What an engine may add to the time that the interpreter itself takes to end: a second, or twice
-# that on a busy machine.
-SOON = 2.0
+EXITS, EXITS_PER_CASE = repeats(100, 20), repeats(5, 2)
+# Seconds that an engine may add to the exit of the interpreter: one on an idle machine.
+MAX_DELAY = 2.0
 Query = Callable[..., Any]
-End = Callable[[str, str, str], tuple[int, float]]
+RunChild = Callable[[str, str, str], tuple[int, float]]
 
 
 @pytest.fixture
-def end() -> Iterator[End]:
-    """Have a process at a database work and end in these ways; its status, and how long it took."""
+def run_child() -> Iterator[RunChild]:
+    """Runs a child that works and exits; returns its status and the seconds of its exit."""
     with ExitStack() as stack:
         parents: dict[str, subprocess.Popen[str]] = {}
 
-        def begin(database: str) -> subprocess.Popen[str]:
+        def start(database: str) -> subprocess.Popen[str]:
             return stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.faults.ending"],
+                    [sys.executable, "-m", "tests.faults.exiting_process"],
                     cwd=ROOT,
                     env=os.environ
                     | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.settings"},
@@ -59,23 +58,23 @@ def end() -> Iterator[End]:
                 )
             )
 
-        def end(database: str, work: str, how: str) -> tuple[int, float]:
+        def run(database: str, work: str, how: str) -> tuple[int, float]:
             if database not in parents:
-                parents[database] = begin(database)
+                parents[database] = start(database)
             parent = parents[database]
             assert parent.stdin
             assert parent.stdout
             parent.stdin.write(json.dumps([work, how]) + "\n")
             parent.stdin.flush()
-            said: list[str] = []
+            output: list[str] = []
             while not (line := parent.stdout.readline()).startswith("ended "):
-                assert line, said
-                said.append(line)
-            assert not [line for line in said if "atal" in line or "FATAL" in line], said
+                assert line, output
+                output.append(line)
+            assert not [line for line in output if "atal" in line or "FATAL" in line], output
             status, took = json.loads(line.removeprefix("ended "))
             return status, took
 
-        yield end
+        yield run
         for parent in parents.values():
             assert parent.stdin
             parent.stdin.close()
@@ -83,42 +82,44 @@ def end() -> Iterator[End]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["sys.exit", "SIGTERM, handled", "SIGTERM", "os._exit"])
-def test_hundred_processes_that_end_in_the_middle_of_loads_end_as_they_were_told(
-    how: str, database: str, sessions: Sessions, end: End
+def test_process_exits_with_its_status_during_a_load(
+    how: str, database: str, sessions: Sessions, run_child: RunChild
 ) -> None:
-    ended = [end(database, "refreshes", how) for _ in range(ENDS)]
-    assert Counter(status for status, _ in ended) == {STATUSES[how]: ENDS}
-    idle = max(end(database, IDLE, how)[1] for _ in range(repeats(10, 5)))
-    took = sorted(took for _, took in ended)
-    print(f"{how}: {took[ENDS // 2]:.2f}, at most {took[-1]:.2f} s; without an engine {idle:.2f} s")
-    assert took[-1] < idle + SOON
+    exited = [run_child(database, "refreshes", how) for _ in range(EXITS)]
+    assert Counter(status for status, _ in exited) == {STATUSES[how]: EXITS}
+    idle = max(run_child(database, IDLE, how)[1] for _ in range(repeats(10, 5)))
+    took = sorted(took for _, took in exited)
+    print(f"{how}: median {took[EXITS // 2]:.2f} s, max {took[-1]:.2f} s, idle {idle:.2f} s")
+    assert took[-1] < idle + MAX_DELAY
     assert within(2, lambda: sessions() == [])
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("work", [work for work in WORK if work != FIRST])
-def test_process_ends_as_it_was_told_whatever_its_daemon_threads_do(
-    work: str, database: str, query: Query, sessions: Sessions, end: End
+@pytest.mark.parametrize("work", [work for work in WORK if work != FIRST_LOAD])
+def test_process_exits_with_its_status_while_daemon_threads_work(
+    work: str, database: str, query: Query, sessions: Sessions, run_child: RunChild
 ) -> None:
     query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('list', '[1, [2]]')")
     for how, status in STATUSES.items():
-        ended = [end(database, work, how) for _ in range(ENDS_OF_EACH_WAY)]
-        assert [found for found, _ in ended] == [status] * ENDS_OF_EACH_WAY, how
-        idle = end(database, IDLE, how)[1]
-        assert max(took for _, took in ended) < idle + SOON, how
+        exited = [run_child(database, work, how) for _ in range(EXITS_PER_CASE)]
+        assert [found for found, _ in exited] == [status] * EXITS_PER_CASE, how
+        idle = run_child(database, IDLE, how)[1]
+        assert max(took for _, took in exited) < idle + MAX_DELAY, how
     assert within(2, lambda: sessions() == [])
 
 
-def test_process_ends_as_it_was_told_in_the_first_question_of_a_thread(end: End) -> None:
+def test_process_exits_with_its_status_while_threads_wait_for_the_first_load(
+    run_child: RunChild,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         database = f"postgres://127.0.0.1:{silent.getsockname()[1]}/flags"
         for how, status in STATUSES.items():
-            found, took = end(database, FIRST, how)
-            idle = end(database, IDLE, how)[1]
-            assert (found, took < idle + SOON) == (status, True), how
+            found, took = run_child(database, FIRST_LOAD, how)
+            idle = run_child(database, IDLE, how)[1]
+            assert (found, took < idle + MAX_DELAY) == (status, True), how
 
 
-def test_subinterpreter_is_refused(run_isolated: RunIsolated) -> None:
+def test_subinterpreter_is_rejected(run_isolated: RunIsolated) -> None:
     script = """
 import os
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"

@@ -1,4 +1,4 @@
-"""A worker that reads from a standby polls it, and is never taken back by one that lags."""
+"""Workers on a standby poll it, and never return to an older state on one that lags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def standby(server: Postgres, database: str) -> Iterator[Replica]:
         yield standby
 
 
-def test_worker_polls_a_standby(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
+def test_worker_on_a_standby_polls(database: str, standby: Replica, open_to_all: OpenToAll) -> None:
     with ready(at(database, standby.port)) as worker:
         worker.sees(["mode"], "poll", within=1)
         assert worker.ask("status")["mode_reason"] == "the server is a standby"
@@ -35,7 +35,7 @@ def test_worker_polls_a_standby(database: str, standby: Replica, open_to_all: Op
         assert worker.ask("status")["failures"] == 0
 
 
-def test_worker_listens_once_its_standby_is_promoted(
+def test_worker_listens_after_its_standby_is_promoted(
     server: Postgres, database: str, standby: Replica
 ) -> None:
     with ready(at(database, standby.port), POLL_INTERVAL=1) as worker:
@@ -50,7 +50,7 @@ def test_worker_listens_once_its_standby_is_promoted(
         assert worker.ask("status")["failures"] == 0
 
 
-def test_refill_on_the_primary_is_one_change_on_the_standby(
+def test_truncate_and_insert_in_one_transaction_is_one_change_on_the_standby(
     database: str, standby: Replica
 ) -> None:
     with (
@@ -73,7 +73,7 @@ def test_refill_on_the_primary_is_one_change_on_the_standby(
         assert seen[1:] == sorted(seen[1:])
 
 
-def test_standby_that_lags_is_taken_only_after_max_staleness(
+def test_lagging_standby_is_used_only_after_max_staleness(
     server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
 ) -> None:
     with ready(at(database, server.port, standby.port), MAX_STALENESS=4) as worker:
@@ -85,15 +85,15 @@ def test_standby_that_lags_is_taken_only_after_max_staleness(
         server.stop()
         stopped = time.monotonic()
         worker.sees(NEW_CHECKOUT, False, within=2 * (4 + REST))
-        [_, [back, _]] = worker.ask("followed")
-        # The last news came with a poll before the server had stopped, or with that change.
-        assert before - POLL * 1.1 + 4 <= back <= stopped + 4 + REST + 1
+        [_, [reverted, _]] = worker.ask("followed")
+        # The age counts from the last poll before the stop, or from that change.
+        assert before - POLL * 1.1 + 4 <= reverted <= stopped + 4 + REST + 1
         worker.sees(["mode"], "poll", within=1)
-        # It was asked now and then, not all the time.
+        # The worker does not retry constantly.
         assert worker.ask("status")["failures"] <= 20
 
 
-def test_standby_that_has_caught_up_is_taken_at_once(
+def test_standby_that_has_caught_up_is_used_at_once(
     server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
 ) -> None:
     with ready(at(database, server.port, standby.port), MAX_STALENESS=600) as worker:
@@ -109,7 +109,7 @@ def test_standby_that_has_caught_up_is_taken_at_once(
         assert worker.ask("watched") == [True]
 
 
-def test_refresh_from_a_standby_that_lags_takes_nobody_back(
+def test_refresh_from_a_lagging_standby_keeps_the_newer_snapshot(
     server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
 ) -> None:
     with ready(at(database, server.port, standby.port), MAX_STALENESS=600) as worker:
@@ -122,7 +122,7 @@ def test_refresh_from_a_standby_that_lags_takes_nobody_back(
         assert worker.ask(*NEW_CHECKOUT) is True
 
 
-def test_standby_that_is_up_to_date_is_found_behind_one_that_lags(
+def test_up_to_date_standby_after_a_lagging_one_is_used(
     server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
 ) -> None:
     with Replica(server) as other:
@@ -137,7 +137,7 @@ def test_standby_that_is_up_to_date_is_found_behind_one_that_lags(
             assert worker.ask("watched") == [True]
 
 
-def test_primary_that_is_back_is_taken_at_any_token(
+def test_worker_of_a_stopped_lagging_standby_uses_the_primary(
     server: Postgres, database: str, standby: Replica, open_to_all: OpenToAll
 ) -> None:
     url = at(database, server.port, standby.port, attrs="prefer-standby")

@@ -1,4 +1,4 @@
-"""Real servers with TLS: who the server is, who we are, and what a password is bound to."""
+"""TLS against a real server: server and client certificates, and channel binding."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tools.postgres import Postgres
 from tools.postgres_account import hand_over, open_directory, remove_directory
 
 GATEWAY = ["get_value", "gateway"]
-#: Which of the servers here can encrypt.
+#: A version whose binaries support TLS.
 VERSION = 17
 
 
 @pytest.fixture(scope="module")
-def papers(module_directory: Path) -> dict[str, Certificate]:
+def certificates(module_directory: Path) -> dict[str, Certificate]:
     ours = authority(module_directory, "ours")
     return {
         "ours": ours,
@@ -39,36 +39,36 @@ def module_directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def address(papers: dict[str, Certificate], module_directory: Path) -> Iterator[str]:
-    """A server with a value, that takes passwords and certificates, and those over TLS only."""
-    log_ins = module_directory / "hba"
-    log_ins.write_text(
+def address(certificates: dict[str, Certificate], module_directory: Path) -> Iterator[str]:
+    """The address of a server that accepts passwords and certificates, over TLS only."""
+    rules = module_directory / "hba"
+    rules.write_text(
         "hostssl all shop all cert\n"
-        "hostssl all desk all scram-sha-256\n"
+        "hostssl all clerk all scram-sha-256\n"
         "host all postgres 127.0.0.1/32 trust\n"
     )
-    hand_over(papers["server"].key)
+    hand_over(certificates["server"].key)
     settings = {
-        "hba_file": str(log_ins),
+        "hba_file": str(rules),
         "ssl": "on",
-        "ssl_cert_file": str(papers["server"].file),
-        "ssl_key_file": str(papers["server"].key),
-        "ssl_ca_file": str(papers["ours"].file),
+        "ssl_cert_file": str(certificates["server"].file),
+        "ssl_key_file": str(certificates["server"].key),
+        "ssl_ca_file": str(certificates["ours"].file),
     }
     with Postgres(version=VERSION, settings=settings) as server:
-        with Worker(server.url) as first:
-            first.ask("migrate")
+        with Worker(server.url) as worker:
+            worker.ask("migrate")
         with psycopg.connect(server.url, autocommit=True) as owner:
             owner.execute("CREATE ROLE shop LOGIN SUPERUSER PASSWORD 'correct horse'")
-            owner.execute("CREATE ROLE desk LOGIN SUPERUSER PASSWORD 'battery staple'")
+            owner.execute("CREATE ROLE clerk LOGIN SUPERUSER PASSWORD 'battery staple'")
             owner.execute(
                 "INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '\"stripe\"')"
             )
         yield server.url
 
 
-def asked(url: str) -> dict[str, Any]:
-    """What a worker says of itself that connects so, after it was asked and has reloaded."""
+def connected_status(url: str) -> dict[str, Any]:
+    """Returns the status of a worker that connects and loads twice."""
     with Worker(url, STARTUP_TIMEOUT=10) as worker:
         worker.ask(*GATEWAY)
         status: dict[str, Any] = worker.ask("status")
@@ -78,8 +78,8 @@ def asked(url: str) -> dict[str, Any]:
         return status
 
 
-def refused(url: str) -> dict[str, Any]:
-    """What a worker says of itself after its first try to connect, which fails."""
+def failed_status(url: str) -> dict[str, Any]:
+    """Returns the status of a worker whose first attempt to connect fails."""
     with Worker(url, STARTUP_TIMEOUT=0.1) as worker:
         worker.ask(*GATEWAY)
         worker.sees(["failed", 1], True, within=10)
@@ -87,46 +87,48 @@ def refused(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("sslmode", ["prefer", "require", "verify-ca", "verify-full"])
-def test_encrypted_worker_listens(
-    sslmode: str, address: str, papers: dict[str, Certificate]
+def test_worker_over_tls_listens(
+    sslmode: str, address: str, certificates: dict[str, Certificate]
 ) -> None:
     url = make_conninfo(
-        address, sslmode=sslmode, sslrootcert=str(papers["ours"].file), host="localhost"
+        address, sslmode=sslmode, sslrootcert=str(certificates["ours"].file), host="localhost"
     )
-    assert asked(url)["mode"] == "live"
+    assert connected_status(url)["mode"] == "live"
 
 
-def test_server_of_an_unknown_authority_is_refused(
-    address: str, papers: dict[str, Certificate]
+def test_server_of_an_unknown_authority_is_rejected(
+    address: str, certificates: dict[str, Certificate]
 ) -> None:
-    url = make_conninfo(address, sslmode="verify-full", sslrootcert=str(papers["others"].file))
-    status = refused(url)
+    url = make_conninfo(
+        address, sslmode="verify-full", sslrootcert=str(certificates["others"].file)
+    )
+    status = failed_status(url)
     assert not status["ready"]
     assert "cannot be protected" in status["last_error"]
 
 
-def test_client_certificate_logs_in(address: str, papers: dict[str, Certificate]) -> None:
-    shop = papers["shop"]
-    with_paper = make_conninfo(
+def test_client_certificate_is_accepted(address: str, certificates: dict[str, Certificate]) -> None:
+    shop = certificates["shop"]
+    url = make_conninfo(
         address, user="shop", sslmode="require", sslcert=str(shop.file), sslkey=str(shop.key)
     )
-    assert asked(with_paper)["mode"] == "live"
+    assert connected_status(url)["mode"] == "live"
 
 
-def test_without_its_client_certificate_a_role_is_refused(address: str) -> None:
-    status = refused(make_conninfo(address, user="shop", sslmode="require"))
+def test_role_without_its_client_certificate_is_rejected(address: str) -> None:
+    status = failed_status(make_conninfo(address, user="shop", sslmode="require"))
     assert not status["ready"]
     assert "log-in was refused" in status["last_error"]
 
 
 @pytest.mark.parametrize("binding", ["disable", "prefer", "require"])
-def test_password_is_bound_to_the_channel(binding: str, address: str) -> None:
-    url = make_conninfo(address, user="desk", password="battery staple", sslmode="require")
-    assert asked(make_conninfo(url, channel_binding=binding))["mode"] == "live"
+def test_password_with_channel_binding_is_accepted(binding: str, address: str) -> None:
+    url = make_conninfo(address, user="clerk", password="battery staple", sslmode="require")
+    assert connected_status(make_conninfo(url, channel_binding=binding))["mode"] == "live"
 
 
-def test_password_alone_opens_no_unencrypted_connection(address: str) -> None:
-    url = make_conninfo(address, user="desk", password="battery staple", sslmode="disable")
-    status = refused(url)
+def test_password_without_tls_is_rejected(address: str) -> None:
+    url = make_conninfo(address, user="clerk", password="battery staple", sslmode="disable")
+    status = failed_status(url)
     assert not status["ready"]
     assert "battery" not in status["last_error"]

@@ -1,4 +1,4 @@
-"""What servers of others' make are asked is written down exactly, also where they fork and end."""
+"""Usage is counted exactly under application servers that fork and exit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clusters import at
-from tests.faults.servers import ROOT, Server, program
+from tests.faults.app_servers import ROOT, AppServer, program
 from tests.sessions import within
 from tests.workers import Worker
 from tools.pgbouncer import PgBouncer
@@ -31,7 +31,7 @@ GUNICORN = [
 UWSGI = [
     *("--http-socket=127.0.0.1:{port}", "--master", f"--processes={WORKERS}", "--need-app"),
     *("--single-interpreter", "--disable-logging", "--enable-threads"),
-    # By --die-on-term it would cut a worker off that is still about its last request.
+    # --die-on-term would kill workers during their last request.
     "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
     *("--worker-reload-mercy=5", f"--chdir={ROOT}", "--module=tests.faults.served.wsgi"),
 ]
@@ -39,80 +39,82 @@ SERVERS = {
     "gunicorn": ["gunicorn", *GUNICORN],
     "gunicorn with threads": ["gunicorn", "--worker-class=gthread", "--threads=8", *GUNICORN],
     "gunicorn with gevent": ["gunicorn", "--worker-class=gevent", *GUNICORN],
-    "gunicorn, asked before the fork": ["gunicorn", "--preload", *GUNICORN],
-    "uwsgi, asked before the fork": ["uwsgi", *UWSGI],
+    "gunicorn, evaluated before the fork": ["gunicorn", "--preload", *GUNICORN],
+    "uwsgi, evaluated before the fork": ["uwsgi", *UWSGI],
     "uwsgi, lazy": ["uwsgi", "--lazy-apps", *UWSGI],
 }
-#: What the application asks while it is imported.
-EARLY = "asked_early"
+#: The flag that the application evaluates at import.
+EARLY = "evaluated_at_import"
 
 
-def counted(query: Query, key: str) -> int:
+def usage_of(query: Query, key: str) -> int:
     (count,) = query(
-        "SELECT coalesce(sum(yes + no), 0)::int FROM flagstaff_usage WHERE key = %s", key
+        "SELECT coalesce(sum(true_count + false_count), 0)::int FROM flagstaff_usage "
+        "WHERE key = %s",
+        key,
     )
     return int(count)
 
 
-def serve(name: str, database: str, interval: int) -> Server:
+def serve(name: str, database: str, interval: int) -> AppServer:
     first, *options = SERVERS[name]
-    variables = {"ASK_EARLY": "1", "FLAGSTAFF": json.dumps({"USAGE_INTERVAL": interval})}
+    variables = {"EVALUATE_AT_IMPORT": "1", "FLAGSTAFF": json.dumps({"USAGE_INTERVAL": interval})}
     if first == "uwsgi":
         variables["VIRTUAL_ENV"] = str(Path(program(first)).parent.parent)
-    return Server(program(first), *options, database=database, **variables)
+    return AppServer(program(first), *options, database=database, **variables)
 
 
-def survey_each(server: Server) -> int:
-    """Ask until each worker has been asked; how many questions that were."""
-    asked: list[int] = []
+def survey_each(server: AppServer) -> int:
+    """Evaluates until each worker has had a request, and returns the number of evaluations."""
+    pids: list[int] = []
 
     def enough() -> bool:
-        asked.append(server.get(f"/survey/{USERS}")["pid"])
-        return len(asked) >= REQUESTS and len(set(asked)) == WORKERS
+        pids.append(server.get(f"/survey/{USERS}")["pid"])
+        return len(pids) >= REQUESTS and len(set(pids)) == WORKERS
 
-    assert within(30, enough), set(asked)
-    return len(asked) * USERS
+    assert within(30, enough), set(pids)
+    return len(pids) * USERS
 
 
-@pytest.mark.parametrize("interval", [1, 60], ids=["flushed between", "by the farewell alone"])
+@pytest.mark.parametrize("interval", [1, 60], ids=["several reports", "last report only"])
 @pytest.mark.parametrize("name", SERVERS)
-def test_server_that_is_told_to_stop_has_written_down_every_question(
+def test_stopped_server_has_recorded_every_evaluation(
     name: str, interval: int, database: str, query: Query
 ) -> None:
     query("INSERT INTO flagstaff_featureflag (key) VALUES ('surveyed'), (%s)", EARLY)
     with serve(name, database, interval) as server:
         server.wait()
-        asked = survey_each(server)
-    assert counted(query, "surveyed") == asked
-    silent = (
+        evaluations = survey_each(server)
+    assert usage_of(query, "surveyed") == evaluations
+    lost = (
         "SELECT coalesce(array_agg(pid), '{}') FROM flagstaff_usage_worker WHERE stopped_at IS NULL"
     )
     if "before the fork" not in name:
-        assert (counted(query, EARLY), query(silent)) == (WORKERS, ([],))
+        assert (usage_of(query, EARLY), query(lost)) == (WORKERS, ([],))
     elif name.startswith("gunicorn"):
-        # What the parent was asked is told by the parent alone.
-        assert (counted(query, EARLY), query(silent)) == (1, ([],))
+        # Only the parent reports its own evaluation.
+        assert (usage_of(query, EARLY), query(lost)) == (1, ([],))
     else:
-        # uWSGI's master ends without Python's farewells: it tells while it runs, or not at all.
-        told = counted(query, EARLY)
-        assert (told, query(silent)) == (told, ([server.pid] * told,))
-        assert told <= 1
+        # uWSGI's master exits without Python's exit hooks, so it may be a lost worker.
+        reported = usage_of(query, EARLY)
+        assert query(lost) == ([server.pid] * reported,)
+        assert reported <= 1
 
 
-# A file, for children of the last two methods import what they run.
+# A file, because the last two methods import what they run.
 PARENT = """
 import multiprocessing, sys, django
 
-def ask(times):
+def evaluate(times):
     django.setup()
     from flagstaff import flag_enabled
     for user in range(times):
         flag_enabled("new_checkout", user)
 
 if __name__ == "__main__":
-    ask(100)
+    evaluate(100)
     context = multiprocessing.get_context(sys.argv[1])
-    children = [context.Process(target=ask, args=(500,)) for _ in range(2)]
+    children = [context.Process(target=evaluate, args=(500,)) for _ in range(2)]
     for child in children:
         child.start()
     for child in children:
@@ -121,7 +123,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_children_of_multiprocessing_write_down_every_question(
+def test_multiprocessing_children_record_every_evaluation(
     method: str, database: str, query: Query, tmp_path: Path
 ) -> None:
     script = tmp_path / "parent.py"
@@ -130,11 +132,11 @@ def test_children_of_multiprocessing_write_down_every_question(
     environment = os.environ | project | {"PYTHONPATH": str(ROOT)}
     ran = [sys.executable, "-W", "ignore", str(script), method]
     subprocess.run(ran, env=environment, check=True, timeout=60)
-    assert counted(query, "new_checkout") == 100 + 2 * 500
+    assert usage_of(query, "new_checkout") == 100 + 2 * 500
     assert query("SELECT count(*), count(stopped_at) FROM flagstaff_usage_worker") == (3, 3)
 
 
-def test_workers_behind_a_pooler_write_down_every_question(
+def test_workers_behind_a_pooler_record_every_evaluation(
     database: str, query: Query, server: Postgres
 ) -> None:
     with PgBouncer(server.port) as pooler, ExitStack() as ends:
@@ -144,8 +146,8 @@ def test_workers_behind_a_pooler_write_down_every_question(
         for turn in range(1, 4):
             for worker in workers:
                 worker.ask("survey", "new_checkout", 1000)
-            asked = turn * WORKERS * 1000
-            assert within(20, lambda: counted(query, "new_checkout") == asked)  # noqa: B023
+            evaluations = turn * WORKERS * 1000
+            assert within(20, lambda: usage_of(query, "new_checkout") == evaluations)  # noqa: B023
         for worker in workers:
             worker.ask("survey", "new_checkout", 700)
-    assert counted(query, "new_checkout") == asked + WORKERS * 700
+    assert usage_of(query, "new_checkout") == evaluations + WORKERS * 700

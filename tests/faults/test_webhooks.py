@@ -206,13 +206,13 @@ def test_loop_continues_after_a_database_outage(
     run_once(database, hook)
     with running_loop(database, hook) as process:
         assert process.stderr
-        assert process.stderr.readline() == "telling the receivers; Ctrl-C ends it\n"
+        assert process.stderr.readline() == "running jobs; press Ctrl-C to stop\n"
         server.stop()
         message = process.stderr.readline()
         server.start()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
         assert hook.requested.wait(20)
-    assert message == "the database does not do it: OperationalError\n"
+    assert message == "database error, trying again: OperationalError\n"
     assert hook.received[0].data["key"] == "flag_1"
 
 

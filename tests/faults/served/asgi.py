@@ -1,4 +1,4 @@
-"""The application of ASGI servers. It loads before the first request, as the guide has it."""
+"""The ASGI application. It loads the flags before the first request, as the guide advises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _django = get_asgi_application()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Django, which knows of no lifespan, and what is done for it at the start."""
+    """Handles the lifespan, which Django does not, and passes requests to Django."""
     if scope["type"] != "lifespan":
         await _django(scope, receive, send)
         return

@@ -1,4 +1,4 @@
-"""Celery with folders for a broker: nothing that has to be reached."""
+"""Celery with folders as its broker, so that no broker has to run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["application", "deliver"]
 
 
 def application(folder: Path) -> Celery:
-    """An application whose tasks, their results and its commands to workers are files.
+    """A Celery application whose messages and results are files.
 
-    What it sends is in the queue once `deliver` has been called.
+    Sent messages reach the queue when `deliver` is called.
     """
     for name in ("outbox", "queue", "control", "results"):
         (folder / name).mkdir(exist_ok=True)
@@ -32,6 +32,6 @@ def application(folder: Path) -> Celery:
 
 
 def deliver(folder: Path) -> None:
-    """Put what was sent into the queue: a worker would read files that are half written."""
+    """Moves sent messages into the queue. Otherwise a worker might read half-written files."""
     for message in (folder / "outbox").iterdir():
         message.rename(folder / "queue" / message.name)

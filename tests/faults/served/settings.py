@@ -1,15 +1,16 @@
-"""A project as its servers find it; they say in the environment what is to be different."""
+"""Settings of the served project. Tests change them by environment variables."""
 
 from __future__ import annotations
 
 import json
 import os
 
-from tests.settings import *  # noqa: F403 (a settings file of a project is made so)
+from tests.settings import *  # noqa: F403 (usual in settings files)
 
 ROOT_URLCONF = "tests.faults.served.urls"
 FLAGSTAFF = json.loads(os.environ.get("FLAGSTAFF", "{}"))
-# The development server takes requests before its reloader has looked at the files: it says so.
+# The development server serves requests before its reloader watches the files. Tests wait for its
+# log message.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,4 +1,4 @@
-"""The tasks of the project. With ASK_EARLY it asks while it is imported, before the pool forks."""
+"""The Celery tasks. With EVALUATE_AT_IMPORT they evaluate a value before the pool forks."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 
 import django
 
-from flagstaff.changes import set_rollout
 from tests.faults.served.broker import application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
-from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (settings come first)
+from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (after setup)
+from flagstaff.changes import set_rollout  # noqa: E402
 
-__all__ = ["answer", "app", "change", "survey"]
+__all__ = ["app", "change", "read", "survey"]
 
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
-if os.environ.get("ASK_EARLY"):
+if os.environ.get("EVALUATE_AT_IMPORT"):
     get_value("gateway")
 
 
-@app.task(name="answer")  # type: ignore[untyped-decorator]
-def answer() -> dict[str, Any]:
-    """What this process says, and long enough for another one to take the next task."""
-    said = {"pid": os.getpid(), "gateway": get_value("gateway"), "mode": status().mode}
+@app.task(name="read")  # type: ignore[untyped-decorator]
+def read() -> dict[str, Any]:
+    """Returns what this process sees. Sleeps, so that another process takes the next task."""
+    found = {"pid": os.getpid(), "gateway": get_value("gateway"), "mode": status().mode}
     time.sleep(0.02)
-    return said
+    return found
 
 
 @app.task(name="change")  # type: ignore[untyped-decorator]
 def change(percent: int, actor: str | None) -> int:
-    """Ramp a flag, in somebody's name or in nobody's."""
+    """Sets a rollout, with an actor or without. Returns the process id."""
     with acting_as(actor, reason="at night") if actor else nullcontext():
         set_rollout("new_checkout", percent)
     return os.getpid()
@@ -44,7 +44,7 @@ def change(percent: int, actor: str | None) -> int:
 
 @app.task(name="survey")  # type: ignore[untyped-decorator]
 def survey(users: int) -> int:
-    """As many questions as there are users."""
+    """Evaluates a flag for each user. Returns the process id."""
     for user in range(users):
         flag_enabled("new_checkout", user)
     return os.getpid()

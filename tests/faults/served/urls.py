@@ -14,8 +14,8 @@ from flagstaff import flag_enabled, get_value, status
 __all__ = ["urlpatterns"]
 
 
-def answer(request: HttpRequest) -> JsonResponse:
-    """What this process says, asked here and now."""
+def read(request: HttpRequest) -> JsonResponse:
+    """Returns what this process sees."""
     gateway, enabled = get_value("gateway"), flag_enabled("new_checkout", 3)
     return JsonResponse(
         {
@@ -28,26 +28,26 @@ def answer(request: HttpRequest) -> JsonResponse:
     )
 
 
-async def answer_in_the_loop(request: HttpRequest) -> JsonResponse:
-    """The same, and how long the event loop was held up by the question."""
+async def read_in_event_loop(request: HttpRequest) -> JsonResponse:
+    """Returns what this process sees, and for how long the evaluation blocked the event loop."""
     loop = asyncio.get_running_loop()
-    begun = loop.time()
+    started = loop.time()
     gateway = get_value("gateway")
-    took = loop.time() - begun
+    took = loop.time() - started
     return JsonResponse(
         {"pid": os.getpid(), "gateway": gateway, "mode": status().mode, "took": took}
     )
 
 
 def survey(request: HttpRequest, users: int) -> JsonResponse:
-    """As many questions as there are users."""
-    yes = sum(flag_enabled("surveyed", user) for user in range(1, users + 1))
-    return JsonResponse({"pid": os.getpid(), "yes": yes})
+    """Evaluates a flag for each user, and returns for how many it is on."""
+    enabled = sum(flag_enabled("surveyed", user) for user in range(1, users + 1))
+    return JsonResponse({"pid": os.getpid(), "enabled": enabled})
 
 
 urlpatterns = [
-    path("", answer),
-    path("loop", answer_in_the_loop),
+    path("", read),
+    path("loop", read_in_event_loop),
     path("survey/<int:users>", survey),
 ]
 

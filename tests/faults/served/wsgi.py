@@ -1,4 +1,4 @@
-"""The application of WSGI servers. With ASK_EARLY it asks while it is imported, as real ones do."""
+"""The WSGI application. With EVALUATE_AT_IMPORT it evaluates at import, as real ones may do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 
 application = get_wsgi_application()
 
-if os.environ.get("ASK_EARLY"):
+if os.environ.get("EVALUATE_AT_IMPORT"):
     from flagstaff import flag_enabled, get_value
 
     get_value("gateway")
-    flag_enabled("asked_early")
+    flag_enabled("evaluated_at_import")

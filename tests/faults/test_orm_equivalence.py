@@ -1,4 +1,4 @@
-"""What is in memory is what the ORM reads, for whatever the tables hold."""
+"""The snapshot equals what the ORM reads, for any content of the tables."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-VALUES, PACK = repeats(20_000, 4_000), 10
+VALUES, BATCH = repeats(20_000, 4_000), 10
 FLAGS = repeats(300, 100)
 MISSING = object()
 
 T = TypeVar("T")
 
-# What PostgreSQL takes for a text: no lone surrogate, no NUL.
+# Text that PostgreSQL accepts: no lone surrogate, no NUL.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-def drawn(strategy: st.SearchStrategy[T], count: int) -> list[T]:
-    """So many examples of a strategy, to be written to the database together."""
+def examples(strategy: st.SearchStrategy[T], count: int) -> list[T]:
+    """Returns examples of a strategy, to be written to the database together."""
     found: list[T] = []
 
     @settings(
@@ -55,7 +55,7 @@ def drawn(strategy: st.SearchStrategy[T], count: int) -> list[T]:
 
 
 def number(sign: str, whole: str, fraction: str, exponent: int | None) -> str:
-    """A number as JSON has it, in one of the many ways to write it."""
+    """A JSON number in one of its many spellings."""
     after = f".{fraction}" if fraction else ""
     power = "" if exponent is None else f"E{exponent:+}"
     return f"{sign}{whole.lstrip('0') or '0'}{after}{power}"
@@ -70,7 +70,7 @@ def mapping(items: list[tuple[str, str]], space: str) -> str:
 
 
 digits = st.text("0123456789", max_size=25)
-# The rare ones stand for more digits than Python makes an int of, unasked.
+# The rare ones have more digits than Python converts to an int by default.
 far = st.integers(0, 99).map(lambda n: {0: 5000, 1: -5000}.get(n, n * 10 - 500))
 exponents = st.none() | st.integers(-30, 30) | far
 numbers = st.builds(number, st.sampled_from(["", "-"]), digits, digits, exponents)
@@ -87,7 +87,7 @@ documents = st.recursive(
     words | numbers | edges | strings,
     lambda inner: (
         st.builds(array, st.lists(inner, max_size=4), spaces)
-        # Keys may be there twice: the last one counts.
+        # Keys may be duplicated; the last one counts.
         | st.builds(mapping, st.lists(st.tuples(strings, inner), max_size=4), spaces)
     ),
     max_leaves=6,
@@ -95,7 +95,7 @@ documents = st.recursive(
 
 
 def outcome(read: Callable[[], Any]) -> tuple[type, str]:
-    """A type and a text that tell apart what Python calls equal: 1, 1.0 and True. Or an error."""
+    """Returns the type and repr, which distinguish 1, 1.0 and True, or the type of the error."""
     try:
         found = read()
         return type(found), repr(found)
@@ -108,27 +108,28 @@ def write(documents: list[str]) -> None:
         cursor.execute(
             "INSERT INTO flagstaff_keyvaluestore (key, value) "
             "SELECT 'key ' || n, document::jsonb "
-            "FROM unnest(%s::text[]) WITH ORDINALITY AS drawn (document, n)",
+            "FROM unnest(%s::text[]) WITH ORDINALITY AS examples (document, n)",
             [documents],
         )
 
 
-def orms() -> dict[str, tuple[type, str]]:
-    """What the ORM makes of each value; where it fails, every row is asked for alone."""
+def orm_outcomes() -> dict[str, tuple[type, str]]:
+    """Returns what the ORM reads for each value. Reads rows one by one if a batch fails."""
     rows = KeyValueStore.objects.order_by("pk")
     keys = list(rows.values_list("key", flat=True))
     found: dict[str, tuple[type, str]] = {}
-    for begin in range(0, len(keys), 50):
-        some = rows.filter(key__in=keys[begin : begin + 50])
+    for start in range(0, len(keys), 50):
+        batch = keys[start : start + 50]
         try:
+            some = rows.filter(key__in=batch)
             found |= {row.key: (type(row.value), repr(row.value)) for row in some}
         except (ValueError, RecursionError):
-            for key in keys[begin : begin + 50]:
-                found[key] = outcome(partial(orms_value, key))
+            for key in batch:
+                found[key] = outcome(partial(orm_value, key))
     return found
 
 
-def orms_value(key: str) -> Any:
+def orm_value(key: str) -> Any:
     return KeyValueStore.objects.get(key=key).value
 
 
@@ -136,18 +137,18 @@ def differing(one: dict[str, T], other: dict[str, T]) -> list[str]:
     return [key for key in one | other if one.get(key) != other.get(key)]
 
 
-def test_values_are_the_orms_with_their_types_or_the_same_error() -> None:
-    packs = drawn(st.lists(documents, min_size=PACK, max_size=PACK), VALUES // PACK)
-    write([document for pack in packs for document in pack])
+def test_value_equals_the_orms_in_value_and_type_or_raises_the_same_error() -> None:
+    batches = examples(st.lists(documents, min_size=BATCH, max_size=BATCH), VALUES // BATCH)
+    write([document for batch in batches for document in batch])
     with live_engine():
         refresh(60)
-        expected, moment = orms(), snapshot()
+        expected, current = orm_outcomes(), snapshot()
         assert len(expected) >= VALUES
-        for ask in (get_value, moment.get_value):
-            found = {key: outcome(partial(ask, key, MISSING)) for key in expected}
+        for read in (get_value, current.get_value):
+            found = {key: outcome(partial(read, key, MISSING)) for key in expected}
             assert {key: (found[key], expected[key]) for key in differing(found, expected)} == {}
         assert (status().values, status().problems) == (len(expected), ())
-    # The strategy has found more than what is easy.
+    # The strategy has generated every type, and an error.
     assert {int, float, str, bool, type(None), list, dict, ValueError} <= {
         kind for kind, _ in expected.values()
     }
@@ -161,12 +162,12 @@ def depth(value: Any) -> int:
 
 
 @pytest.mark.parametrize("levels", [500, 6_000])
-def test_deep_value_is_the_orms_or_the_same_error(levels: int) -> None:
+def test_deep_value_equals_the_orms_or_raises_the_same_error(levels: int) -> None:
     write(["[" * levels + "]" * levels, '"stripe"'])
     with live_engine():
         refresh()
         found = outcome(lambda: depth(get_value("key 1", MISSING)))
-        assert found == outcome(lambda: depth(orms_value("key 1")))
+        assert found == outcome(lambda: depth(orm_value("key 1")))
         assert get_value("key 2") == "stripe"
         assert status().problems == ()
 
@@ -181,9 +182,9 @@ flags: st.SearchStrategy[dict[str, Any]] = st.builds(
 )
 
 
-def test_flags_are_the_orms_in_every_column() -> None:
+def test_flags_equal_the_orms_in_every_column() -> None:
     users = User.objects.bulk_create(User(username=f"user {n}") for n in range(5))
-    rows = {row["key"][:200]: row for row in drawn(flags, FLAGS)}
+    rows = {row["key"][:200]: row for row in examples(flags, FLAGS)}
     for key, row in rows.items():
         allowed = [users[n] for n in row.pop("allowed")]
         FeatureFlag.objects.create(**row | {"key": key}).allowed_users.set(allowed)
@@ -193,11 +194,11 @@ def test_flags_are_the_orms_in_every_column() -> None:
         assert status().flags == len(stored) == len(rows)
         assert all_flags(client_side=True).keys() == {f.key for f in stored if f.client_side}
         for user in [None, *users]:
-            asked = Article(FeatureFlag).flag_enabled
-            assert all_flags(user) == {flag.key: asked(flag.key, user) for flag in stored}
+            evaluate = Article(FeatureFlag).flag_enabled
+            assert all_flags(user) == {flag.key: evaluate(flag.key, user) for flag in stored}
         for flag in stored:
-            told = explain(flag.key, 10**9)
-            assert told.rollout_percent in (None, flag.rollout_percent)
-            assert (told.reason == "DISABLED") is not flag.enabled
-            named = {u for u in users if explain(flag.key, u).reason == "TARGETING_MATCH"}
-            assert named == (set(flag.allowed_users.all()) if flag.enabled else set())
+            explained = explain(flag.key, 10**9)
+            assert explained.rollout_percent in (None, flag.rollout_percent)
+            assert (explained.reason == "DISABLED") is not flag.enabled
+            targeted = {u for u in users if explain(flag.key, u).reason == "TARGETING_MATCH"}
+            assert targeted == (set(flag.allowed_users.all()) if flag.enabled else set())

@@ -1,4 +1,4 @@
-"""Writers that go past the application, and past the triggers: workers notice all the same."""
+"""Writes by SQL, with and without the triggers, reach the workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLAGS = "flagstaff_featureflag"
 ALLOWED = "flagstaff_featureflag_allowed_users"
 VALUES = "flagstaff_keyvaluestore"
 TABLES = (FLAGS, ALLOWED, VALUES)
-# User 2 is on the allow-list, user 4 is not; the buckets of both are beyond the rollout.
+# User 2 is allowed, user 4 is not. The buckets of both are outside the rollout.
 ALLOW = f"""
     INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_superuser,
         is_staff, is_active, date_joined)
@@ -31,38 +31,38 @@ OFF = f"UPDATE {FLAGS} SET enabled = false"
 
 @pytest.fixture
 def shop(database: str) -> Iterator[psycopg.Connection[object]]:
-    """A session that writes as psql does."""
+    """A session that writes SQL."""
     with psycopg.connect(database, autocommit=True) as session:
         session.execute(ALLOW.encode())
         yield session
 
 
 @pytest.fixture
-def told(database: str, shop: object) -> Iterator[Worker]:
-    """A worker whose polls are too rare to help."""
+def listening(database: str, shop: object) -> Iterator[Worker]:
+    """A worker that learns of changes by notifications only, because it polls rarely."""
     with Worker(database, POLL_INTERVAL=60) as worker:
         assert worker.ask(*HAS_FLAG) is True
         yield worker
 
 
 @pytest.fixture
-def polls(database: str, shop: object) -> Iterator[Worker]:
-    """A worker that looks twice a second."""
+def polling(database: str, shop: object) -> Iterator[Worker]:
+    """A worker that polls twice a second."""
     with Worker(database, POLL_INTERVAL=POLL_INTERVAL) as worker:
         assert worker.ask(*HAS_FLAG) is True
         yield worker
 
 
 def execute(session: psycopg.Connection[object], *statements: str) -> None:
-    """One transaction."""
+    """Executes the statements in one transaction."""
     with session.transaction():
         for statement in statements:
             session.execute(statement.encode())
 
 
-PAST_DJANGO = {
+SQL = {
     "TRUNCATE CASCADE": [f"TRUNCATE {FLAGS} CASCADE"],
-    "TRUNCATE of the list": [f"TRUNCATE {ALLOWED}"],
+    "TRUNCATE of the allowed users": [f"TRUNCATE {ALLOWED}"],
     "cascade in the database": [
         f"ALTER TABLE {ALLOWED} ADD FOREIGN KEY (user_id) REFERENCES auth_user ON DELETE CASCADE",
         "DELETE FROM auth_user WHERE id = 2",
@@ -88,7 +88,7 @@ PAST_DJANGO = {
         f"UPDATE {FLAGS} SET enabled = false WHERE CURRENT OF c",
     ],
     "session_replication_role": ["SET LOCAL session_replication_role = replica", OFF],
-    "triggers of the user disabled for another table": [
+    "triggers disabled on another table": [
         f"ALTER TABLE {VALUES} DISABLE TRIGGER ALL",
         OFF,
         f"ALTER TABLE {VALUES} ENABLE TRIGGER ALL",
@@ -96,36 +96,36 @@ PAST_DJANGO = {
 }
 
 
-@pytest.mark.parametrize("statements", PAST_DJANGO.values(), ids=PAST_DJANGO)
-def test_sql_is_seen_within_a_second(
-    statements: list[str], shop: psycopg.Connection[object], told: Worker
+@pytest.mark.parametrize("statements", SQL.values(), ids=SQL)
+def test_sql_write_is_seen_within_a_second(
+    statements: list[str], shop: psycopg.Connection[object], listening: Worker
 ) -> None:
     if "MERGE" in statements[0] and shop.info.server_version < 150_000:
-        pytest.skip("MERGE came with PostgreSQL 15")
+        pytest.skip("MERGE needs PostgreSQL 15")
     execute(shop, *statements)
-    told.sees(HAS_FLAG, False, within=1)
+    listening.sees(HAS_FLAG, False, within=1)
 
 
-def test_copy_is_seen_within_a_second(shop: psycopg.Connection[object], told: Worker) -> None:
+def test_copy_is_seen_within_a_second(shop: psycopg.Connection[object], listening: Worker) -> None:
     with shop.cursor() as cursor, cursor.copy(f"COPY {VALUES} (key, value) FROM STDIN") as copy:
         copy.write_row(["limit", "25"])
-    told.sees(["get_value", "limit"], 25, within=1)
+    listening.sees(["get_value", "limit"], 25, within=1)
 
 
 @pytest.mark.parametrize("how", ["clear_users", "set_users", "delete_user", "rename"])
-def test_the_orm_is_seen_within_a_second(how: str, told: Worker) -> None:
-    told.ask("call", f"tests.faults.writes.{how}")
-    told.sees(HAS_FLAG, False, within=1)
+def test_orm_write_is_seen_within_a_second(how: str, listening: Worker) -> None:
+    listening.ask("call", f"tests.faults.orm_writes.{how}")
+    listening.sees(HAS_FLAG, False, within=1)
 
 
-def test_an_addition_is_seen_within_a_second(told: Worker) -> None:
-    assert told.ask("flag_enabled", "new_checkout", 4) is False
-    told.ask("call", "tests.faults.writes.add_user")
-    told.sees(["flag_enabled", "new_checkout", 4], True, within=1)
+def test_added_user_is_seen_within_a_second(listening: Worker) -> None:
+    assert listening.ask("flag_enabled", "new_checkout", 4) is False
+    listening.ask("call", "tests.faults.orm_writes.add_user")
+    listening.sees(["flag_enabled", "new_checkout", 4], True, within=1)
 
 
 def without_triggers(*statements: str) -> list[str]:
-    """The statements as `pg_restore --disable-triggers` wraps them."""
+    """Returns the statements as `pg_restore --disable-triggers` wraps them."""
     return [
         *(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES),
         *statements,
@@ -134,7 +134,7 @@ def without_triggers(*statements: str) -> list[str]:
 
 
 def replaced(table: str, change: str) -> list[str]:
-    """The table's rows in a new table under the old name, then a change."""
+    """Returns statements that replace a table by a copy without triggers, and then change it."""
     return [
         f"CREATE TABLE fresh (LIKE {table} INCLUDING ALL)",
         f"INSERT INTO fresh OVERRIDING SYSTEM VALUE TABLE {table}",
@@ -144,98 +144,97 @@ def replaced(table: str, change: str) -> list[str]:
     ]
 
 
-def watched(table: str, source: str) -> list[str]:
-    """What a restore makes after the rows: the trigger."""
+def with_trigger(table: str, relation: str) -> list[str]:
+    """Returns statements that create the trigger, as a restore does after the rows."""
     return [
         f"""
         CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
-        FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1({source})
+        FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1({relation})
         """,
         f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER flagstaff_token_v1",
     ]
 
 
-UNTOLD_FOR_A_MOMENT = {
+WITHOUT_TOKEN = {
     "flags without triggers": (without_triggers(OFF), HAS_FLAG, False),
     "values without triggers": (without_triggers(PAYPAL), GATEWAY, "paypal"),
-    "lists without triggers": (without_triggers(f"DELETE FROM {ALLOWED}"), HAS_FLAG, False),
-    "flags made anew": ([*replaced(FLAGS, OFF), *watched(FLAGS, "f")], HAS_FLAG, False),
-    "lists made anew": (
-        [*replaced(ALLOWED, f"DELETE FROM {ALLOWED}"), *watched(ALLOWED, "m")],
+    "allowed users without triggers": (without_triggers(f"DELETE FROM {ALLOWED}"), HAS_FLAG, False),
+    "flags replaced": ([*replaced(FLAGS, OFF), *with_trigger(FLAGS, "f")], HAS_FLAG, False),
+    "allowed users replaced": (
+        [*replaced(ALLOWED, f"DELETE FROM {ALLOWED}"), *with_trigger(ALLOWED, "m")],
         HAS_FLAG,
         False,
     ),
-    "values made anew": ([*replaced(VALUES, PAYPAL), *watched(VALUES, "k")], GATEWAY, "paypal"),
+    "values replaced": ([*replaced(VALUES, PAYPAL), *with_trigger(VALUES, "k")], GATEWAY, "paypal"),
 }
 
 
 @pytest.mark.parametrize(
-    ("statements", "question", "answer"), UNTOLD_FOR_A_MOMENT.values(), ids=UNTOLD_FOR_A_MOMENT
+    ("statements", "command", "result"), WITHOUT_TOKEN.values(), ids=WITHOUT_TOKEN
 )
-def test_what_left_no_token_is_seen_at_the_next_poll(
+def test_change_without_a_token_is_seen_at_the_next_poll(
     statements: list[str],
-    question: list[Any],
-    answer: object,
+    command: list[Any],
+    result: object,
     shop: psycopg.Connection[object],
-    polls: Worker,
+    polling: Worker,
 ) -> None:
     execute(shop, *statements)
-    polls.sees(question, answer, within=POLL_INTERVAL + 1)
-    assert polls.ask("mode") == "live"
-    # And it is told of changes as before.
+    polling.sees(command, result, within=POLL_INTERVAL + 1)
+    assert polling.ask("mode") == "live"
+    # Later changes arrive by notification again.
     execute(shop, f"UPDATE {VALUES} SET value = '1'")
-    polls.sees(GATEWAY, 1, within=POLL_INTERVAL)
+    polling.sees(GATEWAY, 1, within=POLL_INTERVAL)
 
 
-UNTOLD = {
+TRIGGER_MISSING = {
     "disabled": [f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in TABLES],
     "disabled on one table": [f"ALTER TABLE {VALUES} DISABLE TRIGGER flagstaff_token_v1"],
     "replica only": [f"ALTER TABLE {VALUES} ENABLE REPLICA TRIGGER flagstaff_token_v1"],
     "dropped": [f"DROP TRIGGER flagstaff_token_v1 ON {VALUES}"],
     "function dropped": ["DROP FUNCTION flagstaff_token_v1 CASCADE"],
-    "table swapped": replaced(VALUES, "SELECT"),
+    "table replaced": replaced(VALUES, "SELECT"),
 }
 
 
-@pytest.mark.parametrize("statements", UNTOLD.values(), ids=UNTOLD)
-def test_without_a_trigger_every_poll_loads_and_the_status_says_so(
-    statements: list[str], shop: psycopg.Connection[object], polls: Worker
+@pytest.mark.parametrize("statements", TRIGGER_MISSING.values(), ids=TRIGGER_MISSING)
+def test_worker_without_a_trigger_loads_at_every_poll_and_reports_it(
+    statements: list[str], shop: psycopg.Connection[object], polling: Worker
 ) -> None:
     execute(shop, *statements, PAYPAL)
-    polls.sees(GATEWAY, "paypal", within=POLL_INTERVAL + 1)
-    polls.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
-    assert "trigger" in polls.ask("status")["mode_reason"]
+    polling.sees(GATEWAY, "paypal", within=POLL_INTERVAL + 1)
+    polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
+    assert "trigger" in polling.ask("status")["mode_reason"]
     for number in range(3):
         execute(shop, f"UPDATE {VALUES} SET value = '{number}'")
-        polls.sees(GATEWAY, number, within=POLL_INTERVAL + 1)
+        polling.sees(GATEWAY, number, within=POLL_INTERVAL + 1)
 
 
 @pytest.mark.timeout(120)
-def test_without_a_trigger_allow_lists_are_loaded_each_minute(
-    shop: psycopg.Connection[object], polls: Worker
+def test_worker_without_a_trigger_loads_allowed_users_each_minute(
+    shop: psycopg.Connection[object], polling: Worker
 ) -> None:
-    execute(shop, *UNTOLD["disabled"])
-    polls.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
+    execute(shop, *TRIGGER_MISSING["disabled"])
+    polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
     execute(shop, f"DELETE FROM {ALLOWED}")
-    # The minute is varied by a tenth.
-    polls.sees(HAS_FLAG, False, within=66 + POLL_INTERVAL + 1)
+    # A minute plus 10 % jitter.
+    polling.sees(HAS_FLAG, False, within=66 + POLL_INTERVAL + 1)
 
 
-def test_triggers_that_are_back_make_the_worker_live_again(
-    shop: psycopg.Connection[object], polls: Worker
+def test_worker_with_restored_triggers_is_live_again(
+    shop: psycopg.Connection[object], polling: Worker
 ) -> None:
-    execute(shop, *UNTOLD["disabled"])
-    polls.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
+    execute(shop, *TRIGGER_MISSING["disabled"])
+    polling.sees(["mode"], "reload", within=POLL_INTERVAL + 1)
     execute(shop, f"DELETE FROM {ALLOWED}", *without_triggers()[3:])
-    polls.sees(HAS_FLAG, False, within=POLL_INTERVAL + 1)
-    polls.sees(["mode"], "live", within=POLL_INTERVAL + 1)
-    assert polls.ask("status")["mode_reason"] is None
+    polling.sees(HAS_FLAG, False, within=POLL_INTERVAL + 1)
+    polling.sees(["mode"], "live", within=POLL_INTERVAL + 1)
+    assert polling.ask("status")["mode_reason"] is None
 
 
-def test_a_stream_of_other_changes_does_not_put_the_poll_off(
+def test_poll_is_not_delayed_by_a_stream_of_notifications(
     database: str, shop: psycopg.Connection[object]
 ) -> None:
-    """Each notification loads at once; what nobody tells of must not have to wait for a pause."""
     with Worker(database, POLL_INTERVAL=1) as worker:
         assert worker.ask(*HAS_FLAG) is True
         execute(shop, f"ALTER TABLE {FLAGS} DISABLE TRIGGER ALL", OFF)
@@ -245,4 +244,4 @@ def test_a_stream_of_other_changes_does_not_put_the_poll_off(
             if worker.ask(*HAS_FLAG) is False:
                 return
             worker.ask("until", GATEWAY, None, 0.1)
-    pytest.fail("a stream of notifications keeps the worker from looking at the triggers")
+    pytest.fail("notifications keep the worker from checking the triggers")

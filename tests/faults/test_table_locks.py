@@ -1,4 +1,4 @@
-"""A migration locks the tables: it is not held up, and the workers wait for their turn."""
+"""A migration locks the tables: the workers wait for it and do not block it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.sessions import within
 from tests.workers import Worker
 
 FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"
-ALLOW_LISTS = "flagstaff_featureflag_allowed_users"
+ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 LOCKED_FOR = 5.0
-# The time that a load waits for its locks, and a little.
-HELD_UP = 0.6
+# Seconds: the lock timeout of a load, and a margin.
+MAX_WAIT = 0.6
 COUNT = 20
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -29,25 +29,25 @@ WAITING = """
 
 @pytest.fixture
 def migration(database: str) -> Iterator[psycopg.Connection]:
-    """A transaction that locks what it is about to change."""
+    """A session whose transaction locks tables, as a migration does."""
     with psycopg.connect(database) as session:
         yield session
 
 
 def lock(session: psycopg.Connection, table: str) -> float:
-    """The seconds that it took."""
-    begun = time.monotonic()
+    """Locks a table and returns the seconds that it took."""
+    started = time.monotonic()
     session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
-def test_locked_table_is_waited_for_on_the_same_link(
+def test_worker_waits_for_a_locked_table_on_the_same_connection(
     worker: Worker, migration: psycopg.Connection
 ) -> None:
     before = worker.ask("status")
     lock(migration, FLAGS)
     migration.execute(f"UPDATE {FLAGS} SET rollout_percent = 100")
-    # What the workers hear of, and cannot load.
+    # The workers are notified of this change and cannot load it.
     locked = time.monotonic()
     with psycopg.connect(migration.info.dsn, autocommit=True) as other:
         other.execute(f"UPDATE {VALUES} SET value = '\"paypal\"'")
@@ -62,26 +62,26 @@ def test_locked_table_is_waited_for_on_the_same_link(
     assert worker.ask("get_value", "gateway") == "paypal"
     after = worker.ask("status")
     assert after["loads"] <= before["loads"] + 2
-    # Each waits for half a second, and then rests for a quarter.
+    # An attempt waits half a second for the lock, and the next one starts a quarter later.
     assert after["failures"] <= 12
 
 
-def test_migration_that_locks_one_table_after_another_is_not_held_up(
+def test_migration_that_locks_several_tables_is_not_blocked_by_loads(
     migration: psycopg.Connection, database: str, query: Query
 ) -> None:
     with Engines(database, COUNT) as engines:
         engines.are_live(within=10)
         lock(migration, VALUES)
-        # They come to load, hold a lock on the flags, and wait for the values.
+        # The loads hold a lock on the flags and wait for the values.
         query(f"UPDATE {FLAGS} SET rollout_percent = 1")
         assert within(5, lambda: query(WAITING) >= (COUNT // 2,))
-        migration_waits = [lock(migration, table) for table in (FLAGS, ALLOW_LISTS)]
+        waited = [lock(migration, table) for table in (FLAGS, ALLOWED_USERS)]
         migration.rollback()
         engines.until(percent={"new_checkout": 1}, modes=["live"], within=3)
-    assert sum(migration_waits) <= HELD_UP
+    assert sum(waited) <= MAX_WAIT
 
 
-def test_process_that_starts_during_a_migration_loads_after_it(
+def test_worker_started_during_a_migration_loads_after_it(
     database: str, migration: psycopg.Connection
 ) -> None:
     lock(migration, FLAGS)
@@ -92,5 +92,5 @@ def test_process_that_starts_during_a_migration_loads_after_it(
         worker.sees(["get_value", "gateway"], "stripe", within=1)
         [[_, line], *_] = worker.ask("logged")
         assert line.startswith("flags are not loaded yet, evaluations return their default: ")
-        # A log-in for each turn would be more than the server needs during a migration.
-        assert len(proxy.tries) == 1
+        # All attempts use one connection.
+        assert len(proxy.connections) == 1

@@ -1,4 +1,4 @@
-"""A server of somebody else's make, run as its users run it."""
+"""Application servers and task queues, started as their users start them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from tests.sessions import within
 from tools.lifeline import ends_with_parent
 from tools.ports import LOOPBACK, free_port
 
-__all__ = ["Server", "program"]
+__all__ = ["AppServer", "program"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 20.0
+TIMEOUT = 20.0
+# Seconds after which every worker must have a change.
 FRESH = 1.0
 SETTINGS = "tests.faults.served.settings"
 
@@ -39,15 +40,15 @@ def _path() -> list[str]:
 
 
 @final
-class Server:
-    """A process that serves, with its children, on a free port; "{port}" in its command is that.
+class AppServer:
+    """A server process with its children. "{port}" in its command stands for a free port.
 
-    As a context manager it is told to stop at the end, and must do so in order.
+    As a context manager it stops the server at the end, which must exit with status 0.
     """
 
     def __init__(self, *command: str, database: str, **variables: str) -> None:
         self.port = free_port()
-        self._said = ""
+        self._text = ""
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [part.format(port=self.port) for part in command],
@@ -59,12 +60,12 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            # A terminal's Ctrl-C goes to all of them, and only to them.
+            # Ctrl-C in the terminal of the tests must not reach them.
             start_new_session=True,
-            preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 (it only calls prctl)
+            preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 (only calls prctl)
         )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> AppServer:
         return self
 
     def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
@@ -78,14 +79,14 @@ class Server:
         return self._process.pid
 
     def log(self) -> str:
-        """All that the server and its children have written."""
+        """Returns all output of the server and its children."""
         if not self._log.closed:
             self._log.seek(0)
-            self._said = self._log.read()
-        return self._said
+            self._text = self._log.read()
+        return self._text
 
     def get(self, path: str = "/") -> dict[str, Any]:
-        """What one of the processes answers, over a connection of its own."""
+        """Returns the response of one process, over a new connection."""
         connection = HTTPConnection(LOOPBACK, self.port, timeout=5)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
@@ -96,8 +97,8 @@ class Server:
         finally:
             connection.close()
 
-    def try_to_get(self) -> dict[str, Any]:
-        """What one of the processes answers; nothing where there is none, or it ends just then."""
+    def get_or_empty(self) -> dict[str, Any]:
+        """Returns the response of one process, or an empty dict if the request fails."""
         assert self._process.poll() is None, self.log()
         try:
             return self.get()
@@ -105,48 +106,48 @@ class Server:
             return {}
 
     def wait(self) -> None:
-        """Return when it takes requests."""
-        assert within(PATIENCE, self.try_to_get), self.log()
+        """Waits until the server responds."""
+        assert within(TIMEOUT, self.get_or_empty), self.log()
 
-    def from_each(self, count: int, path: str = "/") -> dict[int, dict[str, Any]]:
-        """The first answers of as many processes, by their ids."""
+    def get_from_each(self, count: int, path: str = "/") -> dict[int, dict[str, Any]]:
+        """Returns the first response of each of `count` processes, by process id."""
         found: dict[int, dict[str, Any]] = {}
 
-        def all_have_answered() -> bool:
-            answer = self.get(path)
-            found.setdefault(answer["pid"], answer)
+        def all_have_responded() -> bool:
+            response = self.get(path)
+            found.setdefault(response["pid"], response)
             return len(found) == count
 
-        assert within(PATIENCE, all_have_answered), f"only {sorted(found)}\n{self.log()}"
+        assert within(TIMEOUT, all_have_responded), f"only {sorted(found)}\n{self.log()}"
         return found
 
-    def each_says(self, count: int, gateway: str) -> bool:
-        """Whether as many processes come to say so, and nobody says otherwise after a second."""
-        changed, agreed, late = time.monotonic(), set(), []
+    def all_have_value(self, count: int, gateway: str) -> bool:
+        """Whether `count` processes return the value, and none an old one after FRESH seconds."""
+        changed, fresh, late = time.monotonic(), set(), []
 
-        def all_agree() -> bool:
-            asked = time.monotonic()
-            answer = self.get()
-            if answer["gateway"] == gateway:
-                agreed.add(answer["pid"])
-            elif asked > changed + FRESH:
-                late.append(answer)
-            return len(agreed) == count
+        def all_are_fresh() -> bool:
+            requested = time.monotonic()
+            response = self.get()
+            if response["gateway"] == gateway:
+                fresh.add(response["pid"])
+            elif requested > changed + FRESH:
+                late.append(response)
+            return len(fresh) == count
 
-        return within(PATIENCE, all_agree) and not late
+        return within(TIMEOUT, all_are_fresh) and not late
 
     def send(self, signum: signal.Signals, *, to_all: bool = False) -> None:
-        """Signal the server, or its children too, as a terminal does."""
+        """Signals the server, or all its processes, as a terminal does."""
         (os.killpg if to_all else os.kill)(self.pid, signum)
 
     def end(self, by: signal.Signals, *, to_all: bool = False) -> int:
-        """Tell it to stop; its exit status. What is left after a while is killed."""
+        """Stops the server and returns its exit status. Kills what remains after TIMEOUT."""
         if self._process.poll() is None:
             self.send(by, to_all=to_all)
         try:
-            return self._process.wait(PATIENCE)
+            return self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still there after {PATIENCE} s\n{self.log()}") from None
+            raise AssertionError(f"still running after {TIMEOUT} s\n{self.log()}") from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -154,7 +155,7 @@ class Server:
             self.log()
             self._log.close()
 
-    def until_logged(self, pattern: str, *, times: int = 1) -> None:
-        """Return when lines like this have been written so often."""
+    def wait_for_log(self, pattern: str, *, times: int = 1) -> None:
+        """Waits until the pattern matches the output this many times."""
         enough = lambda: len(re.findall(pattern, self.log())) >= times  # noqa: E731
-        assert within(PATIENCE, enough), self.log()
+        assert within(TIMEOUT, enough), self.log()

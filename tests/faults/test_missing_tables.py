@@ -1,4 +1,4 @@
-"""Workers that were started before the migration: the default, and next to nothing in the log."""
+"""Workers started before the migration return the default and log at most two lines."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tests.repeats import repeats
 from tests.workers import Worker
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-# In full more than a minute, for at most a line in each.
+# The full number is more than a minute, because a worker logs at most one line per minute.
 WITHOUT_TABLES = repeats(65, 20)
 
 
 @pytest.mark.timeout(120)
-def test_workers_without_tables_answer_defaults_and_find_the_tables(empty_database: str) -> None:
+def test_worker_without_tables_returns_defaults_until_they_exist(empty_database: str) -> None:
     with Worker(empty_database) as worker:
         assert worker.ask("flag_enabled", "new_checkout", None, True) is True
         assert worker.ask("get_value", "gateway", "none") == "none"
-        worker.ask("call", "tests.faults.reader.begin", 10_000)
+        worker.ask("call", "tests.faults.evaluation_load.start", 10_000)
         time.sleep(WITHOUT_TABLES)
-        found = worker.ask("call", "tests.faults.reader.end")
-        assert (found["errors"], found["answers"]) == ([], [[False, "the default"]])
+        found = worker.ask("call", "tests.faults.evaluation_load.stop")
+        assert (found["errors"], found["results"]) == ([], [[False, "the default"]])
         status, logged = worker.ask("status"), worker.ask("logged")
         assert (status["mode"], status["ready"], status["age"]) == ("down", False, None)
         assert "manage.py migrate" in status["last_error"]

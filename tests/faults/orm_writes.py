@@ -1,4 +1,4 @@
-"""Changes by way of Django's models, for a worker to make (its command is "call")."""
+"""Changes through Django's models, run by a worker ("call")."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def clear_users() -> None:
 
 
 def delete_user() -> None:
-    """The user's place on the list goes with them."""
+    """Deletes the allowed user, which removes them from the flag."""
     get_user_model().objects.get(pk=2).delete()
     connection.close()
 

@@ -1,4 +1,4 @@
-"""Who writes first may commit last. Polls alone must notice, whatever was seen in between."""
+"""Transactions that commit in another order than they wrote. Polls must see each commit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WRITE = (
 
 
 @pytest.fixture
-def polls(database: str) -> Iterator[Worker]:
-    """A worker that nobody tells of a change."""
+def polling(database: str) -> Iterator[Worker]:
+    """A worker that polls and does not listen."""
     with Worker(database, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as worker:
         assert worker.ask("ready", 10) is True
         assert worker.ask("mode") == "poll"
@@ -35,8 +35,8 @@ def polls(database: str) -> Iterator[Worker]:
     [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.SERIALIZABLE],
     ids=["read committed", "serializable"],
 )
-def test_the_last_of_two_commits_is_seen_though_it_wrote_first(
-    isolation: psycopg.IsolationLevel, database: str, polls: Worker
+def test_commit_of_the_first_writer_after_the_second_is_seen(
+    isolation: psycopg.IsolationLevel, database: str, polling: Worker
 ) -> None:
     with psycopg.connect(database) as first, psycopg.connect(database) as second:
         for session in (first, second):
@@ -45,14 +45,14 @@ def test_the_last_of_two_commits_is_seen_though_it_wrote_first(
             first.execute(WRITE, ["first", str(turn)])
             second.execute(WRITE, ["second", str(turn)])
             second.commit()
-            polls.sees(["get_value", "second"], turn, within=POLL_INTERVAL + 1)
-            assert polls.ask("get_value", "first") == (turn - 1 if turn else None)
+            polling.sees(["get_value", "second"], turn, within=POLL_INTERVAL + 1)
+            assert polling.ask("get_value", "first") == (turn - 1 if turn else None)
             first.commit()
-            polls.sees(["get_value", "first"], turn, within=POLL_INTERVAL + 1)
+            polling.sees(["get_value", "first"], turn, within=POLL_INTERVAL + 1)
 
 
-def test_commits_in_the_opposite_order_of_their_writes_are_seen_one_by_one(
-    database: str, polls: Worker
+def test_commits_in_reverse_order_of_their_writes_are_each_seen(
+    database: str, polling: Worker
 ) -> None:
     with ExitStack() as stack:
         sessions = {
@@ -63,11 +63,11 @@ def test_commits_in_the_opposite_order_of_their_writes_are_seen_one_by_one(
                 session.execute(WRITE, [key, str(turn)])
             for key, session in reversed(sessions.items()):
                 session.commit()
-                polls.sees(["get_value", key], turn, within=POLL_INTERVAL + 1)
+                polling.sees(["get_value", key], turn, within=POLL_INTERVAL + 1)
 
 
-def test_a_write_in_a_savepoint_that_is_kept_is_seen_after_later_commits(
-    database: str, polls: Worker
+def test_write_in_a_released_savepoint_is_seen_after_later_commits(
+    database: str, polling: Worker
 ) -> None:
     with psycopg.connect(database) as first, psycopg.connect(database) as second:
         for turn in range(TURNS // 5):
@@ -78,5 +78,5 @@ def test_a_write_in_a_savepoint_that_is_kept_is_seen_after_later_commits(
                     first.execute(WRITE, ["first", '"undone"'])
                 second.execute(WRITE, ["second", str(turn)])
                 second.commit()
-                polls.sees(["get_value", "second"], turn, within=POLL_INTERVAL + 1)
-            polls.sees(["get_value", "first"], turn, within=POLL_INTERVAL + 1)
+                polling.sees(["get_value", "second"], turn, within=POLL_INTERVAL + 1)
+            polling.sees(["get_value", "first"], turn, within=POLL_INTERVAL + 1)

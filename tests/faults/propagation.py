@@ -1,4 +1,4 @@
-"""What a process does that waits for others; called in one by `tests.worker_process`."""
+"""Commands of a process that waits for the workers; run by `tests.worker_process` ("call")."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from flagstaff._workers import wait
 from flagstaff.models import FeatureFlag
 
 __all__ = [
-    "confirm",
-    "confirm_after_a_change",
-    "confirm_while_killed",
-    "confirm_while_terminated",
-    "many_changes",
+    "change_and_wait",
+    "change_repeatedly",
+    "wait_for_workers",
+    "wait_while_killing",
+    "wait_while_terminating",
 ]
 
 
@@ -34,30 +34,30 @@ def _closing() -> Iterator[None]:
         connection.close()
 
 
-def confirm(timeout: float = 5.0, expect: int | None = None) -> dict[str, Any]:
+def wait_for_workers(timeout: float = 5.0, expect: int | None = None) -> dict[str, Any]:
     with _closing():
         return wait.wait_for_workers(timeout, expect=expect).as_dict()
 
 
-def confirm_while_terminated(url: str, name: str, timeout: float) -> dict[str, Any]:
-    """Confirm; once all have been seen, the sessions that have such a name are ended."""
-    return _confirm_while(lambda: _terminate(url, name), timeout)
+def wait_while_terminating(url: str, name: str, timeout: float) -> dict[str, Any]:
+    """Waits, and meanwhile terminates the sessions whose application_name is LIKE `name`."""
+    return _wait_while(lambda: _terminate(url, name), timeout)
 
 
-def confirm_while_killed(pid: int, timeout: float) -> dict[str, Any]:
-    """Confirm; once all have been seen, this process is killed."""
-    return _confirm_while(lambda: os.kill(pid, signal.SIGKILL), timeout)
+def wait_while_killing(pid: int, timeout: float) -> dict[str, Any]:
+    """Waits, and meanwhile kills a process."""
+    return _wait_while(lambda: os.kill(pid, signal.SIGKILL), timeout)
 
 
-def confirm_after_a_change(percent: int, user: int) -> tuple[dict[str, Any], bool]:
-    """Confirm a change, and at once ask for its flag in this process."""
+def change_and_wait(percent: int, user: int) -> tuple[dict[str, Any], bool]:
+    """Changes a rollout, waits for the workers, and evaluates the flag in this process."""
     with _closing():
         FeatureFlag.objects.update(rollout_percent=percent)
-        return confirm(), flag_enabled("new_checkout", user)
+        return wait_for_workers(), flag_enabled("new_checkout", user)
 
 
-def many_changes(times: int) -> list[tuple[float, int]]:
-    """Confirm so many changes: from the commit on, the seconds that each took, and by how many."""
+def change_repeatedly(times: int) -> list[tuple[float, int]]:
+    """Returns for each change the seconds since its commit, and how many workers applied it."""
     with _closing():
         return [_change(percent=100 * (number % 2)) for number in range(times)]
 
@@ -71,16 +71,17 @@ def _change(percent: int) -> tuple[float, int]:
     return took, found.applied
 
 
-def _confirm_while(work: Callable[[], None], timeout: float) -> dict[str, Any]:
-    sleep, left = time.sleep, [work]
+def _wait_while(work: Callable[[], None], timeout: float) -> dict[str, Any]:
+    """Does the work at the first sleep, after the list of workers was read."""
+    sleep, remaining = time.sleep, [work]
 
     def work_and_sleep(seconds: float) -> None:
-        if left:
-            left.pop()()
+        if remaining:
+            remaining.pop()()
         sleep(seconds)
 
     with mock.patch.object(time, "sleep", work_and_sleep):
-        return confirm(timeout)
+        return wait_for_workers(timeout)
 
 
 def _terminate(url: str, name: str) -> None:

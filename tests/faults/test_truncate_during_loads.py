@@ -1,4 +1,4 @@
-"""TRUNCATE empties a table for readers that began before it, too: no load may fall for that."""
+"""TRUNCATE empties a table for older snapshots too; a load must not see that state."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FILL = (
 EMPTY = (
     "TRUNCATE flagstaff_featureflag, flagstaff_featureflag_allowed_users, flagstaff_keyvaluestore"
 )
-QUESTIONS = [["flag_enabled", "refilled", 1], ["get_value", "refilled"]]
+COMMANDS = [["flag_enabled", "refilled", 1], ["get_value", "refilled"]]
 
 
-def test_a_thousand_refills_are_never_seen_half_done(database: str) -> None:
+def test_truncate_and_refill_in_one_transaction_is_never_seen_half_done(database: str) -> None:
     with (
         psycopg.connect(database, autocommit=True) as session,
-        Worker(database, POLL_INTERVAL=0.1) as loads,
-        Worker(database, POLL_INTERVAL=0.1, LISTEN=False) as polls,
+        Worker(database, POLL_INTERVAL=0.1) as reloading,
+        Worker(database, POLL_INTERVAL=0.1, LISTEN=False) as polling,
     ):
         session.execute(
             "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
@@ -36,20 +36,20 @@ def test_a_thousand_refills_are_never_seen_half_done(database: str) -> None:
             " VALUES (1, 'alice', '', '', '', '', false, false, true, now());" + FILL
         )
         before = {}
-        for worker, question in zip((loads, polls), QUESTIONS, strict=True):
+        for worker, command in zip((reloading, polling), COMMANDS, strict=True):
             assert worker.ask("ready", 10) is True
             worker.ask("refresh")
             before[worker] = worker.ask("status")["loads"]
-            worker.ask("watch", question)
-        loads.ask("reload_constantly")
+            worker.ask("watch", command)
+        reloading.ask("reload_constantly")
         for _ in range(TURNS):
             with session.transaction():
                 session.execute(EMPTY)
-                # Long enough for a load to choose its moment before the commit.
+                # Long enough for a load to start before the commit.
                 session.execute("SELECT pg_sleep(%s)", [random.uniform(0, 0.01)])
                 session.execute(FILL)
-        assert loads.ask("watched") == [True]
-        assert polls.ask("watched") == ["full"]
+        assert reloading.ask("watched") == [True]
+        assert polling.ask("watched") == ["full"]
         for worker, count in before.items():
             status = worker.ask("status")
             assert status["loads"] > count + 10

@@ -1,4 +1,4 @@
-"""How long after a commit another process answers by it."""
+"""The time from a commit until another process evaluates the change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.postgres import Postgres
 pytestmark = pytest.mark.timeout(180)
 
 CHANGES = 500
-# What is wanted of a machine that has nothing else to do, and what a shared one is given.
+# The limits hold for an idle machine. A shared one gets this factor.
 SHARED = 2
 
 
@@ -34,7 +34,7 @@ def shop(database: str) -> str:
 
 @pytest.fixture
 def other_load(server: Postgres, shop: str) -> Iterator[None]:
-    """Eight clients of the same server that write without a rest."""
+    """Eight clients of the same server that write continuously."""
     with psycopg.connect(server.url, autocommit=True) as session:
         session.execute("CREATE DATABASE bench")
     pgbench = [str(server.programs / "pgbench"), address(server.url, "bench")]
@@ -44,14 +44,14 @@ def other_load(server: Postgres, shop: str) -> Iterator[None]:
     )
     try:
         yield
-        assert process.poll() is None, "pgbench has ended before the test"
+        assert process.poll() is None, "pgbench ended before the test"
     finally:
         process.terminate()
         process.wait()
 
 
 def latencies(database: str, worker: Worker) -> list[float]:
-    """Milliseconds from the end of each COMMIT to the first answer that has its change."""
+    """Returns the milliseconds from the end of each COMMIT to the first result with its change."""
     worker.sees(["get_value", "gateway"], "stripe", within=10)
     worker.ask("follow", ["get_value", "gateway"])
     committed = {}
@@ -60,15 +60,15 @@ def latencies(database: str, worker: Worker) -> list[float]:
             session.execute("UPDATE flagstaff_keyvaluestore SET value = %s", [str(change)])
             session.commit()
             committed[change] = time.monotonic()
-            # Out of step with the loads.
+            # Random, so that changes do not coincide with loads.
             time.sleep(random.uniform(0.025, 0.05))
     worker.sees(["get_value", "gateway"], CHANGES - 1, within=10)
-    seen = [(moment, answer) for moment, answer in worker.ask("followed") if answer != "stripe"]
-    answers = [answer for _, answer in seen]
-    assert answers == sorted(answers), "an older answer came after a newer one"
+    seen = [(at, value) for at, value in worker.ask("followed") if value != "stripe"]
+    values = [value for _, value in seen]
+    assert values == sorted(values), "an older value came after a newer one"
     return [
-        1000 * max(0.0, next(at for at, answer in seen if answer >= change) - moment)
-        for change, moment in committed.items()
+        1000 * max(0.0, next(at for at, value in seen if value >= change) - commit)
+        for change, commit in committed.items()
     ]
 
 
@@ -77,14 +77,14 @@ def median_and_p99(figures: list[float]) -> tuple[float, float]:
     return marks[49], marks[98]
 
 
-def test_a_change_is_answered_milliseconds_after_its_commit(shop: str) -> None:
+def test_change_is_evaluated_milliseconds_after_its_commit(shop: str) -> None:
     with Worker(shop) as worker:
         median, p99 = median_and_p99(latencies(shop, worker))
     assert median <= 10 * SHARED
     assert p99 <= 50 * SHARED
 
 
-def test_a_busy_server_delays_a_change_by_little(shop: str, other_load: None) -> None:
+def test_change_on_a_busy_server_is_evaluated_soon(shop: str, other_load: None) -> None:
     with Worker(shop) as worker:
         _, p99 = median_and_p99(latencies(shop, worker))
     assert p99 <= 100 * SHARED

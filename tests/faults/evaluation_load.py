@@ -1,0 +1,93 @@
+"""Evaluations under load, run by a worker ("call")."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from hashlib import sha256
+from statistics import median
+from typing import Any
+
+import flagstaff
+
+__all__ = ["count_voluntary_switches", "relative_latency", "start", "stop"]
+
+_stopped = threading.Event()
+_threads: list[threading.Thread] = []
+_found: dict[str, Any] = {}
+
+
+def start(rate: int) -> None:
+    """Evaluates a flag and a value `rate` times a second in a thread, until `stop` is called."""
+    _stopped.clear()
+    _found.update(evaluations=0, results=[], errors=[], started=time.monotonic())
+    _threads.append(threading.Thread(target=_evaluate, args=[rate], daemon=True))
+    _threads[-1].start()
+
+
+def stop() -> dict[str, Any]:
+    """Returns the number of evaluations, their distinct results, the errors and the seconds."""
+    _stopped.set()
+    _threads.pop().join()
+    _found["seconds"] = time.monotonic() - _found["started"]
+    return _found
+
+
+def _evaluate(rate: int) -> None:
+    results = _found["results"]
+    while not _stopped.is_set():
+        due = int((time.monotonic() - _found["started"]) * rate)
+        for _ in range(due - _found["evaluations"]):
+            try:
+                # The database has True and "stripe".
+                result = [
+                    flagstaff.flag_enabled("new_checkout", 3),
+                    flagstaff.get_value("gateway", "the default"),
+                ]
+            except Exception as error:  # noqa: BLE001 (the test asserts that there is none)
+                result = None
+                _found["errors"].append(repr(error))
+            if result not in results:
+                results.append(result)
+        _found["evaluations"] = due
+        time.sleep(0.001)
+
+
+def relative_latency(rounds: int = 20, evaluations: int = 5_000) -> float:
+    """Returns the p99 of an evaluation relative to the p99 of a digest, as median of the rounds.
+
+    Evaluations and digests alternate, so other load on the machine affects both.
+    """
+    return median(_ratio(evaluations) for _ in range(rounds))
+
+
+def _ratio(evaluations: int) -> float:
+    clock, evaluate = time.perf_counter_ns, flagstaff.flag_enabled
+    evaluated, digested = [], []
+    for user in range(evaluations):
+        started = clock()
+        evaluate("new_checkout", user)
+        between = clock()
+        sha256(b"new_checkout").hexdigest()
+        digested.append(clock() - between)
+        evaluated.append(between - started)
+    return _p99(evaluated) / _p99(digested)
+
+
+def _p99(times: list[int]) -> int:
+    return sorted(times)[len(times) * 99 // 100]
+
+
+def count_voluntary_switches(seconds: float) -> list[int]:
+    """Evaluates for some seconds; returns the evaluations and the voluntary context switches.
+
+    A thread switches voluntarily when it waits for a lock, a socket or the interpreter. Preemption
+    by the machine is counted elsewhere.
+    """
+    until, evaluations = time.monotonic() + seconds, 0
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    while time.monotonic() < until:
+        flagstaff.flag_enabled("new_checkout", evaluations)
+        evaluations += 1
+    return [evaluations, resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before]
