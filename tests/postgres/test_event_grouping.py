@@ -63,7 +63,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def insert(entries: list[Any]) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM flagstaff_change")
-        run(cursor, "begin_receiver_v1", RECEIVER)
+        run(cursor, "create_receiver_v1", RECEIVER)
         return [insert_one(cursor, *entry) for entry in entries]
 
 
@@ -84,7 +84,7 @@ def groups_in_sql() -> list[list[int]]:
         newest, open_transactions, known = cursor.fetchone()
         names = RECEIVER, RECEIVER
         run(cursor, "enqueue_changes_v1", newest, newest, open_transactions, known, *names)
-        cursor.execute("SELECT entries FROM flagstaff_delivery ORDER BY id")
+        cursor.execute("SELECT entry_ids FROM flagstaff_delivery ORDER BY id")
         return [list(ids) for (ids,) in cursor.fetchall()]
 
 

@@ -282,7 +282,7 @@ def test_polling_worker_gets_a_deadline_and_does_not_count(
 
 
 def test_deadlines_are_those_of_the_engine() -> None:
-    source = (ROOT / "src" / "postgres" / "refresh" / "deadline.rs").read_text()
+    source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
     deadlines = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
     named = {"STATEMENT": wait._POLL, "LOAD": wait._LOAD}
     assert named == {name: float(deadlines[name]) for name in named}
