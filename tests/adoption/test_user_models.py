@@ -65,7 +65,7 @@ def test_import_of_an_export_restores_every_result(
     assert project.script("survey")["found"]["values"] == {}
     project.manage("flags", "import", "all.yaml")
     assert project.script("survey")["found"] == after["found"]
-    assert "nothing to do" in project.manage("flags", "import", "all.yaml", "--dry-run")
+    assert "already up to date" in project.manage("flags", "import", "all.yaml", "--dry-run")
 
 
 def project_with_users(field: str, database: str | None, folder: Path) -> Project:

@@ -136,7 +136,7 @@ def test_missing_tables_are_an_error_that_names_migrate(
     finally:
         execute("ALTER TABLE elsewhere RENAME TO flagstaff_delivery")
     assert ran.status == 1
-    assert '"manage.py migrate" makes its tables' in ran.err
+    assert '"manage.py migrate" creates them' in ran.err
 
 
 def test_role_without_privileges_is_refused(ops: Webhook) -> None:
