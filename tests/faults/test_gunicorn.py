@@ -94,7 +94,8 @@ def test_reloaded_gunicorn_workers_leave_no_session(database: str, sessions: Ses
         server.wait()
         before = server.get_from_each(WORKERS)
         server.send(signal.SIGHUP)
-        assert within(10, lambda: server.get()["pid"] not in before)
+        # A request can time out while no worker is ready.
+        assert within(10, lambda: server.get_or_empty().get("pid", 0) not in {0, *before})
         assert within(10, lambda: not set(before) & {s.owner for s in sessions()})
         after = server.get_from_each(WORKERS)
         assert within(2, lambda: sorted(s.owner for s in sessions()) == sorted(after))

