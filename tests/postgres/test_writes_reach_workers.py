@@ -51,7 +51,9 @@ class Shop:
         assert client.post(address, form).status_code == 302
 
     def toggle_in_admin(self) -> None:
-        self.post(reverse("admin:flagstaff_featureflag_changelist"), _set_enabled=f"off:{self.flag.pk}")
+        self.post(
+            reverse("admin:flagstaff_featureflag_changelist"), _set_enabled=f"off:{self.flag.pk}"
+        )
 
     def save_in_admin(self) -> None:
         """Disables the flag: the form has no "enabled"."""
