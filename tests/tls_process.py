@@ -24,7 +24,7 @@ from flagstaff.exceptions import ConfigurationError, RefreshError  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
 CONNECTED = "a table or column is missing"
-# No attempt came to an end before the limit.
+# No attempt ended before the limit.
 LATE = "the server did not answer in time"
 LONGEST = 5.0
 

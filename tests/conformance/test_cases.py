@@ -59,7 +59,7 @@ class Case:
 
     def arguments(self) -> list[Any]:
         """All arguments that may be passed for this subject."""
-        if self.subject["kind"] == "nobody":
+        if self.subject["kind"] == "none":
             return [None]
         if self.subject["kind"] == "anonymous":
             return [AnonymousUser(), SimpleLazyObject(AnonymousUser)]

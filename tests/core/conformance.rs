@@ -39,7 +39,7 @@ struct SubjectOf {
 impl SubjectOf {
     fn subject(&self) -> Subject<'_> {
         match (self.kind.as_str(), self.pk.as_deref()) {
-            ("nobody" | "anonymous" | "unsaved", None) => Subject::Anonymous,
+            ("none" | "anonymous" | "unsaved", None) => Subject::Anonymous,
             ("integer", Some(pk)) => pk.parse().map_or(Subject::Text(pk), Subject::Integer),
             ("text" | "uuid", Some(pk)) => Subject::Text(pk),
             other => panic!("no such subject: {other:?}"),

@@ -275,7 +275,7 @@ fn load_does_not_block_a_migration() {
     shop.value("gateway", "1");
     eventually(|| worker.engine.status().failures > 0);
     reader.run("COMMIT");
-    altering.join().expect("the migration went through");
+    altering.join().expect("the migration succeeds");
     eventually(|| worker.snapshot().value("gateway").is_some());
 }
 

@@ -92,7 +92,7 @@ def test_middleware_has_the_name_that_the_pages_give(page: str) -> None:
 
 
 def shown(text: str) -> str:
-    """What a Django template shows to nobody with a full cart."""
+    """Renders a Django template for an anonymous user with a full cart."""
     processors = [
         "django.template.context_processors.request",
         "flagstaff.context_processors.flags",

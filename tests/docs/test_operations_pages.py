@@ -61,8 +61,8 @@ def test_error_message_is_in_the_runbook() -> None:
 def test_deadlines_equal_those_of_the_engine() -> None:
     source = (ROOT / "src" / "postgres" / "deadline.rs").read_text()
     limits = dict(re.findall(r"const (\w+): Duration = Duration::from_secs\((\d+)\)", source))
-    told = "{CONNECT} s to connect, {STATEMENT} s for a poll, {LOAD} s for a load"
-    assert told.format(**limits) in (DOCS / OPERATIONS).read_text()
+    quoted = "{CONNECT} s to connect, {STATEMENT} s for a poll, {LOAD} s for a load"
+    assert quoted.format(**limits) in (DOCS / OPERATIONS).read_text()
 
 
 @pytest.mark.django_db
@@ -83,9 +83,9 @@ def addresses(request: pytest.FixtureRequest) -> Any:
 
 def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client) -> None:
     settings.ROOT_URLCONF = type("Pages", (), {"urlpatterns": addresses})
-    told = [cell.strip("`") for cell in cells(HEALTH, 1) if cell.startswith("`flagstaff/")]
-    assert len(told) == 5
-    for address in told:
+    quoted = [cell.strip("`") for cell in cells(HEALTH, 1) if cell.startswith("`flagstaff/")]
+    assert len(quoted) == 5
+    for address in quoted:
         expected = 404 if address.endswith("details") else 200
         assert client.get(f"/{address}").status_code == expected
     [shown] = re.findall(r"^\{.+", code_of(HEALTH, "console")[0], re.MULTILINE)

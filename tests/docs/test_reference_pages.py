@@ -167,8 +167,8 @@ def test_status_field_has_a_heading() -> None:
 
 def test_modes_equal_those_of_the_architecture() -> None:
     modes = re.compile(r"^\| `\w+` \| .+$", re.MULTILINE)
-    told = modes.findall(sections(REASONS, "##")["Status"])
+    quoted = modes.findall(sections(REASONS, "##")["Status"])
     architecture = sections((ROOT / "docs" / "architecture.md").read_text(), "##")["Modes"]
-    assert [line.split("`")[1] for line in told] == [
+    assert [line.split("`")[1] for line in quoted] == [
         line.split("`")[1] for line in modes.findall(architecture)
     ]

@@ -65,7 +65,7 @@ def latencies(database: str, worker: Worker) -> list[float]:
     worker.sees(["get_value", "gateway"], CHANGES - 1, within=10)
     seen = [(at, value) for at, value in worker.ask("followed") if value != "stripe"]
     values = [value for _, value in seen]
-    assert values == sorted(values), "an older value came after a newer one"
+    assert values == sorted(values), "an older value follows a newer one"
     return [
         1000 * max(0.0, next(at for at, value in seen if value >= change) - commit)
         for change, commit in committed.items()

@@ -34,7 +34,7 @@ class Following:
         """Returns the events committed since the previous call, oldest first."""
         before, self._snapshot = self._snapshot, _current_snapshot()
         newest = all_entries().aggregate(newest=Max("id"))["newest"] or 0
-        # This statement may see commits that came after the snapshot; the next call returns those.
+        # This statement may see commits after the snapshot; the next call returns those.
         found = all_entries().filter(_is_visible(self._snapshot), id__gt=newest - _REREAD)
         # Older entries may be of another server, before a restore: its numbers mean nothing here.
         found = found.filter(at__gt=self._started_at - MAX_TRANSACTION_AGE)
