@@ -12,9 +12,9 @@ from django.http.response import HttpResponseBase
 
 from flagstaff._engine.request_flags import evaluator_of, user_of
 
-__all__ = ["OtherView", "flag_required"]
+__all__ = ["flag_required"]
 
-#: A sync or async view that takes the place of another one.
+# A sync or async view that takes the place of another one.
 OtherView: TypeAlias = Callable[..., HttpResponseBase | Awaitable[HttpResponseBase]]
 
 # Views of other frameworks may return objects that are not responses.
