@@ -117,7 +117,7 @@ def test_of_ten_workers_two_hang_and_one_is_cut_off(
         told = ran.stderr.splitlines()
         assert told[3].startswith("applied by 7 of 9 connected workers after 1.")
         assert all(f"(pid {worker.pid})" in told[4] for worker in hung)
-        assert told[5] == "missing: 1 of the 10 expected workers were never connected"
+        assert told[5] == "missing: 1 of 10 expected workers did not connect"
     proxy.resume()
     after = called(asker, "confirm", 30, WORKERS)
     assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))

@@ -91,6 +91,6 @@ def test_process_that_starts_during_a_migration_loads_after_it(
         migration.rollback()
         worker.sees(["get_value", "gateway"], "stripe", within=1)
         [[_, line], *_] = worker.ask("logged")
-        assert line.startswith("flags are not loaded yet, evaluations return their default: ")
+        assert line.startswith("flags are not loaded yet, so evaluations return their default: ")
         # A log-in for each turn would be more than the server needs during a migration.
         assert len(proxy.tries) == 1

@@ -84,7 +84,7 @@ def test_import_with_an_expected_plan_refuses_another(shop: None) -> None:
     add_allowed_users("beta_reviews", 1)
     update("new_checkout", {"rollout_percent": 26})
     before = database_state()
-    with pytest.raises(ConflictError, match=f"not {expected};"):
+    with pytest.raises(ConflictError, match=f"not {expected}, because"):
         import_text(edited, expect_plan=expected)
     assert database_state() == before
     new = diff_text(edited).fingerprint

@@ -48,8 +48,8 @@ def test_diff_describes_changes_like_the_history_and_writes_nothing(shop: None) 
     entries, planned = Change.objects.count(), summaries(diff_text(EDITED))
     assert Change.objects.count() == entries
     assert planned == {
-        "beta_reviews": "allowed 1 user (carol), denied 1 user (alice)",
-        "brand_new": "created, enabled true, rollout_percent 5, allowed 1 user (alice)",
+        "beta_reviews": "added 1 allowed user (carol), removed 1 allowed user (alice)",
+        "brand_new": "created, enabled true, rollout_percent 5, added 1 allowed user (alice)",
         "new_checkout": 'rollout_percent 25 → 50, description "One page instead of three" → '
         '"One page"',
         "motto": 'created, value "on"',
@@ -77,7 +77,7 @@ def test_import_that_fails_at_the_last_step_writes_nothing(
     shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise InvalidChangeError("the database refuses it")
+        raise InvalidChangeError("the database rejected the change")
 
     before = database_state()
     monkeypatch.setattr("flagstaff.changes.update_value", fail)
@@ -97,7 +97,7 @@ def test_missing_flags_are_deleted_only_with_delete_missing(shop: None) -> None:
         ("delete", "search_v2"),
         ("delete", "summer_banner"),
     ]
-    assert "denied 2 users (alice, bob)" in summaries(imported.plan)["beta_reviews"]
+    assert "removed 2 allowed users (alice, bob)" in summaries(imported.plan)["beta_reviews"]
     # The file has no section of values, so they stay.
     assert (len(database_state()[0]), len(database_state()[1])) == (1, 3)
 
@@ -114,7 +114,7 @@ def test_unknown_users_are_reported_or_skipped(shop: None) -> None:
     [problem] = import_problems(text)
     assert problem == (
         "line 2: flags.dark_mode.allowed_users: no user has the username 'carol', '2' or the "
-        "primary key 77; --skip-unknown-users ignores them"
+        "primary key 77; pass --skip-unknown to skip them"
     )
     imported = import_text(text, skip_unknown_users=True)
     assert imported.plan.skipped_users == ("'2'", "'carol'", "77")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from django.db.models import QuerySet
+from django.utils.translation import override
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import Row, all_rows
@@ -76,7 +77,10 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """A hash that identifies the plan. It does not cover secret values."""
-        text = json.dumps([step.as_dict() for step in self.steps], sort_keys=True, default=str)
+        # Untranslated: the summaries are in the active language.
+        with override(None):
+            steps = [step.as_dict() for step in self.steps]
+        text = json.dumps(steps, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -133,7 +137,9 @@ class _Comparison:
             wanted = None if kind in self._deleted_kinds else keys
             for row in _rows(kind, wanted, lock=lock):
                 if found.setdefault((kind, row.key), row) is not row:
-                    raise FlagstaffError(f"several {SECTIONS[kind]} have the key {row.key!r}")
+                    raise FlagstaffError(
+                        f"several {SECTIONS[kind]} have the key {row.key!r}; delete all but one"
+                    )
         return found
 
     def report_unknown_users(self) -> None:
@@ -213,7 +219,7 @@ class _Comparison:
         by_pk = ", ".join(str(ref) for ref in refs if not ref.name)
         parts = [f"the username {by_name}"] if by_name else []
         parts += [f"the primary key {by_pk}"] if by_pk else []
-        text = f"{subject} {' or '.join(parts)}; --skip-unknown-users ignores them"
+        text = f"{subject} {' or '.join(parts)}; pass --skip-unknown to skip them"
         self._problems.add((*item.path, ALLOWED), text)
 
 
