@@ -32,11 +32,11 @@ READY = """
   The admin   {address}/admin/   log in as admin, password flagstaff
 
   Try this:
-  1. Put the crowd and the admin side by side: the crowd shows who has a flag, once per worker.
-  2. In the admin, set the rollout of new_checkout to 50 and save: watch the dots light up.
-  3. Turn it off in the list: every worker shows the old checkout again.
-  4. Change the value payment_gateway to "paypal" and check out: no deploy.
-  5. Change a row in SQL: psql {url}
+  1. Open the crowd and the admin side by side. The crowd shows which users have a flag, per worker.
+  2. In the admin, set the rollout of new_checkout to 50 and save. Half of the users get it.
+  3. In the list of flags, turn it off. All users get the old checkout again, from every worker.
+  4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
+  5. Change a row with SQL: psql {url}
 
   Ctrl-C stops the demo. Its data remain until `make clean`.
 """

@@ -15,11 +15,11 @@ __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
 
 
 def rollout_in_range(name: str) -> models.CheckConstraint:
-    """Returns a constraint of this name: the database refuses a rollout outside 0 to 100."""
+    """Returns a constraint of this name: the database rejects a rollout outside 0 to 100."""
     return models.CheckConstraint(
         condition=models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
         name=name,
-        violation_error_message=_("a rollout percent is a whole number from 0 to 100"),
+        violation_error_message=_("the rollout percent must be a whole number from 0 to 100"),
     )
 
 
@@ -52,7 +52,7 @@ class AbstractFeatureFlag(models.Model):
         default=0,
         db_default=0,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
-        help_text=_("The percentage of users that have the flag: 0 to 100."),
+        help_text=_("The percentage of users who have the flag: 0 to 100."),
     )
     allowed_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
@@ -92,7 +92,7 @@ class AbstractKeyValueStore(models.Model):
     """A value that can be changed without a deploy."""
 
     key = models.CharField(_("key"), max_length=KEY_MAX_LENGTH, unique=True)
-    # "blank", because an empty list or text is valid; clean() refuses None.
+    # "blank", because an empty list or string is valid; clean() rejects None.
     # No default: saving a key without a value is a mistake and should fail.
     value = models.JSONField(_("value"), blank=True)
     description = models.TextField(_("description"), blank=True, default="", db_default="")
@@ -117,5 +117,5 @@ class AbstractKeyValueStore(models.Model):
         """Raises ValidationError for a missing value, which the database could not store."""
         super().clean()
         if self.value is None:
-            message = _('a value is missing; write JSON, such as "stripe", 25 or []')
+            message = _('the value is missing; write JSON, such as "stripe", 25 or []')
             raise ValidationError({"value": ValidationError(message, code="null")})

@@ -29,7 +29,7 @@ __all__ = [
 
 
 class FlagstaffError(Exception):
-    """flagstaff failed; see the cause of this error and flagstaff.status()"""
+    """flagstaff failed; for details see the original exception and flagstaff.status()"""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or inspect.getdoc(type(self)) or type(self).__name__)
@@ -40,39 +40,39 @@ class ConfigurationError(FlagstaffError, ImproperlyConfigured):
 
 
 class PropagationError(FlagstaffError):
-    """cannot confirm that the workers applied the change; the change itself is committed"""
+    """the change is committed, but not confirmed by the workers; run manage.py flags workers"""
 
 
 class UnknownFlagError(FlagstaffError, LookupError):
-    """no flag has this key; create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF"""
+    """no flag has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
 
 
 class UnknownValueError(FlagstaffError, LookupError):
-    """no value has this key; create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF"""
+    """no value has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
 
 
 class RefreshError(FlagstaffError):
-    """the flags could not be loaded; the last snapshot stays in use, and status() has the error"""
+    """the flags could not be loaded; the last snapshot is still used, see status().last_error"""
 
 
 class InvalidChangeError(FlagstaffError, ValueError):
-    """the change is not valid, and nothing was written"""
+    """the change is not valid; nothing was written"""
 
 
 class NoHistoryError(FlagstaffError):
-    """the database has no history; it needs PostgreSQL and the triggers of the migrations"""
+    """history is not available; use PostgreSQL and run manage.py migrate"""
 
 
 class NoUsageError(FlagstaffError):
-    """the database has no usage; it needs PostgreSQL and the tables of the migrations"""
+    """usage is not available; use PostgreSQL and run manage.py migrate"""
 
 
 class NoWebhooksError(FlagstaffError):
-    """the database has no deliveries; they need PostgreSQL and the tables of the migrations"""
+    """webhooks are not available; use PostgreSQL and run manage.py migrate"""
 
 
 class DocumentError(FlagstaffError, ValueError):
-    """the file cannot be imported, and nothing was written"""
+    """the file cannot be imported; nothing was written"""
 
     def __init__(self, problems: Sequence[Problem] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -81,7 +81,7 @@ class DocumentError(FlagstaffError, ValueError):
 
 
 class ConflictError(FlagstaffError):
-    """the version has changed since it was read, and nothing was written; read it again"""
+    """it was changed after you read it, and nothing was written; read it again and retry"""
 
     def __init__(  # noqa: PLR0913 (both versions, and the events that made them)
         self,

@@ -25,12 +25,12 @@ def validate_flag_key(key: str) -> None:
     """
     if not key:
         raise ValidationError(
-            _('a key is empty; write 1 to 255 characters, such as "new_checkout"'),
+            _('the key is empty; use 1 to 255 characters, such as "new_checkout"'),
             code="empty",
         )
     if len(key) > KEY_MAX_LENGTH:
         raise ValidationError(
-            _("a key has %(length)d characters; write at most 255"),
+            _("the key has %(length)d characters; use at most 255"),
             code="too_long",
             params={"length": len(key)},
         )
@@ -38,8 +38,8 @@ def validate_flag_key(key: str) -> None:
         if kind := _forbidden_kind(character):
             raise ValidationError(
                 _(
-                    "a key has %(kind)s at position %(position)d; "
-                    'write letters, digits, "_", "-" or ".", such as "new_checkout"'
+                    "the key has %(kind)s at position %(position)d; "
+                    'use letters, digits, "_", "-" or ".", such as "new_checkout"'
                 ),
                 code="forbidden_character",
                 params={"kind": kind, "position": position},
@@ -55,7 +55,7 @@ def require_percent(number: object) -> None:
     """Raises InvalidChangeError unless `number` is an int from 0 to 100."""
     if not is_percent(number):
         raise InvalidChangeError(
-            f"a rollout percent is a whole number from 0 to {MAX_PERCENT}, not {number!r}"
+            f"the rollout percent must be a whole number from 0 to {MAX_PERCENT}, not {number!r}"
         )
 
 

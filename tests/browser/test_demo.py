@@ -114,7 +114,7 @@ def test_invalid_json_shows_error_and_keeps_input(visitor: Visitor) -> None:
     visitor.write("#id_key", "page_size")
     visitor.write("#id_value", "twenty")
     visitor.click("[name=_save]")
-    visitor.wait_for_text(".errorlist", "write a text in double quotes")
+    visitor.wait_for_text(".errorlist", "put strings in double quotes")
     assert visitor.find("#id_value").get_attribute("value") == "twenty"
 
 

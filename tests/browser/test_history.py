@@ -37,7 +37,7 @@ def test_undo_button_undoes_one_change_with_reason(visitor: Visitor, shop: Shop)
     assert "rollout_percent 5 → 60" in visitor.text(NEWEST)
     visitor.write("#id_reason", "orders fail")
     press(visitor, NEWEST, "Undo")
-    visitor.wait_for_text(MESSAGE, "“new_checkout” was restored")
+    visitor.wait_for_text(MESSAGE, "The change of “new_checkout” was undone")
     assert shop.query(STATE) == [(5, "stripe")]
     for text in ("rollout_percent 60 → 5", "admin", "orders fail"):
         assert text in visitor.text(NEWEST)
@@ -56,7 +56,7 @@ def test_restore_button_restores_version(visitor: Visitor, shop: Shop) -> None:
 def test_undo_all_button_undoes_transaction(visitor: Visitor, shop: Shop) -> None:
     shop.query(f"{SET_ROLLOUT.format(60)}; {SET_GATEWAY}")
     open_history(visitor, shop)
-    assert "together with payment_gateway" in visitor.text(NEWEST)
+    assert "changed together with payment_gateway" in visitor.text(NEWEST)
     visitor.write("#id_reason", "orders fail")
     press(visitor, NEWEST, "Undo all 2")
     visitor.wait_for_text("h1", "Undo all changes of a transaction")
@@ -77,6 +77,6 @@ def test_undo_all_over_newer_change_is_rejected(visitor: Visitor, shop: Shop) ->
     visitor.wait_for_text("h1", "Undo all changes of a transaction")
     press(visitor, "#content-main", "Undo all 2")
     visitor.wait_for_text(
-        MESSAGE, "Refused: new_checkout has version .* since then: .*rollout_percent 60 → 70"
+        MESSAGE, "Not saved: new_checkout has version .* since then: .*rollout_percent 60 → 70"
     )
     assert shop.query(STATE) == [(70, "paypal")]

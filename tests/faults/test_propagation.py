@@ -122,7 +122,7 @@ def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
         lines = ran.stderr.splitlines()
         assert lines[3].startswith("applied by 7 of 9 connected workers after 1.")
         assert all(f"(pid {worker.pid})" in lines[4] for worker in hung)
-        assert lines[5] == "missing: 1 of the 10 expected workers were never connected"
+        assert lines[5] == "missing: 1 of 10 expected workers did not connect"
     proxy.resume()
     after = call(caller, "wait_for_workers", 30, WORKERS)
     assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))

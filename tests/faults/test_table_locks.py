@@ -91,6 +91,6 @@ def test_worker_started_during_a_migration_loads_after_it(
         migration.rollback()
         worker.sees(["get_value", "gateway"], "stripe", within=1)
         [[_, line], *_] = worker.ask("logged")
-        assert line.startswith("flags are not loaded yet, evaluations return their default: ")
+        assert line.startswith("flags are not loaded yet, so evaluations return their default: ")
         # All attempts use one connection.
         assert len(proxy.connections) == 1

@@ -328,8 +328,8 @@ def test_invalid_percent_is_rejected(percent: str, message: str, operator: Clien
 
 def test_key_with_colon_is_rejected(operator: Client) -> None:
     message = (
-        'a key has a ":" at position 4; '
-        'write letters, digits, "_", "-" or ".", such as "new_checkout"'
+        'the key has a ":" at position 4; '
+        'use letters, digits, "_", "-" or ".", such as "new_checkout"'
     )
     assert errors(operator, f"{FLAGS}add/", form(key="new:checkout")) == {"key": [message]}
 

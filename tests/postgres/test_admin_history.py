@@ -50,7 +50,8 @@ def flag() -> FeatureFlag:
 
 
 CHANGED_SINCE = (
-    "Changed since you opened this page: ana: enabled true → false. Save again to overwrite it."
+    "This flag was changed after you opened the page: ana: enabled true → false. "
+    "Save again to overwrite that change."
 )
 
 
@@ -163,7 +164,7 @@ def test_undo_button_undoes_one_change(operator: Client, flag: FeatureFlag) -> N
     disable("new_checkout")
     data = {"_undo": change, "expect_version": flag_version("new_checkout"), "reason": "too soon"}
     response = operator.post(url(flag), data, follow=True)
-    assert messages_of(response) == ["“new_checkout” was restored."]
+    assert messages_of(response) == ["The change of “new_checkout” was undone."]
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 25)
     [event, *_] = flag_history("new_checkout")
@@ -178,7 +179,7 @@ def test_second_undo_changes_nothing(operator: Client, flag: FeatureFlag) -> Non
     version = flag_version("new_checkout")
     response = operator.post(url(flag), data, follow=True)
     assert (
-        messages_of(response)[-1] == "“new_checkout” already has this state. Nothing was changed."
+        messages_of(response)[-1] == "“new_checkout” already has these values. Nothing was changed."
     )
     assert flag_version("new_checkout") == version
 
@@ -206,7 +207,7 @@ def test_undo_with_disabled_triggers_shows_error(operator: Client, flag: Feature
     with disabled_triggers():
         response = operator.post(url(flag), data, follow=True)
     [text] = messages_of(response)
-    assert text.startswith('Refused: changes of "flagstaff_featureflag" leave no entry in')
+    assert text.startswith('Not saved: the history does not record "flagstaff_featureflag"')
 
 
 def test_restore_button_restores_version(operator: Client, flag: FeatureFlag) -> None:
@@ -391,7 +392,7 @@ def test_save_of_value_over_newer_change_is_rejected(operator: Client) -> None:
     set_value("gateway", "paypal")
     data = {"key": "gateway", "value": '"adyen"', "description": "", "expect_version": version}
     assert (
-        "Changed since you opened this page"
+        "This value was changed after you opened the page"
         in operator.post(url(value, "change"), data).content.decode()
     )
     value.refresh_from_db()
@@ -411,8 +412,8 @@ def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:
     response = operator.post(url(value), {"_undo": change}, follow=True)
     assert messages_of(response) == [
         (
-            "Refused: the history keeps only a digest of token, because it is secret; "
-            "set it again by hand"
+            "Not saved: the history stores only a digest of token, because it is secret; "
+            'enter the value again with "manage.py flags value set token -"'
         )
     ]
 

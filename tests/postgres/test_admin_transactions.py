@@ -77,7 +77,7 @@ def buttons(html: str) -> list[tuple[str, str]]:
 def test_event_shows_related_changes(operator: Client) -> None:
     change = release()
     html = page(operator, history_url("new_checkout"))
-    assert related(html) == ["together with search_v2, summer_banner, page_size"]
+    assert related(html) == ["changed together with search_v2, summer_banner, page_size"]
     assert buttons(html) == [(str(change), "Undo all 4")]
     banner = flag_version("summer_banner")
     assert f'<a href="{history_url("summer_banner")}#version-{banner}">summer_banner</a>' in html
@@ -96,7 +96,9 @@ def test_many_related_changes_are_truncated_with_few_queries(operator: Client) -
             create(f"flag_{number:02}")
     with CaptureQueriesContext(connection) as queries:
         html = page(operator, history_url("new_checkout"))
-    assert related(html) == ["together with flag_00, flag_01, flag_02, flag_03, flag_04 and 7 more"]
+    assert related(html) == [
+        "changed together with flag_00, flag_01, flag_02, flag_03, flag_04 and 7 more"
+    ]
     assert buttons(html)[0][1] == "Undo all 13"
     assert len(queries) <= 20
 
@@ -156,7 +158,7 @@ def test_undo_over_newer_change_is_rejected(operator: Client) -> None:
         history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}, follow=True
     )
     [message] = messages_of(response)
-    assert message.startswith("Refused: summer_banner has version")
+    assert message.startswith("Not saved: summer_banner has version")
     assert "ana at" in message
     assert Change.objects.count() == entries
 
@@ -179,7 +181,7 @@ def test_undo_needs_permissions_for_all_changes() -> None:
     html = page(editor, history_url("new_checkout"))
     assert buttons(html) == []
     # Without the permission to view values, the value is only counted.
-    assert related(html) == ["together with search_v2, summer_banner and 1 more"]
+    assert related(html) == ["changed together with search_v2, summer_banner and 1 more"]
     assert (
         editor.post(
             history_url("new_checkout"), {"_undo_all": change, "_confirmed": "1"}
@@ -228,4 +230,4 @@ def test_value_shows_related_changes(operator: Client) -> None:
     release()
     row = KeyValueStore.objects.get(key="page_size")
     html = page(operator, f"{VALUES}{row.pk}/history/")
-    assert related(html) == ["together with new_checkout, search_v2, summer_banner"]
+    assert related(html) == ["changed together with new_checkout, search_v2, summer_banner"]

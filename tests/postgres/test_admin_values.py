@@ -55,7 +55,7 @@ def test_any_json_is_accepted(text: str, value: Any, operator: Client) -> None:
     ],
 )
 def test_invalid_json_is_rejected_with_position(text: str, position: str, operator: Client) -> None:
-    message = f'not valid JSON ({position}); write a text in double quotes, such as "stripe"'
+    message = f'not valid JSON ({position}); put strings in double quotes, such as "stripe"'
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
@@ -67,7 +67,7 @@ def test_json_that_postgresql_cannot_store_is_rejected(text: str, operator: Clie
 
 @pytest.mark.parametrize("text", ["", "null"])
 def test_missing_value_is_rejected(text: str, operator: Client) -> None:
-    message = 'a value is missing; write JSON, such as "stripe", 25 or []'
+    message = 'the value is missing; write JSON, such as "stripe", 25 or []'
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 

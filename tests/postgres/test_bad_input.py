@@ -161,7 +161,10 @@ class TestUnknownKeys:
         for _ in range(3):
             assert flag_enabled(key, default=True)
             assert get_value(key, "stripe") == "stripe"
-        advice = 'create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
+        advice = (
+            "check the spelling, create it in the admin, "
+            'or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
+        )
         assert caplog.record_tuples == [
             ("flagstaff", logging.WARNING, f"there is no flag '{key}'; {advice}"),
             ("flagstaff", logging.WARNING, f"there is no value '{key}'; {advice}"),
@@ -192,7 +195,10 @@ class TestUnknownKeys:
     ) -> None:
         unknown_key("raise")
         start_mode()
-        advice = 'create it in the admin, or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
+        advice = (
+            "check the spelling, create it in the admin, "
+            'or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
+        )
         current = snapshot()
         for evaluate_flag, evaluate_value in [
             (flag_enabled, get_value),

@@ -140,7 +140,7 @@ def test_set_value_with_other_key_order_writes_nothing() -> None:
 def test_set_rollout_with_invalid_percent_is_rejected(flag: FeatureFlag, percent: Any) -> None:
     with pytest.raises(InvalidChangeError) as error:
         set_rollout("new_checkout", percent)
-    expected = f"a rollout percent is a whole number from 0 to 100, not {percent!r}"
+    expected = f"the rollout percent must be a whole number from 0 to 100, not {percent!r}"
     assert str(error.value) == expected
     flag.refresh_from_db()
     assert flag.rollout_percent == 25
@@ -169,7 +169,8 @@ def test_set_value_that_json_cannot_hold_is_rejected(
 @pytest.mark.parametrize("secret", [True, False])
 def test_database_error_does_not_contain_a_secret_value(secret: bool) -> None:
     KeyValueStore.objects.create(key="token", value="hunter2", secret=secret)
-    with pytest.raises(InvalidChangeError, match="the database refuses it: unsupported") as caught:
+    rejected = "the database rejected the change: unsupported"
+    with pytest.raises(InvalidChangeError, match=rejected) as caught:
         set_value("token", "hunter3\0")
     text = "".join(traceback.format_exception(caught.value.with_traceback(None)))
     assert ("hunter3" in text) is not secret
@@ -188,7 +189,7 @@ def test_change_of_unknown_key_suggests_similar_keys() -> None:
     assert str(error.value) == (
         "there is no flag 'new_chekout'; did you mean 'new_checkout' or 'old_checkout'?"
     )
-    with pytest.raises(UnknownFlagError, match="no flag 'xyz'; no other key is similar"):
+    with pytest.raises(UnknownFlagError, match=r"no flag 'xyz'; .+ flags list. lists all keys"):
         set_rollout("xyz", 5)
     with pytest.raises(UnknownValueError, match="did you mean 'payment_gateway'"):
         set_value("payments_gateway", 1)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 FLAGS, VALUES = "public.flagstaff_featureflag", "public.flagstaff_keyvaluestore"
 ALLOWED = "public.flagstaff_featureflag_allowed_users"
+NOT_FIRING = "so workers may see changes late, and the history may be incomplete"
 INSTALL = 'run "manage.py sqlmigrate flagstaff 0002_tables | manage.py dbshell"'
 
 
@@ -75,7 +76,7 @@ def test_database_without_a_connection_is_reported(monkeypatch: pytest.MonkeyPat
     assert only_message() == (
         "flagstaff.W012",
         'cannot connect to database "default": connection refused',
-        "start it, or correct its settings in DATABASES; then run this check again",
+        "start the database server, or correct its settings in DATABASES; then check again",
     )
 
 
@@ -97,7 +98,8 @@ def test_missing_table_that_the_router_refuses_has_a_hint_for_the_router(setting
     execute(f"DROP TABLE {VALUES}")
     settings.DATABASE_ROUTERS = [RefusingRouter()]
     assert only_message()[2] == (
-        'let DATABASE_ROUTERS allow flagstaff on "default"; then run "manage.py migrate"'
+        'change allow_migrate in your router to allow flagstaff on "default"; '
+        'then run "manage.py migrate"'
     )
 
 
@@ -122,7 +124,7 @@ def test_missing_triggers_are_reported_and_the_hint_fixes_them() -> None:
     assert only_message() == (
         "flagstaff.W015",
         (
-            f"triggers are missing: flagstaff_token_v1 on {FLAGS}; "
+            f"triggers are missing, {NOT_FIRING}: flagstaff_token_v1 on {FLAGS}; "
             f"flagstaff_token_v1, flagstaff_history_insert_v1 on {VALUES}"
         ),
         INSTALL,
@@ -143,10 +145,12 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     check, message, hint = only_message()
     assert check == "flagstaff.W015"
     assert message == (
-        "triggers are missing: all on public.common_featureflag; "
+        f"triggers are missing, {NOT_FIRING}: all on public.common_featureflag; "
         "all on public.common_featureflag_allowed_users; all on public.common_keyvaluestore"
     )
-    assert hint.splitlines()[1:] == [
+    first, *code = hint.splitlines()
+    assert first.endswith(", and put this code into the new file:")
+    assert code == [
         "    from flagstaff.operations import InstallTriggers",
         '    dependencies = [("flagstaff", "0002_tables")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
@@ -158,7 +162,7 @@ def test_disabled_trigger_is_reported_and_the_hint_enables_it(mode: str) -> None
     execute(f"ALTER TABLE {ALLOWED} {mode} TRIGGER flagstaff_token_v1")
     assert only_message() == (
         "flagstaff.W016",
-        f"triggers are disabled: flagstaff_token_v1 on {ALLOWED}",
+        f"triggers are disabled, {NOT_FIRING}: flagstaff_token_v1 on {ALLOWED}",
         INSTALL,
     )
     install_again()
@@ -167,7 +171,10 @@ def test_disabled_trigger_is_reported_and_the_hint_enables_it(mode: str) -> None
 
 def test_disabled_triggers_of_a_whole_table_are_reported() -> None:
     execute(f"ALTER TABLE {FLAGS} DISABLE TRIGGER USER")
-    assert only_message()[:2] == ("flagstaff.W016", f"triggers are disabled: all on {FLAGS}")
+    assert only_message()[:2] == (
+        "flagstaff.W016",
+        f"triggers are disabled, {NOT_FIRING}: all on {FLAGS}",
+    )
 
 
 def test_history_trigger_that_always_fires_is_accepted() -> None:
@@ -193,7 +200,10 @@ def test_outdated_trigger_is_reported_and_the_hint_replaces_it(change: str) -> N
     execute(change)
     assert only_message() == (
         "flagstaff.W017",
-        f"triggers are outdated: flagstaff_history_insert_v1 on {FLAGS}",
+        (
+            "triggers are outdated, so the history may be incomplete or have wrong keys: "
+            f"flagstaff_history_insert_v1 on {FLAGS}"
+        ),
         INSTALL,
     )
     install_again()
@@ -235,10 +245,25 @@ def test_problems_that_a_running_migrate_fixes_are_not_reported(
 def test_invalid_keys_are_reported() -> None:
     keys = ["new checkout", "a:b", "tab\t", "x" * 10, "ä.b-c_1", "z y"]
     FeatureFlag.objects.bulk_create([FeatureFlag(key=key) for key in keys])
-    check, message, _hint = only_message()
-    assert check == "flagstaff.W018"
-    assert message.startswith("4 flags have a key with white space")
-    assert message.endswith(": 'a:b', 'new checkout', 'tab\\t', …")
+    assert only_message() == (
+        "flagstaff.W018",
+        (
+            "4 flags have keys that are empty, longer than 255 characters, or contain white space, "
+            "\":\" or a control character: 'a:b', 'new checkout', 'tab\\t' and 1 more"
+        ),
+        (
+            "rename the keys in the table and in the code; until then they still work, but with "
+            '":" users may get the same bucket in two flags'
+        ),
+    )
+
+
+def test_one_invalid_key_is_reported_in_the_singular() -> None:
+    FeatureFlag.objects.create(key="new checkout")
+    assert only_message()[1] == (
+        "1 flag has a key that is empty, longer than 255 characters, or contains white space, "
+        "\":\" or a control character: 'new checkout'"
+    )
 
 
 def test_unreadable_tables_leave_the_transaction_usable() -> None:

@@ -77,7 +77,7 @@ def test_explain_of_an_unused_primary_key_prints_a_note() -> None:
     status, out, err = flags("explain", "new_checkout", "3")
     assert status == 0
     assert out.startswith("result\tnew_checkout is on for user 3.\n")
-    assert err == "no user has the primary key 3; evaluated for the bare primary key\n"
+    assert err == ("no user has the primary key 3; showing the result for primary key 3 anyway\n")
 
 
 def test_explain_of_an_unknown_username_is_an_error() -> None:

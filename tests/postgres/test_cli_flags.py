@@ -194,4 +194,7 @@ def test_flag_is_created_deleted_restored_and_created_again() -> None:
     assert run(undo.removeprefix("undo: manage.py flags ")).status == 0
     assert FeatureFlag.objects.get(key="banner_2").kind == "ops"
     run("delete banner_2 --yes")
-    assert "a flag with this key existed before" in run("create banner_2").err
+    assert (
+        'a flag with this key existed before; see "manage.py flags history banner_2"'
+        in run("create banner_2").err
+    )

@@ -51,7 +51,7 @@ def test_history_as_json_and_csv_is_complete() -> None:
 def test_history_of_an_unknown_key_is_an_error() -> None:
     assert run("history new_chekout").status == 5
     Change.objects.all().delete()
-    assert run("history new_checkout") == (0, "", "no changes are recorded\n")
+    assert run("history new_checkout") == (0, "", "no matching entries\n")
 
 
 def test_prune_deletes_old_entries() -> None:

@@ -111,7 +111,10 @@ def test_receiver_that_is_no_longer_in_the_settings_is_named(ops: Webhook) -> No
     flags("run-jobs")
     with override_settings(FLAGSTAFF={}):
         ran = flags("run-jobs")
-    assert "ops is no longer in WEBHOOKS: nothing is sent to it" in ran.err
+    assert (
+        "ops is no longer in WEBHOOKS, so its deliveries are not sent; add it again to send them"
+        in ran.err
+    )
 
 
 def test_loop_pauses_five_seconds_by_default(ops: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +139,7 @@ def test_missing_tables_are_an_error_that_names_migrate(
     finally:
         execute("ALTER TABLE elsewhere RENAME TO flagstaff_delivery")
     assert ran.status == 1
-    assert '"manage.py migrate" creates them' in ran.err
+    assert 'use PostgreSQL and run "manage.py migrate"' in ran.err
 
 
 def test_role_without_privileges_is_refused(ops: Webhook) -> None:
@@ -170,7 +173,7 @@ def test_loop_survives_a_database_error_and_prints_lines(
     ran = flags("run-jobs", "--loop", "0.001", "--json")
     assert (ran.status, ran.err) == (
         0,
-        "running jobs; press Ctrl-C to stop\ndatabase error, trying again: OperationalError\n",
+        "running jobs; press Ctrl-C to stop\ndatabase error, will try again: OperationalError\n",
     )
     # A run without deliveries prints nothing.
     [line] = ran.out.splitlines()

@@ -195,7 +195,7 @@ def test_import_reads_stdin_and_skips_unknown_users(
     edit(file, ("- bob", "- carol"))
     stdin = SimpleNamespace(buffer=io.BytesIO(file.read_bytes()), isatty=lambda: False)
     monkeypatch.setattr("sys.stdin", stdin)
-    ran = run("import - --skip-unknown-users")
+    ran = run("import - --skip-unknown")
     assert ran.status == 0
     assert "skipped users that do not exist: 'carol'" in ran.err
     assert "removed 1 allowed user (bob)" in ran.out
@@ -239,7 +239,7 @@ def test_printed_import_command_keeps_all_options(file: Path, tmp_path: Path) ->
     path = tmp_path / "flags.txt"
     edit(file, ("summer_banner:", "winter_banner:"), ("- bob", "- carol"))
     path.write_text(file.read_text())
-    shown = run(f"import {path} --format yaml --delete-missing --skip-unknown-users --dry-run").err
+    shown = run(f"import {path} --format yaml --delete-missing --skip-unknown --dry-run").err
     [line] = re.findall(r"to apply exactly this: manage.py flags (.+)", shown)
     assert run(f"{line} --yes").status == 0
     assert not FeatureFlag.objects.filter(key="summer_banner").exists()

@@ -40,7 +40,7 @@ def test_lost_workers_are_listed() -> None:
     ran = flags("usage")
     assert (ran.status, ran.out) == (0, "")
     assert ran.err.startswith(
-        "no usage is recorded\nworker web-1 (pid 3) did not shut down cleanly; usage after "
+        "no matching entries\nworker web-1 (pid 3) did not shut down cleanly; usage after "
     )
 
 
@@ -105,6 +105,6 @@ def test_days_must_be_a_number() -> None:
 
 def test_usage_without_tables_is_an_error() -> None:
     execute("DROP TABLE flagstaff_usage")
-    with pytest.raises(NoUsageError, match="has no usage"):
+    with pytest.raises(NoUsageError, match="usage is not available"):
         usage()
     assert flags("usage").status == 1

@@ -50,7 +50,9 @@ def test_value_set_refuses_null_and_numbers_outside_json(text: str) -> None:
 def test_value_set_refuses_json_that_the_database_cannot_store() -> None:
     status, _, err = flags("value", "set", "page_size", r'"\u0000"')
     assert status == 4
-    assert err.startswith("CommandError: refused: the database refuses it: unsupported Unicode")
+    assert err.startswith(
+        "CommandError: refused: the database rejected the change: unsupported Unicode"
+    )
 
 
 def test_value_set_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,8 +89,8 @@ def test_verb_without_wait_does_not_wait(calls: list[Any]) -> None:
             "off --wait new_checkout",
             "'new_checkout'; write KEY before --wait, or write --wait=5",
         ),
-        ("off new_checkout --wait -1", "expected seconds from 0 to 3600, not '-1'"),
-        ("off new_checkout --wait nan", "expected seconds from 0 to 3600, not 'nan'"),
+        ("off new_checkout --wait -1", "expected a number of seconds from 0 to 3600, not '-1'"),
+        ("off new_checkout --wait nan", "expected a number of seconds from 0 to 3600, not 'nan'"),
         ("off new_checkout --wait --expect two", "expected a whole number from 0, not 'two'"),
     ],
 )
@@ -156,21 +156,24 @@ def test_workers_without_the_change_are_listed(monkeypatch: pytest.MonkeyPatch) 
     assert ran.err.splitlines()[3:] == [
         "applied by 7 of 10 connected workers after 5.00 s",
         "pending: web-3 (pid 4711), web-4 (pid 4712)",
-        "disconnected (stopped or cut off): web-5 (pid 4713)",
-        "polling (by 12:00:22 if they reach the database): job-1 (pid 9)",
-        "missing: 1 of the 12 expected workers were never connected",
+        "disconnected (stopped, or lost the connection): web-5 (pid 4713)",
+        "polling (will apply it by 12:00:22): job-1 (pid 9)",
+        "missing: 1 of 12 expected workers did not connect",
         (
             "workers behind a pooler or at a standby are not listed; "
-            "they have the change by 12:00:22 if they reach the database"
+            "they will apply the change by 12:00:22 if they reach the database"
         ),
-        "CommandError: the change is committed, but not every worker has confirmed it",
+        (
+            "CommandError: the change is committed, but not every worker has confirmed it; "
+            '"manage.py flags workers" shows which are behind'
+        ),
     ]
 
 
 @pytest.mark.parametrize(
     ("applied", "sentence"),
     [
-        (0, "no worker is connected after 0.00 s"),
+        (0, "no worker connected within 0.00 s"),
         (1, "applied by the only connected worker after 0.00 s"),
         (2, "applied by all 2 connected workers after 0.00 s"),
     ],
@@ -234,6 +237,6 @@ def test_wait_without_workers_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(direct, "is_required", lambda: False)
     ran = flags("off", "new_checkout", "--wait")
     assert ran.status == 3
-    assert ran.err.splitlines()[-2].startswith("no worker is connected after 0.")
+    assert ran.err.splitlines()[-2].startswith("no worker connected within 0.")
     assert flags("off", "new_checkout", "--expect", "0").status == 0
     connection.close()

@@ -208,7 +208,7 @@ def test_command_prints_the_counts() -> None:
     printed = dict(
         line.split("\t") for line in flags("impact", "new_checkout", "100%").out.splitlines()
     )
-    assert printed["impact"] == "20 of 20 users would gain it."
+    assert printed["impact"] == "20 of 20 users would gain the flag."
     assert (printed["users"], printed["gain"], printed["lose"]) == ("20", "20", "0")
     found = json.loads(flags("impact", "new_checkout", "100", "--sample", "2", "--json").out)
     assert found["would_have"] == 20
@@ -217,7 +217,10 @@ def test_command_prints_the_counts() -> None:
 
 def test_command_reports_a_disabled_flag() -> None:
     make_flag()
-    assert "is off" in flags("impact", "new_checkout", "100").err
+    assert (
+        "is disabled, so changing the rollout has no effect"
+        in flags("impact", "new_checkout", "100").err
+    )
     assert flags("impact", "missing", "100").status == 5
     assert flags("impact", "new_checkout", "101").status != 0
 

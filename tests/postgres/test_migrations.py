@@ -259,8 +259,8 @@ def test_install_triggers_without_the_token_table_is_an_error() -> None:
         run(ProjectState(), *models_of_a_project(PKS["integer"][0]), INSTALL)
     assert str(error.value) == (
         'table "flagstaff_token" is not on the search path of database "default"; add '
-        '("flagstaff", "0002_tables") to the dependencies of the migration, and let '
-        "DATABASE_ROUTERS migrate flagstaff there"
+        '("flagstaff", "0002_tables") to the dependencies of the migration, and change '
+        "allow_migrate in your router to allow flagstaff there"
     )
 
 

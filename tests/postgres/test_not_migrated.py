@@ -76,7 +76,7 @@ def test_evaluation_on_an_empty_database_returns_the_default_with_one_warning(
         [[level, message]] = worker.ask("logged")
         assert level == "WARNING"
         assert message == (
-            "flags are not loaded yet, evaluations return their default: "
+            "flags are not loaded yet, so evaluations return their default: "
             'load: a table or column is missing, run "manage.py migrate" (SQLSTATE 42P01)'
         )
 

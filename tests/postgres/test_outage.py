@@ -94,7 +94,7 @@ def test_first_evaluation_without_a_server_returns_the_default(
         [[level, message]] = worker.ask("logged")
         assert level == "WARNING"
         assert message == (
-            "flags are not loaded yet, evaluations return their default: "
+            "flags are not loaded yet, so evaluations return their default: "
             "connect: the server cannot be reached (connection refused)"
         )
         server.start()
@@ -111,7 +111,8 @@ def test_silent_server_delays_the_first_evaluation_by_the_startup_timeout() -> N
             assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
             assert 0.3 <= time.monotonic() - started < 0.8
             [[_, message]] = worker.ask("logged")
-            assert message.endswith("the first load takes longer than STARTUP_TIMEOUT")
+            late = "takes longer than STARTUP_TIMEOUT; check the database, or increase it"
+            assert message.endswith(f"the first load {late}")
 
 
 def test_missing_database_is_reported(server: Postgres) -> None:
@@ -167,7 +168,7 @@ def test_outage_and_its_end_are_logged_once(server: Postgres, worker: Worker) ->
     worker.sees(["has_logged", 2], True, within=5)
     worker.ask("survey", "new_checkout", 10_000)
     [[_, down], [_, up]] = worker.ask("logged")
-    assert down.startswith("flags are not refreshed, the last snapshot stays in use: ")
+    assert down.startswith("flags are not refreshed; the last snapshot is still used: ")
     assert up == "flags are up to date again (live)"
 
 

@@ -154,5 +154,8 @@ def test_name_with_a_line_break_is_refused() -> None:
     result = flags("reader-role", "reader\nDROP TABLE auth_user")
     assert (result.status, result.err) == (
         1,
-        "CommandError: the role name is not printable text\n",
+        (
+            "CommandError: the name of the role is 'reader\\nDROP TABLE auth_user'; "
+            "use a name of printable characters\n"
+        ),
     )

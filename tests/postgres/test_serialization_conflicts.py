@@ -22,6 +22,7 @@ from tests.documents import (
     shop,
     summaries,
 )
+from tests.translations import german
 
 __all__ = ["shop"]
 
@@ -84,11 +85,21 @@ def test_import_with_an_expected_plan_refuses_another(shop: None) -> None:
     add_allowed_users("beta_reviews", 1)
     update("new_checkout", {"rollout_percent": 26})
     before = database_state()
-    with pytest.raises(ConflictError, match=f"not {expected};"):
+    with pytest.raises(ConflictError, match=f"not {expected}, because"):
         import_text(edited, expect_plan=expected)
     assert database_state() == before
     new = diff_text(edited).fingerprint
     assert import_text(edited, expect_plan=new).plan.fingerprint == new
+
+
+def test_fingerprint_is_the_same_in_all_languages(shop: None) -> None:
+    edited = EDITED.replace(", pk: 3", "")
+    expected = diff_text(edited)
+    with german({"created": "angelegt"}):
+        planned = diff_text(edited)
+        assert "angelegt, enabled true" in summaries(planned)["brand_new"]
+        assert planned.fingerprint == expected.fingerprint
+        import_text(edited, expect_plan=expected.fingerprint)
 
 
 # Concurrent changes.

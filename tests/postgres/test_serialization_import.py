@@ -77,7 +77,7 @@ def test_import_that_fails_at_the_last_step_writes_nothing(
     shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise InvalidChangeError("the database refuses it")
+        raise InvalidChangeError("the database rejected the change")
 
     before = database_state()
     monkeypatch.setattr("flagstaff.changes.update_value", fail)
@@ -114,7 +114,7 @@ def test_unknown_users_are_reported_or_skipped(shop: None) -> None:
     [problem] = import_problems(text)
     assert problem == (
         "line 2: flags.dark_mode.allowed_users: no user has the username 'carol', '2' or the "
-        "primary key 77; --skip-unknown-users ignores them"
+        "primary key 77; pass --skip-unknown to skip them"
     )
     imported = import_text(text, skip_unknown_users=True)
     assert imported.plan.skipped_users == ("'2'", "'carol'", "77")

@@ -57,11 +57,11 @@ line 9: flags.b.enabled: must be true or false, not a string
 line 10: flags.b.rollout_percent: must be an integer, not a boolean
 line 11: flags.b.kind: Value 'holiday' is not a valid choice.
 line 12: flags.b.allowed_users: no user has the username 'carol', 'dave' or the primary key 77; \
---skip-unknown-users ignores them
+pass --skip-unknown to skip them
 line 12: flags.b.allowed_users[3]: must be a username, or a primary key such as {{pk: 42}}
 line 13: flags.a: is a duplicate key
 line 15: flags: {AMBIGUOUS.format("on")}
-line 17: flags.c d: a key has white space at position 2; write letters, digits, "_", "-" or ".", \
+line 17: flags.c d: the key has white space at position 2; use letters, digits, "_", "-" or ".", \
 such as "new_checkout"
 line 18: flags.c d.rollout_percent: Ensure this value is less than or equal to 100.
 line 20: flags.new_checkout.rollout_percent: Ensure this value is less than or equal to 100.

@@ -230,7 +230,8 @@ def test_undo_transaction_with_a_newer_change_raises_conflict(key: str) -> None:
     before = state()
     entries = Change.objects.count()
     with pytest.raises(
-        ConflictError, match=rf"^{key} (has version|was deleted, and another)"
+        ConflictError,
+        match=rf"^{key} (has version|was deleted, .* rename or delete)",
     ) as caught:
         undo_transaction(change)
     assert caught.value.key == key
@@ -262,7 +263,7 @@ def test_undo_transaction_with_a_secret_value_is_rejected() -> None:
     before = state()
     change = flag_version("dark_mode")
     assert change
-    with pytest.raises(InvalidChangeError, match="keeps only a digest of mail_password"):
+    with pytest.raises(InvalidChangeError, match="stores only a digest of mail_password"):
         undo_transaction(change)
     assert state() == before
 
@@ -282,7 +283,7 @@ def test_undo_transaction_leaves_out_deleted_users() -> None:
 
 
 def test_undo_transaction_of_an_unknown_change_is_rejected() -> None:
-    with pytest.raises(InvalidChangeError, match="there is no change 987654321 in the history"):
+    with pytest.raises(InvalidChangeError, match="the history has no version 987654321"):
         undo_transaction(987654321)
 
 

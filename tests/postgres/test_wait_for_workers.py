@@ -454,7 +454,7 @@ def test_sequence_behind_its_rows_is_reported_with_the_repair(join: Join) -> Non
 def test_restore_during_the_wait_ends_it(join: Join, set_steps: SetSteps) -> None:
     join()
     set_steps(lambda: sql("DELETE FROM flagstaff_token"))
-    with pytest.raises(PropagationError, match="the barrier of this wait is gone"):
+    with pytest.raises(PropagationError, match="the barrier of this wait no longer exists"):
         wait_for_workers()
 
 

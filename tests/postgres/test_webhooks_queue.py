@@ -201,6 +201,6 @@ def test_run_on_another_database_system_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(NoWebhooksError) as error:
         deliver()
     assert str(error.value) == (
-        'database "default" has no webhook tables; they need PostgreSQL, and "manage.py migrate" '
-        "creates them"
+        'webhooks are not available in database "default"; use PostgreSQL and run '
+        '"manage.py migrate"'
     )

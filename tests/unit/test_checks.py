@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,13 @@ def test_unknown_setting_is_reported() -> None:
         )
 
 
+HINT_FOR_A_SECRET = (
+    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create one run: '
+    'python -c "import base64, secrets; '
+    "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
+)
+
+
 def test_receiver_without_a_secret_is_reported() -> None:
     webhooks = {
         "deploys": {"url": "https://deploys.example/hunter2"},
@@ -78,8 +87,16 @@ def test_receiver_without_a_secret_is_reported() -> None:
         assert only_message() == (
             "flagstaff.W019",
             'the receiver "deploys" of WEBHOOKS gets messages without a signature',
-            'give it a "secret": "whsec_" and the base64 of 32 random bytes',
+            HINT_FOR_A_SECRET,
         )
+
+
+def test_command_of_the_hint_creates_a_valid_secret() -> None:
+    code = HINT_FOR_A_SECRET.partition('python -c "')[2].removesuffix('"')
+    secret = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+    receiver = {"url": "https://deploys.example", "secret": secret}
+    with override_settings(FLAGSTAFF={"WEBHOOKS": {"deploys": receiver}}):
+        assert messages() == []
 
 
 def test_invalid_value_of_a_setting_is_reported() -> None:
@@ -101,17 +118,23 @@ def test_invalid_settings_skip_all_other_checks(use: Use) -> None:
 OPTIONS = {
     "gssencmode=require": (
         {"gssencmode": "require"},
-        "expected disable, prefer; or set",
+        (
+            'use one of: disable, prefer; or set "DATABASE" in FLAGSTAFF to an alias without '
+            "gssencmode=require"
+        ),
     ),
     "sslmode=require": (
         {"sslmode": "require", "sslrootcert": "system"},
-        "expected verify-full; or set",
+        "use one of: verify-full; or set",
     ),
     "sslmode=prefer": (
         {"sslnegotiation": "direct"},
-        "expected require, verify-ca, verify-full; or set",
+        "use one of: require, verify-ca, verify-full; or set",
     ),
-    "requirepeer": ({"requirepeer": "postgres"}, "remove it from OPTIONS"),
+    "requirepeer": (
+        {"requirepeer": "postgres"},
+        "remove it from OPTIONS and from the environment, or set",
+    ),
     "no_such_option": ({"no_such_option": 1}, "remove it from OPTIONS"),
 }
 
@@ -141,9 +164,13 @@ def test_unsupported_environment_variable_is_reported(
 def test_missing_service_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICEFILE", "/nowhere")
     monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", {"service": "shop"})
-    check, message, _ = only_message()
+    check, message, hint = only_message()
     assert check == "flagstaff.E003"
     assert message.startswith('the connection service "shop" is not found')
+    assert hint == (
+        'correct the file, or set "DATABASE" in FLAGSTAFF to an alias without a service or '
+        "password file"
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,10 +229,13 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
     with override_settings(DATABASE_ROUTERS=[Elsewhere()], FLAGSTAFF={"DATABASE": "default"}):
         assert only_message() == (
             "flagstaff.W004",
-            'flagstaff.FeatureFlag: it is read from database "default", but written to "flags"',
             (
-                'set "DATABASE" to "flags" in FLAGSTAFF, or let DATABASE_ROUTERS write it to '
-                '"default"; for a replica set TEST = {"MIRROR": "flags"}'
+                'flagstaff.FeatureFlag: this model is read from database "default", '
+                'but written to "flags"'
+            ),
+            (
+                'set "DATABASE" to "flags" in FLAGSTAFF, or change db_for_write in your router to '
+                'return "default"; for a replica set TEST = {"MIRROR": "flags"}'
             ),
         )
 
@@ -213,7 +243,8 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
 def test_values_written_to_another_database_than_flags_are_reported(flags_alias: Any) -> None:
     with override_settings(DATABASE_ROUTERS=[Elsewhere()]):
         assert only_message()[1] == (
-            'flagstaff.KeyValueStore: it is read from database "flags", but written to "default"'
+            'flagstaff.KeyValueStore: this model is read from database "flags", '
+            'but written to "default"'
         )
 
 
@@ -243,7 +274,10 @@ def test_database_other_than_postgresql_is_reported(monkeypatch: pytest.MonkeyPa
 def test_flag_model_without_a_required_field_is_reported(name: str, use: Use) -> None:
     use(flag=model_of("FeatureFlag", flag_fields(**{name: None})))
     check, message, hint = only_message()
-    assert (check, message) == ("flagstaff.E005", f"common.FeatureFlag: it has no field {name!r}")
+    assert (check, message) == (
+        "flagstaff.E005",
+        f"common.FeatureFlag: the model has no field {name!r}",
+    )
     assert hint.startswith(f"add {name} = models.")
 
 
@@ -252,7 +286,7 @@ def test_value_model_without_a_required_field_is_reported(name: str, use: Use) -
     use(value=model_of("KeyValueStore", value_fields(**{name: None})))
     assert only_message()[:2] == (
         "flagstaff.E005",
-        f"common.KeyValueStore: it has no field {name!r}",
+        f"common.KeyValueStore: the model has no field {name!r}",
     )
 
 
@@ -271,7 +305,7 @@ def test_flag_model_with_a_field_of_another_type_is_reported(name: str, use: Use
     use(flag=model_of("FeatureFlag", flag_fields(**{name: field})))
     assert only_message()[:2] == (
         "flagstaff.E006",
-        f"common.FeatureFlag: {name} is a {type(field).__name__}",
+        f"common.FeatureFlag: {name} has the type {type(field).__name__}, which is not supported",
     )
 
 
@@ -279,8 +313,8 @@ def test_value_model_with_a_field_of_another_type_is_reported(use: Use) -> None:
     use(value=model_of("KeyValueStore", value_fields(value=models.IntegerField())))
     assert only_message() == (
         "flagstaff.E006",
-        "common.KeyValueStore: value is a IntegerField",
-        "expected models.JSONField(), or similar",
+        "common.KeyValueStore: value has the type IntegerField, which is not supported",
+        "use models.JSONField()",
     )
 
 
@@ -319,7 +353,7 @@ def test_allowed_users_of_another_model_are_reported(use: Use) -> None:
         "flagstaff.E007",
         "common.FeatureFlag: allowed_users does not refer to the primary key of auth.User",
         (
-            "expected a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the "
+            "use a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in the "
             "through model"
         ),
     )
@@ -339,7 +373,7 @@ def test_nullable_key_is_reported(use: Use) -> None:
     use(flag=model_of("FeatureFlag", flag_fields(key=field)))
     assert only_message() == (
         "flagstaff.W008",
-        "common.FeatureFlag: key may be NULL: a row in which it is NULL is ignored",
+        "common.FeatureFlag: key allows NULL; rows with NULL are ignored",
         "declare key without null=True",
     )
 
@@ -356,7 +390,7 @@ def test_key_that_is_not_unique_is_reported(use: Use) -> None:
     use(value=model_of("KeyValueStore", value_fields(key=models.TextField())))
     assert only_message() == (
         "flagstaff.W009",
-        "common.KeyValueStore: two rows may have the same key: both are ignored then",
+        "common.KeyValueStore: key is not unique; rows with duplicate keys are ignored",
         "declare key with unique=True",
     )
 
@@ -381,10 +415,13 @@ def test_field_in_the_table_of_a_parent_is_reported(use: Use) -> None:
 def test_secret_in_another_column_is_reported(use: Use) -> None:
     secret = models.BooleanField(default=False, db_column="is_secret")
     use(value=model_of("KeyValueStore", value_fields(secret=secret)))
-    problem = 'secret is not stored in a column "secret" of common_keyvaluestore'
+    problem = 'the field secret must use the column "secret" of common_keyvaluestore'
     assert only_message() == (
         "flagstaff.E020",
-        f"common.KeyValueStore: {problem}: the history would store secret values in plain text",
+        (
+            f"common.KeyValueStore: {problem}; otherwise the history stores secret values in "
+            "plain text"
+        ),
         "declare secret = models.BooleanField(default=False), without db_column",
     )
 

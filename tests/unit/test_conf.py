@@ -55,8 +55,8 @@ def test_database_setting_overrides_the_router() -> None:
     [
         ("POLL_INTERVALL", 'did you mean "POLL_INTERVAL"?'),
         ("listen", 'did you mean "LISTEN"?'),
-        ("COLOUR", f"known are {NAMES}"),
-        (7, f"known are {NAMES}"),
+        ("COLOUR", f"known settings: {NAMES}"),
+        (7, f"known settings: {NAMES}"),
     ],
 )
 def test_unknown_name_is_rejected_with_the_most_similar_name(name: Any, hint: str) -> None:
@@ -68,14 +68,18 @@ def test_unknown_name_is_rejected_with_the_most_similar_name(name: Any, hint: st
     assert str(error.value) == f"FLAGSTAFF has no setting {name!r}; {hint}"
 
 
-SECONDS = "expected seconds from"
-SITE_URL = "the URL of your site such as https://shop.example, or None"
+SECONDS = "expected a number of seconds from"
+SITE_URL = "the URL of your site, such as https://shop.example, or None"
 INVALID: list[tuple[str, object, str]] = [
     ("DATABASE", "nowhere", "expected an alias in DATABASES, or None"),
     ("DATABASE", [], "expected an alias in DATABASES, or None"),
-    ("FLAG_MODEL", "FeatureFlag", 'expected an installed "app_label.Model"'),
-    ("FLAG_MODEL", "common.FeatureFlag", 'expected an installed "app_label.Model"'),
-    ("VALUE_MODEL", None, 'expected an installed "app_label.Model"'),
+    ("FLAG_MODEL", "FeatureFlag", 'expected the label of an installed model, such as "shop.Flag"'),
+    (
+        "FLAG_MODEL",
+        "common.FeatureFlag",
+        'expected the label of an installed model, such as "shop.Flag"',
+    ),
+    ("VALUE_MODEL", None, 'expected the label of an installed model, such as "shop.Value"'),
     ("LISTEN", "yes", "expected True or False"),
     ("LISTEN", 1, "expected True or False"),
     ("POLL_INTERVAL", 0.01, f"{SECONDS} 0.1 to 3600"),

@@ -61,7 +61,7 @@ def test_any_json_is_a_valid_value(value: object) -> None:
 
 
 def test_key_without_a_value_is_refused() -> None:
-    message = 'a value is missing; write JSON, such as "stripe", 25 or []'
+    message = 'the value is missing; write JSON, such as "stripe", 25 or []'
     assert validation_errors(KeyValueStore(key="a")) == {"value": [message]}
 
 
@@ -115,6 +115,6 @@ def test_name_with_braces_is_not_read_as_a_template() -> None:
 
 
 def test_error_without_a_message_has_the_docstring_as_message() -> None:
-    assert str(UnknownFlagError()).startswith("no flag has this key; create it in the admin")
+    assert str(UnknownFlagError()).startswith("no flag has this key; check the spelling")
     assert str(UnknownFlagError("no flag 'a'")) == "no flag 'a'"
     assert isinstance(UnknownFlagError(), LookupError | FlagstaffError)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
+from flagstaff._connection import passfile
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.passfile import password_for
 from flagstaff.exceptions import ConfigurationError
+from tests.tracebacks import local_variables
 
 PARAMETERS = {"host": "db", "port": "5433", "dbname": "shop", "user": "alice"}
 SOCKETS = ("/tmp",)
@@ -57,8 +59,9 @@ def test_several_hosts_need_the_same_password(tmp_path: Path) -> None:
     same = write(tmp_path / "same", "db:*:*:*:secret\nother:5433:*:*:secret")
     assert password_for(same, several, SOCKETS) == "secret"
     different = write(tmp_path / "different", "db:*:*:*:secret\nother:*:*:*:another")
-    with pytest.raises(ConfigurationError, match="different passwords for the hosts"):
+    with pytest.raises(ConfigurationError, match="different passwords for the hosts") as caught:
         password_for(different, several, SOCKETS)
+    assert "another" not in local_variables(caught.value, passfile)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a file has no mode")

@@ -71,7 +71,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({}, '["ops"] has no "url"; expected the URL to post to'),
     (
         {"url": URL, "hunter": 1},
-        "[\"ops\"] has no option 'hunter'; known are url, secret, format, timeout, allow_http",
+        "[\"ops\"] has no option 'hunter'; known options: url, secret, format, timeout, allow_http",
     ),
     *(
         ({"url": url}, f'["ops"]["url"] is invalid; expected {URL_EXPECTED}')
@@ -83,7 +83,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     (
         {"url": "http://hooks.example/hunter2"},
         (
-            '["ops"]["url"] is not encrypted; expected https://; set "allow_http": True '
+            '["ops"]["url"] must use https; write https://, or set "allow_http": True '
             "for http:// in a network that you trust"
         ),
     ),
@@ -98,7 +98,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     *(
         (
             {"url": URL, "timeout": timeout},
-            '["ops"]["timeout"] is invalid; expected seconds above 0 and up to 60',
+            '["ops"]["timeout"] is invalid; expected a number of seconds above 0 and up to 60',
         )
         for timeout in (0, 61, True, "5", float("nan"))
     ),
@@ -123,9 +123,12 @@ def test_invalid_option_is_rejected_without_showing_a_secret(options: Any, messa
         ([URL], ' is a list; expected a dict such as {"ops": {"url": "https://…"}}'),
         (
             {"https://hooks.example/T0/secret": {}},
-            ' has a receiver with a URL as its name; expected letters, digits, "_" and "-"',
+            ' has an invalid receiver name: a URL; use 1 to 100 letters, digits, "_" and "-"',
         ),
-        ({"a b": {}}, ' has a receiver \'a b\'; expected letters, digits, "_" and "-"'),
+        (
+            {"a b": {}},
+            ' has an invalid receiver name: \'a b\'; use 1 to 100 letters, digits, "_" and "-"',
+        ),
         ({"ops": URL}, '["ops"] is a str; expected a dict such as {"url": "https://…"}'),
     ],
 )

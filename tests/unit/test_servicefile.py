@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
+from flagstaff._connection import servicefile
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.servicefile import service_parameters
 from flagstaff.exceptions import ConfigurationError
+from tests.tracebacks import local_variables
 
 SERVICES = """
 # the databases of the shop
@@ -23,6 +25,7 @@ host=second
 sslmode=verify-full
 
 [broken]
+password=hunter2
 host
 [shop]
 user=ignored
@@ -58,8 +61,10 @@ def test_service_of_the_user_precedes_that_of_the_system(
 
 
 def test_invalid_line_is_an_error(service_file: str) -> None:
-    with pytest.raises(ConfigurationError, match='connection service "broken" has an invalid line'):
+    invalid = 'connection service "broken" has an invalid line'
+    with pytest.raises(ConfigurationError, match=invalid) as caught:
         service_parameters("broken", service_file)
+    assert "hunter2" not in local_variables(caught.value, servicefile)
 
 
 def test_missing_service_is_an_error(service_file: str) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from flagstaff._engine.status_log import Report, StatusLog
 from flagstaff._text.lists import MAX_SHOWN, join_some
 from flagstaff._text.storable import is_storable
+from flagstaff.history.describe import describe_change
+from flagstaff.history.events import Users
+from flagstaff.serialization.plan import Step
+from tests.translations import german
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,34 @@ def test_join_some_counts_items_that_are_not_passed() -> None:
 def test_join_some_shows_ten_items_by_default() -> None:
     assert MAX_SHOWN == 10
     assert join_some(range(11)).endswith("9 and 1 more")
+
+
+MORE = {"%(items)s and %(count)s more": "%(items)s und %(count)s weitere"}
+
+
+def test_log_line_is_english_in_a_request_in_another_language(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    report = Report(
+        mode="live",
+        why=None,
+        ready=True,
+        last_error=None,
+        uncollected=None,
+        problems=[f"row {number}" for number in range(12)],
+    )
+    with german(MORE):
+        StatusLog().note(report)
+    [line] = caplog.messages
+    assert line.endswith("row 9 and 2 more")
+
+
+def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
+    pks = tuple(range(20))
+    step = Step("flag", "new_checkout", "change", added=Users(20, pks))
+    assert describe_change(step, {}).endswith("9 and 10 more)")
+    with german(MORE):
+        assert describe_change(step, {}).endswith("9 und 10 weitere)")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 
 from flagstaff.validators import validate_flag_key
 
-HINT = 'write letters, digits, "_", "-" or ".", such as "new_checkout"'
+HINT = 'use letters, digits, "_", "-" or ".", such as "new_checkout"'
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ def test_valid_key_is_accepted(key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("", 'a key is empty; write 1 to 255 characters, such as "new_checkout"'),
-        ("x" * 256, "a key has 256 characters; write at most 255"),
-        ("new checkout", f"a key has white space at position 4; {HINT}"),
-        ("new\u00a0checkout", f"a key has white space at position 4; {HINT}"),
-        ("new\n", f"a key has white space at position 4; {HINT}"),
-        ("new:checkout", f'a key has a ":" at position 4; {HINT}'),
-        ("\x00new", f"a key has a control character at position 1; {HINT}"),
-        ("new\x7f", f"a key has a control character at position 4; {HINT}"),
+        ("", 'the key is empty; use 1 to 255 characters, such as "new_checkout"'),
+        ("x" * 256, "the key has 256 characters; use at most 255"),
+        ("new checkout", f"the key has white space at position 4; {HINT}"),
+        ("new\u00a0checkout", f"the key has white space at position 4; {HINT}"),
+        ("new\n", f"the key has white space at position 4; {HINT}"),
+        ("new:checkout", f'the key has a ":" at position 4; {HINT}'),
+        ("\x00new", f"the key has a control character at position 1; {HINT}"),
+        ("new\x7f", f"the key has a control character at position 4; {HINT}"),
     ],
 )
 def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None:

@@ -118,16 +118,16 @@ def test_slack_message_has_a_notification_and_blocks() -> None:
     assert block_texts(body) == [
         "*<https://shop.example/1/|new_checkout>*  rollout_percent 5 → 50",
         "> a quiet week",
-        "by alice  ·  source: admin  ·  5,400 gain it, of 12,000 users",
+        "by alice  ·  source: admin  ·  5,400 of 12,000 users gain the flag",
     ]
 
 
 @pytest.mark.parametrize(
     ("gain", "lose", "text"),
     [
-        (5_400, 3, "5,400 gain it and 3 lose it, of 12,000 users"),
-        (0, 3, "3 lose it, of 12,000 users"),
-        (0, 0, "no change, of 12,000 users"),
+        (5_400, 3, "5,400 of 12,000 users gain the flag, 3 lose it"),
+        (0, 3, "3 of 12,000 users lose the flag"),
+        (0, 0, "none of 12,000 users gain or lose the flag"),
     ],
 )
 def test_slack_message_describes_the_impact(gain: int, lose: int, text: str) -> None:

@@ -147,7 +147,10 @@ def speak_smtp(connection: socket.socket) -> None:
 
 
 def test_post_to_another_protocol_fails(listener: socket.socket) -> None:
-    assert post_error(serve_once(listener, speak_smtp)) == "the response is not HTTP"
+    assert (
+        post_error(serve_once(listener, speak_smtp))
+        == "the receiver sent an invalid HTTP response; check the URL"
+    )
 
 
 def test_post_to_a_server_that_hangs_up_fails(listener: socket.socket) -> None:

@@ -30,6 +30,7 @@ def password_for(path: Path, parameters: Mapping[str, str], sockets: tuple[str, 
     account = _account(parameters)
     found = {_first(lines, [*server, *account]) for server in _servers(parameters, sockets)}
     if len(found) > 1:
+        del found, lines  # error reports show the local variables
         raise ConfigurationError(
             "the password file has different passwords for the hosts; set a PASSWORD, or set "
             '"DATABASE" in FLAGSTAFF to an alias with one host'

@@ -50,6 +50,8 @@ def _section(path: Path, name: str) -> dict[str, str] | None:
         elif found is not None:
             key, separator, value = line.partition("=")
             if not separator or key.startswith(("ldap", "service")):
+                # Error reports show the local variables, and the file may have passwords.
+                del found, lines, line, key, separator, value
                 raise ConfigurationError(
                     f'the connection service "{name}" has an invalid line; '
                     "expected lines such as host=db"

@@ -180,8 +180,8 @@ def report_unknown_key(key: str, what: Literal["flag", "value"]) -> None:
     """
     error = UnknownFlagError if what == "flag" else UnknownValueError
     message = (
-        f"there is no {what} {key!r}; create it in the admin, "
-        f'or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
+        f"there is no {what} {key!r}; check the spelling, create it in the admin, "
+        'or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
     )
     if conf.unknown_key == "raise":
         raise error(message)

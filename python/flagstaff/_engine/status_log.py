@@ -15,6 +15,7 @@ logger = logging.getLogger("flagstaff")
 
 # Not logged: the project's own settings say so.
 _USAGE_DISABLED = "USAGE_INTERVAL is 0"
+_LATE = "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase it"
 # Seconds. A shorter loss of the connection is not worth a warning.
 _MIN_OUTAGE = 1.0
 
@@ -71,8 +72,8 @@ class StatusLog:
         if report["ready"] or self._state[0] == "down":
             return
         self._state = ("down", None)
-        why = report["last_error"] or "the first load takes longer than STARTUP_TIMEOUT"
-        logger.warning("flags are not loaded yet, evaluations return their default: %s", why)
+        why = report["last_error"] or _LATE
+        logger.warning("flags are not loaded yet, so evaluations return their default: %s", why)
 
     def note_parameters_error(self, error: str | None) -> None:
         """Logs why new connection parameters cannot be read; None if they can."""
@@ -98,7 +99,7 @@ class StatusLog:
 
 def _log_state(before: str, mode: str, why: str | None) -> None:
     if mode == "down":
-        logger.warning("flags are not refreshed, the last snapshot stays in use: %s", why)
+        logger.warning("flags are not refreshed; the last snapshot is still used: %s", why)
     elif before == "down":
         logger.warning("flags are up to date again (%s)", f"{mode}: {why}" if why else mode)
     elif mode == "reload":

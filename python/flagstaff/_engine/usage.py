@@ -94,7 +94,7 @@ def _usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
     names = own_names(connection)
     if not has_tables(connection, names["usage_table"], names["usage_worker_table"]):
         raise NoUsageError(
-            f'database "{conf.database}" has no usage tables: '
-            'they need PostgreSQL, and "manage.py migrate" creates them'
+            f'usage is not available in database "{conf.database}"; use PostgreSQL and run '
+            '"manage.py migrate"'
         )
     return connection, names

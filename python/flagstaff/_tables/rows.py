@@ -115,14 +115,14 @@ def _row(model: type[Model], key: str, *, lock: bool) -> Model:
 
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
-    if model is conf.flag_model:
-        return UnknownFlagError(f"there is no flag {key!r}; {_suggestion(model, key)}")
-    return UnknownValueError(f"there is no value {key!r}; {_suggestion(model, key)}")
-
-
-def _suggestion(model: type[Model], key: str) -> str:
     keys = all_rows(model).exclude(key=None).values_list("key", flat=True)
     nearest = get_close_matches(key, keys)
+    if model is conf.flag_model:
+        return UnknownFlagError(f"there is no flag {key!r}; {_suggestion(nearest, 'list')}")
+    return UnknownValueError(f"there is no value {key!r}; {_suggestion(nearest, 'value list')}")
+
+
+def _suggestion(nearest: list[str], verb: str) -> str:
     if not nearest:
-        return "no other key is similar"
+        return f'"manage.py flags {verb}" lists all keys'
     return f"did you mean {' or '.join(map(repr, nearest))}?"

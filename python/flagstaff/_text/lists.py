@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.utils.translation import gettext as _
-
 __all__ = ["MAX_SHOWN", "join_some"]
 
 #: The number of items that a message shows by default.
@@ -18,17 +16,17 @@ def join_some(
     *,
     total: int | None = None,
     separator: str = ", ",
+    more: str = "%(items)s and %(count)s more",
 ) -> str:
     """Returns the first `limit` items as text, then "and 3 more" if there are more.
 
-    `total` is the number of all items if `items` has only the first ones.
+    `total` is the number of all items if `items` has only the first ones. The text is English,
+    as logs and exceptions are; pages pass the translation of `more`.
 
         >>> join_some(["a", "b", "c"], 2)
         'a, b and 1 more'
     """
     texts = [str(item) for item in items]
     shown = separator.join(texts[:limit])
-    more = (len(texts) if total is None else total) - min(len(texts), limit)
-    if more <= 0:
-        return shown
-    return _("%(items)s and %(count)s more") % {"items": shown, "count": f"{more:,}"}
+    count = (len(texts) if total is None else total) - min(len(texts), limit)
+    return more % {"items": shown, "count": f"{count:,}"} if count > 0 else shown

@@ -39,15 +39,15 @@ class Barrier:
     def known(self, tokens: Iterable[Token]) -> set[Token]:
         """Returns the tokens that are in the table. Makes a query.
 
-        Raises PropagationError if the barrier itself is not in the table any more.
+        Raises PropagationError if the barrier itself is no longer in the table.
         """
         wanted = {self.token, *tokens}
         found = self._tokens.existing(wanted)
         if self.token not in found:
             raise PropagationError(
-                "the barrier of this wait is gone: the server was restored or replaced, or more "
-                "than a thousand changes were committed meanwhile; check that the change is "
-                "still there, and wait again"
+                "the barrier of this wait no longer exists, because the server was restored or "
+                "replaced, or more than a thousand changes were committed; check that the change "
+                "still exists, and wait again"
             )
         return found
 

@@ -78,7 +78,7 @@ class AttributionMixin(_ModelAdmin):
             if request.method != "POST":
                 raise
             # Django capitalises the first letter of a message: a key must not be the first word.
-            text = _("Refused: %(why)s") % {"why": error}
+            text = _("Not saved: %(why)s") % {"why": error}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

@@ -22,6 +22,17 @@ __all__ = ["VERSION", "VersionedForm"]
 #: The name of the form field.
 VERSION = "expect_version"
 
+_CONFLICT = {
+    Kind.FLAG: _(
+        "This flag was changed after you opened the page: %(changes)s. "
+        "Save again to overwrite that change."
+    ),
+    Kind.VALUE: _(
+        "This value was changed after you opened the page: %(changes)s. "
+        "Save again to overwrite that change."
+    ),
+}
+
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Any]
 else:
@@ -40,7 +51,7 @@ class VersionedForm(_ModelForm):
         required=False,
         max_length=MAX_REASON_LENGTH,
         widget=AdminTextInputWidget,
-        help_text=_("Why you make this change. Shown in the history."),
+        help_text=_("Reason for this change; shown in the history."),
     )
     expect_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
@@ -68,7 +79,7 @@ class VersionedForm(_ModelForm):
         changes = "; ".join(
             f"{describe_actor(event, names)}: {describe_change(event)}" for event in conflict.newer
         )
-        text = _("Changed since you opened this page: %(changes)s. Save again to overwrite it.")
+        text = _CONFLICT[self.kind]
         self.add_error(None, forms.ValidationError(text % {"changes": changes}, code="conflict"))
         # The user has seen the conflict: the next save expects the version of now.
         data = cast("QueryDict", self.data).copy()

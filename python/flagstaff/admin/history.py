@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
+from flagstaff._text.lists import join_some
 from flagstaff.admin.attribution import REASON
 from flagstaff.admin.forms import VERSION
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
@@ -32,7 +33,6 @@ from flagstaff.history.versions import has_history, version_of
 __all__ = ["HistoryMixin"]
 
 _PAGE_SIZE = 50
-_MAX_KEYS_SHOWN = 10
 # The digits of the largest version. Python refuses to parse much longer numbers.
 _MAX_DIGITS = 19
 # Names of submit buttons and of the field that confirms an undo of a transaction.
@@ -110,10 +110,12 @@ class HistoryMixin(_ModelAdmin):
             return self._undo_all(request, row, response, _number(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
             changed = self._undo(request, row, _number(request.POST[_UNDO]), expect_version)
+            self._report(request, row, changed, _undone(changed))
         else:
             to = _number(request.POST.get(_RESTORE))
             changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
-        self._report(request, row, changed)
+            text = _("“%(key)s” was restored.") % {"key": changed.key}
+            self._report(request, row, changed, text)
         return HttpResponseRedirect(self._next_url(request, row))
 
     def _undo(
@@ -150,16 +152,16 @@ class HistoryMixin(_ModelAdmin):
         done = changes.undo_transaction(change)
         for changed in done:
             if changed.written and changed.key == row.key:
-                self.log_change(request, row, _result(changed))
+                self.log_change(request, row, _undone(changed))
         self._report_all(request, done)
         return HttpResponseRedirect(self._next_url(request, row))
 
-    def _report(self, request: HttpRequest, row: Row, changed: changes.Changed) -> None:
+    def _report(self, request: HttpRequest, row: Row, changed: changes.Changed, text: str) -> None:
         if not changed.written:
-            text = _("“%(key)s” already has this state. Nothing was changed.") % {"key": row.key}
+            text = _("“%(key)s” already has these values. Nothing was changed.") % {"key": row.key}
             self.message_user(request, text, messages.WARNING)
             return
-        text = _result(changed) + _skipped(changed.missing)
+        text += _skipped(changed.missing)
         self.log_change(request, row, text)
         self.message_user(request, text, messages.SUCCESS)
 
@@ -168,9 +170,7 @@ class HistoryMixin(_ModelAdmin):
         if not keys:
             self.message_user(request, _("Nothing to undo."), messages.WARNING)
             return
-        shown = ", ".join(f"“{key}”" for key in keys[:_MAX_KEYS_SHOWN])
-        if (more := len(keys) - _MAX_KEYS_SHOWN) > 0:
-            shown = _("%(keys)s and %(count)s more") % {"keys": shown, "count": more}
+        shown = join_some((f"“{key}”" for key in keys), more=_("%(items)s and %(count)s more"))
         text = _("Undone: %(keys)s.") % {"keys": shown}
         missing = {pk for changed in done for pk in changed.missing}
         self.message_user(request, text + _skipped(missing), messages.SUCCESS)
@@ -184,10 +184,10 @@ class HistoryMixin(_ModelAdmin):
         return reverse(name)
 
 
-def _result(changed: changes.Changed) -> str:
-    deleted = changed.new is None
-    text = _("“%(key)s” was deleted.") if deleted else _("“%(key)s” was restored.")
-    return text % {"key": changed.key}
+def _undone(changed: changes.Changed) -> str:
+    if changed.new is None:  # the change was the creation
+        return _("“%(key)s” was deleted.") % {"key": changed.key}
+    return _("The change of “%(key)s” was undone.") % {"key": changed.key}
 
 
 def _skipped(missing: Collection[object]) -> str:

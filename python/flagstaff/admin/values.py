@@ -47,7 +47,7 @@ class ValueField(forms.JSONField):
     default_error_messages = {
         "invalid": _(
             "not valid JSON (line %(line)d, column %(column)d); "
-            'write a text in double quotes, such as "stripe"'
+            'put strings in double quotes, such as "stripe"'
         ),
         "unstorable": _("PostgreSQL cannot store NaN, Infinity, \\u0000 or an unpaired surrogate"),
     }
@@ -100,7 +100,9 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         JSONField: {
             "form_class": ValueField,
             "widget": AdminTextareaWidget(attrs={"rows": 4, "class": "flagstaff-json"}),
-            "help_text": _('JSON: a text in double quotes, such as "stripe", or 25, true, [1, 2].'),
+            "help_text": _(
+                'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].'
+            ),
         },
         TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
     }

@@ -11,9 +11,20 @@ from typing import Any
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff.history.kinds import Kind
 
-__all__ = ["Changed", "Undo", "combined_undo", "undo_by_version"]
+__all__ = [
+    "DELETE_VERBS",
+    "KIND_OPTIONS",
+    "Changed",
+    "Undo",
+    "combined_undo",
+    "quoted_command",
+    "undo_by_version",
+]
 
-_KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
+#: The option of a command that takes the key of a flag or, with it, of a value.
+KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
+#: The verb that deletes a flag or a value.
+DELETE_VERBS = {Kind.FLAG: ("delete",), Kind.VALUE: ("value", "delete")}
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class Undo:
     @property
     def command(self) -> str:
         """The whole line for a terminal."""
-        return f"manage.py flags {shlex.join(self.arguments)}"
+        return _line(self.arguments)
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,16 @@ class Changed:
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
 
 
+def quoted_command(*arguments: str) -> str:
+    """Returns the command with these arguments, in quotes for a message."""
+    return f'"{_line(arguments)}"'
+
+
 def undo_by_version(kind: Kind, key: str, version: int | None) -> Undo | None:
     """Returns the `undo` command for a version; None without a history."""
     if not version:
         return None
-    return Undo(("undo", key, str(version), *_KIND_OPTIONS[kind]))
+    return Undo(("undo", key, str(version), *KIND_OPTIONS[kind]))
 
 
 def combined_undo(changed: Iterable[Changed]) -> Undo | None:
@@ -72,3 +88,7 @@ def combined_undo(changed: Iterable[Changed]) -> Undo | None:
     if not written or any(one.undo is None or not one.version for one in written):
         return None
     return Undo(("undo", "--transaction", str(max(one.version or 0 for one in written))))
+
+
+def _line(arguments: Iterable[str]) -> str:
+    return f"manage.py flags {shlex.join(arguments)}"

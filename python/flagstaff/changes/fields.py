@@ -46,7 +46,7 @@ def write(row: Row, fields: Fields) -> None:
 
 
 def insert(row: Row) -> None:
-    """Writes a new row. Raises InvalidChangeError if the database refuses it."""
+    """Writes a new row. Raises InvalidChangeError if the database rejects it."""
     _save(row, force_insert=True)
 
 
@@ -63,7 +63,8 @@ def validate(row: Row, name: str, new: object) -> None:
     """
     field = _field(row, name)
     if new is None and not field.null:
-        raise InvalidChangeError(f'{name} cannot be null; write JSON, such as "stripe", 25 or []')
+        example = '; write JSON, such as "stripe", 25 or []' if isinstance(field, JSONField) else ""
+        raise InvalidChangeError(f"{name} cannot be null{example}")
     try:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
@@ -111,7 +112,7 @@ def _save(row: Row, *, force_insert: bool = False, update_fields: list[str] | No
         message = str(error).strip().partition("\n")[0]
         # The database's error contains the whole row, and no log may contain a secret.
         cause = None if is_secret(row) else error
-        raise InvalidChangeError(f"the database refuses it: {message}") from cause
+        raise InvalidChangeError(f"the database rejected the change: {message}") from cause
 
 
 def _is_empty_json(field: AnyField, value: object) -> bool:

@@ -54,9 +54,11 @@ def conflict_error(
     found = entries(kind, pk)
     newer = events_among(kind, found.filter(id__gt=expected), limit=_MAX_NEWER)
     seen = events_among(kind, found.filter(id__lte=expected), limit=1)
-    since = "; ".join(map(_describe, newer))
+    text = f"{key} has version {actual}, not {expected}"
+    if newer:
+        text += f"; since then: {'; '.join(map(_describe, newer))}"
     return ConflictError(
-        f"{key} has version {actual}, not {expected}; since then: {since or 'nothing'}",
+        text,
         key=key,
         expected=expected,
         actual=actual,

@@ -17,8 +17,9 @@ from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.allowed_users import allowed_pks
+from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, deleted_pk, entries, require_history
@@ -31,6 +32,7 @@ __all__ = [
     "comparable",
     "find_item",
     "instance_of",
+    "no_such_version",
     "present_row",
     "present_state",
     "state_at",
@@ -80,6 +82,12 @@ def find_item(kind: Kind, key: str) -> Item:
             raise
         return Item(kind, key, pk, None)
     return Item(kind, key, str(row.pk), row)
+
+
+def no_such_version(kind: Kind, key: str, version: int) -> InvalidChangeError:
+    """Returns the error if no entry of this flag or value has this id."""
+    history = quoted_command("history", key, *KIND_OPTIONS[kind])
+    return InvalidChangeError(f"the history of {key} has no version {version}; see {history}")
 
 
 def present_state(item: Item) -> ItemState:

@@ -25,7 +25,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import Changed, undo_by_version
+from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command, undo_by_version
 from flagstaff.changes.fields import insert
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.past import (
@@ -34,6 +34,7 @@ from flagstaff.changes.past import (
     RowVersion,
     find_item,
     instance_of,
+    no_such_version,
     present_row,
     state_at,
 )
@@ -72,10 +73,13 @@ def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Chang
     with transaction.atomic(using=conf.database):
         item = find_item(kind, key)
         if not entries(kind, item.pk).filter(id=to).exists():
-            raise InvalidChangeError(f"there is no change {to} in the history of {key}")
+            raise no_such_version(kind, key, to)
         state = state_at(item, to)
         if state.row is None:
-            raise InvalidChangeError(f"{key} did not exist at version {to}; delete it instead")
+            delete = quoted_command(*DELETE_VERBS[kind], key)
+            raise InvalidChangeError(
+                f"{key} did not exist at version {to}; to remove it, use {delete}"
+            )
         if item.row is None:
             return recreate(item, state, expect_version)
         fields = fields_at(item, state.row)
@@ -90,7 +94,7 @@ def recreate(item: Item, state: ItemState, expect_version: int | None) -> Change
     """Inserts a deleted row again, with its primary key and its allowed users."""
     version = cast("RowVersion", state.row)
     if version.is_digest:
-        raise InvalidChangeError(_only_a_digest(item.key))
+        raise _only_a_digest(item)
     require_version(item.kind, item.key, item.pk, expect_version)
     row = cast("Row", instance_of(item, version))
     _set_new_columns(row, version)
@@ -133,7 +137,7 @@ def fields_at(
         present = present_row(item, as_digest=True).columns
         column = column_of(item.kind.model, _VALUE)
         if present[column] != version.columns[column]:
-            raise InvalidChangeError(_only_a_digest(item.key))
+            raise _only_a_digest(item)
     row = instance_of(item, version)
     return {field.attname: getattr(row, field.attname) for field in fields}
 
@@ -160,5 +164,9 @@ def _creation_times(row: Row, version: RowVersion) -> list[str]:
     return [field.attname for field in fields if field.column in version.columns]
 
 
-def _only_a_digest(key: str) -> str:
-    return f"the history keeps only a digest of {key}, because it is secret; set it again by hand"
+def _only_a_digest(item: Item) -> InvalidChangeError:
+    verb = "set" if item.row else "create"
+    return InvalidChangeError(
+        f"the history stores only a digest of {item.key}, because it is secret; "
+        f"enter the value again with {quoted_command('value', verb, item.key, '-')}"
+    )

@@ -20,7 +20,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import Changed, Undo, undo_by_version
+from flagstaff.changes.changed import DELETE_VERBS, Changed, Undo, undo_by_version
 from flagstaff.changes.fields import differing, insert, touch, validate_new, write
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
@@ -117,9 +117,9 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
             change_allowed_users(row, change)
         version = version_of(kind, row.pk)
     new = _editable_fields(row) | ({ALLOWED: users} if users else {})
-    undo = ("delete", key, "--yes") if kind is Kind.FLAG else ("value", "delete", key, "--yes")
+    undo = Undo((*DELETE_VERBS[kind], key, "--yes"))
     return Changed(
-        key, "", None, new, written=True, version=version, undo=Undo(undo), secret=is_secret(row)
+        key, "", None, new, written=True, version=version, undo=undo, secret=is_secret(row)
     )
 
 
@@ -170,7 +170,9 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     """Nothing to do if the rows are equal, as after a form was sent twice."""
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
-        raise InvalidChangeError(f"there is a {kind.value} {present.key!r} already")
+        raise InvalidChangeError(
+            f"a {kind.value} {present.key!r} already exists; change it, or use another key"
+        )
     version, fields = version_of(kind, present.pk), _editable_fields(present)
     secret = is_secret(present)
     return Changed(present.key, "", fields, fields, written=False, version=version, secret=secret)

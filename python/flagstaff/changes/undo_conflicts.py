@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from flagstaff._tables.model_fields import auto_now_columns
 from flagstaff.changes.allowed_users import allowed_pks
+from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.changes.locking import conflict_error
 from flagstaff.changes.past import Item, ItemState, RowVersion, comparable, present_row
 from flagstaff.exceptions import ConflictError
@@ -44,8 +45,9 @@ def interleaved_conflict(item: Item, event: EntryRange) -> ConflictError | None:
     between = entries(item.kind, item.pk).filter(id__range=event).order_by()
     if between.values("transaction_id").distinct().count() <= 1:
         return None
+    restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
     return ConflictError(
-        f"another transaction changed {item.key} at the same time; restore a version of it instead",
+        f"another transaction changed {item.key} at the same time; use {restore}",
         key=item.key,
         expected=event.last,
     )

@@ -11,9 +11,9 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import Changed
+from flagstaff.changes.changed import KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.locking import require_version
-from flagstaff.changes.past import Item, ItemState, find_item, state_at
+from flagstaff.changes.past import Item, ItemState, find_item, no_such_version, state_at
 from flagstaff.changes.restore_version import fields_at, recreate, with_secrecy
 from flagstaff.changes.row_changes import change_row, delete_locked_row
 from flagstaff.changes.undo_conflicts import (
@@ -54,8 +54,9 @@ def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) 
         item = find_item(kind, key)
         event = range_of_event(kind, item.pk, change)
         if event is None:
-            missing = "no change" if change is None else f"no change {change}"
-            raise InvalidChangeError(f"there is {missing} in the history of {key}")
+            if change is None:
+                raise InvalidChangeError(f"the history of {key} has no change to undo")
+            raise no_such_version(kind, key, change)
         if error := interleaved_conflict(item, event):
             raise error
         before, after = state_at(item, event.first - 1), state_at(item, event.last)
@@ -77,7 +78,8 @@ def undo_entries(
     if after.row is None:
         return _undo_deletion(item, before, expect_version)
     if item.row is None:
-        raise InvalidChangeError(f"{item.key} was deleted since; restore it first")
+        restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
+        raise InvalidChangeError(f"{item.key} has been deleted; restore it first with {restore}")
     columns = columns_to_undo(item, event, before.row, after.row)
     fields = fields_at(item, before.row, columns)
     users = _users_to_undo(item.kind, item.row, before, after)

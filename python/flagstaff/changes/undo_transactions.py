@@ -76,7 +76,9 @@ def undo_transaction(change: int) -> list[Changed]:
     with transaction.atomic(using=conf.database):
         parts = parts_of(change)
         if not parts:
-            raise InvalidChangeError(f"there is no change {change} in the history")
+            raise InvalidChangeError(
+                f'the history has no version {change}; see "manage.py flags history"'
+            )
         _lock_all(parts)
         locked = [_read(part) for part in parts]
         raise_conflicts(error for one in locked if (error := _conflict(one, locked)))
@@ -107,7 +109,11 @@ def _conflict(one: _LockedPart, locked: list[_LockedPart]) -> ConflictError | No
         return None if has_state(one.item, one.before) else newer_conflict(one.item, one.entries)
     if one.item.row is None and _key_is_taken(one, locked):
         key = one.key_before or ""
-        text = f"{key} was deleted, and another {one.part.kind.value} has the same key now"
+        kind = one.part.kind.value
+        text = (
+            f"{key} was deleted, and another {kind} has the same key now; "
+            f"rename or delete the other {kind} first"
+        )
         return ConflictError(text, key=key, expected=one.part.last, actual=one.version)
     return interleaved_conflict(one.item, one.entries)
 

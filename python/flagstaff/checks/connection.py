@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _DJANGO_BACKEND = "django.db.backends.postgresql.base"
-_ALTERNATIVE = 'set "DATABASE" in FLAGSTAFF to an alias without it'
+_OTHER_ALIAS = 'set "DATABASE" in FLAGSTAFF to an alias without'
 
 
 @with_valid_settings
@@ -45,9 +45,9 @@ def check_database_is_the_written_one(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.W004: flags are read from a database other than the one they are written to."""
     return [
         Warning(
-            f'it is read from database "{conf.engine_database}", but written to "{alias}"',
-            hint=f'set "DATABASE" to "{alias}" in FLAGSTAFF, or let DATABASE_ROUTERS write it to '
-            f'"{conf.engine_database}"; for a replica set TEST = {{"MIRROR": "{alias}"}}',
+            f'this model is read from database "{conf.engine_database}", but written to "{alias}"',
+            hint=f'set "DATABASE" to "{alias}" in FLAGSTAFF, or change db_for_write in your router '
+            f'to return "{conf.engine_database}"; for a replica set TEST = {{"MIRROR": "{alias}"}}',
             obj=model,
             id="flagstaff.W004",
         )
@@ -80,7 +80,7 @@ def _problems(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     try:
         parameters = _parameters(connection)
     except ConfigurationError as error:
-        yield str(error), f"fix it; or {_ALTERNATIVE}"
+        yield str(error), f"correct the file, or {_OTHER_ALIAS} a service or password file"
         return
     for parameter in unsupported_parameters(parameters):
         text = f'the option {parameter.shown} of database "{connection.alias}" is not supported'
@@ -103,6 +103,7 @@ def _parameters(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
 
 
 def _hint(parameter: UnsupportedParameter) -> str:
+    other = f"or {_OTHER_ALIAS} {parameter.shown}"
     if parameter.expected:
-        return f"expected {', '.join(parameter.expected)}; or {_ALTERNATIVE}"
-    return f"remove it from OPTIONS and from the environment; or {_ALTERNATIVE}"
+        return f"use one of: {', '.join(parameter.expected)}; {other}"
+    return f"remove it from OPTIONS and from the environment, {other}"

@@ -67,6 +67,6 @@ def _run(
 def _not_connected(alias: str, error: Error) -> CheckMessage:
     return Warning(
         f'cannot connect to database "{alias}": {str(error).strip()}',
-        hint="start it, or correct its settings in DATABASES; then run this check again",
+        hint="start the database server, or correct its settings in DATABASES; then check again",
         id="flagstaff.W012",
     )

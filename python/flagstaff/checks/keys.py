@@ -7,8 +7,9 @@ from django.core.exceptions import ValidationError
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._text.lists import join_some
 from flagstaff.conf import conf
-from flagstaff.validators import validate_flag_key
+from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
 
 __all__ = ["check_keys"]
 
@@ -16,19 +17,20 @@ _MAX_KEYS_SHOWN = 3
 
 
 def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W018: flags have keys that flagstaff's own model would refuse."""
+    """flagstaff.W018: flags have keys that flagstaff's own model would reject."""
     keys = [key for key in _keys(connection) if not _is_valid(key)]
     if not keys:
         return []
-    shown = ", ".join(map(repr, keys[:_MAX_KEYS_SHOWN])) + (
-        ", …" if len(keys) > _MAX_KEYS_SHOWN else ""
+    flags = (
+        "1 flag has a key that is" if len(keys) == 1 else f"{len(keys):,} flags have keys that are"
     )
+    contains = "contains" if len(keys) == 1 else "contain"
     return [
         Warning(
-            f'{len(keys)} flags have a key with white space, ":" or a control character, '
-            f"or of another length than 1 to 255: {shown}",
-            hint="rename the keys in the table and in the code; until then they are evaluated as "
-            'they are, but "a:b" for user 1 has the same bucket as "a" for "b:1"',
+            f"{flags} empty, longer than {KEY_MAX_LENGTH} characters, or {contains} white space, "
+            f'":" or a control character: {join_some(map(repr, keys), _MAX_KEYS_SHOWN)}',
+            hint="rename the keys in the table and in the code; until then they still work, but "
+            'with ":" users may get the same bucket in two flags',
             obj=conf.flag_model,
             id="flagstaff.W018",
         )

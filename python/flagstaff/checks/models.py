@@ -33,7 +33,7 @@ def check_fields(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E005: a model lacks a field."""
     return [
         Error(
-            f"it has no field {required.name!r}",
+            f"the model has no field {required.name!r}",
             hint=f"add {required.name} = models.{required.declaration}, or inherit from a model "
             "of flagstaff.base_models",
             obj=model,
@@ -49,8 +49,8 @@ def check_field_types(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E006: a field has a type that cannot be read."""
     return [
         Error(
-            f"{required.name} is a {type(field).__name__}",
-            hint=f"expected models.{required.declaration}, or similar",
+            f"{required.name} has the type {type(field).__name__}, which is not supported",
+            hint=f"use models.{required.declaration}",
             obj=model,
             id="flagstaff.E006",
         )
@@ -68,7 +68,7 @@ def check_allowed_users(**kwargs: object) -> list[CheckMessage]:
     return [
         Error(
             f"allowed_users does not refer to the primary key of {get_user_model()._meta.label}",
-            hint="expected a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in "
+            hint="use a ManyToManyField to settings.AUTH_USER_MODEL, without to_field in "
             "the through model",
             obj=conf.flag_model,
             id="flagstaff.E007",
@@ -82,7 +82,7 @@ def check_fields_are_not_null(**kwargs: object) -> list[CheckMessage]:
     # A value that is NULL is None, as in the ORM.
     return [
         Warning(
-            f"{required.name} may be NULL: a row in which it is NULL is ignored",
+            f"{required.name} allows NULL; rows with NULL are ignored",
             hint=f"declare {required.name} without null=True",
             obj=model,
             id="flagstaff.W008",
@@ -97,7 +97,7 @@ def check_key_is_unique(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.W009: two rows may have the same key, and workers then ignore both."""
     return [
         Warning(
-            "two rows may have the same key: both are ignored then",
+            "key is not unique; rows with duplicate keys are ignored",
             hint="declare key with unique=True",
             obj=model,
             id="flagstaff.W009",
@@ -132,8 +132,8 @@ def check_secret_column(**kwargs: object) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f'secret is not stored in a column "secret" of {model._meta.db_table}: the history '
-            "would store secret values in plain text",
+            f'the field secret must use the column "secret" of {model._meta.db_table}; '
+            "otherwise the history stores secret values in plain text",
             hint="declare secret = models.BooleanField(default=False), without db_column",
             obj=model,
             id="flagstaff.E020",

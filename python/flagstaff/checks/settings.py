@@ -9,6 +9,12 @@ from flagstaff.conf import conf
 
 __all__ = ["check_setting_names", "check_setting_values", "check_webhooks_are_signed"]
 
+_HINT = (
+    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create one run: '
+    'python -c "import base64, secrets; '
+    "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
+)
+
 
 def check_setting_names(**kwargs: object) -> list[CheckMessage]:
     """flagstaff.E001: FLAGSTAFF has an unknown name."""
@@ -34,7 +40,7 @@ def check_webhooks_are_signed(**kwargs: object) -> list[CheckMessage]:
     return [
         Warning(
             f'the receiver "{receiver.name}" of WEBHOOKS gets messages without a signature',
-            hint='give it a "secret": "whsec_" and the base64 of 32 random bytes',
+            hint=_HINT,
             id="flagstaff.W019",
         )
         for receiver in conf.webhooks

@@ -73,5 +73,6 @@ def _hint(placeholder: str) -> str:
     app = model._meta.app_label if model else "flagstaff"
     alias = alias_to_migrate(model or conf.flag_model)
     if not router.allow_migrate(alias, app):
-        return f'let DATABASE_ROUTERS allow {app} on "{alias}"; then {migrate(alias)}'
+        allow = f'change allow_migrate in your router to allow {app} on "{alias}"'
+        return f"{allow}; then {migrate(alias)}"
     return "" if is_migrating() else migrate(alias)

@@ -42,7 +42,7 @@ class Rule:
 def _seconds(default: float, *, low: float, high: float) -> Rule:
     return Rule(
         default,
-        f"seconds from {low:g} to {high:g}",
+        f"a number of seconds from {low:g} to {high:g}",
         lambda value: _is_number(value) and low <= value <= high,
     )
 
@@ -81,12 +81,12 @@ RULES: dict[str, Rule] = {
     ),
     "FLAG_MODEL": Rule(
         default="flagstaff.FeatureFlag",
-        expected='an installed "app_label.Model"',
+        expected='the label of an installed model, such as "shop.Flag"',
         is_valid=_is_model,
     ),
     "VALUE_MODEL": Rule(
         default="flagstaff.KeyValueStore",
-        expected='an installed "app_label.Model"',
+        expected='the label of an installed model, such as "shop.Value"',
         is_valid=_is_model,
     ),
     "LISTEN": Rule(
@@ -104,7 +104,7 @@ RULES: dict[str, Rule] = {
     ),
     "USAGE_INTERVAL": Rule(
         default=60.0,
-        expected=f"seconds from 1 to {_HOUR}, or 0",
+        expected=f"a number of seconds from 1 to {_HOUR}, or 0 to turn usage off",
         is_valid=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
     ),
     "UNKNOWN_KEY": Rule(
@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
     ),
     "SITE_URL": Rule(
         default=None,
-        expected="the URL of your site such as https://shop.example, or None",
+        expected="the URL of your site, such as https://shop.example, or None",
         is_valid=_is_site_url,
     ),
 }

@@ -75,8 +75,9 @@ def problem_of(value: object) -> tuple[str, str] | None:
     for name, given in value.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             # A URL in the place of a name may be a secret.
-            shown = "with a URL as its name" if "://" in str(name) else repr(name)
-            return f" has a receiver {shown}", 'expected letters, digits, "_" and "-"'
+            shown = "a URL" if "://" in str(name) else repr(name)
+            expected = 'use 1 to 100 letters, digits, "_" and "-"'
+            return f" has an invalid receiver name: {shown}", expected
         problem = _problem_of_receiver(given)
         if problem:
             return f'["{name}"]{problem[0]}', problem[1]
@@ -88,7 +89,7 @@ def _problem_of_receiver(given: object) -> tuple[str, str] | None:
         return f" is a {type(given).__name__}", 'expected a dict such as {"url": "https://…"}'
     unknown = [name for name in given if name not in _OPTION_NAMES]
     if unknown:
-        return f" has no option {unknown[0]!r}", f"known are {', '.join(_OPTION_NAMES)}"
+        return f" has no option {unknown[0]!r}", f"known options: {', '.join(_OPTION_NAMES)}"
     if "url" not in given:
         return ' has no "url"', "expected the URL to post to"
     for name, (is_valid, expected) in _OPTIONS.items():
@@ -101,8 +102,8 @@ def _problem_of_scheme(split: SplitResult, *, allowed: bool) -> tuple[str, str] 
     if split.scheme == "https" or allowed or _is_loopback(split.hostname or ""):
         return None
     return (
-        '["url"] is not encrypted',
-        'expected https://; set "allow_http": True for http:// in a network that you trust',
+        '["url"] must use https',
+        'write https://, or set "allow_http": True for http:// in a network that you trust',
     )
 
 
@@ -173,6 +174,6 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ),
     ),
     "format": (lambda value: value in _FORMATS, '"json" or "slack"'),
-    "timeout": (_is_timeout, f"seconds above 0 and up to {_MAX_TIMEOUT}"),
+    "timeout": (_is_timeout, f"a number of seconds above 0 and up to {_MAX_TIMEOUT}"),
     "allow_http": (lambda value: isinstance(value, bool), "True or False"),
 }

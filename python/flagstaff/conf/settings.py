@@ -151,7 +151,7 @@ def _not_a_dict(given: object) -> Problem:
 
 def _unknown(name: object) -> Problem:
     similar = get_close_matches(str(name).upper(), RULES, n=1, cutoff=0.5)
-    hint = f'did you mean "{similar[0]}"?' if similar else f"known are {', '.join(RULES)}"
+    hint = f'did you mean "{similar[0]}"?' if similar else f"known settings: {', '.join(RULES)}"
     return Problem(f"FLAGSTAFF has no setting {name!r}", hint, unknown_name=True)
 
 

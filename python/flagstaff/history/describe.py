@@ -83,4 +83,4 @@ def _named(users: Users, names: Names | None) -> str:
     if names is None:
         return ""
     shown = (names.get(str(pk), str(pk)) for pk in users.pks)
-    return f" ({join_some(shown, total=users.count)})"
+    return f" ({join_some(shown, total=users.count, more=_('%(items)s and %(count)s more'))})"

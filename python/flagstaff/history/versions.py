@@ -103,8 +103,8 @@ def require_history() -> None:
     """Raises NoHistoryError if there is no history."""
     if not has_history():
         raise NoHistoryError(
-            f'database "{conf.database}" has no history; it needs PostgreSQL, and '
-            '"manage.py migrate" creates its table'
+            f'history is not available in database "{conf.database}"; use PostgreSQL and run '
+            '"manage.py migrate"'
         )
 
 
@@ -114,6 +114,6 @@ def require_triggers(kind: Kind) -> None:
     for health in trigger_health(connections[conf.database], *models):
         if not health.writes_history:
             raise NoHistoryError(
-                f"changes of {health.table.name} leave no entry in the history, so its version is "
-                'unknown; "manage.py check --database" shows how to install the triggers'
+                f"the history does not record {health.table.name}, so versions are unknown; run "
+                f'"manage.py check --database {conf.database}" to see how to install the triggers'
             )

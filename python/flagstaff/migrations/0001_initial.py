@@ -141,7 +141,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         db_default=0,
                         default=0,
-                        help_text="The percentage of users that have the flag: 0 to 100.",
+                        help_text="The percentage of users who have the flag: 0 to 100.",
                         validators=[
                             django.core.validators.MinValueValidator(0),
                             django.core.validators.MaxValueValidator(100),
@@ -215,7 +215,7 @@ class Migration(migrations.Migration):
                             ("rollout_percent__gte", 0), ("rollout_percent__lte", 100)
                         ),
                         name="flagstaff_rollout_percent_range",
-                        violation_error_message="a rollout percent is a whole number from 0 to 100",
+                        violation_error_message="the rollout percent must be a whole number from 0 to 100",
                     )
                 ],
             },

@@ -52,8 +52,8 @@ def apply(
         )
         if expect_plan not in (None, plan.fingerprint):
             raise ConflictError(
-                f"the plan is now {plan.fingerprint}, not {expect_plan}; something changed in the "
-                "meantime, review the new plan"
+                f"the plan is now {plan.fingerprint}, not {expect_plan}, because something has "
+                "changed; review the new plan with --dry-run"
             )
         changed = tuple(_write(step) for step in plan.steps)
     return Imported(plan, changed, combined_undo(changed))

@@ -19,7 +19,10 @@ def check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
 
 def _conflict(item: Item, row: Row | None) -> ConflictError | None:
     if row is None:
-        message = f"{item.key} has version {item.version} in the file, but does not exist"
+        message = (
+            f"{item.key} has version {item.version} in the file, but does not exist; "
+            "pass --ignore-versions to create it"
+        )
         return ConflictError(message, key=item.key, expected=item.version)
     try:
         require_version(item.kind, item.key, row.pk, item.version)

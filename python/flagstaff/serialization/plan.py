@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from django.utils.translation import override
+
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.users import batches
@@ -74,7 +76,10 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """A hash that identifies the plan. It does not cover secret values."""
-        text = json.dumps([step.as_dict() for step in self.steps], sort_keys=True, default=str)
+        # Untranslated: the summaries are in the active language.
+        with override(None):
+            steps = [step.as_dict() for step in self.steps]
+        text = json.dumps(steps, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -131,7 +136,9 @@ class _Comparison:
             wanted = None if kind in self._deleted_kinds else keys
             for row in _rows(kind, wanted, lock=lock):
                 if found.setdefault((kind, row.key), row) is not row:
-                    raise FlagstaffError(f"several {SECTIONS[kind]} have the key {row.key!r}")
+                    raise FlagstaffError(
+                        f"several {SECTIONS[kind]} have the key {row.key!r}; delete all but one"
+                    )
         return found
 
     def report_unknown_users(self) -> None:
@@ -211,7 +218,7 @@ class _Comparison:
         by_pk = ", ".join(str(ref) for ref in refs if not ref.name)
         parts = [f"the username {by_name}"] if by_name else []
         parts += [f"the primary key {by_pk}"] if by_pk else []
-        text = f"{subject} {' or '.join(parts)}; --skip-unknown-users ignores them"
+        text = f"{subject} {' or '.join(parts)}; pass --skip-unknown to skip them"
         self._problems.add((*item.path, ALLOWED), text)
 
 

@@ -133,4 +133,4 @@ def _reason(error: Exception) -> str:
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError):
         return "the connection was lost"
-    return "the response is not HTTP"
+    return "the receiver sent an invalid HTTP response; check the URL"

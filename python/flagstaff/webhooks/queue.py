@@ -75,8 +75,8 @@ def require_tables() -> None:
     names = own_names(connection)
     if not has_tables(connection, *(names[table] for table in _TABLES)):
         raise NoWebhooksError(
-            f'database "{conf.database}" has no webhook tables; they need PostgreSQL, and '
-            '"manage.py migrate" creates them'
+            f'webhooks are not available in database "{conf.database}"; use PostgreSQL and run '
+            '"manage.py migrate"'
         )
 
 

@@ -27,6 +27,7 @@ _ACCEPTED = range(200, 300)
 # Too many requests, and the responses of a proxy whose server is down.
 _PAUSES_RECEIVER = (429, 502, 503, 504)
 _GONE = 410
+_RETRIED = "it is tried again; to drop it once it has failed, use run-jobs --discard-failed"
 
 
 class Attempt(NamedTuple):
@@ -50,9 +51,9 @@ def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Atte
         raise
     # A message that cannot be created must not block all others.
     except Exception as error:  # noqa: BLE001
-        name = type(error).__name__
-        logger.warning("a webhook message cannot be created: %s", name)
-        return _failed(delivery, f"the message cannot be created: {name}", None)
+        text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
+        logger.warning("%s: %s", receiver.name, text)
+        return _failed(delivery, text, None)
     try:
         response = post(receiver, body, _headers(receiver, message, body))
     except UnreachableError as error:

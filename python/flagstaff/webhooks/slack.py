@@ -63,9 +63,12 @@ def _escaped(text: str, max_length: int = _MAX_TEXT) -> str:
 
 
 def _impact(impact: ImpactCounts) -> str:
-    changes = {"gain": impact["gain"], "lose": impact["lose"]}
-    counts = [f"{count:,} {verb} it" for verb, count in changes.items() if count]
-    return f"{' and '.join(counts) or 'no change'}, of {impact['users']:,} users"
+    gain, lose, users = impact["gain"], impact["lose"], impact["users"]
+    if gain and lose:
+        return f"{gain:,} of {users:,} users gain the flag, {lose:,} lose it"
+    if gain or lose:
+        return f"{gain or lose:,} of {users:,} users {'gain' if gain else 'lose'} the flag"
+    return f"none of {users:,} users gain or lose the flag"
 
 
 def _section(text: str) -> _Section:

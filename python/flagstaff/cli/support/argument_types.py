@@ -55,9 +55,9 @@ def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Calla
         try:
             number = float(text)
         except ValueError as error:
-            raise ArgumentTypeError(f"expected seconds, not {text!r}{hint}") from error
+            raise ArgumentTypeError(f"expected a number of seconds, not {text!r}{hint}") from error
         if not 0 <= number <= longest or not (number or allow_zero):
-            raise ArgumentTypeError(f"expected seconds {limits}, not {text!r}")
+            raise ArgumentTypeError(f"expected a number of seconds {limits}, not {text!r}")
         return number
 
     return parse

@@ -62,7 +62,7 @@ def _command_error(message: str, status: int) -> CommandError:
 def _database_error(error: DatabaseError) -> CommandError:
     message = str(error).strip().partition("\n")[0]
     if isinstance(error, IntegrityError | DataError):
-        return _command_error(f"the database refused the change: {message}", REFUSED)
+        return _command_error(f"the database rejected the change: {message}", REFUSED)
     if _is_forbidden(error):
         return _command_error(f"the database does not allow this: {message}", REFUSED)
     if _is_missing_table(error):

@@ -23,7 +23,7 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     try:
         out.message(flag_summary(flag_record(flag_row(changed.key))))
     except UnknownFlagError:
-        out.message("The flag does not exist any more.")
+        out.message(f"{changed.key}: the flag no longer exists")
     finish(_document(changed), out, options)
 
 

@@ -61,7 +61,7 @@ def _why(explanation: Explanation, user: str | None, reason: str, *, met: bool) 
     bucket, percent = explanation.bucket, explanation.rollout_percent
     sentences = {
         "ERROR": ("the flag exists", "no flag with this key can be evaluated"),
-        "DISABLED": ("the flag is on", "the flag is off for all users"),
+        "DISABLED": ("the flag is enabled", "the flag is disabled for all users"),
         "TARGETING_MATCH": (
             "the user is an allowed user",
             "the user is not an allowed user" if user else "there is no user",

@@ -40,13 +40,14 @@ def add_wait(parser: CommandParser) -> None:
         type=seconds(_MAX_SECONDS, hint="; write KEY before --wait, or write --wait=5"),
         const=_DEFAULT_SECONDS,
         metavar="SECONDS",
-        help=f"wait until every connected worker has it, by default up to {_DEFAULT_SECONDS:g} s",
+        help="wait until every connected worker has applied the change, "
+        f"by default up to {_DEFAULT_SECONDS:g} s",
     )
     parser.add_argument(
         "--expect",
         type=count(),
         metavar="N",
-        help="wait for N workers, also if fewer are connected",
+        help="wait until N workers are connected and have applied it",
     )
 
 
@@ -86,7 +87,10 @@ def _wait(options: Options, message: Callable[[str], None]) -> _Waited | None:
         return _Waited({"complete": False, "error": str(error)}, problem)
     for sentence in _sentences(propagation, options["expect"]):
         message(sentence)
-    problem = "the change is committed, but not every worker has confirmed it"
+    problem = (
+        "the change is committed, but not every worker has confirmed it; "
+        '"manage.py flags workers" shows which are behind'
+    )
     return _Waited(propagation.as_dict(), None if propagation.complete else problem)
 
 
@@ -99,30 +103,29 @@ def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
     if propagation.pending:
         yield f"pending: {_names(propagation.pending)}"
     if propagation.disconnected:
-        yield f"disconnected (stopped or cut off): {_names(propagation.disconnected)}"
+        yield f"disconnected (stopped, or lost the connection): {_names(propagation.disconnected)}"
     if propagation.polling:
         names = _names(propagation.polling)
-        yield f"polling (by {deadline} if they reach the database): {names}"
+        yield f"polling (will apply it by {deadline}): {names}"
     if propagation.missing:
-        missing = f"{propagation.missing} of the {expect} expected workers"
-        yield f"missing: {missing} were never connected"
+        yield f"missing: {propagation.missing} of {expect} expected workers did not connect"
     if propagation.possibly_hidden:
         yield (
             "workers behind a pooler or at a standby are not listed; "
-            f"they have the change by {deadline} if they reach the database"
+            f"they will apply the change by {deadline} if they reach the database"
         )
 
 
 def _workers_sentence(propagation: Propagation) -> str:
     applied, connected = propagation.applied, propagation.connected
-    duration = f"after {propagation.seconds:.2f} s"
+    seconds = f"{propagation.seconds:.2f} s"
     if not connected:
-        return f"no worker is connected {duration}"
+        return f"no worker connected within {seconds}"
     if applied < connected:
-        return f"applied by {applied} of {connected} connected workers {duration}"
+        return f"applied by {applied} of {connected} connected workers after {seconds}"
     if connected == 1:
-        return f"applied by the only connected worker {duration}"
-    return f"applied by all {connected} connected workers {duration}"
+        return f"applied by the only connected worker after {seconds}"
+    return f"applied by all {connected} connected workers after {seconds}"
 
 
 def _names(workers: tuple[object, ...]) -> str:

@@ -35,7 +35,10 @@ def _explain(options: Options, out: Output) -> None:
     flag_row(key)
     user = None if options["anonymous"] else allowed_user_table().find(options["user"])
     if user and user.by is None:
-        out.message(f"no user has the primary key {user.pk}; evaluated for the bare primary key")
+        out.message(
+            f"no user has the primary key {user.pk}; "
+            f"showing the result for primary key {user.pk} anyway"
+        )
     explanation = _evaluate(key, user)
     steps = [step.as_dict() for step in steps_of(explanation, label(user) if user else None)]
     if out.is_json:

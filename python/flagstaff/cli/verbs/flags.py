@@ -12,6 +12,7 @@ from flagstaff._tables.rows import flag_row
 from flagstaff._tables.states import State
 from flagstaff._tables.users import allowed_user_table
 from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.support.argument_types import percent
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import (
@@ -141,7 +142,7 @@ def _create(options: Options, out: Output) -> None:
     changed = changes.create(key, **fields)
     report_flag_change(changed, out, options)
     if changed.written and existed:
-        out.message(f"a flag with this key existed before: manage.py flags history {key}")
+        out.message(f"a flag with this key existed before; see {quoted_command('history', key)}")
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -177,7 +178,7 @@ SHOW = Verb(
 )
 ON = Verb(
     name="on",
-    help="enable a flag for its rollout and its allowed users",
+    help="enable a flag (its rollout and allowed users apply)",
     examples=("on new_checkout",),
     add_arguments=add_change_arguments,
     run=_on,
@@ -209,7 +210,7 @@ ROLLOUT = Verb(
 )
 CREATE = Verb(
     name="create",
-    help="create a flag: off, at 0 %, without allowed users",
+    help="create a flag: disabled, at 0 %, without allowed users",
     examples=("create new_search", 'create new_search --kind ops --description "Second engine"'),
     add_arguments=_add_fields,
     run=_create,

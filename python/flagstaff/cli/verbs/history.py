@@ -59,7 +59,7 @@ def _history(options: Options, out: Output) -> None:
         out.line(as_csv(events).rstrip("\r\n"))
         return
     if not events:
-        out.message("no changes are recorded")
+        out.message("no matching entries")
     if out.is_json:
         out.document(as_dicts(events))
         return

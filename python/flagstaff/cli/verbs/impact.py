@@ -52,15 +52,15 @@ def _run(options: Options, out: Output) -> None:
     out.headline("impact", _sentence(result))
     out.record([Column(name, _text(name)) for name in record], record)
     if not result.enabled:
-        out.message(f"{result.key} is off: no rollout changes a result")
+        out.message(f"{result.key} is disabled, so changing the rollout has no effect")
 
 
 def _sentence(result: Impact) -> str:
-    users = f"{result.users:,} user{'' if result.users == 1 else 's'}"
     if result.direction == "same":
-        return f"No result would change for {users}."
+        return "Nothing would change for any user."
+    users = f"{result.users:,} user{'' if result.users == 1 else 's'}"
     affected = result.gain or result.lose
-    return f"{affected:,} of {users} would {result.direction} it."
+    return f"{affected:,} of {users} would {result.direction} the flag."
 
 
 def _text(name: str) -> Callable[[Record], str] | None:
@@ -73,7 +73,7 @@ def _text(name: str) -> Callable[[Record], str] | None:
 
 IMPACT = Verb(
     name="impact",
-    help="count the users whose result another rollout would change",
+    help="count the users who would gain or lose the flag at another rollout",
     examples=("impact new_checkout 50", "impact new_checkout 0% --sample 100 --json"),
     add_arguments=_add_arguments,
     run=_run,

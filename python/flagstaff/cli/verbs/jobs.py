@@ -78,7 +78,7 @@ def _loop(pause: float, out: Output) -> None:
                 reports = deliver(stop=stop)
             except Error as error:
                 # Only the type: the message may quote data.
-                out.message(f"database error, trying again: {type(error).__name__}")
+                out.message(f"database error, will try again: {type(error).__name__}")
             else:
                 _print_lines(reports, out)
             close_old_connections()
@@ -87,14 +87,17 @@ def _loop(pause: float, out: Output) -> None:
 
 def _print_table(reports: Sequence[DeliveryReport], out: Output) -> None:
     if not reports:
-        out.message("no receivers: FLAGSTAFF has no WEBHOOKS")
+        out.message("no receivers: add WEBHOOKS to FLAGSTAFF in the settings")
     out.records(_COLUMNS, [report.as_dict() for report in reports])
     for report in reports:
         if report.expired:
             dropped = _deliveries(report.expired)
             out.message(f"{report.receiver}: {dropped} dropped, because the history was pruned")
         if not report.host:
-            out.message(f"{report.receiver} is no longer in WEBHOOKS: nothing is sent to it")
+            out.message(
+                f"{report.receiver} is no longer in WEBHOOKS, so its deliveries are not sent; "
+                "add it again to send them"
+            )
 
 
 def _print_lines(reports: Sequence[DeliveryReport], out: Output) -> None:

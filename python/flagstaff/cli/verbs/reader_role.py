@@ -38,7 +38,7 @@ def _run(options: Options, out: Output) -> None:
         raise CommandError("reader-role needs PostgreSQL", returncode=FAILED)
     placeholders = {
         **_placeholders(connection),
-        "role": _quoted(options["role"]),
+        "role": _quoted(options["role"], "role"),
         "connections": str(options["connections"]),
     }
     script = fill(sql("reader_role_v1"), placeholders)
@@ -50,8 +50,9 @@ def _run(options: Options, out: Output) -> None:
 
 def _placeholders(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
     tables = [_table(connection, names(connection)[name]) for name in _READ]
+    database = str(connection.get_connection_params()["dbname"])
     return {
-        "database": _quoted(str(connection.get_connection_params()["dbname"])),
+        "database": _quoted(database, "database"),
         "schemas": ", ".join(dict.fromkeys(schema for schema, _ in tables)),
         "tables": ",\n    ".join(qualified for _, qualified in tables),
     }
@@ -66,10 +67,13 @@ def _table(connection: BaseDatabaseWrapper, table: str) -> tuple[str, str]:
     return found.schema, found.qualified
 
 
-def _quoted(name: str) -> str:
+def _quoted(name: str, thing: str) -> str:
     """Returns the quoted identifier. Refuses line breaks: one would end a comment in the script."""
     if not name.isprintable() or not name:
-        raise CommandError("the role name is not printable text", returncode=FAILED)
+        raise CommandError(
+            f"the name of the {thing} is {name!a}; use a name of printable characters",
+            returncode=FAILED,
+        )
     return '"' + name.replace('"', '""') + '"'
 
 

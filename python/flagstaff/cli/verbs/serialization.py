@@ -24,8 +24,12 @@ from flagstaff.serialization.formats import LARGEST
 __all__ = ["EXPORT", "IMPORT"]
 
 _MAX_KEYS_SHOWN = 20
-# Options of `import` that are arguments of `diff` and `apply`.
-_PLAN_OPTIONS = ("delete_missing", "skip_unknown_users", "ignore_versions")
+# Arguments of `diff` and `apply`, and the options of `import` that set them.
+_PLAN_OPTIONS = {
+    "delete_missing": "--delete-missing",
+    "skip_unknown_users": "--skip-unknown",
+    "ignore_versions": "--ignore-versions",
+}
 _SIGNS = {"create": "+", "change": "~", "delete": "-"}
 _STYLES = {"create": "SUCCESS", "change": "WARNING", "delete": "ERROR"}
 _COLUMNS = (
@@ -90,7 +94,10 @@ def _add_import(parser: CommandParser) -> None:
         help="delete what the file lacks, in the sections that the file has",
     )
     parser.add_argument(
-        "--skip-unknown-users", action="store_true", help="skip users that do not exist"
+        "--skip-unknown",
+        dest="skip_unknown_users",
+        action="store_true",
+        help="skip users that do not exist",
     )
     parser.add_argument(
         "--ignore-versions",
@@ -166,7 +173,7 @@ def _dry_run(plan: Plan, options: Options, out: Output) -> None:
 
 def _apply(plan: Plan, options: Options) -> list[str]:
     """Returns the arguments that apply the plan."""
-    switches = [f"--{name.replace('_', '-')}" for name in _PLAN_OPTIONS if options[name]]
+    switches = [option for name, option in _PLAN_OPTIONS.items() if options[name]]
     format_ = ["--format", options["format"]] if options["format"] else []
     return ["import", options["path"], *format_, *switches, "--expect-plan", plan.fingerprint]
 

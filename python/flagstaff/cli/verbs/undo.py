@@ -1,4 +1,4 @@
-"""Take changes back: undo, restore."""
+"""Earlier states: undo, restore."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MAX_KEYS_SHOWN = 5
 def _add_undo(parser: CommandParser) -> None:
     add_change_arguments(parser, optional_key=True)
     parser.add_argument(
-        "change", metavar="CHANGE", type=int, nargs="?", help="a version that `history` shows"
+        "change", metavar="VERSION", type=int, nargs="?", help="a version that `history` shows"
     )
     parser.add_argument("--value", action="store_true", help="KEY is the key of a value")
     parser.add_argument(
         "--transaction",
         type=int,
-        metavar="CHANGE",
-        help="undo all changes of the transaction of CHANGE, such as an import",
+        metavar="VERSION",
+        help="undo all changes of the transaction of VERSION, such as an import",
     )
 
 
@@ -41,7 +41,7 @@ def _undo(options: Options, out: Output) -> None:
         return
     key, change, version = options["key"], options["change"], options["expect_version"]
     if key is None:
-        raise CommandError("no flag: pass KEY or --transaction CHANGE", returncode=USAGE)
+        raise CommandError("no flag: pass KEY or --transaction VERSION", returncode=USAGE)
     kind = Kind.VALUE if options["value"] else Kind.FLAG
     # Read before the undo, which becomes the newest entry itself.
     entry = _entry(kind, key, change)
@@ -54,7 +54,7 @@ def _undo(options: Options, out: Output) -> None:
 
 def _undo_transaction(options: Options, out: Output) -> None:
     if options["key"] is not None or options["expect_version"] is not None:
-        raise CommandError("--transaction takes no KEY and no --expect-version", returncode=USAGE)
+        raise CommandError("use --transaction without KEY and --expect-version", returncode=USAGE)
     report_changes(changes.undo_transaction(options["transaction"]), out, options)
 
 
@@ -77,13 +77,15 @@ def _print_other_keys(entry: Change | None, out: Output) -> None:
     if others:
         out.message(
             f"the same transaction changed {join_some(others, _MAX_KEYS_SHOWN)}; "
-            f"to undo all of it: manage.py flags undo --transaction {entry.pk}"
+            f"to undo the whole transaction: manage.py flags undo --transaction {entry.pk}"
         )
 
 
 def _add_restore(parser: CommandParser) -> None:
     add_change_arguments(parser)
-    parser.add_argument("change", metavar="CHANGE", type=int, help="a version that `history` shows")
+    parser.add_argument(
+        "change", metavar="VERSION", type=int, help="a version that `history` shows"
+    )
     parser.add_argument("--value", action="store_true", help="KEY is the key of a value")
 
 

@@ -41,7 +41,7 @@ def _usage(options: Options, out: Output) -> None:
     found = usage(options["key"], since=options["days"])
     hours = [hour for hour in found.hours if hour.defined]
     if not hours:
-        out.message("no usage is recorded")
+        out.message("no matching entries")
     if options["hours"]:
         out.records((_HOUR, _KEY, *_COUNTS), [_hour_record(hour) for hour in hours])
     else:

@@ -28,6 +28,7 @@ _MODES = {
     "down": "cannot load the flags",
     "direct": "evaluations query the database",
 }
+_LATE = "the first load takes longer than --timeout; increase --timeout or check the database"
 _STATES = {True: "behind", False: "up to date", None: "unknown"}
 
 
@@ -47,7 +48,7 @@ def _status(options: Options, out: Output) -> None:
     columns = (_STATUS_COLUMNS.get(name) or Column(name) for name in record)
     out.record(list(columns), record)
     if not loaded:
-        why = record["last_error"] or "the first load takes longer than --timeout"
+        why = record["last_error"] or _LATE
         raise CommandError(f"the flags could not be loaded: {why}", returncode=FAILED)
 
 
@@ -83,7 +84,8 @@ def _workers(_options: Options, out: Output) -> None:
     connection = connections[conf.database]
     if connection.vendor != "postgresql":
         raise CommandError(
-            "there are no workers: evaluations query the database", returncode=FAILED
+            "only PostgreSQL has workers; here every evaluation queries the database",
+            returncode=FAILED,
         )
     found = list_workers(connection)
     # Read after the workers, so that an up-to-date worker may look behind, but not vice versa.
@@ -119,7 +121,7 @@ def _newest_token() -> int | None:
 
 def _unnamed_sessions(count: int) -> str:
     sessions = "1 session has" if count == 1 else f"{count} sessions have"
-    return f"{sessions} no worker name: of a pooler, or of a worker that has just connected"
+    return f"{sessions} no worker name: a pooler or a new worker"
 
 
 def _state(record: Record) -> str:
