@@ -41,7 +41,7 @@ impl Queries {
         let table = |placeholder: &str| fill(&format!("{{{placeholder}}}"), names);
         Ok(Self {
             identify: sql!("identify_v1"),
-            token_set: fill(sql!("token_set_v1"), names)?,
+            token_set: fill(sql!("poll_tokens_v1"), names)?,
             lock: format!("{};\n{ANY_TEXT}", fill(sql!("load_lock_v1"), names)?.trim_end()),
             flags: fill(sql!("load_flags_v1"), names)?,
             allowed_users: fill(sql!("load_allowed_users_v1"), names)?,

@@ -57,7 +57,7 @@ class Reader:
 
     def __init__(self, database: str) -> None:
         self._database = database
-        self._statement = fill(sql("token_set_v1"), names(connection)).encode()
+        self._statement = fill(sql("poll_tokens_v1"), names(connection)).encode()
         self._stop = threading.Event()
         self.reads = 0
 

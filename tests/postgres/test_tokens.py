@@ -39,7 +39,7 @@ def rows(query: str, *parameters: str | int) -> list[Any]:
 
 
 def token_set() -> object:
-    return sorted(rows(fill(sql("token_set_v1"), names(connection))))
+    return sorted(rows(fill(sql("poll_tokens_v1"), names(connection))))
 
 
 def copy_in(table: str, line: str) -> None:

@@ -11,8 +11,8 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
-from flagstaff._tables import users as user_tables
-from flagstaff._tables.users import (
+from flagstaff._tables import user_lookup as user_tables
+from flagstaff._tables.user_lookup import (
     FoundUser,
     UserTable,
     actor_table,

@@ -16,7 +16,7 @@ from flagstaff._engine.raw_cursor import select
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
-from flagstaff._tables.users import allowed_user_table
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, RefreshError
 from flagstaff.validators import require_percent

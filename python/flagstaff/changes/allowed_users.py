@@ -10,7 +10,7 @@ from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
-from flagstaff._tables.users import allowed_user_table, batches
+from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version

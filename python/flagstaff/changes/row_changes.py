@@ -11,7 +11,7 @@ from django.db import transaction
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
-from flagstaff._tables.users import allowed_user_table
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,

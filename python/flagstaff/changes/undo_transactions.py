@@ -9,7 +9,7 @@ from django.db import transaction
 
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.users import batches
+from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import raise_conflicts
 from flagstaff.changes.past import Item, ItemState, present_state, state_at

@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from flagstaff._tables.names import fill, names, own_names, sql
-from flagstaff._tables.users import allowed_user_table
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.history.versions import require_history
 

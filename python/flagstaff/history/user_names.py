@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from flagstaff._tables.names import user_field
-from flagstaff._tables.users import actor_table, allowed_user_table
+from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 

@@ -12,7 +12,7 @@ from django.utils.translation import override
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
-from flagstaff._tables.users import batches
+from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flagstaff._tables.rows import PrimaryKey
-from flagstaff._tables.users import allowed_user_table
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.serialization.document import UserRef
 
 __all__ = ["FoundUsers", "find_users", "user_entries", "usernames_of"]

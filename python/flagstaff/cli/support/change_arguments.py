@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._attribution.context import attributed, attribution
-from flagstaff._tables.users import actor_table
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options

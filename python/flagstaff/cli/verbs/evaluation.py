@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
 from flagstaff._tables.rows import flag_row
-from flagstaff._tables.users import FoundUser, allowed_user_table
+from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.errors import FAILED

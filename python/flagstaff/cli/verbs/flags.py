@@ -10,7 +10,7 @@ from django.db.models import Model
 from flagstaff import changes
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.states import State
-from flagstaff._tables.users import allowed_user_table
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import MAX_SHOWN, join_some
 from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.support.argument_types import percent
