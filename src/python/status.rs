@@ -47,7 +47,7 @@ fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyR
     dict.set_item("loads", report.loads)?;
     dict.set_item("load_seconds", report.load_time.map(|time| time.as_secs_f64()))?;
     dict.set_item("failures", report.failures)?;
-    dict.set_item("why", reason)?;
+    dict.set_item("mode_reason", reason)?;
     dict.set_item("last_error", last_error)?;
-    dict.set_item("uncollected", report.usage_problem)
+    dict.set_item("usage_problem", report.usage_problem)
 }

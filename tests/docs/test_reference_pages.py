@@ -21,6 +21,7 @@ from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage
 from flagstaff._workers.sessions import Worker
 from flagstaff._workers.wait import Propagation
 from flagstaff.conf.defaults import RULES
+from flagstaff.serialization import Document, Imported, Plan, Problem, Step
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -93,6 +94,12 @@ def test_signature_in_the_page_is_correct(module: str, name: str) -> None:
         assert shown[1] == plain_signature(getattr(import_module(module), name))
     else:
         assert module not in ("flagstaff", "flagstaff.testing")
+
+
+@pytest.mark.parametrize("type_", [Document, Plan, Step, Imported, Problem])
+def test_serialization_type_has_all_fields_in_the_page(type_: Any) -> None:
+    page = MODULES["flagstaff.serialization"]
+    assert {field.name for field in fields(type_)} <= code_in(page[type_.__name__])
 
 
 @pytest.mark.parametrize("name", flagstaff.__all__)

@@ -1,4 +1,4 @@
-"""The server stops, restarts or hangs: evaluations go on with the last snapshot."""
+"""The server stops, restarts or hangs: evaluations continue with the last snapshot."""
 
 from __future__ import annotations
 

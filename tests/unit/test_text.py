@@ -46,10 +46,10 @@ def test_log_line_is_english_in_a_request_in_another_language(
 ) -> None:
     report = Report(
         mode="live",
-        why=None,
+        mode_reason=None,
         ready=True,
         last_error=None,
-        uncollected=None,
+        usage_problem=None,
         problems=[f"row {number}" for number in range(12)],
     )
     with german(MORE):

@@ -184,7 +184,7 @@ def reads_own_writes() -> bool:
 
 
 def reset_own_writes() -> None:
-    """Resets the number of open blocks in a forked child, where only this thread goes on."""
+    """Resets the number of open blocks in a forked child, where only this thread runs."""
     global _open_blocks, _open_blocks_lock
     _open_blocks_lock, _open_blocks = Lock(), 0
     if reads_own_writes():

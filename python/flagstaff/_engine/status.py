@@ -51,13 +51,10 @@ class Status:
 def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
     report = _core.status_report()
-    mode_reason, usage_problem = report.pop("why"), report.pop("uncollected")
     age, problems = report.pop("age"), tuple(report.pop("problems"))
     return Status(
         **report,
-        mode_reason=mode_reason,
         age=age,
         stale=age is not None and age > conf.max_staleness,
-        usage_problem=usage_problem,
         problems=problems,
     )

@@ -24,10 +24,10 @@ class Report(TypedDict):
     """The part of `_core.status_report()` that is logged."""
 
     mode: str
-    why: str | None
+    mode_reason: str | None
     ready: bool
     last_error: str | None
-    uncollected: str | None
+    usage_problem: str | None
     problems: Sequence[str]
 
 
@@ -49,12 +49,12 @@ class StatusLog:
             return
         if self._is_brief_outage(mode):
             return
-        state = (mode, None if mode == "down" else report["why"])
+        state = (mode, None if mode == "down" else report["mode_reason"])
         if state != self._state:
             before, self._state = self._state, state
-            _log_state(before[0], mode, report["why"])
+            _log_state(before[0], mode, report["mode_reason"])
         self._note_problems(report["problems"])
-        self._note_usage(report["uncollected"])
+        self._note_usage(report["usage_problem"])
 
     def _is_brief_outage(self, mode: str) -> bool:
         """Returns True if the connection was lost less than a second ago."""
@@ -72,8 +72,8 @@ class StatusLog:
         if report["ready"] or self._state[0] == "down":
             return
         self._state = ("down", None)
-        why = report["last_error"] or _LATE
-        logger.warning("flags are not loaded yet, so evaluations return their default: %s", why)
+        reason = report["last_error"] or _LATE
+        logger.warning("flags are not loaded yet, so evaluations return their default: %s", reason)
 
     def note_parameters_error(self, error: str | None) -> None:
         """Logs why new connection parameters cannot be read; None if they can."""
@@ -97,14 +97,14 @@ class StatusLog:
                 logger.warning("usage is not collected: %s", problem)
 
 
-def _log_state(before: str, mode: str, why: str | None) -> None:
+def _log_state(before: str, mode: str, reason: str | None) -> None:
     if mode == "down":
-        logger.warning("flags are not refreshed; the last snapshot is still used: %s", why)
+        logger.warning("flags are not refreshed; the last snapshot is still used: %s", reason)
     elif before == "down":
-        logger.warning("flags are up to date again (%s)", f"{mode}: {why}" if why else mode)
+        logger.warning("flags are up to date again (%s)", f"{mode}: {reason}" if reason else mode)
     elif mode == "reload":
-        logger.warning("flags are loaded completely at each poll: %s", why)
+        logger.warning("flags are loaded completely at each poll: %s", reason)
     elif mode == "poll":
-        logger.info("flags are refreshed by polling only: %s", why)
+        logger.info("flags are refreshed by polling only: %s", reason)
     else:
         logger.info("flags are refreshed by LISTEN and polling")

@@ -132,5 +132,5 @@ def _sequence_behind(found: FoundTable) -> str:
 
 
 def _is_pooled(connection: BaseDatabaseWrapper, session: int) -> bool:
-    """Returns True if another backend answers than the one that was reported at login."""
+    """Returns True if the backend is not the one that was reported at login."""
     return bool(connection.connection.info.backend_pid != session)

@@ -46,7 +46,7 @@ _PRIMARY_ONLY = ("read-write", "primary")
 class Propagation:
     """Which workers have applied a change."""
 
-    #: Whether every worker that can be known has applied it.
+    #: Whether every known worker has applied it.
     complete: bool
     #: The number of workers that have applied it.
     applied: int = 0
@@ -89,7 +89,7 @@ def wait_for_workers(timeout: float = 5.0, *, expect: int | None = None) -> Prop
     `expect` it also waits until that many workers are connected. A worker that is cut off from the
     database is not connected; only `expect` reveals that it is missing.
 
-    Blocks for at most `timeout` seconds, or longer if the database does not answer. Raises
+    Blocks for at most `timeout` seconds, or longer if the database does not respond. Raises
     PropagationError in a transaction, without the right to wait, and if the database fails.
     """
     if not 0 <= timeout < math.inf:

@@ -1,4 +1,4 @@
-"""Reads entries from the database, newest first, as far as the caller goes on."""
+"""Reads entries from the database in batches, newest first, as the caller iterates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIELDS = (*COLUMNS, "key", "action")
 def read_entries(
     entries: QuerySet[Change], *, max_users: int | None, before: int | None = None
 ) -> Iterator[Entry]:
-    """Yields entries whose id is below `before`, with what `group_entries` needs to know.
+    """Yields entries whose id is below `before`, with the columns that `group_entries` reads.
 
     `is_first` is True for the oldest entry of a transaction about one flag or value. Of an event
     that began below `before` and ended above it, the newer entries are yielded too, so that the

@@ -57,11 +57,11 @@ class Event:
     differences: tuple[Difference, ...]
     added: Users
     removed: Users
-    #: What the application claims, or None.
+    #: Set by the application, which the database cannot verify; or None.
     actor: str | None
     source: str | None
     reason: str | None
-    #: What the database knows.
+    #: Recorded by the database itself.
     session_user: str
     role: str
     application_name: str

@@ -33,7 +33,7 @@ Group = list[Entry]
 #: One transaction, and the flag or value that it changed.
 Subject = tuple[int, Kind, str]
 
-#: The columns that tell one author from another.
+#: The columns that identify the author of an entry.
 AUTHOR = ("actor", "source", "reason", "session_user", "role", "application_name")
 #: All columns that the rule reads.
 COLUMNS = ("id", "at", "transaction_id", "relation", "object_pk", *AUTHOR)

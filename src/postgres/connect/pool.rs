@@ -50,7 +50,7 @@ impl Pool {
         inner.get_or_insert_with(create).clone()
     }
 
-    /// Drops a pool that cannot connect: r2d2 would go on connecting in the background.
+    /// Drops a pool that cannot connect: r2d2 would continue to connect in the background.
     fn discard(&self, failed: &Arc<Inner>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.take_if(|inner| Arc::ptr_eq(inner, failed));

@@ -27,7 +27,7 @@ class Step:
 
 
 # In the order of evaluation, by the reason of a result that the step decides: the name of the step,
-# and what its condition must be for the evaluation to go on.
+# and what its condition must be for the evaluation to continue.
 _STEPS = {
     "ERROR": ("exists", True),
     "DISABLED": ("enabled", True),

@@ -48,8 +48,8 @@ def _status(options: Options, out: Output) -> None:
     columns = (_STATUS_COLUMNS.get(name) or Column(name) for name in record)
     out.record(list(columns), record)
     if not loaded:
-        why = record["last_error"] or _LATE
-        raise CommandError(f"the flags could not be loaded: {why}", returncode=FAILED)
+        reason = record["last_error"] or _LATE
+        raise CommandError(f"the flags could not be loaded: {reason}", returncode=FAILED)
 
 
 def _status_record() -> Record:
