@@ -212,7 +212,7 @@ def test_loop_continues_after_a_database_outage(
         server.start()
         query("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'flag_1'")
         assert hook.requested.wait(20)
-    assert message == "database error, trying again: OperationalError\n"
+    assert message == "database error, will try again: OperationalError\n"
     assert hook.received[0].data["key"] == "flag_1"
 
 
