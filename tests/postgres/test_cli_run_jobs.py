@@ -102,7 +102,7 @@ def test_delivery_whose_entries_were_pruned_is_dropped(ops: Webhook) -> None:
     flags("run-jobs")
     execute("DELETE FROM flagstaff_change")
     make_due()
-    assert flags("run-jobs").err == "ops: 1 delivery dropped, because the history was pruned\n"
+    assert flags("run-jobs").err == "ops: 1 delivery expired, because the history was pruned\n"
 
 
 def test_receiver_that_is_no_longer_in_the_settings_is_named(ops: Webhook) -> None:

@@ -18,7 +18,9 @@ __all__ = ["add_prune", "run_prune"]
 
 def add_prune(parser: CommandParser) -> None:
     """Adds --prune, --older-than and --yes."""
-    parser.add_argument("--prune", action="store_true", help="delete what is older than DAYS days")
+    parser.add_argument(
+        "--prune", action="store_true", help="delete the entries that are older than DAYS days"
+    )
     parser.add_argument("--older-than", type=age, metavar="DAYS", help="the age for --prune")
     add_yes(parser)
 

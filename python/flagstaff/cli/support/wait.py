@@ -47,7 +47,7 @@ def add_wait(parser: CommandParser) -> None:
         "--expect",
         type=count(),
         metavar="N",
-        help="wait until N workers are connected and have applied it",
+        help="wait until N workers are connected and have applied the change",
     )
 
 

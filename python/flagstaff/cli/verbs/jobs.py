@@ -92,7 +92,7 @@ def _print_table(reports: Sequence[DeliveryReport], out: Output) -> None:
     for report in reports:
         if report.expired:
             dropped = _deliveries(report.expired)
-            out.message(f"{report.receiver}: {dropped} dropped, because the history was pruned")
+            out.message(f"{report.receiver}: {dropped} expired, because the history was pruned")
         if not report.host:
             out.message(
                 f"{report.receiver} is no longer in WEBHOOKS, so its deliveries are not sent; "

@@ -91,7 +91,7 @@ def _add_import(parser: CommandParser) -> None:
     parser.add_argument(
         "--delete-missing",
         action="store_true",
-        help="delete what the file lacks, in the sections that the file has",
+        help="delete flags (values) that the file lacks, if it has a section for them",
     )
     parser.add_argument(
         "--skip-unknown",
