@@ -61,7 +61,7 @@ def test_invalid_json_is_rejected_with_position(text: str, position: str, operat
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", r'"\u0000"', r'{"\ud800": 1}'])
 def test_json_that_postgresql_cannot_store_is_rejected(text: str, operator: Client) -> None:
-    message = r"PostgreSQL cannot store NaN, Infinity, \u0000 or an unpaired surrogate"
+    message = r"PostgreSQL cannot store NaN, Infinity, \u0000 or half of a surrogate pair"
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 

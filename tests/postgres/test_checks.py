@@ -111,7 +111,7 @@ def test_table_without_select_privilege_is_reported() -> None:
     assert only_message() == (
         "flagstaff.W014",
         f'role reader of database "default" may not read {VALUES}',
-        f"as its owner run: GRANT SELECT ON {VALUES} TO reader;",
+        f"as the owner of the table, run: GRANT SELECT ON {VALUES} TO reader;",
     )
 
 
@@ -252,8 +252,8 @@ def test_invalid_keys_are_reported() -> None:
             "\":\" or a control character: 'a:b', 'new checkout', 'tab\\t' and 1 more"
         ),
         (
-            "rename the keys in the table and in the code; until then they still work, but with "
-            '":" users may get the same bucket in two flags'
+            "rename the keys in the table and in the code; the flags still work, but keys with "
+            '":" can give a user the same bucket in two flags'
         ),
     )
 

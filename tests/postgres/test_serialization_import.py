@@ -135,7 +135,9 @@ def test_masked_value_without_a_row_is_a_problem(shop: None) -> None:
     exported = export_text(keys=["mail_password"])
     delete_value("mail_password")
     [problem] = import_problems(exported)
-    assert problem.startswith("line 7: values.mail_password.value: is masked, but the database")
+    assert problem.startswith(
+        "line 7: values.mail_password.value: is masked, and there is no such value"
+    )
 
 
 @BOTH_FORMATS

@@ -140,8 +140,8 @@ def test_conflict_message_names_the_newer_change() -> None:
         enable("new_checkout", expect_version=version)
     at = f"{Change.objects.latest('id').at:%Y-%m-%d %H:%M}"
     assert str(error.value) == (
-        f"new_checkout has version {now}, not {version}; "
-        f"since then: ana at {at}: rollout_percent 25 → 50"
+        f"new_checkout has version {now}, but version {version} was expected; "
+        f"changes after version {version}: ana at {at}: rollout_percent 25 → 50"
     )
 
 

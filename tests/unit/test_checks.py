@@ -72,7 +72,7 @@ def test_unknown_setting_is_reported() -> None:
 
 
 HINT_FOR_A_SECRET = (
-    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create one run: '
+    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
     'python -c "import base64, secrets; '
     "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
 )
@@ -235,7 +235,7 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
             ),
             (
                 'set "DATABASE" to "flags" in FLAGSTAFF, or change db_for_write in your router to '
-                'return "default"; for a replica set TEST = {"MIRROR": "flags"}'
+                'return "default"; if it is a replica, set TEST = {"MIRROR": "flags"}'
             ),
         )
 

@@ -66,7 +66,7 @@ def test_plain_http_with_allow_http_is_accepted() -> None:
 
 WEBHOOKS = 'FLAGSTAFF["WEBHOOKS"]'
 URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"
-SECRET_EXPECTED = '"whsec_" and the base64 of 24 to 64 random bytes, or a list of these'
+SECRET_EXPECTED = '"whsec_" followed by 24 to 64 random bytes in base64, or a list of such texts'
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({}, '["ops"] has no "url"; expected the URL to post to'),
     (

@@ -49,7 +49,9 @@ class ValueField(forms.JSONField):
             "not valid JSON (line %(line)d, column %(column)d); "
             'put strings in double quotes, such as "stripe"'
         ),
-        "unstorable": _("PostgreSQL cannot store NaN, Infinity, \\u0000 or an unpaired surrogate"),
+        "unstorable": _(
+            "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
+        ),
     }
 
     def to_python(self, value: object) -> Any:

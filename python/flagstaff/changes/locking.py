@@ -54,9 +54,10 @@ def conflict_error(
     found = entries(kind, pk)
     newer = events_among(kind, found.filter(id__gt=expected), limit=_MAX_NEWER)
     seen = events_among(kind, found.filter(id__lte=expected), limit=1)
-    text = f"{key} has version {actual}, not {expected}"
+    present = f"version {actual}" if actual else "no version"
+    text = f"{key} has {present}, but version {expected} was expected"
     if newer:
-        text += f"; since then: {'; '.join(map(_describe, newer))}"
+        text += f"; changes after version {expected}: {'; '.join(map(_describe, newer))}"
     return ConflictError(
         text,
         key=key,

@@ -47,7 +47,8 @@ def check_database_is_the_written_one(**kwargs: object) -> list[CheckMessage]:
         Warning(
             f'this model is read from database "{conf.engine_database}", but written to "{alias}"',
             hint=f'set "DATABASE" to "{alias}" in FLAGSTAFF, or change db_for_write in your router '
-            f'to return "{conf.engine_database}"; for a replica set TEST = {{"MIRROR": "{alias}"}}',
+            f'to return "{conf.engine_database}"; if it is a replica, set '
+            f'TEST = {{"MIRROR": "{alias}"}}',
             obj=model,
             id="flagstaff.W004",
         )

@@ -10,7 +10,7 @@ from flagstaff.conf import conf
 __all__ = ["check_setting_names", "check_setting_values", "check_webhooks_are_signed"]
 
 _HINT = (
-    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create one run: '
+    'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
     'python -c "import base64, secrets; '
     "print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
 )

@@ -41,7 +41,8 @@ def check_tables_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMess
     return [
         Warning(
             f'role {found.role} of database "{connection.alias}" may not read {found.qualified}',
-            hint=f"as its owner run: GRANT SELECT ON {found.qualified} TO {found.role};",
+            hint="as the owner of the table, run: "
+            f"GRANT SELECT ON {found.qualified} TO {found.role};",
             id="flagstaff.W014",
         )
         for placeholder, table in _tables(connection)

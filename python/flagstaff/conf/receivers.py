@@ -169,8 +169,8 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "secret": (
         _is_secret,
         (
-            f'"{_PREFIX}" and the base64 of {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} random bytes, '
-            "or a list of these"
+            f'"{_PREFIX}" followed by {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} random bytes in base64, '
+            "or a list of such texts"
         ),
     ),
     "format": (lambda value: value in _FORMATS, '"json" or "slack"'),

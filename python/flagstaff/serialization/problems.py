@@ -62,7 +62,8 @@ class Problems:
     def check_text(self, path: Path, text: str) -> None:
         """Adds a problem if PostgreSQL cannot store the text."""
         if not is_storable(text):
-            self.add(path, "contains a NUL or a lone surrogate, which PostgreSQL cannot store")
+            found = "a NUL character or half of a surrogate pair"
+            self.add(path, f"contains {found}, which PostgreSQL cannot store")
 
     def in_order(self) -> list[Problem]:
         """Returns the problems by line, as far as lines are known."""

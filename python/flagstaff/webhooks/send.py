@@ -27,7 +27,7 @@ _ACCEPTED = range(200, 300)
 # Too many requests, and the responses of a proxy whose server is down.
 _PAUSES_RECEIVER = (429, 502, 503, 504)
 _GONE = 410
-_RETRIED = "it is tried again; to drop it once it has failed, use run-jobs --discard-failed"
+_RETRIED = "it is retried for three days; after that, run-jobs --discard-failed deletes it"
 
 
 class Attempt(NamedTuple):

@@ -20,7 +20,7 @@ def add_format(parser: CommandParser) -> None:
     parser.add_argument(
         "--format",
         choices=["yaml", "json"],
-        help="the format; the default is the suffix of the file, or YAML without a file",
+        help="the default is the format of the file name's suffix, or YAML if there is no file",
     )
 
 

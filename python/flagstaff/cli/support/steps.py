@@ -60,7 +60,7 @@ def _step(explanation: Explanation, user: str | None, reason: str, *, decides: b
 def _why(explanation: Explanation, user: str | None, reason: str, *, met: bool) -> str:
     bucket, percent = explanation.bucket, explanation.rollout_percent
     sentences = {
-        "ERROR": ("the flag exists", "no flag with this key can be evaluated"),
+        "ERROR": ("the flag exists", "there is no flag with this key, or its row is invalid"),
         "DISABLED": ("the flag is enabled", "the flag is disabled for all users"),
         "TARGETING_MATCH": (
             "the user is an allowed user",

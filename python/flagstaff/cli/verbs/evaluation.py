@@ -76,7 +76,7 @@ def _add_test(parser: CommandParser) -> None:
         "--expect",
         dest="expected",
         choices=("on", "off"),
-        help="fail unless the flag is on (off) for all of these users",
+        help="exit with an error if a user has another result",
     )
 
 

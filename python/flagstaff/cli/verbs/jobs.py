@@ -91,17 +91,17 @@ def _print_table(reports: Sequence[DeliveryReport], out: Output) -> None:
     out.records(_COLUMNS, [report.as_dict() for report in reports])
     for report in reports:
         if report.expired:
-            dropped = _deliveries(report.expired)
-            out.message(f"{report.receiver}: {dropped} expired, because the history was pruned")
+            expired = _deliveries(report.expired)
+            out.message(f"{report.receiver}: {expired} expired, because the history was pruned")
         if not report.host:
             out.message(
                 f"{report.receiver} is no longer in WEBHOOKS, so its deliveries are not sent; "
-                "add it again to send them"
+                "to send them, add the receiver again"
             )
 
 
 def _print_lines(reports: Sequence[DeliveryReport], out: Output) -> None:
-    """Prints a line for each receiver of which something was sent, tried or dropped."""
+    """Prints a line for each receiver with deliveries that were sent, tried or expired."""
     for report in reports:
         if not (report.delivered or report.failed_attempts or report.expired):
             continue

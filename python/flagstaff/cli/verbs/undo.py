@@ -54,7 +54,9 @@ def _undo(options: Options, out: Output) -> None:
 
 def _undo_transaction(options: Options, out: Output) -> None:
     if options["key"] is not None or options["expect_version"] is not None:
-        raise CommandError("use --transaction without KEY and --expect-version", returncode=USAGE)
+        raise CommandError(
+            "--transaction cannot be combined with KEY or --expect-version", returncode=USAGE
+        )
     report_changes(changes.undo_transaction(options["transaction"]), out, options)
 
 
@@ -76,8 +78,8 @@ def _print_other_keys(entry: Change | None, out: Output) -> None:
     others = [part.key for part in parts_of(entry.pk) if (part.kind, part.pk) != own]
     if others:
         out.message(
-            f"the same transaction changed {join_some(others, _MAX_KEYS_SHOWN)}; "
-            f"to undo the whole transaction: manage.py flags undo --transaction {entry.pk}"
+            f"the same transaction also changed {join_some(others, _MAX_KEYS_SHOWN)}; "
+            f"to undo the whole transaction, run: manage.py flags undo --transaction {entry.pk}"
         )
 
 

@@ -81,7 +81,9 @@ def _add_create(parser: CommandParser) -> None:
     add_attribution(parser)
     parser.add_argument("--description", metavar="TEXT", help="what the value is for")
     parser.add_argument(
-        "--secret", action="store_true", help="mask the value, and keep only a digest as history"
+        "--secret",
+        action="store_true",
+        help="show the value as ***, and do not store it in the history",
     )
 
 

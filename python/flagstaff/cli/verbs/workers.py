@@ -121,7 +121,7 @@ def _newest_token() -> int | None:
 
 def _unnamed_sessions(count: int) -> str:
     sessions = "1 session has" if count == 1 else f"{count} sessions have"
-    return f"{sessions} no worker name: a pooler or a new worker"
+    return f"{sessions} no worker name: workers behind PgBouncer, or workers that are starting"
 
 
 def _state(record: Record) -> str:
