@@ -9,8 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from flagstaff.models import Change
 from tests.migrated_database import MIGRATED, create_migrated_database
 from tests.sessions import own_backends, sessions
+from tests.terminals import open_shop
 from tests.workers import Worker, address
 from tools.postgres import Postgres, PostgresError
 
@@ -67,6 +69,20 @@ def query(database: str) -> Query:
 def open_to_all(query: Query) -> Callable[[], None]:
     """A change that everybody notices."""
     return lambda: query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+
+
+@pytest.fixture
+def cli_shop() -> None:
+    """The flags and values of the documentation, with an empty history before them."""
+    Change.objects.all().delete()
+    open_shop()
+
+
+@pytest.fixture
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns, without colours."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
 
 
 @pytest.fixture

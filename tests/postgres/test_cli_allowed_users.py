@@ -10,17 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff.history import flag_version
-from flagstaff.models import Change, FeatureFlag
-from tests.terminals import flags, open_shop, run
+from flagstaff.models import FeatureFlag
+from tests.terminals import flags, run
 
 # Each change is a transaction of its own.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    Change.objects.all().delete()
-    open_shop()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 
 def allowed(key: str = "new_checkout") -> list[str]:

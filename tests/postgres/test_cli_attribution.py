@@ -11,16 +11,10 @@ from flagstaff.changes import set_rollout
 from flagstaff.cli.main import VERBS
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change
-from tests.terminals import open_shop, run
+from tests.terminals import run
 
 # Each change is a transaction of its own.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    Change.objects.all().delete()
-    open_shop()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 
 WRITING = {
@@ -39,7 +33,10 @@ def test_verb_that_writes_accepts_actor_reason_and_version(line: str, key: str) 
     version = flag_version(key)
     refused = run(f"{line} --expect-version 1")
     assert refused.status == 4
-    assert f"CommandError: refused: {key} has version {version}, not 1; since then:" in refused.err
+    assert (
+        f"CommandError: refused: {key} has version {version}, but version 1 was expected; "
+        "changes after version 1:"
+    ) in refused.err
     assert flag_version(key) == version
     ran = run(f'{line} --expect-version {version} --as bob --reason "ticket 7"')
     assert ran.status == 0, ran.err
@@ -52,7 +49,7 @@ def test_control_characters_of_an_actor_are_replaced_in_a_refusal() -> None:
     with acting_as("\x1b[2Jbob\nflags: all is well"):
         set_rollout("dark_mode", 3)
     [message] = run(f"rollout dark_mode 5 --expect-version {version}").err.splitlines()
-    assert "since then: \ufffd[2Jbob flags: all is well at" in message
+    assert f"changes after version {version}: \ufffd[2Jbob flags: all is well at" in message
 
 
 @pytest.mark.parametrize(

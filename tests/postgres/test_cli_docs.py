@@ -54,13 +54,11 @@ def test_table_of_verbs_shows_their_help() -> None:
 
 
 @pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Plain output, in a folder with the file that the page shows."""
+def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Runs each test in a folder with the file that the page shows."""
     [text] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "flags.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
 
 
 @pytest.mark.django_db

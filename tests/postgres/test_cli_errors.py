@@ -7,14 +7,9 @@ import re
 import pytest
 from django.db import connection
 
-from tests.terminals import flags, open_shop
+from tests.terminals import flags
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def shop(db: None) -> None:
-    open_shop()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop")]
 
 
 def execute(statement: str) -> None:

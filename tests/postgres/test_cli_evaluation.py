@@ -11,20 +11,9 @@ from django.db import transaction
 from flagstaff import explain, flag_enabled
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
-from tests.terminals import document, flags, open_shop, rows, typed
+from tests.terminals import document, flags, rows, typed
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def shop(db: None) -> None:
-    open_shop()
-
-
-@pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
 
 KEYS = ["beta_reviews", "dark_mode", "new_checkout", "search_v2", "summer_banner"]

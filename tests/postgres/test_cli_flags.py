@@ -11,20 +11,9 @@ from django.core.management import CommandError, call_command
 
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
-from tests.terminals import document, flags, open_shop, run, typed
+from tests.terminals import document, flags, run, typed
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def shop(db: None) -> None:
-    open_shop()
-
-
-@pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
 
 def listed_keys(*arguments: str) -> list[str]:

@@ -13,16 +13,10 @@ from django.utils import timezone
 
 from flagstaff.changes import set_rollout
 from flagstaff.models import Change
-from tests.terminals import open_shop, run, typed
+from tests.terminals import run, typed
 
 # Each change is a transaction of its own.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    Change.objects.all().delete()
-    open_shop()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 
 def test_history_prints_change_actor_source_and_reason() -> None:

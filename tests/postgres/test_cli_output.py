@@ -9,13 +9,7 @@ import pytest
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.terminals import flags, typed
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 
 
 @pytest.mark.parametrize(("columns", "truncated"), [("80", True), ("300", False)])

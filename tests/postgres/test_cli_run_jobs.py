@@ -112,8 +112,8 @@ def test_receiver_that_is_no_longer_in_the_settings_is_named(ops: Webhook) -> No
     with override_settings(FLAGSTAFF={}):
         ran = flags("run-jobs")
     assert (
-        "ops is no longer in WEBHOOKS, so its deliveries are not sent; add it again to send them"
-        in ran.err
+        "ops is no longer in WEBHOOKS, so its deliveries are not sent; "
+        "to send them, add the receiver again" in ran.err
     )
 
 
@@ -130,9 +130,7 @@ def test_loop_refuses_invalid_seconds(text: str) -> None:
     assert flags("run-jobs", "--loop", text).status != 0
 
 
-def test_missing_tables_are_an_error_that_names_migrate(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_tables_are_an_error_that_names_migrate() -> None:
     execute("ALTER TABLE flagstaff_delivery RENAME TO elsewhere")
     try:
         ran = flags("run-jobs")

@@ -12,17 +12,11 @@ import pytest
 
 from flagstaff.changes import set_rollout
 from flagstaff.history import flag_history, flag_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.terminals import open_shop, run, typed
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.terminals import run, typed
 
 # Each change is a transaction of its own.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    Change.objects.all().delete()
-    open_shop()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 
 @pytest.fixture

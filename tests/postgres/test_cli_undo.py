@@ -7,17 +7,11 @@ from django.contrib.auth.models import User
 
 from flagstaff.changes import set_rollout, update
 from flagstaff.history import flag_version
-from flagstaff.models import Change, KeyValueStore
-from tests.terminals import open_shop, run
+from flagstaff.models import KeyValueStore
+from tests.terminals import run
 
 # Each change is a transaction of its own.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    Change.objects.all().delete()
-    open_shop()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 
 def test_undo_and_restore_revert_changes() -> None:
@@ -48,7 +42,7 @@ def test_restore_names_users_that_no_longer_exist() -> None:
 def test_undo_of_a_renamed_flag_does_not_name_other_keys() -> None:
     change = set_rollout("new_checkout", 50).version
     update("new_checkout", {"key": "checkout"})
-    assert "the same transaction changed" not in run(f"undo checkout {change}").err
+    assert "the same transaction also changed" not in run(f"undo checkout {change}").err
 
 
 def test_undo_with_value_reverts_a_value() -> None:

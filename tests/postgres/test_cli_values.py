@@ -11,14 +11,9 @@ import pytest
 
 from flagstaff.changes import create_value, set_value, update_value
 from flagstaff.models import KeyValueStore
-from tests.terminals import document, flags, open_shop, run
+from tests.terminals import document, flags, run
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def shop(db: None) -> None:
-    open_shop()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop")]
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,9 @@ from flagstaff.history.following import Following
 from flagstaff.models import FeatureFlag
 from tests.fake_workers import FakeWorker
 from tests.step_clock import StepClock
-from tests.terminals import Ran, flags, open_shop
+from tests.terminals import Ran, flags
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    open_shop()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any], json: bool = False) -> Ran:

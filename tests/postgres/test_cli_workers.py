@@ -9,16 +9,11 @@ from django.db import connection
 
 from flagstaff.models import FeatureFlag
 from tests.fake_workers import Join, join
-from tests.terminals import document, flags, open_shop, rows, typed
+from tests.terminals import document, flags, rows, typed
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
 __all__ = ["join"]
-
-
-@pytest.fixture(autouse=True)
-def shop() -> None:
-    open_shop()
 
 
 def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
