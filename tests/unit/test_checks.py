@@ -235,7 +235,8 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
             ),
             (
                 'set "DATABASE" to "flags" in FLAGSTAFF, or change db_for_write in your router to '
-                'return "default"; if it is a replica, set TEST = {"MIRROR": "flags"}'
+                'return "default"; if "default" is a replica of "flags", set '
+                '"TEST": {"MIRROR": "flags"} in its DATABASES entry'
             ),
         )
 
@@ -415,7 +416,7 @@ def test_field_in_the_table_of_a_parent_is_reported(use: Use) -> None:
 def test_secret_in_another_column_is_reported(use: Use) -> None:
     secret = models.BooleanField(default=False, db_column="is_secret")
     use(value=model_of("KeyValueStore", value_fields(secret=secret)))
-    problem = 'the field secret must use the column "secret" of common_keyvaluestore'
+    problem = 'the field "secret" must use the column "secret" of common_keyvaluestore'
     assert only_message() == (
         "flagstaff.E020",
         (

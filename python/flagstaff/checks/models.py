@@ -132,7 +132,7 @@ def check_secret_column(**kwargs: object) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f'the field secret must use the column "secret" of {model._meta.db_table}; '
+            f'the field "secret" must use the column "secret" of {model._meta.db_table}; '
             "otherwise the history stores secret values in plain text",
             hint="declare secret = models.BooleanField(default=False), without db_column",
             obj=model,

@@ -23,7 +23,7 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
     if item.kind is Kind.VALUE and fields.get(_VALUE) == MASK:
         del fields[_VALUE]
         if row is None:
-            text = "is masked, and there is no such value in the database; write the value"
+            text = "is masked, and there is no such value in the database; write the real value"
             problems.add((*item.path, _VALUE), text)
     elif item.kind is Kind.VALUE and row is None and _VALUE not in fields:
         problems.add_first((*item.path, _VALUE), "is required for a new value")

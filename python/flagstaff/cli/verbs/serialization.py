@@ -91,7 +91,7 @@ def _add_import(parser: CommandParser) -> None:
     parser.add_argument(
         "--delete-missing",
         action="store_true",
-        help="delete flags (values) that the file lacks, if it has a section for them",
+        help="delete flags that are not in the section `flags` of the file; likewise for values",
     )
     parser.add_argument(
         "--skip-unknown",
@@ -107,7 +107,7 @@ def _add_import(parser: CommandParser) -> None:
     parser.add_argument(
         "--expect-plan",
         metavar="PLAN",
-        help="refuse if the differences are not those that --dry-run showed",
+        help="the id that --dry-run printed; refuse if the differences have changed since then",
     )
     add_attribution(parser)
     add_wait(parser)

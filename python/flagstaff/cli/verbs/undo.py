@@ -31,7 +31,7 @@ def _add_undo(parser: CommandParser) -> None:
         "--transaction",
         type=int,
         metavar="VERSION",
-        help="undo all changes of the transaction of VERSION, such as an import",
+        help="undo everything that the transaction of VERSION changed, for example one import",
     )
 
 
@@ -41,7 +41,7 @@ def _undo(options: Options, out: Output) -> None:
         return
     key, change, version = options["key"], options["change"], options["expect_version"]
     if key is None:
-        raise CommandError("no flag: pass KEY or --transaction VERSION", returncode=USAGE)
+        raise CommandError("pass KEY or --transaction VERSION", returncode=USAGE)
     kind = Kind.VALUE if options["value"] else Kind.FLAG
     # Read before the undo, which becomes the newest entry itself.
     entry = _entry(kind, key, change)
