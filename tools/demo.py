@@ -36,7 +36,8 @@ READY = """
   2. In the admin, set the rollout of new_checkout to 50 and save. Half of the users get it.
   3. In the list of flags, turn it off. All users get the old checkout again, from every worker.
   4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
-  5. Change a row with SQL: psql {url}
+  5. Turn all flags on with SQL:
+     psql {url} -c "UPDATE flagstaff_featureflag SET enabled = true"
 
   Ctrl-C stops the demo. Its data remain until `make clean`.
 """

@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from time import monotonic, perf_counter_ns
 
-from flagstaff import explain, flag_enabled, status
-from flagstaff._engine.status import Status
+from flagstaff import snapshot, status
 
 HEARTBEAT = 1.0  # seconds
 
@@ -23,9 +22,12 @@ class Observer:
 
     def next_event(self) -> str | None:
         """Returns an event after a change, and a heartbeat each second. Does not block."""
-        rollout = self._rollout()  # first: starts a new worker before the time is measured
+        # One snapshot, so that a change never shows in half of the users.
+        current = snapshot()
+        _, reason, error_code, _, percent = current.explain(self.key)
+        rollout = _rollout(reason, error_code, percent)
         started = perf_counter_ns()
-        enabled = "".join("1" if flag_enabled(self.key, pk) else "0" for pk in self.pks)
+        enabled = "".join("1" if current.flag_enabled(self.key, pk) else "0" for pk in self.pks)
         elapsed = perf_counter_ns() - started
         now = status()
         state = (enabled, rollout, now.version, now.mode)
@@ -33,28 +35,21 @@ class Observer:
             return None
         self._sent = state
         self._next_heartbeat = monotonic() + HEARTBEAT
-        return self._event(enabled, rollout, elapsed / 1000, now)
-
-    def _event(self, enabled: str, rollout: str, microseconds: float, now: Status) -> str:
+        reasons = [current.explain(self.key, pk)[1] for pk in self.pks]
         data = {
             "pid": now.pid,
             "mode": now.mode,
             "version": now.version,
             "age": now.age,
             "enabled": enabled,
-            "allowed": self._allowed(),
+            "allowed": [i for i, reason in enumerate(reasons) if reason == "TARGETING_MATCH"],
             "rollout": rollout,
-            "microseconds": microseconds,
+            "microseconds": elapsed / 1000,
         }
         return f"data: {json.dumps(data)}\n\n"
 
-    def _allowed(self) -> list[int]:
-        """The indexes of the allowed users."""
-        reasons = (explain(self.key, pk).reason for pk in self.pks)
-        return [index for index, reason in enumerate(reasons) if reason == "TARGETING_MATCH"]
 
-    def _rollout(self) -> str:
-        flag = explain(self.key)
-        if flag.error_code:
-            return flag.error_code.replace("_", " ").lower()
-        return "off" if flag.reason == "DISABLED" else f"rollout {flag.rollout_percent} %"
+def _rollout(reason: str, error_code: str | None, percent: int | None) -> str:
+    if error_code:
+        return error_code.replace("_", " ").lower()
+    return "off" if reason == "DISABLED" else f"rollout {percent} %"

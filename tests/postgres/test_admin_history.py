@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -384,6 +385,17 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     assert value.value == "stripe"
     operator.post(url(value, "delete"), {"post": "yes"})
     assert value_history("gateway")[0].action == "delete"
+
+
+@pytest.mark.parametrize("value", [0, False, "", []])
+def test_created_falsy_value_is_in_history(value: object, operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="gateway", value=value)
+    assert f"created, value {json.dumps(value)}" in rows(page(operator, url(row)))[0]
+
+
+def test_created_secret_value_is_masked_in_history(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    assert "created, value ••••••" in rows(page(operator, url(row)))[0]
 
 
 def test_save_of_value_over_newer_change_is_rejected(operator: Client) -> None:

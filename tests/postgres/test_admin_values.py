@@ -65,6 +65,11 @@ def test_json_that_postgresql_cannot_store_is_rejected(text: str, operator: Clie
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
+def test_value_of_add_form_is_empty(operator: Client) -> None:
+    form = operator.get(f"{VALUES}add/").context["adminform"].form
+    assert form["value"].value() == ""
+
+
 @pytest.mark.parametrize("text", ["", "null"])
 def test_missing_value_is_rejected(text: str, operator: Client) -> None:
     message = 'the value is missing; write JSON, such as "stripe", 25 or []'

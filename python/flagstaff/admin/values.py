@@ -54,6 +54,10 @@ class ValueField(forms.JSONField):
         ),
     }
 
+    def prepare_value(self, value: object) -> Any:
+        """The text in the form. Empty for a new value, because null is not accepted."""
+        return "" if value is None else super().prepare_value(value)
+
     def to_python(self, value: object) -> Any:
         """Parses the text. Raises ValidationError with the line and column of the error."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -55,15 +55,22 @@ def describe_change(change: DescribableChange, names: Names | None = None) -> st
 
 def _row(change: DescribableChange) -> list[str]:
     if change.action == "create":
-        return [_("created"), *(_field(one, one.new) for one in _shown(change) if one.new)]
+        return [_("created"), *(_field(one, one.new) for one in _shown(change, "new"))]
     if change.action == "delete":
-        return [_("deleted"), *(_field(one, one.old) for one in _shown(change) if one.old)]
+        return [_("deleted"), *(_field(one, one.old) for one in _shown(change, "old"))]
     return [_change(difference) for difference in change.differences]
 
 
-def _shown(change: DescribableChange) -> list[Difference]:
-    """The fields of a whole row; its key is shown elsewhere."""
-    return [one for one in change.differences if one.field not in ("key", "created_at")]
+def _shown(change: DescribableChange, side: Literal["old", "new"]) -> list[Difference]:
+    """The fields of a whole row that are not empty. Its key is shown elsewhere.
+
+    The value of a key-value pair is always shown: 0 and false are values, too.
+    """
+    return [
+        one
+        for one in change.differences
+        if one.field == "value" or (one.field not in ("key", "created_at") and getattr(one, side))
+    ]
 
 
 def _change(difference: Difference) -> str:
