@@ -149,7 +149,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
         "all on public.common_featureflag_allowed_users; all on public.common_keyvaluestore"
     )
     first, *code = hint.splitlines()
-    assert first.endswith(", and put this code into the new file:")
+    assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
         '    dependencies = [("flagstaff", "0002_tables")]',

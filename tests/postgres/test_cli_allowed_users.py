@@ -67,7 +67,7 @@ def test_allow_with_unknown_users_names_them_and_writes_nothing() -> None:
     assert (refused.status, allowed()) == (1, ["alice"])
     assert refused.err == (
         "CommandError: no user has the primary key or username 'carol', '77'; "
-        "pass --skip-unknown to skip unknown users\n"
+        "pass --skip-unknown to skip them\n"
     )
     assert run("allow new_checkout bob carol 77 --skip-unknown").status == 0
     assert allowed() == ["alice", "bob"]

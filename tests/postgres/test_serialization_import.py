@@ -114,7 +114,7 @@ def test_unknown_users_are_reported_or_skipped(shop: None) -> None:
     [problem] = import_problems(text)
     assert problem == (
         "line 2: flags.dark_mode.allowed_users: no user has the username 'carol', '2' or the "
-        "primary key 77; pass --skip-unknown to skip unknown users"
+        "primary key 77; pass --skip-unknown to skip them"
     )
     imported = import_text(text, skip_unknown_users=True)
     assert imported.plan.skipped_users == ("'2'", "'carol'", "77")

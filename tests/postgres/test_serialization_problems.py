@@ -57,7 +57,7 @@ line 9: flags.b.enabled: must be true or false, not a string
 line 10: flags.b.rollout_percent: must be an integer, not a boolean
 line 11: flags.b.kind: Value 'holiday' is not a valid choice.
 line 12: flags.b.allowed_users: no user has the username 'carol', 'dave' or the primary key 77; \
-pass --skip-unknown to skip unknown users
+pass --skip-unknown to skip them
 line 12: flags.b.allowed_users[3]: must be a username, or a primary key such as {{pk: 42}}
 line 13: flags.a: is a duplicate key
 line 15: flags: {AMBIGUOUS.format("on")}

@@ -454,7 +454,9 @@ def test_sequence_behind_its_rows_is_reported_with_the_repair(join: Join) -> Non
 def test_restore_during_the_wait_ends_it(join: Join, set_steps: SetSteps) -> None:
     join()
     set_steps(lambda: sql("DELETE FROM flagstaff_token"))
-    with pytest.raises(PropagationError, match="the barrier of this wait no longer exists"):
+    with pytest.raises(
+        PropagationError, match="the row that this wait added to flagstaff_token no longer"
+    ):
         wait_for_workers()
 
 

@@ -235,8 +235,8 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
             ),
             (
                 'set "DATABASE" to "flags" in FLAGSTAFF, or change db_for_write in your router to '
-                'return "default"; if "default" is a replica of "flags", set '
-                '"TEST": {"MIRROR": "flags"} in its DATABASES entry'
+                'return "default"; if "default" is a replica of "flags", add '
+                '"TEST": {"MIRROR": "flags"} to DATABASES["default"]'
             ),
         )
 

@@ -45,9 +45,9 @@ class Barrier:
         found = self._tokens.existing(wanted)
         if self.token not in found:
             raise PropagationError(
-                "the barrier of this wait no longer exists, because the server was restored or "
-                "replaced, or more than a thousand changes were committed; check that the change "
-                "still exists, and wait again"
+                "the row that this wait added to flagstaff_token no longer exists: the server was "
+                "restored or replaced, or more than a thousand changes were committed; check that "
+                "the change still exists, and wait again"
             )
         return found
 
@@ -94,7 +94,9 @@ def create_barrier(connection: BaseDatabaseWrapper) -> Barrier:
         raise PropagationError(_sequence_behind(found))
     nonce = tokens.nonce(created)
     if nonce is None:
-        raise PropagationError("the barrier of this wait was deleted; wait again")
+        raise PropagationError(
+            "the row that this wait added to flagstaff_token was deleted; wait again"
+        )
     pooled = _is_pooled(connection, session)
     return Barrier((created, nonce), pooled, _have_token_triggers(connection), tokens)
 

@@ -48,7 +48,8 @@ def check_database_is_the_written_one(**kwargs: object) -> list[CheckMessage]:
             f'this model is read from database "{conf.engine_database}", but written to "{alias}"',
             hint=f'set "DATABASE" to "{alias}" in FLAGSTAFF, or change db_for_write in your router '
             f'to return "{conf.engine_database}"; if "{conf.engine_database}" is a replica of '
-            f'"{alias}", set "TEST": {{"MIRROR": "{alias}"}} in its DATABASES entry',
+            f'"{alias}", add "TEST": {{"MIRROR": "{alias}"}} to '
+            f'DATABASES["{conf.engine_database}"]',
             obj=model,
             id="flagstaff.W004",
         )

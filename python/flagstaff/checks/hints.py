@@ -92,7 +92,8 @@ def _migration_to_copy(models: Collection[type[Model]], loader: MigrationLoader)
     leaves = [leaf for app in [*apps, "flagstaff"] for leaf in loader.graph.leaf_nodes(app)]
     dependencies = ", ".join(f'("{app}", "{name}")' for app, name in leaves)
     return (
-        f'run "manage.py makemigrations --empty {apps[0]}", and put this code into the new file:\n'
+        f'run "manage.py makemigrations --empty {apps[0]}", '
+        "and in the new file add the import and replace the two lists:\n"
         "    from flagstaff.operations import InstallTriggers\n"
         f"    dependencies = [{dependencies}]\n"
         f"    operations = [InstallTriggers({_arguments(models)})]"

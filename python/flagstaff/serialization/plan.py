@@ -218,7 +218,7 @@ class _Comparison:
         by_pk = ", ".join(str(ref) for ref in refs if not ref.name)
         parts = [f"the username {by_name}"] if by_name else []
         parts += [f"the primary key {by_pk}"] if by_pk else []
-        text = f"{subject} {' or '.join(parts)}; pass --skip-unknown to skip unknown users"
+        text = f"{subject} {' or '.join(parts)}; pass --skip-unknown to skip them"
         self._problems.add((*item.path, ALLOWED), text)
 
 

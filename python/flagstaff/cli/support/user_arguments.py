@@ -42,9 +42,7 @@ def parse_users(options: Options, out: Output) -> list[Any]:
     if unknown:
         problem = f"no user has the primary key or username {join_some(map(repr, unknown))}"
         if not options["skip_unknown"]:
-            raise CommandError(
-                f"{problem}; pass --skip-unknown to skip unknown users", returncode=FAILED
-            )
+            raise CommandError(f"{problem}; pass --skip-unknown to skip them", returncode=FAILED)
         out.message(f"skipped: {problem}")
     return [found[text] for text in texts if text in found]
 

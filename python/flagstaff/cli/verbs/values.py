@@ -83,7 +83,7 @@ def _add_create(parser: CommandParser) -> None:
     parser.add_argument(
         "--secret",
         action="store_true",
-        help="show the value as ***, and do not store it in the history",
+        help="mask the value in lists, and store only a digest of it in the history",
     )
 
 
