@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.workers import Worker
 from tools.postgres import Postgres
-from tools.postgres_account import hand_over, open_directory, remove_directory
+from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 
 __all__ = ["POLL", "REST", "SEEN", "at", "guarded_server", "ready", "sockets"]
 
@@ -53,7 +53,7 @@ def guarded_server() -> Iterator[Postgres]:
     rules.write_text(RULES)
     place = directory / "sockets"
     place.mkdir()
-    hand_over(place)
+    give_to_postgres(place)
     settings = {"hba_file": str(rules), "unix_socket_directories": str(place)}
     try:
         with Postgres(directory, settings=settings) as server:

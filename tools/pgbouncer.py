@@ -13,7 +13,7 @@ from typing import final
 
 from tools.child import Child
 from tools.ports import LOOPBACK, free_port
-from tools.postgres_account import hand_over, open_directory, remove_directory
+from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 
 USERS = {"postgres": ""}
 
@@ -78,7 +78,7 @@ class PgBouncer(Child):
         path = self._directory / name
         path.touch(mode=0o600)
         path.write_text(text)
-        hand_over(path)
+        give_to_postgres(path)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.TIMEOUT

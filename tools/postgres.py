@@ -13,7 +13,7 @@ from typing import final
 
 from tools.child import Child
 from tools.ports import LOOPBACK, free_port
-from tools.postgres_account import hand_over, open_directory, remove_directory
+from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 from tools.postgres_binaries import programs
 
 VERSION_VARIABLE = "FLAGSTAFF_POSTGRES"
@@ -102,7 +102,7 @@ class Postgres(Child):
         self._directory.chmod(0o755)
         remove_directory(self._data)
         self._data.mkdir(mode=0o700)
-        hand_over(self._data)
+        give_to_postgres(self._data)
         locale = "C" if sys.platform == "darwin" else "C.UTF-8"
         what = ["--username=postgres", "--auth=trust", "--encoding=UTF8", f"--locale={locale}"]
         initdb = self.programs / "initdb"

@@ -26,7 +26,7 @@ def within_reach(path: Path) -> bool:
     return server_account() is None or all(_is_open(parent) for parent in parents)
 
 
-def hand_over(path: Path) -> None:
+def give_to_postgres(path: Path) -> None:
     """Makes the server's account the owner of `path`."""
     account = server_account()
     if account is not None:

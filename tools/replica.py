@@ -13,7 +13,7 @@ import psycopg
 from tools.closing import Closing
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
-from tools.postgres_account import hand_over, open_directory, remove_directory
+from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 from tools.postgres_binaries import programs
 
 TIMEOUT = 20.0
@@ -110,7 +110,7 @@ class Replica(Closing):
             address = f"host={LOOPBACK} port={self._primary.port} user=postgres"
             settings.write(f"primary_conninfo = '{address}'\n")
         for path in (data, *data.rglob("*")):
-            hand_over(path)
+            give_to_postgres(path)
 
 
 def _wait(condition: Callable[[], bool]) -> None:

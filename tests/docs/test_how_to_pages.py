@@ -35,7 +35,7 @@ def names_of(page: str, having: str) -> dict[str, Any]:
     return names
 
 
-def asked_by(user: Any) -> Any:
+def request_of(user: Any) -> Any:
     request: Any = RequestFactory().get("/")
     request.user = user
     return request
@@ -43,7 +43,7 @@ def asked_by(user: Any) -> Any:
 
 def with_flags(user: Any) -> HttpRequest:
     """A request behind the middleware."""
-    request: HttpRequest = asked_by(user)
+    request: HttpRequest = request_of(user)
     FlagstaffMiddleware(lambda request: HttpResponse())(request)
     return request
 
@@ -56,23 +56,23 @@ def alice() -> User:
 def test_decorated_views_are_for_those_who_have_the_flag(alice: User) -> None:
     views = names_of(VIEWS, "@flag_required")
     reviews = async_to_sync(views["reviews"])
-    assert views["checkout"](asked_by(alice)).content == b"old checkout"
+    assert views["checkout"](request_of(alice)).content == b"old checkout"
     with pytest.raises(Http404):
-        reviews(asked_by(alice))
+        reviews(request_of(alice))
     with override_flag("new_checkout", True), override_flag("beta_reviews", True):
-        assert views["checkout"](asked_by(alice)).content == b"new checkout"
-        assert reviews(asked_by(alice)).content == b"reviews"
+        assert views["checkout"](request_of(alice)).content == b"new checkout"
+        assert reviews(request_of(alice)).content == b"reviews"
 
 
 def test_views_with_the_mixin_are_for_those_who_have_the_flag(alice: User) -> None:
     views = names_of(VIEWS, "FlagRequiredMixin")
     reviews = async_to_sync(views["Reviews"].as_view())
-    assert views["Checkout"].as_view()(asked_by(alice)).content == b"old checkout"
+    assert views["Checkout"].as_view()(request_of(alice)).content == b"old checkout"
     with pytest.raises(Http404):
-        reviews(asked_by(alice))
+        reviews(request_of(alice))
     with override_flag("new_checkout", True), override_flag("beta_reviews", True):
-        assert views["Checkout"].as_view()(asked_by(alice)).template_name == ["checkout.html"]
-        assert reviews(asked_by(alice)).content == b"reviews"
+        assert views["Checkout"].as_view()(request_of(alice)).template_name == ["checkout.html"]
+        assert reviews(request_of(alice)).content == b"reviews"
 
 
 def test_requests_have_flags(alice: User) -> None:
@@ -99,7 +99,7 @@ def shown(text: str) -> str:
     ]
     libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
     engine = Engine(libraries=libraries, context_processors=processors)
-    return engine.from_string(text).render(RequestContext(asked_by(None), {"cart": 1}))
+    return engine.from_string(text).render(RequestContext(request_of(None), {"cart": 1}))
 
 
 def test_templates_show_what_they_say() -> None:
@@ -118,9 +118,9 @@ def test_jinja2_shows_what_it_says(alice: User) -> None:
     )
     template = backend.from_string(code_of(TEMPLATES, "jinja")[0])
     with override_flag("summer_banner", True):
-        lines = str(template.render({"cart": 1}, asked_by(alice))).split("\n")
+        lines = str(template.render({"cart": 1}, request_of(alice))).split("\n")
     assert lines == ["Summer is here.", "help@example.com", "Summer is in your cart."]
-    lines = str(template.render({"cart": 1}, asked_by(alice))).split("\n")
+    lines = str(template.render({"cart": 1}, request_of(alice))).split("\n")
     assert lines == ["Welcome.", "help@example.com", ""]
 
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from tests.certificates import Certificate, authority, certificate
 from tests.workers import Worker
 from tools.postgres import Postgres
-from tools.postgres_account import hand_over, open_directory, remove_directory
+from tools.postgres_account import give_to_postgres, open_directory, remove_directory
 
 GATEWAY = ["get_value", "gateway"]
 #: A version whose binaries support TLS.
@@ -47,7 +47,7 @@ def address(certificates: dict[str, Certificate], module_directory: Path) -> Ite
         "hostssl all clerk all scram-sha-256\n"
         "host all postgres 127.0.0.1/32 trust\n"
     )
-    hand_over(certificates["server"].key)
+    give_to_postgres(certificates["server"].key)
     settings = {
         "hba_file": str(rules),
         "ssl": "on",

@@ -18,10 +18,10 @@ class FlagTests(TestCase):
     def test_unknown_flag_is_off(self):
         self.assertIs(flag_enabled("unknown", self.alice), False)
 
-    def test_new_flag_is_on_for_nobody(self):
+    def test_new_flag_is_on_for_no_user(self):
         self.assertFalse(any(flag_enabled("new_checkout", user) for user in self.users))
 
-    def test_allowed_user_has_it_and_nobody_else(self):
+    def test_only_allowed_user_has_it(self):
         self.flag.allowed_users.add(self.alice)
         self.assertIs(flag_enabled("new_checkout", self.alice), True)
         self.assertIs(flag_enabled("new_checkout", self.bob), False)
