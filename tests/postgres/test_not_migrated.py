@@ -23,8 +23,10 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 def serving(database: str) -> Iterator[str]:
     """The URL of `manage.py runserver`."""
     port = free_port()
+    # Django leaves its socket to the last thread that ends, which warns after the interrupt.
+    unclosed = ("-W", "ignore:unclosed:ResourceWarning")
     server = subprocess.Popen(
-        command("manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
+        command(*unclosed, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
         cwd=PROJECT,
         env=surroundings(database),
         stdout=subprocess.DEVNULL,
