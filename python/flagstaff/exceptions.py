@@ -81,7 +81,7 @@ class DocumentError(FlagstaffError, ValueError):
 
 
 class ConflictError(FlagstaffError):
-    """it was changed after you read it, and nothing was written; read it again and retry"""
+    """the flag or value was changed after you read it, and nothing was written; read it again"""
 
     def __init__(  # noqa: PLR0913 (both versions, and the events that made them)
         self,

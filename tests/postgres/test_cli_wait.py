@@ -204,9 +204,9 @@ def test_json_has_the_propagation(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_failed_wait_keeps_the_change_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    replace_wait(monkeypatch, PropagationError("the role web may not wait for workers"))
+    replace_wait(monkeypatch, PropagationError("the role web has no right to wait for workers"))
     ran = flags("off", "new_checkout", "--wait", "--json")
-    why = "the role web may not wait for workers"
+    why = "the role web has no right to wait for workers"
     assert ran.status == 3
     assert ran.err.splitlines()[-1] == (
         f"CommandError: the change is committed, but the wait failed: {why}"

@@ -111,7 +111,7 @@ def test_silent_server_delays_the_first_evaluation_by_the_startup_timeout() -> N
             assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
             assert 0.3 <= time.monotonic() - started < 0.8
             [[_, message]] = worker.ask("logged")
-            late = "takes longer than STARTUP_TIMEOUT; check the database, or increase it"
+            late = "takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
             assert message.endswith(f"the first load {late}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_invalid_line_is_an_error(service_file: str) -> None:
 
 
 def test_missing_service_is_an_error(service_file: str) -> None:
-    with pytest.raises(ConfigurationError, match='connection service "missing" is not found'):
+    message = f'connection service "missing" is not found in {re.escape(service_file)}; '
+    with pytest.raises(ConfigurationError, match=message):
         service_parameters("missing", service_file)
 
 

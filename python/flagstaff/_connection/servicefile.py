@@ -17,13 +17,14 @@ def service_parameters(name: str, file: str) -> Mapping[str, str]:
     Reads `file` (default: the user's service file), then the system's file in PGSYSCONFDIR. Raises
     ConfigurationError if the service is not found or has an invalid line.
     """
-    for path in _files(file):
+    paths = list(_files(file))
+    for path in paths:
         found = _section(path, name)
         if found is not None:
             return found
     raise ConfigurationError(
-        f'the connection service "{name}" is not found in ~/.pg_service.conf; '
-        "set PGSERVICEFILE to the file that defines it"
+        f'the connection service "{name}" is not found in {" or ".join(map(str, paths))}; '
+        "add it there, or set PGSERVICEFILE to the file that defines it"
     )
 
 

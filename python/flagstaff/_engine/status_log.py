@@ -15,7 +15,9 @@ logger = logging.getLogger("flagstaff")
 
 # Not logged: the project's own settings say so.
 _USAGE_DISABLED = "USAGE_INTERVAL is 0"
-_LATE = "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase it"
+_LATE = (
+    "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
+)
 # Seconds. A shorter loss of the connection is not worth a warning.
 _MIN_OUTAGE = 1.0
 

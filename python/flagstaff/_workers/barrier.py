@@ -111,7 +111,8 @@ def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
         )
     if not (may_create and found.may_read):
         raise PropagationError(
-            f"the role {found.role} may not wait for workers; as the owner of the tables run: "
+            f"the role {found.role} has no right to wait for workers; "
+            "as the owner of the tables, run: "
             f"GRANT EXECUTE ON FUNCTION {function} TO {found.role}; "
             f"GRANT SELECT ON {found.qualified} TO {found.role};"
         )
@@ -127,8 +128,8 @@ def _sequence_behind(found: FoundTable) -> str:
     table = found.qualified.replace("'", "''")
     set_sequence = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM"
     return (
-        f"the sequence of {found.qualified} is behind its rows, as after a copy without sequences, "
-        "so new tokens look like old ones; as the owner of the table run: "
+        f"the sequence of {found.qualified} is lower than the highest id in the table, for example "
+        "because the data was copied without its sequences; as the owner of the table, run: "
         f"{set_sequence} {found.qualified};"
     )
 

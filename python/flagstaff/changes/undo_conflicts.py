@@ -47,8 +47,8 @@ def interleaved_conflict(item: Item, event: EntryRange) -> ConflictError | None:
         return None
     restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
     return ConflictError(
-        f"another transaction changed {item.key} at the same time, so undo would undo that, too; "
-        f"to return to a version, run: {restore}",
+        f"another transaction changed {item.key} at the same time, and undo would also undo that "
+        f"transaction; to go back to an earlier version, run: {restore}",
         key=item.key,
         expected=event.last,
     )

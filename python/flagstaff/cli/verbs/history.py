@@ -45,7 +45,9 @@ def _add_history(parser: CommandParser) -> None:
     parser.add_argument(
         "--before", type=int, metavar="VERSION", help="only events before this version"
     )
-    parser.add_argument("--users", action="store_true", help="name added and removed users")
+    parser.add_argument(
+        "--users", action="store_true", help="show the names of added and removed users"
+    )
     parser.add_argument("--csv", action="store_true", help="print CSV with a header")
     add_prune(parser)
 

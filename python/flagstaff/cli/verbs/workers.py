@@ -121,7 +121,9 @@ def _newest_token() -> int | None:
 
 def _unnamed_sessions(count: int) -> str:
     sessions = "1 session has" if count == 1 else f"{count} sessions have"
-    return f"{sessions} no worker name: workers behind PgBouncer, or workers that are starting"
+    return (
+        f"{sessions} no worker name; each can be a worker that starts, or a connection of PgBouncer"
+    )
 
 
 def _state(record: Record) -> str:
