@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 FLAGS, VALUES = "public.flagstaff_featureflag", "public.flagstaff_keyvaluestore"
 ALLOWED = "public.flagstaff_featureflag_allowed_users"
-NOT_FIRING = "so workers may see changes late, and the history may be incomplete"
+NOT_FIRING = "workers may see changes late, and the history may be incomplete"
 INSTALL = 'run "manage.py sqlmigrate flagstaff 0002_tables | manage.py dbshell"'
 
 
@@ -124,8 +124,8 @@ def test_missing_triggers_are_reported_and_the_hint_fixes_them() -> None:
     assert only_message() == (
         "flagstaff.W015",
         (
-            f"triggers are missing, {NOT_FIRING}: flagstaff_token_v1 on {FLAGS}; "
-            f"flagstaff_token_v1, flagstaff_history_insert_v1 on {VALUES}"
+            f"triggers are missing: flagstaff_token_v1 on {FLAGS}; "
+            f"flagstaff_token_v1, flagstaff_history_insert_v1 on {VALUES}; {NOT_FIRING}"
         ),
         INSTALL,
     )
@@ -145,8 +145,9 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     check, message, hint = only_message()
     assert check == "flagstaff.W015"
     assert message == (
-        f"triggers are missing, {NOT_FIRING}: all on public.common_featureflag; "
-        "all on public.common_featureflag_allowed_users; all on public.common_keyvaluestore"
+        "triggers are missing: all on public.common_featureflag; "
+        "all on public.common_featureflag_allowed_users; all on public.common_keyvaluestore; "
+        f"{NOT_FIRING}"
     )
     first, *code = hint.splitlines()
     assert first.endswith(", and in the new file add the import and replace the two lists:")
@@ -162,7 +163,7 @@ def test_disabled_trigger_is_reported_and_the_hint_enables_it(mode: str) -> None
     execute(f"ALTER TABLE {ALLOWED} {mode} TRIGGER flagstaff_token_v1")
     assert only_message() == (
         "flagstaff.W016",
-        f"triggers are disabled, {NOT_FIRING}: flagstaff_token_v1 on {ALLOWED}",
+        f"triggers are disabled: flagstaff_token_v1 on {ALLOWED}; {NOT_FIRING}",
         INSTALL,
     )
     install_again()
@@ -173,7 +174,7 @@ def test_disabled_triggers_of_a_whole_table_are_reported() -> None:
     execute(f"ALTER TABLE {FLAGS} DISABLE TRIGGER USER")
     assert only_message()[:2] == (
         "flagstaff.W016",
-        f"triggers are disabled, {NOT_FIRING}: all on {FLAGS}",
+        f"triggers are disabled: all on {FLAGS}; {NOT_FIRING}",
     )
 
 
@@ -201,8 +202,8 @@ def test_outdated_trigger_is_reported_and_the_hint_replaces_it(change: str) -> N
     assert only_message() == (
         "flagstaff.W017",
         (
-            "triggers are outdated, so the history may be incomplete or have wrong keys: "
-            f"flagstaff_history_insert_v1 on {FLAGS}"
+            f"triggers are outdated: flagstaff_history_insert_v1 on {FLAGS}; "
+            "the history may be incomplete or have wrong keys"
         ),
         INSTALL,
     )

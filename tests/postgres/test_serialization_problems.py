@@ -84,7 +84,7 @@ def test_file_without_the_header_or_with_a_newer_version_is_rejected() -> None:
         'not an export of flagstaff: "flagstaff: 1" is missing at the top level'
     ]
     assert import_problems("flagstaff: 2\nflags: {}") == [
-        'has format version 2; this version of flagstaff reads "flagstaff: 1"'
+        "the file has format version 2, but this flagstaff reads only version 1"
     ]
 
 
@@ -96,7 +96,7 @@ def test_file_without_the_header_or_with_a_newer_version_is_rejected() -> None:
         ("[" * 300, "yaml", "line 1: is nested deeper than 100 levels"),
         ("flagstaff: 1\n---\nflagstaff: 1", "yaml", "line 2: a second document starts here"),
         ('{"flagstaff": 1,\n "flags": {]}', "json", "line 2: invalid JSON: "),
-        ("[" * 100_000, "json", "is nested deeper than 100 levels"),
+        ("[" * 100_000, "json", "the file is nested deeper than 100 levels"),
         ('{"flagstaff": 1, "flags": {}, "flags": {}}', "json", "flags: is a duplicate key"),
         (
             '{"flagstaff": 1, "values": {"a": {"value": [1, NaN]}}}',
@@ -108,13 +108,21 @@ def test_file_without_the_header_or_with_a_newer_version_is_rejected() -> None:
             "json",
             "values.a.value: is not a valid JSON number",
         ),
-        ('{"flagstaff": 1, "x": %s}' % ("9" * 5000), "json", "has a number with too many digits"),
+        (
+            '{"flagstaff": 1, "x": %s}' % ("9" * 5000),
+            "json",
+            "the file has a number with too many digits",
+        ),
         (
             r'{"flagstaff": 1, "flags": {"a\u0000": {}, "b": {"allowed_users": ["\ud800"]}}}',
             "json",
             r"flags.'a\x00': contains a NUL character or half of a surrogate pair, which",
         ),
-        ("#" * (16 * 2**20 + 1), "json", "is larger than 16,777,216 bytes; import it in parts"),
+        (
+            "#" * (16 * 2**20 + 1),
+            "json",
+            "the file is larger than 16,777,216 bytes; import it in parts",
+        ),
         ("{" * 900, "yaml", "line 1: is nested deeper than 100 levels"),
         ("? " * 900, "yaml", "line 1: is nested deeper than 100 levels"),
     ],

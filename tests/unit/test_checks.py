@@ -133,7 +133,7 @@ OPTIONS = {
     ),
     "requirepeer": (
         {"requirepeer": "postgres"},
-        "remove it from OPTIONS and from the environment, or set",
+        "remove it from OPTIONS, from the environment and from the service file, or set",
     ),
     "no_such_option": ({"no_such_option": 1}, "remove it from OPTIONS"),
 }
@@ -234,9 +234,9 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
                 'but written to "flags"'
             ),
             (
-                'set "DATABASE" to "flags" in FLAGSTAFF, or change db_for_write in your router to '
-                'return "default"; if "default" is a replica of "flags", add '
-                '"TEST": {"MIRROR": "flags"} to DATABASES["default"]'
+                'if "default" is a replica of "flags", add "TEST": {"MIRROR": "flags"} to '
+                'DATABASES["default"]; otherwise set "DATABASE" to "flags" in FLAGSTAFF, or change '
+                'db_for_write in your router to return "default"'
             ),
         )
 

@@ -105,7 +105,7 @@ def _log_state(before: str, mode: str, reason: str | None) -> None:
     elif before == "down":
         logger.warning("flags are up to date again (%s)", f"{mode}: {reason}" if reason else mode)
     elif mode == "reload":
-        logger.warning("flags are loaded completely at each poll: %s", reason)
+        logger.warning("flags are loaded at each poll, allowed users once a minute: %s", reason)
     elif mode == "poll":
         logger.info("flags are refreshed by polling only: %s", reason)
     else:

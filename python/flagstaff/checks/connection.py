@@ -46,10 +46,10 @@ def check_database_is_the_written_one(**kwargs: object) -> list[CheckMessage]:
     return [
         Warning(
             f'this model is read from database "{conf.engine_database}", but written to "{alias}"',
-            hint=f'set "DATABASE" to "{alias}" in FLAGSTAFF, or change db_for_write in your router '
-            f'to return "{conf.engine_database}"; if "{conf.engine_database}" is a replica of '
-            f'"{alias}", add "TEST": {{"MIRROR": "{alias}"}} to '
-            f'DATABASES["{conf.engine_database}"]',
+            hint=f'if "{conf.engine_database}" is a replica of "{alias}", add "TEST": '
+            f'{{"MIRROR": "{alias}"}} to DATABASES["{conf.engine_database}"]; otherwise set '
+            f'"DATABASE" to "{alias}" in FLAGSTAFF, or change db_for_write in your router '
+            f'to return "{conf.engine_database}"',
             obj=model,
             id="flagstaff.W004",
         )
@@ -108,4 +108,4 @@ def _hint(parameter: UnsupportedParameter) -> str:
     other = f"or {_OTHER_ALIAS} {parameter.shown}"
     if parameter.expected:
         return f"use one of: {', '.join(parameter.expected)}; {other}"
-    return f"remove it from OPTIONS and from the environment, {other}"
+    return f"remove it from OPTIONS, from the environment and from the service file, {other}"

@@ -16,8 +16,8 @@ from flagstaff.conf import conf
 
 __all__ = ["check_triggers_are_current", "check_triggers_exist", "check_triggers_fire"]
 
-_NOT_FIRING = "so workers may see changes late, and the history may be incomplete"
-_OUTDATED = "so the history may be incomplete or have wrong keys"
+_NOT_FIRING = "workers may see changes late, and the history may be incomplete"
+_OUTDATED = "the history may be incomplete or have wrong keys"
 
 _Affected = dict[WatchedTable, list[str]]
 
@@ -26,7 +26,7 @@ def check_triggers_exist(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """flagstaff.W015: a watched table lacks triggers."""
     missing = {health.table: health.missing() for health in _existing(connection)}
     return [
-        Warning(f"triggers are missing, {_NOT_FIRING}: {names}", hint=hint, id="flagstaff.W015")
+        Warning(f"triggers are missing: {names}; {_NOT_FIRING}", hint=hint, id="flagstaff.W015")
         for names, hint in _with_hints(missing)
     ]
 
@@ -35,7 +35,7 @@ def check_triggers_fire(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """flagstaff.W016: a trigger is disabled."""
     disabled = {health.table: health.disabled() for health in _existing(connection)}
     return [
-        Warning(f"triggers are disabled, {_NOT_FIRING}: {names}", hint=hint, id="flagstaff.W016")
+        Warning(f"triggers are disabled: {names}; {_NOT_FIRING}", hint=hint, id="flagstaff.W016")
         for names, hint in _with_hints(disabled)
     ]
 
@@ -47,7 +47,7 @@ def check_triggers_are_current(connection: BaseDatabaseWrapper) -> list[CheckMes
     outdated = {health.table: health.outdated(schema) for health in _existing(connection)}
     return [
         Warning(
-            f"triggers are outdated, {_OUTDATED}: {names}",
+            f"triggers are outdated: {names}; {_OUTDATED}",
             hint=hint,
             id="flagstaff.W017",
         )

@@ -35,7 +35,9 @@ def as_tree(text: str, format: Format, problems: Problems) -> object:  # noqa: A
     """Returns the parsed text. Raises DocumentError, and FlagstaffError if PyYAML is missing."""
     # "replace", because lone surrogates are reported later with their place.
     if len(text.encode(errors="replace")) > LARGEST:
-        raise DocumentError([Problem((), f"is larger than {LARGEST:,} bytes; import it in parts")])
+        raise DocumentError(
+            [Problem((), f"the file is larger than {LARGEST:,} bytes; import it in parts")]
+        )
     tree: object = (json_format if format == "json" else _yaml_format()).loads(text, problems)
     return tree
 

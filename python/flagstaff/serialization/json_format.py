@@ -35,9 +35,9 @@ def loads(text: str, problems: Problems) -> object:
     except json.JSONDecodeError as error:
         raise DocumentError([Problem((), f"invalid JSON: {error.msg}", error.lineno)]) from None
     except RecursionError:
-        raise DocumentError([Problem((), TOO_DEEP)]) from None
+        raise DocumentError([Problem((), f"the file {TOO_DEEP}")]) from None
     except ValueError:  # more digits than Python parses
-        raise DocumentError([Problem((), "has a number with too many digits")]) from None
+        raise DocumentError([Problem((), "the file has a number with too many digits")]) from None
     return _plain(tree, (), problems)
 
 

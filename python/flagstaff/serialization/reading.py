@@ -47,8 +47,8 @@ def _checked_tree(tree: object, problems: Problems) -> _Mapping:
         return tree
     if type(number) is int and number > FORMAT_VERSION:
         text = (
-            f"has format version {number}; this version of flagstaff reads "
-            f'"{_HEADER}: {FORMAT_VERSION}"'
+            f"the file has format version {number}, but this flagstaff reads only version "
+            f"{FORMAT_VERSION}"
         )
     else:
         text = (

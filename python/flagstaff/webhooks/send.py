@@ -27,7 +27,9 @@ _ACCEPTED = range(200, 300)
 # Too many requests, and the responses of a proxy whose server is down.
 _PAUSES_RECEIVER = (429, 502, 503, 504)
 _GONE = 410
-_RETRIED = "it is retried for three days; after that, delete it with run-jobs --discard-failed"
+_RETRIED = (
+    "it is retried for three days and then fails; run-jobs --discard-failed deletes failed ones"
+)
 
 
 class Attempt(NamedTuple):

@@ -24,7 +24,7 @@ _MODES = {
     "starting": "the first load has not finished",
     "live": "notified of each change, and polls as well",
     "poll": "polls for changes",
-    "reload": "loads everything at each poll: the triggers are missing",
+    "reload": "loads flags and values at each poll, allowed users once a minute: no change tokens",
     "down": "cannot load the flags",
     "direct": "evaluations query the database",
 }
@@ -84,7 +84,7 @@ def _workers(_options: Options, out: Output) -> None:
     connection = connections[conf.database]
     if connection.vendor != "postgresql":
         raise CommandError(
-            "only PostgreSQL has workers; here every evaluation queries the database",
+            "workers can be listed only on PostgreSQL; here every evaluation queries the database",
             returncode=FAILED,
         )
     found = list_workers(connection)
