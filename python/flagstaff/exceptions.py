@@ -40,7 +40,7 @@ class ConfigurationError(FlagstaffError, ImproperlyConfigured):
 
 
 class PropagationError(FlagstaffError):
-    """the change is committed, but not confirmed by the workers; run manage.py flags workers"""
+    """waiting for the workers is not possible, so some may not have applied the change"""
 
 
 class UnknownFlagError(FlagstaffError, LookupError):

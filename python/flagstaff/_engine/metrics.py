@@ -95,7 +95,7 @@ METRICS = (
     StatusMetric("mode", "The mode of the worker: 1 for the current.", _modes, labels=("mode",)),
     StatusMetric(
         "token",
-        "The newest change token in the snapshot; equal tokens mean the same changes.",
+        "The newest change token in the snapshot; equal in workers that have the same changes.",
         _number(lambda status: status.token),
     ),
     StatusMetric("flags", "Number of flags in memory.", _number(lambda status: status.flags)),

@@ -24,7 +24,8 @@ _MODES = {
     "starting": "the first load has not finished",
     "live": "notified of each change, and polls as well",
     "poll": "polls for changes",
-    "reload": "loads flags and values at each poll, allowed users once a minute: no change tokens",
+    "reload": "a table writes no change tokens: flags and values are loaded at each poll, "
+    "and allowed users once a minute",
     "down": "cannot load the flags",
     "direct": "evaluations query the database",
 }
