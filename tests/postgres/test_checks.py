@@ -253,8 +253,8 @@ def test_invalid_keys_are_reported() -> None:
             "\":\" or a control character: 'a:b', 'new checkout', 'tab\\t' and 1 more"
         ),
         (
-            "rename the keys in the table and in the code; the flags still work, but keys with "
-            '":" can give a user the same bucket in two flags'
+            "rename the keys in the table and in the code; the flags still work, but "
+            'with ":", two pairs of key and user can have the same hash input'
         ),
     )
 

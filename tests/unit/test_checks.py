@@ -235,7 +235,7 @@ def test_flags_written_to_another_database_are_reported(flags_alias: Any) -> Non
             ),
             (
                 'if "default" is a replica of "flags", add "TEST": {"MIRROR": "flags"} to '
-                'DATABASES["default"], which flagstaff also reads outside of tests; otherwise set '
+                'DATABASES["default"] (flagstaff uses this outside of tests, too); otherwise set '
                 '"DATABASE" to "flags" in FLAGSTAFF, or change db_for_write in your '
                 'router to return "default"'
             ),

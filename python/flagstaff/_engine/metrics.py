@@ -113,7 +113,7 @@ METRICS = (
     ),
     StatusMetric(
         "failures",
-        "Number of failures of this process.",
+        "Number of failed attempts of this process to connect, poll or load.",
         _number(lambda status: status.failures),
         is_counter=True,
     ),

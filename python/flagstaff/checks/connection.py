@@ -47,8 +47,8 @@ def check_database_is_the_written_one(**kwargs: object) -> list[CheckMessage]:
         Warning(
             f'this model is read from database "{conf.engine_database}", but written to "{alias}"',
             hint=f'if "{conf.engine_database}" is a replica of "{alias}", add "TEST": '
-            f'{{"MIRROR": "{alias}"}} to DATABASES["{conf.engine_database}"], which flagstaff '
-            "also reads outside of tests; otherwise set "
+            f'{{"MIRROR": "{alias}"}} to DATABASES["{conf.engine_database}"] (flagstaff uses '
+            "this outside of tests, too); otherwise set "
             f'"DATABASE" to "{alias}" in FLAGSTAFF, or change db_for_write in your router '
             f'to return "{conf.engine_database}"',
             obj=model,

@@ -30,7 +30,7 @@ def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
             f"{flags} empty, longer than {KEY_MAX_LENGTH} characters, or {contains} white space, "
             f'":" or a control character: {join_some(map(repr, keys), _MAX_KEYS_SHOWN)}',
             hint="rename the keys in the table and in the code; the flags still work, but "
-            'keys with ":" can give a user the same bucket in two flags',
+            'with ":", two pairs of key and user can have the same hash input',
             obj=conf.flag_model,
             id="flagstaff.W018",
         )

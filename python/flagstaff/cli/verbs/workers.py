@@ -24,7 +24,7 @@ _MODES = {
     "starting": "the first load has not finished",
     "live": "notified of each change, and polls as well",
     "poll": "polls for changes",
-    "reload": "a table writes no change tokens: flags and values are loaded at each poll, "
+    "reload": "cannot see which table has changed: loads all flags and values at each poll, "
     "and allowed users once a minute",
     "down": "cannot load the flags",
     "direct": "evaluations query the database",
@@ -122,9 +122,7 @@ def _newest_token() -> int | None:
 
 def _unnamed_sessions(count: int) -> str:
     sessions = "1 session has" if count == 1 else f"{count} sessions have"
-    return (
-        f"{sessions} no worker name; each can be a worker that starts, or a connection of PgBouncer"
-    )
+    return f"{sessions} no worker name: a worker that starts, or a connection of PgBouncer"
 
 
 def _state(record: Record) -> str:
