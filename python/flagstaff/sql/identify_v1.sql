@@ -2,6 +2,8 @@
 -- triggers are those of flagstaff._tables.triggers.
 -- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
 -- backend differs from the process id of the client's start-up if a pooler is in between.
+-- hidden names the tables of which row level security can hide rows from this role, else NULL: the
+-- poll would see no tokens, and a load no rows.
 -- lacking is NULL if tokens can be relied on, else the reason. Logical replication does not fire
 -- statement triggers, so the token table must be replicated too.
 -- shape changes with every ALTER of a trigger and when a table is replaced: changes in between may
@@ -13,6 +15,11 @@ SELECT
         SELECT FROM pg_catalog.pg_listening_channels() AS channel
         WHERE channel OPERATOR(pg_catalog.=) 'flagstaff_v1'
     ) AS listening,
+    (
+        SELECT pg_catalog.string_agg(id::regclass::text, ', ')
+        FROM pg_catalog.unnest(pg_catalog.array_prepend(tokens, watched)) AS id
+        WHERE pg_catalog.row_security_active(id)
+    ) AS hidden,
     CASE
         WHEN tokens IS NULL THEN 'table'
         WHEN 3 OPERATOR(pg_catalog.>) (
