@@ -19,7 +19,9 @@ _FIND_TABLE = """
             pg_catalog.quote_ident(nspname), '.', pg_catalog.quote_ident(relname)
         ),
         pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-        pg_catalog.quote_ident(current_user)
+        pg_catalog.quote_ident(current_user),
+        pg_catalog.row_security_active(c.oid),
+        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
@@ -46,8 +48,12 @@ class FoundTable:
     schema: str
     qualified: str
     may_read: bool
-    #: The quoted name of the current role, to which `may_read` applies.
+    #: The quoted name of the current role, to which `may_read` and `hides_rows` apply.
     role: str
+    #: Whether row level security can hide rows.
+    hides_rows: bool
+    #: Whether every role may create objects in the schema.
+    open_schema: bool
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,8 @@ def has_tables(connection: BaseDatabaseWrapper, *tables: str) -> bool:
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:
     """Returns the table with this quoted name, or None."""
-    for schema, qualified, may_read, role in _rows(connection, _FIND_TABLE, table):
-        return FoundTable(str(schema), str(qualified), bool(may_read), str(role))
+    for row in _rows(connection, _FIND_TABLE, table):
+        return FoundTable(*row)
     return None
 
 
