@@ -1,13 +1,14 @@
 """Migration operations that install tables, functions and triggers in PostgreSQL.
 
-`InstallTables` creates the tables of flagstaff itself and the functions of the triggers; only
-flagstaff's own migration uses it. `InstallTriggers` watches the tables of two models. A project
-with its own models uses it in a migration of its own:
+`InstallTables` creates the tables of flagstaff itself and the functions of the triggers, and
+`InstallFunctions` replaces functions that have changed since; only flagstaff's own migrations use
+them. `InstallTriggers` watches the tables of two models. A project with its own models uses it in a
+migration of its own:
 
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
 
-Both are no-ops on other databases, can be run again, and respect DATABASE_ROUTERS.
+All are no-ops on other databases, can be run again, and respect DATABASE_ROUTERS.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["InstallTables", "InstallTriggers"]
+__all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
 
-_TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1")
+_CHANGED_FUNCTIONS = ("barrier_function_v1",)
+_TABLES = ("tokens_v1", *_CHANGED_FUNCTIONS, "history_v1", "usage_v1", "webhooks_v1")
 
 
 class _PostgresOperation(Operation):
@@ -104,6 +106,34 @@ class InstallTables(_PostgresOperation):
         names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
         for file in files:
             _execute(schema_editor, file, names)
+
+
+class InstallFunctions(_PostgresOperation):
+    """Replaces the functions that have changed since an earlier version of `InstallTables`.
+
+    Its reverse keeps them: they have the same names and arguments as before.
+    """
+
+    def describe(self) -> str:
+        return "Replace the changed functions of flagstaff"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "functions"
+
+    def install(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        if not router.allow_migrate(schema_editor.connection.alias, app_label):
+            return
+        schema = _schema_of_functions(schema_editor)
+        for file in _CHANGED_FUNCTIONS:
+            _execute(schema_editor, file, {"schema": schema})
+
+    def remove(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        """Does nothing."""
 
 
 class InstallTriggers(_PostgresOperation):

@@ -8,7 +8,7 @@ mod tls;
 use std::error::Error as StdError;
 use std::fmt;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use self::tls::meaning;
 
@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Missing,
     /// The role may not read a table.
     Permission,
+    /// Row level security can hide rows of a table from the role.
+    RowSecurity,
     /// Another session, such as a migration, holds a lock on a table.
     Locked,
     /// The deadline has passed.
@@ -85,6 +87,12 @@ impl Error {
     #[cold]
     pub(crate) fn role() -> Self {
         Self { kind: ErrorKind::Role, doing: "connect", detail: None, source: None }
+    }
+
+    /// Row level security can hide rows of these tables.
+    #[cold]
+    pub(crate) fn row_security(doing: &'static str, tables: String) -> Self {
+        Self { kind: ErrorKind::RowSecurity, doing, detail: Some(tables), source: None }
     }
 
     /// A standby is behind the current snapshot.
@@ -168,6 +176,10 @@ impl Error {
             }
             ErrorKind::Missing => "a table or column is missing, run \"manage.py migrate\"",
             ErrorKind::Permission => "the role may not read a table, GRANT SELECT on it",
+            ErrorKind::RowSecurity => {
+                "row level security can hide rows, ALTER TABLE ... DISABLE ROW LEVEL SECURITY, or \
+                    ALTER ROLE ... BYPASSRLS for the role"
+            }
             ErrorKind::Locked => "a table is locked by another session",
             ErrorKind::Deadline => "the server did not answer in time",
             ErrorKind::Lost => "the connection was lost",
@@ -216,6 +228,10 @@ fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
     let Some(code) = error.code() else {
         return if doing == "connect" { ErrorKind::Connect } else { ErrorKind::Lost };
     };
+    // The name of the server's C function, which unlike its message is not translated.
+    if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") {
+        return ErrorKind::RowSecurity;
+    }
     match *code {
         SqlState::TOO_MANY_CONNECTIONS => ErrorKind::TooMany,
         SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {

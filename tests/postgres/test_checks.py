@@ -115,6 +115,44 @@ def test_table_without_select_privilege_is_reported() -> None:
     )
 
 
+def test_schema_in_which_every_role_may_create_is_reported_and_the_hint_closes_it() -> None:
+    execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    hint = "as the owner of the schema, run: REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+    assert only_message() == (
+        "flagstaff.W021",
+        (
+            'every role may create objects in schema public of database "default", '
+            "so it can have its functions called with the rights of Django's role"
+        ),
+        hint,
+    )
+    execute(hint.partition(": ")[2])
+    assert messages() == []
+
+
+def test_row_security_that_hides_rows_is_reported_and_the_hint_disables_it() -> None:
+    execute(f"ALTER TABLE {VALUES} ENABLE ROW LEVEL SECURITY")
+    assert messages() == []  # It does not apply to the owner.
+    execute(
+        "CREATE ROLE reader; GRANT USAGE ON SCHEMA public TO reader; "
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader; SET LOCAL ROLE reader"
+    )
+    disable = f"ALTER TABLE {VALUES} DISABLE ROW LEVEL SECURITY;"
+    assert only_message() == (
+        "flagstaff.W022",
+        (
+            f'row level security can hide rows of {VALUES} in database "default" '
+            "from role reader, so workers keep their last snapshot"
+        ),
+        (
+            f"as the owner of the table, run: {disable} "
+            "or as a superuser: ALTER ROLE reader BYPASSRLS;"
+        ),
+    )
+    execute(f"RESET ROLE; {disable} SET LOCAL ROLE reader")
+    assert messages() == []
+
+
 def test_missing_triggers_are_reported_and_the_hint_fixes_them() -> None:
     execute(
         f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS};"
@@ -153,7 +191,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0002_tables")]',
+        '    dependencies = [("flagstaff", "0003_functions")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 

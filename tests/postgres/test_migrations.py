@@ -20,7 +20,7 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallTables, InstallTriggers
+from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 
 pytestmark = pytest.mark.django_db
 
@@ -202,11 +202,31 @@ def test_second_installation_restores_disabled_triggers() -> None:
     assert after == before
 
 
+# The body that 0002_tables installed before 0003_functions existed.
+OLD_BARRIER = """
+    CREATE OR REPLACE FUNCTION flagstaff_barrier_v1() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'BEGIN RETURN public.flagstaff_write_token_v1(''b''); END'
+"""
+
+
+def test_functions_of_an_older_version_are_replaced() -> None:
+    definition = "SELECT pg_get_functiondef('flagstaff_barrier_v1'::regproc)"
+    rights = "SELECT proacl::text FROM pg_proc WHERE proname = 'flagstaff_barrier_v1'"
+    current, granted = rows(definition), rows(rights)
+    rows(OLD_BARRIER)
+    assert rows(definition) != current
+    state = run(migrated_to("flagstaff", "0002_tables"), *operations_of("0003_functions"))
+    assert (rows(definition), rows(rights)) == (current, granted)
+    reverse(state, *operations_of("0003_functions"))
+    assert rows(definition) == current
+
+
 def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_tables"):
+    for migration in ("0001_initial", "0002_tables", "0003_functions"):
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
@@ -273,8 +293,8 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     rows("CREATE SCHEMA elsewhere; SET LOCAL search_path = elsewhere")
     state = run(ProjectState(), *models_of_a_project(PKS["integer"][0]))
     settings.DATABASE_ROUTERS = [RefusingRouter()]
-    run(state.clone(), InstallTables(), INSTALL)
-    reverse(state, InstallTables(), INSTALL)
+    run(state.clone(), InstallTables(), InstallFunctions(), INSTALL)
+    reverse(state, InstallTables(), InstallFunctions(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
 
@@ -283,7 +303,7 @@ def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), INSTALL):
+        for operation in (InstallTables(), InstallFunctions(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []

@@ -411,7 +411,9 @@ def test_tables_of_another_schema_are_found(join: Join, set_steps: SetSteps) -> 
     schema = '"my \'shop"'
     sql(f"CREATE SCHEMA {schema}")
     sql(f"SET search_path = {schema}, public")
-    sql(fill(template("tokens_v1"), {"schema": schema, "token_table": f"{schema}.flagstaff_token"}))
+    names = {"schema": schema, "token_table": f"{schema}.flagstaff_token"}
+    for file in ("tokens_v1", "barrier_function_v1"):
+        sql(fill(template(file), names))
     try:
         set_steps(join(options=f"-c search_path={schema.replace(' ', chr(92) + ' ')}").load)
         assert wait_for_workers().complete is True

@@ -30,15 +30,15 @@ _PARAMETERS = "flagstaff.actor", "flagstaff.source", "flagstaff.reason"
 _SET_ATTRIBUTION = """
     WITH before AS MATERIALIZED (
         SELECT
-            current_setting('flagstaff.actor', true),
-            current_setting('flagstaff.source', true),
-            current_setting('flagstaff.reason', true)
+            pg_catalog.current_setting('flagstaff.actor', true),
+            pg_catalog.current_setting('flagstaff.source', true),
+            pg_catalog.current_setting('flagstaff.reason', true)
     )
     SELECT
         before.*,
-        set_config('flagstaff.actor', %s, true),
-        set_config('flagstaff.source', %s, true),
-        set_config('flagstaff.reason', %s, true)
+        pg_catalog.set_config('flagstaff.actor', %s, true),
+        pg_catalog.set_config('flagstaff.source', %s, true),
+        pg_catalog.set_config('flagstaff.reason', %s, true)
     FROM before
 """
 # The transaction status "idle", which has the same number in both drivers.

@@ -38,14 +38,14 @@ __all__ = [
 
 _FLAG = (
     "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout} "
-    "FROM {flag_table} WHERE {flag_key} = %s"
+    "FROM {flag_table} WHERE {flag_key} {equals} %s"
 )
 _ALLOWED = (
     "SELECT 1 FROM {allowed_users_table} "
-    "WHERE {allowed_users_flag} = %s AND {allowed_users_user} = %s"
+    "WHERE {allowed_users_flag} {equals} %s AND {allowed_users_user} {equals} %s"
 )
-_ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allowed_users_flag} = %s LIMIT 1"
-_VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key} = %s"
+_ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allowed_users_flag} {equals} %s LIMIT 1"
+_VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key} {equals} %s"
 
 _ALL_FLAGS = (
     "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side} "

@@ -25,7 +25,9 @@ __all__ = ["ChangeImpact", "Impact", "impact", "impact_of_change"]
 
 _MAX_SAMPLE = 1000
 
-_ALLOWED = "SELECT {allowed_users_user} FROM {allowed_users_table} WHERE {allowed_users_flag} = %s"
+_ALLOWED = (
+    "SELECT {allowed_users_user} FROM {allowed_users_table} WHERE {allowed_users_flag} {equals} %s"
+)
 
 # Fields of primary keys that PostgreSQL and Python write as the same text.
 _SAME_TEXT = {

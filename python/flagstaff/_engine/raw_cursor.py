@@ -29,18 +29,24 @@ Row: TypeAlias = tuple[Any, ...]
 # Seconds. Longer than any row takes, and an end to a deadlock with a thread that waits for us.
 _THREAD_TIMEOUT = 5.0
 
+# Another operator in the search path could match a column of varchar better.
+_EQUALS = "OPERATOR(pg_catalog.=)"
+
 
 class NotReadyError(FlagstaffError):
     """the database cannot be queried for flags here"""
 
 
 def select(template: str, parameters: Sequence[object]) -> list[Row]:
-    """Returns the rows of a query, given as a template with the names of tables and columns.
+    """Returns the rows of a query, given as a template with names of tables and columns.
+
+    `{equals}` is the operator that compares a column with a parameter.
 
     Raises NotReadyError if the database cannot be queried.
     """
     connection = connections[conf.database]
-    statement = fill(template, names(connection))
+    equals = _EQUALS if connection.vendor == "postgresql" else "="
+    statement = fill(template, {**names(connection), "equals": equals})
     if connection.vendor == "sqlite":
         statement = statement.replace("%s", "?")
     try:

@@ -9,26 +9,34 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = ["FoundTable", "Trigger", "current_schema", "find_table", "has_tables", "triggers_of"]
 
-# Functions are schema-qualified, and casts select PostgreSQL's own operators: others in the search
-# path could match the arguments better, and would run with our privileges.
+# Functions and operators are schema-qualified: others in the search path could match the arguments
+# better, and would run with our privileges.
 _CURRENT_SCHEMA = "SELECT pg_catalog.quote_ident(pg_catalog.current_schema())"
 _FIND_TABLE = """
     SELECT
         pg_catalog.quote_ident(nspname),
-        pg_catalog.quote_ident(nspname) || '.' || pg_catalog.quote_ident(relname),
+        pg_catalog.concat(
+            pg_catalog.quote_ident(nspname), '.', pg_catalog.quote_ident(relname)
+        ),
         pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-        pg_catalog.quote_ident(current_user)
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = pg_catalog.to_regclass(%s)::oid
+        pg_catalog.quote_ident(current_user),
+        pg_catalog.row_security_active(c.oid),
+        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
 """
 # By name or by function, because either can be renamed.
 _TRIGGERS_OF = r"""
     SELECT t.tgname, t.tgenabled::text, pg_catalog.quote_ident(n.nspname), p.proname, t.tgargs
     FROM pg_catalog.pg_trigger AS t
-    JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-    WHERE t.tgrelid = pg_catalog.to_regclass(%s)::oid
-        AND (t.tgname::text LIKE 'flagstaff\_%%' OR p.proname::text LIKE 'flagstaff\_%%')
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+    WHERE t.tgrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
+        AND (
+            t.tgname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
+            OR p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
+        )
 """
 
 
@@ -40,8 +48,12 @@ class FoundTable:
     schema: str
     qualified: str
     may_read: bool
-    #: The quoted name of the current role, to which `may_read` applies.
+    #: The quoted name of the current role, to which `may_read` and `hides_rows` apply.
     role: str
+    #: Whether row level security can hide rows.
+    hides_rows: bool
+    #: Whether every role may create objects in the schema.
+    open_schema: bool
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,8 @@ def has_tables(connection: BaseDatabaseWrapper, *tables: str) -> bool:
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:
     """Returns the table with this quoted name, or None."""
-    for schema, qualified, may_read, role in _rows(connection, _FIND_TABLE, table):
-        return FoundTable(str(schema), str(qualified), bool(may_read), str(role))
+    for row in _rows(connection, _FIND_TABLE, table):
+        return FoundTable(*row)
     return None
 
 

@@ -126,11 +126,14 @@ def _have_token_triggers(connection: BaseDatabaseWrapper) -> bool:
 
 def _sequence_behind(found: FoundTable) -> str:
     table = found.qualified.replace("'", "''")
-    set_sequence = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM"
+    set_sequence = (
+        f"SELECT pg_catalog.setval(pg_catalog.pg_get_serial_sequence('{table}', 'id'), "  # noqa: S608 (quoted)
+        f"pg_catalog.max(id)) FROM {found.qualified};"
+    )
     return (
         f"the sequence of {found.qualified} is lower than the highest id in the table, for example "
         "because the data was copied without its sequences; as the owner of the table, run: "
-        f"{set_sequence} {found.qualified};"
+        f"{set_sequence}"
     )
 
 

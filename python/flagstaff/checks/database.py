@@ -11,7 +11,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff.checks.guard import with_valid_settings
 from flagstaff.checks.keys import check_keys
-from flagstaff.checks.tables import check_tables, check_tables_are_readable
+from flagstaff.checks.tables import (
+    check_row_security,
+    check_schemas_are_closed,
+    check_tables,
+    check_tables_are_readable,
+)
 from flagstaff.checks.triggers import (
     check_triggers_are_current,
     check_triggers_exist,
@@ -25,7 +30,13 @@ __all__ = ["check_database"]
 DatabaseCheck = Callable[[BaseDatabaseWrapper], list[CheckMessage]]
 
 _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (check_tables, check_keys)
-_ON_POSTGRESQL = (check_triggers_exist, check_triggers_fire, check_triggers_are_current)
+_ON_POSTGRESQL = (
+    check_triggers_exist,
+    check_triggers_fire,
+    check_triggers_are_current,
+    check_schemas_are_closed,
+)
+_OF_THE_ENGINE = (check_tables_are_readable, check_row_security)
 
 
 @with_valid_settings
@@ -51,7 +62,7 @@ def _plan(databases: Collection[str]) -> Iterator[tuple[str, tuple[DatabaseCheck
     selected = [alias for alias in aliases if alias in databases]
     for alias in selected:
         checks = _ON_ANY_DATABASE + _ON_POSTGRESQL if alias == selected[0] else ()
-        yield alias, checks + (check_tables_are_readable,) * (alias == conf.engine_database)
+        yield alias, checks + _OF_THE_ENGINE * (alias == conf.engine_database)
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""Checks that the tables exist, and that the engine's role may read them."""
+"""Checks that the tables exist, that the engine's role may read them, and who may add to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from flagstaff._tables.names import names, own_names
 from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
 
-__all__ = ["check_tables", "check_tables_are_readable"]
+__all__ = [
+    "check_row_security",
+    "check_schemas_are_closed",
+    "check_tables",
+    "check_tables_are_readable",
+]
 
 _READ_BY_THE_ENGINE = ("flag_table", "allowed_users_table", "value_table", "token_table")
 
@@ -48,6 +53,38 @@ def check_tables_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMess
         for placeholder, table in _tables(connection)
         if placeholder in _READ_BY_THE_ENGINE
         if (found := find_table(connection, table)) and not found.may_read
+    ]
+
+
+def check_schemas_are_closed(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W021: every role may create objects in the schema of a table."""
+    found = (find_table(connection, table) for _, table in _tables(connection))
+    schemas = dict.fromkeys(table.schema for table in found if table and table.open_schema)
+    return [
+        Warning(
+            f'every role may create objects in schema {schema} of database "{connection.alias}", '
+            "so it can have its functions called with the rights of Django's role",
+            hint=f"as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
+            id="flagstaff.W021",
+        )
+        for schema in schemas
+    ]
+
+
+def check_row_security(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W022: row level security can hide rows from the role of the connection."""
+    return [
+        Warning(
+            f"row level security can hide rows of {found.qualified} in database "
+            f'"{connection.alias}" from role {found.role}, so workers keep their last snapshot',
+            hint="as the owner of the table, run: "
+            f"ALTER TABLE {found.qualified} DISABLE ROW LEVEL SECURITY; "
+            f"or as a superuser: ALTER ROLE {found.role} BYPASSRLS;",
+            id="flagstaff.W022",
+        )
+        for placeholder, table in _tables(connection)
+        if placeholder in _READ_BY_THE_ENGINE
+        if (found := find_table(connection, table)) and found.hides_rows
     ]
 
 

@@ -18,6 +18,9 @@ __all__ = ["read_entries"]
 _FIRST_BATCH, _MAX_BATCH = 200, 6_400
 _IS_USER_LIST = {"relation": ALLOWED_USERS}
 _FIELDS = (*COLUMNS, "key", "action")
+# Qualified, because a function of others in the search path could match the arguments better.
+_QUERY_PATH = "pg_catalog.jsonb_path_query_array"
+_ARRAY_LENGTH = "pg_catalog.jsonb_array_length"
 
 
 def read_entries(
@@ -96,10 +99,10 @@ def _cut(field: str, limit: int | None) -> Combinable:
         head: Value | Func = Value([], output_field=JSONField())
     else:
         path = Func(Value(f"$[0 to {limit - 1}]"), template="(%(expressions)s)::jsonpath")
-        head = Func(F(field), path, function="jsonb_path_query_array", output_field=JSONField())
+        head = Func(F(field), path, function=_QUERY_PATH, output_field=JSONField())
     return Case(When(**_IS_USER_LIST, then=head), default=F(field), output_field=JSONField())
 
 
 def _length(field: str) -> Combinable:
-    length = Func(F(field), function="jsonb_array_length", output_field=IntegerField())
+    length = Func(F(field), function=_ARRAY_LENGTH, output_field=IntegerField())
     return Case(When(**_IS_USER_LIST, then=length), default=Value(0))

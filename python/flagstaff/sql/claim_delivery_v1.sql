@@ -5,23 +5,27 @@
 WITH head AS MATERIALIZED (
     SELECT d.id, r.consecutive_failures
     FROM {delivery_table} AS d
-    JOIN {receiver_table} AS r ON r.name = d.receiver
-    WHERE d.receiver = %s
-        AND (d.attempts = 0) = %s
+    JOIN {receiver_table} AS r ON r.name OPERATOR(pg_catalog.=) d.receiver
+    WHERE d.receiver OPERATOR(pg_catalog.=) %s
+        AND (d.attempts OPERATOR(pg_catalog.=) 0) OPERATOR(pg_catalog.=) %s
         AND d.failed_at IS NULL
-        AND d.due_at <= pg_catalog.clock_timestamp()
-        AND coalesce(d.claim_expires_at <= pg_catalog.clock_timestamp(), true)
-        AND coalesce(r.paused_until <= pg_catalog.clock_timestamp(), true)
+        AND d.due_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+        AND coalesce(d.claim_expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp(), true)
+        AND coalesce(r.paused_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp(), true)
         -- By row and by key: another row may reuse a key, and a row's key may change.
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
-            WHERE e.receiver = d.receiver AND e.is_value = d.is_value
-                AND e.object_pk = d.object_pk AND e.id < d.id AND e.failed_at IS NULL
+            WHERE e.receiver OPERATOR(pg_catalog.=) d.receiver
+                AND e.is_value OPERATOR(pg_catalog.=) d.is_value
+                AND e.object_pk OPERATOR(pg_catalog.=) d.object_pk
+                AND e.id OPERATOR(pg_catalog.<) d.id AND e.failed_at IS NULL
         )
         AND NOT EXISTS (
             SELECT FROM {delivery_table} AS e
-            WHERE e.receiver = d.receiver AND e.is_value = d.is_value
-                AND e.key = d.key AND e.id < d.id AND e.failed_at IS NULL
+            WHERE e.receiver OPERATOR(pg_catalog.=) d.receiver
+                AND e.is_value OPERATOR(pg_catalog.=) d.is_value
+                AND e.key OPERATOR(pg_catalog.=) d.key
+                AND e.id OPERATOR(pg_catalog.<) d.id AND e.failed_at IS NULL
         )
     ORDER BY d.attempts, d.id
     LIMIT 1
@@ -29,8 +33,9 @@ WITH head AS MATERIALIZED (
 )
 UPDATE {delivery_table} AS d
 SET
-    attempts = d.attempts + 1,
-    claim_expires_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s)
+    attempts = d.attempts OPERATOR(pg_catalog.+) 1,
+    claim_expires_at =
+        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(secs => %s)
 FROM head
-WHERE d.id = head.id
+WHERE d.id OPERATOR(pg_catalog.=) head.id
 RETURNING d.id, d.is_value, d.entry_ids, d.attempts, d.impact, head.consecutive_failures

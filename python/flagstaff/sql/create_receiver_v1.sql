@@ -10,6 +10,6 @@ SELECT
     %s,
     coalesce((SELECT pg_catalog.max(id) FROM {change_table}), 0),
     open,
-    ARRAY(SELECT id FROM {change_table} WHERE transaction_id = ANY (open))
+    ARRAY(SELECT id FROM {change_table} WHERE transaction_id OPERATOR(pg_catalog.=) ANY (open))
 FROM now
 ON CONFLICT (name) DO NOTHING

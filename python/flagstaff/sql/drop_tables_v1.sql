@@ -1,5 +1,6 @@
--- Reverses tokens_v1, history_v1, usage_v1 and webhooks_v1. CASCADE also drops every trigger that
--- calls the functions: left on a table, such a trigger would make all writes to it fail.
+-- Reverses tokens_v1, barrier_function_v1, history_v1, usage_v1 and webhooks_v1. CASCADE also drops
+-- every trigger that calls the functions: left on a table, such a trigger would make all writes to
+-- it fail.
 -- Workers that still run cannot flush their usage, and log it once.
 DROP FUNCTION IF EXISTS {schema}.flagstaff_row_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_allowed_users_history_v1() CASCADE;

@@ -15,17 +15,19 @@ WITH now AS MATERIALIZED (
     SELECT id, transaction_id, relation, object_pk, key,
         ARRAY[actor, source, reason, "session_user", role, application_name] AS author
     FROM {change_table}
-    WHERE id > %s
+    WHERE id OPERATOR(pg_catalog.>) %s
     UNION ALL
     SELECT id, transaction_id, relation, object_pk, key,
         ARRAY[actor, source, reason, "session_user", role, application_name] AS author
     FROM {change_table}
-    WHERE id <= %s AND transaction_id = ANY (%s::bigint[]) AND id <> ALL (%s::bigint[])
+    WHERE id OPERATOR(pg_catalog.<=) %s
+        AND transaction_id OPERATOR(pg_catalog.=) ANY (%s::bigint[])
+        AND id OPERATOR(pg_catalog.<>) ALL (%s::bigint[])
 ), compared AS (
-    SELECT id, transaction_id, relation = 'k' AS is_value, object_pk, key,
-        author IS DISTINCT FROM pg_catalog.lag(author) OVER (
-            PARTITION BY transaction_id, relation = 'k', object_pk ORDER BY id
-        ) AS starts_event
+    SELECT id, transaction_id, relation OPERATOR(pg_catalog.=) 'k' AS is_value, object_pk, key,
+        (author OPERATOR(pg_catalog.=) pg_catalog.lag(author) OVER (
+            PARTITION BY transaction_id, relation OPERATOR(pg_catalog.=) 'k', object_pk ORDER BY id
+        )) IS NOT TRUE AS starts_event
     FROM fresh
 ), numbered AS (
     SELECT id, transaction_id, is_value, object_pk, key,
@@ -49,9 +51,9 @@ WITH now AS MATERIALIZED (
         last_entry_id = greatest(last_entry_id, (SELECT pg_catalog.max(id) FROM {change_table})),
         open_transactions = now.open,
         excluded_entry_ids = ARRAY(
-            SELECT id FROM {change_table} WHERE transaction_id = ANY (now.open)
+            SELECT id FROM {change_table} WHERE transaction_id OPERATOR(pg_catalog.=) ANY (now.open)
         )
     FROM now
-    WHERE name = %s
+    WHERE name OPERATOR(pg_catalog.=) %s
 )
 SELECT pg_catalog.count(*) FROM queued

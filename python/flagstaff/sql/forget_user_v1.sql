@@ -5,22 +5,27 @@ WITH forgotten_user (pk) AS (
 ), updated AS (
     UPDATE {change_table} AS change
     SET
-        actor = nullif(change.actor, forgotten_user.pk),
-        old = CASE WHEN relation = 'm' THEN (
-            SELECT coalesce(jsonb_agg(user_pk ORDER BY place), '[]')
-            FROM jsonb_array_elements(change.old) WITH ORDINALITY AS removed (user_pk, place)
-            WHERE user_pk #>> '{}' <> forgotten_user.pk
+        actor = CASE WHEN change.actor OPERATOR(pg_catalog.<>) forgotten_user.pk THEN change.actor END,
+        old = CASE WHEN relation OPERATOR(pg_catalog.=) 'm' THEN (
+            SELECT coalesce(pg_catalog.jsonb_agg(user_pk ORDER BY place), '[]')
+            FROM pg_catalog.jsonb_array_elements(change.old)
+                WITH ORDINALITY AS removed (user_pk, place)
+            WHERE (user_pk OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.<>) forgotten_user.pk
         ) ELSE change.old END,
-        new = CASE WHEN relation = 'm' THEN (
-            SELECT coalesce(jsonb_agg(user_pk ORDER BY place), '[]')
-            FROM jsonb_array_elements(change.new) WITH ORDINALITY AS added (user_pk, place)
-            WHERE user_pk #>> '{}' <> forgotten_user.pk
+        new = CASE WHEN relation OPERATOR(pg_catalog.=) 'm' THEN (
+            SELECT coalesce(pg_catalog.jsonb_agg(user_pk ORDER BY place), '[]')
+            FROM pg_catalog.jsonb_array_elements(change.new)
+                WITH ORDINALITY AS added (user_pk, place)
+            WHERE (user_pk OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.<>) forgotten_user.pk
         ) ELSE change.new END
     FROM forgotten_user
-    WHERE change.actor = forgotten_user.pk OR CASE WHEN relation = 'm' THEN EXISTS (
-        SELECT FROM jsonb_array_elements(change.old || change.new) AS changed (user_pk)
-        WHERE user_pk #>> '{}' = forgotten_user.pk
-    ) ELSE false END
+    WHERE change.actor OPERATOR(pg_catalog.=) forgotten_user.pk
+        OR CASE WHEN relation OPERATOR(pg_catalog.=) 'm' THEN EXISTS (
+            SELECT
+            FROM pg_catalog.jsonb_array_elements(change.old OPERATOR(pg_catalog.||) change.new)
+                AS changed (user_pk)
+            WHERE (user_pk OPERATOR(pg_catalog.#>>) '{}') OPERATOR(pg_catalog.=) forgotten_user.pk
+        ) ELSE false END
     RETURNING 1
 )
-SELECT count(*) FROM updated
+SELECT pg_catalog.count(*) FROM updated

@@ -1,8 +1,9 @@
 -- Describes the server, and whether every change of a watched table writes a token. The rules for
 -- triggers are those of flagstaff._tables.triggers.
 -- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
--- The casts select PostgreSQL's own operators instead of others in the search path.
 -- backend differs from the process id of the client's start-up if a pooler is in between.
+-- hidden names the tables of which row level security can hide rows from this role, else NULL: the
+-- poll would see no tokens, and a load no rows.
 -- lacking is NULL if tokens can be relied on, else the reason. Logical replication does not fire
 -- statement triggers, so the token table must be replicated too.
 -- shape changes with every ALTER of a trigger and when a table is replaced: changes in between may
@@ -11,20 +12,31 @@ SELECT
     pg_catalog.pg_is_in_recovery() AS standby,
     pg_catalog.pg_backend_pid() AS backend,
     EXISTS (
-        SELECT FROM pg_catalog.pg_listening_channels() AS channel WHERE channel = 'flagstaff_v1'
+        SELECT FROM pg_catalog.pg_listening_channels() AS channel
+        WHERE channel OPERATOR(pg_catalog.=) 'flagstaff_v1'
     ) AS listening,
+    (
+        SELECT pg_catalog.string_agg(id::regclass::text, ', ')
+        FROM pg_catalog.unnest(pg_catalog.array_prepend(tokens, watched)) AS id
+        WHERE pg_catalog.row_security_active(id)
+    ) AS hidden,
     CASE
         WHEN tokens IS NULL THEN 'table'
-        WHEN 3 > (
+        WHEN 3 OPERATOR(pg_catalog.>) (
             SELECT pg_catalog.count(DISTINCT t.tgrelid)
             FROM pg_catalog.pg_trigger AS t
-            JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-            WHERE t.tgrelid = ANY (watched)
-                AND p.proname::text LIKE 'flagstaff\_token\_v%'
-                AND t.tgenabled IN ('A', 'O')
+            JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+            WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (watched)
+                AND p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%'
+                AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{A,O}'::"char"[])
         ) THEN 'triggers'
-        WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = ANY (watched))
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = tokens)
+        WHEN EXISTS (
+                SELECT FROM pg_catalog.pg_subscription_rel
+                WHERE srrelid OPERATOR(pg_catalog.=) ANY (watched)
+            ) AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_subscription_rel
+                WHERE srrelid OPERATOR(pg_catalog.=) tokens
+            )
             THEN 'replication'
     END AS lacking,
     pg_catalog.concat_ws(
@@ -34,7 +46,7 @@ SELECT
         (
             SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', oid, xmin), ',' ORDER BY oid)
             FROM pg_catalog.pg_trigger
-            WHERE tgrelid = ANY (watched) AND NOT tgisinternal
+            WHERE tgrelid OPERATOR(pg_catalog.=) ANY (watched) AND NOT tgisinternal
         )
     ) AS shape
 FROM (

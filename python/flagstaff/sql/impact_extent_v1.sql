@@ -8,9 +8,11 @@ WITH RECURSIVE tables (id) AS (
     JOIN tables AS t ON i.inhparent OPERATOR(pg_catalog.=) t.id
 )
 SELECT
-    CASE WHEN pg_catalog.bool_and(c.relkind = 'p' OR coalesce(a.amname = 'heap', false))
+    CASE WHEN pg_catalog.bool_and(
+            c.relkind OPERATOR(pg_catalog.=) 'p' OR coalesce(a.amname OPERATOR(pg_catalog.=) 'heap', false)
+        )
         THEN pg_catalog.max(pg_catalog.pg_relation_size(c.oid))
-            / pg_catalog.current_setting('block_size')::int8
+            OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::int8
     END AS pages
 FROM tables AS t
 JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.id

@@ -3,12 +3,13 @@
 SELECT
     {flag_enabled} AS enabled,
     CASE
-        WHEN {flag_rollout}::float8 <> 'NaN'
+        WHEN {flag_rollout}::float8 OPERATOR(pg_catalog.<>) 'NaN'
             THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
     END AS rollout_percent,
     ARRAY(
         SELECT {allowed_users_user}::{allowed_users_type} FROM {allowed_users_table}
-        WHERE {allowed_users_flag} = {flag_table}.{flag_pk} AND {allowed_users_user} IS NOT NULL
+        WHERE {allowed_users_flag} OPERATOR(pg_catalog.=) {flag_table}.{flag_pk}
+            AND {allowed_users_user} IS NOT NULL
     ) AS users
 FROM {flag_table}
-WHERE {flag_key} = $1
+WHERE {flag_key} OPERATOR(pg_catalog.=) $1

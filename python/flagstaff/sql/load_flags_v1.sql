@@ -6,7 +6,7 @@ SELECT
     {flag_key}::text AS key,
     {flag_enabled} AS enabled,
     CASE
-        WHEN {flag_rollout}::float8 <> 'NaN'
+        WHEN {flag_rollout}::float8 OPERATOR(pg_catalog.<>) 'NaN'
             THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
     END AS rollout_percent,
     coalesce({flag_client_side}, false) AS client_side

@@ -10,7 +10,9 @@ FROM (
         pk,
         key,
         value,
-        coalesce(size <= 1048576 AND total <= 67108864, true) AS fits
+        coalesce(
+            size OPERATOR(pg_catalog.<=) 1048576 AND total OPERATOR(pg_catalog.<=) 67108864, true
+        ) AS fits
     FROM (
         SELECT
             pk,
@@ -18,7 +20,7 @@ FROM (
             value,
             pg_catalog.octet_length(value) AS size,
             pg_catalog.sum(pg_catalog.octet_length(value))
-                FILTER (WHERE pg_catalog.octet_length(value) <= 1048576)
+                FILTER (WHERE pg_catalog.octet_length(value) OPERATOR(pg_catalog.<=) 1048576)
                 OVER (ORDER BY pg_catalog.octet_length(value), pk) AS total
         FROM (
             SELECT

@@ -2,17 +2,23 @@
 -- unbroken end of its history even if the clocks of two sessions disagreed. The newest entry of each
 -- existing row stays, because it is the version of the row.
 WITH first_kept AS (
-    SELECT coalesce(min(id), (SELECT max(id) + 1 FROM {change_table})) AS id
-    FROM {change_table} WHERE at >= %s
+    SELECT coalesce(
+        pg_catalog.min(id), (SELECT pg_catalog.max(id) OPERATOR(pg_catalog.+) 1 FROM {change_table})
+    ) AS id
+    FROM {change_table} WHERE at OPERATOR(pg_catalog.>=) %s
 ), versions AS (
-    SELECT max(id) AS id
+    SELECT pg_catalog.max(id) AS id
     FROM {change_table}
-    GROUP BY relation = 'k', object_pk
-    HAVING bool_and(relation = 'k') AND object_pk IN (SELECT {value_pk}::text FROM {value_table})
-        OR bool_and(relation <> 'k') AND object_pk IN (SELECT {flag_pk}::text FROM {flag_table})
+    GROUP BY relation OPERATOR(pg_catalog.=) 'k', object_pk
+    HAVING
+        pg_catalog.bool_and(relation OPERATOR(pg_catalog.=) 'k')
+        AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {value_pk}::text FROM {value_table})
+        OR pg_catalog.bool_and(relation OPERATOR(pg_catalog.<>) 'k')
+        AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {flag_pk}::text FROM {flag_table})
 ), deleted AS (
     DELETE FROM {change_table}
-    WHERE id < (SELECT id FROM first_kept) AND id NOT IN (SELECT id FROM versions)
+    WHERE id OPERATOR(pg_catalog.<) (SELECT id FROM first_kept)
+        AND NOT id OPERATOR(pg_catalog.=) ANY (SELECT id FROM versions)
     RETURNING 1
 )
-SELECT count(*) FROM deleted
+SELECT pg_catalog.count(*) FROM deleted

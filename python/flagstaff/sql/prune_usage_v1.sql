@@ -2,10 +2,12 @@
 -- worker stays for a day, because it may repeat its last flush, which needs its sequence.
 WITH deleted_workers AS (
     DELETE FROM {usage_worker_table}
-    WHERE last_seen_at < least(%s, pg_catalog.clock_timestamp() - interval '1 day')
+    WHERE last_seen_at OPERATOR(pg_catalog.<) least(
+        %s::timestamptz, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) interval '1 day'
+    )
 ), deleted AS (
     DELETE FROM {usage_table}
-    WHERE hour <= %s - interval '1 hour'
+    WHERE hour OPERATOR(pg_catalog.<=) (%s::timestamptz OPERATOR(pg_catalog.-) interval '1 hour')
     RETURNING 1
 )
-SELECT count(*) FROM deleted
+SELECT pg_catalog.count(*) FROM deleted

@@ -8,6 +8,6 @@ WITH retried AS (
     RETURNING receiver
 ), resumed AS (
     UPDATE {receiver_table} SET paused_until = NULL
-    WHERE name IN (SELECT receiver FROM retried)
+    WHERE name OPERATOR(pg_catalog.=) ANY (SELECT receiver FROM retried)
 )
 SELECT pg_catalog.count(*) FROM retried

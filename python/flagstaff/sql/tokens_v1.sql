@@ -52,13 +52,3 @@ BEGIN
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_token_v1() FROM PUBLIC;
-
--- Creates a barrier after the commit of a change: a worker that has loaded it has the change.
-CREATE OR REPLACE FUNCTION {schema}.flagstaff_barrier_v1() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $function$
-BEGIN
-    RETURN {schema}.flagstaff_write_token_v1('b');
-END
-$function$;
-REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_barrier_v1() FROM PUBLIC;

@@ -4,6 +4,9 @@
 -- just connected.
 SELECT pid, application_name
 FROM pg_catalog.pg_stat_activity
-WHERE datname = pg_catalog.current_database()
-    AND (application_name LIKE 'fs1 %' OR application_name = 'flagstaff'::text)
+WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    AND (
+        application_name OPERATOR(pg_catalog.~~) 'fs1 %'
+        OR application_name OPERATOR(pg_catalog.=) 'flagstaff'
+    )
 ORDER BY pid

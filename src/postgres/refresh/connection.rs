@@ -71,7 +71,10 @@ impl RefreshConnection {
             };
             Identification::from_row(&row, self.announced_pid)
         };
-        let identifying = async { identifying.await.map_err(|error| Error::driver(doing, error)) };
+        let identifying = async {
+            let identification = identifying.await.map_err(|error| Error::driver(doing, error));
+            identification.and_then(|identification| identification.checked(doing))
+        };
         within(deadline::STATEMENT, doing, identifying).await
     }
 

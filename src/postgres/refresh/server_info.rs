@@ -1,7 +1,8 @@
 //! What a server says about itself, and the refresh mode that follows.
 
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Row;
 
+use crate::postgres::error::Error;
 use crate::postgres::status::RefreshMode;
 
 /// Why there are no change tokens.
@@ -30,11 +31,13 @@ pub(super) struct Identification {
     pub(super) server: ServerInfo,
     /// Whether the session receives notifications.
     pub(super) listening: bool,
+    /// The tables of which row level security can hide rows.
+    hidden: Option<String>,
 }
 
 impl Identification {
     /// Reads a row of `identify`. `announced_pid` is the process id that the client was given.
-    pub(super) fn from_row(row: &Row, announced_pid: i32) -> Result<Self, Error> {
+    pub(super) fn from_row(row: &Row, announced_pid: i32) -> Result<Self, tokio_postgres::Error> {
         let lacking = match row.try_get("lacking")? {
             None => None,
             Some("table") => Some(Lacking::Table),
@@ -47,7 +50,16 @@ impl Identification {
             lacking,
             shape: row.try_get("shape")?,
         };
-        Ok(Self { server, listening: row.try_get("listening")? })
+        let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
+        Ok(Self { server, listening, hidden })
+    }
+
+    /// Refuses a server that hides rows: tokens and flags would seem to be gone.
+    pub(super) fn checked(self, doing: &'static str) -> Result<Self, Error> {
+        match self.hidden {
+            Some(tables) => Err(Error::row_security(doing, tables)),
+            None => Ok(self),
+        }
     }
 }
 

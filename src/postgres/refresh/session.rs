@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
     }
 
     /// Whether the server differs from the one identified before. If so, a full load is due.
-    fn has_changed(&mut self, Identification { server, listening }: Identification) -> bool {
+    fn has_changed(&mut self, Identification { server, listening, .. }: Identification) -> bool {
         if server == self.server && listening == self.listening {
             return false;
         }

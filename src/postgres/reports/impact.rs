@@ -49,7 +49,7 @@ pub struct ImpactQuery {
 /// Computes the impact over a pooled connection. Blocks; starts no query after `until`.
 ///
 /// Returns `None` if this connection cannot: the flag does not exist or cannot be evaluated, or the
-/// table of the users is missing or not readable.
+/// table of the users is missing, not readable, or hides rows.
 pub(crate) fn compute(
     pool: &Pool,
     query: &ImpactQuery,
@@ -58,7 +58,12 @@ pub(crate) fn compute(
     // Dropping the connection closes it, and ends the transaction.
     let counted = pool.connection(until).and_then(|mut client| count(&mut client, query, until));
     match counted {
-        Err(error) if matches!(error.kind(), ErrorKind::Missing | ErrorKind::Permission) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::Missing | ErrorKind::Permission | ErrorKind::RowSecurity
+            ) =>
+        {
             Ok(None)
         }
         outcome => outcome,
@@ -147,6 +152,7 @@ fn begin(until: Instant) -> Result<String, Error> {
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
         SET LOCAL lock_timeout = '500ms';
         SET LOCAL statement_timeout = {};
+        SET LOCAL row_security = off;
         {ANY_TEXT}",
         left.min(86_400_000)
     ))

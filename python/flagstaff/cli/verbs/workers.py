@@ -115,7 +115,7 @@ def _is_behind(worker: Worker, newest: int | None) -> bool | None:
 def _newest_token() -> int | None:
     connection = connections[conf.database]
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT max(id) FROM {own_names(connection)['token_table']}")  # noqa: S608 (quoted)
+        cursor.execute(f"SELECT pg_catalog.max(id) FROM {own_names(connection)['token_table']}")  # noqa: S608 (quoted)
         row = cursor.fetchone()
     return row[0] if row else None
 
