@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import all_rows, value_row
+from flagstaff._tables.rows import all_rows, find_row, value_row
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -27,7 +27,6 @@ from flagstaff.cli.support.report import report_value_change
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownValueError
 from flagstaff.history.describe import SECRET
 
 __all__ = ["VALUE"]
@@ -116,11 +115,8 @@ def _add_delete(parser: CommandParser) -> None:
 
 def _delete(options: Options, out: Output) -> None:
     key = options["key"]
-    try:
-        value_row(key)
-    except UnknownValueError:
-        pass  # `changes.delete_value` knows whether it was deleted before
-    else:
+    # Without a row, `changes.delete_value` knows whether it was deleted before.
+    if find_row(conf.value_model, key) is not None:
         require_confirmation(f"Delete the value {key}?", options, out)
     changed = changes.delete_value(key, expect_version=options["expect_version"])
     report_value_change(changed, out, options)
