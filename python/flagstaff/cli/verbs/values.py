@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_value_change
 from flagstaff.cli.support.value_records import as_stored, value_record
+from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET
@@ -95,7 +95,7 @@ def _create(options: Options, out: Output) -> None:
 
 def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
     """Returns the value of the JSON. Reads the standard input if the argument is "-"."""
-    text = sys.stdin.read() if options["text"] == "-" else options["text"]
+    text = standard_input().read() if options["text"] == "-" else options["text"]
     try:
         return json.loads(text)
     except ValueError as error:
