@@ -8,6 +8,7 @@ mod errors;
 mod evaluation;
 mod fork;
 mod impact;
+mod json;
 mod lifecycle;
 mod maintenance;
 mod overrides;
@@ -28,6 +29,8 @@ mod _core {
     use super::fork::after_fork;
     #[pymodule_export]
     use super::impact::{impact, impact_on};
+    #[pymodule_export]
+    use super::json::json_problem;
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]

@@ -16,6 +16,7 @@ __all__ = [
     "impact_on",
     "is_refused",
     "is_waiting",
+    "json_problem",
     "reconfigure",
     "refresh",
     "set_overrides",
@@ -107,6 +108,9 @@ def is_refused() -> bool:
 
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
+
+def json_problem(text: str) -> str | None:
+    """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
 
 def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool

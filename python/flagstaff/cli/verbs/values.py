@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
+from flagstaff._text.json_text import parse_json
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -23,8 +24,8 @@ from flagstaff.cli.support.change_arguments import (
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_value_change
-from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.standard_input import standard_input
+from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET
@@ -97,7 +98,7 @@ def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
     """Returns the value of the JSON. Reads the standard input if the argument is "-"."""
     text = standard_input().read() if options["text"] == "-" else options["text"]
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         # The message may end up in a log.
         shown = "…" if secret else text.strip()
