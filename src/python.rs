@@ -3,6 +3,7 @@
 
 mod api;
 mod calls;
+mod clock;
 mod direct;
 mod errors;
 mod evaluation;
@@ -25,6 +26,8 @@ mod value;
 mod _core {
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
+    #[pymodule_export]
+    use super::clock::monotonic;
     #[pymodule_export]
     use super::fork::after_fork;
     #[pymodule_export]

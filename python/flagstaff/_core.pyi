@@ -17,6 +17,7 @@ __all__ = [
     "is_refused",
     "is_waiting",
     "json_problem",
+    "monotonic",
     "reconfigure",
     "refresh",
     "set_overrides",
@@ -111,6 +112,9 @@ def is_waiting() -> bool:
 
 def json_problem(text: str) -> str | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
+
+def monotonic() -> float:
+    """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""
 
 def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool
