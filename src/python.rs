@@ -3,11 +3,13 @@
 
 mod api;
 mod calls;
+mod clock;
 mod direct;
 mod errors;
 mod evaluation;
 mod fork;
 mod impact;
+mod json;
 mod lifecycle;
 mod maintenance;
 mod overrides;
@@ -25,9 +27,13 @@ mod _core {
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
     #[pymodule_export]
+    use super::clock::monotonic;
+    #[pymodule_export]
     use super::fork::after_fork;
     #[pymodule_export]
     use super::impact::{impact, impact_on};
+    #[pymodule_export]
+    use super::json::json_problem;
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]

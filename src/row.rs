@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::stored_value::Undecodable;
+
 /// A row of the flags' table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagRow {
@@ -141,6 +143,8 @@ pub enum Fault {
     Undecodable,
     /// The value exceeds what a worker may hold in memory.
     TooLarge,
+    /// Python cannot decode the value.
+    Json(Undecodable),
 }
 
 impl Problem {
@@ -173,6 +177,7 @@ impl fmt::Display for Problem {
             Fault::Null => write!(f, "its {column} is NULL"),
             Fault::Duplicate => f.write_str("several rows have this key"),
             Fault::Undecodable => write!(f, "its {column} is not UTF-8"),
+            Fault::Json(fault) => write!(f, "its {column} {fault}"),
             Fault::TooLarge => {
                 write!(f, "its {column} is over 1 MiB, or all of them are over 64 MiB")
             }

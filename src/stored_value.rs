@@ -1,6 +1,67 @@
 //! A stored value: a scalar that Python gets directly, or JSON text for the model field's decoder.
 
+use std::fmt;
+
 use serde::Deserialize;
+
+/// Python refuses longer integers by default.
+const MAX_DIGITS: usize = 4_300;
+/// Python's decoder is recursive, and its stack may be half full.
+const MAX_DEPTH: usize = 500;
+
+/// Why Python cannot decode a JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecodable {
+    /// An integer is too long.
+    TooManyDigits,
+    /// Lists and objects are nested too deeply.
+    TooDeep,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooManyDigits => "has a number of more than 4,300 digits",
+            Self::TooDeep => "is nested deeper than 500 levels",
+        })
+    }
+}
+
+/// Why Python cannot decode this JSON text, if it cannot. The syntax is not checked.
+#[must_use]
+pub fn undecodable(text: &str) -> Option<Undecodable> {
+    let (mut depth, mut digits, mut is_fraction) = (0_usize, 0, false);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in text.bytes() {
+        if in_string {
+            in_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            // A number that Python reads as a float, of any length.
+            b'.' | b'e' | b'E' => is_fraction = true,
+            b'+' | b'-' => {}
+            _ => {
+                if digits > MAX_DIGITS && !is_fraction {
+                    return Some(Undecodable::TooManyDigits);
+                }
+                (digits, is_fraction) = (0, false);
+            }
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Some(Undecodable::TooDeep);
+        }
+    }
+    (digits > MAX_DIGITS && !is_fraction).then_some(Undecodable::TooManyDigits)
+}
 
 /// The value of a row of the key-value table.
 #[derive(Clone, Debug, PartialEq)]

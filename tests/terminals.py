@@ -21,6 +21,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 __all__ = [
     "OPENED",
     "Ran",
+    "Terminal",
     "delete_usage",
     "document",
     "flags",

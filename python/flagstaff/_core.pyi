@@ -16,6 +16,8 @@ __all__ = [
     "impact_on",
     "is_refused",
     "is_waiting",
+    "json_problem",
+    "monotonic",
     "reconfigure",
     "refresh",
     "set_overrides",
@@ -107,6 +109,12 @@ def is_refused() -> bool:
 
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
+
+def json_problem(text: str) -> str | None:
+    """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
+
+def monotonic() -> float:
+    """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""
 
 def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool

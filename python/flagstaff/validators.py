@@ -20,8 +20,8 @@ MAX_PERCENT = 100
 def validate_flag_key(key: str) -> None:
     """Raises ValidationError unless the key is valid.
 
-    A key has 1 to 255 characters without white space, control characters or ":". Every Django slug
-    is a valid key. With a ":" two pairs of key and user could have the same hash input.
+    A key has 1 to 255 letters, digits, "_", "-" or ".", and does not begin with "-", as options of
+    a command do. With a ":" two pairs of key and user could have the same hash input.
     """
     if not key:
         raise ValidationError(
@@ -33,6 +33,14 @@ def validate_flag_key(key: str) -> None:
             _("the key has %(length)d characters; use at most 255"),
             code="too_long",
             params={"length": len(key)},
+        )
+    if key.startswith("-"):
+        raise ValidationError(
+            _(
+                'the key begins with "-", as options of a command do; '
+                'begin it with a letter or a digit, such as "new_checkout"'
+            ),
+            code="leading_hyphen",
         )
     for position, character in enumerate(key, start=1):
         if kind := _forbidden_kind(character):
@@ -60,10 +68,14 @@ def require_percent(number: object) -> None:
 
 
 def _forbidden_kind(character: str) -> str | None:
+    if character.isalnum() or character in "_-.":
+        return None
     if character == ":":
         return gettext('a ":"')
     if character.isspace():
         return gettext("white space")
     if unicodedata.category(character) == "Cc":
         return gettext("a control character")
-    return None
+    if not character.isprintable():
+        return gettext("an invisible character")
+    return gettext('the character "%(character)s"') % {"character": character}

@@ -7,8 +7,10 @@ use hashbrown::{HashMap, HashSet};
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
-use crate::row::{AllowedUsersRow, CheckedFlag, CheckedValue, FlagRow, Problem, Users, ValueRow};
-use crate::stored_value::StoredValue;
+use crate::row::{
+    AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, Users, ValueRow,
+};
+use crate::stored_value::{StoredValue, undecodable};
 
 impl Snapshot {
     /// The next snapshot: this one with the loaded tables replaced.
@@ -118,7 +120,14 @@ fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Pr
         let value = match value {
             None => StoredValue::Null,
             Some(text) if opaque => StoredValue::Json(text.into()),
-            Some(text) => StoredValue::from_json(&text),
+            Some(text) => match undecodable(&text) {
+                None => StoredValue::from_json(&text),
+                Some(fault) => {
+                    let problem = Problem::of("value", key.into(), "value", Fault::Json(fault));
+                    bad.push((pk.into(), problem));
+                    continue;
+                }
+            },
         };
         values.insert(key, Stored { pk, value });
     }

@@ -283,6 +283,27 @@ mod malformed_rows {
     }
 
     #[test]
+    fn value_that_python_cannot_decode_keeps_its_last_version() {
+        let deep = "[".repeat(501);
+        let after = whole().next(values([value("1", "gateway", &deep), value("9", "new", &deep)]));
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Text("stripe".into())));
+        assert_eq!(after.value("new"), None);
+        let expected = [
+            "value \"gateway\" is set aside: its value is nested deeper than 500 levels",
+            "value \"new\" is set aside: its value is nested deeper than 500 levels",
+        ];
+        assert_eq!(problems(&after), expected);
+    }
+
+    #[test]
+    fn opaque_value_is_never_set_aside() {
+        let deep = "[".repeat(501);
+        let rows = values([value("1", "gateway", &deep)]);
+        let after = snapshot([Loaded { opaque_values: true, ..rows }]);
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Json(deep.into())));
+    }
+
+    #[test]
     fn value_without_a_key_keeps_its_last_version() {
         let lost = ValueRow { key: Err(Fault::Null), ..value("1", "", "\"stripe\"") };
         let after = whole().next(values([lost]));

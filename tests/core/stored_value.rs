@@ -1,6 +1,6 @@
 //! Text is decoded to a scalar only if Python decodes it to the same one.
 
-use flagstaff::stored_value::StoredValue;
+use flagstaff::stored_value::{StoredValue, Undecodable, undecodable};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -78,6 +78,42 @@ fn white_space_around_a_scalar_is_ignored() {
     }
     // Python decodes this one, to None as well.
     assert_eq!(StoredValue::from_json(" null"), StoredValue::Json(" null".into()));
+}
+
+#[test]
+fn longest_integer_that_python_reads_is_decodable() {
+    let digits = "1".repeat(4_300);
+    for text in [digits.clone(), format!("-{digits}"), format!("[{digits},{digits}]")] {
+        assert_eq!(undecodable(&text), None);
+    }
+}
+
+#[test]
+fn longer_integer_is_undecodable() {
+    let digits = "1".repeat(4_301);
+    for text in [digits.clone(), format!("-{digits}"), format!("{{\"a\": [1.5, {digits}]}}")] {
+        assert_eq!(undecodable(&text), Some(Undecodable::TooManyDigits));
+    }
+}
+
+#[test]
+fn digits_of_fractions_and_strings_do_not_count() {
+    let digits = "1".repeat(5_000);
+    for text in [format!("{digits}.0"), format!("0.{digits}"), format!("{digits}E1")] {
+        assert_eq!(undecodable(&text), None);
+    }
+    assert_eq!(undecodable(&format!(r#""{digits}""#)), None);
+    assert_eq!(undecodable(&format!(r#"["\"{digits}", "\\"]"#)), None);
+}
+
+#[test]
+fn deep_nesting_is_undecodable() {
+    let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(undecodable(&nested(500)), None);
+    assert_eq!(undecodable(&nested(501)), Some(Undecodable::TooDeep));
+    assert_eq!(undecodable(&"{\"a\":".repeat(501)), Some(Undecodable::TooDeep));
+    assert_eq!(undecodable(&format!("[{}]", "[],".repeat(500))), None);
+    assert_eq!(undecodable(&format!("\"{}\"", "[".repeat(500))), None);
 }
 
 fn json() -> impl Strategy<Value = Value> {

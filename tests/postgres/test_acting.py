@@ -411,6 +411,7 @@ WRITES: dict[str, Write] = {
     "cursor in capitals": lambda: execute(UPDATE.upper()),
     "cursor with quotes": lambda: execute('UPDATE public."flagstaff_featureflag" SET enabled=true'),
     "cursor behind comments": lambda: execute(f"/* job=7 */ -- here\n {UPDATE}"),
+    "cursor behind nested comments": lambda: execute(f"/* a /* b */ c */ /**/ {UPDATE}"),
     "cursor with WITH": lambda: execute(f"WITH a AS ({UPDATE} RETURNING 1) SELECT * FROM a"),
     "cursor with many": lambda: connection.cursor().executemany(
         "INSERT INTO flagstaff_featureflag (key) VALUES (%s)", [["a"], ["b"]]
@@ -429,6 +430,32 @@ def test_each_kind_of_write_is_attributed(write: Write, entries: Entries) -> Non
     with attributed(lambda: attribution("alice", source="web")):
         write()
     assert set(entries()) == {("alice", "web", None)}
+
+
+# Exponential time shows at thirty comments; this many would never end.
+MANY = 20_000
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
+def test_write_behind_very_many_comments_is_attributed(comment: str, entries: Entries) -> None:
+    with attributed(lambda: attribution("alice", source="web")):
+        execute(f"{comment * MANY} {UPDATE}")
+    assert set(entries()) == {("alice", "web", None)}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ["/* job */ ", "/* /* */ */\n", "/***/", "-- job\n"])
+def test_read_behind_very_many_comments_needs_no_actor(comment: str) -> None:
+    with attributed(lambda: pytest.fail("the actor was loaded")):
+        execute(f"{comment * MANY} SELECT 1")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("comment", ["/*", "/* */", "--"])
+def test_statement_of_nothing_but_comments_needs_no_actor(comment: str) -> None:
+    with attributed(lambda: pytest.fail("the actor was loaded")), suppress(ProgrammingError):
+        execute(comment * MANY)
 
 
 @BOTH

@@ -192,6 +192,7 @@ def test_undo_with_old_version_shows_newer_change(operator: Client, flag: Featur
     response = operator.post(url(flag), {"_undo": change, "expect_version": change}, follow=True)
     [message] = messages_of(response)
     assert f"but version {change} was expected; changes after version {change}: ana at" in message
+    assert message.endswith(f"; to change it anyway, expect version {flag_version('new_checkout')}")
     flag.refresh_from_db()
     assert flag.rollout_percent == 50
 

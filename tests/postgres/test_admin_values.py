@@ -65,6 +65,12 @@ def test_json_that_postgresql_cannot_store_is_rejected(text: str, operator: Clie
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 
+@pytest.mark.parametrize("text", ["9" * 4_301, "-" + "9" * 4_301, "[" * 501, "[" * 100_000])
+def test_json_that_python_cannot_decode_is_rejected(text: str, operator: Client) -> None:
+    message = "a number has more than 4,300 digits, or the nesting has over 500 levels"
+    assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
+
+
 def test_value_of_add_form_is_empty(operator: Client) -> None:
     form = operator.get(f"{VALUES}add/").context["adminform"].form
     assert form["value"].value() == ""

@@ -146,15 +146,25 @@ def test_set_rollout_with_invalid_percent_is_rejected(flag: FeatureFlag, percent
     assert flag.rollout_percent == 25
 
 
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ({1, 2}, "JSON cannot hold this value: Object of type set is not JSON serializable"),
         (float("nan"), "JSON cannot hold this value: Out of range float values"),
         ([float("inf")], "JSON cannot hold this value: Out of range float values"),
+        (10**4_300, "JSON cannot hold this value: Exceeds the limit"),
+        (nested(501), "get_value() cannot return this value: it is nested deeper than 500 levels"),
+        (nested(50_000), "get_value() cannot return this value: it is nested too deeply"),
         (None, 'value cannot be null; write JSON, such as "stripe", 25 or []'),
     ],
-    ids=repr,
+    ids=["set", "NaN", "infinity", "digits", "deep", "very deep", "null"],
 )
 def test_set_value_that_json_cannot_hold_is_rejected(
     gateway: KeyValueStore, value: Any, message: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 
 import pytest
 
@@ -11,7 +12,7 @@ from flagstaff.changes import set_rollout
 from flagstaff.cli.main import VERBS
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change
-from tests.terminals import run
+from tests.terminals import Terminal, run
 
 # Each change is a transaction of its own.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
@@ -90,3 +91,31 @@ def test_deleting_verb_asks_for_confirmation(line: str, monkeypatch: pytest.Monk
     assert Change.objects.count() == before
     monkeypatch.setattr("builtins.input", lambda: "y")
     assert run(line).status == 0
+
+
+def test_end_of_input_at_the_question_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Change.objects.count()
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+    ran = run("delete new_checkout")
+    assert (ran.status, ran.err.splitlines()[1:]) == (2, ["CommandError: nothing was changed"])
+    assert Change.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("delete new_checkout", "not a terminal: pass --yes to confirm"),
+        ("value set page_size -", "the standard input is closed: redirect a file to it"),
+        ("allow new_checkout --file -", "the standard input is closed: redirect a file to it"),
+        ("import -", "the standard input is closed: redirect a file to it"),
+    ],
+)
+@pytest.mark.parametrize("is_missing", [True, False], ids=["missing", "closed"])
+def test_closed_standard_input_is_an_error_in_one_line(
+    line: str, message: str, is_missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = StringIO()
+    stdin.close()
+    monkeypatch.setattr("sys.stdin", None if is_missing else stdin)
+    ran = run(line)
+    assert (ran.status, ran.err) == (2, f"CommandError: {message}\n")

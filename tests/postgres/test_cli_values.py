@@ -123,3 +123,16 @@ def test_undo_command_of_a_negative_number_can_be_run(old: str) -> None:
     [undo] = [line for line in run("value set limit 5").err.splitlines() if line.startswith("undo")]
     assert run(undo.partition("flags ")[2]).status == 0
     assert KeyValueStore.objects.get(key="limit").value == float(old)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("9" * 5_000, "it has a number of more than 4,300 digits"),
+        ("[" * 100_000, "it is nested deeper than 500 levels"),
+    ],
+)
+def test_json_that_python_cannot_decode_is_refused(text: str, problem: str) -> None:
+    ran = flags("value", "set", "page_size", text)
+    assert (ran.status, ran.out) == (2, "")
+    assert problem in ran.err

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 def watched(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], Any], json: bool = False) -> Ran:
     """Runs `watch`, with one step between two queries."""
-    monkeypatch.setattr(history, "time", StepClock(*steps))
+    StepClock(*steps).install(monkeypatch, history)
     options = ["--interval", "1", "--seconds", str(len(steps) + 1), *(["--json"] * json)]
     return flags("watch", *options)
 

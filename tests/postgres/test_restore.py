@@ -371,8 +371,12 @@ def test_undo_keeps_newer_changes_of_other_fields(flag: FeatureFlag, users: list
 def test_undo_of_a_field_changed_since_raises_conflict(flag: FeatureFlag) -> None:
     change = set_rollout("new_checkout", 50).version
     set_rollout("new_checkout", 75)
-    with pytest.raises(ConflictError, match="rollout_percent 50 → 75"):
+    with pytest.raises(ConflictError, match="rollout_percent 50 → 75") as error:
         undo("new_checkout", change)
+    assert str(error.value).endswith(
+        "; to go back to an earlier version, restore it in the admin's history, "
+        'or run: "manage.py flags restore new_checkout VERSION"'
+    )
     assert FeatureFlag.objects.get().rollout_percent == 75
 
 

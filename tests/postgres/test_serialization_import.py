@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as, serialization
 from flagstaff.changes import delete_value, set_rollout, update_value
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_history, value_history
-from flagstaff.models import Change, KeyValueStore
+from flagstaff.history.versions import flag_version, value_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.documents import (
     BOTH_FORMATS,
     EDITED,
@@ -30,6 +35,14 @@ from tests.documents import (
 __all__ = ["shop"]
 
 pytestmark = pytest.mark.django_db
+FLAG_DEFAULTS = {
+    "key": "one",
+    "enabled": False,
+    "rollout_percent": 0,
+    "description": "",
+    "kind": "release",
+    "client_side": False,
+}
 # Each change is a transaction of its own, as in production.
 COMMITTED = pytest.mark.django_db(transaction=True)
 
@@ -71,6 +84,96 @@ def test_import_is_one_transaction_by_one_actor(shop: None) -> None:
     assert len({event.transaction_id for event in events}) == 1
     assert {(event.actor, event.source) for event in events} == {("deploy", "command")}
     assert import_text(EDITED).plan.steps == ()
+
+
+def import_new_flags(count: int) -> None:
+    flags = {f"flag_{number}_of_{count}": {"enabled": True} for number in range(count)}
+    imported = import_text(json.dumps({"flagstaff": 1, "flags": flags}), "json")
+    assert len(imported.changed) == count
+
+
+def queries_of_import(new_flags: int) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        import_new_flags(new_flags)
+    return len(captured)
+
+
+def calls_of_import(new_flags: int) -> int:
+    """Returns how many functions an import calls."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        import_new_flags(new_flags)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_import_of_many_new_flags_makes_as_many_queries_as_of_two() -> None:
+    assert queries_of_import(100) == queries_of_import(2)
+
+
+def test_import_of_twice_as_many_new_flags_takes_twice_the_work() -> None:
+    import_new_flags(2)  # Fills the caches.
+    one, two, four = (calls_of_import(number) for number in (25, 50, 100))
+    assert (two - one) * 1.9 < four - two < (two - one) * 2.1
+
+
+def test_import_of_new_rows_has_the_versions_and_the_undo_of_single_creations(shop: None) -> None:
+    text = """
+        flagstaff: 1
+        flags:
+          one: {allowed_users: [alice]}
+          two: {enabled: true}
+        values:
+          three: {value: 3}
+          four: {value: hidden, secret: true}
+    """
+    imported = import_text(text)
+    assert [(one.key, one.version) for one in imported.changed] == [
+        ("one", flag_version("one")),
+        ("two", flag_version("two")),
+        ("four", value_version("four")),
+        ("three", value_version("three")),
+    ]
+    assert [one.undo and one.undo.command for one in imported.changed] == [
+        "manage.py flags delete one --yes",
+        "manage.py flags delete two --yes",
+        "manage.py flags value delete four --yes",
+        "manage.py flags value delete three --yes",
+    ]
+    assert [one.secret for one in imported.changed] == [False, False, True, False]
+    assert imported.changed[0].new == {**FLAG_DEFAULTS, "allowed_users": [1]}
+
+
+def test_import_of_new_rows_calls_the_receivers_of_the_project(shop: None) -> None:
+    saved: list[str] = []
+
+    def receive(instance: FeatureFlag, **_: object) -> None:
+        saved.append(instance.key)
+
+    post_save.connect(receive, FeatureFlag)
+    try:
+        import_text("flagstaff: 1\nflags: {one: {enabled: true}, two: {}}")
+    finally:
+        post_save.disconnect(receive, FeatureFlag)
+    assert saved == ["one", "two"]
+
+
+def test_import_of_new_rows_that_the_database_rejects_names_the_reason(shop: None) -> None:
+    before = database_state()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE flagstaff_featureflag ADD CONSTRAINT no_two CHECK (key <> 'two')"
+        )
+    with pytest.raises(InvalidChangeError, match='violates check constraint "no_two"'):
+        import_text("flagstaff: 1\nflags: {one: {enabled: true}, two: {}}")
+    assert database_state() == before
 
 
 def test_import_that_fails_at_the_last_step_writes_nothing(

@@ -223,3 +223,22 @@ def test_decoder_of_a_custom_field_is_used(store: Any) -> None:
     assert_equal_to_the_orm(store)
     with live_engine():
         assert_equal_to_the_orm(store)
+
+
+UNDECODABLE = {"digits": "1e5000", "list of digits": "[1e5000]", "depth": "[" * 501 + "]" * 501}
+
+
+@pytest.mark.parametrize("text", UNDECODABLE.values(), ids=UNDECODABLE)
+def test_value_that_python_cannot_decode_is_absent(start_mode: Start, text: str) -> None:
+    insert("limit", text)
+    start_mode()
+    assert get_value("limit", "default") == "default"
+    assert snapshot().get_value("limit", "default") == "default"
+
+
+def test_longest_number_and_deepest_nesting_are_returned(start_mode: Start) -> None:
+    insert("digits", "1e4299")
+    insert("depth", "[" * 500 + "]" * 500)
+    start_mode()
+    assert get_value("digits") == 10**4299
+    assert str(get_value("depth")) == "[" * 500 + "]" * 500

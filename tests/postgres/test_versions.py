@@ -141,8 +141,39 @@ def test_conflict_message_names_the_newer_change() -> None:
     at = f"{Change.objects.latest('id').at:%Y-%m-%d %H:%M}"
     assert str(error.value) == (
         f"new_checkout has version {now}, but version {version} was expected; "
-        f"changes after version {version}: ana at {at}: rollout_percent 25 → 50"
+        f"changes after version {version}: ana at {at}: rollout_percent 25 → 50; "
+        f"to change it anyway, expect version {now}"
     )
+
+
+@pytest.mark.usefixtures("flag")
+def test_conflict_message_names_actors_by_username(alice: User) -> None:
+    version = flag_version("new_checkout")
+    with acting_as(alice):
+        set_rollout("new_checkout", 50)
+    with pytest.raises(ConflictError, match=f"changes after version {version}: alice at "):
+        enable("new_checkout", expect_version=version)
+
+
+@pytest.mark.usefixtures("flag")
+def test_conflict_message_counts_allowed_users_without_their_names(alice: User, bob: User) -> None:
+    version = flag_version("new_checkout")
+    with acting_as(alice):
+        add_allowed_users("new_checkout", bob)
+    with pytest.raises(ConflictError, match=r"alice at .*: added 1 allowed user; to") as error:
+        enable("new_checkout", expect_version=version)
+    assert "bob" not in str(error.value)
+
+
+@pytest.mark.usefixtures("flag")
+def test_conflict_message_has_primary_keys_if_users_cannot_be_read(alice: User) -> None:
+    version = flag_version("new_checkout")
+    with acting_as(alice):
+        set_rollout("new_checkout", 50)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE auth_user RENAME TO hidden")
+    with pytest.raises(ConflictError, match=f"changes after version {version}: {alice.pk} at "):
+        enable("new_checkout", expect_version=version)
 
 
 def test_change_of_allowed_users_changes_the_version_of_the_flag(

@@ -42,7 +42,7 @@ def serving_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_steps(monkeypatch: pytest.MonkeyPatch) -> SetSteps:
     """Sets what happens between the queries of the next wait, in order. No time passes."""
     clock = StepClock()
-    monkeypatch.setattr(wait, "time", clock)
+    clock.install(monkeypatch, wait)
 
     def set_steps(*steps: Callable[[], object]) -> None:
         clock.steps = list(steps)

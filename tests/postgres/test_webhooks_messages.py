@@ -8,7 +8,6 @@ import hmac
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -209,7 +208,7 @@ def test_impact_is_null_after_the_time_limit_of_a_run(
         return ChangeImpact(20, 1, 0)
 
     monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
-    monkeypatch.setattr("flagstaff.webhooks.impact.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("flagstaff.webhooks.impact.monotonic", lambda: now)
     for percent in (10, 20, 30):
         set_rollout("new_checkout", percent)
     assert_delivered(delivered=3)

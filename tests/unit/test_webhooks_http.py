@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -90,7 +89,7 @@ def test_addresses_of_a_host_share_the_deadline(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
     monkeypatch.setattr(socket, "getnameinfo", lambda address, _: (address[0], "9"))
     monkeypatch.setattr(socket, "create_connection", connect_slowly)
-    monkeypatch.setattr("flagstaff.webhooks.http.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("flagstaff.webhooks.http.monotonic", lambda: now)
     assert post_error(receiver_at("http://hooks.example:9/")) == "no response within 5 s"
     assert timeouts == [5.0, 3.0, 1.0]
 

@@ -19,12 +19,12 @@ from flagstaff.exceptions import ConfigurationError
 
 __all__ = ["acting_as", "attribute_writes", "wrap_connection"]
 
-# Also behind a comment: tools prepend one that says where a statement comes from.
 _WRITES = re.compile(
-    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*"
     r"(?:insert|update|delete|truncate|merge|with\b.*\b(?:insert|update|delete|merge))\b",
     re.IGNORECASE | re.DOTALL,
 )
+_NOT_SPACE, _LINE_BREAK = re.compile(r"\S"), re.compile(r"[\r\n]")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 _PARAMETERS = "flagstaff.actor", "flagstaff.source", "flagstaff.reason"
 # The previous values come first, because they are read before they are replaced.
 _SET_ATTRIBUTION = """
@@ -107,7 +107,7 @@ def _is_in_a_pipeline(connection: BaseDatabaseWrapper) -> bool:
 def _is_watched_write(connection: BaseDatabaseWrapper, sql: object) -> bool:
     # The driver's composed statements have a method that returns their text.
     text = sql.as_string(connection.connection) if hasattr(sql, "as_string") else str(sql)
-    if not _WRITES.match(text):
+    if not _WRITES.match(text, _statement_start(text)):
         return False
     try:
         watched = _watched_names(conf.flag_model, conf.value_model)
@@ -116,6 +116,37 @@ def _is_watched_write(connection: BaseDatabaseWrapper, sql: object) -> bool:
         return False
     folded = text.lower()
     return any(table in folded for table in watched)
+
+
+def _statement_start(text: str) -> int:
+    """Returns the position behind white space and comments, in linear time.
+
+    Tools prepend comments that say where a statement comes from.
+    """
+    position = 0
+    while found := _NOT_SPACE.search(text, position):
+        position = found.start()
+        if text.startswith("--", position):
+            position = _end(_LINE_BREAK.search(text, position), text)
+        elif text.startswith("/*", position):
+            position = _comment_end(text, position)
+        else:
+            break
+    return position
+
+
+def _comment_end(text: str, start: int) -> int:
+    """Returns the end of a block comment. PostgreSQL's may contain others."""
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge.group() == "/*" else -1
+        if not depth:
+            return edge.end()
+    return len(text)
+
+
+def _end(found: re.Match[str] | None, text: str) -> int:
+    return len(text) if found is None else found.end()
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from flagstaff import _core
 from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._tables.decoding import is_plain_json, value_field
 from flagstaff._tables.names import user_field
+from flagstaff._text.json_text import why_undecodable
 from flagstaff.conf import conf
 
 __all__ = [
@@ -130,6 +131,8 @@ def read_value(key: str) -> tuple[object] | None:
         return None
     field, connection = value_field(), connections[conf.database]
     value = rows[0][1]
+    if isinstance(value, str) and is_plain_json(field) and why_undecodable(value):
+        return None  # Absent, as in a snapshot.
     expression = field.get_col(field.model._meta.db_table)
     backend = connection.ops.get_db_converters(expression)
     for converter in [*backend, *field.get_db_converters(connection)]:

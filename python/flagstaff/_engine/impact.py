@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,6 +10,7 @@ from django.db import connections
 from django.db.models import ForeignKey
 
 from flagstaff import _core
+from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
 from flagstaff._tables.model_fields import AnyField
@@ -133,7 +133,7 @@ def _count(
     key: str, percent: int, sample: int, timeout: float, state: _State | None = None
 ) -> _Counts:
     """Counts for the flag as it is, or for another state of it."""
-    deadline = time.monotonic() + timeout
+    deadline = monotonic() + timeout
     counts = _count_over_pool(key, percent, sample, timeout, state)
     return counts or _count_through_django(key, percent, sample, deadline, state)
 
@@ -197,6 +197,6 @@ def _count_through_django(
 def _user_pks(deadline: float) -> Iterator[object]:
     rows = allowed_user_table().rows.order_by().values_list("pk", flat=True)
     for count, pk in enumerate(rows.iterator(chunk_size=_CHUNK)):
-        if count % _CHUNK == 0 and time.monotonic() >= deadline:
+        if count % _CHUNK == 0 and monotonic() >= deadline:
             raise FlagstaffError("the users could not be counted within the timeout")
         yield pk

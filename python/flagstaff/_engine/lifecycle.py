@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -20,6 +19,7 @@ from django.db import connections
 
 from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
+from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.process_hooks import (
     call_after_fork,
@@ -148,9 +148,9 @@ async def aready(timeout: float | None = None) -> bool:
     # loop does not end before its threads do.
     if await sync_to_async(_core.start, thread_sensitive=False)(wait=False):
         limit = conf.startup_timeout if timeout is None else timeout
-        deadline = time.monotonic() + limit
+        deadline = monotonic() + limit
         # The load runs outside Python, so nothing can set an event.
-        while _core.is_waiting() and time.monotonic() < deadline:  # noqa: ASYNC110
+        while _core.is_waiting() and monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(_SLEEP)
     return bool(_core.status_report()["ready"])
 
@@ -204,8 +204,8 @@ def run_maintenance() -> None:
     calls Python. Raises nothing.
     """
     process = _process
-    if _core.is_refused() and time.monotonic() >= process.reconfigure_after:
-        process.reconfigure_after = time.monotonic() + _RECONFIGURE_INTERVAL
+    if _core.is_refused() and monotonic() >= process.reconfigure_after:
+        process.reconfigure_after = monotonic() + _RECONFIGURE_INTERVAL
         _reconfigure()
     process.status_log.note(_report())
 

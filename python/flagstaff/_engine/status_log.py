@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import TypedDict
 
+from flagstaff._core import monotonic
 from flagstaff._text.lists import join_some
 
 __all__ = ["Report", "StatusLog", "logger"]
@@ -68,8 +68,8 @@ class StatusLog:
             self._down_since = None
             return False
         if self._down_since is None:
-            self._down_since = time.monotonic()
-        return self._state[0] != "down" and time.monotonic() - self._down_since < _MIN_OUTAGE
+            self._down_since = monotonic()
+        return self._state[0] != "down" and monotonic() - self._down_since < _MIN_OUTAGE
 
     def note_late_start(self, report: Report) -> None:
         """Logs that an evaluation returned its default because nothing is loaded yet."""

@@ -8,11 +8,11 @@ connected with it at the same time.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from flagstaff._core import monotonic
 from flagstaff._workers.sessions import Worker
 
 __all__ = ["WorkerTracker"]
@@ -95,7 +95,7 @@ class WorkerTracker:
 
     def disconnected_earlier(self) -> tuple[Worker, ...]:
         """Returns the workers seen in the ten minutes before this wait, but not during it."""
-        oldest = time.monotonic() - _MEMORY
+        oldest = monotonic() - _MEMORY
         return tuple(
             worker
             for identity, (workers, seen) in _remembered.get(self._database, {}).items()
@@ -105,7 +105,7 @@ class WorkerTracker:
 
     def remember(self) -> None:
         """Stores the connected workers for this process's next wait."""
-        now = time.monotonic()
+        now = monotonic()
         present = {
             identity: ([*group.connected.values()], now)
             for identity, group in self._groups.items()

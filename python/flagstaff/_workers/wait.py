@@ -18,6 +18,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff import _core
+from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._workers.barrier import Barrier, Token, create_barrier
 from flagstaff._workers.sessions import Worker, list_workers
@@ -128,7 +129,7 @@ class _Wait:
     def __init__(self, connection: BaseDatabaseWrapper, expect: int | None) -> None:
         self._connection = connection
         self._expect = expect
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._barrier = create_barrier(connection)
         # After the commit, so the deadline of polling workers is never too early.
         self._created_at = datetime.now(timezone.utc)
@@ -206,7 +207,7 @@ class _Wait:
         return not applied
 
     def _elapsed(self) -> float:
-        return time.monotonic() - self._started
+        return monotonic() - self._started
 
 
 def _has_applied(worker: Worker, barrier: Barrier, known: set[Token]) -> bool:

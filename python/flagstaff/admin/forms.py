@@ -67,6 +67,12 @@ class VersionedForm(_ModelForm):
         names = [name for name in self.changed_data if name not in (REASON, VERSION)]
         return {name: self.cleaned_data[name] for name in names}
 
+    def _get_validation_exclusions(self) -> set[str]:
+        """Leaves out an unchanged key, so that a flag whose key is not valid can be disabled."""
+        names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        is_renamed = self.instance._state.adding or "key" in self.changed_data
+        return names if is_renamed else names | {"key"}
+
     def clean(self) -> dict[str, Any] | None:
         """Adds the error of a conflict, if there is one."""
         cleaned = super().clean()

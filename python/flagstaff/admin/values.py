@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._text.json_text import why_undecodable
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import VersionedForm
 from flagstaff.admin.history import HistoryMixin
@@ -52,6 +53,7 @@ class ValueField(forms.JSONField):
         "unstorable": _(
             "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
         ),
+        "undecodable": _("a number has more than 4,300 digits, or the nesting has over 500 levels"),
     }
 
     def prepare_value(self, value: object) -> Any:
@@ -60,6 +62,8 @@ class ValueField(forms.JSONField):
 
     def to_python(self, value: object) -> Any:
         """Parses the text. Raises ValidationError with the line and column of the error."""
+        if isinstance(value, str) and why_undecodable(value):
+            raise ValidationError(self.error_messages["undecodable"], code="undecodable")
         try:
             return super().to_python(value)
         except ValidationError as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connections, transaction
 from django.db.models import Field, JSONField, Model
+from django.db.models.signals import post_save, pre_save
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import AnyField, auto_now_fields
@@ -21,11 +24,16 @@ __all__ = [
     "canonical",
     "differing",
     "insert",
+    "insert_together",
+    "may_insert_together",
     "touch",
     "validate",
     "validate_new",
     "write",
 ]
+
+# A value may have 1 MiB, so a statement is not too large.
+_MAX_ROWS = 500
 
 
 def differing(row: Row, fields: Fields) -> dict[str, object]:
@@ -48,6 +56,26 @@ def write(row: Row, fields: Fields) -> None:
 def insert(row: Row) -> None:
     """Writes a new row. Raises InvalidChangeError if the database rejects it."""
     _save(row, force_insert=True)
+
+
+def insert_together(rows: list[Row]) -> None:
+    """Writes new rows of one model in few statements, after `may_insert_together`.
+
+    Raises InvalidChangeError if the database rejects one of them; then none is written.
+    """
+    model = model_of(rows[0])
+    with _rejections(secret=any(map(is_secret, rows))):
+        model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
+
+
+def may_insert_together(model: type[Model]) -> bool:
+    """Returns True if no code of the project runs when a row is saved: it would not be called."""
+    features = connections[conf.database].features
+    is_plain = model.save is Model.save and model.save_base is Model.save_base
+    watched = any(signal.has_listeners(model) for signal in (pre_save, post_save))
+    has_parents = bool(model._meta.parents)
+    returns_keys = features.can_return_rows_from_bulk_insert
+    return is_plain and returns_keys and not (watched or has_parents)
 
 
 def touch(row: Row) -> None:
@@ -105,13 +133,20 @@ def _auto_now_names(row: Row) -> list[str]:
 
 
 def _save(row: Row, *, force_insert: bool = False, update_fields: list[str] | None = None) -> None:
+    with _rejections(secret=is_secret(row)):
+        row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
+
+
+@contextmanager
+def _rejections(*, secret: bool) -> Iterator[None]:
+    """Undoes the block and raises InvalidChangeError if the database rejects a row."""
     try:
         with transaction.atomic(using=conf.database):
-            row.save(using=conf.database, force_insert=force_insert, update_fields=update_fields)
+            yield
     except (IntegrityError, DataError) as error:
         message = str(error).strip().partition("\n")[0]
         # The database's error contains the whole row, and no log may contain a secret.
-        cause = None if is_secret(row) else error
+        cause = None if secret else error
         raise InvalidChangeError(f"the database rejected the change: {message}") from cause
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from django.db import transaction
+from django.db import Error, transaction
 
 from flagstaff._tables.rows import Row
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
+from flagstaff.history.user_names import names_of_actors
 from flagstaff.history.versions import entries, require_history, require_triggers, version_of
 
 __all__ = ["conflict_error", "locked_row", "raise_conflicts", "require_version"]
@@ -31,8 +33,12 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
         yield kind.row(key, lock=True)
 
 
-def require_version(kind: Kind, key: str, pk: object, expected: int | None) -> None:
+def require_version(
+    kind: Kind, key: str, pk: object, expected: int | None, advice: str | None = None
+) -> None:
     """Raises ConflictError unless a locked row has the expected version. None expects nothing.
+
+    `advice` says what to do next, if it is not to expect the present version.
 
     The one version check of the API, the admin and the commands. Raises NoHistoryError if the
     version cannot be known.
@@ -42,13 +48,14 @@ def require_version(kind: Kind, key: str, pk: object, expected: int | None) -> N
     require_history()
     actual = version_of(kind, pk)
     if actual != expected:
-        raise conflict_error(kind, key, pk, expected, actual)
+        advice = advice or f"to change it anyway, expect version {actual or 0}"
+        raise conflict_error(kind, key, pk, expected, actual, advice)
     # Without triggers the version stays the same whatever is changed.
     require_triggers(kind)
 
 
-def conflict_error(
-    kind: Kind, key: str, pk: object, expected: int, actual: int | None
+def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what to do next)
+    kind: Kind, key: str, pk: object, expected: int, actual: int | None, advice: str
 ) -> ConflictError:
     """Returns an error with both versions, the event that made the expected one, and newer ones."""
     found = entries(kind, pk)
@@ -57,9 +64,11 @@ def conflict_error(
     present = f"version {actual}" if actual else "no version"
     text = f"{key} has {present}, but version {expected} was expected"
     if newer:
-        text += f"; changes after version {expected}: {'; '.join(map(_describe, newer))}"
+        names = _names_of_actors(newer)
+        described = "; ".join(_describe(event, names) for event in newer)
+        text += f"; changes after version {expected}: {described}"
     return ConflictError(
-        text,
+        f"{text}; {advice}",
         key=key,
         expected=expected,
         actual=actual,
@@ -77,7 +86,16 @@ def raise_conflicts(errors: Iterable[ConflictError]) -> None:
         raise ConflictError("\n".join(map(str, errors)), key=errors[0].key)
 
 
-def _describe(event: Event) -> str:
+def _names_of_actors(events: Iterable[Event]) -> dict[str, str]:
+    """Returns usernames, as the history page shows them; none if the role may not read users."""
+    try:
+        with transaction.atomic(using=actor_table().database):
+            return names_of_actors(events)
+    except Error:
+        return {}
+
+
+def _describe(event: Event, names: Mapping[str, str]) -> str:
     # An actor is any text, also one of several lines.
-    actor = " ".join(describe_actor(event).split())
+    actor = " ".join(describe_actor(event, names).split())
     return f"{actor} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event)}"

@@ -19,7 +19,7 @@ from flagstaff._tables.rows import Fields, Row
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.folding import AllowedUsersDelta, RowDelta, State, state_before
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, deleted_pk, entries, require_history
@@ -74,13 +74,11 @@ def find_item(kind: Kind, key: str) -> Item:
     Raises NoHistoryError, and UnknownFlagError or UnknownValueError if it never existed.
     """
     require_history()
-    try:
-        row = kind.row(key, lock=True)
-    except (UnknownFlagError, UnknownValueError):
-        pk = deleted_pk(kind, key)
-        if pk is None:
-            raise
+    row = kind.find(key, lock=True)
+    if row is None and (pk := deleted_pk(kind, key)) is not None:
         return Item(kind, key, pk, None)
+    # Raises if there is no such row.
+    row = row or kind.row(key, lock=True)
     return Item(kind, key, str(row.pk), row)
 
 

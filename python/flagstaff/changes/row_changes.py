@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
@@ -21,16 +22,25 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import DELETE_VERBS, Changed, Undo, undo_by_version
-from flagstaff.changes.fields import differing, insert, touch, validate_new, write
+from flagstaff.changes.fields import (
+    differing,
+    insert,
+    insert_together,
+    may_insert_together,
+    touch,
+    validate_new,
+    write,
+)
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import deleted_pk, version_of
+from flagstaff.history.versions import deleted_pk, has_history, version_of, versions_of
 
 __all__ = [
     "change_row",
     "create_row",
+    "create_rows",
     "delete_locked_row",
     "delete_row",
     "set_field",
@@ -101,7 +111,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = _new_row(kind, key, fields)
     with transaction.atomic(using=conf.database):
-        present = _present_row(kind, key)
+        present = kind.find(key, lock=True)
         if present is not None:
             return _exists_already(kind, present, row, users)
         change = users_to_change((), users)
@@ -109,24 +119,32 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
             insert(row)
         except InvalidChangeError:
             # A concurrent call may have created the same row.
-            present = _present_row(kind, key)
+            present = kind.find(key, lock=True)
             if present is None:
                 raise
             return _exists_already(kind, present, row, users)
         if change:
             change_allowed_users(row, change)
         version = version_of(kind, row.pk)
-    new = _editable_fields(row) | ({ALLOWED: users} if users else {})
-    undo = Undo((*DELETE_VERBS[kind], key, "--yes"))
-    return Changed(
-        key, "", None, new, written=True, version=version, undo=undo, secret=is_secret(row)
-    )
+    return _created(kind, row, users, version)
+
+
+def create_rows(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
+    """Creates rows from their keys and fields, in few statements if possible.
+
+    To be called in a transaction. Raises InvalidChangeError.
+    """
+    if len(new) > 1 and may_insert_together(kind.model):
+        # If this fails, creating one row at a time says which row it is.
+        with suppress(InvalidChangeError):
+            return _create_together(kind, new)
+    return [create_row(kind, key, fields) for key, fields in new.items()]
 
 
 def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
     """Deletes a row. Does nothing if it was deleted already."""
     with transaction.atomic(using=conf.database):
-        row = _present_row(kind, key)
+        row = kind.find(key, lock=True)
         if row is not None:
             require_version(kind, key, row.pk, expect_version)
             return delete_locked_row(kind, row)
@@ -147,11 +165,32 @@ def delete_locked_row(kind: Kind, row: Row) -> Changed:
     return Changed(key, "", old, None, written=True, version=version, undo=undo, secret=secret)
 
 
-def _present_row(kind: Kind, key: str) -> Row | None:
-    try:
-        return kind.row(key, lock=True)
-    except (UnknownFlagError, UnknownValueError):
-        return None
+def _create_together(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
+    table = allowed_user_table()
+    fields = {key: {**given} for key, given in new.items()}
+    users = {key: table.pks_of(given.pop(ALLOWED, ())) for key, given in fields.items()}
+    rows = [_new_row(kind, key, given) for key, given in fields.items()]
+    with transaction.atomic(using=conf.database):
+        insert_together(rows)
+        for row in rows:
+            if change := users_to_change((), users[row.key]):
+                change_allowed_users(row, change)
+        # Last, because allowed users have entries too.
+        versions = versions_of(kind, [row.pk for row in rows]) if has_history() else None
+    return [
+        _created(
+            kind, row, users[row.key], None if versions is None else versions.get(str(row.pk), 0)
+        )
+        for row in rows
+    ]
+
+
+def _created(kind: Kind, row: Row, users: list[PrimaryKey], version: int | None) -> Changed:
+    new = _editable_fields(row) | ({ALLOWED: users} if users else {})
+    undo = Undo((*DELETE_VERBS[kind], row.key, "--yes"))
+    return Changed(
+        row.key, "", None, new, written=True, version=version, undo=undo, secret=is_secret(row)
+    )
 
 
 def _new_row(kind: Kind, key: str, fields: Fields) -> Row:

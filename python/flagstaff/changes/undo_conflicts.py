@@ -27,7 +27,7 @@ __all__ = [
 def newer_conflict(item: Item, event: EntryRange) -> ConflictError:
     """Returns an error that lists what was changed after an event."""
     newest = version_of(item.kind, item.pk)
-    return conflict_error(item.kind, item.key, item.pk, event.last, newest)
+    return conflict_error(item.kind, item.key, item.pk, event.last, newest, _restore_instead(item))
 
 
 def require_newest(item: Item, event: EntryRange) -> None:
@@ -45,10 +45,9 @@ def interleaved_conflict(item: Item, event: EntryRange) -> ConflictError | None:
     between = entries(item.kind, item.pk).filter(id__range=event).order_by()
     if between.values("transaction_id").distinct().count() <= 1:
         return None
-    restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
     return ConflictError(
         f"another transaction changed {item.key} at the same time, and undo would also undo that "
-        f"transaction; to go back to an earlier version, run: {restore}",
+        f"transaction; {_restore_instead(item)}",
         key=item.key,
         expected=event.last,
     )
@@ -82,6 +81,11 @@ def has_state(item: Item, state: ItemState) -> bool:
     if not all(_same(present, other, name) for name in columns):
         return False
     return item.kind is Kind.VALUE or allowed_pks(item.row) == state.users
+
+
+def _restore_instead(item: Item) -> str:
+    restore = quoted_command("restore", item.key, "VERSION", *KIND_OPTIONS[item.kind])
+    return f"to go back to an earlier version, restore it in the admin's history, or run: {restore}"
 
 
 def _same(one: RowVersion, other: RowVersion, name: str) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db.models import JSONField
 
-from flagstaff._tables.decoding import encoded, value_field
+from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 from flagstaff._tables.rows import Fields
+from flagstaff._text.json_text import why_undecodable
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
@@ -63,9 +64,13 @@ def delete_value(key: str, *, expect_version: int | None = None) -> Changed:
 
 def _require_json(value: object) -> None:
     try:
-        canonical(value)
+        problem = why_undecodable(canonical(value))
+    except RecursionError:
+        problem = "is nested too deeply"
     except (TypeError, ValueError) as error:
         raise InvalidChangeError(f"JSON cannot hold this value: {error}") from error
+    if problem and is_plain_json(value_field()):
+        raise InvalidChangeError(f"get_value() cannot return this value: it {problem}")
 
 
 def _as_argument(value: object) -> str | None:

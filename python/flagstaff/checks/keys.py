@@ -24,13 +24,12 @@ def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     flags = (
         "1 flag has a key that is" if len(keys) == 1 else f"{len(keys):,} flags have keys that are"
     )
-    contains = "contains" if len(keys) == 1 else "contain"
     return [
         Warning(
-            f"{flags} empty, longer than {KEY_MAX_LENGTH} characters, or {contains} white space, "
-            f'":" or a control character: {join_some(map(repr, keys), _MAX_KEYS_SHOWN)}',
-            hint="rename the keys in the table and in the code; the flags still work, but "
-            'with ":", two pairs of key and user can have the same hash input',
+            f"{flags} not valid: {join_some(map(repr, keys), _MAX_KEYS_SHOWN)}",
+            hint=f'a key has 1 to {KEY_MAX_LENGTH} letters, digits, "_", "-" or ".", and does not '
+            'begin with "-"; rename the keys in the table and in the code; the flags still work, '
+            'but with ":", two pairs of key and user can have the same hash input',
             obj=conf.flag_model,
             id="flagstaff.W018",
         )

@@ -6,7 +6,7 @@ from enum import Enum
 
 from django.db.models import Model
 
-from flagstaff._tables.rows import Row, flag_row, value_row
+from flagstaff._tables.rows import Row, find_row, flag_row, value_row
 from flagstaff.conf import conf
 
 __all__ = ["ALLOWED_USERS", "Kind"]
@@ -39,6 +39,10 @@ class Kind(Enum):
     def row(self, key: str, *, lock: bool = False) -> Row:
         """Returns the row of a key. Raises UnknownFlagError or UnknownValueError."""
         return flag_row(key, lock=lock) if self is Kind.FLAG else value_row(key, lock=lock)
+
+    def find(self, key: str, *, lock: bool = False) -> Row | None:
+        """Returns the row of a key, or None if there is none."""
+        return find_row(self.model, key, lock=lock)
 
     @classmethod
     def of(cls, relation: str) -> Kind:

@@ -11,7 +11,6 @@ from django.db.models import Q, QuerySet
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history.entries import read_entries
 from flagstaff.history.events import Columns, Event, as_events
 from flagstaff.history.grouping import COLUMNS, group_of
@@ -130,11 +129,8 @@ def _history(
 def _about(kind: Kind, key: str) -> Q:
     """The entries of the row that has the key now, and of the rows that had it."""
     about = Q(key=key)
-    try:
-        pk = kind.row(key).pk
-    except (UnknownFlagError, UnknownValueError):
-        return about
-    return about | Q(object_pk=str(pk))
+    row = kind.find(key)
+    return about if row is None else about | Q(object_pk=str(row.pk))
 
 
 def _events(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -10,8 +10,10 @@ from django.db import transaction
 from flagstaff import changes
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
+from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import Document
 from flagstaff.serialization.plan import Plan, Step, diff
 
@@ -50,23 +52,32 @@ def apply(
             ignore_versions=ignore_versions,
             lock=True,
         )
-        if expect_plan not in (None, plan.fingerprint):
+        if expect_plan is not None and expect_plan != plan.fingerprint:
             raise ConflictError(
                 f"the plan is now {plan.fingerprint}, not {expect_plan}, because something has "
                 "changed; review the new plan with --dry-run"
             )
-        changed = tuple(_write(step) for step in plan.steps)
+        changed = tuple(_write_all(plan.steps))
     return Imported(plan, changed, combined_undo(changed))
+
+
+def _write_all(steps: Iterable[Step]) -> list[Changed]:
+    """Writes the steps, creations last and together. Returns the changes in the order of steps."""
+    steps = list(steps)
+    done = {(step.kind, step.key): _write(step) for step in steps if step.action != "create"}
+    for kind in Kind:
+        new = [step for step in steps if step.action == "create" and step.kind == kind.value]
+        for changed in create_rows(kind, {step.key: _fields(step) for step in new}):
+            done[kind.value, changed.key] = changed
+    return [done[step.kind, step.key] for step in steps]
 
 
 def _write(step: Step) -> Changed:
     is_flag = step.kind == "flag"
     if step.action == "delete":
         return (changes.delete if is_flag else changes.delete_value)(step.key)
-    fields: dict[str, object] = dict(step.fields)
-    if step.users is not None:
-        fields[ALLOWED] = step.users
-    if step.action == "change":
-        return (changes.update if is_flag else changes.update_value)(step.key, fields)
-    create: Callable[..., Changed] = changes.create if is_flag else changes.create_value
-    return create(step.key, **fields)
+    return (changes.update if is_flag else changes.update_value)(step.key, _fields(step))
+
+
+def _fields(step: Step) -> dict[str, object]:
+    return {**step.fields, **({} if step.users is None else {ALLOWED: step.users})}

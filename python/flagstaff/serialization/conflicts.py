@@ -11,6 +11,8 @@ from flagstaff.serialization.document import Item
 
 __all__ = ["check_versions"]
 
+_ADVICE = "export again, or pass --ignore-versions to overwrite the changes"
+
 
 def check_versions(pairs: Iterable[tuple[Item, Row | None]]) -> None:
     """Raises one ConflictError for all rows whose version differs from the file's. Queries."""
@@ -25,7 +27,7 @@ def _conflict(item: Item, row: Row | None) -> ConflictError | None:
         )
         return ConflictError(message, key=item.key, expected=item.version)
     try:
-        require_version(item.kind, item.key, row.pk, item.version)
+        require_version(item.kind, item.key, row.pk, item.version, _ADVICE)
     except ConflictError as error:
         return error
     return None

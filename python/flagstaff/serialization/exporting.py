@@ -8,7 +8,7 @@ from typing import Any
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
-from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import FlagstaffError, UnknownFlagError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
@@ -56,19 +56,12 @@ def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     if keys is None:
         found = list(all_rows(kind.model).exclude(key=None))
     else:
-        found = [row for key in keys if (row := _row(kind, key)) is not None]
+        found = [row for key in keys if (row := kind.find(key)) is not None]
     rows = {row.key: row for row in sorted(found, key=lambda row: str(row.key))}
     if len(rows) < len(found):
         # Possible in a project's own table.
         raise FlagstaffError(f"several {SECTIONS[kind]} have the same key; delete all but one")
     return rows
-
-
-def _row(kind: Kind, key: str) -> Row | None:
-    try:
-        return kind.row(key)
-    except (UnknownFlagError, UnknownValueError):
-        return None
 
 
 def _raise_unknown(key: str) -> None:

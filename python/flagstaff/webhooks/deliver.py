@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from threading import Event
 from django.db import connections, transaction
 from django.utils.translation import override
 
+from flagstaff._core import monotonic
 from flagstaff.conf import conf
 from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.impact import ImpactCounter
@@ -64,7 +64,7 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
     # Checked here: each receiver's thread has its own connection, without the caller's transaction.
     with transaction.atomic(using=conf.database, durable=True):
         require_tables()
-    runs = _serve_all(receivers, time.monotonic() + seconds, stop or Event())
+    runs = _serve_all(receivers, monotonic() + seconds, stop or Event())
     counts = count_deliveries()
     reports = [
         _report(receiver, run, counts.pop(receiver.name, QueueCounts()))
@@ -114,7 +114,7 @@ def _serve(receiver: Receiver, impacts: ImpactCounter, deadline: float, stop: Ev
     # The active language is per thread, and programs read the texts too.
     with override(None):
         enqueue(receiver)
-        while time.monotonic() < deadline and not stop.is_set():
+        while monotonic() < deadline and not stop.is_set():
             delivery = claim(receiver)
             if delivery is None:
                 break

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from functools import cache
 from http.client import HTTPConnection, HTTPException
 from threading import Event, Timer
 
+from flagstaff._core import monotonic
 from flagstaff.conf.receivers import Receiver
 
 __all__ = ["Response", "UnreachableError", "post"]
@@ -40,7 +40,7 @@ def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> Respons
     Blocks for at most the receiver's `timeout`, plus the time that the system takes to resolve the
     host name. Raises UnreachableError.
     """
-    deadline = time.monotonic() + receiver.timeout
+    deadline = monotonic() + receiver.timeout
     timed_out = Event()
     try:
         with closing(_connect(receiver, deadline)) as tcp, _shutdown_at(deadline, tcp, timed_out):
@@ -60,7 +60,7 @@ def _connect(receiver: Receiver, deadline: float) -> socket.socket:
     addresses = socket.getaddrinfo(receiver.split.hostname, receiver.port, type=socket.SOCK_STREAM)
     error = OSError("no address")
     for *_, address in addresses:
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
         if left <= 0:
             raise TimeoutError
         try:
@@ -82,7 +82,7 @@ def _shutdown_at(deadline: float, tcp: socket.socket, timed_out: Event) -> Itera
             # Below TLS, which the other thread uses.
             tcp.shutdown(socket.SHUT_RDWR)
 
-    timer = Timer(max(deadline - time.monotonic(), 0), shut_down)
+    timer = Timer(max(deadline - monotonic(), 0), shut_down)
     timer.daemon = True
     timer.start()
     try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from threading import Lock
 from typing import TypedDict
 
+from flagstaff._core import monotonic
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.model_fields import column_of
@@ -52,10 +52,10 @@ class ImpactCounter:
             return None
         with self._lock:
             if event.version not in self._counted and self._seconds_left > 0:
-                started = time.monotonic()
+                started = monotonic()
                 timeout = min(_EVENT_TIMEOUT, self._seconds_left)
                 self._counted[event.version] = _count(event, entry_ids, timeout)
-                self._seconds_left -= time.monotonic() - started
+                self._seconds_left -= monotonic() - started
             return self._counted.get(event.version)
 
 

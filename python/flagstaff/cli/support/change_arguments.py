@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from flagstaff._attribution.context import attributed, attribution
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.standard_input import is_terminal
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import add_wait
 
@@ -86,10 +86,14 @@ def require_confirmation(question: str, options: Options, out: Output) -> None:
     """
     if options["yes"]:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise CommandError("not a terminal: pass --yes to confirm", returncode=USAGE)
     out.message(f"{question} [y/N]")
-    if input().strip().lower() not in ("y", "yes"):
+    try:
+        answer = input()
+    except EOFError:  # Ctrl-D
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was changed", returncode=USAGE)
 
 

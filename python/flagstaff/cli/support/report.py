@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flagstaff._tables.rows import flag_row
+from flagstaff._tables.rows import find_row
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.cli.support.cells import Record
 from flagstaff.cli.support.change_messages import VALUE, change_messages
@@ -12,7 +12,7 @@ from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
-from flagstaff.exceptions import UnknownFlagError
+from flagstaff.conf import conf
 
 __all__ = ["report_changes", "report_flag_change", "report_undo", "report_value_change"]
 
@@ -20,10 +20,9 @@ __all__ = ["report_changes", "report_flag_change", "report_undo", "report_value_
 def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     """Prints a change of a flag, and which users have the flag now. Reads the flag."""
     _print_change(changed, out)
-    try:
-        out.message(flag_summary(flag_record(flag_row(changed.key))))
-    except UnknownFlagError:
-        out.message(f"{changed.key}: the flag no longer exists")
+    flag = find_row(conf.flag_model, changed.key)
+    no_flag = f"{changed.key}: the flag no longer exists"
+    out.message(no_flag if flag is None else flag_summary(flag_record(flag)))
     finish(_document(changed), out, options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -15,6 +14,7 @@ from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text.lists import join_some
 from flagstaff.cli.support.errors import FAILED, USAGE
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.verb import Options
 
 __all__ = ["add_users", "label", "parse_users"]
@@ -58,7 +58,9 @@ def _lines(path: str | None) -> Iterable[str]:
     if path is None:
         return []
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        text = (
+            standard_input().read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        )
     except OSError as error:
         raise CommandError(str(error), returncode=FAILED) from error
     cells = (row[0].strip() for row in csv.reader(StringIO(text), skipinitialspace=True) if row)

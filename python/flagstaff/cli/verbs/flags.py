@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 
 from flagstaff import changes
-from flagstaff._tables.rows import flag_row
+from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import MAX_SHOWN, join_some
@@ -28,7 +28,6 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownFlagError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 
@@ -152,11 +151,10 @@ def _add_delete(parser: CommandParser) -> None:
 
 def _delete(options: Options, out: Output) -> None:
     key = options["key"]
-    try:
-        summary = flag_summary(flag_record(flag_row(key)))
-    except UnknownFlagError:
-        pass  # `changes.delete` knows whether it was deleted before
-    else:
+    flag = find_row(conf.flag_model, key)
+    # Without a row, `changes.delete` knows whether it was deleted before.
+    if flag is not None:
+        summary = flag_summary(flag_record(flag))
         require_confirmation(f"Delete {key}? {summary}", options, out)
     changed = changes.delete(key, expect_version=options["expect_version"])
     report_flag_change(changed, out, options)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from flagstaff._core import monotonic
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.output import Output
@@ -110,13 +111,13 @@ def _add_watch(parser: CommandParser) -> None:
 
 
 def _watch(options: Options, out: Output) -> None:
-    deadline = time.monotonic() + options["seconds"]
+    deadline = monotonic() + options["seconds"]
     following = Following()
     out.message("watching for changes; press Ctrl-C to stop")
     while True:
         for event in following.look():
             _print_event(event, out)
-        left = deadline - time.monotonic()
+        left = deadline - monotonic()
         if left <= 0:
             return
         time.sleep(min(options["interval"], left))

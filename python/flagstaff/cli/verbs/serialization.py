@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
@@ -16,6 +15,7 @@ from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.formats import add_format, format_of
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_undo
+from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.serialization import Plan
@@ -138,7 +138,8 @@ def _read(path: str) -> str:
     limit = LARGEST + 1
     try:
         if path == "-":
-            data = getattr(sys.stdin, "buffer", sys.stdin).read(limit)
+            stdin = standard_input()
+            data = getattr(stdin, "buffer", stdin).read(limit)
         else:
             with Path(path).open("rb") as file:
                 data = file.read(limit)

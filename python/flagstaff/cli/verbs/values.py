@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
 from flagstaff._tables.decoding import is_secret
-from flagstaff._tables.rows import all_rows, value_row
+from flagstaff._tables.rows import all_rows, find_row, value_row
+from flagstaff._text.json_text import parse_json
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -24,10 +24,10 @@ from flagstaff.cli.support.change_arguments import (
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_value_change
+from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownValueError
 from flagstaff.history.describe import SECRET
 
 __all__ = ["VALUE"]
@@ -96,9 +96,9 @@ def _create(options: Options, out: Output) -> None:
 
 def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
     """Returns the value of the JSON. Reads the standard input if the argument is "-"."""
-    text = sys.stdin.read() if options["text"] == "-" else options["text"]
+    text = standard_input().read() if options["text"] == "-" else options["text"]
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         # The message may end up in a log.
         shown = "…" if secret else text.strip()
@@ -116,11 +116,8 @@ def _add_delete(parser: CommandParser) -> None:
 
 def _delete(options: Options, out: Output) -> None:
     key = options["key"]
-    try:
-        value_row(key)
-    except UnknownValueError:
-        pass  # `changes.delete_value` knows whether it was deleted before
-    else:
+    # Without a row, `changes.delete_value` knows whether it was deleted before.
+    if find_row(conf.value_model, key) is not None:
         require_confirmation(f"Delete the value {key}?", options, out)
     changed = changes.delete_value(key, expect_version=options["expect_version"])
     report_value_change(changed, out, options)
