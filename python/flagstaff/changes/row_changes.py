@@ -12,6 +12,7 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.lists import join_some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -24,7 +25,12 @@ from flagstaff.changes.changed import DELETE_VERBS, Changed, Undo, undo_by_versi
 from flagstaff.changes.fields import differing, insert, touch, validate_new, write
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import (
+    ConflictError,
+    InvalidChangeError,
+    UnknownFlagError,
+    UnknownValueError,
+)
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk, version_of
 
@@ -63,12 +69,24 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
     return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
 
 
-def update_row(kind: Kind, key: str, fields: Fields, expect_version: int | None) -> Changed:
-    """Sets several fields, and all allowed users if they are among them."""
-    fields = dict(fields)
-    users = allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
+def update_row(
+    kind: Kind,
+    key: str,
+    fields: Fields,
+    expect_version: int | None,
+    expect: Fields | None = None,
+) -> Changed:
+    """Sets several fields, and the allowed users if they are among them."""
+    fields, expect = dict(fields), dict(expect or {})
+    users = _pop_users(fields)
+    seen = _pop_users(expect)
     with locked_row(kind, key) as row:
-        change = AllowedUsersChange() if users is None else users_to_change(allowed_pks(row), users)
+        change = AllowedUsersChange()
+        if users is not None:
+            present = allowed_pks(row)
+            wanted = users if seen is None else _merge(present, users, seen)
+            change = users_to_change(present, wanted)
+        _require_fields(row, fields, expect)
         return change_row(kind, row, fields, change, expect_version)
 
 
@@ -145,6 +163,31 @@ def delete_locked_row(kind: Kind, row: Row) -> Changed:
     version = version_of(kind, pk)
     undo = _undo(kind, key, version, secret=secret)
     return Changed(key, "", old, None, written=True, version=version, undo=undo, secret=secret)
+
+
+def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:
+    """Takes the allowed users out of the fields; None if they are not among them."""
+    return allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
+
+
+def _merge(
+    present: set[PrimaryKey], users: list[PrimaryKey], seen: list[PrimaryKey]
+) -> list[PrimaryKey]:
+    """Returns the present users with the difference between those that were seen and the new."""
+    old = set(seen)
+    added = [pk for pk in users if pk not in old]
+    removed = old.difference(users)
+    return [*in_order(present - removed), *added]
+
+
+def _require_fields(row: Row, fields: Fields, expect: Fields) -> None:
+    """Raises ConflictError if a field has another value than expected, and not the new one."""
+    to_write = differing(row, fields)
+    changed = [name for name in differing(row, expect) if name not in fields or name in to_write]
+    if changed:
+        # Without the values: one of them may be secret.
+        text = f"another change has set {join_some(changed)} of {row.key} since; read it again"
+        raise ConflictError(text, key=row.key)
 
 
 def _present_row(kind: Kind, key: str) -> Row | None:
