@@ -1,4 +1,4 @@
-"""The history in the admin: events, undo, restore, attribution, conflicts of two saves."""
+"""The history in the admin: events, undo, restore, attribution."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flagstaff.changes import (
 )
 from flagstaff.history import flag_history, flag_version, value_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, messages_of, page, staff
+from tests.admin_pages import FLAGS, VALUES, form_data, messages_of, page, staff
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,12 +48,6 @@ def operator(admin_client: Client) -> Client:
 @pytest.fixture
 def flag() -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
-
-
-CHANGED_SINCE = (
-    "This flag was changed after you opened the page: ana: enabled true → false. "
-    "Save again to overwrite that change."
-)
 
 
 def url(row: Any, view: str = "history") -> str:
@@ -279,7 +273,7 @@ def test_undo_without_csrf_token_is_rejected(admin_user: User, flag: FeatureFlag
     assert operator.post(url(flag), data).status_code == 302
 
 
-# Saves and conflicts.
+# Saves.
 
 
 def test_save_records_actor_source_and_reason(operator: Client, flag: FeatureFlag) -> None:
@@ -293,38 +287,13 @@ def test_save_records_actor_source_and_reason(operator: Client, flag: FeatureFla
     assert event.added.pks == (alice.pk,)
 
 
-def test_save_over_newer_change_shows_conflict_and_keeps_input(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    html = page(operator, url(flag, "change"))
-    [version] = re.findall(r'name="expect_version" value="(\d+)"', html)
-    assert int(version) == flag_version("new_checkout")
-    with acting_as("ana"):
-        disable("new_checkout")
-    data = form(rollout_percent=50, expect_version=version)
-    response = operator.post(url(flag, "change"), data)
-    assert response.context["adminform"].form.errors == {"__all__": [CHANGED_SINCE]}
-    html = response.content.decode()
-    assert re.search(r'name="rollout_percent" value="50"', html)
-    flag.refresh_from_db()
-    assert (flag.enabled, flag.rollout_percent) == (False, 25)
-    [version] = re.findall(r'name="expect_version" value="(\d+)"', html)
-    data["expect_version"] = version
-    assert operator.post(url(flag, "change"), data).status_code == 302
-    flag.refresh_from_db()
-    assert (flag.enabled, flag.rollout_percent) == (True, 50)
-
-
-def test_save_without_version_changes_only_edited_fields(
-    operator: Client, flag: FeatureFlag
-) -> None:
+def test_save_changes_only_fields_that_differ(operator: Client, flag: FeatureFlag) -> None:
     operator.post(url(flag, "change"), form(description="One page"))
     assert [one.field for one in flag_history("new_checkout")[0].differences] == ["description"]
 
 
 def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureFlag) -> None:
-    """Without triggers there are no versions to compare."""
-    data = form(rollout_percent=50, expect_version=flag_version("new_checkout"))
+    data = form(rollout_percent=50)
     with disabled_triggers():
         assert operator.post(url(flag, "change"), data).status_code == 302
     flag.refresh_from_db()
@@ -332,7 +301,7 @@ def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureF
 
 
 def test_save_sent_twice_is_one_change(operator: Client, flag: FeatureFlag) -> None:
-    data = form(rollout_percent=50, expect_version=flag_version("new_checkout"))
+    data = form_data(operator.get(url(flag, "change"))) | {"rollout_percent": 50}
     for _ in range(2):
         assert operator.post(url(flag, "change"), data).status_code == 302
     assert len(flag_history("new_checkout")) == 2
@@ -376,7 +345,7 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     operator.post(f"{VALUES}add/", {"key": "gateway", "value": '"stripe"', "description": ""})
     value = KeyValueStore.objects.get()
     data = {"key": "gateway", "value": '"paypal"', "description": "", "reason": "cheaper"}
-    operator.post(url(value, "change"), {**data, "expect_version": value_version("gateway")})
+    operator.post(url(value, "change"), data)
     newest, oldest = rows(page(operator, url(value)))
     assert 'value "stripe" → "paypal" admin admin cheaper' in newest
     assert 'created, value "stripe"' in oldest
@@ -396,19 +365,6 @@ def test_created_falsy_value_is_in_history(value: object, operator: Client) -> N
 def test_created_secret_value_is_masked_in_history(operator: Client) -> None:
     row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     assert "created, value ••••••" in rows(page(operator, url(row)))[0]
-
-
-def test_save_of_value_over_newer_change_is_rejected(operator: Client) -> None:
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    version = value_version("gateway")
-    set_value("gateway", "paypal")
-    data = {"key": "gateway", "value": '"adyen"', "description": "", "expect_version": version}
-    assert (
-        "This value was changed after you opened the page"
-        in operator.post(url(value, "change"), data).content.decode()
-    )
-    value.refresh_from_db()
-    assert value.value == "paypal"
 
 
 def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:

@@ -33,10 +33,12 @@ from flagstaff import changes
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.states import State, state_label, state_of
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.forms import VersionedForm
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.shown import was_shown
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import FeatureFlag
 
@@ -51,8 +53,6 @@ else:
 
 # A page with more users is slow to open.
 _MAX_EDITABLE_USERS = 500
-# A hidden input: the page shows the number of allowed users instead of their list.
-_ALLOWED_USERS_OMITTED = "_allowed_users_omitted"
 _MAX_DESCRIPTION_SHOWN = 100
 
 _TIMES = ("created_at", "changed_at")
@@ -73,7 +73,7 @@ _CSS_CLASSES = {
 class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
     """Flags: key, state, on/off button, rollout, allowed users."""
 
-    form = VersionedForm
+    form = MergingForm
     # The button comes early: a narrow screen shows it without scrolling.
     list_display = ("flag", "state", "on_off", "rollout", "allowed", "changed")
     list_display_links = ("flag",)
@@ -127,10 +127,12 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             return _without_times(fieldsets)
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
-        omitted = _ALLOWED_USERS_OMITTED in request.POST
+        listed = was_shown(request, ALLOWED)
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
             return _replace_allowed_users(fieldsets, "allowed")
-        if omitted or obj.allowed_users.count() > _MAX_EDITABLE_USERS:
+        if listed is None:
+            listed = obj.allowed_users.count() <= _MAX_EDITABLE_USERS
+        if not listed:
             return _replace_allowed_users(fieldsets, "allowed_users_count")
         return fieldsets
 
@@ -239,17 +241,13 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         )
 
     @admin.display(description=gettext_lazy("allowed users"))
-    def allowed_users_count(self, flag: FeatureFlag) -> SafeString:
+    def allowed_users_count(self, flag: FeatureFlag) -> str:
         """The number of allowed users, if they are too many for a form."""
         text = _(
             "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
             "flagstaff.changes.add_allowed_users()."
         )
-        return format_html(
-            '{}<input type="hidden" name="{}" value="1">',
-            text % {"count": f"{flag.allowed_users.count():,}"},
-            _ALLOWED_USERS_OMITTED,
-        )
+        return text % {"count": f"{flag.allowed_users.count():,}"}
 
 
 def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:

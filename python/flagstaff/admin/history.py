@@ -19,7 +19,6 @@ from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
 from flagstaff._text.lists import join_some
 from flagstaff.admin.attribution import REASON
-from flagstaff.admin.forms import VERSION
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
@@ -35,6 +34,8 @@ __all__ = ["HistoryMixin"]
 _PAGE_SIZE = 50
 # The digits of the largest version. Python refuses to parse much longer numbers.
 _MAX_DIGITS = 19
+# The name of the hidden field.
+VERSION = "expect_version"
 # Names of submit buttons and of the field that confirms an undo of a transaction.
 _UNDO, _UNDO_ALL, _RESTORE, _CONFIRMED = "_undo", "_undo_all", "_restore", "_confirmed"
 

@@ -20,7 +20,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.forms import VersionedForm
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.history.describe import SECRET
@@ -79,7 +79,7 @@ class ValueField(forms.JSONField):
             raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
-class ValueForm(VersionedForm):
+class ValueForm(MergingForm):
     """The form of a value."""
 
     kind = Kind.VALUE
