@@ -25,6 +25,8 @@ from flagstaff.changes import (
     set_rollout,
     set_value,
     undo,
+    update,
+    update_value,
 )
 from flagstaff.history import flag_history, flag_version, value_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -205,14 +207,125 @@ def test_undo_with_disabled_triggers_shows_error(operator: Client, flag: Feature
     assert text.startswith('Not saved: the history does not record "flagstaff_featureflag"')
 
 
-def test_restore_button_restores_version(operator: Client, flag: FeatureFlag) -> None:
+def preview(client: Client, row: Any, version: int | None) -> Any:
+    """Presses a Restore button and returns the confirmation page."""
+    response = client.post(url(row), {"_restore": version})
+    assert response.status_code == 200
+    return response
+
+
+def confirmed(response: Any, button: str = "_restore") -> dict[str, Any]:
+    """Returns what a browser would post for a confirmation page."""
+    html = response.content.decode().split('<form method="post">')[1]
+    data = dict(re.findall(r'name="([^"]+)"[^>]* value="([^"]*)"', html))
+    assert (button in data, data["_confirmed"]) == (True, "1")
+    return data
+
+
+def test_restore_button_shows_each_field_and_writes_nothing(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version = flag_version("new_checkout")
+    add_allowed_users("new_checkout", User.objects.create(username="alice"))
+    update("new_checkout", {"rollout_percent": 50, "description": "<b>One</b> page"})
+    newest = flag_version("new_checkout")
+    response = preview(operator, flag, version)
+    html = response.content.decode()
+    assert rows(html) == [
+        "rollout_percent 50 25",
+        'description "<b>One</b> page" ""',
+        "allowed_users 1 user 0 users: removed 1 allowed user (alice)",
+    ]
+    assert "<b>One" not in html
+    assert "Restore “new_checkout” to its state after the change of " in html
+    assert flag_version("new_checkout") == newest
+
+
+def test_confirmed_restore_restores_version_with_reason(
+    operator: Client, flag: FeatureFlag
+) -> None:
     version = flag_version("new_checkout")
     alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
     set_rollout("new_checkout", 50)
-    operator.post(url(flag), {"_restore": version})
+    data = {**confirmed(preview(operator, flag, version)), "reason": "orders fail"}
+    response = operator.post(url(flag), data, follow=True)
+    assert messages_of(response) == ["“new_checkout” was restored."]
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (25, 0)
+    assert flag_history("new_checkout")[0].reason == "orders fail"
+
+
+def test_confirmed_restore_over_newer_change_is_rejected(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version = flag_version("new_checkout")
+    set_rollout("new_checkout", 50)
+    data = confirmed(preview(operator, flag, version))
+    disable("new_checkout")
+    response = operator.post(url(flag), data, follow=True)
+    assert messages_of(response)[0].startswith("Not saved: new_checkout has version")
+    flag.refresh_from_db()
+    assert flag.rollout_percent == 50
+
+
+def test_restore_of_present_state_asks_nothing(operator: Client, flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    set_rollout("new_checkout", 50)
+    set_rollout("new_checkout", 25)
+    response = operator.post(url(flag), {"_restore": version}, follow=True)
+    assert messages_of(response) == [
+        "“new_checkout” already has these values. Nothing was changed."
+    ]
+
+
+def test_preview_of_restore_counts_users_without_view_user_permission(flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    add_allowed_users("new_checkout", User.objects.create(username="alice"))
+    html = preview(staff("change_featureflag"), flag, version).content.decode()
+    assert rows(html) == ["allowed_users 1 user 0 users: removed 1 allowed user"]
+
+
+def secret_versions() -> tuple[KeyValueStore, list[int]]:
+    """Returns a secret value and its versions: created, described, and another value."""
+    row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    versions = [value_version("token")]
+    update_value("token", {"description": "For the shop"})
+    versions.append(value_version("token"))
+    set_value("token", "hunter3")
+    update_value("token", {"description": "For the new shop"})
+    return row, [version or 0 for version in versions]
+
+
+def test_version_with_another_secret_value_has_no_restore(operator: Client) -> None:
+    row, lost = secret_versions()
+    offered = re.findall(r'name="_restore" value="(\d+)"', page(operator, url(row)))
+    assert len(offered) == 1
+    assert not {str(version) for version in lost} & {*offered}
+    for version in lost:
+        response = operator.post(url(row), {"_restore": version}, follow=True)
+        [message] = messages_of(response)
+        assert message.startswith("Not saved: the history stores only a digest of token")
+
+
+def test_version_with_same_secret_value_can_be_restored(operator: Client) -> None:
+    row, _lost = secret_versions()
+    [offered] = re.findall(r'name="_restore" value="(\d+)"', page(operator, url(row)))
+    response = preview(operator, row, int(offered))
+    assert rows(response.content.decode()) == ['description "For the new shop" "For the shop"']
+    operator.post(url(row), confirmed(response))
+    row.refresh_from_db()
+    assert (row.value, row.description) == ("hunter3", "For the shop")
+
+
+def test_value_from_before_it_was_secret_is_masked_in_preview(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="token", value="hunter2")
+    version = value_version("token")
+    set_value("token", "hunter3")
+    KeyValueStore.objects.update(secret=True)
+    html = preview(operator, row, version).content.decode()
+    assert "value •••••• ••••••" in rows(html)
+    assert "hunter" not in html
 
 
 def test_undo_of_creation_needs_delete_permission() -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import Fields
-from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history import Event
-from flagstaff.history.describe import SECRET, describe_actor
+from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import names_of_actors
@@ -189,7 +186,4 @@ def _show(field: forms.Field, value: object) -> None:
 
 def _text(value: object, *, secret: bool) -> str:
     """A value as the history shows it."""
-    if secret:
-        return SECRET
-    text = json.dumps(getattr(value, "pk", value), ensure_ascii=False, cls=DjangoJSONEncoder)
-    return truncated(text, _MAX_VALUE)
+    return describe_value(getattr(value, "pk", value), secret=secret, limit=_MAX_VALUE)

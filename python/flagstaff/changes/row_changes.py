@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
@@ -39,6 +40,7 @@ __all__ = [
     "create_row",
     "delete_locked_row",
     "delete_row",
+    "planned_change",
     "set_field",
     "update_row",
 ]
@@ -98,19 +100,35 @@ def change_row(
     expect_version: int | None,
 ) -> Changed:
     """Writes the fields of a locked row that differ, and the change of its allowed users."""
-    fields, key = differing(row, fields), row.key
+    planned = planned_change(kind, row, fields, users)
+    if not planned.new:
+        return planned
+    require_version(kind, row.key, row.pk, expect_version)
+    _write(row, {name: new for name, new in planned.new.items() if name != ALLOWED}, users)
+    secret = planned.secret or is_secret(row)
+    version = version_of(kind, row.pk)
+    undo = _undo(kind, row.key, version, secret=secret and "value" in planned.new)
+    return replace(planned, key=row.key, written=True, version=version, undo=undo, secret=secret)
+
+
+def planned_change(kind: Kind, row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
+    """Returns what `change_row` would write. Writes nothing."""
+    fields = differing(row, fields)
     old: dict[str, Any] = {name: getattr(row, name) for name in fields}
     new: dict[str, Any] = dict(fields)
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
-    written, secret = bool(new), is_secret(row)
-    if written:
-        require_version(kind, key, row.pk, expect_version)
-        _write(row, fields, users)
-        secret = secret or is_secret(row)
     version = version_of(kind, row.pk)
-    undo = _undo(kind, row.key, version, secret=secret and "value" in new) if written else None
-    return Changed(row.key, "", old, new, written, version, undo, secret, users.missing)
+    return Changed(
+        row.key,
+        "",
+        old,
+        new,
+        written=False,
+        version=version,
+        secret=is_secret(row),
+        missing=users.missing,
+    )
 
 
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
