@@ -265,7 +265,7 @@ def test_toggle_in_the_admin_list_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
 ) -> None:
     address = reverse("admin:flagstaff_featureflag_changelist")
-    as_alice.post(address, {"_set_enabled": f"on:{flag.pk}"})
+    as_alice.post(address, {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"})
     assert FeatureFlag.objects.get().enabled is True
     assert entries() == [(str(alice.pk), "admin", None)]
 

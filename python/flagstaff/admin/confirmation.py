@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import ngettext
 
@@ -22,7 +22,16 @@ from flagstaff.history.events import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 
-__all__ = ["CONFIRMED", "MAX_TEXT", "VERSION", "ConfirmationMixin", "PreviewRow", "preview_rows"]
+__all__ = [
+    "CONFIRMED",
+    "MAX_TEXT",
+    "VERSION",
+    "ConfirmationMixin",
+    "PreviewRow",
+    "parse_version",
+    "posted_version",
+    "preview_rows",
+]
 
 #: The name of the field that confirms.
 CONFIRMED = "_confirmed"
@@ -31,6 +40,8 @@ VERSION = "expect_version"
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
 _MAX_USERS = 20
+# The digits of the largest version. Python refuses to parse much longer numbers.
+_MAX_DIGITS = 19
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -66,6 +77,19 @@ class ConfirmationMixin(_ModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/confirm.html", page)
+
+
+def posted_version(request: HttpRequest) -> int | None:
+    """Returns the version that the submitted page showed, or None."""
+    version = request.POST.get(VERSION)
+    return parse_version(version) if version else None
+
+
+def parse_version(text: str | None) -> int:
+    """Returns the number of a version. Raises Http404 for anything else."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        raise Http404
+    return int(text)
 
 
 def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -> list[PreviewRow]:

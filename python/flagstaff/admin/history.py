@@ -23,8 +23,9 @@ from flagstaff._text.lists import join_some
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
-    VERSION,
     ConfirmationMixin,
+    parse_version,
+    posted_version,
     preview_rows,
 )
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
@@ -42,8 +43,6 @@ from flagstaff.history.versions import entries, has_history, version_of
 __all__ = ["HistoryMixin"]
 
 _PAGE_SIZE = 50
-# The digits of the largest version. Python refuses to parse much longer numbers.
-_MAX_DIGITS = 19
 # Names of submit buttons.
 _UNDO, _UNDO_ALL, _RESTORE = "_undo", "_undo_all", "_restore"
 
@@ -108,7 +107,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
 
     def _events(self, request: HttpRequest, row: Row, limit: int | None) -> list[Event]:
         before = request.GET.get("before", "")
-        older_than = _number(before) if before.isascii() and before.isdigit() else None
+        older_than = parse_version(before) if before.isascii() and before.isdigit() else None
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
         return (
             events if may_see_users(request.user) else [_without_users(event) for event in events]
@@ -117,15 +116,14 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
     def _post(self, request: HttpRequest, row: Row) -> HttpResponse:
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        version = request.POST.get(VERSION)
-        expect_version = _number(version) if version else None
+        expect_version = posted_version(request)
         if _UNDO_ALL in request.POST:
-            return self._undo_all(request, row, _number(request.POST[_UNDO_ALL]))
+            return self._undo_all(request, row, parse_version(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
-            changed = self._undo(request, row, _number(request.POST[_UNDO]), expect_version)
+            changed = self._undo(request, row, parse_version(request.POST[_UNDO]), expect_version)
             self._report(request, row, changed, _undone(changed))
         else:
-            to = _number(request.POST.get(_RESTORE))
+            to = parse_version(request.POST.get(_RESTORE))
             if CONFIRMED not in request.POST:
                 return self._preview_restore(request, row, to)
             changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
@@ -255,9 +253,3 @@ def _without_users(event: Event) -> Event:
 
 def _is_secret(event: Event) -> bool:
     return any(difference.secret for difference in event.differences)
-
-
-def _number(text: str | None) -> int:
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
-        raise Http404
-    return int(text)
