@@ -41,6 +41,8 @@ _UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
 _DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
 # The newer changes that a message lists.
 _MAX_LISTED = 5
+# The length of each value in it.
+_MAX_VALUE = 120
 
 
 class SavingMixin(_ModelAdmin):
@@ -104,7 +106,8 @@ class SavingMixin(_ModelAdmin):
         actors = names_of_actors(events)
         users = names_of_users(events) if may_see_users(request.user) else None
         return "; ".join(
-            f"{describe_actor(event, actors)}: {describe_change(event, users)}" for event in events
+            f"{describe_actor(event, actors)}: {describe_change(event, users, limit=_MAX_VALUE)}"
+            for event in events
         )
 
     def save_related(
