@@ -159,3 +159,29 @@ def test_value_of_64000_characters_is_editable(operator: Client) -> None:
     response = operator.get(f"{VALUES}{row.pk}/change/")
     assert_readable(response)
     assert len(form_data(response)["value"]) == 64_000
+
+
+# The key.
+
+
+@pytest.mark.parametrize(
+    ("models", "reason"),
+    [
+        (FLAGS, "The code looks for this key, and the users of a rollout depend on it."),
+        (VALUES, "The code looks for this key."),
+    ],
+)
+def test_key_is_read_only_after_creation(
+    models: str, reason: str, operator: Client, rows: dict[str, Any]
+) -> None:
+    row = rows[models]
+    url = f"{models}{row.pk}/change/"
+    html = page(operator, url)
+    assert 'name="key"' not in html
+    assert reason in html
+    assert 'name="key"' in page(operator, f"{models}add/")
+    data = form_data(operator.get(url))
+    operator.post(url, {**data, "key": "renamed", "description": "New"})
+    key = row.key
+    row.refresh_from_db()
+    assert (row.key, row.description) == (key, "New")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.db import transaction
@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff.admin.attribution import REASON
@@ -39,6 +40,13 @@ _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
 }
 _UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
 _DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
+_KEY_HELP = {
+    Kind.FLAG: gettext_lazy(
+        "The code looks for this key, and the users of a rollout depend on it. "
+        "For another key, create a new flag."
+    ),
+    Kind.VALUE: gettext_lazy("The code looks for this key. For another key, create a new value."),
+}
 # The newer changes that a message lists.
 _MAX_LISTED = 5
 # The length of each value in it.
@@ -63,6 +71,23 @@ class SavingMixin(_ModelAdmin):
         except ConflictError:
             # Somebody was faster after the form had been validated: it merges again.
             return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The fields that nobody edits here. A key is fixed once the row exists."""
+        readonly = super().get_readonly_fields(request, obj)
+        return tuple(readonly) if obj is None else (*readonly, "key")
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Any = None,
+        change: bool = False,  # noqa: FBT001, FBT002 (Django's signature)
+        **kwargs: Any,
+    ) -> type[MergingForm]:
+        """The class of the form, with the reason why the key is fixed."""
+        if obj is not None and self.has_change_permission(request, obj):
+            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.kind]}
+        return cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields, with the reason for users who may save."""
