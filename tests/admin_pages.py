@@ -9,7 +9,17 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils.html import strip_tags
 
-__all__ = ["FLAGS", "VALUES", "column", "errors", "messages_of", "page", "permit", "staff"]
+__all__ = [
+    "FLAGS",
+    "VALUES",
+    "column",
+    "errors",
+    "form_data",
+    "messages_of",
+    "page",
+    "permit",
+    "staff",
+]
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -48,6 +58,13 @@ def errors(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[str
     response = client.post(url, data)
     assert response.status_code == 200
     return dict(response.context["adminform"].form.errors)
+
+
+def form_data(response: Any) -> dict[str, Any]:
+    """Returns what a browser would post for the form of a page."""
+    form = response.context["adminform"].form
+    values = {field.html_name: field.value() for field in form}
+    return {name: value for name, value in values.items() if value not in (None, False)}
 
 
 def messages_of(response: Any) -> list[str]:

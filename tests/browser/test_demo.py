@@ -63,6 +63,8 @@ def test_on_off_button_reaches_every_worker(visitor: Visitor, shop: Shop) -> Non
     wait_for_panels(visitor, shop, 0, "off")
     visitor.switch_to_tab(0)
     visitor.click("[aria-label='Turn on new_checkout']")
+    visitor.wait_for_text("h1", "Turn on a flag")
+    visitor.click(".flagstaff-confirm")
     visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now on.")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 5, "rollout 5 %")

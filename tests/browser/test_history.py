@@ -48,6 +48,10 @@ def test_restore_button_restores_version(visitor: Visitor, shop: Shop) -> None:
         shop.query(SET_ROLLOUT.format(percent))
     open_history(visitor, shop)
     press(visitor, f"{ROWS}:nth-child(3)", "Restore")
+    visitor.wait_for_text("h1", "Restore an earlier state")
+    assert visitor.texts(ROWS) == ["rollout_percent 100 20"]
+    assert shop.query(STATE) == [(100, "stripe")]
+    press(visitor, "#content-main", "Restore")
     visitor.wait_for_text(MESSAGE, "“new_checkout” was restored")
     assert shop.query(STATE) == [(20, "stripe")]
     assert "rollout_percent 100 → 20" in visitor.text(NEWEST)

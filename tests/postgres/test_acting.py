@@ -31,6 +31,7 @@ from flagstaff import acting_as
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._attribution.writes import attribute_writes
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.admin_pages import form_data
 
 pytestmark = pytest.mark.django_db
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS)
@@ -264,7 +265,7 @@ def test_toggle_in_the_admin_list_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, flag: FeatureFlag
 ) -> None:
     address = reverse("admin:flagstaff_featureflag_changelist")
-    as_alice.post(address, {"_set_enabled": f"on:{flag.pk}"})
+    as_alice.post(address, {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"})
     assert FeatureFlag.objects.get().enabled is True
     assert entries() == [(str(alice.pk), "admin", None)]
 
@@ -274,9 +275,11 @@ def test_form_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:
     page = as_alice.get(reverse("admin:flagstaff_featureflag_change", args=[flag.pk]))
-    form = page.context["adminform"].form
-    data = {name: value for name, value in form.initial.items() if value is not None}
-    data |= {"enabled": "on", "rollout_percent": "25", "allowed_users": [str(bob.pk)]}
+    data = form_data(page) | {
+        "enabled": "on",
+        "rollout_percent": "25",
+        "allowed_users": [str(bob.pk)],
+    }
     saved = as_alice.post(page.wsgi_request.path, data)
     assert saved.status_code == 302
     assert entries() == [(str(alice.pk), "admin", None)] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -15,8 +16,11 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.admin.rollout import STEPS
+from flagstaff.changes import set_rollout
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, column, errors, messages_of, page, permit, staff
+from tests.admin_pages import FLAGS, column, errors, form_data, messages_of, page, permit, staff
 from tests.conftest import RunIsolated
 
 pytestmark = pytest.mark.django_db
@@ -173,13 +177,124 @@ def test_delete_page_counts_links_to_allowed_users(operator: Client, flag: Featu
 # The on/off button.
 
 
-def test_button_turns_flag_off_and_on(operator: Client, flag: FeatureFlag) -> None:
+def test_button_turns_flag_off_at_once(operator: Client, flag: FeatureFlag) -> None:
     [button] = buttons(page(operator))
-    assert messages_of(press(operator, button)) == ["The flag “new_checkout” is now off."]
+    assert messages_of(press(operator, button)) == [
+        "The flag “new_checkout” is now off. Off for all users."
+    ]
     assert not is_enabled(flag)
+
+
+def turn_on(client: Client, flag: FeatureFlag, url: str = FLAGS) -> Any:
+    """Presses the button of a disabled flag and returns the confirmation page."""
+    response = client.post(url, {"_set_enabled": f"on:{flag.pk}", "action": ""})
+    assert response.status_code == 200
+    return response
+
+
+def confirmed(response: Any, **changes: str) -> dict[str, str]:
+    """Returns what a browser would post for a confirmation page."""
+    html = response.content.decode().split('<form method="post">')[1]
+    data = dict(re.findall(r'name="([^"]+)"[^>]* value="([^"]*)"', html))
+    assert data["_confirmed"] == "1"
+    return {**data, **changes}
+
+
+def preview_of(response: Any) -> dict[str, list[str]]:
+    """Returns the two cells of each line of a confirmation page."""
+    [table] = re.findall(r"<tbody>(.*)</tbody>", response.content.decode(), re.DOTALL)
+    lines = re.findall(
+        r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
+    )
+    return {field: [now, after] for field, now, after in lines}
+
+
+def test_button_to_turn_on_asks_and_writes_nothing(operator: Client) -> None:
+    flag = make_flag(False, 60, allowed=2)
     [button] = buttons(page(operator))
-    assert messages_of(press(operator, button)) == ["The flag “new_checkout” is now on."]
+    assert button == f"on:{flag.pk}"
+    response = turn_on(operator, flag)
+    assert preview_of(response) == {
+        "state": ["off", "rollout 60 %"],
+        "rollout": ["60 %", "60 %"],
+        "allowed users": ["2", "2"],
+        "who has the flag": [
+            "Off for all users.",
+            "On for 60 % of all users and 2 allowed users.",
+        ],
+        "users": ["0 of 3", f"{has_flag(flag)} of 3"],
+    }
+    assert not is_enabled(flag)
+
+
+def _bucket(key: str, pk: int) -> int:
+    return int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100
+
+
+def has_flag(flag: FeatureFlag) -> int:
+    """Returns how many users would have the flag if it were enabled."""
+    allowed = set(flag.allowed_users.values_list("pk", flat=True))
+    pks = User.objects.values_list("pk", flat=True)
+    return sum(pk in allowed or _bucket(flag.key, pk) < flag.rollout_percent for pk in pks)
+
+
+def test_confirmation_turns_flag_on_with_reason(operator: Client) -> None:
+    flag = make_flag(False, 60, allowed=2)
+    data = confirmed(turn_on(operator, flag), reason="release 42")
+    response = operator.post(FLAGS, data, follow=True)
+    assert messages_of(response) == [
+        "The flag “a” is now on. On for 60 % of all users and 2 allowed users."
+    ]
     assert is_enabled(flag)
+    assert flag_history("a")[0].reason == "release 42"
+
+
+def test_message_says_that_nobody_has_the_flag(operator: Client) -> None:
+    flag = make_flag(False, 0)
+    response = operator.post(FLAGS, confirmed(turn_on(operator, flag)), follow=True)
+    assert messages_of(response) == [
+        (
+            "The flag “a” is now on. On for no users: the rollout is 0 % and there are no "
+            "allowed users."
+        )
+    ]
+
+
+def test_confirmation_over_newer_change_is_rejected(operator: Client) -> None:
+    flag = make_flag(False, 5)
+    data = confirmed(turn_on(operator, flag))
+    set_rollout("a", 100)
+    [message] = messages_of(operator.post(FLAGS, data, follow=True))
+    assert message.startswith("Not saved: a has version")
+    assert not is_enabled(flag)
+
+
+def test_confirmation_is_shown_if_users_cannot_be_counted(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise FlagstaffError("the users could not be counted within the timeout")
+
+    monkeypatch.setattr("flagstaff.admin.flags.impact_of_change", fail)
+    assert "users" not in preview_of(turn_on(operator, make_flag(False, 60)))
+
+
+def test_button_to_turn_on_of_enabled_flag_asks_nothing(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    response = press(operator, f"on:{flag.pk}")
+    assert messages_of(response) == ["The flag “new_checkout” was already on."]
+
+
+def test_confirmation_keeps_search_and_filter(operator: Client) -> None:
+    flag = make_flag(False, 60)
+    url = f"{FLAGS}?q=a&enabled__exact=0"
+    response = turn_on(operator, flag, url)
+    assert (
+        f'href="{url.replace("&", "&amp;")}" class="flagstaff-cancel"' in response.content.decode()
+    )
+    response = operator.post(url, confirmed(response))
+    assert response["Location"] == url
 
 
 def test_button_changes_only_enabled(operator: Client, flag: FeatureFlag) -> None:
@@ -207,7 +322,7 @@ def test_button_writes_log_entry(operator: Client, flag: FeatureFlag) -> None:
     press(operator, f"off:{flag.pk}")
     entry = LogEntry.objects.get()
     assert (entry.user.get_username(), entry.object_id) == ("admin", str(flag.pk))
-    assert entry.get_change_message() == "The flag “new_checkout” is now off."
+    assert entry.get_change_message() == "The flag “new_checkout” is now off. Off for all users."
 
 
 def test_get_request_with_button_changes_nothing(operator: Client, flag: FeatureFlag) -> None:
@@ -392,7 +507,7 @@ def test_too_many_allowed_users_are_counted_and_not_changed(operator: Client) ->
     html = page(operator, url)
     assert "501 users, too many to edit here. Use “manage.py flags allow” or " in html
     assert 'name="allowed_users"' not in html
-    operator.post(url, form(rollout_percent=50))
+    operator.post(url, {**form_data(operator.get(url)), "rollout_percent": 50})
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (50, 501)
 
@@ -400,11 +515,20 @@ def test_too_many_allowed_users_are_counted_and_not_changed(operator: Client) ->
 def test_allowed_users_are_not_changed_by_page_that_showed_their_number(operator: Client) -> None:
     flag = make_flag(True, 25, allowed=501)
     url = f"{FLAGS}{flag.pk}/change/"
-    assert 'name="_allowed_users_omitted"' in page(operator, url)
+    data = form_data(operator.get(url))
     flag.allowed_users.remove(*flag.allowed_users.all()[:1])
-    operator.post(url, form(rollout_percent=50, _allowed_users_omitted="1"))
+    operator.post(url, {**data, "rollout_percent": 50})
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (50, 500)
+
+
+def test_list_of_allowed_users_is_saved_although_it_has_grown(operator: Client) -> None:
+    flag = make_flag(True, 25, allowed=500)
+    url = f"{FLAGS}{flag.pk}/change/"
+    data = form_data(operator.get(url))
+    flag.allowed_users.add(User.objects.create(username="late"))
+    operator.post(url, {**data, "allowed_users": data["allowed_users"][1:]})
+    assert flag.allowed_users.count() == 500
 
 
 def test_500_allowed_users_are_editable(operator: Client) -> None:

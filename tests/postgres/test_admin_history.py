@@ -1,4 +1,4 @@
-"""The history in the admin: events, undo, restore, attribution, conflicts of two saves."""
+"""The history in the admin: events, undo, restore, attribution."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from flagstaff.changes import (
     set_rollout,
     set_value,
     undo,
+    update,
+    update_value,
 )
 from flagstaff.history import flag_history, flag_version, value_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, messages_of, page, staff
+from tests.admin_pages import FLAGS, VALUES, form_data, messages_of, page, staff
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,12 +50,6 @@ def operator(admin_client: Client) -> Client:
 @pytest.fixture
 def flag() -> FeatureFlag:
     return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
-
-
-CHANGED_SINCE = (
-    "This flag was changed after you opened the page: ana: enabled true → false. "
-    "Save again to overwrite that change."
-)
 
 
 def url(row: Any, view: str = "history") -> str:
@@ -212,14 +208,125 @@ def test_undo_with_disabled_triggers_shows_error(operator: Client, flag: Feature
     assert text.startswith('Not saved: the history does not record "flagstaff_featureflag"')
 
 
-def test_restore_button_restores_version(operator: Client, flag: FeatureFlag) -> None:
+def preview(client: Client, row: Any, version: int | None) -> Any:
+    """Presses a Restore button and returns the confirmation page."""
+    response = client.post(url(row), {"_restore": version})
+    assert response.status_code == 200
+    return response
+
+
+def confirmed(response: Any, button: str = "_restore") -> dict[str, Any]:
+    """Returns what a browser would post for a confirmation page."""
+    html = response.content.decode().split('<form method="post">')[1]
+    data = dict(re.findall(r'name="([^"]+)"[^>]* value="([^"]*)"', html))
+    assert (button in data, data["_confirmed"]) == (True, "1")
+    return data
+
+
+def test_restore_button_shows_each_field_and_writes_nothing(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version = flag_version("new_checkout")
+    add_allowed_users("new_checkout", User.objects.create(username="alice"))
+    update("new_checkout", {"rollout_percent": 50, "description": "<b>One</b> page"})
+    newest = flag_version("new_checkout")
+    response = preview(operator, flag, version)
+    html = response.content.decode()
+    assert rows(html) == [
+        "rollout_percent 50 25",
+        'description "<b>One</b> page" ""',
+        "allowed_users 1 user 0 users: removed 1 allowed user (alice)",
+    ]
+    assert "<b>One" not in html
+    assert "Restore “new_checkout” to its state after the change of " in html
+    assert flag_version("new_checkout") == newest
+
+
+def test_confirmed_restore_restores_version_with_reason(
+    operator: Client, flag: FeatureFlag
+) -> None:
     version = flag_version("new_checkout")
     alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
     set_rollout("new_checkout", 50)
-    operator.post(url(flag), {"_restore": version})
+    data = {**confirmed(preview(operator, flag, version)), "reason": "orders fail"}
+    response = operator.post(url(flag), data, follow=True)
+    assert messages_of(response) == ["“new_checkout” was restored."]
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (25, 0)
+    assert flag_history("new_checkout")[0].reason == "orders fail"
+
+
+def test_confirmed_restore_over_newer_change_is_rejected(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    version = flag_version("new_checkout")
+    set_rollout("new_checkout", 50)
+    data = confirmed(preview(operator, flag, version))
+    disable("new_checkout")
+    response = operator.post(url(flag), data, follow=True)
+    assert messages_of(response)[0].startswith("Not saved: new_checkout has version")
+    flag.refresh_from_db()
+    assert flag.rollout_percent == 50
+
+
+def test_restore_of_present_state_asks_nothing(operator: Client, flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    set_rollout("new_checkout", 50)
+    set_rollout("new_checkout", 25)
+    response = operator.post(url(flag), {"_restore": version}, follow=True)
+    assert messages_of(response) == [
+        "“new_checkout” already has these values. Nothing was changed."
+    ]
+
+
+def test_preview_of_restore_counts_users_without_view_user_permission(flag: FeatureFlag) -> None:
+    version = flag_version("new_checkout")
+    add_allowed_users("new_checkout", User.objects.create(username="alice"))
+    html = preview(staff("change_featureflag"), flag, version).content.decode()
+    assert rows(html) == ["allowed_users 1 user 0 users: removed 1 allowed user"]
+
+
+def secret_versions() -> tuple[KeyValueStore, list[int]]:
+    """Returns a secret value and its versions: created, described, and another value."""
+    row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    versions = [value_version("token")]
+    update_value("token", {"description": "For the shop"})
+    versions.append(value_version("token"))
+    set_value("token", "hunter3")
+    update_value("token", {"description": "For the new shop"})
+    return row, [version or 0 for version in versions]
+
+
+def test_version_with_another_secret_value_has_no_restore(operator: Client) -> None:
+    row, lost = secret_versions()
+    offered = re.findall(r'name="_restore" value="(\d+)"', page(operator, url(row)))
+    assert len(offered) == 1
+    assert not {str(version) for version in lost} & {*offered}
+    for version in lost:
+        response = operator.post(url(row), {"_restore": version}, follow=True)
+        [message] = messages_of(response)
+        assert message.startswith("Not saved: the history stores only a digest of token")
+
+
+def test_version_with_same_secret_value_can_be_restored(operator: Client) -> None:
+    row, _lost = secret_versions()
+    [offered] = re.findall(r'name="_restore" value="(\d+)"', page(operator, url(row)))
+    response = preview(operator, row, int(offered))
+    assert rows(response.content.decode()) == ['description "For the new shop" "For the shop"']
+    operator.post(url(row), confirmed(response))
+    row.refresh_from_db()
+    assert (row.value, row.description) == ("hunter3", "For the shop")
+
+
+def test_value_from_before_it_was_secret_is_masked_in_preview(operator: Client) -> None:
+    row = KeyValueStore.objects.create(key="token", value="hunter2")
+    version = value_version("token")
+    set_value("token", "hunter3")
+    KeyValueStore.objects.update(secret=True)
+    html = preview(operator, row, version).content.decode()
+    assert "value •••••• ••••••" in rows(html)
+    assert "hunter" not in html
 
 
 def test_undo_of_creation_needs_delete_permission() -> None:
@@ -280,7 +387,7 @@ def test_undo_without_csrf_token_is_rejected(admin_user: User, flag: FeatureFlag
     assert operator.post(url(flag), data).status_code == 302
 
 
-# Saves and conflicts.
+# Saves.
 
 
 def test_save_records_actor_source_and_reason(operator: Client, flag: FeatureFlag) -> None:
@@ -294,38 +401,13 @@ def test_save_records_actor_source_and_reason(operator: Client, flag: FeatureFla
     assert event.added.pks == (alice.pk,)
 
 
-def test_save_over_newer_change_shows_conflict_and_keeps_input(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    html = page(operator, url(flag, "change"))
-    [version] = re.findall(r'name="expect_version" value="(\d+)"', html)
-    assert int(version) == flag_version("new_checkout")
-    with acting_as("ana"):
-        disable("new_checkout")
-    data = form(rollout_percent=50, expect_version=version)
-    response = operator.post(url(flag, "change"), data)
-    assert response.context["adminform"].form.errors == {"__all__": [CHANGED_SINCE]}
-    html = response.content.decode()
-    assert re.search(r'name="rollout_percent" value="50"', html)
-    flag.refresh_from_db()
-    assert (flag.enabled, flag.rollout_percent) == (False, 25)
-    [version] = re.findall(r'name="expect_version" value="(\d+)"', html)
-    data["expect_version"] = version
-    assert operator.post(url(flag, "change"), data).status_code == 302
-    flag.refresh_from_db()
-    assert (flag.enabled, flag.rollout_percent) == (True, 50)
-
-
-def test_save_without_version_changes_only_edited_fields(
-    operator: Client, flag: FeatureFlag
-) -> None:
+def test_save_changes_only_fields_that_differ(operator: Client, flag: FeatureFlag) -> None:
     operator.post(url(flag, "change"), form(description="One page"))
     assert [one.field for one in flag_history("new_checkout")[0].differences] == ["description"]
 
 
 def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureFlag) -> None:
-    """Without triggers there are no versions to compare."""
-    data = form(rollout_percent=50, expect_version=flag_version("new_checkout"))
+    data = form(rollout_percent=50)
     with disabled_triggers():
         assert operator.post(url(flag, "change"), data).status_code == 302
     flag.refresh_from_db()
@@ -333,7 +415,7 @@ def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureF
 
 
 def test_save_sent_twice_is_one_change(operator: Client, flag: FeatureFlag) -> None:
-    data = form(rollout_percent=50, expect_version=flag_version("new_checkout"))
+    data = form_data(operator.get(url(flag, "change"))) | {"rollout_percent": 50}
     for _ in range(2):
         assert operator.post(url(flag, "change"), data).status_code == 302
     assert len(flag_history("new_checkout")) == 2
@@ -377,7 +459,7 @@ def test_value_has_history_with_undo(operator: Client) -> None:
     operator.post(f"{VALUES}add/", {"key": "gateway", "value": '"stripe"', "description": ""})
     value = KeyValueStore.objects.get()
     data = {"key": "gateway", "value": '"paypal"', "description": "", "reason": "cheaper"}
-    operator.post(url(value, "change"), {**data, "expect_version": value_version("gateway")})
+    operator.post(url(value, "change"), data)
     newest, oldest = rows(page(operator, url(value)))
     assert 'value "stripe" → "paypal" admin admin cheaper' in newest
     assert 'created, value "stripe"' in oldest
@@ -397,19 +479,6 @@ def test_created_falsy_value_is_in_history(value: object, operator: Client) -> N
 def test_created_secret_value_is_masked_in_history(operator: Client) -> None:
     row = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
     assert "created, value ••••••" in rows(page(operator, url(row)))[0]
-
-
-def test_save_of_value_over_newer_change_is_rejected(operator: Client) -> None:
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    version = value_version("gateway")
-    set_value("gateway", "paypal")
-    data = {"key": "gateway", "value": '"adyen"', "description": "", "expect_version": version}
-    assert (
-        "This value was changed after you opened the page"
-        in operator.post(url(value, "change"), data).content.decode()
-    )
-    value.refresh_from_db()
-    assert value.value == "paypal"
 
 
 def test_secret_value_is_masked_and_has_no_undo(operator: Client) -> None:

@@ -17,11 +17,13 @@ from flagstaff import acting_as
 from flagstaff.changes import (
     create,
     delete,
+    delete_value,
     enable,
     set_rollout,
     set_value,
     undo_transaction,
     update,
+    update_value,
 )
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -231,3 +233,47 @@ def test_value_shows_related_changes(operator: Client) -> None:
     row = KeyValueStore.objects.get(key="page_size")
     html = page(operator, f"{VALUES}{row.pk}/history/")
     assert related(html) == ["changed together with new_checkout, search_v2, summer_banner"]
+
+
+def change_token(**fields: Any) -> tuple[KeyValueStore, int]:
+    """Changes a secret value and a flag in one transaction. Returns the value and its version."""
+    token = KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    with transaction.atomic():
+        set_rollout("new_checkout", 100)
+        change = update_value("token", fields).version
+    return token, change or 0
+
+
+def test_transaction_that_changed_secret_value_has_no_undo(operator: Client) -> None:
+    token, change = change_token(value="hunter3")
+    history = f"{VALUES}{token.pk}/history/"
+    assert (
+        buttons(page(operator, history))
+        == buttons(page(operator, history_url("new_checkout")))
+        == []
+    )
+    response = operator.post(history, {"_undo_all": change}, follow=True)
+    assert messages_of(response) == [
+        (
+            "Not saved: the history stores only a digest of token, because it is secret; "
+            'enter the value again with "manage.py flags value set token -"'
+        )
+    ]
+
+
+def test_transaction_that_deleted_secret_value_has_no_undo(operator: Client) -> None:
+    KeyValueStore.objects.create(key="token", value="hunter2", secret=True)
+    with transaction.atomic():
+        set_rollout("new_checkout", 100)
+        delete_value("token")
+    assert buttons(page(operator, history_url("new_checkout"))) == []
+
+
+def test_transaction_that_kept_secret_value_can_be_undone(operator: Client) -> None:
+    token, change = change_token(description="For the shop")
+    [(_version, label)] = buttons(page(operator, f"{VALUES}{token.pk}/history/"))
+    assert label == "Undo all 2"
+    data = {"_undo_all": change, "_confirmed": "1"}
+    operator.post(f"{VALUES}{token.pk}/history/", data)
+    token.refresh_from_db()
+    assert (token.value, token.description) == ("hunter2", "")

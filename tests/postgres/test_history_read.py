@@ -316,7 +316,7 @@ def site(settings: Any) -> None:
 
 
 def write_in_the_admin(client: Client, flag: FeatureFlag) -> None:
-    client.post(FLAGS, {"_set_enabled": f"on:{flag.pk}"})
+    client.post(FLAGS, {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"})
 
 
 def write_in_a_view(client: Client, flag: FeatureFlag) -> None:

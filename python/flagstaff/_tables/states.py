@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import Enum
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-__all__ = ["State", "state_label", "state_of"]
+__all__ = ["State", "state_label", "state_of", "state_summary"]
 
 _ALL_USERS = 100
 
@@ -43,3 +44,18 @@ def state_label(state: State, rollout_percent: int) -> str:
         State.ALLOWED_USERS: _("allowed users only"),
         State.NO_USERS: _("on for no users"),
     }[state]
+
+
+def state_summary(state: State, rollout_percent: int, allowed: int) -> str:
+    """Returns the translated sentence that says which users have a flag."""
+    text = ngettext("%(count)s allowed user", "%(count)s allowed users", allowed)
+    texts = {"percent": rollout_percent, "users": text % {"count": f"{allowed:,}"}}
+    if state is State.ROLLOUT and allowed:
+        return _("On for %(percent)s %% of all users and %(users)s.") % texts
+    return {
+        State.OFF: _("Off for all users."),
+        State.ALL: _("On for all users."),
+        State.ROLLOUT: _("On for %(percent)s %% of all users."),
+        State.ALLOWED_USERS: _("On for %(users)s only."),
+        State.NO_USERS: _("On for no users: the rollout is 0 %% and there are no allowed users."),
+    }[state] % texts

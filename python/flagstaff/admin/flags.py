@@ -30,14 +30,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.states import State, state_label, state_of
+from flagstaff._tables.rows import Row
+from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.forms import VersionedForm
+from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.shown import was_shown
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.exceptions import FlagstaffError, NoHistoryError
+from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
+from flagstaff.history.versions import version_of
 from flagstaff.models import FeatureFlag
 
 __all__ = ["FeatureFlagAdmin"]
@@ -51,12 +59,12 @@ else:
 
 # A page with more users is slow to open.
 _MAX_EDITABLE_USERS = 500
-# A hidden input: the page shows the number of allowed users instead of their list.
-_ALLOWED_USERS_OMITTED = "_allowed_users_omitted"
 _MAX_DESCRIPTION_SHOWN = 100
 
 _TIMES = ("created_at", "changed_at")
 
+# The confirmation page waits so long for the count of users, in seconds.
+_COUNT_TIMEOUT = 1.0
 # The name of the on/off buttons, and the words in their values.
 _SET_ENABLED = "_set_enabled"
 _ENABLED_BY_WORD = {"on": True, "off": False}
@@ -73,7 +81,7 @@ _CSS_CLASSES = {
 class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
     """Flags: key, state, on/off button, rollout, allowed users."""
 
-    form = VersionedForm
+    form = MergingForm
     # The button comes early: a narrow screen shows it without scrolling.
     list_display = ("flag", "state", "on_off", "rollout", "allowed", "changed")
     list_display_links = ("flag",)
@@ -127,10 +135,12 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             return _without_times(fieldsets)
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
-        omitted = _ALLOWED_USERS_OMITTED in request.POST
+        listed = was_shown(request, ALLOWED)
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
             return _replace_allowed_users(fieldsets, "allowed")
-        if omitted or obj.allowed_users.count() > _MAX_EDITABLE_USERS:
+        if listed is None:
+            listed = obj.allowed_users.count() <= _MAX_EDITABLE_USERS
+        if not listed:
             return _replace_allowed_users(fieldsets, "allowed_users_count")
         return fieldsets
 
@@ -171,19 +181,46 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             raise PermissionDenied
         if flag is None:
             self.message_user(request, _("This flag no longer exists."), messages.ERROR)
+        elif word == "on" and not flag.enabled and CONFIRMED not in request.POST:
+            return self._confirm_on(request, flag)
         else:
             self._set_enabled(request, flag, enabled=_ENABLED_BY_WORD[word])
         # The same URL keeps the search, the filters and the page.
         return HttpResponseRedirect(request.get_full_path())
 
+    def _confirm_on(self, request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
+        """Asks for a confirmation: one click could give a flag to all users."""
+        # The version is read first, so that a change of the shown values is a conflict.
+        version = version_of(Kind.FLAG, flag.pk)
+        flag.refresh_from_db()
+        allowed = flag.allowed_users.count()
+        context = {
+            "title": _("Turn on a flag"),
+            "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
+            "flagstaff_rows": [*_preview_on(flag, allowed), *_count_users(flag)],
+            "flagstaff_version": version,
+            "flagstaff_button": _SET_ENABLED,
+            "flagstaff_target": f"on:{flag.pk}",
+            "flagstaff_label": _("Turn on"),
+        }
+        return self.confirmation(request, cast("Row", flag), context)
+
     def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
         word = _("on") if enabled else _("off")
         set_enabled = changes.enable if enabled else changes.disable
-        if not set_enabled(flag.key).written:
+        try:
+            changed = set_enabled(flag.key, expect_version=posted_version(request))
+        except NoHistoryError:
+            # Without triggers there are no versions to compare; a system check reports that.
+            changed = set_enabled(flag.key)
+        if not changed.written:
             text = _("The flag “%(key)s” was already %(word)s.") % {"key": flag.key, "word": word}
             self.message_user(request, text, messages.WARNING)
             return
-        text = _("The flag “%(key)s” is now %(word)s.") % {"key": flag.key, "word": word}
+        flag.refresh_from_db()
+        summary = _summary(flag, flag.allowed_users.count(), enabled=enabled)
+        texts = {"key": flag.key, "word": word, "summary": summary}
+        text = _("The flag “%(key)s” is now %(word)s. %(summary)s") % texts
         self.log_change(request, flag, text)
         self.message_user(request, text, messages.SUCCESS)
 
@@ -239,17 +276,13 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         )
 
     @admin.display(description=gettext_lazy("allowed users"))
-    def allowed_users_count(self, flag: FeatureFlag) -> SafeString:
+    def allowed_users_count(self, flag: FeatureFlag) -> str:
         """The number of allowed users, if they are too many for a form."""
         text = _(
             "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
             "flagstaff.changes.add_allowed_users()."
         )
-        return format_html(
-            '{}<input type="hidden" name="{}" value="1">',
-            text % {"count": f"{flag.allowed_users.count():,}"},
-            _ALLOWED_USERS_OMITTED,
-        )
+        return text % {"count": f"{flag.allowed_users.count():,}"}
 
 
 def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
@@ -288,3 +321,44 @@ def _state(flag: FeatureFlag) -> tuple[str, str]:
     percent = flag.rollout_percent
     state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
     return _CSS_CLASSES[state], state_label(state, percent)
+
+
+def _preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
+    """What changes, and what the result depends on."""
+    percent = flag.rollout_percent
+    off, on = (
+        state_of(enabled=one, rollout_percent=percent, allowed=allowed) for one in (False, True)
+    )
+    rollout, users = f"{percent} %", f"{allowed:,}"
+    return [
+        PreviewRow(_("state"), state_label(off, percent), state_label(on, percent)),
+        PreviewRow(_("rollout"), rollout, rollout),
+        PreviewRow(_("allowed users"), users, users),
+        PreviewRow(
+            _("who has the flag"),
+            state_summary(off, percent, allowed),
+            state_summary(on, percent, allowed),
+        ),
+    ]
+
+
+def _count_users(flag: FeatureFlag) -> list[PreviewRow]:
+    """How many users get the flag; nothing if they cannot be counted in time."""
+    percent = flag.rollout_percent
+    try:
+        impact = impact_of_change(
+            flag.key, (False, percent), (True, percent), timeout=_COUNT_TIMEOUT
+        )
+    except FlagstaffError:
+        return []
+    now, after = (
+        _("%(count)s of %(users)s") % {"count": f"{count:,}", "users": f"{impact.users:,}"}
+        for count in (0, impact.gain)
+    )
+    return [PreviewRow(_("users"), now, after)]
+
+
+def _summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
+    percent = flag.rollout_percent
+    state = state_of(enabled=enabled, rollout_percent=percent, allowed=allowed)
+    return state_summary(state, percent, allowed)

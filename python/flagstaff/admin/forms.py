@@ -1,35 +1,42 @@
-"""The form of a flag or a value: carries the version that was shown, and an optional reason."""
+"""The form of a flag or a value: merges the user's edits with newer changes, field by field."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
-from django.http import QueryDict
-from django.utils.translation import gettext_lazy as _
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
-from flagstaff.exceptions import ConflictError
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.history import Event
+from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.history.versions import version_of
+from flagstaff.history.versions import has_history, version_of
 
-__all__ = ["VERSION", "VersionedForm"]
+__all__ = ["MergingForm"]
 
-#: The name of the form field.
-VERSION = "expect_version"
+# The length of each value in the message about a conflict.
+_MAX_VALUE = 120
+# The newest events, among which the author of a conflicting change is searched.
+_MAX_EVENTS = 20
 
 _CONFLICT = {
-    Kind.FLAG: _(
-        "This flag was changed after you opened the page: %(changes)s. "
-        "Save again to overwrite that change."
+    Kind.FLAG: gettext_lazy(
+        "This flag was changed after you opened the page. Nothing was saved. The fields that you "
+        "have not changed show what is now in the database."
     ),
-    Kind.VALUE: _(
-        "This value was changed after you opened the page: %(changes)s. "
-        "Save again to overwrite that change."
+    Kind.VALUE: gettext_lazy(
+        "This value was changed after you opened the page. Nothing was saved. The fields that you "
+        "have not changed show what is now in the database."
     ),
 }
 
@@ -39,33 +46,68 @@ else:
     _ModelForm = forms.ModelForm
 
 
-class VersionedForm(_ModelForm):
-    """Shows a conflict with a newer change as a form error and keeps the user's input."""
+class MergingForm(_ModelForm):
+    """Writes only the fields that the user has edited; all others keep their present values.
+
+    A field that the user and somebody else have edited is a conflict, and becomes a form error.
+    """
 
     kind = Kind.FLAG
-    #: The conflict that saving this form raised. Set by SavingMixin on the class of a request.
-    conflict: ClassVar[ConflictError | None] = None
 
     reason = forms.CharField(
-        label=_("Reason"),
+        label=gettext_lazy("Reason"),
         required=False,
         max_length=MAX_REASON_LENGTH,
         widget=AdminTextInputWidget,
-        help_text=_("Reason for this change; shown in the history."),
+        help_text=gettext_lazy("Reason for this change; shown in the history."),
     )
-    expect_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    _shown = forms.JSONField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial_key: str = self.instance.key
+        self._present: Shown | None = None
         if self.instance.pk is not None:
-            self.initial.setdefault(VERSION, version_of(self.kind, self.instance.pk))
+            values = {name: self.initial[name] for name in self.fields if name in self.initial}
+            self._present = Shown.of(version_of(self.kind, self.instance.pk), values)
+            self.initial[SHOWN] = self._present.as_json()
+
+    @property
+    def shown(self) -> Shown | None:
+        """What the submitted page showed; None for a new row."""
+        shown: Shown | None = self.cleaned_data.get(SHOWN)
+        return shown
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        """The fields that the user has edited: they differ from what the page showed."""
+        differs = set(super().changed_data) - {SHOWN}
+        shown = self.shown.fields if self.shown else {}
+        return [
+            name
+            for name in self.fields
+            if (self._is_edited(name, shown[name]) if name in shown else name in differs)
+        ]
 
     @property
     def changed_fields(self) -> Fields:
-        """The model's fields that differ from the row, with their new values."""
-        names = [name for name in self.changed_data if name not in (REASON, VERSION)]
-        return {name: self.cleaned_data[name] for name in names}
+        """The model's fields that the user has edited, with their new values."""
+        return {name: self.cleaned_data[name] for name in self.changed_data if name != REASON}
+
+    @property
+    def expected_fields(self) -> Fields:
+        """The values of the same fields when the form was validated."""
+        expected = {name: self.initial.get(name) for name in self.changed_fields}
+        if ALLOWED in expected and self.shown and self.shown.users is not None:
+            expected[ALLOWED] = self.shown.users
+        return expected
+
+    def clean__shown(self) -> Shown | None:
+        """Reads what the submitted page showed."""
+        data = self.cleaned_data[SHOWN]
+        shown = parse_shown(data)
+        if data is not None and shown is None:
+            raise forms.ValidationError(_("Not readable. Open the page again."), code="invalid")
+        return shown
 
     def _get_validation_exclusions(self) -> set[str]:
         """Leaves out an unchanged key, so that a flag whose key is not valid can be disabled."""
@@ -74,20 +116,80 @@ class VersionedForm(_ModelForm):
         return names if is_renamed else names | {"key"}
 
     def clean(self) -> dict[str, Any] | None:
-        """Adds the error of a conflict, if there is one."""
+        """Adds an error for each field that somebody else has changed, too."""
         cleaned = super().clean()
-        if self.conflict is not None:
-            self._add_conflict(self.conflict)
+        if conflicts := list(self._conflicts()):
+            events = self._newer_events()
+            for name in conflicts:
+                self.add_error(
+                    name, forms.ValidationError(self._both(name, events), code="conflict")
+                )
+            self.add_error(None, forms.ValidationError(_CONFLICT[self.kind], code="conflict"))
         return cleaned
 
-    def _add_conflict(self, conflict: ConflictError) -> None:
-        names = names_of_actors(conflict.newer)
-        changes = "; ".join(
-            f"{describe_actor(event, names)}: {describe_change(event)}" for event in conflict.newer
+    def full_clean(self) -> None:
+        """Validates. A page with errors shows the present values of the fields without edits."""
+        super().full_clean()
+        # By now `errors` is filled and does not validate again.
+        if self.is_bound and self.errors and self.shown:
+            self._show_present(self.shown)
+
+    def _is_edited(self, name: str, shown: str) -> bool:
+        # An invalid field is not in cleaned_data.
+        return name not in self.cleaned_data or digest(name, self.cleaned_data[name]) != shown
+
+    def _conflicts(self) -> Iterator[str]:
+        """The edited fields that somebody else has set to another value.
+
+        Allowed users have no conflicts: each one is added or removed on its own.
+        """
+        shown, present = self.shown, self._present
+        if shown is None or present is None:
+            return
+        for name in set(shown.fields).intersection(self.changed_data, present.fields) - {ALLOWED}:
+            changed = shown.fields[name] != present.fields[name]
+            if changed and self._is_edited(name, present.fields[name]):
+                yield name
+
+    def _newer_events(self) -> list[Event]:
+        """The events since the page was opened; none without a history."""
+        version = self.shown.version if self.shown else None
+        if version is None or not has_history():
+            return []
+        return events_of(self.kind, self.instance.pk, after=version, limit=_MAX_EVENTS)
+
+    def _both(self, name: str, events: list[Event]) -> str:
+        """Describes the conflict of one field."""
+        secret = name == "value" and bool(self.initial.get("secret", False))
+        texts = {"yours": "", "present": _text(self.initial[name], secret=secret)}
+        if name in self.cleaned_data:
+            yours = _text(self.cleaned_data[name], secret=secret)
+            texts["yours"] = _("Yours: %(value)s.") % {"value": yours} + " "
+        by = [event for event in events if any(one.field == name for one in event.differences)]
+        if not by:
+            text = _("%(yours)sNow in the database: %(present)s. Save again to write yours.")
+            return text % texts
+        texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
+        text = _(
+            "%(yours)sNow in the database: %(present)s, changed by %(actor)s. "
+            "Save again to write yours."
         )
-        text = _CONFLICT[self.kind]
-        self.add_error(None, forms.ValidationError(text % {"changes": changes}, code="conflict"))
-        # The user has seen the conflict: the next save expects the version of now.
-        data = cast("QueryDict", self.data).copy()
-        data[self.add_prefix(VERSION)] = str(conflict.actual)
-        self.data = data
+        return text % texts
+
+    def _show_present(self, shown: Shown) -> None:
+        for name in {SHOWN, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
+            _show(self.fields[name], self.initial.get(name))
+        if ALLOWED in self.fields and ALLOWED in self.cleaned_data and shown.users is not None:
+            yours, present = (user_texts(one[ALLOWED]) for one in (self.cleaned_data, self.initial))
+            added, removed = {*yours} - {*shown.users}, {*shown.users} - {*yours}
+            _show(self.fields[ALLOWED], [*({*present} - removed), *(added - {*present})])
+
+
+def _show(field: forms.Field, value: object) -> None:
+    """Makes a bound field show this value instead of the submitted one."""
+    vars(field)["bound_data"] = lambda _data, _initial: value
+
+
+def _text(value: object, *, secret: bool) -> str:
+    """A value as the history shows it."""
+    return describe_value(getattr(value, "pk", value), secret=secret, limit=_MAX_VALUE)

@@ -12,15 +12,25 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
 from flagstaff._text.lists import join_some
-from flagstaff.admin.attribution import REASON
-from flagstaff.admin.forms import VERSION
+from flagstaff.admin.confirmation import (
+    CONFIRMED,
+    MAX_TEXT,
+    ConfirmationMixin,
+    parse_version,
+    posted_version,
+    preview_rows,
+)
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
+from flagstaff.changes.restore_version import preview_restore, versions_without_value
+from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
 from flagstaff.history.describe import describe_actor, describe_change
@@ -28,15 +38,13 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import parts_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
-from flagstaff.history.versions import has_history, version_of
+from flagstaff.history.versions import entries, has_history, version_of
 
 __all__ = ["HistoryMixin"]
 
 _PAGE_SIZE = 50
-# The digits of the largest version. Python refuses to parse much longer numbers.
-_MAX_DIGITS = 19
-# Names of submit buttons and of the field that confirms an undo of a transaction.
-_UNDO, _UNDO_ALL, _RESTORE, _CONFIRMED = "_undo", "_undo_all", "_restore", "_confirmed"
+# Names of submit buttons.
+_UNDO, _UNDO_ALL, _RESTORE = "_undo", "_undo_all", "_restore"
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -47,7 +55,7 @@ _UNDO_CHANGE = {Kind.FLAG: changes.undo, Kind.VALUE: changes.undo_value}
 _RESTORE_VERSION = {Kind.FLAG: changes.restore, Kind.VALUE: changes.restore_value}
 
 
-class HistoryMixin(_ModelAdmin):
+class HistoryMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before ModelAdmin, whose own history has the changes of the admin only."""
 
     kind = Kind.FLAG
@@ -63,7 +71,7 @@ class HistoryMixin(_ModelAdmin):
             return response
         row = (response.context_data or {})["object"]
         if request.method == "POST":
-            return self._post(request, row, response)
+            return self._post(request, row)
         if request.GET.get("format") == "csv":
             return _csv_response(self._events(request, row, None))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
@@ -76,43 +84,48 @@ class HistoryMixin(_ModelAdmin):
         users = names_of_users(shown) if may_see_users(request.user) else None
         version = version_of(self.kind, row.pk)
         related = related_changes(self.admin_site, request, shown)
+        may_change = self.has_change_permission(request, row)
+        versions = {event.version for event in shown} if may_change else set()
+        lost = versions_without_value(row, versions) if self.kind is Kind.VALUE else set()
         return {
             "flagstaff_events": [
                 {
                     "event": event,
                     "actor": describe_actor(event, actors),
-                    "change": describe_change(event, users),
+                    "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
                     "may_undo": event.action == "change" and not _is_secret(event),
-                    "may_restore": event.version != version and event.action != "delete",
+                    "may_restore": event.version not in {version, *lost}
+                    and event.action != "delete",
                 }
                 for event in shown
             ],
             "flagstaff_older": shown[-1].version if more else None,
             "flagstaff_version": version,
-            "flagstaff_may_change": self.has_change_permission(request, row),
+            "flagstaff_may_change": may_change,
         }
 
     def _events(self, request: HttpRequest, row: Row, limit: int | None) -> list[Event]:
         before = request.GET.get("before", "")
-        older_than = _number(before) if before.isascii() and before.isdigit() else None
+        older_than = parse_version(before) if before.isascii() and before.isdigit() else None
         events = events_of(self.kind, row.pk, before=older_than, limit=limit)
         return (
             events if may_see_users(request.user) else [_without_users(event) for event in events]
         )
 
-    def _post(self, request: HttpRequest, row: Row, response: TemplateResponse) -> HttpResponse:
+    def _post(self, request: HttpRequest, row: Row) -> HttpResponse:
         if not self.has_change_permission(request, row):
             raise PermissionDenied
-        version = request.POST.get(VERSION)
-        expect_version = _number(version) if version else None
+        expect_version = posted_version(request)
         if _UNDO_ALL in request.POST:
-            return self._undo_all(request, row, response, _number(request.POST[_UNDO_ALL]))
+            return self._undo_all(request, row, parse_version(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
-            changed = self._undo(request, row, _number(request.POST[_UNDO]), expect_version)
+            changed = self._undo(request, row, parse_version(request.POST[_UNDO]), expect_version)
             self._report(request, row, changed, _undone(changed))
         else:
-            to = _number(request.POST.get(_RESTORE))
+            to = parse_version(request.POST.get(_RESTORE))
+            if CONFIRMED not in request.POST:
+                return self._preview_restore(request, row, to)
             changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
             text = _("“%(key)s” was restored.") % {"key": changed.key}
             self._report(request, row, changed, text)
@@ -130,25 +143,51 @@ class HistoryMixin(_ModelAdmin):
                 raise PermissionDenied
         return changed
 
-    def _undo_all(
-        self, request: HttpRequest, row: Row, response: TemplateResponse, change: int
-    ) -> HttpResponse:
+    def _preview_restore(self, request: HttpRequest, row: Row, to: int) -> HttpResponse:
+        """Asks for a confirmation, unless there is nothing to restore."""
+        planned = preview_restore(self.kind, row.key, to)
+        if not planned.new:
+            self._report(request, row, planned, "")
+            return HttpResponseRedirect(request.path)
+        at = entries(self.kind, row.pk).values_list("at", flat=True).get(id=to)
+        time = date_format(timezone.localtime(at), "DATETIME_FORMAT")
+        question = _(
+            "Restore “%(key)s” to its state after the change of %(time)s? "
+            "All later changes of these fields are lost."
+        )
+        context = {
+            "title": _("Restore an earlier state"),
+            "flagstaff_question": question % {"key": row.key, "time": time},
+            "flagstaff_rows": preview_rows(request, self.kind, row, planned),
+            "flagstaff_version": planned.version,
+            "flagstaff_button": _RESTORE,
+            "flagstaff_target": to,
+            "flagstaff_label": _("Restore"),
+        }
+        return self.confirmation(request, row, context)
+
+    def _undo_all(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
         """Undoes the whole transaction of a change of this row, after a confirmation page."""
         parts = parts_of(change)
         if (self.kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
             raise Http404
         if not may_undo(self.admin_site, request, parts):
             raise PermissionDenied
-        if _CONFIRMED not in request.POST:
+        if CONFIRMED not in request.POST:
+            require_values(parts)
+            with_users = may_see_users(request.user)
+            label = _("Undo all %(count)s") % {"count": len(parts)}
             context = {
-                "flagstaff_parts": described_parts(parts, with_users=may_see_users(request.user)),
-                "flagstaff_change": change,
-                "flagstaff_reason": request.POST.get(REASON, ""),
                 "title": _("Undo all changes of a transaction"),
+                "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
+                "flagstaff_version": None,
+                "flagstaff_button": _UNDO_ALL,
+                "flagstaff_target": change,
+                "flagstaff_label": label,
             }
-            response.template_name = "flagstaff/undo_all.html"
-            response.context_data = {**(response.context_data or {}), **context}
-            return response
+            page = self.confirmation(request, row, context)
+            page.template_name = "flagstaff/undo_all.html"
+            return page
         done = changes.undo_transaction(change)
         for changed in done:
             if changed.written and changed.key == row.key:
@@ -214,9 +253,3 @@ def _without_users(event: Event) -> Event:
 
 def _is_secret(event: Event) -> bool:
     return any(difference.secret for difference in event.differences)
-
-
-def _number(text: str | None) -> int:
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
-        raise Http404
-    return int(text)

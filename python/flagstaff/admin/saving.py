@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
 from flagstaff.admin.attribution import REASON
-from flagstaff.admin.forms import VERSION, VersionedForm
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.shown import SHOWN
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, NoHistoryError
+from flagstaff.exceptions import ConflictError
+from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_of
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.versions import has_history
 
 __all__ = ["SavingMixin"]
 
@@ -33,12 +40,21 @@ _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
 }
 _UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
 _DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
-# The attribute of a request whose save raised a conflict.
-_CONFLICT = "_flagstaff_conflict"
+_KEY_HELP = {
+    Kind.FLAG: gettext_lazy(
+        "The code looks for this key, and the users of a rollout depend on it. "
+        "For another key, create a new flag."
+    ),
+    Kind.VALUE: gettext_lazy("The code looks for this key. For another key, create a new value."),
+}
+# The newer changes that a message lists.
+_MAX_LISTED = 5
+# The length of each value in it.
+_MAX_VALUE = 120
 
 
 class SavingMixin(_ModelAdmin):
-    """Put it before ModelAdmin. Its form must be a VersionedForm."""
+    """Put it before ModelAdmin. Its form must be a MergingForm."""
 
     kind = Kind.FLAG
 
@@ -49,12 +65,17 @@ class SavingMixin(_ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
-        """The page that adds or changes a row. Shows a conflict on the form."""
+        """The page that adds or changes a row."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except ConflictError as error:
-            setattr(request, _CONFLICT, error)
+        except ConflictError:
+            # Somebody was faster after the form had been validated: it merges again.
             return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The fields that nobody edits here. A key is fixed once the row exists."""
+        readonly = super().get_readonly_fields(request, obj)
+        return tuple(readonly) if obj is None else (*readonly, "key")
 
     def get_form(
         self,
@@ -62,11 +83,11 @@ class SavingMixin(_ModelAdmin):
         obj: Any = None,
         change: bool = False,  # noqa: FBT001, FBT002 (Django's signature)
         **kwargs: Any,
-    ) -> type[VersionedForm]:
-        """The class of the form. Django creates a new class for each request."""
-        form = cast("type[VersionedForm]", super().get_form(request, obj, change, **kwargs))
-        form.conflict = getattr(request, _CONFLICT, None)
-        return form
+    ) -> type[MergingForm]:
+        """The class of the form, with the reason why the key is fixed."""
+        if obj is not None and self.has_change_permission(request, obj):
+            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.kind]}
+        return cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields, with the reason for users who may save."""
@@ -74,36 +95,50 @@ class SavingMixin(_ModelAdmin):
         may_save = self.has_change_permission if obj else self.has_add_permission
         if not may_save(request, *([obj] if obj else [])):
             return fieldsets
-        return (*fieldsets, (None, {"fields": (REASON, VERSION)}))
+        return (*fieldsets, (None, {"fields": (REASON, SHOWN)}))
 
     def save_model(
         self,
         request: HttpRequest,
         obj: Any,
-        form: VersionedForm,
+        form: MergingForm,
         change: bool,  # noqa: FBT001 (Django's signature)
     ) -> None:
-        """Writes the changed fields, allowed users included. Raises ConflictError."""
+        """Writes the edited fields, allowed users included. Raises ConflictError."""
         if change:
-            self._update(form)
+            newer = self._newer_changes(request, obj, form)
+            self._update(obj, form)
+            if newer:
+                text = _(
+                    "Changes that others made while this page was open were kept: %(changes)s."
+                )
+                self.message_user(request, text % {"changes": newer}, messages.WARNING)
             return
         names = {field.name for field in (*obj._meta.concrete_fields, *obj._meta.many_to_many)}
         _CREATE[self.kind](**{k: v for k, v in form.cleaned_data.items() if k in names})
         obj.pk = self.kind.row(obj.key).pk
         obj._state.adding = False
 
-    def _update(self, form: VersionedForm) -> None:
-        update, fields = _UPDATE[self.kind], form.changed_fields
-        try:
-            update(form.initial_key, fields, expect_version=form.cleaned_data.get(VERSION))
-        except NoHistoryError:
-            # Without triggers there are no versions to compare; a system check reports that.
-            update(form.initial_key, fields)
+    def _update(self, obj: Any, form: MergingForm) -> None:
+        _UPDATE[self.kind](obj.key, form.changed_fields, expect=form.expected_fields)
+
+    def _newer_changes(self, request: HttpRequest, obj: Any, form: MergingForm) -> str:
+        """Describes what was changed after the page was opened."""
+        version = form.shown.version if form.shown else None
+        if version is None or not has_history():
+            return ""
+        events = events_of(self.kind, obj.pk, after=version, limit=_MAX_LISTED)
+        actors = names_of_actors(events)
+        users = names_of_users(events) if may_see_users(request.user) else None
+        return "; ".join(
+            f"{describe_actor(event, actors)}: {describe_change(event, users, limit=_MAX_VALUE)}"
+            for event in events
+        )
 
     def save_related(
         self,
         request: HttpRequest,
-        form: VersionedForm,
+        form: MergingForm,
         formsets: Iterable[BaseFormSet[Any]],
         change: bool,  # noqa: FBT001 (Django's signature)
     ) -> None:

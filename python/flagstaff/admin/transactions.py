@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from django.contrib.admin import AdminSite, ModelAdmin
@@ -12,6 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from flagstaff._tables.rows import all_rows
+from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
@@ -42,8 +44,9 @@ def related_changes(
 ) -> dict[int, RelatedChanges]:
     """Related changes by version, for the events whose transaction changed other rows too."""
     parts = parts_beside(events)
+    lost = parts_without_value([part for some in parts.values() for part in some])
     return {
-        event.version: _related(site, request, event, parts[event.transaction_id])
+        event.version: _related(site, request, event, parts[event.transaction_id], lost)
         for event in events
         if len(parts[event.transaction_id]) > 1
     }
@@ -54,19 +57,25 @@ def may_undo(site: AdminSite, request: HttpRequest, parts: Sequence[Part]) -> bo
     return all(_may_undo_part(site, request, part, _row(part)) for part in parts)
 
 
-def described_parts(parts: Sequence[Part], *, with_users: bool) -> list[tuple[Part, str]]:
-    """Each part with a description of its changes."""
+def described_parts(
+    parts: Sequence[Part], *, with_users: bool, limit: int
+) -> list[tuple[Part, str]]:
+    """Each part with a description of its changes; `limit` is the length of each value."""
     described = []
     for part in parts:
         events = events_of(part.kind, part.pk, after=part.first - 1, before=part.last + 1)
         names = names_of_users(events) if with_users else None
-        text = "; ".join(describe_change(event, names) for event in reversed(events))
+        text = "; ".join(describe_change(event, names, limit=limit) for event in reversed(events))
         described.append((part, text))
     return described
 
 
 def _related(
-    site: AdminSite, request: HttpRequest, event: Event, parts: list[Part]
+    site: AdminSite,
+    request: HttpRequest,
+    event: Event,
+    parts: list[Part],
+    lost: AbstractSet[Part],
 ) -> RelatedChanges:
     others = [part for part in parts if (part.kind.value, part.pk) != (event.kind, event.object_pk)]
     visible = {kind: _may_view(site, request, kind) for kind in Kind}
@@ -74,6 +83,7 @@ def _related(
     keys = tuple((part.key, _history_url(site, part)) for part in shown)
     # Object permissions are checked when the button is pressed.
     allowed = all(_may_undo_part(site, request, part, None) for part in parts)
+    allowed = allowed and lost.isdisjoint(parts)
     return RelatedChanges(keys, len(others) - len(keys), len(parts), allowed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -17,13 +18,16 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._text.json_text import why_undecodable
+from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.forms import VersionedForm
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.shown import was_shown
 from flagstaff.history.describe import SECRET
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
@@ -38,6 +42,10 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 _MAX_LENGTH_SHOWN = 80
+# A form with a longer value is slow, and up to six times as long: HTML escapes quotes.
+_MAX_EDITABLE = 64_000
+# How much of such a value the page shows.
+_MAX_START = 1_000
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -83,7 +91,7 @@ class ValueField(forms.JSONField):
             raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
-class ValueForm(VersionedForm):
+class ValueForm(MergingForm):
     """The form of a value."""
 
     kind = Kind.VALUE
@@ -105,7 +113,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
     search_fields = ("key", "description")
     list_filter = ("secret",)
     ordering = ("key",)
-    readonly_fields = ("changed_at", "shown_value")
+    readonly_fields = ("changed_at", "shown_value", "large_value")
     formfield_overrides = {
         JSONField: {
             "form_class": ValueField,
@@ -127,22 +135,49 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
 
     def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> _FieldGroups:
         """The fields. A secret value is masked for users who may not change it."""
-        hidden = obj is not None and obj.secret and not self.has_change_permission(request, obj)
-        value = "shown_value" if hidden else "value"
+        value = "value" if obj is None else self._value_field(request, obj)
         times = ["changed_at"] if obj else []  # set by the database at creation
         return ["key", value, "description", "secret", *times]
+
+    def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
+        may_change = self.has_change_permission(request, row)
+        if row.secret and not may_change:
+            return "shown_value"
+        # The submitted page decides: it may have shown a shorter value than the present one.
+        listed = was_shown(request, "value") if may_change else None
+        if listed is None:
+            listed = len(_as_text(row.value)) <= _MAX_EDITABLE
+        return "value" if listed else "large_value"
 
     @admin.display(description=_("value"))
     def shown_value(self, row: KeyValueStore) -> SafeString:
         """The value as JSON, truncated. A secret value is masked."""
-        text = json.dumps(row.value, ensure_ascii=False)
+        text = _as_text(row.value)
         shown = SECRET if row.secret else Truncator(text).chars(_MAX_LENGTH_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
+
+    @admin.display(description=_("value"))
+    def large_value(self, row: KeyValueStore) -> SafeString:
+        """The start of a value that is too large for a form, and how to change it."""
+        text = gettext(
+            "%(count)s characters, too large to edit here. Use “manage.py flags value set %(key)s "
+            "-” or flagstaff.changes.set_value()."
+        )
+        value = _as_text(row.value)
+        return format_html(
+            '<span class="flagstaff-json">{}</span><br>{}',
+            SECRET if row.secret else truncated(value, _MAX_START),
+            text % {"count": f"{len(value):,}", "key": shlex.quote(row.key)},
+        )
 
     @admin.display(description=_("description"), ordering="description")
     def short_description(self, row: KeyValueStore) -> str:
         """The description, truncated."""
         return Truncator(row.description).chars(_MAX_LENGTH_SHOWN)
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _position(text: str) -> dict[str, int]:

@@ -43,12 +43,22 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version, undo_arguments)
 
 
-def update(key: str, fields: Fields, *, expect_version: int | None = None) -> Changed:
+def update(
+    key: str,
+    fields: Fields,
+    *,
+    expect_version: int | None = None,
+    expect: Fields | None = None,
+) -> Changed:
     """Changes several fields of a flag at once. `allowed_users` replaces the whole list.
+
+    `expect` has fields as you read them. Raises ConflictError if one of them was changed since;
+    newer changes of other fields stay. With `allowed_users` in `expect`, only the users that
+    differ from that list are added and removed.
 
     Raises UnknownFlagError, ConflictError, or InvalidChangeError.
     """
-    return update_row(Kind.FLAG, key, fields, expect_version)
+    return update_row(Kind.FLAG, key, fields, expect_version, expect)
 
 
 def create(key: str, **fields: Any) -> Changed:

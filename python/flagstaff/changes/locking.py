@@ -21,6 +21,8 @@ from flagstaff.history.versions import entries, require_history, require_trigger
 __all__ = ["conflict_error", "locked_row", "raise_conflicts", "require_version"]
 
 _MAX_NEWER = 20
+# The length of each value in a message, which the admin may keep in a cookie.
+_MAX_VALUE = 120
 
 
 @contextmanager
@@ -98,4 +100,4 @@ def _names_of_actors(events: Iterable[Event]) -> dict[str, str]:
 def _describe(event: Event, names: Mapping[str, str]) -> str:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
-    return f"{actor} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event)}"
+    return f"{actor} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event, limit=_MAX_VALUE)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -30,9 +31,11 @@ __all__ = [
     "ItemState",
     "RowVersion",
     "comparable",
+    "digests_at",
     "find_item",
     "instance_of",
     "no_such_version",
+    "old_row",
     "present_row",
     "present_state",
     "state_at",
@@ -111,6 +114,21 @@ def present_row(item: Item, *, as_digest: bool = False) -> RowVersion:
     return RowVersion(columns, is_digest=as_digest)
 
 
+def digests_at(item: Item, versions: Collection[int]) -> dict[int, object]:
+    """Returns the digest of the value at those versions of which nothing else is left."""
+    column = _column(item.kind, _VALUE)
+    newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
+    rows = {entry.pk: old_row(entry) for entry in newer.iterator(chunk_size=100)}
+    ids = sorted(rows)
+    digests: dict[int, object] = {}
+    for version in versions:
+        # The old side of the next entry is the row at this version.
+        following = ids[bisect_right(ids, version) :][:1]
+        if following and rows[following[0]].is_digest:
+            digests[version] = rows[following[0]].columns[column]
+    return digests
+
+
 def comparable(item: Item, *versions: RowVersion) -> list[RowVersion]:
     """Returns the rows with a digest instead of the value, if one of them has only a digest."""
     if not any(row.is_digest for row in versions):
@@ -151,10 +169,11 @@ def _newer(item: Item, version: int) -> Iterator[RowDelta[RowVersion] | AllowedU
             removed, added = lists
             yield AllowedUsersDelta(removed, added)
         else:
-            yield RowDelta(None if entry.old is None else _old_row(entry))
+            yield RowDelta(None if entry.old is None else old_row(entry))
 
 
-def _old_row(entry: Change) -> RowVersion:
+def old_row(entry: Change) -> RowVersion:
+    """Returns the row before an entry that changed or deleted it."""
     old, new = entry.old or {}, entry.new or {}
     is_value = entry.relation == Kind.VALUE.row_relation
     is_digest = is_value and bool(old.get("secret") or new.get("secret"))

@@ -32,20 +32,30 @@ from flagstaff.changes.past import (
     Item,
     ItemState,
     RowVersion,
+    digests_at,
     find_item,
     instance_of,
     no_such_version,
     present_row,
     state_at,
 )
-from flagstaff.changes.row_changes import change_row
+from flagstaff.changes.row_changes import change_row, planned_change
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import entries, version_of
 
-__all__ = ["fields_at", "recreate", "restore", "restore_value", "with_secrecy"]
+__all__ = [
+    "fields_at",
+    "only_a_digest",
+    "preview_restore",
+    "recreate",
+    "restore",
+    "restore_value",
+    "versions_without_value",
+    "with_secrecy",
+]
 
 _VALUE = "value"
 
@@ -69,32 +79,64 @@ def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Ch
     return _restore(Kind.VALUE, key, to, expect_version)
 
 
+def preview_restore(kind: Kind, key: str, to: int) -> Changed:
+    """Returns what a restore of an existing flag or value would change. Writes nothing.
+
+    Raises as `restore` does.
+    """
+    with transaction.atomic(using=conf.database):
+        item, state = _find(kind, key, to)
+        if item.row is None:
+            kind.row(key)  # Raises, because there is no such row.
+        row = cast("Row", item.row)
+        return with_secrecy(item, planned_change(kind, row, *_wanted(item, state)))
+
+
+def versions_without_value(row: Row, versions: Collection[int]) -> set[int]:
+    """Returns those versions of a value that cannot be restored, because only a digest is left."""
+    if not versions or not was_ever_secret(Kind.VALUE, row.pk):
+        return set()
+    item = Item(Kind.VALUE, row.key, str(row.pk), row)
+    present = present_row(item, as_digest=True).columns[column_of(Kind.VALUE.model, _VALUE)]
+    digests = digests_at(item, versions)
+    return {version for version, digest in digests.items() if digest != present}
+
+
 def _restore(kind: Kind, key: str, to: int, expect_version: int | None) -> Changed:
     with transaction.atomic(using=conf.database):
-        item = find_item(kind, key)
-        if not entries(kind, item.pk).filter(id=to).exists():
-            raise no_such_version(kind, key, to)
-        state = state_at(item, to)
-        if state.row is None:
-            delete = quoted_command(*DELETE_VERBS[kind], key)
-            raise InvalidChangeError(
-                f"{key} did not exist at version {to}; to remove it, use {delete}"
-            )
+        item, state = _find(kind, key, to)
         if item.row is None:
             return recreate(item, state, expect_version)
-        fields = fields_at(item, state.row)
-        users = AllowedUsersChange()
-        if kind is Kind.FLAG:
-            wanted = in_order(state.users)
-            users = users_to_change(allowed_pks(item.row), wanted, skip_unknown=True)
-        return with_secrecy(item, change_row(kind, item.row, fields, users, expect_version))
+        changed = change_row(kind, item.row, *_wanted(item, state), expect_version)
+        return with_secrecy(item, changed)
+
+
+def _find(kind: Kind, key: str, to: int) -> tuple[Item, ItemState]:
+    """The locked item, and its state right after a version."""
+    item = find_item(kind, key)
+    if not entries(kind, item.pk).filter(id=to).exists():
+        raise no_such_version(kind, key, to)
+    state = state_at(item, to)
+    if state.row is None:
+        delete = quoted_command(*DELETE_VERBS[kind], key)
+        raise InvalidChangeError(f"{key} did not exist at version {to}; to remove it, use {delete}")
+    return item, state
+
+
+def _wanted(item: Item, state: ItemState) -> tuple[dict[str, object], AllowedUsersChange]:
+    """The fields of an earlier state, and the way to its allowed users."""
+    fields = fields_at(item, cast("RowVersion", state.row))
+    if item.kind is Kind.VALUE:
+        return fields, AllowedUsersChange()
+    present = allowed_pks(cast("Row", item.row))
+    return fields, users_to_change(present, in_order(state.users), skip_unknown=True)
 
 
 def recreate(item: Item, state: ItemState, expect_version: int | None) -> Changed:
     """Inserts a deleted row again, with its primary key and its allowed users."""
     version = cast("RowVersion", state.row)
     if version.is_digest:
-        raise _only_a_digest(item)
+        raise only_a_digest(item)
     require_version(item.kind, item.key, item.pk, expect_version)
     row = cast("Row", instance_of(item, version))
     _set_new_columns(row, version)
@@ -137,7 +179,7 @@ def fields_at(
         present = present_row(item, as_digest=True).columns
         column = column_of(item.kind.model, _VALUE)
         if present[column] != version.columns[column]:
-            raise _only_a_digest(item)
+            raise only_a_digest(item)
     row = instance_of(item, version)
     return {field.attname: getattr(row, field.attname) for field in fields}
 
@@ -164,7 +206,8 @@ def _creation_times(row: Row, version: RowVersion) -> list[str]:
     return [field.attname for field in fields if field.column in version.columns]
 
 
-def _only_a_digest(item: Item) -> InvalidChangeError:
+def only_a_digest(item: Item) -> InvalidChangeError:
+    """Returns the error if a secret value of the past is needed."""
     verb = "set" if item.row else "create"
     return InvalidChangeError(
         f"the history stores only a digest of {item.key}, because it is secret; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
@@ -13,6 +14,7 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.lists import join_some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -33,7 +35,7 @@ from flagstaff.changes.fields import (
 )
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError
+from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import deleted_pk, has_history, version_of, versions_of
 
@@ -43,6 +45,7 @@ __all__ = [
     "create_rows",
     "delete_locked_row",
     "delete_row",
+    "planned_change",
     "set_field",
     "update_row",
 ]
@@ -73,12 +76,24 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
     return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
 
 
-def update_row(kind: Kind, key: str, fields: Fields, expect_version: int | None) -> Changed:
-    """Sets several fields, and all allowed users if they are among them."""
-    fields = dict(fields)
-    users = allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
+def update_row(
+    kind: Kind,
+    key: str,
+    fields: Fields,
+    expect_version: int | None,
+    expect: Fields | None = None,
+) -> Changed:
+    """Sets several fields, and the allowed users if they are among them."""
+    fields, expect = dict(fields), dict(expect or {})
+    users = _pop_users(fields)
+    seen = _pop_users(expect)
     with locked_row(kind, key) as row:
-        change = AllowedUsersChange() if users is None else users_to_change(allowed_pks(row), users)
+        change = AllowedUsersChange()
+        if users is not None:
+            present = allowed_pks(row)
+            wanted = users if seen is None else _merge(present, users, seen)
+            change = users_to_change(present, wanted)
+        _require_fields(row, fields, expect)
         return change_row(kind, row, fields, change, expect_version)
 
 
@@ -90,19 +105,35 @@ def change_row(
     expect_version: int | None,
 ) -> Changed:
     """Writes the fields of a locked row that differ, and the change of its allowed users."""
-    fields, key = differing(row, fields), row.key
+    planned = planned_change(kind, row, fields, users)
+    if not planned.new:
+        return planned
+    require_version(kind, row.key, row.pk, expect_version)
+    _write(row, {name: new for name, new in planned.new.items() if name != ALLOWED}, users)
+    secret = planned.secret or is_secret(row)
+    version = version_of(kind, row.pk)
+    undo = _undo(kind, row.key, version, secret=secret and "value" in planned.new)
+    return replace(planned, key=row.key, written=True, version=version, undo=undo, secret=secret)
+
+
+def planned_change(kind: Kind, row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
+    """Returns what `change_row` would write. Writes nothing."""
+    fields = differing(row, fields)
     old: dict[str, Any] = {name: getattr(row, name) for name in fields}
     new: dict[str, Any] = dict(fields)
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
-    written, secret = bool(new), is_secret(row)
-    if written:
-        require_version(kind, key, row.pk, expect_version)
-        _write(row, fields, users)
-        secret = secret or is_secret(row)
     version = version_of(kind, row.pk)
-    undo = _undo(kind, row.key, version, secret=secret and "value" in new) if written else None
-    return Changed(row.key, "", old, new, written, version, undo, secret, users.missing)
+    return Changed(
+        row.key,
+        "",
+        old,
+        new,
+        written=False,
+        version=version,
+        secret=is_secret(row),
+        missing=users.missing,
+    )
 
 
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
@@ -191,6 +222,31 @@ def _created(kind: Kind, row: Row, users: list[PrimaryKey], version: int | None)
     return Changed(
         row.key, "", None, new, written=True, version=version, undo=undo, secret=is_secret(row)
     )
+
+
+def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:
+    """Takes the allowed users out of the fields; None if they are not among them."""
+    return allowed_user_table().pks_of(fields.pop(ALLOWED)) if ALLOWED in fields else None
+
+
+def _merge(
+    present: set[PrimaryKey], users: list[PrimaryKey], seen: list[PrimaryKey]
+) -> list[PrimaryKey]:
+    """Returns the present users with the difference between those that were seen and the new."""
+    old = set(seen)
+    added = [pk for pk in users if pk not in old]
+    removed = old.difference(users)
+    return [*in_order(present - removed), *added]
+
+
+def _require_fields(row: Row, fields: Fields, expect: Fields) -> None:
+    """Raises ConflictError if a field has another value than expected, and not the new one."""
+    to_write = differing(row, fields)
+    changed = [name for name in differing(row, expect) if name not in fields or name in to_write]
+    if changed:
+        # Without the values: one of them may be secret.
+        text = f"another change has set {join_some(changed)} of {row.key} since; read it again"
+        raise ConflictError(text, key=row.key)
 
 
 def _new_row(kind: Kind, key: str, fields: Fields) -> Row:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
 from django.db import transaction
+from django.db.models import Q
 
 from flagstaff._tables.model_fields import column_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import raise_conflicts
-from flagstaff.changes.past import Item, ItemState, present_state, state_at
+from flagstaff.changes.past import Item, ItemState, old_row, present_state, state_at
+from flagstaff.changes.restore_version import only_a_digest
 from flagstaff.changes.undo_conflicts import has_state, interleaved_conflict, newer_conflict
 from flagstaff.changes.undo_event import unchanged, undo_entries
 from flagstaff.conf import conf
@@ -20,9 +23,9 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange
 from flagstaff.history.transactions import Part, parts_of
-from flagstaff.history.versions import require_history, version_of
+from flagstaff.history.versions import all_entries, require_history, version_of
 
-__all__ = ["undo_transaction"]
+__all__ = ["parts_without_value", "require_values", "undo_transaction"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,34 @@ def undo_transaction(change: int) -> list[Changed]:
         raise_conflicts(error for one in locked if (error := _conflict(one, locked)))
         done = {one.part: _undo(one) for one in _in_order(locked)}
     return [done[part] for part in parts]
+
+
+def require_values(parts: Collection[Part]) -> None:
+    """Raises InvalidChangeError if an undo needs a secret value of the past. Does not lock."""
+    if lost := parts_without_value(parts):
+        part = min(lost, key=lambda one: one.key)
+        row = all_rows(part.kind.model).filter(pk=part.pk).first()
+        raise only_a_digest(Item(part.kind, part.key, part.pk, row))
+
+
+def parts_without_value(parts: Collection[Part]) -> set[Part]:
+    """Returns the parts that cannot be undone, because only a digest of the value is left."""
+    values = [part for part in parts if part.kind is Kind.VALUE and not part.creates]
+    if not values:
+        return set()
+    secret = Q(old__secret=True) | Q(new__secret=True)
+    ids = {pk for part in values for pk in (part.first, part.last)}
+    entries = {entry.pk: entry for entry in all_entries().filter(secret, id__in=ids)}
+    column = column_of(Kind.VALUE.model, "value")
+    lost = set()
+    for part in values:
+        first, last = entries.get(part.first), entries.get(part.last)
+        if first is None or not old_row(first).is_digest:
+            continue
+        after = None if last is None or last.new is None else last.new.get(column)
+        if after != (first.old or {}).get(column):
+            lost.add(part)
+    return lost
 
 
 def _lock_all(parts: list[Part]) -> None:

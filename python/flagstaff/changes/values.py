@@ -35,14 +35,20 @@ def set_value(key: str, value: object, *, expect_version: int | None = None) -> 
     return set_field(Kind.VALUE, key, "value", value, expect_version, undo_arguments)
 
 
-def update_value(key: str, fields: Fields, *, expect_version: int | None = None) -> Changed:
-    """Changes several fields of a value's row at once.
+def update_value(
+    key: str,
+    fields: Fields,
+    *,
+    expect_version: int | None = None,
+    expect: Fields | None = None,
+) -> Changed:
+    """Changes several fields of a value's row at once. `expect` works as in `update`.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
-    if "value" in fields:
-        _require_json(fields["value"])
-    return update_row(Kind.VALUE, key, fields, expect_version)
+    for value in (one["value"] for one in (fields, expect or {}) if "value" in one):
+        _require_json(value)
+    return update_row(Kind.VALUE, key, fields, expect_version, expect)
 
 
 def create_value(key: str, value: object, **fields: Any) -> Changed:

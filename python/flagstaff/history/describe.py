@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._text.lists import join_some
+from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
-__all__ = ["SECRET", "describe_actor", "describe_change"]
+__all__ = ["SECRET", "describe_actor", "describe_change", "describe_value"]
 
 #: Shown in place of a secret value.
 SECRET = "••••••"  # noqa: S105 (not a password)
@@ -41,9 +43,14 @@ def describe_actor(event: Event, names: Names | None = None) -> str:
     return (names or {}).get(event.actor, event.actor)
 
 
-def describe_change(change: DescribableChange, names: Names | None = None) -> str:
-    """Returns what was changed, such as "rollout_percent 25 → 50". Users are named by `names`."""
-    parts = _row(change)
+def describe_change(
+    change: DescribableChange, names: Names | None = None, *, limit: int | None = None
+) -> str:
+    """Returns what was changed, such as "rollout_percent 25 → 50". Users are named by `names`.
+
+    `limit` is the length of each value, in characters; None shows whole values.
+    """
+    parts = _row(change, limit)
     if count := change.added.count:
         text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
         parts.append(text % {"count": f"{count:,}"} + _named(change.added, names))
@@ -53,12 +60,19 @@ def describe_change(change: DescribableChange, names: Names | None = None) -> st
     return ", ".join(parts) or _("details were removed from the history")
 
 
-def _row(change: DescribableChange) -> list[str]:
+def describe_value(value: object, *, secret: bool = False, limit: int | None = None) -> str:
+    """Returns a value of a field as JSON, at most `limit` characters of it, or masked."""
+    if secret:
+        return SECRET
+    return truncated(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder), limit)
+
+
+def _row(change: DescribableChange, limit: int | None) -> list[str]:
     if change.action == "create":
-        return [_("created"), *(_field(one, one.new) for one in _shown(change, "new"))]
+        return [_("created"), *(_field(one, one.new, limit) for one in _shown(change, "new"))]
     if change.action == "delete":
-        return [_("deleted"), *(_field(one, one.old) for one in _shown(change, "old"))]
-    return [_change(difference) for difference in change.differences]
+        return [_("deleted"), *(_field(one, one.old, limit) for one in _shown(change, "old"))]
+    return [_change(difference, limit) for difference in change.differences]
 
 
 def _shown(change: DescribableChange, side: Literal["old", "new"]) -> list[Difference]:
@@ -73,17 +87,17 @@ def _shown(change: DescribableChange, side: Literal["old", "new"]) -> list[Diffe
     ]
 
 
-def _change(difference: Difference) -> str:
-    old, new = (_text(difference, value) for value in (difference.old, difference.new))
+def _change(difference: Difference, limit: int | None) -> str:
+    old, new = (_text(difference, value, limit) for value in (difference.old, difference.new))
     return f"{difference.field} {old} → {new}"
 
 
-def _field(difference: Difference, value: object) -> str:
-    return f"{difference.field} {_text(difference, value)}"
+def _field(difference: Difference, value: object, limit: int | None) -> str:
+    return f"{difference.field} {_text(difference, value, limit)}"
 
 
-def _text(difference: Difference, value: object) -> str:
-    return SECRET if difference.secret else json.dumps(value, ensure_ascii=False)
+def _text(difference: Difference, value: object, limit: int | None) -> str:
+    return describe_value(value, secret=difference.secret, limit=limit)
 
 
 def _named(users: Users, names: Names | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Count
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.states import State, state_label, state_of
+from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff.cli.support.cells import Column, Record, with_fields
 from flagstaff.conf import conf
 
@@ -37,15 +37,7 @@ def flag_record(flag: Any) -> Record:
 
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
-    percent, allowed = record["rollout_percent"], record["allowed"]
-    users = f"{allowed:,} allowed user{'' if allowed == 1 else 's'}"
-    return {
-        State.OFF: "Off for all users.",
-        State.ALL: "On for all users.",
-        State.ROLLOUT: f"On for {percent} % of all users{f' and {users}' if allowed else ''}.",
-        State.ALLOWED_USERS: f"On for {users} only.",
-        State.NO_USERS: "On for no users: the rollout is 0 % and there are no allowed users.",
-    }[State(record["state"])]
+    return state_summary(State(record["state"]), record["rollout_percent"], record["allowed"])
 
 
 def _record(flag: Any, allowed: int) -> Record:

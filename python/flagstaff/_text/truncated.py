@@ -1,0 +1,16 @@
+"""Long text, cut for a page or a message."""
+
+from __future__ import annotations
+
+__all__ = ["truncated"]
+
+
+def truncated(text: str, limit: int | None) -> str:
+    """Returns the first `limit` characters, and the number of those left out. None cuts nothing.
+
+    >>> truncated("abcdefgh", 5)
+    'abcde… (3 more characters)'
+    """
+    if limit is None or len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"

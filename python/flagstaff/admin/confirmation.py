@@ -1,0 +1,138 @@
+"""The page that shows what a button would change, and asks for a confirmation and a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.translation import ngettext
+
+from flagstaff._tables.rows import Row
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff.admin.attribution import REASON
+from flagstaff.changes import Changed
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
+from flagstaff.history import Users
+from flagstaff.history.describe import describe_change, describe_value
+from flagstaff.history.events import Difference
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
+
+__all__ = [
+    "CONFIRMED",
+    "MAX_TEXT",
+    "VERSION",
+    "ConfirmationMixin",
+    "PreviewRow",
+    "parse_version",
+    "posted_version",
+    "preview_rows",
+]
+
+#: The name of the field that confirms.
+CONFIRMED = "_confirmed"
+#: The name of the field with the version that the page showed.
+VERSION = "expect_version"
+#: The length of each value on the pages of the history.
+MAX_TEXT = 300
+_MAX_USERS = 20
+# The digits of the largest version. Python refuses to parse much longer numbers.
+_MAX_DIGITS = 19
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """A line of the page."""
+
+    field: str
+    now: str
+    after: str
+
+
+class ConfirmationMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    kind = Kind.FLAG
+
+    def confirmation(
+        self, request: HttpRequest, row: Row, context: Mapping[str, object]
+    ) -> TemplateResponse:
+        """Returns the page. Its form posts to the same URL."""
+        meta = self.opts
+        page = {
+            **self.admin_site.each_context(request),
+            "opts": meta,
+            "object": row,
+            "flagstaff_reason": request.POST.get(REASON, ""),
+            **context,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "flagstaff/confirm.html", page)
+
+
+def posted_version(request: HttpRequest) -> int | None:
+    """Returns the version that the submitted page showed, or None."""
+    version = request.POST.get(VERSION)
+    return parse_version(version) if version else None
+
+
+def parse_version(text: str | None) -> int:
+    """Returns the number of a version. Raises Http404 for anything else."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+        raise Http404
+    return int(text)
+
+
+def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -> list[PreviewRow]:
+    """Returns a line for each field that a planned change would write. Secret values are masked."""
+    lines = []
+    for name, new in planned.new.items():
+        if name == ALLOWED and kind is Kind.FLAG:
+            names = may_see_users(request.user)
+            lines.append(_users(row, planned.old[name], new, with_names=names))
+            continue
+        secret = planned.secret and name == "value"
+        texts = (
+            describe_value(one, secret=secret, limit=MAX_TEXT) for one in (planned.old[name], new)
+        )
+        lines.append(PreviewRow(name, *texts))
+    return lines
+
+
+@dataclass(frozen=True)
+class _UsersChange:
+    """The planned change of allowed users, as `describe_change` reads it."""
+
+    added: Users
+    removed: Users
+    action: str = "change"
+    differences: Sequence[Difference] = ()
+
+
+def _users(
+    row: Row, removed: Sequence[object], added: Sequence[object], *, with_names: bool
+) -> PreviewRow:
+    shown = [str(pk) for pk in (*added[:_MAX_USERS], *removed[:_MAX_USERS])]
+    names = allowed_user_table().names(shown) if with_names else None
+    change = _UsersChange(_as_users(added), _as_users(removed))
+    now = len(allowed_pks(row))
+    after = _count_of_users(now + len(added) - len(removed))
+    return PreviewRow(ALLOWED, _count_of_users(now), f"{after}: {describe_change(change, names)}")
+
+
+def _as_users(pks: Iterable[object]) -> Users:
+    pks = tuple(pks)
+    return Users(len(pks), pks[:_MAX_USERS])
+
+
+def _count_of_users(count: int) -> str:
+    return ngettext("%(count)s user", "%(count)s users", count) % {"count": f"{count:,}"}

@@ -1,0 +1,30 @@
+"""Pages of the admin in a browser, with long keys, on a desktop and on a phone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Shop, Visitor
+
+LONG_KEY = "checkout.payment.retry_policy.maximum_number_of_attempts_per_order"
+INSERT = (
+    f"INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('{LONG_KEY}', '\"stripe\"') "
+    "ON CONFLICT DO NOTHING"
+)
+DELETE = f"DELETE FROM flagstaff_keyvaluestore WHERE key = '{LONG_KEY}'"
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_long_key_leaves_room_for_value(width: int, visitor: Visitor, shop: Shop) -> None:
+    shop.query(INSERT)
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    try:
+        visitor.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        visitor.visit("/admin/flagstaff/keyvaluestore/")
+        place = visitor.find("#result_list tbody tr:first-child .field-shown_value").rect
+        assert place["width"] >= 130
+        assert place["x"] + place["width"] <= width
+        assert place["height"] < 150
+    finally:
+        visitor.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        shop.query(DELETE)
