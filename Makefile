@@ -28,7 +28,7 @@ help: ## List the targets
 env: $(VENV)/.made ## Create the virtual environment with all tools
 
 $(VENV)/.made: requirements-dev.txt
-	@echo "Installing the tools and building the extension. The first time, this takes a few minutes."
+	@echo "Installing the tools. The first run takes a few minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	touch $@

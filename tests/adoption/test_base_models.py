@@ -54,7 +54,9 @@ def test_migration_of_the_hint_works_for_the_article(article: Project) -> None:
 
 def write_migration_of_the_hint(project: Project, app: str, name: str) -> None:
     output = project.manage("check", "--database", "default")
-    assert f'HINT: run "manage.py makemigrations --empty {app}", and in the new file add' in output
+    created = f'run "manage.py makemigrations --empty {app}"'
+    edited = "in the new file add the import and replace the two lists:"
+    assert f"HINT: {created}, and {edited}" in output
     lines = [line.strip() for line in output.splitlines()]
     [imports] = [line for line in lines if line.startswith("from flagstaff")]
     body = [line for line in lines if line.startswith(("dependencies = ", "operations = "))]

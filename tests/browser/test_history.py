@@ -82,6 +82,7 @@ def test_undo_all_over_newer_change_is_rejected(visitor: Visitor, shop: Shop) ->
     press(visitor, "#content-main", "Undo all 2")
     visitor.wait_for_text(
         MESSAGE,
-        "Not saved: new_checkout has version .* changes after version .*: .*60 → 70",
+        "Not saved: new_checkout has version .* changes after version .*: .*"
+        "rollout_percent 60 → 70",
     )
     assert shop.query(STATE) == [(70, "paypal")]

@@ -92,7 +92,12 @@ METRICS = (
         _number(lambda status: status.age),
         unit="seconds",
     ),
-    StatusMetric("mode", "The mode of the worker: 1 for the current.", _modes, labels=("mode",)),
+    StatusMetric(
+        "mode",
+        "The mode of the worker: 1 for the current mode, 0 for the others.",
+        _modes,
+        labels=("mode",),
+    ),
     StatusMetric(
         "token",
         "The newest change token in the snapshot; equal in workers that have the same changes.",

@@ -69,31 +69,28 @@ def describe_value(value: object, *, secret: bool = False, limit: int | None = N
 
 def _row(change: DescribableChange, limit: int | None) -> list[str]:
     if change.action == "create":
-        return [_("created"), *(_field(one, one.new, limit) for one in _shown(change, "new"))]
+        return [_("created"), *_fields(change, "new", limit)]
     if change.action == "delete":
-        return [_("deleted"), *(_field(one, one.old, limit) for one in _shown(change, "old"))]
+        return [_("deleted"), *_fields(change, "old", limit)]
     return [_change(difference, limit) for difference in change.differences]
 
 
-def _shown(change: DescribableChange, side: Literal["old", "new"]) -> list[Difference]:
+def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int | None) -> list[str]:
     """The fields of a whole row that are not empty. Its key is shown elsewhere.
 
     The value of a key-value pair is always shown: 0 and false are values, too.
     """
+    fields = [(one, getattr(one, side)) for one in change.differences]
     return [
-        one
-        for one in change.differences
-        if one.field == "value" or (one.field not in ("key", "created_at") and getattr(one, side))
+        f"{one.field} {_text(one, value, limit)}"
+        for one, value in fields
+        if one.field == "value" or (value and one.field not in ("key", "created_at"))
     ]
 
 
 def _change(difference: Difference, limit: int | None) -> str:
     old, new = (_text(difference, value, limit) for value in (difference.old, difference.new))
     return f"{difference.field} {old} → {new}"
-
-
-def _field(difference: Difference, value: object, limit: int | None) -> str:
-    return f"{difference.field} {_text(difference, value, limit)}"
 
 
 def _text(difference: Difference, value: object, limit: int | None) -> str:
