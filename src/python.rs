@@ -8,6 +8,7 @@ mod errors;
 mod evaluation;
 mod fork;
 mod impact;
+mod interrupts;
 mod lifecycle;
 mod maintenance;
 mod overrides;

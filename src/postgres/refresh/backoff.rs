@@ -47,6 +47,7 @@ fn limits(kind: ErrorKind) -> (Duration, Duration) {
     match kind {
         // All workers reconnect within three seconds of the server's return.
         ErrorKind::Connect
+        | ErrorKind::Resources
         | ErrorKind::Lost
         | ErrorKind::Deadline
         | ErrorKind::Role
