@@ -14,6 +14,9 @@ use tokio_postgres::error::SqlState;
 
 use self::tls::meaning;
 
+/// The driver's text for a password that would take it too long.
+const TOO_MANY_ITERATIONS: &str = "SCRAM iteration count exceeds the maximum allowed";
+
 /// The kind of an error, which callers branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -27,6 +30,8 @@ pub enum ErrorKind {
     Tls,
     /// The server refused the log-in: user or password.
     Auth,
+    /// The password has more SCRAM iterations than the driver computes.
+    Iterations,
     /// The database does not exist (yet).
     Database,
     /// The server has no connection left.
@@ -153,7 +158,7 @@ impl Error {
     /// The operating system's text ("connection refused"), if the error is not the server's.
     fn system(&self) -> Option<String> {
         // It would say less, such as "operation would block" for a limit of the process.
-        if matches!(self.kind, ErrorKind::Tls | ErrorKind::Resources) {
+        if matches!(self.kind, ErrorKind::Tls | ErrorKind::Resources | ErrorKind::Iterations) {
             return None;
         }
         system_error(&**self.source.as_ref()?).map(|error| error.kind().to_string())
@@ -169,6 +174,10 @@ impl Error {
             }
             ErrorKind::Tls => "the connection cannot be protected as it should be",
             ErrorKind::Auth => "the log-in was refused, see USER and PASSWORD in DATABASES",
+            ErrorKind::Iterations => {
+                "the password has more than 100,000 SCRAM iterations, set it again with a lower \
+                    scram_iterations"
+            }
             ErrorKind::Database => "there is no such database, see NAME in DATABASES",
             ErrorKind::TooMany => {
                 "the server has no connection left, see its max_connections, and CONNECTION LIMIT \
@@ -236,6 +245,7 @@ fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
     let Some(code) = error.code() else {
         return match system_error(error) {
             Some(error) if is_limit(error) => ErrorKind::Resources,
+            Some(error) if error.to_string() == TOO_MANY_ITERATIONS => ErrorKind::Iterations,
             _ if doing == "connect" => ErrorKind::Connect,
             _ => ErrorKind::Lost,
         };

@@ -56,7 +56,9 @@ fn limits(kind: ErrorKind) -> (Duration, Duration) {
         ErrorKind::Missing | ErrorKind::Database => (FIRST, bound(5_000)),
         // At most five attempts in ten seconds.
         ErrorKind::TooMany => (FIRST * 3, bound(30_000)),
-        ErrorKind::Auth | ErrorKind::Permission | ErrorKind::Parameters => (FIRST, bound(60_000)),
+        ErrorKind::Auth | ErrorKind::Iterations | ErrorKind::Permission | ErrorKind::Parameters => {
+            (FIRST, bound(60_000))
+        }
         // The change behind a lock should be seen at once.
         ErrorKind::Locked => (FIRST, bound(500)),
         ErrorKind::Query | ErrorKind::Tls => (FIRST, bound(10_000)),
