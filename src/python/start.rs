@@ -101,7 +101,9 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
     if is_in_mode(EvaluationMode::Direct) {
         return Ok(false);
     }
-    if wait {
+    let is_running = ENGINE.load().as_ref().is_none_or(|engine| engine.ensure_running());
+    // Without threads nothing loads. The mode stays, so the next evaluation comes here again.
+    if wait && is_running {
         finish(py)?;
     }
     Ok(true)
@@ -115,13 +117,15 @@ pub(super) fn wait_for_first_load(py: Python<'_>, timeout: f64) -> PyResult<()> 
 }
 
 /// Whether the first load is expected soon. False once there is a snapshot, while the tables are
-/// missing, and while the process ends.
+/// missing or no thread can be started, and while the process ends.
 #[pyfunction]
 pub(super) fn is_waiting() -> bool {
     if LIVE.snapshot().is_some() || is_ending() {
         return false;
     }
-    ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.status(), ErrorKind::Missing))
+    ENGINE.load().as_ref().is_some_and(|engine| {
+        engine.is_running() && !is_down_for(&engine.status(), ErrorKind::Missing)
+    })
 }
 
 /// Whether the engine has no connection because of an error of this kind.

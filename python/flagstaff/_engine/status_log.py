@@ -52,7 +52,9 @@ class StatusLog:
         if self._is_brief_outage(mode):
             return
         state = (mode, None if mode == "down" else report["mode_reason"])
-        if state != self._state:
+        if mode == "down" and not report["ready"]:
+            self.note_late_start(report)
+        elif state != self._state:
             before, self._state = self._state, state
             _log_state(before[0], mode, report["mode_reason"])
         self._note_problems(report["problems"])
