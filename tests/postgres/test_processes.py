@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,9 +46,7 @@ def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
     assert re.fullmatch(name, session.name)
 
 
-def test_threads_of_the_engine_block_all_signals_but_those_of_errors(
-    database: str,
-) -> None:
+def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: str) -> None:
     with Worker(database) as worker:
         assert worker.ask("ready", 10) is True
         masks = {name: blocked(mask) for name, mask in engine_threads(worker.pid).items()}
@@ -118,6 +117,39 @@ def test_forked_child_evaluates_from_the_inherited_snapshot(
         started = time.monotonic()
         assert worker.ask("in_fork", "os._exit", [["get_value", "gateway"]]) == ["stripe"]
         assert time.monotonic() - started < 1
+
+
+def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
+    database: str, open_to_all: Callable[[], None], tmp_path: Path
+) -> None:
+    forked, changed = str(tmp_path / "forked"), str(tmp_path / "changed")
+    closed: list[Any] = ["flag_enabled", "new_checkout", 2]
+    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=5) as worker:
+        assert worker.ask(*closed) is False
+        commands = [
+            ["call", "os.mkdir", forked],
+            ["until", ["call", "os.path.exists", changed], True, 5],
+            ["until", ["fresh", 0.1], False, 5],
+            closed,
+        ]
+        worker.send("in_fork", "os._exit", commands)
+        assert within(5, Path(forked).exists)
+        open_to_all()
+        Path(changed).mkdir()
+        assert worker.receive()[-1] is True
+
+
+def test_forked_child_with_an_old_snapshot_and_no_server_uses_it_after_the_startup_timeout(
+    server: Postgres, database: str
+) -> None:
+    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=0.4) as worker:
+        assert worker.ask("get_value", "gateway") == "stripe"
+        server.stop()
+        worker.sees(["fresh", 0.1], False, within=2)
+        gateway = ["until", ["get_value", "gateway"], "stripe", 5]
+        [first, second] = worker.ask("in_fork", "os._exit", [gateway, gateway])
+        assert 0.4 <= first < 0.9
+        assert second < 0.1
 
 
 @pytest.mark.parametrize("how", ["sys.exit", "os._exit", "kill"])
