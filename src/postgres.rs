@@ -16,3 +16,4 @@ pub mod reports;
 mod signals;
 pub mod status;
 mod text;
+mod threads;

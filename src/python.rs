@@ -9,6 +9,7 @@ mod errors;
 mod evaluation;
 mod fork;
 mod impact;
+mod interrupts;
 mod json;
 mod lifecycle;
 mod maintenance;

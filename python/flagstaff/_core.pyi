@@ -135,7 +135,8 @@ def impact(
     """Counts over the pool for how many users the result would change. Releases the GIL; blocks.
 
     Returns enabled, rollout, users, have, gain, lose and a sample; None if the pool's connection
-    cannot count them. Raises RefreshError if the database fails or exceeds `timeout`.
+    cannot count them. Raises RefreshError if the database fails or exceeds `timeout`, and what a
+    signal handler raises meanwhile.
     """
 
 def impact_on(
@@ -150,7 +151,7 @@ def impact_on(
 def refresh(timeout: float) -> None:
     """Loads everything now. Releases the GIL; blocks for at most `timeout` seconds.
 
-    Raises RefreshError if that fails.
+    Raises RefreshError if that fails, and what a signal handler raises meanwhile.
     """
 
 def stop(timeout: float) -> bool:

@@ -1,6 +1,7 @@
 //! Reaches a server: connection parameters, the choice of a server, TLS, and the pool.
 
 pub(crate) mod backend_pid;
+pub(crate) mod open;
 pub mod parameters;
 mod permits;
 pub(crate) mod pool;

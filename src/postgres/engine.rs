@@ -3,32 +3,33 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
+use tokio_postgres::Client;
 
 use crate::impact::Impact;
 use crate::live::Live;
 use crate::postgres::connect::parameters::Parameters;
-use crate::postgres::connect::pool::Pool;
+use crate::postgres::connect::pool::{Pool, Task};
 use crate::postgres::connect::target::{CurrentTarget, Target};
 use crate::postgres::context::Context;
-use crate::postgres::deadline;
 use crate::postgres::error::Error;
 use crate::postgres::queries::{Names, Queries};
 use crate::postgres::refresh::{machine, on_demand};
 use crate::postgres::reports::impact::{self, ImpactQuery};
 use crate::postgres::reports::usage;
 use crate::postgres::signals::Signals;
-use crate::postgres::status::{SharedStatus, StatusReport};
+use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
+use crate::postgres::threads;
 use crate::usage::CounterRegistry;
 
 /// The pause after a panic of the engine's thread, before it runs again.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-/// How much longer a caller waits than its work: the work's own error says more.
-const GRACE: Duration = Duration::from_millis(100);
+/// The time between two attempts to start the threads.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// What an engine is made from.
 #[derive(Clone)]
@@ -59,17 +60,37 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Engine {
     context: Arc<Context>,
+    /// Empty as long as the process can start no thread.
+    threads: OnceLock<Threads>,
+    /// When the threads may be started. Locked while a caller starts them.
+    next_attempt: Mutex<Instant>,
+}
+
+/// The threads of an engine.
+#[derive(Debug)]
+struct Threads {
     /// Stops the usage thread, with the time for its last flush.
     stop_usage: Option<Sender<Duration>>,
     /// Disconnected once both threads have ended.
     ended: Mutex<Receiver<()>>,
 }
 
+impl Threads {
+    fn start(context: &Arc<Context>) -> Result<Self, Error> {
+        let (sender, ended) = channel();
+        let stop_usage = usage::start(context.clone(), sender.clone())?;
+        let shared = context.clone();
+        threads::spawn("flagstaff", "start", move || run(&shared, sender))?;
+        Ok(Self { stop_usage, ended: Mutex::new(ended) })
+    }
+}
+
 impl Engine {
     /// Starts the threads. They connect in the background, so an unreachable server is no error.
+    /// Neither is a process that can start no thread: see [`ensure_running`](Self::ensure_running).
     ///
     /// # Errors
-    /// If the connection parameters or the names cannot be used, or no thread can be started.
+    /// If the connection parameters or the names cannot be used.
     pub fn start(options: &Options, live: &'static Live) -> Result<Self, Error> {
         let target = Arc::new(CurrentTarget::from_pointee(Target::new(&options.parameters)?));
         let context = Arc::new(Context {
@@ -86,12 +107,35 @@ impl Engine {
             max_staleness: options.max_staleness,
             host: options.host.clone(),
         });
-        let (sender, ended) = channel();
-        let stop_usage = usage::start(context.clone(), sender.clone())?;
-        let shared = context.clone();
-        let thread = thread::Builder::new().name("flagstaff".into());
-        thread.spawn(move || run(&shared, sender)).map_err(Error::connect)?;
-        Ok(Self { context, stop_usage, ended: Mutex::new(ended) })
+        let next_attempt = Mutex::new(Instant::now());
+        let engine = Self { context, threads: OnceLock::new(), next_attempt };
+        engine.ensure_running();
+        Ok(engine)
+    }
+
+    /// Starts the threads unless they run, at most every few seconds. Returns whether they run; if
+    /// not, the status says why. Returns at once.
+    pub fn ensure_running(&self) -> bool {
+        if self.is_running() {
+            return true;
+        }
+        // Another caller is starting them.
+        let Ok(mut next_attempt) = self.next_attempt.try_lock() else { return false };
+        if self.is_running() || Instant::now() < *next_attempt {
+            return self.is_running();
+        }
+        *next_attempt = Instant::now() + RETRY;
+        match Threads::start(&self.context) {
+            Ok(threads) => drop(self.threads.set(threads)),
+            Err(error) => self.context.status.down(error),
+        }
+        self.is_running()
+    }
+
+    /// Whether the threads have been started.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.threads.get().is_some()
     }
 
     /// The current status report.
@@ -121,40 +165,52 @@ impl Engine {
     }
 
     /// Loads everything over a pooled connection. The snapshot then contains all that was committed
-    /// before this call. Blocks for at most `limit`.
+    /// before this call. Blocks for at most `limit`, or until `interrupted` returns true.
     ///
     /// # Errors
     /// If the load fails or takes longer; the snapshot is then unchanged.
-    pub fn refresh(&self, limit: Duration) -> Result<(), Error> {
+    pub fn refresh(
+        &self,
+        limit: Duration,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Error> {
         let called = Instant::now();
         let context = self.context.clone();
-        let work = move || on_demand::load_now(&context, called, called + limit);
-        deadline::on_thread("flagstaff-refresh", limit + GRACE, "refresh", work)
+        let task = Task { thread: "flagstaff-refresh", doing: "refresh", until: called + limit };
+        let work = async move |client: &Client| on_demand::load_now(&context, client, called).await;
+        self.context.pool.run(task, interrupted, work)
     }
 
-    /// Computes the impact of another rollout. Blocks for at most `limit`.
+    /// Computes the impact of another rollout. Blocks for at most `limit`, or until `interrupted`
+    /// returns true.
     ///
     /// Returns `None` if the engine's connection cannot: the flag does not exist or cannot be
     /// evaluated, or the table of the users is missing or not readable.
     ///
     /// # Errors
     /// If the database fails or takes longer.
-    pub fn impact(&self, query: ImpactQuery, limit: Duration) -> Result<Option<Impact>, Error> {
+    pub fn impact(
+        &self,
+        query: ImpactQuery,
+        limit: Duration,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Impact>, Error> {
         let until = Instant::now() + limit;
-        let context = self.context.clone();
-        let work = move || impact::compute(&context.pool, &query, until);
-        deadline::on_thread("flagstaff-impact", limit + GRACE, impact::DOING, work)
+        let task = Task { thread: "flagstaff-impact", doing: impact::DOING, until };
+        let work = async move |client: &Client| impact::compute(client, &query, until).await;
+        self.context.pool.run(task, interrupted, work)
     }
 
     /// Stops the threads, closes their connections and writes the remaining usage. Blocks for at
     /// most `limit`. Returns whether the threads have ended.
     pub fn stop(&self, limit: Duration) -> bool {
         self.context.signals.stop();
-        if let Some(stop_usage) = &self.stop_usage {
+        let Some(threads) = self.threads.get() else { return true };
+        if let Some(stop_usage) = &threads.stop_usage {
             // Fails if the thread has ended already.
             let _ = stop_usage.send(limit);
         }
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = threads.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The threads send nothing: their end drops the senders, which disconnects the channel.
         !matches!(ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
     }
@@ -176,6 +232,8 @@ impl fmt::Debug for Options {
 
 /// The body of the engine's thread. Dropping `_ended` tells the owner that the thread has ended.
 fn run(context: &Context, _ended: Sender<()>) {
+    // An earlier attempt to start this thread may have failed.
+    context.status.set_mode(RefreshMode::Starting, None);
     while !context.signals.is_stopped() {
         // After a panic the worker must not stay on a stale snapshot that claims to be live.
         let served = catch_unwind(AssertUnwindSafe(|| serve(context)));
@@ -188,7 +246,8 @@ fn run(context: &Context, _ended: Sender<()>) {
 
 /// Runs until it is stopped. The error is that no runtime can be created.
 fn serve(context: &Context) -> Result<(), Error> {
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::connect)?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::resources("start", error))?;
     runtime.block_on(machine::run(context));
     // Does not wait for a name look-up that hangs.
     runtime.shutdown_background();

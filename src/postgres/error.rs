@@ -7,10 +7,15 @@ mod tls;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::iter::successors;
 
+use nix::errno::Errno;
 use tokio_postgres::error::{DbError, SqlState};
 
 use self::tls::meaning;
+
+/// The driver's text for a password that would take it too long.
+const TOO_MANY_ITERATIONS: &str = "SCRAM iteration count exceeds the maximum allowed";
 
 /// The kind of an error, which callers branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +24,14 @@ pub enum ErrorKind {
     Parameters,
     /// The server could not be reached, or refused the connection.
     Connect,
+    /// The process cannot start a thread or open a descriptor.
+    Resources,
     /// The connection cannot be protected as the parameters require.
     Tls,
     /// The server refused the log-in: user or password.
     Auth,
+    /// The password has more SCRAM iterations than the driver computes.
+    Iterations,
     /// The database does not exist (yet).
     Database,
     /// The server has no connection left.
@@ -103,7 +112,10 @@ impl Error {
 
     /// Whether a server has replied, as opposed to one that cannot be reached.
     pub(crate) fn is_reply(&self) -> bool {
-        !matches!(self.kind, ErrorKind::Connect | ErrorKind::Lost | ErrorKind::Deadline)
+        !matches!(
+            self.kind,
+            ErrorKind::Connect | ErrorKind::Resources | ErrorKind::Lost | ErrorKind::Deadline
+        )
     }
 
     #[cold]
@@ -116,10 +128,10 @@ impl Error {
         Self { kind: ErrorKind::Lost, doing, detail: None, source: None }
     }
 
+    /// The process has reached a limit of the operating system.
     #[cold]
-    pub(crate) fn connect(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let (doing, source) = ("connect", Some(source.into()));
-        Self { kind: ErrorKind::Connect, doing, detail: None, source }
+    pub(crate) fn resources(doing: &'static str, source: std::io::Error) -> Self {
+        Self { kind: ErrorKind::Resources, doing, detail: None, source: Some(Box::new(source)) }
     }
 
     /// An error of the driver while `doing` something.
@@ -153,22 +165,27 @@ impl Error {
 
     /// The operating system's text ("connection refused"), if the error is not the server's.
     fn system(&self) -> Option<String> {
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(&**self.source.as_ref()?);
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<std::io::Error>() {
-                return Some(error.kind().to_string());
-            }
-            cause = error.source();
+        // It would say less, such as "operation would block" for a limit of the process.
+        if matches!(self.kind, ErrorKind::Tls | ErrorKind::Resources | ErrorKind::Iterations) {
+            return None;
         }
-        None
+        system_error(&**self.source.as_ref()?).map(|error| error.kind().to_string())
     }
 
     fn meaning(&self) -> &'static str {
         match self.kind {
             ErrorKind::Parameters => "the connection parameters cannot be used",
             ErrorKind::Connect => "the server cannot be reached",
+            ErrorKind::Resources => {
+                "the process cannot start a thread or open a descriptor, see ulimit -u, ulimit -n, \
+                    and the pids limit of its container"
+            }
             ErrorKind::Tls => "the connection cannot be protected as it should be",
             ErrorKind::Auth => "the log-in was refused, see USER and PASSWORD in DATABASES",
+            ErrorKind::Iterations => {
+                "the password has more than 100,000 SCRAM iterations, set it again with a lower \
+                    scram_iterations"
+            }
             ErrorKind::Database => "there is no such database, see NAME in DATABASES",
             ErrorKind::TooMany => {
                 "the server has no connection left, see its max_connections, and CONNECTION LIMIT \
@@ -198,7 +215,7 @@ impl fmt::Display for Error {
         }
         if let Some(code) = self.sqlstate() {
             write!(f, " (SQLSTATE {code})")?;
-        } else if let Some(system) = self.system().filter(|_| self.kind != ErrorKind::Tls) {
+        } else if let Some(system) = self.system() {
             write!(f, " ({system})")?;
         }
         Ok(())
@@ -224,9 +241,26 @@ impl StdError for Error {
     }
 }
 
+/// The operating system's error among the causes of `error`.
+fn system_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a std::io::Error> {
+    let mut causes = successors(Some(error), |error| (**error).source());
+    causes.find_map(|error| error.downcast_ref())
+}
+
+/// Whether the process or the machine has no descriptor left.
+fn is_limit(error: &std::io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    matches!(number, Some(Errno::EMFILE | Errno::ENFILE))
+}
+
 fn kind_of(doing: &str, error: &tokio_postgres::Error) -> ErrorKind {
     let Some(code) = error.code() else {
-        return if doing == "connect" { ErrorKind::Connect } else { ErrorKind::Lost };
+        return match system_error(error) {
+            Some(error) if is_limit(error) => ErrorKind::Resources,
+            Some(error) if error.to_string() == TOO_MANY_ITERATIONS => ErrorKind::Iterations,
+            _ if doing == "connect" => ErrorKind::Connect,
+            _ => ErrorKind::Lost,
+        };
     };
     // The name of the server's C function, which unlike its message is not translated.
     if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
+use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::state::ENGINE;
 use super::subject::UserArgument;
@@ -36,7 +37,7 @@ pub(super) fn impact(
     let limit = duration(timeout)?;
     let (flag, extent, users) = statements;
     let query = ImpactQuery { key, percent, sample, flag, extent, users, table };
-    let impact = py.detach(|| engine.impact(query, limit))?;
+    let impact = interruptible(py, |interrupted| engine.impact(query, limit, interrupted))?;
     Ok(impact.map(counted))
 }
 

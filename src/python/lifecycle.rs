@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use super::calls;
 use super::errors::ConfigurationError;
+use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::start::is_down_for;
 use super::state::{ENGINE, LIVE};
@@ -21,13 +22,13 @@ pub(super) fn is_refused() -> bool {
 
 /// Loads everything now. Releases the GIL and blocks for at most `timeout` seconds.
 ///
-/// Raises `RefreshError` if the load fails; the snapshot is then unchanged.
+/// Raises `RefreshError` if the load fails, and what a signal handler raises; the snapshot is then
+/// unchanged.
 #[pyfunction]
 pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let Some(engine) = ENGINE.load_full() else { return Ok(()) };
     let limit = duration(timeout)?;
-    py.detach(|| engine.refresh(limit))?;
-    Ok(())
+    interruptible(py, |interrupted| engine.refresh(limit, interrupted))
 }
 
 /// Uses these connection parameters from now on. Reconnects at once if there is no connection.

@@ -49,6 +49,9 @@ struct EngineOptions {
 struct FirstLoad {
     until: Instant,
     report_unknown: bool,
+    /// When the process has started, if it has inherited a snapshot that was old then. A load must
+    /// confirm it.
+    outdated_at: Option<Instant>,
 }
 
 static FIRST_LOAD: ArcSwapOption<FirstLoad> = ArcSwapOption::const_empty();
@@ -101,7 +104,9 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
     if is_in_mode(EvaluationMode::Direct) {
         return Ok(false);
     }
-    if wait {
+    let is_running = ENGINE.load().as_ref().is_none_or(|engine| engine.ensure_running());
+    // Without threads nothing loads. The mode stays, so the next evaluation comes here again.
+    if wait && is_running {
         finish(py)?;
     }
     Ok(true)
@@ -114,14 +119,22 @@ pub(super) fn wait_for_first_load(py: Python<'_>, timeout: f64) -> PyResult<()> 
     wait_until(py, Instant::now() + duration(timeout)?)
 }
 
-/// Whether the first load is expected soon. False once there is a snapshot, while the tables are
-/// missing, and while the process ends.
+/// Whether the first load is expected soon. False once it is done, while the tables are missing or
+/// no thread can be started, and while the process ends.
 #[pyfunction]
 pub(super) fn is_waiting() -> bool {
-    if LIVE.snapshot().is_some() || is_ending() {
+    if is_loaded() || is_ending() {
         return false;
     }
-    ENGINE.load().as_ref().is_some_and(|engine| !is_down_for(&engine.status(), ErrorKind::Missing))
+    ENGINE.load().as_ref().is_some_and(|engine| {
+        engine.is_running() && !is_down_for(&engine.status(), ErrorKind::Missing)
+    })
+}
+
+/// Whether there is a snapshot that this process has loaded, or that was up to date at the fork.
+fn is_loaded() -> bool {
+    let outdated_at = FIRST_LOAD.load().as_ref().and_then(|first| first.outdated_at);
+    LIVE.snapshot().is_some() && outdated_at.is_none_or(|start| LIVE.is_current_since(start))
 }
 
 /// Whether the engine has no connection because of an error of this kind.
@@ -137,14 +150,19 @@ fn is_started() -> bool {
 
 impl StartOptions {
     fn apply(self) -> PyResult<()> {
-        let until = Instant::now() + duration(self.startup_timeout)?;
+        let now = Instant::now();
+        let until = now + duration(self.startup_timeout)?;
         let report_unknown = self.report_unknown;
         take_ownership();
         let Some(options) = self.engine else {
             LIVE.set_mode(EvaluationMode::Direct, report_unknown);
             return Ok(());
         };
-        FIRST_LOAD.store(Some(Arc::new(FirstLoad { until, report_unknown })));
+        // An engine would have polled by now.
+        let poll_interval = duration(options.poll_interval)?;
+        let is_outdated = LIVE.age().is_some_and(|age| age > poll_interval);
+        let outdated_at = is_outdated.then_some(now);
+        FIRST_LOAD.store(Some(Arc::new(FirstLoad { until, report_unknown, outdated_at })));
         options.start()
     }
 }

@@ -4,7 +4,7 @@
 //! rollout starts. The object itself is read only if the result depends on it: an unevaluated
 //! `request.user` costs a query.
 
-use pyo3::exceptions::{PyRecursionError, PyTypeError};
+use pyo3::exceptions::{PyRecursionError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -207,7 +207,7 @@ fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> P
         };
     }
     if key.is_exact_instance_of::<PyString>() {
-        return Ok(with(Subject::Text(key.cast::<PyString>()?.to_str()?)));
+        return Ok(with(subject_of(key.cast::<PyString>()?)));
     }
     if key.is_none() {
         return Ok(with(Subject::Anonymous));
@@ -220,9 +220,26 @@ fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> P
 
 fn with_text<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
     let call = Call::begin(key.py());
-    let text = key.str()?;
+    let text = key.str();
     drop(call);
-    Ok(with(Subject::Text(text.to_str()?)))
+    match text {
+        Ok(text) => Ok(with(subject_of(&text))),
+        Err(error) if is_unprintable(key, &error) => Ok(with(Subject::Anonymous)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The subject of a text. One that UTF-8 cannot encode is in no database, so it is no user.
+#[inline]
+fn subject_of<'a>(text: &'a Bound<'_, PyString>) -> Subject<'a> {
+    text.to_str().map_or(Subject::Anonymous, Subject::Text)
+}
+
+/// Whether Python refuses to print an integer because it has too many digits for
+/// `sys.set_int_max_str_digits`.
+#[cold]
+fn is_unprintable(key: &Bound<'_, PyAny>, error: &PyErr) -> bool {
+    key.is_instance_of::<PyInt>() && error.is_instance_of::<PyValueError>(key.py())
 }
 
 /// Formats a UUID on the stack, because its own `__str__` is Python code.

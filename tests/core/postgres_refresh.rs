@@ -19,7 +19,7 @@ fn failure(parameters: Parameters, limit: Duration) -> Error {
     let shop = Shop::empty("int8");
     let worker = Worker::start(&Options { parameters, ..shop.options() });
     let begun = Instant::now();
-    let error = worker.engine.refresh(limit).expect_err("there is nothing to load");
+    let error = worker.engine.refresh(limit, &mut || false).expect_err("there is nothing to load");
     let late = begun.elapsed().saturating_sub(limit);
     assert!(late < Duration::from_millis(500), "{late:?} past the limit");
     error
@@ -32,7 +32,7 @@ fn refresh_loads_what_was_committed_before() {
     let worker = shop.worker_without_notifications();
     for percent in 1..=50 {
         shop.set_rollout("new_checkout", percent);
-        worker.engine.refresh(PATIENCE).expect("a load");
+        worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
         assert_eq!(worker.percent("new_checkout"), Some(percent));
     }
 }
@@ -45,7 +45,7 @@ fn refresh_beside_concurrent_loads_is_consistent() {
     for percent in 1..=50 {
         shop.set_rollout("new_checkout", percent);
         worker.engine.wake();
-        worker.engine.refresh(PATIENCE).expect("a load");
+        worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
         assert_eq!(worker.percent("new_checkout"), Some(percent));
     }
 }
@@ -57,7 +57,7 @@ fn concurrent_refreshes_share_a_pool_of_one() {
     shop.flag(1, "new_checkout", 10);
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| worker.engine.refresh(PATIENCE).expect("a load"));
+            scope.spawn(|| worker.engine.refresh(PATIENCE, &mut || false).expect("a load"));
         }
     });
     assert_eq!(worker.percent("new_checkout"), Some(10));
@@ -67,7 +67,7 @@ fn concurrent_refreshes_share_a_pool_of_one() {
 fn refresh_leaves_no_pooled_connection() {
     let mut shop = Shop::open();
     let worker = shop.worker_without_notifications();
-    worker.engine.refresh(PATIENCE).expect("a load");
+    worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
     let deadline = Instant::now() + PATIENCE;
     while shop.connections() > 1 {
         assert!(Instant::now() < deadline, "the pool's connection is still there");
@@ -79,7 +79,7 @@ fn refresh_over_a_slow_network_leaves_no_pooled_connection() {
     let mut shop = Shop::open();
     let parameters = slow(shop.options().parameters, Duration::from_millis(150));
     let worker = Worker::loaded(&Options { parameters, listen: false, ..shop.options() });
-    worker.engine.refresh(PATIENCE).expect("a load");
+    worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
     // Longer than a surplus connection needs to appear.
     thread::sleep(Duration::from_millis(400));
     assert_eq!(shop.connections(), 1);
@@ -90,7 +90,7 @@ fn refresh_with_a_malformed_row_succeeds() {
     let mut shop = Shop::open();
     let worker = shop.worker_without_notifications();
     shop.run("INSERT INTO {flag_table} VALUES (1, 'new_checkout', NULL, 10)");
-    worker.engine.refresh(PATIENCE).expect("a load");
+    worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
     let expected = ["flag \"new_checkout\" is set aside: its enabled is NULL"];
     assert_eq!(worker.problems(), expected);
 }
@@ -147,11 +147,11 @@ fn locked_table_is_a_locked_error_and_keeps_the_snapshot() {
     shop.set_rollout("new_checkout", 20);
     let mut migration = shop.other_session();
     migration.run("BEGIN; LOCK TABLE {flag_table} IN ACCESS EXCLUSIVE MODE");
-    let error = worker.engine.refresh(PATIENCE).expect_err("a lock is in the way");
+    let error = worker.engine.refresh(PATIENCE, &mut || false).expect_err("a lock is in the way");
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Locked, Some("55P03")));
     assert!(Arc::ptr_eq(&worker.snapshot(), &before));
     migration.run("COMMIT");
-    worker.engine.refresh(PATIENCE).expect("a load");
+    worker.engine.refresh(PATIENCE, &mut || false).expect("a load");
     assert_eq!(worker.percent("new_checkout"), Some(20));
 }
 
@@ -164,7 +164,7 @@ fn role_without_select_is_a_permission_error() {
     let user = role.trim_matches('"').to_owned();
     options.parameters.insert("user".into(), user);
     let worker = Worker::start(&options);
-    let error = worker.engine.refresh(PATIENCE).expect_err("it may not read");
+    let error = worker.engine.refresh(PATIENCE, &mut || false).expect_err("it may not read");
     assert_eq!((error.kind(), error.sqlstate()), (ErrorKind::Permission, Some("42501")));
     drop(worker);
     shop.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));

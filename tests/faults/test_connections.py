@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import itertools
 import socket
 from collections.abc import Callable, Iterator
@@ -154,6 +157,46 @@ def test_wrong_password_is_reported_without_showing_it(url: str, database: str) 
         assert worker.ask("ready", 1) is False
         assert worker.ask("status")["last_error"] == (
             "connect: the log-in was refused, see USER and PASSWORD in DATABASES (SQLSTATE 28P01)"
+        )
+
+
+def verifier(password: str, iterations: int) -> str:
+    """What the server stores for a password, as `scram_iterations` of PostgreSQL 16 sets it."""
+    salt = b"0123456789abcdef"
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client_key, server_key = (
+        hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key")
+    )
+    parts = (salt, hashlib.sha256(client_key).digest(), server_key)
+    salt_text, stored_text, server_text = (base64.b64encode(part).decode() for part in parts)
+    return f"SCRAM-SHA-256${iterations}:{salt_text}${stored_text}:{server_text}"
+
+
+def make_role_with_iterations(database: str, iterations: int) -> str:
+    """Creates a role, and returns the address for it."""
+    name, password = f"iterated_{iterations}", "correct horse"
+    with psycopg.connect(database) as session:
+        session.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE pg_read_all_data").format(
+                sql.Identifier(name), verifier(password, iterations)
+            )
+        )
+    return make_conninfo(database, user=name, password=password)
+
+
+def test_password_with_as_many_scram_iterations_as_supported_is_accepted(database: str) -> None:
+    with ready(make_role_with_iterations(database, 100_000)) as worker:
+        worker.sees(["mode"], "live", within=1)
+
+
+def test_password_with_too_many_scram_iterations_is_reported(database: str) -> None:
+    url = make_role_with_iterations(database, 100_001)
+    assert libpq_port(url)
+    with Worker(url, STARTUP_TIMEOUT=0.2) as worker:
+        assert worker.ask("ready", 1) is False
+        assert worker.ask("status")["last_error"] == (
+            "connect: the password has more than 100,000 SCRAM iterations, set it again "
+            "with a lower scram_iterations"
         )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,18 @@ from tests.workers import Worker
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
+# The thread with the error gets them. Blocked, they would end the process without a report.
+OF_ERRORS: set[int] = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+# The C library reserves them.
+RESERVED = {32, 33}
 
 
 def test_process_without_evaluations_does_not_connect(database: str, sessions: Sessions) -> None:
@@ -29,6 +44,30 @@ def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
     assert within(1, lambda: len(sessions()) == 1)
     [session] = sessions()
     assert re.fullmatch(name, session.name)
+
+
+def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: str) -> None:
+    with Worker(database) as worker:
+        assert worker.ask("ready", 10) is True
+        masks = {name: blocked(mask) for name, mask in engine_threads(worker.pid).items()}
+    assert {"flagstaff", "flagstaff-usage"} <= masks.keys()
+    expected = signal.valid_signals() - OF_ERRORS - {signal.SIGKILL, signal.SIGSTOP}
+    assert [name for name, mask in masks.items() if not expected <= mask | RESERVED] == []
+    assert [name for name, mask in masks.items() if mask & OF_ERRORS] == []
+
+
+def engine_threads(pid: int) -> dict[str, str]:
+    """The hexadecimal masks of blocked signals, by the name of the thread."""
+    found = {}
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+        found[fields["Name"]] = fields["SigBlk"]
+    return {name: mask for name, mask in found.items() if name.startswith("flagstaff")}
+
+
+def blocked(mask: str) -> set[int]:
+    """The numbers of the signals in a mask of /proc."""
+    return {number + 1 for number in range(64) if int(mask, 16) >> number & 1}
 
 
 def test_concurrent_first_evaluations_all_return_the_result(
@@ -78,6 +117,39 @@ def test_forked_child_evaluates_from_the_inherited_snapshot(
         started = time.monotonic()
         assert worker.ask("in_fork", "os._exit", [["get_value", "gateway"]]) == ["stripe"]
         assert time.monotonic() - started < 1
+
+
+def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
+    database: str, open_to_all: Callable[[], None], tmp_path: Path
+) -> None:
+    forked, changed = str(tmp_path / "forked"), str(tmp_path / "changed")
+    closed: list[Any] = ["flag_enabled", "new_checkout", 2]
+    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=5) as worker:
+        assert worker.ask(*closed) is False
+        commands = [
+            ["call", "os.mkdir", forked],
+            ["until", ["call", "os.path.exists", changed], True, 5],
+            ["until", ["fresh", 0.1], False, 5],
+            closed,
+        ]
+        worker.send("in_fork", "os._exit", commands)
+        assert within(5, Path(forked).exists)
+        open_to_all()
+        Path(changed).mkdir()
+        assert worker.receive()[-1] is True
+
+
+def test_forked_child_with_an_old_snapshot_and_no_server_uses_it_after_the_startup_timeout(
+    server: Postgres, database: str
+) -> None:
+    with Worker(database, POLL_INTERVAL=0.1, STARTUP_TIMEOUT=0.4) as worker:
+        assert worker.ask("get_value", "gateway") == "stripe"
+        server.stop()
+        worker.sees(["fresh", 0.1], False, within=2)
+        gateway = ["until", ["get_value", "gateway"], "stripe", 5]
+        [first, second] = worker.ask("in_fork", "os._exit", [gateway, gateway])
+        assert 0.4 <= first < 0.9
+        assert second < 0.1
 
 
 @pytest.mark.parametrize("how", ["sys.exit", "os._exit", "kill"])

@@ -17,7 +17,7 @@ from django.test.utils import isolate_apps
 from django.utils.functional import LazyObject, SimpleLazyObject
 from django.utils.safestring import mark_safe
 
-from flagstaff import explain, flag_enabled
+from flagstaff import explain, flag_enabled, get_value
 from flagstaff._engine import direct
 from tests.conftest import RunIsolated
 
@@ -189,6 +189,12 @@ ANONYMOUS = {
     "a lazy None": SimpleLazyObject(lambda: None),
     "a lazy anonymous user": SimpleLazyObject(AnonymousUser),
     "a lazy unsaved user": SimpleLazyObject(User),
+    "a text that UTF-8 cannot encode": "\ud800",
+    "a text of a subclass that UTF-8 cannot encode": Word("\udfff"),
+    "a user whose key UTF-8 cannot encode": Slotted("a\ud800b"),
+    "an int that Python refuses to print": 10**5_000,
+    "a user whose key Python refuses to print": Slotted(-(10**5_000)),
+    "a lazy int that Python refuses to print": SimpleLazyObject(lambda: 10**5_000),
 }
 
 
@@ -253,9 +259,20 @@ def test_error_of_a_users_pk_propagates(user: Any) -> None:
         flag_enabled("new_checkout", user)
 
 
-def test_text_that_cannot_be_encoded_raises() -> None:
-    with pytest.raises(UnicodeEncodeError):
-        flag_enabled("new_checkout", "\ud800")
+def test_error_of_an_integers_own_text_propagates() -> None:
+    class Unprintable(int):
+        def __str__(self) -> str:
+            raise BrokenUserError
+
+    with pytest.raises(BrokenUserError):
+        flag_enabled("new_checkout", Unprintable(42))
+
+
+def test_key_that_utf_8_cannot_encode_is_unknown(table: StubTable) -> None:
+    assert flag_enabled("\ud800", 42, default=True)
+    assert explain("\ud800", 42).error_code == "FLAG_NOT_FOUND"
+    assert get_value("\ud800", "none") == "none"
+    assert table.looked_up == []
 
 
 WRONG: dict[str, Any] = {

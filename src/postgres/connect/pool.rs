@@ -1,191 +1,142 @@
-//! A pool of short connections, for work that the engine's own connection must not wait for.
+//! Short connections, for work that the engine's own connection must not wait for.
 
-use std::fmt;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
-use postgres::Client;
-use r2d2::{HandleError, ManageConnection, PooledConnection};
-use scheduled_thread_pool::{OnPoolDropBehavior, ScheduledThreadPool};
+use tokio::runtime::Builder;
+use tokio::time::sleep;
+use tokio_postgres::Client;
 
-use crate::postgres::connect::permits::{Permit, Permits};
-use crate::postgres::connect::role;
-use crate::postgres::connect::target::{Attempt, CurrentTarget};
-use crate::postgres::deadline;
-use crate::postgres::error::Error;
+use crate::postgres::connect::open::{Opened, open};
+use crate::postgres::connect::permits::Permits;
+use crate::postgres::connect::target::{CurrentTarget, Target};
+use crate::postgres::deadline::{self, before, within};
+use crate::postgres::error::{Error, ErrorKind};
+use crate::postgres::threads;
 
-/// Connections to the current target. None is kept idle, so a quiet process has only the connection
-/// of its engine.
+const CONNECTING: &str = "connect over the pool";
+/// The pause after the first failure to connect. It doubles with each further one, up to the bound.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections to the current target, of which a number may be open at the same time. None is kept,
+/// so a quiet process has only the connection of its engine.
 #[derive(Debug)]
 pub(crate) struct Pool {
     target: Arc<CurrentTarget>,
-    size: u32,
-    /// Created on first use, and again after a failure to connect.
-    inner: Mutex<Option<Arc<Inner>>>,
+    /// One for each connection.
+    permits: Arc<Permits>,
+}
+
+/// A piece of work over a connection of the pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task {
+    /// The name of its thread.
+    pub(crate) thread: &'static str,
+    /// What it does, in the words of an error.
+    pub(crate) doing: &'static str,
+    /// When it is given up, and its connection closed.
+    pub(crate) until: Instant,
 }
 
 impl Pool {
     /// A pool of at most `size` connections. Does not connect yet.
     pub(crate) fn new(target: Arc<CurrentTarget>, size: u32) -> Self {
-        Self { target, size, inner: Mutex::default() }
+        Self { target, permits: Arc::new(Permits::new(size)) }
     }
 
-    /// A connection. Blocks until `until` at most.
+    /// Connects, and returns the result of `work`. Blocks, until `task.until` or until
+    /// `interrupted` returns true. Either way the connection is closed.
     ///
     /// # Errors
-    /// The error of the last attempt to connect, or that the deadline has passed.
-    pub(crate) fn connection(&self, until: Instant) -> Result<Pooled, Error> {
-        let inner = self.inner();
-        let connection = inner.connection(until);
-        if connection.is_err() {
-            self.discard(&inner);
+    /// The error of `work`, that of the last attempt to connect, or that the deadline has passed.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        task: Task,
+        interrupted: &mut dyn FnMut() -> bool,
+        work: impl AsyncFnOnce(&Client) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (permits, target) = (self.permits.clone(), self.target.clone());
+        let (sender, result) = channel();
+        let (caller, gone) = tokio::sync::oneshot::channel::<()>();
+        // A thread, because a caller that is interrupted must not wait for the server.
+        threads::spawn(task.thread, task.doing, move || {
+            // Before the runtime, whose descriptors a caller that waits for its turn does not need.
+            let Some(_permit) = permits.acquire(task.until) else {
+                let _ = sender.send(Err(Error::deadline(CONNECTING)));
+                return;
+            };
+            let ended = run(task.doing, async {
+                tokio::select! {
+                    biased;
+                    _ = gone => Err(Error::deadline(task.doing)),
+                    outcome = connect_and_work(&target, task, work) => outcome,
+                }
+            });
+            let _ = sender.send(ended);
+        })?;
+        let outcome = deadline::receive(&result, task.until, task.doing, interrupted);
+        drop(caller);
+        outcome
+    }
+}
+
+/// Runs `future` on a runtime of its own, whose end closes what the future has left open. Blocks.
+fn run<T>(doing: &'static str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::resources(doing, error))?;
+    let outcome = runtime.block_on(future);
+    // Does not wait for a name look-up that hangs.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn connect_and_work<T>(
+    target: &CurrentTarget,
+    task: Task,
+    work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let connection = connect(target, task.until).await?;
+    let outcome = before(task.until, task.doing, work(&connection.client)).await;
+    if !is_over(&outcome) {
+        connection.close().await;
+    }
+    outcome
+}
+
+/// Whether the time was not enough. A server that hangs would delay the close, too.
+fn is_over<T>(outcome: &Result<T, Error>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Deadline)
+}
+
+/// Connects to an acceptable server. Tries again as long as there is time: it may be restarting.
+async fn connect(target: &CurrentTarget, until: Instant) -> Result<Opened, Error> {
+    let mut pause = FIRST_PAUSE;
+    let mut last = None;
+    loop {
+        let target = target.load_full();
+        let connected = before(until, CONNECTING, async { Ok(attempt(&target).await) }).await;
+        match connected {
+            Ok(Ok(connection)) => return Ok(connection),
+            // The error of an attempt says more than that the time is over.
+            Ok(Err(error)) if Instant::now() + pause >= until => return Err(error),
+            Ok(Err(error)) => last = Some(error),
+            Err(error) => return Err(last.unwrap_or(error)),
         }
-        connection
-    }
-
-    fn inner(&self) -> Arc<Inner> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let create = || Arc::new(Inner::new(self.target.clone(), self.size));
-        inner.get_or_insert_with(create).clone()
-    }
-
-    /// Drops a pool that cannot connect: r2d2 would continue to connect in the background.
-    fn discard(&self, failed: &Arc<Inner>) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.take_if(|inner| Arc::ptr_eq(inner, failed));
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// A connection of the pool. It is closed when it is dropped.
-pub(crate) struct Pooled {
-    connection: PooledConnection<Manager>,
-    /// Dropped last, so that the next caller finds room in the pool.
-    _permit: Permit,
-}
-
-impl Deref for Pooled {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.connection
-    }
-}
-
-impl DerefMut for Pooled {
-    fn deref_mut(&mut self) -> &mut Client {
-        &mut self.connection
-    }
-}
-
-impl fmt::Debug for Pooled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pooled")
-    }
-}
-
-struct Inner {
-    pool: r2d2::Pool<Manager>,
-    /// One for each caller that has a connection or waits for one. r2d2 does not wake a caller when
-    /// a connection is closed on return, and a caller that polls would open a connection each time.
-    permits: Arc<Permits>,
-    last_error: LastError,
-}
-
-impl Inner {
-    fn new(target: Arc<CurrentTarget>, size: u32) -> Self {
-        let last_error = LastError::default();
-        let threads = ScheduledThreadPool::builder()
-            .num_threads(1)
-            .on_drop_behavior(OnPoolDropBehavior::DiscardPendingScheduled)
-            .build();
-        let pool = r2d2::Pool::builder()
-            .max_size(size)
-            .min_idle(Some(0))
-            .thread_pool(Arc::new(threads))
-            .error_handler(Box::new(last_error.clone()))
-            .build_unchecked(Manager { target });
-        Self { pool, permits: Arc::new(Permits::new(size)), last_error }
-    }
-
-    fn connection(&self, until: Instant) -> Result<Pooled, Error> {
-        self.last_error.take();
-        if let Some(permit) = self.permits.acquire(until) {
-            let left = until.saturating_duration_since(Instant::now());
-            if let Ok(connection) = self.pool.get_timeout(left) {
-                return Ok(Pooled { connection, _permit: permit });
-            }
+/// Tries each server once.
+async fn attempt(target: &Target) -> Result<Opened, Error> {
+    let mut attempts = target.attempts();
+    loop {
+        let opening = Box::pin(open(attempts.current(), |_| ()));
+        match within(deadline::CONNECT, "connect", opening).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => attempts.after(error)?,
         }
-        // r2d2 keeps the last error as text only, so the handler keeps the typed one.
-        Err(self.last_error.take().unwrap_or_else(|| Error::deadline("connect over the pool")))
-    }
-}
-
-impl fmt::Debug for Inner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner").field("state", &self.pool.state()).finish_non_exhaustive()
-    }
-}
-
-struct Manager {
-    target: Arc<CurrentTarget>,
-}
-
-impl ManageConnection for Manager {
-    type Connection = Client;
-    type Error = Error;
-
-    fn connect(&self) -> Result<Client, Error> {
-        let target = self.target.load_full();
-        let mut attempts = target.attempts();
-        loop {
-            let attempt = attempts.current();
-            // The driver's own timeout ends with the TCP connection: a server that hangs after it
-            // would block the only thread of the pool forever.
-            let connected =
-                deadline::on_thread("flagstaff-connect", deadline::CONNECT, "connect", move || {
-                    connect(&attempt)
-                });
-            match connected {
-                Ok(client) => return Ok(client),
-                Err(error) => attempts.after(error)?,
-            }
-        }
-    }
-
-    fn is_valid(&self, client: &mut Client) -> Result<(), Error> {
-        if client.is_closed() { Err(Error::lost("connect")) } else { Ok(()) }
-    }
-
-    /// Always true: a returned connection is closed, because none is kept idle.
-    fn has_broken(&self, _: &mut Client) -> bool {
-        true
-    }
-}
-
-fn connect(attempt: &Attempt) -> Result<Client, Error> {
-    let failed = |error| Error::driver("connect", error);
-    let config = postgres::Config::from(attempt.config.clone());
-    let mut client = config.connect(attempt.tls.clone()).map_err(failed)?;
-    if let Some(required) = attempt.required_role {
-        for row in client.query_typed(role::QUERY, &[]).map_err(failed)? {
-            required.check(&row)?;
-        }
-    }
-    Ok(client)
-}
-
-#[derive(Clone, Debug, Default)]
-struct LastError(Arc<Mutex<Option<Error>>>);
-
-impl LastError {
-    fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl HandleError<Error> for LastError {
-    fn handle_error(&self, error: Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }

@@ -1,8 +1,7 @@
 //! The servers to connect to, and the attempts to make at each.
 //!
 //! Servers are tried in order until one has the required role. If `sslmode` permits connections
-//! with and without encryption, both are tried, as in libpq. The async and the blocking driver use
-//! the same attempts.
+//! with and without encryption, both are tried, as in libpq.
 
 use std::fmt;
 
@@ -71,7 +70,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// One attempt to connect, as the drivers take it.
+/// One attempt to connect, as the driver takes it.
 pub(crate) struct Attempt {
     pub(crate) config: Config,
     pub(crate) tls: Tls,

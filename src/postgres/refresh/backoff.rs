@@ -47,6 +47,7 @@ fn limits(kind: ErrorKind) -> (Duration, Duration) {
     match kind {
         // All workers reconnect within three seconds of the server's return.
         ErrorKind::Connect
+        | ErrorKind::Resources
         | ErrorKind::Lost
         | ErrorKind::Deadline
         | ErrorKind::Role
@@ -56,6 +57,7 @@ fn limits(kind: ErrorKind) -> (Duration, Duration) {
         // At most five attempts in ten seconds.
         ErrorKind::TooMany => (FIRST * 3, bound(30_000)),
         ErrorKind::Auth
+        | ErrorKind::Iterations
         | ErrorKind::Permission
         | ErrorKind::RowSecurity
         | ErrorKind::Parameters => (FIRST, bound(60_000)),

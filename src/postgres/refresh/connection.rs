@@ -1,22 +1,20 @@
 //! The connection of the engine's thread. Its notifications wake the thread.
 
 use std::cell::OnceCell;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Connection, Statement};
 
 use super::load::{Read, Scope, load};
 use super::server_info::Identification;
 use super::tokens::{self, Tokens};
+use crate::postgres::connect::backend_pid;
+use crate::postgres::connect::open::{Event, Opened, open};
 use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::connect::target::{Attempt, Target};
-use crate::postgres::connect::{backend_pid, role};
 use crate::postgres::deadline::{self, within};
 use crate::postgres::error::Error;
 use crate::postgres::queries::Queries;
@@ -24,8 +22,7 @@ use crate::postgres::queries::Queries;
 /// One connection to the server, driven by a task of the same runtime.
 #[derive(Debug)]
 pub(super) struct RefreshConnection {
-    client: Client,
-    driver: JoinHandle<()>,
+    opened: Opened,
     /// The process id that the server announced.
     announced_pid: i32,
     /// The position of the server in the target.
@@ -64,10 +61,13 @@ impl RefreshConnection {
         let identifying = async {
             let row = if let Some(statement) = self.identify.get() {
                 let [tokens, flags, allowed_users, values] = &queries.tables;
-                self.client.query_one(statement, &[tokens, flags, allowed_users, values]).await?
+                self.opened
+                    .client
+                    .query_one(statement, &[tokens, flags, allowed_users, values])
+                    .await?
             } else {
                 let parameters = queries.tables.each_ref().map(|table| (table as _, Type::TEXT));
-                self.client.query_typed_one(queries.identify, &parameters).await?
+                self.opened.client.query_typed_one(queries.identify, &parameters).await?
             };
             Identification::from_row(&row, self.announced_pid)
         };
@@ -82,8 +82,9 @@ impl RefreshConnection {
     /// behind a pooler, which gives the session to other clients.
     pub(super) async fn configure_session(&self, queries: &Queries) -> Result<(), Error> {
         let configuring = async {
-            self.client.batch_execute("SET idle_session_timeout = 0").await?;
-            let statement = self.client.prepare_typed(queries.identify, &[Type::TEXT; 4]).await?;
+            self.opened.client.batch_execute("SET idle_session_timeout = 0").await?;
+            let statement =
+                self.opened.client.prepare_typed(queries.identify, &[Type::TEXT; 4]).await?;
             let _ = self.identify.set(statement);
             Ok(())
         };
@@ -105,7 +106,7 @@ impl RefreshConnection {
 
     async fn execute(&self, doing: &'static str, statement: &str) -> Result<(), Error> {
         let executing = async {
-            let executed = self.client.batch_execute(statement).await;
+            let executed = self.opened.client.batch_execute(statement).await;
             executed.map_err(|error| Error::driver(doing, error))
         };
         within(deadline::STATEMENT, doing, executing).await
@@ -114,7 +115,7 @@ impl RefreshConnection {
     /// Reads the change tokens.
     pub(super) async fn poll(&self, queries: &Queries) -> Result<Tokens, Error> {
         let polling = async {
-            let rows = self.client.query_typed(&queries.token_set, &[]).await;
+            let rows = self.opened.client.query_typed(&queries.token_set, &[]).await;
             let tokens = rows.and_then(|rows| tokens::from_rows(&rows));
             tokens.map_err(|error| Error::driver("poll", error))
         };
@@ -123,7 +124,7 @@ impl RefreshConnection {
 
     /// Loads the tables of `scope`, all at the same point in time.
     pub(super) async fn load(&self, queries: &Queries, scope: Scope<'_>) -> Result<Read, Error> {
-        within(deadline::LOAD, "load", load(&self.client, queries, scope)).await
+        within(deadline::LOAD, "load", load(&self.opened.client, queries, scope)).await
     }
 
     /// The position of the server in the target.
@@ -138,45 +139,28 @@ impl RefreshConnection {
 
     /// Whether the connection has ended.
     pub(super) fn is_lost(&self) -> bool {
-        self.driver.is_finished()
+        self.opened.is_lost()
     }
 
     /// Closes the connection, so that the server need not detect its end.
     pub(super) async fn close(self) {
-        drop(self.client);
-        let _ = tokio::time::timeout(deadline::CLOSE, self.driver).await;
+        self.opened.close().await;
     }
 }
 
 async fn connect(mut attempt: Attempt, wake: Arc<Notify>) -> Result<RefreshConnection, Error> {
-    let failed = |error| Error::driver("connect", error);
     // Overrides the parameters: the list of workers must show the session from the start.
     attempt.config.application_name(APPLICATION_NAME);
-    let (client, connection) = attempt.config.connect(attempt.tls.clone()).await.map_err(failed)?;
     let notifications = Arc::<AtomicU32>::default();
-    let driver = tokio::spawn(drive(connection, wake, notifications.clone()));
-    if let Some(required) = attempt.required_role {
-        required.check(&client.query_typed_one(role::QUERY, &[]).await.map_err(failed)?)?;
-    }
-    let announced_pid = backend_pid::announced(&client).await;
-    let identify = OnceCell::new();
-    Ok(RefreshConnection { client, driver, announced_pid, position: 0, notifications, identify })
-}
-
-async fn drive<S, T>(
-    mut connection: Connection<S, T>,
-    wake: Arc<Notify>,
-    notifications: Arc<AtomicU32>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    // Notices are dropped: they may quote data.
-    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if matches!(message, AsyncMessage::Notification(_)) {
-            notifications.fetch_add(1, Ordering::Relaxed);
-            wake.notify_one();
+    let received = notifications.clone();
+    let on_event = move |event| {
+        if matches!(event, Event::Notified) {
+            received.fetch_add(1, Ordering::Relaxed);
         }
-    }
-    wake.notify_one();
+        wake.notify_one();
+    };
+    let opened = open(attempt, on_event).await?;
+    let announced_pid = backend_pid::announced(&opened.client).await;
+    let identify = OnceCell::new();
+    Ok(RefreshConnection { opened, announced_pid, position: 0, notifications, identify })
 }

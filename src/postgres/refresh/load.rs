@@ -73,7 +73,7 @@ pub(super) struct Read {
     pub(super) standby: bool,
 }
 
-/// Loads over the engine's connection.
+/// Reads the tables of `scope`.
 pub(super) async fn load(
     client: &Client,
     queries: &Queries,
@@ -116,34 +116,6 @@ async fn read(
     );
     read.fill(flags?, allowed_users?, values?)?;
     committed.map(|()| read)
-}
-
-/// Loads everything over a pooled connection. Blocks.
-pub(super) fn load_blocking(
-    client: &mut postgres::Client,
-    queries: &Queries,
-    tokens: bool,
-) -> Result<Read, Error> {
-    read_blocking(client, queries, tokens).map_err(|error| Error::driver(DOING, error))
-}
-
-fn read_blocking(
-    client: &mut postgres::Client,
-    queries: &Queries,
-    tokens: bool,
-) -> Result<Read, tokio_postgres::Error> {
-    let mut read = Read::empty(queries);
-    client.batch_execute(&queries.lock)?;
-    if tokens {
-        let rows = client.query_typed(&queries.token_set, &[])?;
-        read.take_tokens(tokens::from_rows(&rows)?);
-    }
-    let flags = client.query_typed(&queries.flags, &[])?;
-    let allowed_users = client.query_typed(&queries.allowed_users, &[])?;
-    let values = client.query_typed(&queries.values, &[])?;
-    client.batch_execute("COMMIT")?;
-    read.fill(Some(flags), Some(allowed_users), Some(values))?;
-    Ok(read)
 }
 
 impl Read {

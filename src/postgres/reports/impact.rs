@@ -4,23 +4,20 @@
 //! users come in ranges of table pages: neither side holds more than some pages of them, and the
 //! server reads each page once, whatever the primary key is.
 
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::Instant;
 
-use postgres::Client;
-use tokio_postgres::Row;
+use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::impact::Impact;
-use crate::postgres::connect::pool::Pool;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::ANY_TEXT;
 use crate::postgres::text::Text;
+use crate::postgres::threads;
 use crate::subject::Subject;
 
 pub(crate) const DOING: &str = "count the users";
@@ -46,18 +43,17 @@ pub struct ImpactQuery {
     pub table: String,
 }
 
-/// Computes the impact over a pooled connection. Blocks; starts no query after `until`.
+/// Computes the impact over a pooled connection. `until` bounds each statement on the server.
 ///
 /// Returns `None` if this connection cannot: the flag does not exist or cannot be evaluated, or the
 /// table of the users is missing, not readable, or hides rows.
-pub(crate) fn compute(
-    pool: &Pool,
+pub(crate) async fn compute(
+    client: &Client,
     query: &ImpactQuery,
     until: Instant,
 ) -> Result<Option<Impact>, Error> {
-    // Dropping the connection closes it, and ends the transaction.
-    let counted = pool.connection(until).and_then(|mut client| count(&mut client, query, until));
-    match counted {
+    // The connection is closed afterwards, which ends the transaction.
+    match count(client, query, until).await {
         Err(error)
             if matches!(
                 error.kind(),
@@ -70,50 +66,43 @@ pub(crate) fn compute(
     }
 }
 
-fn count(
-    client: &mut Client,
+async fn count(
+    client: &Client,
     query: &ImpactQuery,
     until: Instant,
 ) -> Result<Option<Impact>, Error> {
     let failed = |error| Error::driver(DOING, error);
-    client.batch_execute(&begin(until)?).map_err(failed)?;
-    let found = client.query_typed(&query.flag, &[(&query.key, Type::TEXT)]);
+    client.batch_execute(&begin(until)?).await.map_err(failed)?;
+    let found = client.query_typed(&query.flag, &[(&query.key, Type::TEXT)]).await;
     // Two rows with the same key count as none, as in a snapshot.
     let [row] = &found.map_err(failed)?[..] else { return Ok(None) };
     let Some(flag) = flag(row).map_err(failed)? else { return Ok(None) };
     let impact = Impact::new(&query.key, flag, query.percent, query.sample);
     let extent = [(&query.table as &(dyn ToSql + Sync), Type::TEXT)];
-    let extent = client.query_typed(&query.extent, &extent).map_err(failed)?;
+    let extent = client.query_typed(&query.extent, &extent).await.map_err(failed)?;
     let pages = extent.first().map(|row| row.try_get("pages")).transpose().map_err(failed)?;
     let Some(pages) = pages.flatten() else { return Ok(None) };
-    thread::scope(|scope| {
-        // The server reads the next pages while these are counted.
-        let (send, read) = sync_channel(1);
-        let work = move || count_rows(&read, impact);
-        let counting = thread::Builder::new().name("flagstaff-count".into());
-        let counting = counting.spawn_scoped(scope, work).map_err(Error::connect)?;
-        read_ranges(client, query, pages, until, &send)?;
-        drop(send);
-        let counted = counting.join().unwrap_or_else(|panic| resume_unwind(panic));
-        counted.map(Some).map_err(failed)
-    })
+    // The server reads the next pages while these are counted.
+    let (send, read) = mpsc::channel(1);
+    let (done, counted) = oneshot::channel();
+    threads::spawn("flagstaff-count", DOING, move || drop(done.send(count_rows(read, impact))))?;
+    read_ranges(client, query, pages, &send).await?;
+    drop(send);
+    let counted = counted.await.map_err(|_| Error::lost(DOING))?;
+    counted.map(Some).map_err(failed)
 }
 
 /// Reads range by range, until all is read or the receiver is gone.
-fn read_ranges(
-    client: &mut Client,
+async fn read_ranges(
+    client: &Client,
     query: &ImpactQuery,
     pages: i64,
-    until: Instant,
-    send: &SyncSender<Vec<Row>>,
+    send: &mpsc::Sender<Vec<Row>>,
 ) -> Result<(), Error> {
     for (from, to) in ranges(pages) {
-        if Instant::now() >= until {
-            return Err(Error::deadline(DOING));
-        }
         let range = [(&from as &(dyn ToSql + Sync), Type::TEXT), (&to, Type::TEXT)];
-        let rows = client.query_typed(&query.users, &range);
-        if send.send(rows.map_err(|error| Error::driver(DOING, error))?).is_err() {
+        let rows = client.query_typed(&query.users, &range).await;
+        if send.send(rows.map_err(|error| Error::driver(DOING, error))?).await.is_err() {
             break;
         }
     }
@@ -121,11 +110,11 @@ fn read_ranges(
 }
 
 fn count_rows(
-    read: &Receiver<Vec<Row>>,
+    mut read: mpsc::Receiver<Vec<Row>>,
     mut impact: Impact,
 ) -> Result<Impact, tokio_postgres::Error> {
-    for row in read.iter().flatten() {
-        count_batch(&row, &mut impact)?;
+    while let Some(rows) = read.blocking_recv() {
+        rows.iter().try_for_each(|row| count_batch(row, &mut impact))?;
     }
     Ok(impact)
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::counts::left_of_hour;
@@ -10,6 +9,7 @@ use super::usage_buffer::{UsageBuffer, unix_seconds};
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
+use crate::postgres::threads;
 
 /// The time for the last flush of an engine that is dropped without a call of `stop`.
 const LAST_FLUSH: Duration = Duration::from_millis(600);
@@ -28,12 +28,11 @@ pub(crate) fn start(
         context.registry.add(&inherited);
     }
     let (stop, stopped) = channel();
-    let thread = thread::Builder::new().name("flagstaff-usage".into());
     let work = move || {
         run(&context, &stopped);
         drop(ended);
     };
-    thread.spawn(work).map_err(Error::connect)?;
+    threads::spawn("flagstaff-usage", "start", work)?;
     Ok(Some(stop))
 }
 

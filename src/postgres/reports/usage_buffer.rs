@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio_postgres::types::Type;
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::counts::{Columns, Counts};
+use crate::postgres::connect::pool::Task;
 use crate::postgres::context::Context;
-use crate::postgres::deadline;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::random;
 use crate::postgres::status::RefreshMode;
@@ -143,16 +144,16 @@ impl UsageBuffer {
 
     fn attempt(&self, flush: Arc<Flush>, until: Instant) -> Result<(), Error> {
         let (context, writer) = (self.context.clone(), self.writer.clone());
-        let limit = until.saturating_duration_since(Instant::now());
-        deadline::on_thread("flagstaff-flush", limit, "usage", move || {
-            let mut client = context.pool.connection(until)?;
-            write(&mut client, &context, &writer, &flush)
+        let pool = &self.context.pool;
+        let task = Task { thread: "flagstaff-flush", doing: "usage", until };
+        pool.run(task, &mut || false, async move |client: &Client| {
+            write(client, &context, &writer, &flush).await
         })
     }
 }
 
-fn write(
-    client: &mut postgres::Client,
+async fn write(
+    client: &Client,
     context: &Context,
     writer: &Writer,
     flush: &Flush,
@@ -161,26 +162,24 @@ fn write(
     let pid = i64::from(std::process::id());
     let interval = context.usage_interval.as_secs_f64();
     let Columns { hours, keys, defined, false_counts, true_counts, last } = &flush.columns;
-    client.batch_execute(BEGIN).map_err(failed)?;
-    let written = client.query_typed(
-        &context.queries.flush_usage,
-        &[
-            (&writer.name, Type::TEXT),
-            (&context.host, Type::TEXT),
-            (&pid, Type::INT8),
-            (&writer.started, Type::INT8),
-            (&interval, Type::FLOAT8),
-            (&flush.sequence, Type::INT8),
-            (&flush.is_last, Type::BOOL),
-            (hours, Type::INT8_ARRAY),
-            (keys, Type::TEXT_ARRAY),
-            (defined, Type::BOOL_ARRAY),
-            (false_counts, Type::INT8_ARRAY),
-            (true_counts, Type::INT8_ARRAY),
-            (last, Type::INT8_ARRAY),
-        ],
-    );
-    written.and_then(|_| client.batch_execute("COMMIT")).map_err(failed)
+    client.batch_execute(BEGIN).await.map_err(failed)?;
+    let parameters: [(&(dyn ToSql + Sync), Type); 13] = [
+        (&writer.name, Type::TEXT),
+        (&context.host, Type::TEXT),
+        (&pid, Type::INT8),
+        (&writer.started, Type::INT8),
+        (&interval, Type::FLOAT8),
+        (&flush.sequence, Type::INT8),
+        (&flush.is_last, Type::BOOL),
+        (hours, Type::INT8_ARRAY),
+        (keys, Type::TEXT_ARRAY),
+        (defined, Type::BOOL_ARRAY),
+        (false_counts, Type::INT8_ARRAY),
+        (true_counts, Type::INT8_ARRAY),
+        (last, Type::INT8_ARRAY),
+    ];
+    client.query_typed(&context.queries.flush_usage, &parameters).await.map_err(failed)?;
+    client.batch_execute("COMMIT").await.map_err(failed)
 }
 
 /// Why the server refuses all writes, for now and some time; `None` if the error is another one.
