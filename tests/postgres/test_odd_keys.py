@@ -97,9 +97,3 @@ def test_flag_with_an_odd_key_is_saved_in_the_admin(key: str, admin_client: Clie
     assert admin_client.post(f"{FLAGS}{flag.pk}/change/", data).status_code == 302
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 70)
-
-
-def test_renaming_a_flag_in_the_admin_checks_the_new_key(admin_client: Client) -> None:
-    flag = FeatureFlag.objects.create(key="a:b")
-    data = {"key": "a:c", "rollout_percent": "0", "kind": "release"}
-    assert errors(admin_client, f"{FLAGS}{flag.pk}/change/", data) == {"key": [reason("a:c")]}
