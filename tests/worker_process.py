@@ -104,6 +104,11 @@ def follow(command: Command) -> None:
     _start(repeat)
 
 
+def last_followed() -> Any:
+    """The newest result of the command that is followed."""
+    return _followed[-1][1]
+
+
 def followed() -> list[list[Any]]:
     """The results in order, each with its time on the system-wide monotonic clock."""
     watched()
@@ -223,6 +228,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "watch": watch,
     "watched": watched,
     "follow": follow,
+    "last_followed": last_followed,
     "followed": followed,
     "reload_constantly": reload_constantly,
     "in_threads": in_threads,
