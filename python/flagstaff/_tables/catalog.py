@@ -7,7 +7,15 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["FoundTable", "Trigger", "current_schema", "find_table", "has_tables", "triggers_of"]
+__all__ = [
+    "FoundTable",
+    "Trigger",
+    "current_schema",
+    "find_table",
+    "triggers_of",
+    "why_hidden",
+    "why_unavailable",
+]
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
@@ -21,8 +29,11 @@ _FIND_TABLE = """
         pg_catalog.has_table_privilege(c.oid, 'SELECT'),
         pg_catalog.quote_ident(current_user),
         pg_catalog.row_security_active(c.oid),
-        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')
+        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE'),
+        pg_catalog.quote_ident(r.rolname),
+        c.relforcerowsecurity AND c.relrowsecurity AND NOT (r.rolsuper OR r.rolbypassrls)
     FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
 """
@@ -54,6 +65,9 @@ class FoundTable:
     hides_rows: bool
     #: Whether every role may create objects in the schema.
     open_schema: bool
+    #: The quoted name of its owner, and whether row level security can hide rows from it.
+    owner: str
+    hides_rows_from_owner: bool
 
 
 @dataclass(frozen=True)
@@ -81,10 +95,23 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
     return ""
 
 
-def has_tables(connection: BaseDatabaseWrapper, *tables: str) -> bool:
-    """Whether this is PostgreSQL and all tables with these quoted names exist."""
-    return connection.vendor == "postgresql" and all(
-        find_table(connection, table) for table in tables
+def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> str | None:
+    """Returns why not all rows of the tables with these quoted names can be read, or None."""
+    for table in tables:
+        found = find_table(connection, table) if connection.vendor == "postgresql" else None
+        if found is None:
+            return 'use PostgreSQL and run "manage.py migrate"'
+        if found.hides_rows:
+            return why_hidden(found)
+    return None
+
+
+def why_hidden(table: FoundTable) -> str:
+    """Returns that row level security can hide rows from the current role, and what to do."""
+    return (
+        f"row level security can hide rows of {table.qualified} from role {table.role}; as the "
+        f"owner of the table, run: ALTER TABLE {table.qualified} DISABLE ROW LEVEL SECURITY; "
+        f"or as a superuser: ALTER ROLE {table.role} BYPASSRLS;"
     )
 
 
