@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = [
+    "ForeignObject",
     "FoundTable",
     "Trigger",
     "current_schema",
     "find_table",
+    "foreign_objects",
     "triggers_of",
     "why_hidden",
     "why_unavailable",
@@ -36,6 +39,26 @@ _FIND_TABLE = """
     JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
+"""
+_FOREIGN_OBJECTS = """
+    SELECT
+        pg_catalog.concat(
+            pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(o.name)
+        ),
+        pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)),
+        pg_catalog.quote_ident(current_user)
+    FROM (
+        SELECT relname AS name, relowner AS owner, relnamespace AS namespace
+        FROM pg_catalog.pg_class
+        UNION ALL
+        SELECT proname, proowner, pronamespace FROM pg_catalog.pg_proc
+    ) AS o
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.namespace
+    WHERE pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.=) %s
+        AND o.name::text OPERATOR(pg_catalog.=) ANY (%s)
+        AND pg_catalog.pg_get_userbyid(o.owner) OPERATOR(pg_catalog.<>) current_user
+        AND pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)) OPERATOR(pg_catalog.<>) %s
+    ORDER BY 1
 """
 # By name or by function, because either can be renamed.
 _TRIGGERS_OF = r"""
@@ -88,6 +111,16 @@ class Trigger:
         return self.enabled in {"A", "O"}
 
 
+@dataclass(frozen=True)
+class ForeignObject:
+    """A table, an index or a function of another role, with the name of one of ours."""
+
+    #: Its quoted name with the schema, the quoted name of its owner, and that of the current role.
+    qualified: str
+    owner: str
+    role: str
+
+
 def current_schema(connection: BaseDatabaseWrapper) -> str:
     """Returns the quoted schema in which a new table is created, or "" without one."""
     for [schema] in _rows(connection, _CURRENT_SCHEMA):
@@ -122,6 +155,17 @@ def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None
     return None
 
 
+def foreign_objects(
+    connection: BaseDatabaseWrapper, schema: str, names: Collection[str], *, trusted: str = ""
+) -> list[ForeignObject]:
+    """Returns objects with these names that belong neither to the current role nor to `trusted`.
+
+    `schema` and `trusted` are quoted, `names` are not.
+    """
+    found = _rows(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
+    return [ForeignObject(*row) for row in found]
+
+
 def triggers_of(connection: BaseDatabaseWrapper, table: str) -> dict[str, Trigger]:
     """Returns the triggers of flagstaff on the table with this quoted name, by their names."""
     found = (_trigger(*row) for row in _rows(connection, _TRIGGERS_OF, table))
@@ -136,7 +180,9 @@ def _trigger(
     return Trigger(name, enabled, schema, function, tuple(arguments))
 
 
-def _rows(connection: BaseDatabaseWrapper, query: str, *parameters: str) -> list[tuple[Any, ...]]:
+def _rows(
+    connection: BaseDatabaseWrapper, query: str, *parameters: str | list[str]
+) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())
