@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from django.conf import settings
+from django.db import connection
 
 import flagstaff
 from flagstaff.exceptions import RefreshError
+from flagstaff.webhooks import deliver
 from tests.postgres.conftest import Query
+from tests.webhooks import Webhook
 from tests.workers import ROOT, Worker, address
 from tools.postgres import Postgres
 
@@ -180,6 +184,26 @@ def test_many_undecodable_rows_are_set_aside(
     )
     worker.sees(["flag_enabled", f"{encoding.character}200"], True, within=5)
     assert len(worker.ask("call", f"{__name__}.problems")) == 200
+
+
+def deliveries(hook: dict[str, Any]) -> list[int]:
+    """The numbers of messages that were delivered and that failed. Runs in the worker."""
+    settings.FLAGSTAFF = {"WEBHOOKS": {"ops": hook}}
+    [report] = deliver()
+    connection.close()
+    return [report.delivered, report.failed_attempts]
+
+
+def test_undecodable_entries_do_not_end_a_run_of_webhooks(
+    worker: Worker, query: Query, store_undecodable: Callable[[], None]
+) -> None:
+    with Webhook() as hook:
+        assert worker.ask("call", f"{__name__}.deliveries", hook.settings()) == [0, 0]
+        store_undecodable()
+        query("UPDATE flagstaff_keyvaluestore SET value = '50' WHERE key = 'limit'")
+        # A flag and two values cannot be decoded, and the list of users of another flag.
+        assert worker.ask("call", f"{__name__}.deliveries", hook.settings()) == [1, 4]
+        assert len(hook.accepted) == 1
 
 
 def test_command_that_reads_an_undecodable_row_fails_in_one_line(

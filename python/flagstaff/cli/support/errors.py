@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import sqlstate
+from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
@@ -28,8 +28,6 @@ FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS = 1, 2, 3, 4, 5, 6
 _FORBIDDEN_STATES = {"42501", "25006"}
 # PostgreSQL: undefined table, undefined column.
 _MISSING_TABLE_STATES = {"42P01", "42703"}
-# PostgreSQL: untranslatable character, character not in repertoire.
-_ENCODING_STATES = {"22P05", "22021"}
 # MySQL: no privilege on the table or column, read-only server or transaction.
 _FORBIDDEN_NUMBERS = {1142, 1143, 1290, 1792}
 
@@ -63,7 +61,7 @@ def _command_error(message: str, status: int) -> CommandError:
 
 def _database_error(error: DatabaseError) -> CommandError:
     message = str(error).strip().partition("\n")[0]
-    if sqlstate(error) in _ENCODING_STATES:
+    if sqlstate(error) in UNDECODABLE:
         head = "a text cannot be converted between UTF-8 and the encoding of the database"
         return _command_error(f'{head}, "status" names rows that cannot be read: {message}', FAILED)
     if isinstance(error, IntegrityError | DataError):
