@@ -154,6 +154,9 @@ def test_row_security_that_hides_rows_is_reported_and_the_hint_disables_it() -> 
 
 
 CONSEQUENCES = {
+    "flagstaff_featureflag": "the admin and the history are incomplete",
+    "flagstaff_featureflag_allowed_users": "the admin and the history are incomplete",
+    "flagstaff_keyvaluestore": "the admin and the history are incomplete",
     "flagstaff_change": "the history is incomplete",
     "flagstaff_usage": "usage is incomplete",
     "flagstaff_usage_worker": "usage is incomplete",
@@ -188,6 +191,18 @@ def test_row_security_that_hides_the_history_from_djangos_role_is_reported() -> 
     check, message, _hint = only_message()
     assert check == "flagstaff.W023"
     assert message.endswith("from role app, so the history is incomplete")
+
+
+def test_row_security_that_hides_flags_from_djangos_role_alone_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Conf, "engine_database", "another role")
+    execute(f"ALTER TABLE {FLAGS} ENABLE ROW LEVEL SECURITY")
+    execute("CREATE ROLE app; GRANT SELECT ON ALL TABLES IN SCHEMA public TO app")
+    execute("SET LOCAL ROLE app")
+    found = [*check_database(databases=["default"])]
+    assert [message.id for message in found] == ["flagstaff.W023"]
+    assert found[0].msg.endswith("from role app, so the admin and the history are incomplete")
 
 
 def test_missing_triggers_are_reported_and_the_hint_fixes_them() -> None:

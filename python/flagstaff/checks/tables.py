@@ -16,15 +16,18 @@ from flagstaff.conf import conf
 
 __all__ = [
     "check_row_security",
-    "check_row_security_of_records",
+    "check_row_security_of_django",
     "check_schemas_are_closed",
     "check_tables",
     "check_tables_are_readable",
 ]
 
 _READ_BY_THE_ENGINE = ("flag_table", "allowed_users_table", "value_table", "token_table")
-#: What happens if row level security applies to a role that reads or writes one of our own tables.
+#: What happens if row level security applies to Django's role or to the owner of the functions.
 _IF_ROWS_ARE_HIDDEN = {
+    "flag_table": "the admin and the history are incomplete",
+    "allowed_users_table": "the admin and the history are incomplete",
+    "value_table": "the admin and the history are incomplete",
     "token_table": "changes of flags can fail",
     "change_table": "the history is incomplete",
     "usage_table": "usage is incomplete",
@@ -98,11 +101,12 @@ def check_row_security(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     ]
 
 
-def check_row_security_of_records(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """flagstaff.W023: row level security can hide rows from those who write and read records.
+def check_row_security_of_django(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W023: row level security can hide rows from Django's role or from the owner.
 
     The functions of the triggers run as the owner, to whom it applies if it is forced.
     """
+    is_engine = connection.alias == conf.engine_database
     return [
         Warning(
             f"row level security can hide rows of {found.qualified} in database "
@@ -117,7 +121,7 @@ def check_row_security_of_records(connection: BaseDatabaseWrapper) -> list[Check
         if (found := find_table(connection, table))
         for role in _roles_without_all_rows(found)
         # W022 reports the role of the engine.
-        if placeholder not in _READ_BY_THE_ENGINE or role != found.role
+        if not (is_engine and placeholder in _READ_BY_THE_ENGINE and role == found.role)
     ]
 
 
