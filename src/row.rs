@@ -29,7 +29,7 @@ pub struct AllowedUsersRow {
     pub flag_pk: String,
     /// The primary keys of the users.
     pub users: Users,
-    /// Whether there are more users, whose primary keys are not UTF-8 and never match.
+    /// Whether there are more users, whose primary keys cannot be decoded and never match.
     pub undecodable: bool,
 }
 
@@ -139,7 +139,8 @@ pub enum Fault {
     Null,
     /// Another row has the same key.
     Duplicate,
-    /// The bytes are not UTF-8, which only a database in the encoding `SQL_ASCII` stores.
+    /// The bytes are not UTF-8, in a database in the encoding `SQL_ASCII`, or they have no Unicode
+    /// character in the encoding of the database.
     Undecodable,
     /// The value exceeds what a worker may hold in memory.
     TooLarge,
@@ -176,7 +177,7 @@ impl fmt::Display for Problem {
         match self.fault {
             Fault::Null => write!(f, "its {column} is NULL"),
             Fault::Duplicate => f.write_str("several rows have this key"),
-            Fault::Undecodable => write!(f, "its {column} is not UTF-8"),
+            Fault::Undecodable => write!(f, "its {column} cannot be decoded as UTF-8"),
             Fault::Json(fault) => write!(f, "its {column} {fault}"),
             Fault::TooLarge => {
                 write!(f, "its {column} is over 1 MiB, or all of them are over 64 MiB")

@@ -13,6 +13,7 @@ All are no-ops on other databases, can be run again, and respect DATABASE_ROUTER
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from django.db import router
@@ -22,7 +23,7 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
-from flagstaff._tables.catalog import current_schema, find_table
+from flagstaff._tables.catalog import current_schema, find_table, foreign_objects
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
@@ -31,6 +32,11 @@ __all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
 
 _CHANGED_FUNCTIONS = ("barrier_function_v1",)
 _TABLES = ("tokens_v1", *_CHANGED_FUNCTIONS, "history_v1", "usage_v1", "webhooks_v1")
+
+#: Indexes and functions; the tables are those of `own_names`.
+_CREATED = re.compile(
+    r"^CREATE (?:INDEX IF NOT EXISTS |OR REPLACE FUNCTION \{schema\}\.)(\w+)", re.MULTILINE
+)
 
 
 class _PostgresOperation(Operation):
@@ -88,19 +94,22 @@ class InstallTables(_PostgresOperation):
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._execute_all(_TABLES, app_label, schema_editor)
+        if not router.allow_migrate(schema_editor.connection.alias, app_label):
+            return
+        schema = current_schema(schema_editor.connection)
+        # IF NOT EXISTS would take over what another role has created. Afterwards no role can.
+        _refuse_foreign_objects(schema_editor, schema)
+        self._execute_all(_TABLES, schema_editor)
+        _refuse_foreign_objects(schema_editor, schema)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        self._execute_all(("drop_tables_v1",), app_label, schema_editor)
+        if router.allow_migrate(schema_editor.connection.alias, app_label):
+            self._execute_all(("drop_tables_v1",), schema_editor)
 
-    def _execute_all(
-        self, files: tuple[str, ...], app_label: str, schema_editor: BaseDatabaseSchemaEditor
-    ) -> None:
+    def _execute_all(self, files: tuple[str, ...], schema_editor: BaseDatabaseSchemaEditor) -> None:
         connection = schema_editor.connection
-        if not router.allow_migrate(connection.alias, app_label):
-            return
         schema = current_schema(connection)
         own = own_names(connection)
         names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
@@ -127,6 +136,8 @@ class InstallFunctions(_PostgresOperation):
         if not router.allow_migrate(schema_editor.connection.alias, app_label):
             return
         schema = _schema_of_functions(schema_editor)
+        # Another role than before may run this migration.
+        _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         for file in _CHANGED_FUNCTIONS:
             _execute(schema_editor, file, {"schema": schema})
 
@@ -205,6 +216,33 @@ def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
         '("flagstaff", "0002_tables") to the dependencies of the migration, and change '
         "allow_migrate in your router to allow flagstaff there"
     )
+
+
+def _owner_of_tokens(schema_editor: BaseDatabaseSchemaEditor) -> str:
+    """Returns the quoted name of the owner of the token table, or "" without it."""
+    connection = schema_editor.connection
+    found = find_table(connection, own_names(connection)["token_table"])
+    return found.owner if found else ""
+
+
+def _refuse_foreign_objects(
+    schema_editor: BaseDatabaseSchemaEditor, schema: str, *, trusted: str = ""
+) -> None:
+    """Raises FlagstaffError if an object with one of our names belongs to another role.
+
+    `schema` is quoted, and so is `trusted`, a role whose objects are accepted.
+    """
+    if schema_editor.collect_sql:  # sqlmigrate only prints the statements
+        return
+    connection = schema_editor.connection
+    names = [table.strip('"') for table in own_names(connection).values()]
+    names += [name for file in _TABLES for name in _CREATED.findall(sql(file))]
+    for found in foreign_objects(connection, schema, names, trusted=trusted):
+        raise FlagstaffError(
+            f"{found.qualified} belongs to role {found.owner}, which could change what flagstaff "
+            f"writes and runs; drop it, or make role {found.role} its owner, and run the migration "
+            "again"
+        )
 
 
 def _execute(schema_editor: BaseDatabaseSchemaEditor, file: str, names: dict[str, str]) -> None:

@@ -3,11 +3,13 @@
 mod backoff;
 mod clock;
 mod connection;
+mod encoded_texts;
 mod load;
 pub(crate) mod machine;
 pub(crate) mod on_demand;
 mod pace;
 mod publish;
+mod rows;
 mod server_info;
 mod session;
 mod tokens;

@@ -1,8 +1,9 @@
-//! A text column, which may hold bytes that are not UTF-8.
+//! A text column, which may hold bytes that cannot be decoded.
 //!
-//! A database in the encoding `SQL_ASCII` stores any bytes. The driver would fail the whole row,
-//! and so the whole load.
+//! A database in the encoding `SQL_ASCII` stores any bytes, and some other encodings have bytes
+//! without a Unicode character. The driver would fail the whole row, and so the whole load.
 
+use std::collections::HashMap;
 use std::error::Error;
 
 use tokio_postgres::Row;
@@ -20,9 +21,9 @@ impl<'a> Text<'a> {
         std::str::from_utf8(self.0).ok()
     }
 
-    /// The text, or the fault of the column.
-    pub(crate) fn checked(self) -> Result<String, Fault> {
-        self.valid().map(Into::into).ok_or(Fault::Undecodable)
+    /// The bytes, `None` if they are the same in every encoding.
+    pub(crate) fn encoded(self) -> Option<&'a [u8]> {
+        (!self.0.is_ascii()).then_some(self.0)
     }
 }
 
@@ -36,17 +37,68 @@ impl<'a> FromSql<'a> for Text<'a> {
     }
 }
 
-/// The text of a column that must not be NULL, or the fault of the column.
-pub(crate) fn required(
-    row: &Row,
-    column: &str,
-) -> Result<Result<String, Fault>, tokio_postgres::Error> {
-    let text: Option<Text<'_>> = row.try_get(column)?;
-    Ok(text.ok_or(Fault::Null).and_then(Text::checked))
+/// Decodes the text columns of a load.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    /// The texts that the server has decoded, by their bytes; `None` if it cannot. All other texts
+    /// are UTF-8 already.
+    pub(crate) decoded: HashMap<Vec<u8>, Option<String>>,
 }
 
-/// The text of a column that is never NULL, with replacement characters for invalid bytes.
-pub(crate) fn shown(row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
-    let Text(raw) = row.try_get(column)?;
-    Ok(String::from_utf8_lossy(raw).into_owned())
+impl Decoder {
+    /// The text, `None` if it cannot be decoded.
+    pub(crate) fn text<'a>(&'a self, text: Text<'a>) -> Option<&'a str> {
+        match self.decoded.get(text.0) {
+            Some(decoded) => decoded.as_deref(),
+            None => text.valid(),
+        }
+    }
+
+    /// The text, or the fault of its column.
+    pub(crate) fn checked(&self, text: Text<'_>) -> Result<String, Fault> {
+        self.text(text).map(Into::into).ok_or(Fault::Undecodable)
+    }
+
+    /// The text of a column that must not be NULL, or the fault of the column.
+    pub(crate) fn required(
+        &self,
+        row: &Row,
+        column: &str,
+    ) -> Result<Result<String, Fault>, tokio_postgres::Error> {
+        let text: Option<Text<'_>> = row.try_get(column)?;
+        Ok(text.ok_or(Fault::Null).and_then(|text| self.checked(text)))
+    }
+
+    /// The text of a column that is never NULL, escaped if it cannot be decoded.
+    pub(crate) fn shown(&self, row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
+        Ok(self.escaped(row.try_get(column)?))
+    }
+
+    /// The text. One that cannot be decoded is escaped: different bytes must stay different,
+    /// because rows are joined by their primary keys.
+    fn escaped(&self, text: Text<'_>) -> String {
+        self.text(text).map_or_else(|| text.0.escape_ascii().to_string(), Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_undecodable_texts_stay_different() {
+        let decoder = Decoder::default();
+        let [one, other] = [b"a\x81", b"a\x8d"].map(|bytes| decoder.escaped(Text(bytes)));
+        assert_eq!((&*one, &*other), ("a\\x81", "a\\x8d"));
+    }
+
+    #[test]
+    fn text_that_the_server_has_decoded_replaces_its_bytes() {
+        let texts = [(b"caf\xe9".to_vec(), Some("caf\u{e9}".into())), (b"\xc3\xa9".to_vec(), None)];
+        let decoder = Decoder { decoded: texts.into() };
+        assert_eq!(decoder.text(Text(b"caf\xe9")), Some("caf\u{e9}"));
+        // UTF-8 by coincidence.
+        assert_eq!(decoder.text(Text("\u{e9}".as_bytes())), None);
+        assert_eq!(decoder.text(Text(b"cafe")), Some("cafe"));
+    }
 }

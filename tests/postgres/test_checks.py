@@ -153,6 +153,58 @@ def test_row_security_that_hides_rows_is_reported_and_the_hint_disables_it() -> 
     assert messages() == []
 
 
+CONSEQUENCES = {
+    "flagstaff_featureflag": "the admin and the history are incomplete",
+    "flagstaff_featureflag_allowed_users": "the admin and the history are incomplete",
+    "flagstaff_keyvaluestore": "the admin and the history are incomplete",
+    "flagstaff_change": "the history is incomplete",
+    "flagstaff_usage": "usage is incomplete",
+    "flagstaff_usage_worker": "usage is incomplete",
+    "flagstaff_receiver": "webhooks can be lost",
+    "flagstaff_delivery": "webhooks can be lost",
+    "flagstaff_token": "changes of flags can fail",
+}
+
+
+def test_row_security_that_is_forced_on_the_owner_is_reported_and_the_hint_disables_it() -> None:
+    execute("CREATE ROLE app; GRANT USAGE, CREATE ON SCHEMA public TO app")
+    for table, consequence in CONSEQUENCES.items():
+        execute(f"ALTER TABLE {table} OWNER TO app; ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        assert messages() == []
+        execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        check, message, hint = only_message()
+        assert (check, message) == (
+            "flagstaff.W023",
+            (
+                f'row level security can hide rows of public.{table} in database "default" '
+                f"from role app, so {consequence}"
+            ),
+        )
+        execute(hint.removeprefix("as the owner of the table, run: ").partition("; or")[0])
+        assert messages() == []
+
+
+def test_row_security_that_hides_the_history_from_djangos_role_is_reported() -> None:
+    execute("ALTER TABLE flagstaff_change ENABLE ROW LEVEL SECURITY")
+    execute("CREATE ROLE app; GRANT SELECT ON ALL TABLES IN SCHEMA public TO app")
+    execute("SET LOCAL ROLE app")
+    check, message, _hint = only_message()
+    assert check == "flagstaff.W023"
+    assert message.endswith("from role app, so the history is incomplete")
+
+
+def test_row_security_that_hides_flags_from_djangos_role_alone_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Conf, "engine_database", "another role")
+    execute(f"ALTER TABLE {FLAGS} ENABLE ROW LEVEL SECURITY")
+    execute("CREATE ROLE app; GRANT SELECT ON ALL TABLES IN SCHEMA public TO app")
+    execute("SET LOCAL ROLE app")
+    found = [*check_database(databases=["default"])]
+    assert [message.id for message in found] == ["flagstaff.W023"]
+    assert found[0].msg.endswith("from role app, so the admin and the history are incomplete")
+
+
 def test_missing_triggers_are_reported_and_the_hint_fixes_them() -> None:
     execute(
         f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS};"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 
-from flagstaff import acting_as, changes
+from flagstaff import acting_as, changes, flag_enabled
 from flagstaff.history import flag_history
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.postgres.conftest import Query
+from tests.postgres.test_qualified_sql import STATEMENTS
 from tests.terminals import flags
+from tests.webhooks import Webhook
+from tests.workers import Worker
 
 # Roles are global to the server, so each test has its own.
 _numbers = count(1)
@@ -123,3 +129,140 @@ def test_forget_user_calls_no_function_of_others() -> None:
     changes.add_allowed_users("new_checkout", [alice, bob])
     assert flags("forget-user", str(alice.pk), "--yes").status == 0
     assert Change.objects.filter(relation="m").latest("id").new == [bob.pk]
+
+
+# Each fits an argument of one of these types better than PostgreSQL's own, which takes any type.
+POLYMORPHIC = """
+CREATE SEQUENCE public.trap_calls;
+CREATE FUNCTION public.trap() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- Not undone by a rollback: it also counts a call whose error is caught.
+    PERFORM pg_catalog.nextval('public.trap_calls');
+    RAISE EXCEPTION 'called';
+END $$;
+DO $do$
+DECLARE
+    body text := 'LANGUAGE plpgsql AS ''BEGIN PERFORM public.trap(); END''';
+    polymorphic oid[] := ARRAY['"any"', 'anyelement', 'anyarray', 'anynonarray']::regtype[]::oid[];
+    chosen regtype;
+    made text;
+    f record;
+BEGIN
+    FOREACH chosen IN ARRAY ARRAY['text', 'bigint', 'integer', 'boolean', 'jsonb', 'timestamptz',
+        'name', 'oid', 'bigint[]', 'text[]', 'flagstaff_featureflag', 'flagstaff_keyvaluestore',
+        'flagstaff_change']::regtype[]
+    LOOP
+        FOR f IN SELECT proname, prokind, array_agg(CASE
+                WHEN argument = ANY (polymorphic) THEN chosen ELSE argument::regtype
+            END::text ORDER BY place) AS arguments
+            FROM pg_proc, unnest(proargtypes::oid[]) WITH ORDINALITY AS a (argument, place)
+            WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = ANY (%s)
+                AND prokind IN ('f', 'a') AND proargtypes::oid[] && polymorphic
+                AND NOT 'internal'::regtype = ANY (proargtypes::oid[])
+            GROUP BY pg_proc.oid
+        LOOP
+            made := array_to_string(f.arguments, ', ');
+            BEGIN
+                IF f.prokind = 'f' THEN
+                    EXECUTE format('CREATE FUNCTION public.%%I(%%s) RETURNS text %%s',
+                        f.proname, made, body);
+                ELSE
+                    EXECUTE format(
+                        'CREATE OR REPLACE FUNCTION public.collect(text, %%s) RETURNS text %%s',
+                        made, body);
+                    EXECUTE format(
+                        'CREATE AGGREGATE public.%%I(%%s) (SFUNC = public.collect, STYPE = text)',
+                        f.proname, made);
+                END IF;
+            EXCEPTION WHEN duplicate_function OR ambiguous_function THEN
+                NULL;
+            END;
+        END LOOP;
+    END LOOP;
+END $do$;
+"""
+TRAP = "LANGUAGE plpgsql AS $$ BEGIN PERFORM public.trap(); END $$"
+# In order; {file} is exported first and then imported.
+COMMANDS = """
+create beta
+rollout beta 10
+on beta
+allow beta alice bob
+allow beta bob --remove
+explain beta alice
+test beta alice
+impact beta 50
+kill beta --wait
+list
+show beta
+history beta
+history
+undo beta
+undo --transaction {change}
+restore beta {version}
+value create page_size 20
+value set page_size 50
+value list
+undo page_size --value
+export --versions --file {file}
+import {file}
+rollout beta 30
+import {file} --ignore-versions --wait
+delete beta --yes
+restore beta {version}
+run-jobs
+run-jobs --retry-failed
+run-jobs --discard-failed
+usage
+usage --prune --older-than 0 --yes
+unknown
+history --prune --older-than 0 --yes
+forget-user 2 --yes
+status
+workers
+"""
+
+
+def run_commands(hook: dict[str, Any], file: str) -> list[list[Any]]:
+    """The commands that failed, with their errors. Runs in the worker."""
+    settings.FLAGSTAFF = {"USAGE_INTERVAL": 1, "WEBHOOKS": {"ops": hook}}
+    failed = []
+    filled: dict[str, object] = {"file": file}
+    # The queue of a receiver begins with its first run.
+    for line in ["run-jobs", *COMMANDS.strip().splitlines()]:
+        if "{change}" in line:
+            filled["change"] = Change.objects.latest("id").pk
+        ran = flags(*line.format(**filled).split())
+        if line == "on beta":
+            filled["version"] = Change.objects.latest("id").pk
+        if ran.status:
+            failed.append([line, ran.status, ran.err])
+    flag_enabled("unknown key")
+    connection.close()
+    return failed
+
+
+def test_commands_and_flushes_of_the_owner_call_no_function_of_others(
+    database: str, mallory: psycopg.Connection[Any], query: Query, tmp_path: Path
+) -> None:
+    query(
+        "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
+        " is_superuser, is_staff, is_active, date_joined)"
+        " SELECT n, name, '', '', '', '', false, false, true, now()"
+        " FROM (VALUES (1, 'alice'), (2, 'bob')) AS users (n, name)"
+    )
+    words = {word for text in STATEMENTS.values() for word in re.findall(r"\w+", text)}
+    # Django's ORM does not name the schema of functions, and counts in the list of flags.
+    words.remove("count")
+    traps = psycopg.ClientCursor(mallory).mogrify(POLYMORPHIC, [sorted(words)])
+    mallory.execute(traps.encode())
+    for function in OWN_FUNCTIONS:
+        mallory.execute(f"CREATE FUNCTION public.{function} RETURNS bigint {TRAP}".encode())
+    with Webhook() as hook, Worker(database, USAGE_INTERVAL=1) as worker:
+        assert worker.ask("ready", 10) is True
+        run = f"{__name__}.run_commands"
+        assert worker.ask("call", run, hook.settings(), str(tmp_path / "flags.json")) == []
+        assert worker.ask("status")["usage_problem"] is None
+    assert query("SELECT is_called FROM trap_calls") == (False,)
+    assert query("SELECT count(*) > 0 FROM flagstaff_usage") == (True,)
+    assert hook.accepted

@@ -12,12 +12,12 @@ from flagstaff._tables.names import fill, names, sql
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.conftest import ROOT
 
-LOADER = (ROOT / "src" / "postgres" / "refresh" / "load.rs").read_text()
+LOADER = (ROOT / "src" / "postgres" / "refresh" / "rows.rs").read_text()
 
 QUERIES = {
-    "load_flags_v1": "flag_row",
-    "load_allowed_users_v1": "allowed_users_row",
-    "load_values_v1": "value_row",
+    "load_flags_v1": "flag",
+    "load_allowed_users_v1": "allowed_users",
+    "load_values_v1": "value",
 }
 
 

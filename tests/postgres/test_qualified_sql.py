@@ -77,6 +77,7 @@ TYPES = {
     "flush_usage_v1": "text, text, int8, float8, float8, int8, bool, "
     "float8[], text[], bool[], int8[], int8[], float8[]",
     "barrier_rights_v1": "text",
+    "decode_texts_v1": "bytea[]",
     "identify_v1": "text, text, text, text",
     "impact_extent_v1": "text",
     "impact_flag_v1": "text",

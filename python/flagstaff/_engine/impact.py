@@ -13,6 +13,7 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
+from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
@@ -182,6 +183,7 @@ def _count_through_django(
     key: str, percent: int, sample: int, deadline: float, state: _State | None
 ) -> _Counts:
     """Counts over Django's own connection, which sees the rows of an open transaction."""
+    _require_all_rows()
     pk = flag_row(key).pk
     found = direct.read_flag(key)
     if found is None:
@@ -192,6 +194,18 @@ def _count_through_django(
     allowed = [str(field.to_python(user)) for (user,) in select(_ALLOWED, [pk])]
     flag = (enabled, rollout_percent, allowed)
     return _core.impact_on(key, percent, sample, flag, _user_pks(deadline))
+
+
+def _require_all_rows() -> None:
+    """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong."""
+    connection = connections[conf.database]
+    if connection.vendor != "postgresql":
+        return
+    places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
+    for table in ("flag_table", "allowed_users_table", "user_table"):
+        found = find_table(connection, places[table])
+        if found and found.hides_rows:
+            raise FlagstaffError(f"the users cannot be counted: {why_hidden(found)}")
 
 
 def _user_pks(deadline: float) -> Iterator[object]:

@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from flagstaff._tables.catalog import has_tables
+from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
@@ -92,9 +92,6 @@ def _usage_tables() -> tuple[BaseDatabaseWrapper, dict[str, str]]:
     """Returns the connection that has the usage tables, and their names."""
     connection = connections[conf.database]
     names = own_names(connection)
-    if not has_tables(connection, names["usage_table"], names["usage_worker_table"]):
-        raise NoUsageError(
-            f'usage is not available in database "{conf.database}"; use PostgreSQL and run '
-            '"manage.py migrate"'
-        )
+    if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
+        raise NoUsageError(f'usage is not available in database "{conf.database}"; {reason}')
     return connection, names

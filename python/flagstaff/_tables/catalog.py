@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["FoundTable", "Trigger", "current_schema", "find_table", "has_tables", "triggers_of"]
+__all__ = [
+    "ForeignObject",
+    "FoundTable",
+    "Trigger",
+    "current_schema",
+    "find_table",
+    "foreign_objects",
+    "triggers_of",
+    "why_hidden",
+    "why_unavailable",
+]
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
@@ -21,10 +32,33 @@ _FIND_TABLE = """
         pg_catalog.has_table_privilege(c.oid, 'SELECT'),
         pg_catalog.quote_ident(current_user),
         pg_catalog.row_security_active(c.oid),
-        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')
+        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE'),
+        pg_catalog.quote_ident(r.rolname),
+        c.relforcerowsecurity AND c.relrowsecurity AND NOT (r.rolsuper OR r.rolbypassrls)
     FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
+"""
+_FOREIGN_OBJECTS = """
+    SELECT
+        pg_catalog.concat(
+            pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(o.name)
+        ),
+        pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)),
+        pg_catalog.quote_ident(current_user)
+    FROM (
+        SELECT relname AS name, relowner AS owner, relnamespace AS namespace
+        FROM pg_catalog.pg_class
+        UNION ALL
+        SELECT proname, proowner, pronamespace FROM pg_catalog.pg_proc
+    ) AS o
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) o.namespace
+    WHERE pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.=) %s
+        AND o.name::text OPERATOR(pg_catalog.=) ANY (%s)
+        AND pg_catalog.pg_get_userbyid(o.owner) OPERATOR(pg_catalog.<>) current_user
+        AND pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)) OPERATOR(pg_catalog.<>) %s
+    ORDER BY 1
 """
 # By name or by function, because either can be renamed.
 _TRIGGERS_OF = r"""
@@ -54,6 +88,9 @@ class FoundTable:
     hides_rows: bool
     #: Whether every role may create objects in the schema.
     open_schema: bool
+    #: The quoted name of its owner, and whether row level security can hide rows from it.
+    owner: str
+    hides_rows_from_owner: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +111,16 @@ class Trigger:
         return self.enabled in {"A", "O"}
 
 
+@dataclass(frozen=True)
+class ForeignObject:
+    """A table, an index or a function of another role, with the name of one of ours."""
+
+    #: Its quoted name with the schema, the quoted name of its owner, and that of the current role.
+    qualified: str
+    owner: str
+    role: str
+
+
 def current_schema(connection: BaseDatabaseWrapper) -> str:
     """Returns the quoted schema in which a new table is created, or "" without one."""
     for [schema] in _rows(connection, _CURRENT_SCHEMA):
@@ -81,10 +128,23 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
     return ""
 
 
-def has_tables(connection: BaseDatabaseWrapper, *tables: str) -> bool:
-    """Whether this is PostgreSQL and all tables with these quoted names exist."""
-    return connection.vendor == "postgresql" and all(
-        find_table(connection, table) for table in tables
+def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> str | None:
+    """Returns why not all rows of the tables with these quoted names can be read, or None."""
+    for table in tables:
+        found = find_table(connection, table) if connection.vendor == "postgresql" else None
+        if found is None:
+            return 'use PostgreSQL and run "manage.py migrate"'
+        if found.hides_rows:
+            return why_hidden(found)
+    return None
+
+
+def why_hidden(table: FoundTable) -> str:
+    """Returns that row level security can hide rows from the current role, and what to do."""
+    return (
+        f"row level security can hide rows of {table.qualified} from role {table.role}; as the "
+        f"owner of the table, run: ALTER TABLE {table.qualified} DISABLE ROW LEVEL SECURITY; "
+        f"or as a superuser: ALTER ROLE {table.role} BYPASSRLS;"
     )
 
 
@@ -93,6 +153,17 @@ def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None
     for row in _rows(connection, _FIND_TABLE, table):
         return FoundTable(*row)
     return None
+
+
+def foreign_objects(
+    connection: BaseDatabaseWrapper, schema: str, names: Collection[str], *, trusted: str = ""
+) -> list[ForeignObject]:
+    """Returns objects with these names that belong neither to the current role nor to `trusted`.
+
+    `schema` and `trusted` are quoted, `names` are not.
+    """
+    found = _rows(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
+    return [ForeignObject(*row) for row in found]
 
 
 def triggers_of(connection: BaseDatabaseWrapper, table: str) -> dict[str, Trigger]:
@@ -109,7 +180,9 @@ def _trigger(
     return Trigger(name, enabled, schema, function, tuple(arguments))
 
 
-def _rows(connection: BaseDatabaseWrapper, query: str, *parameters: str) -> list[tuple[Any, ...]]:
+def _rows(
+    connection: BaseDatabaseWrapper, query: str, *parameters: str | list[str]
+) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())

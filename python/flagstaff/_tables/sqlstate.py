@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from django.db import Error
 
-__all__ = ["sqlstate"]
+__all__ = ["UNDECODABLE", "sqlstate"]
+
+#: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
+#: character, character not in repertoire.
+UNDECODABLE = frozenset({"22P05", "22021"})
 
 
 def sqlstate(error: Error) -> str | None:

@@ -13,6 +13,7 @@ from flagstaff.checks.guard import with_valid_settings
 from flagstaff.checks.keys import check_keys
 from flagstaff.checks.tables import (
     check_row_security,
+    check_row_security_of_django,
     check_schemas_are_closed,
     check_tables,
     check_tables_are_readable,
@@ -35,6 +36,7 @@ _ON_POSTGRESQL = (
     check_triggers_fire,
     check_triggers_are_current,
     check_schemas_are_closed,
+    check_row_security_of_django,
 )
 _OF_THE_ENGINE = (check_tables_are_readable, check_row_security)
 

@@ -9,19 +9,32 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import find_table
+from flagstaff._tables.catalog import FoundTable, find_table
 from flagstaff._tables.names import names, own_names
 from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
 
 __all__ = [
     "check_row_security",
+    "check_row_security_of_django",
     "check_schemas_are_closed",
     "check_tables",
     "check_tables_are_readable",
 ]
 
 _READ_BY_THE_ENGINE = ("flag_table", "allowed_users_table", "value_table", "token_table")
+#: What happens if row level security applies to Django's role or to the owner of the functions.
+_IF_ROWS_ARE_HIDDEN = {
+    "flag_table": "the admin and the history are incomplete",
+    "allowed_users_table": "the admin and the history are incomplete",
+    "value_table": "the admin and the history are incomplete",
+    "token_table": "changes of flags can fail",
+    "change_table": "the history is incomplete",
+    "usage_table": "usage is incomplete",
+    "usage_worker_table": "usage is incomplete",
+    "receiver_table": "webhooks can be lost",
+    "delivery_table": "webhooks can be lost",
+}
 
 
 def check_tables(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
@@ -86,6 +99,36 @@ def check_row_security(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
         if placeholder in _READ_BY_THE_ENGINE
         if (found := find_table(connection, table)) and found.hides_rows
     ]
+
+
+def check_row_security_of_django(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W023: row level security can hide rows from Django's role or from the owner.
+
+    The functions of the triggers run as the owner, to whom it applies if it is forced.
+    """
+    is_engine = connection.alias == conf.engine_database
+    return [
+        Warning(
+            f"row level security can hide rows of {found.qualified} in database "
+            f'"{connection.alias}" from role {role}, so {_IF_ROWS_ARE_HIDDEN[placeholder]}',
+            hint="as the owner of the table, run: "
+            f"ALTER TABLE {found.qualified} DISABLE ROW LEVEL SECURITY; "
+            f"or as a superuser: ALTER ROLE {role} BYPASSRLS;",
+            id="flagstaff.W023",
+        )
+        for placeholder, table in _tables(connection)
+        if placeholder in _IF_ROWS_ARE_HIDDEN
+        if (found := find_table(connection, table))
+        for role in _roles_without_all_rows(found)
+        # W022 reports the role of the engine.
+        if not (is_engine and placeholder in _READ_BY_THE_ENGINE and role == found.role)
+    ]
+
+
+def _roles_without_all_rows(table: FoundTable) -> dict[str, None]:
+    """Returns the quoted names of those roles that use the table: the current one, the owner."""
+    candidates = {table.role: table.hides_rows, table.owner: table.hides_rows_from_owner}
+    return dict.fromkeys(role for role, is_affected in candidates.items() if is_affected)
 
 
 def _tables(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:

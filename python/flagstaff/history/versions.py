@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.db import connections
 from django.db.models import Max, Q, QuerySet
 
-from flagstaff._tables.catalog import has_tables
+from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
 from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
@@ -94,18 +94,22 @@ def of_transaction(entry: Change) -> Q:
 
 
 def has_history() -> bool:
-    """Returns True if the flags' database has the table of the history."""
-    connection = connections[conf.database]
-    return has_tables(connection, own_names(connection)["change_table"])
+    """Returns True if the flags' database has the table of the history, and shows all its rows."""
+    return _why_unavailable() is None
 
 
 def require_history() -> None:
-    """Raises NoHistoryError if there is no history."""
-    if not has_history():
-        raise NoHistoryError(
-            f'history is not available in database "{conf.database}"; use PostgreSQL and run '
-            '"manage.py migrate"'
-        )
+    """Raises NoHistoryError if there is no history, or if some of its rows can be hidden.
+
+    Without its newest entry, an undo would revert an older change.
+    """
+    if reason := _why_unavailable():
+        raise NoHistoryError(f'history is not available in database "{conf.database}"; {reason}')
+
+
+def _why_unavailable() -> str | None:
+    connection = connections[conf.database]
+    return why_unavailable(connection, own_names(connection)["change_table"])
 
 
 def require_triggers(kind: Kind) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from django.db import OperationalError, connections, transaction
 
-from flagstaff._tables.catalog import has_tables
+from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.sqlstate import sqlstate
 from flagstaff.conf import conf
@@ -70,14 +70,11 @@ class QueueCounts:
 
 
 def require_tables() -> None:
-    """Raises NoWebhooksError if the database lacks the tables."""
+    """Raises NoWebhooksError if the database lacks the tables, or can hide rows of them."""
     connection = connections[conf.database]
     names = own_names(connection)
-    if not has_tables(connection, *(names[table] for table in _TABLES)):
-        raise NoWebhooksError(
-            f'webhooks are not available in database "{conf.database}"; use PostgreSQL and run '
-            '"manage.py migrate"'
-        )
+    if reason := why_unavailable(connection, *(names[table] for table in _TABLES)):
+        raise NoWebhooksError(f'webhooks are not available in database "{conf.database}"; {reason}')
 
 
 _Parameter: TypeAlias = str | float | None

@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError
 
 from flagstaff._engine.status_log import logger
+from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.conf.receivers import Receiver
 from flagstaff.webhooks.http import Response, UnreachableError, post
 from flagstaff.webhooks.impact import ImpactCounter, ImpactCounts
@@ -49,10 +50,10 @@ def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Atte
         impact = delivery.impact or impacts.count(event, delivery.entry_ids)
         message = create_message(event, impact)
         body = _body(receiver, message)
-    except DatabaseError:
-        raise
     # A message that cannot be created must not block all others.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if isinstance(error, DatabaseError) and not _is_undecodable(error):
+            raise
         text = f"the message cannot be created: {type(error).__name__}; {_RETRIED}"
         logger.warning("%s: %s", receiver.name, text)
         return _failed(delivery, text, None)
@@ -64,6 +65,11 @@ def send(receiver: Receiver, delivery: Delivery, impacts: ImpactCounter) -> Atte
         mark_delivered(delivery)
         return Attempt("delivered")
     return _refused(receiver, delivery, response, impact)
+
+
+def _is_undecodable(error: DatabaseError) -> bool:
+    """Whether a text in the history has no equivalent in UTF-8."""
+    return sqlstate(error) in UNDECODABLE
 
 
 def _body(receiver: Receiver, message: Message) -> bytes:

@@ -4,14 +4,15 @@
 //! tokens differ from those of the snapshot. The engine's connection and pooled connections run the
 //! same statements.
 
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
 
+use super::encoded_texts::{EncodedTexts, is_undecodable};
+use super::rows::Rows;
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::Queries;
-use crate::postgres::text::{self, Text};
-use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use crate::postgres::queries::{DECODE_TEXTS, Queries, RowQueries};
+use crate::postgres::text::Decoder;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::token_set::{Relation, TokenSet};
 
@@ -79,11 +80,10 @@ pub(super) async fn load(
     queries: &Queries,
     scope: Scope<'_>,
 ) -> Result<Read, Error> {
-    let loaded = read(client, queries, scope).await;
-    if loaded.is_err() {
-        // The connection stays in use after a lock timeout, so the transaction must end.
-        let _ = client.batch_execute("ROLLBACK").await;
-    }
+    let loaded = match read(client, queries, scope).await {
+        Err(error) if is_undecodable(&error) => read_encoded(client, queries, scope).await,
+        loaded => loaded,
+    };
     loaded.map_err(|error| Error::driver(DOING, error))
 }
 
@@ -92,6 +92,50 @@ async fn read(
     queries: &Queries,
     scope: Scope<'_>,
 ) -> Result<Read, tokio_postgres::Error> {
+    let (mut read, rows) = transaction(client, queries, &queries.rows, scope).await?;
+    rows.decode_into(&mut read.loaded, &Decoder::default())?;
+    Ok(read)
+}
+
+/// Loads texts as they are stored, and decodes them afterwards: one that cannot be decoded fails
+/// every query that sends it.
+async fn read_encoded(
+    client: &Client,
+    queries: &Queries,
+    scope: Scope<'_>,
+) -> Result<Read, tokio_postgres::Error> {
+    let (mut read, rows) = transaction(client, queries, &queries.encoded_rows, scope).await?;
+    let mut texts = EncodedTexts::new(rows.encoded_texts()?);
+    while let Some(batch) = texts.next_batch() {
+        let parameters = [(&batch as &(dyn ToSql + Sync), Type::BYTEA_ARRAY)];
+        let decoded = client.query_typed(DECODE_TEXTS, &parameters).await;
+        texts.add(batch, decoded)?;
+    }
+    let decoder = texts.into_decoder();
+    rows.decode_into(&mut read.loaded, &decoder)?;
+    Ok(read)
+}
+
+async fn transaction(
+    client: &Client,
+    queries: &Queries,
+    of_rows: &RowQueries,
+    scope: Scope<'_>,
+) -> Result<(Read, Rows), tokio_postgres::Error> {
+    let rows = read_rows(client, queries, of_rows, scope).await;
+    if rows.is_err() {
+        // The connection stays in use after a lock timeout, so the transaction must end.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    rows
+}
+
+async fn read_rows(
+    client: &Client,
+    queries: &Queries,
+    of_rows: &RowQueries,
+    scope: Scope<'_>,
+) -> Result<(Read, Rows), tokio_postgres::Error> {
     let mut read = Read::empty(queries);
     if scope.has_tokens() {
         // Pipelined: one round trip instead of two.
@@ -104,18 +148,21 @@ async fn read(
     } else {
         client.batch_execute(&queries.lock).await?;
     }
+    if let Some(preparation) = &of_rows.preparation {
+        client.batch_execute(preparation).await?;
+    }
     let wanted = Wanted::of(scope, read.loaded.token_set.as_ref());
     let rows = async |wanted: bool, query: &str| {
         if wanted { client.query_typed(query, &[]).await.map(Some) } else { Ok(None) }
     };
     let (flags, allowed_users, values, committed) = tokio::join!(
-        rows(wanted.flags, &queries.flags),
-        rows(wanted.allowed_users, &queries.allowed_users),
-        rows(wanted.values, &queries.values),
+        rows(wanted.flags, &of_rows.flags),
+        rows(wanted.allowed_users, &of_rows.allowed_users),
+        rows(wanted.values, &of_rows.values),
         client.batch_execute("COMMIT"),
     );
-    read.fill(flags?, allowed_users?, values?)?;
-    committed.map(|()| read)
+    let rows = Rows { flags: flags?, allowed_users: allowed_users?, values: values? };
+    committed.map(|()| (read, rows))
 }
 
 impl Read {
@@ -128,54 +175,4 @@ impl Read {
         self.loaded.token_set = Some(tokens.token_set);
         self.standby = tokens.standby;
     }
-
-    fn fill(
-        &mut self,
-        flags: Option<Vec<Row>>,
-        allowed_users: Option<Vec<Row>>,
-        values: Option<Vec<Row>>,
-    ) -> Result<(), tokio_postgres::Error> {
-        self.loaded.flags = decoded(flags, flag_row)?;
-        self.loaded.allowed_users = decoded(allowed_users, allowed_users_row)?;
-        self.loaded.values = decoded(values, value_row)?;
-        Ok(())
-    }
-}
-
-fn decoded<T>(
-    rows: Option<Vec<Row>>,
-    decode: fn(&Row) -> Result<T, tokio_postgres::Error>,
-) -> Result<Option<Vec<T>>, tokio_postgres::Error> {
-    rows.map(|rows| rows.iter().map(decode).collect()).transpose()
-}
-
-fn flag_row(row: &Row) -> Result<FlagRow, tokio_postgres::Error> {
-    Ok(FlagRow {
-        pk: text::shown(row, "pk")?,
-        key: text::required(row, "key")?,
-        enabled: row.try_get("enabled")?,
-        rollout_percent: row.try_get("rollout_percent")?,
-        client_side: row.try_get("client_side")?,
-    })
-}
-
-fn allowed_users_row(row: &Row) -> Result<AllowedUsersRow, tokio_postgres::Error> {
-    let flag_pk = text::shown(row, "flag_pk")?;
-    if row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY) {
-        return Ok(AllowedUsersRow::new(flag_pk, Users::Integers(row.try_get("users")?)));
-    }
-    let read: Vec<Text<'_>> = row.try_get("users")?;
-    let users: Vec<_> = read.iter().filter_map(|user| user.valid()).map(Into::into).collect();
-    let undecodable = users.len() < read.len();
-    Ok(AllowedUsersRow { flag_pk, users: Users::Texts(users), undecodable })
-}
-
-fn value_row(row: &Row) -> Result<ValueRow, tokio_postgres::Error> {
-    let read: Option<Text<'_>> = row.try_get("value")?;
-    let value = if row.try_get("too_large")? {
-        Err(Fault::TooLarge)
-    } else {
-        read.map(Text::checked).transpose()
-    };
-    Ok(ValueRow { pk: text::shown(row, "pk")?, key: text::required(row, "key")?, value })
 }

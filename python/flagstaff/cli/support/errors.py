@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import sqlstate
+from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
@@ -61,6 +61,9 @@ def _command_error(message: str, status: int) -> CommandError:
 
 def _database_error(error: DatabaseError) -> CommandError:
     message = str(error).strip().partition("\n")[0]
+    if sqlstate(error) in UNDECODABLE:
+        head = "a text cannot be converted between UTF-8 and the encoding of the database"
+        return _command_error(f'{head}, "status" names rows that cannot be read: {message}', FAILED)
     if isinstance(error, IntegrityError | DataError):
         return _command_error(f"the database rejected the change: {message}", REFUSED)
     if _is_forbidden(error):

@@ -1,0 +1,99 @@
+"""A role that may create in the schema cannot have its own tables or functions taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, transaction
+from django.db.migrations.state import ProjectState
+
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.operations import InstallFunctions, InstallTables
+
+pytestmark = pytest.mark.django_db
+
+ALARM = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'called'; END $$"
+OBJECTS = {
+    "token table": ("flagstaff_token", "CREATE TABLE flagstaff_token (id int)"),
+    "history": ("flagstaff_change", "CREATE TABLE flagstaff_change (id int)"),
+    "usage": ("flagstaff_usage", "CREATE TABLE flagstaff_usage (id int)"),
+    "workers": ("flagstaff_usage_worker", "CREATE TABLE flagstaff_usage_worker (id int)"),
+    "receivers": ("flagstaff_receiver", "CREATE TABLE flagstaff_receiver (id int)"),
+    "deliveries": ("flagstaff_delivery", "CREATE TABLE flagstaff_delivery (id int)"),
+    "view": ("flagstaff_token", "CREATE VIEW flagstaff_token AS SELECT 1 AS id"),
+    "index": (
+        "flagstaff_change_key",
+        "CREATE TABLE mine (id int); CREATE INDEX flagstaff_change_key ON mine (id)",
+    ),
+    "function": (
+        "flagstaff_token_v1",
+        f"CREATE FUNCTION flagstaff_token_v1() RETURNS trigger {ALARM}",
+    ),
+    "overload": (
+        "flagstaff_write_token_v1",
+        f"CREATE FUNCTION flagstaff_write_token_v1(text) RETURNS bigint {ALARM}",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_schema(db: None) -> Iterator[None]:
+    """A schema of the owner, in which another role may create objects."""
+    execute(
+        "CREATE ROLE app; CREATE ROLE mallory; CREATE ROLE superuser SUPERUSER; "
+        "CREATE SCHEMA open AUTHORIZATION app; "
+        "GRANT USAGE, CREATE ON SCHEMA open TO mallory; SET LOCAL search_path = open"
+    )
+    yield
+    execute("RESET ROLE")
+
+
+def execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def install() -> None:
+    with transaction.atomic(), connection.schema_editor() as editor:
+        state = ProjectState()
+        InstallTables().database_forwards("flagstaff", editor, state, state)
+
+
+@pytest.mark.parametrize("role", ["app", "superuser"])
+@pytest.mark.parametrize(("name", "statement"), OBJECTS.values(), ids=OBJECTS)
+def test_object_of_another_role_stops_the_migration(role: str, name: str, statement: str) -> None:
+    execute(f"SET LOCAL ROLE mallory; {statement}; SET LOCAL ROLE {role}")
+    with pytest.raises(FlagstaffError) as error:
+        install()
+    assert str(error.value) == (
+        f"open.{name} belongs to role mallory, which could change what flagstaff writes and "
+        f"runs; drop it, or make role {role} its owner, and run the migration again"
+    )
+
+
+def test_function_of_another_role_stops_the_migration_that_replaces_functions() -> None:
+    execute("SET LOCAL ROLE app")
+    install()
+    name, statement = OBJECTS["overload"]
+    execute(f"SET LOCAL ROLE mallory; {statement}; SET LOCAL ROLE app")
+    with (
+        pytest.raises(FlagstaffError, match=f"open.{name} belongs to role mallory"),
+        transaction.atomic(),
+        connection.schema_editor() as editor,
+    ):
+        InstallFunctions().database_forwards("flagstaff", editor, ProjectState(), ProjectState())
+
+
+def test_tables_of_the_same_role_are_installed_again() -> None:
+    execute("SET LOCAL ROLE app")
+    install()
+    install()
+
+
+def test_functions_of_the_owner_of_the_tables_are_replaced_by_a_superuser() -> None:
+    execute("SET LOCAL ROLE app")
+    install()
+    execute("SET LOCAL ROLE superuser")
+    with transaction.atomic(), connection.schema_editor() as editor:
+        InstallFunctions().database_forwards("flagstaff", editor, ProjectState(), ProjectState())
