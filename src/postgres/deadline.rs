@@ -13,6 +13,9 @@ use crate::postgres::error::Error;
 
 /// Name look-up, TCP, log-in.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+/// One address of a host: less than half of [`CONNECT`], so that a host with a dead address of one
+/// family is reached at the other.
+pub(crate) const ADDRESS: Duration = Duration::from_millis(1400);
 /// A poll, or another statement that is cheap for the server.
 pub(crate) const STATEMENT: Duration = Duration::from_secs(2);
 /// A load, which may read millions of allowed users.
