@@ -42,7 +42,9 @@ impl Queries {
         Ok(Self {
             identify: sql!("identify_v1"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
-            lock: format!("{};\n{ANY_TEXT}", fill(sql!("load_lock_v1"), names)?.trim_end()),
+            // The locks first: a SELECT decides what the transaction sees.
+            lock: [&fill(sql!("load_lock_v1"), names)?, sql!("check_client_v1"), ANY_TEXT]
+                .join(";\n"),
             flags: fill(sql!("load_flags_v1"), names)?,
             allowed_users: fill(sql!("load_allowed_users_v1"), names)?,
             values: fill(sql!("load_values_v1"), names)?,

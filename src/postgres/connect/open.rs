@@ -14,7 +14,7 @@ use crate::postgres::connect::servers::Address;
 use crate::postgres::connect::stream::Stream;
 use crate::postgres::connect::target::Attempt;
 use crate::postgres::connect::tls::Handshake;
-use crate::postgres::deadline;
+use crate::postgres::deadline::{self, LastByte};
 use crate::postgres::error::Error;
 
 /// What happens to an open connection without a request.
@@ -27,6 +27,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) client: Client,
+    /// When the server last sent a byte.
+    pub(crate) last_byte: LastByte,
     driver: JoinHandle<()>,
 }
 
@@ -34,6 +36,7 @@ pub(crate) struct Opened {
 struct Connected {
     client: Client,
     connection: Connection<Stream, <Handshake as TlsConnect<Stream>>::Stream>,
+    last_byte: LastByte,
 }
 
 impl Opened {
@@ -54,13 +57,13 @@ pub(crate) async fn open(
     attempt: Attempt,
     on_event: impl FnMut(Event) + Send + 'static,
 ) -> Result<Opened, Error> {
-    let Connected { client, connection } = connect(&attempt).await?;
+    let Connected { client, connection, last_byte } = connect(&attempt).await?;
     let driver = tokio::spawn(drive(connection, on_event));
     if let Some(required) = attempt.required_role {
         let failed = |error| Error::driver("connect", error);
         required.check(&client.query_typed_one(role::QUERY, &[]).await.map_err(failed)?)?;
     }
-    Ok(Opened { client, driver })
+    Ok(Opened { client, last_byte, driver })
 }
 
 /// Connects to the first address of the server that accepts.
@@ -77,10 +80,11 @@ async fn connect(attempt: &Attempt) -> Result<Connected, Error> {
 
 async fn connect_to(address: &Address, attempt: &Attempt) -> Result<Connected, Error> {
     let stream = Stream::connect(address, &attempt.config).await.map_err(Error::socket)?;
+    let last_byte = stream.last_byte();
     let handshake = attempt.tls.handshake(attempt.server.host());
     let connected = attempt.config.connect_raw(stream, handshake).await;
     let (client, connection) = connected.map_err(|error| Error::driver("connect", error))?;
-    Ok(Connected { client, connection })
+    Ok(Connected { client, connection, last_byte })
 }
 
 async fn drive<S, T>(mut connection: Connection<S, T>, mut on_event: impl FnMut(Event))

@@ -14,7 +14,7 @@ use tokio_postgres::Config;
 
 use crate::postgres::connect::inherited::Inherited;
 use crate::postgres::connect::servers::Address;
-use crate::postgres::deadline;
+use crate::postgres::deadline::{self, LastByte};
 
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -24,6 +24,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 pub(crate) struct Stream {
     _inherited: Inherited,
     bytes: Box<dyn Bytes>,
+    last_byte: LastByte,
 }
 
 impl Stream {
@@ -53,7 +54,12 @@ impl Stream {
     }
 
     fn new(inherited: Inherited, bytes: impl Bytes + 'static) -> Self {
-        Self { _inherited: inherited, bytes: Box::new(bytes) }
+        Self { _inherited: inherited, bytes: Box::new(bytes), last_byte: LastByte::now() }
+    }
+
+    /// When the server last sent a byte; changes with each one.
+    pub(super) fn last_byte(&self) -> LastByte {
+        self.last_byte.clone()
     }
 }
 
@@ -78,7 +84,12 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.bytes).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.bytes).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.last_byte.arrived();
+        }
+        polled
     }
 }
 
