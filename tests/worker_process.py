@@ -172,6 +172,18 @@ def in_fork(how: str, commands: list[Command], bare: bool = False) -> list[Any]:
     return list(json.loads(results))
 
 
+def continue_in_fork(bare: bool = False) -> int:
+    """Forks, and kills this process. The child runs all further commands; returns its process id.
+
+    A bare fork bypasses Python, as uWSGI does, so Python runs no fork hooks.
+    """
+    with _fork_beside_threads():
+        pid = ctypes.PyDLL(None).fork() if bare else os.fork()
+    if pid != 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
 @contextmanager
 def _fork_beside_threads() -> Iterator[None]:
     """Ignores Python's warning about a fork beside other threads, which the tests need."""
@@ -233,6 +245,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "reload_constantly": reload_constantly,
     "in_threads": in_threads,
     "in_fork": in_fork,
+    "continue_in_fork": continue_in_fork,
     "in_pool": in_pool,
     "exit": exit_by,
     "migrate": migrate,

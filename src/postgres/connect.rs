@@ -1,11 +1,13 @@
 //! Reaches a server: connection parameters, the choice of a server, TLS, and the pool.
 
 pub(crate) mod backend_pid;
+pub mod inherited;
 pub(crate) mod open;
 pub mod parameters;
 mod permits;
 pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod servers;
+mod stream;
 pub mod target;
 pub(crate) mod tls;

@@ -25,6 +25,8 @@ pub(crate) struct Context {
     /// Whether to ask for notifications.
     pub(crate) listen: bool,
     pub(crate) poll_interval: Duration,
+    /// The longest time in which a load receives nothing.
+    pub(crate) load_timeout: Duration,
     pub(crate) usage_interval: Duration,
     /// How long the snapshot is preferred to a standby that is behind it.
     pub(crate) max_staleness: Duration,

@@ -2,8 +2,12 @@
 //!
 //! `connect_timeout` covers the TCP connection only: a stopped server would block the rest of the
 //! handshake, and every query, forever. A wait that is over is dropped, which closes its socket.
+//! A load has no deadline as long as bytes arrive: there may be many, and the line may be slow.
 
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -13,9 +17,12 @@ use crate::postgres::error::Error;
 
 /// Name look-up, TCP, log-in.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+/// One address of a host: less than half of [`CONNECT`], so that a host with a dead address of one
+/// family is reached at the other.
+pub(crate) const ADDRESS: Duration = Duration::from_millis(1400);
 /// A poll, or another statement that is cheap for the server.
 pub(crate) const STATEMENT: Duration = Duration::from_secs(2);
-/// A load, which may read millions of allowed users.
+/// A load that receives nothing.
 pub(crate) const LOAD: Duration = Duration::from_secs(15);
 /// Closing a connection.
 pub(crate) const CLOSE: Duration = Duration::from_millis(200);
@@ -43,6 +50,52 @@ pub(crate) async fn before<T>(
     timeout_at(until.into(), future).await.unwrap_or_else(|_| Err(Error::deadline(doing)))
 }
 
+/// When a server last sent a byte. Clones share the time.
+#[derive(Clone, Debug)]
+pub(crate) struct LastByte {
+    opened: tokio::time::Instant,
+    /// Milliseconds since `opened`.
+    after: Arc<AtomicU64>,
+}
+
+impl LastByte {
+    /// As if a byte had arrived now.
+    pub(crate) fn now() -> Self {
+        Self { opened: tokio::time::Instant::now(), after: Arc::default() }
+    }
+
+    /// Notes that a byte has arrived now.
+    pub(crate) fn arrived(&self) {
+        let after = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after.store(after, Ordering::Relaxed);
+    }
+
+    fn at(&self) -> tokio::time::Instant {
+        self.opened + Duration::from_millis(self.after.load(Ordering::Relaxed))
+    }
+}
+
+/// Waits for `future` as long as the server sends: until `limit` after its last byte.
+pub(crate) async fn while_receiving<T>(
+    last_byte: &LastByte,
+    limit: Duration,
+    doing: &'static str,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut future = pin!(future);
+    let mut until = tokio::time::Instant::now() + limit;
+    loop {
+        if let Ok(outcome) = timeout_at(until, &mut future).await {
+            return outcome;
+        }
+        let extended = last_byte.at() + limit;
+        if extended <= until {
+            return Err(Error::deadline(doing));
+        }
+        until = extended;
+    }
+}
+
 /// Waits for what a thread sends, until a little after `until` or until `interrupted` returns true.
 /// Blocks.
 pub(crate) fn receive<T>(
@@ -60,5 +113,65 @@ pub(crate) fn receive<T>(
             Err(RecvTimeoutError::Timeout) if left > SLICE && !interrupted() => {}
             Err(RecvTimeoutError::Timeout) => return Err(Error::deadline(doing)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{self, sleep};
+
+    use super::*;
+    use crate::postgres::error::ErrorKind;
+
+    const LIMIT: Duration = Duration::from_secs(15);
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(async {
+            time::pause();
+            future.await
+        })
+    }
+
+    /// Receives a byte after each of these pauses, in seconds.
+    async fn receive_after(pauses: &[u64]) -> (Result<(), Error>, Duration) {
+        let last_byte = LastByte::now();
+        let begun = time::Instant::now();
+        let receiving = async {
+            for pause in pauses {
+                sleep(Duration::from_secs(*pause)).await;
+                last_byte.arrived();
+            }
+            Ok(())
+        };
+        let outcome = while_receiving(&last_byte, LIMIT, "load", receiving).await;
+        (outcome, begun.elapsed())
+    }
+
+    #[test]
+    fn wait_goes_on_as_long_as_bytes_arrive() {
+        let (outcome, took) = run(receive_after(&[14; 10]));
+        assert!(outcome.is_ok());
+        assert_eq!(took.as_secs(), 140);
+    }
+
+    #[test]
+    fn wait_ends_a_limit_after_the_last_byte() {
+        let (outcome, took) = run(receive_after(&[1, 9, 3600]));
+        assert!(outcome.is_err_and(|error| error.kind() == ErrorKind::Deadline));
+        assert_eq!(took.as_secs(), 25);
+    }
+
+    #[test]
+    fn bytes_before_the_wait_do_not_shorten_it() {
+        let took = run(async {
+            let last_byte = LastByte::now();
+            sleep(Duration::from_secs(3600)).await;
+            let begun = time::Instant::now();
+            let never = std::future::pending::<Result<(), Error>>();
+            assert!(while_receiving(&last_byte, LIMIT, "load", never).await.is_err());
+            begun.elapsed()
+        });
+        assert_eq!(took.as_secs(), 15);
     }
 }

@@ -16,6 +16,7 @@ use crate::postgres::connect::parameters::Parameters;
 use crate::postgres::connect::pool::{Pool, Task};
 use crate::postgres::connect::target::{CurrentTarget, Target};
 use crate::postgres::context::Context;
+use crate::postgres::deadline;
 use crate::postgres::error::Error;
 use crate::postgres::queries::{Names, Queries};
 use crate::postgres::refresh::{machine, on_demand};
@@ -26,6 +27,8 @@ use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
 use crate::postgres::threads;
 use crate::usage::CounterRegistry;
 
+/// The longest time in which a load receives nothing.
+pub const LOAD_TIMEOUT: Duration = deadline::LOAD;
 /// The pause after a panic of the engine's thread, before it runs again.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// The time between two attempts to start the threads.
@@ -44,6 +47,8 @@ pub struct Options {
     pub listen: bool,
     /// The time between two polls; it varies by 10 %.
     pub poll_interval: Duration,
+    /// The longest time in which a load receives nothing: [`LOAD_TIMEOUT`], less in tests.
+    pub load_timeout: Duration,
     /// The maximum number of pooled connections.
     pub pool_size: u32,
     /// The time between two flushes of usage; zero if usage is not collected.
@@ -103,6 +108,7 @@ impl Engine {
             registry: CounterRegistry::default(),
             listen: options.listen,
             poll_interval: options.poll_interval,
+            load_timeout: options.load_timeout,
             usage_interval: options.usage_interval,
             max_staleness: options.max_staleness,
             host: options.host.clone(),

@@ -134,6 +134,13 @@ impl Error {
         Self { kind: ErrorKind::Resources, doing, detail: None, source: Some(Box::new(source)) }
     }
 
+    /// A socket cannot be opened or connected.
+    #[cold]
+    pub(crate) fn socket(source: std::io::Error) -> Self {
+        let kind = if is_limit(&source) { ErrorKind::Resources } else { ErrorKind::Connect };
+        Self { kind, doing: "connect", detail: None, source: Some(Box::new(source)) }
+    }
+
     /// An error of the driver while `doing` something.
     #[cold]
     pub(crate) fn driver(doing: &'static str, source: tokio_postgres::Error) -> Self {

@@ -88,7 +88,9 @@ impl Queries {
         Ok(Self {
             identify: sql!("identify_v1"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
-            lock: format!("{};\n{ANY_TEXT}", fill(sql!("load_lock_v1"), names)?.trim_end()),
+            // The locks first: a SELECT decides what the transaction sees.
+            lock: [&fill(sql!("load_lock_v1"), names)?, sql!("check_client_v1"), ANY_TEXT]
+                .join(";\n"),
             encoded_rows: rows.encoded(),
             rows,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,

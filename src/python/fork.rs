@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use super::calls;
 use super::state::{ENGINE, LIVE, take_ownership};
 use crate::live::EvaluationMode;
+use crate::postgres::connect::inherited::close_inherited;
 use crate::usage;
 
 /// Detaches a forked child from the parent's engine. The child evaluates from the inherited
@@ -14,6 +15,8 @@ pub(super) fn after_fork() {
     // Leaked: dropping it would end the parent's session, whose socket is shared, and using it
     // would corrupt that session. Its thread does not exist in the child.
     std::mem::forget(ENGINE.swap(None));
+    // To close a duplicate of the socket sends nothing.
+    close_inherited();
     calls::reset_after_fork();
     LIVE.set_own_writes(false);
     usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());

@@ -15,7 +15,7 @@ use super::maintenance;
 use super::seconds::duration;
 use super::state::{ENGINE, LIVE, is_in_mode, is_owner, mode, reads_own_writes, take_ownership};
 use crate::live::{EvaluationMode, State};
-use crate::postgres::engine::{Engine, Options};
+use crate::postgres::engine::{Engine, LOAD_TIMEOUT, Options};
 use crate::postgres::error::ErrorKind;
 use crate::postgres::status::{RefreshMode, StatusReport};
 
@@ -175,6 +175,7 @@ impl EngineOptions {
             opaque_values: self.opaque_values,
             listen: self.listen,
             poll_interval: duration(self.poll_interval)?,
+            load_timeout: LOAD_TIMEOUT,
             pool_size: self.pool_size,
             max_staleness: duration(self.max_staleness)?,
             usage_interval: duration(self.usage_interval)?,

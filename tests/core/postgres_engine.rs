@@ -1,5 +1,6 @@
 //! A worker stays up to date through changes of its tables and faults of its connection.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use flagstaff::postgres::status::RefreshMode;
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
 
-use crate::postgres_fake_servers::{delayed, silent, unreachable};
+use crate::postgres_fake_servers::{delayed, silent, slow_line, stalling, unreachable};
 use crate::postgres_shop::{Shop, Worker, eventually};
 
 fn names(worker: &Worker, key: &str, subject: &Subject<'_>) -> bool {
@@ -361,4 +362,47 @@ fn stopped_worker_publishes_nothing() {
     drop(release);
     assert!(worker.engine.stop(Duration::from_secs(5)));
     assert!(worker.live.snapshot().is_none());
+}
+
+/// Longer than the pauses of the line, and shorter than its load.
+const SILENCE: Duration = Duration::from_millis(500);
+/// 300 KB take 1.5 s.
+const TIME: Duration = Duration::from_millis(20);
+
+#[test]
+fn load_over_a_slow_line_goes_on_as_long_as_bytes_arrive() {
+    let mut shop = Shop::open();
+    let text = "x".repeat(300_000);
+    shop.value("large", &format!("\"{text}\""));
+    let parameters = slow_line(shop.options().parameters, TIME);
+    let begun = Instant::now();
+    let worker = Worker::loaded(&Options { parameters, load_timeout: SILENCE, ..shop.options() });
+    assert!(begun.elapsed() > 2 * SILENCE, "the line is not slow");
+    assert_eq!(worker.snapshot().value("large"), Some(&StoredValue::Text(text.into())));
+    assert_eq!(worker.engine.status().failures, 0);
+}
+
+#[test]
+fn load_from_a_server_that_stalls_is_given_up() {
+    let mut shop = Shop::open();
+    shop.value("large", &format!("\"{}\"", "x".repeat(300_000)));
+    let parameters = stalling(shop.options().parameters, 100_000);
+    let worker = Worker::start(&Options { parameters, load_timeout: SILENCE, ..shop.options() });
+    eventually(|| worker.mode() == RefreshMode::Down);
+    let error = worker.engine.status().last_error.expect("the cause");
+    assert_eq!(error.to_string(), "load: the server did not answer in time");
+}
+
+#[test]
+fn load_that_was_given_up_ends_on_the_server_too() {
+    let mut shop = Shop::open();
+    shop.run(
+        "ALTER TABLE {value_table} RENAME TO stored;
+        CREATE VIEW {value_table} AS SELECT stored.* FROM {schema}.stored, pg_sleep(60)",
+    );
+    let worker = Worker::start(&Options { load_timeout: SILENCE, ..shop.options() });
+    eventually(|| worker.mode() == RefreshMode::Down);
+    drop(worker);
+    let shop = RefCell::new(shop);
+    eventually(|| shop.borrow_mut().connections() == 0);
 }

@@ -74,29 +74,60 @@ pub(crate) fn delayed(real: Parameters) -> (Parameters, Sender<()>) {
     let wait = move || {
         let _ = released.lock().expect("no panic").recv();
     };
-    (proxy(real, wait), release)
+    (proxy(real, wait, copy_all), release)
 }
 
 /// The server of `real`, with this delay before each connection.
 pub(crate) fn slow(real: Parameters, delay: Duration) -> Parameters {
-    proxy(real, move || thread::sleep(delay))
+    proxy(real, move || thread::sleep(delay), copy_all)
 }
 
-/// A proxy that calls `wait` before it connects to the server of `real`.
-fn proxy(mut real: Parameters, wait: impl Fn() + Send + Sync + 'static) -> Parameters {
+/// The server of `real` over a line that carries 4 KiB of its responses in this time.
+pub(crate) fn slow_line(real: Parameters, time: Duration) -> Parameters {
+    let carry = move |from: &mut TcpStream, to: &mut TcpStream| {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            thread::sleep(time);
+            if to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+    };
+    proxy(real, || {}, carry)
+}
+
+/// The server of `real`, which sends this many bytes over each connection, and then nothing.
+pub(crate) fn stalling(real: Parameters, bytes: u64) -> Parameters {
+    let carry = move |from: &mut TcpStream, to: &mut TcpStream| {
+        let _ = copy(&mut from.take(bytes), to);
+    };
+    proxy(real, || {}, carry)
+}
+
+fn copy_all(from: &mut TcpStream, to: &mut TcpStream) {
+    let _ = copy(from, to);
+}
+
+/// A proxy that calls `wait` before it connects to the server of `real`. `carry` forwards the
+/// responses.
+fn proxy(
+    mut real: Parameters,
+    wait: impl Fn() + Send + Sync + 'static,
+    carry: impl Fn(&mut TcpStream, &mut TcpStream) + Send + Sync + 'static,
+) -> Parameters {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port().to_string();
     let address = format!("{}:{}", real["host"], real["port"]);
-    let wait = Arc::new(wait);
+    let (wait, carry) = (Arc::new(wait), Arc::new(carry));
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let (wait, address) = (wait.clone(), address.clone());
+            let (wait, carry, address) = (wait.clone(), carry.clone(), address.clone());
             thread::spawn(move || {
                 wait();
                 let server = TcpStream::connect(address).expect("the server takes connections");
-                let (mut from, mut to) = (clone(&client), clone(&server));
-                thread::spawn(move || copy(&mut from, &mut to));
-                copy(&mut &server, &mut &client)
+                let (mut from, mut to) = (clone(&server), clone(&client));
+                thread::spawn(move || carry(&mut from, &mut to));
+                copy(&mut &client, &mut &server)
             });
         }
     });

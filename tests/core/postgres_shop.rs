@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::postgres::connect::parameters::Parameters;
-use flagstaff::postgres::engine::{Engine, Options};
+use flagstaff::postgres::engine::{Engine, LOAD_TIMEOUT, Options};
 use flagstaff::postgres::queries::Names;
 use flagstaff::postgres::status::RefreshMode;
 use flagstaff::snapshot::Snapshot;
@@ -187,6 +187,7 @@ impl Shop {
             opaque_values: false,
             listen: true,
             poll_interval: NEVER,
+            load_timeout: LOAD_TIMEOUT,
             pool_size: 2,
             max_staleness: NEVER,
             usage_interval: Duration::ZERO,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::postgres::connect::parameters::Parameters;
-use flagstaff::postgres::engine::{Engine, Options};
+use flagstaff::postgres::engine::{Engine, LOAD_TIMEOUT, Options};
 use flagstaff::postgres::queries::Names;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +117,7 @@ fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
                 opaque_values: false,
                 listen,
                 poll_interval: Duration::from_secs_f64(poll_interval),
+                load_timeout: LOAD_TIMEOUT,
                 pool_size: 1,
                 max_staleness: Duration::from_secs(300),
                 usage_interval: Duration::ZERO,

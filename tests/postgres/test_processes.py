@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,55 @@ def test_child_of_a_fork_outside_python_starts_its_own_engine(
     survey, took = worker.ask("in_fork", "os._exit", commands, True)
     assert (survey, took is not None) == (worker.ask("survey", "new_checkout", 2_000), True)
     assert within(2, lambda: sessions() == [parent])
+
+
+@contextmanager
+def killed_worker(url: str, **flagstaff: Any) -> Iterator[Worker]:
+    """A worker whose process is killed during the test."""
+    worker = Worker(url, **flagstaff)
+    try:
+        yield worker
+    finally:
+        ended = worker.end()
+    assert ended == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["by Python", "outside Python"])
+def test_session_of_a_killed_parent_ends_while_its_child_evaluates(
+    bare: bool, database: str, sessions: Sessions
+) -> None:
+    with killed_worker(database) as worker:
+        expected = worker.ask("survey", "new_checkout", 2_000)
+        child = worker.ask("continue_in_fork", bare)
+        assert worker.ask("survey", "new_checkout", 2_000) == expected
+        assert within(2, lambda: worker.pid not in [session.owner for session in sessions()])
+        worker.sees(["mode"], "live", within=5)
+        assert [session.owner for session in sessions()] == [child]
+
+
+def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        url = f"postgres://{host}:{port}/flags"
+        with killed_worker(url, STARTUP_TIMEOUT=0) as worker:
+            assert worker.ask("flag_enabled", "new_checkout") is False
+            attempt, _ = silent.accept()
+            with attempt:
+                attempt.settimeout(2)
+                child = worker.ask("continue_in_fork")
+                while attempt.recv(1024):
+                    pass
+            assert worker.ask("pid") == child
+
+
+def test_forked_child_that_has_closed_all_descriptors_keeps_its_own_files(database: str) -> None:
+    with killed_worker(database) as worker:
+        assert worker.ask("ready", 10) is True
+        # Outside Python, so that the child learns of the fork only after it has opened files.
+        worker.ask("continue_in_fork", True)
+        opened = worker.ask("call", "tests.postgres.orphans.replace_descriptors")
+        worker.ask("survey", "new_checkout", 2_000)
+        assert worker.ask("call", "tests.postgres.orphans.count_open", opened) == len(opened)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

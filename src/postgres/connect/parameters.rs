@@ -41,18 +41,11 @@ const IGNORED: &[&str] = &[
     "sslcompression",
 ];
 
-/// The time for each address of a host: less than half of [`CONNECT`], so that a host with a dead
-/// address of one family is reached at the other.
-///
-/// [`CONNECT`]: crate::postgres::deadline::CONNECT
-const ADDRESS: Duration = Duration::from_millis(1400);
-
 /// The driver's configuration for these parameters, without a server.
 pub(crate) fn config(parameters: &Parameters) -> Result<Config, Error> {
     let mut config = Config::new();
     config
         .application_name(APPLICATION_NAME)
-        .connect_timeout(ADDRESS)
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(Duration::from_secs(10));
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {

@@ -1,8 +1,10 @@
 //! The servers that the connection parameters name, in the order in which they are tried.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
-use tokio_postgres::Config;
+use tokio::net::lookup_host;
 
 use crate::postgres::connect::parameters::{Parameters, given, invalid};
 use crate::postgres::error::Error;
@@ -15,15 +17,29 @@ pub(crate) struct Server {
     port: u16,
 }
 
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Port(SocketAddr),
+    Socket(PathBuf),
+}
+
 impl Server {
-    /// The configuration for this server alone.
-    pub(crate) fn configure(&self, config: &Config) -> Config {
-        let mut config = config.clone();
-        config.host(&self.host).port(self.port);
+    /// The host, which the certificate must name.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The addresses of the host; looks them up.
+    pub(crate) async fn addresses(&self) -> io::Result<Vec<Address>> {
         if let Some(address) = self.address {
-            config.hostaddr(address);
+            return Ok(vec![Address::Port(SocketAddr::new(address, self.port))]);
         }
-        config
+        if self.host.starts_with('/') {
+            let path = Path::new(&self.host).join(format!(".s.PGSQL.{}", self.port));
+            return Ok(vec![Address::Socket(path)]);
+        }
+        Ok(lookup_host((&*self.host, self.port)).await?.map(Address::Port).collect())
     }
 }
 

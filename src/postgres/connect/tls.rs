@@ -49,6 +49,11 @@ impl Tls {
         if self.0.is_direct() { SslNegotiation::Direct } else { SslNegotiation::Postgres }
     }
 
+    /// A handshake with the server of this name.
+    pub(crate) fn handshake(&self, host: &str) -> Handshake {
+        Handshake { tls: self.clone(), host: host.to_owned() }
+    }
+
     /// The configuration of a handshake, with the current content of the files.
     fn client_config(&self) -> Result<ClientConfig, Error> {
         let provider = Arc::new(ring::default_provider());
@@ -68,19 +73,6 @@ impl Tls {
             config.alpn_protocols = vec![PROTOCOL.to_vec()];
         }
         Ok(config)
-    }
-}
-
-impl<S> MakeTlsConnect<S> for Tls
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Stream = <MakeRustlsConnect as MakeTlsConnect<S>>::Stream;
-    type TlsConnect = Handshake;
-    type Error = Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, Error> {
-        Ok(Handshake { tls: self.clone(), host: host.to_owned() })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_postgres::Statement;
@@ -15,7 +16,7 @@ use crate::postgres::connect::backend_pid;
 use crate::postgres::connect::open::{Event, Opened, open};
 use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::connect::target::{Attempt, Target};
-use crate::postgres::deadline::{self, within};
+use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
 use crate::postgres::queries::Queries;
 
@@ -122,9 +123,16 @@ impl RefreshConnection {
         within(deadline::STATEMENT, "poll", polling).await
     }
 
-    /// Loads the tables of `scope`, all at the same point in time.
-    pub(super) async fn load(&self, queries: &Queries, scope: Scope<'_>) -> Result<Read, Error> {
-        within(deadline::LOAD, "load", load(&self.opened.client, queries, scope)).await
+    /// Loads the tables of `scope`, all at the same point in time. Ends if nothing arrives for
+    /// `limit`.
+    pub(super) async fn load(
+        &self,
+        queries: &Queries,
+        scope: Scope<'_>,
+        limit: Duration,
+    ) -> Result<Read, Error> {
+        let loading = load(&self.opened.client, queries, scope);
+        while_receiving(&self.opened.last_byte, limit, "load", loading).await
     }
 
     /// The position of the server in the target.

@@ -208,7 +208,8 @@ impl<'a> Session<'a> {
         loop {
             let cycle = Cycle::begin(self.context);
             let scope = self.scope(wanted, cycle.base());
-            let read = self.connection.load(&self.context.queries, scope).await?;
+            let Context { queries, load_timeout, .. } = self.context;
+            let read = self.connection.load(queries, scope, *load_timeout).await?;
             let outcome = cycle.publish(read)?;
             // If the process evaluates no longer, every further attempt would be superseded too.
             if outcome != Outcome::Superseded || !self.context.live.is_started() {
