@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -265,6 +266,29 @@ print(held[0].flag_enabled("banner"), held[7].flag_enabled("banner"))
         "True False",
         "True False",
     ]
+
+
+@pytest.mark.usefixtures("force_off")
+def test_explain_shows_a_forced_off_flag_without_a_database(
+    unreachable: str, run_isolated: RunIsolated
+) -> None:
+    script = f"""
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+django.setup()
+from django.core.management import call_command
+call_command("flags", "explain", "{KEY}", "alice")
+call_command("flags", "explain", "{KEY}", "--anonymous", "--json")
+"""
+    printed = run_isolated(script, DATABASE_URL=unreachable)
+    text, _, document = printed.partition("{")
+    assert text.splitlines() == [
+        f"result\t{KEY} is off for all users.",
+        f"true\toverride\ttrue\t{NOTICE}",
+    ]
+    found = json.loads("{" + document)
+    assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
 
 
 @pytest.mark.usefixtures("force_off")
