@@ -3,7 +3,7 @@
 //! An evaluation uses these modules, in this order:
 //!
 //! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock. Beside it are
-//!   the [`overrides`] that tests set, and the [`usage`] of unknown keys.
+//!   the [`overrides`] that tests and the environment set, and the [`usage`] of unknown keys.
 //! - [`snapshot`] is all flags and values at one point in time, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`allowed_users`] the users who always have it,
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.

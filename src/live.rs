@@ -40,7 +40,7 @@ pub struct State {
     pub own_writes: bool,
     /// The current snapshot, `None` before the first load.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// What tests have set, `None` if nothing is set.
+    /// What tests and the environment have set, `None` if nothing is set.
     pub overrides: Option<Arc<Overrides>>,
 }
 
@@ -75,7 +75,7 @@ impl Live {
         }
     }
 
-    /// The current state, `None` before [`set_mode`](Self::set_mode).
+    /// The current state, `None` until something is set.
     #[must_use]
     #[inline]
     pub fn current(&self) -> Guard<Option<Arc<State>>> {
@@ -103,10 +103,21 @@ impl Live {
         });
     }
 
-    /// Replaces what tests have set.
-    pub fn set_overrides(&self, overrides: Overrides) {
-        let overrides = (!overrides.is_empty()).then(|| Arc::new(overrides));
-        self.change(|state| state.overrides.clone_from(&overrides));
+    /// Replaces what tests have set. Keeps the flags that are forced off.
+    pub fn set_overrides(&self, overrides: &Overrides) {
+        self.override_with(|current| overrides.clone().with_forced_off_of(current));
+    }
+
+    /// Forces these flags off from now on, and no others. Keeps what tests have set.
+    pub fn set_forced_off(&self, keys: &[String]) {
+        self.override_with(|current| current.clone().with_forced_off(keys.iter().cloned()));
+    }
+
+    fn override_with(&self, next: impl Fn(&Overrides) -> Overrides) {
+        self.change(|state| {
+            let overrides = next(state.overrides.as_deref().unwrap_or(&Overrides::default()));
+            state.overrides = (!overrides.is_empty()).then(|| Arc::new(overrides));
+        });
     }
 
     /// Sets whether a caller may want to read what its own transaction has written.

@@ -1,18 +1,50 @@
-//! What tests set over the database, for the whole process.
+//! What is set over the database, for the whole process: by tests, and by the environment.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
+use crate::evaluate::{Evaluation, Reason};
 use crate::stored_value::StoredValue;
 
-/// The results of flags, and the values, that tests have set.
+/// What decides a flag in place of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagOverride {
+    /// A test has set the result.
+    Test(bool),
+    /// The environment turns the flag off in this process.
+    ForcedOff,
+}
+
+impl FlagOverride {
+    /// The result, and its reason.
+    #[must_use]
+    pub const fn evaluation(self) -> Evaluation {
+        let (value, reason) = match self {
+            Self::Test(value) => (value, Reason::Static),
+            Self::ForcedOff => (false, Reason::Disabled),
+        };
+        Evaluation { value, reason, bucket: None }
+    }
+
+    /// The name of what has set it, as a developer writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Test(_) => "override_flag",
+            Self::ForcedOff => "FLAGSTAFF_FORCE_OFF",
+        }
+    }
+}
+
+/// The results of flags, and the values, that are set over the database.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     flags: HashMap<Box<str>, bool>,
     values: HashMap<Box<str>, StoredValue>,
+    forced_off: HashSet<Box<str>>,
 }
 
 impl Overrides {
-    /// These results for flags, and these values, by key.
+    /// What tests have set: these results for flags, and these values, by key.
     #[must_use]
     pub fn new(
         flags: impl IntoIterator<Item = (String, bool)>,
@@ -21,19 +53,36 @@ impl Overrides {
         Self {
             flags: flags.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             values: values.into_iter().map(|(key, value)| (key.into(), value)).collect(),
+            forced_off: HashSet::default(),
         }
+    }
+
+    /// The same, with these flags forced off instead of the earlier ones.
+    #[must_use]
+    pub fn with_forced_off(self, keys: impl IntoIterator<Item = String>) -> Self {
+        Self { forced_off: keys.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The same, with the flags that `other` forces off.
+    #[must_use]
+    pub fn with_forced_off_of(self, other: &Self) -> Self {
+        Self { forced_off: other.forced_off.clone(), ..self }
     }
 
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.flags.is_empty() && self.values.is_empty()
+        self.flags.is_empty() && self.values.is_empty() && self.forced_off.is_empty()
     }
 
-    /// The result that is set for a flag.
+    /// What decides this flag in place of its row. A test can turn on a flag that is forced off:
+    /// it says what it needs.
     #[must_use]
-    pub fn flag(&self, key: &str) -> Option<bool> {
-        self.flags.get(key).copied()
+    pub fn flag(&self, key: &str) -> Option<FlagOverride> {
+        match self.flags.get(key) {
+            Some(value) => Some(FlagOverride::Test(*value)),
+            None => self.forced_off.contains(key).then_some(FlagOverride::ForcedOff),
+        }
     }
 
     /// The value that is set for a key.
@@ -42,8 +91,24 @@ impl Overrides {
         self.values.get(key)
     }
 
-    /// All results that are set for flags, in no order.
+    /// The results of all flags that are set, in no order.
     pub fn flags(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.flags.iter().map(|(key, value)| (&**key, *value))
+        let forced_off = self.forced_off.iter().filter(|key| !self.flags.contains_key(*key));
+        let set = self.flags.iter().map(|(key, value)| (&**key, *value));
+        set.chain(forced_off.map(|key| (&**key, false)))
+    }
+
+    /// Whether any flag is forced off.
+    #[must_use]
+    pub fn forces_off(&self) -> bool {
+        !self.forced_off.is_empty()
+    }
+
+    /// The keys that are forced off, in order.
+    #[must_use]
+    pub fn forced_off(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = self.forced_off.iter().map(|key| &**key).collect();
+        keys.sort_unstable();
+        keys
     }
 }

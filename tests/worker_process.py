@@ -40,9 +40,9 @@ class _ListHandler(logging.Handler):
 
 
 def set_up() -> None:
+    logging.getLogger("flagstaff").addHandler(_ListHandler())
     django.setup()
     settings.FLAGSTAFF = json.loads(os.environ["FLAGSTAFF"])
-    logging.getLogger("flagstaff").addHandler(_ListHandler())
 
 
 def run(command: Command) -> Any:

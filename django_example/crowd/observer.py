@@ -24,7 +24,7 @@ class Observer:
         """Returns an event after a change, and a heartbeat each second. Does not block."""
         # One snapshot, so that a change never shows in half of the users.
         current = snapshot()
-        _, reason, error_code, _, percent = current.explain(self.key)
+        _, reason, error_code, _, percent, _ = current.explain(self.key)
         rollout = _rollout(reason, error_code, percent)
         started = perf_counter_ns()
         enabled = "".join("1" if current.flag_enabled(self.key, pk) else "0" for pk in self.pks)

@@ -1,6 +1,6 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, final, overload
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "monotonic",
     "reconfigure",
     "refresh",
+    "set_forced_off",
     "set_overrides",
     "set_own_writes",
     "shutdown",
@@ -72,7 +73,7 @@ class Snapshot:
     def get_value(self, key: str, default: _T) -> Any | _T: ...
     def explain(
         self, key: str, user: Any = None
-    ) -> tuple[bool, str, str | None, int | None, int | None]:
+    ) -> tuple[bool, str, str | None, int | None, int | None, str | None]:
         """Returns the same tuple as the function `explain`, from this snapshot."""
 
     def all_flags(self, user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
@@ -84,8 +85,13 @@ class Snapshot:
 def depends_on_user(key: str) -> bool:
     """Returns True if the flag's result depends on the user, so that the user has to be known."""
 
-def explain(key: str, user: Any = None) -> tuple[bool, str, str | None, int | None, int | None]:
-    """Returns value, reason, error code, bucket and rollout in percent. Does not block."""
+def explain(
+    key: str, user: Any = None
+) -> tuple[bool, str, str | None, int | None, int | None, str | None]:
+    """Returns value, reason, error code, bucket, rollout in percent and override.
+
+    Does not block.
+    """
 
 def start(*, in_memory: bool = False, wait: bool = True) -> bool:
     """Starts the engine unless that is done, and waits for the first load.
@@ -120,6 +126,9 @@ def set_overrides(
     flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool
 ) -> None:
     """Replaces all test overrides by these. Does not block."""
+
+def set_forced_off(keys: Sequence[str]) -> None:
+    """Turns off the flags with these keys in this process, and no others. Does not block."""
 
 def set_own_writes(own_writes: bool) -> None:
     """Sets whether any `read_own_writes` block is open. Does not block."""

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff.exceptions import InvalidChangeError
 
-# The functions for percentages are internal.
+# The other functions are internal.
 __all__ = ["KEY_MAX_LENGTH", "validate_flag_key"]
 
 KEY_MAX_LENGTH = 255
@@ -52,6 +52,15 @@ def validate_flag_key(key: str) -> None:
                 code="forbidden_character",
                 params={"kind": kind, "position": position},
             )
+
+
+def is_valid_flag_key(key: str) -> bool:
+    """Whether `validate_flag_key` accepts the key."""
+    try:
+        validate_flag_key(key)
+    except ValidationError:
+        return False
+    return True
 
 
 def is_percent(number: object) -> bool:

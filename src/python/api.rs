@@ -13,16 +13,17 @@ use super::{start, state};
 
 /// Whether the flag `key` is on for `user`.
 ///
-/// The first matching rule decides: nothing loaded yet or no such flag, `default`; disabled, False;
-/// an allowed user, True; a rollout of 100 % or more, True; no user, False; otherwise whether the
-/// user's bucket is below the rollout.
+/// The first matching rule decides: forced off in this process, False; nothing loaded yet or no
+/// such flag, `default`; disabled, False; an allowed user, True; a rollout of 100 % or more, True;
+/// no user, False; otherwise whether the user's bucket is below the rollout.
 ///
 /// `user` is a Django user, `request.user`, a bare primary key (int, str or uuid.UUID) or None. It
 /// is read only if the result depends on it.
 ///
 /// Evaluates from memory and returns at once; the first evaluation of a process waits for the first
-/// load, at most `STARTUP_TIMEOUT`. Never raises because of the database. Raises `TypeError` for a
-/// wrong type, and `UnknownFlagError` if `UNKNOWN_KEY` is "raise".
+/// load, at most `STARTUP_TIMEOUT`, unless the flag is forced off. Never raises because of the
+/// database. Raises `TypeError` for a wrong type, and `UnknownFlagError` if `UNKNOWN_KEY` is
+/// "raise".
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, default=false))]
 pub(super) fn flag_enabled(
@@ -33,7 +34,7 @@ pub(super) fn flag_enabled(
     let py = key.py();
     let user = UserArgument::new(user)?;
     maintenance::count_evaluation(py)?;
-    let current = start::current(py)?;
+    let current = start::current_for(key)?;
     let Some(state) = current.as_ref() else { return Ok(default) };
     let evaluator = Evaluator::of(state);
     if state::evaluates_directly(py, state)? {
@@ -74,7 +75,7 @@ pub(super) fn get_value<'py>(
 /// For callers to whom reading the user costs something. True if it is not known.
 #[pyfunction]
 pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
-    let current = start::current(key.py())?;
+    let current = start::current_for(key)?;
     let Some(state) = current.as_ref() else { return Ok(false) };
     let evaluator = Evaluator::of(state);
     if evaluator.flag_override(key).is_some() {
@@ -83,8 +84,8 @@ pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     Ok(state::evaluates_directly(key.py(), state)? || evaluator.depends_on_user(key))
 }
 
-/// How `flag_enabled(key, user)` gets its result: result, reason, error code, bucket and rollout in
-/// percent. Always reads the user.
+/// How `flag_enabled(key, user)` gets its result: result, reason, error code, bucket, rollout in
+/// percent, and the name of what is set over the database. Reads the user, unless that is set.
 #[pyfunction]
 #[pyo3(signature = (key, user=None))]
 pub(super) fn explain(
@@ -92,7 +93,7 @@ pub(super) fn explain(
     user: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Explained> {
     let user = UserArgument::new(user)?;
-    let current = start::current(key.py())?;
+    let current = start::current_for(key)?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(key.py(), state)? => {
             direct::explain(key, user, &Evaluator::of(state))
@@ -114,16 +115,25 @@ pub(super) fn all_flags<'py>(
     client_side: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let user = UserArgument::new(user)?;
-    snapshot(py)?.evaluator().all_flags(py, user, client_side)
+    maintenance::count_evaluation(py)?;
+    take_snapshot(py)?.evaluator().all_flags(py, user, client_side)
 }
 
 /// All flags and values at this point in time, for evaluations that must be consistent.
 ///
 /// Does not copy: it keeps the current snapshot of the process. In direct mode, everything is read
-/// once.
+/// once. Before the first load, if a flag is forced off, the point in time is that of the first
+/// result that needs the database.
 #[pyfunction]
 pub(super) fn snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
     maintenance::count_evaluation(py)?;
+    match start::before_first_load().as_ref() {
+        Some(state) => Ok(PySnapshot::taken_later(state, take_snapshot)),
+        None => take_snapshot(py),
+    }
+}
+
+fn take_snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
     let current = start::current(py)?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(py, state)? => direct::snapshot(py, state),

@@ -41,8 +41,8 @@ pub(super) fn flag_enabled(
     user: Option<UserArgument<'_, '_>>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Option<bool>> {
-    if let Some(value) = evaluator.flag_override(key) {
-        return Ok(Some(value));
+    if let Some(found) = evaluator.flag_override(key) {
+        return Ok(Some(found.evaluation().value));
     }
     match flag(key, user, false)? {
         Ok(flag) => value(key.to_str()?, &flag, user).map(Some),

@@ -9,15 +9,17 @@ use crate::bucket::bucket;
 use crate::evaluate::{Evaluation, Reason, evaluate};
 use crate::flag::Flag;
 use crate::live::State;
-use crate::overrides::Overrides;
+use crate::overrides::{FlagOverride, Overrides};
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
 
-/// Result, reason, error code, bucket and rollout in percent.
-pub(super) type Explained = (bool, &'static str, Option<&'static str>, Option<u8>, Option<i32>);
+/// Result, reason, error code, bucket, rollout in percent, and the name of what is set over the
+/// database.
+pub(super) type Explained =
+    (bool, &'static str, Option<&'static str>, Option<u8>, Option<i32>, Option<&'static str>);
 
-/// A snapshot, with what tests have set over it.
+/// A snapshot, with what tests and the environment have set over it.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluator<'a> {
     pub(super) snapshot: Option<&'a Snapshot>,
@@ -35,9 +37,9 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// What tests have set for a flag.
+    /// What decides a flag in place of its row.
     #[cold]
-    pub(super) fn flag_override(&self, key: &Bound<'_, PyString>) -> Option<bool> {
+    pub(super) fn flag_override(&self, key: &Bound<'_, PyString>) -> Option<FlagOverride> {
         self.overrides?.flag(key.to_str().ok()?)
     }
 
@@ -55,9 +57,9 @@ impl<'a> Evaluator<'a> {
         default: bool,
     ) -> PyResult<bool> {
         if self.overrides.is_some()
-            && let Some(value) = self.flag_override(key)
+            && let Some(found) = self.flag_override(key)
         {
-            return Ok(value);
+            return Ok(self.overridden(key, found));
         }
         let Some(snapshot) = self.snapshot else { return Ok(default) };
         // A key that is not valid UTF-8 cannot be in the database.
@@ -70,6 +72,21 @@ impl<'a> Evaluator<'a> {
             }
             None => self.unknown(key, default).map(|()| default),
         }
+    }
+
+    /// The result of an override. A flag that is forced off is in use, so it counts.
+    #[cold]
+    fn overridden(&self, key: &Bound<'_, PyString>, found: FlagOverride) -> bool {
+        let value = found.evaluation().value;
+        if found == FlagOverride::ForcedOff
+            && let (Some(snapshot), Ok(text)) = (self.snapshot, key.to_str())
+        {
+            match snapshot.flag(text) {
+                Some(flag) => flag.counters.count(value),
+                None => unknown_keys::count(key, value),
+            }
+        }
+        value
     }
 
     /// Counts an evaluation of an unknown key, and reports it if that is configured.
@@ -100,8 +117,9 @@ impl<'a> Evaluator<'a> {
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
     ) -> PyResult<Explained> {
-        if let Some(value) = self.flag_override(key) {
-            return Ok((value, Reason::Static.as_str(), None, None, None));
+        if let Some(found) = self.flag_override(key) {
+            let Evaluation { value, reason, bucket } = found.evaluation();
+            return Ok((value, reason.as_str(), None, bucket, None, Some(found.name())));
         }
         let Some(snapshot) = self.snapshot else { return Ok(Absent::NotReady.explained()) };
         let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
@@ -181,7 +199,7 @@ pub(super) fn explain_flag(
     let explained = |subject: Subject<'_>| {
         let Evaluation { value, reason, bucket: hashed } = evaluate(key, flag, &subject);
         let bucket = hashed.or_else(|| subject.text(|text| bucket(key, text)));
-        (value, reason.as_str(), None, bucket, Some(flag.rollout_percent))
+        (value, reason.as_str(), None, bucket, Some(flag.rollout_percent), None)
     };
     match user {
         Some(user) => user.with_subject(explained),
@@ -205,6 +223,6 @@ impl Absent {
             Self::NotReady => "PROVIDER_NOT_READY",
             Self::NotFound => "FLAG_NOT_FOUND",
         };
-        (false, Reason::Error.as_str(), Some(code), None, None)
+        (false, Reason::Error.as_str(), Some(code), None, None, None)
     }
 }

@@ -1,4 +1,4 @@
-//! What tests set over the database, and `read_own_writes()`.
+//! What is set over the database: by tests, by the environment, and by `read_own_writes()`.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::overrides::Overrides;
 use crate::stored_value::StoredValue;
 
 /// Sets the results of flags by key, and values by key as JSON text, for the whole process.
-/// Replaces all earlier overrides.
+/// Replaces all earlier overrides of tests.
 #[pyfunction]
 pub(super) fn set_overrides(
     flags: HashMap<String, bool>,
@@ -20,7 +20,14 @@ pub(super) fn set_overrides(
         if opaque_values { StoredValue::Json(text.into()) } else { StoredValue::from_json(&text) }
     };
     let values = values.into_iter().map(|(key, text)| (key, value(text)));
-    LIVE.set_overrides(Overrides::new(flags, values));
+    LIVE.set_overrides(&Overrides::new(flags, values));
+}
+
+/// Forces these flags off for the whole process, and no others.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
+pub(super) fn set_forced_off(keys: Vec<String>) {
+    LIVE.set_forced_off(&keys);
 }
 
 /// Sets whether a caller of this process may be inside `read_own_writes()`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::evaluation::{Evaluator, Explained};
@@ -11,6 +12,7 @@ use super::value::to_python;
 use crate::live::State;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
+use crate::token_set::TokenSet;
 
 /// All flags and values at one point in time. Its methods work like the functions of the same name.
 #[pyclass(frozen, name = "Snapshot", module = "flagstaff._core")]
@@ -19,6 +21,14 @@ pub(super) struct PySnapshot {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) overrides: Option<Arc<Overrides>>,
     pub(super) report_unknown: bool,
+    /// Takes the snapshot at the first result that needs it.
+    pub(super) later: Option<Later>,
+}
+
+/// A snapshot that is taken later, and the function that takes it.
+pub(super) struct Later {
+    take: fn(Python<'_>) -> PyResult<PySnapshot>,
+    taken: Box<PyOnceLock<PySnapshot>>,
 }
 
 impl PySnapshot {
@@ -27,7 +37,31 @@ impl PySnapshot {
             snapshot: state.snapshot.clone(),
             overrides: state.overrides.clone(),
             report_unknown: state.report_unknown,
+            later: None,
         }
+    }
+
+    /// What is set over the database now, and the snapshot once a result needs it: a flag that is
+    /// forced off does not wait for the first load.
+    pub(super) fn taken_later(state: &State, take: fn(Python<'_>) -> PyResult<Self>) -> Self {
+        let later = Some(Later { take, taken: Box::default() });
+        Self { snapshot: None, later, ..Self::of(state) }
+    }
+
+    /// The snapshot, which may wait for the first load.
+    fn taken(&self, py: Python<'_>) -> PyResult<&Self> {
+        match &self.later {
+            None => Ok(self),
+            Some(later) => later.taken.get_or_try_init(py, || (later.take)(py)),
+        }
+    }
+
+    #[inline]
+    fn evaluator_for(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
+        if self.later.is_none() || self.evaluator().flag_override(key).is_some() {
+            return Ok(self.evaluator());
+        }
+        self.taken(key.py()).map(Self::evaluator)
     }
 
     pub(super) fn evaluator(&self) -> Evaluator<'_> {
@@ -49,7 +83,7 @@ impl PySnapshot {
         user: Option<&Bound<'_, PyAny>>,
         default: bool,
     ) -> PyResult<bool> {
-        self.evaluator().flag_enabled(key, UserArgument::new(user)?, default)
+        self.evaluator_for(key)?.flag_enabled(key, UserArgument::new(user)?, default)
     }
 
     /// The value of `key`.
@@ -60,7 +94,7 @@ impl PySnapshot {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
-        match self.evaluator().value(key)? {
+        match self.taken(py)?.evaluator().value(key)? {
             Some(value) => to_python(py, value),
             None => Ok(default.unwrap_or_else(|| py.None().into_bound(py))),
         }
@@ -73,7 +107,7 @@ impl PySnapshot {
         key: &Bound<'_, PyString>,
         user: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Explained> {
-        self.evaluator().explain(key, UserArgument::new(user)?)
+        self.evaluator_for(key)?.explain(key, UserArgument::new(user)?)
     }
 
     /// The results of all flags for `user`, by key.
@@ -84,23 +118,25 @@ impl PySnapshot {
         user: Option<&Bound<'py, PyAny>>,
         client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        self.evaluator().all_flags(py, UserArgument::new(user)?, client_side)
+        let user = UserArgument::new(user)?;
+        self.taken(py)?.evaluator().all_flags(py, user, client_side)
     }
 
     /// Whether the result of the flag `key` can differ between users.
-    fn depends_on_user(&self, key: &Bound<'_, PyString>) -> bool {
-        self.evaluator().depends_on_user(key)
+    fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
+        Ok(self.evaluator_for(key)?.depends_on_user(key))
     }
 
     /// Whether anything is loaded.
     #[getter]
-    fn ready(&self) -> bool {
-        self.snapshot.is_some()
+    fn ready(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.taken(py)?.snapshot.is_some())
     }
 
     /// The id of the newest change token, `None` if there is none.
     #[getter]
-    fn token(&self) -> Option<i64> {
-        Some(self.snapshot.as_ref()?.token_set()?.newest())
+    fn token(&self, py: Python<'_>) -> PyResult<Option<i64>> {
+        let token_set = self.taken(py)?.snapshot.as_ref().and_then(|snapshot| snapshot.token_set());
+        Ok(token_set.map(TokenSet::newest))
     }
 }

@@ -5,6 +5,7 @@ use pyo3::types::PyDict;
 
 use super::state::{ENGINE, LIVE};
 use crate::live::EvaluationMode;
+use crate::overrides::Overrides;
 use crate::postgres::status::StatusReport;
 use crate::snapshot::Snapshot;
 use crate::token_set::TokenSet;
@@ -26,6 +27,8 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     dict.set_item("ready", mode == "direct" || snapshot.is_some())?;
     add_snapshot(&dict, snapshot)?;
     add_loads(&dict, mode, &report)?;
+    let overrides = state.and_then(|state| state.overrides.as_deref());
+    dict.set_item("forced_off", overrides.map(Overrides::forced_off).unwrap_or_default())?;
     dict.set_item("pid", std::process::id())?;
     Ok(dict)
 }

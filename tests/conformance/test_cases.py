@@ -23,6 +23,7 @@ from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, as_user
+from tests.forced_off import forced_off
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +47,8 @@ class Case:
     reason: str
     error_code: str | None
     bucket: int | None
+    #: The keys that the environment of the process turns off.
+    forced_off: tuple[str, ...] = ()
 
     def store(self) -> None:
         """Writes the flag and its users, without the models' validation."""
@@ -90,12 +93,13 @@ def drop_constraints() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(params=CASES_HERE, ids=lambda case: case.name)
-def case(request: pytest.FixtureRequest, db: None) -> Case:
+def case(request: pytest.FixtureRequest, db: None) -> Iterator[Case]:
     """A case whose flag is in the open transaction."""
     case: Case = request.param
     drop_constraints()
     case.store()
-    return case
+    with forced_off(case.forced_off):
+        yield case
 
 
 @pytest.fixture
@@ -126,7 +130,9 @@ def test_database_returns_the_expected_result(case: Case) -> None:
 
 def test_articles_code_returns_the_expected_result(case: Case) -> None:
     user = as_user(case.arguments()[0])
-    assert Article(FeatureFlag).flag_enabled(case.key, user) is case.value
+    # The article has no flags that are off in a process.
+    forced = case.key in case.forced_off
+    assert (not forced and Article(FeatureFlag).flag_enabled(case.key, user)) is case.value
 
 
 def test_memory_returns_the_expected_results(loose_table: None, subtests: pytest.Subtests) -> None:
@@ -137,7 +143,8 @@ def test_memory_returns_the_expected_results(loose_table: None, subtests: pytest
                 User.objects.all().delete()
                 case.store()
                 refresh()
-                assert_results(case)
+                with forced_off(case.forced_off):
+                    assert_results(case)
 
 
 def test_buckets_of_the_cases_match_python() -> None:

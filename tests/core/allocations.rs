@@ -78,6 +78,20 @@ fn evaluation_allocates_nothing() {
 }
 
 #[test]
+fn evaluation_of_a_forced_off_flag_allocates_nothing() {
+    let live = Live::new();
+    live.set_forced_off(&["new_checkout".to_owned()]);
+    // The first read of a thread allocates its slot in arc-swap.
+    drop(live.current());
+    let found = measure(|| {
+        let current = live.current();
+        let overrides = current.as_ref().and_then(|state| state.overrides.as_deref());
+        assert!(overrides.is_some_and(|overrides| overrides.flag("new_checkout").is_some()));
+    });
+    assert_eq!(found.count_total, 0);
+}
+
+#[test]
 fn evaluation_while_snapshots_are_held_allocates_nothing() {
     let live = live();
     black_box(count_evaluation(&live, "half", &Subject::Anonymous));

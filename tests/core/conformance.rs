@@ -4,6 +4,7 @@
 
 use flagstaff::bucket::bucket;
 use flagstaff::evaluate::{Evaluation, Reason, evaluate};
+use flagstaff::overrides::Overrides;
 use flagstaff::row::{AllowedUsersRow, FlagRow, Users};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
@@ -14,6 +15,8 @@ struct Case {
     name: String,
     users: String,
     flag: Option<FlagOf>,
+    #[serde(default)]
+    forced_off: Vec<String>,
     key: String,
     subject: SubjectOf,
     value: bool,
@@ -55,6 +58,17 @@ impl Case {
     }
 
     fn check(&self) {
+        let overrides = Overrides::default().with_forced_off(self.forced_off.clone());
+        if let Some(found) = overrides.flag(&self.key) {
+            let Evaluation { value, reason, bucket } = found.evaluation();
+            let expected = (self.expected(), self.error_code.as_deref(), self.bucket);
+            assert_eq!(((value, reason.as_str()), None, bucket), expected, "{}", self.name);
+        } else {
+            self.check_flag();
+        }
+    }
+
+    fn check_flag(&self) {
         let (name, subject) = (&self.name, self.subject.subject());
         let found = self.snapshot().flag(&self.key).cloned();
         assert_eq!(subject.text(|text| bucket(&self.key, text)), self.expected_bucket(), "{name}");

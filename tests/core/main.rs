@@ -6,6 +6,7 @@ mod conformance;
 mod evaluate;
 mod impact;
 mod live;
+mod overrides;
 mod properties;
 mod rows;
 mod snapshot;

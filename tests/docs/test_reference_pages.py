@@ -15,6 +15,7 @@ import pytest
 import flagstaff
 from flagstaff._core import Snapshot
 from flagstaff._engine.explain import Explanation
+from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.impact import Impact
 from flagstaff._engine.status import Status
 from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage
@@ -143,7 +144,7 @@ def test_history_entry_has_all_fields_in_the_page() -> None:
 
 
 def test_setting_has_a_heading() -> None:
-    assert sorted(sections(SETTINGS, "##")) == sorted(RULES)
+    assert sorted(sections(SETTINGS, "##")) == sorted([*RULES, VARIABLE])
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

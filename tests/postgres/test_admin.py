@@ -22,8 +22,11 @@ from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
 from tests.admin_pages import FLAGS, column, errors, form_data, messages_of, page, permit, staff
 from tests.conftest import RunIsolated
+from tests.forced_off import forced_off
 
 pytestmark = pytest.mark.django_db
+
+FORCED_OFF = "Forced off in this process by FLAGSTAFF_FORCE_OFF."
 
 
 @pytest.fixture
@@ -564,3 +567,26 @@ def test_replaced_model_has_no_admin(
 ) -> None:
     output = run_isolated(REGISTERED, FLAGSTAFF=settings, DJANGO_SETTINGS_MODULE="tests.settings")
     assert output.strip() == registered
+
+
+def test_list_says_which_flags_are_forced_off(operator: Client, flag: FeatureFlag) -> None:
+    FeatureFlag.objects.create(key="banner")
+    with forced_off(["new_checkout"]):
+        states = column(page(operator), "state")
+    assert states == ["off", f"rollout 25 % {FORCED_OFF}"]
+    assert column(page(operator), "state") == ["off", "rollout 25 %"]
+
+
+def test_page_says_that_the_flag_is_forced_off(operator: Client, flag: FeatureFlag) -> None:
+    url = f"{FLAGS}{flag.pk}/change/"
+    with forced_off(["new_checkout"]):
+        assert messages_of(operator.get(url)) == [FORCED_OFF]
+        # The page of a rejected form says so too.
+        rejected = operator.post(url, {"key": ""})
+        assert FORCED_OFF in messages_of(rejected)
+    assert messages_of(operator.get(url)) == []
+
+
+def test_page_of_a_new_flag_does_not_say_that_it_is_forced_off(operator: Client) -> None:
+    with forced_off(["new_checkout"]):
+        assert messages_of(operator.get(f"{FLAGS}add/")) == []

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection, connections, models
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
 from flagstaff.checks.database import check_database
+from flagstaff.checks.keys import check_forced_off_flags_exist
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
 from tests.models_of_others import flag_fields, model_of, value_fields
@@ -370,3 +371,39 @@ def test_model_without_a_field_is_reported_once(
 def test_other_databases_are_not_checked() -> None:
     execute(f"DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
     assert check_database(databases=["another"]) == []
+
+
+def test_forced_off_flags_that_do_not_exist_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    FeatureFlag.objects.create(key="new_checkout")
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "new_checkout, new_chekout, banner")
+    assert only_message() == (
+        "flagstaff.W025",
+        "FLAGSTAFF_FORCE_OFF names flags that do not exist: new_chekout, banner",
+        'did you mean "new_checkout"?',
+    )
+
+
+def test_forced_off_flags_without_a_similar_one_are_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "banner")
+    assert only_message() == (
+        "flagstaff.W025",
+        "FLAGSTAFF_FORCE_OFF names flags that do not exist: banner",
+        "correct the keys, and restart the process; a flag that is created later is off as well",
+    )
+
+
+@pytest.mark.parametrize("given", ["", "new_checkout", "New Checkout"])
+def test_forced_off_flags_that_exist_or_have_invalid_keys_are_accepted(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FeatureFlag.objects.create(key="new_checkout")
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", given)
+    assert [message.id for message in messages()] == ["flagstaff.W024"] * (" " in given)
+
+
+def test_forced_off_flags_are_not_checked_without_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "banner")
+    monkeypatch.setattr(FeatureFlag._meta, "db_table", "missing")
+    assert check_forced_off_flags_exist(connection) == []

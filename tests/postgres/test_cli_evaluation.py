@@ -9,8 +9,10 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from flagstaff import explain, flag_enabled
+from flagstaff._engine.forced_off import NOTICE
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
+from tests.forced_off import forced_off
 from tests.terminals import document, flags, rows, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
@@ -120,3 +122,24 @@ def test_test_with_expect_names_users_with_another_result() -> None:
 def test_test_of_unknown_flags_and_users_fails() -> None:
     assert flags("test", "new_chekout", "alice").status == 5
     assert flags("test", "new_checkout", "unknown_name").status == 1
+
+
+def test_explain_of_a_forced_off_flag_names_the_environment() -> None:
+    with forced_off(["dark_mode"]):
+        found = document("explain", "dark_mode", "alice")
+        shown = typed("flags explain dark_mode alice")
+    assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
+    assert shown.splitlines() == [
+        "dark_mode is off for all users.",
+        "",
+        "   STEP",
+        f"▸  override  yes  {NOTICE}",
+    ]
+
+
+def test_test_of_a_forced_off_flag_names_the_environment() -> None:
+    with forced_off(["dark_mode"]):
+        assert rows("test", "dark_mode", "alice", "2") == [
+            ["alice", "off", "DISABLED", NOTICE],
+            ["2", "off", "DISABLED", NOTICE],
+        ]

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
+from tests.forced_off import forced_off
 from tests.terminals import document, flags, run, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
@@ -56,7 +57,8 @@ def test_list_with_an_unknown_kind_names_the_kinds() -> None:
 
 
 def test_list_as_json_has_every_field() -> None:
-    fields = {field.name for field in FeatureFlag._meta.concrete_fields} | {"state", "allowed"}
+    fields = {field.name for field in FeatureFlag._meta.concrete_fields}
+    fields |= {"state", "allowed", "forced_off"}
     assert all(set(flag) == fields for flag in document("list"))
 
 
@@ -187,3 +189,31 @@ def test_flag_is_created_deleted_restored_and_created_again() -> None:
         'a flag with this key existed before; see "manage.py flags history banner_2"'
         in run("create banner_2").err
     )
+
+
+def test_list_marks_forced_off_flags() -> None:
+    with forced_off(["new_checkout", "unknown"]):
+        shown = typed("flags list")
+        found = {flag["key"]: flag["forced_off"] for flag in document("list")}
+        err = flags("list").err
+    [line] = [line for line in shown.splitlines() if line.startswith("new_checkout")]
+    assert "rollout 25 % (forced off)" in line
+    assert shown.count("(forced off)") == 1
+    assert [key for key, forced in found.items() if forced] == ["new_checkout"]
+    assert err == "forced off in this process by FLAGSTAFF_FORCE_OFF: new_checkout\n"
+
+
+def test_show_of_a_forced_off_flag_names_the_environment() -> None:
+    with forced_off(["new_checkout"]):
+        summary, *_ = typed("flags show new_checkout").splitlines()
+    assert summary == (
+        "On for 25 % of all users and 1 allowed user. "
+        "It is forced off in this process by FLAGSTAFF_FORCE_OFF."
+    )
+
+
+def test_on_of_a_forced_off_flag_says_that_it_stays_off_here() -> None:
+    with forced_off(["summer_banner"]):
+        ran = flags("on", "summer_banner")
+    assert ran.status == 0
+    assert "It is forced off in this process by FLAGSTAFF_FORCE_OFF." in ran.err

@@ -9,6 +9,7 @@ from django.db import connection
 
 from flagstaff.models import FeatureFlag
 from tests.fake_workers import Join, join
+from tests.forced_off import forced_off
 from tests.terminals import document, flags, rows, typed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
@@ -61,3 +62,10 @@ def test_status_in_direct_mode_counts_the_rows() -> None:
         5,
         3,
     )
+
+
+def test_status_names_forced_off_flags() -> None:
+    with forced_off(["search_v2", "new_checkout"]):
+        assert document("status")["forced_off"] == ["new_checkout", "search_v2"]
+        assert "forced_off     new_checkout, search_v2" in typed("flags status").splitlines()
+    assert "forced_off     none" in typed("flags status").splitlines()

@@ -126,7 +126,7 @@ def test_snapshot_does_not_change_with_rows(load: Load, alice: User) -> None:
     assert held.all_flags(alice) == before
     assert held.flag_enabled("all") is True
     assert held.get_value("cities") == ["Rome"]
-    assert held.explain("listed", alice) == (True, "TARGETING_MATCH", None, 37, 0)
+    assert held.explain("listed", alice) == (True, "TARGETING_MATCH", None, 37, 0, None)
     assert all_flags(alice) == {"all": False}
     assert get_value("cities") == ["Oslo"]
 
@@ -261,6 +261,6 @@ def test_snapshot_before_first_load_is_empty(run_isolated: RunIsolated) -> None:
     assert run_isolated(BEFORE_THE_FIRST_LOAD).splitlines() == [
         "False None {} {}",
         "True stripe",
-        "(False, 'ERROR', 'PROVIDER_NOT_READY', None, None) False",
+        "(False, 'ERROR', 'PROVIDER_NOT_READY', None, None, None) False",
         "{} {'banner': True} True",
     ]

@@ -71,6 +71,20 @@ def test_unknown_setting_is_reported() -> None:
         )
 
 
+def test_forced_off_keys_that_are_not_valid_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", "new_checkout, New Checkout, *, search_v2")
+    assert only_message() == (
+        "flagstaff.W024",
+        "FLAGSTAFF_FORCE_OFF has keys that are not valid: 'New Checkout', '*'",
+        "write the keys of flags, separated by commas, such as FLAGSTAFF_FORCE_OFF=new_checkout",
+    )
+
+
+def test_forced_off_keys_that_are_valid_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAGSTAFF_FORCE_OFF", " new_checkout ,, search_v2,")
+    assert messages() == []
+
+
 HINT_FOR_A_SECRET = (
     'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
     'python -c "import base64, secrets; '

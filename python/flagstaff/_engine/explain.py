@@ -22,15 +22,17 @@ class Explanation:
     error_code: str | None
     #: The user's bucket, 0 to 99; None without a user.
     bucket: int | None
-    #: The flag's rollout in percent; None if there is no flag.
+    #: The flag's rollout in percent; None if there is no flag, and with an override.
     rollout_percent: int | None
+    #: What decided in place of the flag's row: FLAGSTAFF_FORCE_OFF (the environment of this
+    #: process), or override_flag (a test). None if nothing did.
+    override: str | None = None
 
 
 def explain(key: str, user: object = None) -> Explanation:
     """Returns the result of `flag_enabled(key, user)`, and why.
 
-    It runs the same code as `flag_enabled`. It always reads the user, also if the result does not
-    depend on it. Raises TypeError if `user` has a wrong type.
+    It runs the same code as `flag_enabled`. It reads the user, also if the result does not
+    depend on it, unless there is an override. Raises TypeError if `user` has a wrong type.
     """
-    value, reason, error_code, bucket, rollout_percent = _core.explain(key, user)
-    return Explanation(key, value, reason, error_code, bucket, rollout_percent)
+    return Explanation(key, *_core.explain(key, user))

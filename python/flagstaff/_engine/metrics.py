@@ -111,6 +111,11 @@ METRICS = (
         _number(lambda status: len(status.problems)),
     ),
     StatusMetric(
+        "forced_off",
+        "Number of flags that FLAGSTAFF_FORCE_OFF turns off in this process.",
+        _number(lambda status: len(status.forced_off)),
+    ),
+    StatusMetric(
         "loads",
         "Number of loads by this process.",
         _number(lambda status: status.loads),

@@ -41,6 +41,8 @@ class Status:
     usage_problem: str | None
     #: Rows that are ignored because they cannot be evaluated.
     problems: tuple[str, ...]
+    #: The keys of the flags that FLAGSTAFF_FORCE_OFF turns off in this process.
+    forced_off: tuple[str, ...]
     pid: int
 
     def as_dict(self) -> dict[str, object]:
@@ -52,9 +54,11 @@ def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
     report = _core.status_report()
     age, problems = report.pop("age"), tuple(report.pop("problems"))
+    forced_off = tuple(report.pop("forced_off"))
     return Status(
         **report,
         age=age,
         stale=age is not None and age > conf.max_staleness,
         problems=problems,
+        forced_off=forced_off,
     )

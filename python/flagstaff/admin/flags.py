@@ -30,6 +30,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff._engine import forced_off
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import Row
@@ -159,6 +160,20 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             return self.attributed_view(request, self._post_button, request.POST[_SET_ENABLED])
         return super().changelist_view(request, extra_context)
 
+    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002
+        form_url: str = "",
+        obj: FeatureFlag | None = None,
+    ) -> HttpResponse:
+        """The page of a flag. Says if this process does not use the flag's row."""
+        if obj is not None and (notice := _forced_off_notice(obj)):
+            self.message_user(request, notice, messages.WARNING)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
     def get_deleted_objects(
         self, objs: Sequence[FeatureFlag] | QuerySet[FeatureFlag], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
@@ -237,7 +252,13 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     def state(self, flag: FeatureFlag) -> SafeString:
         """A label for enabled, rollout and allowed users together."""
         css_class, text = _state(flag)
-        return format_html('<span class="flagstaff-state flagstaff-{}">{}</span>', css_class, text)
+        return format_html(
+            '<span class="flagstaff-state flagstaff-{}">{}</span> '
+            '<span class="flagstaff-description">{}</span>',
+            css_class,
+            text,
+            _forced_off_notice(flag),
+        )
 
     @admin.display(description=gettext_lazy("on/off"))
     def on_off(self, flag: FeatureFlag) -> SafeString:
@@ -283,6 +304,12 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             "flagstaff.changes.add_allowed_users()."
         )
         return text % {"count": f"{flag.allowed_users.count():,}"}
+
+
+def _forced_off_notice(flag: FeatureFlag) -> str:
+    if flag.key not in forced_off.keys:
+        return ""
+    return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
 def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:

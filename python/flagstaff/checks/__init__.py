@@ -18,6 +18,7 @@ from flagstaff.checks.models import (
     check_secret_column,
 )
 from flagstaff.checks.settings import (
+    check_forced_off_keys,
     check_setting_names,
     check_setting_values,
     check_webhooks_are_signed,
@@ -29,6 +30,7 @@ __all__ = ["DATABASE_CHECKS", "STATIC_CHECKS"]
 STATIC_CHECKS = (
     check_setting_names,
     check_setting_values,
+    check_forced_off_keys,
     check_connection_parameters,
     check_database_is_the_written_one,
     check_fields,

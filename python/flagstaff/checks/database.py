@@ -10,7 +10,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff.checks.guard import with_valid_settings
-from flagstaff.checks.keys import check_keys
+from flagstaff.checks.keys import check_forced_off_flags_exist, check_keys
 from flagstaff.checks.tables import (
     check_row_security,
     check_row_security_of_django,
@@ -30,7 +30,11 @@ __all__ = ["check_database"]
 
 DatabaseCheck = Callable[[BaseDatabaseWrapper], list[CheckMessage]]
 
-_ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (check_tables, check_keys)
+_ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
+    check_tables,
+    check_keys,
+    check_forced_off_flags_exist,
+)
 _ON_POSTGRESQL = (
     check_triggers_exist,
     check_triggers_fire,

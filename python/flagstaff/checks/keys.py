@@ -1,24 +1,27 @@
-"""Checks the keys of the flags: a project's own table may have invalid ones."""
+"""Checks the keys of the flags in the table, and those that are forced off."""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from django.core.checks import CheckMessage, Warning  # noqa: A004
-from django.core.exceptions import ValidationError
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._text.lists import join_some
 from flagstaff.conf import conf
-from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
+from flagstaff.validators import KEY_MAX_LENGTH, is_valid_flag_key
 
-__all__ = ["check_keys"]
+__all__ = ["check_forced_off_flags_exist", "check_keys"]
 
 _MAX_KEYS_SHOWN = 3
+_UNKNOWN = "correct the keys, and restart the process; a flag that is created later is off as well"
 
 
 def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """flagstaff.W018: flags have keys that flagstaff's own model would reject."""
-    keys = [key for key in _keys(connection) if not _is_valid(key)]
+    keys = [key for key in _keys(connection) or () if not is_valid_flag_key(key)]
     if not keys:
         return []
     flags = (
@@ -36,19 +39,30 @@ def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     ]
 
 
-def _keys(connection: BaseDatabaseWrapper) -> list[str]:
+def check_forced_off_flags_exist(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W025: FLAGSTAFF_FORCE_OFF names flags that do not exist."""
+    given = [key for key in given_keys() if is_valid_flag_key(key)]
+    existing = _keys(connection) if given else None
+    unknown = [key for key in given if existing is not None and key not in existing]
+    if not unknown:
+        return []
+    similar = get_close_matches(unknown[0], existing or (), n=1)
+    return [
+        Warning(
+            f"{VARIABLE} names flags that do not exist: {join_some(unknown)}",
+            hint=f'did you mean "{similar[0]}"?' if similar else _UNKNOWN,
+            obj=conf.flag_model,
+            id="flagstaff.W025",
+        )
+    ]
+
+
+def _keys(connection: BaseDatabaseWrapper) -> list[str] | None:
+    """Returns the keys of all flags; None if the table cannot be read."""
     model = conf.flag_model
     rows = model._base_manager.using(connection.alias).exclude(key=None).order_by("key")
     try:
         with transaction.atomic(using=connection.alias):
             return list(rows.values_list("key", flat=True))
-    except Error:  # W013 and W014 report a table that cannot be read
-        return []
-
-
-def _is_valid(key: str) -> bool:
-    try:
-        validate_flag_key(key)
-    except ValidationError:
-        return False
-    return True
+    except Error:  # W013 and W014 report it
+        return None

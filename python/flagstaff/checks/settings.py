@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
+from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._text.lists import join_some
 from flagstaff.checks.guard import with_valid_settings
 from flagstaff.conf import conf
+from flagstaff.validators import is_valid_flag_key
 
-__all__ = ["check_setting_names", "check_setting_values", "check_webhooks_are_signed"]
+__all__ = [
+    "check_forced_off_keys",
+    "check_setting_names",
+    "check_setting_values",
+    "check_webhooks_are_signed",
+]
 
 _HINT = (
     'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
@@ -31,6 +39,20 @@ def check_setting_values(**kwargs: object) -> list[CheckMessage]:
         Error(problem.message, hint=problem.hint, id="flagstaff.E002")
         for problem in conf.problems()
         if not problem.unknown_name
+    ]
+
+
+def check_forced_off_keys(**kwargs: object) -> list[CheckMessage]:
+    """flagstaff.W024: FLAGSTAFF_FORCE_OFF has a key that no flag of flagstaff's model can have."""
+    invalid = [key for key in given_keys() if not is_valid_flag_key(key)]
+    if not invalid:
+        return []
+    return [
+        Warning(
+            f"{VARIABLE} has keys that are not valid: {join_some(map(repr, invalid))}",
+            hint=f"write the keys of flags, separated by commas, such as {VARIABLE}=new_checkout",
+            id="flagstaff.W024",
+        )
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count
 
+from flagstaff._engine import forced_off
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff.cli.support.cells import Column, Record, with_fields
@@ -37,7 +38,8 @@ def flag_record(flag: Any) -> Record:
 
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
-    return state_summary(State(record["state"]), record["rollout_percent"], record["allowed"])
+    summary = state_summary(State(record["state"]), record["rollout_percent"], record["allowed"])
+    return f"{summary} It is {forced_off.NOTICE}." if record["forced_off"] else summary
 
 
 def _record(flag: Any, allowed: int) -> Record:
@@ -52,16 +54,18 @@ def _record(flag: Any, allowed: int) -> Record:
             "enabled": flag.enabled,
             "rollout_percent": flag.rollout_percent,
             "allowed": allowed,
+            "forced_off": flag.key in forced_off.keys,
         },
     )
 
 
 def _state_text(record: Record) -> str:
-    return state_label(State(record["state"]), record["rollout_percent"])
+    label = state_label(State(record["state"]), record["rollout_percent"])
+    return f"{label} (forced off)" if record["forced_off"] else label
 
 
 def _state_style(record: Record) -> str | None:
-    return _STYLES.get(State(record["state"]))
+    return None if record["forced_off"] else _STYLES.get(State(record["state"]))
 
 
 #: The state of a flag, in words and in colour.

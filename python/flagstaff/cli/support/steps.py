@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from flagstaff._engine.explain import Explanation
+from flagstaff._engine.forced_off import NOTICE, VARIABLE
 from flagstaff.cli.support.cells import Column, Record
 
 __all__ = ["STEPS", "Step", "steps_of"]
@@ -38,10 +39,18 @@ _STEPS = {
 }
 
 
+# What decides in place of the flag's row, in words.
+_OVERRIDES = {
+    "override_flag": "overridden by a test",
+    VARIABLE: NOTICE,
+}
+
+
 def steps_of(explanation: Explanation, user: str | None) -> list[Step]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
-    if explanation.rollout_percent is None and explanation.error_code is None:
-        return [Step("override", met=True, decides=True, why="overridden by a test")]
+    if explanation.override is not None:
+        why = _OVERRIDES[explanation.override]
+        return [Step("override", met=True, decides=True, why=why)]
     last = list(_STEPS).index(explanation.reason)
     return [
         _step(explanation, user, reason, decides=place == last)

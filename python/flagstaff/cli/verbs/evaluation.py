@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
 from flagstaff._tables.rows import flag_row
@@ -31,6 +32,12 @@ def _add_explain(parser: CommandParser) -> None:
 
 def _explain(options: Options, out: Output) -> None:
     key = options["key"]
+    if key in forced_off.keys:
+        # Off for all users, also where the database cannot be reached.
+        explanation = explain(key)
+        result = f"{key} is {_on_or_off(explanation)} for all users."
+        _print_explanation(explanation, None, result, out)
+        return
     # Raises for an unknown key and for a database that cannot be reached.
     flag_row(key)
     user = None if options["anonymous"] else allowed_user_table().find(options["user"])
@@ -40,11 +47,17 @@ def _explain(options: Options, out: Output) -> None:
             f"showing the result for primary key {user.pk} anyway"
         )
     explanation = _evaluate(key, user)
+    _print_explanation(explanation, user, _result(explanation, user), out)
+
+
+def _print_explanation(
+    explanation: Explanation, user: FoundUser | None, result: str, out: Output
+) -> None:
     steps = [step.as_dict() for step in steps_of(explanation, label(user) if user else None)]
     if out.is_json:
         out.document({**asdict(explanation), "user": user and asdict(user), "steps": steps})
         return
-    out.headline("result", _result(explanation, user))
+    out.headline("result", result)
     out.records(STEPS, steps)
 
 

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model
 
 from flagstaff import changes
+from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -65,6 +66,8 @@ def _list(options: Options, out: Output) -> None:
         records = [record for record in records if record["state"] in options["state"]]
     if not records:
         out.message("no matching flags" if options["state"] or options["kind"] else "no flags")
+    if forced := [record["key"] for record in records if record["forced_off"]]:
+        out.message(f"{NOTICE}: {join_some(forced)}")
     out.records(_LIST_COLUMNS, records)
 
 

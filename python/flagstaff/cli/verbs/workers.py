@@ -11,6 +11,7 @@ from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import status
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import all_rows
+from flagstaff._text.lists import join_some
 from flagstaff._workers.sessions import ConnectedWorkers, Worker, list_workers
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.errors import FAILED
@@ -74,10 +75,15 @@ def _problems(record: Record) -> str:
     return "; ".join(record["problems"]) or "none"
 
 
+def _forced_off(record: Record) -> str:
+    return join_some(record["forced_off"]) or "none"
+
+
 _STATUS_COLUMNS = {
     "mode": Column("mode", _mode),
     "age": Column("age", _age),
     "problems": Column("problems", _problems),
+    "forced_off": Column("forced_off", _forced_off),
 }
 
 

@@ -1,0 +1,45 @@
+"""FLAGSTAFF_FORCE_OFF: flags that the environment turns off in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from flagstaff import _core
+from flagstaff._engine.status_log import logger
+from flagstaff._text.lists import join_some
+from flagstaff._text.storable import is_storable
+
+__all__ = ["NOTICE", "VARIABLE", "force_off", "given_keys", "keys", "read_environment"]
+
+VARIABLE = "FLAGSTAFF_FORCE_OFF"
+#: What logs and messages say of a flag.
+NOTICE = f"forced off in this process by {VARIABLE}"
+
+#: The keys that are forced off, as in the extension. Import the module, not this name.
+keys: frozenset[str] = frozenset()
+
+
+def read_environment() -> None:
+    """Turns off the flags of the environment variable, and logs their keys.
+
+    Called once, at the start of a process. A forked child inherits the keys. Raises nothing.
+    """
+    # No flag can have another key, and the extension cannot hold it. A system check reports it.
+    usable = [key for key in given_keys() if is_storable(key)]
+    if usable:
+        force_off(usable)
+        logger.warning("%s: %s", NOTICE, join_some(usable))
+
+
+def given_keys() -> list[str]:
+    """Returns the keys in the environment variable, each once, also invalid ones."""
+    given = (key.strip() for key in os.environ.get(VARIABLE, "").split(","))
+    return [key for key in dict.fromkeys(given) if key]
+
+
+def force_off(forced: Iterable[str]) -> None:
+    """Turns off the flags with these keys in this process, and no others."""
+    global keys  # noqa: PLW0603 (one set for the process)
+    keys = frozenset(forced)
+    _core.set_forced_off(sorted(keys))
