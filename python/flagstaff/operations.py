@@ -29,7 +29,7 @@ from flagstaff.exceptions import FlagstaffError
 
 __all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
 
-_CHANGED_FUNCTIONS = ("barrier_function_v1",)
+_CHANGED_FUNCTIONS = ("token_function_v1", "barrier_function_v1")
 _TABLES = ("tokens_v1", *_CHANGED_FUNCTIONS, "history_v1", "usage_v1", "webhooks_v1")
 
 
@@ -101,9 +101,7 @@ class InstallTables(_PostgresOperation):
         connection = schema_editor.connection
         if not router.allow_migrate(connection.alias, app_label):
             return
-        schema = current_schema(connection)
-        own = own_names(connection)
-        names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
+        names = _own_tables(connection, current_schema(connection))
         for file in files:
             _execute(schema_editor, file, names)
 
@@ -124,11 +122,12 @@ class InstallFunctions(_PostgresOperation):
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        if not router.allow_migrate(schema_editor.connection.alias, app_label):
+        connection = schema_editor.connection
+        if not router.allow_migrate(connection.alias, app_label):
             return
-        schema = _schema_of_functions(schema_editor)
+        names = _own_tables(connection, _schema_of_functions(schema_editor))
         for file in _CHANGED_FUNCTIONS:
-            _execute(schema_editor, file, {"schema": schema})
+            _execute(schema_editor, file, names)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
@@ -190,6 +189,12 @@ def _migrated_model(
         return None
     model = state.apps.get_model(label)
     return model if router.allow_migrate_model(connection.alias, model) else None
+
+
+def _own_tables(connection: BaseDatabaseWrapper, schema: str) -> dict[str, str]:
+    """Returns the schema of flagstaff's objects, and its tables with this schema."""
+    own = own_names(connection)
+    return {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
 
 
 def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:

@@ -5,6 +5,7 @@ mod clock;
 mod connection;
 mod load;
 pub(crate) mod machine;
+mod notifications;
 pub(crate) mod on_demand;
 mod pace;
 mod publish;

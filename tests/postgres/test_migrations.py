@@ -202,23 +202,37 @@ def test_second_installation_restores_disabled_triggers() -> None:
     assert after == before
 
 
-# The body that 0002_tables installed before 0003_functions existed.
+# What earlier migrations installed, and the migration that replaces it.
 OLD_BARRIER = """
     CREATE OR REPLACE FUNCTION flagstaff_barrier_v1() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'BEGIN RETURN public.flagstaff_write_token_v1(''b''); END'
 """
+OLD_TOKEN = """
+    CREATE OR REPLACE FUNCTION flagstaff_write_token_v1(of_relation "char") RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'BEGIN PERFORM pg_notify(''flagstaff_v1'', ''''); RETURN 0; END'
+"""
 
 
-def test_functions_of_an_older_version_are_replaced() -> None:
-    definition = "SELECT pg_get_functiondef('flagstaff_barrier_v1'::regproc)"
-    rights = "SELECT proacl::text FROM pg_proc WHERE proname = 'flagstaff_barrier_v1'"
+@pytest.mark.parametrize(
+    ("function", "old", "migration"),
+    [
+        ("flagstaff_barrier_v1", OLD_BARRIER, "0003_functions"),
+        ("flagstaff_write_token_v1", OLD_TOKEN, "0004_separate_tables"),
+    ],
+)
+def test_functions_of_an_older_version_are_replaced(
+    function: str, old: str, migration: str
+) -> None:
+    definition = f"SELECT pg_get_functiondef('{function}'::regproc)"
+    rights = f"SELECT proacl::text FROM pg_proc WHERE proname = '{function}'"
     current, granted = rows(definition), rows(rights)
-    rows(OLD_BARRIER)
+    rows(old)
     assert rows(definition) != current
-    state = run(migrated_to("flagstaff", "0002_tables"), *operations_of("0003_functions"))
+    state = run(migrated_to("flagstaff", "0002_tables"), *operations_of(migration))
     assert (rows(definition), rows(rights)) == (current, granted)
-    reverse(state, *operations_of("0003_functions"))
+    reverse(state, *operations_of(migration))
     assert rows(definition) == current
 
 
@@ -226,7 +240,7 @@ def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_tables", "0003_functions"):
+    for migration in ("0001_initial", "0002_tables", "0003_functions", "0004_separate_tables"):
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")

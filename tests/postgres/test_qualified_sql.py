@@ -67,6 +67,7 @@ NOT_QUERIES = {
     "history_v1",
     "load_lock_v1",
     "reader_role_v1",
+    "token_function_v1",
     "tokens_v1",
     "triggers_v1",
     "usage_v1",

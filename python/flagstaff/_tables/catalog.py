@@ -21,7 +21,8 @@ _FIND_TABLE = """
         pg_catalog.has_table_privilege(c.oid, 'SELECT'),
         pg_catalog.quote_ident(current_user),
         pg_catalog.row_security_active(c.oid),
-        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE')
+        pg_catalog.has_schema_privilege('public', n.oid, 'CREATE'),
+        c.oid
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
     WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
@@ -54,6 +55,7 @@ class FoundTable:
     hides_rows: bool
     #: Whether every role may create objects in the schema.
     open_schema: bool
+    oid: int
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 -- triggers are those of flagstaff._tables.triggers.
 -- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
 -- backend differs from the process id of the client's start-up if a pooler is in between.
+-- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
+-- have a schema each in this database, and send their notifications over the same channel.
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
 -- lacking is NULL if tokens can be relied on, else the reason. Logical replication does not fire
@@ -15,6 +17,13 @@ SELECT
         SELECT FROM pg_catalog.pg_listening_channels() AS channel
         WHERE channel OPERATOR(pg_catalog.=) 'flagstaff_v1'
     ) AS listening,
+    tokens AS token_table,
+    ARRAY(
+        SELECT oid FROM pg_catalog.pg_class
+        WHERE relname OPERATOR(pg_catalog.=) 'flagstaff_token'
+            AND relkind OPERATOR(pg_catalog.=) 'r'
+            AND oid OPERATOR(pg_catalog.<>) tokens
+    ) AS other_token_tables,
     (
         SELECT pg_catalog.string_agg(id::regclass::text, ', ')
         FROM pg_catalog.unnest(pg_catalog.array_prepend(tokens, watched)) AS id

@@ -19,28 +19,6 @@ CREATE INDEX IF NOT EXISTS flagstaff_token_id ON {token_table} (id);
 -- A published table without a primary key allows DELETE only with a replica identity.
 ALTER TABLE {token_table} REPLICA IDENTITY FULL;
 
--- Writes a token, notifies the workers, and at every 64th token deletes some old ones.
--- Only READ COMMITTED prunes: a stricter transaction would fail on rows that another has deleted.
-CREATE OR REPLACE FUNCTION {schema}.flagstaff_write_token_v1(of_relation "char") RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $function$
-DECLARE
-    token bigint;
-BEGIN
-    INSERT INTO {token_table} (relation) VALUES (of_relation) RETURNING id INTO token;
-    PERFORM pg_notify('flagstaff_v1', '');
-    IF token % 64 = 0 AND current_setting('transaction_isolation') = 'read committed' THEN
-        -- By ctid, because ids may repeat. SKIP LOCKED, so that writers do not wait here.
-        DELETE FROM {token_table} WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM {token_table} WHERE id < token - 1000
-            ORDER BY id LIMIT 256 FOR UPDATE SKIP LOCKED
-        ));
-    END IF;
-    RETURN token;
-END
-$function$;
-REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_write_token_v1("char") FROM PUBLIC;
-
 -- The token trigger of a watched table. Its argument is the relation. If the token cannot be
 -- written, the change fails, because workers would not see it.
 CREATE OR REPLACE FUNCTION {schema}.flagstaff_token_v1() RETURNS trigger

@@ -3,7 +3,6 @@
 use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -12,6 +11,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, Connection, Statement};
 
 use super::load::{Read, Scope, load};
+use super::notifications::Notifications;
 use super::server_info::Identification;
 use super::tokens::{self, Tokens};
 use crate::postgres::connect::parameters::APPLICATION_NAME;
@@ -30,15 +30,14 @@ pub(super) struct RefreshConnection {
     announced_pid: i32,
     /// The position of the server in the target.
     position: usize,
-    /// The notifications since the last call of `notifications`.
-    notifications: Arc<AtomicU32>,
+    notifications: Arc<Notifications>,
     /// The prepared `identify`, if the session is not shared.
     identify: OnceCell<Statement>,
 }
 
 impl RefreshConnection {
-    /// Connects to the first acceptable server, from the position `first` on. Each notification,
-    /// and the end of the connection, notifies `wake`.
+    /// Connects to the first acceptable server, from the position `first` on. Each notification of
+    /// this project, and the end of the connection, notifies `wake`.
     pub(super) async fn open(
         target: &Target,
         first: usize,
@@ -75,7 +74,9 @@ impl RefreshConnection {
             let identification = identifying.await.map_err(|error| Error::driver(doing, error));
             identification.and_then(|identification| identification.checked(doing))
         };
-        within(deadline::STATEMENT, doing, identifying).await
+        let identification = within(deadline::STATEMENT, doing, identifying).await?;
+        self.notifications.ignore(&identification.other_token_tables);
+        Ok(identification)
     }
 
     /// Prepares the session for a long life: it may be idle, and `identify` is planned once. Not
@@ -133,7 +134,7 @@ impl RefreshConnection {
 
     /// The number of notifications since the last call.
     pub(super) fn notifications(&self) -> u32 {
-        self.notifications.swap(0, Ordering::Relaxed)
+        self.notifications.take()
     }
 
     /// Whether the connection has ended.
@@ -153,8 +154,8 @@ async fn connect(mut attempt: Attempt, wake: Arc<Notify>) -> Result<RefreshConne
     // Overrides the parameters: the list of workers must show the session from the start.
     attempt.config.application_name(APPLICATION_NAME);
     let (client, connection) = attempt.config.connect(attempt.tls.clone()).await.map_err(failed)?;
-    let notifications = Arc::<AtomicU32>::default();
-    let driver = tokio::spawn(drive(connection, wake, notifications.clone()));
+    let notifications = Arc::new(Notifications::new(wake));
+    let driver = tokio::spawn(drive(connection, notifications.clone()));
     if let Some(required) = attempt.required_role {
         required.check(&client.query_typed_one(role::QUERY, &[]).await.map_err(failed)?)?;
     }
@@ -163,20 +164,16 @@ async fn connect(mut attempt: Attempt, wake: Arc<Notify>) -> Result<RefreshConne
     Ok(RefreshConnection { client, driver, announced_pid, position: 0, notifications, identify })
 }
 
-async fn drive<S, T>(
-    mut connection: Connection<S, T>,
-    wake: Arc<Notify>,
-    notifications: Arc<AtomicU32>,
-) where
+async fn drive<S, T>(mut connection: Connection<S, T>, notifications: Arc<Notifications>)
+where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     // Notices are dropped: they may quote data.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if matches!(message, AsyncMessage::Notification(_)) {
-            notifications.fetch_add(1, Ordering::Relaxed);
-            wake.notify_one();
+        if let AsyncMessage::Notification(notification) = message {
+            notifications.received(notification.payload());
         }
     }
-    wake.notify_one();
+    notifications.ended();
 }

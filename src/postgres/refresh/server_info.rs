@@ -20,6 +20,8 @@ pub(super) struct ServerInfo {
     pub(super) standby: bool,
     /// Whether a connection pooler is in between, which shares the session with other clients.
     pub(super) pooled: bool,
+    /// The oid of the token table, if it exists.
+    pub(super) token_table: Option<u32>,
     lacking: Option<Lacking>,
     /// The triggers and tables, as text that is compared for equality.
     shape: String,
@@ -31,6 +33,8 @@ pub(super) struct Identification {
     pub(super) server: ServerInfo,
     /// Whether the session receives notifications.
     pub(super) listening: bool,
+    /// The oids of the token tables of other projects in this database.
+    pub(super) other_token_tables: Vec<u32>,
     /// The tables of which row level security can hide rows.
     hidden: Option<String>,
 }
@@ -47,11 +51,13 @@ impl Identification {
         let server = ServerInfo {
             standby: row.try_get("standby")?,
             pooled: row.try_get::<_, i32>("backend")? != announced_pid,
+            token_table: row.try_get("token_table")?,
             lacking,
             shape: row.try_get("shape")?,
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
-        Ok(Self { server, listening, hidden })
+        let other_token_tables = row.try_get("other_token_tables")?;
+        Ok(Self { server, listening, other_token_tables, hidden })
     }
 
     /// Refuses a server that hides rows: tokens and flags would seem to be gone.

@@ -262,7 +262,7 @@ impl<'a> Session<'a> {
             (true, RefreshMode::Reload) => (token_set, 'R'),
             (true, _) => (token_set, 'P'),
         };
-        let name = worker_name(token_set, state, &self.context.host);
+        let name = worker_name(self.server.token_table, token_set, state, &self.context.host);
         if name != self.name {
             self.connection.set_name(&name).await.or_else(unless_refused)?;
             self.name = name;
