@@ -29,8 +29,13 @@ from flagstaff.exceptions import FlagstaffError
 
 __all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
 
-_CHANGED_FUNCTIONS = ("token_function_v1", "barrier_function_v1")
-_TABLES = ("tokens_v1", *_CHANGED_FUNCTIONS, "history_v1", "usage_v1", "webhooks_v1")
+_CHANGED = (
+    "token_function_v1",
+    "barrier_function_v1",
+    "object_table_v1",
+    "history_functions_v1",
+)
+_TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1", *_CHANGED)
 
 
 class _PostgresOperation(Operation):
@@ -109,7 +114,8 @@ class InstallTables(_PostgresOperation):
 class InstallFunctions(_PostgresOperation):
     """Replaces the functions that have changed since an earlier version of `InstallTables`.
 
-    Its reverse keeps them: they have the same names and arguments as before.
+    Also adds the columns that they write. Its reverse keeps both: the functions have the same names
+    and arguments as before, and the columns may be empty.
     """
 
     def describe(self) -> str:
@@ -126,7 +132,7 @@ class InstallFunctions(_PostgresOperation):
         if not router.allow_migrate(connection.alias, app_label):
             return
         names = _own_tables(connection, _schema_of_functions(schema_editor))
-        for file in _CHANGED_FUNCTIONS:
+        for file in _CHANGED:
             _execute(schema_editor, file, names)
 
     def remove(

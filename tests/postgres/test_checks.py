@@ -191,7 +191,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0003_functions")]',
+        '    dependencies = [("flagstaff", "0004_separate_tables")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 
@@ -268,6 +268,36 @@ def install(flag: Any) -> None:
     """Install the triggers of a model of a project."""
     for watched in watched_tables(connection, flag, None):
         execute(fill(sql("triggers_v1"), {"schema": "public", **watched.placeholders()}))
+
+
+def test_triggers_on_a_table_of_former_models_are_reported_and_the_hint_drops_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flag = model_of("FeatureFlag", flag_fields())
+    with connection.schema_editor() as editor:
+        editor.create_model(flag)
+    install(flag)
+    monkeypatch.setattr(Conf, "flag_model", flag)
+    # flagstaff's own tables are empty, as in a project that has never used them.
+    assert messages() == []
+    FeatureFlag.objects.create(key="new_checkout")
+    check, message, hint = only_message()
+    assert (check, message.partition(" ")[0]) == ("flagstaff.W023", FLAGS)
+    execute(hint.partition(": ")[2])
+    assert messages() == []
+    FeatureFlag.objects.update(enabled=True)
+
+
+def test_triggers_of_another_project_are_not_reported() -> None:
+    execute(
+        "CREATE SCHEMA other; CREATE TABLE other.flags (id int); "
+        "CREATE FUNCTION other.flagstaff_token_v1() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NULL; END'; "
+        "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT ON other.flags "
+        "FOR EACH STATEMENT EXECUTE FUNCTION other.flagstaff_token_v1(); "
+        "INSERT INTO other.flags VALUES (1)"
+    )
+    assert messages() == []
 
 
 def test_problems_that_a_running_migrate_fixes_are_not_reported(

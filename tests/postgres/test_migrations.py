@@ -230,10 +230,48 @@ def test_functions_of_an_older_version_are_replaced(
     current, granted = rows(definition), rows(rights)
     rows(old)
     assert rows(definition) != current
-    state = run(migrated_to("flagstaff", "0002_tables"), *operations_of(migration))
+    state = migrated_to("flagstaff", "0002_tables")
+    state = run(state, *operations_of(migration), app="flagstaff")
     assert (rows(definition), rows(rights)) == (current, granted)
-    reverse(state, *operations_of(migration))
+    reverse(state, *operations_of(migration), app="flagstaff")
     assert rows(definition) == current
+
+
+@pytest.fixture
+def state_with_entries_of_an_older_version() -> ProjectState:
+    """The models of flagstaff and of a project, both watched; entries that name no table."""
+    state = run(migrated_to("flagstaff", "0003_functions"), *models_of_a_project(PKS["integer"][0]))
+    run(state.clone(), INSTALL)
+    rows("DELETE FROM flagstaff_change")
+    rows("INSERT INTO flagstaff_featureflag (key) VALUES ('a')")
+    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('b', '1')")
+    rows("UPDATE flagstaff_change SET object_table = NULL")
+    return state
+
+
+TABLES_OF_ENTRIES = "SELECT key, object_table::text FROM flagstaff_change ORDER BY key"
+
+
+def test_entries_of_an_older_version_get_the_only_table_that_has_had_rows(
+    state_with_entries_of_an_older_version: ProjectState,
+) -> None:
+    # The project's tables have never had a row.
+    state = state_with_entries_of_an_older_version
+    run(state, *operations_of("0004_separate_tables"), app="flagstaff")
+    assert rows(TABLES_OF_ENTRIES) == [
+        ("a", "flagstaff_featureflag"),
+        ("b", "flagstaff_keyvaluestore"),
+    ]
+
+
+def test_entries_of_an_older_version_get_no_table_if_two_have_had_rows(
+    state_with_entries_of_an_older_version: ProjectState,
+) -> None:
+    state = state_with_entries_of_an_older_version
+    state.apps.get_model("common", "FeatureFlag").objects.create(key="c").delete()
+    rows("DELETE FROM flagstaff_change WHERE key = 'c'")
+    run(state, *operations_of("0004_separate_tables"), app="flagstaff")
+    assert rows(TABLES_OF_ENTRIES) == [("a", None), ("b", "flagstaff_keyvaluestore")]
 
 
 def test_all_objects_are_in_the_schema_of_the_tables() -> None:

@@ -7,7 +7,17 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["FoundTable", "Trigger", "current_schema", "find_table", "has_tables", "triggers_of"]
+__all__ = [
+    "FoundTable",
+    "TableWithTriggers",
+    "Trigger",
+    "current_schema",
+    "find_table",
+    "has_rows",
+    "has_tables",
+    "tables_with_triggers",
+    "triggers_of",
+]
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
@@ -39,6 +49,34 @@ _TRIGGERS_OF = r"""
             OR p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
         )
 """
+
+_TABLES_WITH_TRIGGERS = r"""
+    SELECT
+        pg_catalog.concat(
+            pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)
+        ) AS qualified,
+        pg_catalog.array_agg(pg_catalog.quote_ident(t.tgname) ORDER BY t.tgname::text),
+        pg_catalog.has_table_privilege(c.oid, 'SELECT')
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+    JOIN pg_catalog.pg_namespace AS f ON f.oid OPERATOR(pg_catalog.=) p.pronamespace
+    WHERE p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
+        AND pg_catalog.quote_ident(f.nspname) OPERATOR(pg_catalog.=) %s
+    GROUP BY n.nspname, c.relname, c.oid
+    ORDER BY qualified
+"""
+
+
+@dataclass(frozen=True)
+class TableWithTriggers:
+    """A table with triggers that call functions of flagstaff. All names are quoted."""
+
+    #: The table with its schema.
+    table: str
+    triggers: tuple[str, ...]
+    may_read: bool
 
 
 @dataclass(frozen=True)
@@ -101,6 +139,20 @@ def triggers_of(connection: BaseDatabaseWrapper, table: str) -> dict[str, Trigge
     """Returns the triggers of flagstaff on the table with this quoted name, by their names."""
     found = (_trigger(*row) for row in _rows(connection, _TRIGGERS_OF, table))
     return {trigger.name: trigger for trigger in found}
+
+
+def tables_with_triggers(
+    connection: BaseDatabaseWrapper, function_schema: str
+) -> list[TableWithTriggers]:
+    """Returns all tables whose triggers call flagstaff's functions in this quoted schema."""
+    rows = _rows(connection, _TABLES_WITH_TRIGGERS, function_schema)
+    return [TableWithTriggers(table, (*names,), may_read) for table, names, may_read in rows]
+
+
+def has_rows(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Whether the table with this quoted name has a row. Needs the right to read it."""
+    [[found]] = _rows(connection, f"SELECT EXISTS (SELECT FROM {table})")  # noqa: S608 (quoted)
+    return bool(found)
 
 
 def _trigger(

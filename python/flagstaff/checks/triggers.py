@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import find_table
+from flagstaff._tables.catalog import find_table, has_rows, tables_with_triggers
 from flagstaff._tables.names import own_names
 from flagstaff._tables.triggers import TriggerHealth, expected_triggers, trigger_health
-from flagstaff._tables.watched import WatchedTable
+from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.checks.hints import installations
 from flagstaff.conf import conf
 
-__all__ = ["check_triggers_are_current", "check_triggers_exist", "check_triggers_fire"]
+__all__ = [
+    "check_only_watched_tables_have_triggers",
+    "check_triggers_are_current",
+    "check_triggers_exist",
+    "check_triggers_fire",
+]
 
 _NOT_FIRING = "workers may see changes late, and the history may be incomplete"
 _OUTDATED = "the history may be incomplete or have wrong keys"
@@ -52,6 +57,30 @@ def check_triggers_are_current(connection: BaseDatabaseWrapper) -> list[CheckMes
             id="flagstaff.W017",
         )
         for names, hint in _with_hints(outdated, outdated=True)
+    ]
+
+
+def check_only_watched_tables_have_triggers(
+    connection: BaseDatabaseWrapper,
+) -> list[CheckMessage]:
+    """flagstaff.W023: a table has triggers and rows, but is not that of FLAG_MODEL or VALUE_MODEL.
+
+    An empty table is no problem: flagstaff's own tables stay empty beside models of a project.
+    """
+    tokens = find_table(connection, own_names(connection)["token_table"])
+    if tokens is None:
+        return []
+    watched = {one.table for one in watched_tables(connection, conf.flag_model, conf.value_model)}
+    return [
+        Warning(
+            f"{found.table} has triggers of flagstaff, but is not the table of FLAG_MODEL or "
+            "VALUE_MODEL: its changes have no effect on flags, and make every worker check its own",
+            hint="when no process uses the table any more, run as its owner: "
+            + " ".join(f"DROP TRIGGER {name} ON {found.table};" for name in found.triggers),
+            id="flagstaff.W023",
+        )
+        for found in tables_with_triggers(connection, tokens.schema)
+        if found.table not in watched and found.may_read and has_rows(connection, found.table)
     ]
 
 

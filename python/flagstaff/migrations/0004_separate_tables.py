@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.db import migrations
+from django.db import migrations, models
 
 from flagstaff.operations import InstallFunctions
 
@@ -8,4 +8,11 @@ from flagstaff.operations import InstallFunctions
 class Migration(migrations.Migration):
     dependencies = [("flagstaff", "0003_functions")]
 
-    operations = [InstallFunctions()]
+    operations = [
+        InstallFunctions(),
+        migrations.AddField(
+            model_name="change",
+            name="object_table",
+            field=models.TextField(null=True, verbose_name="table"),
+        ),
+    ]
