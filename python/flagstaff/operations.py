@@ -30,10 +30,11 @@ from flagstaff.exceptions import FlagstaffError
 __all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
 
 _CHANGED = (
-    "token_function_v1",
+    "token_functions_v1",
     "barrier_function_v1",
     "object_table_v1",
     "history_functions_v1",
+    "function_hashes_v1",
 )
 _TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1", *_CHANGED)
 

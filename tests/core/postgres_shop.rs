@@ -100,7 +100,7 @@ const TRIGGERS: &str = "
 
 const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
-    include_str!("../../python/flagstaff/sql/token_function_v1.sql"),
+    include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
 );
 
 /// Tables with flags in a schema of their own, which is dropped with the shop.

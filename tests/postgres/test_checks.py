@@ -44,10 +44,10 @@ def execute(statement: str) -> None:
         cursor.execute(statement)
 
 
-def install_again() -> None:
+def install_again(migration: str = "0002") -> None:
     """Run the command of the hint."""
     printed = io.StringIO()
-    call_command("sqlmigrate", "flagstaff", "0002", stdout=printed)
+    call_command("sqlmigrate", "flagstaff", migration, stdout=printed)
     execute(re.sub("^(BEGIN|COMMIT);", "", printed.getvalue(), flags=re.MULTILINE))
 
 
@@ -286,6 +286,54 @@ def test_triggers_on_a_table_of_former_models_are_reported_and_the_hint_drops_th
     execute(hint.partition(": ")[2])
     assert messages() == []
     FeatureFlag.objects.update(enabled=True)
+
+
+def test_inheriting_table_without_a_token_trigger_is_reported_and_the_hint_creates_it() -> None:
+    execute(f"CREATE TABLE archived () INHERITS ({FLAGS}); INSERT INTO archived VALUES (9, 'old')")
+    check, message, hint = only_message()
+    expected = f"public.archived inherits from {FLAGS} and has no token trigger"
+    assert (check, message.partition(", ")[0]) == ("flagstaff.W024", expected)
+    execute(hint.partition(": ")[2])
+    assert messages() == []
+
+
+def test_partition_without_a_token_trigger_is_reported(project_models: Any) -> None:
+    flag, value = project_models
+    with connection.schema_editor() as editor:
+        editor.delete_model(value)
+    execute(
+        "CREATE TABLE common_keyvaluestore (id bigint, key text, value jsonb) "
+        "PARTITION BY HASH (key); CREATE TABLE part PARTITION OF common_keyvaluestore "
+        "FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
+    )
+    for watched in watched_tables(connection, flag, value):
+        execute(fill(sql("triggers_v1"), {"schema": "public", **watched.placeholders()}))
+    assert only_message()[0] == "flagstaff.W024"
+    execute(only_message()[2].partition(": ")[2])
+    assert messages() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "body"),
+    [
+        ("flagstaff_token_v1() RETURNS trigger", "NULL"),
+        ("flagstaff_row_history_v1() RETURNS trigger", "NULL"),
+        ("flagstaff_barrier_v1() RETURNS bigint", "0"),
+    ],
+)
+def test_replaced_function_is_reported_and_the_hint_installs_it_again(
+    function: str, body: str
+) -> None:
+    execute(f"CREATE OR REPLACE FUNCTION {function} LANGUAGE plpgsql AS 'BEGIN RETURN {body}; END'")
+    command = "manage.py sqlmigrate flagstaff 0004_separate_tables | manage.py dbshell"
+    name = function.partition("(")[0]
+    assert only_message() == (
+        "flagstaff.W025",
+        f"functions in schema public were replaced: {name}; {NOT_FIRING}",
+        f'run "{command}"',
+    )
+    install_again("0004")
+    assert messages() == []
 
 
 def test_triggers_of_another_project_are_not_reported() -> None:

@@ -454,7 +454,7 @@ def test_tables_of_another_schema_are_found(join: Join, set_steps: SetSteps) -> 
     sql(f"CREATE SCHEMA {schema}")
     sql(f"SET search_path = {schema}, public")
     names = {"schema": schema, "token_table": f"{schema}.flagstaff_token"}
-    for file in ("tokens_v1", "token_function_v1", "barrier_function_v1"):
+    for file in ("tokens_v1", "token_functions_v1", "barrier_function_v1"):
         sql(fill(template(file), names))
     try:
         set_steps(join(options=f"-c search_path={schema.replace(' ', chr(92) + ' ')}").load)

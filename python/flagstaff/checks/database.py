@@ -18,6 +18,8 @@ from flagstaff.checks.tables import (
     check_tables_are_readable,
 )
 from flagstaff.checks.triggers import (
+    check_functions_are_original,
+    check_heirs_write_tokens,
     check_only_watched_tables_have_triggers,
     check_triggers_are_current,
     check_triggers_exist,
@@ -36,6 +38,8 @@ _ON_POSTGRESQL = (
     check_triggers_fire,
     check_triggers_are_current,
     check_only_watched_tables_have_triggers,
+    check_heirs_write_tokens,
+    check_functions_are_original,
     check_schemas_are_closed,
 )
 _OF_THE_ENGINE = (check_tables_are_readable, check_row_security)

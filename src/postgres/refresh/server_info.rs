@@ -1,15 +1,20 @@
 //! What a server says about itself, and the refresh mode that follows.
 
+use std::borrow::Cow;
+
 use tokio_postgres::Row;
 
 use crate::postgres::error::Error;
 use crate::postgres::status::RefreshMode;
 
 /// Why there are no change tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Lacking {
     Table,
-    Triggers,
+    /// The names of the tables without a token trigger, if they exist.
+    Triggers(Option<String>),
+    /// The names of the functions that are not those that were installed.
+    Functions(String),
     Replication,
 }
 
@@ -46,7 +51,8 @@ impl Identification {
             None => None,
             Some("table") => Some(Lacking::Table),
             Some("replication") => Some(Lacking::Replication),
-            Some(_) => Some(Lacking::Triggers),
+            Some("functions") => Some(Lacking::Functions(row.try_get("lacking_in")?)),
+            Some(_) => Some(Lacking::Triggers(row.try_get("lacking_in")?)),
         };
         let server = ServerInfo {
             standby: row.try_get("standby")?,
@@ -69,6 +75,21 @@ impl Identification {
     }
 }
 
+impl Lacking {
+    fn reason(&self) -> Cow<'static, str> {
+        let no_trigger = "a table has no token trigger, or it is disabled";
+        match self {
+            Self::Table => "there is no table flagstaff_token".into(),
+            Self::Triggers(None) => no_trigger.into(),
+            Self::Triggers(Some(tables)) => format!("{no_trigger}: {tables}").into(),
+            Self::Functions(names) => {
+                format!("a function of the token triggers was replaced: {names}").into()
+            }
+            Self::Replication => "the tables are replicated without flagstaff_token".into(),
+        }
+    }
+}
+
 impl ServerInfo {
     /// Whether every watched table leaves change tokens.
     pub(super) fn has_tokens(&self) -> bool {
@@ -86,22 +107,17 @@ impl ServerInfo {
         &self,
         wanted: bool,
         listening: bool,
-    ) -> (RefreshMode, Option<&'static str>) {
-        match self.lacking {
-            Some(Lacking::Table) => {
-                (RefreshMode::Reload, Some("there is no table flagstaff_token"))
-            }
-            Some(Lacking::Triggers) => {
-                (RefreshMode::Reload, Some("a table has no token trigger, or it is disabled"))
-            }
-            Some(Lacking::Replication) => {
-                (RefreshMode::Reload, Some("the tables are replicated without flagstaff_token"))
-            }
-            None if listening => (RefreshMode::Live, None),
-            None if !wanted => (RefreshMode::Poll, Some("LISTEN is False")),
-            None if self.pooled => (RefreshMode::Poll, Some("a connection pooler is in between")),
-            None if self.standby => (RefreshMode::Poll, Some("the server is a standby")),
-            None => (RefreshMode::Poll, Some("the server refused LISTEN")),
+    ) -> (RefreshMode, Option<Cow<'static, str>>) {
+        if let Some(lacking) = &self.lacking {
+            return (RefreshMode::Reload, Some(lacking.reason()));
         }
+        let reason = match () {
+            () if listening => return (RefreshMode::Live, None),
+            () if !wanted => "LISTEN is False",
+            () if self.pooled => "a connection pooler is in between",
+            () if self.standby => "the server is a standby",
+            () => "the server refused LISTEN",
+        };
+        (RefreshMode::Poll, Some(reason.into()))
     }
 }

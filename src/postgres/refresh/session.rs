@@ -1,5 +1,6 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
+use std::borrow::Cow;
 use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt;
@@ -245,7 +246,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn mode(&self) -> (RefreshMode, Option<&'static str>) {
+    fn mode(&self) -> (RefreshMode, Option<Cow<'static, str>>) {
         self.server.mode(self.context.listen, self.listening)
     }
 

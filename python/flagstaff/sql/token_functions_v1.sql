@@ -23,3 +23,15 @@ BEGIN
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_write_token_v1("char") FROM PUBLIC;
+
+-- The token trigger of a watched table. Its argument is the relation. If the token cannot be
+-- written, the change fails, because workers would not see it.
+CREATE OR REPLACE FUNCTION {schema}.flagstaff_token_v1() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM {schema}.flagstaff_write_token_v1(TG_ARGV[0]::"char");
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_token_v1() FROM PUBLIC;
