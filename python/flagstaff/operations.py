@@ -1,9 +1,9 @@
 """Migration operations that install tables, functions and triggers in PostgreSQL.
 
-`InstallTables` creates the tables of flagstaff itself and the functions of the triggers, and
-`InstallFunctions` replaces functions that have changed since; only flagstaff's own migrations use
-them. `InstallTriggers` watches the tables of two models. A project with its own models uses it in a
-migration of its own:
+`InstallTables` creates the tables of flagstaff itself and the functions of the triggers,
+`InstallFunctions` replaces functions that have changed since, and `FillObjectTables` completes
+older entries of the history; only flagstaff's own migrations use them. `InstallTriggers` watches
+the tables of two models. A project with its own models uses it in a migration of its own:
 
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
@@ -27,7 +27,7 @@ from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
+__all__ = ["FillObjectTables", "InstallFunctions", "InstallTables", "InstallTriggers"]
 
 _CHANGED = (
     "token_functions_v1",
@@ -135,6 +135,34 @@ class InstallFunctions(_PostgresOperation):
         names = _own_tables(connection, _schema_of_functions(schema_editor))
         for file in _CHANGED:
             _execute(schema_editor, file, names)
+
+    def remove(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        """Does nothing."""
+
+
+class FillObjectTables(_PostgresOperation):
+    """Names the table in entries of the history that are older than the column for it.
+
+    Not in the transaction that adds the column, whose lock would keep changes out of the history.
+    """
+
+    def describe(self) -> str:
+        return "Name the tables of older entries of the history"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "object_tables"
+
+    def install(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        connection = schema_editor.connection
+        if not router.allow_migrate(connection.alias, app_label):
+            return
+        names = _own_tables(connection, _schema_of_functions(schema_editor))
+        _execute(schema_editor, "fill_object_table_v1", names)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState

@@ -20,7 +20,15 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
+from flagstaff.operations import (
+    FillObjectTables,
+    InstallFunctions,
+    InstallTables,
+    InstallTriggers,
+)
+from tests.fake_workers import Join, join
+
+__all__ = ["join"]
 
 pytestmark = pytest.mark.django_db
 
@@ -274,6 +282,21 @@ def test_entries_of_an_older_version_get_no_table_if_two_have_had_rows(
     assert rows(TABLES_OF_ENTRIES) == [("a", None), ("b", "flagstaff_keyvaluestore")]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_change_while_older_entries_are_completed_is_recorded(join: Join) -> None:
+    other = join("writer")
+    other.set_name("psql")
+    migration = MigrationExecutor(connection).loader.get_migration(
+        "flagstaff", "0004_separate_tables"
+    )
+    assert migration.atomic is False
+    [fill] = [one for one in migration.operations if isinstance(one, FillObjectTables)]
+    with connection.schema_editor(atomic=True) as editor:
+        fill.database_forwards("flagstaff", editor, ProjectState(), ProjectState())
+        other.query("INSERT INTO flagstaff_featureflag (key) VALUES ('during')")
+    assert rows("SELECT count(*) FROM flagstaff_change WHERE key = 'during'") == [(1,)]
+
+
 def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
@@ -345,7 +368,7 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     rows("CREATE SCHEMA elsewhere; SET LOCAL search_path = elsewhere")
     state = run(ProjectState(), *models_of_a_project(PKS["integer"][0]))
     settings.DATABASE_ROUTERS = [RefusingRouter()]
-    run(state.clone(), InstallTables(), InstallFunctions(), INSTALL)
+    run(state.clone(), InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL)
     reverse(state, InstallTables(), InstallFunctions(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
@@ -355,7 +378,7 @@ def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), InstallFunctions(), INSTALL):
+        for operation in (InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []

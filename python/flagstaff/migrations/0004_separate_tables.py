@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from flagstaff.operations import InstallFunctions
+from flagstaff.operations import FillObjectTables, InstallFunctions
 
 
 class Migration(migrations.Migration):
     dependencies = [("flagstaff", "0003_functions")]
+
+    # Each operation in a transaction of its own, so that the lock of the first is short.
+    atomic = False
 
     operations = [
         InstallFunctions(),
@@ -15,4 +18,5 @@ class Migration(migrations.Migration):
             name="object_table",
             field=models.TextField(null=True, verbose_name="table"),
         ),
+        FillObjectTables(),
     ]
