@@ -9,7 +9,9 @@ import psycopg
 import pytest
 from django.db import connection
 
-__all__ = ["NEWEST", "FakeWorker", "Join", "join"]
+__all__ = ["NEWEST", "FakeWorker", "Join", "join", "other_token_table"]
+
+TABLE = "SELECT coalesce(to_regclass('flagstaff_token')::oid, 0)"
 
 NEWEST = """
     SELECT id, lpad(to_hex(nonce & 4294967295), 8, '0')
@@ -21,13 +23,14 @@ NEWEST = """
 class FakeWorker:
     """A session at the test's database with the name of a worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (all optional)
         self,
         host: str = "web-1",
         pid: int = 1,
         mode: str = "L",
         database: str = "",
         options: str = "",
+        table: int | None = None,
     ) -> None:
         settings = connection.settings_dict
         self._session = psycopg.connect(
@@ -40,6 +43,7 @@ class FakeWorker:
             autocommit=True,
         )
         self.host, self.pid, self.mode = host, pid, mode
+        self.table = self.query(TABLE)[0][0] if table is None else table
         self.token: tuple[int, str] = (0, "00000000")
         self.show()
 
@@ -51,7 +55,9 @@ class FakeWorker:
         """Sets the token or the mode in the session's name."""
         self.token = token or self.token
         self.mode = named.get("mode", self.mode)
-        self.set_name(f"fs1 {self.token[0]} {self.token[1]} {self.mode} {self.pid} {self.host}")
+        self.set_name(
+            " ".join(map(str, ("fs2", self.table, *self.token, self.mode, self.pid, self.host)))
+        )
 
     def load(self) -> None:
         """Shows the newest token in the table."""
@@ -92,3 +98,14 @@ def join() -> Iterator[Join]:
     yield join
     for worker in workers:
         worker.leave()
+
+
+@pytest.fixture
+def other_token_table() -> Iterator[int]:
+    """The oid of the token table of another project, in a schema of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA other; CREATE TABLE other.flagstaff_token (id bigint)")
+        cursor.execute("SELECT 'other.flagstaff_token'::regclass::oid")
+        [[oid]] = cursor.fetchall()
+        yield oid
+        cursor.execute("DROP SCHEMA other CASCADE")

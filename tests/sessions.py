@@ -48,13 +48,14 @@ def sessions(query: Query) -> Sessions:
 
 
 def _owner(name: str) -> int:
-    """The process id in a session's name: "fs1 <token> <nonce> <mode> <pid> <host>", or shorter.
+    """The process id in a session's name.
 
-    0 if there is none, which means that the session is not an engine's.
+    The name is "fs2 <table> <token> <nonce> <mode> <pid> <host>", or shorter. Returns 0 if it has
+    no process id, which means that the session is not an engine's.
     """
     words = name.split()
     match words:
-        case ["fs1", _, _, _, pid, *_] | ["flagstaff", pid]:
+        case ["fs2", _, _, _, _, pid, *_] | ["flagstaff", pid]:
             return int(pid)
     return 0
 

@@ -51,6 +51,8 @@ class Change(models.Model):
     at = models.DateTimeField(_("at"))
     transaction_id = models.BigIntegerField(_("transaction"))
     relation = models.CharField(_("relation"), max_length=1, choices=Relation.choices)
+    # A regclass. NULL: written by an older version, and more than one table could be meant.
+    object_table = models.TextField(_("table"), null=True)  # noqa: DJ001
     object_pk = models.TextField(_("primary key"))
     key = models.TextField(_("key"))
     action = models.TextField(_("action"), choices=Action.choices)

@@ -1,9 +1,9 @@
 """Migration operations that install tables, functions and triggers in PostgreSQL.
 
-`InstallTables` creates the tables of flagstaff itself and the functions of the triggers, and
-`InstallFunctions` replaces functions that have changed since; only flagstaff's own migrations use
-them. `InstallTriggers` watches the tables of two models. A project with its own models uses it in a
-migration of its own:
+`InstallTables` creates the tables of flagstaff itself and the functions of the triggers,
+`InstallFunctions` replaces functions that have changed since, and `FillObjectTables` completes
+older entries of the history; only flagstaff's own migrations use them. `InstallTriggers` watches
+the tables of two models. A project with its own models uses it in a migration of its own:
 
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
@@ -28,10 +28,16 @@ from flagstaff._tables.names import fill, own_names, sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["InstallFunctions", "InstallTables", "InstallTriggers"]
+__all__ = ["FillObjectTables", "InstallFunctions", "InstallTables", "InstallTriggers"]
 
-_CHANGED_FUNCTIONS = ("barrier_function_v1",)
-_TABLES = ("tokens_v1", *_CHANGED_FUNCTIONS, "history_v1", "usage_v1", "webhooks_v1")
+_CHANGED = (
+    "token_functions_v1",
+    "barrier_function_v1",
+    "object_table_v1",
+    "history_functions_v1",
+    "function_hashes_v1",
+)
+_TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1", *_CHANGED)
 
 #: Indexes and functions; the tables are those of `own_names`.
 _CREATED = re.compile(
@@ -110,9 +116,7 @@ class InstallTables(_PostgresOperation):
 
     def _execute_all(self, files: tuple[str, ...], schema_editor: BaseDatabaseSchemaEditor) -> None:
         connection = schema_editor.connection
-        schema = current_schema(connection)
-        own = own_names(connection)
-        names = {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
+        names = _own_tables(connection, current_schema(connection))
         for file in files:
             _execute(schema_editor, file, names)
 
@@ -120,7 +124,8 @@ class InstallTables(_PostgresOperation):
 class InstallFunctions(_PostgresOperation):
     """Replaces the functions that have changed since an earlier version of `InstallTables`.
 
-    Its reverse keeps them: they have the same names and arguments as before.
+    Also adds the columns that they write. Its reverse keeps both: the functions have the same names
+    and arguments as before, and the columns may be empty.
     """
 
     def describe(self) -> str:
@@ -133,13 +138,43 @@ class InstallFunctions(_PostgresOperation):
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
-        if not router.allow_migrate(schema_editor.connection.alias, app_label):
+        connection = schema_editor.connection
+        if not router.allow_migrate(connection.alias, app_label):
             return
         schema = _schema_of_functions(schema_editor)
         # Another role than before may run this migration.
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
-        for file in _CHANGED_FUNCTIONS:
-            _execute(schema_editor, file, {"schema": schema})
+        names = _own_tables(connection, schema)
+        for file in _CHANGED:
+            _execute(schema_editor, file, names)
+
+    def remove(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        """Does nothing."""
+
+
+class FillObjectTables(_PostgresOperation):
+    """Names the table in entries of the history that are older than the column for it.
+
+    Not in the transaction that adds the column, whose lock would keep changes out of the history.
+    """
+
+    def describe(self) -> str:
+        return "Name the tables of older entries of the history"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "object_tables"
+
+    def install(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        connection = schema_editor.connection
+        if not router.allow_migrate(connection.alias, app_label):
+            return
+        names = _own_tables(connection, _schema_of_functions(schema_editor))
+        _execute(schema_editor, "fill_object_table_v1", names)
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
@@ -201,6 +236,12 @@ def _migrated_model(
         return None
     model = state.apps.get_model(label)
     return model if router.allow_migrate_model(connection.alias, model) else None
+
+
+def _own_tables(connection: BaseDatabaseWrapper, schema: str) -> dict[str, str]:
+    """Returns the schema of flagstaff's objects, and its tables with this schema."""
+    own = own_names(connection)
+    return {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
 
 
 def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:

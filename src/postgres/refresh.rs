@@ -6,6 +6,7 @@ mod connection;
 mod encoded_texts;
 mod load;
 pub(crate) mod machine;
+mod notifications;
 pub(crate) mod on_demand;
 mod pace;
 mod publish;

@@ -1,5 +1,6 @@
 //! The status report of an engine: its threads write it, `status()` reads it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub struct StatusReport {
     /// How the worker is kept up to date.
     pub mode: RefreshMode,
     /// Why the mode is not `Live`.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// The number of published loads.
     pub loads: u64,
     /// How long the last of them took.
@@ -76,11 +77,11 @@ impl SharedStatus {
     }
 
     /// Sets the mode, and why it is not `Live`.
-    pub(crate) fn set_mode(&self, mode: RefreshMode, reason: Option<&'static str>) {
+    pub(crate) fn set_mode(&self, mode: RefreshMode, reason: Option<Cow<'static, str>>) {
         let changed = self.update(|report| {
-            let before = (report.mode, report.reason);
+            let changed = report.mode != mode || report.reason != reason;
             (report.mode, report.reason) = (mode, reason);
-            before != (mode, reason)
+            changed
         });
         if changed {
             (self.on_event)();

@@ -46,7 +46,7 @@ fn add_snapshot(dict: &Bound<'_, PyDict>, snapshot: Option<&Snapshot>) -> PyResu
 
 fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyResult<()> {
     let last_error = report.last_error.as_ref().map(ToString::to_string);
-    let reason = report.reason.or(last_error.as_deref().filter(|_| mode == "down"));
+    let reason = report.reason.as_deref().or(last_error.as_deref().filter(|_| mode == "down"));
     dict.set_item("loads", report.loads)?;
     dict.set_item("load_seconds", report.load_time.map(|time| time.as_secs_f64()))?;
     dict.set_item("failures", report.failures)?;

@@ -98,7 +98,10 @@ const TRIGGERS: &str = "
     ON {value_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('k');
 ";
 
-const TOKENS: &str = include_str!("../../python/flagstaff/sql/tokens_v1.sql");
+const TOKENS: &str = concat!(
+    include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
+    include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
+);
 
 /// Tables with flags in a schema of their own, which is dropped with the shop.
 pub(crate) struct Shop {
@@ -209,14 +212,14 @@ impl Shop {
     /// The number of connections of this shop's workers.
     pub(crate) fn connections(&mut self) -> i64 {
         let count = "SELECT count(*) FROM pg_stat_activity
-            WHERE application_name = $1 OR application_name LIKE 'fs1 % ' || $1";
+            WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
         self.session.query_one(count, &[&self.application]).expect("a count").get(0)
     }
 
     /// Terminates the connections of this shop's workers, as an administrator may.
     pub(crate) fn terminate_connections(&mut self) {
         let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE application_name = $1 OR application_name LIKE 'fs1 % ' || $1";
+            WHERE application_name = $1 OR application_name LIKE 'fs2 % ' || $1";
         self.session.query(terminate, &[&self.application]).expect("an administrator");
     }
 }

@@ -107,7 +107,7 @@ def test_wait_lists_two_hung_workers_and_one_disconnected_of_ten(
     assert (before["complete"], counts(before)) == (True, (10, 0, 0, 0))
     with stopped(*hung):
         proxy.stop()
-        name = f"fs1 % {cut_off.pid} %"
+        name = f"fs2 % {cut_off.pid} %"
         found = call(caller, "wait_while_terminating", database, name, 2)
         assert (found["complete"], counts(found)) == (False, (7, 2, 1, 0))
         assert pids(found["pending"]) == sorted(worker.pid for worker in hung)
@@ -166,7 +166,7 @@ def test_ten_workers_apply_a_change_within_half_a_second(
 def test_workers_that_reconnect_during_the_wait_are_counted(
     database: str, workers: list[Worker], caller: Worker
 ) -> None:
-    found = call(caller, "wait_while_terminating", database, "fs1 %", 10)
+    found = call(caller, "wait_while_terminating", database, "fs2 %", 10)
     assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
 
 

@@ -35,8 +35,9 @@ class Backup:
         self._file = str(file)
         self._run("pg_dump", "--format=custom", "--file", self._file, database)
 
-    def restore(self, *options: str) -> None:
-        self._run("pg_restore", "--exit-on-error", *options, "--dbname", self._database, self._file)
+    def restore(self, *options: str, into: str | None = None) -> None:
+        target = ("--dbname", into or self._database)
+        self._run("pg_restore", "--exit-on-error", *options, *target, self._file)
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
@@ -50,6 +51,22 @@ class Backup:
 @pytest.fixture
 def backup(server: Postgres, database: str, tmp_path: Path) -> Backup:
     return Backup(server, database, tmp_path / "backup")
+
+
+def test_history_keeps_its_tables_in_a_restored_copy(
+    empty_database: str, query: Query, backup: Backup
+) -> None:
+    # Read as the oids that the tables of the copy have.
+    tables = "SELECT array_agg(object_table::oid ORDER BY id) FROM flagstaff_change"
+    own = (
+        "SELECT ARRAY['flagstaff_featureflag'::regclass::oid, 'flagstaff_keyvaluestore'::regclass]"
+    )
+    [before] = query(tables)
+    backup.restore(into=empty_database)
+    with psycopg.connect(empty_database) as copy:
+        [after] = copy.execute(tables).fetchone() or [[]]
+        assert [after] == [*(copy.execute(own).fetchone() or [])]
+    assert after != before
 
 
 def twenty_changes(query: Query, worker: Worker) -> None:

@@ -45,10 +45,10 @@ def execute(statement: str) -> None:
         cursor.execute(statement)
 
 
-def install_again() -> None:
+def install_again(migration: str = "0002") -> None:
     """Run the command of the hint."""
     printed = io.StringIO()
-    call_command("sqlmigrate", "flagstaff", "0002", stdout=printed)
+    call_command("sqlmigrate", "flagstaff", migration, stdout=printed)
     execute(re.sub("^(BEGIN|COMMIT);", "", printed.getvalue(), flags=re.MULTILINE))
 
 
@@ -244,7 +244,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0003_functions")]',
+        '    dependencies = [("flagstaff", "0004_separate_tables")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 
@@ -321,6 +321,84 @@ def install(flag: Any) -> None:
     """Install the triggers of a model of a project."""
     for watched in watched_tables(connection, flag, None):
         execute(fill(sql("triggers_v1"), {"schema": "public", **watched.placeholders()}))
+
+
+def test_triggers_on_a_table_of_former_models_are_reported_and_the_hint_drops_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flag = model_of("FeatureFlag", flag_fields())
+    with connection.schema_editor() as editor:
+        editor.create_model(flag)
+    install(flag)
+    monkeypatch.setattr(Conf, "flag_model", flag)
+    # flagstaff's own tables are empty, as in a project that has never used them.
+    assert messages() == []
+    FeatureFlag.objects.create(key="new_checkout")
+    check, message, hint = only_message()
+    assert (check, message.partition(" ")[0]) == ("flagstaff.W026", FLAGS)
+    execute(hint.partition(": ")[2])
+    assert messages() == []
+    FeatureFlag.objects.update(enabled=True)
+
+
+def test_inheriting_table_without_a_token_trigger_is_reported_and_the_hint_creates_it() -> None:
+    execute(f"CREATE TABLE archived () INHERITS ({FLAGS}); INSERT INTO archived VALUES (9, 'old')")
+    check, message, hint = only_message()
+    expected = f"public.archived inherits from {FLAGS} and has no token trigger"
+    assert (check, message.partition(", ")[0]) == ("flagstaff.W027", expected)
+    execute(hint.partition(": ")[2])
+    assert messages() == []
+
+
+def test_partition_without_a_token_trigger_is_reported(project_models: Any) -> None:
+    flag, value = project_models
+    with connection.schema_editor() as editor:
+        editor.delete_model(value)
+    execute(
+        "CREATE TABLE common_keyvaluestore (id bigint, key text, value jsonb) "
+        "PARTITION BY HASH (key); CREATE TABLE part PARTITION OF common_keyvaluestore "
+        "FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
+    )
+    for watched in watched_tables(connection, flag, value):
+        execute(fill(sql("triggers_v1"), {"schema": "public", **watched.placeholders()}))
+    assert only_message()[0] == "flagstaff.W027"
+    execute(only_message()[2].partition(": ")[2])
+    assert messages() == []
+
+
+@pytest.mark.parametrize(
+    ("function", "body"),
+    [
+        ("flagstaff_token_v1() RETURNS trigger", "NULL"),
+        ("flagstaff_row_history_v1() RETURNS trigger", "NULL"),
+        ("flagstaff_barrier_v1() RETURNS bigint", "0"),
+    ],
+)
+def test_replaced_function_is_reported_and_the_hint_installs_it_again(
+    function: str, body: str
+) -> None:
+    execute(f"CREATE OR REPLACE FUNCTION {function} LANGUAGE plpgsql AS 'BEGIN RETURN {body}; END'")
+    command = "manage.py sqlmigrate flagstaff 0004_separate_tables | manage.py dbshell"
+    name = function.partition("(")[0]
+    assert only_message() == (
+        "flagstaff.W028",
+        f"functions in schema public were replaced: {name}; {NOT_FIRING}",
+        f'run "{command}"',
+    )
+    install_again("0004")
+    assert messages() == []
+
+
+def test_triggers_of_another_project_are_not_reported() -> None:
+    execute(
+        "CREATE SCHEMA other; CREATE TABLE other.flags (id int); "
+        "CREATE FUNCTION other.flagstaff_token_v1() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NULL; END'; "
+        "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT ON other.flags "
+        "FOR EACH STATEMENT EXECUTE FUNCTION other.flagstaff_token_v1(); "
+        "INSERT INTO other.flags VALUES (1)"
+    )
+    assert messages() == []
 
 
 def test_problems_that_a_running_migrate_fixes_are_not_reported(

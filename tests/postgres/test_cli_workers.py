@@ -8,13 +8,13 @@ import pytest
 from django.db import connection
 
 from flagstaff.models import FeatureFlag
-from tests.fake_workers import Join, join
+from tests.fake_workers import Join, join, other_token_table
 from tests.forced_off import forced_off
 from tests.terminals import document, flags, rows, typed
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
 
-__all__ = ["join"]
+__all__ = ["join", "other_token_table"]
 
 
 def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
@@ -31,7 +31,7 @@ def test_workers_lists_workers_that_are_behind_first(join: Join) -> None:
 
 def test_workers_that_reload_or_have_unreadable_names_have_no_state(join: Join) -> None:
     join("web-1", mode="R")
-    join("web-2").set_name("fs1 what is this")
+    join("web-2").set_name("fs2 what is this")
     found = json.loads(flags("workers", "--json").out)
     assert [worker["behind"] for worker in found] == [None, None]
     assert {worker["mode"] for worker in found} == {"reload", "unreadable"}
@@ -42,6 +42,14 @@ def test_workers_reports_sessions_without_a_name(join: Join) -> None:
     ran = flags("workers")
     assert "1 session has no worker name" in ran.err
     assert ran.out == ""
+
+
+def test_workers_counts_those_of_another_project(join: Join, other_token_table: int) -> None:
+    join("web-1")
+    join("web-2", table=other_token_table)
+    ran = flags("workers", "--json")
+    assert "1 worker is not listed: of another project" in ran.err
+    assert [worker["host"] for worker in json.loads(ran.out)] == ["web-1"]
 
 
 def test_workers_without_workers_prints_a_message() -> None:

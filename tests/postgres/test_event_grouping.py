@@ -21,10 +21,16 @@ from flagstaff.models import Change
 pytestmark = pytest.mark.django_db
 
 RECEIVER = "receiver"
+TABLES = ("flagstaff_featureflag", "flagstaff_keyvaluestore")
 INSERT = """
     INSERT INTO flagstaff_change
-        (transaction_id, relation, object_pk, key, action, old, new, actor, role)
-    VALUES (%s, %s, %s, 'key', 'update', %s, %s, %s, %s) RETURNING id
+        (transaction_id, relation, object_table, object_pk, key, action, old, new, actor, role)
+    SELECT number, relation, CASE relation
+            WHEN 'k' THEN 'flagstaff_keyvaluestore'::regclass ELSE 'flagstaff_featureflag' END,
+        pk, 'key', 'update', old::jsonb, new::jsonb, actor, role
+    FROM (VALUES (%s, %s::"char", %s, %s, %s, %s, %s))
+        AS entry (number, relation, pk, old, new, actor, role)
+    RETURNING id
 """
 
 # Transaction, relation, primary key, actor, role. Few of each, so that many belong together.
@@ -83,7 +89,7 @@ def groups_in_sql() -> list[list[int]]:
         run(cursor, "lock_receiver_v1", RECEIVER)
         newest, open_transactions, known = cursor.fetchone()
         names = RECEIVER, RECEIVER
-        run(cursor, "enqueue_changes_v1", newest, newest, open_transactions, known, *names)
+        run(cursor, "enqueue_changes_v1", *TABLES, newest, newest, open_transactions, known, *names)
         cursor.execute("SELECT entry_ids FROM flagstaff_delivery ORDER BY id")
         return [list(ids) for (ids,) in cursor.fetchall()]
 

@@ -202,8 +202,10 @@ def test_event_orders_users_by_primary_key(flag: FeatureFlag, bob: User) -> None
 
 def test_event_orders_null_users_last(flag: FeatureFlag) -> None:
     execute(
-        "INSERT INTO flagstaff_change (relation, object_pk, key, action, old, new) "
-        f"VALUES ('m', '{flag.pk}', 'new_checkout', 'insert', '[]', '[null, 3, 1]')"
+        "INSERT INTO flagstaff_change "
+        "(relation, object_table, object_pk, key, action, old, new) "
+        f"VALUES ('m', 'flagstaff_featureflag', '{flag.pk}', 'new_checkout', 'insert', "
+        "'[]', '[null, 3, 1]')"
     )
     assert flag_history("new_checkout")[0].added == Users(3, (1, 3, None))
 

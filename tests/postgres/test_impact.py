@@ -249,7 +249,7 @@ def test_engine_closes_the_connection() -> None:
         while sessions > 1 and time.monotonic() < deadline:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
-                "(application_name LIKE 'fs1 %' OR application_name LIKE 'flagstaff%')"
+                "(application_name LIKE 'fs2 %' OR application_name LIKE 'flagstaff%')"
             )
             sessions = (cursor.fetchone() or (2,))[0]
     assert sessions == 1

@@ -20,7 +20,15 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
+from flagstaff.operations import (
+    FillObjectTables,
+    InstallFunctions,
+    InstallTables,
+    InstallTriggers,
+)
+from tests.fake_workers import Join, join
+
+__all__ = ["join"]
 
 pytestmark = pytest.mark.django_db
 
@@ -202,31 +210,98 @@ def test_second_installation_restores_disabled_triggers() -> None:
     assert after == before
 
 
-# The body that 0002_tables installed before 0003_functions existed.
+# What earlier migrations installed, and the migration that replaces it.
 OLD_BARRIER = """
     CREATE OR REPLACE FUNCTION flagstaff_barrier_v1() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'BEGIN RETURN public.flagstaff_write_token_v1(''b''); END'
 """
+OLD_TOKEN = """
+    CREATE OR REPLACE FUNCTION flagstaff_write_token_v1(of_relation "char") RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'BEGIN PERFORM pg_notify(''flagstaff_v1'', ''''); RETURN 0; END'
+"""
 
 
-def test_functions_of_an_older_version_are_replaced() -> None:
-    definition = "SELECT pg_get_functiondef('flagstaff_barrier_v1'::regproc)"
-    rights = "SELECT proacl::text FROM pg_proc WHERE proname = 'flagstaff_barrier_v1'"
+@pytest.mark.parametrize(
+    ("function", "old", "migration"),
+    [
+        ("flagstaff_barrier_v1", OLD_BARRIER, "0003_functions"),
+        ("flagstaff_write_token_v1", OLD_TOKEN, "0004_separate_tables"),
+    ],
+)
+def test_functions_of_an_older_version_are_replaced(
+    function: str, old: str, migration: str
+) -> None:
+    definition = f"SELECT pg_get_functiondef('{function}'::regproc)"
+    rights = f"SELECT proacl::text FROM pg_proc WHERE proname = '{function}'"
     current, granted = rows(definition), rows(rights)
-    rows(OLD_BARRIER)
+    rows(old)
     assert rows(definition) != current
-    state = run(migrated_to("flagstaff", "0002_tables"), *operations_of("0003_functions"))
+    state = migrated_to("flagstaff", "0002_tables")
+    state = run(state, *operations_of(migration), app="flagstaff")
     assert (rows(definition), rows(rights)) == (current, granted)
-    reverse(state, *operations_of("0003_functions"))
+    reverse(state, *operations_of(migration), app="flagstaff")
     assert rows(definition) == current
+
+
+@pytest.fixture
+def state_with_entries_of_an_older_version() -> ProjectState:
+    """The models of flagstaff and of a project, both watched; entries that name no table."""
+    state = run(migrated_to("flagstaff", "0003_functions"), *models_of_a_project(PKS["integer"][0]))
+    run(state.clone(), INSTALL)
+    rows("DELETE FROM flagstaff_change")
+    rows("INSERT INTO flagstaff_featureflag (key) VALUES ('a')")
+    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('b', '1')")
+    rows("UPDATE flagstaff_change SET object_table = NULL")
+    return state
+
+
+TABLES_OF_ENTRIES = "SELECT key, object_table::text FROM flagstaff_change ORDER BY key"
+
+
+def test_entries_of_an_older_version_get_the_only_table_that_has_had_rows(
+    state_with_entries_of_an_older_version: ProjectState,
+) -> None:
+    # The project's tables have never had a row.
+    state = state_with_entries_of_an_older_version
+    run(state, *operations_of("0004_separate_tables"), app="flagstaff")
+    assert rows(TABLES_OF_ENTRIES) == [
+        ("a", "flagstaff_featureflag"),
+        ("b", "flagstaff_keyvaluestore"),
+    ]
+
+
+def test_entries_of_an_older_version_get_no_table_if_two_have_had_rows(
+    state_with_entries_of_an_older_version: ProjectState,
+) -> None:
+    state = state_with_entries_of_an_older_version
+    state.apps.get_model("common", "FeatureFlag").objects.create(key="c").delete()
+    rows("DELETE FROM flagstaff_change WHERE key = 'c'")
+    run(state, *operations_of("0004_separate_tables"), app="flagstaff")
+    assert rows(TABLES_OF_ENTRIES) == [("a", None), ("b", "flagstaff_keyvaluestore")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_while_older_entries_are_completed_is_recorded(join: Join) -> None:
+    other = join("writer")
+    other.set_name("psql")
+    migration = MigrationExecutor(connection).loader.get_migration(
+        "flagstaff", "0004_separate_tables"
+    )
+    assert migration.atomic is False
+    [fill] = [one for one in migration.operations if isinstance(one, FillObjectTables)]
+    with connection.schema_editor(atomic=True) as editor:
+        fill.database_forwards("flagstaff", editor, ProjectState(), ProjectState())
+        other.query("INSERT INTO flagstaff_featureflag (key) VALUES ('during')")
+    assert rows("SELECT count(*) FROM flagstaff_change WHERE key = 'during'") == [(1,)]
 
 
 def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_tables", "0003_functions"):
+    for migration in ("0001_initial", "0002_tables", "0003_functions", "0004_separate_tables"):
         state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
@@ -293,7 +368,7 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     rows("CREATE SCHEMA elsewhere; SET LOCAL search_path = elsewhere")
     state = run(ProjectState(), *models_of_a_project(PKS["integer"][0]))
     settings.DATABASE_ROUTERS = [RefusingRouter()]
-    run(state.clone(), InstallTables(), InstallFunctions(), INSTALL)
+    run(state.clone(), InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL)
     reverse(state, InstallTables(), InstallFunctions(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
     assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
@@ -303,7 +378,7 @@ def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}
     other = ConnectionHandler({"default": sqlite})["default"]
     with other.schema_editor() as editor:
-        for operation in (InstallTables(), InstallFunctions(), INSTALL):
+        for operation in (InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL):
             operation.database_forwards("common", editor, ProjectState(), ProjectState())
             operation.database_backwards("common", editor, ProjectState(), ProjectState())
     assert other.introspection.table_names() == []

@@ -15,7 +15,7 @@ from tests.workers import Worker, address
 from tools.postgres import Postgres
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-ENGINE = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fs1 %% ' || %s || ' %%'"
+ENGINE = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'fs2 %% ' || %s || ' %%'"
 Query = Callable[..., Any]
 OpenToAll = Callable[[], None]
 

@@ -243,7 +243,7 @@ def test_two_serializable_writers_both_succeed(open_session: OpenSession) -> Non
     assert FeatureFlag.objects.count() == 2
 
 
-def test_commit_notifies_with_an_empty_payload(open_session: OpenSession) -> None:
+def test_commit_notifies_once_with_the_oid_of_the_token_table(open_session: OpenSession) -> None:
     listener = open_session()
     listener.execute("LISTEN flagstaff_v1")
     listener.commit()
@@ -251,7 +251,7 @@ def test_commit_notifies_with_an_empty_payload(open_session: OpenSession) -> Non
         FeatureFlag.objects.create(key="a")
         FeatureFlag.objects.create(key="b")
     [notice] = listener.notifies(timeout=5, stop_after=1)
-    assert notice.payload == ""
+    assert [(notice.payload,)] == rows("SELECT 'flagstaff_token'::regclass::oid::text")
 
 
 def test_barrier_is_newer_than_the_change(flag: FeatureFlag, tokens: Tokens) -> None:

@@ -20,11 +20,11 @@ from flagstaff._workers.sessions import parse_name
 from flagstaff.exceptions import PropagationError
 from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
-from tests.fake_workers import NEWEST, Join, join
+from tests.fake_workers import NEWEST, Join, join, other_token_table
 from tests.pages import code_of
 from tests.step_clock import StepClock
 
-__all__ = ["join"]
+__all__ = ["join", "other_token_table"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -143,7 +143,13 @@ def test_worker_with_an_invalid_token_is_pending(
 
 @pytest.mark.parametrize(
     "name",
-    ["fs1 ", "fs1 garbage", "fs1 9 zzzzzzzz L 1 web", "fs1 99999999999999999999 00000000 L 1 web"],
+    [
+        "fs1 ",
+        "fs2 garbage",
+        "fs2 1 9 zzzzzzzz L 1 web",
+        "fs2 1 99999999999999999999 00000000 L 1 web",
+        "fs9 of a newer version",
+    ],
 )
 def test_worker_with_an_unreadable_name_is_pending(name: str, join: Join) -> None:
     worker = join()
@@ -153,7 +159,7 @@ def test_worker_with_an_unreadable_name_is_pending(name: str, join: Join) -> Non
     assert str(found.pending[0]) == f"{name!r} (session {worker.session})"
 
 
-@pytest.mark.parametrize("name", ["", "fs1", "fs10 1 00000000 L 1 web", "flagstaff 17", "psql"])
+@pytest.mark.parametrize("name", ["", "fs2", "fs10 1 00000000 L 1 web", "flagstaff 17", "psql"])
 def test_session_of_another_client_is_not_a_worker(name: str, join: Join) -> None:
     join().set_name(name)
     assert counts(wait_for_workers(0)) == (0, 0, 0, 0)
@@ -164,8 +170,44 @@ def test_worker_of_another_database_is_not_listed(join: Join) -> None:
     assert wait_for_workers(0).connected == 0
 
 
+def test_worker_of_another_project_is_left_out(
+    join: Join, set_steps: SetSteps, other_token_table: int
+) -> None:
+    join("web-2", table=other_token_table)
+    set_steps(join("web-1").load)
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0))
+
+
+def test_workers_of_another_project_alone_are_no_workers(
+    join: Join, other_token_table: int
+) -> None:
+    join(table=other_token_table)
+    assert (wait_for_workers(0).complete, wait_for_workers(0).connected) == (False, 0)
+
+
+@pytest.mark.parametrize("table", [0, 1, 4294967295])
+def test_worker_of_a_token_table_that_does_not_exist_is_pending(table: int, join: Join) -> None:
+    # The worker has no token table yet, or the one that it had was replaced.
+    join(table=table)
+    assert counts(wait_for_workers(0)) == (0, 1, 0, 0)
+
+
+def test_worker_of_the_older_format_has_to_apply_it(join: Join, set_steps: SetSteps) -> None:
+    worker = join()
+    worker.set_name("fs1 0 00000000 L 1 web-1")
+    assert counts(wait_for_workers(0)) == (0, 1, 0, 0)
+
+    def load() -> None:
+        token, nonce = worker.query(NEWEST)[0]
+        worker.set_name(f"fs1 {token} {nonce} L 1 web-1")
+
+    set_steps(load)
+    assert counts(wait_for_workers()) == (1, 0, 0, 0)
+
+
 def test_name_is_parsed() -> None:
-    worker = parse_name("fs1 62518 0a1b2c3d L 4711 ~t.example web 1", 99)
+    worker = parse_name("fs2 16404 62518 0a1b2c3d L 4711 ~t.example web 1", 99)
     assert (worker.token, worker.nonce, worker.mode) == (62518, "0a1b2c3d", "live")
     assert (worker.host, worker.pid, worker.session) == ("~t.example web 1", 4711, 99)
 
@@ -412,7 +454,7 @@ def test_tables_of_another_schema_are_found(join: Join, set_steps: SetSteps) -> 
     sql(f"CREATE SCHEMA {schema}")
     sql(f"SET search_path = {schema}, public")
     names = {"schema": schema, "token_table": f"{schema}.flagstaff_token"}
-    for file in ("tokens_v1", "barrier_function_v1"):
+    for file in ("tokens_v1", "token_functions_v1", "barrier_function_v1"):
         sql(fill(template(file), names))
     try:
         set_steps(join(options=f"-c search_path={schema.replace(' ', chr(92) + ' ')}").load)

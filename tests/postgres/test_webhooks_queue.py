@@ -45,6 +45,23 @@ def test_removed_receiver_is_reported_and_gets_nothing(hook: Webhook) -> None:
         assert deliver() == [DeliveryReport("ops", "", pending=1)]
 
 
+def test_change_of_a_table_that_is_not_watched_is_not_sent(hook: Webhook) -> None:
+    # As the former table of a project that has moved to other models.
+    query(
+        "CREATE TABLE former (id bigint, key text); "
+        "CREATE TRIGGER flagstaff_history_insert_v1 "
+        "AFTER INSERT ON former REFERENCING NEW TABLE AS new_rows "
+        "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_row_history_v1('f', 'id', 'key', '')"
+    )
+    try:
+        query("INSERT INTO former VALUES (1, 'new_checkout')")
+        set_rollout("new_checkout", 60)
+        assert_delivered(delivered=1, pending=0)
+        assert percents(hook) == [60]
+    finally:
+        query("DROP TABLE former")
+
+
 # The order of commits.
 
 

@@ -1,4 +1,4 @@
-"""Tables and triggers in PostgreSQL's catalog. Table names are resolved by the search path."""
+"""Tables in PostgreSQL's catalog. Table names are resolved by the search path."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 __all__ = [
     "ForeignObject",
     "FoundTable",
-    "Trigger",
     "current_schema",
     "find_table",
     "foreign_objects",
-    "triggers_of",
+    "has_rows",
+    "query_catalog",
     "why_hidden",
     "why_unavailable",
 ]
@@ -34,7 +34,8 @@ _FIND_TABLE = """
         pg_catalog.row_security_active(c.oid),
         pg_catalog.has_schema_privilege('public', n.oid, 'CREATE'),
         pg_catalog.quote_ident(r.rolname),
-        c.relforcerowsecurity AND c.relrowsecurity AND NOT (r.rolsuper OR r.rolbypassrls)
+        c.relforcerowsecurity AND c.relrowsecurity AND NOT (r.rolsuper OR r.rolbypassrls),
+        c.oid
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -60,18 +61,6 @@ _FOREIGN_OBJECTS = """
         AND pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)) OPERATOR(pg_catalog.<>) %s
     ORDER BY 1
 """
-# By name or by function, because either can be renamed.
-_TRIGGERS_OF = r"""
-    SELECT t.tgname, t.tgenabled::text, pg_catalog.quote_ident(n.nspname), p.proname, t.tgargs
-    FROM pg_catalog.pg_trigger AS t
-    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
-    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
-    WHERE t.tgrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
-        AND (
-            t.tgname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
-            OR p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_%%'
-        )
-"""
 
 
 @dataclass(frozen=True)
@@ -91,24 +80,7 @@ class FoundTable:
     #: The quoted name of its owner, and whether row level security can hide rows from it.
     owner: str
     hides_rows_from_owner: bool
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """A trigger of flagstaff that exists."""
-
-    name: str
-    #: When it fires: O in ordinary sessions, R in replicating ones, A in both, D in none.
-    enabled: str
-    #: The quoted schema of its function, and the name of the function.
-    schema: str
-    function: str
-    arguments: tuple[str, ...]
-
-    @property
-    def fires(self) -> bool:
-        """Whether it fires in ordinary sessions."""
-        return self.enabled in {"A", "O"}
+    oid: int
 
 
 @dataclass(frozen=True)
@@ -123,7 +95,7 @@ class ForeignObject:
 
 def current_schema(connection: BaseDatabaseWrapper) -> str:
     """Returns the quoted schema in which a new table is created, or "" without one."""
-    for [schema] in _rows(connection, _CURRENT_SCHEMA):
+    for [schema] in query_catalog(connection, _CURRENT_SCHEMA):
         return str(schema or "")
     return ""
 
@@ -150,7 +122,7 @@ def why_hidden(table: FoundTable) -> str:
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:
     """Returns the table with this quoted name, or None."""
-    for row in _rows(connection, _FIND_TABLE, table):
+    for row in query_catalog(connection, _FIND_TABLE, table):
         return FoundTable(*row)
     return None
 
@@ -162,27 +134,20 @@ def foreign_objects(
 
     `schema` and `trusted` are quoted, `names` are not.
     """
-    found = _rows(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
+    found = query_catalog(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
     return [ForeignObject(*row) for row in found]
 
 
-def triggers_of(connection: BaseDatabaseWrapper, table: str) -> dict[str, Trigger]:
-    """Returns the triggers of flagstaff on the table with this quoted name, by their names."""
-    found = (_trigger(*row) for row in _rows(connection, _TRIGGERS_OF, table))
-    return {trigger.name: trigger for trigger in found}
+def has_rows(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Whether the table with this quoted name has a row. Needs the right to read it."""
+    [[found]] = query_catalog(connection, f"SELECT EXISTS (SELECT FROM {table})")  # noqa: S608 (quoted)
+    return bool(found)
 
 
-def _trigger(
-    name: str, enabled: str, schema: str, function: str, packed: bytes | memoryview
-) -> Trigger:
-    # Each argument ends with a zero byte.
-    arguments = bytes(packed).decode(errors="replace").split("\0")[:-1]
-    return Trigger(name, enabled, schema, function, tuple(arguments))
-
-
-def _rows(
+def query_catalog(
     connection: BaseDatabaseWrapper, query: str, *parameters: str | list[str]
 ) -> list[tuple[Any, ...]]:
+    """Returns the rows of a query."""
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())

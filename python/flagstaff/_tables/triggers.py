@@ -10,7 +10,7 @@ from functools import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.catalog import Trigger, triggers_of
+from flagstaff._tables.found_triggers import Trigger, Triggers, triggers_of
 from flagstaff._tables.names import sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 
@@ -26,12 +26,18 @@ class TriggerHealth:
     """The triggers of flagstaff on one watched table. A missing table has none."""
 
     table: WatchedTable
-    triggers: dict[str, Trigger]
+    triggers: Triggers
+    #: The triggers on the tables that inherit from it, by their quoted names.
+    heirs: dict[str, Triggers]
 
     @property
     def writes_tokens(self) -> bool:
-        """Whether a change writes a change token, so that workers see it by the poll."""
-        return any(map(_writes_tokens, self.triggers.values()))
+        """Whether a change writes a change token, so that workers see it by the poll.
+
+        A load also reads the rows of tables that inherit from this one.
+        """
+        families = (self.triggers, *self.heirs.values())
+        return all(any(map(_writes_tokens, triggers.values())) for triggers in families)
 
     @property
     def writes_history(self) -> bool:
@@ -39,7 +45,7 @@ class TriggerHealth:
         firing = {
             _without_version(trigger.name)
             for trigger in self.triggers.values()
-            if trigger.fires and _HISTORY_FUNCTIONS.match(trigger.function)
+            if trigger.fires and trigger.is_original and _HISTORY_FUNCTIONS.match(trigger.function)
         }
         return firing.issuperset(map(_without_version, _history_triggers()))
 
@@ -47,6 +53,14 @@ class TriggerHealth:
         """Returns the names of triggers that exist in no version."""
         found = set(map(_without_version, self.triggers))
         return [name for name in expected_triggers() if _without_version(name) not in found]
+
+    def silent_heirs(self) -> list[str]:
+        """Returns the inheriting tables without a token trigger that fires."""
+        return [
+            heir
+            for heir, triggers in self.heirs.items()
+            if not any(map(_fires_token, triggers.values()))
+        ]
 
     def disabled(self) -> list[str]:
         """Returns the names of triggers that do not fire in every session in which they should."""
@@ -90,7 +104,8 @@ def trigger_health(
     Raises ConfigurationError if a model lacks a required field.
     """
     for table in watched_tables(connection, flag_model, value_model):
-        yield TriggerHealth(table, triggers_of(connection, table.name))
+        found = triggers_of(connection, table.name)
+        yield TriggerHealth(table, found.own, found.heirs)
 
 
 @cache
@@ -109,6 +124,10 @@ def _history_triggers() -> list[str]:
 
 
 def _writes_tokens(trigger: Trigger) -> bool:
+    return _fires_token(trigger) and trigger.is_original
+
+
+def _fires_token(trigger: Trigger) -> bool:
     return trigger.fires and bool(_TOKEN_FUNCTIONS.match(trigger.function))
 
 

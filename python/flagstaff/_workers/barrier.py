@@ -27,6 +27,8 @@ class Barrier:
     token: Token
     #: Whether the connection that created it goes through a pooler.
     pooled: bool
+    #: The oid of the token table.
+    token_table: int
     #: Whether every watched table has a token trigger. If not, a worker may have the barrier and
     #: miss the change.
     covers_all_tables: bool
@@ -98,7 +100,8 @@ def create_barrier(connection: BaseDatabaseWrapper) -> Barrier:
             "the row that this wait added to flagstaff_token was deleted; wait again"
         )
     pooled = _is_pooled(connection, session)
-    return Barrier((created, nonce), pooled, _have_token_triggers(connection), tokens)
+    covered = _have_token_triggers(connection)
+    return Barrier((created, nonce), pooled, found.oid, covered, tokens)
 
 
 def _require_rights(found: FoundTable, tokens: _Tokens) -> None:

@@ -1,7 +1,8 @@
 """The workers that are connected to a server, read from the names of their sessions.
 
-A worker sets its session's `application_name` to `fs1 TOKEN NONCE MODE PID HOST` after each load.
-Any client can set such a name, so callers compare token and nonce with the table.
+A worker sets its session's `application_name` to `fs2 TABLE TOKEN NONCE MODE PID HOST` after each
+load. TABLE is the oid of its token table: two projects in one database have a table each. Any
+client can set such a name, so callers compare token and nonce with the table.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from dataclasses import asdict, dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.names import sql
+from flagstaff._tables.names import own_names, sql
 
 __all__ = ["ConnectedWorkers", "Worker", "list_workers", "parse_name"]
 
-_NAME = re.compile(r"fs1 ([0-9]{1,19}) ([0-9a-f]{8}) ([SLPR]) ([0-9]{1,10}) (.*)")
+# Workers of the format fs1 name no table.
+_NAME = re.compile(
+    r"(?:fs1|fs2 [0-9]{1,10}) ([0-9]{1,19}) ([0-9a-f]{8}) ([SLPR]) ([0-9]{1,10}) (.*)"
+)
 # The largest bigint: the database rejects a query for a larger one.
 _MAX_TOKEN = 2**63 - 1
 _MODES = {"S": "starting", "L": "live", "P": "poll", "R": "reload"}
@@ -52,22 +56,25 @@ class Worker:
 
 @dataclass(frozen=True)
 class ConnectedWorkers:
-    """The workers that are connected at one time."""
+    """The workers of this project that are connected at one time."""
 
     workers: tuple[Worker, ...]
     #: The number of sessions without a worker's name: a pooler's, which any number of workers may
     #: share, or those of workers that have just connected.
     unnamed: int
+    #: The number of workers of other projects, which have token tables of their own.
+    of_other_projects: int
 
 
 def list_workers(connection: BaseDatabaseWrapper) -> ConnectedWorkers:
-    """Returns the workers that are connected to this database. Makes a query."""
+    """Returns the workers of this connection's token table. Makes a query."""
     with connection.cursor() as cursor:
-        cursor.execute(sql("workers_v1"))
-        sessions: list[tuple[int, str]] = cursor.fetchall()
-    named = [(pid, name) for pid, name in sessions if name != _UNNAMED]
+        cursor.execute(sql("workers_v1"), [own_names(connection)["token_table"]])
+        sessions: list[tuple[int, str, bool]] = cursor.fetchall()
+    own = [(pid, name) for pid, name, is_others in sessions if not is_others]
+    named = [(pid, name) for pid, name in own if name != _UNNAMED]
     workers = tuple(parse_name(name, session) for session, name in named)
-    return ConnectedWorkers(workers, len(sessions) - len(named))
+    return ConnectedWorkers(workers, len(own) - len(named), len(sessions) - len(own))
 
 
 def parse_name(name: str, session: int) -> Worker:

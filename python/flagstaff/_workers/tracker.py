@@ -22,7 +22,7 @@ _POLLING = {"poll", "reload"}
 # Seconds for which a later wait of this process still expects a worker.
 _MEMORY = 600.0
 _Key: TypeAlias = tuple[Hashable, ...]
-#: By database and identity: the workers at the end of the last wait, and when that was.
+#: By token table and identity: the workers at the end of the last wait, and when that was.
 _remembered: dict[_Key, dict[_Key, tuple[list[Worker], float]]] = {}
 
 
@@ -53,10 +53,10 @@ class _Group:
 
 
 class WorkerTracker:
-    """The workers seen at one database during one wait, and in the ten minutes before it."""
+    """The workers of one token table seen during one wait, and in the ten minutes before it."""
 
-    def __init__(self, database: _Key) -> None:
-        self._database = database
+    def __init__(self, token_table: _Key) -> None:
+        self._token_table = token_table
         self._groups: dict[_Key, _Group] = {}
 
     def update(self, workers: Iterable[Worker], applied: Collection[Worker]) -> None:
@@ -98,7 +98,7 @@ class WorkerTracker:
         oldest = monotonic() - _MEMORY
         return tuple(
             worker
-            for identity, (workers, seen) in _remembered.get(self._database, {}).items()
+            for identity, (workers, seen) in _remembered.get(self._token_table, {}).items()
             if seen > oldest
             for worker in workers[self._max_connected(identity) :]
         )
@@ -111,9 +111,9 @@ class WorkerTracker:
             for identity, group in self._groups.items()
             if group.connected
         }
-        before = _remembered.get(self._database, {})
+        before = _remembered.get(self._token_table, {})
         recent = {key: seen for key, seen in before.items() if seen[1] > now - _MEMORY}
-        _remembered[self._database] = {**recent, **present}
+        _remembered[self._token_table] = {**recent, **present}
 
     def _max_connected(self, identity: _Key) -> int:
         return self._groups[identity].max_connected if identity in self._groups else 0

@@ -134,7 +134,7 @@ class _Wait:
         # After the commit, so the deadline of polling workers is never too early.
         self._created_at = datetime.now(timezone.utc)
         address = (connection.settings_dict[name] for name in ("HOST", "PORT", "NAME"))
-        self._tracker = WorkerTracker((*address,))
+        self._tracker = WorkerTracker((*address, self._barrier.token_table))
         self._unnamed = 0
 
     def run(self, timeout: float) -> Propagation:

@@ -19,6 +19,9 @@ from flagstaff.checks.tables import (
     check_tables_are_readable,
 )
 from flagstaff.checks.triggers import (
+    check_functions_are_original,
+    check_heirs_write_tokens,
+    check_only_watched_tables_have_triggers,
     check_triggers_are_current,
     check_triggers_exist,
     check_triggers_fire,
@@ -39,6 +42,9 @@ _ON_POSTGRESQL = (
     check_triggers_exist,
     check_triggers_fire,
     check_triggers_are_current,
+    check_only_watched_tables_have_triggers,
+    check_heirs_write_tokens,
+    check_functions_are_original,
     check_schemas_are_closed,
     check_row_security_of_django,
 )

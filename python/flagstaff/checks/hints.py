@@ -14,9 +14,15 @@ from django.db.models import Model
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.conf import conf
-from flagstaff.operations import InstallTriggers
+from flagstaff.operations import InstallFunctions, InstallTriggers
 
-__all__ = ["alias_to_migrate", "installations", "is_migrating", "migrate"]
+__all__ = [
+    "alias_to_migrate",
+    "install_functions_again",
+    "installations",
+    "is_migrating",
+    "migrate",
+]
 
 _Key = tuple[str, str]
 
@@ -58,6 +64,16 @@ def installations(
             yield tables, _run_again(alias, migrations[-1])
         else:
             yield tables, _migration_to_copy({table.model for table in tables}, loader)
+
+
+def install_functions_again(alias: str) -> str:
+    """Returns the command that installs all functions again."""
+    newest = max(
+        key
+        for key, migration in MigrationLoader(None).disk_migrations.items()
+        if any(isinstance(operation, InstallFunctions) for operation in migration.operations)
+    )
+    return _run_again(alias, newest)
 
 
 def _migrations_for(model: type[Model], loader: MigrationLoader) -> tuple[_Key, ...]:

@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import find_table
+from flagstaff._tables.catalog import find_table, has_rows
+from flagstaff._tables.found_triggers import replaced_functions, tables_with_triggers
 from flagstaff._tables.names import own_names
 from flagstaff._tables.triggers import TriggerHealth, expected_triggers, trigger_health
 from flagstaff._tables.watched import WatchedTable
-from flagstaff.checks.hints import installations
+from flagstaff.checks.hints import install_functions_again, installations
 from flagstaff.conf import conf
 
-__all__ = ["check_triggers_are_current", "check_triggers_exist", "check_triggers_fire"]
+__all__ = [
+    "check_functions_are_original",
+    "check_heirs_write_tokens",
+    "check_only_watched_tables_have_triggers",
+    "check_triggers_are_current",
+    "check_triggers_exist",
+    "check_triggers_fire",
+]
 
 _NOT_FIRING = "workers may see changes late, and the history may be incomplete"
 _OUTDATED = "the history may be incomplete or have wrong keys"
@@ -52,6 +60,66 @@ def check_triggers_are_current(connection: BaseDatabaseWrapper) -> list[CheckMes
             id="flagstaff.W017",
         )
         for names, hint in _with_hints(outdated, outdated=True)
+    ]
+
+
+def check_only_watched_tables_have_triggers(
+    connection: BaseDatabaseWrapper,
+) -> list[CheckMessage]:
+    """flagstaff.W026: a table has triggers and rows, but is not that of FLAG_MODEL or VALUE_MODEL.
+
+    An empty table is no problem: flagstaff's own tables stay empty beside models of a project.
+    """
+    tokens = find_table(connection, own_names(connection)["token_table"])
+    if tokens is None:
+        return []
+    watched = {
+        name for health in _existing(connection) for name in (health.table.table, *health.heirs)
+    }
+    return [
+        Warning(
+            f"{found.table} has triggers of flagstaff, but is not the table of FLAG_MODEL or "
+            "VALUE_MODEL: its changes have no effect on flags, and make every worker check its own",
+            hint="when no process uses the table any more, run as its owner: "
+            + " ".join(f"DROP TRIGGER {name} ON {found.table};" for name in found.triggers),
+            id="flagstaff.W026",
+        )
+        for found in tables_with_triggers(connection, tokens.schema)
+        if found.table not in watched and found.may_read and has_rows(connection, found.table)
+    ]
+
+
+def check_heirs_write_tokens(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W027: a table that inherits from a watched table lacks the token trigger."""
+    tokens = find_table(connection, own_names(connection)["token_table"])
+    schema = tokens.schema if tokens else ""
+    return [
+        Warning(
+            f"{heir} inherits from {health.table.table} and has no token trigger, so every worker "
+            "loads all flags and values at each poll",
+            hint=f"as the owner of {heir}, run: CREATE TRIGGER flagstaff_token_v1 "
+            f"AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {heir} FOR EACH STATEMENT "
+            f"EXECUTE FUNCTION {schema}.flagstaff_token_v1({health.table.relation}); "
+            f"ALTER TABLE {heir} ENABLE ALWAYS TRIGGER flagstaff_token_v1;",
+            id="flagstaff.W027",
+        )
+        for health in _existing(connection)
+        for heir in health.silent_heirs()
+    ]
+
+
+def check_functions_are_original(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W028: the body of a function is not the one that a migration installed."""
+    tokens = find_table(connection, own_names(connection)["token_table"])
+    names = replaced_functions(connection, tokens.schema) if tokens else []
+    if not (tokens and names):
+        return []
+    return [
+        Warning(
+            f"functions in schema {tokens.schema} were replaced: {', '.join(names)}; {_NOT_FIRING}",
+            hint=install_functions_again(connection.alias),
+            id="flagstaff.W028",
+        )
     ]
 
 

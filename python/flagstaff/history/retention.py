@@ -23,8 +23,10 @@ def prune(older_than: timedelta) -> int:
     before the oldest remaining entry can no longer be restored. Raises NoHistoryError.
     """
     require_history()
-    statement = fill(sql("prune_history_v1"), names(connections[conf.database]))
-    return _run(statement, [timezone.now() - older_than])
+    quoted = names(connections[conf.database])
+    tables = (quoted["value_table"], quoted["flag_table"])
+    statement = fill(sql("prune_history_v1"), quoted)
+    return _run(statement, [timezone.now() - older_than, *tables])
 
 
 def forget_user(pk: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import connections
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Func, Max, Q, QuerySet, TextField, Value
 
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
@@ -80,8 +80,22 @@ def entries_of_key(kind: Kind, key: str) -> QuerySet[Change]:
 
 
 def all_entries() -> QuerySet[Change]:
-    """Returns all entries."""
-    return Change._base_manager.using(conf.database)
+    """Returns all entries about the tables of FLAG_MODEL and VALUE_MODEL.
+
+    The same primary keys may belong to others in tables that were watched before.
+    """
+    tables = [_table_of(kind) for kind in Kind]
+    return Change._base_manager.using(conf.database).filter(object_table__in=tables)
+
+
+def _table_of(kind: Kind) -> Func:
+    quoted = connections[conf.database].ops.quote_name(kind.model._meta.db_table)
+    # As a subquery, so that the server resolves the name once, not for each entry.
+    return Func(
+        Value(quoted),
+        template="(SELECT pg_catalog.to_regclass(%(expressions)s))",
+        output_field=TextField(),
+    )
 
 
 def of_transaction(entry: Change) -> Q:

@@ -5,17 +5,21 @@
 -- A snapshot does not list open transactions above the highest that has ended. None of those has an
 -- entry below a visible one: the trigger's EXCEPTION block makes a subtransaction per entry, whose
 -- number is assigned after the entry's id, and which has ended too.
+-- Entries about other tables than those of FLAG_MODEL and VALUE_MODEL are not queued.
 -- An event is what one transaction did to one flag or value by one actor.
 WITH now AS MATERIALIZED (
     SELECT ARRAY(
         SELECT xid::text::bigint
         FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) AS xid
     ) AS open
+), watched AS MATERIALIZED (
+    SELECT ARRAY[pg_catalog.to_regclass(%s), pg_catalog.to_regclass(%s)] AS tables
 ), fresh AS (
     SELECT id, transaction_id, relation, object_pk, key,
         ARRAY[actor, source, reason, "session_user", role, application_name] AS author
     FROM {change_table}
     WHERE id OPERATOR(pg_catalog.>) %s
+        AND object_table OPERATOR(pg_catalog.=) ANY ((SELECT tables FROM watched)::regclass[])
     UNION ALL
     SELECT id, transaction_id, relation, object_pk, key,
         ARRAY[actor, source, reason, "session_user", role, application_name] AS author
@@ -23,6 +27,7 @@ WITH now AS MATERIALIZED (
     WHERE id OPERATOR(pg_catalog.<=) %s
         AND transaction_id OPERATOR(pg_catalog.=) ANY (%s::bigint[])
         AND id OPERATOR(pg_catalog.<>) ALL (%s::bigint[])
+        AND object_table OPERATOR(pg_catalog.=) ANY ((SELECT tables FROM watched)::regclass[])
 ), compared AS (
     SELECT id, transaction_id, relation OPERATOR(pg_catalog.=) 'k' AS is_value, object_pk, key,
         (author OPERATOR(pg_catalog.=) pg_catalog.lag(author) OVER (

@@ -2,12 +2,67 @@
 -- triggers are those of flagstaff._tables.triggers.
 -- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
 -- backend differs from the process id of the client's start-up if a pooler is in between.
+-- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
+-- have a schema each in this database, and send their notifications over the same channel.
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
--- lacking is NULL if tokens can be relied on, else the reason. Logical replication does not fire
--- statement triggers, so the token table must be replicated too.
--- shape changes with every ALTER of a trigger and when a table is replaced: changes in between may
--- not have written a token.
+-- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables without a
+-- token trigger or the functions that were replaced. Tables that inherit from a watched table are
+-- watched, too: a load reads their rows. Logical replication does not fire statement triggers, so
+-- the token table must be replicated too.
+-- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
+-- inherits: changes in between may not have written a token.
+WITH RECURSIVE named AS (
+    SELECT
+        pg_catalog.to_regclass($1)::oid AS tokens,
+        ARRAY[
+            pg_catalog.to_regclass($2)::oid,
+            pg_catalog.to_regclass($3)::oid,
+            pg_catalog.to_regclass($4)::oid
+        ] AS watched
+), family (id) AS (
+    SELECT pg_catalog.unnest(watched) FROM named
+    UNION
+    SELECT i.inhrelid
+    FROM family
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) family.id
+    -- No session reads the temporary tables of another.
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.inhrelid
+        AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
+), firing AS (
+    SELECT DISTINCT t.tgrelid AS id, p.pronamespace AS schema, p.proname AS function
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+    WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT id FROM family))
+        AND p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%'
+        AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{A,O}'::"char"[])
+), functions AS (
+    SELECT DISTINCT p.oid, p.xmin::text, p.proname::text AS name, p.prosrc
+    FROM firing
+    JOIN pg_catalog.pg_proc AS p
+        ON p.proname OPERATOR(pg_catalog.=)
+            ANY (ARRAY[firing.function, 'flagstaff_write_token_v1'::name])
+        AND p.pronamespace OPERATOR(pg_catalog.=) firing.schema
+), replaced AS (
+    SELECT pg_catalog.string_agg(functions.name, ', ' ORDER BY functions.name) AS names
+    FROM functions
+    JOIN pg_catalog.pg_description AS d
+        ON d.objoid OPERATOR(pg_catalog.=) functions.oid
+        AND d.classoid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::regclass
+        AND d.objsubid OPERATOR(pg_catalog.=) 0
+    WHERE d.description OPERATOR(pg_catalog.^@) 'flagstaff: SHA-256 of the body '
+        AND pg_catalog.right(d.description, 64) OPERATOR(pg_catalog.<>) pg_catalog.encode(
+            pg_catalog.sha256(pg_catalog.convert_to(functions.prosrc, 'UTF8')), 'hex'
+        )
+), silent AS (
+    SELECT
+        pg_catalog.count(*) AS number,
+        pg_catalog.string_agg(id::regclass::text, ', ' ORDER BY id) AS names
+    FROM family
+    WHERE NOT EXISTS (
+        SELECT FROM firing WHERE firing.id OPERATOR(pg_catalog.=) family.id
+    )
+)
 SELECT
     pg_catalog.pg_is_in_recovery() AS standby,
     pg_catalog.pg_backend_pid() AS backend,
@@ -15,6 +70,13 @@ SELECT
         SELECT FROM pg_catalog.pg_listening_channels() AS channel
         WHERE channel OPERATOR(pg_catalog.=) 'flagstaff_v1'
     ) AS listening,
+    tokens AS token_table,
+    ARRAY(
+        SELECT oid FROM pg_catalog.pg_class
+        WHERE relname OPERATOR(pg_catalog.=) 'flagstaff_token'
+            AND relkind OPERATOR(pg_catalog.=) 'r'
+            AND oid OPERATOR(pg_catalog.<>) tokens
+    ) AS other_token_tables,
     (
         SELECT pg_catalog.string_agg(id::regclass::text, ', ')
         FROM pg_catalog.unnest(pg_catalog.array_prepend(tokens, watched)) AS id
@@ -22,14 +84,8 @@ SELECT
     ) AS hidden,
     CASE
         WHEN tokens IS NULL THEN 'table'
-        WHEN 3 OPERATOR(pg_catalog.>) (
-            SELECT pg_catalog.count(DISTINCT t.tgrelid)
-            FROM pg_catalog.pg_trigger AS t
-            JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
-            WHERE t.tgrelid OPERATOR(pg_catalog.=) ANY (watched)
-                AND p.proname::text OPERATOR(pg_catalog.~~) 'flagstaff\_token\_v%'
-                AND t.tgenabled OPERATOR(pg_catalog.=) ANY ('{A,O}'::"char"[])
-        ) THEN 'triggers'
+        WHEN silent.number OPERATOR(pg_catalog.>) 0 THEN 'triggers'
+        WHEN replaced.names IS NOT NULL THEN 'functions'
         WHEN EXISTS (
                 SELECT FROM pg_catalog.pg_subscription_rel
                 WHERE srrelid OPERATOR(pg_catalog.=) ANY (watched)
@@ -39,22 +95,20 @@ SELECT
             )
             THEN 'replication'
     END AS lacking,
+    coalesce(silent.names, replaced.names) AS lacking_in,
     pg_catalog.concat_ws(
         '/',
         tokens,
         pg_catalog.array_to_string(watched, '/'),
+        (SELECT pg_catalog.string_agg(id::text, ' ' ORDER BY id) FROM family),
         (
             SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', oid, xmin), ',' ORDER BY oid)
             FROM pg_catalog.pg_trigger
-            WHERE tgrelid OPERATOR(pg_catalog.=) ANY (watched) AND NOT tgisinternal
+            WHERE tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT id FROM family)) AND NOT tgisinternal
+        ),
+        (
+            SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', oid, xmin), ',' ORDER BY oid)
+            FROM functions
         )
     ) AS shape
-FROM (
-    SELECT
-        pg_catalog.to_regclass($1)::oid AS tokens,
-        ARRAY[
-            pg_catalog.to_regclass($2)::oid,
-            pg_catalog.to_regclass($3)::oid,
-            pg_catalog.to_regclass($4)::oid
-        ] AS watched
-) AS named
+FROM named, replaced, silent

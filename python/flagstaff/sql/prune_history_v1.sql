@@ -9,11 +9,11 @@ WITH first_kept AS (
 ), versions AS (
     SELECT pg_catalog.max(id) AS id
     FROM {change_table}
-    GROUP BY relation OPERATOR(pg_catalog.=) 'k', object_pk
+    GROUP BY object_table, object_pk
     HAVING
-        pg_catalog.bool_and(relation OPERATOR(pg_catalog.=) 'k')
+        object_table OPERATOR(pg_catalog.=) (SELECT pg_catalog.to_regclass(%s))
         AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {value_pk}::text FROM {value_table})
-        OR pg_catalog.bool_and(relation OPERATOR(pg_catalog.<>) 'k')
+        OR object_table OPERATOR(pg_catalog.=) (SELECT pg_catalog.to_regclass(%s))
         AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {flag_pk}::text FROM {flag_table})
 ), deleted AS (
     DELETE FROM {change_table}

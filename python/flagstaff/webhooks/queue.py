@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 from django.db import OperationalError, connections, transaction
 
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.sqlstate import sqlstate
 from flagstaff.conf import conf
 from flagstaff.conf.receivers import Receiver
@@ -72,8 +72,8 @@ class QueueCounts:
 def require_tables() -> None:
     """Raises NoWebhooksError if the database lacks the tables, or can hide rows of them."""
     connection = connections[conf.database]
-    names = own_names(connection)
-    if reason := why_unavailable(connection, *(names[table] for table in _TABLES)):
+    own = own_names(connection)
+    if reason := why_unavailable(connection, *(own[table] for table in _TABLES)):
         raise NoWebhooksError(f'webhooks are not available in database "{conf.database}"; {reason}')
 
 
@@ -112,7 +112,9 @@ def enqueue(receiver: Receiver) -> int:
             return 0
         last_entry_id, open_transactions, excluded_ids = position
         parameters = (last_entry_id, last_entry_id, open_transactions, excluded_ids)
-        row = _fetch_row("enqueue_changes_v1", *parameters, receiver.name, receiver.name)
+        row = _fetch_row(
+            "enqueue_changes_v1", *_watched(), *parameters, receiver.name, receiver.name
+        )
         return _count(row)
 
 
@@ -173,6 +175,11 @@ def discard_failed() -> int:
     """Deletes the failed deliveries. Returns how many."""
     require_tables()
     return _count(_fetch_row("discard_failed_v1"))
+
+
+def _watched() -> tuple[str, str]:
+    quoted = names(connections[conf.database])
+    return quoted["flag_table"], quoted["value_table"]
 
 
 def _count(row: _Row | None) -> int:

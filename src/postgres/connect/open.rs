@@ -18,8 +18,9 @@ use crate::postgres::deadline::{self, LastByte};
 use crate::postgres::error::Error;
 
 /// What happens to an open connection without a request.
-pub(crate) enum Event {
-    Notified,
+pub(crate) enum Event<'a> {
+    /// A notification, with its payload.
+    Notified(&'a str),
     Ended,
 }
 
@@ -55,7 +56,7 @@ impl Opened {
 /// Connects, and checks the role of the server. Passes each event to `on_event`.
 pub(crate) async fn open(
     attempt: Attempt,
-    on_event: impl FnMut(Event) + Send + 'static,
+    on_event: impl FnMut(Event<'_>) + Send + 'static,
 ) -> Result<Opened, Error> {
     let Connected { client, connection, last_byte } = connect(&attempt).await?;
     let driver = tokio::spawn(drive(connection, on_event));
@@ -87,15 +88,15 @@ async fn connect_to(address: &Address, attempt: &Attempt) -> Result<Connected, E
     Ok(Connected { client, connection, last_byte })
 }
 
-async fn drive<S, T>(mut connection: Connection<S, T>, mut on_event: impl FnMut(Event))
+async fn drive<S, T>(mut connection: Connection<S, T>, mut on_event: impl FnMut(Event<'_>))
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {
     // Notices are dropped: they may quote data.
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if matches!(message, AsyncMessage::Notification(_)) {
-            on_event(Event::Notified);
+        if let AsyncMessage::Notification(notification) = message {
+            on_event(Event::Notified(notification.payload()));
         }
     }
     on_event(Event::Ended);

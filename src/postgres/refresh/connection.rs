@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,6 +9,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
 use super::load::{Read, Scope, load};
+use super::notifications::Notifications;
 use super::server_info::Identification;
 use super::tokens::{self, Tokens};
 use crate::postgres::connect::backend_pid;
@@ -28,15 +28,14 @@ pub(super) struct RefreshConnection {
     announced_pid: i32,
     /// The position of the server in the target.
     position: usize,
-    /// The notifications since the last call of `notifications`.
-    notifications: Arc<AtomicU32>,
+    notifications: Arc<Notifications>,
     /// The prepared `identify`, if the session is not shared.
     identify: OnceCell<Statement>,
 }
 
 impl RefreshConnection {
-    /// Connects to the first acceptable server, from the position `first` on. Each notification,
-    /// and the end of the connection, notifies `wake`.
+    /// Connects to the first acceptable server, from the position `first` on. Each notification of
+    /// this project, and the end of the connection, notifies `wake`.
     pub(super) async fn open(
         target: &Target,
         first: usize,
@@ -76,7 +75,9 @@ impl RefreshConnection {
             let identification = identifying.await.map_err(|error| Error::driver(doing, error));
             identification.and_then(|identification| identification.checked(doing))
         };
-        within(deadline::STATEMENT, doing, identifying).await
+        let identification = within(deadline::STATEMENT, doing, identifying).await?;
+        self.notifications.ignore(&identification.other_token_tables);
+        Ok(identification)
     }
 
     /// Prepares the session for a long life: it may be idle, and `identify` is planned once. Not
@@ -142,7 +143,7 @@ impl RefreshConnection {
 
     /// The number of notifications since the last call.
     pub(super) fn notifications(&self) -> u32 {
-        self.notifications.swap(0, Ordering::Relaxed)
+        self.notifications.take()
     }
 
     /// Whether the connection has ended.
@@ -159,15 +160,13 @@ impl RefreshConnection {
 async fn connect(mut attempt: Attempt, wake: Arc<Notify>) -> Result<RefreshConnection, Error> {
     // Overrides the parameters: the list of workers must show the session from the start.
     attempt.config.application_name(APPLICATION_NAME);
-    let notifications = Arc::<AtomicU32>::default();
+    let notifications = Arc::new(Notifications::new(wake));
     let received = notifications.clone();
-    let on_event = move |event| {
-        if matches!(event, Event::Notified) {
-            received.fetch_add(1, Ordering::Relaxed);
-        }
-        wake.notify_one();
-    };
-    let opened = open(attempt, on_event).await?;
+    let opened = open(attempt, move |event| match event {
+        Event::Notified(payload) => received.received(payload),
+        Event::Ended => received.ended(),
+    })
+    .await?;
     let announced_pid = backend_pid::announced(&opened.client).await;
     let identify = OnceCell::new();
     Ok(RefreshConnection { opened, announced_pid, position: 0, notifications, identify })

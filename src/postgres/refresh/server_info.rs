@@ -1,15 +1,20 @@
 //! What a server says about itself, and the refresh mode that follows.
 
+use std::borrow::Cow;
+
 use tokio_postgres::Row;
 
 use crate::postgres::error::Error;
 use crate::postgres::status::RefreshMode;
 
 /// Why there are no change tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Lacking {
     Table,
-    Triggers,
+    /// The names of the tables without a token trigger, if they exist.
+    Triggers(Option<String>),
+    /// The names of the functions that are not those that were installed.
+    Functions(String),
     Replication,
 }
 
@@ -20,6 +25,8 @@ pub(super) struct ServerInfo {
     pub(super) standby: bool,
     /// Whether a connection pooler is in between, which shares the session with other clients.
     pub(super) pooled: bool,
+    /// The oid of the token table, if it exists.
+    pub(super) token_table: Option<u32>,
     lacking: Option<Lacking>,
     /// The triggers and tables, as text that is compared for equality.
     shape: String,
@@ -31,6 +38,8 @@ pub(super) struct Identification {
     pub(super) server: ServerInfo,
     /// Whether the session receives notifications.
     pub(super) listening: bool,
+    /// The oids of the token tables of other projects in this database.
+    pub(super) other_token_tables: Vec<u32>,
     /// The tables of which row level security can hide rows.
     hidden: Option<String>,
 }
@@ -42,16 +51,19 @@ impl Identification {
             None => None,
             Some("table") => Some(Lacking::Table),
             Some("replication") => Some(Lacking::Replication),
-            Some(_) => Some(Lacking::Triggers),
+            Some("functions") => Some(Lacking::Functions(row.try_get("lacking_in")?)),
+            Some(_) => Some(Lacking::Triggers(row.try_get("lacking_in")?)),
         };
         let server = ServerInfo {
             standby: row.try_get("standby")?,
             pooled: row.try_get::<_, i32>("backend")? != announced_pid,
+            token_table: row.try_get("token_table")?,
             lacking,
             shape: row.try_get("shape")?,
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
-        Ok(Self { server, listening, hidden })
+        let other_token_tables = row.try_get("other_token_tables")?;
+        Ok(Self { server, listening, other_token_tables, hidden })
     }
 
     /// Refuses a server that hides rows: tokens and flags would seem to be gone.
@@ -59,6 +71,21 @@ impl Identification {
         match self.hidden {
             Some(tables) => Err(Error::row_security(doing, tables)),
             None => Ok(self),
+        }
+    }
+}
+
+impl Lacking {
+    fn reason(&self) -> Cow<'static, str> {
+        let no_trigger = "a table has no token trigger, or it is disabled";
+        match self {
+            Self::Table => "there is no table flagstaff_token".into(),
+            Self::Triggers(None) => no_trigger.into(),
+            Self::Triggers(Some(tables)) => format!("{no_trigger}: {tables}").into(),
+            Self::Functions(names) => {
+                format!("a function of the token triggers was replaced: {names}").into()
+            }
+            Self::Replication => "the tables are replicated without flagstaff_token".into(),
         }
     }
 }
@@ -80,22 +107,17 @@ impl ServerInfo {
         &self,
         wanted: bool,
         listening: bool,
-    ) -> (RefreshMode, Option<&'static str>) {
-        match self.lacking {
-            Some(Lacking::Table) => {
-                (RefreshMode::Reload, Some("there is no table flagstaff_token"))
-            }
-            Some(Lacking::Triggers) => {
-                (RefreshMode::Reload, Some("a table has no token trigger, or it is disabled"))
-            }
-            Some(Lacking::Replication) => {
-                (RefreshMode::Reload, Some("the tables are replicated without flagstaff_token"))
-            }
-            None if listening => (RefreshMode::Live, None),
-            None if !wanted => (RefreshMode::Poll, Some("LISTEN is False")),
-            None if self.pooled => (RefreshMode::Poll, Some("a connection pooler is in between")),
-            None if self.standby => (RefreshMode::Poll, Some("the server is a standby")),
-            None => (RefreshMode::Poll, Some("the server refused LISTEN")),
+    ) -> (RefreshMode, Option<Cow<'static, str>>) {
+        if let Some(lacking) = &self.lacking {
+            return (RefreshMode::Reload, Some(lacking.reason()));
         }
+        let reason = match () {
+            () if listening => return (RefreshMode::Live, None),
+            () if !wanted => "LISTEN is False",
+            () if self.pooled => "a connection pooler is in between",
+            () if self.standby => "the server is a standby",
+            () => "the server refused LISTEN",
+        };
+        (RefreshMode::Poll, Some(reason.into()))
     }
 }

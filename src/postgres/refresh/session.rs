@@ -1,5 +1,6 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
+use std::borrow::Cow;
 use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt;
@@ -246,7 +247,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn mode(&self) -> (RefreshMode, Option<&'static str>) {
+    fn mode(&self) -> (RefreshMode, Option<Cow<'static, str>>) {
         self.server.mode(self.context.listen, self.listening)
     }
 
@@ -263,7 +264,7 @@ impl<'a> Session<'a> {
             (true, RefreshMode::Reload) => (token_set, 'R'),
             (true, _) => (token_set, 'P'),
         };
-        let name = worker_name(token_set, state, &self.context.host);
+        let name = worker_name(self.server.token_table, token_set, state, &self.context.host);
         if name != self.name {
             self.connection.set_name(&name).await.or_else(unless_refused)?;
             self.name = name;

@@ -7,13 +7,19 @@ use crate::token_set::TokenSet;
 /// The length at which the server truncates a name.
 const MAX_LENGTH: usize = 63;
 
-/// `fs1 TOKEN NONCE STATE PID HOST`: the newest applied token (0 for none), the low half of its
-/// nonce as eight hexadecimal digits, and the worker. A long host name keeps its end, which differs
-/// between the hosts of a cluster.
-pub(super) fn worker_name(token_set: Option<&TokenSet>, state: char, host: &str) -> String {
+/// `fs2 TABLE TOKEN NONCE STATE PID HOST`: the oid of the token table (0 for none), the newest
+/// applied token (0 for none), the low half of its nonce as eight hexadecimal digits, and the
+/// worker. A long host name keeps its end, which differs between the hosts of a cluster.
+pub(super) fn worker_name(
+    token_table: Option<u32>,
+    token_set: Option<&TokenSet>,
+    state: char,
+    host: &str,
+) -> String {
+    let table = token_table.unwrap_or(0);
     let token = token_set.map_or(0, TokenSet::newest);
     let nonce = token_set.map_or(0, TokenSet::nonce) & 0xffff_ffff;
-    let name = format!("fs1 {token} {nonce:08x} {state} {} ", std::process::id());
+    let name = format!("fs2 {table} {token} {nonce:08x} {state} {} ", std::process::id());
     let host: Vec<char> = host.chars().map(without_quotes).collect();
     let room = MAX_LENGTH - name.len();
     if host.len() <= room {
@@ -35,35 +41,41 @@ mod tests {
         let mut token_set = TokenSet::default();
         token_set.add("f", newest, "");
         token_set.set_nonce(nonce);
-        worker_name(Some(&token_set), 'L', host).replace(&std::process::id().to_string(), "PID")
+        worker_name(Some(16404), Some(&token_set), 'L', host)
+            .replace(&std::process::id().to_string(), "PID")
     }
 
     #[test]
     fn worker_name_holds_the_applied_token_and_the_worker() {
-        assert_eq!(name(7, -1, "web-1"), "fs1 7 ffffffff L PID web-1");
-        assert_eq!(name(7, 0x1_0000_00ff, "web-1"), "fs1 7 000000ff L PID web-1");
-        let nothing_applied = worker_name(None, 'S', "web-1");
-        assert!(nothing_applied.starts_with("fs1 0 00000000 S "));
+        assert_eq!(name(7, -1, "web-1"), "fs2 16404 7 ffffffff L PID web-1");
+        assert_eq!(name(7, 0x1_0000_00ff, "web-1"), "fs2 16404 7 000000ff L PID web-1");
+        let nothing_applied = worker_name(Some(16404), None, 'S', "web-1");
+        assert!(nothing_applied.starts_with("fs2 16404 0 00000000 S "));
+    }
+
+    #[test]
+    fn worker_name_without_a_token_table_has_a_zero() {
+        assert!(worker_name(None, None, 'R', "web-1").starts_with("fs2 0 0 00000000 R "));
     }
 
     #[test]
     fn long_host_name_keeps_its_end() {
         let host = format!("shop-{}-x7k2p", "frontend-".repeat(9));
-        let name = worker_name(None, 'L', &host);
+        let name = worker_name(None, None, 'L', &host);
         assert_eq!(name.len(), MAX_LENGTH);
         assert!(name.contains(" ~") && name.ends_with("-x7k2p"));
     }
 
     #[test]
-    fn largest_token_leaves_room_for_a_host() {
+    fn largest_numbers_leave_room_for_a_host() {
         let mut token_set = TokenSet::default();
         token_set.add("f", i64::MAX, "");
-        let name = worker_name(Some(&token_set), 'L', &"h".repeat(80));
-        assert!(name.len() == MAX_LENGTH && name.ends_with(&"h".repeat(19)));
+        let name = worker_name(Some(u32::MAX), Some(&token_set), 'L', &"h".repeat(80));
+        assert!(name.len() == MAX_LENGTH && name.ends_with(&"h".repeat(8)));
     }
 
     #[test]
     fn quote_in_a_host_name_is_replaced() {
-        assert!(worker_name(None, 'L', "o'brien; é").ends_with(" o_brien___"));
+        assert!(worker_name(None, None, 'L', "o'brien; é").ends_with(" o_brien___"));
     }
 }

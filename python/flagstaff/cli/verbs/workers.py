@@ -103,6 +103,8 @@ def _workers(_options: Options, out: Output) -> None:
         out.message("no worker is connected")
     if found.unnamed:
         out.message(_unnamed_sessions(found.unnamed))
+    if found.of_other_projects:
+        out.message(_workers_of_others(found.of_other_projects))
     out.records(_WORKER_COLUMNS, records)
 
 
@@ -129,6 +131,11 @@ def _newest_token() -> int | None:
 def _unnamed_sessions(count: int) -> str:
     sessions = "1 session has" if count == 1 else f"{count} sessions have"
     return f"{sessions} no worker name: a worker that starts, or a connection of PgBouncer"
+
+
+def _workers_of_others(count: int) -> str:
+    workers = "1 worker is" if count == 1 else f"{count} workers are"
+    return f"{workers} not listed: of another project, with flagstaff_token in another schema"
 
 
 def _state(record: Record) -> str:
