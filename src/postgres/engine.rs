@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Builder;
 use tokio_postgres::Client;
 
 use crate::impact::Impact;
@@ -242,20 +241,15 @@ fn run(context: &Context, _ended: Sender<()>) {
     context.status.set_mode(RefreshMode::Starting, None);
     while !context.signals.is_stopped() {
         // After a panic the worker must not stay on a stale snapshot that claims to be live.
-        let served = catch_unwind(AssertUnwindSafe(|| serve(context)));
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            threads::block_on("start", async {
+                machine::run(context).await;
+                Ok(())
+            })
+        }));
         if let Err(error) = served.unwrap_or_else(|_| Err(Error::lost("engine"))) {
             context.status.down(error);
             thread::sleep(AFTER_PANIC);
         }
     }
-}
-
-/// Runs until it is stopped. The error is that no runtime can be created.
-fn serve(context: &Context) -> Result<(), Error> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::resources("start", error))?;
-    runtime.block_on(machine::run(context));
-    // Does not wait for a name look-up that hangs.
-    runtime.shutdown_background();
-    Ok(())
 }

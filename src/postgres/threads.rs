@@ -1,12 +1,13 @@
-//! Starts threads that take no signals.
+//! Starts threads that take no signals, and runs the work of each.
 //!
 //! A signal for the process goes to any thread that does not block it. The application decides
 //! which of its threads do, so a thread of ours must never be the one: a section that may not be
 //! interrupted would be, and `sigwait` would miss signals.
 
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use tokio::runtime::Builder;
 
 use crate::postgres::error::Error;
 
@@ -30,8 +31,25 @@ pub(crate) fn spawn<T: Send + 'static>(
     doing: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
-    let thread = Builder::new().name(name.into());
+    let thread = thread::Builder::new().name(name.into());
     without_signals(|| thread.spawn(work)).map_err(|error| Error::resources(doing, error))
+}
+
+/// Runs `future` on a runtime of this thread, whose end closes what the future has left open.
+/// `doing` is part of the error. Blocks.
+///
+/// # Errors
+/// The error of `future`, or that the process has reached a limit.
+pub(crate) fn block_on<T>(
+    doing: &'static str,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::resources(doing, error))?;
+    let outcome = runtime.block_on(future);
+    // Does not wait for a name look-up that hangs.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Calls `start` with all signals blocked, because a new thread inherits the mask.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Builder;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -67,7 +66,7 @@ impl Pool {
                 let _ = sender.send(Err(Error::deadline(CONNECTING)));
                 return;
             };
-            let ended = run(task.doing, async {
+            let ended = threads::block_on(task.doing, async {
                 tokio::select! {
                     biased;
                     _ = gone => Err(Error::deadline(task.doing)),
@@ -80,16 +79,6 @@ impl Pool {
         drop(caller);
         outcome
     }
-}
-
-/// Runs `future` on a runtime of its own, whose end closes what the future has left open. Blocks.
-fn run<T>(doing: &'static str, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::resources(doing, error))?;
-    let outcome = runtime.block_on(future);
-    // Does not wait for a name look-up that hangs.
-    runtime.shutdown_background();
-    outcome
 }
 
 async fn connect_and_work<T>(
