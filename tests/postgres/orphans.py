@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 # More than a worker has open.
 MANY = 256
@@ -15,11 +16,10 @@ def replace_descriptors() -> list[int]:
     return [os.open(os.devnull, os.O_RDONLY) for _ in range(3, MANY)]
 
 
-def count_open(descriptors: list[int]) -> int:
-    """The number of these descriptors that are open."""
-    count = 0
+def still_open(descriptors: list[int]) -> list[int]:
+    """The descriptors that are still those of these files."""
+    device, found = Path(os.devnull).stat().st_rdev, []
     for descriptor in descriptors:
         with suppress(OSError):
-            os.fstat(descriptor)
-            count += 1
-    return count
+            found += [descriptor] if os.fstat(descriptor).st_rdev == device else []
+    return found
