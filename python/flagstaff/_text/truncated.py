@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["truncated"]
+__all__ = ["MAX_VALUE", "truncated"]
+
+#: The length of each value in a table or a message: JSON and CSV have the whole.
+MAX_VALUE = 300
 
 
 def truncated(text: str, limit: int | None) -> str:

@@ -17,6 +17,7 @@ from django.db.models.signals import post_save, pre_save
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import AnyField, auto_now_fields
 from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
@@ -26,6 +27,7 @@ __all__ = [
     "insert",
     "insert_together",
     "may_insert_together",
+    "require_readable",
     "touch",
     "validate",
     "validate_new",
@@ -76,6 +78,15 @@ def may_insert_together(model: type[Model]) -> bool:
     has_parents = bool(model._meta.parents)
     returns_keys = features.can_return_rows_from_bulk_insert
     return is_plain and returns_keys and not (watched or has_parents)
+
+
+def require_readable(key: str, fields: Fields) -> None:
+    """Raises InvalidChangeError if a value of the history cannot be written again."""
+    if any(isinstance(value, UnreadableJson) for value in fields.values()):
+        raise InvalidChangeError(
+            f"Python cannot decode the value that {key} had, so it cannot be restored; "
+            "write it with SQL"
+        )
 
 
 def touch(row: Row) -> None:
@@ -165,6 +176,8 @@ def _has(row: Row, name: str, new: object) -> bool:
 
 def _is_equal_json(old: object, new: object) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
+    if isinstance(old, UnreadableJson) or isinstance(new, UnreadableJson):
+        return type(old) is type(new) and old == new
     try:
         return canonical(old, allow_nan=True) == canonical(new)
     except TypeError:  # The field reads values that it cannot write.

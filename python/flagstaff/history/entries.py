@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Case, F, Func, IntegerField, JSONField, Max, Min, QuerySet, Value, When
+from django.db.models import Case, F, Func, IntegerField, Max, Min, QuerySet, Value, When
 from django.db.models.expressions import Combinable
 
 from flagstaff.history.grouping import COLUMNS, MAX_TRANSACTION_AGE, Entry, Subject, subject_of
 from flagstaff.history.kinds import ALLOWED_USERS
-from flagstaff.models import Change
+from flagstaff.models import Change, RecordedJSONField
 
 __all__ = ["read_entries"]
 
@@ -96,11 +96,13 @@ def _cut(field: str, limit: int | None) -> Combinable:
     if limit is None:
         return F(field)
     if limit == 0:
-        head: Value | Func = Value([], output_field=JSONField())
+        head: Value | Func = Value([], output_field=RecordedJSONField())
     else:
         path = Func(Value(f"$[0 to {limit - 1}]"), template="(%(expressions)s)::jsonpath")
-        head = Func(F(field), path, function=_QUERY_PATH, output_field=JSONField())
-    return Case(When(**_IS_USER_LIST, then=head), default=F(field), output_field=JSONField())
+        head = Func(F(field), path, function=_QUERY_PATH, output_field=RecordedJSONField())
+    return Case(
+        When(**_IS_USER_LIST, then=head), default=F(field), output_field=RecordedJSONField()
+    )
 
 
 def _length(field: str) -> Combinable:
