@@ -24,6 +24,7 @@ from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
     ConfirmationMixin,
+    describe_changed,
     parse_version,
     posted_version,
     preview_rows,
@@ -121,13 +122,13 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             return self._undo_all(request, row, parse_version(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
             changed = self._undo(request, row, parse_version(request.POST[_UNDO]), expect_version)
-            self._report(request, row, changed, _undone(changed))
+            self._report(request, row, changed, _undone(request, changed))
         else:
             to = parse_version(request.POST.get(_RESTORE))
             if CONFIRMED not in request.POST:
                 return self._preview_restore(request, row, to)
             changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
-            text = _("“%(key)s” was restored.") % {"key": changed.key}
+            text = _("“%(key)s” was restored: %(change)s.") % _texts(request, changed)
             self._report(request, row, changed, text)
         return HttpResponseRedirect(self._next_url(request, row))
 
@@ -191,7 +192,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         done = changes.undo_transaction(change)
         for changed in done:
             if changed.written and changed.key == row.key:
-                self.log_change(request, row, _undone(changed))
+                self.log_change(request, row, _undone(request, changed))
         self._report_all(request, done)
         return HttpResponseRedirect(self._next_url(request, row))
 
@@ -223,10 +224,14 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         return reverse(name)
 
 
-def _undone(changed: changes.Changed) -> str:
+def _undone(request: HttpRequest, changed: changes.Changed) -> str:
     if changed.new is None:  # the change was the creation
         return _("“%(key)s” was deleted.") % {"key": changed.key}
-    return _("The change of “%(key)s” was undone.") % {"key": changed.key}
+    return _("The change of “%(key)s” was undone: %(change)s.") % _texts(request, changed)
+
+
+def _texts(request: HttpRequest, changed: changes.Changed) -> dict[str, str]:
+    return {"key": changed.key, "change": describe_changed(request, changed)}
 
 
 def _skipped(missing: Collection[object]) -> str:

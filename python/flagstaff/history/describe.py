@@ -15,7 +15,7 @@ from flagstaff._text.lists import join_some
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
-__all__ = ["SECRET", "describe_actor", "describe_change", "describe_value"]
+__all__ = ["SECRET", "Names", "describe_actor", "describe_change", "describe_value"]
 
 #: Shown in place of a secret value.
 SECRET = "••••••"  # noqa: S105 (not a password)
