@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from django.db import transaction
+from django.test import Client
 
+from flagstaff._text.json_text import LongJson, read_columns
 from flagstaff.history import value_history
-from flagstaff.models import Change, KeyValueStore
+from flagstaff.history.describe import describe_change
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_of
+from flagstaff.models import Change, KeyValueStore, RecordedJSONField
 from flagstaff.webhooks.message import create_message
 from flagstaff.webhooks.slack import as_slack
+from tests.admin_pages import VALUES, page
 from tests.terminals import flags, run, typed
 
 # Each change is a transaction of its own, as in production.
@@ -49,6 +57,56 @@ def test_history_shows_the_beginning() -> None:
 def test_history_for_programs_has_the_whole() -> None:
     assert json.dumps(NEW) in run("history terms --value --json").out
     assert NEW in run("history terms --value --csv").out
+
+
+def test_history_page_reads_the_beginning_only(admin_client: Client) -> None:
+    pk = KeyValueStore.objects.get().pk
+    read: list[int] = []
+
+    def from_db_value(field: object, text: str | None, *_arguments: object) -> object:
+        read.append(len(text or ""))
+        return read_columns(text) if text else None
+
+    with patch.object(RecordedJSONField, "from_db_value", from_db_value):
+        html = page(admin_client, f"{VALUES}{pk}/history/")
+    assert max(read) < SHORT
+    assert html.count("(99,702 more characters)") == 3
+    assert OLD in admin_client.get(f"{VALUES}{pk}/history/?format=csv").content.decode()
+
+
+def test_shortened_event_differs_where_the_whole_does() -> None:
+    row = KeyValueStore.objects.get()
+    KeyValueStore.objects.update(value=f"{NEW}!")
+    KeyValueStore.objects.update(description="changed")
+    [description, value, *_] = events_of(Kind.VALUE, row.pk, shorten=True)
+    assert [one.field for one in description.differences] == ["description"]
+    [difference] = value.differences
+    assert isinstance(difference.old, LongJson)
+    assert (difference.old[:5], difference.old.length) == ('"bbbb', 100_002)
+    assert (len(difference.new), difference.new.length) == (300, 100_003)
+
+
+def test_shortened_event_of_a_long_description_has_no_other_field() -> None:
+    KeyValueStore.objects.update(value=1)
+    with transaction.atomic():
+        KeyValueStore.objects.update(description="short")
+        KeyValueStore.objects.update(description=OLD)
+    row = KeyValueStore.objects.get()
+    [event, *_] = events_of(Kind.VALUE, row.pk, shorten=True)
+    assert [one.field for one in event.differences] == ["description"]
+
+
+def test_shortened_event_has_short_values_and_secrets_as_before() -> None:
+    KeyValueStore.objects.update(value=1)
+    KeyValueStore.objects.update(secret=True)
+    KeyValueStore.objects.update(value=[OLD, NEW])
+    row = KeyValueStore.objects.get()
+    events = events_of(Kind.VALUE, row.pk)
+    assert events == events_of(Kind.VALUE, row.pk, shorten=True)
+    KeyValueStore.objects.create(key="short", value={"a": 1}, description=OLD)
+    row = KeyValueStore.objects.get(key="short")
+    [event] = events_of(Kind.VALUE, row.pk, shorten=True)
+    assert describe_change(event, limit=20).startswith('created, value {"a": 1}, description "aaa')
 
 
 def test_value_list_on_a_terminal_shows_the_beginning() -> None:

@@ -98,6 +98,7 @@ def test_viewer_sees_why_value_is_unreadable(problem: str) -> None:
 
 
 @EVENTS
+@pytest.mark.parametrize("problem", ["digits", "member"], indirect=True)
 def test_history_page_shows_unreadable_value(problem: str, admin_client: Client) -> None:
     set_value("limit", 50)
     html = page(admin_client, f"{VALUES}{pk()}/history/")

@@ -9,7 +9,14 @@ from typing import Any
 
 from flagstaff._core import json_problem
 
-__all__ = ["UnreadableJson", "parse_json", "read_columns", "read_json", "why_undecodable"]
+__all__ = [
+    "LongJson",
+    "UnreadableJson",
+    "parse_json",
+    "read_columns",
+    "read_json",
+    "why_undecodable",
+]
 
 # No shorter text has so many digits, or so many brackets of both sides.
 _SHORT = 1_000
@@ -28,6 +35,23 @@ class UnreadableJson(str):
 
     def __repr__(self) -> str:
         return f"UnreadableJson({super().__repr__()})"
+
+
+class LongJson(str):  # noqa: SLOT000 (it has attributes)
+    """The start of a long JSON text, in the place of a value. Equal if the whole texts are."""
+
+    length: int
+    digest: str
+
+    def __new__(cls, start: str, length: int, digest: str) -> LongJson:  # noqa: PYI034 (Python 3.10 has no Self)
+        """Takes the length and a digest of the whole text."""
+        self = super().__new__(cls, start)
+        self.length = length
+        self.digest = digest
+        return self
+
+    def __repr__(self) -> str:
+        return f"LongJson({self.length}, {self.digest})"
 
 
 def parse_json(text: str) -> Any:

@@ -74,12 +74,12 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if request.method == "POST":
             return self._post(request, row)
         if request.GET.get("format") == "csv":
-            return _csv_response(self._events(request, row, None))
+            return _csv_response(self._events(request, row, None, shorten=False))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
-        events = self._events(request, row, _PAGE_SIZE + 1)
+        events = self._events(request, row, _PAGE_SIZE + 1, shorten=True)
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         actors = names_of_actors(shown)
         users = names_of_users(shown) if may_see_users(request.user) else None
@@ -106,10 +106,12 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_may_change": may_change,
         }
 
-    def _events(self, request: HttpRequest, row: Row, limit: int | None) -> list[Event]:
+    def _events(
+        self, request: HttpRequest, row: Row, limit: int | None, *, shorten: bool
+    ) -> list[Event]:
         before = request.GET.get("before", "")
         older_than = parse_version(before) if before.isascii() and before.isdigit() else None
-        events = events_of(self.kind, row.pk, before=older_than, limit=limit)
+        events = events_of(self.kind, row.pk, before=older_than, limit=limit, shorten=shorten)
         return (
             events if may_see_users(request.user) else [_without_users(event) for event in events]
         )

@@ -10,7 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
@@ -67,6 +67,8 @@ def describe_value(value: object, *, secret: bool = False, limit: int | None = N
         return SECRET
     if isinstance(value, UnreadableJson):
         return _("unreadable: it %(problem)s") % {"problem": value.problem}
+    if isinstance(value, LongJson):
+        return truncated(value, limit, value.length)
     return truncated(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder), limit)
 
 
