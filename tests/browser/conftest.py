@@ -124,9 +124,10 @@ class Visitor:
         self.wait_for_text("h1", "Shop administration")
 
     def set_width(self, width: int) -> None:
-        """Resizes the page, as on a phone or on a desktop."""
+        """Resizes the page, as on a phone or on a desktop. A phone has no scroll bars."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": width < 768})
 
     def reset_width(self) -> None:
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -79,9 +79,13 @@ MEASURES = """
 """
 OVERFLOW = """
     const width = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth <= width) return [];
-    return [...document.querySelectorAll('body *')]
-        .filter(one => one.getBoundingClientRect().right > width + 1)
+    const isCut = one => one.scrollWidth > one.clientWidth + 1;
+    const isOutside = one => one.getBoundingClientRect().right > width + 1;
+    const all = isCut(document.documentElement) ? [...document.querySelectorAll('body *')] : [];
+    // These boxes cut off what does not fit. On a phone, a list is scrolled, and Django's rows are
+    // wider than their boxes.
+    const boxes = width < 768 ? [] : [...document.querySelectorAll('.form-row, .module, .results')];
+    return [...all.filter(isOutside), ...boxes.filter(isCut)]
         .map(one => `${one.tagName}.${one.className}`).slice(0, 5);
 """
 

@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff.admin.confirmation import (
     CONFIRMED,
@@ -95,7 +96,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
                     "actor": describe_actor(event, actors),
                     "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
-                    "may_undo": event.action == "change" and not _is_secret(event),
+                    "may_undo": event.action == "change" and not _is_lost(event),
                     "may_restore": event.version not in {version, *lost}
                     and event.action != "delete",
                 }
@@ -258,5 +259,6 @@ def _without_users(event: Event) -> Event:
     return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
-def _is_secret(event: Event) -> bool:
-    return any(difference.secret for difference in event.differences)
+def _is_lost(event: Event) -> bool:
+    """Whether an undo would need a value that the history cannot give back."""
+    return any(one.secret or isinstance(one.old, UnreadableJson) for one in event.differences)
