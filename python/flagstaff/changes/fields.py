@@ -18,8 +18,10 @@ from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import AnyField, auto_now_fields
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.json_text import UnreadableJson
+from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import validate_flag_key
 
 __all__ = [
     "canonical",
@@ -108,6 +110,8 @@ def validate(row: Row, name: str, new: object) -> None:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
         field.run_validators(new)
+        if name == "key" and isinstance(row, AbstractKeyValueStore):
+            validate_flag_key(cast("str", new))
     except ValidationError as error:
         raise InvalidChangeError(f"{name}: {' '.join(error.messages)}") from error
 
