@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -112,6 +114,22 @@ class AbstractKeyValueStore(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Raises ValidationError for invalid fields. The rule of keys is that of flags."""
+        errors: dict[str, list[ValidationError]] = {}
+        try:
+            super().clean_fields(exclude)
+        except ValidationError as error:
+            errors = error.update_error_dict({})
+        # Not a validator of the field, which would be a migration of each project's own model.
+        if "key" not in {*(exclude or ()), *errors}:
+            try:
+                validate_flag_key(self.key)
+            except ValidationError as error:
+                errors["key"] = error.error_list
+        if errors:
+            raise ValidationError(errors)
 
     def clean(self) -> None:
         """Raises ValidationError for a missing value, which the database could not store."""

@@ -92,12 +92,20 @@ class ConflictError(FlagstaffError):
         actual: int | None = None,
         seen: Event | None = None,
         newer: Sequence[Event] = (),
+        advice: str = "",
     ) -> None:
         super().__init__(message)
         self.key = key
+        # What to do next, at the end of the message. A page has another advice than a terminal.
+        self._advice = advice
         #: The version that the caller expected, and the present one.
         self.expected = expected
         self.actual = actual
         #: The event that made the expected version, or None, and the events after it.
         self.seen = seen
         self.newer = tuple(newer)
+
+    @property
+    def problem(self) -> str:
+        """The message without the advice."""
+        return str(self).removesuffix(f"; {self._advice}")

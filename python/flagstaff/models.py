@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._text.json_text import read_columns
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore, rollout_in_range
 
 __all__ = ["Change", "FeatureFlag", "KeyValueStore"]
@@ -29,6 +32,19 @@ class FeatureFlag(AbstractFeatureFlag):
 
 class KeyValueStore(AbstractKeyValueStore):
     """A value that can be changed without a deploy."""
+
+
+class RecordedJSONField(models.JSONField):
+    """JSON that a trigger has written. A column that Python cannot decode is an UnreadableJson."""
+
+    def deconstruct(self) -> Any:
+        """Returns the field for migrations: the column is that of a JSONField."""
+        name, _path, arguments, options = super().deconstruct()
+        return name, "django.db.models.JSONField", arguments, options
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """Decodes the text."""
+        return read_columns(value) if isinstance(value, str) else value
 
 
 class Change(models.Model):
@@ -57,8 +73,8 @@ class Change(models.Model):
     key = models.TextField(_("key"))
     action = models.TextField(_("action"), choices=Action.choices)
     # The rows of flags and values; for allowed users the lists of removed and of added pks.
-    old = models.JSONField(_("old"), null=True)
-    new = models.JSONField(_("new"), null=True)
+    old = RecordedJSONField(_("old"), null=True)
+    new = RecordedJSONField(_("new"), null=True)
     # The attribution that the application has set, or NULL. The columns after it are set by
     # PostgreSQL.
     actor = models.TextField(_("actor"), null=True)  # noqa: DJ001 - NULL: not set

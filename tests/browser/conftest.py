@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tools.demo import manage, wait_for_answer, workers
+from tools.demo import ROOT, manage, wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
 from tools.postgres import Postgres
 
@@ -113,6 +113,30 @@ class Visitor:
         """Waits until the text of an element matches a pattern."""
         self.wait_until(lambda: bool(re.search(pattern, " ".join(self.texts(selector)))), True)
 
+    def log_in_to_admin(self, username: str) -> None:
+        """Opens the admin as another user. All staff users of the tests have one password."""
+        self.visit("/admin/")
+        self.driver.delete_all_cookies()
+        self.visit("/admin/")
+        self.write("#id_username", username)
+        self.write("#id_password", "flagstaff")
+        self.click("input[type=submit]")
+        self.wait_for_text("h1", "Shop administration")
+
+    def set_width(self, width: int) -> None:
+        """Resizes the page, as on a phone or on a desktop. A phone has no scroll bars."""
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": width < 768})
+
+    def reset_width(self) -> None:
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def console_errors(self) -> list[str]:
+        """Returns the errors of scripts, requests and policies since the last call."""
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+
     def log_in_as(self, customer: str) -> None:
         """Chooses a customer in the menu of the shop."""
         self.click(".account summary")
@@ -135,9 +159,14 @@ def programs() -> tuple[str, str]:
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     """The running example, with its sample data and several workers."""
     port, database = free_port(), module_postgres_server.url
-    settings = {"DATABASE_URL": database, "PORT": str(port), "WORKERS": str(WORKERS)}
+    settings = {
+        "DATABASE_URL": database,
+        "PORT": str(port),
+        "WORKERS": str(WORKERS),
+        "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
+        "PYTHONPATH": str(ROOT),
+    }
     environment = os.environ | settings
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
     for command in ("migrate", "seed"):
         manage(command, environment)
     with workers(environment) as master:
@@ -165,11 +194,7 @@ def driver(
 def logged_in(driver: webdriver.Chrome, shop: Shop) -> Visitor:
     """A browser logged in to the admin."""
     visitor = Visitor(driver, shop.address)
-    visitor.visit("/admin/")
-    visitor.write("#id_username", "admin")
-    visitor.write("#id_password", "flagstaff")
-    visitor.click("input[type=submit]")
-    visitor.wait_for_text("h1", "Shop administration")
+    visitor.log_in_to_admin("admin")
     return visitor
 
 
@@ -186,8 +211,4 @@ def visitor(logged_in: Visitor, shop: Shop) -> Iterator[Visitor]:
         driver.switch_to.window(tab)
         driver.close()
     driver.switch_to.window(first)
-    assert [
-        entry
-        for entry in driver.get_log("browser")  # type: ignore[no-untyped-call]
-        if entry["level"] == "SEVERE"
-    ] == []
+    assert logged_in.console_errors() == []

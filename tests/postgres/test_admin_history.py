@@ -161,7 +161,9 @@ def test_undo_button_undoes_one_change(operator: Client, flag: FeatureFlag) -> N
     disable("new_checkout")
     data = {"_undo": change, "expect_version": flag_version("new_checkout"), "reason": "too soon"}
     response = operator.post(url(flag), data, follow=True)
-    assert messages_of(response) == ["The change of “new_checkout” was undone."]
+    assert messages_of(response) == [
+        "The change of “new_checkout” was undone: rollout_percent 50 → 25."
+    ]
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 25)
     [event, *_] = flag_history("new_checkout")
@@ -188,9 +190,30 @@ def test_undo_with_old_version_shows_newer_change(operator: Client, flag: Featur
     response = operator.post(url(flag), {"_undo": change, "expect_version": change}, follow=True)
     [message] = messages_of(response)
     assert f"but version {change} was expected; changes after version {change}: ana at" in message
-    assert message.endswith(f"; to change it anyway, expect version {flag_version('new_checkout')}")
+    assert message.endswith(
+        ": enabled true → false. The page shows the present state now; press the button again."
+    )
     flag.refresh_from_db()
     assert flag.rollout_percent == 50
+    data = {"_undo": change, "expect_version": flag_version("new_checkout")}
+    operator.post(url(flag), data)
+    flag.refresh_from_db()
+    assert flag.rollout_percent == 25
+
+
+def test_undo_message_counts_users_for_who_may_not_see_them(flag: FeatureFlag) -> None:
+    change = add_allowed_users("new_checkout", User.objects.create(username="alice")).version
+    response = staff("change_featureflag").post(url(flag), {"_undo": change}, follow=True)
+    assert messages_of(response) == [
+        "The change of “new_checkout” was undone: removed 1 allowed user."
+    ]
+
+
+def test_undo_message_truncates_long_texts(operator: Client, flag: FeatureFlag) -> None:
+    change = update("new_checkout", {"description": "x" * 10_000}).version
+    [message] = messages_of(operator.post(url(flag), {"_undo": change}, follow=True))
+    assert message.endswith('… (9,882 more characters) → "".')
+    assert len(message) < 300
 
 
 def test_long_reason_is_truncated(operator: Client, flag: FeatureFlag) -> None:
@@ -251,7 +274,9 @@ def test_confirmed_restore_restores_version_with_reason(
     set_rollout("new_checkout", 50)
     data = {**confirmed(preview(operator, flag, version)), "reason": "orders fail"}
     response = operator.post(url(flag), data, follow=True)
-    assert messages_of(response) == ["“new_checkout” was restored."]
+    assert messages_of(response) == [
+        "“new_checkout” was restored: rollout_percent 50 → 25, removed 1 allowed user (alice)."
+    ]
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (25, 0)
     assert flag_history("new_checkout")[0].reason == "orders fail"

@@ -9,13 +9,26 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 
-from flagstaff import flag_enabled
-from flagstaff.changes import create, delete, disable, enable, restore, set_rollout, update
+from flagstaff import flag_enabled, get_value
+from flagstaff.changes import (
+    create,
+    create_value,
+    delete,
+    delete_value,
+    disable,
+    enable,
+    restore,
+    set_rollout,
+    set_value,
+    undo_value,
+    update,
+    update_value,
+)
 from flagstaff.exceptions import DocumentError, InvalidChangeError
 from flagstaff.history import flag_version
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import validate_flag_key
-from tests.admin_pages import FLAGS, errors
+from tests.admin_pages import FLAGS, VALUES, errors, form_data
 from tests.documents import import_text
 from tests.terminals import flags
 
@@ -97,3 +110,63 @@ def test_flag_with_an_odd_key_is_saved_in_the_admin(key: str, admin_client: Clie
     assert admin_client.post(f"{FLAGS}{flag.pk}/change/", data).status_code == 302
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 70)
+
+
+def test_flag_with_an_odd_key_is_saved_and_not_renamed_in_the_admin(admin_client: Client) -> None:
+    flag = FeatureFlag.objects.create(key="a:b")
+    data = {"key": "a:c", "rollout_percent": "5", "kind": "release"}
+    assert admin_client.post(f"{FLAGS}{flag.pk}/change/", data).status_code == 302
+    flag.refresh_from_db()
+    assert (flag.key, flag.rollout_percent) == ("a:b", 5)
+
+
+# Values follow the same rule.
+
+
+def import_value(key: str, value: object) -> None:
+    import_text(json.dumps({"flagstaff": 1, "values": {key: {"value": value}}}), "json")
+
+
+@ODD
+def test_odd_key_of_a_value_is_refused_by_changes(key: str) -> None:
+    with pytest.raises(InvalidChangeError, match=re.escape(f"key: {reason(key)}")):
+        create_value(key, 1)
+    create_value("page_size", 20)
+    with pytest.raises(InvalidChangeError, match=re.escape(f"key: {reason(key)}")):
+        update_value("page_size", {"key": key})
+    assert KeyValueStore.objects.get().key == "page_size"
+
+
+@ODD
+def test_odd_key_of_a_value_is_refused_by_an_import(key: str) -> None:
+    with pytest.raises(DocumentError, match=re.escape(reason(key))):
+        import_value(key, 1)
+    assert not KeyValueStore.objects.exists()
+
+
+@ODD
+def test_odd_key_of_a_value_is_refused_in_a_terminal(key: str) -> None:
+    ran = flags("value", "create", "--", key, "1")
+    assert (ran.status, ran.err) == (4, f"CommandError: refused: key: {reason(key)}\n")
+
+
+@ODD
+def test_odd_key_of_a_value_is_refused_in_the_admin(key: str, admin_client: Client) -> None:
+    assert errors(admin_client, f"{VALUES}add/", {"key": key, "value": "1"}) == {
+        "key": [reason(key)]
+    }
+
+
+@ODD
+def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Client) -> None:
+    row = KeyValueStore.objects.create(key=key, value=1)
+    set_value(key, 2)
+    import_value(key, 3)
+    assert flags("value", "set", "--", key, "4").status == 0
+    url = f"{VALUES}{row.pk}/change/"
+    data = {**form_data(admin_client.get(url)), "value": "5"}
+    assert admin_client.post(url, data).status_code == 302
+    assert get_value(key) == 5
+    delete_value(key)
+    undo_value(key)
+    assert get_value(key) == 5

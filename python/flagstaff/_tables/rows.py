@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from django.db.models import Model, QuerySet
+from django.db import connections
+from django.db.models import Model, QuerySet, TextField
 from django.db.models.base import ModelState
+from django.db.models.functions import Cast
 from django.db.models.options import Options
+from django.db.models.query import ModelIterable
 
+from flagstaff._tables.decoding import is_plain_json, value_field
+from flagstaff._text.json_text import read_json
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
@@ -24,8 +29,17 @@ __all__ = [
     "find_row",
     "flag_row",
     "model_of",
+    "readable",
     "value_row",
 ]
+
+if TYPE_CHECKING:
+    _ModelIterable = ModelIterable[Any]
+else:
+    _ModelIterable = ModelIterable
+
+# The annotation with the text of a value.
+_TEXT = "flagstaff_text"
 
 #: An int, a str, a UUID, or what else the field of a project's model reads.
 PrimaryKey: TypeAlias = Hashable
@@ -100,7 +114,30 @@ def value_row(key: str, *, lock: bool = False) -> ValueRow:
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
-    return model._base_manager.using(conf.database)
+    return readable(model._base_manager.using(conf.database))
+
+
+def readable(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Returns the same rows. A value that Python cannot decode is an UnreadableJson.
+
+    Else one such value would fail the query of all values.
+    """
+    is_value = rows.model is conf.value_model and is_plain_json(value_field())
+    if not is_value or connections[rows.db].vendor != "postgresql":
+        return rows
+    rows = rows.defer("value").annotate(**{_TEXT: Cast("value", TextField())})
+    rows._iterable_class = _ReadableRows  # noqa: SLF001 (Django has no public name for it)
+    return rows
+
+
+class _ReadableRows(_ModelIterable):
+    """Decodes the text of each value after the query."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for row in super().__iter__():
+            text = row.__dict__.pop(_TEXT)
+            row.value = None if text is None else read_json(text)
+            yield row
 
 
 def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:

@@ -1,13 +1,57 @@
-"""JSON that Python can decode."""
+"""JSON that Python can decode, and JSON that it cannot."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from flagstaff._core import json_problem
 
-__all__ = ["parse_json", "why_undecodable"]
+__all__ = [
+    "LongJson",
+    "UnreadableJson",
+    "parse_json",
+    "read_columns",
+    "read_json",
+    "why_undecodable",
+]
+
+# No shorter text has so many digits, or so many brackets of both sides.
+_SHORT = 1_000
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
+
+
+class UnreadableJson(str):
+    """The text of JSON that PostgreSQL stores and Python cannot decode, in the place of a value."""
+
+    __slots__ = ()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, such as "has a number of more than 4,300 digits"."""
+        return why_undecodable(self) or "cannot be decoded"
+
+    def __repr__(self) -> str:
+        return f"UnreadableJson({super().__repr__()})"
+
+
+class LongJson(str):  # noqa: SLOT000 (it has attributes)
+    """The start of a long JSON text, in the place of a value. Equal if the whole texts are."""
+
+    length: int
+    digest: str
+
+    def __new__(cls, start: str, length: int, digest: str) -> LongJson:  # noqa: PYI034 (Python 3.10 has no Self)
+        """Takes the length and a digest of the whole text."""
+        self = super().__new__(cls, start)
+        self.length = length
+        self.digest = digest
+        return self
+
+    def __repr__(self) -> str:
+        return f"LongJson({self.length}, {self.digest})"
 
 
 def parse_json(text: str) -> Any:
@@ -17,6 +61,23 @@ def parse_json(text: str) -> Any:
     return json.loads(text)
 
 
+def read_json(text: str) -> Any:
+    """Returns the value of a JSON text of the database, or an UnreadableJson."""
+    if len(text) > _SHORT and why_undecodable(text):
+        return UnreadableJson(text)
+    return json.loads(text)
+
+
+def read_columns(text: str) -> Any:
+    """Returns the value of a JSON text of the database, each member of an object on its own.
+
+    So a row with an unreadable value keeps its other columns.
+    """
+    if len(text) > _SHORT and why_undecodable(text) and text.startswith("{"):
+        return {json.loads(name): read_json(member) for name, member in _members(text)}
+    return read_json(text)
+
+
 def why_undecodable(text: str) -> str | None:
     """Returns why Python cannot decode a JSON text, whatever its syntax; None if it can.
 
@@ -24,3 +85,16 @@ def why_undecodable(text: str) -> str | None:
     """
     # Rust accepts no half of a surrogate pair.
     return json_problem(text.encode(errors="replace").decode())
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Yields the names and values of an object, as text."""
+    depth, start, name = 0, 1, ""
+    for token in _TOKENS.finditer(text):
+        depth += (token[0] in "[{") - (token[0] in "]}")
+        is_end = token[0] == "}" and not depth
+        if depth == 1 and token[0] == ":":
+            name, start = text[start : token.start()], token.end()
+        elif name and (is_end or (depth == 1 and token[0] == ",")):
+            yield name.strip(), text[start : token.start()].strip()
+            name, start = "", token.end()

@@ -10,12 +10,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import attributed, attribution
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 
-__all__ = ["MAX_REASON_LENGTH", "REASON", "AttributionMixin"]
+__all__ = ["MAX_REASON_LENGTH", "REASON", "VERSION", "AttributionMixin"]
 
 #: The name of the form field.
 REASON = "reason"
+#: The name of the field with the version that the page showed.
+VERSION = "expect_version"
 MAX_REASON_LENGTH = 500
 
 _P = ParamSpec("_P")
@@ -78,9 +80,17 @@ class AttributionMixin(_ModelAdmin):
             if request.method != "POST":
                 raise
             # Django capitalises the first letter of a message: a key must not be the first word.
-            text = _("Not saved: %(why)s") % {"why": error}
+            text = _("Not saved: %(why)s") % {"why": _problem(request, error)}
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+
+
+def _problem(request: HttpRequest, error: FlagstaffError) -> str:
+    """What happened, and what to do next on the page that is shown then."""
+    if not isinstance(error, ConflictError) or str(error.expected) != request.POST.get(VERSION):
+        return str(error)
+    text = _("%(problem)s. The page shows the present state now; press the button again.")
+    return text % {"problem": error.problem}
 
 
 def _reason(request: HttpRequest) -> str:

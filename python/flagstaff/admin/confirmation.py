@@ -13,11 +13,11 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff.admin.attribution import REASON
+from flagstaff.admin.attribution import REASON, VERSION
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.history import Users
-from flagstaff.history.describe import describe_change, describe_value
+from flagstaff.history.describe import Names, describe_change, describe_value
 from flagstaff.history.events import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -25,9 +25,9 @@ from flagstaff.history.user_names import may_see_users
 __all__ = [
     "CONFIRMED",
     "MAX_TEXT",
-    "VERSION",
     "ConfirmationMixin",
     "PreviewRow",
+    "describe_changed",
     "parse_version",
     "posted_version",
     "preview_rows",
@@ -35,11 +35,11 @@ __all__ = [
 
 #: The name of the field that confirms.
 CONFIRMED = "_confirmed"
-#: The name of the field with the version that the page showed.
-VERSION = "expect_version"
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
 _MAX_USERS = 20
+# The length of each value in a message.
+_MAX_VALUE = 120
 # The digits of the largest version. Python refuses to parse much longer numbers.
 _MAX_DIGITS = 19
 
@@ -108,9 +108,23 @@ def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -
     return lines
 
 
+def describe_changed(request: HttpRequest, changed: Changed) -> str:
+    """Describes the fields that a change has written, as the history does."""
+    # Without old fields, the row was created again.
+    old, new = dict(changed.old or {}), dict(changed.new)
+    removed, added = old.pop(ALLOWED, ()), new.pop(ALLOWED, ())
+    differences = [
+        Difference(name, old.get(name), new[name], secret=changed.secret and name == "value")
+        for name in new
+    ]
+    written = _Written(_as_users(added), _as_users(removed), differences=differences)
+    with_names = may_see_users(request.user)
+    return describe_change(written, _names(added, removed, with_names=with_names), limit=_MAX_VALUE)
+
+
 @dataclass(frozen=True)
-class _UsersChange:
-    """The planned change of allowed users, as `describe_change` reads it."""
+class _Written:
+    """What a change writes, as `describe_change` reads it."""
 
     added: Users
     removed: Users
@@ -121,12 +135,16 @@ class _UsersChange:
 def _users(
     row: Row, removed: Sequence[object], added: Sequence[object], *, with_names: bool
 ) -> PreviewRow:
-    shown = [str(pk) for pk in (*added[:_MAX_USERS], *removed[:_MAX_USERS])]
-    names = allowed_user_table().names(shown) if with_names else None
-    change = _UsersChange(_as_users(added), _as_users(removed))
+    names = _names(added, removed, with_names=with_names)
+    change = _Written(_as_users(added), _as_users(removed))
     now = len(allowed_pks(row))
     after = _count_of_users(now + len(added) - len(removed))
     return PreviewRow(ALLOWED, _count_of_users(now), f"{after}: {describe_change(change, names)}")
+
+
+def _names(added: Sequence[object], removed: Sequence[object], *, with_names: bool) -> Names | None:
+    shown = [str(pk) for pk in (*added[:_MAX_USERS], *removed[:_MAX_USERS])]
+    return allowed_user_table().names(shown) if with_names else None
 
 
 def _as_users(pks: Iterable[object]) -> Users:

@@ -156,7 +156,9 @@ class MergingForm(_ModelForm):
         version = self.shown.version if self.shown else None
         if version is None or not has_history():
             return []
-        return events_of(self.kind, self.instance.pk, after=version, limit=_MAX_EVENTS)
+        return events_of(
+            self.kind, self.instance.pk, after=version, limit=_MAX_EVENTS, shorten=True
+        )
 
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""

@@ -19,11 +19,13 @@ from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
     ConfirmationMixin,
+    describe_changed,
     parse_version,
     posted_version,
     preview_rows,
@@ -73,12 +75,12 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if request.method == "POST":
             return self._post(request, row)
         if request.GET.get("format") == "csv":
-            return _csv_response(self._events(request, row, None))
+            return _csv_response(self._events(request, row, None, shorten=False))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
-        events = self._events(request, row, _PAGE_SIZE + 1)
+        events = self._events(request, row, _PAGE_SIZE + 1, shorten=True)
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         actors = names_of_actors(shown)
         users = names_of_users(shown) if may_see_users(request.user) else None
@@ -94,7 +96,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
                     "actor": describe_actor(event, actors),
                     "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
-                    "may_undo": event.action == "change" and not _is_secret(event),
+                    "may_undo": event.action == "change" and not _is_lost(event),
                     "may_restore": event.version not in {version, *lost}
                     and event.action != "delete",
                 }
@@ -105,10 +107,12 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_may_change": may_change,
         }
 
-    def _events(self, request: HttpRequest, row: Row, limit: int | None) -> list[Event]:
+    def _events(
+        self, request: HttpRequest, row: Row, limit: int | None, *, shorten: bool
+    ) -> list[Event]:
         before = request.GET.get("before", "")
         older_than = parse_version(before) if before.isascii() and before.isdigit() else None
-        events = events_of(self.kind, row.pk, before=older_than, limit=limit)
+        events = events_of(self.kind, row.pk, before=older_than, limit=limit, shorten=shorten)
         return (
             events if may_see_users(request.user) else [_without_users(event) for event in events]
         )
@@ -121,13 +125,13 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             return self._undo_all(request, row, parse_version(request.POST[_UNDO_ALL]))
         if _UNDO in request.POST:
             changed = self._undo(request, row, parse_version(request.POST[_UNDO]), expect_version)
-            self._report(request, row, changed, _undone(changed))
+            self._report(request, row, changed, _undone(request, changed))
         else:
             to = parse_version(request.POST.get(_RESTORE))
             if CONFIRMED not in request.POST:
                 return self._preview_restore(request, row, to)
             changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
-            text = _("“%(key)s” was restored.") % {"key": changed.key}
+            text = _("“%(key)s” was restored: %(change)s.") % _texts(request, changed)
             self._report(request, row, changed, text)
         return HttpResponseRedirect(self._next_url(request, row))
 
@@ -191,7 +195,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         done = changes.undo_transaction(change)
         for changed in done:
             if changed.written and changed.key == row.key:
-                self.log_change(request, row, _undone(changed))
+                self.log_change(request, row, _undone(request, changed))
         self._report_all(request, done)
         return HttpResponseRedirect(self._next_url(request, row))
 
@@ -223,10 +227,14 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         return reverse(name)
 
 
-def _undone(changed: changes.Changed) -> str:
+def _undone(request: HttpRequest, changed: changes.Changed) -> str:
     if changed.new is None:  # the change was the creation
         return _("“%(key)s” was deleted.") % {"key": changed.key}
-    return _("The change of “%(key)s” was undone.") % {"key": changed.key}
+    return _("The change of “%(key)s” was undone: %(change)s.") % _texts(request, changed)
+
+
+def _texts(request: HttpRequest, changed: changes.Changed) -> dict[str, str]:
+    return {"key": changed.key, "change": describe_changed(request, changed)}
 
 
 def _skipped(missing: Collection[object]) -> str:
@@ -251,5 +259,6 @@ def _without_users(event: Event) -> Event:
     return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
-def _is_secret(event: Event) -> bool:
-    return any(difference.secret for difference in event.differences)
+def _is_lost(event: Event) -> bool:
+    """Whether an undo would need a value that the history cannot give back."""
+    return any(one.secret or isinstance(one.old, UnreadableJson) for one in event.differences)

@@ -127,7 +127,7 @@ class SavingMixin(_ModelAdmin):
         version = form.shown.version if form.shown else None
         if version is None or not has_history():
             return ""
-        events = events_of(self.kind, obj.pk, after=version, limit=_MAX_LISTED)
+        events = events_of(self.kind, obj.pk, after=version, limit=_MAX_LISTED, shorten=True)
         actors = names_of_actors(events)
         users = names_of_users(events) if may_see_users(request.user) else None
         return "; ".join(

@@ -63,7 +63,9 @@ def described_parts(
     """Each part with a description of its changes; `limit` is the length of each value."""
     described = []
     for part in parts:
-        events = events_of(part.kind, part.pk, after=part.first - 1, before=part.last + 1)
+        events = events_of(
+            part.kind, part.pk, after=part.first - 1, before=part.last + 1, shorten=True
+        )
         names = names_of_users(events) if with_users else None
         text = "; ".join(describe_change(event, names, limit=limit) for event in reversed(events))
         described.append((part, text))

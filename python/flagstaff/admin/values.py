@@ -11,7 +11,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
-from django.db.models import JSONField, TextField
+from django.db.models import JSONField, QuerySet, TextField
 from django.db.models.constants import LOOKUP_SEP
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
@@ -21,14 +21,15 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._text.json_text import why_undecodable
+from flagstaff._tables.rows import readable
+from flagstaff._text.json_text import UnreadableJson, why_undecodable
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.admin.shown import was_shown
-from flagstaff.history.describe import SECRET
+from flagstaff.history.describe import SECRET, describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
@@ -65,8 +66,9 @@ class ValueField(forms.JSONField):
     }
 
     def prepare_value(self, value: object) -> Any:
-        """The text in the form. Empty for a new value, because null is not accepted."""
-        return "" if value is None else super().prepare_value(value)
+        """The text in the form. Empty for a new or unreadable value, which has no text."""
+        is_empty = value is None or isinstance(value, UnreadableJson)
+        return "" if is_empty else super().prepare_value(value)
 
     def to_python(self, value: object) -> Any:
         """Parses the text. Raises ValidationError with the line and column of the error."""
@@ -95,6 +97,12 @@ class ValueForm(MergingForm):
     """The form of a value."""
 
     kind = Kind.VALUE
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(value := self.initial.get("value"), UnreadableJson):
+            text = _("The stored value is %(value)s. Write another one, or delete this row.")
+            self.fields["value"].help_text = text % {"value": describe_value(value)}
 
     def clean(self) -> dict[str, Any] | None:
         """Validates the form."""
@@ -133,6 +141,10 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         by_value = lookup.partition(LOOKUP_SEP)[0] == "value"
         return not by_value and super().lookup_allowed(lookup, value, request)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[KeyValueStore]:
+        """All values, also those that Python cannot decode."""
+        return readable(super().get_queryset(request))
+
     def get_fields(self, request: HttpRequest, obj: KeyValueStore | None = None) -> _FieldGroups:
         """The fields. A secret value is masked for users who may not change it."""
         value = "value" if obj is None else self._value_field(request, obj)
@@ -141,19 +153,20 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
         may_change = self.has_change_permission(request, row)
-        if row.secret and not may_change:
+        if (row.secret or isinstance(row.value, UnreadableJson)) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
         listed = was_shown(request, "value") if may_change else None
         if listed is None:
-            listed = len(_as_text(row.value)) <= _MAX_EDITABLE
+            is_short = len(_as_text(row.value)) <= _MAX_EDITABLE
+            listed = is_short or isinstance(row.value, UnreadableJson)
         return "value" if listed else "large_value"
 
     @admin.display(description=_("value"))
     def shown_value(self, row: KeyValueStore) -> SafeString:
         """The value as JSON, truncated. A secret value is masked."""
-        text = _as_text(row.value)
-        shown = SECRET if row.secret else Truncator(text).chars(_MAX_LENGTH_SHOWN)
+        text = describe_value(row.value, secret=row.secret)
+        shown = Truncator(text).chars(_MAX_LENGTH_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=_("value"))

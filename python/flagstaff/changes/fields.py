@@ -17,8 +17,11 @@ from django.db.models.signals import post_save, pre_save
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import AnyField, auto_now_fields
 from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._text.json_text import UnreadableJson
+from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import validate_flag_key
 
 __all__ = [
     "canonical",
@@ -26,6 +29,7 @@ __all__ = [
     "insert",
     "insert_together",
     "may_insert_together",
+    "require_readable",
     "touch",
     "validate",
     "validate_new",
@@ -78,6 +82,15 @@ def may_insert_together(model: type[Model]) -> bool:
     return is_plain and returns_keys and not (watched or has_parents)
 
 
+def require_readable(key: str, fields: Fields) -> None:
+    """Raises InvalidChangeError if a value of the history cannot be written again."""
+    if any(isinstance(value, UnreadableJson) for value in fields.values()):
+        raise InvalidChangeError(
+            f"Python cannot decode the value that {key} had, so it cannot be restored; "
+            "write it with SQL"
+        )
+
+
 def touch(row: Row) -> None:
     """Updates the auto_now fields of a flag whose allowed users have changed."""
     if names := _auto_now_names(row):
@@ -97,6 +110,8 @@ def validate(row: Row, name: str, new: object) -> None:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
         field.run_validators(new)
+        if name == "key" and isinstance(row, AbstractKeyValueStore):
+            validate_flag_key(cast("str", new))
     except ValidationError as error:
         raise InvalidChangeError(f"{name}: {' '.join(error.messages)}") from error
 
@@ -165,6 +180,8 @@ def _has(row: Row, name: str, new: object) -> bool:
 
 def _is_equal_json(old: object, new: object) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
+    if isinstance(old, UnreadableJson) or isinstance(new, UnreadableJson):
+        return type(old) is type(new) and old == new
     try:
         return canonical(old, allow_nan=True) == canonical(new)
     except TypeError:  # The field reads values that it cannot write.

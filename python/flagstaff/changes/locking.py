@@ -76,6 +76,7 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
         actual=actual,
         seen=seen[0] if seen else None,
         newer=newer,
+        advice=advice,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from django.db.models import TextField
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
-from flagstaff._tables.model_fields import column_of
+from flagstaff._tables.model_fields import column_of, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.rows import Fields, Row
+from flagstaff._text.json_text import UnreadableJson, read_columns
 from flagstaff.changes.allowed_users import allowed_pks
 from flagstaff.changes.changed import KIND_OPTIONS, quoted_command
 from flagstaff.conf import conf
@@ -108,7 +108,7 @@ def present_row(item: Item, *, as_digest: bool = False) -> RowVersion:
     """Returns the present row; with `as_digest`, its value as the history stores a secret."""
     value = _column(item.kind, _VALUE) if item.kind is Kind.VALUE else ""
     text, text_of_value = _query("current_row_v1", item.kind, [value, item.pk])
-    columns = json.loads(text)
+    columns = read_columns(text)
     if as_digest and text_of_value is not None:
         columns[value] = _digest(text_of_value)
     return RowVersion(columns, is_digest=as_digest)
@@ -142,7 +142,14 @@ def instance_of(item: Item, version: RowVersion) -> Row | None:
         return item.row
     model = item.kind.model
     query = fill(sql("history_row_v1"), _names(item.kind))
-    [row] = model._base_manager.using(conf.database).raw(query, [version.entry])
+    unreadable = {
+        column: text for column, text in version.columns.items() if isinstance(text, UnreadableJson)
+    }
+    parameters = [list(unreadable), version.entry]
+    [row] = model._base_manager.using(conf.database).raw(query, parameters)
+    names = {field.column: field.attname for field in stored_fields(model)}
+    for column, text in unreadable.items():
+        setattr(row, names[column], text)
     return cast("Row", row)
 
 

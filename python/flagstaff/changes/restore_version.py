@@ -26,7 +26,7 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command, undo_by_version
-from flagstaff.changes.fields import insert
+from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
 from flagstaff.changes.past import (
     Item,
@@ -139,6 +139,7 @@ def recreate(item: Item, state: ItemState, expect_version: int | None) -> Change
         raise only_a_digest(item)
     require_version(item.kind, item.key, item.pk, expect_version)
     row = cast("Row", instance_of(item, version))
+    require_readable(item.key, vars(row))
     _set_new_columns(row, version)
     # Saving sets auto_now_add fields to the present, also in the instance.
     created = {name: getattr(row, name) for name in _creation_times(row, version)}

@@ -14,6 +14,7 @@ from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -29,6 +30,7 @@ from flagstaff.changes.fields import (
     insert,
     insert_together,
     may_insert_together,
+    require_readable,
     touch,
     validate_new,
     write,
@@ -71,8 +73,9 @@ def set_field(  # noqa: PLR0913, PLR0917 (which field, its value, the condition,
         require_version(kind, key, row.pk, expect_version)
         write(row, {name: new})
         version = version_of(kind, row.pk)
-    arguments = None if secret else undo_arguments(old)
-    undo = Undo(arguments) if arguments else _undo(kind, key, version, secret=secret)
+    is_lost = secret or isinstance(old, UnreadableJson)
+    arguments = None if is_lost else undo_arguments(old)
+    undo = Undo(arguments) if arguments else _undo(kind, key, version, is_lost=is_lost)
     return Changed(key, name, old, new, written=True, version=version, undo=undo, secret=secret)
 
 
@@ -112,13 +115,15 @@ def change_row(
     _write(row, {name: new for name, new in planned.new.items() if name != ALLOWED}, users)
     secret = planned.secret or is_secret(row)
     version = version_of(kind, row.pk)
-    undo = _undo(kind, row.key, version, secret=secret and "value" in planned.new)
+    is_lost = "value" in planned.new and _is_lost(planned.old, secret=secret)
+    undo = _undo(kind, row.key, version, is_lost=is_lost)
     return replace(planned, key=row.key, written=True, version=version, undo=undo, secret=secret)
 
 
 def planned_change(kind: Kind, row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
     """Returns what `change_row` would write. Writes nothing."""
     fields = differing(row, fields)
+    require_readable(row.key, fields)
     old: dict[str, Any] = {name: getattr(row, name) for name in fields}
     new: dict[str, Any] = dict(fields)
     if users:
@@ -192,7 +197,7 @@ def delete_locked_row(kind: Kind, row: Row) -> Changed:
         old[ALLOWED] = list(in_order(allowed_pks(row)))
     row.delete(using=conf.database)
     version = version_of(kind, pk)
-    undo = _undo(kind, key, version, secret=secret)
+    undo = _undo(kind, key, version, is_lost=_is_lost(old, secret=secret))
     return Changed(key, "", old, None, written=True, version=version, undo=undo, secret=secret)
 
 
@@ -291,5 +296,10 @@ def _write(row: Row, fields: Fields, users: AllowedUsersChange) -> None:
         touch(row)
 
 
-def _undo(kind: Kind, key: str, version: int | None, *, secret: bool) -> Undo | None:
-    return None if secret else undo_by_version(kind, key, version)
+def _is_lost(old: Fields, *, secret: bool) -> bool:
+    """Whether the history has nothing from which the value could be restored."""
+    return secret or isinstance(old.get("value"), UnreadableJson)
+
+
+def _undo(kind: Kind, key: str, version: int | None, *, is_lost: bool) -> Undo | None:
+    return None if is_lost else undo_by_version(kind, key, version)

@@ -10,6 +10,7 @@ from django.db.models import JSONField
 from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 from flagstaff._tables.rows import Fields
 from flagstaff._text.json_text import why_undecodable
+from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import canonical
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
@@ -80,11 +81,12 @@ def _require_json(value: object) -> None:
 
 
 def _as_argument(value: object) -> str | None:
-    """The text that `value set` reads as this value, or None if there is none."""
+    """The text that `value set` reads as this value; None if there is none, or it is long."""
     try:
         if isinstance(value_field(), JSONField):
             value = json.loads(encoded(value))
         text = json.dumps(value, ensure_ascii=False)
     except TypeError:  # The field reads values that it cannot write.
         return None
-    return text if text.isprintable() else json.dumps(value)
+    text = text if text.isprintable() else json.dumps(value)
+    return text if len(text) <= MAX_VALUE else None

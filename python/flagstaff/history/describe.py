@@ -10,11 +10,12 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
-__all__ = ["SECRET", "describe_actor", "describe_change", "describe_value"]
+__all__ = ["SECRET", "Names", "describe_actor", "describe_change", "describe_value"]
 
 #: Shown in place of a secret value.
 SECRET = "••••••"  # noqa: S105 (not a password)
@@ -64,6 +65,10 @@ def describe_value(value: object, *, secret: bool = False, limit: int | None = N
     """Returns a value of a field as JSON, at most `limit` characters of it, or masked."""
     if secret:
         return SECRET
+    if isinstance(value, UnreadableJson):
+        return _("unreadable: it %(problem)s") % {"problem": value.problem}
+    if isinstance(value, LongJson):
+        return truncated(value, limit, value.length)
     return truncated(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder), limit)
 
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from flagstaff._tables.model_fields import auto_now_columns, stored_fields
+from flagstaff._tables.model_fields import auto_now_columns, column_of, stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.history.entries import read_entries
 from flagstaff.history.events import Columns, Event, as_events
-from flagstaff.history.grouping import COLUMNS, group_of
+from flagstaff.history.grouping import COLUMNS, Entry, group_of
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import all_entries, entries, of_transaction, require_history
 from flagstaff.models import Change
@@ -68,28 +68,41 @@ def value_history(
     return _history(Kind.VALUE, key, limit, before, all_users=False)
 
 
-def events_of(
+def events_of(  # noqa: PLR0913 (which row, which events, and how much of them)
     kind: Kind,
     pk: object,
     *,
     after: int = 0,
     before: int | None = None,
     limit: int | None = None,
+    shorten: bool = False,
 ) -> list[Event]:
-    """Returns the events of one row between these versions, newest first."""
-    return events_among(kind, entries(kind, pk).filter(id__gt=after), before=before, limit=limit)
+    """Returns the events of one row between these versions, newest first.
+
+    `shorten` reads only the start of long values, as LongJson.
+    """
+    found = entries(kind, pk).filter(id__gt=after)
+    return events_among(kind, found, before=before, limit=limit, shorten=shorten)
 
 
-def events_among(
+def events_among(  # noqa: PLR0913 (which entries, which events, and how much of them)
     kind: Kind,
     found: QuerySet[Change],
     *,
     before: int | None = None,
     limit: int | None = None,
     all_users: bool = False,
+    shorten: bool = False,
 ) -> list[Event]:
     """Returns the events that these entries of one kind make up, newest first."""
-    events = _events(kind, found, before, None if all_users else _MAX_USERS)
+    newest_first = read_entries(
+        found,
+        max_users=None if all_users else _MAX_USERS,
+        before=before,
+        batch=limit,
+        long_value=column_of(kind.model, "value") if shorten and kind is Kind.VALUE else None,
+    )
+    events = _events(kind, found, newest_first, before, None if all_users else _MAX_USERS)
     return list(islice(events, limit))
 
 
@@ -134,9 +147,12 @@ def _about(kind: Kind, key: str) -> Q:
 
 
 def _events(
-    kind: Kind, found: QuerySet[Change], before: int | None, max_users: int | None
+    kind: Kind,
+    found: QuerySet[Change],
+    newest_first: Iterator[Entry],
+    before: int | None,
+    max_users: int | None,
 ) -> Iterator[Event]:
-    newest_first = read_entries(found, max_users=max_users, before=before)
     secrets = _ever_secret(found) if kind is Kind.VALUE else ()
     for event in as_events(newest_first, {kind: _columns(kind)}, secrets, max_users=max_users):
         # An event that began below `before` and ended above it is not older.

@@ -7,6 +7,7 @@ from typing import Any
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import Row, all_rows
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.exceptions import FlagstaffError, UnknownFlagError
 from flagstaff.history.kinds import Kind
@@ -79,12 +80,22 @@ def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section
     section: _Section = {}
     for key, row in rows.items():
         version = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
+        _require_readable(key, row)
         section[key] = version | {name: serialize(field, row) for name, field in fields.items()}
         if kind is Kind.VALUE and is_secret(row):
             section[key]["value"] = MASK
     if kind is Kind.FLAG:
         _add_users(section, rows)
     return section
+
+
+def _require_readable(key: str, row: Row) -> None:
+    value = getattr(row, "value", None)
+    if isinstance(value, UnreadableJson) and not is_secret(row):
+        raise FlagstaffError(
+            f"the value {key!r} cannot be exported: it {value.problem}; set it to another value, "
+            "or delete it"
+        )
 
 
 def _add_users(section: _Section, rows: _Rows) -> None:

@@ -24,6 +24,7 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.rows import Row
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff.history.kinds import Kind
 
 __all__ = ["exported_fields", "parse", "serialize"]
@@ -59,6 +60,8 @@ def serialize(field: AnyField, row: Model | Row) -> object:
     value = getattr(row, field.attname)
     if value is None:
         return None
+    if isinstance(value, UnreadableJson):
+        return value
     if isinstance(field, JSONField):
         return json.loads(json.dumps(value, cls=field.encoder))
     if isinstance(value, bool | int | float):

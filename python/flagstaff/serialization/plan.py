@@ -47,8 +47,13 @@ class Step:
     #: All allowed users; None leaves them unchanged.
     users: tuple[PrimaryKey, ...] | None = field(default=None, repr=False)
 
-    def as_dict(self, usernames: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Returns the step as a dict for JSON, without secret values."""
+    def as_dict(
+        self, usernames: Mapping[str, str] | None = None, *, limit: int | None = None
+    ) -> dict[str, Any]:
+        """Returns the step as a dict for JSON, without secret values.
+
+        `limit` is the length of each value in the summary; None shows whole values.
+        """
         return {
             "kind": self.kind,
             "key": self.key,
@@ -56,7 +61,7 @@ class Step:
             "differences": [asdict(one) for one in self.differences],
             "added": list(self.added.pks),
             "removed": list(self.removed.pks),
-            "summary": describe_change(self, usernames),
+            "summary": describe_change(self, usernames, limit=limit),
         }
 
 

@@ -21,6 +21,8 @@ from flagstaff.webhooks.impact import ImpactCounts
 
 __all__ = ["Message", "create_message", "load_event"]
 
+# The length of each value in the summary: Slack's text has room for the old and the new one.
+_MAX_VALUE = 80
 _PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
 
 
@@ -89,7 +91,9 @@ def load_event(*, is_value: bool, entry_ids: Sequence[int]) -> Event | None:
 def create_message(event: Event, impact: ImpactCounts | None) -> Message:
     """Returns the message for an event. Queries the actor's name."""
     actor_name = describe_actor(event, names_of_actors([event]))
-    return Message(event, describe_change(event), actor_name, impact, _admin_link(event))
+    return Message(
+        event, describe_change(event, limit=_MAX_VALUE), actor_name, impact, _admin_link(event)
+    )
 
 
 def _sides(difference: Difference) -> dict[str, object]:

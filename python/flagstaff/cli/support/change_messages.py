@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
+from flagstaff._text.truncated import MAX_VALUE, truncated
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import as_json
-from flagstaff.history.describe import SECRET
+from flagstaff.history.describe import SECRET, describe_value
 
 __all__ = ["VALUE", "change_messages"]
 
@@ -65,4 +67,6 @@ def _added_and_removed(added: object, removed: object) -> str:
 
 
 def _text(changed: Changed, name: str, value: object) -> str:
-    return SECRET if changed.secret and name == VALUE else as_json(value)
+    if isinstance(value, UnreadableJson):
+        return describe_value(value)
+    return SECRET if changed.secret and name == VALUE else truncated(as_json(value), MAX_VALUE)

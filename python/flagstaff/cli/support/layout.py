@@ -32,11 +32,19 @@ def column_widths(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> l
 
 def truncate(text: str, width: int) -> str:
     """Returns as much of the text as fits, with "…" at the end if it was shortened."""
-    if _width(text) <= width:
-        return text
-    while _width(text) >= width:
+    # A long text costs no more than what is shown of it.
+    used = 0
+    for end, character in enumerate(text):
+        used += _width(character)
+        if used > width:
+            return f"{_cut(text[:end], width - 1)}…"
+    return text
+
+
+def _cut(text: str, width: int) -> str:
+    while _width(text) > width:
         text = text[:-1]
-    return f"{text}…"
+    return text
 
 
 def format_row(

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import JSONField
 
 from flagstaff._tables.decoding import encoded, value_field
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff.cli.support.cells import Record, as_json, with_fields
 
 __all__ = ["as_stored", "value_record"]
@@ -20,6 +21,8 @@ def value_record(row: Any) -> Record:
 
 def as_stored(value: Any) -> Any:
     """Returns the value as the JSON column holds it: the model's field may decode it."""
+    if isinstance(value, UnreadableJson):
+        return value
     if not isinstance(value_field(), JSONField):
         return value
     try:

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from flagstaff._core import monotonic
+from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.output import Output
@@ -86,7 +87,7 @@ def _records(events: list[Event], *, users: bool) -> Iterator[Record]:
             "version": event.version,
             "at": event.at,
             "key": event.key,
-            "summary": describe_change(event, names),
+            "summary": describe_change(event, names, limit=MAX_VALUE),
             "actor": describe_actor(event, actors),
             "source": event.source,
             "reason": event.reason,
@@ -131,7 +132,7 @@ def _print_event(event: Event, out: Output) -> None:
     cells = (
         f"{at:%H:%M:%S}" if out.is_terminal else event.at.isoformat(),
         event.key,
-        describe_change(event),
+        describe_change(event, limit=MAX_VALUE),
         describe_actor(event, names_of_actors([event])),
         event.source or "",
         event.reason or "",

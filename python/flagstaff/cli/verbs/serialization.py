@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import serialization
 from flagstaff._text.lists import join_some
+from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
@@ -185,7 +186,8 @@ def _print_plan(plan: Plan, out: Output) -> None:
     if not plan.steps:
         out.message("already up to date")
     elif not out.is_json:
-        out.records(_COLUMNS, [step.as_dict(plan.usernames) for step in plan.steps])
+        steps = [step.as_dict(plan.usernames, limit=MAX_VALUE) for step in plan.steps]
+        out.records(_COLUMNS, steps)
     if plan.steps and plan.unchanged:
         out.message(f"{plan.unchanged:,} already up to date")
 

@@ -12,7 +12,8 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
-from flagstaff._text.json_text import parse_json
+from flagstaff._text.json_text import UnreadableJson, parse_json
+from flagstaff._text.truncated import MAX_VALUE, truncated
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
@@ -28,13 +29,15 @@ from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
-from flagstaff.history.describe import SECRET
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.describe import describe_value
 
 __all__ = ["VALUE"]
 
 _LIST_COLUMNS = (
     Column("key"),
-    Column("value", truncate=True),
+    # A pipe gets the whole value.
+    Column("value", lambda record: truncated(record["value"], MAX_VALUE), truncate=True),
     Column("changed_at", header="CHANGED"),
     Column("description", truncate=True),
 )
@@ -46,6 +49,11 @@ def _add_value_key(parser: CommandParser) -> None:
 
 def _get(options: Options, out: Output) -> None:
     record = value_record(value_row(options["key"]))
+    if isinstance(record["value"], UnreadableJson):
+        raise FlagstaffError(
+            f"the value {options['key']!r} cannot be decoded: it {record['value'].problem}; "
+            "set it to another value, or delete it"
+        )
     if out.is_json:
         out.document(record)
     else:
@@ -134,9 +142,13 @@ def _list(_options: Options, out: Output) -> None:
 def _list_record(row: Any, *, is_json: bool) -> Record:
     """Returns the record. Outside of --json the value is JSON text, so that "1" differs from 1."""
     record, secret = value_record(row), is_secret(row)
+    value = record["value"]
+    unreadable = isinstance(value, UnreadableJson)
     if is_json:
-        return {**record, "value": None} if secret else record
-    return {**record, "value": SECRET if secret else as_json(record["value"])}
+        problem = {"problem": f"it {value.problem}"} if unreadable else {}
+        return {**record, "value": None, **problem} if secret or unreadable else record
+    text = describe_value(value, secret=secret) if secret or unreadable else as_json(value)
+    return {**record, "value": text}
 
 
 VALUE = verb_group(

@@ -1,0 +1,246 @@
+"""Every page of the admin in a browser, for every kind of user, with odd rows, on two widths.
+
+A page shows no object of Python, fits into the window, is small, and logs no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.browser.conftest import Shop, Visitor
+
+FLAGS = "/admin/flagstaff/featureflag/"
+VALUES = "/admin/flagstaff/keyvaluestore/"
+PREFIXES = {"flag": FLAGS, "value": VALUES}
+WIDTHS = (1400, 400)
+MAX_BYTES = 500_000
+OK, FORBIDDEN = 200, 403
+# Rows that have broken a page, or could; the worst first.
+LONG = "checkout_payment_retry_policy_" * 8
+ODD_KEYS = {
+    "flag": [f"flag_{LONG}", "<b>bold</b>", "new_checkout"],
+    "value": [f"value_{LONG}", "megabyte", "digits", "secret", "a/b?c#<i>"],
+}
+STAFF = """
+    INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active, first_name,
+        last_name, email, date_joined)
+    SELECT name, password, false, true, true, '', '', '', now()
+    FROM auth_user, unnest(ARRAY['change', 'view']) AS name WHERE username = 'admin'
+"""
+PERMISSIONS = """
+    INSERT INTO auth_user_user_permissions (user_id, permission_id)
+    SELECT auth_user.id, auth_permission.id FROM auth_user, auth_permission
+    WHERE codename IN (username || '_featureflag', username || '_keyvaluestore')
+"""
+ODD_FLAGS = f"""
+    INSERT INTO flagstaff_featureflag (key, description, rollout_percent) VALUES
+        ('flag_{LONG}', repeat('x', 3000), 50),
+        ('<b>bold</b>', E'<script>alert(1)</script>\\ntwo 🚩', 1)
+"""
+MANY_USERS = """
+    INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+    SELECT flag.id, person.id FROM flagstaff_featureflag AS flag, auth_user AS person
+    WHERE flag.key = '<b>bold</b>'
+"""
+ODD_VALUES = f"""
+    INSERT INTO flagstaff_keyvaluestore (key, value, secret, description) VALUES
+        ('value_{LONG}', to_jsonb(repeat('x', 3000)), false, repeat('x', 3000)),
+        ('a/b?c#<i>', '"<script>alert(1)</script>"', false, ''),
+        ('megabyte', jsonb_build_object('text', repeat('"', 500000)), false, ''),
+        ('secret', '"hidden"', true, ''),
+        ('digits', '1e5000', false, '')
+"""
+# Each statement is a transaction, so that the history has something to undo and to restore.
+EVENTS = (
+    "UPDATE flagstaff_featureflag SET enabled = true",
+    """
+    SELECT set_config('flagstaff.actor', repeat('a', 300), false),
+        set_config('flagstaff.reason', repeat('r', 500), false);
+    UPDATE flagstaff_featureflag SET enabled = false, description = repeat('y', 3000)
+    """,
+    "UPDATE flagstaff_keyvaluestore SET description = 'changed'",
+    "UPDATE flagstaff_keyvaluestore SET value = '2e5000' WHERE key = 'digits'",
+    f"UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'value_{LONG}'",
+    """
+    UPDATE flagstaff_keyvaluestore SET value = jsonb_set(value, '{more}', '1')
+        WHERE key = 'megabyte';
+    UPDATE flagstaff_featureflag SET rollout_percent = 2 WHERE key = '<b>bold</b>'
+    """,
+)
+MEASURES = """
+    const [page] = performance.getEntriesByType('navigation');
+    const object = /object at 0x|&lt;[\\w.]+ object|&lt;(function|class)\\b|DatabaseDefault/;
+    const found = document.documentElement.outerHTML.match(object);
+    return [page.responseStatus, page.decodedBodySize, found && found[0]];
+"""
+OVERFLOW = """
+    const width = document.documentElement.clientWidth;
+    const isCut = one => one.scrollWidth > one.clientWidth + 1;
+    const isOutside = one => one.getBoundingClientRect().right > width + 1;
+    const all = isCut(document.documentElement) ? [...document.querySelectorAll('body *')] : [];
+    // These boxes cut off what does not fit. On a phone, a list is scrolled, and Django's rows are
+    // wider than their boxes.
+    const boxes = width < 768 ? [] : [...document.querySelectorAll('.form-row, .module, .results')];
+    return [...all.filter(isOutside), ...boxes.filter(isCut)]
+        .map(one => `${one.tagName}.${one.className}`).slice(0, 5);
+"""
+
+
+class Page(NamedTuple):
+    """A page of the admin, and who may open it."""
+
+    path: str
+    permissions: tuple[str, ...]
+
+
+PAGES = {
+    "list": Page("", ("change", "view")),
+    "add": Page("add/", ()),
+    "change": Page("{}/change/", ("change", "view")),
+    "delete": Page("{}/delete/", ()),
+    "history": Page("{}/history/", ("change", "view")),
+}
+
+
+class Admin(NamedTuple):
+    """The browser of a staff user, and the primary keys of the rows."""
+
+    visitor: Visitor
+    username: str
+    pks: dict[str, dict[str, int]]
+
+    def paths(self, kind: str, page: str) -> list[str]:
+        """Returns the URLs of a page: one, or one for each odd row; fewer for less rights."""
+        path = PREFIXES[kind] + PAGES[page].path
+        paths = list(dict.fromkeys(path.format(pk) for pk in self.pks[kind].values()))
+        return paths if self.username == "admin" else paths[: 2 if self.may_open(page) else 1]
+
+    def may_open(self, page: str) -> bool:
+        return self.username == "admin" or self.username in PAGES[page].permissions
+
+    def press(self, xpath: str) -> None:
+        """Clicks the first matching button; some are outside the window."""
+        button = self.visitor.driver.find_element(By.XPATH, xpath)
+        self.visitor.driver.execute_script("arguments[0].click()", button)
+
+    def assert_sound(self, shown: str) -> None:
+        """Checks the open page."""
+        status, size, python_object = self.visitor.driver.execute_script(MEASURES)
+        assert (shown, status) == (shown, OK)
+        assert size < MAX_BYTES, shown
+        assert python_object is None, shown
+        assert self.visitor.console_errors() == [], shown
+        for width in WIDTHS:
+            self.visitor.set_width(width)
+            assert self.visitor.driver.execute_script(OVERFLOW) == [], (shown, width)
+
+
+@pytest.fixture(scope="module")
+def pks(shop: Shop) -> dict[str, dict[str, int]]:
+    """The primary keys of the rows by kind and key, after the rows were written."""
+    for statement in (STAFF, PERMISSIONS, ODD_FLAGS, MANY_USERS, ODD_VALUES, *EVENTS):
+        shop.query(statement)
+    flags = shop.query("SELECT key, id FROM flagstaff_featureflag")
+    values = shop.query("SELECT key, id FROM flagstaff_keyvaluestore")
+    found = {"flag": dict(flags), "value": dict(values)}
+    return {kind: {key: found[kind][key] for key in keys} for kind, keys in ODD_KEYS.items()}
+
+
+@pytest.fixture(scope="module", params=["admin", "change", "view"])
+def admin(
+    request: pytest.FixtureRequest, logged_in: Visitor, pks: dict[str, dict[str, int]]
+) -> Iterator[Admin]:
+    """The admin as a superuser, or as a user who may only change or only view the rows."""
+    logged_in.log_in_to_admin(request.param)
+    logged_in.console_errors()
+    yield Admin(logged_in, request.param, pks)
+    logged_in.reset_width()
+
+
+@pytest.mark.parametrize("kind", PREFIXES)
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_sound_or_forbidden(admin: Admin, kind: str, page: str) -> None:
+    for path in admin.paths(kind, page):
+        admin.visitor.visit(path)
+        if admin.may_open(page):
+            admin.assert_sound(path)
+            continue
+        assert admin.visitor.driver.execute_script(MEASURES)[0] == FORBIDDEN
+        [error] = admin.visitor.console_errors()
+        assert "403" in error
+
+
+def open_history(admin: Admin, kind: str, key: str) -> None:
+    admin.visitor.visit(f"{PREFIXES[kind]}{admin.pks[kind][key]}/history/")
+
+
+def confirm_on(admin: Admin, key: str) -> None:
+    admin.visitor.visit(FLAGS)
+    admin.press(f"//button[@aria-label='Turn on {key}']")
+
+
+def confirm_restore(admin: Admin, kind: str, key: str) -> None:
+    open_history(admin, kind, key)
+    admin.press("//button[@name='_restore']")
+
+
+def confirm_undo_all(admin: Admin, kind: str, key: str) -> None:
+    open_history(admin, kind, key)
+    admin.press("//button[@name='_undo_all']")
+
+
+def confirm_delete(admin: Admin, kind: str) -> None:
+    admin.visitor.visit(PREFIXES[kind])
+    admin.press("//input[@id='action-toggle']")
+    admin.visitor.driver.execute_script(
+        "document.querySelector('select[name=action]').value = 'delete_selected';"
+        "document.querySelector('#changelist-form').submit()"
+    )
+
+
+def leave_empty(admin: Admin, kind: str) -> None:
+    admin.visitor.visit(f"{PREFIXES[kind]}add/")
+    admin.visitor.click("[name=_save]")
+
+
+CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {
+    "on": lambda admin: confirm_on(admin, "new_checkout"),
+    "on long key": lambda admin: confirm_on(admin, f"flag_{LONG}"),
+    "restore flag": lambda admin: confirm_restore(admin, "flag", f"flag_{LONG}"),
+    "restore value": lambda admin: confirm_restore(admin, "value", "megabyte"),
+    "restore unreadable value": lambda admin: confirm_restore(admin, "value", "digits"),
+    "undo all of flag": lambda admin: confirm_undo_all(admin, "flag", f"flag_{LONG}"),
+    "undo all of value": lambda admin: confirm_undo_all(admin, "value", "megabyte"),
+}
+FORMS: dict[str, Callable[[Admin], None]] = {
+    "delete flags": lambda admin: confirm_delete(admin, "flag"),
+    "delete values": lambda admin: confirm_delete(admin, "value"),
+    "errors of a flag": lambda admin: leave_empty(admin, "flag"),
+    "errors of a value": lambda admin: leave_empty(admin, "value"),
+}
+
+
+@pytest.mark.parametrize("admin", ["change"], indirect=True)
+@pytest.mark.parametrize("page", CONFIRMATIONS)
+def test_confirmation_page_is_sound(admin: Admin, page: str) -> None:
+    CONFIRMATIONS[page](admin)
+    admin.assert_sound(page)
+
+
+@pytest.mark.parametrize("admin", ["admin"], indirect=True)
+@pytest.mark.parametrize("page", FORMS)
+def test_page_after_a_form_is_sound(admin: Admin, page: str) -> None:
+    FORMS[page](admin)
+    admin.assert_sound(page)
+
+
+@pytest.mark.parametrize("admin", ["view"], indirect=True)
+@pytest.mark.parametrize("kind", PREFIXES)
+@pytest.mark.parametrize("page", ["list", "history"])
+def test_viewer_has_no_buttons(admin: Admin, kind: str, page: str) -> None:
+    admin.visitor.visit(admin.paths(kind, page)[0])
+    assert admin.visitor.texts("#content-main button[name^=_]") == []
