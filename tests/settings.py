@@ -39,6 +39,9 @@ TEMPLATES = [
     },
 ]
 
+# A busy machine must not fail a test by a late first load.
+FLAGSTAFF = {"STARTUP_TIMEOUT": 10}
+
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Fast, because tests create many users.

@@ -14,8 +14,6 @@ from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 
 __all__ = ["live_engine", "override_flag", "override_value"]
 
-# Seconds for the first load: longer than STARTUP_TIMEOUT, so that a busy machine fails no test.
-FIRST_LOAD_TIMEOUT = 10
 
 _active: list[_Override] = []
 _lock = Lock()
@@ -91,12 +89,11 @@ def live_engine() -> Iterator[None]:
 
     The engine has its own connection and sees committed rows only: use it in tests that commit
     (TransactionTestCase, or `django_db(transaction=True)`). Blocks until the first load, at most
-    10 seconds. Closes the connection at the end, so that the test database can be dropped.
+    STARTUP_TIMEOUT. Closes the connection at the end, so that the test database can be dropped.
     """
     lifecycle.close()
     try:
         _core.start(in_memory=True)
-        _core.wait_for_first_load(FIRST_LOAD_TIMEOUT)
         yield
     finally:
         lifecycle.close()
