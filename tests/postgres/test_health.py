@@ -149,6 +149,7 @@ import os, sys, django
 from django.conf import settings
 django.setup()
 settings.DATABASES["default"]["ATOMIC_REQUESTS"] = True
+settings.FLAGSTAFF = {"STARTUP_TIMEOUT": 1}
 settings.ROOT_URLCONF = "tests.postgres.test_health"
 from django.test import Client, RequestFactory
 for name in sys.argv[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from flagstaff import refresh, status
 from flagstaff._engine import lifecycle
@@ -13,8 +14,9 @@ from tools.ports import free_port
 
 @pytest.mark.django_db
 def test_start_after_a_close_is_not_logged_as_a_recovery(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    settings.FLAGSTAFF = {"STARTUP_TIMEOUT": 1}
     with monkeypatch.context() as unreachable:
         unreachable.setitem(connection.settings_dict, "PORT", str(free_port()))
         with live_engine():

@@ -6,6 +6,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
+from pytest_django import Settings
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -26,7 +27,8 @@ class OtherDatabase:
         return "flags" if model is FeatureFlag else None
 
 
-def test_settings_without_flagstaff_have_defaults() -> None:
+def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
+    del settings.FLAGSTAFF
     assert conf.problems() == []
     assert conf.database == "default"
     assert (conf.flag_model, conf.value_model) == (FeatureFlag, KeyValueStore)
