@@ -25,6 +25,8 @@ LOOP = """
 import asyncio, json, os, sys, time
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
+from django.conf import settings
+settings.FLAGSTAFF = {}
 django.setup()
 import flagstaff, flagstaff._engine.lifecycle
 from flagstaff import aready, flag_enabled, status

@@ -21,6 +21,8 @@ monkey.patch_all()
 import gevent, json, os, sys, time
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 import django
+from django.conf import settings
+settings.FLAGSTAFF = {}
 django.setup()
 from flagstaff import flag_enabled, get_value, ready, status
 # The import at the first evaluation is not measured.
