@@ -1,4 +1,4 @@
-"""A change with `expect` is written only if nobody has changed these fields meanwhile."""
+"""A change with `expect` is written only if these fields still have the expected values."""
 
 from __future__ import annotations
 
