@@ -123,7 +123,8 @@ def test_schema_in_which_every_role_may_create_is_reported_and_the_hint_closes_i
         "flagstaff.W021",
         (
             'every role may create objects in schema public of database "default", '
-            "so any role can make Django call functions of that role with the rights of Django's"
+            "so each of them can make Django call functions that it has created there, with the "
+            "rights of Django's role"
         ),
         hint,
     )

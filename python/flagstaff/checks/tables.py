@@ -76,7 +76,8 @@ def check_schemas_are_closed(connection: BaseDatabaseWrapper) -> list[CheckMessa
     return [
         Warning(
             f'every role may create objects in schema {schema} of database "{connection.alias}", '
-            "so any role can make Django call functions of that role with the rights of Django's",
+            "so each of them can make Django call functions that it has created there, with the "
+            "rights of Django's role",
             hint=f"as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
             id="flagstaff.W021",
         )
