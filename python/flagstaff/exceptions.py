@@ -98,7 +98,7 @@ class ConflictError(FlagstaffError):
         self.key = key
         # What to do next, at the end of the message. A page has another advice than a terminal.
         self._advice = advice
-        #: The version that the caller expected, and the present one.
+        #: The version that the caller expected, and the present one. None if fields were expected.
         self.expected = expected
         self.actual = actual
         #: The event that made the expected version, or None, and the events after it.
@@ -107,5 +107,5 @@ class ConflictError(FlagstaffError):
 
     @property
     def problem(self) -> str:
-        """The message without the advice."""
+        """The message without the advice at its end."""
         return str(self).removesuffix(f"; {self._advice}")

@@ -124,8 +124,8 @@ class InstallTables(_PostgresOperation):
 class InstallFunctions(_PostgresOperation):
     """Replaces the functions that have changed since an earlier version of `InstallTables`.
 
-    Also adds the columns that they write. Its reverse keeps both: the functions have the same names
-    and arguments as before, and the columns may be empty.
+    Also adds the columns that they write. Its reverse keeps both: the functions keep their names
+    and arguments, and the columns may be empty.
     """
 
     def describe(self) -> str:
@@ -155,9 +155,10 @@ class InstallFunctions(_PostgresOperation):
 
 
 class FillObjectTables(_PostgresOperation):
-    """Names the table in entries of the history that are older than the column for it.
+    """Fills in the table of history entries that an older version wrote.
 
-    Not in the transaction that adds the column, whose lock would keep changes out of the history.
+    Must not run in the transaction that adds the column: its lock would keep changes out of the
+    history.
     """
 
     def describe(self) -> str:

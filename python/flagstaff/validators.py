@@ -20,8 +20,8 @@ MAX_PERCENT = 100
 def validate_flag_key(key: str) -> None:
     """Raises ValidationError unless the key is valid.
 
-    A key has 1 to 255 letters, digits, "_", "-" or ".", and does not begin with "-", as options of
-    a command do. With a ":" two pairs of key and user could have the same hash input.
+    A key has 1 to 255 letters, digits, "_", "-" or ".", and does not begin with "-". With a ":",
+    two pairs of key and user could have the same hash input; options of commands begin with "-".
     """
     if not key:
         raise ValidationError(

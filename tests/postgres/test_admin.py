@@ -252,7 +252,7 @@ def test_confirmation_turns_flag_on_with_reason(operator: Client) -> None:
     assert flag_history("a")[0].reason == "release 42"
 
 
-def test_message_says_that_nobody_has_the_flag(operator: Client) -> None:
+def test_message_for_flag_without_users_says_on_for_no_users(operator: Client) -> None:
     flag = make_flag(False, 0)
     response = operator.post(FLAGS, confirmed(turn_on(operator, flag)), follow=True)
     assert messages_of(response) == [

@@ -191,7 +191,7 @@ def test_undo_with_old_version_shows_newer_change(operator: Client, flag: Featur
     [message] = messages_of(response)
     assert f"but version {change} was expected; changes after version {change}: ana at" in message
     assert message.endswith(
-        ": enabled true → false. The page shows the present state now; press the button again."
+        ": enabled true → false. The page now shows the present state; press the button again."
     )
     flag.refresh_from_db()
     assert flag.rollout_percent == 50
@@ -201,7 +201,7 @@ def test_undo_with_old_version_shows_newer_change(operator: Client, flag: Featur
     assert flag.rollout_percent == 25
 
 
-def test_undo_message_counts_users_for_who_may_not_see_them(flag: FeatureFlag) -> None:
+def test_undo_message_without_view_user_permission_counts_users(flag: FeatureFlag) -> None:
     change = add_allowed_users("new_checkout", User.objects.create(username="alice")).version
     response = staff("change_featureflag").post(url(flag), {"_undo": change}, follow=True)
     assert messages_of(response) == [
@@ -262,6 +262,7 @@ def test_restore_button_shows_each_field_and_writes_nothing(
     ]
     assert "<b>One" not in html
     assert "Restore “new_checkout” to its state after the change of " in html
+    assert "? This reverts all later changes of these fields." in html
     assert flag_version("new_checkout") == newest
 
 

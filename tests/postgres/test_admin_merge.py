@@ -47,7 +47,7 @@ def flag() -> FeatureFlag:
 
 CHANGED_SINCE = (
     "This flag was changed after you opened the page. Nothing was saved. The fields that you have "
-    "not changed show what is now in the database."
+    "not edited now show the values in the database."
 )
 
 
@@ -127,7 +127,7 @@ def test_conflict_shows_both_values_and_author(operator: Client, flag: FeatureFl
     response = rejected(operator, flag, {**data, "rollout_percent": 50, "description": "One page"})
     assert errors_of(response) == {
         "rollout_percent": [
-            "Yours: 50. Now in the database: 80, changed by ana. Save again to write yours."
+            "Yours: 50. Now in the database: 80, changed by ana. Save again to write your value."
         ],
         "__all__": [
             CHANGED_SINCE,
@@ -217,7 +217,7 @@ def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) 
             set_rollout("new_checkout", 80)
             response = rejected(operator, flag, {**data, "rollout_percent": 50})
             [error] = errors_of(response)["rollout_percent"]
-            assert error == "Yours: 50. Now in the database: 80. Save again to write yours."
+            assert error == "Yours: 50. Now in the database: 80. Save again to write your value."
             saved(operator, flag, form_data(response))
         finally:
             cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
@@ -272,7 +272,9 @@ def test_unreadable_record_of_shown_fields_is_rejected(
     shown: str, operator: Client, flag: FeatureFlag
 ) -> None:
     data = {**opened(operator, flag), "rollout_percent": 50, "_shown": shown}
-    assert list(errors_of(rejected(operator, flag, data))) == ["_shown"]
+    assert errors_of(rejected(operator, flag, data)) == {
+        "_shown": ["This form cannot be read. Open the page again."]
+    }
     flag.refresh_from_db()
     assert flag.rollout_percent == 25
 

@@ -167,8 +167,14 @@ def test_value_of_64000_characters_is_editable(operator: Client) -> None:
 @pytest.mark.parametrize(
     ("models", "reason"),
     [
-        (FLAGS, "The code looks for this key, and the users of a rollout depend on it."),
-        (VALUES, "The code looks for this key."),
+        (
+            FLAGS,
+            (
+                "Your code uses this key, and the key decides which users a rollout includes. "
+                "For another key, create a new flag."
+            ),
+        ),
+        (VALUES, "Your code uses this key. For another key, create a new value."),
     ],
 )
 def test_key_is_read_only_after_creation(

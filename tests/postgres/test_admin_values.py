@@ -67,7 +67,7 @@ def test_json_that_postgresql_cannot_store_is_rejected(text: str, operator: Clie
 
 @pytest.mark.parametrize("text", ["9" * 4_301, "-" + "9" * 4_301, "[" * 501, "[" * 100_000])
 def test_json_that_python_cannot_decode_is_rejected(text: str, operator: Client) -> None:
-    message = "a number has more than 4,300 digits, or the nesting has over 500 levels"
+    message = "a number has more than 4,300 digits, or the nesting more than 500 levels"
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 

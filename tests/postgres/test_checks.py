@@ -123,7 +123,8 @@ def test_schema_in_which_every_role_may_create_is_reported_and_the_hint_closes_i
         "flagstaff.W021",
         (
             'every role may create objects in schema public of database "default", '
-            "so it can have its functions called with the rights of Django's role"
+            "so each of them can make Django call functions that it has created there, with the "
+            "rights of Django's role"
         ),
         hint,
     )
@@ -158,11 +159,11 @@ CONSEQUENCES = {
     "flagstaff_featureflag": "the admin and the history are incomplete",
     "flagstaff_featureflag_allowed_users": "the admin and the history are incomplete",
     "flagstaff_keyvaluestore": "the admin and the history are incomplete",
-    "flagstaff_change": "the history is incomplete",
-    "flagstaff_usage": "usage is incomplete",
-    "flagstaff_usage_worker": "usage is incomplete",
-    "flagstaff_receiver": "webhooks can be lost",
-    "flagstaff_delivery": "webhooks can be lost",
+    "flagstaff_change": "the history cannot be read or lacks entries",
+    "flagstaff_usage": "usage cannot be read or is incomplete",
+    "flagstaff_usage_worker": "usage cannot be read or is incomplete",
+    "flagstaff_receiver": "webhooks are not delivered",
+    "flagstaff_delivery": "webhooks are not delivered",
     "flagstaff_token": "changes of flags can fail",
 }
 
@@ -190,8 +191,13 @@ def test_row_security_that_hides_the_history_from_djangos_role_is_reported() -> 
     execute("CREATE ROLE app; GRANT SELECT ON ALL TABLES IN SCHEMA public TO app")
     execute("SET LOCAL ROLE app")
     check, message, _hint = only_message()
-    assert check == "flagstaff.W023"
-    assert message.endswith("from role app, so the history is incomplete")
+    assert (check, message) == (
+        "flagstaff.W023",
+        (
+            'row level security can hide rows of public.flagstaff_change in database "default" '
+            "from role app, so the history cannot be read or lacks entries"
+        ),
+    )
 
 
 def test_row_security_that_hides_flags_from_djangos_role_alone_is_reported(
@@ -335,7 +341,13 @@ def test_triggers_on_a_table_of_former_models_are_reported_and_the_hint_drops_th
     assert messages() == []
     FeatureFlag.objects.create(key="new_checkout")
     check, message, hint = only_message()
-    assert (check, message.partition(" ")[0]) == ("flagstaff.W026", FLAGS)
+    assert (check, message) == (
+        "flagstaff.W026",
+        (
+            f"{FLAGS} has triggers of flagstaff, but is not the table of FLAG_MODEL or "
+            "VALUE_MODEL: its changes have no effect, but make every worker check for changes"
+        ),
+    )
     execute(hint.partition(": ")[2])
     assert messages() == []
     FeatureFlag.objects.update(enabled=True)
@@ -468,7 +480,10 @@ def test_forced_off_flags_without_a_similar_one_are_reported(
     assert only_message() == (
         "flagstaff.W025",
         "FLAGSTAFF_FORCE_OFF names flags that do not exist: banner",
-        "correct the keys, and restart the process; a flag that is created later is off as well",
+        (
+            "correct the keys and restart the process; a flag that is created later with such a "
+            "key is forced off, too"
+        ),
     )
 
 

@@ -105,9 +105,9 @@ def test_end_of_input_at_the_question_changes_nothing(monkeypatch: pytest.Monkey
     ("line", "message"),
     [
         ("delete new_checkout", "not a terminal: pass --yes to confirm"),
-        ("value set page_size -", "the standard input is closed: redirect a file to it"),
-        ("allow new_checkout --file -", "the standard input is closed: redirect a file to it"),
-        ("import -", "the standard input is closed: redirect a file to it"),
+        ("value set page_size -", "standard input is closed: redirect a file to it"),
+        ("allow new_checkout --file -", "standard input is closed: redirect a file to it"),
+        ("import -", "standard input is closed: redirect a file to it"),
     ],
 )
 @pytest.mark.parametrize("is_missing", [True, False], ids=["missing", "closed"])

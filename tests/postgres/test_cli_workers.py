@@ -48,7 +48,8 @@ def test_workers_counts_those_of_another_project(join: Join, other_token_table: 
     join("web-1")
     join("web-2", table=other_token_table)
     ran = flags("workers", "--json")
-    assert "1 worker is not listed: of another project" in ran.err
+    message = "1 worker of another project is not listed: it uses flagstaff_token in another schema"
+    assert message in ran.err
     assert [worker["host"] for worker in json.loads(ran.out)] == ["web-1"]
 
 

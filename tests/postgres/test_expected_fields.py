@@ -1,4 +1,4 @@
-"""A change with `expect` is written only if nobody has changed these fields meanwhile."""
+"""A change with `expect` is written only if these fields still have the expected values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_change_with_expected_value_is_written(flag: FeatureFlag) -> None:
 def test_change_over_newer_value_is_rejected(flag: FeatureFlag) -> None:
     old = flag.rollout_percent
     update(flag.key, {"rollout_percent": 80})
-    message = f"another change has set rollout_percent of {flag.key} since; read it again"
+    message = f"{flag.key} has changed since you read it: rollout_percent; read it again"
     with pytest.raises(ConflictError, match=message):
         update(flag.key, {"rollout_percent": 50}, expect={"rollout_percent": old})
     flag.refresh_from_db()
@@ -65,7 +65,7 @@ def test_expected_value_of_another_field_is_a_condition(flag: FeatureFlag) -> No
         update(flag.key, {"rollout_percent": 50}, expect={"enabled": not flag.enabled})
 
 
-def test_change_that_somebody_else_has_made_is_no_conflict(flag: FeatureFlag) -> None:
+def test_same_change_made_meanwhile_is_no_conflict(flag: FeatureFlag) -> None:
     old = flag.rollout_percent
     update(flag.key, {"rollout_percent": 50})
     version = flag_version(flag.key)
@@ -86,7 +86,7 @@ def test_expected_allowed_users_add_and_remove_only_what_differs() -> None:
     assert (changed.old, changed.new) == ({"allowed_users": [removed]}, {"allowed_users": [added]})
 
 
-def test_allowed_user_removed_by_somebody_else_is_not_added_again() -> None:
+def test_allowed_user_removed_meanwhile_is_not_added_again() -> None:
     stays, removed, added = make_users(3)
     flag = flag_with([stays])
     expect = {"allowed_users": [stays, removed]}

@@ -102,7 +102,7 @@ def better_fits(db: None) -> None:
 
 
 @pytest.mark.usefixtures("better_fits")
-def test_undo_and_restore_call_no_function_of_others() -> None:
+def test_undo_and_restore_call_no_function_of_another_role() -> None:
     # Changes by different actors are separate events of one transaction.
     with acting_as("alice"):
         changes.create("new_checkout", rollout_percent=5)
@@ -123,7 +123,7 @@ def test_undo_and_restore_call_no_function_of_others() -> None:
 
 
 @pytest.mark.usefixtures("better_fits")
-def test_forget_user_calls_no_function_of_others() -> None:
+def test_forget_user_calls_no_function_of_another_role() -> None:
     alice, bob = (User.objects.create(username=name) for name in ("alice", "bob"))
     changes.create("new_checkout")
     changes.add_allowed_users("new_checkout", [alice, bob])
@@ -242,7 +242,7 @@ def run_commands(hook: dict[str, Any], file: str) -> list[list[Any]]:
     return failed
 
 
-def test_commands_and_flushes_of_the_owner_call_no_function_of_others(
+def test_commands_and_flushes_of_the_owner_call_no_function_of_another_role(
     database: str, mallory: psycopg.Connection[Any], query: Query, tmp_path: Path
 ) -> None:
     query(

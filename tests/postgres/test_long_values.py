@@ -47,19 +47,19 @@ def assert_shortened(text: str, *, limit: int = SHORT) -> None:
     assert "more characters)" in text
 
 
-def test_history_shows_the_beginning() -> None:
+def test_history_shows_the_beginning_of_a_long_value() -> None:
     [newest, _oldest] = run("history terms --value").out.splitlines()
     assert_shortened(newest)
     [_header, newest, _oldest] = typed("flags history terms --value").splitlines()
     assert len(newest) < SHORT
 
 
-def test_history_for_programs_has_the_whole() -> None:
+def test_history_as_json_and_csv_has_the_whole_value() -> None:
     assert json.dumps(NEW) in run("history terms --value --json").out
     assert NEW in run("history terms --value --csv").out
 
 
-def test_history_page_reads_the_beginning_only(admin_client: Client) -> None:
+def test_history_page_reads_only_the_beginning_of_a_long_value(admin_client: Client) -> None:
     pk = KeyValueStore.objects.get().pk
     read: list[int] = []
 
@@ -74,7 +74,7 @@ def test_history_page_reads_the_beginning_only(admin_client: Client) -> None:
     assert OLD in admin_client.get(f"{VALUES}{pk}/history/?format=csv").content.decode()
 
 
-def test_shortened_event_differs_where_the_whole_does() -> None:
+def test_shortened_event_differs_where_the_whole_event_does() -> None:
     row = KeyValueStore.objects.get()
     KeyValueStore.objects.update(value=f"{NEW}!")
     KeyValueStore.objects.update(description="changed")
@@ -109,7 +109,7 @@ def test_shortened_event_has_short_values_and_secrets_as_before() -> None:
     assert describe_change(event, limit=20).startswith('created, value {"a": 1}, description "aaa')
 
 
-def test_value_list_on_a_terminal_shows_the_beginning() -> None:
+def test_value_list_on_a_terminal_shows_the_beginning_of_a_long_value() -> None:
     KeyValueStore.objects.update(value="é" * 1_000_000)
     start = time.monotonic()
     [_header, row] = typed("flags value list").splitlines()
@@ -118,7 +118,7 @@ def test_value_list_on_a_terminal_shows_the_beginning() -> None:
     assert time.monotonic() - start < 5
 
 
-def test_value_list_in_a_pipe_has_the_whole() -> None:
+def test_value_list_in_a_pipe_has_the_whole_value() -> None:
     assert f'"{NEW}"' in run("value list").out
 
 
@@ -132,11 +132,11 @@ def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     assert KeyValueStore.objects.get().value == NEW
 
 
-def test_value_set_for_programs_has_the_whole() -> None:
+def test_value_set_as_json_has_the_whole_value() -> None:
     assert json.loads(run("value set terms 1 --json").out)["old"] == NEW
 
 
-def test_watch_shows_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_shows_the_beginning_of_a_long_value(monkeypatch: pytest.MonkeyPatch) -> None:
     def change(_seconds: float) -> None:
         monkeypatch.setattr(time, "sleep", lambda _seconds: None)
         KeyValueStore.objects.update(value=OLD)
@@ -147,7 +147,7 @@ def test_watch_shows_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(line) < SHORT
 
 
-def test_dry_run_shows_the_beginning(tmp_path: Path) -> None:
+def test_dry_run_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:
     file = tmp_path / "flags.json"
     file.write_text(json.dumps({"flagstaff": 1, "values": {"terms": {"value": OLD}}}))
     assert len(run(f"import {file} --dry-run").out) < SHORT
@@ -162,7 +162,7 @@ def test_dry_run_shows_the_beginning(tmp_path: Path) -> None:
     assert NEW in plan["changes"][0]["summary"]
 
 
-def test_webhook_summarises_and_has_the_whole() -> None:
+def test_webhook_has_a_short_summary_and_the_whole_value() -> None:
     message = create_message(value_history("terms")[0], None)
     assert_shortened(message.summary)
     body = json.dumps(message.as_dict("team"))

@@ -169,7 +169,7 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_statement_calls_no_function_of_others(
+def test_statement_calls_no_function_of_another_role(
     hostile_session: psycopg.Connection[Any], name: str
 ) -> None:
     plan(hostile_session, STATEMENTS[name], TYPES.get(name, ""))

@@ -63,7 +63,7 @@ def test_history_shows_only_the_table_of_the_flag_model(payments: Any) -> None:
         flag_history("new_checkout")
 
 
-def test_undo_takes_back_the_newest_change_of_its_own_table(payments: Any, switches: Any) -> None:
+def test_undo_reverts_the_newest_change_of_its_own_table(payments: Any, switches: Any) -> None:
     changes.undo("payments")
     found = switches.values_list("key", "rollout_percent").get()
     assert found == ("payments", 50)

@@ -74,7 +74,7 @@ def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
         assert worker.ask("call", f"{__name__}.propagation") == [True, 1, 0]
 
 
-def test_rows_of_a_table_that_becomes_an_heir_are_seen(database: str, query: Query) -> None:
+def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
     with watching(database) as worker:
         assert worker.ask("ready", 10)
         query(HEIR + "; ALTER TABLE archived NO INHERIT flagstaff_featureflag; " + TRIGGERS_OF_HEIR)

@@ -64,7 +64,9 @@ def test_process_without_keys_logs_nothing(
     assert (caplog.messages, status().forced_off) == ([], ())
 
 
-def test_key_that_is_no_text_does_not_prevent_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_that_utf_8_cannot_encode_does_not_prevent_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(os.environ, "FLAGSTAFF_FORCE_OFF", "new_\udcff,search_v2")
     environment.read_environment()
     assert status().forced_off == ("search_v2",)

@@ -24,15 +24,15 @@ class Explanation:
     bucket: int | None
     #: The flag's rollout in percent; None if there is no flag, and with an override.
     rollout_percent: int | None
-    #: What decided in place of the flag's row: FLAGSTAFF_FORCE_OFF (the environment of this
-    #: process), or override_flag (a test). None if nothing did.
+    #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the flag's row,
+    #: "override_flag" if a test does, else None.
     override: str | None = None
 
 
 def explain(key: str, user: object = None) -> Explanation:
     """Returns the result of `flag_enabled(key, user)`, and why.
 
-    It runs the same code as `flag_enabled`. It reads the user, also if the result does not
-    depend on it, unless there is an override. Raises TypeError if `user` has a wrong type.
+    It runs the same code as `flag_enabled`. It reads the user, even if the result does not depend
+    on it, unless there is an override. Raises TypeError if `user` has a wrong type. Does not block.
     """
     return Explanation(key, *_core.explain(key, user))

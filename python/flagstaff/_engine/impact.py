@@ -94,8 +94,10 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     Counts every user, inactive ones included, with the code that evaluates flags. Writes nothing.
     `sample` is the number of users to list of those whose result would change.
 
-    Blocks for at most `timeout` seconds. Raises UnknownFlagError, InvalidChangeError if `percent`
-    is not a whole number from 0 to 100, and FlagstaffError if the users cannot be counted.
+    Blocks for at most `timeout` seconds; Ctrl-C ends the wait. Raises UnknownFlagError,
+    InvalidChangeError if `percent` is not a whole number from 0 to 100, ValueError if `sample` is
+    not from 0 to 1000, and FlagstaffError if the users cannot be counted in time, or if row level
+    security can hide rows.
     """
     require_percent(percent)
     if not 0 <= sample <= _MAX_SAMPLE:

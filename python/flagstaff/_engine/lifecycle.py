@@ -159,7 +159,8 @@ def refresh(timeout: float = 5.0) -> None:
     """Loads now: later evaluations of this process see everything committed before the call.
 
     For scripts, and for tests with several processes; a web worker does not need it. Blocks for at
-    most `timeout` seconds. Raises RefreshError if the load fails; the last snapshot stays in use.
+    most `timeout` seconds; Ctrl-C ends the wait. Raises RefreshError if the load fails; the last
+    snapshot stays in use.
     """
     if _core.start():
         _reconfigure()

@@ -55,7 +55,7 @@ class LongJson(str):  # noqa: SLOT000 (it has attributes)
 
 
 def parse_json(text: str) -> Any:
-    """Returns the value of a JSON text, which may come from anybody. Raises ValueError."""
+    """Returns the value of a JSON text from any source. Raises ValueError."""
     if problem := why_undecodable(text):
         raise ValueError(f"it {problem}")
     return json.loads(text)

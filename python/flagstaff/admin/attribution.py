@@ -89,7 +89,7 @@ def _problem(request: HttpRequest, error: FlagstaffError) -> str:
     """What happened, and what to do next on the page that is shown then."""
     if not isinstance(error, ConflictError) or str(error.expected) != request.POST.get(VERSION):
         return str(error)
-    text = _("%(problem)s. The page shows the present state now; press the button again.")
+    text = _("%(problem)s. The page now shows the present state; press the button again.")
     return text % {"problem": error.problem}
 
 

@@ -32,11 +32,11 @@ _MAX_EVENTS = 20
 _CONFLICT = {
     Kind.FLAG: gettext_lazy(
         "This flag was changed after you opened the page. Nothing was saved. The fields that you "
-        "have not changed show what is now in the database."
+        "have not edited now show the values in the database."
     ),
     Kind.VALUE: gettext_lazy(
         "This value was changed after you opened the page. Nothing was saved. The fields that you "
-        "have not changed show what is now in the database."
+        "have not edited now show the values in the database."
     ),
 }
 
@@ -49,7 +49,7 @@ else:
 class MergingForm(_ModelForm):
     """Writes only the fields that the user has edited; all others keep their present values.
 
-    A field that the user and somebody else have edited is a conflict, and becomes a form error.
+    If an edited field has a newer value, that is a conflict, and becomes a form error.
     """
 
     kind = Kind.FLAG
@@ -61,7 +61,11 @@ class MergingForm(_ModelForm):
         widget=AdminTextInputWidget,
         help_text=gettext_lazy("Reason for this change; shown in the history."),
     )
-    _shown = forms.JSONField(required=False, widget=forms.HiddenInput)
+    _shown = forms.JSONField(
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": gettext_lazy("This form cannot be read. Open the page again.")},
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,7 +110,8 @@ class MergingForm(_ModelForm):
         data = self.cleaned_data[SHOWN]
         shown = parse_shown(data)
         if data is not None and shown is None:
-            raise forms.ValidationError(_("Not readable. Open the page again."), code="invalid")
+            text = self.fields[SHOWN].error_messages["invalid"]
+            raise forms.ValidationError(text, code="invalid")
         return shown
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -116,7 +121,7 @@ class MergingForm(_ModelForm):
         return names if is_renamed else names | {"key"}
 
     def clean(self) -> dict[str, Any] | None:
-        """Adds an error for each field that somebody else has changed, too."""
+        """Adds an error for each edited field that has a newer value."""
         cleaned = super().clean()
         if conflicts := list(self._conflicts()):
             events = self._newer_events()
@@ -139,7 +144,7 @@ class MergingForm(_ModelForm):
         return name not in self.cleaned_data or digest(name, self.cleaned_data[name]) != shown
 
     def _conflicts(self) -> Iterator[str]:
-        """The edited fields that somebody else has set to another value.
+        """The edited fields that another change has set to another value.
 
         Allowed users have no conflicts: each one is added or removed on its own.
         """
@@ -169,12 +174,12 @@ class MergingForm(_ModelForm):
             texts["yours"] = _("Yours: %(value)s.") % {"value": yours} + " "
         by = [event for event in events if any(one.field == name for one in event.differences)]
         if not by:
-            text = _("%(yours)sNow in the database: %(present)s. Save again to write yours.")
+            text = _("%(yours)sNow in the database: %(present)s. Save again to write your value.")
             return text % texts
         texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
         text = _(
             "%(yours)sNow in the database: %(present)s, changed by %(actor)s. "
-            "Save again to write yours."
+            "Save again to write your value."
         )
         return text % texts
 

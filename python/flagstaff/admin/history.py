@@ -157,7 +157,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         time = date_format(timezone.localtime(at), "DATETIME_FORMAT")
         question = _(
             "Restore “%(key)s” to its state after the change of %(time)s? "
-            "All later changes of these fields are lost."
+            "This reverts all later changes of these fields."
         )
         context = {
             "title": _("Restore an earlier state"),

@@ -42,10 +42,10 @@ _UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
 _DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
 _KEY_HELP = {
     Kind.FLAG: gettext_lazy(
-        "The code looks for this key, and the users of a rollout depend on it. "
+        "Your code uses this key, and the key decides which users a rollout includes. "
         "For another key, create a new flag."
     ),
-    Kind.VALUE: gettext_lazy("The code looks for this key. For another key, create a new value."),
+    Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
 }
 # The newer changes that a message lists.
 _MAX_LISTED = 5
@@ -69,11 +69,11 @@ class SavingMixin(_ModelAdmin):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ConflictError:
-            # Somebody was faster after the form had been validated: it merges again.
+            # Another change was written after the form had been validated: it merges again.
             return super().changeform_view(request, object_id, form_url, extra_context)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The fields that nobody edits here. A key is fixed once the row exists."""
+        """The read-only fields. A key is read-only once the row exists."""
         readonly = super().get_readonly_fields(request, obj)
         return tuple(readonly) if obj is None else (*readonly, "key")
 

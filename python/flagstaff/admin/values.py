@@ -62,7 +62,9 @@ class ValueField(forms.JSONField):
         "unstorable": _(
             "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
         ),
-        "undecodable": _("a number has more than 4,300 digits, or the nesting has over 500 levels"),
+        "undecodable": _(
+            "a number has more than 4,300 digits, or the nesting more than 500 levels"
+        ),
     }
 
     def prepare_value(self, value: object) -> Any:

@@ -52,9 +52,9 @@ def update(
 ) -> Changed:
     """Changes several fields of a flag at once. `allowed_users` replaces the whole list.
 
-    `expect` has fields as you read them. Raises ConflictError if one of them was changed since;
-    newer changes of other fields stay. With `allowed_users` in `expect`, only the users that
-    differ from that list are added and removed.
+    `expect` contains fields as you have read them. If one of them has changed since then, the call
+    raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
+    only the users in which the two lists differ are added and removed.
 
     Raises UnknownFlagError, ConflictError, or InvalidChangeError.
     """

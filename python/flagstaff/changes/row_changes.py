@@ -250,7 +250,7 @@ def _require_fields(row: Row, fields: Fields, expect: Fields) -> None:
     changed = [name for name in differing(row, expect) if name not in fields or name in to_write]
     if changed:
         # Without the values: one of them may be secret.
-        text = f"another change has set {join_some(changed)} of {row.key} since; read it again"
+        text = f"{row.key} has changed since you read it: {join_some(changed)}; read it again"
         raise ConflictError(text, key=row.key)
 
 

@@ -16,7 +16,10 @@ from flagstaff.validators import KEY_MAX_LENGTH, is_valid_flag_key
 __all__ = ["check_forced_off_flags_exist", "check_keys"]
 
 _MAX_KEYS_SHOWN = 3
-_UNKNOWN = "correct the keys, and restart the process; a flag that is created later is off as well"
+_UNKNOWN = (
+    "correct the keys and restart the process; a flag that is created later with such a key is "
+    "forced off, too"
+)
 
 
 def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:

@@ -1,4 +1,4 @@
-"""Checks that the tables exist, that the engine's role may read them, and who may add to them."""
+"""Checks that the tables exist and can be read, and that other roles cannot add to the schema."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _IF_ROWS_ARE_HIDDEN = {
     "allowed_users_table": "the admin and the history are incomplete",
     "value_table": "the admin and the history are incomplete",
     "token_table": "changes of flags can fail",
-    "change_table": "the history is incomplete",
-    "usage_table": "usage is incomplete",
-    "usage_worker_table": "usage is incomplete",
-    "receiver_table": "webhooks can be lost",
-    "delivery_table": "webhooks can be lost",
+    "change_table": "the history cannot be read or lacks entries",
+    "usage_table": "usage cannot be read or is incomplete",
+    "usage_worker_table": "usage cannot be read or is incomplete",
+    "receiver_table": "webhooks are not delivered",
+    "delivery_table": "webhooks are not delivered",
 }
 
 
@@ -76,7 +76,8 @@ def check_schemas_are_closed(connection: BaseDatabaseWrapper) -> list[CheckMessa
     return [
         Warning(
             f'every role may create objects in schema {schema} of database "{connection.alias}", '
-            "so it can have its functions called with the rights of Django's role",
+            "so each of them can make Django call functions that it has created there, with the "
+            "rights of Django's role",
             hint=f"as the owner of the schema, run: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC;",
             id="flagstaff.W021",
         )

@@ -79,7 +79,7 @@ def check_only_watched_tables_have_triggers(
     return [
         Warning(
             f"{found.table} has triggers of flagstaff, but is not the table of FLAG_MODEL or "
-            "VALUE_MODEL: its changes have no effect on flags, and make every worker check its own",
+            "VALUE_MODEL: its changes have no effect, but make every worker check for changes",
             hint="when no process uses the table any more, run as its owner: "
             + " ".join(f"DROP TRIGGER {name} ON {found.table};" for name in found.triggers),
             id="flagstaff.W026",

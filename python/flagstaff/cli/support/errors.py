@@ -63,7 +63,8 @@ def _database_error(error: DatabaseError) -> CommandError:
     message = str(error).strip().partition("\n")[0]
     if sqlstate(error) in UNDECODABLE:
         head = "a text cannot be converted between UTF-8 and the encoding of the database"
-        return _command_error(f'{head}, "status" names rows that cannot be read: {message}', FAILED)
+        advice = '"manage.py flags status" lists such rows'
+        return _command_error(f"{head}: {message}; {advice}", FAILED)
     if isinstance(error, IntegrityError | DataError):
         return _command_error(f"the database rejected the change: {message}", REFUSED)
     if _is_forbidden(error):

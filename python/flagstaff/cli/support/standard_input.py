@@ -15,7 +15,7 @@ __all__ = ["is_terminal", "standard_input"]
 def standard_input() -> TextIO:
     """Returns the standard input. Raises CommandError if it is closed."""
     if _is_closed():
-        raise CommandError("the standard input is closed: redirect a file to it", returncode=USAGE)
+        raise CommandError("standard input is closed: redirect a file to it", returncode=USAGE)
     return sys.stdin
 
 

@@ -134,8 +134,11 @@ def _unnamed_sessions(count: int) -> str:
 
 
 def _workers_of_others(count: int) -> str:
-    workers = "1 worker is" if count == 1 else f"{count} workers are"
-    return f"{workers} not listed: of another project, with flagstaff_token in another schema"
+    if count == 1:
+        workers, uses = "1 worker of another project is", "it uses"
+    else:
+        workers, uses = f"{count} workers of other projects are", "they use"
+    return f"{workers} not listed: {uses} flagstaff_token in another schema"
 
 
 def _state(record: Record) -> str:
