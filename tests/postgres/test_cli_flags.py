@@ -208,7 +208,7 @@ def test_show_of_a_forced_off_flag_names_the_environment() -> None:
         summary, *_ = typed("flags show new_checkout").splitlines()
     assert summary == (
         "On for 25 % of all users and 1 allowed user. "
-        "It is forced off in this process by FLAGSTAFF_FORCE_OFF."
+        "In this process it is forced off by FLAGSTAFF_FORCE_OFF."
     )
 
 
@@ -216,4 +216,4 @@ def test_on_of_a_forced_off_flag_says_that_it_stays_off_here() -> None:
     with forced_off(["summer_banner"]):
         ran = flags("on", "summer_banner")
     assert ran.status == 0
-    assert "It is forced off in this process by FLAGSTAFF_FORCE_OFF." in ran.err
+    assert "In this process it is forced off by FLAGSTAFF_FORCE_OFF." in ran.err

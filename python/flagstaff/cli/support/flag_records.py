@@ -39,7 +39,9 @@ def flag_record(flag: Any) -> Record:
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
     summary = state_summary(State(record["state"]), record["rollout_percent"], record["allowed"])
-    return f"{summary} It is {forced_off.NOTICE}." if record["forced_off"] else summary
+    if record["forced_off"]:
+        summary += f" In this process it is forced off by {forced_off.VARIABLE}."
+    return summary
 
 
 def _record(flag: Any, allowed: int) -> Record:
