@@ -228,6 +228,21 @@ def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives() -> N
             assert worker.ask("pid") == child
 
 
+def test_connection_attempt_ends_in_a_child_forked_outside_python_during_the_first_load() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        with killed_worker(f"postgres://{host}:{port}/flags", STARTUP_TIMEOUT=0) as worker:
+            # Unlike an evaluation, leaves the process waiting for its first load.
+            assert worker.ask("ready", 0) is False
+            attempt, _ = silent.accept()
+            with attempt:
+                attempt.settimeout(2)
+                worker.ask("continue_in_fork", True)
+                assert worker.ask("flag_enabled", "new_checkout") is False
+                while attempt.recv(1024):
+                    pass
+
+
 def test_forked_child_that_has_closed_all_descriptors_keeps_its_own_files(database: str) -> None:
     with killed_worker(database) as worker:
         assert worker.ask("ready", 10) is True

@@ -7,6 +7,7 @@ time to time, and the other functions as they are needed.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -88,6 +89,7 @@ class _Process:
     """What this process has read and logged. A forked child starts with a new one."""
 
     def __init__(self) -> None:
+        self.pid = os.getpid()
         self.decode: Callable[[str], object] | None = None
         self.status_log = StatusLog()
         self.reconfigure_after = 0.0
@@ -107,6 +109,9 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
     """
     if getattr(_thread, "is_reading", False):
         return None
+    if _process.pid != os.getpid():
+        # A fork outside Python calls no hook, and nothing would notice it after the start.
+        after_fork()
     _thread.is_reading = True
     try:
         is_direct = direct.is_required() and not in_memory
