@@ -28,7 +28,12 @@ pub(super) fn is_refused() -> bool {
 pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let Some(engine) = ENGINE.load_full() else { return Ok(()) };
     let limit = duration(timeout)?;
-    interruptible(py, |interrupted| engine.refresh(limit, interrupted))
+    let outcome = interruptible(py, |interrupted| engine.refresh(limit, interrupted));
+    if outcome.is_err() {
+        // The end of the process ends a load of another thread. That is no error: the thread waits.
+        drop(calls::Call::begin(py));
+    }
+    outcome
 }
 
 /// Uses these connection parameters from now on. Reconnects at once if there is no connection.

@@ -136,14 +136,14 @@ def health() -> dict[str, TriggerHealth]:
     return {health.table.relation: health for health in found}
 
 
-def lacking_in_sql() -> object:
-    """The column `lacking` of identify_v1, as a worker reads it."""
+def identified(column: str) -> object:
+    """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
     tables = [quoted[name] for name in TABLES_OF_IDENTIFY]
     with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:
         row = cursor.execute(sql("identify_v1"), tables).fetchone()
     assert row
-    return row["lacking"]
+    return row[column]
 
 
 @pytest.mark.parametrize(("statements", "expected"), TOKEN_CASES.values(), ids=TOKEN_CASES)
@@ -153,7 +153,13 @@ def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expe
     assert tables["f"].writes_tokens is expected
     assert all(table.writes_tokens for table in tables.values()) is expected
     lacking = "functions" if "CREATE OR REPLACE FUNCTION" in statements else "triggers"
-    assert lacking_in_sql() == (None if expected else lacking)
+    assert identified("lacking") == (None if expected else lacking)
+
+
+def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
+    before = identified("shape")
+    execute(f"CREATE TABLE heir () INHERITS ({TABLE}); DROP TABLE heir")
+    assert identified("shape") != before
 
 
 @pytest.mark.parametrize(("statements", "expected"), HISTORY_CASES.values(), ids=HISTORY_CASES)

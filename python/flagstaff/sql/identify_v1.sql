@@ -11,7 +11,8 @@
 -- watched, too: a load reads their rows. Logical replication does not fire statement triggers, so
 -- the token table must be replicated too.
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
--- inherits: changes in between may not have written a token.
+-- inherits: changes in between may not have written a token. relhassubclass stays true after the
+-- last inheriting table is gone, so a table that inherited between two looks is noticed, too.
 WITH RECURSIVE named AS (
     SELECT
         pg_catalog.to_regclass($1)::oid AS tokens,
@@ -101,6 +102,11 @@ SELECT
         tokens,
         pg_catalog.array_to_string(watched, '/'),
         (SELECT pg_catalog.string_agg(id::text, ' ' ORDER BY id) FROM family),
+        (
+            SELECT pg_catalog.string_agg(c.relhassubclass::text, ' ' ORDER BY c.oid)
+            FROM pg_catalog.pg_class AS c
+            WHERE c.oid OPERATOR(pg_catalog.=) ANY (watched)
+        ),
         (
             SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', oid, xmin), ',' ORDER BY oid)
             FROM pg_catalog.pg_trigger
