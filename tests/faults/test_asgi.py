@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import RunIsolated
 from tests.faults.app_servers import AppServer, program
+from tests.repeats import quietest
 from tests.sessions import Sessions, within
 
 WORKERS = 2
@@ -80,7 +81,8 @@ def black_hole() -> Iterator[str]:
 def test_aready_without_a_response_does_not_block_the_event_loop(
     black_hole: str, run_isolated: RunIsolated
 ) -> None:
-    found = json.loads(run_isolated(LOOP + READY + RUN, DATABASE_URL=black_hole))
+    script = LOOP + READY + RUN
+    found = quietest(lambda: json.loads(run_isolated(script, DATABASE_URL=black_hole)), MAX_GAP)
     print(found)
     assert found["results"] == [False] * 20
     assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + 2 * 0.1

@@ -94,6 +94,10 @@ documents = st.recursive(
 )
 
 
+# The strategy generates some of them rarely.
+EACH_TYPE = ["1", "1.5", '"1"', "true", "null", "[1]", '{"1": 1}', "1E5000"]
+
+
 def outcome(read: Callable[[], Any]) -> tuple[type, str]:
     """Returns the type and repr, which distinguish 1, 1.0 and True, or the type of the error."""
     try:
@@ -139,7 +143,7 @@ def differing(one: dict[str, T], other: dict[str, T]) -> list[str]:
 
 def test_value_equals_the_orms_in_value_and_type_or_is_set_aside_where_the_orm_raises() -> None:
     batches = examples(st.lists(documents, min_size=BATCH, max_size=BATCH), VALUES // BATCH)
-    write([document for batch in batches for document in batch])
+    write([*EACH_TYPE, *(document for batch in batches for document in batch)])
     with live_engine():
         refresh(60)
         read, current = orm_outcomes(), snapshot()
@@ -152,8 +156,7 @@ def test_value_equals_the_orms_in_value_and_type_or_is_set_aside_where_the_orm_r
             assert {key: (found[key], expected[key]) for key in differing(found, expected)} == {}
         assert status().values == len(read) - len(undecodable)
         assert len(status().problems) == len(undecodable)
-    # The strategy has generated every type, and an error.
-    assert {int, float, str, bool, type(None), list, dict, ValueError} <= {
+    assert {int, float, str, bool, type(None), list, dict, ValueError} == {
         kind for kind, _ in read.values()
     }
 
