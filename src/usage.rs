@@ -10,6 +10,7 @@ use arc_swap::ArcSwapOption;
 use hashbrown::HashMap;
 
 use crate::counters::Counters;
+use crate::flag::Flag;
 use crate::snapshot::Snapshot;
 
 /// The number of unknown keys that a process counts by name.
@@ -100,15 +101,19 @@ pub struct KeyUsage {
 /// The counters of all flags of this process. Keeps the counters of a deleted flag until its last
 /// snapshot is dropped.
 #[derive(Debug, Default)]
-pub struct CounterRegistry(Mutex<Vec<(Box<str>, Arc<Counters>)>>);
+pub struct CounterRegistry(Mutex<Vec<(Arc<str>, Arc<Counters>)>>);
 
 impl CounterRegistry {
     /// Adds the counters of a snapshot's flags.
     pub fn add(&self, snapshot: &Snapshot) {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, flag) in snapshot.flags() {
+        let is_new = |flag: &Flag| !flag.counters.registered.load(Ordering::Relaxed);
+        let new = snapshot.shared_flags().filter(|(_, flag)| is_new(flag));
+        // Exact: growing by doubling would leave up to half of it unused.
+        registry.reserve_exact(new.count());
+        for (key, flag) in snapshot.shared_flags() {
             if !flag.counters.registered.swap(true, Ordering::Relaxed) {
-                registry.push((key.into(), flag.counters.clone()));
+                registry.push((key.clone(), flag.counters.clone()));
             }
         }
     }

@@ -98,6 +98,14 @@ mod partial_loads {
     }
 
     #[test]
+    fn primary_keys_that_are_the_same_number_are_distinct() {
+        let allowed = allowed_users([allow("07", &[1]), allow("7", &[2])]);
+        let after = snapshot([allowed, flags([flag("07", "padded", 0), flag("7", "plain", 0)])]);
+        assert!(names(&after, "padded", 1) && names(&after, "plain", 2));
+        assert!(!names(&after, "padded", 2) && !names(&after, "plain", 1));
+    }
+
+    #[test]
     fn renamed_flag_keeps_its_allowed_users() {
         let after = whole().next(flags([flag("1", "ribbon", 10), flag("2", "checkout", 20)]));
         assert!(after.flag("banner").is_none());
