@@ -56,6 +56,7 @@ fn forked_child_starts_at_zero() {
     registry.add(&inherited);
     of(&inherited, "a").counters.count(true);
     unknown.count("b", false);
+    unknown.count("ada@example.com", false);
     reset_after_fork(Some(&inherited), &unknown);
     let registry = CounterRegistry::default();
     registry.add(&inherited);
@@ -78,6 +79,21 @@ fn unknown_key_made_from_data_is_counted_as_other() {
     let found: Vec<_> =
         found.iter().map(|usage| (&*usage.key, usage.false_count, usage.true_count)).collect();
     assert_eq!(found, [(OTHERS, 6, 0), ("beta_2026", 0, 1)]);
+}
+
+#[test]
+fn each_unknown_key_has_a_count_of_its_own() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    // Each chain has several of them.
+    for round in 0..5 {
+        (0..1000).filter(|n| n % 5 >= round).for_each(|n| unknown.count(&format!("k{n}"), n > 500));
+    }
+    let mut found = registry.take(&unknown);
+    found.sort_unstable_by_key(|usage| usage.key[1..].parse::<u64>().expect("a number"));
+    let counts: Vec<_> = found.iter().map(|usage| (usage.false_count, usage.true_count)).collect();
+    let expected = (0..1000).map(|n| if n > 500 { (0, n % 5 + 1) } else { (n % 5 + 1, 0) });
+    assert_eq!(counts, expected.collect::<Vec<_>>());
+    assert_eq!(registry.take(&unknown), []);
 }
 
 #[test]
