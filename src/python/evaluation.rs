@@ -53,7 +53,8 @@ impl<'a> Evaluator<'a> {
         self.overrides?.value(key.to_str().ok()?)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     pub(super) fn flag_enabled(
         &self,
         key: &Bound<'_, PyString>,
@@ -193,7 +194,8 @@ impl<'a> Evaluator<'a> {
 }
 
 /// The result for `user`, who is read only if the result depends on it.
-#[inline]
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
 pub(super) fn value(key: &str, flag: &Flag, user: Option<UserArgument<'_, '_>>) -> PyResult<bool> {
     match user {
         Some(user) if flag.depends_on_subject() => {
