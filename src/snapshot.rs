@@ -42,6 +42,7 @@ pub struct Snapshot {
     flags: Arc<Flags>,
     allowed_users: Arc<AllowedUsersByFlag>,
     values: Arc<Values>,
+    values_version: u64,
     flag_problems: Arc<[Problem]>,
     user_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
@@ -75,6 +76,14 @@ impl Snapshot {
     #[inline]
     pub fn value(&self, key: &str) -> Option<&StoredValue> {
         self.values.get(key).map(|stored| &stored.value)
+    }
+
+    /// Identifies the values of this process at one point in time; a later load of them has a
+    /// higher version.
+    #[must_use]
+    #[inline]
+    pub fn values_version(&self) -> u64 {
+        self.values_version
     }
 
     /// All flags by key, in no order.

@@ -90,7 +90,8 @@ impl UnknownKeys {
         &self.chains[usize::from(hash.to_le_bytes()[0])]
     }
 
-    /// The counters of a new key, which is added at this end of its chain unless there are too many.
+    /// The counters of a new key, which is added at this end of its chain unless there are too
+    /// many.
     #[cold]
     fn added<'a>(&'a self, mut link: &'a Link, key: &str) -> &'a Counters {
         if !looks_like_a_name(key) || self.names.load(Ordering::Relaxed) >= MAX_UNKNOWN_KEYS {

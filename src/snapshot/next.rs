@@ -1,6 +1,7 @@
 //! A snapshot and the rows of a load → the next snapshot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -12,6 +13,9 @@ use crate::row::{
     AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, Users, ValueRow,
 };
 use crate::stored_value::{StoredValue, undecodable};
+
+/// The version of the values that were loaded last.
+static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
 
 impl Snapshot {
     /// The next snapshot: this one with the loaded tables replaced.
@@ -39,6 +43,7 @@ impl Snapshot {
         if let Some(rows) = loaded.values {
             let (values, problems) = values(rows, &self.values, loaded.opaque_values);
             next.values = Arc::new(values);
+            next.values_version = 1 + LAST_VERSION.fetch_add(1, Ordering::Relaxed);
             next.value_problems = problems.into();
         }
         next

@@ -76,6 +76,17 @@ mod partial_loads {
     }
 
     #[test]
+    fn version_of_the_values_rises_only_when_they_are_loaded() {
+        let before = whole();
+        let same = before.next(flags([flag("1", "banner", 20)]));
+        assert_eq!(same.values_version(), before.values_version());
+        let after = same.next(values([value("1", "gateway", "1")]));
+        let another = before.next(values([value("1", "gateway", "2")]));
+        assert!(before.values_version() < after.values_version());
+        assert!(after.values_version() < another.values_version());
+    }
+
+    #[test]
     fn load_of_allowed_users_updates_every_flag() {
         let after = whole().next(allowed_users([allow("1", &[70]), allow("2", &[80])]));
         assert!(names(&after, "banner", 70) && names(&after, "checkout", 80));
