@@ -4,6 +4,7 @@ mod allowed_users;
 mod bucket;
 mod conformance;
 mod evaluate;
+mod freshness;
 mod impact;
 mod live;
 mod overrides;
