@@ -8,6 +8,7 @@ mod freshness;
 mod impact;
 mod live;
 mod overrides;
+mod problems;
 mod properties;
 mod rows;
 mod snapshot;

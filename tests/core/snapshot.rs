@@ -139,6 +139,41 @@ mod partial_loads {
     }
 
     #[test]
+    fn snapshot_counts_and_lists_its_entries() {
+        let after = snapshot([
+            flags([flag("1", "banner", 10), flag("2", "checkout", 20), flag("3", "beta", 30)]),
+            values([value("1", "gateway", "1"), value("2", "limit", "2")]),
+        ]);
+        assert_eq!((after.flag_count(), after.value_count()), (3, 2));
+        let mut listed: Vec<_> =
+            after.flags().map(|(key, flag)| (key, &*flag.pk, flag.rollout_percent)).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, [("banner", "1", 10), ("beta", "3", 30), ("checkout", "2", 20)]);
+    }
+
+    #[test]
+    fn columns_of_a_row_are_those_of_its_flag() {
+        for (enabled, client_side) in [(true, false), (false, true)] {
+            let row = FlagRow { enabled: Some(enabled), client_side, ..flag("7", "banner", -3) };
+            let after = snapshot([flags([row])]);
+            let flag = after.flag("banner").expect("a flag");
+            assert_eq!((flag.enabled, flag.client_side), (enabled, client_side));
+            assert_eq!((&*flag.pk, flag.rollout_percent), ("7", -3));
+        }
+    }
+
+    #[test]
+    fn load_of_allowed_users_changes_no_other_column() {
+        let row = FlagRow { enabled: Some(false), client_side: true, ..flag("1", "banner", 42) };
+        let before = snapshot([flags([row])]);
+        let after = before.next(allowed_users([allow("1", &[7])]));
+        let flag = after.flag("banner").expect("a flag");
+        let expected = (false, true, 42, "1");
+        let found = (flag.enabled, flag.client_side, flag.rollout_percent, &*flag.pk);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn held_snapshot_does_not_change() {
         let before = whole();
         let _ = before.next(flags([flag("1", "banner", 99)]));
@@ -475,4 +510,10 @@ fn flag_depends_on_the_subject_between_0_and_100_percent() {
     let no = [of(false, 50, &[1]), of(true, 0, &[]), of(true, 100, &[1]), of(true, -5, &[])];
     let yes = [of(true, 1, &[]), of(true, 99, &[]), of(true, 0, &[1]), of(true, -5, &[1])];
     assert_eq!((no, yes), ([false; 4], [true; 4]));
+}
+
+#[test]
+fn detached_flag_has_no_row_and_is_not_for_browsers() {
+    let flag = Flag::detached(true, 50, crate::rows::integers(&[1]));
+    assert_eq!((&*flag.pk, flag.client_side), ("", false));
 }
