@@ -66,3 +66,51 @@ fn sample_holds_distinct_users_up_to_its_size() {
     assert_eq!(sample.iter().collect::<BTreeSet<_>>().len(), 50);
     assert_eq!(counted(flag(true, 0, &[]), 100, 2000).into_sample().len(), 1000);
 }
+
+#[test]
+fn sample_of_size_0_is_empty() {
+    assert!(counted(flag(true, 0, &[]), 100, 0).into_sample().is_empty());
+}
+
+#[test]
+fn sample_holds_only_users_whose_result_changes() {
+    let sample = counted(flag(true, 10, &[]), 50, 2_000).into_sample();
+    assert_eq!(sample.len() as u64, between(10, 50));
+    assert!(sample.iter().all(|pk| (10..50).contains(&bucket("new_checkout", pk))));
+}
+
+/// Computed with a second implementation of reservoir sampling over xorshift64, in Python.
+#[test]
+fn sample_of_the_same_users_in_the_same_order_is_the_same() {
+    let sample = counted(flag(true, 0, &[]), 100, 5).into_sample();
+    assert_eq!(sample, ["141", "885", "481", "782", "802"].map(Box::from));
+}
+
+#[test]
+fn sample_represents_early_and_late_users_alike() {
+    let mut tenths = [0_i32; 10];
+    for pk in counted(flag(true, 0, &[]), 100, 500).into_sample() {
+        let pk: usize = pk.parse().expect("an integer");
+        tenths[(pk - 1) / 100] += 1;
+    }
+    // 50 are expected in each; five standard deviations are 24.
+    assert!(tenths.iter().all(|count| (count - 50).abs() < 24), "{tenths:?}");
+}
+
+#[test]
+fn anonymous_subject_is_counted_and_not_sampled() {
+    for sample_size in [0, 10] {
+        let mut impact = Impact::new("new_checkout", flag(true, 0, &[]), 100, sample_size);
+        for _ in 0..20 {
+            impact.count(&Subject::Anonymous);
+        }
+        assert_eq!((impact.users, impact.gain), (20, 20));
+        assert!(impact.into_sample().is_empty());
+    }
+}
+
+#[test]
+fn impact_shows_the_flag_with_its_current_rollout() {
+    let current = flag(true, 10, &[7]);
+    assert_eq!(counted(current.clone(), 50, 0).flag(), &current);
+}
