@@ -1,5 +1,7 @@
 //! Every evaluation is counted and taken once.
 
+use std::sync::Arc;
+
 use flagstaff::flag::Flag;
 use flagstaff::snapshot::Snapshot;
 use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_after_fork};
@@ -47,6 +49,19 @@ fn deleted_flag_is_counted_until_its_last_snapshot_is_dropped() {
     drop(before);
     assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
     assert_eq!(registry.take(&unknown), []);
+}
+
+#[test]
+fn counters_of_a_deleted_flag_are_freed_after_the_last_take() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    let before = one_flag();
+    registry.add(&before);
+    let counters = Arc::downgrade(&of(&before, "a").counters);
+    of(&before, "a").counters.count(true);
+    drop(before);
+    assert_eq!(counters.strong_count(), 1);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(counters.strong_count(), 0);
 }
 
 #[test]
