@@ -14,6 +14,8 @@ MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_pyt
 LOCKED := $(if $(CI),--locked)
 SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader)
 FUZZ_SECONDS ?= 600
+MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)
 CORE := --no-default-features
 POSTGRES := --no-default-features --features postgres
 
@@ -75,6 +77,13 @@ fuzz: ## Fuzz the parsers, FUZZ_SECONDS=… per target; needs nightly Rust and c
 	for target in rows_to_snapshot json_values connection_parameters; do cargo +nightly fuzz run $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 || exit; done
 
+mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Mutate the core, and fail if its tests catch under 95 % of the mutants; takes minutes
+	@$(PYTHON) -m tools.mutants $< $(ONLY)
+
+$(CARGO_MUTANTS)/bin/cargo-mutants:
+	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
+	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
+
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
 
@@ -127,4 +136,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
