@@ -46,3 +46,8 @@ def test_95_percent_is_enough() -> None:
 
 def test_run_without_viable_mutants_is_not_enough() -> None:
     assert "less than 95 %" in report(outcomes_of(outcomes(live=["Unviable"])))[-1]
+
+
+def test_mutant_that_does_not_match_the_pattern_does_not_count() -> None:
+    text = outcomes(live=["CaughtMutant", "MissedMutant"])
+    assert [outcome.mutant for outcome in outcomes_of(text, "a")] == ["a"]
