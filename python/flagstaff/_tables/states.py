@@ -7,6 +7,8 @@ from enum import Enum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._text.local_formats import local_number
+
 __all__ = ["State", "state_label", "state_of", "state_summary"]
 
 _ALL_USERS = 100
@@ -49,7 +51,7 @@ def state_label(state: State, rollout_percent: int) -> str:
 def state_summary(state: State, rollout_percent: int, allowed: int) -> str:
     """Returns the translated sentence that says which users have a flag."""
     text = ngettext("%(count)s allowed user", "%(count)s allowed users", allowed)
-    texts = {"percent": rollout_percent, "users": text % {"count": f"{allowed:,}"}}
+    texts = {"percent": rollout_percent, "users": text % {"count": local_number(allowed)}}
     if state is State.ROLLOUT and allowed:
         return _("On for %(percent)s %% of all users and %(users)s.") % texts
     return {

@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import REASON, VERSION
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
@@ -31,6 +32,7 @@ __all__ = [
     "parse_version",
     "posted_version",
     "preview_rows",
+    "version_text",
 ]
 
 #: The name of the field that confirms.
@@ -90,6 +92,11 @@ def parse_version(text: str | None) -> int:
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
         raise Http404
     return int(text)
+
+
+def version_text(version: int | None) -> str | None:
+    """Returns a version for a template, which would group the digits of a number."""
+    return None if version is None else str(version)
 
 
 def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -> list[PreviewRow]:
@@ -153,4 +160,4 @@ def _as_users(pks: Iterable[object]) -> Users:
 
 
 def _count_of_users(count: int) -> str:
-    return ngettext("%(count)s user", "%(count)s users", count) % {"count": f"{count:,}"}
+    return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}

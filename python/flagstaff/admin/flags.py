@@ -21,7 +21,6 @@ from django.db.models import (
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
@@ -35,8 +34,9 @@ from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import Row
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version
+from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version, version_text
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
@@ -213,7 +213,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             "title": _("Turn on a flag"),
             "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
             "flagstaff_rows": [*_preview_on(flag, allowed), *_count_users(flag)],
-            "flagstaff_version": version,
+            "flagstaff_version": version_text(version),
             "flagstaff_button": _SET_ENABLED,
             "flagstaff_target": f"on:{flag.pk}",
             "flagstaff_label": _("Turn on"),
@@ -284,7 +284,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     def allowed(self, flag: FeatureFlag) -> str:
         """The number of allowed users."""
         count: int = flag.allowed_count  # type: ignore[attr-defined]
-        return f"{count:,}" if count else ""
+        return local_number(count) if count else ""
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, flag: FeatureFlag) -> SafeString:
@@ -292,7 +292,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         return format_html(
             '<time datetime="{}" title="{}">{}</time>',
             flag.changed_at.isoformat(),
-            date_format(timezone.localtime(flag.changed_at), "DATETIME_FORMAT"),
+            local_time_text(flag.changed_at),
             _ago(flag.changed_at),
         )
 
@@ -303,7 +303,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
             "flagstaff.changes.add_allowed_users()."
         )
-        return text % {"count": f"{flag.allowed_users.count():,}"}
+        return text % {"count": local_number(flag.allowed_users.count())}
 
 
 def _forced_off_notice(flag: FeatureFlag) -> str:
@@ -356,7 +356,7 @@ def _preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
     off, on = (
         state_of(enabled=one, rollout_percent=percent, allowed=allowed) for one in (False, True)
     )
-    rollout, users = f"{percent} %", f"{allowed:,}"
+    rollout, users = f"{percent} %", local_number(allowed)
     return [
         PreviewRow(_("state"), state_label(off, percent), state_label(on, percent)),
         PreviewRow(_("rollout"), rollout, rollout),
@@ -379,7 +379,8 @@ def _count_users(flag: FeatureFlag) -> list[PreviewRow]:
     except FlagstaffError:
         return []
     now, after = (
-        _("%(count)s of %(users)s") % {"count": f"{count:,}", "users": f"{impact.users:,}"}
+        _("%(count)s of %(users)s")
+        % {"count": local_number(count), "users": local_number(impact.users)}
         for count in (0, impact.gain)
     )
     return [PreviewRow(_("users"), now, after)]

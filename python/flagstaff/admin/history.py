@@ -12,8 +12,6 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -21,6 +19,7 @@ from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
@@ -29,6 +28,7 @@ from flagstaff.admin.confirmation import (
     parse_version,
     posted_version,
     preview_rows,
+    version_text,
 )
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
 from flagstaff.changes.restore_version import preview_restore, versions_without_value
@@ -93,6 +93,8 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_events": [
                 {
                     "event": event,
+                    "version": str(event.version),
+                    "time": local_time_text(event.at),
                     "actor": describe_actor(event, actors),
                     "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
@@ -102,8 +104,8 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
                 }
                 for event in shown
             ],
-            "flagstaff_older": shown[-1].version if more else None,
-            "flagstaff_version": version,
+            "flagstaff_older": str(shown[-1].version) if more else None,
+            "flagstaff_version": version_text(version),
             "flagstaff_may_change": may_change,
         }
 
@@ -154,18 +156,17 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             self._report(request, row, planned, "")
             return HttpResponseRedirect(request.path)
         at = entries(self.kind, row.pk).values_list("at", flat=True).get(id=to)
-        time = date_format(timezone.localtime(at), "DATETIME_FORMAT")
         question = _(
             "Restore “%(key)s” to its state after the change of %(time)s? "
             "This reverts all later changes of these fields."
         )
         context = {
             "title": _("Restore an earlier state"),
-            "flagstaff_question": question % {"key": row.key, "time": time},
+            "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
             "flagstaff_rows": preview_rows(request, self.kind, row, planned),
-            "flagstaff_version": planned.version,
+            "flagstaff_version": version_text(planned.version),
             "flagstaff_button": _RESTORE,
-            "flagstaff_target": to,
+            "flagstaff_target": str(to),
             "flagstaff_label": _("Restore"),
         }
         return self.confirmation(request, row, context)
@@ -180,13 +181,13 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if CONFIRMED not in request.POST:
             require_values(parts)
             with_users = may_see_users(request.user)
-            label = _("Undo all %(count)s") % {"count": len(parts)}
+            label = _("Undo all %(count)s") % {"count": local_number(len(parts))}
             context = {
                 "title": _("Undo all changes of a transaction"),
                 "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
                 "flagstaff_version": None,
                 "flagstaff_button": _UNDO_ALL,
-                "flagstaff_target": change,
+                "flagstaff_target": str(change),
                 "flagstaff_label": label,
             }
             page = self.confirmation(request, row, context)
@@ -213,7 +214,8 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if not keys:
             self.message_user(request, _("Nothing to undo."), messages.WARNING)
             return
-        shown = join_some((f"“{key}”" for key in keys), more=_("%(items)s and %(count)s more"))
+        more = _("%(items)s and %(count)s more")
+        shown = join_some((f"“{key}”" for key in keys), more=more)
         text = _("Undone: %(keys)s.") % {"keys": shown}
         missing = {pk for changed in done for pk in changed.missing}
         self.message_user(request, text + _skipped(missing), messages.SUCCESS)
@@ -245,7 +247,7 @@ def _skipped(missing: Collection[object]) -> str:
         "%(count)s users no longer exist and were skipped.",
         count,
     )
-    return f" {text % {'count': count}}"
+    return f" {text % {'count': local_number(count)}}"
 
 
 def _csv_response(events: list[Event]) -> HttpResponse:

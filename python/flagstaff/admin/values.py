@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.rows import readable
 from flagstaff._text.json_text import UnreadableJson, why_undecodable
+from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
@@ -182,7 +183,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
             SECRET if row.secret else truncated(value, _MAX_START),
-            text % {"count": f"{len(value):,}", "key": shlex.quote(row.key)},
+            text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
         )
 
     @admin.display(description=_("description"), ordering="description")

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
@@ -54,10 +55,10 @@ def describe_change(
     parts = _row(change, limit)
     if count := change.added.count:
         text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
-        parts.append(text % {"count": f"{count:,}"} + _named(change.added, names))
+        parts.append(text % {"count": local_number(count)} + _named(change.added, names))
     if count := change.removed.count:
         text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
-        parts.append(text % {"count": f"{count:,}"} + _named(change.removed, names))
+        parts.append(text % {"count": local_number(count)} + _named(change.removed, names))
     return ", ".join(parts) or _("details were removed from the history")
 
 
@@ -106,4 +107,5 @@ def _named(users: Users, names: Names | None) -> str:
     if names is None:
         return ""
     shown = (names.get(str(pk), str(pk)) for pk in users.pks)
-    return f" ({join_some(shown, total=users.count, more=_('%(items)s and %(count)s more'))})"
+    more = _("%(items)s and %(count)s more")
+    return f" ({join_some(shown, total=users.count, more=more)})"
