@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ from flagstaff.changes import create, set_rollout, set_value
 from flagstaff.history import as_dicts, flag_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.admin_pages import FLAGS, VALUES, column, page
+from tests.terminals import flags
 
 # Each change is a transaction of its own, as in production. `available_apps` makes Django's flush
 # after each test fast.
@@ -252,6 +254,15 @@ def test_time_of_exported_event_has_utc_offset_with_naive_times(
     use({"TIME_ZONE": "Europe/Berlin", "USE_TZ": False})
     set_time_of_changes()
     assert as_dicts(flag_history("new_checkout"))[0]["at"] == "2026-07-09T23:07:15+02:00"
+
+
+def test_time_in_output_of_command_has_utc_offset_with_naive_times(
+    rows: dict[str, Any], use: Use
+) -> None:
+    use({"TIME_ZONE": "Europe/Berlin", "USE_TZ": False})
+    set_time_of_changes()
+    assert json.loads(flags("list", "--json").out)[0]["changed_at"] == "2026-07-09T23:07:15+02:00"
+    assert "2026-07-09T23:07:15+02:00" in flags("list").out.split("\t")
 
 
 @pytest.mark.parametrize(

@@ -31,4 +31,5 @@ def local_number(number: int) -> str:
 
 def aware(at: datetime) -> datetime:
     """Returns the time with a UTC offset, for other programs."""
-    return at if timezone.is_aware(at) else timezone.make_aware(at)
+    # The database returns naive times in TIME_ZONE, whichever time zone is active.
+    return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 
-from flagstaff._text.local_formats import local_time
+from flagstaff._text.local_formats import aware, local_time
 
 __all__ = ["Column", "Record", "as_json", "printable", "with_fields"]
 
@@ -57,6 +57,8 @@ class _Encoder(DjangoJSONEncoder):
     def default(self, o: object) -> object:
         if isinstance(o, Decimal) and o.is_finite():
             return int(o) if o == int(o) else float(o)
+        if isinstance(o, datetime):
+            o = aware(o)
         try:
             return super().default(o)
         except TypeError:
@@ -98,5 +100,5 @@ def _pipe_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return value.isoformat()
+        return aware(value).isoformat()
     return as_json(value) if isinstance(value, bool | list | tuple | dict) else str(value)
