@@ -60,6 +60,15 @@ test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poole
 # The files whose tests have a reduced number of repeats.
 REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')
 
+# The themes have an environment of their own, with the newest Python and the newest Django.
+test-themes: build .venv-themes/.made ## Run the admin with other themes in a browser; takes minutes
+	THEMES_PYTHON=$(CURDIR)/.venv-themes/bin/python $(BIN)/python -X dev -m pytest -p no:randomly tests/themes
+
+.venv-themes/.made: requirements-themes.txt
+	newest=$$($(MATRIX_PYTHON)) && $$newest -m venv .venv-themes
+	.venv-themes/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-themes.txt
+	touch $@
+
 test-repeats: build $(VENV)/.faults ## Run the repeating tests with the full number of repeats; takes minutes
 	TEST_REPEATS=full $(PYTEST) $(REPEATED)
 
@@ -121,10 +130,13 @@ requirements: env ## Update the pinned versions of the tools
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 	    --no-header --no-annotate --constraint requirements-dev.txt \
 	    --output-file requirements-faults.txt requirements-faults.in
+	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes \
+	    --no-header --no-annotate --constraint requirements-dev.txt \
+	    --output-file requirements-themes.txt requirements-themes.in
 
 clean: ## Delete environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-themes test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
@@ -69,10 +70,12 @@ class ConfirmationMixin(_ModelAdmin):
         self, request: HttpRequest, row: Row, context: Mapping[str, object]
     ) -> TemplateResponse:
         """Returns the page. Its form posts to the same URL."""
-        meta = self.opts
         page = {
             **self.admin_site.each_context(request),
-            "opts": meta,
+            # The breadcrumbs of this template are those of the theme.
+            "flagstaff_parent": "admin/object_history.html",
+            "opts": self.opts,
+            "module_name": str(capfirst(self.opts.verbose_name_plural)),
             "object": row,
             "flagstaff_reason": request.POST.get(REASON, ""),
             **context,

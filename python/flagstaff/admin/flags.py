@@ -6,17 +6,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import (
     Count,
+    Field,
     ManyToManyField,
     Model,
-    PositiveSmallIntegerField,
     QuerySet,
-    TextField,
 )
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -40,7 +39,7 @@ from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version, 
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
@@ -99,10 +98,6 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             {"fields": ("description", "kind", "client_side", *_TIMES)},
         ),
     )
-    formfield_overrides = {
-        PositiveSmallIntegerField: {"widget": RolloutInput},
-        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
-    }
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
@@ -144,6 +139,15 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         if not listed:
             return _replace_allowed_users(fieldsets, "allowed_users_count")
         return fieldsets
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. The rollout has buttons, and the attributes of the theme's input."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "rollout_percent":
+            set_widget(field, RolloutInput(field.widget.attrs))
+        return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""
@@ -211,6 +215,8 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         allowed = flag.allowed_users.count()
         context = {
             "title": _("Turn on a flag"),
+            # The list opens this page, not the history.
+            "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
             "flagstaff_rows": [*_preview_on(flag, allowed), *_count_users(flag)],
             "flagstaff_version": version_text(version),

@@ -62,6 +62,8 @@ class MergingForm(_ModelForm):
         help_text=gettext_lazy("Reason for this change; shown in the history."),
     )
     _shown = forms.JSONField(
+        # Jazzmin shows the labels of hidden fields.
+        label="",
         required=False,
         widget=forms.HiddenInput,
         error_messages={"invalid": gettext_lazy("This form cannot be read. Open the page again.")},

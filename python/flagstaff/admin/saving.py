@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import CharField, Field, QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
-from flagstaff.admin.attribution import REASON
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.shown import SHOWN
 from flagstaff.conf import conf
@@ -25,7 +27,7 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history
 
-__all__ = ["SavingMixin"]
+__all__ = ["SavingMixin", "set_widget"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -51,6 +53,12 @@ _KEY_HELP = {
 _MAX_LISTED = 5
 # The length of each value in it.
 _MAX_VALUE = 120
+
+
+def set_widget(field: forms.Field, widget: forms.Widget) -> None:
+    """Replaces the widget of a form field."""
+    widget.is_required = field.required
+    field.widget = widget
 
 
 class SavingMixin(_ModelAdmin):
@@ -87,7 +95,21 @@ class SavingMixin(_ModelAdmin):
         """The class of the form, with the reason why the key is fixed."""
         if obj is not None and self.has_change_permission(request, obj):
             kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.kind]}
-        return cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
+        form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
+        # A copy: all forms share the fields of their base class.
+        reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
+        if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):
+            set_widget(reason, like.widget)
+        return form
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. Widgets are those of the ModelAdmin, which may be a theme's."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "description":
+            field.widget.attrs["rows"] = 3
+        return field
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields, with the reason for users who may save."""
@@ -95,7 +117,8 @@ class SavingMixin(_ModelAdmin):
         may_save = self.has_change_permission if obj else self.has_add_permission
         if not may_save(request, *([obj] if obj else [])):
             return fieldsets
-        return (*fieldsets, (None, {"fields": (REASON, SHOWN)}))
+        # Themes with tabs need a name: a second fieldset without one has the tab of the first.
+        return (*fieldsets, (_("This change"), {"fields": (REASON, SHOWN)}))
 
     def save_model(
         self,

@@ -11,7 +11,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
-from django.db.models import JSONField, QuerySet, TextField
+from django.db.models import Field, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
@@ -28,7 +28,7 @@ from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.history.describe import SECRET, describe_value
 from flagstaff.history.kinds import Kind
@@ -46,6 +46,7 @@ else:
 _MAX_LENGTH_SHOWN = 80
 # A form with a longer value is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000
+_VALUE_HELP = _('JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].')
 # How much of such a value the page shows.
 _MAX_START = 1_000
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
@@ -125,19 +126,23 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
     list_filter = ("secret",)
     ordering = ("key",)
     readonly_fields = ("changed_at", "shown_value", "large_value")
-    formfield_overrides = {
-        JSONField: {
-            "form_class": ValueField,
-            "widget": AdminTextareaWidget(attrs={"rows": 4, "class": "flagstaff-json"}),
-            "help_text": _(
-                'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].'
-            ),
-        },
-        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
-    }
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. The value is a text area with the attributes of the theme's."""
+        if db_field.name != "value":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        options = {"form_class": ValueField, "help_text": _VALUE_HELP}
+        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
+        if field is not None:
+            attrs = field.widget.attrs
+            css_class = f"{attrs.get('class', '')} flagstaff-json".strip()
+            set_widget(field, AdminTextareaWidget({**attrs, "rows": 4, "class": css_class}))
+        return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
