@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.exceptions import NotRegistered
 from django.core.exceptions import PermissionDenied
 from django.db.models import (
@@ -38,9 +39,11 @@ from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version, version_text
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
+from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
@@ -51,7 +54,12 @@ from flagstaff.models import FeatureFlag
 __all__ = ["FeatureFlagAdmin"]
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
+    from django.contrib.admin.options import (
+        _FieldsetSpec,
+        _ListDisplayT,
+        _ListFilterT,
+    )
+    from django.utils.datastructures import _ListOrTuple
 
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
 else:
@@ -62,6 +70,7 @@ _MAX_EDITABLE_USERS = 500
 _MAX_DESCRIPTION_SHOWN = 100
 
 _TIMES = ("created_at", "changed_at")
+_ABOUT = gettext_lazy("About")
 
 # The confirmation page waits so long for the count of users, in seconds.
 _COUNT_TIMEOUT = 1.0
@@ -78,29 +87,49 @@ _CSS_CLASSES = {
 }
 
 
-class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
-    """Flags: key, state, on/off button, rollout, allowed users."""
+class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin):
+    """Flags: key, state, on/off button, rollout, allowed users.
+
+    Also for a project's own flag model: uses the fields that it has.
+    """
+
+    known_model = AbstractFeatureFlag
 
     form = MergingForm
     # The button comes early: a narrow screen shows it without scrolling.
-    list_display = ("flag", "state", "on_off", "rollout", "allowed", "changed")
+    list_display: _ListDisplayT[FeatureFlag] = (
+        "flag",
+        "state",
+        "on_off",
+        "rollout",
+        "allowed",
+        "changed",
+    )
     list_display_links = ("flag",)
-    list_filter = ("enabled", "kind")
-    search_fields = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("enabled", "kind")
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
     ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
-    readonly_fields = (*_TIMES, "allowed_users_count")
-    fieldsets = (
-        (None, {"fields": ("key", "enabled", "rollout_percent", "allowed_users")}),
-        (
-            gettext_lazy("About"),
-            {"fields": ("description", "kind", "client_side", *_TIMES)},
-        ),
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "allowed", "allowed_users_count")
+    fieldsets: ClassVar[_FieldsetSpec] = (
+        (None, {"fields": ("key", "enabled", "rollout_percent", ALLOWED)}),
+        (_ABOUT, {"fields": ("description", "kind", "client_side", *_TIMES)}),
     )
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
+
+    def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        fieldsets: _FieldsetSpec = self.fieldsets
+        if fieldsets is FeatureFlagAdmin.fieldsets:
+            first, (name, about) = FeatureFlagAdmin.fieldsets
+            fieldsets = (first, (name, {"fields": (*about["fields"], *self.other_fields())}))
+        if not self._may_list_allowed_users():
+            fieldsets = _replaced(fieldsets, {ALLOWED: "allowed"})
+        # For Django's checks, too.
+        vars(self)["fieldsets"] = self.present_fieldsets(fieldsets)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
         """All flags, with the number of their allowed users."""
@@ -128,17 +157,16 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         """The fields, with a number instead of allowed users that are too many or not visible."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
-            return _without_times(fieldsets)
+            # The times are set at creation, and "allowed" is a number.
+            return _replaced(fieldsets, dict.fromkeys((*_TIMES, "allowed")))
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
         listed = was_shown(request, ALLOWED)
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
-            return _replace_allowed_users(fieldsets, "allowed")
+            return _replaced(fieldsets, {ALLOWED: "allowed"})
         if listed is None:
             listed = obj.allowed_users.count() <= _MAX_EDITABLE_USERS
-        if not listed:
-            return _replace_allowed_users(fieldsets, "allowed_users_count")
-        return fieldsets
+        return fieldsets if listed else _replaced(fieldsets, {ALLOWED: "allowed_users_count"})
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -183,14 +211,22 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """What the confirmation page lists: one number for all links to allowed users."""
         lines, counts, forbidden, protected = super().get_deleted_objects(objs, request)
-        allowed = cast("ManyToManyField[Model, Model]", self.model._meta.get_field("allowed_users"))
-        links = through_model(allowed)._meta
+        links = self._allowed_links()._meta
         if not links.auto_created:
             return lines, counts, forbidden, protected
         lines = _without_lines(lines, f"{capfirst(links.verbose_name)}: ")
         if count := counts.pop(str(links.verbose_name_plural), 0):
             counts[_("links to allowed users")] = count
         return lines, counts, forbidden, protected
+
+    def _allowed_links(self) -> type[Model]:
+        """The model of the table between flags and users."""
+        allowed = cast("ManyToManyField[Model, Model]", self.model._meta.get_field(ALLOWED))
+        return through_model(allowed)
+
+    def _may_list_allowed_users(self) -> bool:
+        """Whether a form can have them: Django refuses a table of the project's own."""
+        return bool(self._allowed_links()._meta.auto_created)
 
     def _post_button(self, request: HttpRequest, button: str) -> HttpResponse:
         """Handles "on:PK" and "off:PK". The word makes a second click a no-op."""
@@ -251,7 +287,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         return format_html(
             '<span class="flagstaff-key">{}</span><span class="flagstaff-description">{}</span>',
             flag.key,
-            Truncator(flag.description).chars(_MAX_DESCRIPTION_SHOWN),
+            Truncator(getattr(flag, "description", "")).chars(_MAX_DESCRIPTION_SHOWN),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
@@ -318,17 +354,13 @@ def _forced_off_notice(flag: FeatureFlag) -> str:
     return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
-def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
-    """Without the times, which the database sets when the flag is created."""
-    return tuple(
-        (name, {**options, "fields": [one for one in options["fields"] if one not in _TIMES]})
-        for name, options in fieldsets
-    )
-
-
-def _replace_allowed_users(fieldsets: _FieldsetSpec, field: str) -> _FieldsetSpec:
-    (name, options), *rest = list(fieldsets)
-    return ((name, {**options, "fields": [*options["fields"][:-1], field]}), *rest)
+def _replaced(fieldsets: _FieldsetSpec, fields: Mapping[str, str | None]) -> _FieldsetSpec:
+    """Replaces fields by others, or by none."""
+    replaced: list[Any] = []
+    for name, options in fieldsets:
+        shown = [fields.get(one, one) if isinstance(one, str) else one for one in options["fields"]]
+        replaced.append((name, {**options, "fields": [one for one in shown if one is not None]}))
+    return tuple(replaced)
 
 
 def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:

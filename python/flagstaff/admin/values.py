@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -21,6 +21,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
 from flagstaff._text.json_text import UnreadableJson, why_undecodable
 from flagstaff._text.local_formats import local_number
@@ -28,8 +29,10 @@ from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
+from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.describe import SECRET, describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
@@ -37,7 +40,12 @@ from flagstaff.models import KeyValueStore
 __all__ = ["KeyValueStoreAdmin"]
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldGroups
+    from django.contrib.admin.options import (
+        _FieldGroups,
+        _ListDisplayT,
+        _ListFilterT,
+    )
+    from django.utils.datastructures import _ListOrTuple
 
     _ModelAdmin = admin.ModelAdmin[KeyValueStore]
 else:
@@ -116,16 +124,26 @@ class ValueForm(MergingForm):
         return super().clean()
 
 
-class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
-    """Values: key, value, description."""
+class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin):
+    """Values: key, value, description.
+
+    Also for a project's own value model: uses the fields that it has.
+    """
+
+    known_model = AbstractKeyValueStore
 
     kind = Kind.VALUE
     form = ValueForm
-    list_display = ("key", "shown_value", "short_description", "changed_at")
-    search_fields = ("key", "description")
-    list_filter = ("secret",)
+    list_display: _ListDisplayT[KeyValueStore] = (
+        "key",
+        "shown_value",
+        "short_description",
+        "changed_at",
+    )
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
-    readonly_fields = ("changed_at", "shown_value", "large_value")
+    readonly_fields: ClassVar[_ListOrTuple[str]] = ("changed_at", "shown_value", "large_value")
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
@@ -157,11 +175,12 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         """The fields. A secret value is masked for users who may not change it."""
         value = "value" if obj is None else self._value_field(request, obj)
         times = ["changed_at"] if obj else []  # set by the database at creation
-        return ["key", value, "description", "secret", *times]
+        fields = ("key", value, "description", "secret", *self.other_fields(), *times)
+        return self.present(fields)
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
         may_change = self.has_change_permission(request, row)
-        if (row.secret or isinstance(row.value, UnreadableJson)) and not may_change:
+        if (is_secret(row) or isinstance(row.value, UnreadableJson)) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
         listed = was_shown(request, "value") if may_change else None
@@ -173,7 +192,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
     @admin.display(description=_("value"))
     def shown_value(self, row: KeyValueStore) -> SafeString:
         """The value as JSON, truncated. A secret value is masked."""
-        text = describe_value(row.value, secret=row.secret)
+        text = describe_value(row.value, secret=is_secret(row))
         shown = Truncator(text).chars(_MAX_LENGTH_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
@@ -187,7 +206,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         value = _as_text(row.value)
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
-            SECRET if row.secret else truncated(value, _MAX_START),
+            SECRET if is_secret(row) else truncated(value, _MAX_START),
             text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
         )
 
