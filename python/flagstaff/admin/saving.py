@@ -16,9 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff._text.lists import join_some
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.shown import SHOWN
+from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -49,7 +51,7 @@ _KEY_HELP = {
     ),
     Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
 }
-# The newer changes that a message lists.
+# The newer changes or the deleted keys that a message lists.
 _MAX_LISTED = 5
 # The length of each value in it.
 _MAX_VALUE = 120
@@ -171,10 +173,23 @@ class SavingMixin(_ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Deletes one row."""
-        _DELETE[self.kind](obj.key)
+        changed = _DELETE[self.kind](obj.key)
+        self._name_way_back(request, [changed], changed.undo)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Deletes all rows, or none if one fails."""
         with transaction.atomic(using=conf.database):
-            for key in queryset.order_by("pk").values_list("key", flat=True):
-                _DELETE[self.kind](key)
+            keys = queryset.order_by("pk").values_list("key", flat=True)
+            deleted = [_DELETE[self.kind](key) for key in keys]
+        self._name_way_back(request, deleted, combined_undo(deleted))
+
+    def _name_way_back(
+        self, request: HttpRequest, deleted: Iterable[changes.Changed], undo: changes.Undo | None
+    ) -> None:
+        """Says how to create rows again: a deleted row has no page with an undo button."""
+        if undo is None:
+            return
+        more = _("%(items)s and %(count)s more")
+        keys = join_some((f"“{changed.key}”" for changed in deleted), _MAX_LISTED, more=more)
+        text = _("To create %(keys)s again, run: %(command)s")
+        self.message_user(request, text % {"keys": keys, "command": undo.command}, messages.INFO)
