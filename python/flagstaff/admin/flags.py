@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import quote
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import (
     Count,
@@ -144,14 +146,30 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """The allowed users, if the user of the request can search for users in this admin."""
-        user_model = self.model._meta.get_field("allowed_users").related_model
+        user_admin = self._user_admin(request)
+        return (ALLOWED,) if user_admin and user_admin.get_search_fields(request) else ()
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        """The form field of the allowed users, without a link to users who may not be viewed."""
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is None or db_field.name != ALLOWED:
+            return field
+        if isinstance(field.widget, ManyToManyRawIdWidget) and self._user_admin(request) is None:
+            # The widget links to the models of its site.
+            field.widget.admin_site = AdminSite()
+            field.help_text += " " + _("Primary keys of users, separated by commas.")
+        return field
+
+    def _user_admin(self, request: HttpRequest) -> ModelAdmin[Model] | None:
+        """The admin of users, if the user of the request may open it."""
+        user_model = self.model._meta.get_field(ALLOWED).related_model
         try:
             user_admin = self.admin_site.get_model_admin(cast("type[Model]", user_model))
         except NotRegistered:
-            return ()
-        if not user_admin.has_view_permission(request):
-            return ()
-        return ("allowed_users",) if user_admin.get_search_fields(request) else ()
+            return None
+        return user_admin if user_admin.has_view_permission(request) else None
 
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> _FieldsetSpec:
         """The fields, with a number instead of allowed users that are too many or not visible."""
@@ -241,7 +259,8 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
         else:
             self._set_enabled(request, flag, enabled=_ENABLED_BY_WORD[word])
         # The same URL keeps the search, the filters and the page.
-        return HttpResponseRedirect(request.get_full_path())
+        anchor = f"#{_anchor(flag)}" if flag else ""
+        return HttpResponseRedirect(request.get_full_path() + anchor)
 
     def _confirm_on(self, request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
         """Asks for a confirmation: one click could give a flag to all users."""
@@ -285,7 +304,9 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
     def flag(self, flag: FeatureFlag) -> SafeString:
         """The key and the description."""
         return format_html(
-            '<span class="flagstaff-key">{}</span><span class="flagstaff-description">{}</span>',
+            '<span class="flagstaff-key" id="{}">{}</span>'
+            '<span class="flagstaff-description">{}</span>',
+            _anchor(flag),
             flag.key,
             Truncator(getattr(flag, "description", "")).chars(_MAX_DESCRIPTION_SHOWN),
         )
@@ -346,6 +367,11 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
             "flagstaff.changes.add_allowed_users()."
         )
         return text % {"count": local_number(flag.allowed_users.count())}
+
+
+def _anchor(flag: FeatureFlag) -> str:
+    """The id of the flag's row in the list. A primary key may be any text."""
+    return f"flag-{quote(str(flag.pk), safe='')}"
 
 
 def _forced_off_notice(flag: FeatureFlag) -> str:
