@@ -153,6 +153,14 @@ def test_list_shows_whole_description(page: str, themed: Themed) -> None:
     assert themed.run(CUT_DESCRIPTIONS) == []
 
 
+def test_keys_of_list_have_room_on_a_phone(page: str, themed: Themed) -> None:
+    if page != "list":
+        pytest.skip("no list")
+    themed.set_look("light", 400)
+    width = "return document.querySelector('.field-flag .flagstaff-key').offsetWidth"
+    assert themed.run(width) >= 110
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_reason_can_be_seen_and_typed(mode: str, page: str, themed: Themed) -> None:
     themed.set_look(mode, 1280)
