@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from django.db import connections
 from django.db.models import Model, QuerySet, TextField
 from django.db.models.base import ModelState
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Now
+from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 from django.db.models.query import ModelIterable
 
@@ -30,6 +31,7 @@ __all__ = [
     "flag_row",
     "model_of",
     "readable",
+    "uncached",
     "value_row",
 ]
 
@@ -70,9 +72,8 @@ class AllowedUsers(Protocol):
     """The manager of the users that a flag refers to."""
 
     def add(self, *users: object) -> None: ...
-    def all(self) -> QuerySet[Any]: ...
-    def order_by(self, *fields: str) -> QuerySet[Any]: ...
     def remove(self, *users: object) -> None: ...
+    def using(self, alias: str) -> QuerySet[Any]: ...
 
 
 class FlagRow(Row, Protocol):
@@ -114,7 +115,16 @@ def value_row(key: str, *, lock: bool = False) -> ValueRow:
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
-    return readable(model._base_manager.using(conf.database))
+    return readable(uncached(model._base_manager.using(conf.database)))
+
+
+def uncached(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Returns the same rows, which no query cache serves: triggers and SQL write behind it."""
+    # Always true. django-cachalot does not cache a query that depends on the time.
+    rows = rows.filter(IsNull(Now(), False))  # noqa: FBT003 (IS NOT NULL)
+    # Django sets this for reads before a write, and django-cacheops does not cache them.
+    vars(rows)["_for_write"] = True
+    return rows
 
 
 def readable(rows: QuerySet[Any]) -> QuerySet[Any]:

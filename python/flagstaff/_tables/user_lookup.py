@@ -19,7 +19,7 @@ from django.db.models import Count, Field, Model, QuerySet
 
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
-from flagstaff._tables.rows import PrimaryKey
+from flagstaff._tables.rows import PrimaryKey, uncached
 from flagstaff._text.lists import join_some
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
@@ -56,7 +56,7 @@ class UserTable:
     @property
     def rows(self) -> QuerySet[Model]:
         """All users."""
-        return self.field.model._base_manager.using(self.database)
+        return uncached(self.field.model._base_manager.using(self.database))
 
     @property
     def username_field(self) -> AnyField | None:

@@ -33,7 +33,7 @@ from flagstaff import changes
 from flagstaff._engine import forced_off
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version
@@ -42,7 +42,7 @@ from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.admin.shown import was_shown
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -140,7 +140,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
             return _replace_allowed_users(fieldsets, "allowed")
         if listed is None:
-            listed = obj.allowed_users.count() <= _MAX_EDITABLE_USERS
+            listed = _count_allowed(obj) <= _MAX_EDITABLE_USERS
         if not listed:
             return _replace_allowed_users(fieldsets, "allowed_users_count")
         return fieldsets
@@ -207,8 +207,8 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         """Asks for a confirmation: one click could give a flag to all users."""
         # The version is read first, so that a change of the shown values is a conflict.
         version = version_of(Kind.FLAG, flag.pk)
-        flag.refresh_from_db()
-        allowed = flag.allowed_users.count()
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        allowed = _count_allowed(flag)
         context = {
             "title": _("Turn on a flag"),
             "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
@@ -232,8 +232,8 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             text = _("The flag “%(key)s” was already %(word)s.") % {"key": flag.key, "word": word}
             self.message_user(request, text, messages.WARNING)
             return
-        flag.refresh_from_db()
-        summary = _summary(flag, flag.allowed_users.count(), enabled=enabled)
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        summary = _summary(flag, _count_allowed(flag), enabled=enabled)
         texts = {"key": flag.key, "word": word, "summary": summary}
         text = _("The flag “%(key)s” is now %(word)s. %(summary)s") % texts
         self.log_change(request, flag, text)
@@ -303,7 +303,11 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
             "flagstaff.changes.add_allowed_users()."
         )
-        return text % {"count": f"{flag.allowed_users.count():,}"}
+        return text % {"count": f"{_count_allowed(flag):,}"}
+
+
+def _count_allowed(flag: FeatureFlag) -> int:
+    return count_allowed_users(cast("Row", flag))
 
 
 def _forced_off_notice(flag: FeatureFlag) -> str:

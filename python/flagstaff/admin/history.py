@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._tables.rows import Row, model_of
+from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff.admin.confirmation import (
@@ -220,7 +220,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
 
     def _next_url(self, request: HttpRequest, row: Row) -> str:
         """The same page, or the list if the row is deleted."""
-        if model_of(row)._base_manager.filter(pk=row.pk).exists():
+        if all_rows(model_of(row)).filter(pk=row.pk).exists():
             return request.path
         meta = self.opts
         name = f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_changelist"

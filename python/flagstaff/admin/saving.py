@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
+from flagstaff._tables.rows import uncached
 from flagstaff.admin.attribution import REASON
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.shown import SHOWN
@@ -71,6 +72,10 @@ class SavingMixin(_ModelAdmin):
         except ConflictError:
             # Another change was written after the form had been validated: it merges again.
             return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """All rows, never from a query cache."""
+        return uncached(super().get_queryset(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields. A key is read-only once the row exists."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
-from django.db.models import ForeignKey, ManyToManyField, Model
+from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
+from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
@@ -24,13 +24,17 @@ __all__ = [
     "add_allowed_users",
     "allowed_pks",
     "allowed_pks_of",
+    "allowed_users_of",
     "change_allowed_users",
+    "count_allowed_users",
     "in_order",
     "remove_allowed_users",
     "users_to_change",
 ]
 
 ALLOWED = "allowed_users"
+_ToModel: TypeAlias = "ForeignKey[Model, Model]"
+
 # The undo command names the users, unless there are more than a person would type.
 _MAX_TYPED = 20
 
@@ -108,6 +112,18 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
         allowed.add(*pks)
 
 
+def allowed_users_of(flag: Row) -> QuerySet[Model]:
+    """Returns the allowed users, from the flags' database."""
+    return uncached(cast("FlagRow", flag).allowed_users.using(conf.database))
+
+
+def count_allowed_users(flag: Row) -> int:
+    """Returns the number of the allowed users, from the flags' database."""
+    through, to_flag, _to_user = _links()
+    flag_id = getattr(flag, to_flag.target_field.attname)
+    return all_rows(through).filter(**{to_flag.attname: flag_id}).count()
+
+
 def allowed_pks(flag: Row) -> set[PrimaryKey]:
     """Returns the primary keys of the allowed users, from the flags' database."""
     return allowed_pks_of([flag])[flag.pk]
@@ -115,12 +131,7 @@ def allowed_pks(flag: Row) -> set[PrimaryKey]:
 
 def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     """Returns the same for several flags, by the primary key of the flag."""
-    field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
-    through = through_model(field)
-    to_flag, to_user = (
-        cast("ForeignKey[Model, Model]", through._meta.get_field(name))
-        for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
-    )
+    through, to_flag, to_user = _links()
     flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
     found: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
     for batch in batches(flag_ids):
@@ -128,6 +139,17 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
             found[flag_ids[flag_id]].add(user_id)
     return found
+
+
+def _links() -> tuple[type[Model], _ToModel, _ToModel]:
+    """The model of the table between flags and users, its key of the flag, and that of the user."""
+    field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
+    through = through_model(field)
+    to_flag, to_user = (
+        cast("_ToModel", through._meta.get_field(name))
+        for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
+    )
+    return through, to_flag, to_user
 
 
 def in_order(pks: Iterable[PrimaryKey]) -> tuple[PrimaryKey, ...]:

@@ -9,6 +9,7 @@ from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._tables.rows import uncached
 from flagstaff._text.lists import join_some
 from flagstaff.conf import conf
 from flagstaff.validators import KEY_MAX_LENGTH, is_valid_flag_key
@@ -63,7 +64,7 @@ def check_forced_off_flags_exist(connection: BaseDatabaseWrapper) -> list[CheckM
 def _keys(connection: BaseDatabaseWrapper) -> list[str] | None:
     """Returns the keys of all flags; None if the table cannot be read."""
     model = conf.flag_model
-    rows = model._base_manager.using(connection.alias).exclude(key=None).order_by("key")
+    rows = uncached(model._base_manager.using(connection.alias)).exclude(key=None).order_by("key")
     try:
         with transaction.atomic(using=connection.alias):
             return list(rows.values_list("key", flat=True))

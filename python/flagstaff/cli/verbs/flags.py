@@ -13,6 +13,7 @@ from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff.changes.allowed_users import allowed_users_of
 from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.support.argument_types import percent
 from flagstaff.cli.support.cells import Column, Record
@@ -92,7 +93,7 @@ def _show(options: Options, out: Output) -> None:
     record = flag_record(flag)
     summary = flag_summary(record)
     # A terminal shows the first users, a program gets all of them.
-    rows = flag.allowed_users.order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
+    rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
     users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
     columns = [STATE if name == STATE.name else Column(name) for name in record]
     columns.append(Column("allowed_users", _user_names))
