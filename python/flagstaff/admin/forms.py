@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import ALLOWED, allowed_users_of
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
@@ -71,6 +71,9 @@ class MergingForm(_ModelForm):
         super().__init__(*args, **kwargs)
         self._present: Shown | None = None
         if self.instance.pk is not None:
+            if ALLOWED in self.initial:
+                # Django reads them where the router says, which may be a replica.
+                self.initial[ALLOWED] = list(allowed_users_of(self.instance))
             values = {name: self.initial[name] for name in self.fields if name in self.initial}
             self._present = Shown.of(version_of(self.kind, self.instance.pk), values)
             self.initial[SHOWN] = self._present.as_json()

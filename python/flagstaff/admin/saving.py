@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
@@ -74,8 +75,16 @@ class SavingMixin(_ModelAdmin):
             return super().changeform_view(request, object_id, form_url, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """All rows, never from a query cache."""
-        return uncached(super().get_queryset(request))
+        """All rows of the flags' database, whatever a router or a query cache reads from."""
+        return uncached(super().get_queryset(request).using(conf.database))
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        """The field of the allowed users, with users of the flags' database."""
+        return super().formfield_for_manytomany(
+            db_field, request, **{"using": conf.database, **kwargs}
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields. A key is read-only once the row exists."""
