@@ -115,6 +115,11 @@ def client() -> Client:
     return found
 
 
+def delete_page(key: str) -> int:
+    flag = FeatureFlag.objects.get(key=key)
+    return client().get(f"{FLAGS}{flag.pk}/delete/").status_code
+
+
 def pages(key: str) -> list[Any]:
     """The number of changes on the history page, and the states in the list."""
     flag, boss = FeatureFlag.objects.get(key=key), client()
@@ -166,7 +171,7 @@ def test_undo_reverts_a_change_by_sql(see: See, execute: Execute) -> None:
     assert see("undo", "undone") == {"enabled": True}
 
 
-def test_allowed_users_by_sql_are_seen_and_deleted(see: See, execute: Execute) -> None:
+def test_allowed_users_by_sql_are_seen(see: See, execute: Execute) -> None:
     see("create", "allowed")
     assert len(see("allow", "allowed", 1)) == 1
     table = "flagstaff_featureflag_allowed_users"
@@ -174,8 +179,18 @@ def test_allowed_users_by_sql_are_seen_and_deleted(see: See, execute: Execute) -
     execute(f"UPDATE {table} SET user_id = 2 WHERE featureflag_id = {flag}")
     assert [user["pk"] for user in see("allow", "allowed", 1)] == [1, 2]
     execute(f"DELETE FROM {table} WHERE featureflag_id = {flag}")
-    execute(f"INSERT INTO {table} (featureflag_id, user_id) VALUES ({flag}, 2)")
-    assert see("delete", "allowed") is True
+    assert see("command", "show", "allowed", "--json")["allowed_users"] == []
+
+
+def test_flag_is_deleted_with_allowed_users_by_sql(see: See, execute: Execute) -> None:
+    see("create", "deleted")
+    # Django reads what it would delete.
+    see("delete_page", "deleted")
+    execute(
+        "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
+        "SELECT id, 2 FROM flagstaff_featureflag WHERE key = 'deleted'"
+    )
+    assert see("delete", "deleted") is True
 
 
 def test_admin_shows_a_change_by_sql(see: See, execute: Execute) -> None:

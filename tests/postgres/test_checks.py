@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.core.management.commands.migrate import Command as Migrate
 from django.db import OperationalError, connection, connections, models
+from django.test import override_settings
 
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
@@ -400,6 +401,26 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     )
     install_again("0004")
     assert messages() == []
+
+
+def test_tables_of_flags_in_schemas_of_tenants_are_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    execute(f"CREATE SCHEMA acme; CREATE TABLE acme.flagstaff_change (LIKE {FLAGS})")
+    assert messages() == []
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=["shop"]):
+        assert only_message() == (
+            "flagstaff.W031",
+            (
+                "schemas of tenants have tables of flags: acme; they hide the tables of schema "
+                '"public" from Django, so changes in these schemas have no effect'
+            ),
+            (
+                "drop these tables; as long as flagstaff is in TENANT_APPS, run "
+                '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero"'
+            ),
+        )
 
 
 def test_triggers_of_another_project_are_not_reported() -> None:

@@ -15,7 +15,7 @@ from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.names import fill, names, sql, user_field, user_names
+from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
@@ -155,7 +155,7 @@ def _count_over_pool(
     ):
         return None
     connection = connections[conf.engine_database]
-    places = {**names(connection), **user_names(connection, field)}
+    places = engine_names(connection, user_names(connection, field))
     flag = places if state is None else {**places, **_state_as_sql(state)}
     statements = (
         fill(sql("impact_flag_v1"), flag),

@@ -18,6 +18,7 @@ from flagstaff.checks.tables import (
     check_tables,
     check_tables_are_readable,
 )
+from flagstaff.checks.tenants import check_tenants_have_no_tables
 from flagstaff.checks.triggers import (
     check_functions_are_original,
     check_heirs_write_tokens,
@@ -47,6 +48,7 @@ _ON_POSTGRESQL = (
     check_functions_are_original,
     check_schemas_are_closed,
     check_row_security_of_django,
+    check_tenants_have_no_tables,
 )
 _OF_THE_ENGINE = (check_tables_are_readable, check_row_security)
 
