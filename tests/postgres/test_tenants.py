@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import override_settings
 
 from flagstaff import changes, flag_enabled
+from flagstaff._tables.names import engine_names
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.models import FeatureFlag
 
@@ -44,6 +45,14 @@ def tenant(flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_direct_evaluation_reads_the_shared_schema_as_workers_do() -> None:
     assert not FeatureFlag.objects.exists()
     assert flag_enabled("new_checkout") is True
+
+
+def test_table_whose_model_names_a_schema_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    monkeypatch.setattr(FeatureFlag._meta, "db_table", 'other"."flags')
+    names = engine_names(connection)
+    assert names["flag_table"] == '"other"."flags"'
+    assert names["token_table"] == '"public"."flagstaff_token"'
 
 
 @pytest.mark.parametrize("change", ["add", "update", "create"])

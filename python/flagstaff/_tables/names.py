@@ -53,12 +53,9 @@ def engine_names(
     found, schema = {**names(connection), **(more or {})}, shared_schema(connection)
     if schema is None:
         return found
-    return {
-        placeholder: f"{connection.ops.quote_name(schema)}.{name}"
-        if placeholder.endswith("_table")
-        else name
-        for placeholder, name in found.items()
-    }
+    # A model can name a schema itself.
+    tables = [one for one in found if one.endswith("_table") and '"."' not in found[one]]
+    return found | {one: f"{connection.ops.quote_name(schema)}.{found[one]}" for one in tables}
 
 
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
