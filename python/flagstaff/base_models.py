@@ -135,5 +135,5 @@ class AbstractKeyValueStore(models.Model):
         """Raises ValidationError for a missing value, which the database could not store."""
         super().clean()
         if self.value is None:
-            message = _('the value is missing; write JSON, such as "stripe", 25 or []')
+            message = _('the value is missing or null; write JSON, such as "stripe", 25 or []')
             raise ValidationError({"value": ValidationError(message, code="null")})

@@ -34,6 +34,29 @@ def test_value_set_refuses_a_bare_word_and_prints_the_right_command() -> None:
     assert KeyValueStore.objects.get(key="payment_gateway").value == "it's"
 
 
+@pytest.mark.parametrize("verb", ["set page_size", "create limit"])
+def test_json_with_a_name_twice_is_refused(verb: str) -> None:
+    ran = flags("value", *verb.split(), '{"rate": {"EUR": 1, "EUR": 2}}')
+    assert ran == (
+        2,
+        "",
+        'CommandError: the name "EUR" is twice in one object; remove one of the two\n',
+    )
+    assert document("value", "get", "page_size")["value"] == 20
+
+
+def test_name_that_is_twice_in_a_secret_value_is_not_printed() -> None:
+    ran = flags("value", "set", "mail_password", '{"hunter": 1, "hunter": 2}')
+    assert ran.err == "CommandError: a name is twice in one object; remove one of the two\n"
+
+
+@pytest.mark.parametrize("text", ['{"a": 1', "[1, 2", '"stripe', "9" * 5_000])
+def test_json_with_a_mistake_is_refused_without_advice_about_strings(text: str) -> None:
+    ran = flags("value", "set", "page_size", text)
+    assert ran.err.startswith("CommandError: not valid JSON: ")
+    assert "to pass a string" not in ran.err
+
+
 @pytest.mark.parametrize("text", ["null", "NaN", "1e400"])
 def test_value_set_refuses_null_and_numbers_outside_json(text: str) -> None:
     status, _, err = flags("value", "set", "page_size", text)

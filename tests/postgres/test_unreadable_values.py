@@ -80,7 +80,7 @@ def test_unreadable_value_is_replaced_on_the_change_page(
     url = f"{VALUES}{pk()}/change/"
     data = form_data(admin_client.get(url))
     assert errors(admin_client, url, data)["value"] == [
-        'the value is missing; write JSON, such as "stripe", 25 or []'
+        'the value is missing or null; write JSON, such as "stripe", 25 or []'
     ]
     assert admin_client.post(url, {**data, "value": "50"}).status_code == 302
     assert stored() == "50"

@@ -22,7 +22,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.rows import readable
-from flagstaff._text.json_text import UnreadableJson, why_undecodable
+from flagstaff._text.json_text import (
+    DuplicateNameError,
+    UnreadableJson,
+    object_of_pairs,
+    why_undecodable,
+)
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
@@ -62,6 +67,7 @@ class ValueField(forms.JSONField):
         "unstorable": _(
             "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
         ),
+        "duplicate": _("the name %(name)s is twice in one object; remove one of the two"),
         "undecodable": _(
             "a number has more than 4,300 digits, or the nesting more than 500 levels"
         ),
@@ -77,10 +83,22 @@ class ValueField(forms.JSONField):
         if isinstance(value, str) and why_undecodable(value):
             raise ValidationError(self.error_messages["undecodable"], code="undecodable")
         try:
-            return super().to_python(value)
+            parsed = super().to_python(value)
         except ValidationError as error:
             text = self.error_messages["invalid"]
             raise ValidationError(text, code="invalid", params=_position(str(value))) from error
+        self._forbid_duplicate_names(value)
+        return parsed
+
+    def _forbid_duplicate_names(self, value: object) -> None:
+        if not isinstance(value, str) or self.disabled or not value:
+            return
+        try:
+            json.loads(value, object_pairs_hook=object_of_pairs)
+        except DuplicateNameError as error:
+            text = self.error_messages["duplicate"]
+            params = {"name": error.name}
+            raise ValidationError(text, code="duplicate", params=params) from error
 
     def bound_data(self, data: object, initial: object) -> object:
         """The text as the user has typed it, not formatted again."""

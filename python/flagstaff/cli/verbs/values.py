@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
-from flagstaff._text.json_text import UnreadableJson, parse_json
+from flagstaff._text.json_text import DuplicateNameError, UnreadableJson, parse_json
 from flagstaff._text.truncated import MAX_VALUE, truncated
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
@@ -34,6 +34,9 @@ from flagstaff.history.describe import describe_value
 
 __all__ = ["VALUE"]
 
+# A text that starts like this is JSON with a mistake, not a string without quotes.
+_STARTS_OF_JSON = ("{", "[", '"')
+_MAX_RETYPED = 200
 _LIST_COLUMNS = (
     Column("key"),
     # A pipe gets the whole value.
@@ -107,14 +110,24 @@ def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
     text = standard_input().read() if options["text"] == "-" else options["text"]
     try:
         return parse_json(text)
-    except ValueError as error:
+    except DuplicateNameError as error:
         # The message may end up in a log.
-        shown = "…" if secret else text.strip()
-        retyped = shlex.join([options["key"], json.dumps(shown, ensure_ascii=False)])
+        problem = "a name is twice in one object" if secret else str(error)
+        raise CommandError(f"{problem}; remove one of the two", returncode=USAGE) from None
+    except ValueError as error:
         raise CommandError(
-            f"not valid JSON: {error}; to pass a string: manage.py flags value {verb} {retyped}",
+            f"not valid JSON: {error}{_quoting_advice(options['key'], text, verb, secret=secret)}",
             returncode=USAGE,
         ) from error
+
+
+def _quoting_advice(key: str, text: str, verb: str, *, secret: bool) -> str:
+    """Returns how to pass the text as a string, if it looks like one."""
+    text = text.strip()
+    if text[:1] in _STARTS_OF_JSON or len(text) > _MAX_RETYPED:
+        return ""
+    quoted = json.dumps("…" if secret else text, ensure_ascii=False)
+    return f"; to pass a string: manage.py flags value {verb} {shlex.join([key, quoted])}"
 
 
 def _add_delete(parser: CommandParser) -> None:
