@@ -79,13 +79,25 @@ def test_value_set_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KeyValueStore.objects.get(key="page_size").value == {"open": 9}
 
 
-def test_secret_value_is_shown_by_value_get_only() -> None:
+def test_secret_value_is_shown_by_value_get_with_show_secret_only() -> None:
     listed = flags("value", "list").out + flags("value", "list", "--json").out
     ran = flags("value", "set", "mail_password", '"hunter3"', "--json")
     for shown in (listed, ran.out, ran.err):
         assert "hunter" not in shown
     assert ran.err == "mail_password: value •••••• → ••••••\n"
-    assert flags("value", "get", "mail_password").out == '"hunter3"\n'
+    assert flags("value", "get", "mail_password", "--show-secret").out == '"hunter3"\n'
+    shown = document("value", "get", "mail_password", "--show-secret")
+    assert (shown["value"], shown["secret"]) == ("hunter3", True)
+
+
+def test_value_get_masks_a_secret_value() -> None:
+    assert flags("value", "get", "mail_password") == (
+        0,
+        "••••••\n",
+        "the value 'mail_password' is secret: pass --show-secret to print it\n",
+    )
+    shown = document("value", "get", "mail_password")
+    assert (shown["value"], shown["secret"]) == (None, True)
 
 
 def test_value_list_in_a_pipe_prints_json_between_tabs() -> None:

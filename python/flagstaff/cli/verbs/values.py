@@ -30,7 +30,7 @@ from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import describe_value
+from flagstaff.history.describe import SECRET, describe_value
 
 __all__ = ["VALUE"]
 
@@ -50,15 +50,26 @@ def _add_value_key(parser: CommandParser) -> None:
     add_key(parser, "value")
 
 
+def _add_get(parser: CommandParser) -> None:
+    _add_value_key(parser)
+    parser.add_argument("--show-secret", action="store_true", help="print a secret value, too")
+
+
 def _get(options: Options, out: Output) -> None:
-    record = value_record(value_row(options["key"]))
+    row = value_row(options["key"])
+    record = value_record(row)
     if isinstance(record["value"], UnreadableJson):
         raise FlagstaffError(
             f"the value {options['key']!r} cannot be decoded: it {record['value'].problem}; "
             "set it to another value, or delete it"
         )
+    is_masked = is_secret(row) and not options["show_secret"]
+    if is_masked:
+        out.message(f"the value {options['key']!r} is secret: pass --show-secret to print it")
     if out.is_json:
-        out.document(record)
+        out.document({**record, "value": None} if is_masked else record)
+    elif is_masked:
+        out.line(SECRET)
     else:
         out.document(record["value"], indent=None)
 
@@ -169,9 +180,9 @@ VALUE = verb_group(
     "get, set, create, delete or list values",
     Verb(
         name="get",
-        help="print a value as JSON",
-        examples=("value get payment_gateway",),
-        add_arguments=_add_value_key,
+        help="print a value as JSON; a secret value is masked",
+        examples=("value get payment_gateway", "value get mail_password --show-secret"),
+        add_arguments=_add_get,
         run=_get,
     ),
     Verb(
