@@ -143,9 +143,10 @@ def impact(
 ) -> tuple[bool, int, int, int, int, int, list[str]] | None:
     """Counts over the pool for how many users the result would change. Releases the GIL; blocks.
 
-    Returns enabled, rollout, users, have, gain, lose and a sample; None if the pool's connection
-    cannot count them. Raises RefreshError if the database fails or exceeds `timeout`, and what a
-    signal handler raises meanwhile.
+    Compares the flag with the same flag enabled at `percent`. Returns enabled, rollout, users,
+    have, gain, lose and a sample; None if the pool's connection cannot count them. Raises
+    RefreshError if the database fails or exceeds `timeout`, and what a signal handler raises
+    meanwhile.
     """
 
 def impact_on(

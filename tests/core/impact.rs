@@ -48,9 +48,10 @@ fn allowed_user_keeps_the_flag() {
 }
 
 #[test]
-fn disabled_flag_changes_for_no_user() {
-    let impact = counted(flag(false, 0, &[]), 100, 10);
-    assert_eq!((impact.users, impact.have, impact.gain, impact.lose), (1000, 0, 0, 0));
+fn disabled_flag_is_gained_by_the_users_who_have_it_once_it_is_enabled() {
+    let outside = (1..=1000).find(|pk: &i64| bucket("new_checkout", &pk.to_string()) >= 50);
+    let impact = counted(flag(false, 80, outside.as_slice()), 50, 10);
+    assert_eq!((impact.have, impact.gain, impact.lose), (0, between(0, 50) + 1, 0));
 }
 
 #[test]
