@@ -34,6 +34,12 @@ class Output:
         """Prints a message for a person to the standard error."""
         self._stderr.write(_encodable(printable(text), self._stderr), str)
 
+    def error(self, message: str, status: int) -> None:
+        """Prints an error as one line of JSON to the standard error."""
+        document = {"error": {"status": status, "message": message}}
+        text = as_json(document, ascii_only=not _is_unicode(self._stderr))
+        self._stderr.write(text, str)
+
     def document(self, document: object, *, indent: int | None = 2) -> None:
         """Prints a JSON document."""
         self.line(as_json(document, ascii_only=not self.is_unicode, indent=indent))
