@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
-from django.utils import timezone
+
+from flagstaff._text.times import full_time
 
 __all__ = ["Column", "Record", "as_json", "printable", "with_fields"]
 
@@ -88,8 +89,7 @@ def _terminal_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        local = timezone.localtime(value) if timezone.is_aware(value) else value
-        return f"{local:%Y-%m-%d %H:%M}"
+        return full_time(value)
     return _pipe_text(value)
 
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
 from flagstaff._core import monotonic
+from flagstaff._text.times import clock_time
 from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
@@ -128,9 +128,8 @@ def _print_event(event: Event, out: Output) -> None:
     if out.is_json:
         out.document(as_dicts([event])[0], indent=None)
         return
-    at = timezone.localtime(event.at) if timezone.is_aware(event.at) else event.at
     cells = (
-        f"{at:%H:%M:%S}" if out.is_terminal else event.at.isoformat(),
+        clock_time(event.at) if out.is_terminal else event.at.isoformat(),
         event.key,
         describe_change(event, limit=MAX_VALUE),
         describe_actor(event, names_of_actors([event])),
