@@ -23,13 +23,13 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     flag = find_row(conf.flag_model, changed.key)
     no_flag = f"{changed.key}: the flag no longer exists"
     out.message(no_flag if flag is None else flag_summary(flag_record(flag)))
-    finish(_document(changed), out, options)
+    finish(_document(changed), out, options, written=changed.written)
 
 
 def report_value_change(changed: Changed, out: Output, options: Options) -> None:
     """Prints a change of a value."""
     _print_change(changed, out)
-    finish(_document(changed), out, options)
+    finish(_document(changed), out, options, written=changed.written)
 
 
 def report_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
@@ -41,7 +41,8 @@ def report_changes(changes: Sequence[Changed], out: Output, options: Options) ->
     report_undo(undo, out)
     arguments = None if undo is None else undo.arguments
     documents = [_document(changed) for changed in changes]
-    finish({"changes": documents, "undo": arguments}, out, options)
+    written = any(changed.written for changed in changes)
+    finish({"changes": documents, "undo": arguments}, out, options, written=written)
 
 
 def report_undo(undo: Undo | None, out: Output) -> None:

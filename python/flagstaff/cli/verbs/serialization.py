@@ -131,7 +131,8 @@ def _import(options: Options, out: Output) -> None:
     _print_plan(imported.plan, out)
     report_undo(imported.undo, out)
     undo = None if imported.undo is None else imported.undo.arguments
-    finish({**_plan_document(imported.plan), "undo": undo}, out, options)
+    result = {**_plan_document(imported.plan), "undo": undo}
+    finish(result, out, options, written=bool(imported.plan.steps))
 
 
 def _read(path: str) -> str:
