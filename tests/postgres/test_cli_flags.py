@@ -171,9 +171,7 @@ def test_kill_does_not_ask_for_confirmation(monkeypatch: pytest.MonkeyPatch) -> 
 def test_flag_is_created_deleted_restored_and_created_again() -> None:
     printed = run('create banner_2 --kind ops --description "Top of the page"').err.splitlines()
     assert printed == [
-        "banner_2: created",
-        'banner_2: description null → "Top of the page"',
-        'banner_2: kind null → "ops"',
+        'banner_2: created, description "Top of the page", kind "ops"',
         "undo: manage.py flags delete banner_2 --yes",
         "Off for all users.",
     ]
@@ -189,6 +187,10 @@ def test_flag_is_created_deleted_restored_and_created_again() -> None:
         'a flag with this key existed before; see "manage.py flags history banner_2"'
         in run("create banner_2").err
     )
+
+
+def test_create_prints_no_default() -> None:
+    assert run("create banner_2 --kind release").err.splitlines()[0] == "banner_2: created"
 
 
 def test_list_marks_forced_off_flags() -> None:

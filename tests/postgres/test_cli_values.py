@@ -109,6 +109,11 @@ def test_value_list_in_a_pipe_prints_json_between_tabs() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["0", "false", '""', "5"])
+def test_value_create_prints_the_value(text: str) -> None:
+    assert flags("value", "create", "limit", text).err.startswith(f"limit: created, value {text}\n")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_value_is_created_deleted_and_restored() -> None:
     assert run("value create limit 5 --description daily").status == 0
