@@ -35,6 +35,35 @@ def test_unknown_key_is_an_error_with_similar_keys(line: str) -> None:
     assert re.search(r"^CommandError: there is no .* did you mean '(new_ch|payment_ga)\w+'\?$", err)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "show payment_gateway",
+            (
+                "there is no flag 'payment_gateway'; a value has this key: "
+                '"manage.py flags value get payment_gateway"'
+            ),
+        ),
+        (
+            "value set new_checkout 5",
+            (
+                "there is no value 'new_checkout'; a flag has this key: "
+                '"manage.py flags show new_checkout"'
+            ),
+        ),
+    ],
+)
+def test_key_of_the_other_table_is_an_error_that_says_so(line: str, message: str) -> None:
+    assert flags(*line.split()) == (5, "", f"CommandError: {message}\n")
+
+
+def test_unknown_key_is_an_error_for_a_role_that_may_not_read_the_other_table() -> None:
+    execute("CREATE ROLE reader; GRANT SELECT ON flagstaff_featureflag TO reader")
+    execute("SET LOCAL ROLE reader")
+    assert flags("show", "payment_gateway").status == 5
+
+
 @pytest.fixture
 def run_as_process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs a command line as `manage.py` does, and returns its exit status."""
