@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TypeVar
 
 from django.contrib.auth import get_user_model
@@ -30,6 +31,8 @@ __all__ = ["FoundUser", "UserTable", "actor_table", "allowed_user_table", "batch
 # The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
+# How many usernames are compared with a misspelt one.
+_MAX_COMPARED = 1_000
 
 T = TypeVar("T")
 
@@ -172,6 +175,15 @@ class UserTable:
                 if found.setdefault(name, pk) != pk:
                     shared.add(name)
         return {name: pk for name, pk in found.items() if name not in shared}, shared
+
+    def similar_username(self, text: str) -> str | None:
+        """Returns a username that is nearly this text, or None. Reads at most 1,000 usernames."""
+        username = self.username_field
+        if username is None or not is_storable(text):
+            return None
+        rows = self.rows.filter(**{f"{username.name}__startswith": text[:1]}).order_by()
+        names = rows.values_list(username.name, flat=True)[:_MAX_COMPARED]
+        return next(iter(get_close_matches(text, map(str, names), n=1)), None)
 
     def unique_usernames(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
         """Returns the usernames of these users, except empty and shared ones."""

@@ -64,6 +64,6 @@ def run(options: Options, out: Output) -> None:
     """Runs the verb. Raises CommandError with the exit status of the error."""
     if options["verb"] is None:
         print_help(options, out)
-    with exit_statuses(), attributed_to_actor(options):
+    with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
         _BY_NAME[options["verb"]].run(options, out)

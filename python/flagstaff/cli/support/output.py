@@ -24,6 +24,8 @@ class Output:
         self._style = style
         self.is_json = is_json
         self.is_terminal = not is_json and stdout.isatty()
+        #: True if a person reads the output.
+        self.is_interactive = stdout.isatty() or stderr.isatty()
 
     @property
     def is_unicode(self) -> bool:

@@ -218,7 +218,7 @@ IMPORT = Verb(
     help="apply the flags and values of a file, in one transaction",
     examples=(
         "import flags.yaml --dry-run",
-        'import flags.yaml --reason "release 42" --as deploy --wait',
+        'import flags.yaml --reason "release 42" --as-name deploy --wait',
         "import flags.yaml --delete-missing --yes",
         "import - --format json < flags.json",
     ),
