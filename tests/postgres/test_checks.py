@@ -438,6 +438,24 @@ def test_invalid_keys_are_reported() -> None:
     )
 
 
+def test_keys_that_differ_in_case_are_reported() -> None:
+    keys = [
+        "new_checkout",
+        "NEW_CHECKOUT",
+        "New_Checkout",
+        "beta",
+        "BETA",
+        "dark-mode",
+        "dark_mode",
+    ]
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=key) for key in keys])
+    ids, text, _ = only_message()
+    assert (ids, set(text.partition(": ")[2].replace(", ", " and ").split(" and "))) == (
+        "flagstaff.W029",
+        {"'new_checkout'", "'NEW_CHECKOUT'", "'New_Checkout'", "'beta'", "'BETA'"},
+    )
+
+
 def test_one_invalid_key_is_reported_in_the_singular() -> None:
     FeatureFlag.objects.create(key="new checkout")
     assert only_message()[1] == ("1 flag has a key that is not valid: 'new checkout'")

@@ -193,6 +193,16 @@ def test_create_prints_no_default() -> None:
     assert run("create banner_2 --kind release").err.splitlines()[0] == "banner_2: created"
 
 
+def test_create_warns_of_a_key_that_differs_in_case() -> None:
+    warning = "keys are case-sensitive: {} differs from {} only in case"
+    shown = run("create NEW_CHECKOUT").err.splitlines()
+    assert shown[-1] == warning.format("'NEW_CHECKOUT'", "'new_checkout'")
+    assert run("create New_Checkout").err.splitlines()[-1] == warning.format(
+        "'New_Checkout'", "'NEW_CHECKOUT', 'new_checkout'"
+    )
+    assert "case-sensitive" not in run("create new-checkout").err
+
+
 def test_list_marks_forced_off_flags() -> None:
     with forced_off(["new_checkout", "unknown"]):
         shown = typed("flags list")

@@ -114,6 +114,12 @@ def test_value_create_prints_the_value(text: str) -> None:
     assert flags("value", "create", "limit", text).err.startswith(f"limit: created, value {text}\n")
 
 
+def test_value_create_warns_of_a_key_that_differs_in_case() -> None:
+    assert run("value create PAGE_SIZE 5").err.splitlines()[-1] == (
+        "keys are case-sensitive: 'PAGE_SIZE' differs from 'page_size' only in case"
+    )
+
+
 @pytest.mark.django_db(transaction=True)
 def test_value_is_created_deleted_and_restored() -> None:
     assert run("value create limit 5 --description daily").status == 0

@@ -27,6 +27,7 @@ __all__ = [
     "Row",
     "ValueRow",
     "all_rows",
+    "case_variants",
     "find_row",
     "flag_row",
     "model_of",
@@ -165,6 +166,12 @@ def unknown_key(key: str) -> UnknownFlagError:
     keys = [*_keys(conf.flag_model), *_keys(conf.value_model)]
     advice = '"manage.py flags list" and "manage.py flags value list" list all keys'
     return UnknownFlagError(f"there is no flag or value {key!r}; {_similar(key, keys) or advice}")
+
+
+def case_variants(model: type[Model], key: str) -> list[str]:
+    """Returns the other keys that differ from this one only in upper and lower case."""
+    found = all_rows(model).filter(key__iexact=key).exclude(key=key).order_by("key")
+    return list(found.values_list("key", flat=True)) if is_storable(key) else []
 
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:

@@ -10,7 +10,11 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff.checks.guard import with_valid_settings
-from flagstaff.checks.keys import check_forced_off_flags_exist, check_keys
+from flagstaff.checks.keys import (
+    check_forced_off_flags_exist,
+    check_keys,
+    check_keys_that_differ_in_case,
+)
 from flagstaff.checks.tables import (
     check_row_security,
     check_row_security_of_django,
@@ -36,6 +40,7 @@ DatabaseCheck = Callable[[BaseDatabaseWrapper], list[CheckMessage]]
 _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
     check_tables,
     check_keys,
+    check_keys_that_differ_in_case,
     check_forced_off_flags_exist,
 )
 _ON_POSTGRESQL = (

@@ -13,7 +13,7 @@ from flagstaff._text.lists import join_some
 from flagstaff.conf import conf
 from flagstaff.validators import KEY_MAX_LENGTH, is_valid_flag_key
 
-__all__ = ["check_forced_off_flags_exist", "check_keys"]
+__all__ = ["check_forced_off_flags_exist", "check_keys", "check_keys_that_differ_in_case"]
 
 _MAX_KEYS_SHOWN = 3
 _UNKNOWN = (
@@ -38,6 +38,26 @@ def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
             'but with ":", two pairs of key and user can have the same hash input',
             obj=conf.flag_model,
             id="flagstaff.W018",
+        )
+    ]
+
+
+def check_keys_that_differ_in_case(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W029: keys of flags differ only in upper and lower case."""
+    by_folded: dict[str, list[str]] = {}
+    for key in _keys(connection) or ():
+        by_folded.setdefault(key.casefold(), []).append(key)
+    groups = [keys for keys in by_folded.values() if len(keys) > 1]
+    if not groups:
+        return []
+    shown = join_some((" and ".join(map(repr, keys)) for keys in groups), _MAX_KEYS_SHOWN)
+    return [
+        Warning(
+            f"keys of flags differ only in upper and lower case: {shown}",
+            hint="keys are case-sensitive, so these are different flags; delete those that the "
+            "code does not use",
+            obj=conf.flag_model,
+            id="flagstaff.W029",
         )
     ]
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from django.db import Error, transaction
+from django.db.models import Model
 
-from flagstaff._tables.rows import PrimaryKey, find_row
+from flagstaff._tables.rows import PrimaryKey, case_variants, find_row
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.lists import join_some
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
@@ -19,7 +21,13 @@ from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 
-__all__ = ["report_changes", "report_flag_change", "report_undo", "report_value_change"]
+__all__ = [
+    "report_changes",
+    "report_flag_change",
+    "report_undo",
+    "report_value_change",
+    "warn_of_case_variants",
+]
 
 
 # As many as an undo command contains, which is more than a message shows.
@@ -61,6 +69,13 @@ def report_undo(undo: Undo | None, out: Output) -> None:
     """Prints the command that undoes a change, if there is one."""
     if undo:
         out.message(f"undo: {undo.command}")
+
+
+def warn_of_case_variants(model: type[Model], key: str, out: Output) -> None:
+    """Warns of keys that differ from a new one only in upper and lower case."""
+    if similar := case_variants(model, key):
+        keys = join_some(map(repr, similar))
+        out.message(f"keys are case-sensitive: {key!r} differs from {keys} only in case")
 
 
 def _print_change(changed: Changed, out: Output) -> None:

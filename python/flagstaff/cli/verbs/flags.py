@@ -26,7 +26,7 @@ from flagstaff.cli.support.change_arguments import (
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_records import STATE, flag_record, flag_records, flag_summary
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_flag_change
+from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -145,6 +145,8 @@ def _create(options: Options, out: Output) -> None:
     report_flag_change(changed, out, options)
     if changed.written and existed:
         out.message(f"a flag with this key existed before; see {quoted_command('history', key)}")
+    if changed.written:
+        warn_of_case_variants(conf.flag_model, key, out)
 
 
 def _add_delete(parser: CommandParser) -> None:

@@ -24,7 +24,7 @@ from flagstaff.cli.support.change_arguments import (
 )
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_value_change
+from flagstaff.cli.support.report import report_value_change, warn_of_case_variants
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
@@ -113,7 +113,10 @@ def _create(options: Options, out: Output) -> None:
     given = {"description": options["description"], "secret": options["secret"] or None}
     fields = {name: field for name, field in given.items() if field is not None}
     value = _parsed(options, verb="create", secret=options["secret"])
-    report_value_change(changes.create_value(options["key"], value, **fields), out, options)
+    changed = changes.create_value(options["key"], value, **fields)
+    report_value_change(changed, out, options)
+    if changed.written:
+        warn_of_case_variants(conf.value_model, options["key"], out)
 
 
 def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
