@@ -103,10 +103,17 @@ def test_allow_with_unknown_users_names_them_and_writes_nothing() -> None:
     assert (refused.status, allowed()) == (1, ["alice"])
     assert refused.err == (
         "CommandError: no user has the primary key or username 'carol', '77'; "
-        "pass --skip-unknown to skip them\n"
+        "to skip unknown users, pass --skip-unknown\n"
     )
     assert run("allow new_checkout bob carol 77 --skip-unknown").status == 0
     assert allowed() == ["alice", "bob"]
+
+
+def test_allow_of_a_misspelt_username_names_a_similar_one() -> None:
+    assert run("allow new_checkout alcie").err == (
+        "CommandError: no user has the primary key or username 'alcie'; did you mean 'alice'? "
+        "to skip unknown users, pass --skip-unknown\n"
+    )
 
 
 def test_allow_without_users_is_an_error(tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_unknown_key_is_an_error_for_a_role_that_may_not_read_the_other_table() 
     assert flags("show", "payment_gateway").status == 5
 
 
+@pytest.mark.parametrize("line", ["explain new_checkout alcie", "test new_checkout bob alcie"])
+def test_misspelt_username_is_an_error_with_a_similar_one(line: str) -> None:
+    message = "no user has the primary key or username 'alcie'; did you mean 'alice'?"
+    assert flags(*line.split()) == (1, "", f"CommandError: {message}\n")
+
+
 @pytest.fixture
 def run_as_process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs a command line as `manage.py` does, and returns its exit status."""

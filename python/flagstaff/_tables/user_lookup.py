@@ -147,7 +147,7 @@ class UserTable:
         if pk is None:
             tried = f"primary key or {username.name}" if username else "primary key"
             where = "" if self.database == DEFAULT_DB_ALIAS else f' in database "{self.database}"'
-            raise FlagstaffError(f"no user has the {tried} {text!r}{where}")
+            raise FlagstaffError(f"no user has the {tried} {text!r}{where}{self.guess(text)}")
         return FoundUser(pk, None, None)
 
     def find_many(self, texts: Iterable[str]) -> dict[str, PrimaryKey]:
@@ -176,14 +176,18 @@ class UserTable:
                     shared.add(name)
         return {name: pk for name, pk in found.items() if name not in shared}, shared
 
-    def similar_username(self, text: str) -> str | None:
-        """Returns a username that is nearly this text, or None. Reads at most 1,000 usernames."""
+    def guess(self, text: str) -> str:
+        """Returns "; did you mean 'alice'?" for a text that is nearly a username, or "".
+
+        Reads at most 1,000 usernames: those with the same first character.
+        """
         username = self.username_field
         if username is None or not is_storable(text):
-            return None
+            return ""
         rows = self.rows.filter(**{f"{username.name}__startswith": text[:1]}).order_by()
         names = rows.values_list(username.name, flat=True)[:_MAX_COMPARED]
-        return next(iter(get_close_matches(text, map(str, names), n=1)), None)
+        similar = get_close_matches(text, map(str, names), n=1)
+        return f"; did you mean {similar[0]!r}?" if similar else ""
 
     def unique_usernames(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
         """Returns the usernames of these users, except empty and shared ones."""

@@ -136,10 +136,8 @@ def _no_such_actor(table: UserTable, text: str) -> NoReturn:
     _, shared = table.by_username([text])
     if shared:
         raise FlagstaffError(f"several users have the username {text!r}; pass a primary key")
-    similar = table.similar_username(text)
-    guess = f"; did you mean {similar!r}?" if similar else ";"
     raise FlagstaffError(
-        f"no user has the primary key or username {text!r}{guess} "
+        f"no user has the primary key or username {text!r}{table.guess(text) or ';'} "
         f"to record a name that is not a user, pass --as-name {shlex.quote(text)}"
     )
 
