@@ -171,6 +171,20 @@ def test_restore_of_an_unreadable_value_is_not_offered(problem: str, admin_clien
 
 
 @EVENTS
+def test_undo_to_an_unreadable_value_is_not_offered(problem: str, admin_client: Client) -> None:
+    set_value("limit", 50)
+    assert 'name="_undo"' not in page(admin_client, f"{VALUES}{pk()}/history/")
+
+
+@EVENTS
+def test_undo_of_another_field_is_offered_beside_an_unreadable_value(
+    problem: str, admin_client: Client
+) -> None:
+    update_value("limit", {"description": "per hour"})
+    assert 'name="_undo"' in page(admin_client, f"{VALUES}{pk()}/history/")
+
+
+@EVENTS
 def test_restore_is_offered_beside_an_unreadable_value_that_stays(
     problem: str, admin_client: Client
 ) -> None:

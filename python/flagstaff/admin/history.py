@@ -19,7 +19,6 @@ from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.rows import Row, model_of
-from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff.admin.confirmation import (
     CONFIRMED,
@@ -88,7 +87,10 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         related = related_changes(self.admin_site, request, shown)
         may_change = self.has_change_permission(request, row)
         versions = {event.version for event in shown} if may_change else set()
-        lost = versions_without_value(row, versions) if self.kind is Kind.VALUE else set()
+        lost = set()
+        if self.kind is Kind.VALUE and versions:
+            before = {event.first - 1 for event in shown}
+            lost = versions_without_value(row, versions | before)
         return {
             "flagstaff_events": [
                 {
@@ -96,7 +98,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
                     "actor": describe_actor(event, actors),
                     "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
-                    "may_undo": event.action == "change" and not _is_lost(event),
+                    "may_undo": event.action == "change" and not _is_lost(event, lost),
                     "may_restore": event.version not in {version, *lost}
                     and event.action != "delete",
                 }
@@ -259,6 +261,12 @@ def _without_users(event: Event) -> Event:
     return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
-def _is_lost(event: Event) -> bool:
-    """Whether an undo would need a value that the history cannot give back."""
-    return any(one.secret or isinstance(one.old, UnreadableJson) for one in event.differences)
+def _is_lost(event: Event, lost: Collection[int]) -> bool:
+    """Whether an undo would need a value that the history cannot give back.
+
+    `lost` are the versions without a value, among them those before the events.
+    """
+    return any(
+        one.secret or (one.field == "value" and event.first - 1 in lost)
+        for one in event.differences
+    )
