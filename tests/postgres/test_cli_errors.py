@@ -94,6 +94,26 @@ def test_error_is_a_line_of_json_on_standard_error_with_json(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("kil x --json", "there is no verb 'kil'; did you mean 'kill'?"),
+        ("off --json", "the following arguments are required: KEY"),
+    ],
+)
+def test_wrong_arguments_are_an_error_in_json_with_json(
+    line: str,
+    message: str,
+    run_as_process: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["manage.py", "flags", *line.split()])
+    assert run_as_process(*line.split()) == 2
+    out, err = capsys.readouterr()
+    assert (out, json.loads(err)) == ("", {"error": {"status": 2, "message": message}})
+
+
 def test_error_is_text_without_json(
     run_as_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from django.core.management.color import Style
 from flagstaff.cli.support.cells import Column, Record, as_json, printable
 from flagstaff.cli.support.layout import column_widths, format_row, truncate
 
-__all__ = ["Output"]
+__all__ = ["Output", "error_as_json"]
 
 
 class Output:
@@ -38,8 +38,7 @@ class Output:
 
     def error(self, message: str, status: int) -> None:
         """Prints an error as one line of JSON to the standard error."""
-        document = {"error": {"status": status, "message": message}}
-        text = as_json(document, ascii_only=not _is_unicode(self._stderr))
+        text = error_as_json(message, status, ascii_only=not _is_unicode(self._stderr))
         self._stderr.write(text, str)
 
     def document(self, document: object, *, indent: int | None = 2) -> None:
@@ -105,6 +104,11 @@ class Output:
     def _tabs(self, rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             self.line("\t".join(row))
+
+
+def error_as_json(message: str, status: int, *, ascii_only: bool = True) -> str:
+    """Returns the document of an error: its exit status and its message."""
+    return as_json({"error": {"status": status, "message": message}}, ascii_only=ascii_only)
 
 
 def _is_unicode(stream: OutputWrapper) -> bool:

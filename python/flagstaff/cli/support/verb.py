@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.output import Output, error_as_json
 
 __all__ = ["Options", "Verb", "VerbParser", "add_verbs", "print_help", "verb_group"]
 
@@ -30,7 +31,14 @@ def _no_arguments(_parser: CommandParser) -> None:
 
 
 class VerbParser(CommandParser):
-    """A parser whose error about a verb that does not exist names a similar one."""
+    """A parser whose errors are JSON with --json, and name a similar verb."""
+
+    def error(self, message: str) -> Any:
+        """Prints the error, as JSON with --json, and ends the process."""
+        # An error means that there are no parsed arguments.
+        if self.called_from_command_line and "--json" in sys.argv:
+            self.exit(USAGE, f"{error_as_json(message, USAGE)}\n")
+        return super().error(message)
 
     def _check_value(self, action: Action, value: Any) -> None:
         # Only verbs have parsers as choices.
