@@ -96,6 +96,7 @@ lint-rust: env ## Check format, clippy for each set of features, and the crate's
 lint-python: build ## Check style, types, import layers, and that no migration is missing
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
+	$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
 
 docs: env ## Build the documentation site in target/docs, offline

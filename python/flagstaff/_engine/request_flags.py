@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 from django.http import HttpRequest
 
 from flagstaff import _core
+from flagstaff.typing import UserLike
 
 __all__ = ["Evaluator", "RequestFlags", "evaluator_of", "flags_of", "user_of"]
+
+_T = TypeVar("_T")
 
 
 class Evaluator(Protocol):
     """A snapshot, or the module `_core`, which evaluates the newest snapshot."""
 
-    def flag_enabled(self, key: str, user: object = None, *, default: bool = False) -> bool:
+    def flag_enabled(self, key: str, user: UserLike = None, *, default: bool = False) -> bool:
         """Returns whether the flag `key` is on for `user`."""
 
     def get_value(self, key: str, default: Any = None) -> Any:
@@ -45,7 +48,7 @@ class RequestFlags:
         return _core.snapshot()
 
     @property
-    def _user(self) -> object:
+    def _user(self) -> UserLike:
         return getattr(self._request, "user", None)
 
     def enabled(self, key: str, *, default: bool = False) -> bool:
@@ -57,6 +60,10 @@ class RequestFlags:
         user = await user_of(self._request, key, self.snapshot)
         return self.snapshot.flag_enabled(key, user, default=default)
 
+    @overload
+    def value(self, key: str, default: None = None) -> Any: ...
+    @overload
+    def value(self, key: str, default: _T) -> Any | _T: ...
     def value(self, key: str, default: object = None) -> Any:
         """Returns the value `key`, or `default` if there is none."""
         return self.snapshot.get_value(key, default)
@@ -98,7 +105,7 @@ def evaluator_of(request: object, *, snapshot: bool = False) -> Evaluator:
     return _core.snapshot() if snapshot else _core
 
 
-async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> object:
+async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> UserLike:
     """Returns the user, or None if the result does not depend on it.
 
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`.

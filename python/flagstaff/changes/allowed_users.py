@@ -17,6 +17,7 @@ from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
+from flagstaff.typing import UserLike
 
 __all__ = [
     "ALLOWED",
@@ -49,7 +50,11 @@ class AllowedUsersChange:
 
 
 def add_allowed_users(
-    key: str, users: object, *, expect_version: int | None = None, skip_unknown: bool = False
+    key: str,
+    users: UserLike | Iterable[UserLike],
+    *,
+    expect_version: int | None = None,
+    skip_unknown: bool = False,
 ) -> Changed:
     """Adds allowed users to a flag. `users` is one user or many, each a user or a primary key.
 
@@ -68,7 +73,9 @@ def add_allowed_users(
         return _change(flag, change, expect_version)
 
 
-def remove_allowed_users(key: str, users: object, *, expect_version: int | None = None) -> Changed:
+def remove_allowed_users(
+    key: str, users: UserLike | Iterable[UserLike], *, expect_version: int | None = None
+) -> Changed:
     """Removes allowed users from a flag. Users who are not among them are ignored.
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
