@@ -112,6 +112,9 @@ format: env ## Format the code
 	cargo fmt --all
 	$(BIN)/ruff check --quiet --select I --fix && $(BIN)/ruff format --quiet
 
+messages: env ## Update the catalogue for translators; needs GNU gettext
+	$(BIN)/python -m tools.messages
+
 bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
@@ -128,4 +131,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench requirements clean

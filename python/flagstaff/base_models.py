@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
 
@@ -35,9 +36,10 @@ class AbstractFeatureFlag(models.Model):
     """
 
     class Kind(models.TextChoices):
-        RELEASE = "release", _("release")
-        OPS = "ops", _("operations")
-        PERMISSION = "permission", _("permission")
+        # With a context, because Django's own catalogues translate "permission".
+        RELEASE = "release", pgettext_lazy("kind of flag", "release")
+        OPS = "ops", pgettext_lazy("kind of flag", "operations")
+        PERMISSION = "permission", pgettext_lazy("kind of flag", "permission")
 
     key: models.Field[str | Combinable, str] = models.CharField(
         _("key"),

@@ -136,6 +136,7 @@ def expected_names() -> dict[str, Any]:
         # Django derives a model's app from its module.
         "__name__": "flagstaff.models",
         "os": os,
+        "BASE_DIR": ROOT,
         "DATABASES": {"default": {"ENGINE": "django.db.backends.postgresql"}},
         "INSTALLED_APPS": [],
         "MIDDLEWARE": [],

@@ -38,7 +38,7 @@ def test_join_some_shows_ten_items_by_default() -> None:
     assert join_some(range(11)).endswith("9 and 1 more")
 
 
-MORE = {"%(items)s and %(count)s more": "%(items)s und %(count)s weitere"}
+MORE = {("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}
 
 
 def test_log_line_is_english_in_a_request_in_another_language(

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["MAX_VALUE", "truncated"]
 
 #: The length of each value in a table or a message: JSON and CSV have the whole.
 MAX_VALUE = 300
 
 
-def truncated(text: str, limit: int | None, length: int | None = None) -> str:
+def _more(count: int) -> str:
+    return "%(shown)s… (%(count)s more characters)"
+
+
+def truncated(
+    text: str,
+    limit: int | None,
+    length: int | None = None,
+    *,
+    more: Callable[[int], str] = _more,
+) -> str:
     """Returns the first `limit` characters, and the number of those left out. None cuts nothing.
 
-    `length` is that of the whole text if `text` is only its beginning.
+    `length` is that of the whole text if `text` is only its beginning. The added text is English;
+    pages pass a function that returns its translation for a number.
 
     >>> truncated("abcdefgh", 5)
     'abcde… (3 more characters)'
     """
     length = len(text) if length is None else length
     shown = text[:limit]
-    return f"{shown}… ({length - len(shown):,} more characters)" if len(shown) < length else text
+    count = length - len(shown)
+    return more(count) % {"shown": shown, "count": f"{count:,}"} if count > 0 else text

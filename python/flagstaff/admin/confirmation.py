@@ -17,7 +17,7 @@ from flagstaff.admin.attribution import REASON, VERSION
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.history import Users
-from flagstaff.history.describe import Names, describe_change, describe_value
+from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.events import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -102,9 +102,10 @@ def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -
             continue
         secret = planned.secret and name == "value"
         texts = (
-            describe_value(one, secret=secret, limit=MAX_TEXT) for one in (planned.old[name], new)
+            describe_value(one, field=name, secret=secret, limit=MAX_TEXT)
+            for one in (planned.old[name], new)
         )
-        lines.append(PreviewRow(name, *texts))
+        lines.append(PreviewRow(field_label(name), *texts))
     return lines
 
 
@@ -139,7 +140,9 @@ def _users(
     change = _Written(_as_users(added), _as_users(removed))
     now = len(allowed_pks(row))
     after = _count_of_users(now + len(added) - len(removed))
-    return PreviewRow(ALLOWED, _count_of_users(now), f"{after}: {describe_change(change, names)}")
+    return PreviewRow(
+        field_label(ALLOWED), _count_of_users(now), f"{after}: {describe_change(change, names)}"
+    )
 
 
 def _names(added: Sequence[object], removed: Sequence[object], *, with_names: bool) -> Names | None:

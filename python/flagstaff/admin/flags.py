@@ -27,7 +27,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff import changes
 from flagstaff._engine import forced_off
@@ -221,7 +221,6 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         return self.confirmation(request, cast("Row", flag), context)
 
     def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
-        word = _("on") if enabled else _("off")
         set_enabled = changes.enable if enabled else changes.disable
         try:
             changed = set_enabled(flag.key, expect_version=posted_version(request))
@@ -229,13 +228,20 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             # Without triggers there are no versions to compare; a system check reports that.
             changed = set_enabled(flag.key)
         if not changed.written:
-            text = _("The flag “%(key)s” was already %(word)s.") % {"key": flag.key, "word": word}
-            self.message_user(request, text, messages.WARNING)
+            text = (
+                _("The flag “%(key)s” was already on.")
+                if enabled
+                else _("The flag “%(key)s” was already off.")
+            )
+            self.message_user(request, text % {"key": flag.key}, messages.WARNING)
             return
         flag.refresh_from_db()
         summary = _summary(flag, flag.allowed_users.count(), enabled=enabled)
-        texts = {"key": flag.key, "word": word, "summary": summary}
-        text = _("The flag “%(key)s” is now %(word)s. %(summary)s") % texts
+        text = (
+            _("The flag “%(key)s” is now on. %(summary)s")
+            if enabled
+            else _("The flag “%(key)s” is now off. %(summary)s")
+        ) % {"key": flag.key, "summary": summary}
         self.log_change(request, flag, text)
         self.message_user(request, text, messages.SUCCESS)
 
@@ -263,15 +269,19 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     @admin.display(description=gettext_lazy("on/off"))
     def on_off(self, flag: FeatureFlag) -> SafeString:
         """A button of the list's form that turns the flag on or off."""
-        word, label = ("off", _("Turn off")) if flag.enabled else ("on", _("Turn on"))
+        # The accessible name begins with the visible one.
+        word, label, name = (
+            ("off", _("Turn off"), _("Turn off %(key)s"))
+            if flag.enabled
+            else ("on", _("Turn on"), _("Turn on %(key)s"))
+        )
         return format_html(
             '<button type="submit" class="button flagstaff-button" name="{}" '
-            'value="{}:{}" aria-label="{} {}">{}</button>',
+            'value="{}:{}" aria-label="{}">{}</button>',
             _SET_ENABLED,
             word,
             flag.pk,
-            label,
-            flag.key,
+            name % {"key": flag.key},
             label,
         )
 
@@ -299,11 +309,15 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_count(self, flag: FeatureFlag) -> str:
         """The number of allowed users, if they are too many for a form."""
-        text = _(
+        count = flag.allowed_users.count()
+        text = ngettext(
+            "%(count)s user, too many to edit here. Use “manage.py flags allow” or "
+            "flagstaff.changes.add_allowed_users().",
             "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
-            "flagstaff.changes.add_allowed_users()."
+            "flagstaff.changes.add_allowed_users().",
+            count,
         )
-        return text % {"count": f"{flag.allowed_users.count():,}"}
+        return text % {"count": f"{count:,}"}
 
 
 def _forced_off_notice(flag: FeatureFlag) -> str:

@@ -62,6 +62,7 @@ class MergingForm(_ModelForm):
         help_text=gettext_lazy("Reason for this change; shown in the history."),
     )
     _shown = forms.JSONField(
+        label="",
         required=False,
         widget=forms.HiddenInput,
         error_messages={"invalid": gettext_lazy("This form cannot be read. Open the page again.")},
@@ -168,20 +169,18 @@ class MergingForm(_ModelForm):
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""
         secret = name == "value" and bool(self.initial.get("secret", False))
-        texts = {"yours": "", "present": _text(self.initial[name], secret=secret)}
+        sentences = []
         if name in self.cleaned_data:
-            yours = _text(self.cleaned_data[name], secret=secret)
-            texts["yours"] = _("Yours: %(value)s.") % {"value": yours} + " "
+            yours = _text(name, self.cleaned_data[name], secret=secret)
+            sentences.append(_("Yours: %(value)s.") % {"value": yours})
+        texts = {"present": _text(name, self.initial[name], secret=secret)}
         by = [event for event in events if any(one.field == name for one in event.differences)]
-        if not by:
-            text = _("%(yours)sNow in the database: %(present)s. Save again to write your value.")
-            return text % texts
-        texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
-        text = _(
-            "%(yours)sNow in the database: %(present)s, changed by %(actor)s. "
-            "Save again to write your value."
-        )
-        return text % texts
+        if by:
+            texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
+            sentences.append(_("Now in the database: %(present)s, changed by %(actor)s.") % texts)
+        else:
+            sentences.append(_("Now in the database: %(present)s.") % texts)
+        return " ".join([*sentences, _("Save again to write your value.")])
 
     def _show_present(self, shown: Shown) -> None:
         for name in {SHOWN, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
@@ -197,6 +196,7 @@ def _show(field: forms.Field, value: object) -> None:
     vars(field)["bound_data"] = lambda _data, _initial: value
 
 
-def _text(value: object, *, secret: bool) -> str:
+def _text(name: str, value: object, *, secret: bool) -> str:
     """A value as the history shows it."""
-    return describe_value(getattr(value, "pk", value), secret=secret, limit=_MAX_VALUE)
+    value = getattr(value, "pk", value)
+    return describe_value(value, field=name, secret=secret, limit=_MAX_VALUE)

@@ -35,7 +35,7 @@ from flagstaff.changes.restore_version import preview_restore, versions_without_
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import and_more, describe_actor, describe_change, source_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import parts_of
@@ -94,6 +94,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
                 {
                     "event": event,
                     "actor": describe_actor(event, actors),
+                    "source": source_label(event.source),
                     "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
                     "may_undo": event.action == "change" and not _is_lost(event),
@@ -180,14 +181,14 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if CONFIRMED not in request.POST:
             require_values(parts)
             with_users = may_see_users(request.user)
-            label = _("Undo all %(count)s") % {"count": len(parts)}
+            label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
             context = {
                 "title": _("Undo all changes of a transaction"),
                 "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
                 "flagstaff_version": None,
                 "flagstaff_button": _UNDO_ALL,
                 "flagstaff_target": change,
-                "flagstaff_label": label,
+                "flagstaff_label": label % {"count": len(parts)},
             }
             page = self.confirmation(request, row, context)
             page.template_name = "flagstaff/undo_all.html"
@@ -213,7 +214,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if not keys:
             self.message_user(request, _("Nothing to undo."), messages.WARNING)
             return
-        shown = join_some((f"“{key}”" for key in keys), more=_("%(items)s and %(count)s more"))
+        shown = join_some((f"“{key}”" for key in keys), more=and_more)
         text = _("Undone: %(keys)s.") % {"keys": shown}
         missing = {pk for changed in done for pk in changed.missing}
         self.message_user(request, text + _skipped(missing), messages.SUCCESS)

@@ -18,8 +18,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import readable
 from flagstaff._text.json_text import UnreadableJson, why_undecodable
@@ -174,11 +174,14 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
     @admin.display(description=_("value"))
     def large_value(self, row: KeyValueStore) -> SafeString:
         """The start of a value that is too large for a form, and how to change it."""
-        text = gettext(
-            "%(count)s characters, too large to edit here. Use “manage.py flags value set %(key)s "
-            "-” or flagstaff.changes.set_value()."
-        )
         value = _as_text(row.value)
+        text = ngettext(
+            "%(count)s character, too large to edit here. Use “manage.py flags value set %(key)s "
+            "-” or flagstaff.changes.set_value().",
+            "%(count)s characters, too large to edit here. Use “manage.py flags value set %(key)s "
+            "-” or flagstaff.changes.set_value().",
+            len(value),
+        )
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
             SECRET if row.secret else truncated(value, _MAX_START),
