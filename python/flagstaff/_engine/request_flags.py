@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, overload
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
 from flagstaff.typing import UserLike
 
-__all__ = ["Evaluator", "RequestFlags", "evaluator_of", "flags_of", "user_of"]
+__all__ = ["Evaluator", "RequestFlags", "debug_message", "evaluator_of", "flags_of", "user_of"]
 
 _T = TypeVar("_T")
 
@@ -103,6 +105,19 @@ def evaluator_of(request: object, *, snapshot: bool = False) -> Evaluator:
     if isinstance(flags, RequestFlags):
         return flags.snapshot
     return _core.snapshot() if snapshot else _core
+
+
+def debug_message(key: str) -> str | None:
+    """Returns why a view is not shown to a user without the flag; None without DEBUG.
+
+    Templates and clients can show it, and a key may reveal a feature that is not released yet.
+    """
+    if not settings.DEBUG:
+        return None
+    return (
+        f'The flag "{key}" is off for this user. '
+        f'To see why, run "manage.py flags explain {shlex.quote(key)} USER".'
+    )
 
 
 async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> UserLike:
