@@ -87,7 +87,7 @@ def test_deleting_verb_asks_for_confirmation(line: str, monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda: "n")
-    assert "CommandError: nothing was changed" in run(line).err
+    assert "CommandError: cancelled; nothing was changed" in run(line).err
     assert Change.objects.count() == before
     monkeypatch.setattr("builtins.input", lambda: "y")
     assert run(line).status == 0
@@ -97,7 +97,10 @@ def test_end_of_input_at_the_question_changes_nothing(monkeypatch: pytest.Monkey
     before = Change.objects.count()
     monkeypatch.setattr("sys.stdin", Terminal(""))
     ran = run("delete new_checkout")
-    assert (ran.status, ran.err.splitlines()[1:]) == (2, ["CommandError: nothing was changed"])
+    assert (ran.status, ran.err.splitlines()[1:]) == (
+        2,
+        ["CommandError: cancelled; nothing was changed"],
+    )
     assert Change.objects.count() == before
 
 

@@ -94,7 +94,7 @@ def require_confirmation(question: str, options: Options, out: Output) -> None:
     except EOFError:  # Ctrl-D
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise CommandError("nothing was changed", returncode=USAGE)
+        raise CommandError("cancelled; nothing was changed", returncode=USAGE)
 
 
 def _actor(text: str | None) -> str | None:
