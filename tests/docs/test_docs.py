@@ -103,6 +103,15 @@ def test_make_target_in_a_page_exists(block: Block) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_installation_works_before_the_first_release() -> None:
+    is_released = "(unreleased)" not in (ROOT / "CHANGELOG.md").read_text()
+    for block in written_in("console"):
+        for line in block.code.splitlines():
+            # An extra of the installed package needs no release.
+            if re.search(r"pip install .*django-flagstaff", line) and "[yaml]" not in line:
+                assert ("/django-flagstaff" in line) is not is_released, block
+
+
 def command_lines() -> list[str]:
     """Returns every "manage.py" command line, except those of the page that is executed."""
     blocks = [block for block in written_in("console") if block.page != COMMANDS]
