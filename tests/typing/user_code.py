@@ -140,6 +140,14 @@ class Page(FlagRequiredMixin, TemplateView):
     flag_otherwise = checkout
 
 
+class PageWithRequest(FlagRequiredMixin, TemplateView):
+    flag_key = "new_checkout"
+    request: FlagstaffRequest  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), "new": self.request.flags.enabled("banner")}
+
+
 class Details(FlagRequiredMixin, DetailView[User]):
     flag_key = "new_checkout"
 
