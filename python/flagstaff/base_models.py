@@ -41,6 +41,7 @@ class AbstractFeatureFlag(models.Model):
         OPS = "ops", pgettext_lazy("kind of flag", "operations")
         PERMISSION = "permission", pgettext_lazy("kind of flag", "permission")
 
+    # Annotated for pyright. Only `Field` has the same parameters in all type stubs.
     key: models.Field[str | Combinable, str] = models.CharField(
         _("key"),
         max_length=KEY_MAX_LENGTH,

@@ -22,7 +22,7 @@ from typing_extensions import assert_type
 from flagstaff import all_flags, changes, explain, flag_enabled, get_value, snapshot
 from flagstaff.decorators import flag_required
 from flagstaff.mixins import FlagRequiredMixin
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.typing import FlagstaffRequest, UserLike
 
 
@@ -196,3 +196,20 @@ def read_models(flag: FeatureFlag, value: KeyValueStore) -> None:
     assert_type(value.key, str)
     assert_type(value.value, Any)
     assert_type(value.secret, bool)
+
+
+def read_history(change: Change) -> None:
+    assert_type(change.at, datetime)
+    assert_type(change.transaction_id, int)
+    assert_type(change.key, str)
+    assert_type(change.action, str)
+    assert_type(change.actor, str | None)
+    assert_type(change.source, str | None)
+    assert_type(change.reason, str | None)
+    assert_type(change.session_user, str)
+
+
+def query_models() -> None:
+    assert_type(FeatureFlag.objects.get(key="new_checkout"), FeatureFlag)
+    assert_type(KeyValueStore.objects.get(key="page_size"), KeyValueStore)
+    assert_type(Change.objects.latest("id"), Change)
