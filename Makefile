@@ -14,6 +14,8 @@ MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_pyt
 LOCKED := $(if $(CI),--locked)
 SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader)
 FUZZ_SECONDS ?= 600
+MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)
 CORE := --no-default-features
 POSTGRES := --no-default-features --features postgres
 
@@ -60,6 +62,15 @@ test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poole
 # The files whose tests have a reduced number of repeats.
 REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')
 
+# The themes have an environment of their own, with the newest Python and the newest Django.
+test-themes: build .venv-themes/.made ## Run the admin with other themes in a browser; takes minutes
+	THEMES_PYTHON=$(CURDIR)/.venv-themes/bin/python $(BIN)/python -X dev -m pytest -p no:randomly tests/themes
+
+.venv-themes/.made: requirements-themes.txt
+	newest=$$($(MATRIX_PYTHON)) && $$newest -m venv .venv-themes
+	.venv-themes/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-themes.txt
+	touch $@
+
 test-repeats: build $(VENV)/.faults ## Run the repeating tests with the full number of repeats; takes minutes
 	TEST_REPEATS=full $(PYTEST) $(REPEATED)
 
@@ -74,6 +85,13 @@ test-versions: build ## Run the SQL tests on every supported PostgreSQL; npm pro
 fuzz: ## Fuzz the parsers, FUZZ_SECONDS=… per target; needs nightly Rust and cargo-fuzz
 	for target in rows_to_snapshot json_values connection_parameters; do cargo +nightly fuzz run $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=512 || exit; done
+
+mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Mutate the core, and fail if its tests catch under 95 % of the mutants; takes minutes
+	@$(PYTHON) -m tools.mutants $< $(ONLY)
+
+$(CARGO_MUTANTS)/bin/cargo-mutants:
+	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
+	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
@@ -96,6 +114,7 @@ lint-rust: env ## Check format, clippy for each set of features, and the crate's
 lint-python: build ## Check style, types, import layers, and that no migration is missing
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
+	$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
 
 docs: env ## Build the documentation site in target/docs, offline
@@ -111,6 +130,9 @@ format: env ## Format the code
 	cargo fmt --all
 	$(BIN)/ruff check --quiet --select I --fix && $(BIN)/ruff format --quiet
 
+messages: env ## Update the catalogue for translators; needs GNU gettext
+	$(BIN)/python -m tools.messages
+
 bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
@@ -121,10 +143,13 @@ requirements: env ## Update the pinned versions of the tools
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
 	    --no-header --no-annotate --constraint requirements-dev.txt \
 	    --output-file requirements-faults.txt requirements-faults.in
+	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes \
+	    --no-header --no-annotate --constraint requirements-dev.txt \
+	    --output-file requirements-themes.txt requirements-themes.in
 
 clean: ## Delete environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-repeats test-versions fuzz soak test-matrix lint lint-rust lint-python docs wheel wheel-test format bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench requirements clean

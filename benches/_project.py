@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from typing import Any
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+
+
+def outside(key: str) -> Any:
+    """Returns the first user outside a rollout of 50 %."""
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+
+    def bucket(user: Any) -> int:
+        return int(sha256(f"{key}:{user.pk}".encode()).hexdigest(), 16) % 100
+
+    users: Any = get_user_model()
+    return next(user for user in users.objects.order_by("pk") if bucket(user) >= 50)  # noqa: PLR2004
 
 
 def set_up() -> None:
@@ -27,11 +39,13 @@ def set_up() -> None:
     FeatureFlag.objects.bulk_create(
         [
             FeatureFlag(key=f"flag_{number}", enabled=True, rollout_percent=50)
-            for number in range(198)
+            for number in range(197)
         ]
         + [
             FeatureFlag(key="everyone", enabled=True, rollout_percent=100),
             FeatureFlag(key="disabled", enabled=False, rollout_percent=50),
+            FeatureFlag(key="listed", enabled=True, rollout_percent=50),
         ]
     )
+    FeatureFlag.objects.get(key="listed").allowed_users.add(outside("listed"))
     KeyValueStore.objects.create(key="gateway", value="stripe")

@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from benches._floor import floor
-from benches._project import set_up
+from benches._project import outside, set_up
 
 ROUNDS = 60
 CALLS = 20_000
@@ -45,8 +45,10 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
     assert lazy.pk == user.pk  # noqa: S101 (evaluates it, as a request's first use does)
     assert ready(10)  # noqa: S101
     base = floor()
-    flags = [(f"flag_{number}", True, 50) for number in range(198)]
-    base.fill([*flags, ("everyone", True, 100)], [("gateway", "stripe")])
+    allowed = outside("listed")
+    flags = [(f"flag_{number}", True, 50) for number in range(197)]
+    flags += [("everyone", True, 100), ("listed", True, 50)]
+    base.fill(flags, {"gateway": "stripe"}, {"listed": [allowed.pk]})
     enabled, lookup = base.enabled, base.lookup
     article = Article(FeatureFlag)
     return {
@@ -55,6 +57,8 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
         "flag_enabled: 50 %": (lambda: flag_enabled("flag_7", user), CALLS),
         "flag_enabled: 50 %, request.user": (lambda: flag_enabled("flag_7", lazy), CALLS),
         "flag_enabled: 50 %, bare key": (lambda: flag_enabled("flag_7", 1), CALLS),
+        "floor: allowed user": (lambda: enabled("listed", allowed), CALLS),
+        "flag_enabled: allowed user": (lambda: flag_enabled("listed", allowed), CALLS),
         "floor: everyone": (lambda: enabled("everyone", user), CALLS),
         "flag_enabled: everyone": (lambda: flag_enabled("everyone", user), CALLS),
         "flag_enabled: off": (lambda: flag_enabled("disabled", user), CALLS),

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benches._project import set_up
+from benches._project import outside, set_up
 
 TIMES = 20_000
 # Counting is on inside the evaluated function only: the start of the engine would be counted too.
@@ -27,6 +27,8 @@ EVALUATIONS = (
     "flag_enabled, 50 %",
     "flag_enabled, 50 %, request.user",
     "flag_enabled, everyone",
+    "flag_enabled, allowed user",
+    "flag_enabled, unknown key",
     "get_value, short text",
 )
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +77,9 @@ def _evaluate(name: str) -> int:
         EVALUATIONS[0]: (flag_enabled, ("flag_7", user)),
         EVALUATIONS[1]: (flag_enabled, ("flag_7", lazy)),
         EVALUATIONS[2]: (flag_enabled, ("everyone", user)),
-        EVALUATIONS[3]: (get_value, ("gateway", None)),
+        EVALUATIONS[3]: (flag_enabled, ("listed", outside("listed"))),
+        EVALUATIONS[4]: (flag_enabled, ("unknown", user)),
+        EVALUATIONS[5]: (get_value, ("gateway", None)),
     }[name]
     first, second = arguments
     for _ in range(TIMES):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHES = ("evaluation", "page", "latency", "impact", "allowed_users")
+BENCHES = ("evaluation", "memory", "page", "latency", "impact", "allowed_users")
 
 
 def main() -> int:

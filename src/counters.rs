@@ -13,6 +13,15 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Nothing counted yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            results: [const { AtomicU64::new(0) }; 2],
+            taken: [const { AtomicU64::new(0) }; 2],
+            registered: AtomicBool::new(false),
+        }
+    }
+
     /// Counts a result. The caller holds the GIL, so only one thread counts at a time and the count
     /// is exact without a locked instruction.
     #[inline]

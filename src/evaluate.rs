@@ -58,7 +58,8 @@ impl Evaluation {
 
 /// Evaluates `flag`, whose key is `key`, for `subject`.
 #[must_use]
-#[inline]
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
 pub fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
     if !flag.enabled {
         return Evaluation::new(false, Reason::Disabled);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::allowed_users::AllowedUsers;
 use crate::counters::Counters;
+use crate::primary_key::PrimaryKey;
 
 /// A flag as it is evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flag {
-    /// The primary key of its row as text. The next load finds its allowed users by it.
-    pub pk: Box<str>,
+    /// The primary key of its row. The next load finds its allowed users by it.
+    pub pk: PrimaryKey,
     /// A disabled flag is off for all users.
     pub enabled: bool,
     /// The rollout in percent. At 100 and above all users have the flag; at 0 and below none,
@@ -27,7 +28,7 @@ impl Flag {
     /// A flag outside a snapshot, whose evaluations are not collected.
     #[must_use]
     pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<AllowedUsers>) -> Self {
-        let (pk, counters) = ("".into(), Arc::default());
+        let (pk, counters) = (PrimaryKey::from(""), Arc::default());
         Self { pk, enabled, rollout_percent, client_side: false, allowed_users, counters }
     }
 

@@ -1,7 +1,7 @@
 //! The number of subjects whose result would change with another rollout of a flag.
 //!
-//! Runs [`evaluate`](mod@crate::evaluate) twice for each subject, with the current and with the
-//! proposed rollout. Keeps only a sample of the subjects.
+//! Runs [`evaluate`](mod@crate::evaluate) twice for each subject: with the flag as it is, and with
+//! the flag enabled at the proposed rollout. Keeps only a sample of the subjects.
 
 use crate::evaluate::evaluate;
 use crate::flag::Flag;
@@ -25,11 +25,12 @@ pub struct Impact {
 }
 
 impl Impact {
-    /// Compares `flag`, whose key is `key`, with a rollout of `percent`. Keeps a sample of at most
-    /// `sample_size` subjects whose result would change.
+    /// Compares `flag`, whose key is `key`, with the same flag enabled at a rollout of `percent`.
+    /// Keeps a sample of at most `sample_size` subjects whose result would change.
     #[must_use]
     pub fn new(key: &str, flag: Flag, percent: i32, sample_size: usize) -> Self {
-        let proposed = Flag { rollout_percent: percent, ..flag.clone() };
+        // While the flag is disabled, its rollout alone changes nothing.
+        let proposed = Flag { enabled: true, rollout_percent: percent, ..flag.clone() };
         let sample = Sample::new(sample_size);
         Self {
             key: key.into(),
@@ -43,7 +44,7 @@ impl Impact {
         }
     }
 
-    /// The flag with its current rollout.
+    /// The flag as it is.
     #[must_use]
     pub fn flag(&self) -> &Flag {
         &self.current

@@ -16,6 +16,7 @@
 //! A change uses these:
 //!
 //! - `postgres` (feature `postgres`) listens, polls and loads, each within a deadline.
+//! - [`primary_key`] identifies a row from one load to the next.
 //! - [`token_set`] shows which tables changed since the last load.
 //! - [`row`] is what a load reads; a row that cannot be evaluated becomes a problem to report.
 //!
@@ -30,6 +31,7 @@ pub mod flag;
 pub mod impact;
 pub mod live;
 pub mod overrides;
+pub mod primary_key;
 pub mod row;
 pub mod snapshot;
 pub mod stored_value;

@@ -50,6 +50,7 @@ pub struct Live {
     state: ArcSwapOption<State>,
     unknown_keys: UnknownKeys,
     swaps: AtomicU64,
+    /// When the first load began.
     epoch: OnceLock<Instant>,
     /// When the snapshot last equalled the database: nanoseconds after `epoch`, plus one; 0 before
     /// the first load.
@@ -96,7 +97,6 @@ impl Live {
 
     /// Serves evaluations in this mode from now on. Keeps the snapshot.
     pub fn set_mode(&self, mode: EvaluationMode, report_unknown: bool) {
-        self.epoch.get_or_init(Instant::now);
         self.state.rcu(|state| {
             let kept = state.as_deref().cloned().unwrap_or_default();
             Some(Arc::new(State { mode, report_unknown, ..kept }))

@@ -11,6 +11,7 @@ mod fork;
 mod impact;
 mod interrupts;
 mod json;
+mod kept_values;
 mod lifecycle;
 mod maintenance;
 mod overrides;

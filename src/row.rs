@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::primary_key::PrimaryKey;
 use crate::stored_value::Undecodable;
 
 /// A row of the flags' table.
@@ -64,10 +65,10 @@ pub struct ValueRow {
 /// A valid row of the flags' table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedFlag {
-    /// The primary key as text.
-    pub pk: Box<str>,
+    /// The primary key.
+    pub pk: PrimaryKey,
     /// The key that the code evaluates.
-    pub key: Box<str>,
+    pub key: String,
     /// Whether the flag is enabled.
     pub enabled: bool,
     /// The rollout in percent.
@@ -79,10 +80,10 @@ pub struct CheckedFlag {
 /// A valid row of the key-value table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedValue {
-    /// The primary key as text.
-    pub pk: Box<str>,
+    /// The primary key.
+    pub pk: PrimaryKey,
     /// The key that the code evaluates.
-    pub key: Box<str>,
+    pub key: String,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Option<String>,
 }
@@ -92,15 +93,15 @@ impl ValueRow {
     ///
     /// # Errors
     /// A [`Problem`] that names the column.
-    pub fn checked(self) -> Result<CheckedValue, (String, Problem)> {
+    pub fn checked(self) -> Result<CheckedValue, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.value) {
             (Ok(key), Ok(value)) => {
-                return Ok(CheckedValue { pk: self.pk.into(), key: key.into(), value });
+                return Ok(CheckedValue { pk: self.pk.into(), key, value });
             }
             (Err(fault), _) => Problem::of_key("value", &self.pk, fault),
             (Ok(key), Err(fault)) => Problem::of("value", key, "value", fault),
         };
-        Err((self.pk, problem))
+        Err((self.pk.into(), problem))
     }
 }
 
@@ -109,17 +110,17 @@ impl FlagRow {
     ///
     /// # Errors
     /// A [`Problem`] that names the column.
-    pub fn checked(self) -> Result<CheckedFlag, (String, Problem)> {
+    pub fn checked(self) -> Result<CheckedFlag, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.enabled, self.rollout_percent) {
             (Ok(key), Some(enabled), Some(rollout_percent)) => {
-                let (pk, key, client_side) = (self.pk.into(), key.into(), self.client_side);
+                let (pk, client_side) = (self.pk.into(), self.client_side);
                 return Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side });
             }
             (Err(fault), ..) => Problem::of_key("flag", &self.pk, fault),
             (Ok(key), None, _) => Problem::of("flag", key, "enabled", Fault::Null),
             (Ok(key), _, None) => Problem::of("flag", key, "rollout_percent", Fault::Null),
         };
-        Err((self.pk, problem))
+        Err((self.pk.into(), problem))
     }
 }
 

@@ -11,18 +11,27 @@ use hashbrown::HashMap;
 
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
+use crate::primary_key::PrimaryKey;
 use crate::row::{AllowedUsersRow, FlagRow, Problem, ValueRow};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 
-type Flags = HashMap<Box<str>, Flag>;
-type AllowedUsersByFlag = HashMap<Box<str>, Arc<AllowedUsers>>;
-type Values = HashMap<Box<str>, Stored>;
+// A load shares the keys, and the flags that have not changed, with the one before.
+type Flags = HashMap<Arc<str>, Arc<Flag>>;
+type Values = HashMap<Arc<str>, Stored>;
+
+/// The allowed users by the primary key of their flag.
+#[derive(Clone, Debug, Default)]
+struct AllowedUsersByFlag {
+    users: HashMap<PrimaryKey, Arc<AllowedUsers>>,
+    /// What all flags without allowed users share, in every load.
+    none: Arc<AllowedUsers>,
+}
 
 /// A value and the primary key of its row, which identifies its last good version.
 #[derive(Clone, Debug)]
 struct Stored {
-    pk: Box<str>,
+    pk: PrimaryKey,
     value: StoredValue,
 }
 
@@ -33,6 +42,7 @@ pub struct Snapshot {
     flags: Arc<Flags>,
     allowed_users: Arc<AllowedUsersByFlag>,
     values: Arc<Values>,
+    values_version: u64,
     flag_problems: Arc<[Problem]>,
     user_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
@@ -58,7 +68,7 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn flag(&self, key: &str) -> Option<&Flag> {
-        self.flags.get(key)
+        self.flags.get(key).map(|flag| &**flag)
     }
 
     /// The value with this key.
@@ -68,9 +78,22 @@ impl Snapshot {
         self.values.get(key).map(|stored| &stored.value)
     }
 
+    /// Identifies the values of this process at one point in time; a later load of them has a
+    /// higher version.
+    #[must_use]
+    #[inline]
+    pub fn values_version(&self) -> u64 {
+        self.values_version
+    }
+
     /// All flags by key, in no order.
     pub fn flags(&self) -> impl Iterator<Item = (&str, &Flag)> {
-        self.flags.iter().map(|(key, flag)| (&**key, flag))
+        self.shared_flags().map(|(key, flag)| (&**key, flag))
+    }
+
+    /// The same, with keys that the caller may share.
+    pub(crate) fn shared_flags(&self) -> impl Iterator<Item = (&Arc<str>, &Flag)> {
+        self.flags.iter().map(|(key, flag)| (key, &**flag))
     }
 
     /// How many flags there are.

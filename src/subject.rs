@@ -27,6 +27,7 @@ impl Subject<'_> {
 
     /// The key as an integer, if its text is one in canonical form: `"42"`, not `"042"`.
     #[must_use]
+    #[inline]
     pub fn integer(&self) -> Option<i64> {
         match self {
             Subject::Anonymous => None,

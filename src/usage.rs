@@ -3,13 +3,15 @@
 //! An evaluation adds one to a counter, without a lock and without reading the clock. A registry
 //! collects the differences from time to time.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::BuildHasher;
+use std::iter::successors;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arc_swap::ArcSwapOption;
-use hashbrown::HashMap;
+use hashbrown::DefaultHashBuilder;
 
 use crate::counters::Counters;
+use crate::flag::Flag;
 use crate::snapshot::Snapshot;
 
 /// The number of unknown keys that a process counts by name.
@@ -22,14 +24,34 @@ const MAX_DIGITS: usize = 4;
 /// Stands for all unknown keys that are not counted by name. No flag can have this key.
 pub const OTHERS: &str = "(other keys)";
 
-type ByKey = HashMap<Box<str>, Arc<Counters>>;
+/// The number of chains. With the maximum of unknown keys, each has four.
+const CHAINS: usize = 256;
+
+/// The end of a chain, where the next unknown key is added.
+type Link = OnceLock<Box<UnknownKey>>;
+
+/// A key without a flag, its counts, and the next one of its chain.
+#[derive(Debug)]
+struct UnknownKey {
+    key: Box<str>,
+    counters: Counters,
+    next: Link,
+}
 
 /// The keys that were evaluated without a flag.
 ///
 /// Code may build keys from data, so their number and length are bounded. A key that does not look
 /// like a name in the code is counted as [`OTHERS`].
+///
+/// Code is deployed before its flags, so such an evaluation is frequent: a key is added once, never
+/// moved and never removed, and a reader needs neither a lock nor a reference count.
 #[derive(Debug)]
-pub struct UnknownKeys(ArcSwapOption<ByKey>);
+pub struct UnknownKeys {
+    chains: [Link; CHAINS],
+    hasher: OnceLock<DefaultHashBuilder>,
+    names: AtomicUsize,
+    others: Counters,
+}
 
 impl Default for UnknownKeys {
     fn default() -> Self {
@@ -41,39 +63,64 @@ impl UnknownKeys {
     /// No unknown keys so far.
     #[must_use]
     pub const fn new() -> Self {
-        Self(ArcSwapOption::const_empty())
+        Self {
+            chains: [const { OnceLock::new() }; CHAINS],
+            hasher: OnceLock::new(),
+            names: AtomicUsize::new(0),
+            others: Counters::new(),
+        }
     }
 
     /// Counts a result, which is the caller's default.
-    #[cold]
+    #[inline]
     pub fn count(&self, key: &str, result: bool) {
-        let name = if looks_like_a_name(key) { key } else { OTHERS };
-        for name in [name, OTHERS] {
-            self.add(name);
-            if let Some(counters) = self.0.load().as_ref().and_then(|known| known.get(name)) {
-                return counters.count(result);
+        let mut link = self.chain(key);
+        while let Some(known) = link.get() {
+            if *known.key == *key {
+                return known.counters.count(result);
             }
+            link = &known.next;
         }
+        self.added(link, key).count(result);
     }
 
-    /// Adds counters for a new key, unless there are too many.
-    fn add(&self, name: &str) {
-        let is_settled = |known: &ByKey| {
-            known.contains_key(name) || (known.len() >= MAX_UNKNOWN_KEYS && name != OTHERS)
+    fn chain(&self, key: &str) -> &Link {
+        let hash = self.hasher.get_or_init(DefaultHashBuilder::default).hash_one(key);
+        // The lowest bits.
+        &self.chains[usize::from(hash.to_le_bytes()[0])]
+    }
+
+    /// The counters of a new key, which is added at this end of its chain unless there are too
+    /// many.
+    #[cold]
+    fn added<'a>(&'a self, mut link: &'a Link, key: &str) -> &'a Counters {
+        if !looks_like_a_name(key) || self.names.load(Ordering::Relaxed) >= MAX_UNKNOWN_KEYS {
+            return &self.others;
+        }
+        self.names.fetch_add(1, Ordering::Relaxed);
+        let new = || {
+            Box::new(UnknownKey { key: key.into(), counters: Counters::new(), next: Link::new() })
         };
-        if self.0.load().as_deref().is_some_and(is_settled) {
-            return;
+        loop {
+            let known = link.get_or_init(new);
+            // Another thread may have added another key here.
+            if *known.key == *key {
+                return &known.counters;
+            }
+            link = &known.next;
         }
-        self.0.rcu(|known| {
-            let mut known = known.as_deref().cloned().unwrap_or_default();
-            known.entry(name.into()).or_default();
-            Some(Arc::new(known))
-        });
     }
 
-    /// Drops all counts, in a forked child.
+    /// The counters of all keys, in no order.
+    fn counters(&self) -> impl Iterator<Item = (&str, &Counters)> {
+        let chains =
+            self.chains.iter().flat_map(|link| successors(link.get(), |key| key.next.get()));
+        chains.map(|known| (&*known.key, &known.counters)).chain([(OTHERS, &self.others)])
+    }
+
+    /// Drops all counts, in a forked child. The keys stay, without a count.
     pub fn reset(&self) {
-        self.0.store(None);
+        self.counters().for_each(|(_, counters)| counters.reset());
     }
 }
 
@@ -100,15 +147,19 @@ pub struct KeyUsage {
 /// The counters of all flags of this process. Keeps the counters of a deleted flag until its last
 /// snapshot is dropped.
 #[derive(Debug, Default)]
-pub struct CounterRegistry(Mutex<Vec<(Box<str>, Arc<Counters>)>>);
+pub struct CounterRegistry(Mutex<Vec<(Arc<str>, Arc<Counters>)>>);
 
 impl CounterRegistry {
     /// Adds the counters of a snapshot's flags.
     pub fn add(&self, snapshot: &Snapshot) {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, flag) in snapshot.flags() {
+        let is_new = |flag: &Flag| !flag.counters.registered.load(Ordering::Relaxed);
+        let new = snapshot.shared_flags().filter(|(_, flag)| is_new(flag));
+        // Exact: growing by doubling would leave up to half of it unused.
+        registry.reserve_exact(new.count());
+        for (key, flag) in snapshot.shared_flags() {
             if !flag.counters.registered.swap(true, Ordering::Relaxed) {
-                registry.push((key.into(), flag.counters.clone()));
+                registry.push((key.clone(), flag.counters.clone()));
             }
         }
     }
@@ -129,9 +180,7 @@ impl CounterRegistry {
             take(key, counters, true);
             is_in_use
         });
-        if let Some(unknown) = unknown_keys.0.load().as_ref() {
-            unknown.iter().for_each(|(key, counters)| take(key, counters, false));
-        }
+        unknown_keys.counters().for_each(|(key, counters)| take(key, counters, false));
         usage
     }
 }

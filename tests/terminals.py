@@ -163,3 +163,7 @@ def _create_usage() -> None:
             "VALUES (%s, %s, %s, %s, %s, %s)",
             [[hour, *row, OPENED] for row in evaluations],
         )
+        cursor.execute(
+            "INSERT INTO flagstaff_usage_worker VALUES ('shop', 'web-1', 7, %s, 60, 1, %s, %s)",
+            [hour, OPENED, OPENED],
+        )

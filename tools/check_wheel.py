@@ -26,6 +26,7 @@ LARGEST = 3_000_000
 PARTS = (
     "flagstaff/py.typed",
     "flagstaff/_core.pyi",
+    "flagstaff/locale/django.pot",
     "flagstaff/sql/triggers_v1.sql",
     "flagstaff/static/flagstaff/admin.css",
     "flagstaff/templates/flagstaff/rollout_input.html",

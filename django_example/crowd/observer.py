@@ -6,9 +6,11 @@ import json
 from collections.abc import Sequence
 from time import monotonic, perf_counter_ns
 
+from crowd.chance import likely_range
 from flagstaff import snapshot, status
 
 HEARTBEAT = 1.0  # seconds
+ALL_USERS = 100
 
 
 class Observer:
@@ -44,9 +46,32 @@ class Observer:
             "enabled": enabled,
             "allowed": [i for i, reason in enumerate(reasons) if reason == "TARGETING_MATCH"],
             "rollout": rollout,
+            "chance": _chance(reason, percent, enabled, reasons),
             "microseconds": elapsed / 1000,
         }
         return f"data: {json.dumps(data)}\n\n"
+
+
+def _chance(
+    reason: str, percent: int | None, enabled: str, reasons: Sequence[str]
+) -> dict[str, int] | None:
+    """How many users have the flag by its rollout, beside the number that is likely by chance."""
+    if reason == "DISABLED" or percent is None or not 0 < percent < ALL_USERS:
+        return None
+    # Allowed users have the flag at any percentage.
+    results = [
+        result
+        for result, reason in zip(enabled, reasons, strict=True)
+        if reason != "TARGETING_MATCH"
+    ]
+    low, high = likely_range(len(results), percent)
+    return {
+        "percent": percent,
+        "users": len(results),
+        "enabled": results.count("1"),
+        "low": low,
+        "high": high,
+    }
 
 
 def _rollout(reason: str, error_code: str | None, percent: int | None) -> str:

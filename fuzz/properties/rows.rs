@@ -1,8 +1,9 @@
 //! For any rows, each entry of the next snapshot follows from the rows and the last snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use flagstaff::evaluate::evaluate;
+use flagstaff::primary_key::PrimaryKey;
 use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::stored_value::StoredValue;
@@ -122,19 +123,19 @@ fn assert_flags(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
             assert_eq!(percent(after), percent(before), "{key:?} has duplicates");
         } else {
             let flag = flag.expect("a good row is there");
-            assert_eq!((&*flag.pk, Some(flag.enabled)), (row.pk.as_str(), row.enabled));
+            assert_eq!((&flag.pk, Some(flag.enabled)), (&row.pk.as_str().into(), row.enabled));
             assert_eq!(Some(flag.rollout_percent), row.rollout_percent);
             assert_eq!(flag.client_side, row.client_side);
         }
     }
-    let bad: BTreeSet<&str> =
-        rows.iter().filter(|row| !is_good(row)).map(|row| row.pk.as_str()).collect();
+    let bad: HashSet<PrimaryKey> =
+        rows.iter().filter(|row| !is_good(row)).map(|row| row.pk.as_str().into()).collect();
     for (key, flag) in after.flags().filter(|(key, _)| !counts.contains_key(key)) {
         let kept = before.flag(key).expect("a kept flag existed before");
-        assert!(bad.contains(&*kept.pk), "{key:?} has no row");
+        assert!(bad.contains(&kept.pk), "{key:?} has no row");
         assert_eq!((flag.enabled, flag.rollout_percent), (kept.enabled, kept.rollout_percent));
     }
-    for (key, flag) in before.flags().filter(|(_, flag)| bad.contains(&*flag.pk)) {
+    for (key, flag) in before.flags().filter(|(_, flag)| bad.contains(&flag.pk)) {
         let doubles = before.flags().filter(|(_, other)| other.pk == flag.pk).count();
         assert!(doubles > 1 || after.flag(key).is_some(), "{key:?} lost its last good version");
     }

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, final, overload
 
+from flagstaff.typing import UserLike
+
 __all__ = [
     "Snapshot",
     "after_fork",
@@ -33,7 +35,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-def flag_enabled(key: str, user: Any = None, *, default: bool = False) -> bool:
+def flag_enabled(key: str, user: UserLike = None, *, default: bool = False) -> bool:
     """Returns True if the flag `key` is on for `user`.
 
     Does not block, except for the first evaluation of a process.
@@ -43,7 +45,7 @@ def flag_enabled(key: str, user: Any = None, *, default: bool = False) -> bool:
 def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
-def all_flags(user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
+def all_flags(user: UserLike = None, *, client_side: bool = False) -> dict[str, bool]:
     """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
 
     With `client_side`, only the flags that browsers may evaluate.
@@ -64,7 +66,7 @@ class Snapshot:
     def token(self) -> int | None:
         """The id of the newest change token in this snapshot; None if there is none."""
 
-    def flag_enabled(self, key: str, user: Any = None, *, default: bool = False) -> bool:
+    def flag_enabled(self, key: str, user: UserLike = None, *, default: bool = False) -> bool:
         """Returns True if the flag `key` is on for `user` in this snapshot."""
 
     @overload
@@ -72,11 +74,11 @@ class Snapshot:
     @overload
     def get_value(self, key: str, default: _T) -> Any | _T: ...
     def explain(
-        self, key: str, user: Any = None
+        self, key: str, user: UserLike = None
     ) -> tuple[bool, str, str | None, int | None, int | None, str | None]:
         """Returns the same tuple as the function `explain`, from this snapshot."""
 
-    def all_flags(self, user: Any = None, *, client_side: bool = False) -> dict[str, bool]:
+    def all_flags(self, user: UserLike = None, *, client_side: bool = False) -> dict[str, bool]:
         """Returns the result of every flag for `user`, by key, from this snapshot."""
 
     def depends_on_user(self, key: str) -> bool:
@@ -86,7 +88,7 @@ def depends_on_user(key: str) -> bool:
     """Returns True if the flag's result depends on the user, so that the user has to be known."""
 
 def explain(
-    key: str, user: Any = None
+    key: str, user: UserLike = None
 ) -> tuple[bool, str, str | None, int | None, int | None, str | None]:
     """Returns value, reason, error code, bucket, rollout in percent and override.
 
@@ -143,9 +145,10 @@ def impact(
 ) -> tuple[bool, int, int, int, int, int, list[str]] | None:
     """Counts over the pool for how many users the result would change. Releases the GIL; blocks.
 
-    Returns enabled, rollout, users, have, gain, lose and a sample; None if the pool's connection
-    cannot count them. Raises RefreshError if the database fails or exceeds `timeout`, and what a
-    signal handler raises meanwhile.
+    Compares the flag with the same flag enabled at `percent`. Returns enabled, rollout, users,
+    have, gain, lose and a sample; None if the pool's connection cannot count them. Raises
+    RefreshError if the database fails or exceeds `timeout`, and what a signal handler raises
+    meanwhile.
     """
 
 def impact_on(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
 
@@ -32,24 +36,26 @@ class AbstractFeatureFlag(models.Model):
     """
 
     class Kind(models.TextChoices):
-        RELEASE = "release", _("release")
-        OPS = "ops", _("operations")
-        PERMISSION = "permission", _("permission")
+        # With a context, because Django's own catalogues translate "permission".
+        RELEASE = "release", pgettext_lazy("kind of flag", "release")
+        OPS = "ops", pgettext_lazy("kind of flag", "operations")
+        PERMISSION = "permission", pgettext_lazy("kind of flag", "permission")
 
-    key = models.CharField(
+    # Annotated for pyright. Only `Field` has the same parameters in all type stubs.
+    key: models.Field[str | Combinable, str] = models.CharField(
         _("key"),
         max_length=KEY_MAX_LENGTH,
         unique=True,
         validators=[validate_flag_key],
         help_text=_('The name that code uses, such as "new_checkout".'),
     )
-    enabled = models.BooleanField(
+    enabled: models.Field[bool | Combinable, bool] = models.BooleanField(
         _("enabled"),
         default=False,
         db_default=False,
         help_text=_("A disabled flag is off for every user."),
     )
-    rollout_percent = models.PositiveSmallIntegerField(
+    rollout_percent: models.Field[int | Combinable, int] = models.PositiveSmallIntegerField(
         _("rollout percent"),
         default=0,
         db_default=0,
@@ -62,22 +68,28 @@ class AbstractFeatureFlag(models.Model):
         blank=True,
         help_text=_("These users have the flag at any percentage while it is enabled."),
     )
-    description = models.TextField(_("description"), blank=True, default="", db_default="")
-    kind = models.CharField(
+    description: models.Field[str | Combinable, str] = models.TextField(
+        _("description"), blank=True, default="", db_default=""
+    )
+    kind: models.Field[str | Combinable, str] = models.CharField(
         _("kind"),
         max_length=16,
         choices=Kind.choices,
         default=Kind.RELEASE,
         db_default=Kind.RELEASE,
     )
-    client_side = models.BooleanField(
+    client_side: models.Field[bool | Combinable, bool] = models.BooleanField(
         _("client side"),
         default=False,
         db_default=False,
         help_text=_("The flag may be sent to browsers, so its key is public."),
     )
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True, db_default=Now())
-    changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
+    created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+        _("created at"), auto_now_add=True, db_default=Now()
+    )
+    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+        _("changed at"), auto_now=True, db_default=Now()
+    )
 
     class Meta:
         abstract = True
@@ -93,18 +105,24 @@ class AbstractFeatureFlag(models.Model):
 class AbstractKeyValueStore(models.Model):
     """A value that can be changed without a deploy."""
 
-    key = models.CharField(_("key"), max_length=KEY_MAX_LENGTH, unique=True)
+    key: models.Field[str | Combinable, str] = models.CharField(
+        _("key"), max_length=KEY_MAX_LENGTH, unique=True
+    )
     # "blank", because an empty list or string is valid; clean() rejects None.
     # No default: saving a key without a value is a mistake and should fail.
-    value = models.JSONField(_("value"), blank=True)
-    description = models.TextField(_("description"), blank=True, default="", db_default="")
-    secret = models.BooleanField(
+    value: models.Field[Any, Any] = models.JSONField(_("value"), blank=True)
+    description: models.Field[str | Combinable, str] = models.TextField(
+        _("description"), blank=True, default="", db_default=""
+    )
+    secret: models.Field[bool | Combinable, bool] = models.BooleanField(
         _("secret"),
         default=False,
         db_default=False,
         help_text=_("The history stores a digest of a secret value instead of the value."),
     )
-    changed_at = models.DateTimeField(_("changed at"), auto_now=True, db_default=Now())
+    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+        _("changed at"), auto_now=True, db_default=Now()
+    )
 
     class Meta:
         abstract = True
@@ -135,5 +153,5 @@ class AbstractKeyValueStore(models.Model):
         """Raises ValidationError for a missing value, which the database could not store."""
         super().clean()
         if self.value is None:
-            message = _('the value is missing; write JSON, such as "stripe", 25 or []')
+            message = _('the value is missing or null; write JSON, such as "stripe", 25 or []')
             raise ValidationError({"value": ValidationError(message, code="null")})

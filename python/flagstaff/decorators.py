@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff._engine.request_flags import evaluator_of, user_of
+from flagstaff._engine.request_flags import debug_message, evaluator_of, user_of
 
 __all__ = ["flag_required"]
 
@@ -97,5 +97,6 @@ def _choose(
     if has_flag:
         return view
     if otherwise is None:
-        raise Http404(f"flag {key} is off for this user")
+        message = debug_message(key)
+        raise Http404(message) if message else Http404
     return otherwise

@@ -8,7 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from flagstaff._engine.request_flags import evaluator_of
+from flagstaff._engine.request_flags import debug_message, evaluator_of
 
 __all__ = ["HasFlag"]
 
@@ -31,13 +31,13 @@ class _HasFlag(BasePermission):  # type: ignore[misc]
         return self.has_permission(request, view)
 
     @property
-    def message(self) -> str:
-        """The message of the 403.
+    def message(self) -> str | None:
+        """The message of the 403; None for that of the framework.
 
         The framework reads it only after all permissions have failed, so the 404 is raised here:
         raised earlier, it would break `HasFlag("new_api") | IsAdminUser`.
         """
-        text = f"flag {self.key} is off for this user"
+        text = debug_message(self.key)
         if self.status == _NOT_FOUND:
             raise NotFound(text)
         return text

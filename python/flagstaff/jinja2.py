@@ -5,7 +5,7 @@ OPTIONS = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, TemplateRuntimeError, Undefined, nodes, pass_context
 from jinja2.ext import Extension
@@ -53,13 +53,13 @@ class FlagstaffExtension(Extension):
         test = self.call_method("_has_flag", arguments, lineno=line)
         return nodes.If(test, body, [], otherwise, lineno=line)
 
-    def _has_flag(self, context: Context, key: object, user: object = _REQUEST_USER) -> bool:
+    def _has_flag(self, context: Context, key: object, user: Any = _REQUEST_USER) -> bool:
         return _evaluate(context, _checked_key(key, "flag"), user)
 
 
 @pass_context
 def flag_enabled(
-    context: Context, key: str, user: object = _REQUEST_USER, *, default: bool = False
+    context: Context, key: str, user: Any = _REQUEST_USER, *, default: bool = False
 ) -> bool:
     """Returns whether the flag `key` is on for `user`, by default the request's user."""
     return _evaluate(context, _checked_key(key, "flag_enabled"), user, default=default)
@@ -71,7 +71,7 @@ def get_value(context: Context, key: str, default: object = None) -> object:
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "get_value"), default)
 
 
-def _evaluate(context: Context, key: str, user: object, *, default: bool = False) -> bool:
+def _evaluate(context: Context, key: str, user: Any, *, default: bool = False) -> bool:
     request = context.get("request")
     if user is _REQUEST_USER:
         user = getattr(request, "user", None)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.views import View
 
 from flagstaff.decorators import OtherView, flag_required
@@ -37,13 +36,14 @@ class FlagRequiredMixin(_View):
     flag_key: str | None = None
     flag_otherwise: OtherView | None = None
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    # Any, because the type stubs for Django disagree on the class of a view's response.
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Calls the view or `flag_otherwise`."""
         if self.flag_key is None:
             name = type(self).__name__
             raise ImproperlyConfigured(f'{name} has no flag; set flag_key = "…" in the class')
         view = flag_required(self.flag_key, self._otherwise())(self._view())
-        return cast("HttpResponseBase", view(request, *args, **kwargs))
+        return view(request, *args, **kwargs)
 
     def _otherwise(self) -> OtherView | None:
         # Read from the class: on the instance, a function would become a bound method.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -64,25 +65,27 @@ class Change(models.Model):
         DELETE = "delete", _("delete")
         TRUNCATE = "truncate", _("truncate")
 
-    at = models.DateTimeField(_("at"))
-    transaction_id = models.BigIntegerField(_("transaction"))
-    relation = models.CharField(_("relation"), max_length=1, choices=Relation.choices)
+    at: models.Field[Any, datetime] = models.DateTimeField(_("at"))
+    transaction_id: models.Field[Any, int] = models.BigIntegerField(_("transaction"))
+    relation: models.Field[Any, str] = models.CharField(
+        _("relation"), max_length=1, choices=Relation.choices
+    )
     # A regclass. NULL: written by an older version, and more than one table could be meant.
-    object_table = models.TextField(_("table"), null=True)  # noqa: DJ001
-    object_pk = models.TextField(_("primary key"))
-    key = models.TextField(_("key"))
-    action = models.TextField(_("action"), choices=Action.choices)
+    object_table: models.Field[Any, str | None] = models.TextField(_("table"), null=True)  # noqa: DJ001
+    object_pk: models.Field[Any, str] = models.TextField(_("primary key"))
+    key: models.Field[Any, str] = models.TextField(_("key"))
+    action: models.Field[Any, str] = models.TextField(_("action"), choices=Action.choices)
     # The rows of flags and values; for allowed users the lists of removed and of added pks.
-    old = RecordedJSONField(_("old"), null=True)
-    new = RecordedJSONField(_("new"), null=True)
+    old: models.Field[Any, Any] = RecordedJSONField(_("old"), null=True)
+    new: models.Field[Any, Any] = RecordedJSONField(_("new"), null=True)
     # The attribution that the application has set, or NULL. The columns after it are set by
     # PostgreSQL.
-    actor = models.TextField(_("actor"), null=True)  # noqa: DJ001 - NULL: not set
-    source = models.TextField(_("source"), null=True)  # noqa: DJ001 - NULL: not set
-    reason = models.TextField(_("reason"), null=True)  # noqa: DJ001 - NULL: not set
-    session_user = models.TextField(_("session user"))
-    role = models.TextField(_("role"))
-    application_name = models.TextField(_("application name"))
+    actor: models.Field[Any, str | None] = models.TextField(_("actor"), null=True)  # noqa: DJ001
+    source: models.Field[Any, str | None] = models.TextField(_("source"), null=True)  # noqa: DJ001
+    reason: models.Field[Any, str | None] = models.TextField(_("reason"), null=True)  # noqa: DJ001
+    session_user: models.Field[Any, str] = models.TextField(_("session user"))
+    role: models.Field[Any, str] = models.TextField(_("role"))
+    application_name: models.Field[Any, str] = models.TextField(_("application name"))
 
     class Meta:
         managed = False

@@ -9,7 +9,8 @@ use super::maintenance;
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use super::value::to_python;
-use super::{start, state};
+use super::{kept_values, start, state};
+use crate::snapshot::Snapshot;
 
 /// Whether the flag `key` is on for `user`.
 ///
@@ -45,9 +46,9 @@ pub(super) fn flag_enabled(
 
 /// The value of `key`, as `KeyValueStore.objects.get(key=key).value` returns it.
 ///
-/// Returns a fresh object each time, and `default` if the key is unknown or nothing is loaded yet.
-/// Reads from memory and returns at once, as `flag_enabled` does. Raises `UnknownValueError` if
-/// `UNKNOWN_KEY` is "raise".
+/// Returns a fresh list or dict each time, and `default` if the key is unknown or nothing is loaded
+/// yet. Reads from memory and returns at once, as `flag_enabled` does. Raises `UnknownValueError`
+/// if `UNKNOWN_KEY` is "raise".
 #[pyfunction]
 #[pyo3(signature = (key, default=None))]
 pub(super) fn get_value<'py>(
@@ -63,11 +64,33 @@ pub(super) fn get_value<'py>(
             if let Some(found) = direct::get_value(key, &evaluator)? {
                 return Ok(found);
             }
-        } else if let Some(value) = evaluator.value(key)? {
-            return to_python(py, value);
+        } else if let Some(value) = kept_value(key, &evaluator)? {
+            return Ok(value);
         }
     }
     Ok(default.unwrap_or_else(|| py.None().into_bound(py)))
+}
+
+/// The value, as an object that is kept if it is immutable.
+#[inline]
+fn kept_value<'py>(
+    key: &Bound<'py, PyString>,
+    evaluator: &Evaluator<'_>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    // An override hides the values of the snapshot.
+    let snapshot = evaluator.snapshot.filter(|_| evaluator.overrides.is_none());
+    let version = snapshot.map(Snapshot::values_version);
+    if let Some(version) = version
+        && let Some(object) = kept_values::get(key, version)
+    {
+        return Ok(Some(object));
+    }
+    let Some(value) = evaluator.value(key)? else { return Ok(None) };
+    let object = to_python(key.py(), value)?;
+    if let Some(version) = version {
+        kept_values::keep(key, version, value, &object);
+    }
+    Ok(Some(object))
 }
 
 /// Whether the result of the flag `key` can differ between users.

@@ -3,12 +3,13 @@
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
+use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
 use crate::bucket::bucket;
 use crate::evaluate::{Evaluation, Reason, evaluate};
 use crate::flag::Flag;
-use crate::live::State;
+use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
@@ -25,6 +26,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) snapshot: Option<&'a Snapshot>,
     pub(super) overrides: Option<&'a Overrides>,
     pub(super) report_unknown: bool,
+    /// Where the process evaluates from; `None` if it is read when it is needed.
+    pub(super) mode: Option<EvaluationMode>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -34,6 +37,7 @@ impl<'a> Evaluator<'a> {
             snapshot: state.snapshot.as_deref(),
             overrides: state.overrides.as_deref(),
             report_unknown: state.report_unknown,
+            mode: Some(state.mode),
         }
     }
 
@@ -49,7 +53,8 @@ impl<'a> Evaluator<'a> {
         self.overrides?.value(key.to_str().ok()?)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     pub(super) fn flag_enabled(
         &self,
         key: &Bound<'_, PyString>,
@@ -63,14 +68,14 @@ impl<'a> Evaluator<'a> {
         }
         let Some(snapshot) = self.snapshot else { return Ok(default) };
         // A key that is not valid UTF-8 cannot be in the database.
-        let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
-        match found {
-            Some((text, flag)) => {
+        let Ok(text) = key.to_str() else { return self.unknown(key, "", default) };
+        match snapshot.flag(text) {
+            Some(flag) => {
                 let result = value(text, flag, user)?;
                 flag.counters.count(result);
                 Ok(result)
             }
-            None => self.unknown(key, default).map(|()| default),
+            None => self.unknown(key, text, default),
         }
     }
 
@@ -83,17 +88,26 @@ impl<'a> Evaluator<'a> {
         {
             match snapshot.flag(text) {
                 Some(flag) => flag.counters.count(value),
-                None => unknown_keys::count(key, value),
+                None => self.count_unknown(text, value),
             }
         }
         value
     }
 
-    /// Counts an evaluation of an unknown key, and reports it if that is configured.
-    #[cold]
-    fn unknown(&self, key: &Bound<'_, PyString>, default: bool) -> PyResult<()> {
-        unknown_keys::count(key, default);
-        if self.report_unknown { unknown_keys::report(key, "flag") } else { Ok(()) }
+    /// The result of an unknown key, which is counted, and reported if that is configured.
+    fn unknown(&self, key: &Bound<'_, PyString>, text: &str, default: bool) -> PyResult<bool> {
+        self.count_unknown(text, default);
+        if self.report_unknown {
+            unknown_keys::report(key, "flag")?;
+        }
+        Ok(default)
+    }
+
+    /// Counts an evaluation of a key without a flag, if the process evaluates from memory.
+    fn count_unknown(&self, key: &str, result: bool) {
+        if self.mode.or_else(state::mode) == Some(EvaluationMode::Memory) {
+            LIVE.unknown_keys().count(key, result);
+        }
     }
 
     /// The stored value. The caller makes the Python object.
@@ -180,7 +194,8 @@ impl<'a> Evaluator<'a> {
 }
 
 /// The result for `user`, who is read only if the result depends on it.
-#[inline]
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
 pub(super) fn value(key: &str, flag: &Flag, user: Option<UserArgument<'_, '_>>) -> PyResult<bool> {
     match user {
         Some(user) if flag.depends_on_subject() => {

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use super::calls;
 use super::errors::ConfigurationError;
 use super::interrupts::interruptible;
+use super::kept_values;
 use super::seconds::duration;
 use super::start::is_down_for;
 use super::state::{ENGINE, LIVE};
@@ -57,6 +58,7 @@ pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let stopped = engine.is_none_or(|engine| py.detach(|| engine.stop(limit)));
     // Last: a load that was under way must not publish afterwards.
     LIVE.reset();
+    kept_values::drop_outdated(py, None);
     Ok(stopped)
 }
 

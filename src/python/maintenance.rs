@@ -1,11 +1,13 @@
-//! Work that an evaluation does now and then: it detects a fork and lets Python write its log.
+//! Work that an evaluation does now and then: it drops the objects of earlier values, detects a
+//! fork and lets Python write its log.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3::prelude::*;
 
 use super::calls::{Call, is_ending};
-use super::state;
+use super::kept_values;
+use super::state::{self, LIVE};
 
 /// The number of evaluations between two runs of the maintenance.
 const ROUND: u32 = 1000;
@@ -28,6 +30,8 @@ pub(super) fn count_evaluation(py: Python<'_>) -> PyResult<()> {
 
 #[cold]
 fn run(py: Python<'_>) -> PyResult<()> {
+    let version = LIVE.snapshot().map(|snapshot| snapshot.values_version());
+    kept_values::drop_outdated(py, version);
     let _call = Call::begin(py);
     let lifecycle = py.import("flagstaff._engine.lifecycle")?;
     // uWSGI forks without Python's hooks. Python's locks may then be held by threads that are gone.

@@ -69,6 +69,7 @@ impl PySnapshot {
             snapshot: self.snapshot.as_deref(),
             overrides: self.overrides.as_deref(),
             report_unknown: self.report_unknown,
+            mode: None,
         }
     }
 }

@@ -77,7 +77,8 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         let Some((kind, attribute)) = classify(user, &user_type)? else {
             return Err(wrong_type(user)?);
         };
-        let attribute = PyString::new(user.py(), &attribute).unbind();
+        // Interned, as the attributes of an object are: Python then compares pointers, not texts.
+        let attribute = PyString::intern(user.py(), &attribute).unbind();
         let mut known = KnownType { user_type: user_type.unbind(), kind, attribute };
         for slot in &TYPES {
             match slot.set(user.py(), known) {
@@ -89,6 +90,8 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     }
 
     /// Reads the primary key, and returns the result of `with` for the subject.
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     pub(super) fn with_subject<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         match self.kind {
             Kind::Lazy => self.with_wrapped(with),
@@ -98,6 +101,7 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     }
 
     /// Reads the object behind a lazy one, or behind a chain of lazy ones.
+    #[inline(never)]
     fn with_wrapped<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         let mut wrapped = unwrapped(self.user)?;
         for _ in 0..MAX_WRAPPINGS {
@@ -198,14 +202,21 @@ fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Calls `with` with the subject of a primary key.
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
 fn with_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
-    if let Ok(integer) = key.cast::<PyInt>() {
-        // An integer beyond 64 bits, or of a subclass, counts as the text that `str()` returns.
-        return match integer.extract::<i64>() {
-            Ok(value) if key.is_exact_instance_of::<PyInt>() => Ok(with(Subject::Integer(value))),
-            _ => with_text(key, with),
-        };
+    // An integer beyond 64 bits, or of a subclass, counts as the text that `str()` returns.
+    if key.is_exact_instance_of::<PyInt>()
+        && let Ok(value) = key.extract::<i64>()
+    {
+        return Ok(with(Subject::Integer(value)));
     }
+    with_other_key(key, with)
+}
+
+/// The same for a key that is no integer of 64 bits.
+#[inline(never)]
+fn with_other_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
     if key.is_exact_instance_of::<PyString>() {
         return Ok(with(subject_of(key.cast::<PyString>()?)));
     }

@@ -1,19 +1,9 @@
-//! Evaluations of keys that do not exist: counted, and reported to Python.
+//! Evaluations of keys that do not exist, reported to Python.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::calls::{Call, is_ending};
-use super::state::{self, LIVE};
-use crate::live::EvaluationMode;
-
-/// Counts an evaluation of a key without a flag, if the process evaluates from memory.
-#[cold]
-pub(super) fn count(key: &Bound<'_, PyString>, default: bool) {
-    if state::is_in_mode(EvaluationMode::Memory) {
-        LIVE.unknown_keys().count(key.to_str().unwrap_or_default(), default);
-    }
-}
 
 /// Reports to Python that a key does not exist. `what` is "flag" or "value". Raises
 /// `UnknownFlagError` or `UnknownValueError` if `UNKNOWN_KEY` is "raise".

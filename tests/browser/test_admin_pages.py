@@ -212,7 +212,6 @@ CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {
     "on long key": lambda admin: confirm_on(admin, f"flag_{LONG}"),
     "restore flag": lambda admin: confirm_restore(admin, "flag", f"flag_{LONG}"),
     "restore value": lambda admin: confirm_restore(admin, "value", "megabyte"),
-    "restore unreadable value": lambda admin: confirm_restore(admin, "value", "digits"),
     "undo all of flag": lambda admin: confirm_undo_all(admin, "flag", f"flag_{LONG}"),
     "undo all of value": lambda admin: confirm_undo_all(admin, "value", "megabyte"),
 }
@@ -236,6 +235,34 @@ def test_confirmation_page_is_sound(admin: Admin, page: str) -> None:
 def test_page_after_a_form_is_sound(admin: Admin, page: str) -> None:
     FORMS[page](admin)
     admin.assert_sound(page)
+
+
+@pytest.mark.parametrize("admin", ["admin"], indirect=True)
+def test_many_allowed_users_take_little_room(admin: Admin) -> None:
+    admin.visitor.set_width(1400)
+    admin.visitor.visit(f"{FLAGS}{admin.pks['flag']['<b>bold</b>']}/change/")
+    admin.visitor.wait_for_text(".select2-selection__choice", ".")
+    assert len(admin.visitor.texts(".select2-selection__choice")) > 100
+    box = admin.visitor.find(".select2-selection--multiple").rect
+    assert (box["height"] <= 260, box["width"] >= 500) == (True, True), box
+
+
+@pytest.mark.parametrize("admin", ["admin"], indirect=True)
+def test_pressed_button_stays_in_view(admin: Admin, shop: Shop) -> None:
+    pk = admin.pks["flag"]["new_checkout"]
+    shop.query(f"UPDATE flagstaff_featureflag SET enabled = true WHERE id = {pk}")
+    admin.visitor.set_width(1400)
+    admin.visitor.visit(FLAGS)
+    admin.visitor.click(f"[value='off:{pk}']")
+    admin.visitor.wait_for_text(".messagelist", "is now off")
+    assert admin.visitor.driver.current_url.endswith(f"#flag-{pk}")
+    script = """
+        const row = document.querySelector(':target').closest('tr');
+        const {top, bottom} = row.getBoundingClientRect();
+        return [top >= 0, bottom <= innerHeight, getComputedStyle(row.cells[0]).backgroundColor
+            !== getComputedStyle(row.parentElement.rows[0].cells[0]).backgroundColor];
+    """
+    assert admin.visitor.driver.execute_script(script) == [True, True, True]
 
 
 @pytest.mark.parametrize("admin", ["view"], indirect=True)

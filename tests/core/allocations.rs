@@ -9,6 +9,7 @@ use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::row::{AllowedUsersRow, FlagRow, Users};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
+use flagstaff::usage::CounterRegistry;
 
 const UUID: &str = "6fa459ea-ee8a-3ca4-894e-db77e160355e";
 
@@ -100,4 +101,41 @@ fn evaluation_while_snapshots_are_held_allocates_nothing() {
         black_box(count_evaluation(&live, "half", &Subject::Integer(42)));
     });
     assert_eq!((counted.count_total, held.len()), (0, 4));
+}
+
+const MANY: i64 = 10_000;
+
+fn many_flags() -> Loaded {
+    let flags = (0..MANY).map(|n| flag(&n.to_string(), &format!("some_feature_{n:07}"), 50));
+    Loaded { flags: Some(flags.collect()), ..Loaded::default() }
+}
+
+/// The bytes for each of the flags that `work` has left behind.
+fn bytes_a_flag(work: impl FnOnce()) -> i64 {
+    measure(work).bytes_current / MANY
+}
+
+#[test]
+fn first_load_keeps_at_most_220_bytes_a_flag() {
+    let (mut snapshot, registry) = (None, CounterRegistry::default());
+    let kept = bytes_a_flag(|| {
+        let first = Snapshot::default().next(many_flags());
+        registry.add(&first);
+        snapshot = Some(first);
+    });
+    assert!(kept <= 220, "{kept} bytes");
+}
+
+#[test]
+fn next_load_of_the_same_flags_adds_at_most_50_bytes_a_flag() {
+    let registry = CounterRegistry::default();
+    let before = Snapshot::default().next(many_flags());
+    registry.add(&before);
+    let mut after = None;
+    let kept = bytes_a_flag(|| {
+        let next = before.next(many_flags());
+        registry.add(&next);
+        after = Some(next);
+    });
+    assert!(kept <= 50, "{kept} bytes");
 }

@@ -33,6 +33,19 @@ fn integers_of_every_width_and_sign_are_distinct() {
 }
 
 #[test]
+fn list_and_bitmap_contain_the_same_keys() {
+    for count in [1, 63, 64, 65, 66, 1000] {
+        let keys = || (0..count).map(|n| (n - 20) * 1_000_003);
+        // The order and the repetition of rows do not matter.
+        let users = AllowedUsers::of_integers(keys().rev().chain(keys()));
+        let contains = |key| users.contains(&Subject::Integer(key));
+        assert!(keys().all(contains), "{count}");
+        assert!(!keys().any(|key| contains(key - 1) || contains(key + 1)), "{count}");
+        assert_eq!(users, AllowedUsers::of_integers(keys()), "{count}");
+    }
+}
+
+#[test]
 fn integer_text_not_canonical_is_rejected() {
     for text in ["042", "+42", " 42", "42 ", "-0", "", "-", "4_2", "42.0", "٤٢", "９"] {
         assert_eq!(canonical_integer(text), None, "{text:?}");

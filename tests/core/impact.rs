@@ -48,9 +48,10 @@ fn allowed_user_keeps_the_flag() {
 }
 
 #[test]
-fn disabled_flag_changes_for_no_user() {
-    let impact = counted(flag(false, 0, &[]), 100, 10);
-    assert_eq!((impact.users, impact.have, impact.gain, impact.lose), (1000, 0, 0, 0));
+fn disabled_flag_is_gained_by_the_users_who_have_it_once_it_is_enabled() {
+    let outside = (1..=1000).find(|pk: &i64| bucket("new_checkout", &pk.to_string()) >= 50);
+    let impact = counted(flag(false, 80, outside.as_slice()), 50, 10);
+    assert_eq!((impact.have, impact.gain, impact.lose), (0, between(0, 50) + 1, 0));
 }
 
 #[test]
@@ -65,4 +66,52 @@ fn sample_holds_distinct_users_up_to_its_size() {
     let sample = counted(flag(true, 0, &[]), 100, 50).into_sample();
     assert_eq!(sample.iter().collect::<BTreeSet<_>>().len(), 50);
     assert_eq!(counted(flag(true, 0, &[]), 100, 2000).into_sample().len(), 1000);
+}
+
+#[test]
+fn sample_of_size_0_is_empty() {
+    assert!(counted(flag(true, 0, &[]), 100, 0).into_sample().is_empty());
+}
+
+#[test]
+fn sample_holds_only_users_whose_result_changes() {
+    let sample = counted(flag(true, 10, &[]), 50, 2_000).into_sample();
+    assert_eq!(sample.len() as u64, between(10, 50));
+    assert!(sample.iter().all(|pk| (10..50).contains(&bucket("new_checkout", pk))));
+}
+
+/// Computed with a second implementation of reservoir sampling over xorshift64, in Python.
+#[test]
+fn sample_of_the_same_users_in_the_same_order_is_the_same() {
+    let sample = counted(flag(true, 0, &[]), 100, 5).into_sample();
+    assert_eq!(sample, ["141", "885", "481", "782", "802"].map(Box::from));
+}
+
+#[test]
+fn sample_represents_early_and_late_users_alike() {
+    let mut tenths = [0_i32; 10];
+    for pk in counted(flag(true, 0, &[]), 100, 500).into_sample() {
+        let pk: usize = pk.parse().expect("an integer");
+        tenths[(pk - 1) / 100] += 1;
+    }
+    // 50 are expected in each; five standard deviations are 24.
+    assert!(tenths.iter().all(|count| (count - 50).abs() < 24), "{tenths:?}");
+}
+
+#[test]
+fn anonymous_subject_is_counted_and_not_sampled() {
+    for sample_size in [0, 10] {
+        let mut impact = Impact::new("new_checkout", flag(true, 0, &[]), 100, sample_size);
+        for _ in 0..20 {
+            impact.count(&Subject::Anonymous);
+        }
+        assert_eq!((impact.users, impact.gain), (20, 20));
+        assert!(impact.into_sample().is_empty());
+    }
+}
+
+#[test]
+fn impact_shows_the_flag_with_its_current_rollout() {
+    let current = flag(true, 10, &[7]);
+    assert_eq!(counted(current.clone(), 50, 0).flag(), &current);
 }

@@ -1,22 +1,23 @@
-//! The current snapshot: which publications succeed, and its age.
+//! The current state: which publications succeed, and what each change keeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::usage::{CounterRegistry, KeyUsage};
 
 use crate::rows::{flag, flags, token_set};
 
-fn started() -> Live {
+pub(crate) fn started() -> Live {
     let live = Live::new();
     live.set_mode(EvaluationMode::Memory, false);
     live
 }
 
-fn with_token(newest: i64) -> Snapshot {
+pub(crate) fn with_token(newest: i64) -> Snapshot {
     Snapshot::default().next(Loaded { token_set: Some(token_set(newest)), ..Loaded::default() })
 }
 
@@ -77,38 +78,6 @@ fn publication_from_a_stale_base_is_refused() {
 }
 
 #[test]
-fn refused_publication_does_not_change_the_age() {
-    let live = started();
-    let read_at = Instant::now();
-    assert!(live.publish(None, with_token(1), read_at));
-    assert!(!live.publish(None, with_token(2), read_at + Duration::from_secs(100)));
-    thread::sleep(Duration::from_millis(20));
-    assert!(live.age().expect("it is loaded") >= Duration::from_millis(20));
-}
-
-#[test]
-fn age_counts_from_the_start_of_the_load() {
-    let live = started();
-    thread::sleep(Duration::from_millis(30));
-    let read_at = Instant::now().checked_sub(Duration::from_millis(20)).expect("the clock runs");
-    assert!(live.publish(None, with_token(1), read_at));
-    assert!(live.age().expect("it is loaded") >= Duration::from_millis(20));
-}
-
-#[test]
-fn confirmation_lowers_the_age_and_an_older_one_does_not_raise_it() {
-    let live = started();
-    let read_at = Instant::now();
-    assert!(live.publish(None, with_token(1), read_at));
-    thread::sleep(Duration::from_millis(30));
-    assert!(live.age().expect("it is loaded") >= Duration::from_millis(30));
-    let again = Instant::now();
-    live.confirm(again);
-    live.confirm(read_at);
-    assert!(live.age().expect("it is loaded") <= again.elapsed());
-}
-
-#[test]
 fn reset_drops_the_snapshot_until_started_again() {
     let live = started();
     assert!(live.publish(None, with_token(1), Instant::now()));
@@ -138,6 +107,15 @@ fn concurrent_publications_from_one_base_succeed_once() {
     assert_eq!(live.swaps(), 2);
 }
 
+/// Ends the loop of another thread, also if an assertion fails: else the test would never end.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn concurrent_mode_changes_lose_no_publication() {
     let live = started();
@@ -148,12 +126,12 @@ fn concurrent_mode_changes_lose_no_publication() {
                 live.set_mode(EvaluationMode::Memory, false);
             }
         });
+        let _end = EndOnDrop(&done);
         for newest in 1..=2_000 {
             let base = live.snapshot();
             assert!(live.publish(base.as_ref(), with_token(newest), Instant::now()));
             assert_eq!(token(&live), Some(newest));
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(live.swaps(), 2_000);
 }
@@ -166,10 +144,11 @@ fn reader_sees_consistent_snapshots_in_order() {
         Snapshot::default().next(flags(rows))
     };
     assert!(live.publish(None, pair(0), Instant::now()));
+    let failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut last = 0;
-            while last < 1_000 {
+            while last < 1_000 && !failed.load(Ordering::Relaxed) {
                 let snapshot = live.snapshot().expect("it is loaded");
                 let [one, other] =
                     ["one", "other"].map(|key| snapshot.flag(key).map(|flag| flag.rollout_percent));
@@ -178,10 +157,85 @@ fn reader_sees_consistent_snapshots_in_order() {
                 last = one.expect("both are there");
             }
         });
+        let end = EndOnDrop(&failed);
         for percent in 1..=1_000 {
             let base = live.snapshot();
             assert!(live.publish(base.as_ref(), pair(percent), Instant::now()));
         }
+        // Published to the end: the reader comes to it by itself.
+        std::mem::forget(end);
         reader.join().expect("no panic");
     });
+}
+
+#[test]
+fn live_is_started_in_every_mode_but_one() {
+    use EvaluationMode::{Direct, Inherited, Memory, NotStarted, Starting};
+    let live = Live::new();
+    assert!(!live.is_started());
+    for mode in [Starting, Memory, Inherited, Direct] {
+        live.set_mode(mode, false);
+        assert!(live.is_started(), "{mode:?}");
+    }
+    live.set_mode(NotStarted, false);
+    assert!(!live.is_started());
+}
+
+#[test]
+fn reset_ends_the_start() {
+    let live = started();
+    live.reset();
+    assert!(!live.is_started());
+}
+
+#[test]
+fn own_writes_are_set_and_ended() {
+    let live = Live::new();
+    let own_writes = || live.current().as_ref().is_some_and(|state| state.own_writes);
+    assert!(!own_writes());
+    live.set_own_writes(true);
+    assert!(own_writes());
+    live.set_own_writes(false);
+    assert!(!own_writes());
+}
+
+#[test]
+fn own_writes_survive_start_publication_and_reset() {
+    let live = Live::new();
+    let own_writes = || live.current().as_ref().is_some_and(|state| state.own_writes);
+    live.set_own_writes(true);
+    live.set_mode(EvaluationMode::Memory, false);
+    assert!(own_writes());
+    assert!(live.publish(None, with_token(1), Instant::now()));
+    assert!(own_writes());
+    live.reset();
+    assert!(own_writes());
+}
+
+#[test]
+fn own_writes_change_neither_mode_nor_snapshot() {
+    let live = started();
+    assert!(live.publish(None, with_token(1), Instant::now()));
+    live.set_own_writes(true);
+    assert_eq!((token(&live), live.is_started()), (Some(1), true));
+}
+
+#[test]
+fn unknown_key_is_counted_once_for_the_process() {
+    let (live, registry) = (Live::new(), CounterRegistry::default());
+    live.unknown_keys().count("missing", true);
+    live.unknown_keys().count("missing", true);
+    let usage = registry.take(live.unknown_keys());
+    let expected =
+        KeyUsage { key: "missing".into(), defined: false, false_count: 0, true_count: 2 };
+    assert_eq!(usage, [expected]);
+}
+
+#[test]
+fn default_live_equals_a_new_one() {
+    let (new, default) = (Live::new(), Live::default());
+    for live in [&new, &default] {
+        assert!(live.current().is_none() && !live.is_started());
+        assert_eq!((live.swaps(), live.age()), (0, None));
+    }
 }

@@ -1,8 +1,13 @@
 //! What tests and the environment set over the database, and which of them wins.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::overrides::{FlagOverride, Overrides};
+use flagstaff::snapshot::Snapshot;
+use flagstaff::stored_value::StoredValue;
 
 fn keys(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
@@ -104,4 +109,116 @@ fn forced_off_flags_outlive_a_reset() {
     live.reset();
     let overrides = current(&live).expect("they are kept");
     assert_eq!(overrides.forced_off(), ["search_v2"]);
+}
+
+fn value_set_by_test(key: &str, value: StoredValue) -> Overrides {
+    Overrides::new([], [(key.to_owned(), value)])
+}
+
+#[test]
+fn value_set_by_a_test_is_found_by_its_key_only() {
+    let overrides = value_set_by_test("gateway", StoredValue::Text("stripe".into()));
+    assert_eq!(overrides.value("gateway"), Some(&StoredValue::Text("stripe".into())));
+    for key in ["", "Gateway", "gateway2", "gatewa"] {
+        assert_eq!(overrides.value(key), None, "{key}");
+    }
+}
+
+#[test]
+fn value_set_to_null_is_not_absent() {
+    let overrides = value_set_by_test("gateway", StoredValue::Null);
+    assert_eq!(overrides.value("gateway"), Some(&StoredValue::Null));
+    assert!(!overrides.is_empty());
+}
+
+#[test]
+fn flag_and_value_with_the_same_key_are_independent() {
+    let value = value_set_by_test("checkout", StoredValue::Bool(true));
+    assert_eq!((value.flag("checkout"), sorted(&value)), (None, vec![]));
+    let flag = set_by_test(&[("checkout", true)]).with_forced_off(keys(&["search_v2"]));
+    assert_eq!((flag.value("checkout"), flag.value("search_v2")), (None, None));
+}
+
+#[test]
+fn overrides_are_empty_only_without_flags_values_and_forced_off() {
+    assert!(Overrides::default().is_empty());
+    let some = [
+        set_by_test(&[("banner", false)]),
+        value_set_by_test("gateway", StoredValue::Null),
+        Overrides::default().with_forced_off(keys(&["search_v2"])),
+    ];
+    for overrides in some {
+        assert!(!overrides.is_empty(), "{overrides:?}");
+    }
+}
+
+#[test]
+fn forced_off_keys_replace_the_earlier_ones() {
+    let overrides = set_by_test(&[("banner", true)]).with_forced_off(keys(&["search_v2"]));
+    let overrides = overrides.with_forced_off(keys(&["new_checkout"]));
+    assert_eq!(overrides.forced_off(), ["new_checkout"]);
+    assert_eq!(overrides.flag("banner"), Some(FlagOverride::Test(true)));
+}
+
+#[test]
+fn forced_off_keys_keep_the_values_of_tests() {
+    let overrides = value_set_by_test("gateway", StoredValue::Integer(1));
+    let overrides = overrides.with_forced_off(keys(&["search_v2"]));
+    assert_eq!(overrides.value("gateway"), Some(&StoredValue::Integer(1)));
+}
+
+#[test]
+fn forced_off_keys_of_another_replace_own_ones_and_nothing_else() {
+    let other = set_by_test(&[("footer", true)]).with_forced_off(keys(&["search_v2"]));
+    let overrides = set_by_test(&[("banner", true)]).with_forced_off(keys(&["new_checkout"]));
+    let overrides = overrides.with_forced_off_of(&other);
+    assert_eq!(sorted(&overrides), [("banner", true), ("search_v2", false)]);
+}
+
+#[test]
+fn flag_set_off_by_a_test_and_forced_off_is_listed_once() {
+    let overrides = set_by_test(&[("search_v2", false)]).with_forced_off(keys(&["search_v2"]));
+    assert_eq!(sorted(&overrides), [("search_v2", false)]);
+}
+
+#[test]
+fn overrides_of_a_test_replace_the_earlier_ones() {
+    let live = Live::new();
+    live.set_overrides(&value_set_by_test("gateway", StoredValue::Null));
+    live.set_overrides(&set_by_test(&[("banner", true)]));
+    live.set_overrides(&set_by_test(&[("footer", false)]));
+    let overrides = current(&live).expect("one is set");
+    assert_eq!((sorted(&overrides), overrides.value("gateway")), (vec![("footer", false)], None));
+}
+
+#[test]
+fn end_of_a_test_without_forced_off_flags_leaves_no_overrides() {
+    let live = Live::new();
+    live.set_overrides(&value_set_by_test("gateway", StoredValue::Null));
+    assert!(current(&live).is_some());
+    live.set_overrides(&Overrides::default());
+    assert_eq!(current(&live), None);
+}
+
+#[test]
+fn overrides_change_neither_mode_nor_snapshot() {
+    let live = Live::new();
+    live.set_mode(EvaluationMode::Memory, true);
+    assert!(live.publish(None, Snapshot::default(), Instant::now()));
+    let snapshot = live.snapshot().expect("it is published");
+    live.set_overrides(&set_by_test(&[("banner", true)]));
+    live.set_forced_off(&keys(&["search_v2"]));
+    let current = live.current();
+    let state = current.as_ref().expect("it is started");
+    assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Memory, true));
+    assert!(state.snapshot.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &snapshot)));
+}
+
+#[test]
+fn start_and_publication_keep_the_overrides() {
+    let live = Live::new();
+    live.set_overrides(&set_by_test(&[("banner", true)]));
+    live.set_mode(EvaluationMode::Memory, false);
+    assert!(live.publish(None, Snapshot::default(), Instant::now()));
+    assert_eq!(current(&live), Some(set_by_test(&[("banner", true)])));
 }

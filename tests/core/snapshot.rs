@@ -76,6 +76,17 @@ mod partial_loads {
     }
 
     #[test]
+    fn version_of_the_values_rises_only_when_they_are_loaded() {
+        let before = whole();
+        let same = before.next(flags([flag("1", "banner", 20)]));
+        assert_eq!(same.values_version(), before.values_version());
+        let after = same.next(values([value("1", "gateway", "1")]));
+        let another = before.next(values([value("1", "gateway", "2")]));
+        assert!(before.values_version() < after.values_version());
+        assert!(after.values_version() < another.values_version());
+    }
+
+    #[test]
     fn load_of_allowed_users_updates_every_flag() {
         let after = whole().next(allowed_users([allow("1", &[70]), allow("2", &[80])]));
         assert!(names(&after, "banner", 70) && names(&after, "checkout", 80));
@@ -95,6 +106,14 @@ mod partial_loads {
         let allowed = allowed_users([allow("3", &[9])]);
         let after = snapshot([allowed, flags([flag("3", "beta", 0)])]);
         assert!(names(&after, "beta", 9));
+    }
+
+    #[test]
+    fn primary_keys_that_are_the_same_number_are_distinct() {
+        let allowed = allowed_users([allow("07", &[1]), allow("7", &[2])]);
+        let after = snapshot([allowed, flags([flag("07", "padded", 0), flag("7", "plain", 0)])]);
+        assert!(names(&after, "padded", 1) && names(&after, "plain", 2));
+        assert!(!names(&after, "padded", 2) && !names(&after, "plain", 1));
     }
 
     #[test]
@@ -136,6 +155,42 @@ mod partial_loads {
         };
         let after = whole().next(emptied);
         assert_eq!((after.flag_count(), after.value_count()), (0, 0));
+    }
+
+    #[test]
+    fn snapshot_counts_and_lists_its_entries() {
+        let after = snapshot([
+            flags([flag("1", "banner", 10), flag("2", "checkout", 20), flag("3", "beta", 30)]),
+            values([value("1", "gateway", "1"), value("2", "limit", "2")]),
+        ]);
+        assert_eq!((after.flag_count(), after.value_count()), (3, 2));
+        let mut listed: Vec<_> =
+            after.flags().map(|(key, flag)| (key, flag.pk.clone(), flag.rollout_percent)).collect();
+        listed.sort_unstable_by_key(|(key, ..)| *key);
+        let expected = [("banner", "1", 10), ("beta", "3", 30), ("checkout", "2", 20)];
+        assert_eq!(listed, expected.map(|(key, pk, percent)| (key, pk.into(), percent)));
+    }
+
+    #[test]
+    fn columns_of_a_row_are_those_of_its_flag() {
+        for (enabled, client_side) in [(true, false), (false, true)] {
+            let row = FlagRow { enabled: Some(enabled), client_side, ..flag("7", "banner", -3) };
+            let after = snapshot([flags([row])]);
+            let flag = after.flag("banner").expect("a flag");
+            assert_eq!((flag.enabled, flag.client_side), (enabled, client_side));
+            assert_eq!((&flag.pk, flag.rollout_percent), (&"7".into(), -3));
+        }
+    }
+
+    #[test]
+    fn load_of_allowed_users_changes_no_other_column() {
+        let row = FlagRow { enabled: Some(false), client_side: true, ..flag("1", "banner", 42) };
+        let before = snapshot([flags([row])]);
+        let after = before.next(allowed_users([allow("1", &[7])]));
+        let flag = after.flag("banner").expect("a flag");
+        let expected = (false, true, 42, &"1".into());
+        let found = (flag.enabled, flag.client_side, flag.rollout_percent, &flag.pk);
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -475,4 +530,10 @@ fn flag_depends_on_the_subject_between_0_and_100_percent() {
     let no = [of(false, 50, &[1]), of(true, 0, &[]), of(true, 100, &[1]), of(true, -5, &[])];
     let yes = [of(true, 1, &[]), of(true, 99, &[]), of(true, 0, &[1]), of(true, -5, &[1])];
     assert_eq!((no, yes), ([false; 4], [true; 4]));
+}
+
+#[test]
+fn detached_flag_has_no_row_and_is_not_for_browsers() {
+    let flag = Flag::detached(true, 50, crate::rows::integers(&[1]));
+    assert_eq!((&flag.pk, flag.client_side), (&"".into(), false));
 }

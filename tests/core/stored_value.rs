@@ -107,6 +107,87 @@ fn digits_of_fractions_and_strings_do_not_count() {
 }
 
 #[test]
+fn every_character_beside_a_number_ends_it() {
+    let (half, long) = ("1".repeat(2_200), "1".repeat(4_301));
+    for between in [",", " ", "\n", "]", "}", ":", "\"\""] {
+        assert_eq!(undecodable(&format!("{half}{between}{half}")), None, "{between:?}");
+        let text = format!("1.5{between}{long}{between}1.5");
+        assert_eq!(undecodable(&text), Some(Undecodable::TooManyDigits), "{between:?}");
+    }
+}
+
+#[test]
+fn every_digit_counts() {
+    let digits = "1234567890".repeat(430);
+    assert_eq!(undecodable(&digits), None);
+    for digit in 0..=9 {
+        let text = format!("{digits}{digit}");
+        assert_eq!(undecodable(&text), Some(Undecodable::TooManyDigits), "{digit}");
+    }
+}
+
+#[test]
+fn signs_do_not_end_a_number() {
+    let half = "1".repeat(2_200);
+    for sign in ["-", "+"] {
+        let text = format!("{half}{sign}{half}");
+        assert_eq!(undecodable(&text), Some(Undecodable::TooManyDigits), "{sign}");
+    }
+}
+
+#[test]
+fn every_mark_of_a_fraction_makes_a_float() {
+    let digits = "1".repeat(4_301);
+    for mark in [".5", "e5", "E5", "e+5", "E-5", ".5e5"] {
+        assert_eq!(undecodable(&format!("{digits}{mark}")), None, "{mark}");
+        assert_eq!(undecodable(&format!("[{digits}{mark},1]")), None, "{mark}");
+    }
+}
+
+#[test]
+fn escaped_quote_does_not_end_a_string() {
+    let (deep, digits) = ("[".repeat(501), "1".repeat(4_301));
+    for content in [deep, digits] {
+        for start in [r#"\""#, r"\\\u0041", r#"\\\""#, r#"a\"b\\"#] {
+            assert_eq!(undecodable(&format!("\"{start}{content}\"")), None, "{start}");
+        }
+        for closed in [r#""\\""#, r#""\"""#, r#""a""#] {
+            assert!(undecodable(&format!("[{closed},{content}")).is_some(), "{closed}");
+        }
+    }
+}
+
+#[test]
+fn closing_brackets_too_many_are_ignored() {
+    assert_eq!(undecodable(&format!("]}}{}", "[".repeat(500))), None);
+    assert_eq!(undecodable(&format!("]}}{}", "{".repeat(501))), Some(Undecodable::TooDeep));
+}
+
+#[test]
+fn closing_bracket_ends_one_level() {
+    for closed in ["[]", "{}"] {
+        let text = |depth| format!("{}{closed},{}", "[".repeat(300), "[".repeat(depth));
+        assert_eq!(undecodable(&text(200)), None, "{closed}");
+        assert_eq!(undecodable(&text(201)), Some(Undecodable::TooDeep), "{closed}");
+    }
+}
+
+#[test]
+fn brackets_of_both_kinds_nest_in_each_other() {
+    let nested = |depth: usize| format!("{}{}", "[{".repeat(depth / 2), "[".repeat(depth % 2));
+    assert_eq!(undecodable(&nested(500)), None);
+    assert_eq!(undecodable(&nested(501)), Some(Undecodable::TooDeep));
+    assert_eq!(undecodable(&format!("[{}]", "{},".repeat(501))), None);
+}
+
+#[test]
+fn limits_are_named_in_the_messages() {
+    let digits = "has a number of more than 4,300 digits";
+    assert_eq!(Undecodable::TooManyDigits.to_string(), digits);
+    assert_eq!(Undecodable::TooDeep.to_string(), "is nested deeper than 500 levels");
+}
+
+#[test]
 fn deep_nesting_is_undecodable() {
     let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(undecodable(&nested(500)), None);

@@ -50,3 +50,33 @@ fn newest_token_includes_barriers() {
     assert_eq!(of(&[]).newest(), 0);
     assert_eq!(of(&[("f", 7, "a"), ("b", 12, "b"), ("k", 9, "c")]).newest(), 12);
 }
+
+#[test]
+fn newest_token_of_any_order_is_the_highest() {
+    assert_eq!(of(&[("b", 12, "b"), ("f", 7, "a")]).newest(), 12);
+    assert_eq!(of(&[("f", 7, "a"), ("f", 3, "a")]).newest(), 7);
+}
+
+#[test]
+fn same_id_with_another_nonce_is_another_token_set() {
+    let mut before = of(&[("f", 7, "1/7")]);
+    before.set_nonce(-42);
+    let mut restored = before.clone();
+    assert_eq!((restored.nonce(), &restored), (-42, &before));
+    restored.set_nonce(43);
+    assert_eq!((restored.nonce(), restored.newest()), (43, 7));
+    assert_ne!(restored, before);
+    assert_eq!(changed(&restored, &before), [false, false, false]);
+}
+
+#[test]
+fn nonce_without_tokens_is_zero() {
+    assert_eq!(TokenSet::default().nonce(), 0);
+}
+
+#[test]
+fn sums_of_a_relation_replace_the_earlier_ones() {
+    let mut token_set = of(&[("k", 3, "1/3")]);
+    token_set.add("k", 5, "2/8");
+    assert_eq!(changed(&token_set, &of(&[("k", 5, "2/8")])), [false, false, false]);
+}

@@ -1,5 +1,7 @@
 //! Every evaluation is counted and taken once.
 
+use std::sync::Arc;
+
 use flagstaff::flag::Flag;
 use flagstaff::snapshot::Snapshot;
 use flagstaff::usage::{CounterRegistry, KeyUsage, OTHERS, UnknownKeys, reset_after_fork};
@@ -50,18 +52,142 @@ fn deleted_flag_is_counted_until_its_last_snapshot_is_dropped() {
 }
 
 #[test]
+fn counters_of_a_deleted_flag_are_freed_after_the_last_take() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    let before = one_flag();
+    registry.add(&before);
+    let counters = Arc::downgrade(&of(&before, "a").counters);
+    of(&before, "a").counters.count(true);
+    drop(before);
+    assert_eq!(counters.strong_count(), 1);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    assert_eq!(counters.strong_count(), 0);
+}
+
+#[test]
 fn forked_child_starts_at_zero() {
     let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
     let inherited = one_flag();
     registry.add(&inherited);
     of(&inherited, "a").counters.count(true);
     unknown.count("b", false);
+    unknown.count("ada@example.com", false);
     reset_after_fork(Some(&inherited), &unknown);
     let registry = CounterRegistry::default();
     registry.add(&inherited);
     assert_eq!(registry.take(&unknown), []);
     of(&inherited, "a").counters.count(false);
     assert_eq!(registry.take(&unknown), [usage("a", 1, 0)]);
+}
+
+/// The unknown keys that are counted for these evaluations, with the number of each.
+fn counted<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<(Box<str>, u64)> {
+    let unknown = UnknownKeys::default();
+    keys.into_iter().for_each(|key| unknown.count(key, false));
+    let usage = CounterRegistry::default().take(&unknown);
+    let mut counted: Vec<_> =
+        usage.into_iter().map(|usage| (usage.key, usage.false_count)).collect();
+    counted.sort_unstable();
+    counted
+}
+
+#[test]
+fn unknown_key_that_looks_like_a_name_is_counted_by_it() {
+    let longest = "x".repeat(100);
+    for key in ["a", "new_checkout", "shop.v2-beta", "A", "2026", "_", "-", ".", &longest] {
+        assert_eq!(counted([key]), [(key.into(), 1)], "{key}");
+    }
+}
+
+#[test]
+fn unknown_key_beyond_one_limit_is_counted_as_other() {
+    let too_long = "x".repeat(101);
+    for key in ["", "12345", "a1b2c3d4e5", "a b", "a/b", "a:b", "a@b", "é", "a\n", &too_long] {
+        assert_eq!(counted([key]), [(OTHERS.into(), 1)], "{key}");
+    }
+}
+
+#[test]
+fn unknown_key_that_is_counted_already_stays_so_beyond_the_limit() {
+    let names: Vec<String> = (0..1000).map(|key| format!("k{key}")).collect();
+    let late = ["late", "k0", "late", "k999"];
+    let found = counted(names.iter().map(String::as_str).chain(late));
+    assert_eq!(found.len(), 1001);
+    let more: Vec<_> = found.iter().filter(|(_, count)| *count != 1).collect();
+    assert_eq!(more, [&(OTHERS.into(), 2), &("k0".into(), 2), &("k999".into(), 2)]);
+}
+
+#[test]
+fn other_keys_do_not_take_the_place_of_a_name() {
+    let names: Vec<String> = (0..999).map(|key| format!("k{key}")).collect();
+    let found = counted(["", "a b"].into_iter().chain(names.iter().map(String::as_str)));
+    assert_eq!(found.len(), 1000);
+    assert_eq!(found.iter().filter(|(_, count)| *count != 1).count(), 1);
+}
+
+#[test]
+fn no_flag_can_have_the_key_of_the_others() {
+    assert_eq!((OTHERS, counted([OTHERS])), ("(other keys)", vec![(OTHERS.into(), 1)]));
+}
+
+#[test]
+fn flag_counted_in_one_result_only_is_reported() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    let snapshot = snapshot([flags([flag("1", "a", 50), flag("2", "b", 50), flag("3", "c", 50)])]);
+    registry.add(&snapshot);
+    of(&snapshot, "a").counters.count(true);
+    of(&snapshot, "b").counters.count(false);
+    let mut found = registry.take(&unknown);
+    found.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    assert_eq!(found, [usage("a", 0, 1), usage("b", 1, 0)]);
+}
+
+#[test]
+fn flag_of_many_loads_is_counted_once() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    let snapshot = one_flag();
+    for _ in 0..3 {
+        registry.add(&snapshot);
+    }
+    of(&snapshot, "a").counters.count(true);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+}
+
+#[test]
+fn flag_created_again_under_its_key_is_counted_anew() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    let first = one_flag();
+    registry.add(&first);
+    of(&first, "a").counters.count(true);
+    let second = first.next(flags([])).next(flags([flag("2", "a", 50)]));
+    registry.add(&second);
+    of(&second, "a").counters.count(false);
+    drop(first);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1), usage("a", 1, 0)]);
+}
+
+#[test]
+fn forked_child_of_a_parent_that_has_reported_starts_at_zero() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    let inherited = one_flag();
+    registry.add(&inherited);
+    of(&inherited, "a").counters.count(true);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+    reset_after_fork(Some(&inherited), &unknown);
+    let registry = CounterRegistry::default();
+    registry.add(&inherited);
+    of(&inherited, "a").counters.count(true);
+    assert_eq!(registry.take(&unknown), [usage("a", 0, 1)]);
+}
+
+#[test]
+fn child_without_a_snapshot_drops_the_unknown_keys() {
+    let unknown = UnknownKeys::new();
+    unknown.count("missing", true);
+    reset_after_fork(None, &unknown);
+    assert_eq!(CounterRegistry::default().take(&unknown), []);
+    unknown.count("missing", true);
+    assert_eq!(CounterRegistry::default().take(&unknown).len(), 1);
 }
 
 #[test]
@@ -78,6 +204,21 @@ fn unknown_key_made_from_data_is_counted_as_other() {
     let found: Vec<_> =
         found.iter().map(|usage| (&*usage.key, usage.false_count, usage.true_count)).collect();
     assert_eq!(found, [(OTHERS, 6, 0), ("beta_2026", 0, 1)]);
+}
+
+#[test]
+fn each_unknown_key_has_a_count_of_its_own() {
+    let (registry, unknown) = (CounterRegistry::default(), UnknownKeys::new());
+    // Each chain has several of them.
+    for round in 0..5 {
+        (0..1000).filter(|n| n % 5 >= round).for_each(|n| unknown.count(&format!("k{n}"), n > 500));
+    }
+    let mut found = registry.take(&unknown);
+    found.sort_unstable_by_key(|usage| usage.key[1..].parse::<u64>().expect("a number"));
+    let counts: Vec<_> = found.iter().map(|usage| (usage.false_count, usage.true_count)).collect();
+    let expected = (0..1000).map(|n| if n > 500 { (0, n % 5 + 1) } else { (n % 5 + 1, 0) });
+    assert_eq!(counts, expected.collect::<Vec<_>>());
+    assert_eq!(registry.take(&unknown), []);
 }
 
 #[test]

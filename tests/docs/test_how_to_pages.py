@@ -173,6 +173,7 @@ def test_history_page_code_reads_and_changes(alice: User) -> None:
     seen = read("new_checkout")
     assert widen("new_checkout", 25, seen) == "manage.py flags rollout new_checkout 5"
     now = read("new_checkout")
+    assert widen("new_checkout", 25, now) == "nothing to undo"
     assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: read it again"
     with acting_as("deploy", reason="release 42"):
         flag.allowed_users.add(alice)

@@ -530,3 +530,34 @@ def test_history_continues_after_undo_of_deletion(operator: Client, flag: Featur
     delete("new_checkout")
     undo("new_checkout")
     assert len(rows(page(operator, url(flag)))) == 3
+
+
+# The way back after a deletion.
+
+
+def test_message_after_delete_names_the_way_back(operator: Client, flag: FeatureFlag) -> None:
+    response = operator.post(url(flag, "delete"), {"post": "yes"}, follow=True)
+    version = flag_history("new_checkout")[0].version
+    assert messages_of(response) == [
+        f"To create “new_checkout” again, run: manage.py flags undo new_checkout {version}",
+        "The feature flag “new_checkout” was deleted successfully.",
+    ]
+
+
+def test_message_after_delete_of_several_names_the_way_back(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    banner = FeatureFlag.objects.create(key="banner")
+    data = {"action": "delete_selected", "_selected_action": [flag.pk, banner.pk], "post": "yes"}
+    response = operator.post(FLAGS, data, follow=True)
+    newest = flag_history("banner")[0].version
+    assert messages_of(response)[0] == (
+        "To create “new_checkout”, “banner” again, run: "
+        f"manage.py flags undo --transaction {newest}"
+    )
+
+
+def test_message_after_delete_of_secret_value_names_no_way_back(operator: Client) -> None:
+    value = KeyValueStore.objects.create(key="token", value="hidden", secret=True)
+    response = operator.post(url(value, "delete"), {"post": "yes"}, follow=True)
+    assert messages_of(response) == ["The value “token” was deleted successfully."]

@@ -76,9 +76,15 @@ def test_value_of_add_form_is_empty(operator: Client) -> None:
     assert form["value"].value() == ""
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": null, "a": null}}]'])
+def test_json_with_a_name_twice_is_rejected(text: str, operator: Client) -> None:
+    message = 'the name "a" is twice in one object; remove one of the two'
+    assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
+
+
 @pytest.mark.parametrize("text", ["", "null"])
 def test_missing_value_is_rejected(text: str, operator: Client) -> None:
-    message = 'the value is missing; write JSON, such as "stripe", 25 or []'
+    message = 'the value is missing or null; write JSON, such as "stripe", 25 or []'
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 

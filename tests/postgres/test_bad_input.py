@@ -65,7 +65,7 @@ class TestWrongTypes:
     @pytest.mark.parametrize("user", [True, 4.2, [4], {"pk": 4}, b"4"])
     @pytest.mark.parametrize("enabled", [True, False, None], ids=["on", "off", "unknown"])
     def test_user_of_a_wrong_type_raises_for_every_state_of_the_flag(
-        self, start_mode: Start, user: object, enabled: bool | None
+        self, start_mode: Start, user: Any, enabled: bool | None
     ) -> None:
         if enabled is not None:
             FeatureFlag.objects.create(key="new_checkout", enabled=enabled, rollout_percent=50)

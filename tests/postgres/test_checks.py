@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
+from django.core.management.commands.migrate import Command as Migrate
 from django.db import OperationalError, connection, connections, models
+from django.test import override_settings
 
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
@@ -401,6 +403,26 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     assert messages() == []
 
 
+def test_tables_of_flags_in_schemas_of_tenants_are_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    execute(f"CREATE SCHEMA acme; CREATE TABLE acme.flagstaff_change (LIKE {FLAGS})")
+    assert messages() == []
+    monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
+    with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=["shop"]):
+        assert only_message() == (
+            "flagstaff.W031",
+            (
+                "schemas of tenants have tables of flags: acme; they hide the tables of schema "
+                '"public" from Django, so changes in these schemas have no effect'
+            ),
+            (
+                "drop these tables; as long as flagstaff is in TENANT_APPS, run "
+                '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero"'
+            ),
+        )
+
+
 def test_triggers_of_another_project_are_not_reported() -> None:
     execute(
         "CREATE SCHEMA other; CREATE TABLE other.flags (id int); "
@@ -413,15 +435,19 @@ def test_triggers_of_another_project_are_not_reported() -> None:
     assert messages() == []
 
 
+@pytest.mark.parametrize("started", ["migrate", "migrate_schemas"])
 def test_problems_that_a_running_migrate_fixes_are_not_reported(
-    monkeypatch: pytest.MonkeyPatch,
+    started: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute("DELETE FROM django_migrations WHERE app = 'flagstaff'")
     execute(f"DROP TABLE {VALUES}; DROP TRIGGER flagstaff_token_v1 ON {FLAGS}")
     assert [message.id for message in messages()] == ["flagstaff.W013", "flagstaff.W015"]
     assert {message.hint for message in messages()} == {'run "manage.py migrate"'}
-    monkeypatch.setattr("sys.argv", ["manage.py", "migrate"])
-    assert messages() == []
+    # Other commands run `migrate`, too.
+    monkeypatch.setattr("sys.argv", ["manage.py", started])
+    printed = io.StringIO()
+    Migrate(stderr=printed).check(databases=["default"])
+    assert printed.getvalue() == ""
 
 
 def test_invalid_keys_are_reported() -> None:
@@ -435,6 +461,24 @@ def test_invalid_keys_are_reported() -> None:
             "rename the keys in the table and in the code; the flags still work, but with "
             '":", two pairs of key and user can have the same hash input'
         ),
+    )
+
+
+def test_keys_that_differ_in_case_are_reported() -> None:
+    keys = [
+        "new_checkout",
+        "NEW_CHECKOUT",
+        "New_Checkout",
+        "beta",
+        "BETA",
+        "dark-mode",
+        "dark_mode",
+    ]
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=key) for key in keys])
+    ids, text, _ = only_message()
+    assert (ids, set(text.partition(": ")[2].replace(", ", " and ").split(" and "))) == (
+        "flagstaff.W032",
+        {"'new_checkout'", "'NEW_CHECKOUT'", "'New_Checkout'", "'beta'", "'BETA'"},
     )
 
 

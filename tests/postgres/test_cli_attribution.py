@@ -12,7 +12,7 @@ from flagstaff.changes import set_rollout
 from flagstaff.cli.main import VERBS
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change
-from tests.terminals import Terminal, run
+from tests.terminals import Terminal, run, typed
 
 # Each change is a transaction of its own.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
@@ -53,18 +53,82 @@ def test_control_characters_of_an_actor_are_replaced_in_a_refusal() -> None:
     assert f"changes after version {version}: \ufffd[2Jbob flags: all is well at" in message
 
 
-@pytest.mark.parametrize(
-    ("name", "actor"), [("alice", "1"), ("1", "1"), ("01", "1"), ("deploy", "deploy"), ("77", "77")]
-)
-def test_actor_is_the_primary_key_of_a_user_that_exists(name: str, actor: str) -> None:
+@pytest.mark.parametrize("name", ["alice", "1", "01"])
+def test_actor_is_the_primary_key_of_a_user_that_exists(name: str) -> None:
     run(f"off new_checkout --as {name}")
-    assert flag_history("new_checkout")[0].actor == actor
+    assert flag_history("new_checkout")[0].actor == "1"
 
 
-def test_actor_is_null_without_as() -> None:
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [("alcie", "did you mean 'alice'? "), ("deploy", ""), ("77", ""), ("Alice", "")],
+)
+def test_actor_that_is_not_a_user_is_refused(name: str, guess: str) -> None:
+    ran = run(f"off new_checkout --as {name}")
+    assert (ran.status, ran.err) == (
+        1,
+        (
+            f"CommandError: no user has the primary key or username '{name}'; {guess}"
+            f"to record a name that is not a user, pass --as-name {name}\n"
+        ),
+    )
+    assert run("show new_checkout").out.count("enabled\ttrue") == 1
+
+
+def test_actor_may_be_a_name_that_is_not_a_user() -> None:
+    run("off new_checkout --as-name 'deploy 42'")
+    assert flag_history("new_checkout")[0].actor == "deploy 42"
+
+
+def test_name_that_is_the_primary_key_of_a_user_is_refused() -> None:
+    ran = run("off new_checkout --as-name 1")
+    assert (ran.status, ran.err) == (
+        1,
+        "CommandError: '1' is the primary key of a user; pass --as, or use another name\n",
+    )
+
+
+def test_user_and_name_together_are_refused() -> None:
+    ran = run("off new_checkout --as alice --as-name deploy")
+    assert ran.status != 0
+    assert "not allowed with argument" in ran.err
+
+
+def test_source_is_the_command_in_a_pipe_without_an_actor() -> None:
     run("off new_checkout")
     event = flag_history("new_checkout")[0]
     assert (event.actor, event.source, event.reason) == (None, "command", None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "user"), [({"LOGNAME": "ana"}, "ana"), ({"SUDO_USER": "bea"}, "bea")]
+)
+def test_source_contains_the_user_of_the_shell_on_a_terminal(
+    variables: dict[str, str], user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", "root")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    typed("flags off new_checkout")
+    event = flag_history("new_checkout")[0]
+    assert (event.actor, event.source) == (None, f"command ({user})")
+
+
+def test_source_does_not_contain_the_user_of_the_shell_with_an_actor() -> None:
+    typed("flags off new_checkout --as alice")
+    event = flag_history("new_checkout")[0]
+    assert (event.actor, event.source) == ("1", "command")
+
+
+def test_user_of_the_shell_that_has_no_name_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setattr("getpass.getuser", refuse)
+    typed("flags off new_checkout")
+    assert flag_history("new_checkout")[0].source == "command"
 
 
 def test_every_verb_that_writes_is_tested() -> None:
@@ -87,7 +151,7 @@ def test_deleting_verb_asks_for_confirmation(line: str, monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda: "n")
-    assert "CommandError: nothing was changed" in run(line).err
+    assert "CommandError: cancelled; nothing was changed" in run(line).err
     assert Change.objects.count() == before
     monkeypatch.setattr("builtins.input", lambda: "y")
     assert run(line).status == 0
@@ -97,7 +161,10 @@ def test_end_of_input_at_the_question_changes_nothing(monkeypatch: pytest.Monkey
     before = Change.objects.count()
     monkeypatch.setattr("sys.stdin", Terminal(""))
     ran = run("delete new_checkout")
-    assert (ran.status, ran.err.splitlines()[1:]) == (2, ["CommandError: nothing was changed"])
+    assert (ran.status, ran.err.splitlines()[1:]) == (
+        2,
+        ["CommandError: cancelled; nothing was changed"],
+    )
     assert Change.objects.count() == before
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
+from flagstaff.management.commands.flags import Command
 from tests.terminals import flags
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop")]
@@ -29,6 +33,123 @@ def test_unknown_key_is_an_error_with_similar_keys(line: str) -> None:
     status, out, err = flags(*line.split(), "--json")
     assert (status, out) == (5, "")
     assert re.search(r"^CommandError: there is no .* did you mean '(new_ch|payment_ga)\w+'\?$", err)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "show payment_gateway",
+            (
+                "there is no flag 'payment_gateway'; a value has this key: "
+                '"manage.py flags value get payment_gateway"'
+            ),
+        ),
+        (
+            "value set new_checkout 5",
+            (
+                "there is no value 'new_checkout'; a flag has this key: "
+                '"manage.py flags show new_checkout"'
+            ),
+        ),
+    ],
+)
+def test_key_of_the_other_table_is_an_error_that_says_so(line: str, message: str) -> None:
+    assert flags(*line.split()) == (5, "", f"CommandError: {message}\n")
+
+
+def test_unknown_key_is_an_error_for_a_role_that_may_not_read_the_other_table() -> None:
+    execute("CREATE ROLE reader; GRANT SELECT ON flagstaff_featureflag TO reader")
+    execute("SET LOCAL ROLE reader")
+    assert flags("show", "payment_gateway").status == 5
+
+
+@pytest.mark.parametrize("line", ["explain new_checkout alcie", "test new_checkout bob alcie"])
+def test_misspelt_username_is_an_error_with_a_similar_one(line: str) -> None:
+    message = "no user has the primary key or username 'alcie'; did you mean 'alice'?"
+    assert flags(*line.split()) == (1, "", f"CommandError: {message}\n")
+
+
+@pytest.fixture
+def run_as_process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command line as `manage.py` does, and returns its exit status."""
+    # The test's transaction ends with its connection.
+    monkeypatch.setattr("django.db.connections.close_all", lambda: None)
+
+    def run(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            Command().run_from_argv(["manage.py", "flags", *arguments])
+        return int(ended.value.code or 0)
+
+    return run
+
+
+def test_error_is_a_line_of_json_on_standard_error_with_json(
+    run_as_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_as_process("off", "new_chekout", "--json") == 5
+    out, err = capsys.readouterr()
+    message = "there is no flag 'new_chekout'; did you mean 'new_checkout'?"
+    assert (out, json.loads(err)) == ("", {"error": {"status": 5, "message": message}})
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("kil x --json", "there is no verb 'kil'; did you mean 'kill'?"),
+        ("off --json", "the following arguments are required: KEY"),
+    ],
+)
+def test_wrong_arguments_are_an_error_in_json_with_json(
+    line: str,
+    message: str,
+    run_as_process: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["manage.py", "flags", *line.split()])
+    assert run_as_process(*line.split()) == 2
+    out, err = capsys.readouterr()
+    assert (out, json.loads(err)) == ("", {"error": {"status": 2, "message": message}})
+
+
+def test_error_is_text_without_json(
+    run_as_process: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_as_process("off", "new_chekout", "--no-color") == 5
+    assert capsys.readouterr().err.startswith("CommandError: there is no flag ")
+
+
+def test_error_of_call_command_is_an_exception_with_json() -> None:
+    with pytest.raises(CommandError, match="there is no flag"):
+        call_command("flags", "off", "new_chekout", "--json")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("kil new_checkout", "there is no verb 'kil'; did you mean 'kill'?"),
+        ("value gte page_size", "there is no verb 'gte'; did you mean 'get'?"),
+        ("zzz", "there is no verb 'zzz'; --help lists all verbs"),
+    ],
+)
+def test_unknown_verb_is_an_error_with_a_similar_verb(
+    line: str,
+    message: str,
+    run_as_process: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_as_process(*line.split()) == 2
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")
+
+
+@pytest.mark.parametrize(("line", "verb"), [("", "rollout"), ("value", "delete")])
+def test_command_without_a_verb_prints_the_help(line: str, verb: str) -> None:
+    status, out, err = flags(*line.split())
+    assert (status, err) == (2, "CommandError: no verb: pass one of the list above\n")
+    assert out.startswith("usage: ")
+    assert f"\n    {verb} " in out
 
 
 def test_missing_table_is_an_error_that_names_migrate() -> None:

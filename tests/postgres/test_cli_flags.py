@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.forced_off import forced_off
-from tests.terminals import document, flags, run, typed
+from tests.terminals import Terminal, document, flags, run, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
@@ -171,9 +172,7 @@ def test_kill_does_not_ask_for_confirmation(monkeypatch: pytest.MonkeyPatch) -> 
 def test_flag_is_created_deleted_restored_and_created_again() -> None:
     printed = run('create banner_2 --kind ops --description "Top of the page"').err.splitlines()
     assert printed == [
-        "banner_2: created",
-        'banner_2: description null → "Top of the page"',
-        'banner_2: kind null → "ops"',
+        'banner_2: created, description "Top of the page", kind "ops"',
         "undo: manage.py flags delete banner_2 --yes",
         "Off for all users.",
     ]
@@ -189,6 +188,50 @@ def test_flag_is_created_deleted_restored_and_created_again() -> None:
         'a flag with this key existed before; see "manage.py flags history banner_2"'
         in run("create banner_2").err
     )
+
+
+def test_create_prints_no_default() -> None:
+    assert run("create banner_2 --kind release").err.splitlines()[0] == "banner_2: created"
+
+
+def test_create_warns_of_a_key_that_differs_in_case() -> None:
+    warning = "keys are case-sensitive: {} differs from {} only in case"
+    shown = run("create NEW_CHECKOUT").err.splitlines()
+    assert shown[-1] == warning.format("'NEW_CHECKOUT'", "'new_checkout'")
+    assert run("create New_Checkout").err.splitlines()[-1] == warning.format(
+        "'New_Checkout'", "'NEW_CHECKOUT', 'new_checkout'"
+    )
+    assert "case-sensitive" not in run("create new-checkout").err
+
+
+def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z'"
+        )
+    summary = "On for 25 % of all users and 1 allowed user."
+    usage = "Evaluated 1,235 times in the last 7 days, last at 2026-11-20 14:03:05 UTC."
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    monkeypatch.setattr("builtins.input", lambda: "n")
+    assert run("delete new_checkout").err.startswith(
+        f"Delete new_checkout? {summary} {usage} [y/N]\n"
+    )
+    assert run("delete new_checkout --yes").err.startswith(f"new_checkout: {usage}\n")
+
+
+def test_delete_says_that_the_flag_was_not_evaluated() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_usage_worker VALUES ('1', 'web-1', 1, now(), 60, 1, now(), NULL)"
+        )
+    assert "Not evaluated in the last 7 days." in run("delete summer_banner --yes").err
+
+
+def test_delete_does_not_need_the_usage() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE flagstaff_usage RENAME TO gone")
+    ran = run("delete summer_banner --yes")
+    assert (ran.status, ran.err.splitlines()[0]) == (0, "summer_banner: deleted")
 
 
 def test_list_marks_forced_off_flags() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -24,8 +25,8 @@ def test_history_prints_change_actor_source_and_reason() -> None:
     run("allow new_checkout bob")
     lines = [line.split("\t") for line in run("history new_checkout").out.splitlines()]
     assert [line[2:] for line in lines[:2]] == [
-        ["new_checkout", "added 1 allowed user", "postgres (database user)", "command", ""],
-        ["new_checkout", "rollout_percent 25 → 50", "alice", "command", "ticket 7"],
+        ["flag", "new_checkout", "added 1 allowed user", "postgres (database user)", "command", ""],
+        ["flag", "new_checkout", "rollout_percent 25 → 50", "alice", "command", "ticket 7"],
     ]
     assert "added 1 allowed user (bob)" in run("history new_checkout --users --limit 1").out
     assert "VERSION" in typed("flags history new_checkout")
@@ -42,7 +43,42 @@ def test_history_as_json_and_csv_is_complete() -> None:
     assert newest not in older
 
 
+def test_history_shows_flags_and_values_newest_first() -> None:
+    run("rollout new_checkout 50")
+    run("value set page_size 50")
+    run("off dark_mode")
+    shown = [line.split("\t")[2:4] for line in run("history --limit 3").out.splitlines()]
+    assert shown == [["flag", "dark_mode"], ["value", "page_size"], ["flag", "new_checkout"]]
+    [newest] = json.loads(run("history --json --limit 1").out)
+    before = f"history --before {newest['version']} --limit 1 --json"
+    assert [event["key"] for event in json.loads(run(before).out)] == ["page_size"]
+
+
+def test_history_of_a_key_shows_the_flag_and_the_value_of_this_key() -> None:
+    run("value create new_checkout 5")
+    run("value create limit 5")
+    assert json.loads(run("history limit --json").out)[0]["kind"] == "value"
+    kinds = [event["kind"] for event in json.loads(run("history new_checkout --json").out)]
+    assert (kinds[0], set(kinds[1:])) == ("value", {"flag"})
+    only = json.loads(run("history new_checkout --value --json").out)
+    assert [event["kind"] for event in only] == ["value"]
+
+
+def test_history_on_a_terminal_has_seconds_and_time_zone() -> None:
+    run("off new_checkout")
+    shown = typed("flags history new_checkout --limit 1")
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC +flag  new_checkout ", shown)
+
+
 def test_history_of_an_unknown_key_is_an_error() -> None:
+    assert run("history payment_gatewy") == (
+        5,
+        "",
+        (
+            "CommandError: there is no flag or value 'payment_gatewy'; "
+            "did you mean 'payment_gateway'?\n"
+        ),
+    )
     assert run("history new_chekout").status == 5
     Change.objects.all().delete()
     assert run("history new_checkout") == (0, "", "no matching entries\n")

@@ -158,8 +158,7 @@ def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, quer
 @pytest.mark.parametrize(
     ("line", "status", "message"),
     [
-        ("", 2, "the following arguments are required: VERB"),
-        ("kil new_checkout", 2, "argument VERB: invalid choice: 'kil'"),
+        ("kil new_checkout", 2, "error: there is no verb 'kil'; did you mean 'kill'?"),
         ("on", 2, "the following arguments are required: KEY"),
         ("rollout new_checkout 101", 2, "expected a whole number from 0 to 100, not '101'"),
         ("explain new_checkout", 2, "one of the arguments USER --anonymous is required"),

@@ -23,7 +23,7 @@ def test_undo_and_restore_revert_changes() -> None:
     printed = run(f"restore new_checkout {version}").err.splitlines()
     assert printed[:2] == [
         "new_checkout: rollout_percent 75 → 25",
-        "new_checkout: allowed_users +1",
+        "new_checkout: allowed users: +alice",
     ]
     assert run(f"restore new_checkout {version}").err.startswith(
         "new_checkout: already up to date\n"

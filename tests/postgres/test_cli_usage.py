@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from flagstaff.models import FeatureFlag
 from tests.terminals import OPENED, Ran, delete_usage, flags, open_shop
 
 pytestmark = pytest.mark.django_db
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 
 
 def execute(statement: str, *parameters: Any) -> None:
@@ -39,8 +42,60 @@ def test_lost_workers_are_listed() -> None:
     assert [worker.pid for worker in usage().lost] == [3]
     ran = flags("usage")
     assert (ran.status, ran.out) == (0, "")
-    assert ran.err.startswith(
-        "no matching entries\nworker web-1 (pid 3) did not shut down cleanly; usage after "
+    entries, period, lost = ran.err.splitlines()
+    assert entries == "no matching entries"
+    assert re.fullmatch(f"counted until {TIME}; workers report every 60 s", period)
+    message = f"worker web-1 (pid 3) did not shut down cleanly; usage after {TIME} may be missing"
+    assert re.fullmatch(re.escape(message).replace(re.escape(TIME), TIME), lost)
+
+
+@pytest.mark.parametrize("verb", ["usage", "unknown"])
+def test_period_of_the_counts_is_printed(verb: str) -> None:
+    open_shop()
+    create_worker(1, "20 seconds")
+    create_worker(2, "50 seconds")
+    create_worker(3, "1 hour", stopped=True)
+    create_worker(4, "2 hours")
+    found = usage()
+    assert found.until is not None
+    assert timedelta(seconds=50) <= timezone.now() - found.until < timedelta(seconds=60)
+    assert (found.since, found.interval) == (OPENED.replace(minute=0), 60.0)
+    assert flags(verb).err.splitlines()[0] == (
+        f"counted from 2026-11-20 08:00:00 UTC until {found.until:%Y-%m-%d %H:%M:%S} UTC; "
+        "workers report every 60 s"
+    )
+
+
+def test_period_begins_with_the_days_that_are_asked_for() -> None:
+    execute(
+        "INSERT INTO flagstaff_usage VALUES (now() - '9 days'::interval, 'a', true, 1, 1, now())"
+    )
+    create_worker(1, "1 second")
+    first = timezone.now() - timedelta(days=2)
+    period = flags("usage", "--days", "2", "--json").err.splitlines()[-1]
+    assert period.startswith(f"counted from {first:%Y-%m-%d %H:}")
+
+
+def test_period_without_a_reporting_worker_ends_with_the_last_report() -> None:
+    open_shop()
+    assert flags("unknown", "--json").err == (
+        "counted from 2026-11-20 08:00:00 UTC until 2026-11-20 08:17:00 UTC; "
+        "no worker is reporting now\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "reason"),
+    [
+        (60, "workers report every 60 s"),
+        (0, "usage is turned off in this process: USAGE_INTERVAL is 0"),
+    ],
+)
+def test_usage_before_the_first_report_says_so(interval: int, reason: str, settings: Any) -> None:
+    delete_usage()
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
+    assert flags("unknown").err == (
+        f"no unknown keys were evaluated\nno worker has reported its usage yet; {reason}\n"
     )
 
 
@@ -79,7 +134,9 @@ def test_unknown_leaves_out_keys_that_have_a_flag() -> None:
     open_shop()
     assert flags("unknown").out.startswith("new_chekout\t17\t")
     FeatureFlag.objects.create(key="new_chekout")
-    assert flags("unknown") == Ran(0, "", "no unknown keys were evaluated\n")
+    ran = flags("unknown")
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err.startswith("no unknown keys were evaluated\n")
 
 
 def test_prune_deletes_old_hours_and_keeps_live_workers() -> None:

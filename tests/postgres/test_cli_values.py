@@ -34,6 +34,29 @@ def test_value_set_refuses_a_bare_word_and_prints_the_right_command() -> None:
     assert KeyValueStore.objects.get(key="payment_gateway").value == "it's"
 
 
+@pytest.mark.parametrize("verb", ["set page_size", "create limit"])
+def test_json_with_a_name_twice_is_refused(verb: str) -> None:
+    ran = flags("value", *verb.split(), '{"rate": {"EUR": 1, "EUR": 2}}')
+    assert ran == (
+        2,
+        "",
+        'CommandError: the name "EUR" is twice in one object; remove one of the two\n',
+    )
+    assert document("value", "get", "page_size")["value"] == 20
+
+
+def test_name_that_is_twice_in_a_secret_value_is_not_printed() -> None:
+    ran = flags("value", "set", "mail_password", '{"hunter": 1, "hunter": 2}')
+    assert ran.err == "CommandError: a name is twice in one object; remove one of the two\n"
+
+
+@pytest.mark.parametrize("text", ['{"a": 1', "[1, 2", '"stripe', "9" * 5_000])
+def test_json_with_a_mistake_is_refused_without_advice_about_strings(text: str) -> None:
+    ran = flags("value", "set", "page_size", text)
+    assert ran.err.startswith("CommandError: not valid JSON: ")
+    assert "to pass a string" not in ran.err
+
+
 @pytest.mark.parametrize("text", ["null", "NaN", "1e400"])
 def test_value_set_refuses_null_and_numbers_outside_json(text: str) -> None:
     status, _, err = flags("value", "set", "page_size", text)
@@ -56,13 +79,25 @@ def test_value_set_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KeyValueStore.objects.get(key="page_size").value == {"open": 9}
 
 
-def test_secret_value_is_shown_by_value_get_only() -> None:
+def test_secret_value_is_shown_by_value_get_with_show_secret_only() -> None:
     listed = flags("value", "list").out + flags("value", "list", "--json").out
     ran = flags("value", "set", "mail_password", '"hunter3"', "--json")
     for shown in (listed, ran.out, ran.err):
         assert "hunter" not in shown
     assert ran.err == "mail_password: value •••••• → ••••••\n"
-    assert flags("value", "get", "mail_password").out == '"hunter3"\n'
+    assert flags("value", "get", "mail_password", "--show-secret").out == '"hunter3"\n'
+    shown = document("value", "get", "mail_password", "--show-secret")
+    assert (shown["value"], shown["secret"]) == ("hunter3", True)
+
+
+def test_value_get_masks_a_secret_value() -> None:
+    assert flags("value", "get", "mail_password") == (
+        0,
+        "••••••\n",
+        "the value 'mail_password' is secret: pass --show-secret to print it\n",
+    )
+    shown = document("value", "get", "mail_password")
+    assert (shown["value"], shown["secret"]) == (None, True)
 
 
 def test_value_list_in_a_pipe_prints_json_between_tabs() -> None:
@@ -72,6 +107,17 @@ def test_value_list_in_a_pipe_prints_json_between_tabs() -> None:
         ["page_size", "20"],
         ["payment_gateway", '"stripe"'],
     ]
+
+
+@pytest.mark.parametrize("text", ["0", "false", '""', "5"])
+def test_value_create_prints_the_value(text: str) -> None:
+    assert flags("value", "create", "limit", text).err.startswith(f"limit: created, value {text}\n")
+
+
+def test_value_create_warns_of_a_key_that_differs_in_case() -> None:
+    assert run("value create PAGE_SIZE 5").err.splitlines()[-1] == (
+        "keys are case-sensitive: 'PAGE_SIZE' differs from 'page_size' only in case"
+    )
 
 
 @pytest.mark.django_db(transaction=True)

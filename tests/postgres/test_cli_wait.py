@@ -19,7 +19,7 @@ from tests.pages import code_of
 from tests.terminals import Ran, flags, typed
 
 BY = datetime(2026, 11, 20, 12, 0, 22, tzinfo=timezone.utc)
-ALL = Propagation(complete=True, applied=4, seconds=0.034, polling_deadline=BY)
+ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034, polling_deadline=BY)
 
 
 def worker(host: str, pid: int, mode: str = "live") -> Worker:
@@ -120,6 +120,7 @@ def test_documentation_shows_the_output(monkeypatch: pytest.MonkeyPatch) -> None
         polling=(worker("job-1", 9, "poll"),),
         missing=1,
         seconds=10.004,
+        applied_after=0.048,
         polling_deadline=BY,
     )
     for shown, outcome in zip(
@@ -151,17 +152,18 @@ def test_workers_without_the_change_are_listed(monkeypatch: pytest.MonkeyPatch) 
         missing=1,
         possibly_hidden=True,
         seconds=5.004,
+        applied_after=0.048,
     )
     assert (ran.status, ran.out) == (3, "")
     assert ran.err.splitlines()[3:] == [
-        "applied by 7 of 10 connected workers after 5.00 s",
+        "applied by 7 of 10 connected workers after 0.05 s; the wait ended after 5.00 s",
         "pending: web-3 (pid 4711), web-4 (pid 4712)",
         "disconnected (stopped, or lost the connection): web-5 (pid 4713)",
-        "polling (will apply it by 12:00:22): job-1 (pid 9)",
+        "polling (will apply it by 12:00:22 UTC): job-1 (pid 9)",
         "missing: 1 of 12 expected workers did not connect",
         (
             "workers behind a pooler or at a standby are not listed; "
-            "they will apply the change by 12:00:22 if they reach the database"
+            "they will apply the change by 12:00:22 UTC if they reach the database"
         ),
         (
             "CommandError: the change is committed, but not every worker has confirmed it; "
@@ -171,17 +173,38 @@ def test_workers_without_the_change_are_listed(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("applied", "sentence"),
+    ("applied", "pending", "sentence"),
     [
-        (0, "no worker connected within 0.00 s"),
-        (1, "applied by the only connected worker after 0.00 s"),
-        (2, "applied by all 2 connected workers after 0.00 s"),
+        (0, 0, "no worker connected within 5.00 s"),
+        (0, 1, "not applied by the only connected worker within 5.00 s"),
+        (0, 3, "not applied by any of 3 workers within 5.00 s"),
+        (1, 0, "applied by the only connected worker after 0.03 s; the wait ended after 5.00 s"),
+        (2, 0, "applied by all 2 connected workers after 0.03 s; the wait ended after 5.00 s"),
     ],
 )
 def test_number_of_workers_is_printed(
-    applied: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+    applied: int, pending: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sentence in run_off(monkeypatch, applied=applied).err.splitlines()
+    ran = run_off(
+        monkeypatch,
+        applied=applied,
+        pending=(worker("web-3", 4711),) * pending,
+        seconds=5.0,
+        applied_after=0.03 if applied else None,
+    )
+    assert sentence in ran.err.splitlines()
+
+
+def test_unconfirmed_no_op_is_not_called_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    FeatureFlag.objects.update(enabled=False)
+    ran = run_off(monkeypatch, "--wait", "--expect", "9", applied=4, missing=5)
+    assert (ran.status, ran.err.splitlines()[-1]) == (
+        3,
+        (
+            "CommandError: nothing had to be changed, but not every worker has confirmed it; "
+            '"manage.py flags workers" shows which are behind'
+        ),
+    )
 
 
 def test_long_list_of_workers_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,13 +214,20 @@ def test_long_list_of_workers_is_shortened(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_json_has_the_propagation(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = run_off(
-        monkeypatch, "--wait", "--json", applied=1, pending=(worker("web-3", 4711),), seconds=5.0
+        monkeypatch,
+        "--wait",
+        "--json",
+        applied=1,
+        pending=(worker("web-3", 4711),),
+        seconds=5.0,
+        applied_after=0.03,
     )
     document = json.loads(ran.out)
     assert (ran.status, document["changed"]) == (3, True)
     propagation = document["propagation"]
     assert (propagation["complete"], propagation["applied"]) == (False, 1)
     assert propagation["pending"][0]["pid"] == 4711
+    assert (propagation["seconds"], propagation["applied_after"]) == (5.0, 0.03)
     assert propagation["polling_deadline"] == "2026-11-20T12:00:22.000+00:00"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from html import unescape
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import Http404, HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
+from django.urls import path
 from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
@@ -27,7 +29,10 @@ pytestmark = pytest.mark.django_db
 # The engine has its own connection and sees committed rows only.
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
-NOT_FOUND = "flag new_checkout is off for this user"
+NOT_FOUND = (
+    'The flag "new_checkout" is off for this user. To see why, run '
+    '"manage.py flags explain new_checkout USER".'
+)
 
 
 def new(request: HttpRequest, number: int = 0) -> HttpResponse:
@@ -94,9 +99,36 @@ def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
 @VIEWS
 def test_view_for_user_without_flag_is_not_found(view: Any, bob: User) -> None:
     for user in (bob, AnonymousUser()):
-        with pytest.raises(Http404) as error:
+        with pytest.raises(Http404):
             content_of(flag_required("new_checkout")(view), request_of(user))
-        assert str(error.value) == NOT_FOUND
+
+
+urlpatterns = [
+    path("checkout/", flag_required("new_checkout")(new)),
+    path("async-checkout/", flag_required("new_checkout")(new_async)),
+]
+URLS = pytest.mark.parametrize("url", ["/checkout/", "/async-checkout/"])
+
+
+@URLS
+def test_not_found_page_names_the_flag_with_debug(url: str, client: Client, settings: Any) -> None:
+    settings.ROOT_URLCONF, settings.DEBUG = __name__, True
+    response = client.get(url)
+    assert response.status_code == 404
+    assert NOT_FOUND in unescape(response.content.decode())
+
+
+@URLS
+def test_not_found_page_does_not_name_the_flag_without_debug(
+    url: str, client: Client, settings: Any
+) -> None:
+    templates = {"404.html": "because: {{ exception }}"}
+    loaders = [("django.template.loaders.locmem.Loader", templates)]
+    engine = "django.template.backends.django.DjangoTemplates"
+    settings.TEMPLATES = [{"BACKEND": engine, "OPTIONS": {"loaders": loaders}}]
+    settings.ROOT_URLCONF = __name__
+    response = client.get(url)
+    assert (response.status_code, response.content) == (404, b"because: Http404")
 
 
 @pytest.mark.parametrize("otherwise", [old, old_async])

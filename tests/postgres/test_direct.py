@@ -12,6 +12,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from flagstaff import explain, flag_enabled, get_value, status
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
+from flagstaff.typing import UserLike
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +36,7 @@ def only_alice(flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rollout_percent=0)
 
 
-def result(user: object) -> tuple[bool, str, int | None]:
+def result(user: UserLike) -> tuple[bool, str, int | None]:
     explanation = explain("new_checkout", user)
     return explanation.value, explanation.reason, explanation.bucket
 
@@ -83,13 +84,13 @@ def test_text_that_is_no_canonical_integer_is_not_allowed(user: str) -> None:
 
 @pytest.mark.usefixtures("only_alice")
 @pytest.mark.parametrize("user", [-42, 2**63, 2**200, uuid.UUID(int=42)], ids=str)
-def test_key_without_a_user_is_not_allowed(user: object) -> None:
+def test_key_without_a_user_is_not_allowed(user: UserLike) -> None:
     assert explain("new_checkout", user).reason == "SPLIT"
 
 
 @pytest.mark.usefixtures("only_alice")
 @pytest.mark.parametrize("user", [True, 42.0, b"42", ["42"]], ids=repr)
-def test_user_of_a_wrong_type_raises(user: object) -> None:
+def test_user_of_a_wrong_type_raises(user: Any) -> None:
     with pytest.raises(TypeError):
         flag_enabled("new_checkout", user)
 

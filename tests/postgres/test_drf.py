@@ -21,7 +21,10 @@ from flagstaff.models import FeatureFlag
 
 pytestmark = pytest.mark.django_db
 
-DETAIL = "flag new_api is off for this user"
+DETAIL = (
+    'The flag "new_api" is off for this user. To see why, run '
+    '"manage.py flags explain new_api USER".'
+)
 
 
 class HeaderAuthentication(BaseAuthentication):  # type: ignore[misc]
@@ -87,15 +90,23 @@ def test_endpoint_is_open_to_user_with_flag(status: Any, alice: User) -> None:
 
 def test_endpoint_for_user_without_flag_is_not_found(bob: User) -> None:
     view = view_with(HasFlag("new_api"))
-    assert response_of(view, bob) == (404, DETAIL)
-    assert response_of(view, None) == (404, DETAIL)
+    assert response_of(view, bob) == (404, "Not found.")
+    assert response_of(view, None) == (404, "Not found.")
 
 
 def test_endpoint_with_status_403_is_forbidden_without_flag(bob: User) -> None:
     view = view_with(HasFlag("new_api", status=403))
-    assert response_of(view, bob) == (403, DETAIL)
+    denied = "You do not have permission to perform this action."
+    assert response_of(view, bob) == (403, denied)
     status, _detail = response_of(view, None)
     assert status == 401
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_response_names_the_flag_with_debug(status: Any, bob: User, settings: Any) -> None:
+    settings.DEBUG = True
+    view = view_with(HasFlag("new_api", status=status))
+    assert response_of(view, bob) == (status, DETAIL)
 
 
 def test_user_of_session_is_used(client: Any, settings: Any, alice: User, bob: User) -> None:

@@ -26,7 +26,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, FlagStore, as_user
 from tests.conftest import RunIsolated
-from tests.terminals import flags
+from tests.terminals import flags, typed
 
 COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 pytestmark = COMMITTED
@@ -137,13 +137,23 @@ def test_counts_between_two_states_match_the_articles_results(before: Any, after
 
 
 @pytest.mark.usefixtures("counted_by")
-def test_disabled_flag_has_no_impact() -> None:
-    make_flag(make_users(3)[:1], rollout_percent=10)
-    found = impact("new_checkout", 100)
-    assert (found.enabled, found.users, found.have, found.gain, found.lose) == (
-        *(False, 3, 0, 0, 0),
-    )
-    assert (found.direction, found.sample) == ("same", ())
+@pytest.mark.parametrize("percent", [0, 50, 90])
+def test_disabled_flag_is_counted_as_if_it_were_enabled(percent: int) -> None:
+    pks = make_users(300)
+    allowed = pks[::100]
+    make_flag(allowed, rollout_percent=90)
+    then = results(pks, allowed, percent, enabled=True)
+    found = impact("new_checkout", percent, sample=1000)
+    assert (found.enabled, found.as_if_enabled, found.users, found.have) == (False, True, 300, 0)
+    assert (found.gain, found.lose, found.would_have) == (sum(then.values()), 0, found.gain)
+    assert set(found.sample) == {pk for pk in pks if then[pk]}
+    assert found.as_dict()["as_if_enabled"] is True
+
+
+@pytest.mark.usefixtures("counted_by")
+def test_enabled_flag_is_not_counted_as_if_it_were_enabled() -> None:
+    make_flag(enabled=True)
+    assert impact("new_checkout", 5).as_if_enabled is False
 
 
 @pytest.mark.usefixtures("counted_by")
@@ -202,6 +212,25 @@ def test_open_transaction_is_counted_with_own_writes(counted_by: str) -> None:
             assert impact("new_checkout", 100).gain == 3
 
 
+def test_command_on_a_terminal_prints_words_and_usernames() -> None:
+    make_users(3)
+    make_flag(enabled=True, rollout_percent=0)
+    assert typed("flags impact new_checkout 100").splitlines() == [
+        "3 of 3 users would gain the flag.",
+        "",
+        "flag                         new_checkout",
+        "rollout now                  0 %",
+        "rollout then                 100 %",
+        "users                        3",
+        "have the flag now            0",
+        "would gain it                3",
+        "would lose it                0",
+        "would have it                3",
+        "for example                  user0, user1, user2",
+        "users who are not logged in  not counted",
+    ]
+
+
 def test_command_prints_the_counts() -> None:
     make_users(20)
     make_flag(enabled=True)
@@ -215,12 +244,19 @@ def test_command_prints_the_counts() -> None:
     assert len(found["sample"]) == 2
 
 
-def test_command_reports_a_disabled_flag() -> None:
+def test_command_says_that_a_disabled_flag_is_counted_as_if_it_were_enabled() -> None:
+    make_users(2)
     make_flag()
-    assert (
-        "is disabled, so changing the rollout has no effect"
-        in flags("impact", "new_checkout", "100").err
+    ran = flags("impact", "new_checkout", "100")
+    assert ran.out.startswith(
+        "impact\tIf new_checkout were enabled at 100 %, 2 of 2 users would gain the flag.\n"
     )
+    assert ran.err == "new_checkout is disabled: until it is enabled, no user has it\n"
+    assert json.loads(flags("impact", "new_checkout", "100", "--json").out)["as_if_enabled"] is True
+
+
+def test_command_reports_errors() -> None:
+    make_flag()
     assert flags("impact", "missing", "100").status == 5
     assert flags("impact", "new_checkout", "101").status != 0
 

@@ -90,9 +90,8 @@ def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
 @VIEWS
 def test_view_for_user_without_flag_is_not_found(view: Any, alice: User, bob: User) -> None:
     for user in (bob, AnonymousUser()):
-        with pytest.raises(Http404) as error:
+        with pytest.raises(Http404):
             content_of(view.as_view(), request_of(user))
-        assert str(error.value) == "flag new_checkout is off for this user"
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_null_value_is_unchanged_and_a_new_null_is_rejected(shop: None, format_:
     assert "values.nothing.value: value cannot be null" in problem
     delete_value("nothing")
     [problem] = import_problems(exported, format_)
-    assert "values.nothing.value: the value is missing; write JSON" in problem
+    assert "values.nothing.value: the value is missing or null; write JSON" in problem
 
 
 def test_number_in_another_notation_is_unchanged(shop: None) -> None:

@@ -113,7 +113,7 @@ def test_all_flags_include_overrides(alice: User) -> None:
 def test_user_of_wrong_type_raises_type_error() -> None:
     for evaluate_all in (all_flags, snapshot().all_flags):
         with pytest.raises(TypeError):
-            evaluate_all(4.2)
+            evaluate_all(4.2)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("flags")

@@ -1,4 +1,4 @@
-"""Two projects with a schema each in one database: neither waits for the other, or loads for it."""
+"""Two projects with a schema each in one database: neither sees the other, or waits for it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 import flagstaff
-from tests.postgres.conftest import Query
+from flagstaff import changes
+from flagstaff._engine.lifecycle import close
+from flagstaff.history import flag_history, forget_user
+from flagstaff.models import FeatureFlag
+from flagstaff.webhooks import deliver
+from tests.postgres.conftest import Query, _create
+from tests.webhooks import Webhook
 from tests.workers import Worker
+from tools.postgres import Postgres
+
+Projects = tuple[Worker, Worker, Webhook]
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
 
@@ -30,6 +40,10 @@ def propagation() -> tuple[bool, int, int]:
 @pytest.fixture
 def other_project(database: str) -> str:
     """The address of another schema of the same database, with the tables of another project."""
+    return add_project(database)
+
+
+def add_project(database: str) -> str:
     url = make_conninfo(database, options="-c search_path=other")
     with psycopg.connect(url, autocommit=True) as session:
         session.execute("CREATE SCHEMA other")
@@ -91,3 +105,123 @@ def test_worker_of_a_replaced_token_table_is_expected_to_load(worker: Worker, qu
     query("BEGIN; DROP TABLE flagstaff_token; ALTER TABLE kept RENAME TO flagstaff_token; COMMIT")
     found = worker.ask("call", f"{__name__}.propagation")
     assert found == [True, 1, 0]
+
+
+@pytest.fixture(scope="module")
+def projects(module_postgres_server: Postgres, migrated: str) -> Iterator[Projects]:
+    """A worker of each project, and the receiver of webhooks of both."""
+    database = _create(module_postgres_server, migrated)
+    with Webhook() as hook:
+        receiver = {"ops": hook.settings()}
+        with (
+            Worker(database, WEBHOOKS=receiver) as first,
+            Worker(add_project(database), WEBHOOKS=receiver) as second,
+        ):
+            yield first, second, hook
+
+
+def see(worker: Worker, name: str, *arguments: object) -> Any:
+    """Returns the result of a function below, called in the worker."""
+    return worker.ask("call", f"{__name__}.{name}", *arguments)
+
+
+def change(key: str, percent: int) -> int | None:
+    """Creates the flag if it does not exist, and sets its rollout. Runs in the worker."""
+    with flagstaff.acting_as("7"):
+        if not FeatureFlag.objects.filter(key=key).exists():
+            changes.create(key, enabled=True)
+        version = changes.set_rollout(key, percent).version
+    connection.close()
+    return version
+
+
+def rollouts(key: str) -> list[list[Any]]:
+    """The rollout after each change of the history, newest first, with the actor."""
+    found = [
+        [one.new, event.actor]
+        for event in flag_history(key)
+        for one in event.differences
+        if one.field == "rollout_percent"
+    ]
+    connection.close()
+    return found
+
+
+def undo(key: str) -> int:
+    changes.undo(key)
+    percent = FeatureFlag.objects.get(key=key).rollout_percent
+    connection.close()
+    return percent
+
+
+def usage_of(*keys: str) -> list[list[Any]]:
+    """Evaluates the flags, reports, and returns the usage of all flags."""
+    for key in keys:
+        flagstaff.flag_enabled(key, 1)
+    close()
+    found = sorted(
+        [hour.key, hour.true_count + hour.false_count] for hour in flagstaff.usage().hours
+    )
+    connection.close()
+    return found
+
+
+def delivered() -> int:
+    """Delivers the webhooks, and returns the number of delivered ones."""
+    [report] = deliver()
+    connection.close()
+    return report.delivered
+
+
+def forget() -> int:
+    count = forget_user(7)
+    connection.close()
+    return count
+
+
+def test_histories_of_two_projects_are_separate(projects: Projects) -> None:
+    first, second, _hook = projects
+    see(first, "change", "history", 10)
+    see(second, "change", "history", 20)
+    see(first, "change", "history", 30)
+    assert see(first, "rollouts", "history") == [[30, "7"], [10, "7"]]
+    assert see(second, "rollouts", "history") == [[20, "7"]]
+
+
+def test_undo_leaves_the_other_project_as_it_is(projects: Projects) -> None:
+    first, second, _hook = projects
+    see(first, "change", "undo", 10)
+    see(second, "change", "undo", 20)
+    see(first, "change", "undo", 30)
+    assert see(first, "undo", "undo") == 10
+    assert see(second, "rollouts", "undo") == [[20, "7"]]
+
+
+def test_usage_of_two_projects_is_separate(projects: Projects) -> None:
+    first, second, _hook = projects
+    see(first, "change", "in_first", 10)
+    see(second, "change", "in_second", 10)
+    assert ["in_first", 2] in see(first, "usage_of", "in_first", "in_first")
+    assert see(second, "usage_of", "in_second") == [["in_second", 1]]
+
+
+def test_webhooks_of_two_projects_are_separate(projects: Projects) -> None:
+    first, second, hook = projects
+    for worker in (first, second):
+        see(worker, "delivered")
+    hook.received.clear()
+    see(first, "change", "webhook_first", 10)
+    see(second, "change", "webhook_second", 10)
+    see(second, "delivered")
+    assert {one.data["key"] for one in hook.received} == {"webhook_second"}
+    see(first, "delivered")
+    assert {one.data["key"] for one in hook.received} == {"webhook_first", "webhook_second"}
+
+
+def test_user_is_forgotten_in_one_project(projects: Projects) -> None:
+    first, second, _hook = projects
+    see(first, "change", "forgotten", 10)
+    see(second, "change", "forgotten", 10)
+    assert see(first, "forget") > 0
+    assert see(first, "rollouts", "forgotten") == [[10, None]]
+    assert see(second, "rollouts", "forgotten") == [[10, "7"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def test_unreadable_value_is_replaced_on_the_change_page(
     url = f"{VALUES}{pk()}/change/"
     data = form_data(admin_client.get(url))
     assert errors(admin_client, url, data)["value"] == [
-        'the value is missing; write JSON, such as "stripe", 25 or []'
+        'the value is missing or null; write JSON, such as "stripe", 25 or []'
     ]
     assert admin_client.post(url, {**data, "value": "50"}).status_code == 302
     assert stored() == "50"
@@ -148,6 +149,49 @@ def test_restore_of_an_unreadable_value_is_refused(problem: str, admin_client: C
     url = f"{VALUES}{pk()}/history/"
     response = admin_client.post(url, {"_restore": version}, follow=True)
     assert "Not saved: Python cannot decode" in messages_of(response)[0]
+
+
+def restorable(client: Client) -> list[int]:
+    """Returns the versions that the history page offers to restore."""
+    html = page(client, f"{VALUES}{pk()}/history/")
+    return [int(version) for version in re.findall(r'name="_restore" value="(\d+)"', html)]
+
+
+@EVENTS
+def test_restore_of_an_unreadable_value_is_not_offered(problem: str, admin_client: Client) -> None:
+    unreadable = value_version("limit") or 0
+    update_value("limit", {"description": "per hour"})
+    described = value_version("limit") or 0
+    set_value("limit", 50)
+    fifty = value_version("limit") or 0
+    set_value("limit", 60)
+    offered = restorable(admin_client)
+    assert fifty in offered
+    assert not {unreadable, described} & {*offered}
+
+
+@EVENTS
+def test_undo_to_an_unreadable_value_is_not_offered(problem: str, admin_client: Client) -> None:
+    set_value("limit", 50)
+    assert 'name="_undo"' not in page(admin_client, f"{VALUES}{pk()}/history/")
+
+
+@EVENTS
+def test_undo_of_another_field_is_offered_beside_an_unreadable_value(
+    problem: str, admin_client: Client
+) -> None:
+    update_value("limit", {"description": "per hour"})
+    assert 'name="_undo"' in page(admin_client, f"{VALUES}{pk()}/history/")
+
+
+@EVENTS
+def test_restore_is_offered_beside_an_unreadable_value_that_stays(
+    problem: str, admin_client: Client
+) -> None:
+    version = value_version("limit") or 0
+    update_value("limit", {"description": "per hour"})
+    assert restorable(admin_client) == [version]
+    restore_value("limit", to=version)
 
 
 @EVENTS

@@ -1,4 +1,4 @@
-"""get_value returns the ORM's value, of the same type, as a new object."""
+"""get_value returns the ORM's value, of the same type; lists and dicts are new objects."""
 
 from __future__ import annotations
 

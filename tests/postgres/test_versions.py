@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Max
+from django.utils import timezone
 
 from flagstaff import acting_as, changes
 from flagstaff.changes import (
@@ -138,7 +139,7 @@ def test_conflict_message_names_the_newer_change() -> None:
     now = flag_version("new_checkout")
     with pytest.raises(ConflictError) as error:
         enable("new_checkout", expect_version=version)
-    at = f"{Change.objects.latest('id').at:%Y-%m-%d %H:%M}"
+    at = timezone.localtime(Change.objects.latest("id").at).strftime("%Y-%m-%d %H:%M:%S %Z")
     assert str(error.value) == (
         f"new_checkout has version {now}, but version {version} was expected; "
         f"changes after version {version}: ana at {at}: rollout_percent 25 → 50; "

@@ -81,6 +81,23 @@ def test_worker_that_loads_after_the_barrier_has_applied_it(
     assert (found.complete, counts(found)) == (True, (1, 0, 0, 0))
 
 
+def test_applied_after_is_the_time_at_which_the_last_worker_had_it(
+    join: Join, set_steps: SetSteps
+) -> None:
+    early, late = join("web-1"), join("web-2")
+    set_steps(early.load, late.load)
+    found = wait_for_workers(expect=3)
+    assert counts(found) == (2, 0, 0, 1)
+    assert found.seconds == pytest.approx(5)
+    assert found.applied_after is not None
+    assert 0 < found.applied_after < 0.1
+
+
+def test_applied_after_is_none_if_no_worker_has_it(join: Join) -> None:
+    join("web-1").show(*create_token())
+    assert wait_for_workers().applied_after is None
+
+
 def test_worker_that_does_not_load_is_pending(join: Join) -> None:
     join("web-1", 7).show(*create_token())
     found = wait_for_workers()
@@ -524,7 +541,7 @@ def test_propagation_is_json_serializable(join: Join) -> None:
     document = json.loads(json.dumps(wait_for_workers(0).as_dict()))
     assert set(document) == {
         *("complete", "applied", "pending", "polling", "disconnected", "missing"),
-        *("possibly_hidden", "seconds", "polling_deadline"),
+        *("possibly_hidden", "seconds", "applied_after", "polling_deadline"),
     }
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections, models
 from django.test import override_settings
@@ -482,3 +482,70 @@ def test_every_id_is_tested() -> None:
 def test_every_id_has_a_heading_in_the_docs() -> None:
     headings = re.findall(r"^### (flagstaff\.\w+)", PAGE.read_text(), re.MULTILINE)
     assert headings == sorted(ids(), key=lambda check: check[-3:])
+
+
+@pytest.fixture
+def tenants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection such as that of django-tenants."""
+    monkeypatch.setattr(connections["default"], "set_schema_to_public", None, raising=False)
+
+
+AUTH, FLAGSTAFF = "django.contrib.auth", "flagstaff.apps.FlagstaffConfig"
+OF_TENANTS = (
+    "flagstaff.E029",
+    (
+        '"flagstaff" is an app of tenants, but workers read flags and values from schema "public" '
+        "only, so changes in the schema of a tenant have no effect"
+    ),
+    'put "flagstaff" into SHARED_APPS, and not into TENANT_APPS',
+)
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("shared", [[AUTH, "flagstaff"], [AUTH]])
+@pytest.mark.parametrize("name", ["flagstaff", FLAGSTAFF])
+def test_flags_of_tenants_are_reported(shared: list[str], name: str) -> None:
+    with override_settings(SHARED_APPS=shared, TENANT_APPS=[name]):
+        assert only_message() == OF_TENANTS
+
+
+@pytest.mark.usefixtures("tenants")
+def test_flags_of_a_type_of_tenants_are_reported() -> None:
+    types = {"public": {"APPS": ["flagstaff", AUTH]}, "shop": {"APPS": ["flagstaff"]}}
+    with override_settings(HAS_MULTI_TYPE_TENANTS=True, TENANT_TYPES=types):
+        assert only_message() == OF_TENANTS
+
+
+@pytest.mark.usefixtures("tenants")
+def test_model_of_tenants_is_reported(use: Use) -> None:
+    use(flag=Permission)
+    with override_settings(SHARED_APPS=["flagstaff"], TENANT_APPS=[AUTH]):
+        found = {message.id: message for message in messages()}
+    assert found["flagstaff.E029"].msg.startswith('"auth" is an app of tenants')
+
+
+@pytest.mark.usefixtures("tenants")
+def test_users_of_tenants_are_reported() -> None:
+    with override_settings(SHARED_APPS=[AUTH, "flagstaff"], TENANT_APPS=[AUTH]):
+        assert only_message() == (
+            "flagstaff.W030",
+            (
+                "auth.User is a model of tenants, so for flags, users of two tenants with the same "
+                'primary key are one user; allowed users can only be users of schema "public"'
+            ),
+            (
+                'evaluate for f"{connection.schema_name}:{user.pk}", use no allowed users, and '
+                "silence this with SILENCED_SYSTEM_CHECKS; or put the app into SHARED_APPS only"
+            ),
+        )
+
+
+@pytest.mark.usefixtures("tenants")
+def test_shared_flags_and_users_have_no_messages() -> None:
+    with override_settings(SHARED_APPS=[AUTH, "flagstaff"], TENANT_APPS=["shop"]):
+        assert messages() == []
+
+
+def test_settings_of_tenants_without_tenants_have_no_messages() -> None:
+    with override_settings(SHARED_APPS=[AUTH], TENANT_APPS=["flagstaff"]):
+        assert messages() == []

@@ -13,6 +13,7 @@ from flagstaff._engine import forced_off as environment
 from flagstaff._engine.metrics import prometheus_text
 from flagstaff.middleware import RequestFlags
 from flagstaff.testing import override_flag
+from flagstaff.typing import UserLike
 from tests.forced_off import forced_off
 
 
@@ -73,7 +74,7 @@ def test_key_that_utf_8_cannot_encode_does_not_prevent_the_start(
 
 
 @pytest.mark.parametrize("user", [None, 42, "Åsa"])
-def test_forced_off_flag_is_off_for_every_user_and_default(user: object) -> None:
+def test_forced_off_flag_is_off_for_every_user_and_default(user: UserLike) -> None:
     with forced_off(["new_checkout"]):
         assert flag_enabled("new_checkout", user, default=True) is False
         assert snapshot().flag_enabled("new_checkout", user, default=True) is False
@@ -125,7 +126,7 @@ def test_forced_off_flag_does_not_depend_on_the_user() -> None:
 
 def test_wrong_type_of_user_is_an_error_for_a_forced_off_flag() -> None:
     with forced_off(["new_checkout"]), pytest.raises(TypeError, match="user must be a user"):
-        flag_enabled("new_checkout", object())
+        flag_enabled("new_checkout", object())  # type: ignore[arg-type]
 
 
 def test_snapshot_keeps_the_flags_that_were_forced_off() -> None:

@@ -61,7 +61,7 @@ def test_any_json_is_a_valid_value(value: object) -> None:
 
 
 def test_key_without_a_value_is_refused() -> None:
-    message = 'the value is missing; write JSON, such as "stripe", 25 or []'
+    message = 'the value is missing or null; write JSON, such as "stripe", 25 or []'
     assert validation_errors(KeyValueStore(key="a")) == {"value": [message]}
 
 

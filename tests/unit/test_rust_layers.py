@@ -13,8 +13,9 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # From the bottom up: a module may import those of its own row, as long as no cycle arises, and
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
-    ("bucket", "subject", "stored_value", "token_set", "counters", "row"),
-    ("allowed_users",),
+    ("bucket", "subject", "stored_value", "token_set", "counters"),
+    ("allowed_users", "primary_key"),
+    ("row",),
     ("flag",),
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact"),

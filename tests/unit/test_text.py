@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+from typing import Any
+
 import pytest
+from django.utils.timezone import override
 
 from flagstaff._engine.status_log import Report, StatusLog
 from flagstaff._text.lists import MAX_SHOWN, join_some
 from flagstaff._text.storable import is_storable
+from flagstaff._text.times import clock_time, full_time
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Users
 from flagstaff.serialization.plan import Step
@@ -38,7 +43,22 @@ def test_join_some_shows_ten_items_by_default() -> None:
     assert join_some(range(11)).endswith("9 and 1 more")
 
 
-MORE = {"%(items)s and %(count)s more": "%(items)s und %(count)s weitere"}
+NOON = datetime(2026, 7, 1, 12, 0, 5, tzinfo=timezone.utc)
+
+
+def test_time_in_a_message_is_local_with_seconds_and_zone() -> None:
+    with override("Europe/Berlin"):
+        assert full_time(NOON) == "2026-07-01 14:00:05 CEST"
+        assert clock_time(NOON) == "14:00:05 CEST"
+
+
+def test_time_without_a_zone_has_that_of_the_project(settings: Any) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    with override("UTC"):
+        assert full_time(NOON.replace(tzinfo=None)) == "2026-07-01 12:00:05 CEST"
+
+
+MORE = {("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}
 
 
 def test_log_line_is_english_in_a_request_in_another_language(

@@ -40,9 +40,22 @@ class StreamTests(TestCase):
         FeatureFlag.objects.update(rollout_percent=100)
         self.assertEqual(next(events)["enabled"], "11")
 
+    def test_allowed_users_are_not_in_the_chance_of_a_rollout(self) -> None:
+        FeatureFlag.objects.update(rollout_percent=50)
+        event = next(self.events())
+        self.assertEqual(event["chance"]["users"], 1)
+        self.assertEqual(event["chance"]["enabled"], event["enabled"][1:].count("1"))
+        self.assertEqual((event["chance"]["low"], event["chance"]["high"]), (0, 1))
+
+    def test_result_without_a_rollout_has_no_chance(self) -> None:
+        for percent in 0, 100:
+            FeatureFlag.objects.update(rollout_percent=percent)
+            self.assertIsNone(next(self.events())["chance"])
+
     def test_disabled_flag_is_off(self) -> None:
         FeatureFlag.objects.update(enabled=False)
-        self.assertEqual(next(self.events())["rollout"], "off")
+        event = next(self.events())
+        self.assertEqual((event["rollout"], event["chance"]), ("off", None))
 
     async def test_asgi_streams_same_events(self) -> None:
         response: Any = await self.async_client.get(reverse("crowd-stream"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flagstaff import _core
+from flagstaff.typing import UserLike
 
 __all__ = ["Explanation", "explain"]
 
@@ -29,7 +30,7 @@ class Explanation:
     override: str | None = None
 
 
-def explain(key: str, user: object = None) -> Explanation:
+def explain(key: str, user: UserLike = None) -> Explanation:
     """Returns the result of `flag_enabled(key, user)`, and why.
 
     It runs the same code as `flag_enabled`. It reads the user, even if the result does not depend

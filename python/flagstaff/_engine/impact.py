@@ -15,7 +15,7 @@ from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.names import fill, names, sql, user_field, user_names
+from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
@@ -25,6 +25,8 @@ from flagstaff.validators import require_percent
 __all__ = ["ChangeImpact", "Impact", "impact", "impact_of_change"]
 
 _MAX_SAMPLE = 1000
+# The properties that a dict of an impact contains.
+_DERIVED = "as_if_enabled", "same", "would_have", "direction"
 
 _ALLOWED = (
     "SELECT {allowed_users_user} FROM {allowed_users_table} WHERE {allowed_users_flag} {equals} %s"
@@ -48,7 +50,7 @@ _Counts: TypeAlias = tuple[bool, int, int, int, int, int, list[str]]
 
 @dataclass(frozen=True)
 class Impact:
-    """The effect of a different rollout."""
+    """The effect of a different rollout. For a disabled flag, of enabling it with that rollout."""
 
     key: str
     #: The flag's present state.
@@ -67,6 +69,11 @@ class Impact:
     sample: tuple[object, ...]
 
     @property
+    def as_if_enabled(self) -> bool:
+        """Whether the flag is disabled, and the other rollout is counted as if it were enabled."""
+        return not self.enabled
+
+    @property
     def same(self) -> int:
         """The number of users whose result would stay the same."""
         return self.users - self.gain - self.lose
@@ -83,13 +90,16 @@ class Impact:
 
     def as_dict(self) -> dict[str, object]:
         """Returns the impact as a dict that JSON can hold."""
-        derived = {name: getattr(self, name) for name in ("same", "would_have", "direction")}
+        derived = {name: getattr(self, name) for name in _DERIVED}
         sample = [pk if isinstance(pk, int) else str(pk) for pk in self.sample]
         return {**vars(self), **derived, "sample": sample}
 
 
 def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -> Impact:
     """Counts the users whose result would change if the flag's rollout were `percent`.
+
+    No user has a disabled flag at any rollout. So for a disabled flag, this counts the users who
+    would have it if it were enabled at `percent`, and `as_if_enabled` is True.
 
     Counts every user, inactive ones included, with the code that evaluates flags. Writes nothing.
     `sample` is the number of users to list of those whose result would change.
@@ -123,6 +133,9 @@ def impact_of_change(key: str, before: _State, after: _State, *, timeout: float)
 
     Users and allowed users are the present ones. Blocks and raises as `impact` does.
     """
+    if not (before[0] or after[0]):
+        _, _, users, *_ = _count(key, 0, 0, timeout, before)
+        return ChangeImpact(users, 0, 0)
     # With `enabled` in both states the rollouts are compared; else all who have the flag differ.
     on = before if before[0] else after
     percent = after[1] if before[0] and after[0] else on[1]
@@ -155,7 +168,7 @@ def _count_over_pool(
     ):
         return None
     connection = connections[conf.engine_database]
-    places = {**names(connection), **user_names(connection, field)}
+    places = engine_names(connection, user_names(connection, field))
     flag = places if state is None else {**places, **_state_as_sql(state)}
     statements = (
         fill(sql("impact_flag_v1"), flag),

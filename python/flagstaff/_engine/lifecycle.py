@@ -29,7 +29,7 @@ from flagstaff._engine.process_hooks import (
 )
 from flagstaff._engine.status_log import Report, StatusLog, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
-from flagstaff._tables.names import names
+from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
 
@@ -241,7 +241,7 @@ def _engine_options() -> EngineOptions:
     connection = connections[conf.engine_database]
     return EngineOptions(
         parameters=connection_parameters(connection),
-        names=names(connection),
+        names=engine_names(connection),
         opaque_values=not is_plain_json(value_field()),
         listen=conf.listen,
         poll_interval=conf.poll_interval,

@@ -16,7 +16,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.names import fill, names
+from flagstaff._tables.names import engine_names, fill
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
@@ -46,7 +46,7 @@ def select(template: str, parameters: Sequence[object]) -> list[Row]:
     """
     connection = connections[conf.database]
     equals = _EQUALS if connection.vendor == "postgresql" else "="
-    statement = fill(template, {**names(connection), "equals": equals})
+    statement = fill(template, {**engine_names(connection), "equals": equals})
     if connection.vendor == "sqlite":
         statement = statement.replace("%s", "?")
     try:

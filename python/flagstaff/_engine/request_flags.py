@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
+from flagstaff.typing import UserLike
 
-__all__ = ["Evaluator", "RequestFlags", "evaluator_of", "flags_of", "user_of"]
+__all__ = ["Evaluator", "RequestFlags", "debug_message", "evaluator_of", "flags_of", "user_of"]
+
+_T = TypeVar("_T")
 
 
 class Evaluator(Protocol):
     """A snapshot, or the module `_core`, which evaluates the newest snapshot."""
 
-    def flag_enabled(self, key: str, user: object = None, *, default: bool = False) -> bool:
+    def flag_enabled(self, key: str, user: UserLike = None, *, default: bool = False) -> bool:
         """Returns whether the flag `key` is on for `user`."""
 
     def get_value(self, key: str, default: Any = None) -> Any:
@@ -45,7 +50,7 @@ class RequestFlags:
         return _core.snapshot()
 
     @property
-    def _user(self) -> object:
+    def _user(self) -> UserLike:
         return getattr(self._request, "user", None)
 
     def enabled(self, key: str, *, default: bool = False) -> bool:
@@ -57,6 +62,10 @@ class RequestFlags:
         user = await user_of(self._request, key, self.snapshot)
         return self.snapshot.flag_enabled(key, user, default=default)
 
+    @overload
+    def value(self, key: str, default: None = None) -> Any: ...
+    @overload
+    def value(self, key: str, default: _T) -> Any | _T: ...
     def value(self, key: str, default: object = None) -> Any:
         """Returns the value `key`, or `default` if there is none."""
         return self.snapshot.get_value(key, default)
@@ -98,7 +107,20 @@ def evaluator_of(request: object, *, snapshot: bool = False) -> Evaluator:
     return _core.snapshot() if snapshot else _core
 
 
-async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> object:
+def debug_message(key: str) -> str | None:
+    """Returns why a view is not shown to a user without the flag; None without DEBUG.
+
+    Templates and clients can show it, and a key may reveal a feature that is not released yet.
+    """
+    if not settings.DEBUG:
+        return None
+    return (
+        f'The flag "{key}" is off for this user. '
+        f'To see why, run "manage.py flags explain {shlex.quote(key)} USER".'
+    )
+
+
+async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> UserLike:
     """Returns the user, or None if the result does not depend on it.
 
     A lazy `request.user` would query in the event loop, so it uses `request.auser()`.

@@ -51,12 +51,22 @@ class Usage:
 
     hours: tuple[HourlyUsage, ...]
     lost: tuple[LostWorker, ...]
+    #: The start of the oldest hour in the table, of any key; None if the table is empty.
+    since: datetime | None = None
+    #: All evaluations before this time are included, except those of lost workers and of workers
+    #: without a first report. None if no worker has reported.
+    until: datetime | None = None
+    #: The longest time between two reports of a worker, in seconds; None if no worker reports now.
+    interval: float | None = None
 
-    def as_dict(self) -> dict[str, list[dict[str, object]]]:
-        """Returns the usage as a dict of lists."""
+    def as_dict(self) -> dict[str, object]:
+        """Returns the usage as a dict. Hours and lost workers are lists of dicts."""
         return {
             "hours": [asdict(hour) for hour in self.hours],
             "lost": [asdict(worker) for worker in self.lost],
+            "since": self.since,
+            "until": self.until,
+            "interval": self.interval,
         }
 
 
@@ -64,16 +74,19 @@ def usage(key: str | None = None, *, since: datetime | timedelta | None = None) 
     """Returns the usage by hour and key, of all workers; without `key`, of all keys.
 
     `since` is a time, or how long ago. A worker's evaluations are included after its next flush.
-    Makes two queries. Raises NoUsageError on databases other than PostgreSQL, and before the
+    Makes three queries. Raises NoUsageError on databases other than PostgreSQL, and before the
     migration.
     """
     connection, names = _usage_tables()
     first = timezone.now() - since if isinstance(since, timedelta) else since
     with connection.cursor() as cursor:
+        # Before the hours, which include at least what was reported until then.
+        cursor.execute(fill(sql("usage_period_v1"), names))
+        period = cursor.fetchone()
         cursor.execute(fill(sql("read_usage_v1"), names), [key, first])
         hours = tuple(HourlyUsage(*row) for row in cursor.fetchall())
         cursor.execute(fill(sql("lost_workers_v1"), names), [first])
-        return Usage(hours, tuple(LostWorker(*row) for row in cursor.fetchall()))
+        return Usage(hours, tuple(LostWorker(*row) for row in cursor.fetchall()), *period)
 
 
 def prune_usage(older_than: timedelta) -> int:

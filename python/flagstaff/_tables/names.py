@@ -11,10 +11,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._tables.model_fields import AnyField, find_field, through_model
+from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
 __all__ = [
+    "engine_names",
     "fill",
     "flag_names",
     "names",
@@ -39,6 +41,21 @@ def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         **flag_names(connection, conf.flag_model),
         **value_names(connection, conf.value_model),
     }
+
+
+def engine_names(
+    connection: BaseDatabaseWrapper, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Returns `names` and `more` as evaluations use them: never the tables of a tenant.
+
+    A worker connects without a tenant. So do evaluations over Django's own connection, in tests.
+    """
+    found, schema = {**names(connection), **(more or {})}, shared_schema(connection)
+    if schema is None:
+        return found
+    # A model can name a schema itself.
+    tables = [one for one in found if one.endswith("_table") and '"."' not in found[one]]
+    return found | {one: f"{connection.ops.quote_name(schema)}.{found[one]}" for one in tables}
 
 
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from django.db import connections
+from django.db import Error, connections, transaction
 from django.db.models import Model, QuerySet, TextField
 from django.db.models.base import ModelState
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Now
+from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 from django.db.models.query import ModelIterable
 
@@ -26,10 +28,13 @@ __all__ = [
     "Row",
     "ValueRow",
     "all_rows",
+    "case_variants",
     "find_row",
     "flag_row",
     "model_of",
     "readable",
+    "uncached",
+    "unknown_key",
     "value_row",
 ]
 
@@ -70,9 +75,8 @@ class AllowedUsers(Protocol):
     """The manager of the users that a flag refers to."""
 
     def add(self, *users: object) -> None: ...
-    def all(self) -> QuerySet[Any]: ...
-    def order_by(self, *fields: str) -> QuerySet[Any]: ...
     def remove(self, *users: object) -> None: ...
+    def using(self, alias: str) -> QuerySet[Any]: ...
 
 
 class FlagRow(Row, Protocol):
@@ -114,7 +118,16 @@ def value_row(key: str, *, lock: bool = False) -> ValueRow:
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
-    return readable(model._base_manager.using(conf.database))
+    return readable(uncached(model._base_manager.using(conf.database)))
+
+
+def uncached(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Returns the same rows, which no query cache serves: triggers and SQL write behind it."""
+    # Always true. django-cachalot does not cache a query that depends on the time.
+    rows = rows.filter(IsNull(Now(), False))  # noqa: FBT003 (IS NOT NULL)
+    # Django sets this for reads before a write, and django-cacheops does not cache them.
+    vars(rows)["_for_write"] = True
+    return rows
 
 
 def readable(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -158,16 +171,50 @@ def _row(model: type[Model], key: str, *, lock: bool) -> Row:
     return row
 
 
+def unknown_key(key: str) -> UnknownFlagError:
+    """Returns the error for a key that neither a flag nor a value has, with similar keys."""
+    keys = [*_keys(conf.flag_model), *_keys(conf.value_model)]
+    advice = '"manage.py flags list" and "manage.py flags value list" list all keys'
+    return UnknownFlagError(f"there is no flag or value {key!r}; {_similar(key, keys) or advice}")
+
+
+def case_variants(model: type[Model], key: str) -> list[str]:
+    """Returns the other keys that differ from this one only in upper and lower case."""
+    found = all_rows(model).filter(key__iexact=key).exclude(key=key).order_by("key")
+    return list(found.values_list("key", flat=True)) if is_storable(key) else []
+
+
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
     """Returns the error, with similar keys. Reads all keys: only for a message that is shown."""
-    keys = all_rows(model).exclude(key=None).values_list("key", flat=True)
-    nearest = get_close_matches(key, keys)
-    if model is conf.flag_model:
-        return UnknownFlagError(f"there is no flag {key!r}; {_suggestion(nearest, 'list')}")
-    return UnknownValueError(f"there is no value {key!r}; {_suggestion(nearest, 'value list')}")
+    is_flag = model is conf.flag_model
+    name, verb = ("flag", "list") if is_flag else ("value", "value list")
+    advice = (
+        _in_other_table(key, is_flag=is_flag)
+        or _similar(key, _keys(model))
+        or f'"manage.py flags {verb}" lists all keys'
+    )
+    message = f"there is no {name} {key!r}; {advice}"
+    return UnknownFlagError(message) if is_flag else UnknownValueError(message)
 
 
-def _suggestion(nearest: list[str], verb: str) -> str:
-    if not nearest:
-        return f'"manage.py flags {verb}" lists all keys'
-    return f"did you mean {' or '.join(map(repr, nearest))}?"
+def _keys(model: type[Model]) -> list[str]:
+    return list(all_rows(model).exclude(key=None).values_list("key", flat=True))
+
+
+def _similar(key: str, keys: list[str]) -> str | None:
+    nearest = dict.fromkeys(get_close_matches(key, keys))
+    return f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else None
+
+
+def _in_other_table(key: str, *, is_flag: bool) -> str | None:
+    """Says that the key belongs to a value instead of a flag, or vice versa."""
+    model, name, verb = (
+        (conf.value_model, "value", "value get") if is_flag else (conf.flag_model, "flag", "show")
+    )
+    try:
+        with transaction.atomic(using=conf.database):
+            exists = is_storable(key) and all_rows(model).filter(key=key).exists()
+    except Error:  # the role may have no right to read it
+        return None
+    command = f"manage.py flags {verb} {shlex.quote(key)}"
+    return f'a {name} has this key: "{command}"' if exists else None

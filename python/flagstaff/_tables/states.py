@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import Enum
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
+
+from flagstaff._text.local_formats import local_number
 
 __all__ = ["State", "state_label", "state_of", "state_summary"]
 
@@ -39,7 +41,7 @@ def state_label(state: State, rollout_percent: int) -> str:
     if state is State.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {
-        State.OFF: _("off"),
+        State.OFF: pgettext("state of a flag", "off"),
         State.ALL: _("on for all"),
         State.ALLOWED_USERS: _("allowed users only"),
         State.NO_USERS: _("on for no users"),
@@ -48,14 +50,20 @@ def state_label(state: State, rollout_percent: int) -> str:
 
 def state_summary(state: State, rollout_percent: int, allowed: int) -> str:
     """Returns the translated sentence that says which users have a flag."""
-    text = ngettext("%(count)s allowed user", "%(count)s allowed users", allowed)
-    texts = {"percent": rollout_percent, "users": text % {"count": f"{allowed:,}"}}
+    texts = {"percent": rollout_percent, "count": local_number(allowed)}
     if state is State.ROLLOUT and allowed:
-        return _("On for %(percent)s %% of all users and %(users)s.") % texts
+        text = ngettext(
+            "On for %(percent)s %% of all users and %(count)s allowed user.",
+            "On for %(percent)s %% of all users and %(count)s allowed users.",
+            allowed,
+        )
+        return text % texts
     return {
         State.OFF: _("Off for all users."),
         State.ALL: _("On for all users."),
         State.ROLLOUT: _("On for %(percent)s %% of all users."),
-        State.ALLOWED_USERS: _("On for %(users)s only."),
+        State.ALLOWED_USERS: ngettext(
+            "On for %(count)s allowed user only.", "On for %(count)s allowed users only.", allowed
+        ),
         State.NO_USERS: _("On for no users: the rollout is 0 %% and there are no allowed users."),
     }[state] % texts

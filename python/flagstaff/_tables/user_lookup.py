@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TypeVar
 
 from django.contrib.auth import get_user_model
@@ -19,7 +20,7 @@ from django.db.models import Count, Field, Model, QuerySet
 
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import user_field
-from flagstaff._tables.rows import PrimaryKey
+from flagstaff._tables.rows import PrimaryKey, uncached
 from flagstaff._text.lists import join_some
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
@@ -30,6 +31,8 @@ __all__ = ["FoundUser", "UserTable", "actor_table", "allowed_user_table", "batch
 # The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
+# How many usernames are compared with a misspelt one.
+_MAX_COMPARED = 1_000
 
 T = TypeVar("T")
 
@@ -56,7 +59,7 @@ class UserTable:
     @property
     def rows(self) -> QuerySet[Model]:
         """All users."""
-        return self.field.model._base_manager.using(self.database)
+        return uncached(self.field.model._base_manager.using(self.database))
 
     @property
     def username_field(self) -> AnyField | None:
@@ -144,7 +147,7 @@ class UserTable:
         if pk is None:
             tried = f"primary key or {username.name}" if username else "primary key"
             where = "" if self.database == DEFAULT_DB_ALIAS else f' in database "{self.database}"'
-            raise FlagstaffError(f"no user has the {tried} {text!r}{where}")
+            raise FlagstaffError(f"no user has the {tried} {text!r}{where}{self.guess(text)}")
         return FoundUser(pk, None, None)
 
     def find_many(self, texts: Iterable[str]) -> dict[str, PrimaryKey]:
@@ -173,6 +176,19 @@ class UserTable:
                     shared.add(name)
         return {name: pk for name, pk in found.items() if name not in shared}, shared
 
+    def guess(self, text: str) -> str:
+        """Returns "; did you mean 'alice'?" for a text that is nearly a username, or "".
+
+        Reads at most 1,000 usernames: those with the same first character.
+        """
+        username = self.username_field
+        if username is None or not is_storable(text):
+            return ""
+        rows = self.rows.filter(**{f"{username.name}__startswith": text[:1]}).order_by()
+        names = rows.values_list(username.name, flat=True)[:_MAX_COMPARED]
+        similar = get_close_matches(text, map(str, names), n=1)
+        return f"; did you mean {similar[0]!r}?" if similar else ""
+
     def unique_usernames(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
         """Returns the usernames of these users, except empty and shared ones."""
         username = self.username_field
@@ -185,6 +201,20 @@ class UserTable:
         names = {pk: name for pk, name in found.items() if name and isinstance(name, str)}
         shared = set() if username.unique else self._shared(username.name, names.values())
         return {pk: name for pk, name in names.items() if name not in shared}
+
+    def argument_names(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
+        """Returns the usernames that `find_many` reads as these users.
+
+        Left out are names that several users share, that are the primary key of another user, or
+        that begin with "-", as options do.
+        """
+        names = {
+            pk: name
+            for pk, name in self.unique_usernames(pks).items()
+            if not name.startswith("-") and name.isprintable()
+        }
+        found = self.find_many(names.values())
+        return {pk: name for pk, name in names.items() if found.get(name) == pk}
 
     def names(self, texts: Iterable[str]) -> dict[str, str]:
         """Returns usernames by the text of the primary key, as the history stores it."""

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from flagstaff._core import json_problem
+from flagstaff._text.truncated import truncated
 
 __all__ = [
+    "DuplicateNameError",
     "LongJson",
     "UnreadableJson",
+    "object_of_pairs",
     "parse_json",
     "read_columns",
     "read_json",
@@ -20,6 +23,8 @@ __all__ = [
 
 # No shorter text has so many digits, or so many brackets of both sides.
 _SHORT = 1_000
+# The length of a name in a message.
+_MAX_NAME = 80
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
 
 
@@ -54,11 +59,33 @@ class LongJson(str):  # noqa: SLOT000 (it has attributes)
         return f"LongJson({self.length}, {self.digest})"
 
 
+class DuplicateNameError(ValueError):
+    """An object in a JSON text has a name twice. `json.loads` would drop all but the last one."""
+
+    def __init__(self, name: str) -> None:
+        #: The name in quotes, truncated.
+        self.name = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
+        super().__init__(f"the name {self.name} is twice in one object")
+
+
 def parse_json(text: str) -> Any:
-    """Returns the value of a JSON text from any source. Raises ValueError."""
+    """Returns the value of a JSON text that a person has written. Raises ValueError.
+
+    DuplicateNameError, which is a ValueError, contains a part of the text.
+    """
     if problem := why_undecodable(text):
         raise ValueError(f"it {problem}")
-    return json.loads(text)
+    return json.loads(text, object_pairs_hook=object_of_pairs)
+
+
+def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the object of these names and values. Raises DuplicateNameError."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise DuplicateNameError(name)
+        found[name] = value
+    return found
 
 
 def read_json(text: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from flagstaff._text.local_formats import local_number
 
 __all__ = ["MAX_SHOWN", "join_some"]
 
@@ -16,12 +18,12 @@ def join_some(
     *,
     total: int | None = None,
     separator: str = ", ",
-    more: str = "%(items)s and %(count)s more",
+    more: Callable[[int], str] | None = None,
 ) -> str:
     """Returns the first `limit` items as text, then "and 3 more" if there are more.
 
     `total` is the number of all items if `items` has only the first ones. The text is English,
-    as logs and exceptions are; pages pass the translation of `more`.
+    as logs and exceptions are; pages pass a function that returns its translation for a number.
 
         >>> join_some(["a", "b", "c"], 2)
         'a, b and 1 more'
@@ -29,4 +31,8 @@ def join_some(
     texts = [str(item) for item in items]
     shown = separator.join(texts[:limit])
     count = (len(texts) if total is None else total) - min(len(texts), limit)
-    return more % {"items": shown, "count": f"{count:,}"} if count > 0 else shown
+    if count <= 0:
+        return shown
+    if more is None:
+        return f"{shown} and {count:,} more"
+    return more(count) % {"items": shown, "count": local_number(count)}

@@ -63,6 +63,8 @@ class Propagation:
     possibly_hidden: bool = False
     #: The duration of the wait.
     seconds: float = 0.0
+    #: When the last of the `applied` workers had applied it, in seconds; None if none has.
+    applied_after: float | None = None
     #: When polling workers apply it at the latest; None if evaluations query the database.
     polling_deadline: datetime | None = None
 
@@ -136,6 +138,8 @@ class _Wait:
         address = (connection.settings_dict[name] for name in ("HOST", "PORT", "NAME"))
         self._tracker = WorkerTracker((*address, self._barrier.token_table))
         self._unnamed = 0
+        self._applied = 0
+        self._applied_after: float | None = None
 
     def run(self, timeout: float) -> Propagation:
         sleep = _FIRST_SLEEP
@@ -159,6 +163,9 @@ class _Wait:
         applied = [worker for worker in workers if _has_applied(worker, self._barrier, known)]
         self._tracker.update(workers, applied)
         self._unnamed = found.unnamed
+        before, self._applied = self._applied, self._tracker.applied()
+        if self._applied > before:
+            self._applied_after = self._elapsed()
 
     def _is_over(self) -> bool:
         """Returns True if waiting longer cannot help. Disconnected workers may reconnect."""
@@ -190,6 +197,7 @@ class _Wait:
             missing=missing,
             possibly_hidden=possibly_hidden,
             seconds=self._elapsed(),
+            applied_after=self._applied_after if applied else None,
             polling_deadline=self._created_at + timedelta(seconds=_max_delay(polling)),
         )
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import REASON, VERSION
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.history import Users
-from flagstaff.history.describe import Names, describe_change, describe_value
+from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.events import Difference
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -31,6 +33,7 @@ __all__ = [
     "parse_version",
     "posted_version",
     "preview_rows",
+    "version_text",
 ]
 
 #: The name of the field that confirms.
@@ -67,10 +70,12 @@ class ConfirmationMixin(_ModelAdmin):
         self, request: HttpRequest, row: Row, context: Mapping[str, object]
     ) -> TemplateResponse:
         """Returns the page. Its form posts to the same URL."""
-        meta = self.opts
         page = {
             **self.admin_site.each_context(request),
-            "opts": meta,
+            # The breadcrumbs of this template are those of the theme.
+            "flagstaff_parent": "admin/object_history.html",
+            "opts": self.opts,
+            "module_name": str(capfirst(self.opts.verbose_name_plural)),
             "object": row,
             "flagstaff_reason": request.POST.get(REASON, ""),
             **context,
@@ -92,6 +97,11 @@ def parse_version(text: str | None) -> int:
     return int(text)
 
 
+def version_text(version: int | None) -> str | None:
+    """Returns a version for a template, which would group the digits of a number."""
+    return None if version is None else str(version)
+
+
 def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -> list[PreviewRow]:
     """Returns a line for each field that a planned change would write. Secret values are masked."""
     lines = []
@@ -102,9 +112,10 @@ def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -
             continue
         secret = planned.secret and name == "value"
         texts = (
-            describe_value(one, secret=secret, limit=MAX_TEXT) for one in (planned.old[name], new)
+            describe_value(one, field=name, secret=secret, limit=MAX_TEXT)
+            for one in (planned.old[name], new)
         )
-        lines.append(PreviewRow(name, *texts))
+        lines.append(PreviewRow(field_label(name), *texts))
     return lines
 
 
@@ -139,7 +150,9 @@ def _users(
     change = _Written(_as_users(added), _as_users(removed))
     now = len(allowed_pks(row))
     after = _count_of_users(now + len(added) - len(removed))
-    return PreviewRow(ALLOWED, _count_of_users(now), f"{after}: {describe_change(change, names)}")
+    return PreviewRow(
+        field_label(ALLOWED), _count_of_users(now), f"{after}: {describe_change(change, names)}"
+    )
 
 
 def _names(added: Sequence[object], removed: Sequence[object], *, with_names: bool) -> Names | None:
@@ -153,4 +166,4 @@ def _as_users(pks: Iterable[object]) -> Users:
 
 
 def _count_of_users(count: int) -> str:
-    return ngettext("%(count)s user", "%(count)s users", count) % {"count": f"{count:,}"}
+    return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}

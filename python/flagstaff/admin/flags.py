@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+from urllib.parse import quote
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
-from django.contrib.admin.widgets import AdminTextareaWidget
+from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import (
     Count,
+    Field,
     ManyToManyField,
     Model,
-    PositiveSmallIntegerField,
     QuerySet,
-    TextField,
 )
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff import changes
 from flagstaff._engine import forced_off
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.rows import Row
+from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version
+from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version, version_text
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.base_models import AbstractFeatureFlag
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
@@ -52,7 +56,12 @@ from flagstaff.models import FeatureFlag
 __all__ = ["FeatureFlagAdmin"]
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
+    from django.contrib.admin.options import (
+        _FieldsetSpec,
+        _ListDisplayT,
+        _ListFilterT,
+    )
+    from django.utils.datastructures import _ListOrTuple
 
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
 else:
@@ -63,6 +72,7 @@ _MAX_EDITABLE_USERS = 500
 _MAX_DESCRIPTION_SHOWN = 100
 
 _TIMES = ("created_at", "changed_at")
+_ABOUT = gettext_lazy("About")
 
 # The confirmation page waits so long for the count of users, in seconds.
 _COUNT_TIMEOUT = 1.0
@@ -79,33 +89,49 @@ _CSS_CLASSES = {
 }
 
 
-class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
-    """Flags: key, state, on/off button, rollout, allowed users."""
+class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin):
+    """Flags: key, state, on/off button, rollout, allowed users.
+
+    Also for a project's own flag model: uses the fields that it has.
+    """
+
+    known_model = AbstractFeatureFlag
 
     form = MergingForm
     # The button comes early: a narrow screen shows it without scrolling.
-    list_display = ("flag", "state", "on_off", "rollout", "allowed", "changed")
+    list_display: _ListDisplayT[FeatureFlag] = (
+        "flag",
+        "state",
+        "on_off",
+        "rollout",
+        "allowed",
+        "changed",
+    )
     list_display_links = ("flag",)
-    list_filter = ("enabled", "kind")
-    search_fields = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("enabled", "kind")
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
     ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
-    readonly_fields = (*_TIMES, "allowed_users_count")
-    fieldsets = (
-        (None, {"fields": ("key", "enabled", "rollout_percent", "allowed_users")}),
-        (
-            gettext_lazy("About"),
-            {"fields": ("description", "kind", "client_side", *_TIMES)},
-        ),
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "allowed", "allowed_users_count")
+    fieldsets: ClassVar[_FieldsetSpec] = (
+        (None, {"fields": ("key", "enabled", "rollout_percent", ALLOWED)}),
+        (_ABOUT, {"fields": ("description", "kind", "client_side", *_TIMES)}),
     )
-    formfield_overrides = {
-        PositiveSmallIntegerField: {"widget": RolloutInput},
-        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
-    }
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
+
+    def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        fieldsets: _FieldsetSpec = self.fieldsets
+        if fieldsets is FeatureFlagAdmin.fieldsets:
+            first, (name, about) = FeatureFlagAdmin.fieldsets
+            fieldsets = (first, (name, {"fields": (*about["fields"], *self.other_fields())}))
+        if not self._may_list_allowed_users():
+            fieldsets = _replaced(fieldsets, {ALLOWED: "allowed"})
+        # For Django's checks, too.
+        vars(self)["fieldsets"] = self.present_fieldsets(fieldsets)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
         """All flags, with the number of their allowed users."""
@@ -120,30 +146,54 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """The allowed users, if the user of the request can search for users in this admin."""
-        user_model = self.model._meta.get_field("allowed_users").related_model
+        user_admin = self._user_admin(request)
+        return (ALLOWED,) if user_admin and user_admin.get_search_fields(request) else ()
+
+    def formfield_for_manytomany(
+        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        """The form field of the allowed users, without a link to users who may not be viewed."""
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if field is None or db_field.name != ALLOWED:
+            return field
+        if isinstance(field.widget, ManyToManyRawIdWidget) and self._user_admin(request) is None:
+            # The widget links to the models of its site.
+            field.widget.admin_site = AdminSite()
+            field.help_text += " " + _("Primary keys of users, separated by commas.")
+        return field
+
+    def _user_admin(self, request: HttpRequest) -> ModelAdmin[Model] | None:
+        """The admin of users, if the user of the request may open it."""
+        user_model = self.model._meta.get_field(ALLOWED).related_model
         try:
             user_admin = self.admin_site.get_model_admin(cast("type[Model]", user_model))
         except NotRegistered:
-            return ()
-        if not user_admin.has_view_permission(request):
-            return ()
-        return ("allowed_users",) if user_admin.get_search_fields(request) else ()
+            return None
+        return user_admin if user_admin.has_view_permission(request) else None
 
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> _FieldsetSpec:
         """The fields, with a number instead of allowed users that are too many or not visible."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
-            return _without_times(fieldsets)
+            # The times are set at creation, and "allowed" is a number.
+            return _replaced(fieldsets, dict.fromkeys((*_TIMES, "allowed")))
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
         listed = was_shown(request, ALLOWED)
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
-            return _replace_allowed_users(fieldsets, "allowed")
+            return _replaced(fieldsets, {ALLOWED: "allowed"})
         if listed is None:
-            listed = obj.allowed_users.count() <= _MAX_EDITABLE_USERS
-        if not listed:
-            return _replace_allowed_users(fieldsets, "allowed_users_count")
-        return fieldsets
+            listed = _count_allowed(obj) <= _MAX_EDITABLE_USERS
+        return fieldsets if listed else _replaced(fieldsets, {ALLOWED: "allowed_users_count"})
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. The rollout has buttons, and the attributes of the theme's input."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "rollout_percent":
+            set_widget(field, RolloutInput(field.widget.attrs))
+        return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""
@@ -179,14 +229,22 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """What the confirmation page lists: one number for all links to allowed users."""
         lines, counts, forbidden, protected = super().get_deleted_objects(objs, request)
-        allowed = cast("ManyToManyField[Model, Model]", self.model._meta.get_field("allowed_users"))
-        links = through_model(allowed)._meta
+        links = self._allowed_links()._meta
         if not links.auto_created:
             return lines, counts, forbidden, protected
         lines = _without_lines(lines, f"{capfirst(links.verbose_name)}: ")
         if count := counts.pop(str(links.verbose_name_plural), 0):
             counts[_("links to allowed users")] = count
         return lines, counts, forbidden, protected
+
+    def _allowed_links(self) -> type[Model]:
+        """The model of the table between flags and users."""
+        allowed = cast("ManyToManyField[Model, Model]", self.model._meta.get_field(ALLOWED))
+        return through_model(allowed)
+
+    def _may_list_allowed_users(self) -> bool:
+        """Whether a form can have them: Django refuses a table of the project's own."""
+        return bool(self._allowed_links()._meta.auto_created)
 
     def _post_button(self, request: HttpRequest, button: str) -> HttpResponse:
         """Handles "on:PK" and "off:PK". The word makes a second click a no-op."""
@@ -201,19 +259,22 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         else:
             self._set_enabled(request, flag, enabled=_ENABLED_BY_WORD[word])
         # The same URL keeps the search, the filters and the page.
-        return HttpResponseRedirect(request.get_full_path())
+        anchor = f"#{_anchor(flag)}" if flag else ""
+        return HttpResponseRedirect(request.get_full_path() + anchor)
 
     def _confirm_on(self, request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
         """Asks for a confirmation: one click could give a flag to all users."""
         # The version is read first, so that a change of the shown values is a conflict.
         version = version_of(Kind.FLAG, flag.pk)
-        flag.refresh_from_db()
-        allowed = flag.allowed_users.count()
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        allowed = _count_allowed(flag)
         context = {
             "title": _("Turn on a flag"),
+            # The list opens this page, not the history.
+            "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
             "flagstaff_rows": [*_preview_on(flag, allowed), *_count_users(flag)],
-            "flagstaff_version": version,
+            "flagstaff_version": version_text(version),
             "flagstaff_button": _SET_ENABLED,
             "flagstaff_target": f"on:{flag.pk}",
             "flagstaff_label": _("Turn on"),
@@ -221,7 +282,6 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         return self.confirmation(request, cast("Row", flag), context)
 
     def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
-        word = _("on") if enabled else _("off")
         set_enabled = changes.enable if enabled else changes.disable
         try:
             changed = set_enabled(flag.key, expect_version=posted_version(request))
@@ -229,13 +289,20 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
             # Without triggers there are no versions to compare; a system check reports that.
             changed = set_enabled(flag.key)
         if not changed.written:
-            text = _("The flag “%(key)s” was already %(word)s.") % {"key": flag.key, "word": word}
-            self.message_user(request, text, messages.WARNING)
+            text = (
+                _("The flag “%(key)s” was already on.")
+                if enabled
+                else _("The flag “%(key)s” was already off.")
+            )
+            self.message_user(request, text % {"key": flag.key}, messages.WARNING)
             return
-        flag.refresh_from_db()
-        summary = _summary(flag, flag.allowed_users.count(), enabled=enabled)
-        texts = {"key": flag.key, "word": word, "summary": summary}
-        text = _("The flag “%(key)s” is now %(word)s. %(summary)s") % texts
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        summary = _summary(flag, _count_allowed(flag), enabled=enabled)
+        text = (
+            _("The flag “%(key)s” is now on. %(summary)s")
+            if enabled
+            else _("The flag “%(key)s” is now off. %(summary)s")
+        ) % {"key": flag.key, "summary": summary}
         self.log_change(request, flag, text)
         self.message_user(request, text, messages.SUCCESS)
 
@@ -243,9 +310,11 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     def flag(self, flag: FeatureFlag) -> SafeString:
         """The key and the description."""
         return format_html(
-            '<span class="flagstaff-key">{}</span><span class="flagstaff-description">{}</span>',
+            '<span class="flagstaff-key" id="{}">{}</span>'
+            '<span class="flagstaff-description">{}</span>',
+            _anchor(flag),
             flag.key,
-            Truncator(flag.description).chars(_MAX_DESCRIPTION_SHOWN),
+            Truncator(getattr(flag, "description", "")).chars(_MAX_DESCRIPTION_SHOWN),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
@@ -263,15 +332,19 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     @admin.display(description=gettext_lazy("on/off"))
     def on_off(self, flag: FeatureFlag) -> SafeString:
         """A button of the list's form that turns the flag on or off."""
-        word, label = ("off", _("Turn off")) if flag.enabled else ("on", _("Turn on"))
+        # The accessible name begins with the visible one.
+        word, label, name = (
+            ("off", _("Turn off"), _("Turn off %(key)s"))
+            if flag.enabled
+            else ("on", _("Turn on"), _("Turn on %(key)s"))
+        )
         return format_html(
             '<button type="submit" class="button flagstaff-button" name="{}" '
-            'value="{}:{}" aria-label="{} {}">{}</button>',
+            'value="{}:{}" aria-label="{}">{}</button>',
             _SET_ENABLED,
             word,
             flag.pk,
-            label,
-            flag.key,
+            name % {"key": flag.key},
             label,
         )
 
@@ -284,7 +357,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
     def allowed(self, flag: FeatureFlag) -> str:
         """The number of allowed users."""
         count: int = flag.allowed_count  # type: ignore[attr-defined]
-        return f"{count:,}" if count else ""
+        return local_number(count) if count else ""
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, flag: FeatureFlag) -> SafeString:
@@ -292,18 +365,31 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin)
         return format_html(
             '<time datetime="{}" title="{}">{}</time>',
             flag.changed_at.isoformat(),
-            date_format(timezone.localtime(flag.changed_at), "DATETIME_FORMAT"),
+            local_time_text(flag.changed_at),
             _ago(flag.changed_at),
         )
 
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_count(self, flag: FeatureFlag) -> str:
         """The number of allowed users, if they are too many for a form."""
-        text = _(
+        count = _count_allowed(flag)
+        text = ngettext(
+            "%(count)s user, too many to edit here. Use “manage.py flags allow” or "
+            "flagstaff.changes.add_allowed_users().",
             "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
-            "flagstaff.changes.add_allowed_users()."
+            "flagstaff.changes.add_allowed_users().",
+            count,
         )
-        return text % {"count": f"{flag.allowed_users.count():,}"}
+        return text % {"count": local_number(count)}
+
+
+def _count_allowed(flag: FeatureFlag) -> int:
+    return count_allowed_users(cast("Row", flag))
+
+
+def _anchor(flag: FeatureFlag) -> str:
+    """The id of the flag's row in the list. A primary key may be any text."""
+    return f"flag-{quote(str(flag.pk), safe='')}"
 
 
 def _forced_off_notice(flag: FeatureFlag) -> str:
@@ -312,17 +398,13 @@ def _forced_off_notice(flag: FeatureFlag) -> str:
     return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
-def _without_times(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
-    """Without the times, which the database sets when the flag is created."""
-    return tuple(
-        (name, {**options, "fields": [one for one in options["fields"] if one not in _TIMES]})
-        for name, options in fieldsets
-    )
-
-
-def _replace_allowed_users(fieldsets: _FieldsetSpec, field: str) -> _FieldsetSpec:
-    (name, options), *rest = list(fieldsets)
-    return ((name, {**options, "fields": [*options["fields"][:-1], field]}), *rest)
+def _replaced(fieldsets: _FieldsetSpec, fields: Mapping[str, str | None]) -> _FieldsetSpec:
+    """Replaces fields by others, or by none."""
+    replaced: list[Any] = []
+    for name, options in fieldsets:
+        shown = [fields.get(one, one) if isinstance(one, str) else one for one in options["fields"]]
+        replaced.append((name, {**options, "fields": [one for one in shown if one is not None]}))
+    return tuple(replaced)
 
 
 def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
@@ -356,7 +438,7 @@ def _preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
     off, on = (
         state_of(enabled=one, rollout_percent=percent, allowed=allowed) for one in (False, True)
     )
-    rollout, users = f"{percent} %", f"{allowed:,}"
+    rollout, users = f"{percent} %", local_number(allowed)
     return [
         PreviewRow(_("state"), state_label(off, percent), state_label(on, percent)),
         PreviewRow(_("rollout"), rollout, rollout),
@@ -379,7 +461,8 @@ def _count_users(flag: FeatureFlag) -> list[PreviewRow]:
     except FlagstaffError:
         return []
     now, after = (
-        _("%(count)s of %(users)s") % {"count": f"{count:,}", "users": f"{impact.users:,}"}
+        _("%(count)s of %(users)s")
+        % {"count": local_number(count), "users": local_number(impact.users)}
         for count in (0, impact.gain)
     )
     return [PreviewRow(_("users"), now, after)]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import ALLOWED, allowed_users_of
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
@@ -62,6 +62,8 @@ class MergingForm(_ModelForm):
         help_text=gettext_lazy("Reason for this change; shown in the history."),
     )
     _shown = forms.JSONField(
+        # Jazzmin shows the labels of hidden fields.
+        label="",
         required=False,
         widget=forms.HiddenInput,
         error_messages={"invalid": gettext_lazy("This form cannot be read. Open the page again.")},
@@ -71,6 +73,9 @@ class MergingForm(_ModelForm):
         super().__init__(*args, **kwargs)
         self._present: Shown | None = None
         if self.instance.pk is not None:
+            if ALLOWED in self.initial:
+                # Django reads them where the router says, which may be a replica.
+                self.initial[ALLOWED] = list(allowed_users_of(self.instance))
             values = {name: self.initial[name] for name in self.fields if name in self.initial}
             self._present = Shown.of(version_of(self.kind, self.instance.pk), values)
             self.initial[SHOWN] = self._present.as_json()
@@ -168,20 +173,18 @@ class MergingForm(_ModelForm):
     def _both(self, name: str, events: list[Event]) -> str:
         """Describes the conflict of one field."""
         secret = name == "value" and bool(self.initial.get("secret", False))
-        texts = {"yours": "", "present": _text(self.initial[name], secret=secret)}
+        sentences = []
         if name in self.cleaned_data:
-            yours = _text(self.cleaned_data[name], secret=secret)
-            texts["yours"] = _("Yours: %(value)s.") % {"value": yours} + " "
+            yours = _text(name, self.cleaned_data[name], secret=secret)
+            sentences.append(_("Yours: %(value)s.") % {"value": yours})
+        texts = {"present": _text(name, self.initial[name], secret=secret)}
         by = [event for event in events if any(one.field == name for one in event.differences)]
-        if not by:
-            text = _("%(yours)sNow in the database: %(present)s. Save again to write your value.")
-            return text % texts
-        texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
-        text = _(
-            "%(yours)sNow in the database: %(present)s, changed by %(actor)s. "
-            "Save again to write your value."
-        )
-        return text % texts
+        if by:
+            texts["actor"] = describe_actor(by[0], names_of_actors(by[:1]))
+            sentences.append(_("Now in the database: %(present)s, changed by %(actor)s.") % texts)
+        else:
+            sentences.append(_("Now in the database: %(present)s.") % texts)
+        return " ".join([*sentences, _("Save again to write your value.")])
 
     def _show_present(self, shown: Shown) -> None:
         for name in {SHOWN, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
@@ -197,6 +200,7 @@ def _show(field: forms.Field, value: object) -> None:
     vars(field)["bound_data"] = lambda _data, _initial: value
 
 
-def _text(value: object, *, secret: bool) -> str:
+def _text(name: str, value: object, *, secret: bool) -> str:
     """A value as the history shows it."""
-    return describe_value(getattr(value, "pk", value), secret=secret, limit=_MAX_VALUE)
+    value = getattr(value, "pk", value)
+    return describe_value(value, field=name, secret=secret, limit=_MAX_VALUE)

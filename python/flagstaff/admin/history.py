@@ -12,15 +12,13 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
-from flagstaff._tables.rows import Row, model_of
-from flagstaff._text.json_text import UnreadableJson
+from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
@@ -29,13 +27,14 @@ from flagstaff.admin.confirmation import (
     parse_version,
     posted_version,
     preview_rows,
+    version_text,
 )
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
 from flagstaff.changes.restore_version import preview_restore, versions_without_value
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import and_more, describe_actor, describe_change, source_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.transactions import parts_of
@@ -88,22 +87,28 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         related = related_changes(self.admin_site, request, shown)
         may_change = self.has_change_permission(request, row)
         versions = {event.version for event in shown} if may_change else set()
-        lost = versions_without_value(row, versions) if self.kind is Kind.VALUE else set()
+        lost = set()
+        if self.kind is Kind.VALUE and versions:
+            before = {event.first - 1 for event in shown}
+            lost = versions_without_value(row, versions | before)
         return {
             "flagstaff_events": [
                 {
                     "event": event,
+                    "version": str(event.version),
+                    "time": local_time_text(event.at),
                     "actor": describe_actor(event, actors),
+                    "source": source_label(event.source),
                     "change": describe_change(event, users, limit=MAX_TEXT),
                     "related": related.get(event.version),
-                    "may_undo": event.action == "change" and not _is_lost(event),
+                    "may_undo": event.action == "change" and not _is_lost(event, lost),
                     "may_restore": event.version not in {version, *lost}
                     and event.action != "delete",
                 }
                 for event in shown
             ],
-            "flagstaff_older": shown[-1].version if more else None,
-            "flagstaff_version": version,
+            "flagstaff_older": str(shown[-1].version) if more else None,
+            "flagstaff_version": version_text(version),
             "flagstaff_may_change": may_change,
         }
 
@@ -154,18 +159,17 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             self._report(request, row, planned, "")
             return HttpResponseRedirect(request.path)
         at = entries(self.kind, row.pk).values_list("at", flat=True).get(id=to)
-        time = date_format(timezone.localtime(at), "DATETIME_FORMAT")
         question = _(
             "Restore “%(key)s” to its state after the change of %(time)s? "
             "This reverts all later changes of these fields."
         )
         context = {
             "title": _("Restore an earlier state"),
-            "flagstaff_question": question % {"key": row.key, "time": time},
+            "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
             "flagstaff_rows": preview_rows(request, self.kind, row, planned),
-            "flagstaff_version": planned.version,
+            "flagstaff_version": version_text(planned.version),
             "flagstaff_button": _RESTORE,
-            "flagstaff_target": to,
+            "flagstaff_target": str(to),
             "flagstaff_label": _("Restore"),
         }
         return self.confirmation(request, row, context)
@@ -180,14 +184,14 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if CONFIRMED not in request.POST:
             require_values(parts)
             with_users = may_see_users(request.user)
-            label = _("Undo all %(count)s") % {"count": len(parts)}
+            label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
             context = {
                 "title": _("Undo all changes of a transaction"),
                 "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
                 "flagstaff_version": None,
                 "flagstaff_button": _UNDO_ALL,
-                "flagstaff_target": change,
-                "flagstaff_label": label,
+                "flagstaff_target": str(change),
+                "flagstaff_label": label % {"count": local_number(len(parts))},
             }
             page = self.confirmation(request, row, context)
             page.template_name = "flagstaff/undo_all.html"
@@ -213,14 +217,14 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if not keys:
             self.message_user(request, _("Nothing to undo."), messages.WARNING)
             return
-        shown = join_some((f"“{key}”" for key in keys), more=_("%(items)s and %(count)s more"))
+        shown = join_some((f"“{key}”" for key in keys), more=and_more)
         text = _("Undone: %(keys)s.") % {"keys": shown}
         missing = {pk for changed in done for pk in changed.missing}
         self.message_user(request, text + _skipped(missing), messages.SUCCESS)
 
     def _next_url(self, request: HttpRequest, row: Row) -> str:
         """The same page, or the list if the row is deleted."""
-        if model_of(row)._base_manager.filter(pk=row.pk).exists():
+        if all_rows(model_of(row)).filter(pk=row.pk).exists():
             return request.path
         meta = self.opts
         name = f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_changelist"
@@ -245,7 +249,7 @@ def _skipped(missing: Collection[object]) -> str:
         "%(count)s users no longer exist and were skipped.",
         count,
     )
-    return f" {text % {'count': count}}"
+    return f" {text % {'count': local_number(count)}}"
 
 
 def _csv_response(events: list[Event]) -> HttpResponse:
@@ -259,6 +263,12 @@ def _without_users(event: Event) -> Event:
     return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
-def _is_lost(event: Event) -> bool:
-    """Whether an undo would need a value that the history cannot give back."""
-    return any(one.secret or isinstance(one.old, UnreadableJson) for one in event.differences)
+def _is_lost(event: Event, lost: Collection[int]) -> bool:
+    """Whether an undo would need a value that the history cannot give back.
+
+    `lost` are the versions without a value, among them those before the events.
+    """
+    return any(
+        one.secret or (one.field == "value" and event.first - 1 in lost)
+        for one in event.differences
+    )

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import CharField, Field, QuerySet
 from django.forms import BaseFormSet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff import changes
-from flagstaff.admin.attribution import REASON
+from flagstaff._tables.rows import uncached
+from flagstaff._text.lists import join_some
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.shown import SHOWN
+from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import and_more, describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history
 
-__all__ = ["SavingMixin"]
+__all__ = ["SavingMixin", "set_widget"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -47,10 +52,16 @@ _KEY_HELP = {
     ),
     Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
 }
-# The newer changes that a message lists.
+# The newer changes or the deleted keys that a message lists.
 _MAX_LISTED = 5
 # The length of each value in it.
 _MAX_VALUE = 120
+
+
+def set_widget(field: forms.Field, widget: forms.Widget) -> None:
+    """Replaces the widget of a form field."""
+    widget.is_required = field.required
+    field.widget = widget
 
 
 class SavingMixin(_ModelAdmin):
@@ -72,6 +83,18 @@ class SavingMixin(_ModelAdmin):
             # Another change was written after the form had been validated: it merges again.
             return super().changeform_view(request, object_id, form_url, extra_context)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """All rows of the flags' database, whatever a router or a query cache reads from."""
+        return uncached(super().get_queryset(request).using(conf.database))
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelMultipleChoiceField[Any] | None:
+        """The field of the allowed users, with users of the flags' database."""
+        return super().formfield_for_manytomany(
+            db_field, request, **{"using": conf.database, **kwargs}
+        )
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """The read-only fields. A key is read-only once the row exists."""
         readonly = super().get_readonly_fields(request, obj)
@@ -87,7 +110,21 @@ class SavingMixin(_ModelAdmin):
         """The class of the form, with the reason why the key is fixed."""
         if obj is not None and self.has_change_permission(request, obj):
             kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.kind]}
-        return cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
+        form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
+        # A copy: all forms share the fields of their base class.
+        reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
+        if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):
+            set_widget(reason, like.widget)
+        return form
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. Widgets are those of the ModelAdmin, which may be a theme's."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "description":
+            field.widget.attrs["rows"] = 3
+        return field
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields, with the reason for users who may save."""
@@ -95,7 +132,8 @@ class SavingMixin(_ModelAdmin):
         may_save = self.has_change_permission if obj else self.has_add_permission
         if not may_save(request, *([obj] if obj else [])):
             return fieldsets
-        return (*fieldsets, (None, {"fields": (REASON, SHOWN)}))
+        # Themes with tabs need a name: a second fieldset without one has the tab of the first.
+        return (*fieldsets, (_("This change"), {"fields": (REASON, SHOWN)}))
 
     def save_model(
         self,
@@ -148,10 +186,22 @@ class SavingMixin(_ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Deletes one row."""
-        _DELETE[self.kind](obj.key)
+        changed = _DELETE[self.kind](obj.key)
+        self._name_way_back(request, [changed], changed.undo)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Deletes all rows, or none if one fails."""
         with transaction.atomic(using=conf.database):
-            for key in queryset.order_by("pk").values_list("key", flat=True):
-                _DELETE[self.kind](key)
+            keys = queryset.order_by("pk").values_list("key", flat=True)
+            deleted = [_DELETE[self.kind](key) for key in keys]
+        self._name_way_back(request, deleted, combined_undo(deleted))
+
+    def _name_way_back(
+        self, request: HttpRequest, deleted: Iterable[changes.Changed], undo: changes.Undo | None
+    ) -> None:
+        """Says how to create rows again: a deleted row has no page with an undo button."""
+        if undo is None:
+            return
+        keys = join_some((f"“{changed.key}”" for changed in deleted), _MAX_LISTED, more=and_more)
+        text = _("To create %(keys)s again, run: %(command)s")
+        self.message_user(request, text % {"keys": keys, "command": undo.command}, messages.INFO)

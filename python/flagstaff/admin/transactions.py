@@ -11,6 +11,10 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes.undo_transactions import parts_without_value
@@ -37,6 +41,29 @@ class RelatedChanges:
     #: The number of all changed rows, the event's own included.
     count: int
     may_undo: bool
+
+    @property
+    def sentence(self) -> SafeString:
+        """The keys as links. Whole sentences, because the order of words differs by language."""
+        links = (
+            format_html('<a href="{}">{}</a>', url, key) if url else key for key, url in self.keys
+        )
+        keys = format_html_join(", ", "{}", ([link] for link in links))
+        if not self.more:
+            text = _("changed together with {keys}")
+        elif self.keys:
+            text = ngettext(
+                "changed together with {keys} and {count} more",
+                "changed together with {keys} and {count} more",
+                self.more,
+            )
+        else:
+            text = ngettext(
+                "changed together with {count} more",
+                "changed together with {count} more",
+                self.more,
+            )
+        return format_html(text, keys=keys, count=self.more)
 
 
 def related_changes(

@@ -5,30 +5,39 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
-from django.db.models import JSONField, QuerySet, TextField
+from django.db.models import Field, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
+from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
-from flagstaff._text.json_text import UnreadableJson, why_undecodable
+from flagstaff._text.json_text import (
+    DuplicateNameError,
+    UnreadableJson,
+    object_of_pairs,
+    why_undecodable,
+)
+from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
-from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.own_fields import OwnFieldsMixin
+from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
+from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.describe import SECRET, describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
@@ -36,7 +45,12 @@ from flagstaff.models import KeyValueStore
 __all__ = ["KeyValueStoreAdmin"]
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import _FieldGroups
+    from django.contrib.admin.options import (
+        _FieldGroups,
+        _ListDisplayT,
+        _ListFilterT,
+    )
+    from django.utils.datastructures import _ListOrTuple
 
     _ModelAdmin = admin.ModelAdmin[KeyValueStore]
 else:
@@ -45,6 +59,7 @@ else:
 _MAX_LENGTH_SHOWN = 80
 # A form with a longer value is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000
+_VALUE_HELP = _('JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].')
 # How much of such a value the page shows.
 _MAX_START = 1_000
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
@@ -62,6 +77,7 @@ class ValueField(forms.JSONField):
         "unstorable": _(
             "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
         ),
+        "duplicate": _("the name %(name)s is twice in one object; remove one of the two"),
         "undecodable": _(
             "a number has more than 4,300 digits, or the nesting more than 500 levels"
         ),
@@ -77,10 +93,22 @@ class ValueField(forms.JSONField):
         if isinstance(value, str) and why_undecodable(value):
             raise ValidationError(self.error_messages["undecodable"], code="undecodable")
         try:
-            return super().to_python(value)
+            parsed = super().to_python(value)
         except ValidationError as error:
             text = self.error_messages["invalid"]
             raise ValidationError(text, code="invalid", params=_position(str(value))) from error
+        self._forbid_duplicate_names(value)
+        return parsed
+
+    def _forbid_duplicate_names(self, value: object) -> None:
+        if not isinstance(value, str) or self.disabled or not value:
+            return
+        try:
+            json.loads(value, object_pairs_hook=object_of_pairs)
+        except DuplicateNameError as error:
+            text = self.error_messages["duplicate"]
+            params = {"name": error.name}
+            raise ValidationError(text, code="duplicate", params=params) from error
 
     def bound_data(self, data: object, initial: object) -> object:
         """The text as the user has typed it, not formatted again."""
@@ -114,29 +142,43 @@ class ValueForm(MergingForm):
         return super().clean()
 
 
-class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmin):
-    """Values: key, value, description."""
+class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin):
+    """Values: key, value, description.
+
+    Also for a project's own value model: uses the fields that it has.
+    """
+
+    known_model = AbstractKeyValueStore
 
     kind = Kind.VALUE
     form = ValueForm
-    list_display = ("key", "shown_value", "short_description", "changed_at")
-    search_fields = ("key", "description")
-    list_filter = ("secret",)
+    list_display: _ListDisplayT[KeyValueStore] = (
+        "key",
+        "shown_value",
+        "short_description",
+        "changed_at",
+    )
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
-    readonly_fields = ("changed_at", "shown_value", "large_value")
-    formfield_overrides = {
-        JSONField: {
-            "form_class": ValueField,
-            "widget": AdminTextareaWidget(attrs={"rows": 4, "class": "flagstaff-json"}),
-            "help_text": _(
-                'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].'
-            ),
-        },
-        TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
-    }
+    readonly_fields: ClassVar[_ListOrTuple[str]] = ("changed_at", "shown_value", "large_value")
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. The value is a text area with the attributes of the theme's."""
+        if db_field.name != "value":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        options = {"form_class": ValueField, "help_text": _VALUE_HELP}
+        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
+        if field is not None:
+            attrs = field.widget.attrs
+            css_class = f"{attrs.get('class', '')} flagstaff-json".strip()
+            set_widget(field, AdminTextareaWidget({**attrs, "rows": 4, "class": css_class}))
+        return field
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
@@ -151,11 +193,12 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
         """The fields. A secret value is masked for users who may not change it."""
         value = "value" if obj is None else self._value_field(request, obj)
         times = ["changed_at"] if obj else []  # set by the database at creation
-        return ["key", value, "description", "secret", *times]
+        fields = ("key", value, "description", "secret", *self.other_fields(), *times)
+        return self.present(fields)
 
     def _value_field(self, request: HttpRequest, row: KeyValueStore) -> str:
         may_change = self.has_change_permission(request, row)
-        if (row.secret or isinstance(row.value, UnreadableJson)) and not may_change:
+        if (is_secret(row) or isinstance(row.value, UnreadableJson)) and not may_change:
             return "shown_value"
         # The submitted page decides: it may have shown a shorter value than the present one.
         listed = was_shown(request, "value") if may_change else None
@@ -167,22 +210,25 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, _ModelAdmi
     @admin.display(description=_("value"))
     def shown_value(self, row: KeyValueStore) -> SafeString:
         """The value as JSON, truncated. A secret value is masked."""
-        text = describe_value(row.value, secret=row.secret)
+        text = describe_value(row.value, secret=is_secret(row))
         shown = Truncator(text).chars(_MAX_LENGTH_SHOWN)
         return format_html('<span class="flagstaff-json">{}</span>', shown)
 
     @admin.display(description=_("value"))
     def large_value(self, row: KeyValueStore) -> SafeString:
         """The start of a value that is too large for a form, and how to change it."""
-        text = gettext(
-            "%(count)s characters, too large to edit here. Use “manage.py flags value set %(key)s "
-            "-” or flagstaff.changes.set_value()."
-        )
         value = _as_text(row.value)
+        text = ngettext(
+            "%(count)s character, too large to edit here. Use “manage.py flags value set %(key)s "
+            "-” or flagstaff.changes.set_value().",
+            "%(count)s characters, too large to edit here. Use “manage.py flags value set %(key)s "
+            "-” or flagstaff.changes.set_value().",
+            len(value),
+        )
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
-            SECRET if row.secret else truncated(value, _MAX_START),
-            text % {"count": f"{len(value):,}", "key": shlex.quote(row.key)},
+            SECRET if is_secret(row) else truncated(value, _MAX_START),
+            text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
         )
 
     @admin.display(description=_("description"), ordering="description")

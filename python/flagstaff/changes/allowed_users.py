@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
-from django.db.models import ForeignKey, ManyToManyField, Model
+from django.db import connections
+from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows
+from flagstaff._tables.names import user_field
+from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
+from flagstaff._tables.tenants import is_of_tenants, tenant_schema
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff.changes.changed import Changed, Undo, undo_by_version
 from flagstaff.changes.fields import touch
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import version_of
+from flagstaff.typing import UserLike
 
 __all__ = [
     "ALLOWED",
@@ -24,13 +29,17 @@ __all__ = [
     "add_allowed_users",
     "allowed_pks",
     "allowed_pks_of",
+    "allowed_users_of",
     "change_allowed_users",
+    "count_allowed_users",
     "in_order",
     "remove_allowed_users",
     "users_to_change",
 ]
 
 ALLOWED = "allowed_users"
+_ToModel: TypeAlias = "ForeignKey[Model, Model]"
+
 # The undo command names the users, unless there are more than a person would type.
 _MAX_TYPED = 20
 
@@ -49,7 +58,11 @@ class AllowedUsersChange:
 
 
 def add_allowed_users(
-    key: str, users: object, *, expect_version: int | None = None, skip_unknown: bool = False
+    key: str,
+    users: UserLike | Iterable[UserLike],
+    *,
+    expect_version: int | None = None,
+    skip_unknown: bool = False,
 ) -> Changed:
     """Adds allowed users to a flag. `users` is one user or many, each a user or a primary key.
 
@@ -58,6 +71,7 @@ def add_allowed_users(
     """
     table = allowed_user_table()
     wanted = table.pks_of(users)
+    _require_shared_users()
     with locked_row(Kind.FLAG, key) as flag:
         existing = table.existing(wanted) if skip_unknown else table.require(wanted)
         present = allowed_pks(flag)
@@ -68,7 +82,9 @@ def add_allowed_users(
         return _change(flag, change, expect_version)
 
 
-def remove_allowed_users(key: str, users: object, *, expect_version: int | None = None) -> Changed:
+def remove_allowed_users(
+    key: str, users: UserLike | Iterable[UserLike], *, expect_version: int | None = None
+) -> Changed:
     """Removes allowed users from a flag. Users who are not among them are ignored.
 
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
@@ -90,6 +106,8 @@ def users_to_change(
     """
     present, wanted = set(present), dict.fromkeys(wanted)
     new = [pk for pk in wanted if pk not in present]
+    if new:
+        _require_shared_users()
     table = allowed_user_table()
     existing = table.existing(new) if skip_unknown else table.require(new)
     return AllowedUsersChange(
@@ -108,6 +126,28 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
         allowed.add(*pks)
 
 
+def _require_shared_users() -> None:
+    """Raises InvalidChangeError if the users that Django sees are those of one tenant."""
+    schema = tenant_schema(connections[conf.database])
+    if schema is not None and is_of_tenants(user_field(conf.flag_model).model._meta.app_label):
+        raise InvalidChangeError(
+            f'users of schema "{schema}" cannot be allowed users, because users of other tenants '
+            "can have the same primary key; use a rollout"
+        )
+
+
+def allowed_users_of(flag: Row) -> QuerySet[Model]:
+    """Returns the allowed users, from the flags' database."""
+    return uncached(cast("FlagRow", flag).allowed_users.using(conf.database))
+
+
+def count_allowed_users(flag: Row) -> int:
+    """Returns the number of the allowed users, from the flags' database."""
+    through, to_flag, _to_user = _links()
+    flag_id = getattr(flag, to_flag.target_field.attname)
+    return all_rows(through).filter(**{to_flag.attname: flag_id}).count()
+
+
 def allowed_pks(flag: Row) -> set[PrimaryKey]:
     """Returns the primary keys of the allowed users, from the flags' database."""
     return allowed_pks_of([flag])[flag.pk]
@@ -115,12 +155,7 @@ def allowed_pks(flag: Row) -> set[PrimaryKey]:
 
 def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     """Returns the same for several flags, by the primary key of the flag."""
-    field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
-    through = through_model(field)
-    to_flag, to_user = (
-        cast("ForeignKey[Model, Model]", through._meta.get_field(name))
-        for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
-    )
+    through, to_flag, to_user = _links()
     flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
     found: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
     for batch in batches(flag_ids):
@@ -128,6 +163,17 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
             found[flag_ids[flag_id]].add(user_id)
     return found
+
+
+def _links() -> tuple[type[Model], _ToModel, _ToModel]:
+    """The model of the table between flags and users, its key of the flag, and that of the user."""
+    field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
+    through = through_model(field)
+    to_flag, to_user = (
+        cast("_ToModel", through._meta.get_field(name))
+        for name in (field.m2m_field_name(), field.m2m_reverse_field_name())
+    )
+    return through, to_flag, to_user
 
 
 def in_order(pks: Iterable[PrimaryKey]) -> tuple[PrimaryKey, ...]:

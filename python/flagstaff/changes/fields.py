@@ -104,7 +104,8 @@ def validate(row: Row, name: str, new: object) -> None:
     """
     field = _field(row, name)
     if new is None and not field.null:
-        example = '; write JSON, such as "stripe", 25 or []' if isinstance(field, JSONField) else ""
+        is_json = isinstance(field, JSONField)
+        example = '; write JSON, such as "stripe", 25 or [], or delete the row' if is_json else ""
         raise InvalidChangeError(f"{name} cannot be null{example}")
     try:
         if not _is_empty_json(field, new):

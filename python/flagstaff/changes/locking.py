@@ -9,6 +9,7 @@ from django.db import Error, transaction
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import actor_table
+from flagstaff._text.times import full_time
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -101,4 +102,4 @@ def _names_of_actors(events: Iterable[Event]) -> dict[str, str]:
 def _describe(event: Event, names: Mapping[str, str]) -> str:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
-    return f"{actor} at {event.at:%Y-%m-%d %H:%M}: {describe_change(event, limit=_MAX_VALUE)}"
+    return f"{actor} at {full_time(event.at)}: {describe_change(event, limit=_MAX_VALUE)}"

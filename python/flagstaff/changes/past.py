@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from django.db import connections
-from django.db.models import TextField
+from django.db.models import BooleanField, Case, Func, IntegerField, TextField, Value, When
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
+from django.db.models.lookups import LessThanOrEqual
 
 from flagstaff._tables.model_fields import column_of, stored_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
@@ -39,9 +40,14 @@ __all__ = [
     "present_row",
     "present_state",
     "state_at",
+    "unreadable_at",
 ]
 
 _VALUE = "value"
+# Numbers of more than 4,300 digits, or members below 498 levels. Python decides exactly.
+_UNREADABLE = "$ ? (exists (@.** ? (@ >= 1e4300 || @ <= -1e4300)) || exists (@.**{498}))"
+_EXISTS, _STORED_SIZE = "pg_catalog.jsonb_path_exists", "pg_catalog.pg_column_size"
+_MAX_SEARCHED = 65_536
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,37 @@ def digests_at(item: Item, versions: Collection[int]) -> dict[int, object]:
         if following and rows[following[0]].is_digest:
             digests[version] = rows[following[0]].columns[column]
     return digests
+
+
+def unreadable_at(item: Item, versions: Collection[int]) -> set[int]:
+    """Returns the versions of a value that Python cannot decode, unless it is the present value.
+
+    Values of more than 64 KiB are not looked at.
+    """
+    column = _column(item.kind, _VALUE)
+    newer = entries(item.kind, item.pk).filter(id__gt=min(versions), old__isnull=False)
+    found = newer.annotate(may_be_unreadable=_may_be_unreadable(KeyTransform(column, "old")))
+    present = getattr(item.row, _VALUE, None)
+    unreadable = {
+        entry.pk
+        for entry in found.filter(may_be_unreadable=True)
+        if isinstance(value := old_row(entry).columns.get(column), UnreadableJson)
+        and value != present
+    }
+    if not unreadable:
+        return set()
+    ids = sorted(newer.values_list("pk", flat=True))
+    # The old side of the next entry is the row at a version.
+    following = {version: ids[bisect_right(ids, version) :][:1] for version in versions}
+    return {version for version, next_ids in following.items() if unreadable & {*next_ids}}
+
+
+def _may_be_unreadable(value: KeyTransform) -> Case:
+    """Finds huge numbers and deep nesting in the database: other values need not be read."""
+    path = Func(Value(_UNREADABLE), template="(%(expressions)s)::jsonpath")
+    exists = Func(value, path, function=_EXISTS, output_field=BooleanField())
+    size = Func(value, function=_STORED_SIZE, output_field=IntegerField())
+    return Case(When(LessThanOrEqual(size, _MAX_SEARCHED), then=exists), default=Value(value=False))
 
 
 def comparable(item: Item, *versions: RowVersion) -> list[RowVersion]:

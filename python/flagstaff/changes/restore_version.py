@@ -38,6 +38,7 @@ from flagstaff.changes.past import (
     no_such_version,
     present_row,
     state_at,
+    unreadable_at,
 )
 from flagstaff.changes.row_changes import change_row, planned_change
 from flagstaff.conf import conf
@@ -93,10 +94,19 @@ def preview_restore(kind: Kind, key: str, to: int) -> Changed:
 
 
 def versions_without_value(row: Row, versions: Collection[int]) -> set[int]:
-    """Returns those versions of a value that cannot be restored, because only a digest is left."""
-    if not versions or not was_ever_secret(Kind.VALUE, row.pk):
+    """Returns those versions of a value that cannot be restored.
+
+    Only a digest is left of a secret value, and Python cannot decode every value that SQL writes.
+    """
+    if not versions:
         return set()
     item = Item(Kind.VALUE, row.key, str(row.pk), row)
+    return _versions_with_a_digest(item, versions) | unreadable_at(item, versions)
+
+
+def _versions_with_a_digest(item: Item, versions: Collection[int]) -> set[int]:
+    if not was_ever_secret(Kind.VALUE, item.pk):
+        return set()
     present = present_row(item, as_digest=True).columns[column_of(Kind.VALUE.model, _VALUE)]
     digests = digests_at(item, versions)
     return {version for version, digest in digests.items() if digest != present}

@@ -21,7 +21,7 @@ __all__ = ["create_value", "delete_value", "set_value", "update_value"]
 
 
 def set_value(key: str, value: object, *, expect_version: int | None = None) -> Changed:
-    """Sets a value to anything that JSON can hold.
+    """Sets a value to anything that JSON can hold, except None.
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """

@@ -23,6 +23,7 @@ from flagstaff.checks.settings import (
     check_setting_values,
     check_webhooks_are_signed,
 )
+from flagstaff.checks.tenants import check_flags_are_shared, check_users_are_shared
 
 __all__ = ["DATABASE_CHECKS", "STATIC_CHECKS"]
 
@@ -41,6 +42,8 @@ STATIC_CHECKS = (
     check_field_tables,
     check_secret_column,
     check_webhooks_are_signed,
+    check_flags_are_shared,
+    check_users_are_shared,
 )
 
 #: Run with `migrate` and `check --database`.

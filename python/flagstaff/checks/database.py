@@ -10,7 +10,11 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff.checks.guard import with_valid_settings
-from flagstaff.checks.keys import check_forced_off_flags_exist, check_keys
+from flagstaff.checks.keys import (
+    check_forced_off_flags_exist,
+    check_keys,
+    check_keys_that_differ_in_case,
+)
 from flagstaff.checks.tables import (
     check_row_security,
     check_row_security_of_django,
@@ -18,6 +22,7 @@ from flagstaff.checks.tables import (
     check_tables,
     check_tables_are_readable,
 )
+from flagstaff.checks.tenants import check_tenants_have_no_tables
 from flagstaff.checks.triggers import (
     check_functions_are_original,
     check_heirs_write_tokens,
@@ -36,6 +41,7 @@ DatabaseCheck = Callable[[BaseDatabaseWrapper], list[CheckMessage]]
 _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
     check_tables,
     check_keys,
+    check_keys_that_differ_in_case,
     check_forced_off_flags_exist,
 )
 _ON_POSTGRESQL = (
@@ -47,6 +53,7 @@ _ON_POSTGRESQL = (
     check_functions_are_original,
     check_schemas_are_closed,
     check_row_security_of_django,
+    check_tenants_have_no_tables,
 )
 _OF_THE_ENGINE = (check_tables_are_readable, check_row_security)
 

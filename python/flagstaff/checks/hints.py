@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
@@ -39,8 +39,15 @@ def migrate(alias: str) -> str:
 
 
 def is_migrating() -> bool:
-    """Whether `migrate` is running. It runs the checks before the migrations."""
-    return sys.argv[1:2] == ["migrate"]
+    """Whether Django's `migrate` runs this check, also for another command. It migrates next."""
+    # Imported here, because every process imports the checks.
+    from django.core.management.commands.migrate import Command  # noqa: PLC0415
+
+    frame = inspect.currentframe()
+    # Django tells a check only the databases, and other commands call `migrate`, too.
+    while frame is not None and not isinstance(frame.f_locals.get("self"), Command):
+        frame = frame.f_back
+    return frame is not None
 
 
 def installations(

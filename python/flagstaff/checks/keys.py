@@ -9,11 +9,12 @@ from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._engine.forced_off import VARIABLE, given_keys
+from flagstaff._tables.rows import uncached
 from flagstaff._text.lists import join_some
 from flagstaff.conf import conf
 from flagstaff.validators import KEY_MAX_LENGTH, is_valid_flag_key
 
-__all__ = ["check_forced_off_flags_exist", "check_keys"]
+__all__ = ["check_forced_off_flags_exist", "check_keys", "check_keys_that_differ_in_case"]
 
 _MAX_KEYS_SHOWN = 3
 _UNKNOWN = (
@@ -42,6 +43,26 @@ def check_keys(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     ]
 
 
+def check_keys_that_differ_in_case(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W032: keys of flags differ only in upper and lower case."""
+    by_folded: dict[str, list[str]] = {}
+    for key in _keys(connection) or ():
+        by_folded.setdefault(key.casefold(), []).append(key)
+    groups = [keys for keys in by_folded.values() if len(keys) > 1]
+    if not groups:
+        return []
+    shown = join_some((" and ".join(map(repr, keys)) for keys in groups), _MAX_KEYS_SHOWN)
+    return [
+        Warning(
+            f"keys of flags differ only in upper and lower case: {shown}",
+            hint="keys are case-sensitive, so these are different flags; delete those that the "
+            "code does not use",
+            obj=conf.flag_model,
+            id="flagstaff.W032",
+        )
+    ]
+
+
 def check_forced_off_flags_exist(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """flagstaff.W025: FLAGSTAFF_FORCE_OFF names flags that do not exist."""
     given = [key for key in given_keys() if is_valid_flag_key(key)]
@@ -63,7 +84,7 @@ def check_forced_off_flags_exist(connection: BaseDatabaseWrapper) -> list[CheckM
 def _keys(connection: BaseDatabaseWrapper) -> list[str] | None:
     """Returns the keys of all flags; None if the table cannot be read."""
     model = conf.flag_model
-    rows = model._base_manager.using(connection.alias).exclude(key=None).order_by("key")
+    rows = uncached(model._base_manager.using(connection.alias)).exclude(key=None).order_by("key")
     try:
         with transaction.atomic(using=connection.alias):
             return list(rows.values_list("key", flat=True))

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
-from django.db import router
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import FoundTable, find_table
 from flagstaff._tables.names import names, own_names
+from flagstaff._tables.tenants import is_shared, shared_schema, tenant_schema
 from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
 
@@ -154,6 +155,11 @@ def _hint(placeholder: str) -> str:
     model = conf.value_model if placeholder == "value_table" else models.get(placeholder)
     app = model._meta.app_label if model else "flagstaff"
     alias = alias_to_migrate(model or conf.flag_model)
+    connection = connections[alias]
+    if shared_schema(connection) is not None and not is_shared(app):
+        return f'put "{app}" into SHARED_APPS, and not into TENANT_APPS; then {migrate(alias)}'
+    if tenant_schema(connection) is not None:
+        return migrate(alias)
     if not router.allow_migrate(alias, app):
         allow = f'change allow_migrate in your router to allow {app} on "{alias}"'
         return f"{allow}; then {migrate(alias)}"

@@ -7,7 +7,7 @@ from typing import Final
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.cli.support.verb import Options, Verb, print_help
 from flagstaff.cli.support.wait import check_wait
 from flagstaff.cli.verbs import (
     allowed_users,
@@ -62,6 +62,8 @@ _BY_NAME = {verb.name: verb for verb in VERBS}
 
 def run(options: Options, out: Output) -> None:
     """Runs the verb. Raises CommandError with the exit status of the error."""
-    with exit_statuses(), attributed_to_actor(options):
+    if options["verb"] is None:
+        print_help(options, out)
+    with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
         _BY_NAME[options["verb"]].run(options, out)

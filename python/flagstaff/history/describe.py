@@ -8,20 +8,59 @@ from typing import Literal, Protocol
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
-__all__ = ["SECRET", "Names", "describe_actor", "describe_change", "describe_value"]
+__all__ = [
+    "SECRET",
+    "Names",
+    "and_more",
+    "describe_actor",
+    "describe_change",
+    "describe_value",
+    "field_label",
+    "source_label",
+]
 
 #: Shown in place of a secret value.
 SECRET = "••••••"  # noqa: S105 (not a password)
 
 #: Usernames by primary key.
 Names = Mapping[str, str]
+
+_FIELDS = {
+    "key": pgettext_lazy("field", "key"),
+    "enabled": pgettext_lazy("field", "enabled"),
+    "rollout_percent": pgettext_lazy("field", "rollout_percent"),
+    "allowed_users": pgettext_lazy("field", "allowed_users"),
+    "description": pgettext_lazy("field", "description"),
+    "kind": pgettext_lazy("field", "kind"),
+    "client_side": pgettext_lazy("field", "client_side"),
+    "created_at": pgettext_lazy("field", "created_at"),
+    "changed_at": pgettext_lazy("field", "changed_at"),
+    "value": pgettext_lazy("field", "value"),
+    "secret": pgettext_lazy("field", "secret"),
+}
+_SOURCES = {
+    "admin": pgettext_lazy("source", "admin"),
+    "code": pgettext_lazy("source", "code"),
+    "command": pgettext_lazy("source", "command"),
+    "web": pgettext_lazy("source", "web"),
+}
+# By `UnreadableJson.problem`.
+_UNREADABLE = {
+    "has a number of more than 4,300 digits": gettext_lazy(
+        "unreadable: it has a number of more than 4,300 digits"
+    ),
+    "is nested deeper than 500 levels": gettext_lazy(
+        "unreadable: it is nested deeper than 500 levels"
+    ),
+}
 
 
 class DescribableChange(Protocol):
@@ -44,6 +83,21 @@ def describe_actor(event: Event, names: Names | None = None) -> str:
     return (names or {}).get(event.actor, event.actor)
 
 
+def source_label(source: str | None) -> str:
+    """Returns where a change came from, translated unless the name is the project's own."""
+    return str(_SOURCES.get(source or "", source or ""))
+
+
+def field_label(name: str) -> str:
+    """Returns the name of a field, translated unless it is a column of the project."""
+    return str(_FIELDS.get(name, name))
+
+
+def and_more(count: int) -> str:
+    """Returns the translated text that `join_some` adds for `count` more items."""
+    return ngettext("%(items)s and %(count)s more", "%(items)s and %(count)s more", count)
+
+
 def describe_change(
     change: DescribableChange, names: Names | None = None, *, limit: int | None = None
 ) -> str:
@@ -54,22 +108,36 @@ def describe_change(
     parts = _row(change, limit)
     if count := change.added.count:
         text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
-        parts.append(text % {"count": f"{count:,}"} + _named(change.added, names))
+        parts.append(text % {"count": local_number(count)} + _named(change.added, names))
     if count := change.removed.count:
         text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
-        parts.append(text % {"count": f"{count:,}"} + _named(change.removed, names))
+        parts.append(text % {"count": local_number(count)} + _named(change.removed, names))
     return ", ".join(parts) or _("details were removed from the history")
 
 
-def describe_value(value: object, *, secret: bool = False, limit: int | None = None) -> str:
-    """Returns a value of a field as JSON, at most `limit` characters of it, or masked."""
+def describe_value(
+    value: object, *, field: str = "value", secret: bool = False, limit: int | None = None
+) -> str:
+    """Returns a value of a field as JSON, at most `limit` characters of it, or masked.
+
+    True and false are translated, except those of the field "value", which are the user's JSON.
+    """
     if secret:
         return SECRET
+    if isinstance(value, bool) and field != "value":
+        return pgettext("boolean", "true") if value else pgettext("boolean", "false")
     if isinstance(value, UnreadableJson):
-        return _("unreadable: it %(problem)s") % {"problem": value.problem}
+        return str(_UNREADABLE.get(value.problem) or f"unreadable: it {value.problem}")
     if isinstance(value, LongJson):
-        return truncated(value, limit, value.length)
-    return truncated(json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder), limit)
+        return truncated(value, limit, value.length, more=_more_characters)
+    text = json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
+    return truncated(text, limit, more=_more_characters)
+
+
+def _more_characters(count: int) -> str:
+    return ngettext(
+        "%(shown)s… (%(count)s more character)", "%(shown)s… (%(count)s more characters)", count
+    )
 
 
 def _row(change: DescribableChange, limit: int | None) -> list[str]:
@@ -87,7 +155,7 @@ def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int |
     """
     fields = [(one, getattr(one, side)) for one in change.differences]
     return [
-        f"{one.field} {_text(one, value, limit)}"
+        f"{field_label(one.field)} {_text(one, value, limit)}"
         for one, value in fields
         if one.field == "value" or (value and one.field not in ("key", "created_at"))
     ]
@@ -95,15 +163,15 @@ def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int |
 
 def _change(difference: Difference, limit: int | None) -> str:
     old, new = (_text(difference, value, limit) for value in (difference.old, difference.new))
-    return f"{difference.field} {old} → {new}"
+    return f"{field_label(difference.field)} {old} → {new}"
 
 
 def _text(difference: Difference, value: object, limit: int | None) -> str:
-    return describe_value(value, secret=difference.secret, limit=limit)
+    return describe_value(value, field=difference.field, secret=difference.secret, limit=limit)
 
 
 def _named(users: Users, names: Names | None) -> str:
     if names is None:
         return ""
     shown = (names.get(str(pk), str(pk)) for pk in users.pks)
-    return f" ({join_some(shown, total=users.count, more=_('%(items)s and %(count)s more'))})"
+    return f" ({join_some(shown, total=users.count, more=and_more)})"

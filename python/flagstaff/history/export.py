@@ -9,6 +9,7 @@ from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
+from flagstaff._text.times import aware
 from flagstaff.history.events import Event
 
 __all__ = ["as_csv", "as_dicts"]
@@ -23,7 +24,7 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 def as_dicts(events: Iterable[Event]) -> list[dict[str, Any]]:
     """Returns the events as dicts that JSON can hold. Secret values are left out."""
-    return [{**asdict(event), "at": event.at.isoformat()} for event in events]
+    return [{**asdict(event), "at": aware(event.at).isoformat()} for event in events]
 
 
 def as_csv(events: Iterable[Event]) -> str:

@@ -9,6 +9,7 @@ from django.db.models import Func, Max, Q, QuerySet, TextField, Value
 
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
@@ -85,7 +86,8 @@ def all_entries() -> QuerySet[Change]:
     The same primary keys may belong to others in tables that were watched before.
     """
     tables = [_table_of(kind) for kind in Kind]
-    return Change._base_manager.using(conf.database).filter(object_table__in=tables)
+    entries: QuerySet[Change] = all_rows(Change).filter(object_table__in=tables)
+    return entries
 
 
 def _table_of(kind: Kind) -> Func:

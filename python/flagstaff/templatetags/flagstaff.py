@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
@@ -77,7 +79,7 @@ def value(context: Context, key: str, default: object = None) -> object:
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "value"), default)
 
 
-def _request_user(context: Context) -> object:
+def _request_user(context: Context) -> Any:
     request = context.get("request")
     user = getattr(request, "user", None)
     return context.get("user") if user is None else user

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from django.apps import apps
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 
+from flagstaff._text.times import aware
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Difference, Event
@@ -41,8 +41,7 @@ class Message:
     @property
     def at(self) -> datetime:
         """The time of the event, aware even if USE_TZ is False."""
-        at = self.event.at
-        return at if timezone.is_aware(at) else timezone.make_aware(at)
+        return aware(self.event.at)
 
     @property
     def type(self) -> str:

@@ -1,23 +1,93 @@
-//! The rows that a load has read, and what they mean.
+//! The rows that a load reads, and what they mean.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Client, Error, Row};
 
 use crate::postgres::text::{Decoder, Text};
 use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use crate::snapshot::Loaded;
 
-/// The rows of the tables; `None` for a table that is not read.
-#[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) flags: Option<Vec<Row>>,
-    pub(super) allowed_users: Option<Vec<Row>>,
-    pub(super) values: Option<Vec<Row>>,
+/// What is kept of each row as it arrives.
+pub(super) trait Keep {
+    type Flag;
+    type AllowedUsers;
+    type Value;
+
+    fn flag(&self, row: Row) -> Result<Self::Flag, Error>;
+    fn allowed_users(&self, row: Row) -> Result<Self::AllowedUsers, Error>;
+    fn value(&self, row: Row) -> Result<Self::Value, Error>;
 }
 
-impl Rows {
+/// Keeps what a row means: the row itself is several times as large.
+impl Keep for Decoder {
+    type Flag = FlagRow;
+    type AllowedUsers = AllowedUsersRow;
+    type Value = ValueRow;
+
+    fn flag(&self, row: Row) -> Result<FlagRow, Error> {
+        flag(&row, self)
+    }
+
+    fn allowed_users(&self, row: Row) -> Result<AllowedUsersRow, Error> {
+        allowed_users(&row, self)
+    }
+
+    fn value(&self, row: Row) -> Result<ValueRow, Error> {
+        value(&row, self)
+    }
+}
+
+/// Keeps the rows, because the server must decode their texts first.
+pub(super) struct Encoded;
+
+impl Keep for Encoded {
+    type Flag = Row;
+    type AllowedUsers = Row;
+    type Value = Row;
+
+    fn flag(&self, row: Row) -> Result<Row, Error> {
+        Ok(row)
+    }
+
+    fn allowed_users(&self, row: Row) -> Result<Row, Error> {
+        Ok(row)
+    }
+
+    fn value(&self, row: Row) -> Result<Row, Error> {
+        Ok(row)
+    }
+}
+
+/// The rows of the tables; `None` for a table that is not read.
+pub(super) struct Rows<K: Keep> {
+    pub(super) flags: Option<Vec<K::Flag>>,
+    pub(super) allowed_users: Option<Vec<K::AllowedUsers>>,
+    pub(super) values: Option<Vec<K::Value>>,
+}
+
+/// The rows of a query, or `None` without one. `expected` is how many there may be.
+pub(super) async fn read<T>(
+    client: &Client,
+    query: Option<&str>,
+    expected: usize,
+    keep: impl Fn(Row) -> Result<T, Error>,
+) -> Result<Option<Vec<T>>, Error> {
+    let Some(query) = query else { return Ok(None) };
+    let parameters: [(i32, Type); 0] = [];
+    let mut rows = pin!(client.query_typed_raw(query, parameters).await?);
+    let mut kept = Vec::with_capacity(expected);
+    while let Some(row) = rows.try_next().await? {
+        kept.push(keep(row)?);
+    }
+    Ok(Some(kept))
+}
+
+impl Rows<Encoded> {
     /// The texts whose bytes depend on the encoding.
-    pub(super) fn encoded_texts(&self) -> Result<Vec<&[u8]>, Error> {
+    pub(super) fn texts(&self) -> Result<Vec<&[u8]>, Error> {
         let mut texts = Vec::new();
         for row in [&self.flags, &self.allowed_users, &self.values].into_iter().flatten().flatten()
         {
@@ -32,20 +102,30 @@ impl Rows {
         Ok(texts.into_iter().filter_map(Text::encoded).collect())
     }
 
-    /// Decodes the rows into the tables of a load.
-    pub(super) fn decode_into(self, loaded: &mut Loaded, decoder: &Decoder) -> Result<(), Error> {
-        loaded.flags = decoded(self.flags, |row| flag(row, decoder))?;
-        loaded.allowed_users = decoded(self.allowed_users, |row| allowed_users(row, decoder))?;
-        loaded.values = decoded(self.values, |row| value(row, decoder))?;
-        Ok(())
+    /// The same rows, decoded.
+    pub(super) fn decoded(self, decoder: &Decoder) -> Result<Rows<Decoder>, Error> {
+        Ok(Rows {
+            flags: each(self.flags, |row| decoder.flag(row))?,
+            allowed_users: each(self.allowed_users, |row| decoder.allowed_users(row))?,
+            values: each(self.values, |row| decoder.value(row))?,
+        })
     }
 }
 
-fn decoded<T>(
+impl Rows<Decoder> {
+    /// Puts the rows into the tables of a load.
+    pub(super) fn fill(self, loaded: &mut Loaded) {
+        loaded.flags = self.flags;
+        loaded.allowed_users = self.allowed_users;
+        loaded.values = self.values;
+    }
+}
+
+fn each<T>(
     rows: Option<Vec<Row>>,
-    decode: impl Fn(&Row) -> Result<T, Error>,
+    decode: impl Fn(Row) -> Result<T, Error>,
 ) -> Result<Option<Vec<T>>, Error> {
-    rows.map(|rows| rows.iter().map(decode).collect()).transpose()
+    rows.map(|rows| rows.into_iter().map(decode).collect()).transpose()
 }
 
 fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
-from django.utils import timezone
+
+from flagstaff._text.times import aware, full_time
 
 __all__ = ["Column", "Record", "as_json", "printable", "with_fields"]
 
@@ -56,6 +57,8 @@ class _Encoder(DjangoJSONEncoder):
     def default(self, o: object) -> object:
         if isinstance(o, Decimal) and o.is_finite():
             return int(o) if o == int(o) else float(o)
+        if isinstance(o, datetime):
+            o = aware(o)
         try:
             return super().default(o)
         except TypeError:
@@ -88,8 +91,7 @@ def _terminal_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        local = timezone.localtime(value) if timezone.is_aware(value) else value
-        return f"{local:%Y-%m-%d %H:%M}"
+        return full_time(value)
     return _pipe_text(value)
 
 
@@ -97,5 +99,5 @@ def _pipe_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return value.isoformat()
+        return aware(value).isoformat()
     return as_json(value) if isinstance(value, bool | list | tuple | dict) else str(value)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._attribution.context import attributed, attribution
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.user_lookup import UserTable, actor_table
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.standard_input import is_terminal
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import add_wait
+from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
     "add_attribution",
@@ -53,13 +58,20 @@ def add_value_change_arguments(parser: CommandParser) -> None:
 
 
 def add_attribution(parser: CommandParser) -> None:
-    """Adds --reason and --as."""
+    """Adds --reason, --as and --as-name."""
     parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, for the history")
-    parser.add_argument(
+    actors = parser.add_mutually_exclusive_group()
+    actors.add_argument(
         "--as",
         dest="actor",
         metavar="USER",
-        help='the actor, for the history: a primary key, a username, or a name such as "deploy"',
+        help="the actor, for the history: the primary key or username of a user",
+    )
+    actors.add_argument(
+        "--as-name",
+        dest="actor_name",
+        metavar="NAME",
+        help='an actor that is not a user, such as "deploy"',
     )
 
 
@@ -69,12 +81,19 @@ def add_yes(parser: CommandParser) -> None:
 
 
 @contextmanager
-def attributed_to_actor(options: Options) -> Iterator[None]:
-    """Attributes the changes in the block to --as and --reason, if the verb has these options."""
+def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
+    """Attributes the changes in the block to --as and --reason, if the verb has these options.
+
+    Without an actor, the source of changes from a terminal contains the user of the shell. Queries
+    users, and raises FlagstaffError if the actor is not one.
+    """
     if "actor" not in options:
         yield
         return
-    claim = attribution(_actor(options["actor"]), source="command", reason=options["reason"])
+    actor, source = _actor(options["actor"], options["actor_name"]), "command"
+    if actor is None and out.is_interactive and (shell_user := _shell_user()):
+        source = f"command ({shell_user})"
+    claim = attribution(actor, source=source, reason=options["reason"])
     with attributed(lambda: claim):
         yield
 
@@ -94,11 +113,38 @@ def require_confirmation(question: str, options: Options, out: Output) -> None:
     except EOFError:  # Ctrl-D
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise CommandError("nothing was changed", returncode=USAGE)
+        raise CommandError("cancelled; nothing was changed", returncode=USAGE)
 
 
-def _actor(text: str | None) -> str | None:
-    """Returns the primary key of the user, or `text` itself if no user fits. Queries users."""
-    if not text:
+def _actor(user: str | None, name: str | None) -> str | None:
+    """Returns the primary key of the user, or else the name. Queries users."""
+    table = actor_table()
+    if name:
+        if table.names([name]):
+            # The history would show the user.
+            raise FlagstaffError(
+                f"{name!r} is the primary key of a user; pass --as, or use another name"
+            )
+        return name
+    if not user:
         return None
-    return str(actor_table().find_many([text]).get(text, text))
+    pk = table.find_many([user]).get(user)
+    return str(pk) if pk is not None else _no_such_actor(table, user)
+
+
+def _no_such_actor(table: UserTable, text: str) -> NoReturn:
+    _, shared = table.by_username([text])
+    if shared:
+        raise FlagstaffError(f"several users have the username {text!r}; pass a primary key")
+    raise FlagstaffError(
+        f"no user has the primary key or username {text!r}{table.guess(text) or ';'} "
+        f"to record a name that is not a user, pass --as-name {shlex.quote(text)}"
+    )
+
+
+def _shell_user() -> str | None:
+    """Returns the user of the operating system, who may have become root with sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (ImportError, KeyError, OSError):  # which of them depends on Python
+        return None

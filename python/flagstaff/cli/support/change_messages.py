@@ -4,66 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Field
+
+from flagstaff._tables.rows import PrimaryKey
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff._text.truncated import MAX_VALUE, truncated
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import as_json
+from flagstaff.conf import conf
 from flagstaff.history.describe import SECRET, describe_value
 
-__all__ = ["VALUE", "change_messages"]
+__all__ = ["VALUE", "Names", "change_messages"]
 
 #: The field that may be secret.
 VALUE = "value"
 
+#: Usernames by primary key, of the users that may be named.
+Names = Mapping[PrimaryKey, str]
 
-def change_messages(changed: Changed) -> Iterator[str]:
+
+def change_messages(changed: Changed, names: Names) -> Iterator[str]:
     """Yields a line for each field, and for users that were skipped. Secret values are masked."""
-    for text in _differences(changed) if changed.written else [_up_to_date(changed)]:
+    for text in _differences(changed, names) if changed.written else [_up_to_date(changed)]:
         yield f"{changed.key}: {text}"
     if changed.missing:
         yield f"skipped users that do not exist: {join_some(changed.missing)}"
 
 
-def _differences(changed: Changed) -> Iterator[str]:
+def _differences(changed: Changed, names: Names) -> Iterator[str]:
     if changed.field:
-        yield _field(changed, changed.field, changed.old, changed.new)
+        yield _field(changed, changed.field, changed.old, changed.new, names)
     elif changed.new is None:
         yield "deleted"
     elif changed.old is None:
-        yield "created"
-        for name, new in _filled(changed.new):
-            yield _field(changed, name, None, new)
+        yield ", ".join(["created", *_created(changed, names)])
     else:
         for name, new in changed.new.items():
-            yield _field(changed, name, changed.old.get(name), new)
+            yield _field(changed, name, changed.old.get(name), new, names)
 
 
-def _filled(fields: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Returns the fields of a new row that are not empty."""
-    return [(name, value) for name, value in fields.items() if value and name != "key"]
+def _created(changed: Changed, names: Names) -> Iterator[str]:
+    """The value, and the fields of a new row that differ from their defaults."""
+    for name, new in changed.new.items():
+        if name == ALLOWED:
+            yield _allowed(new, (), names)
+        elif name == VALUE or not (name == "key" or _is_default(changed, name, new)):
+            yield f"{name} {_text(changed, name, new)}"
+
+
+def _is_default(changed: Changed, name: str, new: object) -> bool:
+    model = conf.value_model if VALUE in changed.new else conf.flag_model
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:  # the column of a foreign key
+        return not new
+    return not new or (isinstance(field, Field) and bool(new == field.get_default()))
 
 
 def _up_to_date(changed: Changed) -> str:
     if not changed.field:
         return "already deleted" if changed.new is None else "already up to date"
     if changed.field == ALLOWED:
-        return "allowed_users is already up to date"
+        return "the allowed users are already up to date"
     return f"{changed.field} is already {_text(changed, changed.field, changed.new)}"
 
 
-def _field(changed: Changed, name: str, old: object, new: object) -> str:
+def _field(changed: Changed, name: str, old: object, new: object, names: Names) -> str:
     if name == ALLOWED:
-        return f"allowed_users {_added_and_removed(new, old)}"
+        return _allowed(new, old, names)
     return f"{name} {_text(changed, name, old)} → {_text(changed, name, new)}"
 
 
-def _added_and_removed(added: object, removed: object) -> str:
+def _allowed(added: object, removed: object, names: Names) -> str:
     signs = (("+", added), ("-", removed))
-    return " ".join(
-        f"{sign}{join_some(pks)}" for sign, pks in signs if isinstance(pks, Sequence) and pks
-    )
+    users = [
+        join_some(f"{sign}{names.get(pk, pk)}" for pk in pks)
+        for sign, pks in signs
+        if isinstance(pks, Sequence) and pks
+    ]
+    return f"allowed users: {', '.join(users)}"
 
 
 def _text(changed: Changed, name: str, value: object) -> str:

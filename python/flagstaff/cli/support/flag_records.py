@@ -10,6 +10,7 @@ from django.db.models import Count
 from flagstaff._engine import forced_off
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.cli.support.cells import Column, Record, with_fields
 from flagstaff.conf import conf
 
@@ -33,7 +34,7 @@ def flag_records(**filters: str) -> Iterator[Record]:
 
 def flag_record(flag: Any) -> Record:
     """Returns one flag. Queries the number of its allowed users."""
-    return _record(flag, flag.allowed_users.count())
+    return _record(flag, count_allowed_users(flag))
 
 
 def flag_summary(record: Record) -> str:

@@ -10,7 +10,7 @@ from django.core.management.color import Style
 from flagstaff.cli.support.cells import Column, Record, as_json, printable
 from flagstaff.cli.support.layout import column_widths, format_row, truncate
 
-__all__ = ["Output"]
+__all__ = ["Output", "error_as_json"]
 
 
 class Output:
@@ -24,6 +24,8 @@ class Output:
         self._style = style
         self.is_json = is_json
         self.is_terminal = not is_json and stdout.isatty()
+        #: True if a person reads the output.
+        self.is_interactive = stdout.isatty() or stderr.isatty()
 
     @property
     def is_unicode(self) -> bool:
@@ -33,6 +35,11 @@ class Output:
     def message(self, text: str) -> None:
         """Prints a message for a person to the standard error."""
         self._stderr.write(_encodable(printable(text), self._stderr), str)
+
+    def error(self, message: str, status: int) -> None:
+        """Prints an error as one line of JSON to the standard error."""
+        text = error_as_json(message, status, ascii_only=not _is_unicode(self._stderr))
+        self._stderr.write(text, str)
 
     def document(self, document: object, *, indent: int | None = 2) -> None:
         """Prints a JSON document."""
@@ -97,6 +104,11 @@ class Output:
     def _tabs(self, rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             self.line("\t".join(row))
+
+
+def error_as_json(message: str, status: int, *, ascii_only: bool = True) -> str:
+    """Returns the document of an error: its exit status and its message."""
+    return as_json({"error": {"status": status, "message": message}}, ascii_only=ascii_only)
 
 
 def _is_unicode(stream: OutputWrapper) -> bool:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
-from flagstaff._tables.rows import find_row
+from django.db import Error, transaction
+from django.db.models import Model
+
+from flagstaff._tables.rows import PrimaryKey, case_variants, find_row
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.lists import join_some
 from flagstaff.changes import Changed, Undo, combined_undo
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
-from flagstaff.cli.support.change_messages import VALUE, change_messages
+from flagstaff.cli.support.change_messages import VALUE, Names, change_messages
 from flagstaff.cli.support.flag_records import flag_record, flag_summary
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 
-__all__ = ["report_changes", "report_flag_change", "report_undo", "report_value_change"]
+__all__ = [
+    "report_changes",
+    "report_flag_change",
+    "report_undo",
+    "report_value_change",
+    "warn_of_case_variants",
+]
+
+
+# As many as an undo command contains, which is more than a message shows.
+_MAX_NAMED = 20
+# The verb whose arguments are users.
+_ALLOW = "allow"
 
 
 def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
@@ -23,25 +42,27 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     flag = find_row(conf.flag_model, changed.key)
     no_flag = f"{changed.key}: the flag no longer exists"
     out.message(no_flag if flag is None else flag_summary(flag_record(flag)))
-    finish(_document(changed), out, options)
+    finish(_document(changed), out, options, written=changed.written)
 
 
 def report_value_change(changed: Changed, out: Output, options: Options) -> None:
     """Prints a change of a value."""
     _print_change(changed, out)
-    finish(_document(changed), out, options)
+    finish(_document(changed), out, options, written=changed.written)
 
 
 def report_changes(changes: Sequence[Changed], out: Output, options: Options) -> None:
     """Prints the changes of one transaction, and the command that undoes all of them."""
+    names = _names(changes)
     for changed in changes:
-        for text in change_messages(changed):
+        for text in change_messages(changed, names):
             out.message(text)
     undo = combined_undo(changes)
     report_undo(undo, out)
     arguments = None if undo is None else undo.arguments
     documents = [_document(changed) for changed in changes]
-    finish({"changes": documents, "undo": arguments}, out, options)
+    written = any(changed.written for changed in changes)
+    finish({"changes": documents, "undo": arguments}, out, options, written=written)
 
 
 def report_undo(undo: Undo | None, out: Output) -> None:
@@ -50,10 +71,47 @@ def report_undo(undo: Undo | None, out: Output) -> None:
         out.message(f"undo: {undo.command}")
 
 
+def warn_of_case_variants(model: type[Model], key: str, out: Output) -> None:
+    """Warns of keys that differ from a new one only in upper and lower case."""
+    if similar := case_variants(model, key):
+        keys = join_some(map(repr, similar))
+        out.message(f"keys are case-sensitive: {key!r} differs from {keys} only in case")
+
+
 def _print_change(changed: Changed, out: Output) -> None:
-    for text in change_messages(changed):
+    names = _names([changed])
+    for text in change_messages(changed, names):
         out.message(text)
-    report_undo(changed.undo, out)
+    report_undo(changed.undo and _with_names(changed.undo, names), out)
+
+
+def _names(changes: Iterable[Changed]) -> Names:
+    """Returns the usernames of added and removed users, if the role may read them."""
+    pks = {pk for changed in changes for pk in _shown_users(changed)}
+    if not pks:
+        return {}
+    table = allowed_user_table()
+    try:
+        with transaction.atomic(using=table.database):
+            return table.argument_names(pks)
+    except Error:
+        return {}
+
+
+def _shown_users(changed: Changed) -> Iterator[PrimaryKey]:
+    for side in (changed.old, changed.new):
+        pks = side if changed.field == ALLOWED else isinstance(side, dict) and side.get(ALLOWED)
+        yield from islice(pks or (), _MAX_NAMED)
+
+
+def _with_names(undo: Undo, names: Names) -> Undo:
+    """Returns the command with usernames, if it takes users."""
+    verb, *_ = undo.arguments
+    if verb != _ALLOW:
+        return undo
+    by_text = {str(pk): name for pk, name in names.items()}
+    _, key, *users = undo.arguments
+    return Undo((verb, key, *(by_text.get(user, user) for user in users)))
 
 
 def _document(changed: Changed) -> Record:

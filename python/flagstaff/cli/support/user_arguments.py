@@ -37,12 +37,17 @@ def parse_users(options: Options, out: Output) -> list[Any]:
     texts = list(dict.fromkeys([*options["users"], *_lines(options["file"])]))
     if not texts:
         raise CommandError("no users: pass USER or --file", returncode=USAGE)
-    found = allowed_user_table().find_many(texts)
+    table = allowed_user_table()
+    found = table.find_many(texts)
     unknown = [text for text in texts if text not in found]
     if unknown:
         problem = f"no user has the primary key or username {join_some(map(repr, unknown))}"
         if not options["skip_unknown"]:
-            raise CommandError(f"{problem}; pass --skip-unknown to skip them", returncode=FAILED)
+            guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
+            raise CommandError(
+                f"{problem}{guess or ';'} to skip unknown users, pass --skip-unknown",
+                returncode=FAILED,
+            )
         out.message(f"skipped: {problem}")
     return [found[text] for text in texts if text in found]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, RawDescriptionHelpFormatter
+import sys
+from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from difflib import get_close_matches
+from typing import Any, NoReturn, TypeAlias
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output, error_as_json
 
-__all__ = ["Options", "Verb", "add_verbs", "verb_group"]
+__all__ = ["Options", "Verb", "VerbParser", "add_verbs", "print_help", "verb_group"]
 
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
@@ -19,10 +22,32 @@ Options: TypeAlias = Mapping[str, Any]
 # The options of every Django command, so that they may also follow the verb.
 _DJANGO_OPTIONS = ("--settings", "--pythonpath")
 _DJANGO_SWITCHES = ("--traceback", "--no-color", "--force-color")
+# The option with the function that returns the help.
+_HELP = "format_help"
 
 
 def _no_arguments(_parser: CommandParser) -> None:
     pass
+
+
+class VerbParser(CommandParser):
+    """A parser whose errors are JSON with --json, and name a similar verb."""
+
+    def error(self, message: str) -> Any:
+        """Prints the error, as JSON with --json, and ends the process."""
+        # An error means that there are no parsed arguments.
+        if self.called_from_command_line and "--json" in sys.argv:
+            self.exit(USAGE, f"{error_as_json(message, USAGE)}\n")
+        return super().error(message)
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        # Only verbs have parsers as choices.
+        verbs = action.choices if isinstance(action.choices, dict) else None
+        if verbs is not None and value not in verbs:
+            similar = get_close_matches(value, verbs, n=1)
+            advice = f"did you mean {similar[0]!r}?" if similar else "--help lists all verbs"
+            raise ArgumentError(None, f"there is no verb {value!r}; {advice}")
+        super()._check_value(action, value)
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,8 @@ def verb_group(name: str, help: str, *verbs: Verb) -> Verb:  # noqa: A002 (as in
         add_verbs(parser, verbs, dest="action")
 
     def run(options: Options, out: Output) -> None:
+        if options["action"] is None:
+            print_help(options, out)
         by_name[options["action"]].run(options, out)
 
     examples = tuple(line for verb in verbs for line in verb.examples)
@@ -56,9 +83,8 @@ def verb_group(name: str, help: str, *verbs: Verb) -> Verb:  # noqa: A002 (as in
 
 def add_verbs(parser: CommandParser, verbs: Sequence[Verb], *, dest: str) -> None:
     """Adds a parser for each verb: its help, its examples, and the options of all verbs."""
-    subparsers = parser.add_subparsers(
-        title=f"{dest}s", metavar=dest.upper(), dest=dest, required=True
-    )
+    subparsers = parser.add_subparsers(title=f"{dest}s", metavar=dest.upper(), dest=dest)
+    parser.set_defaults(**{_HELP: parser.format_help})
     for verb in verbs:
         lines = (f"  manage.py flags {line}" for line in verb.examples)
         subparser = subparsers.add_parser(
@@ -70,6 +96,12 @@ def add_verbs(parser: CommandParser, verbs: Sequence[Verb], *, dest: str) -> Non
             formatter_class=RawDescriptionHelpFormatter,
         )
         verb.add_arguments(subparser)
+
+
+def print_help(options: Options, out: Output) -> NoReturn:
+    """Prints the help of a command line that ends before a verb, and raises CommandError."""
+    out.line(options[_HELP]().rstrip())
+    raise CommandError("no verb: pass one of the list above", returncode=USAGE)
 
 
 def _common_options() -> CommandParser:

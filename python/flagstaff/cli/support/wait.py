@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
 from flagstaff._text.lists import join_some
+from flagstaff._text.times import clock_time
 from flagstaff._workers.wait import Propagation, forbid_transaction, wait_for_workers
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.errors import UNCONFIRMED
@@ -21,6 +21,8 @@ __all__ = ["add_wait", "check_wait", "finish"]
 _DEFAULT_SECONDS = 5.0
 _MAX_SECONDS = 3600.0
 _MAX_WORKERS_SHOWN = 20
+# The start of a message, by whether something was written.
+_STATE = {True: "the change is committed", False: "nothing had to be changed"}
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,13 @@ def check_wait(options: Options) -> None:
         forbid_transaction()
 
 
-def finish(document: Mapping[str, object], out: Output, options: Options) -> None:
-    """Ends a verb that has changed something: waits if wanted, and prints the document for --json.
+def finish(document: Mapping[str, object], out: Output, options: Options, *, written: bool) -> None:
+    """Ends a verb that changes something: waits if wanted, and prints the document for --json.
 
-    Blocks up to the seconds of --wait. Raises CommandError if the change is not confirmed.
+    `written` is False if there was nothing to change. Blocks up to the seconds of --wait. Raises
+    CommandError if not every worker has confirmed the change, or the present state.
     """
-    waited = _wait(options, out.message)
+    waited = _wait(options, out.message, written=written)
     if out.is_json:
         out.document({**document, **({"propagation": waited.document} if waited else {})})
     if waited and waited.problem:
@@ -76,19 +79,19 @@ def _is_wanted(options: Options) -> bool:
     return options.get("wait") is not None or options.get("expect") is not None
 
 
-def _wait(options: Options, message: Callable[[str], None]) -> _Waited | None:
+def _wait(options: Options, message: Callable[[str], None], *, written: bool) -> _Waited | None:
     if not _is_wanted(options):
         return None
     timeout = _DEFAULT_SECONDS if options["wait"] is None else options["wait"]
     try:
         propagation = wait_for_workers(timeout, expect=options["expect"])
     except PropagationError as error:
-        problem = f"the change is committed, but the wait failed: {error}"
+        problem = f"{_STATE[written]}, but the wait failed: {error}"
         return _Waited({"complete": False, "error": str(error)}, problem)
     for sentence in _sentences(propagation, options["expect"]):
         message(sentence)
     problem = (
-        "the change is committed, but not every worker has confirmed it; "
+        f"{_STATE[written]}, but not every worker has confirmed it; "
         '"manage.py flags workers" shows which are behind'
     )
     return _Waited(propagation.as_dict(), None if propagation.complete else problem)
@@ -98,7 +101,7 @@ def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
     if propagation.polling_deadline is None:
         yield "evaluations query the database, so there is nothing to wait for"
         return
-    deadline = f"{timezone.localtime(propagation.polling_deadline):%H:%M:%S}"
+    deadline = clock_time(propagation.polling_deadline)
     yield _workers_sentence(propagation)
     if propagation.pending:
         yield f"pending: {_names(propagation.pending)}"
@@ -118,14 +121,19 @@ def _sentences(propagation: Propagation, expect: int | None) -> Iterator[str]:
 
 def _workers_sentence(propagation: Propagation) -> str:
     applied, connected = propagation.applied, propagation.connected
-    seconds = f"{propagation.seconds:.2f} s"
+    waited = f"{propagation.seconds:.2f} s"
     if not connected:
-        return f"no worker connected within {seconds}"
+        return f"no worker connected within {waited}"
+    if not applied:
+        workers = "the only connected worker" if connected == 1 else f"any of {connected} workers"
+        return f"not applied by {workers} within {waited}"
+    workers = f"all {connected} connected workers"
     if applied < connected:
-        return f"applied by {applied} of {connected} connected workers after {seconds}"
-    if connected == 1:
-        return f"applied by the only connected worker after {seconds}"
-    return f"applied by all {connected} connected workers after {seconds}"
+        workers = f"{applied} of {connected} connected workers"
+    elif connected == 1:
+        workers = "the only connected worker"
+    sentence = f"applied by {workers} after {propagation.applied_after or 0:.2f} s"
+    return sentence if propagation.complete else f"{sentence}; the wait ended after {waited}"
 
 
 def _names(workers: tuple[object, ...]) -> str:

@@ -64,7 +64,7 @@ def _print_explanation(
 def _evaluate(key: str, user: FoundUser | None) -> Explanation:
     """Evaluates the flag from the database: the snapshot of this process may be older."""
     with read_own_writes():
-        explanation = explain(key, user.pk if user else None)
+        explanation = explain(key, user)
     if explanation.error_code == "PROVIDER_NOT_READY":
         raise CommandError("the flag cannot be read from the database", returncode=FAILED)
     return explanation

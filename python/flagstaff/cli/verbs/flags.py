@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from django.core.management.base import CommandError, CommandParser
+from django.db import Error, transaction
 from django.db.models import Model
 
 from flagstaff import changes
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff._engine.usage import usage
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff._text.times import full_time
+from flagstaff.changes.allowed_users import allowed_users_of
 from flagstaff.changes.changed import quoted_command
 from flagstaff.cli.support.argument_types import percent
 from flagstaff.cli.support.cells import Column, Record
@@ -26,14 +31,17 @@ from flagstaff.cli.support.change_arguments import (
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.flag_records import STATE, flag_record, flag_records, flag_summary
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_flag_change
+from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
+from flagstaff.exceptions import NoUsageError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 
 __all__ = ["CREATE", "DELETE", "KILL", "LIST", "OFF", "ON", "ROLLOUT", "SHOW"]
 
+# The evaluations that matter to a person who deletes a flag.
+_RECENT_DAYS = 7
 _LIST_COLUMNS = (
     Column("key"),
     STATE,
@@ -92,7 +100,7 @@ def _show(options: Options, out: Output) -> None:
     record = flag_record(flag)
     summary = flag_summary(record)
     # A terminal shows the first users, a program gets all of them.
-    rows = flag.allowed_users.order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
+    rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
     users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
     columns = [STATE if name == STATE.name else Column(name) for name in record]
     columns.append(Column("allowed_users", _user_names))
@@ -145,6 +153,8 @@ def _create(options: Options, out: Output) -> None:
     report_flag_change(changed, out, options)
     if changed.written and existed:
         out.message(f"a flag with this key existed before; see {quoted_command('history', key)}")
+    if changed.written:
+        warn_of_case_variants(conf.flag_model, key, out)
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -157,10 +167,28 @@ def _delete(options: Options, out: Output) -> None:
     flag = find_row(conf.flag_model, key)
     # Without a row, `changes.delete` knows whether it was deleted before.
     if flag is not None:
-        summary = flag_summary(flag_record(flag))
-        require_confirmation(f"Delete {key}? {summary}", options, out)
+        summary, recent = flag_summary(flag_record(flag)), _recent_usage(key)
+        if options["yes"] and recent:
+            out.message(f"{key}:{recent}")
+        require_confirmation(f"Delete {key}? {summary}{recent}", options, out)
     changed = changes.delete(key, expect_version=options["expect_version"])
     report_flag_change(changed, out, options)
+
+
+def _recent_usage(key: str) -> str:
+    """Returns a sentence about the evaluations of the last days, or "" if they are not known."""
+    try:
+        with transaction.atomic(using=conf.database):
+            found = usage(key, since=timedelta(days=_RECENT_DAYS))
+    except (NoUsageError, Error):  # the role may have no right to read the usage
+        return ""
+    if not found.hours:
+        is_known = found.until is not None
+        return f" Not evaluated in the last {_RECENT_DAYS} days." if is_known else ""
+    count = sum(hour.true_count + hour.false_count for hour in found.hours)
+    last = full_time(max(hour.last_evaluated_at for hour in found.hours))
+    times = "time" if count == 1 else "times"
+    return f" Evaluated {count:,} {times} in the last {_RECENT_DAYS} days, last at {last}."
 
 
 LIST = Verb(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from heapq import merge
+from itertools import islice
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
 from flagstaff._core import monotonic
+from flagstaff._tables.rows import unknown_key
+from flagstaff._text.times import aware, clock_time
 from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
 from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.following import Following
@@ -25,6 +30,7 @@ __all__ = ["HISTORY", "WATCH"]
 _COLUMNS = (
     Column("version", align_right=True),
     Column("at", header="WHEN"),
+    Column("kind"),
     Column("key"),
     Column("summary", header="CHANGE", truncate=True),
     Column("actor", truncate=True),
@@ -35,8 +41,8 @@ _MAX_SECONDS = 31_536_000.0
 
 
 def _add_history(parser: CommandParser) -> None:
-    parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all flags")
-    parser.add_argument("--value", action="store_true", help="the history of values, not of flags")
+    parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all keys")
+    parser.add_argument("--value", action="store_true", help="only the history of values")
     parser.add_argument(
         "--limit",
         type=count(1),
@@ -72,11 +78,25 @@ def _history(options: Options, out: Output) -> None:
 
 def _events(options: Options) -> list[Event]:
     key, limit, before = options["key"], options["limit"], options["before"]
-    if options["value"]:
-        return value_history(key, limit=limit, before=before)
     # A program gets all users, a person the first ones.
     all_users = options["csv"] or options.get("json", False)
-    return flag_history(key, limit=limit, before=before, all_users=all_users)
+    if options["value"]:
+        return value_history(key, limit=limit, before=before)
+    found = list(_of_flags_and_values(key, limit, before, all_users=all_users))
+    if not found:
+        raise unknown_key(key)
+    newest_first = merge(*found, key=lambda event: event.version, reverse=True)
+    return list(islice(newest_first, limit))
+
+
+def _of_flags_and_values(
+    key: str | None, limit: int, before: int | None, *, all_users: bool
+) -> Iterator[list[Event]]:
+    """Yields the events of flags, and those of values; not of those that never had the key."""
+    with suppress(UnknownFlagError):
+        yield flag_history(key, limit=limit, before=before, all_users=all_users)
+    with suppress(UnknownValueError):
+        yield value_history(key, limit=limit, before=before)
 
 
 def _records(events: list[Event], *, users: bool) -> Iterator[Record]:
@@ -86,6 +106,7 @@ def _records(events: list[Event], *, users: bool) -> Iterator[Record]:
         yield {
             "version": event.version,
             "at": event.at,
+            "kind": event.kind,
             "key": event.key,
             "summary": describe_change(event, names, limit=MAX_VALUE),
             "actor": describe_actor(event, actors),
@@ -128,9 +149,8 @@ def _print_event(event: Event, out: Output) -> None:
     if out.is_json:
         out.document(as_dicts([event])[0], indent=None)
         return
-    at = timezone.localtime(event.at) if timezone.is_aware(event.at) else event.at
     cells = (
-        f"{at:%H:%M:%S}" if out.is_terminal else event.at.isoformat(),
+        clock_time(event.at) if out.is_terminal else aware(event.at).isoformat(),
         event.key,
         describe_change(event, limit=MAX_VALUE),
         describe_actor(event, names_of_actors([event])),

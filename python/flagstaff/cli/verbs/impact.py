@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Final
 
 from django.core.management.base import CommandParser
 
 from flagstaff._engine.impact import Impact, impact
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_key
@@ -16,8 +18,18 @@ from flagstaff.cli.support.verb import Options, Verb
 __all__ = ["IMPACT"]
 
 _MAX_SAMPLE = 1000
-_PERCENTAGES = {"rollout_percent", "percent"}
-_COUNTS = {"users", "have", "gain", "lose", "same", "would_have"}
+# The fields that a terminal shows, in words.
+_PERCENTAGES: Final[Mapping[str, str]] = {
+    "rollout_percent": "rollout now",
+    "percent": "rollout then",
+}
+_COUNTS: Final[Mapping[str, str]] = {
+    "users": "users",
+    "have": "have the flag now",
+    "gain": "would gain it",
+    "lose": "would lose it",
+    "would_have": "would have it",
+}
 
 
 def _add_arguments(parser: CommandParser) -> None:
@@ -48,27 +60,46 @@ def _run(options: Options, out: Output) -> None:
         sample=options["sample"],
         timeout=options["timeout"],
     )
-    record = result.as_dict()
     out.headline("impact", _sentence(result))
-    out.record([Column(name, _text(name)) for name in record], record)
-    if not result.enabled:
-        out.message(f"{result.key} is disabled, so changing the rollout has no effect")
+    if out.is_terminal:
+        record = _in_words(result)
+        out.record([Column(name) for name in record], record)
+    else:
+        record = result.as_dict()
+        out.record([Column(name) for name in record], record)
+    if result.as_if_enabled:
+        out.message(f"{result.key} is disabled: until it is enabled, no user has it")
 
 
 def _sentence(result: Impact) -> str:
-    if result.direction == "same":
-        return "Nothing would change for any user."
     users = f"{result.users:,} user{'' if result.users == 1 else 's'}"
     affected = result.gain or result.lose
-    return f"{affected:,} of {users} would {result.direction} the flag."
+    verb = "gain" if result.gain else "lose"
+    sentence = f"{affected:,} of {users} would {verb} the flag."
+    if result.direction == "same":
+        sentence = "nothing would change for any user."
+    if result.as_if_enabled:
+        return f"If {result.key} were enabled at {result.percent} %, {sentence}"
+    return sentence[0].upper() + sentence[1:]
 
 
-def _text(name: str) -> Callable[[Record], str] | None:
-    if name in _PERCENTAGES:
-        return lambda record: f"{record[name]} %"
-    if name in _COUNTS:
-        return lambda record: f"{record[name]:,}"
-    return (lambda record: ", ".join(map(str, record[name]))) if name == "sample" else None
+def _in_words(result: Impact) -> Record:
+    percentages = {words: f"{getattr(result, name)} %" for name, words in _PERCENTAGES.items()}
+    counts = {words: f"{getattr(result, name):,}" for name, words in _COUNTS.items()}
+    return {
+        "flag": result.key,
+        **percentages,
+        **counts,
+        **({"for example": ", ".join(_names(result))} if result.sample else {}),
+        "users who are not logged in": "not counted",
+    }
+
+
+def _names(result: Impact) -> list[str]:
+    """Returns the usernames of the sample. Queries the users."""
+    pks = [str(pk) for pk in result.sample]
+    names = allowed_user_table().names(pks)
+    return sorted(names.get(pk, pk) for pk in pks)
 
 
 IMPACT = Verb(

@@ -131,7 +131,8 @@ def _import(options: Options, out: Output) -> None:
     _print_plan(imported.plan, out)
     report_undo(imported.undo, out)
     undo = None if imported.undo is None else imported.undo.arguments
-    finish({**_plan_document(imported.plan), "undo": undo}, out, options)
+    result = {**_plan_document(imported.plan), "undo": undo}
+    finish(result, out, options, written=bool(imported.plan.steps))
 
 
 def _read(path: str) -> str:
@@ -217,7 +218,7 @@ IMPORT = Verb(
     help="apply the flags and values of a file, in one transaction",
     examples=(
         "import flags.yaml --dry-run",
-        'import flags.yaml --reason "release 42" --as deploy --wait',
+        'import flags.yaml --reason "release 42" --as-name deploy --wait',
         "import flags.yaml --delete-missing --yes",
         "import - --format json < flags.json",
     ),

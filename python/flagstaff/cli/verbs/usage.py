@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.core.management.base import CommandParser
+from django.utils import timezone
 
-from flagstaff._engine.usage import HourlyUsage, LostWorker, prune_usage, usage
+from flagstaff._engine.usage import HourlyUsage, LostWorker, Usage, prune_usage, usage
 from flagstaff._tables.rows import all_rows
+from flagstaff._text.times import full_time
 from flagstaff.cli.support.argument_types import days
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.output import Output
@@ -24,6 +27,8 @@ _COUNTS = (
     Column("true_count", header="TRUE", align_right=True),
     Column("false_count", header="FALSE", align_right=True),
 )
+_TURNED_OFF = "usage is turned off in this process: USAGE_INTERVAL is 0"
+_SILENT = "no worker is reporting now"
 _UNKNOWN_COLUMNS = (_KEY, Column("evaluations", align_right=True), _LAST)
 
 
@@ -46,8 +51,25 @@ def _usage(options: Options, out: Output) -> None:
         out.records((_HOUR, _KEY, *_COUNTS), [_hour_record(hour) for hour in hours])
     else:
         out.records((_KEY, *_COUNTS, _LAST), _totals(hours))
+    out.message(_period(found, options["days"]))
     for worker in found.lost:
         out.message(_lost_worker(worker))
+
+
+def _period(found: Usage, age: timedelta | None) -> str:
+    """Says which time the counts cover."""
+    since, until = found.since, found.until
+    if since is None and until is None:
+        interval = conf.usage_interval
+        reports = f"workers report every {interval:g} s" if interval else _TURNED_OFF
+        return f"no worker has reported its usage yet; {reports}"
+    if since is not None and age is not None:
+        since = max(since, timezone.now() - age)
+    start = "" if since is None else f" from {full_time(since)}"
+    # The rows of workers may have been pruned.
+    end = "" if until is None else f" until {full_time(until)}"
+    reports = f"workers report every {found.interval:g} s" if found.interval else _SILENT
+    return f"counted{start}{end}; {reports}"
 
 
 def _hour_record(hour: HourlyUsage) -> Record:
@@ -62,14 +84,14 @@ def _hour_record(hour: HourlyUsage) -> Record:
 def _lost_worker(worker: LostWorker) -> str:
     return (
         f"worker {worker.host} (pid {worker.pid}) did not shut down cleanly; "
-        f"usage after {worker.last_seen_at:%Y-%m-%d %H:%M:%S} may be missing"
+        f"usage after {full_time(worker.last_seen_at)} may be missing"
     )
 
 
 def _unknown(options: Options, out: Output) -> None:
-    hours = usage(since=options["days"]).hours
+    found = usage(since=options["days"])
     existing = set(all_rows(conf.flag_model).values_list("key", flat=True))
-    unknown = [hour for hour in hours if not hour.defined and hour.key not in existing]
+    unknown = [hour for hour in found.hours if not hour.defined and hour.key not in existing]
     if not unknown:
         out.message("no unknown keys were evaluated")
     records = [
@@ -81,6 +103,7 @@ def _unknown(options: Options, out: Output) -> None:
         for total in _totals(unknown)
     ]
     out.records(_UNKNOWN_COLUMNS, records)
+    out.message(_period(found, options["days"]))
 
 
 def _add_days(parser: CommandParser) -> None:

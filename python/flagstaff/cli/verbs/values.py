@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import all_rows, find_row, value_row
-from flagstaff._text.json_text import UnreadableJson, parse_json
+from flagstaff._text.json_text import DuplicateNameError, UnreadableJson, parse_json
 from flagstaff._text.truncated import MAX_VALUE, truncated
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.change_arguments import (
@@ -24,16 +24,19 @@ from flagstaff.cli.support.change_arguments import (
 )
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_value_change
+from flagstaff.cli.support.report import report_value_change, warn_of_case_variants
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import describe_value
+from flagstaff.history.describe import SECRET, describe_value
 
 __all__ = ["VALUE"]
 
+# A text that starts like this is JSON with a mistake, not a string without quotes.
+_STARTS_OF_JSON = ("{", "[", '"')
+_MAX_RETYPED = 200
 _LIST_COLUMNS = (
     Column("key"),
     # A pipe gets the whole value.
@@ -47,15 +50,26 @@ def _add_value_key(parser: CommandParser) -> None:
     add_key(parser, "value")
 
 
+def _add_get(parser: CommandParser) -> None:
+    _add_value_key(parser)
+    parser.add_argument("--show-secret", action="store_true", help="print a secret value, too")
+
+
 def _get(options: Options, out: Output) -> None:
-    record = value_record(value_row(options["key"]))
+    row = value_row(options["key"])
+    record = value_record(row)
     if isinstance(record["value"], UnreadableJson):
         raise FlagstaffError(
             f"the value {options['key']!r} cannot be decoded: it {record['value'].problem}; "
             "set it to another value, or delete it"
         )
+    is_masked = is_secret(row) and not options["show_secret"]
+    if is_masked:
+        out.message(f"the value {options['key']!r} is secret: pass --show-secret to print it")
     if out.is_json:
-        out.document(record)
+        out.document({**record, "value": None} if is_masked else record)
+    elif is_masked:
+        out.line(SECRET)
     else:
         out.document(record["value"], indent=None)
 
@@ -99,7 +113,10 @@ def _create(options: Options, out: Output) -> None:
     given = {"description": options["description"], "secret": options["secret"] or None}
     fields = {name: field for name, field in given.items() if field is not None}
     value = _parsed(options, verb="create", secret=options["secret"])
-    report_value_change(changes.create_value(options["key"], value, **fields), out, options)
+    changed = changes.create_value(options["key"], value, **fields)
+    report_value_change(changed, out, options)
+    if changed.written:
+        warn_of_case_variants(conf.value_model, options["key"], out)
 
 
 def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
@@ -107,14 +124,24 @@ def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
     text = standard_input().read() if options["text"] == "-" else options["text"]
     try:
         return parse_json(text)
-    except ValueError as error:
+    except DuplicateNameError as error:
         # The message may end up in a log.
-        shown = "…" if secret else text.strip()
-        retyped = shlex.join([options["key"], json.dumps(shown, ensure_ascii=False)])
+        problem = "a name is twice in one object" if secret else str(error)
+        raise CommandError(f"{problem}; remove one of the two", returncode=USAGE) from None
+    except ValueError as error:
         raise CommandError(
-            f"not valid JSON: {error}; to pass a string: manage.py flags value {verb} {retyped}",
+            f"not valid JSON: {error}{_quoting_advice(options['key'], text, verb, secret=secret)}",
             returncode=USAGE,
         ) from error
+
+
+def _quoting_advice(key: str, text: str, verb: str, *, secret: bool) -> str:
+    """Returns how to pass the text as a string, if it looks like one."""
+    text = text.strip()
+    if text[:1] in _STARTS_OF_JSON or len(text) > _MAX_RETYPED:
+        return ""
+    quoted = json.dumps("…" if secret else text, ensure_ascii=False)
+    return f"; to pass a string: manage.py flags value {verb} {shlex.join([key, quoted])}"
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -156,9 +183,9 @@ VALUE = verb_group(
     "get, set, create, delete or list values",
     Verb(
         name="get",
-        help="print a value as JSON",
-        examples=("value get payment_gateway",),
-        add_arguments=_add_value_key,
+        help="print a value as JSON; a secret value is masked",
+        examples=("value get payment_gateway", "value get mail_password --show-secret"),
+        add_arguments=_add_get,
         run=_get,
     ),
     Verb(

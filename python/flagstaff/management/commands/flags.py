@@ -8,13 +8,18 @@ from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
 from flagstaff.cli.main import VERBS, run
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.verb import add_verbs
+from flagstaff.cli.support.verb import VerbParser, add_verbs
 
 __all__ = ["Command"]
 
@@ -44,14 +49,17 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Returns the parser of the command."""
-        epilog = 'Each verb has its own help and examples: "manage.py flags rollout --help".'
-        return super().create_parser(
-            prog_name, subcommand, epilog=epilog, formatter_class=_Formatter, **kwargs
+        base = super().create_parser(prog_name, subcommand, add_help=False, **kwargs)
+        parser = VerbParser(
+            parents=[base],
+            prog=base.prog,
+            description=base.description,
+            epilog='Each verb has its own help and examples: "manage.py flags rollout --help".',
+            formatter_class=_Formatter,
+            called_from_command_line=base.called_from_command_line,
         )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        """Adds a parser for each verb."""
         add_verbs(parser, VERBS, dest="verb")
+        return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Runs the command. Ctrl-C and a closed pipe end it without a traceback."""
@@ -68,4 +76,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs the verb."""
         is_json = options.get("json", False)
-        run(options, Output(self.stdout, self.stderr, self.style, is_json=is_json))
+        out = Output(self.stdout, self.stderr, self.style, is_json=is_json)
+        try:
+            run(options, out)
+        except CommandError as error:
+            # From Python, and with --traceback, the error itself is wanted.
+            is_process = getattr(self, "_called_from_command_line", False)
+            if not (is_json and is_process) or options["traceback"]:
+                raise
+            out.error(str(error), error.returncode)
+            sys.exit(error.returncode)

@@ -1,0 +1,55 @@
+"""Projects with a schema for each tenant, by django-tenants or django-tenant-schemas.
+
+A connection sees the tables of its tenant, then those of the schema that all tenants share. Workers
+read flags and values from the shared schema only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from django.apps import apps
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["is_of_tenants", "is_shared", "shared_schema", "tenant_schema"]
+
+
+def shared_schema(connection: BaseDatabaseWrapper) -> str | None:
+    """Returns the unquoted schema that all tenants share; None without tenants."""
+    if not hasattr(connection, "set_schema_to_public"):
+        return None
+    return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
+
+
+def tenant_schema(connection: BaseDatabaseWrapper) -> str | None:
+    """Returns the unquoted schema of the connection's tenant; None in the shared schema."""
+    shared, current = shared_schema(connection), getattr(connection, "schema_name", None)
+    return None if shared is None or current in {None, shared} else str(current)
+
+
+def is_shared(app: str) -> bool:
+    """Whether the shared schema has the tables of the app with this label."""
+    return any(_has(names, app) for is_public, names in _apps() if is_public)
+
+
+def is_of_tenants(app: str) -> bool:
+    """Whether the schemas of tenants have the tables of the app with this label."""
+    return any(_has(names, app) for is_public, names in _apps() if not is_public)
+
+
+def _apps() -> Iterator[tuple[bool, Collection[str]]]:
+    """Yields the apps of the shared schema with True, and those of tenants with False."""
+    public = getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
+    if getattr(settings, "HAS_MULTI_TYPE_TENANTS", False):
+        for name, of_type in getattr(settings, "TENANT_TYPES", {}).items():
+            yield name == public, of_type.get("APPS", ())
+    else:
+        yield True, getattr(settings, "SHARED_APPS", ())
+        yield False, getattr(settings, "TENANT_APPS", ())
+
+
+def _has(names: Collection[str], app: str) -> bool:
+    config = apps.get_app_config(app)
+    by_class = f"{type(config).__module__}.{type(config).__name__}"
+    return config.name in names or by_class in names

@@ -1,0 +1,25 @@
+"""Times and numbers in the language and formats of the project."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils.formats import date_format, number_format
+
+from flagstaff._text.times import local_time
+
+__all__ = ["local_number", "local_time_text"]
+
+
+def local_time_text(at: datetime) -> str:
+    """Returns the date in the project's format, and the time with seconds and time zone.
+
+    Django's own formats of times have no seconds, which an incident needs.
+    """
+    local = local_time(at)
+    return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i:s T')}".rstrip()
+
+
+def local_number(number: int) -> str:
+    """Returns the number with the thousand separators of the language."""
+    return number_format(number, use_l10n=True, force_grouping=True)

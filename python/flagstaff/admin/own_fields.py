@@ -1,0 +1,72 @@
+"""The admin of a project's own models, which may have fewer or more fields than flagstaff's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.db.models import AutoField, Model
+
+__all__ = ["OwnFieldsMixin", "field_names"]
+
+# Columns of the lists that show a field under another name.
+_FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
+_OPTIONS = ("list_display", "list_filter", "search_fields", "readonly_fields")
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class OwnFieldsMixin(_ModelAdmin):
+    """Leaves out fields that the model lacks, and finds others. Put it before ModelAdmin."""
+
+    #: The abstract model whose fields the options name.
+    known_model: type[Model]
+
+    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
+        super().__init__(model, admin_site)
+        # Other names stay: Django's checks report a wrong one.
+        self._lacking = field_names(self.known_model) - field_names(model)
+        for option in _OPTIONS:
+            setattr(self, option, self.present(getattr(self, option)))
+
+    def present(self, names: Collection[Any]) -> tuple[Any, ...]:
+        """Returns the names without those of fields that the model lacks."""
+        return tuple(one for one in names if not self._lacks(one))
+
+    def present_fieldsets(self, fieldsets: _FieldsetSpec | None) -> _FieldsetSpec:
+        """Returns the fieldsets without these fields, and without those that are then empty."""
+        return tuple(
+            (name, {**options, "fields": fields})
+            for name, options in fieldsets or ()
+            if (fields := self.present(options["fields"]))
+        )
+
+    def other_fields(self) -> tuple[str, ...]:
+        """Returns the editable columns that flagstaff does not know."""
+        known = field_names(self.known_model)
+        return tuple(
+            field.name
+            for field in self.model._meta.concrete_fields
+            if field.name not in known and field.editable and not _is_set_automatically(field)
+        )
+
+    def _lacks(self, name: object) -> bool:
+        return isinstance(name, str) and _FIELD_OF_COLUMN.get(name, name) in self._lacking
+
+
+def field_names(model: type[Model]) -> set[str]:
+    """Returns the names of a model's own and inherited fields."""
+    meta = model._meta
+    return {field.name for field in (*meta.fields, *meta.many_to_many)}
+
+
+def _is_set_automatically(field: Any) -> bool:
+    is_key = field.primary_key and (isinstance(field, AutoField) or field.has_default())
+    return is_key or field.auto_created

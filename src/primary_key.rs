@@ -1,0 +1,24 @@
+//! The primary key of a row, which identifies it from one load to the next.
+
+use crate::subject::canonical_integer;
+
+/// The primary key of a row. An integer, as most are, needs no allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PrimaryKey {
+    /// An integer in canonical form.
+    Integer(i64),
+    /// Any other text, such as that of a UUID.
+    Text(Box<str>),
+}
+
+impl From<&str> for PrimaryKey {
+    fn from(text: &str) -> Self {
+        canonical_integer(text).map_or_else(|| Self::Text(text.into()), Self::Integer)
+    }
+}
+
+impl From<String> for PrimaryKey {
+    fn from(text: String) -> Self {
+        canonical_integer(&text).map_or_else(|| Self::Text(text.into()), Self::Integer)
+    }
+}

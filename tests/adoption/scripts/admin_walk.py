@@ -1,0 +1,96 @@
+"""Uses the admin of flags and values as a superuser. Prints columns, fields and results."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import django
+
+django.setup()
+
+from django.conf import settings
+
+settings.ALLOWED_HOSTS = ["testserver"]
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+
+from common.models import FeatureFlag, KeyValueStore
+from flagstaff.history import flag_history, value_history
+
+call_command("check")
+admin = User.objects.create_superuser("operator")
+client = Client()
+client.force_login(admin)
+
+
+def page(response: Any) -> str:
+    """Returns the HTML of the page that a request leads to."""
+    if response.status_code != 200:
+        raise SystemExit(f"{response.status_code}: {response.content.decode()[:2000]}")
+    html = str(response.content.decode())
+    if problem := re.search(r'class="(errorlist|errornote|error|warning)[^>]*>(.*)', html):
+        raise SystemExit(problem[2])
+    return html
+
+
+def get(path: str) -> str:
+    return page(client.get(f"/admin/common/{path}"))
+
+
+def post(path: str, data: dict[str, Any]) -> str:
+    return page(client.post(f"/admin/common/{path}", data, follow=True))
+
+
+def fields(html: str) -> list[str]:
+    found = re.findall(r'class="form-row[^"]*? field-([a-z_]+)', html)
+    return [name for name in dict.fromkeys(found) if name != "_shown"]
+
+
+def form(html: str) -> dict[str, str]:
+    hidden = re.findall(r'type="hidden" name="(_shown)" value="([^"]*)"', html)
+    return {name: value.replace("&quot;", '"') for name, value in hidden}
+
+
+# For fields of a project; Django ignores others.
+more = {"team": "Checkout", "priority": 3}
+seen: dict[str, Any] = {}
+post("featureflag/add/", {"key": "added", "rollout_percent": 5, **more})
+flag = FeatureFlag.objects.get(key="added")
+change = get(f"featureflag/{flag.pk}/change/")
+data = {**form(change), **more, "rollout_percent": 30, "reason": "wider"}
+post(f"featureflag/{flag.pk}/change/", data)
+listed = get("featureflag/?q=added")
+question = post("featureflag/", {"_set_enabled": f"on:{flag.pk}"})
+post("featureflag/", {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"})
+events = flag_history("added")
+history = get(f"featureflag/{flag.pk}/history/")
+post(f"featureflag/{flag.pk}/history/", {"_undo": events[1].version})
+flag.refresh_from_db()
+seen["columns"] = re.findall(r'class="(?:sortable )?column-(\w+)', listed)
+seen["filters"] = re.findall(r"data-filter-title=\"([^\"]*)\"", listed)
+seen["fields"] = fields(change)
+seen["presets"] = change.count('class="button flagstaff-button"')
+seen["asked"] = "Turn on “added”?" in question
+seen["flag"] = [flag.enabled, flag.rollout_percent]
+seen["undo buttons"] = history.count('name="_undo"')
+seen["actors"] = sorted({event.actor == str(admin.pk) for event in flag_history("added")})
+seen["reasons"] = [event.reason for event in events if event.reason]
+post(f"featureflag/{flag.pk}/delete/", {"post": "yes"})
+seen["deleted"] = not FeatureFlag.objects.filter(key="added").exists()
+
+post("keyvaluestore/add/", {"key": "added", "value": "1"})
+value = KeyValueStore.objects.get(key="added")
+change = get(f"keyvaluestore/{value.pk}/change/")
+post(f"keyvaluestore/{value.pk}/change/", {**form(change), "value": "2"})
+listed = get("keyvaluestore/?q=added")
+history = get(f"keyvaluestore/{value.pk}/history/")
+post(f"keyvaluestore/{value.pk}/history/", {"_undo": value_history("added")[0].version})
+value.refresh_from_db()
+seen["value columns"] = re.findall(r'class="(?:sortable )?column-(\w+)', listed)
+seen["value fields"] = fields(change)
+seen["value"] = value.value
+print(json.dumps(seen))

@@ -1,0 +1,62 @@
+"""flagstaff's admin for the models of an adopting project, which have few or more fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.adoption.project import Project
+from tests.adoption.steps import assert_no_messages
+from tests.pages import code_of
+
+PAGE = "how-to/existing-models.md"
+MORE_FIELDS = """
+
+FeatureFlag.add_to_class("team", models.CharField(max_length=50, default="", blank=True))
+FeatureFlag.add_to_class("priority", models.PositiveSmallIntegerField(default=0))
+"""
+
+
+def use_flagstaffs_admin(project: Project) -> None:
+    """Does what the documentation says."""
+    [code] = code_of(PAGE, "python", having="# common/admin.py")
+    project.write("common/admin.py", code)
+
+
+@pytest.mark.timeout(120)
+def test_admin_of_models_with_few_fields_works(article: Project) -> None:
+    article.adopt()
+    article.manage("migrate", "--verbosity=0")
+    use_flagstaffs_admin(article)
+    assert_no_messages(article)
+    seen = article.script("admin_walk")
+    assert seen == {
+        "columns": ["flag", "state", "on_off", "rollout", "allowed"],
+        "filters": ["enabled"],
+        "fields": ["key", "enabled", "rollout_percent", "allowed_users", "reason"],
+        "presets": 6,
+        "asked": True,
+        "flag": [True, 5],
+        "undo buttons": 2,
+        "actors": [True],
+        "reasons": ["wider"],
+        "deleted": True,
+        "value columns": ["key", "shown_value"],
+        "value fields": ["key", "value", "reason"],
+        "value": 1,
+    }
+
+
+@pytest.mark.timeout(120)
+def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
+    article.adopt()
+    article.append("common/models.py", MORE_FIELDS)
+    article.manage("makemigrations", "common", "--verbosity=0")
+    article.manage("migrate", "--verbosity=0")
+    use_flagstaffs_admin(article)
+    seen = article.script("admin_walk")
+    assert seen["fields"] == [
+        *("key", "enabled", "rollout_percent", "allowed_users"),
+        *("team", "priority", "reason"),
+    ]
+    # Only the rollout has buttons.
+    assert seen["presets"] == 6

@@ -1,0 +1,141 @@
+//! The message for each row that cannot be used: the table, the key or primary key, the column and
+//! the reason.
+
+use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::stored_value::{StoredValue, Undecodable};
+use flagstaff::subject::Subject;
+
+use crate::rows::{allow, allowed_users, flag, flags, problems, snapshot, value, values};
+
+/// Each fault with what its message says of a column.
+const FAULTS: [(Fault, &str); 6] = [
+    (Fault::Null, "its {column} is NULL"),
+    (Fault::Duplicate, "several rows have this key"),
+    (Fault::Undecodable, "its {column} cannot be decoded as UTF-8"),
+    (Fault::TooLarge, "its {column} is over 1 MiB, or all of them are over 64 MiB"),
+    (
+        Fault::Json(Undecodable::TooManyDigits),
+        "its {column} has a number of more than 4,300 digits",
+    ),
+    (Fault::Json(Undecodable::TooDeep), "its {column} is nested deeper than 500 levels"),
+];
+
+#[track_caller]
+fn assert_problem(loaded: Loaded, expected: &str) {
+    assert_eq!(problems(&snapshot([loaded])), [expected]);
+}
+
+#[test]
+fn flag_with_a_faulty_key_is_named_by_its_primary_key() {
+    for (fault, message) in FAULTS {
+        let row = FlagRow { key: Err(fault), ..flag("17", "", 10) };
+        let message = message.replace("{column}", "key");
+        assert_problem(flags([row]), &format!("flag \"pk 17\" is set aside: {message}"));
+    }
+}
+
+#[test]
+fn value_with_a_faulty_key_is_named_by_its_primary_key() {
+    for (fault, message) in FAULTS {
+        let row = ValueRow { key: Err(fault), ..value("17", "", "1") };
+        let message = message.replace("{column}", "key");
+        assert_problem(values([row]), &format!("value \"pk 17\" is set aside: {message}"));
+    }
+}
+
+#[test]
+fn faulty_value_is_named_by_its_key() {
+    for (fault, message) in FAULTS {
+        let row = ValueRow { value: Err(fault), ..value("17", "gateway", "") };
+        let message = message.replace("{column}", "value");
+        assert_problem(values([row]), &format!("value \"gateway\" is set aside: {message}"));
+    }
+}
+
+#[test]
+fn flag_without_enabled_and_rollout_is_one_problem() {
+    let row = FlagRow { enabled: None, rollout_percent: None, ..flag("1", "banner", 0) };
+    assert_problem(flags([row]), "flag \"banner\" is set aside: its enabled is NULL");
+}
+
+#[test]
+fn faulty_key_comes_before_the_other_columns() {
+    let row = FlagRow { key: Err(Fault::TooLarge), enabled: None, ..flag("1", "", 0) };
+    let too_large = "its key is over 1 MiB, or all of them are over 64 MiB";
+    assert_problem(flags([row]), &format!("flag \"pk 1\" is set aside: {too_large}"));
+    let row = ValueRow { key: Err(Fault::TooLarge), value: Err(Fault::Null), ..value("1", "", "") };
+    assert_problem(values([row]), &format!("value \"pk 1\" is set aside: {too_large}"));
+}
+
+mod allowed_users_that_cannot_be_decoded {
+    use super::*;
+
+    const PROBLEM: &str =
+        r#"a user of flag "pk 2" is set aside: its primary key cannot be decoded as UTF-8"#;
+
+    fn undecodable(flag_pk: &str, users: &[&str]) -> AllowedUsersRow {
+        let users = Users::Texts(users.iter().map(|user| (*user).to_owned()).collect());
+        AllowedUsersRow { undecodable: true, ..AllowedUsersRow::new(flag_pk, users) }
+    }
+
+    #[test]
+    fn each_flag_with_one_is_a_problem() {
+        assert_problem(allowed_users([allow("1", &[7]), undecodable("2", &["ada"])]), PROBLEM);
+        let after = snapshot([allowed_users([undecodable("3", &[]), undecodable("2", &[])])]);
+        assert_eq!(problems(&after), [PROBLEM.replace("pk 2", "pk 3").as_str(), PROBLEM]);
+    }
+
+    #[test]
+    fn flag_keeps_its_other_allowed_users() {
+        let after =
+            snapshot([flags([flag("2", "a", 0)]), allowed_users([undecodable("2", &["ada"])])]);
+        let allowed = &after.flag("a").expect("a flag").allowed_users;
+        assert!(allowed.contains(&Subject::Text("ada")));
+    }
+
+    #[test]
+    fn problem_stays_until_the_allowed_users_are_loaded_again() {
+        let after = snapshot([allowed_users([undecodable("2", &[])]), flags([]), values([])]);
+        assert_eq!(problems(&after), [PROBLEM]);
+        assert!(problems(&after.next(allowed_users([allow("2", &[7])]))).is_empty());
+    }
+}
+
+#[test]
+fn problems_of_all_tables_are_listed() {
+    let after = Snapshot::default().next(Loaded {
+        flags: Some(vec![FlagRow { enabled: None, ..flag("1", "banner", 0) }]),
+        allowed_users: Some(vec![AllowedUsersRow { undecodable: true, ..allow("2", &[]) }]),
+        values: Some(vec![ValueRow {
+            value: Err(Fault::Undecodable),
+            ..value("3", "gateway", "")
+        }]),
+        ..Loaded::default()
+    });
+    let expected = [
+        "flag \"banner\" is set aside: its enabled is NULL",
+        "a user of flag \"pk 2\" is set aside: its primary key cannot be decoded as UTF-8",
+        "value \"gateway\" is set aside: its value cannot be decoded as UTF-8",
+    ];
+    assert_eq!(problems(&after), expected);
+}
+
+#[test]
+fn faulty_value_keeps_the_last_version_of_its_own_row_only() {
+    let before = snapshot([values([value("1", "gateway", "1"), value("2", "limit", "2")])]);
+    let row = ValueRow { value: Err(Fault::TooLarge), ..value("2", "limit", "") };
+    let after = before.next(values([row]));
+    assert_eq!(after.value("limit"), Some(&StoredValue::Integer(2)));
+    assert_eq!((after.value("gateway"), after.value_count()), (None, 1));
+}
+
+#[test]
+fn faulty_value_loses_its_key_to_a_good_row() {
+    let before = snapshot([values([value("1", "gateway", "1")])]);
+    let lost = ValueRow { key: Err(Fault::Null), ..value("1", "", "3") };
+    for rows in [[lost.clone(), value("2", "gateway", "2")], [value("2", "gateway", "2"), lost]] {
+        let after = before.next(values(rows));
+        assert_eq!(after.value("gateway"), Some(&StoredValue::Integer(2)));
+    }
+}

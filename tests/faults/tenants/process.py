@@ -1,0 +1,70 @@
+"""What the tests do in a process of the project. Prints the results as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import django
+
+
+def shared() -> dict[str, Any]:
+    """Flags that all tenants share, changed and evaluated in the schemas of tenants."""
+    from django.contrib.auth.models import User
+    from django.db import connection
+    from django_tenants.utils import schema_context
+
+    from flagstaff import changes, explain, flag_enabled, refresh, status, wait_for_workers
+    from flagstaff.exceptions import FlagstaffError
+    from flagstaff.history import flag_history
+
+    found: dict[str, Any] = {}
+    anna = User.objects.create(username="anna")
+    with schema_context("acme"):
+        changes.create("beta", enabled=True, rollout_percent=50)
+        try:
+            changes.add_allowed_users("beta", [anna.pk])
+        except FlagstaffError as error:
+            found["refusal"] = str(error)
+        refresh()
+        found["mode"] = status().mode
+        found["complete"] = wait_for_workers(5).complete
+    for schema in ("acme", "globex"):
+        with schema_context(schema):
+            found[schema] = [
+                flag_enabled("beta", f"{connection.schema_name}:{pk}") for pk in range(20)
+            ]
+    with schema_context("globex"):
+        changes.set_rollout("beta", 60)
+        changes.undo("beta")
+    found["history"] = [event.action for event in flag_history("beta")]
+    found["reason"] = str(explain("beta", "acme:1").reason)
+    return found
+
+
+def beside() -> list[Any]:
+    """A flag in the schema of a tenant, and the results of a worker and of direct evaluations."""
+    from django_tenants.utils import schema_context
+
+    from flagstaff import explain, read_own_writes, ready
+    from flagstaff.models import FeatureFlag
+
+    ready()
+    with schema_context("acme"):
+        FeatureFlag.objects.create(key="beta", enabled=True, rollout_percent=100)
+        in_memory = explain("beta", 7).error_code
+        with read_own_writes():
+            return [in_memory, explain("beta", 7).error_code]
+
+
+def create_tenants() -> None:
+    from django.apps import apps
+
+    for name in ("acme", "globex"):
+        apps.get_model("customers.Customer")(schema_name=name, name=name).save(verbosity=0)
+
+
+if __name__ == "__main__":
+    django.setup()
+    print(json.dumps(globals()[sys.argv[1]]()))

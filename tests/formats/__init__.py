@@ -1,0 +1,1 @@
+"""Formats that a project may choose with FORMAT_MODULE_PATH."""

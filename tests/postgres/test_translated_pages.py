@@ -1,0 +1,112 @@
+"""Every text of flagstaff on the pages of the admin can be translated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+from django.utils.html import strip_tags
+
+from flagstaff import changes
+from flagstaff.history import flag_version
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from tests.admin_pages import FLAGS, VALUES, messages_of, page
+from tests.translations import capitals
+
+# Each change is a transaction of its own, as in production.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def translated() -> Iterator[None]:
+    """Deletes the entries of other tests, and translates each message into capitals."""
+    Change.objects.all().delete()
+    with capitals():
+        yield
+
+
+@pytest.fixture
+def flag(admin_user: User) -> FeatureFlag:
+    changes.create("f1", enabled=True, rollout_percent=5)
+    changes.add_allowed_users("f1", admin_user)
+    changes.disable("f1")
+    return FeatureFlag.objects.get(key="f1")
+
+
+def words(html: str, element: str) -> set[str]:
+    """Returns the words of an element that are not translated."""
+    [inner] = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
+    text = unescape(strip_tags(re.sub("<time.*?</time>", " ", inner)))
+    return lower_case(text)
+
+
+def lower_case(text: str) -> set[str]:
+    """Returns the words in lower case. The keys in these tests have a digit."""
+    return set(re.findall(r"\b[a-z_]{2,}\b", text))
+
+
+def test_list_of_flags_is_translated(admin_client: Client, flag: FeatureFlag) -> None:
+    assert words(page(admin_client, FLAGS), "tbody") == set()
+
+
+def test_history_is_translated(admin_client: Client, admin_user: User, flag: FeatureFlag) -> None:
+    with transaction.atomic():
+        changes.set_rollout("f1", 100)
+        changes.create("f2")
+    html = page(admin_client, f"{FLAGS}{flag.pk}/history/")
+    assert words(html, "thead") == set()
+    # The kind is JSON of the database, and the user is one of the database.
+    assert words(html, "tbody") == {"release", "postgres", admin_user.username}
+
+
+def test_history_of_a_value_is_translated(admin_client: Client) -> None:
+    changes.create_value("v1", "x" * 2000, secret=False)
+    changes.set_value("v1", 25)
+    row = KeyValueStore.objects.get(key="v1")
+    html = page(admin_client, f"{VALUES}{row.pk}/history/")
+    assert words(html, "tbody") == {"postgres", "x" * 299}
+
+
+def test_preview_of_a_restore_is_translated(admin_client: Client, flag: FeatureFlag) -> None:
+    first = flag_version("f1")
+    changes.set_rollout("f1", 100)
+    changes.update("f1", {"description": "1", "client_side": True})
+    response = admin_client.post(f"{FLAGS}{flag.pk}/history/", {"_restore": first})
+    html = response.content.decode()
+    assert words(html, "thead") == set()
+    assert words(html, "tbody") == set()
+
+
+@pytest.mark.parametrize("word", ["on", "off"])
+def test_message_after_a_button_is_translated(
+    word: str, admin_client: Client, flag: FeatureFlag
+) -> None:
+    data = {"_set_enabled": f"{word}:{flag.pk}", "_confirmed": "1"}
+    for _ in "once", "again":
+        response = admin_client.post(FLAGS, data, follow=True)
+        [message] = messages_of(response)
+        assert lower_case(message) == set()
+
+
+@pytest.mark.parametrize("url", [FLAGS, VALUES])
+def test_labels_and_help_of_a_form_are_translated(url: str, admin_client: Client) -> None:
+    html = page(admin_client, f"{url}add/")
+    texts = re.findall(r'<label.*?</label>|<div class="help".*?</div>', html, re.DOTALL)
+    # Django translates its own help for a list of users.
+    own = [text for text in texts if "Strg" not in text]
+    assert {word for text in own for word in lower_case(unescape(strip_tags(text)))} == set()
+
+
+@pytest.mark.parametrize("url", [FLAGS, VALUES])
+def test_columns_of_a_list_are_translated(url: str, admin_client: Client) -> None:
+    changes.create("f1")
+    changes.create_value("v1", 1)
+    html = page(admin_client, url)
+    headings = re.findall(r'<div class="text">(.*?)</div>', html, re.DOTALL)
+    assert len(headings) > 4
+    assert lower_case(unescape(strip_tags(" ".join(headings)))) == set()

@@ -1,0 +1,65 @@
+"""Serves the admin with a theme, in the environment of the themes: `python -m … PORT`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import django
+from django.http import HttpRequest, HttpResponseBase
+
+__all__ = ["as_superuser"]
+
+
+def as_superuser(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """A middleware that logs everybody in."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        from django.contrib.auth.models import User
+
+        request.user = User.objects.get(username="admin")
+        return get_response(request)
+
+    return middleware
+
+
+def main() -> None:
+    """Creates the tables and rows, and serves until the process is stopped."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.themes.settings"
+    django.setup()
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.core.management import call_command
+    from django.core.servers.basehttp import run
+    from django.core.wsgi import get_wsgi_application
+
+    call_command("migrate", verbosity=0)
+    create_rows()
+    run("127.0.0.1", int(sys.argv[1]), StaticFilesHandler(get_wsgi_application()), threading=True)
+
+
+def create_rows() -> None:
+    """Creates flags in every state, a value, and a history with a transaction of two changes."""
+    from django.contrib.auth.models import User
+    from django.db import transaction
+
+    from flagstaff import acting_as, changes
+
+    admin = User.objects.create_superuser("admin")
+    users = [User.objects.create(username=name) for name in ("alice", "bob", "charlotte")]
+    changes.create("new_checkout", rollout_percent=25, description="The checkout on one page.")
+    changes.enable("new_checkout")
+    changes.add_allowed_users("new_checkout", users)
+    changes.create("summer_banner", rollout_percent=60, description="Shown in July.")
+    changes.create("express_delivery", rollout_percent=100, enabled=True)
+    changes.create("search_v2", enabled=True)
+    changes.create_value("payment_gateway", "stripe")
+    with transaction.atomic(), acting_as(admin, reason="release 42"):
+        changes.set_rollout("new_checkout", 50)
+        changes.set_value("payment_gateway", {"name": "paypal", "retries": 3})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The admin's options for models of other projects, as Django's checks see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
+from django.db import models
+
+from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
+from tests.models_of_others import flag_fields, model_of, value_fields
+
+LINKS = {
+    "featureflag": models.ForeignKey("FeatureFlag", models.CASCADE),
+    "user": models.ForeignKey(User, models.CASCADE, related_name="+"),
+}
+
+
+def problems(model_admin: type[Any], model: Any) -> list[str]:
+    """Returns the ids of the errors that Django's checks find."""
+    return [error.id for error in model_admin(model, AdminSite()).check()]
+
+
+def test_model_with_few_fields_has_no_problem() -> None:
+    assert problems(FeatureFlagAdmin, model_of("FeatureFlag", flag_fields())) == []
+    assert problems(KeyValueStoreAdmin, model_of("KeyValueStore", value_fields())) == []
+
+
+def test_own_table_of_allowed_users_has_no_problem() -> None:
+    allowed = models.ManyToManyField(User, through="Allowed", related_name="+")
+    fields = flag_fields(allowed_users=allowed)
+    assert problems(FeatureFlagAdmin, model_of("FeatureFlag", fields, through=LINKS)) == []
+
+
+def test_wrong_name_in_subclass_is_a_problem() -> None:
+    class Misspelt(FeatureFlagAdmin):
+        list_filter = ("kind", "enabled", "enabeld")
+
+    assert problems(Misspelt, model_of("FeatureFlag", flag_fields())) == ["admin.E116"]
+
+
+def test_fieldsets_of_subclass_keep_what_the_model_has() -> None:
+    class Own(FeatureFlagAdmin):
+        fieldsets = ((None, {"fields": ("key", "description", "enabled")}),)
+
+    model_admin = Own(model_of("FeatureFlag", flag_fields()), AdminSite())
+    assert model_admin.fieldsets == ((None, {"fields": ("key", "enabled")}),)

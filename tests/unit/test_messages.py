@@ -1,0 +1,145 @@
+"""The messages for translators: the catalogue in the package, and what can be translated."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import django
+import pytest
+from django.utils.translation import override
+
+from flagstaff._tables.states import State, state_label, state_summary
+from flagstaff.history.describe import describe_change, describe_value, source_label
+from flagstaff.history.events import Difference
+from flagstaff.models import FeatureFlag
+from flagstaff.serialization.plan import Step
+from tests.conftest import RunIsolated
+from tests.translations import entries, german
+from tools.messages import POT, messages
+
+# In Django's catalogues, these words have the same meaning.
+SAME_IN_DJANGO = {"Field", "No, take me back", "Time", "users"}
+
+
+# CI installs it, and must not skip these tests.
+needs_gettext = pytest.mark.skipif(
+    shutil.which("xgettext") is None and not os.environ.get("CI"), reason="needs GNU gettext"
+)
+
+
+@needs_gettext
+def test_catalogue_has_the_messages_of_the_code() -> None:
+    assert entries(POT.read_text()) == entries(messages()), "run make messages"
+
+
+TRANSLATED = """
+import sys, django
+from django.conf import settings
+from django.utils.translation import override
+settings.LOCALE_PATHS = [sys.argv[1]]
+django.setup()
+from flagstaff.models import FeatureFlag
+with override("de"):
+    print(FeatureFlag.Kind.PERMISSION.label, FeatureFlag.Kind.OPS.label)
+"""
+
+
+@needs_gettext
+def test_translation_in_a_locale_path_is_used(tmp_path: Path, run_isolated: RunIsolated) -> None:
+    folder = tmp_path / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    po = folder / "django.po"
+    options = ["--no-translator", "--locale", "de"]
+    subprocess.run(["msginit", *options, "--input", POT, "--output-file", po], check=True)
+    po.write_text(re.sub('(msgid "permission"\nmsgstr ")', r"\1Rechte", po.read_text()))
+    subprocess.run(["msgfmt", po, "--check", "--output-file", folder / "django.mo"], check=True)
+    printed = run_isolated(TRANSLATED, str(tmp_path), DJANGO_SETTINGS_MODULE="tests.settings")
+    assert printed == "Rechte operations\n"
+
+
+def test_message_that_django_translates_has_a_context_or_the_same_meaning() -> None:
+    of_django: set[str] = set()
+    for path in Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django.po"):
+        of_django.update(message for _, message, _ in entries(path.read_text()))
+    found = {message for context, message, _ in entries(POT.read_text()) if not context}
+    assert found & of_django == SAME_IN_DJANGO
+
+
+def test_entry_with_a_percent_sign_has_named_placeholders() -> None:
+    for entry in entries(POT.read_text()):
+        for text in entry:
+            assert not re.search(r"%[sdr]", text)
+
+
+def test_kinds_are_not_translated_by_other_catalogues() -> None:
+    with override("de"):
+        kinds = [str(label) for label in FeatureFlag.Kind.labels]
+    assert kinds == ["release", "operations", "permission"]
+
+
+def test_kinds_are_translated() -> None:
+    with german({"kind of flag\x04permission": "Rechte"}):
+        assert str(FeatureFlag.Kind.PERMISSION.label) == "Rechte"
+
+
+HISTORY = {
+    "field\x04enabled": "aktiv",
+    "boolean\x04false": "nein",
+    "boolean\x04true": "ja",
+    "source\x04command": "Befehl",
+    "created": "angelegt",
+}
+
+
+def test_field_names_and_booleans_are_translated() -> None:
+    step = Step("flag", "a", "change", (Difference("enabled", old=False, new=True),))
+    with german(HISTORY):
+        assert describe_change(step) == "aktiv nein → ja"
+    assert describe_change(step) == "enabled false → true"
+
+
+def test_column_of_the_project_keeps_its_name() -> None:
+    step = Step("flag", "a", "change", (Difference("owner", "ana", "bob"),))
+    with german(HISTORY):
+        assert describe_change(step) == 'owner "ana" → "bob"'
+
+
+def test_json_of_a_value_is_not_translated() -> None:
+    step = Step("value", "a", "change", (Difference("value", old=False, new=True),))
+    with german({**HISTORY, "field\x04value": "Wert"}):
+        assert describe_change(step) == "Wert false → true"
+        assert describe_value(True) == "true"
+
+
+def test_source_of_flagstaff_is_translated() -> None:
+    with german(HISTORY):
+        assert source_label("command") == "Befehl"
+        assert source_label("deploy script") == "deploy script"
+        assert source_label(None) == ""
+    assert source_label("command") == "command"
+
+
+def test_length_of_a_shortened_value_is_translated() -> None:
+    step = Step("value", "a", "change", (Difference("value", "x" * 20, "y"),))
+    more = {
+        ("%(shown)s… (%(count)s more character)", 1): "%(shown)s… (%(count)s weitere Zeichen)",
+    }
+    with german(more):
+        assert describe_change(step, limit=5) == 'value "xxxx… (17 weitere Zeichen) → "y"'
+
+
+def test_state_is_translated_as_a_whole_sentence() -> None:
+    texts = {
+        ("On for %(percent)s %% of all users and %(count)s allowed user.", 0): "",
+        ("On for %(percent)s %% of all users and %(count)s allowed user.", 1): (
+            "Für %(percent)s %% aller und %(count)s weitere an."
+        ),
+        "state of a flag\x04off": "aus",
+    }
+    with german(texts):
+        assert state_summary(State.ROLLOUT, 5, 2) == "Für 5 % aller und 2 weitere an."
+        assert state_label(State.OFF, 0) == "aus"

@@ -1,0 +1,63 @@
+"""Writes the catalogue of messages that translators start from.
+
+    python -m tools.messages
+
+Needs GNU gettext.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+__all__ = ["POT", "messages"]
+
+_PACKAGE = Path(__file__).resolve().parent.parent / "python" / "flagstaff"
+POT = _PACKAGE / "locale" / "django.pot"
+
+_HEADER = """\
+# Messages of django-flagstaff, for translators. `make messages` writes this file.
+msgid ""
+msgstr ""
+"Project-Id-Version: django-flagstaff\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=UTF-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+"Plural-Forms: nplurals=INTEGER; plural=EXPRESSION;\\n"
+"""
+
+
+def messages() -> str:
+    """Returns the catalogue of the code as it is now."""
+    with tempfile.TemporaryDirectory(prefix="flagstaff-messages-") as folder:
+        # makemessages writes beside the code that it reads.
+        package = Path(folder) / _PACKAGE.name
+        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "locale")
+        shutil.copytree(_PACKAGE, package, ignore=ignored)
+        found = package / "locale" / POT.name
+        found.parent.mkdir()
+        options = ("--all", "--keep-pot", "--no-wrap", "--add-location", "file")
+        # Not `python -m django`: that would import flagstaff/typing.py as the module "typing".
+        program = str(Path(sys.executable).with_name("django-admin"))
+        settings = {"DJANGO_SETTINGS_MODULE": ""}
+        subprocess.run(
+            [program, "makemessages", *options],
+            cwd=package,
+            env={**os.environ, **settings},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        text = found.read_text(encoding="utf-8")
+    # The header of xgettext has the time, so each run would change the file.
+    _header, entries = re.split(r"\n\n", text, maxsplit=1)
+    return f"{_HEADER}\n{entries}"
+
+
+if __name__ == "__main__":
+    POT.parent.mkdir(exist_ok=True)
+    POT.write_text(messages(), encoding="utf-8")
