@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import Tags, register
+from django.core.checks import CheckMessage, Tags, register
 from django.db.backends.signals import connection_created
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff import _core, checks
+from flagstaff import _core
 from flagstaff._attribution.writes import wrap_connection
 from flagstaff._engine.forced_off import read_environment
 
@@ -26,7 +27,18 @@ class FlagstaffConfig(AppConfig):
         _core.claim_interpreter(id(sys.modules))
         read_environment()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
-        for check in checks.STATIC_CHECKS:
-            register(check, "flagstaff")
-        for check in checks.DATABASE_CHECKS:
-            register(check, Tags.database)
+        register(_check_project, "flagstaff")
+        register(_check_databases, Tags.database)
+
+
+# Imported only where checks run: a worker of a server needs them never, and would keep them.
+def _check_project(**options: Any) -> list[CheckMessage]:
+    from flagstaff.checks import STATIC_CHECKS  # noqa: PLC0415
+
+    return [problem for check in STATIC_CHECKS for problem in check(**options)]
+
+
+def _check_databases(**options: Any) -> list[CheckMessage]:
+    from flagstaff.checks import DATABASE_CHECKS  # noqa: PLC0415
+
+    return [problem for check in DATABASE_CHECKS for problem in check(**options)]
