@@ -78,7 +78,7 @@ def test_value_of_add_form_is_empty(operator: Client) -> None:
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": null, "a": null}}]'])
 def test_json_with_a_name_twice_is_rejected(text: str, operator: Client) -> None:
-    message = 'the name "a" is twice in one object; remove one of the two'
+    message = 'an object has the name "a" twice; remove one'
     assert errors(operator, f"{VALUES}add/", form(text)) == {"value": [message]}
 
 

@@ -417,8 +417,9 @@ def test_tables_of_flags_in_schemas_of_tenants_are_reported(
                 '"public" from Django, so changes in these schemas have no effect'
             ),
             (
-                "drop these tables; as long as flagstaff is in TENANT_APPS, run "
-                '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero"'
+                "put flagstaff back into the apps of tenants, run "
+                '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero", and remove '
+                "flagstaff again; or drop the tables with SQL"
             ),
         )
 

@@ -111,8 +111,8 @@ def test_allow_with_unknown_users_names_them_and_writes_nothing() -> None:
 
 def test_allow_of_a_misspelt_username_names_a_similar_one() -> None:
     assert run("allow new_checkout alcie").err == (
-        "CommandError: no user has the primary key or username 'alcie'; did you mean 'alice'? "
-        "to skip unknown users, pass --skip-unknown\n"
+        "CommandError: no user has the primary key or username 'alcie'; to skip unknown users, "
+        "pass --skip-unknown; did you mean 'alice'?\n"
     )
 
 

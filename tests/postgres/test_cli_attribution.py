@@ -61,15 +61,15 @@ def test_actor_is_the_primary_key_of_a_user_that_exists(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "guess"),
-    [("alcie", "did you mean 'alice'? "), ("deploy", ""), ("77", ""), ("Alice", "")],
+    [("alcie", "; did you mean 'alice'?"), ("deploy", ""), ("77", ""), ("Alice", "")],
 )
 def test_actor_that_is_not_a_user_is_refused(name: str, guess: str) -> None:
     ran = run(f"off new_checkout --as {name}")
     assert (ran.status, ran.err) == (
         1,
         (
-            f"CommandError: no user has the primary key or username '{name}'; {guess}"
-            f"to record a name that is not a user, pass --as-name {name}\n"
+            f"CommandError: no user has the primary key or username '{name}'; "
+            f"to record a name that is not a user, pass --as-name {name}{guess}\n"
         ),
     )
     assert run("show new_checkout").out.count("enabled\ttrue") == 1

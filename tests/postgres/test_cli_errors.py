@@ -41,14 +41,14 @@ def test_unknown_key_is_an_error_with_similar_keys(line: str) -> None:
         (
             "show payment_gateway",
             (
-                "there is no flag 'payment_gateway'; a value has this key: "
+                "there is no flag 'payment_gateway'; there is a value with this key; run "
                 '"manage.py flags value get payment_gateway"'
             ),
         ),
         (
             "value set new_checkout 5",
             (
-                "there is no value 'new_checkout'; a flag has this key: "
+                "there is no value 'new_checkout'; there is a flag with this key; run "
                 '"manage.py flags show new_checkout"'
             ),
         ),
@@ -147,7 +147,7 @@ def test_unknown_verb_is_an_error_with_a_similar_verb(
 @pytest.mark.parametrize(("line", "verb"), [("", "rollout"), ("value", "delete")])
 def test_command_without_a_verb_prints_the_help(line: str, verb: str) -> None:
     status, out, err = flags(*line.split())
-    assert (status, err) == (2, "CommandError: no verb: pass one of the list above\n")
+    assert (status, err) == (2, "CommandError: no verb: pass one of the verbs above\n")
     assert out.startswith("usage: ")
     assert f"\n    {verb} " in out
 

@@ -40,14 +40,14 @@ def test_json_with_a_name_twice_is_refused(verb: str) -> None:
     assert ran == (
         2,
         "",
-        'CommandError: the name "EUR" is twice in one object; remove one of the two\n',
+        'CommandError: an object has the name "EUR" twice; remove one\n',
     )
     assert document("value", "get", "page_size")["value"] == 20
 
 
 def test_name_that_is_twice_in_a_secret_value_is_not_printed() -> None:
     ran = flags("value", "set", "mail_password", '{"hunter": 1, "hunter": 2}')
-    assert ran.err == "CommandError: a name is twice in one object; remove one of the two\n"
+    assert ran.err == "CommandError: an object has a name twice; remove one\n"
 
 
 @pytest.mark.parametrize("text", ['{"a": 1', "[1, 2", '"stripe', "9" * 5_000])

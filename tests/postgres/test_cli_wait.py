@@ -176,8 +176,8 @@ def test_workers_without_the_change_are_listed(monkeypatch: pytest.MonkeyPatch) 
     ("applied", "pending", "sentence"),
     [
         (0, 0, "no worker connected within 5.00 s"),
-        (0, 1, "not applied by the only connected worker within 5.00 s"),
-        (0, 3, "not applied by any of 3 workers within 5.00 s"),
+        (0, 1, "the only connected worker did not apply it within 5.00 s"),
+        (0, 3, "none of the 3 connected workers applied it within 5.00 s"),
         (1, 0, "applied by the only connected worker after 0.03 s; the wait ended after 5.00 s"),
         (2, 0, "applied by all 2 connected workers after 0.03 s; the wait ended after 5.00 s"),
     ],
@@ -201,8 +201,8 @@ def test_unconfirmed_no_op_is_not_called_a_change(monkeypatch: pytest.MonkeyPatc
     assert (ran.status, ran.err.splitlines()[-1]) == (
         3,
         (
-            "CommandError: nothing had to be changed, but not every worker has confirmed it; "
-            '"manage.py flags workers" shows which are behind'
+            "CommandError: nothing had to be changed, but not every worker has confirmed "
+            'the present state; "manage.py flags workers" shows which are behind'
         ),
     )
 

@@ -218,16 +218,16 @@ def test_command_on_a_terminal_prints_words_and_usernames() -> None:
     assert typed("flags impact new_checkout 100").splitlines() == [
         "3 of 3 users would gain the flag.",
         "",
-        "flag                         new_checkout",
-        "rollout now                  0 %",
-        "rollout then                 100 %",
-        "users                        3",
-        "have the flag now            0",
-        "would gain it                3",
-        "would lose it                0",
-        "would have it                3",
-        "for example                  user0, user1, user2",
-        "users who are not logged in  not counted",
+        "flag               new_checkout",
+        "rollout now        0 %",
+        "new rollout        100 %",
+        "users              3",
+        "have the flag now  0",
+        "would gain it      3",
+        "would lose it      0",
+        "would have it      3",
+        "for example        user0, user1, user2",
+        "anonymous users    not counted",
     ]
 
 

@@ -217,4 +217,4 @@ def _in_other_table(key: str, *, is_flag: bool) -> str | None:
     except Error:  # the role may have no right to read it
         return None
     command = f"manage.py flags {verb} {shlex.quote(key)}"
-    return f'a {name} has this key: "{command}"' if exists else None
+    return f'there is a {name} with this key; run "{command}"' if exists else None

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["is_of_tenants", "is_shared", "shared_schema", "tenant_schema"]
+__all__ = ["is_of_tenants", "is_shared", "share_hint", "shared_schema", "tenant_schema"]
 
 
 def shared_schema(connection: BaseDatabaseWrapper) -> str | None:
@@ -36,6 +36,14 @@ def is_shared(app: str) -> bool:
 def is_of_tenants(app: str) -> bool:
     """Whether the schemas of tenants have the tables of the app with this label."""
     return any(_has(names, app) for is_public, names in _apps() if not is_public)
+
+
+def share_hint(app: str) -> str:
+    """Returns which settings to change, so that all tenants share the app with this label."""
+    if getattr(settings, "HAS_MULTI_TYPE_TENANTS", False):
+        public = getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
+        return f'put "{app}" into the APPS of "{public}" in TENANT_TYPES, and of no other type'
+    return f'put "{app}" into SHARED_APPS, and not into TENANT_APPS'
 
 
 def _apps() -> Iterator[tuple[bool, Collection[str]]]:

@@ -65,7 +65,7 @@ class DuplicateNameError(ValueError):
     def __init__(self, name: str) -> None:
         #: The name in quotes, truncated.
         self.name = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
-        super().__init__(f"the name {self.name} is twice in one object")
+        super().__init__(f"an object has the name {self.name} twice")
 
 
 def parse_json(text: str) -> Any:

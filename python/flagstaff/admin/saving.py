@@ -187,16 +187,16 @@ class SavingMixin(_ModelAdmin):
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Deletes one row."""
         changed = _DELETE[self.kind](obj.key)
-        self._name_way_back(request, [changed], changed.undo)
+        self._show_undo_command(request, [changed], changed.undo)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Deletes all rows, or none if one fails."""
         with transaction.atomic(using=conf.database):
             keys = queryset.order_by("pk").values_list("key", flat=True)
             deleted = [_DELETE[self.kind](key) for key in keys]
-        self._name_way_back(request, deleted, combined_undo(deleted))
+        self._show_undo_command(request, deleted, combined_undo(deleted))
 
-    def _name_way_back(
+    def _show_undo_command(
         self, request: HttpRequest, deleted: Iterable[changes.Changed], undo: changes.Undo | None
     ) -> None:
         """Says how to create rows again: a deleted row has no page with an undo button."""

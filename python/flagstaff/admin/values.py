@@ -38,7 +38,7 @@ from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractKeyValueStore
-from flagstaff.history.describe import SECRET, describe_value
+from flagstaff.history.describe import SECRET, describe_value, more_characters
 from flagstaff.history.kinds import Kind
 from flagstaff.models import KeyValueStore
 
@@ -77,7 +77,7 @@ class ValueField(forms.JSONField):
         "unstorable": _(
             "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
         ),
-        "duplicate": _("the name %(name)s is twice in one object; remove one of the two"),
+        "duplicate": _("an object has the name %(name)s twice; remove one"),
         "undecodable": _(
             "a number has more than 4,300 digits, or the nesting more than 500 levels"
         ),
@@ -227,7 +227,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsM
         )
         return format_html(
             '<span class="flagstaff-json">{}</span><br>{}',
-            SECRET if is_secret(row) else truncated(value, _MAX_START),
+            SECRET if is_secret(row) else truncated(value, _MAX_START, more=more_characters),
             text % {"count": local_number(len(value)), "key": shlex.quote(row.key)},
         )
 

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import FoundTable, find_table
 from flagstaff._tables.names import names, own_names
-from flagstaff._tables.tenants import is_shared, shared_schema, tenant_schema
+from flagstaff._tables.tenants import is_shared, share_hint, shared_schema, tenant_schema
 from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
 from flagstaff.conf import conf
 
@@ -157,7 +157,7 @@ def _hint(placeholder: str) -> str:
     alias = alias_to_migrate(model or conf.flag_model)
     connection = connections[alias]
     if shared_schema(connection) is not None and not is_shared(app):
-        return f'put "{app}" into SHARED_APPS, and not into TENANT_APPS; then {migrate(alias)}'
+        return f"{share_hint(app)}; then {migrate(alias)}"
     if tenant_schema(connection) is not None:
         return migrate(alias)
     if not router.allow_migrate(alias, app):

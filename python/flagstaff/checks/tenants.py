@@ -11,7 +11,7 @@ from django.db.models import Model
 
 from flagstaff._tables.catalog import query_catalog
 from flagstaff._tables.names import own_names, user_field
-from flagstaff._tables.tenants import is_of_tenants, shared_schema
+from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
 from flagstaff._text.lists import join_some
 from flagstaff.checks.guard import with_valid_settings
 from flagstaff.conf import conf
@@ -40,7 +40,7 @@ def check_flags_are_shared(**kwargs: object) -> list[CheckMessage]:
         Error(
             f'"{app}" is an app of tenants, but workers read flags and values from schema '
             f'"{schema}" only, so changes in the schema of a tenant have no effect',
-            hint=f'put "{app}" into SHARED_APPS, and not into TENANT_APPS',
+            hint=share_hint(app),
             id="flagstaff.E029",
         )
         for app in _labels([conf.flag_model, conf.value_model])
@@ -62,8 +62,8 @@ def check_users_are_shared(**kwargs: object) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"{users._meta.label} is a model of tenants, so for flags, users of two tenants with "
-            "the same primary key are one user; allowed users can only be users of schema "
+            f"{users._meta.label} has a table in each tenant, and flags cannot distinguish two "
+            "users with the same primary key; allowed users are always users of schema "
             f'"{schema}"',
             hint='evaluate for f"{connection.schema_name}:{user.pk}", use no allowed users, and '
             "silence this with SILENCED_SYSTEM_CHECKS; or put the app into SHARED_APPS only",
@@ -86,8 +86,9 @@ def check_tenants_have_no_tables(connection: BaseDatabaseWrapper) -> list[CheckM
         Warning(
             f"schemas of tenants have tables of flags: {join_some(schemas)}; they hide the tables "
             f'of schema "{shared}" from Django, so changes in these schemas have no effect',
-            hint="drop these tables; as long as flagstaff is in TENANT_APPS, run "
-            '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero"',
+            hint="put flagstaff back into the apps of tenants, run "
+            '"manage.py migrate_schemas --tenant --skip-checks flagstaff zero", and remove '
+            "flagstaff again; or drop the tables with SQL",
             id="flagstaff.W031",
         )
     ]

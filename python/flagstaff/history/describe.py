@@ -24,6 +24,7 @@ __all__ = [
     "describe_change",
     "describe_value",
     "field_label",
+    "more_characters",
     "source_label",
 ]
 
@@ -129,12 +130,13 @@ def describe_value(
     if isinstance(value, UnreadableJson):
         return str(_UNREADABLE.get(value.problem) or f"unreadable: it {value.problem}")
     if isinstance(value, LongJson):
-        return truncated(value, limit, value.length, more=_more_characters)
+        return truncated(value, limit, value.length, more=more_characters)
     text = json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
-    return truncated(text, limit, more=_more_characters)
+    return truncated(text, limit, more=more_characters)
 
 
-def _more_characters(count: int) -> str:
+def more_characters(count: int) -> str:
+    """Returns the translated text that `truncated` adds for `count` more characters."""
     return ngettext(
         "%(shown)s… (%(count)s more character)", "%(shown)s… (%(count)s more characters)", count
     )

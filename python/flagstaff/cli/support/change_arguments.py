@@ -137,8 +137,9 @@ def _no_such_actor(table: UserTable, text: str) -> NoReturn:
     if shared:
         raise FlagstaffError(f"several users have the username {text!r}; pass a primary key")
     raise FlagstaffError(
-        f"no user has the primary key or username {text!r}{table.guess(text) or ';'} "
+        f"no user has the primary key or username {text!r}; "
         f"to record a name that is not a user, pass --as-name {shlex.quote(text)}"
+        f"{table.guess(text)}"
     )
 
 

@@ -45,7 +45,7 @@ def parse_users(options: Options, out: Output) -> list[Any]:
         if not options["skip_unknown"]:
             guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
             raise CommandError(
-                f"{problem}{guess or ';'} to skip unknown users, pass --skip-unknown",
+                f"{problem}; to skip unknown users, pass --skip-unknown{guess}",
                 returncode=FAILED,
             )
         out.message(f"skipped: {problem}")

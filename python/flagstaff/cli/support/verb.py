@@ -101,7 +101,7 @@ def add_verbs(parser: CommandParser, verbs: Sequence[Verb], *, dest: str) -> Non
 def print_help(options: Options, out: Output) -> NoReturn:
     """Prints the help of a command line that ends before a verb, and raises CommandError."""
     out.line(options[_HELP]().rstrip())
-    raise CommandError("no verb: pass one of the list above", returncode=USAGE)
+    raise CommandError("no verb: pass one of the verbs above", returncode=USAGE)
 
 
 def _common_options() -> CommandParser:

@@ -23,6 +23,8 @@ _MAX_SECONDS = 3600.0
 _MAX_WORKERS_SHOWN = 20
 # The start of a message, by whether something was written.
 _STATE = {True: "the change is committed", False: "nothing had to be changed"}
+# What a worker may not have confirmed.
+_UNCONFIRMED = {True: "it", False: "the present state"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _wait(options: Options, message: Callable[[str], None], *, written: bool) ->
     for sentence in _sentences(propagation, options["expect"]):
         message(sentence)
     problem = (
-        f"{_STATE[written]}, but not every worker has confirmed it; "
+        f"{_STATE[written]}, but not every worker has confirmed {_UNCONFIRMED[written]}; "
         '"manage.py flags workers" shows which are behind'
     )
     return _Waited(propagation.as_dict(), None if propagation.complete else problem)
@@ -125,8 +127,9 @@ def _workers_sentence(propagation: Propagation) -> str:
     if not connected:
         return f"no worker connected within {waited}"
     if not applied:
-        workers = "the only connected worker" if connected == 1 else f"any of {connected} workers"
-        return f"not applied by {workers} within {waited}"
+        if connected == 1:
+            return f"the only connected worker did not apply it within {waited}"
+        return f"none of the {connected} connected workers applied it within {waited}"
     workers = f"all {connected} connected workers"
     if applied < connected:
         workers = f"{applied} of {connected} connected workers"

@@ -21,7 +21,7 @@ _MAX_SAMPLE = 1000
 # The fields that a terminal shows, in words.
 _PERCENTAGES: Final[Mapping[str, str]] = {
     "rollout_percent": "rollout now",
-    "percent": "rollout then",
+    "percent": "new rollout",
 }
 _COUNTS: Final[Mapping[str, str]] = {
     "users": "users",
@@ -91,7 +91,7 @@ def _in_words(result: Impact) -> Record:
         **percentages,
         **counts,
         **({"for example": ", ".join(_names(result))} if result.sample else {}),
-        "users who are not logged in": "not counted",
+        "anonymous users": "not counted",
     }
 
 

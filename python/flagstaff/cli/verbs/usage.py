@@ -28,7 +28,7 @@ _COUNTS = (
     Column("false_count", header="FALSE", align_right=True),
 )
 _TURNED_OFF = "usage is turned off in this process: USAGE_INTERVAL is 0"
-_SILENT = "no worker is reporting now"
+_NO_REPORTS = "no worker is reporting now"
 _UNKNOWN_COLUMNS = (_KEY, Column("evaluations", align_right=True), _LAST)
 
 
@@ -68,7 +68,7 @@ def _period(found: Usage, age: timedelta | None) -> str:
     start = "" if since is None else f" from {full_time(since)}"
     # The rows of workers may have been pruned.
     end = "" if until is None else f" until {full_time(until)}"
-    reports = f"workers report every {found.interval:g} s" if found.interval else _SILENT
+    reports = f"workers report every {found.interval:g} s" if found.interval else _NO_REPORTS
     return f"counted{start}{end}; {reports}"
 
 

@@ -126,8 +126,8 @@ def _parsed(options: Options, *, verb: str, secret: bool) -> Any:
         return parse_json(text)
     except DuplicateNameError as error:
         # The message may end up in a log.
-        problem = "a name is twice in one object" if secret else str(error)
-        raise CommandError(f"{problem}; remove one of the two", returncode=USAGE) from None
+        problem = "an object has a name twice" if secret else str(error)
+        raise CommandError(f"{problem}; remove one", returncode=USAGE) from None
     except ValueError as error:
         raise CommandError(
             f"not valid JSON: {error}{_quoting_advice(options['key'], text, verb, secret=secret)}",
