@@ -46,3 +46,9 @@ def test_fieldsets_of_subclass_keep_what_the_model_has() -> None:
 
     model_admin = Own(model_of("FeatureFlag", flag_fields()), AdminSite())
     assert model_admin.fieldsets == ((None, {"fields": ("key", "enabled")}),)
+
+
+def test_flag_without_time_of_change_has_empty_cell() -> None:
+    time = models.DateTimeField(null=True)
+    model = model_of("FeatureFlag", flag_fields(changed_at=time))
+    assert FeatureFlagAdmin(model, AdminSite()).changed(model(key="a")) == ""

@@ -360,13 +360,16 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
         return local_number(count) if count else ""
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, flag: FeatureFlag) -> SafeString:
+    def changed(self, flag: FeatureFlag) -> str:
         """The time since the last change. The tooltip has the date and time."""
+        time: datetime | None = flag.changed_at  # NULL in old rows of a project's own model
+        if time is None:
+            return ""
         return format_html(
             '<time datetime="{}" title="{}">{}</time>',
-            flag.changed_at.isoformat(),
-            local_time_text(flag.changed_at),
-            _ago(flag.changed_at),
+            time.isoformat(),
+            local_time_text(time),
+            _ago(time),
         )
 
     @admin.display(description=gettext_lazy("allowed users"))
