@@ -52,3 +52,14 @@ def test_flag_without_time_of_change_has_empty_cell() -> None:
     time = models.DateTimeField(null=True)
     model = model_of("FeatureFlag", flag_fields(changed_at=time))
     assert FeatureFlagAdmin(model, AdminSite()).changed(model(key="a")) == ""
+
+
+def test_missing_description_is_not_shown() -> None:
+    text = models.TextField(null=True)
+    flag_model = model_of("FeatureFlag", flag_fields(description=text))
+    shown = FeatureFlagAdmin(flag_model, AdminSite()).flag(flag_model(pk=1, key="a"))
+    assert "None" not in shown
+
+    value_model = model_of("KeyValueStore", value_fields(description=models.TextField(null=True)))
+    row = value_model(key="a", value=1)
+    assert KeyValueStoreAdmin(value_model, AdminSite()).short_description(row) == ""

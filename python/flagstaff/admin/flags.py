@@ -314,7 +314,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
             '<span class="flagstaff-description">{}</span>',
             _anchor(flag),
             flag.key,
-            Truncator(getattr(flag, "description", "")).chars(_MAX_DESCRIPTION_SHOWN),
+            Truncator(getattr(flag, "description", None) or "").chars(_MAX_DESCRIPTION_SHOWN),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")

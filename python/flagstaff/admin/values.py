@@ -234,7 +234,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsM
     @admin.display(description=_("description"), ordering="description")
     def short_description(self, row: KeyValueStore) -> str:
         """The description, truncated."""
-        return Truncator(row.description).chars(_MAX_LENGTH_SHOWN)
+        return Truncator(row.description or "").chars(_MAX_LENGTH_SHOWN)
 
 
 def _as_text(value: object) -> str:
