@@ -15,6 +15,11 @@ FeatureFlag.add_to_class("team", models.CharField(max_length=50, default="", bla
 FeatureFlag.add_to_class("priority", models.PositiveSmallIntegerField(default=0))
 """
 
+OWN_REASON = """
+
+FeatureFlag.add_to_class("reason", models.CharField(max_length=50, default="new"))
+"""
+
 
 def use_flagstaffs_admin(project: Project) -> None:
     """Does what the documentation says."""
@@ -32,16 +37,17 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
     assert seen == {
         "columns": ["flag", "state", "on_off", "rollout", "allowed"],
         "filters": ["enabled"],
-        "fields": ["key", "enabled", "rollout_percent", "allowed_users", "reason"],
+        "fields": ["key", "enabled", "rollout_percent", "allowed_users", "_reason"],
         "presets": 6,
         "asked": True,
         "flag": [True, 5],
         "undo buttons": 2,
         "actors": [True],
         "reasons": ["wider"],
+        "own reason": None,
         "deleted": True,
         "value columns": ["key", "shown_value"],
-        "value fields": ["key", "value", "reason"],
+        "value fields": ["key", "value", "_reason"],
         "value": 1,
     }
 
@@ -56,7 +62,20 @@ def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
     seen = article.script("admin_walk")
     assert seen["fields"] == [
         *("key", "enabled", "rollout_percent", "allowed_users"),
-        *("team", "priority", "reason"),
+        *("team", "priority", "_reason"),
     ]
     # Only the rollout has buttons.
     assert seen["presets"] == 6
+
+
+@pytest.mark.timeout(120)
+def test_column_named_reason_is_a_field_of_its_own(article: Project) -> None:
+    article.adopt()
+    article.append("common/models.py", OWN_REASON)
+    article.manage("makemigrations", "common", "--verbosity=0")
+    article.manage("migrate", "--verbosity=0")
+    use_flagstaffs_admin(article)
+    seen = article.script("admin_walk")
+    assert seen["fields"][-2:] == ["reason", "_reason"]
+    assert seen["own reason"] == "faster"
+    assert seen["reasons"] == ["wider"]

@@ -250,7 +250,7 @@ def has_flag(flag: FeatureFlag) -> int:
 
 def test_confirmation_turns_flag_on_with_reason(operator: Client) -> None:
     flag = make_flag(False, 60, allowed=2)
-    data = confirmed(turn_on(operator, flag), reason="release 42")
+    data = confirmed(turn_on(operator, flag), _reason="release 42")
     response = operator.post(FLAGS, data, follow=True)
     assert messages_of(response) == [
         "The flag “a” is now on. On for 60 % of all users and 2 allowed users."

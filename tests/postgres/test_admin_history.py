@@ -159,7 +159,7 @@ def test_history_of_missing_flag_redirects(operator: Client) -> None:
 def test_undo_button_undoes_one_change(operator: Client, flag: FeatureFlag) -> None:
     change = set_rollout("new_checkout", 50).version
     disable("new_checkout")
-    data = {"_undo": change, "expect_version": flag_version("new_checkout"), "reason": "too soon"}
+    data = {"_undo": change, "expect_version": flag_version("new_checkout"), "_reason": "too soon"}
     response = operator.post(url(flag), data, follow=True)
     assert messages_of(response) == [
         "The change of “new_checkout” was undone: rollout_percent 50 → 25."
@@ -218,7 +218,7 @@ def test_undo_message_truncates_long_texts(operator: Client, flag: FeatureFlag) 
 
 def test_long_reason_is_truncated(operator: Client, flag: FeatureFlag) -> None:
     change = set_rollout("new_checkout", 50).version
-    operator.post(url(flag), {"_undo": change, "reason": "\0why" + "x" * 1000})
+    operator.post(url(flag), {"_undo": change, "_reason": "\0why" + "x" * 1000})
     assert flag_history("new_checkout")[0].reason == "why" + "x" * 497
 
 
@@ -273,7 +273,7 @@ def test_confirmed_restore_restores_version_with_reason(
     alice = User.objects.create(username="alice")
     add_allowed_users("new_checkout", alice)
     set_rollout("new_checkout", 50)
-    data = {**confirmed(preview(operator, flag, version)), "reason": "orders fail"}
+    data = {**confirmed(preview(operator, flag, version)), "_reason": "orders fail"}
     response = operator.post(url(flag), data, follow=True)
     assert messages_of(response) == [
         "“new_checkout” was restored: rollout_percent 50 → 25, removed 1 allowed user (alice)."
@@ -418,7 +418,7 @@ def test_undo_without_csrf_token_is_rejected(admin_user: User, flag: FeatureFlag
 
 def test_save_records_actor_source_and_reason(operator: Client, flag: FeatureFlag) -> None:
     alice = User.objects.create(username="alice")
-    data = form(rollout_percent=50, allowed_users=[alice.pk], reason="release 42")
+    data = form(rollout_percent=50, allowed_users=[alice.pk], _reason="release 42")
     assert operator.post(url(flag, "change"), data).status_code == 302
     event = flag_history("new_checkout")[0]
     admin = User.objects.get(username="admin")
@@ -449,7 +449,7 @@ def test_save_sent_twice_is_one_change(operator: Client, flag: FeatureFlag) -> N
 
 def test_add_and_delete_record_actor(operator: Client) -> None:
     alice = User.objects.create(username="alice")
-    operator.post(f"{FLAGS}add/", form(allowed_users=[alice.pk], reason="new"))
+    operator.post(f"{FLAGS}add/", form(allowed_users=[alice.pk], _reason="new"))
     flag = FeatureFlag.objects.get()
     assert list(flag.allowed_users.all()) == [alice]
     operator.post(url(flag, "delete"), {"post": "yes"})
@@ -471,11 +471,11 @@ def test_on_off_button_records_source(operator: Client, flag: FeatureFlag) -> No
 
 
 def test_page_without_change_permission_has_no_reason_field(flag: FeatureFlag) -> None:
-    assert 'name="reason"' not in page(staff("view_featureflag"), url(flag, "change"))
+    assert 'name="_reason"' not in page(staff("view_featureflag"), url(flag, "change"))
 
 
 def test_page_with_change_permission_has_reason_field(flag: FeatureFlag) -> None:
-    assert 'name="reason"' in page(staff("change_featureflag"), url(flag, "change"))
+    assert 'name="_reason"' in page(staff("change_featureflag"), url(flag, "change"))
 
 
 # Values.
@@ -484,7 +484,7 @@ def test_page_with_change_permission_has_reason_field(flag: FeatureFlag) -> None
 def test_value_has_history_with_undo(operator: Client) -> None:
     operator.post(f"{VALUES}add/", {"key": "gateway", "value": '"stripe"', "description": ""})
     value = KeyValueStore.objects.get()
-    data = {"key": "gateway", "value": '"paypal"', "description": "", "reason": "cheaper"}
+    data = {"key": "gateway", "value": '"paypal"', "description": "", "_reason": "cheaper"}
     operator.post(url(value, "change"), data)
     newest, oldest = rows(page(operator, url(value)))
     assert 'value "stripe" → "paypal" admin admin cheaper' in newest

@@ -107,7 +107,7 @@ def test_many_related_changes_are_truncated_with_few_queries(operator: Client) -
 
 def test_confirmed_undo_restores_all_and_records_actor(operator: Client) -> None:
     change = release()
-    data = {"_undo_all": change, "expect_version": change, "reason": "too soon", "_confirmed": "1"}
+    data = {"_undo_all": change, "expect_version": change, "_reason": "too soon", "_confirmed": "1"}
     response = operator.post(history_url("new_checkout"), data, follow=True)
     assert messages_of(response) == [
         "Undone: “new_checkout”, “search_v2”, “summer_banner”, “page_size”."
@@ -127,7 +127,7 @@ def test_unconfirmed_undo_shows_all_changes_and_writes_nothing(operator: Client)
         create("brand_new", enabled=True)
         delete("beta_reviews")
     entries = Change.objects.count()
-    data = {"_undo_all": change, "reason": "too soon"}
+    data = {"_undo_all": change, "_reason": "too soon"}
     html = operator.post(history_url("new_checkout"), data).content.decode()
     assert Change.objects.count() == entries
     [table] = re.findall(r"<tbody>(.*)</tbody>", html, re.DOTALL)

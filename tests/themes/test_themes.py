@@ -58,7 +58,7 @@ FAINT_TEXTS = f"""
     const ours = '.flagstaff-key, .flagstaff-description, .flagstaff-state, .flagstaff-percent, ' +
         '.flagstaff-button, .flagstaff-related, .flagstaff-history th, .flagstaff-history td, ' +
         '.flagstaff-confirm, .flagstaff-reason, .flagstaff-json, .flagstaff-heading, ' +
-        '.flagstaff-history time, label[for=id_reason]';
+        '.flagstaff-history time, label[for$=_reason]';
     const hasText = one => one.value?.trim()
         || [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim());
     const color = one => one && getComputedStyle(one).color;
@@ -88,11 +88,11 @@ CUT_BUTTONS = f"""
         }})
         .map(one => one.textContent.trim());
 """
-IS_REASON_VISIBLE = f"{COLORS} return isVisible(document.querySelector('#id_reason'));"
+IS_REASON_VISIBLE = f"{COLORS} return isVisible(document.querySelector('[id$=_reason]'));"
 # A field without an edge cannot be seen.
 REASON_EDGE = f"""
     {COLORS}
-    const field = document.querySelector('#id_reason');
+    const field = document.querySelector('[id$=_reason]');
     const style = getComputedStyle(field);
     const below = background(field.parentElement);
     const border = over(channels(style.borderBottomColor), below);

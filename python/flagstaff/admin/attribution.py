@@ -14,8 +14,8 @@ from flagstaff.exceptions import ConflictError, FlagstaffError
 
 __all__ = ["MAX_REASON_LENGTH", "REASON", "VERSION", "AttributionMixin"]
 
-#: The name of the form field.
-REASON = "reason"
+#: The name of the form field. A model may have a column "reason".
+REASON = "_reason"
 #: The name of the field with the version that the page showed.
 VERSION = "expect_version"
 MAX_REASON_LENGTH = 500

@@ -54,7 +54,7 @@ class MergingForm(_ModelForm):
 
     kind = Kind.FLAG
 
-    reason = forms.CharField(
+    _reason = forms.CharField(
         label=gettext_lazy("Reason"),
         required=False,
         max_length=MAX_REASON_LENGTH,

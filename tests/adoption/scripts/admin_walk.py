@@ -56,12 +56,12 @@ def form(html: str) -> dict[str, str]:
 
 
 # For fields of a project; Django ignores others.
-more = {"team": "Checkout", "priority": 3}
+more = {"team": "Checkout", "priority": 3, "reason": "faster"}
 seen: dict[str, Any] = {}
 post("featureflag/add/", {"key": "added", "rollout_percent": 5, **more})
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
-data = {**form(change), **more, "rollout_percent": 30, "reason": "wider"}
+data = {**form(change), **more, "rollout_percent": 30, "_reason": "wider"}
 post(f"featureflag/{flag.pk}/change/", data)
 listed = get("featureflag/?q=added")
 question = post("featureflag/", {"_set_enabled": f"on:{flag.pk}"})
@@ -79,6 +79,7 @@ seen["flag"] = [flag.enabled, flag.rollout_percent]
 seen["undo buttons"] = history.count('name="_undo"')
 seen["actors"] = sorted({event.actor == str(admin.pk) for event in flag_history("added")})
 seen["reasons"] = [event.reason for event in events if event.reason]
+seen["own reason"] = getattr(flag, "reason", None)
 post(f"featureflag/{flag.pk}/delete/", {"post": "yes"})
 seen["deleted"] = not FeatureFlag.objects.filter(key="added").exists()
 
