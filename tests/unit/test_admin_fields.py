@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.utils import lookup_field
 from django.contrib.auth.models import User
 from django.db import models
 
@@ -63,3 +64,41 @@ def test_missing_description_is_not_shown() -> None:
     value_model = model_of("KeyValueStore", value_fields(description=models.TextField(null=True)))
     row = value_model(key="a", value=1)
     assert KeyValueStoreAdmin(value_model, AdminSite()).short_description(row) == ""
+
+
+def test_columns_of_subclass_may_have_names_of_missing_fields() -> None:
+    class Own(FeatureFlagAdmin):
+        list_display = ("flag", "created_at", "client_side", "description")
+        readonly_fields = ("created_at", "kind")
+        fieldsets = ((None, {"fields": ("key", "created_at", "kind", "description")}),)
+
+        def created_at(self, _flag: Any) -> str:
+            return "yesterday"
+
+        def client_side(self, _flag: Any) -> str:
+            return "no"
+
+    model = model_of("FeatureFlag", flag_fields(kind=property(lambda _flag: "ops")))
+    model_admin: Any = Own(model, AdminSite())
+    assert model_admin.check() == []
+    assert model_admin.list_display == ("flag", "created_at", "client_side")
+    assert model_admin.readonly_fields == ("created_at", "kind")
+    assert model_admin.fieldsets == ((None, {"fields": ("key", "created_at", "kind")}),)
+
+
+def test_property_of_model_is_not_used_as_field() -> None:
+    names = ("kind", "description", "changed_at")
+    model = model_of("FeatureFlag", flag_fields(**dict.fromkeys(names, property(str))))
+    model_admin = FeatureFlagAdmin(model, AdminSite())
+    assert model_admin.check() == []
+    assert model_admin.list_filter == ("enabled",)
+    assert model_admin.search_fields == ("key",)
+    assert "changed" not in model_admin.list_display
+    fields = [name for _title, options in model_admin.fieldsets for name in options["fields"]]
+    assert fields == ["key", "enabled", "rollout_percent", "allowed_users", "changed_at"]
+
+
+def test_property_named_kind_is_shown() -> None:
+    model = model_of("FeatureFlag", flag_fields(kind=property(lambda _flag: "ops")))
+    _field, _attribute, shown = lookup_field("kind", model(), FeatureFlagAdmin(model, AdminSite()))
+    assert shown == "ops"

@@ -64,7 +64,8 @@ class PreviewRow:
 class ConfirmationMixin(_ModelAdmin):
     """Put it before ModelAdmin."""
 
-    kind = Kind.FLAG
+    # Not "kind": Django would use it for a column of this name.
+    row_kind = Kind.FLAG
 
     def confirmation(
         self, request: HttpRequest, row: Row, context: Mapping[str, object]

@@ -59,7 +59,7 @@ _RESTORE_VERSION = {Kind.FLAG: changes.restore, Kind.VALUE: changes.restore_valu
 class HistoryMixin(ConfirmationMixin, _ModelAdmin):
     """Put it before ModelAdmin, whose own history has the changes of the admin only."""
 
-    kind = Kind.FLAG
+    row_kind = Kind.FLAG
     object_history_template = "flagstaff/history.html"
 
     def history_view(
@@ -83,12 +83,12 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
         actors = names_of_actors(shown)
         users = names_of_users(shown) if may_see_users(request.user) else None
-        version = version_of(self.kind, row.pk)
+        version = version_of(self.row_kind, row.pk)
         related = related_changes(self.admin_site, request, shown)
         may_change = self.has_change_permission(request, row)
         versions = {event.version for event in shown} if may_change else set()
         lost = set()
-        if self.kind is Kind.VALUE and versions:
+        if self.row_kind is Kind.VALUE and versions:
             before = {event.first - 1 for event in shown}
             lost = versions_without_value(row, versions | before)
         return {
@@ -117,7 +117,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
     ) -> list[Event]:
         before = request.GET.get("before", "")
         older_than = parse_version(before) if before.isascii() and before.isdigit() else None
-        events = events_of(self.kind, row.pk, before=older_than, limit=limit, shorten=shorten)
+        events = events_of(self.row_kind, row.pk, before=older_than, limit=limit, shorten=shorten)
         return (
             events if may_see_users(request.user) else [_without_users(event) for event in events]
         )
@@ -135,7 +135,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             to = parse_version(request.POST.get(_RESTORE))
             if CONFIRMED not in request.POST:
                 return self._preview_restore(request, row, to)
-            changed = _RESTORE_VERSION[self.kind](row.key, to=to, expect_version=expect_version)
+            changed = _RESTORE_VERSION[self.row_kind](row.key, to=to, expect_version=expect_version)
             text = _("“%(key)s” was restored: %(change)s.") % _texts(request, changed)
             self._report(request, row, changed, text)
         return HttpResponseRedirect(self._next_url(request, row))
@@ -146,7 +146,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         """Undoes one change. To undo a creation is to delete."""
         may_delete = self.has_delete_permission(request, row)
         with transaction.atomic(using=conf.database):
-            changed = _UNDO_CHANGE[self.kind](row.key, change, expect_version=expect_version)
+            changed = _UNDO_CHANGE[self.row_kind](row.key, change, expect_version=expect_version)
             # Checked afterwards: any entry of the creation stands for all of it.
             if changed.written and changed.new is None and not may_delete:
                 raise PermissionDenied
@@ -154,11 +154,11 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
 
     def _preview_restore(self, request: HttpRequest, row: Row, to: int) -> HttpResponse:
         """Asks for a confirmation, unless there is nothing to restore."""
-        planned = preview_restore(self.kind, row.key, to)
+        planned = preview_restore(self.row_kind, row.key, to)
         if not planned.new:
             self._report(request, row, planned, "")
             return HttpResponseRedirect(request.path)
-        at = entries(self.kind, row.pk).values_list("at", flat=True).get(id=to)
+        at = entries(self.row_kind, row.pk).values_list("at", flat=True).get(id=to)
         question = _(
             "Restore “%(key)s” to its state after the change of %(time)s? "
             "This reverts all later changes of these fields."
@@ -166,7 +166,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         context = {
             "title": _("Restore an earlier state"),
             "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
-            "flagstaff_rows": preview_rows(request, self.kind, row, planned),
+            "flagstaff_rows": preview_rows(request, self.row_kind, row, planned),
             "flagstaff_version": version_text(planned.version),
             "flagstaff_button": _RESTORE,
             "flagstaff_target": str(to),
@@ -177,7 +177,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
     def _undo_all(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
         """Undoes the whole transaction of a change of this row, after a confirmation page."""
         parts = parts_of(change)
-        if (self.kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
+        if (self.row_kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
             raise Http404
         if not may_undo(self.admin_site, request, parts):
             raise PermissionDenied

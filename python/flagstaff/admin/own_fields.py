@@ -13,7 +13,9 @@ __all__ = ["OwnFieldsMixin", "field_names"]
 
 # Columns of the lists that show a field under another name.
 _FIELD_OF_COLUMN = {"changed": "changed_at", "short_description": "description"}
-_OPTIONS = ("list_display", "list_filter", "search_fields", "readonly_fields")
+# Options that name anything with a value, and options that name what a query can use.
+_COLUMN_OPTIONS = ("list_display", "readonly_fields")
+_QUERY_OPTIONS = ("list_filter", "search_fields")
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -33,12 +35,18 @@ class OwnFieldsMixin(_ModelAdmin):
         super().__init__(model, admin_site)
         # Other names stay: Django's checks report a wrong one.
         self._lacking = field_names(self.known_model) - field_names(model)
-        for option in _OPTIONS:
-            setattr(self, option, self.present(getattr(self, option)))
+        for option in _COLUMN_OPTIONS:
+            names = getattr(self, option)
+            shown = tuple(one for one in names if self._has_attribute(one) or not self._lacks(one))
+            setattr(self, option, shown)
+        for option in _QUERY_OPTIONS:
+            names = getattr(self, option)
+            setattr(self, option, tuple(one for one in names if not self._lacks(one)))
 
     def present(self, names: Collection[Any]) -> tuple[Any, ...]:
-        """Returns the names without those of fields that the model lacks."""
-        return tuple(one for one in names if not self._lacks(one))
+        """Returns the names that a form can show: without those that the model lacks."""
+        readonly = self.readonly_fields
+        return tuple(one for one in names if one in readonly or not self._lacks(one))
 
     def present_fieldsets(self, fieldsets: _FieldsetSpec | None) -> _FieldsetSpec:
         """Returns the fieldsets without these fields, and without those that are then empty."""
@@ -59,6 +67,16 @@ class OwnFieldsMixin(_ModelAdmin):
 
     def _lacks(self, name: object) -> bool:
         return isinstance(name, str) and _FIELD_OF_COLUMN.get(name, name) in self._lacking
+
+    def _has_attribute(self, name: object) -> bool:
+        """Whether a subclass or the model has a method or property of this name."""
+        if not isinstance(name, str):
+            return False
+        # A column of flagstaff under another name sorts by the field, so the field is needed.
+        in_model = name not in _FIELD_OF_COLUMN and hasattr(self.model, name)
+        own = type(self)
+        flagstaffs = next(one for one in own.__mro__ if "known_model" in vars(one))
+        return in_model or getattr(own, name, None) is not getattr(flagstaffs, name, None)
 
 
 def field_names(model: type[Model]) -> set[str]:

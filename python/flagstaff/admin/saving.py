@@ -67,7 +67,7 @@ def set_widget(field: forms.Field, widget: forms.Widget) -> None:
 class SavingMixin(_ModelAdmin):
     """Put it before ModelAdmin. Its form must be a MergingForm."""
 
-    kind = Kind.FLAG
+    row_kind = Kind.FLAG
 
     def changeform_view(
         self,
@@ -109,7 +109,7 @@ class SavingMixin(_ModelAdmin):
     ) -> type[MergingForm]:
         """The class of the form, with the reason why the key is fixed."""
         if obj is not None and self.has_change_permission(request, obj):
-            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.kind]}
+            kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.row_kind]}
         form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
         # A copy: all forms share the fields of their base class.
         reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
@@ -153,19 +153,19 @@ class SavingMixin(_ModelAdmin):
                 self.message_user(request, text % {"changes": newer}, messages.WARNING)
             return
         names = {field.name for field in (*obj._meta.concrete_fields, *obj._meta.many_to_many)}
-        _CREATE[self.kind](**{k: v for k, v in form.cleaned_data.items() if k in names})
-        obj.pk = self.kind.row(obj.key).pk
+        _CREATE[self.row_kind](**{k: v for k, v in form.cleaned_data.items() if k in names})
+        obj.pk = self.row_kind.row(obj.key).pk
         obj._state.adding = False
 
     def _update(self, obj: Any, form: MergingForm) -> None:
-        _UPDATE[self.kind](obj.key, form.changed_fields, expect=form.expected_fields)
+        _UPDATE[self.row_kind](obj.key, form.changed_fields, expect=form.expected_fields)
 
     def _newer_changes(self, request: HttpRequest, obj: Any, form: MergingForm) -> str:
         """Describes what was changed after the page was opened."""
         version = form.shown.version if form.shown else None
         if version is None or not has_history():
             return ""
-        events = events_of(self.kind, obj.pk, after=version, limit=_MAX_LISTED, shorten=True)
+        events = events_of(self.row_kind, obj.pk, after=version, limit=_MAX_LISTED, shorten=True)
         actors = names_of_actors(events)
         users = names_of_users(events) if may_see_users(request.user) else None
         return "; ".join(
@@ -186,14 +186,14 @@ class SavingMixin(_ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Deletes one row."""
-        changed = _DELETE[self.kind](obj.key)
+        changed = _DELETE[self.row_kind](obj.key)
         self._show_undo_command(request, [changed], changed.undo)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Deletes all rows, or none if one fails."""
         with transaction.atomic(using=conf.database):
             keys = queryset.order_by("pk").values_list("key", flat=True)
-            deleted = [_DELETE[self.kind](key) for key in keys]
+            deleted = [_DELETE[self.row_kind](key) for key in keys]
         self._show_undo_command(request, deleted, combined_undo(deleted))
 
     def _show_undo_command(

@@ -150,7 +150,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsM
 
     known_model = AbstractKeyValueStore
 
-    kind = Kind.VALUE
+    row_kind = Kind.VALUE
     form = ValueForm
     list_display: _ListDisplayT[KeyValueStore] = (
         "key",
