@@ -61,7 +61,12 @@ def test_actor_is_the_primary_key_of_a_user_that_exists(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "guess"),
-    [("alcie", "; did you mean 'alice'?"), ("deploy", ""), ("77", ""), ("Alice", "")],
+    [
+        ("alcie", "; did you mean 'alice'?"),
+        ("deploy", ""),
+        ("77", ""),
+        ("Alice", "; did you mean 'alice'?"),
+    ],
 )
 def test_actor_that_is_not_a_user_is_refused(name: str, guess: str) -> None:
     ran = run(f"off new_checkout --as {name}")
@@ -113,6 +118,27 @@ def test_source_contains_the_user_of_the_shell_on_a_terminal(
     typed("flags off new_checkout")
     event = flag_history("new_checkout")[0]
     assert (event.actor, event.source) == (None, f"command ({user})")
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("J\udcfcrg", "command (J\ufffdrg)"), ("a" * 300, f"command ({'a' * 100})")],
+)
+def test_flag_can_be_killed_by_a_shell_user_with_an_odd_name(
+    name: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", name)
+    typed("flags kill new_checkout")
+    assert flag_history("new_checkout")[0].source == source
+
+
+@pytest.mark.parametrize("option", ["--as", "--as-name"])
+def test_empty_actor_is_refused(option: str) -> None:
+    assert run(f"off new_checkout {option} ''") == (
+        1,
+        "",
+        "CommandError: the actor is empty: pass a user to --as, or a name to --as-name\n",
+    )
 
 
 def test_source_does_not_contain_the_user_of_the_shell_with_an_actor() -> None:

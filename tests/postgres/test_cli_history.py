@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from flagstaff.changes import set_rollout
@@ -30,6 +32,34 @@ def test_history_prints_change_actor_source_and_reason() -> None:
     ]
     assert "added 1 allowed user (bob)" in run("history new_checkout --users --limit 1").out
     assert "VERSION" in typed("flags history new_checkout")
+
+
+@pytest.fixture
+def _role_without_values(cli_shop: None) -> Iterator[None]:
+    tables = "flagstaff_featureflag, flagstaff_featureflag_allowed_users, flagstaff_change"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE no_values; GRANT SELECT ON {tables}, auth_user TO no_values")
+        cursor.execute("SET ROLE no_values")
+        yield
+        cursor.execute("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
+
+
+@pytest.mark.usefixtures("_role_without_values")
+@pytest.mark.parametrize("line", ["history", "history new_checkout"])
+def test_history_leaves_out_values_that_the_role_may_not_read(line: str) -> None:
+    ran = run(line)
+    assert (ran.status, ran.err) == (
+        0,
+        "values are left out: this database user may not read them\n",
+    )
+    assert "new_checkout" in ran.out
+
+
+@pytest.mark.usefixtures("_role_without_values")
+def test_unknown_key_is_an_error_for_a_role_that_may_not_read_values() -> None:
+    assert "there is no flag or value 'new_chekout'; did you mean 'new_checkout'?" in (
+        run("history new_chekout").err
+    )
 
 
 def test_history_as_json_and_csv_is_complete() -> None:

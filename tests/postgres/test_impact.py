@@ -11,16 +11,18 @@ import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connection, models, transaction
+from django.db import DatabaseError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import _core, impact, read_own_writes
 from flagstaff._engine import impact as impact_module
 from flagstaff._tables.names import sql, user_names
+from flagstaff._tables.user_lookup import UserTable
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
@@ -229,6 +231,14 @@ def test_command_on_a_terminal_prints_words_and_usernames() -> None:
         "for example        user0, user1, user2",
         "anonymous users    not counted",
     ]
+
+
+def test_command_on_a_terminal_prints_primary_keys_to_a_role_that_may_not_read_names() -> None:
+    make_users(1)
+    make_flag(enabled=True, rollout_percent=0)
+    [pk] = get_user_model().objects.values_list("pk", flat=True)
+    with patch.object(UserTable, "names", side_effect=DatabaseError("permission denied")):
+        assert f"for example        {pk}" in typed("flags impact new_checkout 100")
 
 
 def test_command_prints_the_counts() -> None:

@@ -173,7 +173,7 @@ def _row(model: type[Model], key: str, *, lock: bool) -> Row:
 
 def unknown_key(key: str) -> UnknownFlagError:
     """Returns the error for a key that neither a flag nor a value has, with similar keys."""
-    keys = [*_keys(conf.flag_model), *_keys(conf.value_model)]
+    keys = [*_readable_keys(conf.flag_model), *_readable_keys(conf.value_model)]
     advice = '"manage.py flags list" and "manage.py flags value list" list all keys'
     return UnknownFlagError(f"there is no flag or value {key!r}; {_similar(key, keys) or advice}")
 
@@ -199,6 +199,15 @@ def _unknown(model: type[Model], key: str) -> FlagstaffError:
 
 def _keys(model: type[Model]) -> list[str]:
     return list(all_rows(model).exclude(key=None).values_list("key", flat=True))
+
+
+def _readable_keys(model: type[Model]) -> list[str]:
+    """Returns the keys, or none if the role may not read the table."""
+    try:
+        with transaction.atomic(using=conf.database):
+            return _keys(model)
+    except Error:
+        return []
 
 
 def _similar(key: str, keys: list[str]) -> str | None:

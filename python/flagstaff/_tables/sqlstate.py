@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.db import Error
 
-__all__ = ["UNDECODABLE", "sqlstate"]
+__all__ = ["NO_PRIVILEGE", "UNDECODABLE", "sqlstate"]
 
 #: A text cannot be converted between UTF-8 and the encoding of the database: untranslatable
 #: character, character not in repertoire.
 UNDECODABLE = frozenset({"22P05", "22021"})
+#: The role has no right to do this.
+NO_PRIVILEGE = "42501"
 
 
 def sqlstate(error: Error) -> str | None:

@@ -184,7 +184,7 @@ class UserTable:
         username = self.username_field
         if username is None or not is_storable(text):
             return ""
-        rows = self.rows.filter(**{f"{username.name}__startswith": text[:1]}).order_by()
+        rows = self.rows.filter(**{f"{username.name}__istartswith": text[:1]}).order_by()
         names = rows.values_list(username.name, flat=True)[:_MAX_COMPARED]
         similar = get_close_matches(text, map(str, names), n=1)
         return f"; did you mean {similar[0]!r}?" if similar else ""

@@ -44,8 +44,9 @@ def is_migrating() -> bool:
     from django.core.management.commands.migrate import Command  # noqa: PLC0415
 
     frame = inspect.currentframe()
-    # Django passes a check only the databases, and other commands call `migrate`, too.
-    while frame is not None and not isinstance(frame.f_locals.get("self"), Command):
+    # Django passes a check only the databases, and other commands call `migrate`, too. It compares
+    # the type, because isinstance() evaluates lazy objects.
+    while frame is not None and not issubclass(type(frame.f_locals.get("self")), Command):
         frame = frame.f_back
     return frame is not None
 

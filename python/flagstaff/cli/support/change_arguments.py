@@ -30,6 +30,9 @@ __all__ = [
     "require_confirmation",
 ]
 
+# Characters of the name of a shell user, in the history.
+_MAX_SHELL_USER = 100
+
 
 def add_key(parser: CommandParser, thing: str = "flag", *, optional: bool = False) -> None:
     """Adds KEY. `thing` is what the key belongs to."""
@@ -118,15 +121,17 @@ def require_confirmation(question: str, options: Options, out: Output) -> None:
 
 def _actor(user: str | None, name: str | None) -> str | None:
     """Returns the primary key of the user, or else the name. Queries users."""
+    if "" in (user, name):
+        raise FlagstaffError("the actor is empty: pass a user to --as, or a name to --as-name")
     table = actor_table()
-    if name:
+    if name is not None:
         if table.names([name]):
             # The history would show the user.
             raise FlagstaffError(
                 f"{name!r} is the primary key of a user; pass --as, or use another name"
             )
         return name
-    if not user:
+    if user is None:
         return None
     pk = table.find_many([user]).get(user)
     return str(pk) if pk is not None else _no_such_actor(table, user)
@@ -146,6 +151,8 @@ def _no_such_actor(table: UserTable, text: str) -> NoReturn:
 def _shell_user() -> str | None:
     """Returns the user of the operating system, who may have become root with sudo."""
     try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (ImportError, KeyError, OSError):  # which of them depends on Python
         return None
+    # Not UTF-8 in every environment. A name that cannot be stored must not stop a change.
+    return os.fsencode(name).decode(errors="replace").replace("\0", "")[:_MAX_SHELL_USER]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import UNDECODABLE, sqlstate
+from flagstaff._tables.sqlstate import NO_PRIVILEGE, UNDECODABLE, sqlstate
 from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
@@ -25,7 +25,7 @@ __all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "e
 FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS = 1, 2, 3, 4, 5, 6
 
 # PostgreSQL: insufficient privilege, read-only transaction.
-_FORBIDDEN_STATES = {"42501", "25006"}
+_FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
 # PostgreSQL: undefined table, undefined column.
 _MISSING_TABLE_STATES = {"42P01", "42703"}
 # MySQL: no privilege on the table or column, read-only server or transaction.

@@ -9,9 +9,11 @@ from heapq import merge
 from itertools import islice
 
 from django.core.management.base import CommandParser
+from django.db import ProgrammingError, transaction
 
 from flagstaff._core import monotonic
 from flagstaff._tables.rows import unknown_key
+from flagstaff._tables.sqlstate import NO_PRIVILEGE, sqlstate
 from flagstaff._text.times import aware, clock_time
 from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.argument_types import count, seconds
@@ -19,6 +21,7 @@ from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
 from flagstaff.history.describe import describe_actor, describe_change
@@ -64,7 +67,7 @@ def _history(options: Options, out: Output) -> None:
     if options["prune"]:
         run_prune(options, out, prune, "history")
         return
-    events = _events(options)
+    events = _events(options, out)
     if options["csv"]:
         out.line(as_csv(events).rstrip("\r\n"))
         return
@@ -76,13 +79,13 @@ def _history(options: Options, out: Output) -> None:
     out.records(_COLUMNS, list(_records(events, users=options["users"])))
 
 
-def _events(options: Options) -> list[Event]:
+def _events(options: Options, out: Output) -> list[Event]:
     key, limit, before = options["key"], options["limit"], options["before"]
     # A program gets all users, a person the first ones.
     all_users = options["csv"] or options.get("json", False)
     if options["value"]:
         return value_history(key, limit=limit, before=before)
-    found = list(_of_flags_and_values(key, limit, before, all_users=all_users))
+    found = list(_of_flags_and_values(key, limit, before, out, all_users=all_users))
     if not found:
         raise unknown_key(key)
     newest_first = merge(*found, key=lambda event: event.version, reverse=True)
@@ -90,13 +93,27 @@ def _events(options: Options) -> list[Event]:
 
 
 def _of_flags_and_values(
-    key: str | None, limit: int, before: int | None, *, all_users: bool
+    key: str | None, limit: int, before: int | None, out: Output, *, all_users: bool
 ) -> Iterator[list[Event]]:
     """Yields the events of flags, and those of values; not of those that never had the key."""
     with suppress(UnknownFlagError):
         yield flag_history(key, limit=limit, before=before, all_users=all_users)
     with suppress(UnknownValueError):
-        yield value_history(key, limit=limit, before=before)
+        values = _of_values(key, limit, before, out)
+        if values is not None:
+            yield values
+
+
+def _of_values(key: str | None, limit: int, before: int | None, out: Output) -> list[Event] | None:
+    """Returns None, with a message, if the role may not read values: they may be secret."""
+    try:
+        with transaction.atomic(using=conf.database):
+            return value_history(key, limit=limit, before=before)
+    except ProgrammingError as error:
+        if sqlstate(error) != NO_PRIVILEGE:
+            raise
+    out.message("values are left out: this database user may not read them")
+    return None
 
 
 def _records(events: list[Event], *, users: bool) -> Iterator[Record]:

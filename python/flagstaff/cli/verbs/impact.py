@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from django.core.management.base import CommandParser
+from django.db import Error, transaction
 
 from flagstaff._engine.impact import Impact, impact
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -96,9 +98,11 @@ def _in_words(result: Impact) -> Record:
 
 
 def _names(result: Impact) -> list[str]:
-    """Returns the usernames of the sample. Queries the users."""
+    """Returns the usernames of the sample, or primary keys if the role may not read the names."""
     pks = [str(pk) for pk in result.sample]
-    names = allowed_user_table().names(pks)
+    table, names = allowed_user_table(), {}
+    with suppress(Error), transaction.atomic(using=table.database):
+        names = table.names(pks)
     return sorted(names.get(pk, pk) for pk in pks)
 
 
