@@ -56,7 +56,8 @@ pub struct Options {
     pub max_staleness: Duration,
     /// The name of this machine, which identifies the worker to operators.
     pub host: String,
-    /// Called by the engine's threads after an event that may be logged. Must return at once.
+    /// Called by the engine's threads after an event that may be logged, and after a load of values.
+    /// Must return at once.
     pub on_event: fn(),
 }
 

@@ -59,7 +59,7 @@ pub struct StatusReport {
 #[derive(Debug)]
 pub(crate) struct SharedStatus {
     report: Mutex<StatusReport>,
-    /// Called after an event that may be logged.
+    /// Called after an event that may be logged, and after a load of values.
     on_event: fn(),
 }
 
@@ -88,13 +88,13 @@ impl SharedStatus {
         }
     }
 
-    /// Notes a published load.
-    pub(crate) fn loaded(&self, took: Duration, has_problems: bool) {
+    /// Notes a published load, and whether it is an event.
+    pub(crate) fn loaded(&self, took: Duration, is_event: bool) {
         self.update(|report| {
             report.loads += 1;
             report.load_time = Some(took);
         });
-        if has_problems {
+        if is_event {
             (self.on_event)();
         }
     }

@@ -78,14 +78,13 @@ def test_change_of_a_flag_keeps_the_objects() -> None:
     assert get_value("gateway") == before
 
 
-def test_object_of_a_deleted_value_is_dropped_by_the_maintenance() -> None:
+def test_object_of_a_deleted_value_is_dropped_by_the_next_evaluation() -> None:
     create("a secret that is rotated")
     held = get_value("gateway")
     kept = sys.getrefcount(held)
     KeyValueStore.objects.all().delete()
     refresh()
-    for _ in range(1001):
-        flag_enabled("new_checkout")
+    flag_enabled("new_checkout")
     gc.collect()
     assert sys.getrefcount(held) == kept - 1
 

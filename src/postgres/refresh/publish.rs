@@ -50,6 +50,9 @@ impl<'a> Cycle<'a> {
         let Self { context, base, read_at } = self;
         let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
         let has_problems = next.problems().next().is_some();
+        // Objects of the old values are dropped soon: one may be a secret.
+        let has_values =
+            base.as_deref().map(Snapshot::values_version) != Some(next.values_version());
         // Before publishing: from then on evaluations count.
         context.registry.add(&next);
         if context.signals.is_stopped() {
@@ -58,7 +61,7 @@ impl<'a> Cycle<'a> {
         if !context.live.publish(base.as_ref(), next, read_at) {
             return Ok(Outcome::Superseded);
         }
-        context.status.loaded(read_at.elapsed(), has_problems);
+        context.status.loaded(read_at.elapsed(), has_problems || has_values);
         Ok(Outcome::Published)
     }
 
