@@ -46,6 +46,14 @@ fn list_and_bitmap_contain_the_same_keys() {
 }
 
 #[test]
+fn up_to_64_integer_keys_are_a_list_and_more_a_bitmap() {
+    let kept = |count| AllowedUsers::of_integers(0..count);
+    assert!(matches!(kept(1), AllowedUsers::Few(_)));
+    assert!(matches!(kept(64), AllowedUsers::Few(_)));
+    assert!(matches!(kept(65), AllowedUsers::Integers(_)));
+}
+
+#[test]
 fn integer_text_not_canonical_is_rejected() {
     for text in ["042", "+42", " 42", "42 ", "-0", "", "-", "4_2", "42.0", "٤٢", "９"] {
         assert_eq!(canonical_integer(text), None, "{text:?}");
