@@ -27,6 +27,15 @@ def use_flagstaffs_admin(project: Project) -> None:
     project.write("common/admin.py", code)
 
 
+def use_flagstaffs_admin_with(project: Project, columns: str) -> None:
+    """Adopts the models, adds columns to them, and migrates."""
+    project.adopt()
+    project.append("common/models.py", columns)
+    project.manage("makemigrations", "common", "--verbosity=0")
+    project.manage("migrate", "--verbosity=0")
+    use_flagstaffs_admin(project)
+
+
 @pytest.mark.timeout(120)
 def test_admin_of_models_with_few_fields_works(article: Project) -> None:
     article.adopt()
@@ -54,11 +63,7 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
 
 @pytest.mark.timeout(120)
 def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
-    article.adopt()
-    article.append("common/models.py", MORE_FIELDS)
-    article.manage("makemigrations", "common", "--verbosity=0")
-    article.manage("migrate", "--verbosity=0")
-    use_flagstaffs_admin(article)
+    use_flagstaffs_admin_with(article, MORE_FIELDS)
     seen = article.script("admin_walk")
     assert seen["fields"] == [
         *("key", "enabled", "rollout_percent", "allowed_users"),
@@ -70,11 +75,7 @@ def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
 
 @pytest.mark.timeout(120)
 def test_column_named_reason_is_a_field_of_its_own(article: Project) -> None:
-    article.adopt()
-    article.append("common/models.py", OWN_REASON)
-    article.manage("makemigrations", "common", "--verbosity=0")
-    article.manage("migrate", "--verbosity=0")
-    use_flagstaffs_admin(article)
+    use_flagstaffs_admin_with(article, OWN_REASON)
     seen = article.script("admin_walk")
     assert seen["fields"][-2:] == ["reason", "_reason"]
     assert seen["own reason"] == "faster"

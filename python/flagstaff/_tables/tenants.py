@@ -19,7 +19,7 @@ def shared_schema(connection: BaseDatabaseWrapper) -> str | None:
     """Returns the unquoted schema that all tenants share; None without tenants."""
     if not hasattr(connection, "set_schema_to_public"):
         return None
-    return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
+    return _public_schema()
 
 
 def tenant_schema(connection: BaseDatabaseWrapper) -> str | None:
@@ -40,18 +40,26 @@ def is_of_tenants(app: str) -> bool:
 
 def share_hint(app: str) -> str:
     """Returns which settings to change, so that all tenants share the app with this label."""
-    if getattr(settings, "HAS_MULTI_TYPE_TENANTS", False):
-        public = getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
-        return f'put "{app}" into the APPS of "{public}" in TENANT_TYPES, and of no other type'
+    if _has_types():
+        types = f'the APPS of "{_public_schema()}" in TENANT_TYPES'
+        return f'put "{app}" into {types}, and of no other type'
     return f'put "{app}" into SHARED_APPS, and not into TENANT_APPS'
+
+
+def _public_schema() -> str:
+    return str(getattr(settings, "PUBLIC_SCHEMA_NAME", "public"))
+
+
+def _has_types() -> bool:
+    """Whether each type of tenants has apps of its own."""
+    return bool(getattr(settings, "HAS_MULTI_TYPE_TENANTS", False))
 
 
 def _apps() -> Iterator[tuple[bool, Collection[str]]]:
     """Yields the apps of the shared schema with True, and those of tenants with False."""
-    public = getattr(settings, "PUBLIC_SCHEMA_NAME", "public")
-    if getattr(settings, "HAS_MULTI_TYPE_TENANTS", False):
+    if _has_types():
         for name, of_type in getattr(settings, "TENANT_TYPES", {}).items():
-            yield name == public, of_type.get("APPS", ())
+            yield name == _public_schema(), of_type.get("APPS", ())
     else:
         yield True, getattr(settings, "SHARED_APPS", ())
         yield False, getattr(settings, "TENANT_APPS", ())
