@@ -57,7 +57,7 @@ test-python: build ## Run the tests of the package and of the example
 
 test-faults: build $(VENV)/.faults ## Run the fault tests: crashes, forks, poolers, replicas; takes minutes
 	cargo build --quiet $(LOCKED) $(POSTGRES) --example engines
-	$(PYTEST) tests/faults
+	$(PYTEST) --timeout=180 tests/faults
 
 # The files whose tests have a reduced number of repeats.
 REPEATED = $(shell grep -l '^from tests.repeats import' -r tests --include='test_*.py')

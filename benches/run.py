@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BENCHES = ("evaluation", "memory", "page", "latency", "impact", "allowed_users")
+BENCHES = (
+    "evaluation",
+    "memory",
+    "page",
+    "latency",
+    "outage",
+    "writers",
+    "impact",
+    "allowed_users",
+)
 
 
 def main() -> int:

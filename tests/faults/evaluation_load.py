@@ -5,13 +5,11 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from hashlib import sha256
-from statistics import median
 from typing import Any
 
 import flagstaff
 
-__all__ = ["count_voluntary_switches", "relative_latency", "start", "stop"]
+__all__ = ["count_voluntary_switches", "start", "stop"]
 
 _stopped = threading.Event()
 _threads: list[threading.Thread] = []
@@ -52,31 +50,6 @@ def _evaluate(rate: int) -> None:
                 results.append(result)
         _found["evaluations"] = due
         time.sleep(0.001)
-
-
-def relative_latency(rounds: int = 20, evaluations: int = 5_000) -> float:
-    """Returns the p99 of an evaluation relative to the p99 of a digest, as median of the rounds.
-
-    Evaluations and digests alternate, so other load on the machine affects both.
-    """
-    return median(_ratio(evaluations) for _ in range(rounds))
-
-
-def _ratio(evaluations: int) -> float:
-    clock, evaluate = time.perf_counter_ns, flagstaff.flag_enabled
-    evaluated, digested = [], []
-    for user in range(evaluations):
-        started = clock()
-        evaluate("new_checkout", user)
-        between = clock()
-        sha256(b"new_checkout").hexdigest()
-        digested.append(clock() - between)
-        evaluated.append(between - started)
-    return _p99(evaluated) / _p99(digested)
-
-
-def _p99(times: list[int]) -> int:
-    return sorted(times)[len(times) * 99 // 100]
 
 
 def count_voluntary_switches(seconds: float) -> list[int]:

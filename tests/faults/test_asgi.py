@@ -18,8 +18,10 @@ from tests.sessions import Sessions, within
 
 WORKERS = 2
 STARTUP_TIMEOUT = 1.0
-# Seconds for which an event loop may be blocked.
-MAX_GAP = 2 * 0.05
+# Seconds that a busy machine may add; less than another wait for the first load.
+MARGIN = 0.9 * STARTUP_TIMEOUT
+# Seconds for which an event loop may be blocked; less than a wait for the first load.
+MAX_GAP = 0.5 * STARTUP_TIMEOUT
 Query = Callable[..., Any]
 
 LOOP = """
@@ -85,7 +87,7 @@ def test_aready_without_a_response_does_not_block_the_event_loop(
     found = quietest(lambda: json.loads(run_isolated(script, DATABASE_URL=black_hole)), MAX_GAP)
     print(found)
     assert found["results"] == [False] * 20
-    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + 2 * 0.1
+    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + MARGIN
     assert found["gap"] < MAX_GAP
 
 
@@ -95,7 +97,7 @@ def test_first_evaluations_in_an_event_loop_block_it_for_one_startup_timeout(
     found = json.loads(run_isolated(LOOP + EVALUATE + RUN, DATABASE_URL=black_hole))
     print(found)
     assert found["results"] == [False] * 20
-    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + 2 * 0.1
+    assert STARTUP_TIMEOUT <= found["took"] < STARTUP_TIMEOUT + MARGIN
 
 
 def test_cancelled_aready_does_not_delay_the_exit(
@@ -111,7 +113,7 @@ print(flagstaff.ready(0.2), time.monotonic() - started)
 """
     ready, took = run_isolated(LOOP + script, DATABASE_URL=black_hole).split()
     assert ready == "False"
-    assert 0.2 <= float(took) < 0.2 + 2 * 0.1
+    assert 0.2 <= float(took) < 0.2 + MARGIN
 
 
 def uvicorn(database: str, **variables: str) -> AppServer:

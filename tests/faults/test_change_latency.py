@@ -1,4 +1,4 @@
-"""The time from a commit until another process evaluates the change."""
+"""Another process evaluates a change soon after its commit, without a poll."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
-from statistics import quantiles
+from statistics import median
 
 import psycopg
 import pytest
@@ -17,8 +17,8 @@ from tools.postgres import Postgres
 pytestmark = pytest.mark.timeout(180)
 
 CHANGES = 500
-# The limits hold for an idle machine. A shared one gets this factor.
-SHARED = 2
+# Seconds. `benches.latency` measures the latency, which is about 2 % of this; a poll takes longer.
+SOON = 0.1
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def other_load(server: Postgres, shop: str) -> Iterator[None]:
 
 
 def latencies(database: str, worker: Worker) -> list[float]:
-    """Returns the milliseconds from the end of each COMMIT to the first result with its change."""
+    """Returns the seconds from the end of each COMMIT to the first result with its change."""
     worker.sees(["get_value", "gateway"], "stripe", within=10)
     worker.ask("follow", ["get_value", "gateway"])
     committed = {}
@@ -67,24 +67,16 @@ def latencies(database: str, worker: Worker) -> list[float]:
     values = [value for _, value in seen]
     assert values == sorted(values), "an older value follows a newer one"
     return [
-        1000 * max(0.0, next(at for at, value in seen if value >= change) - commit)
+        max(0.0, next(at for at, value in seen if value >= change) - commit)
         for change, commit in committed.items()
     ]
 
 
-def median_and_p99(figures: list[float]) -> tuple[float, float]:
-    marks = quantiles(figures, n=100)
-    return marks[49], marks[98]
-
-
-def test_change_is_evaluated_milliseconds_after_its_commit(shop: str) -> None:
+def test_change_is_evaluated_soon_after_its_commit(shop: str) -> None:
     with Worker(shop) as worker:
-        median, p99 = median_and_p99(latencies(shop, worker))
-    assert median <= 10 * SHARED
-    assert p99 <= 50 * SHARED
+        assert median(latencies(shop, worker)) <= SOON
 
 
 def test_change_on_a_busy_server_is_evaluated_soon(shop: str, other_load: None) -> None:
     with Worker(shop) as worker:
-        _, p99 = median_and_p99(latencies(shop, worker))
-    assert p99 <= 100 * SHARED
+        assert median(latencies(shop, worker)) <= SOON

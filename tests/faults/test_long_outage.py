@@ -13,8 +13,6 @@ from tools.postgres import Postgres
 
 OUTAGE = repeats(60, 20)
 MAX_ATTEMPTS = repeats(40, 20)
-# The maximum latency relative to before the outage: 1.2 on an idle machine.
-MAX_SLOWDOWN = 1.4
 
 
 @pytest.mark.timeout(120)
@@ -22,7 +20,6 @@ def test_outage_of_a_minute_affects_only_the_age(server: Postgres, database: str
     with Proxy(database) as proxy, Worker(database) as refused, Worker(proxy.url) as cut_off:
         for worker in (refused, cut_off):
             assert worker.ask("ready", 10) is True
-        before = refused.ask("call", "tests.faults.evaluation_load.relative_latency")
         surveyed = refused.ask("survey", "new_checkout", 1_000)
         connected = len(proxy.connections)
 
@@ -30,7 +27,8 @@ def test_outage_of_a_minute_affects_only_the_age(server: Postgres, database: str
         stopped = time.monotonic()
         refused.sees(["mode"], "down", within=3)
         first, first_at = refused.ask("status")["age"], time.monotonic()
-        during = refused.ask("call", "tests.faults.evaluation_load.relative_latency")
+        count = "tests.faults.evaluation_load.count_voluntary_switches"
+        evaluations, switches = refused.ask("call", count, 2)
         assert refused.ask("survey", "new_checkout", 1_000) == surveyed
         # Waits for the rest of the outage.
         time.sleep(stopped + OUTAGE - time.monotonic())
@@ -44,9 +42,11 @@ def test_outage_of_a_minute_affects_only_the_age(server: Postgres, database: str
         logged = [line for _, line in refused.ask("logged")]
 
     assert (last["mode"], last["ready"]) == ("down", True)
-    assert last["age"] - first == pytest.approx(last_at - first_at, abs=0.05)
+    assert last["age"] - first == pytest.approx(last_at - first_at, abs=1)
     # One failure is the loss of the connection.
     assert last["failures"] - 1 <= MAX_ATTEMPTS
     assert attempts <= MAX_ATTEMPTS
-    assert during <= MAX_SLOWDOWN * before
+    # No evaluation waits; `benches.outage` compares the latency.
+    assert evaluations > 100_000
+    assert switches == 0
     assert len(logged) <= 2

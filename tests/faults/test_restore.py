@@ -196,7 +196,7 @@ def test_recreated_database_is_seen(
         with psycopg.connect(server.url, autocommit=True) as session:
             session.execute(f"DROP DATABASE {name} WITH (FORCE)")
             # Long enough for the delays between attempts to grow.
-            worker.sees(["failed", 4], True, within=30)
+            worker.sees(["failed", 4], True, within=60)
             session.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         backup.restore("--single-transaction")
         worker.sees(GATEWAY, "stripe", within=6)

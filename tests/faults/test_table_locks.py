@@ -18,8 +18,8 @@ FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 LOCKED_FOR = 5.0
-# Seconds: the lock timeout of a load, and a margin.
-MAX_WAIT = 0.6
+# Seconds: four lock timeouts of a load. Without that timeout the wait would not end.
+MAX_WAIT = 2.0
 COUNT = 20
 WAITING = """
     SELECT count(*) FROM pg_stat_activity

@@ -72,7 +72,7 @@ def test_hung_backend_is_replaced(database: str, query: Query, open_to_all: Open
             open_to_all()
             started = time.monotonic()
             assert worker.ask(*NEW_CHECKOUT) is False
-            assert time.monotonic() - started < 0.5
+            assert time.monotonic() - started < 1.5
             # The next poll, its deadline, and the delay before a reconnect.
             worker.sees(NEW_CHECKOUT, True, within=0.22 + 2 + 1)
         finally:
@@ -83,12 +83,12 @@ def test_first_evaluation_without_a_server_returns_the_default(
     server: Postgres, database: str
 ) -> None:
     server.stop()
-    with Worker(database, STARTUP_TIMEOUT=0.4) as worker:
+    with Worker(database, STARTUP_TIMEOUT=2) as worker:
         assert worker.ask("pid") == worker.pid
         started = time.monotonic()
         assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
         assert worker.ask("get_value", "gateway", "none") == "none"
-        assert 0.4 <= time.monotonic() - started < 0.9
+        assert 2 <= time.monotonic() - started < 4
         assert worker.ask("explain", "new_checkout", 3)["error_code"] == "PROVIDER_NOT_READY"
         assert worker.ask("status")["ready"] is False
         [[level, message]] = worker.ask("logged")
@@ -109,7 +109,7 @@ def test_silent_server_delays_the_first_evaluation_by_the_startup_timeout() -> N
             assert worker.ask("pid") == worker.pid
             started = time.monotonic()
             assert worker.ask("flag_enabled", "new_checkout", 3, True) is True
-            assert 0.3 <= time.monotonic() - started < 0.8
+            assert 0.3 <= time.monotonic() - started < 2
             [[_, message]] = worker.ask("logged")
             late = "takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
             assert message.endswith(f"the first load {late}")
