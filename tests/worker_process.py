@@ -95,7 +95,10 @@ def follow(command: Command) -> None:
     _followed.clear()
 
     def repeat() -> None:
-        while not _stop.is_set():
+        over = False
+        while not over:
+            # Read before the last run, so that a result at the time of the stop is recorded.
+            over = _stop.is_set()
             found = run(command)
             if not _followed or _followed[-1][1] != found:
                 _followed.append([time.monotonic(), found])

@@ -136,7 +136,8 @@ def test_celery_worker_ended_by_a_signal_leaves_no_session(
     with celery(database, tasks.folder, EVALUATE_AT_IMPORT="1") as server:
         children_with(tasks, lambda result: result["mode"] == "live")
         started = time.monotonic()
-        status = server.end(by)
+        # A cold shutdown can deadlock on the lock of the pool's result queue, in any application.
+        status = server.end(by, may_hang=by is signal.SIGQUIT)
         print(f"{by.name}: {status} after {time.monotonic() - started:.2f} s")
     assert "Fatal" not in server.log()
     assert within(5, lambda: sessions() == [])

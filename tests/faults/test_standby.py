@@ -84,7 +84,7 @@ def test_lagging_standby_is_used_only_after_max_staleness(
         before = time.monotonic()
         server.stop()
         stopped = time.monotonic()
-        worker.sees(NEW_CHECKOUT, False, within=2 * (4 + REST))
+        worker.sees(["last_followed"], False, within=2 * (4 + REST))
         [_, [reverted, _]] = worker.ask("followed")
         # The age counts from the last poll before the stop, or from that change.
         assert before - POLL * 1.1 + 4 <= reverted <= stopped + 4 + REST + 1
