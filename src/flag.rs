@@ -6,11 +6,22 @@ use crate::allowed_users::AllowedUsers;
 use crate::counters::Counters;
 use crate::primary_key::PrimaryKey;
 
-/// A flag as it is evaluated.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Flag {
+/// What all versions of a flag share, and only one row has.
+#[derive(Debug, PartialEq)]
+pub struct Identity {
+    /// The key that the code evaluates.
+    pub key: Box<str>,
     /// The primary key of its row. The next load finds its allowed users by it.
     pub pk: PrimaryKey,
+    /// How often it was evaluated.
+    pub counters: Counters,
+}
+
+/// A flag as it is evaluated. Cloning it allocates nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flag {
+    /// Its key, its row and its counts.
+    pub identity: Arc<Identity>,
     /// A disabled flag is off for all users.
     pub enabled: bool,
     /// The rollout in percent. At 100 and above all users have the flag; at 0 and below none,
@@ -20,16 +31,28 @@ pub struct Flag {
     pub client_side: bool,
     /// The users who have the flag regardless of the rollout.
     pub allowed_users: Arc<AllowedUsers>,
-    /// How often it was evaluated. All later versions of the flag share it.
-    pub counters: Arc<Counters>,
+}
+
+impl Identity {
+    /// A flag that was not evaluated yet.
+    #[must_use]
+    pub fn new(key: Box<str>, pk: PrimaryKey) -> Self {
+        Self { key, pk, counters: Counters::new() }
+    }
 }
 
 impl Flag {
     /// A flag outside a snapshot, whose evaluations are not collected.
     #[must_use]
     pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<AllowedUsers>) -> Self {
-        let (pk, counters) = (PrimaryKey::from(""), Arc::default());
-        Self { pk, enabled, rollout_percent, client_side: false, allowed_users, counters }
+        let identity = Identity::new(Box::default(), PrimaryKey::from("")).into();
+        Self { identity, enabled, rollout_percent, client_side: false, allowed_users }
+    }
+
+    /// Counts a result.
+    #[inline]
+    pub fn count(&self, result: bool) {
+        self.identity.counters.count(result);
     }
 
     /// Whether the result can differ between users.

@@ -1,5 +1,7 @@
 //! The primary key of a row, which identifies it from one load to the next.
 
+use std::fmt;
+
 use crate::subject::canonical_integer;
 
 /// The primary key of a row. An integer, as most are, needs no allocation.
@@ -9,6 +11,15 @@ pub enum PrimaryKey {
     Integer(i64),
     /// Any other text, such as that of a UUID.
     Text(Box<str>),
+}
+
+impl fmt::Display for PrimaryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(pk) => pk.fmt(f),
+            Self::Text(pk) => f.write_str(pk),
+        }
+    }
 }
 
 impl From<&str> for PrimaryKey {

@@ -11,10 +11,10 @@ use crate::stored_value::Undecodable;
 /// A row of the flags' table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagRow {
-    /// The primary key as text.
-    pub pk: String,
+    /// The primary key.
+    pub pk: PrimaryKey,
     /// The key that the code evaluates.
-    pub key: Result<String, Fault>,
+    pub key: Result<Box<str>, Fault>,
     /// Whether the flag is enabled.
     pub enabled: Option<bool>,
     /// The rollout in percent.
@@ -26,8 +26,8 @@ pub struct FlagRow {
 /// The allowed users of one flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedUsersRow {
-    /// The primary key of the flag as text.
-    pub flag_pk: String,
+    /// The primary key of the flag.
+    pub flag_pk: PrimaryKey,
     /// The primary keys of the users.
     pub users: Users,
     /// Whether there are more users, whose primary keys cannot be decoded and never match.
@@ -37,7 +37,7 @@ pub struct AllowedUsersRow {
 impl AllowedUsersRow {
     /// A row whose users could all be read.
     #[must_use]
-    pub fn new(flag_pk: impl Into<String>, users: Users) -> Self {
+    pub fn new(flag_pk: impl Into<PrimaryKey>, users: Users) -> Self {
         Self { flag_pk: flag_pk.into(), users, undecodable: false }
     }
 }
@@ -54,10 +54,10 @@ pub enum Users {
 /// A row of the key-value table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValueRow {
-    /// The primary key as text.
-    pub pk: String,
+    /// The primary key.
+    pub pk: PrimaryKey,
     /// The key that the code evaluates.
-    pub key: Result<String, Fault>,
+    pub key: Result<Box<str>, Fault>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Result<Option<String>, Fault>,
 }
@@ -68,7 +68,7 @@ pub struct CheckedFlag {
     /// The primary key.
     pub pk: PrimaryKey,
     /// The key that the code evaluates.
-    pub key: String,
+    pub key: Box<str>,
     /// Whether the flag is enabled.
     pub enabled: bool,
     /// The rollout in percent.
@@ -83,7 +83,7 @@ pub struct CheckedValue {
     /// The primary key.
     pub pk: PrimaryKey,
     /// The key that the code evaluates.
-    pub key: String,
+    pub key: Box<str>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Option<String>,
 }
@@ -96,12 +96,12 @@ impl ValueRow {
     pub fn checked(self) -> Result<CheckedValue, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.value) {
             (Ok(key), Ok(value)) => {
-                return Ok(CheckedValue { pk: self.pk.into(), key, value });
+                return Ok(CheckedValue { pk: self.pk, key, value });
             }
             (Err(fault), _) => Problem::of_key("value", &self.pk, fault),
-            (Ok(key), Err(fault)) => Problem::of("value", key, "value", fault),
+            (Ok(key), Err(fault)) => Problem::of("value", &key, "value", fault),
         };
-        Err((self.pk.into(), problem))
+        Err((self.pk, problem))
     }
 }
 
@@ -113,14 +113,14 @@ impl FlagRow {
     pub fn checked(self) -> Result<CheckedFlag, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.enabled, self.rollout_percent) {
             (Ok(key), Some(enabled), Some(rollout_percent)) => {
-                let (pk, client_side) = (self.pk.into(), self.client_side);
+                let (pk, client_side) = (self.pk, self.client_side);
                 return Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side });
             }
             (Err(fault), ..) => Problem::of_key("flag", &self.pk, fault),
-            (Ok(key), None, _) => Problem::of("flag", key, "enabled", Fault::Null),
-            (Ok(key), _, None) => Problem::of("flag", key, "rollout_percent", Fault::Null),
+            (Ok(key), None, _) => Problem::of("flag", &key, "enabled", Fault::Null),
+            (Ok(key), _, None) => Problem::of("flag", &key, "rollout_percent", Fault::Null),
         };
-        Err((self.pk.into(), problem))
+        Err((self.pk, problem))
     }
 }
 
@@ -128,7 +128,7 @@ impl FlagRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     table: &'static str,
-    row: String,
+    row: Box<str>,
     column: &'static str,
     fault: Fault,
 }
@@ -151,23 +151,23 @@ pub enum Fault {
 
 impl Problem {
     /// The row of `table` with this key cannot be used because of `column`.
-    pub(crate) fn of(table: &'static str, key: String, column: &'static str, fault: Fault) -> Self {
-        Self { table, row: key, column, fault }
+    pub(crate) fn of(table: &'static str, row: &str, column: &'static str, fault: Fault) -> Self {
+        Self { table, row: row.into(), column, fault }
     }
 
     /// The row of `table` with this primary key cannot be used because of its key.
-    pub(crate) fn of_key(table: &'static str, pk: &str, fault: Fault) -> Self {
-        Self::of(table, format!("pk {pk}"), "key", fault)
+    pub(crate) fn of_key(table: &'static str, pk: &PrimaryKey, fault: Fault) -> Self {
+        Self::of(table, &format!("pk {pk}"), "key", fault)
     }
 
     /// Several rows of `table` have this key.
     pub(crate) fn duplicate(table: &'static str, key: &str) -> Self {
-        Self::of(table, key.into(), "key", Fault::Duplicate)
+        Self::of(table, key, "key", Fault::Duplicate)
     }
 
     /// An allowed user of the flag with this primary key cannot be read.
-    pub(crate) fn of_allowed_users(flag_pk: &str) -> Self {
-        Self::of("a user of flag", format!("pk {flag_pk}"), "primary key", Fault::Undecodable)
+    pub(crate) fn of_allowed_users(flag_pk: &PrimaryKey) -> Self {
+        Self::of("a user of flag", &format!("pk {flag_pk}"), "primary key", Fault::Undecodable)
     }
 }
 

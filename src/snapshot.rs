@@ -3,12 +3,14 @@
 //! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
 //! other tables, so a change of one flag copies none of a million allowed users.
 
+mod key_table;
 mod next;
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use self::key_table::{KeyTable, Keyed};
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
@@ -16,9 +18,8 @@ use crate::row::{AllowedUsersRow, FlagRow, Problem, ValueRow};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 
-// A load shares the keys, and the flags that have not changed, with the one before.
-type Flags = HashMap<Arc<str>, Arc<Flag>>;
-type Values = HashMap<Arc<str>, Stored>;
+type Flags = KeyTable<Flag>;
+type Values = KeyTable<Stored>;
 
 /// The allowed users by the primary key of their flag.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +29,26 @@ struct AllowedUsersByFlag {
     none: Arc<AllowedUsers>,
 }
 
-/// A value and the primary key of its row, which identifies its last good version.
+/// A value, its key, and the primary key of its row, which identifies its last good version.
 #[derive(Clone, Debug)]
 struct Stored {
+    key: Arc<str>,
     pk: PrimaryKey,
     value: StoredValue,
+}
+
+impl Keyed for Flag {
+    #[inline]
+    fn key(&self) -> &str {
+        &self.identity.key
+    }
+}
+
+impl Keyed for Stored {
+    #[inline]
+    fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 /// All flags and values at one point in time.
@@ -68,7 +84,7 @@ impl Snapshot {
     #[must_use]
     #[inline]
     pub fn flag(&self, key: &str) -> Option<&Flag> {
-        self.flags.get(key).map(|flag| &**flag)
+        self.flags.get(key)
     }
 
     /// The value with this key.
@@ -88,12 +104,7 @@ impl Snapshot {
 
     /// All flags by key, in no order.
     pub fn flags(&self) -> impl Iterator<Item = (&str, &Flag)> {
-        self.shared_flags().map(|(key, flag)| (&**key, flag))
-    }
-
-    /// The same, with keys that the caller may share.
-    pub(crate) fn shared_flags(&self) -> impl Iterator<Item = (&Arc<str>, &Flag)> {
-        self.flags.iter().map(|(key, flag)| (key, &**flag))
+        self.flags.iter().map(|flag| (flag.key(), flag))
     }
 
     /// How many flags there are.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use hashbrown::DefaultHashBuilder;
 
 use crate::counters::Counters;
-use crate::flag::Flag;
+use crate::flag::Identity;
 use crate::snapshot::Snapshot;
 
 /// The number of unknown keys that a process counts by name.
@@ -147,21 +147,18 @@ pub struct KeyUsage {
 /// The counters of all flags of this process. Keeps the counters of a deleted flag until its last
 /// snapshot is dropped.
 #[derive(Debug, Default)]
-pub struct CounterRegistry(Mutex<Vec<(Arc<str>, Arc<Counters>)>>);
+pub struct CounterRegistry(Mutex<Vec<Arc<Identity>>>);
 
 impl CounterRegistry {
     /// Adds the counters of a snapshot's flags.
     pub fn add(&self, snapshot: &Snapshot) {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = |flag: &Flag| !flag.counters.registered.load(Ordering::Relaxed);
-        let new = snapshot.shared_flags().filter(|(_, flag)| is_new(flag));
+        let all = || snapshot.flags().map(|(_, flag)| &flag.identity);
+        let new = all().filter(|one| !one.counters.registered.load(Ordering::Relaxed));
         // Exact: growing by doubling would leave up to half of it unused.
         registry.reserve_exact(new.count());
-        for (key, flag) in snapshot.shared_flags() {
-            if !flag.counters.registered.swap(true, Ordering::Relaxed) {
-                registry.push((key.clone(), flag.counters.clone()));
-            }
-        }
+        let added = all().filter(|one| !one.counters.registered.swap(true, Ordering::Relaxed));
+        registry.extend(added.cloned());
     }
 
     /// The usage since the last call, of flags and of unknown keys.
@@ -174,10 +171,10 @@ impl CounterRegistry {
                 usage.push(KeyUsage { key: key.into(), defined, false_count, true_count });
             }
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(key, counters)| {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|flag| {
             // Read before taking: without another owner, no count can follow the last one taken.
-            let is_in_use = Arc::strong_count(counters) > 1;
-            take(key, counters, true);
+            let is_in_use = Arc::strong_count(flag) > 1;
+            take(&flag.key, &flag.counters, true);
             is_in_use
         });
         unknown_keys.counters().for_each(|(key, counters)| take(key, counters, false));
@@ -189,6 +186,6 @@ impl CounterRegistry {
 pub fn reset_after_fork(inherited: Option<&Snapshot>, unknown_keys: &UnknownKeys) {
     unknown_keys.reset();
     for (_, flag) in inherited.into_iter().flat_map(Snapshot::flags) {
-        flag.counters.reset();
+        flag.identity.counters.reset();
     }
 }

@@ -54,17 +54,17 @@ fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
 }
 
 /// Rows of one table, with distinct primary keys.
-fn some_rows<T>(bytes: &mut Bytes<'_>, row: fn(String, &mut Bytes<'_>) -> T) -> Vec<T> {
+fn some_rows<T>(bytes: &mut Bytes<'_>, row: fn(PrimaryKey, &mut Bytes<'_>) -> T) -> Vec<T> {
     let count = bytes.below(ROWS);
     let keys: BTreeSet<String> = (0..count).map(|_| bytes.text()).collect();
-    let mut rows: Vec<T> = keys.into_iter().map(|pk| row(pk, bytes)).collect();
+    let mut rows: Vec<T> = keys.into_iter().map(|pk| row(pk.into(), bytes)).collect();
     if bytes.bool() {
         rows.reverse();
     }
     rows
 }
 
-fn flag_row(pk: String, bytes: &mut Bytes<'_>) -> FlagRow {
+fn flag_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> FlagRow {
     FlagRow {
         pk,
         key: text_or_fault(bytes),
@@ -74,7 +74,7 @@ fn flag_row(pk: String, bytes: &mut Bytes<'_>) -> FlagRow {
     }
 }
 
-fn allowed_users_row(flag_pk: String, bytes: &mut Bytes<'_>) -> AllowedUsersRow {
+fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsersRow {
     let count = bytes.below(5);
     let users = if bytes.bool() {
         Users::Integers((0..count).map(|_| bytes.integer()).collect())
@@ -84,25 +84,25 @@ fn allowed_users_row(flag_pk: String, bytes: &mut Bytes<'_>) -> AllowedUsersRow 
     AllowedUsersRow { flag_pk, users, undecodable: bytes.below(8) == 0 }
 }
 
-fn value_row(pk: String, bytes: &mut Bytes<'_>) -> ValueRow {
+fn value_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> ValueRow {
     let value = if bytes.below(8) == 0 { Ok(None) } else { text_or_fault(bytes).map(Some) };
     ValueRow { pk, key: text_or_fault(bytes), value }
 }
 
-fn text_or_fault(bytes: &mut Bytes<'_>) -> Result<String, Fault> {
+fn text_or_fault<T: From<String>>(bytes: &mut Bytes<'_>) -> Result<T, Fault> {
     match bytes.below(10) {
         0 => Err(Fault::Null),
         1 => Err(Fault::Undecodable),
         2 => Err(Fault::TooLarge),
-        _ => Ok(bytes.text()),
+        _ => Ok(bytes.text().into()),
     }
 }
 
 /// The number of good rows of each key.
-fn count<'a>(keys: impl Iterator<Item = &'a String>) -> BTreeMap<&'a str, usize> {
+fn count<'a>(keys: impl Iterator<Item = &'a Box<str>>) -> BTreeMap<&'a str, usize> {
     let mut counts = BTreeMap::new();
     for key in keys {
-        *counts.entry(key.as_str()).or_default() += 1;
+        *counts.entry(&**key).or_default() += 1;
     }
     counts
 }
@@ -118,25 +118,26 @@ fn assert_flags(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
     for row in rows.iter().filter(is_good) {
         let Ok(key) = &row.key else { continue };
         let flag = after.flag(key);
-        if counts[key.as_str()] > 1 {
+        if counts[&**key] > 1 {
             let percent = |snapshot: &Snapshot| snapshot.flag(key).map(|flag| flag.rollout_percent);
             assert_eq!(percent(after), percent(before), "{key:?} has duplicates");
         } else {
             let flag = flag.expect("a good row is there");
-            assert_eq!((&flag.pk, Some(flag.enabled)), (&row.pk.as_str().into(), row.enabled));
+            assert_eq!((&flag.identity.pk, Some(flag.enabled)), (&row.pk, row.enabled));
             assert_eq!(Some(flag.rollout_percent), row.rollout_percent);
             assert_eq!(flag.client_side, row.client_side);
         }
     }
     let bad: HashSet<PrimaryKey> =
-        rows.iter().filter(|row| !is_good(row)).map(|row| row.pk.as_str().into()).collect();
+        rows.iter().filter(|row| !is_good(row)).map(|row| row.pk.clone()).collect();
     for (key, flag) in after.flags().filter(|(key, _)| !counts.contains_key(key)) {
         let kept = before.flag(key).expect("a kept flag existed before");
-        assert!(bad.contains(&kept.pk), "{key:?} has no row");
+        assert!(bad.contains(&kept.identity.pk), "{key:?} has no row");
         assert_eq!((flag.enabled, flag.rollout_percent), (kept.enabled, kept.rollout_percent));
     }
-    for (key, flag) in before.flags().filter(|(_, flag)| bad.contains(&flag.pk)) {
-        let doubles = before.flags().filter(|(_, other)| other.pk == flag.pk).count();
+    for (key, flag) in before.flags().filter(|(_, flag)| bad.contains(&flag.identity.pk)) {
+        let doubles =
+            before.flags().filter(|(_, other)| other.identity.pk == flag.identity.pk).count();
         assert!(doubles > 1 || after.flag(key).is_some(), "{key:?} lost its last good version");
     }
 }
@@ -146,11 +147,11 @@ fn assert_values(before: &Snapshot, loaded: &Loaded, after: &Snapshot) {
         assert_eq!(after.value_count(), before.value_count());
         return;
     };
-    let good: Vec<(&String, &Option<String>)> =
+    let good: Vec<(&Box<str>, &Option<String>)> =
         rows.iter().filter_map(|row| row.key.as_ref().ok().zip(row.value.as_ref().ok())).collect();
     let counts = count(good.iter().map(|(key, _)| *key));
     for (key, value) in good {
-        if counts[key.as_str()] > 1 {
+        if counts[&**key] > 1 {
             assert_eq!(after.value(key), before.value(key), "{key:?} has duplicates");
             continue;
         }

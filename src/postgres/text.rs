@@ -9,6 +9,7 @@ use std::error::Error;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
+use crate::primary_key::PrimaryKey;
 use crate::row::Fault;
 
 /// The bytes of a text column.
@@ -55,7 +56,7 @@ impl Decoder {
     }
 
     /// The text, or the fault of its column.
-    pub(crate) fn checked(&self, text: Text<'_>) -> Result<String, Fault> {
+    pub(crate) fn checked<T: for<'a> From<&'a str>>(&self, text: Text<'_>) -> Result<T, Fault> {
         self.text(text).map(Into::into).ok_or(Fault::Undecodable)
     }
 
@@ -64,20 +65,20 @@ impl Decoder {
         &self,
         row: &Row,
         column: &str,
-    ) -> Result<Result<String, Fault>, tokio_postgres::Error> {
+    ) -> Result<Result<Box<str>, Fault>, tokio_postgres::Error> {
         let text: Option<Text<'_>> = row.try_get(column)?;
         Ok(text.ok_or(Fault::Null).and_then(|text| self.checked(text)))
     }
 
-    /// The text of a column that is never NULL, escaped if it cannot be decoded.
-    pub(crate) fn shown(&self, row: &Row, column: &str) -> Result<String, tokio_postgres::Error> {
+    /// A primary key, which is never NULL.
+    pub(crate) fn pk(&self, row: &Row, column: &str) -> Result<PrimaryKey, tokio_postgres::Error> {
         Ok(self.escaped(row.try_get(column)?))
     }
 
-    /// The text. One that cannot be decoded is escaped: different bytes must stay different,
-    /// because rows are joined by their primary keys.
-    fn escaped(&self, text: Text<'_>) -> String {
-        self.text(text).map_or_else(|| text.0.escape_ascii().to_string(), Into::into)
+    /// The primary key with this text. One that cannot be decoded is escaped: different bytes must
+    /// stay different, because rows are joined by their primary keys.
+    fn escaped(&self, text: Text<'_>) -> PrimaryKey {
+        self.text(text).map_or_else(|| text.0.escape_ascii().to_string().into(), Into::into)
     }
 }
 
@@ -89,7 +90,7 @@ mod tests {
     fn different_undecodable_texts_stay_different() {
         let decoder = Decoder::default();
         let [one, other] = [b"a\x81", b"a\x8d"].map(|bytes| decoder.escaped(Text(bytes)));
-        assert_eq!((&*one, &*other), ("a\\x81", "a\\x8d"));
+        assert_eq!((one, other), ("a\\x81".into(), "a\\x8d".into()));
     }
 
     #[test]

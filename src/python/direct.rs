@@ -90,8 +90,8 @@ pub(super) fn snapshot(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
 
 fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot {
     let flags = flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side)| FlagRow {
-        pk,
-        key: key.ok_or(Fault::Null),
+        pk: pk.into(),
+        key: key.map(Into::into).ok_or(Fault::Null),
         enabled,
         rollout_percent,
         client_side,
@@ -100,8 +100,8 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         .into_iter()
         .map(|(flag_pk, users)| AllowedUsersRow::new(flag_pk, Users::Texts(users)));
     let values = values.into_iter().map(|(pk, key, value)| ValueRow {
-        pk,
-        key: key.ok_or(Fault::Null),
+        pk: pk.into(),
+        key: key.map(Into::into).ok_or(Fault::Null),
         value: Ok(value),
     });
     Snapshot::default().next(Loaded {

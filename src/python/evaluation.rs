@@ -72,7 +72,7 @@ impl<'a> Evaluator<'a> {
         match snapshot.flag(text) {
             Some(flag) => {
                 let result = value(text, flag, user)?;
-                flag.counters.count(result);
+                flag.count(result);
                 Ok(result)
             }
             None => self.unknown(key, text, default),
@@ -87,7 +87,7 @@ impl<'a> Evaluator<'a> {
             && let (Some(snapshot), Ok(text)) = (self.snapshot, key.to_str())
         {
             match snapshot.flag(text) {
-                Some(flag) => flag.counters.count(value),
+                Some(flag) => flag.count(value),
                 None => self.count_unknown(text, value),
             }
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
+use super::key_table::{KeyTable, Keyed};
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
 use crate::allowed_users::AllowedUsers;
-use crate::flag::Flag;
+use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
 use crate::row::{
     AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, Users, ValueRow,
@@ -35,9 +36,7 @@ impl Snapshot {
             next.flags = Arc::new(flags);
             next.flag_problems = problems.into();
         } else if users_changed {
-            let flags = self.flags.iter();
-            let flags =
-                flags.map(|(key, flag)| (key.clone(), with_users(flag, &next.allowed_users)));
+            let flags = self.flags.iter().map(|flag| with_users(flag, &next.allowed_users));
             next.flags = Arc::new(flags.collect());
         }
         if let Some(rows) = loaded.values {
@@ -64,7 +63,7 @@ impl AllowedUsersByFlag {
                 Users::Integers(keys) => AllowedUsers::of_integers(keys),
                 Users::Texts(keys) => AllowedUsers::of_texts(keys),
             };
-            (row.flag_pk.into(), Arc::new(users))
+            (row.flag_pk, Arc::new(users))
         });
         Self { users: users.collect(), none: self.none.clone() }
     }
@@ -81,15 +80,17 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Fla
         match row.checked() {
             Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side }) => {
                 let allowed_users = users.of(&pk);
-                let last = before.get(&*key);
-                let counters = last.map(|flag| flag.counters.clone()).unwrap_or_default();
-                let flag =
-                    Flag { pk, enabled, rollout_percent, client_side, allowed_users, counters };
-                let flag = match last {
-                    Some(last) if is_same(last, &flag) => last.clone(),
-                    _ => Arc::new(flag),
+                let identity = match before.get(&key) {
+                    Some(last) if last.identity.pk == pk => last.identity.clone(),
+                    _ => Arc::new(Identity::new(key, pk)),
                 };
-                flags.insert(key, flag);
+                flags.insert(Flag {
+                    identity,
+                    enabled,
+                    rollout_percent,
+                    client_side,
+                    allowed_users,
+                });
             }
             Err(row) => bad.push(row),
         }
@@ -103,28 +104,18 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Fla
     // Last: a row that lost its key must not hide the row that has the key now.
     for (pk, problem) in bad {
         flags.problems.push(problem);
-        if let Some((key, flag)) = before.iter().find(|(_, flag)| flag.pk == pk) {
-            flags.entries.entry(key.clone()).or_insert_with(|| with_users(flag, users));
+        if let Some(flag) = before.iter().find(|flag| flag.identity.pk == pk)
+            && flags.entries.get(&flag.identity.key).is_none()
+        {
+            flags.entries.insert(with_users(flag, users));
         }
     }
     (flags.entries, flags.problems)
 }
 
-/// Whether two versions are the same, without comparing a million allowed users.
-fn is_same(one: &Flag, other: &Flag) -> bool {
-    let row = |flag: &Flag| (flag.enabled, flag.rollout_percent, flag.client_side);
-    one.pk == other.pk
-        && row(one) == row(other)
-        && Arc::ptr_eq(&one.allowed_users, &other.allowed_users)
-}
-
 /// The flag with its current allowed users.
-fn with_users(flag: &Arc<Flag>, users: &AllowedUsersByFlag) -> Arc<Flag> {
-    let allowed_users = users.of(&flag.pk);
-    if Arc::ptr_eq(&flag.allowed_users, &allowed_users) {
-        return flag.clone();
-    }
-    Arc::new(Flag { allowed_users, ..Flag::clone(flag) })
+fn with_users(flag: &Flag, users: &AllowedUsersByFlag) -> Flag {
+    Flag { allowed_users: users.of(&flag.identity.pk), ..flag.clone() }
 }
 
 fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Problem>) {
@@ -144,18 +135,21 @@ fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Pr
             Some(text) => match undecodable(&text) {
                 None => StoredValue::from_json(&text),
                 Some(fault) => {
-                    let problem = Problem::of("value", key, "value", Fault::Json(fault));
+                    let problem = Problem::of("value", &key, "value", Fault::Json(fault));
                     bad.push((pk, problem));
                     continue;
                 }
             },
         };
-        values.insert(key, Stored { pk, value });
+        let key = before.get(&key).map_or_else(|| key.into(), |last| last.key.clone());
+        values.insert(Stored { key, pk, value });
     }
     for (pk, problem) in bad {
         values.problems.push(problem);
-        if let Some((key, stored)) = before.iter().find(|(_, stored)| stored.pk == pk) {
-            values.entries.entry(key.clone()).or_insert_with(|| stored.clone());
+        if let Some(stored) = before.iter().find(|stored| stored.pk == pk)
+            && values.entries.get(&stored.key).is_none()
+        {
+            values.entries.insert(stored.clone());
         }
     }
     (values.entries, values.problems)
@@ -165,38 +159,37 @@ fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Pr
 /// good version stays, or the key is absent.
 struct Unique<'a, T> {
     table: &'static str,
-    before: &'a HashMap<Arc<str>, T>,
-    entries: HashMap<Arc<str>, T>,
-    duplicates: HashSet<Arc<str>>,
+    before: &'a KeyTable<T>,
+    entries: KeyTable<T>,
+    duplicates: HashSet<Box<str>>,
     problems: Vec<Problem>,
 }
 
-impl<'a, T: Clone> Unique<'a, T> {
-    fn new(table: &'static str, before: &'a HashMap<Arc<str>, T>, capacity: usize) -> Self {
+impl<'a, T: Clone + Keyed> Unique<'a, T> {
+    fn new(table: &'static str, before: &'a KeyTable<T>, capacity: usize) -> Self {
         Self {
             table,
             before,
-            entries: HashMap::with_capacity(capacity),
+            entries: KeyTable::with_capacity(capacity),
             duplicates: HashSet::new(),
             problems: Vec::new(),
         }
     }
 
-    fn insert(&mut self, key: String, entry: T) {
-        if self.duplicates.contains(&*key) {
+    fn insert(&mut self, entry: T) {
+        let key = entry.key();
+        if self.duplicates.contains(key) {
             return;
         }
-        let before = self.before.get_key_value(&*key);
-        let key = before.map_or_else(|| key.into(), |(key, _)| Arc::clone(key));
-        if !self.entries.contains_key(&key) {
-            self.entries.insert(key, entry);
+        if self.entries.get(key).is_none() {
+            self.entries.insert(entry);
             return;
         }
-        match before {
-            Some((_, good)) => self.entries.insert(key.clone(), good.clone()),
-            None => self.entries.remove(&key),
-        };
-        self.problems.push(Problem::duplicate(self.table, &key));
-        self.duplicates.insert(key);
+        match self.before.get(key) {
+            Some(good) => self.entries.insert(good.clone()),
+            None => self.entries.remove(key),
+        }
+        self.problems.push(Problem::duplicate(self.table, key));
+        self.duplicates.insert(key.into());
     }
 }

@@ -45,7 +45,7 @@ fn count_evaluation(live: &Live, key: &str, subject: &Subject<'_>) -> Option<boo
     let snapshot = current.as_ref()?.snapshot.as_ref()?;
     let flag = snapshot.flag(key)?;
     let result = evaluate(key, flag, subject).value;
-    flag.counters.count(result);
+    flag.count(result);
     Some(result)
 }
 

@@ -110,7 +110,7 @@ impl FlagOf {
     fn rows(&self, users: &str) -> (FlagRow, AllowedUsersRow) {
         let row = FlagRow {
             pk: "1".into(),
-            key: Ok(self.key.clone()),
+            key: Ok(self.key.as_str().into()),
             enabled: Some(self.enabled),
             rollout_percent: Some(self.rollout_percent),
             client_side: false,

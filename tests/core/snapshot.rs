@@ -76,6 +76,17 @@ mod partial_loads {
     }
 
     #[test]
+    fn versions_of_a_row_share_its_key() {
+        let before = whole();
+        let after = before.next(flags([flag("1", "banner", 30), flag("3", "checkout", 20)]));
+        let shared = ["banner", "checkout"].map(|key| {
+            let [one, other] = [&before, &after].map(|snapshot| snapshot.flag(key));
+            Arc::ptr_eq(&one.expect("a flag").identity, &other.expect("a flag").identity)
+        });
+        assert_eq!(shared, [true, false]);
+    }
+
+    #[test]
     fn version_of_the_values_rises_only_when_they_are_loaded() {
         let before = whole();
         let same = before.next(flags([flag("1", "banner", 20)]));
@@ -164,8 +175,10 @@ mod partial_loads {
             values([value("1", "gateway", "1"), value("2", "limit", "2")]),
         ]);
         assert_eq!((after.flag_count(), after.value_count()), (3, 2));
-        let mut listed: Vec<_> =
-            after.flags().map(|(key, flag)| (key, flag.pk.clone(), flag.rollout_percent)).collect();
+        let mut listed: Vec<_> = after
+            .flags()
+            .map(|(key, flag)| (key, flag.identity.pk.clone(), flag.rollout_percent))
+            .collect();
         listed.sort_unstable_by_key(|(key, ..)| *key);
         let expected = [("banner", "1", 10), ("beta", "3", 30), ("checkout", "2", 20)];
         assert_eq!(listed, expected.map(|(key, pk, percent)| (key, pk.into(), percent)));
@@ -178,7 +191,7 @@ mod partial_loads {
             let after = snapshot([flags([row])]);
             let flag = after.flag("banner").expect("a flag");
             assert_eq!((flag.enabled, flag.client_side), (enabled, client_side));
-            assert_eq!((&flag.pk, flag.rollout_percent), (&"7".into(), -3));
+            assert_eq!((&flag.identity.pk, flag.rollout_percent), (&"7".into(), -3));
         }
     }
 
@@ -189,7 +202,7 @@ mod partial_loads {
         let after = before.next(allowed_users([allow("1", &[7])]));
         let flag = after.flag("banner").expect("a flag");
         let expected = (false, true, 42, &"1".into());
-        let found = (flag.enabled, flag.client_side, flag.rollout_percent, &flag.pk);
+        let found = (flag.enabled, flag.client_side, flag.rollout_percent, &flag.identity.pk);
         assert_eq!(found, expected);
     }
 
@@ -535,5 +548,5 @@ fn flag_depends_on_the_subject_between_0_and_100_percent() {
 #[test]
 fn detached_flag_has_no_row_and_is_not_for_browsers() {
     let flag = Flag::detached(true, 50, crate::rows::integers(&[1]));
-    assert_eq!((&flag.pk, flag.client_side), (&"".into(), false));
+    assert_eq!((&flag.identity.pk, flag.client_side), (&"".into(), false));
 }

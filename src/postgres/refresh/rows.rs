@@ -130,7 +130,7 @@ fn each<T>(
 
 fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
     Ok(FlagRow {
-        pk: decoder.shown(row, "pk")?,
+        pk: decoder.pk(row, "pk")?,
         key: decoder.required(row, "key")?,
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
@@ -139,7 +139,7 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
 }
 
 fn allowed_users(row: &Row, decoder: &Decoder) -> Result<AllowedUsersRow, Error> {
-    let flag_pk = decoder.shown(row, "flag_pk")?;
+    let flag_pk = decoder.pk(row, "flag_pk")?;
     if row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY) {
         return Ok(AllowedUsersRow::new(flag_pk, Users::Integers(row.try_get("users")?)));
     }
@@ -157,5 +157,5 @@ fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
     } else {
         read.map(|text| decoder.checked(text)).transpose()
     };
-    Ok(ValueRow { pk: decoder.shown(row, "pk")?, key: decoder.required(row, "key")?, value })
+    Ok(ValueRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, value })
 }
