@@ -83,6 +83,9 @@ def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: 
         )
         query("ALTER TABLE archived INHERIT flagstaff_featureflag")
         worker.sees(["flag_enabled", "old"], True, within=5)
+        # After this load, the worker has also looked at the tables since the one before.
+        query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
+        worker.sees(["get_value", "gateway"], "paypal", within=5)
         query("ALTER TABLE archived NO INHERIT flagstaff_featureflag")
         worker.sees(["flag_enabled", "old"], False, within=5)
 
