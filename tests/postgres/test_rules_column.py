@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -87,9 +88,10 @@ def test_page_shows_the_rules_as_json(admin_client: Client, flag: FeatureFlag) -
 
 
 def test_rules_are_saved_in_the_admin(admin_client: Client, flag: FeatureFlag) -> None:
-    post(admin_client, flag, rules='[{"conditions": [{"segment": "enterprise"}]}]')
+    text = '[{"conditions": [{"attribute": "plan", "operator": "in", "values": ["paid"]}]}]'
+    post(admin_client, flag, rules=text)
     flag.refresh_from_db()
-    assert flag.rules == [{"conditions": [{"segment": "enterprise"}]}]
+    assert flag.rules == json.loads(text)
 
 
 def test_emptied_rules_are_no_rules(admin_client: Client, flag: FeatureFlag) -> None:

@@ -13,7 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._attribution.context import attributed, attribution, current_attribution
-from flagstaff._tables.names import flag_names, segment_model, segment_names, value_names
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.names import flag_names, segment_names, value_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias, cast
 
+from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, JSONField, ManyToManyField, Model
 
@@ -18,6 +19,7 @@ __all__ = [
     "is_auto_now_add",
     "is_generated",
     "rules_field",
+    "segment_model",
     "stored_fields",
     "through_model",
 ]
@@ -41,6 +43,11 @@ def rules_field(model: type[Model]) -> AnyField | None:
     field = find_field(model, "rules")
     is_own = isinstance(field, JSONField) and field.model._meta.db_table == model._meta.db_table
     return field if is_own else None
+
+
+def segment_model() -> type[Model]:
+    """Returns the model of segments. Looked up, because apps may not be loaded at the import."""
+    return apps.get_model("flagstaff", "Segment")
 
 
 def column_of(model: type[Model], name: str) -> str:

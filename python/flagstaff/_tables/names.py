@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import cast
 
-from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._tables.model_fields import AnyField, find_field, rules_field, through_model
+from flagstaff._tables.model_fields import (
+    AnyField,
+    find_field,
+    rules_field,
+    segment_model,
+    through_model,
+)
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -22,7 +27,6 @@ __all__ = [
     "flag_names",
     "names",
     "own_names",
-    "segment_model",
     "segment_names",
     "sql",
     "user_field",
@@ -117,11 +121,6 @@ def segment_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[s
         "segment_key": quote(_column(model, "key")),
         "segment_conditions": quote(_column(model, "conditions")),
     }
-
-
-def segment_model() -> type[Model]:
-    """Returns the model of segments. Looked up, because apps may not be loaded at the import."""
-    return apps.get_model("flagstaff", "Segment")
 
 
 def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import FoundTable, find_table
-from flagstaff._tables.names import fill, names, own_names, segment_model, sql
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError

@@ -10,7 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._tables.catalog import query_catalog
-from flagstaff._tables.names import own_names, segment_model, user_field
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.names import own_names, user_field
 from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
 from flagstaff._text.lists import join_some
 from flagstaff.checks.guard import with_valid_settings

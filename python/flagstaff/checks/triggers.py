@@ -9,7 +9,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import find_table, has_rows
 from flagstaff._tables.found_triggers import replaced_functions, tables_with_triggers
-from flagstaff._tables.names import own_names, segment_model
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.names import own_names
 from flagstaff._tables.triggers import TriggerHealth, expected_triggers, trigger_health
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.checks.hints import install_functions_again, installations

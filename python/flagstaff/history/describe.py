@@ -46,6 +46,8 @@ _FIELDS = {
     "changed_at": pgettext_lazy("field", "changed_at"),
     "value": pgettext_lazy("field", "value"),
     "secret": pgettext_lazy("field", "secret"),
+    "rules": pgettext_lazy("field", "rules"),
+    "conditions": pgettext_lazy("field", "conditions"),
 }
 _SOURCES = {
     "admin": pgettext_lazy("source", "admin"),
