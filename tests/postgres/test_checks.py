@@ -18,7 +18,7 @@ from flagstaff._tables.watched import watched_tables
 from flagstaff.checks.database import check_database
 from flagstaff.checks.keys import check_forced_off_flags_exist
 from flagstaff.conf import Conf
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, Segment
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 pytestmark = pytest.mark.django_db
@@ -483,6 +483,34 @@ def test_keys_that_differ_in_case_are_reported() -> None:
         "flagstaff.W032",
         {"'new_checkout'", "'NEW_CHECKOUT'", "'New_Checkout'", "'beta'", "'BETA'"},
     )
+
+
+def rule(segment: str) -> dict[str, Any]:
+    return {"name": "beta", "conditions": [{"segment": segment, "negate": True}]}
+
+
+def test_rules_that_name_a_missing_segment_are_reported() -> None:
+    Segment.objects.create(key="enterprise", conditions=[])
+    FeatureFlag.objects.create(key="a", rules=[rule("enterprise"), rule("gone"), rule("gone")])
+    assert only_message() == (
+        "flagstaff.W033",
+        (
+            "rules name segments that do not exist: 'gone' in rule 2 (\"beta\") of 'a', "
+            "'gone' in rule 3 (\"beta\") of 'a'"
+        ),
+        (
+            "such a condition is never true; create the segment with "
+            '"manage.py flags segment create", or change the rules'
+        ),
+    )
+    Segment.objects.create(key="gone", conditions=[])
+    assert messages() == []
+
+
+def test_rules_that_python_cannot_decode_are_not_reported() -> None:
+    FeatureFlag.objects.create(key="a")
+    execute(f"UPDATE {FLAGS} SET rules = (repeat('[', 2000) || repeat(']', 2000))::jsonb")
+    assert messages() == []
 
 
 def test_one_invalid_key_is_reported_in_the_singular() -> None:
