@@ -16,7 +16,7 @@ from django.core.management.color import no_style
 from django.db import connection
 from django.utils.timezone import override
 
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 
 __all__ = [
     "OPENED",
@@ -127,6 +127,13 @@ def open_shop() -> None:
     KeyValueStore.objects.create(key="page_size", value=20)
     KeyValueStore.objects.create(key="mail_password", value="hunter2", secret=True)
     KeyValueStore.objects.update(changed_at=OPENED)
+    Segment.objects.create(
+        pk=1,
+        key="enterprise",
+        conditions=[{"attribute": "plan", "operator": "in", "values": ["enterprise"]}],
+        description="Customers with a contract",
+    )
+    Segment.objects.update(created_at=OPENED, changed_at=OPENED)
     _reset_sequences()
     _create_usage()
 
@@ -134,7 +141,9 @@ def open_shop() -> None:
 def _reset_sequences() -> None:
     """Sets the sequences after the explicit primary keys."""
     with connection.cursor() as cursor:
-        for statement in connection.ops.sequence_reset_sql(no_style(), [User, FeatureFlag]):
+        for statement in connection.ops.sequence_reset_sql(
+            no_style(), [User, FeatureFlag, Segment]
+        ):
             cursor.execute(statement)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "PropagationError",
     "RefreshError",
     "UnknownFlagError",
+    "UnknownSegmentError",
     "UnknownValueError",
 ]
 
@@ -49,6 +50,10 @@ class UnknownFlagError(FlagstaffError, LookupError):
 
 class UnknownValueError(FlagstaffError, LookupError):
     """no value has this key; check the spelling, create it, or change UNKNOWN_KEY in FLAGSTAFF"""
+
+
+class UnknownSegmentError(FlagstaffError, LookupError):
+    """no segment has this key; check the spelling, or create it"""
 
 
 class RefreshError(FlagstaffError):

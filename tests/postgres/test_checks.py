@@ -18,7 +18,7 @@ from flagstaff._tables.watched import watched_tables
 from flagstaff.checks.database import check_database
 from flagstaff.checks.keys import check_forced_off_flags_exist
 from flagstaff.conf import Conf
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, Segment
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 pytestmark = pytest.mark.django_db
@@ -109,7 +109,8 @@ def test_missing_table_that_the_router_refuses_has_a_hint_for_the_router(setting
 def test_table_without_select_privilege_is_reported() -> None:
     execute(
         "CREATE ROLE reader; GRANT USAGE ON SCHEMA public TO reader; "
-        f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_token TO reader; SET LOCAL ROLE reader"
+        f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_segment, flagstaff_token "
+        "TO reader; SET LOCAL ROLE reader"
     )
     assert only_message() == (
         "flagstaff.W014",
@@ -161,6 +162,7 @@ CONSEQUENCES = {
     "flagstaff_featureflag": "the admin and the history are incomplete",
     "flagstaff_featureflag_allowed_users": "the admin and the history are incomplete",
     "flagstaff_keyvaluestore": "the admin and the history are incomplete",
+    "flagstaff_segment": "the admin and the history are incomplete",
     "flagstaff_change": "the history cannot be read or lacks entries",
     "flagstaff_usage": "usage cannot be read or is incomplete",
     "flagstaff_usage_worker": "usage cannot be read or is incomplete",
@@ -252,7 +254,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0004_separate_tables")]',
+        '    dependencies = [("flagstaff", "0006_segment_triggers")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 
@@ -392,14 +394,14 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     function: str, body: str
 ) -> None:
     execute(f"CREATE OR REPLACE FUNCTION {function} LANGUAGE plpgsql AS 'BEGIN RETURN {body}; END'")
-    command = "manage.py sqlmigrate flagstaff 0004_separate_tables | manage.py dbshell"
+    command = "manage.py sqlmigrate flagstaff 0006_segment_triggers | manage.py dbshell"
     name = function.partition("(")[0]
     assert only_message() == (
         "flagstaff.W028",
         f"functions in schema public were replaced: {name}; {NOT_FIRING}",
         f'run "{command}"',
     )
-    install_again("0004")
+    install_again("0006")
     assert messages() == []
 
 
@@ -481,6 +483,34 @@ def test_keys_that_differ_in_case_are_reported() -> None:
         "flagstaff.W032",
         {"'new_checkout'", "'NEW_CHECKOUT'", "'New_Checkout'", "'beta'", "'BETA'"},
     )
+
+
+def rule(segment: str) -> dict[str, Any]:
+    return {"name": "beta", "conditions": [{"segment": segment, "negate": True}]}
+
+
+def test_rules_that_name_a_missing_segment_are_reported() -> None:
+    Segment.objects.create(key="enterprise", conditions=[])
+    FeatureFlag.objects.create(key="a", rules=[rule("enterprise"), rule("gone"), rule("gone")])
+    assert only_message() == (
+        "flagstaff.W033",
+        (
+            "rules name segments that do not exist: 'gone' in rule 2 (\"beta\") of 'a', "
+            "'gone' in rule 3 (\"beta\") of 'a'"
+        ),
+        (
+            "such a condition is never true; create the segment with "
+            '"manage.py flags segment create", or change the rules'
+        ),
+    )
+    Segment.objects.create(key="gone", conditions=[])
+    assert messages() == []
+
+
+def test_rules_that_python_cannot_decode_are_not_reported() -> None:
+    FeatureFlag.objects.create(key="a")
+    execute(f"UPDATE {FLAGS} SET rules = (repeat('[', 2000) || repeat(']', 2000))::jsonb")
+    assert messages() == []
 
 
 def test_one_invalid_key_is_reported_in_the_singular() -> None:

@@ -55,9 +55,10 @@ def test_table_of_verbs_shows_their_help() -> None:
 
 @pytest.fixture(autouse=True)
 def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Runs each test in a folder with the file that the page shows."""
-    [text] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "flags.yaml").write_text(text)
+    """Runs each test in a folder with the files that the page shows."""
+    shown = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for name, text in zip(("rules.json", "conditions.json", "flags.yaml"), shown, strict=True):
+        (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
 
 

@@ -36,12 +36,25 @@ def test_history_prints_change_actor_source_and_reason() -> None:
 
 @pytest.fixture
 def _role_without_values(cli_shop: None) -> Iterator[None]:
-    tables = "flagstaff_featureflag, flagstaff_featureflag_allowed_users, flagstaff_change"
+    tables = (
+        "flagstaff_featureflag, flagstaff_featureflag_allowed_users, flagstaff_segment, "
+        "flagstaff_change"
+    )
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE no_values; GRANT SELECT ON {tables}, auth_user TO no_values")
         cursor.execute("SET ROLE no_values")
         yield
         cursor.execute("RESET ROLE; DROP OWNED BY no_values; DROP ROLE no_values")
+
+
+@pytest.mark.usefixtures("_role_without_values")
+def test_history_leaves_out_segments_that_the_role_may_not_read() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE; REVOKE SELECT ON flagstaff_segment FROM no_values")
+        cursor.execute("SET ROLE no_values")
+    ran = run("history new_checkout")
+    assert ran.status == 0
+    assert "segments are left out: this database user may not read them\n" in ran.err
 
 
 @pytest.mark.usefixtures("_role_without_values")
@@ -57,7 +70,7 @@ def test_history_leaves_out_values_that_the_role_may_not_read(line: str) -> None
 
 @pytest.mark.usefixtures("_role_without_values")
 def test_unknown_key_is_an_error_for_a_role_that_may_not_read_values() -> None:
-    assert "there is no flag or value 'new_chekout'; did you mean 'new_checkout'?" in (
+    assert "there is no flag, value or segment 'new_chekout'; did you mean 'new_checkout'?" in (
         run("history new_chekout").err
     )
 
@@ -105,7 +118,7 @@ def test_history_of_an_unknown_key_is_an_error() -> None:
         5,
         "",
         (
-            "CommandError: there is no flag or value 'payment_gatewy'; "
+            "CommandError: there is no flag, value or segment 'payment_gatewy'; "
             "did you mean 'payment_gateway'?\n"
         ),
     )

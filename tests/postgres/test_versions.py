@@ -365,5 +365,8 @@ def test_every_public_name_is_tested() -> None:
     here = {*ALL, "create", "create_value", "Changed", "Undo"}
     elsewhere = {"disable", "restore", "restore_value"} | {
         *("undo", "undo_value", "combined_undo", "undo_transaction"),
+        # In test_segments.py.
+        *("create_segment", "update_segment", "delete_segment"),
+        *("restore_segment", "undo_segment"),
     }
     assert set(changes.__all__) == here | elsewhere

@@ -1,4 +1,4 @@
-"""Reads one flag or one value by its key."""
+"""Reads one flag, one value or one segment by its key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from django.db.models.options import Options
 from django.db.models.query import ModelIterable
 
 from flagstaff._tables.decoding import is_plain_json, value_field
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._text.json_text import read_json
 from flagstaff._text.storable import is_storable
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import (
+    FlagstaffError,
+    UnknownFlagError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
 
 __all__ = [
     "Fields",
@@ -33,6 +39,8 @@ __all__ = [
     "flag_row",
     "model_of",
     "readable",
+    "segment_row",
+    "similar_segments",
     "uncached",
     "unknown_key",
     "value_row",
@@ -53,7 +61,7 @@ Fields: TypeAlias = Mapping[str, Any]
 
 
 class Row(Protocol):
-    """What flags and values have in common, whichever model the project uses."""
+    """What flags, values and segments have in common, whichever model the project uses."""
 
     pk: Any
     key: str
@@ -116,6 +124,19 @@ def value_row(key: str, *, lock: bool = False) -> ValueRow:
     return cast("ValueRow", _row(conf.value_model, key, lock=lock))
 
 
+def segment_row(key: str, *, lock: bool = False) -> Row:
+    """Returns the segment `key`. With `lock`, it stays locked until the transaction ends.
+
+    Raises UnknownSegmentError if there is no such segment.
+    """
+    return _row(segment_model(), key, lock=lock)
+
+
+def similar_segments(key: str) -> str | None:
+    """Returns the question whether a segment with a similar key is meant; None without one."""
+    return _similar(key, _keys(segment_model()))
+
+
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
     return readable(uncached(model._base_manager.using(conf.database)))
@@ -172,10 +193,13 @@ def _row(model: type[Model], key: str, *, lock: bool) -> Row:
 
 
 def unknown_key(key: str) -> UnknownFlagError:
-    """Returns the error for a key that neither a flag nor a value has, with similar keys."""
-    keys = [*_readable_keys(conf.flag_model), *_readable_keys(conf.value_model)]
-    advice = '"manage.py flags list" and "manage.py flags value list" list all keys'
-    return UnknownFlagError(f"there is no flag or value {key!r}; {_similar(key, keys) or advice}")
+    """Returns the error for a key without a flag, a value or a segment, with similar keys."""
+    models = (conf.flag_model, conf.value_model, segment_model())
+    keys = [key for model in models for key in _readable_keys(model)]
+    advice = '"manage.py flags list", "value list" and "segment list" list all keys'
+    return UnknownFlagError(
+        f"there is no flag, value or segment {key!r}; {_similar(key, keys) or advice}"
+    )
 
 
 def case_variants(model: type[Model], key: str) -> list[str]:
@@ -186,6 +210,9 @@ def case_variants(model: type[Model], key: str) -> list[str]:
 
 def _unknown(model: type[Model], key: str) -> FlagstaffError:
     """Returns the error, with similar keys. Reads all keys: only for a message that is shown."""
+    if model is segment_model():
+        advice = similar_segments(key) or '"manage.py flags segment list" lists all segments'
+        return UnknownSegmentError(f"there is no segment {key!r}; {advice}")
     is_flag = model is conf.flag_model
     name, verb = ("flag", "list") if is_flag else ("value", "value list")
     advice = (

@@ -1,4 +1,4 @@
-"""Changes flags and values. The admin, the commands and your own code write through this package.
+"""Changes flags, values and segments. The admin, the commands and your own code use this package.
 
 Each function locks the row, writes only what differs, and is one transaction or part of the
 surrounding one. `acting_as` and the middleware set the actor, the source and the reason.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from flagstaff.changes.allowed_users import add_allowed_users, remove_allowed_users
 from flagstaff.changes.changed import Changed, Undo, combined_undo
 from flagstaff.changes.flags import create, delete, disable, enable, set_rollout, update
-from flagstaff.changes.restore_version import restore, restore_value
-from flagstaff.changes.undo_event import undo, undo_value
+from flagstaff.changes.restore_version import restore, restore_segment, restore_value
+from flagstaff.changes.segments import create_segment, delete_segment, update_segment
+from flagstaff.changes.undo_event import undo, undo_segment, undo_value
 from flagstaff.changes.undo_transactions import undo_transaction
 from flagstaff.changes.values import create_value, delete_value, set_value, update_value
 
@@ -20,19 +21,24 @@ __all__ = [
     "add_allowed_users",
     "combined_undo",
     "create",
+    "create_segment",
     "create_value",
     "delete",
+    "delete_segment",
     "delete_value",
     "disable",
     "enable",
     "remove_allowed_users",
     "restore",
+    "restore_segment",
     "restore_value",
     "set_rollout",
     "set_value",
     "undo",
+    "undo_segment",
     "undo_transaction",
     "undo_value",
     "update",
+    "update_segment",
     "update_value",
 ]

@@ -21,10 +21,14 @@ __all__ = [
     "undo_by_version",
 ]
 
-#: The option of a command that takes the key of a flag or, with it, of a value.
-KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",)}
-#: The verb that deletes a flag or a value.
-DELETE_VERBS = {Kind.FLAG: ("delete",), Kind.VALUE: ("value", "delete")}
+#: The option of a command that takes the key of a flag or, with it, of a value or a segment.
+KIND_OPTIONS = {Kind.FLAG: (), Kind.VALUE: ("--value",), Kind.SEGMENT: ("--segment",)}
+#: The verb that deletes a flag, a value or a segment.
+DELETE_VERBS = {
+    Kind.FLAG: ("delete",),
+    Kind.VALUE: ("value", "delete"),
+    Kind.SEGMENT: ("segment", "delete"),
+}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import cast
@@ -15,16 +15,23 @@ from django.db.models import Field, JSONField, Model
 from django.db.models.signals import post_save, pre_save
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
-from flagstaff._tables.model_fields import AnyField, auto_now_fields
+from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.changes.segment_use import (
+    RULES,
+    is_rules_of_flag,
+    require_segments,
+    require_unused,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import validate_flag_key
+from flagstaff.validators import condition_problem, rule_problem, validate_flag_key
 
 __all__ = [
     "canonical",
+    "canonical_json",
     "differing",
     "insert",
     "insert_together",
@@ -52,6 +59,10 @@ def write(row: Row, fields: Fields) -> None:
     """
     for name, new in fields.items():
         validate(row, name, new)
+    if RULES in fields:
+        require_segments(row, fields[RULES])
+    if isinstance(row, segment_model()) and "key" in fields:
+        require_unused(row.key)
     for name, new in fields.items():
         setattr(row, name, new)
     _save(row, update_fields=[*fields, *_auto_now_names(row)])
@@ -59,6 +70,7 @@ def write(row: Row, fields: Fields) -> None:
 
 def insert(row: Row) -> None:
     """Writes a new row. Raises InvalidChangeError if the database rejects it."""
+    require_segments(row, getattr(row, RULES, None))
     _save(row, force_insert=True)
 
 
@@ -68,6 +80,8 @@ def insert_together(rows: list[Row]) -> None:
     Raises InvalidChangeError if the database rejects one of them; then none is written.
     """
     model = model_of(rows[0])
+    for row in rows:
+        require_segments(row, getattr(row, RULES, None))
     with _rejections(secret=any(map(is_secret, rows))):
         model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
 
@@ -107,6 +121,8 @@ def validate(row: Row, name: str, new: object) -> None:
         is_json = isinstance(field, JSONField)
         example = '; write JSON, such as "stripe", 25 or [], or delete the row' if is_json else ""
         raise InvalidChangeError(f"{name} cannot be null{example}")
+    if problem := _rule_problem(row, name, new):
+        raise InvalidChangeError(f"{name}: {problem}")
     try:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
@@ -122,6 +138,19 @@ def validate_new(row: Model) -> None:
     fields = row._meta.local_concrete_fields
     empty = {one.name for one in fields if _is_empty_json(one, getattr(row, one.attname))}
     row.full_clean(exclude=empty, validate_unique=False, validate_constraints=False)
+    for one in fields:
+        # A project's own field may have no validator, and validators ignore empty JSON.
+        if problem := _rule_problem(row, one.name, getattr(row, one.attname)):
+            raise ValidationError({one.name: problem})
+
+
+def _rule_problem(row: Row | Model, name: str, new: object) -> str | None:
+    """Returns why workers could not read the new rules or conditions; None for other fields."""
+    if is_rules_of_flag(row, name):
+        return rule_problem(new)
+    if isinstance(row, segment_model()) and name == "conditions":
+        return condition_problem(new)
+    return None
 
 
 def canonical(value: object, *, allow_nan: bool = False) -> str:
@@ -130,8 +159,16 @@ def canonical(value: object, *, allow_nan: bool = False) -> str:
     Raises TypeError or ValueError if JSON cannot hold the value.
     """
     text = encoded(value)
-    if not isinstance(value_field(), JSONField):
-        return text
+    is_json = isinstance(value_field(), JSONField)
+    return _sorted_json(text, allow_nan=allow_nan) if is_json else text
+
+
+def canonical_json(value: object, *, allow_nan: bool = False) -> str:
+    """Returns the same text for the same JSON, as `canonical` does for values."""
+    return _sorted_json(json.dumps(value), allow_nan=allow_nan)
+
+
+def _sorted_json(text: str, *, allow_nan: bool) -> str:
     plain = json.loads(text, parse_float=_as_postgres_reads)
     return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
 
@@ -173,18 +210,21 @@ def _is_empty_json(field: AnyField, value: object) -> bool:
 
 def _has(row: Row, name: str, new: object) -> bool:
     """Whether the row has this value already."""
-    old = getattr(row, _field(row, name).attname)
+    field = _field(row, name)
+    old = getattr(row, field.attname)
     if name == "value" and isinstance(row, conf.value_model):
-        return _is_equal_json(old, new)
+        return _is_equal_json(old, new, canonical)
+    if isinstance(field, JSONField):
+        return _is_equal_json(old, new, canonical_json)
     return bool(old == getattr(new, "pk", new))
 
 
-def _is_equal_json(old: object, new: object) -> bool:
+def _is_equal_json(old: object, new: object, text_of: Callable[..., str]) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
     if isinstance(old, UnreadableJson) or isinstance(new, UnreadableJson):
         return type(old) is type(new) and old == new
     try:
-        return canonical(old, allow_nan=True) == canonical(new)
+        return text_of(old, allow_nan=True) == text_of(new)
     except TypeError:  # The field reads values that it cannot write.
         return bool(old == new)
 

@@ -53,6 +53,7 @@ __all__ = [
     "preview_restore",
     "recreate",
     "restore",
+    "restore_segment",
     "restore_value",
     "versions_without_value",
     "with_secrecy",
@@ -78,6 +79,11 @@ def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Ch
     digest of it.
     """
     return _restore(Kind.VALUE, key, to, expect_version)
+
+
+def restore_segment(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+    """Restores a segment, as `restore` does a flag. Raises UnknownSegmentError for its key."""
+    return _restore(Kind.SEGMENT, key, to, expect_version)
 
 
 def preview_restore(kind: Kind, key: str, to: int) -> Changed:
@@ -136,7 +142,7 @@ def _find(kind: Kind, key: str, to: int) -> tuple[Item, ItemState]:
 def _wanted(item: Item, state: ItemState) -> tuple[dict[str, object], AllowedUsersChange]:
     """The fields of an earlier state, and the way to its allowed users."""
     fields = fields_at(item, cast("RowVersion", state.row))
-    if item.kind is Kind.VALUE:
+    if item.kind is not Kind.FLAG:
         return fields, AllowedUsersChange()
     present = allowed_pks(cast("Row", item.row))
     return fields, users_to_change(present, in_order(state.users), skip_unknown=True)

@@ -36,6 +36,7 @@ from flagstaff.changes.fields import (
     write,
 )
 from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.changes.segment_use import require_unused
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -193,6 +194,8 @@ def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
 def delete_locked_row(kind: Kind, row: Row) -> Changed:
     """Deletes a locked row and its allowed users."""
     key, pk, old, secret = row.key, row.pk, _editable_fields(row), is_secret(row)
+    if kind is Kind.SEGMENT:
+        require_unused(key)
     if kind is Kind.FLAG:
         old[ALLOWED] = list(in_order(allowed_pks(row)))
     row.delete(using=conf.database)

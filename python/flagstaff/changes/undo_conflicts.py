@@ -80,7 +80,7 @@ def has_state(item: Item, state: ItemState) -> bool:
     columns = {*present.columns, *other.columns} - {*auto_now_columns(item.kind.model)}
     if not all(_same(present, other, name) for name in columns):
         return False
-    return item.kind is Kind.VALUE or allowed_pks(item.row) == state.users
+    return item.kind is not Kind.FLAG or allowed_pks(item.row) == state.users
 
 
 def _restore_instead(item: Item) -> str:

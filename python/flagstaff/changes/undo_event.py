@@ -27,7 +27,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, range_of_event
 from flagstaff.history.versions import version_of
 
-__all__ = ["unchanged", "undo", "undo_entries", "undo_value"]
+__all__ = ["unchanged", "undo", "undo_entries", "undo_segment", "undo_value"]
 
 
 def undo(key: str, change: int | None = None, *, expect_version: int | None = None) -> Changed:
@@ -47,6 +47,17 @@ def undo_value(
     Raises InvalidChangeError if the value is secret, because the history has only a digest of it.
     """
     return _undo(Kind.VALUE, key, change, expect_version)
+
+
+def undo_segment(
+    key: str, change: int | None = None, *, expect_version: int | None = None
+) -> Changed:
+    """Undoes one event of a segment, as `undo` does of a flag.
+
+    Raises UnknownSegmentError for its key, and InvalidChangeError if the undo would delete a
+    segment that a rule names.
+    """
+    return _undo(Kind.SEGMENT, key, change, expect_version)
 
 
 def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) -> Changed:
@@ -114,7 +125,7 @@ def _undo_deletion(item: Item, before: ItemState, expect_version: int | None) ->
 
 def _users_to_undo(kind: Kind, row: Row, before: ItemState, after: ItemState) -> AllowedUsersChange:
     """Returns the opposite of what the event did to users; all other users stay."""
-    if kind is Kind.VALUE:
+    if kind is not Kind.FLAG:
         return AllowedUsersChange()
     present = allowed_pks(row)
     added, removed = after.users - before.users, before.users - after.users

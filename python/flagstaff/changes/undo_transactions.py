@@ -1,4 +1,4 @@
-"""Undoes a whole transaction: everything that it did to flags and values, or nothing."""
+"""Undoes a whole transaction: everything that it did to flags, values and segments, or nothing."""
 
 from __future__ import annotations
 
@@ -49,10 +49,16 @@ class _LockedPart:
 
     @property
     def order(self) -> int:
-        """Created rows are undone first, deleted ones last, because they may need a free key."""
+        """Created rows are undone first, deleted ones last, because they may need a free key.
+
+        A segment exists as long as a rule may name it: it is created first and deleted last.
+        """
+        is_segment = self.part.kind is Kind.SEGMENT
         if self.before.row is None:
-            return 0
-        return 2 if self.item.row is None else 1
+            return 4 if is_segment else 1
+        if self.item.row is None:
+            return 0 if is_segment else 3
+        return 2
 
     @property
     def key_before(self) -> str | None:
@@ -69,11 +75,12 @@ class _LockedPart:
 
 
 def undo_transaction(change: int) -> list[Changed]:
-    """Undoes everything that a transaction did to flags and values. `change` is any entry of it.
+    """Undoes everything that a transaction did to flags, values and segments.
 
-    Deleted rows are created again with every field and their allowed users; created rows are
-    deleted. One transaction. Raises ConflictError, which lists every row that was changed since,
-    NoHistoryError, and InvalidChangeError if there is no such change or if it needs a secret value.
+    `change` is any entry of it. Deleted rows are created again with every field and their allowed
+    users; created rows are deleted. One transaction. Raises ConflictError, which lists every row
+    that was changed since, NoHistoryError, and InvalidChangeError if there is no such change or if
+    it needs a secret value.
     """
     require_history()
     with transaction.atomic(using=conf.database):

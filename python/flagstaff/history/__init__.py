@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flagstaff.history.events import Difference, Event, Users
 from flagstaff.history.export import as_csv, as_dicts
-from flagstaff.history.reading import flag_history, value_history
+from flagstaff.history.reading import flag_history, segment_history, value_history
 from flagstaff.history.retention import forget_user, prune
-from flagstaff.history.versions import flag_version, value_version
+from flagstaff.history.versions import flag_version, segment_version, value_version
 
 __all__ = [
     "Difference",
@@ -18,6 +18,8 @@ __all__ = [
     "flag_version",
     "forget_user",
     "prune",
+    "segment_history",
+    "segment_version",
     "value_history",
     "value_version",
 ]

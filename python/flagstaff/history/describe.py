@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_
 from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
+from flagstaff._text.rule_text import conditions_text, rules_text
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
@@ -46,7 +47,11 @@ _FIELDS = {
     "changed_at": pgettext_lazy("field", "changed_at"),
     "value": pgettext_lazy("field", "value"),
     "secret": pgettext_lazy("field", "secret"),
+    "rules": pgettext_lazy("field", "rules"),
+    "conditions": pgettext_lazy("field", "conditions"),
 }
+# Fields that are described in sentences, unless SQL has written JSON of another form.
+_SENTENCES = {"rules": rules_text, "conditions": conditions_text}
 _SOURCES = {
     "admin": pgettext_lazy("source", "admin"),
     "code": pgettext_lazy("source", "code"),
@@ -121,6 +126,8 @@ def describe_value(
 ) -> str:
     """Returns a value of a field as JSON, at most `limit` characters of it, or masked.
 
+    Rules and conditions are sentences.
+
     True and false are translated, except those of the field "value", which are the user's JSON.
     """
     if secret:
@@ -131,7 +138,8 @@ def describe_value(
         return str(_UNREADABLE.get(value.problem) or f"unreadable: it {value.problem}")
     if isinstance(value, LongJson):
         return truncated(value, limit, value.length, more=more_characters)
-    text = json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
+    sentence = _SENTENCES[field](value) if field in _SENTENCES else None
+    text = sentence or json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
     return truncated(text, limit, more=more_characters)
 
 

@@ -40,7 +40,7 @@ class Users:
 
 @dataclass(frozen=True)
 class Event:
-    """What one transaction did to one flag or value under one author."""
+    """What one transaction did to one flag, value or segment under one author."""
 
     #: The version that the event made: the id of its newest entry.
     version: int
@@ -49,7 +49,7 @@ class Event:
     at: datetime
     #: Events of one transaction have the same number.
     transaction_id: int
-    kind: Literal["flag", "value"]
+    kind: Literal["flag", "value", "segment"]
     key: str
     object_pk: str
     action: Action

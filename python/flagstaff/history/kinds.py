@@ -1,12 +1,14 @@
-"""What has a history: flags, with their allowed users, and values."""
+"""What has a history: flags, with their allowed users, values, and segments."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from django.db.models import Model
 
-from flagstaff._tables.rows import Row, find_row, flag_row, value_row
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.rows import Row, find_row, flag_row, segment_row, value_row
 from flagstaff.conf import conf
 
 __all__ = ["ALLOWED_USERS", "Kind"]
@@ -16,15 +18,16 @@ ALLOWED_USERS = "m"
 
 
 class Kind(Enum):
-    """A flag or a value. The allowed users are part of the flag."""
+    """A flag, a value or a segment. The allowed users are part of the flag."""
 
     FLAG = "flag"
     VALUE = "value"
+    SEGMENT = "segment"
 
     @property
     def relations(self) -> tuple[str, ...]:
         """The relations of all entries about this kind."""
-        return ("f", ALLOWED_USERS) if self is Kind.FLAG else ("k",)
+        return _RELATIONS[self]
 
     @property
     def row_relation(self) -> str:
@@ -33,12 +36,14 @@ class Kind(Enum):
 
     @property
     def model(self) -> type[Model]:
-        """FLAG_MODEL or VALUE_MODEL."""
-        return conf.flag_model if self is Kind.FLAG else conf.value_model
+        """FLAG_MODEL, VALUE_MODEL or the model of segments."""
+        if self is Kind.FLAG:
+            return conf.flag_model
+        return conf.value_model if self is Kind.VALUE else segment_model()
 
     def row(self, key: str, *, lock: bool = False) -> Row:
-        """Returns the row of a key. Raises UnknownFlagError or UnknownValueError."""
-        return flag_row(key, lock=lock) if self is Kind.FLAG else value_row(key, lock=lock)
+        """Returns the row of a key. Raises the error about an unknown key of this kind."""
+        return _ROWS[self](key, lock=lock)
 
     def find(self, key: str, *, lock: bool = False) -> Row | None:
         """Returns the row of a key, or None if there is none."""
@@ -47,4 +52,12 @@ class Kind(Enum):
     @classmethod
     def of(cls, relation: str) -> Kind:
         """Returns the kind that entries of this relation are about."""
-        return cls.VALUE if relation in cls.VALUE.relations else cls.FLAG
+        return next(kind for kind, relations in _RELATIONS.items() if relation in relations)
+
+
+_RELATIONS = {Kind.FLAG: ("f", ALLOWED_USERS), Kind.VALUE: ("k",), Kind.SEGMENT: ("s",)}
+_ROWS: dict[Kind, Callable[..., Row]] = {
+    Kind.FLAG: flag_row,
+    Kind.VALUE: value_row,
+    Kind.SEGMENT: segment_row,
+}

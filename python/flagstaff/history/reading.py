@@ -1,4 +1,4 @@
-"""Reads the history: the events of a flag, of a value, or of all of them."""
+"""Reads the history: the events of a flag, of a value, of a segment, or of all of them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ __all__ = [
     "events_of",
     "flag_history",
     "range_of_event",
+    "segment_history",
     "value_history",
     "was_ever_secret",
 ]
@@ -66,6 +67,16 @@ def value_history(
     with UnknownValueError.
     """
     return _history(Kind.VALUE, key, limit, before, all_users=False)
+
+
+def segment_history(
+    key: str | None = None, *, limit: int | None = _MAX_EVENTS, before: int | None = None
+) -> list[Event]:
+    """Returns the events of a segment, newest first; without a key, of all segments.
+
+    Arguments and errors: as `flag_history`, with UnknownSegmentError.
+    """
+    return _history(Kind.SEGMENT, key, limit, before, all_users=False)
 
 
 def events_of(  # noqa: PLR0913 (which row, which events, and how much of them)

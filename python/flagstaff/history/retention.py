@@ -19,12 +19,12 @@ __all__ = ["forget_user", "prune"]
 def prune(older_than: timedelta) -> int:
     """Deletes entries older than `older_than` and returns their number.
 
-    The newest entry of each existing flag and value stays, because it is its version. A state from
-    before the oldest remaining entry can no longer be restored. Raises NoHistoryError.
+    The newest entry of each existing flag, value and segment stays, because it is its version. A
+    state from before the oldest remaining entry can no longer be restored. Raises NoHistoryError.
     """
     require_history()
     quoted = names(connections[conf.database])
-    tables = (quoted["value_table"], quoted["flag_table"])
+    tables = (quoted["value_table"], quoted["flag_table"], quoted["segment_table"])
     statement = fill(sql("prune_history_v1"), quoted)
     return _run(statement, [timezone.now() - older_than, *tables])
 

@@ -1,4 +1,4 @@
-"""The version of a flag or a value: the id of its newest entry in the history."""
+"""The version of a flag, a value or a segment: the id of its newest entry in the history."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ __all__ = [
     "of_transaction",
     "require_history",
     "require_triggers",
+    "segment_version",
     "value_version",
     "version_of",
     "versions_of",
@@ -45,6 +46,11 @@ def flag_version(key: str) -> int | None:
 def value_version(key: str) -> int | None:
     """Returns the version of a value, as `flag_version` does. Raises UnknownValueError."""
     return version_of(Kind.VALUE, Kind.VALUE.row(key).pk)
+
+
+def segment_version(key: str) -> int | None:
+    """Returns the version of a segment, as `flag_version` does. Raises UnknownSegmentError."""
+    return version_of(Kind.SEGMENT, Kind.SEGMENT.row(key).pk)
 
 
 def version_of(kind: Kind, pk: object) -> int | None:
@@ -81,7 +87,7 @@ def entries_of_key(kind: Kind, key: str) -> QuerySet[Change]:
 
 
 def all_entries() -> QuerySet[Change]:
-    """Returns all entries about the tables of FLAG_MODEL and VALUE_MODEL.
+    """Returns all entries about the tables of FLAG_MODEL, VALUE_MODEL and segments.
 
     The same primary keys may belong to others in tables that were watched before.
     """
@@ -130,7 +136,7 @@ def _why_unavailable() -> str | None:
 
 def require_triggers(kind: Kind) -> None:
     """Raises NoHistoryError if changes leave no entry, because then versions never change."""
-    models = (kind.model, None) if kind is Kind.FLAG else (None, kind.model)
+    models = (kind.model if one is kind else None for one in Kind)
     for health in trigger_health(connections[conf.database], *models):
         if not health.writes_history:
             raise NoHistoryError(

@@ -13,8 +13,7 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.row_changes import create_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
-from flagstaff.history.kinds import Kind
-from flagstaff.serialization.document import Document
+from flagstaff.serialization.document import SECTIONS, Document
 from flagstaff.serialization.plan import Plan, Step, diff
 
 __all__ = ["Imported", "apply"]
@@ -65,7 +64,7 @@ def _write_all(steps: Iterable[Step]) -> list[Changed]:
     """Writes the steps, creations last and together. Returns the changes in the order of steps."""
     steps = list(steps)
     done = {(step.kind, step.key): _write(step) for step in steps if step.action != "create"}
-    for kind in Kind:
+    for kind in SECTIONS:
         new = [step for step in steps if step.action == "create" and step.kind == kind.value]
         for changed in create_rows(kind, {step.key: _fields(step) for step in new}):
             done[kind.value, changed.key] = changed

@@ -49,7 +49,7 @@ def _versions(keys: list[str] | None) -> dict[Kind, dict[str, int]]:
     """Returns the versions. Read before the rows: a change in between becomes a conflict."""
     require_history()
     return {
-        kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in Kind
+        kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in SECTIONS
     }
 
 

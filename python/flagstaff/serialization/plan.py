@@ -35,7 +35,7 @@ _NO_USERS = Users()
 class Step:
     """What an import does to one flag or value, in the shape of a history event."""
 
-    kind: Literal["flag", "value"]
+    kind: Literal["flag", "value", "segment"]
     key: str
     action: Literal["create", "change", "delete"]
     #: The changed fields, without secret values.
@@ -136,7 +136,7 @@ class _Comparison:
 
     def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Row]:
         found: dict[tuple[Kind, str], Row] = {}
-        for kind in Kind:
+        for kind in SECTIONS:
             keys = sorted(key for item_kind, key in self.items if item_kind is kind)
             wanted = None if kind in self._deleted_kinds else keys
             for row in _rows(kind, wanted, lock=lock):

@@ -7,6 +7,7 @@ from typing import Any
 
 from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.segment_use import RULES
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import FORMAT_VERSION, SECTIONS, Document, Item, UserRef
@@ -17,6 +18,11 @@ from flagstaff.serialization.problems import Path, Problem, Problems
 __all__ = ["read"]
 
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
+
+_NO_RULES = (
+    "the flag model of this project has no column for rules; add the field, or remove the rules "
+    "from the file"
+)
 
 _Mapping = dict[str, Any]
 
@@ -87,6 +93,10 @@ def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
                 problems.add((*path, name), str(error))
             else:
                 fields[name] = value
+        elif name == RULES and kind is Kind.FLAG:
+            # The file of a project with rules: a flag without any is the same here.
+            if value != []:
+                problems.add((*path, name), _NO_RULES)
         elif name != _VERSION and not (name == ALLOWED and kind is Kind.FLAG):
             problems.add((*path, name), f"a {kind.value} has no such field")
     has_users = kind is Kind.FLAG and ALLOWED in data

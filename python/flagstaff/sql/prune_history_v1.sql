@@ -15,6 +15,8 @@ WITH first_kept AS (
         AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {value_pk}::text FROM {value_table})
         OR object_table OPERATOR(pg_catalog.=) (SELECT pg_catalog.to_regclass(%s))
         AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {flag_pk}::text FROM {flag_table})
+        OR object_table OPERATOR(pg_catalog.=) (SELECT pg_catalog.to_regclass(%s))
+        AND object_pk OPERATOR(pg_catalog.=) ANY (SELECT {segment_pk}::text FROM {segment_table})
 ), deleted AS (
     DELETE FROM {change_table}
     WHERE id OPERATOR(pg_catalog.<) (SELECT id FROM first_kept)

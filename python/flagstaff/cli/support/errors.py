@@ -16,6 +16,7 @@ from flagstaff.exceptions import (
     FlagstaffError,
     InvalidChangeError,
     UnknownFlagError,
+    UnknownSegmentError,
     UnknownValueError,
 )
 
@@ -37,7 +38,7 @@ def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""
     try:
         yield
-    except (UnknownFlagError, UnknownValueError) as error:
+    except (UnknownFlagError, UnknownSegmentError, UnknownValueError) as error:
         raise _command_error(str(error), UNKNOWN) from error
     except (ConflictError, InvalidChangeError) as error:
         raise _command_error(f"refused: {error}", REFUSED) from error

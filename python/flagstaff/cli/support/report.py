@@ -22,10 +22,10 @@ from flagstaff.cli.support.wait import finish
 from flagstaff.conf import conf
 
 __all__ = [
+    "report_change",
     "report_changes",
     "report_flag_change",
     "report_undo",
-    "report_value_change",
     "warn_of_case_variants",
 ]
 
@@ -45,8 +45,8 @@ def report_flag_change(changed: Changed, out: Output, options: Options) -> None:
     finish(_document(changed), out, options, written=changed.written)
 
 
-def report_value_change(changed: Changed, out: Output, options: Options) -> None:
-    """Prints a change of a value."""
+def report_change(changed: Changed, out: Output, options: Options) -> None:
+    """Prints a change of a value or a segment."""
     _print_change(changed, out)
     finish(_document(changed), out, options, written=changed.written)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from heapq import merge
 from itertools import islice
@@ -22,8 +22,16 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
-from flagstaff.exceptions import UnknownFlagError, UnknownValueError
-from flagstaff.history import Event, as_csv, as_dicts, flag_history, prune, value_history
+from flagstaff.exceptions import UnknownFlagError, UnknownSegmentError, UnknownValueError
+from flagstaff.history import (
+    Event,
+    as_csv,
+    as_dicts,
+    flag_history,
+    prune,
+    segment_history,
+    value_history,
+)
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.following import Following
 from flagstaff.history.user_names import names_of_actors, names_of_users
@@ -45,7 +53,9 @@ _MAX_SECONDS = 31_536_000.0
 
 def _add_history(parser: CommandParser) -> None:
     parser.add_argument("key", metavar="KEY", nargs="?", help="the key; by default all keys")
-    parser.add_argument("--value", action="store_true", help="only the history of values")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--value", action="store_true", help="only the history of values")
+    kinds.add_argument("--segment", action="store_true", help="only the history of segments")
     parser.add_argument(
         "--limit",
         type=count(1),
@@ -85,34 +95,44 @@ def _events(options: Options, out: Output) -> list[Event]:
     all_users = options["csv"] or options.get("json", False)
     if options["value"]:
         return value_history(key, limit=limit, before=before)
-    found = list(_of_flags_and_values(key, limit, before, out, all_users=all_users))
+    if options["segment"]:
+        return segment_history(key, limit=limit, before=before)
+    found = list(_of_all(key, limit, before, out, all_users=all_users))
     if not found:
         raise unknown_key(key)
     newest_first = merge(*found, key=lambda event: event.version, reverse=True)
     return list(islice(newest_first, limit))
 
 
-def _of_flags_and_values(
+def _of_all(
     key: str | None, limit: int, before: int | None, out: Output, *, all_users: bool
 ) -> Iterator[list[Event]]:
-    """Yields the events of flags, and those of values; not of those that never had the key."""
+    """Yields the events of flags, values and segments; not of those that never had the key."""
     with suppress(UnknownFlagError):
         yield flag_history(key, limit=limit, before=before, all_users=all_users)
-    with suppress(UnknownValueError):
-        values = _of_values(key, limit, before, out)
-        if values is not None:
-            yield values
+    for read, things in ((value_history, "values"), (segment_history, "segments")):
+        with suppress(UnknownValueError, UnknownSegmentError):
+            events = _of_table(read, things, key, limit, before, out)
+            if events is not None:
+                yield events
 
 
-def _of_values(key: str | None, limit: int, before: int | None, out: Output) -> list[Event] | None:
-    """Returns None, with a message, if the role may not read values: they may be secret."""
+def _of_table(  # noqa: PLR0913, PLR0917 (which table, and the arguments of its history)
+    read: Callable[..., list[Event]],
+    things: str,
+    key: str | None,
+    limit: int,
+    before: int | None,
+    out: Output,
+) -> list[Event] | None:
+    """Returns None, with a message, if the role may not read the table: values may be secret."""
     try:
         with transaction.atomic(using=conf.database):
-            return value_history(key, limit=limit, before=before)
+            return read(key, limit=limit, before=before)
     except ProgrammingError as error:
         if sqlstate(error) != NO_PRIVILEGE:
             raise
-    out.message("values are left out: this database user may not read them")
+    out.message(f"{things} are left out: this database user may not read them")
     return None
 
 

@@ -9,7 +9,7 @@ from flagstaff._text.lists import join_some
 from flagstaff.cli.support.change_arguments import add_change_arguments
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_changes, report_flag_change, report_value_change
+from flagstaff.cli.support.report import report_change, report_changes, report_flag_change
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.history.kinds import Kind
 from flagstaff.history.transactions import parts_of
@@ -20,13 +20,29 @@ __all__ = ["RESTORE", "UNDO"]
 
 _MAX_KEYS_SHOWN = 5
 
+_UNDO = {
+    Kind.FLAG: changes.undo,
+    Kind.VALUE: changes.undo_value,
+    Kind.SEGMENT: changes.undo_segment,
+}
+_RESTORE = {
+    Kind.FLAG: changes.restore,
+    Kind.VALUE: changes.restore_value,
+    Kind.SEGMENT: changes.restore_segment,
+}
+_REPORTS = {
+    Kind.FLAG: report_flag_change,
+    Kind.VALUE: report_change,
+    Kind.SEGMENT: report_change,
+}
+
 
 def _add_undo(parser: CommandParser) -> None:
     add_change_arguments(parser, optional_key=True)
     parser.add_argument(
         "change", metavar="VERSION", type=int, nargs="?", help="a version that `history` shows"
     )
-    parser.add_argument("--value", action="store_true", help="KEY is the key of a value")
+    _add_kinds(parser)
     parser.add_argument(
         "--transaction",
         type=int,
@@ -42,14 +58,12 @@ def _undo(options: Options, out: Output) -> None:
     key, change, version = options["key"], options["change"], options["expect_version"]
     if key is None:
         raise CommandError("pass KEY or --transaction VERSION", returncode=USAGE)
-    kind = Kind.VALUE if options["value"] else Kind.FLAG
+    kind = _kind(options)
     # Read before the undo, which becomes the newest entry itself.
     entry = _entry(kind, key, change)
-    undo = changes.undo_value if kind is Kind.VALUE else changes.undo
-    report = report_value_change if kind is Kind.VALUE else report_flag_change
-    changed = undo(key, change, expect_version=version)
+    changed = _UNDO[kind](key, change, expect_version=version)
     _print_other_keys(entry, out)
-    report(changed, out, options)
+    _REPORTS[kind](changed, out, options)
 
 
 def _undo_transaction(options: Options, out: Output) -> None:
@@ -88,16 +102,25 @@ def _add_restore(parser: CommandParser) -> None:
     parser.add_argument(
         "change", metavar="VERSION", type=int, help="a version that `history` shows"
     )
-    parser.add_argument("--value", action="store_true", help="KEY is the key of a value")
+    _add_kinds(parser)
 
 
 def _restore(options: Options, out: Output) -> None:
-    key, to, version = options["key"], options["change"], options["expect_version"]
-    if options["value"]:
-        changed = changes.restore_value(key, to=to, expect_version=version)
-        report_value_change(changed, out, options)
-    else:
-        report_flag_change(changes.restore(key, to=to, expect_version=version), out, options)
+    kind, version = _kind(options), options["expect_version"]
+    changed = _RESTORE[kind](options["key"], to=options["change"], expect_version=version)
+    _REPORTS[kind](changed, out, options)
+
+
+def _add_kinds(parser: CommandParser) -> None:
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--value", action="store_true", help="KEY is the key of a value")
+    kinds.add_argument("--segment", action="store_true", help="KEY is the key of a segment")
+
+
+def _kind(options: Options) -> Kind:
+    if options["segment"]:
+        return Kind.SEGMENT
+    return Kind.VALUE if options["value"] else Kind.FLAG
 
 
 UNDO = Verb(

@@ -24,7 +24,7 @@ from flagstaff.cli.support.change_arguments import (
 )
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_value_change, warn_of_case_variants
+from flagstaff.cli.support.report import report_change, warn_of_case_variants
 from flagstaff.cli.support.standard_input import standard_input
 from flagstaff.cli.support.value_records import as_stored, value_record
 from flagstaff.cli.support.verb import Options, Verb, verb_group
@@ -94,7 +94,7 @@ def _set(options: Options, out: Output) -> None:
     value = _parsed(options, verb="set", secret=secret)
     changed = changes.set_value(key, value, expect_version=options["expect_version"])
     stored = replace(changed, old=as_stored(changed.old), new=as_stored(changed.new))
-    report_value_change(stored, out, options)
+    report_change(stored, out, options)
 
 
 def _add_create(parser: CommandParser) -> None:
@@ -114,7 +114,7 @@ def _create(options: Options, out: Output) -> None:
     fields = {name: field for name, field in given.items() if field is not None}
     value = _parsed(options, verb="create", secret=options["secret"])
     changed = changes.create_value(options["key"], value, **fields)
-    report_value_change(changed, out, options)
+    report_change(changed, out, options)
     if changed.written:
         warn_of_case_variants(conf.value_model, options["key"], out)
 
@@ -155,7 +155,7 @@ def _delete(options: Options, out: Output) -> None:
     if find_row(conf.value_model, key) is not None:
         require_confirmation(f"Delete the value {key}?", options, out)
     changed = changes.delete_value(key, expect_version=options["expect_version"])
-    report_value_change(changed, out, options)
+    report_change(changed, out, options)
 
 
 def _list(_options: Options, out: Output) -> None:

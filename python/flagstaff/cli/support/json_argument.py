@@ -1,0 +1,37 @@
+"""A JSON list as an argument: the rules of a flag, or the conditions of a segment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff._text.json_text import parse_json
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.standard_input import standard_input
+
+__all__ = ["add_json_file", "read_json_file"]
+
+
+def add_json_file(parser: CommandParser, name: str, content: str) -> None:
+    """Adds the name of a file with JSON. `content` is what the file has."""
+    parser.add_argument(
+        name,
+        metavar="FILE",
+        help=f'a file with {content} as a JSON list; "-" is the standard input',
+    )
+
+
+def read_json_file(name: str) -> Any:
+    """Returns the JSON of the file, or of the standard input. Raises CommandError."""
+    try:
+        text = standard_input().read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot read {name}: {error.strerror}", returncode=USAGE) from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{name} is not UTF-8 text", returncode=USAGE) from error
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise CommandError(f"not valid JSON: {error}", returncode=USAGE) from error

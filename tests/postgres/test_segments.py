@@ -1,0 +1,265 @@
+"""Segments: created, changed, deleted, undone and restored; the rules that name them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from flagstaff import acting_as, changes
+from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownSegmentError
+from flagstaff.history import flag_history, prune, segment_history, segment_version
+from flagstaff.models import Change, FeatureFlag, Segment
+
+pytestmark = pytest.mark.django_db
+
+PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
+LARGE = [{"attribute": "seats", "operator": "gte", "values": [100]}]
+
+
+def rules(*segments: str) -> list[dict[str, Any]]:
+    """One rule for each segment."""
+    return [{"conditions": [{"segment": segment}]} for segment in segments]
+
+
+@pytest.fixture
+def enterprise() -> Segment:
+    with acting_as("alice"):
+        changes.create_segment("enterprise", PAYING)
+    return Segment.objects.get()
+
+
+def set_conditions(conditions: object) -> None:
+    # Changes by different actors are separate events of one transaction.
+    with acting_as("bob"):
+        changes.update_segment("enterprise", {"conditions": conditions})
+
+
+def message_of(call: Any, *arguments: Any, **options: Any) -> str:
+    with pytest.raises(InvalidChangeError) as error:
+        call(*arguments, **options)
+    return str(error.value)
+
+
+# Changes.
+
+
+def test_created_segment_is_stored_and_can_be_undone() -> None:
+    changed = changes.create_segment("enterprise", PAYING, description="Customers who pay")
+    segment = Segment.objects.get()
+    assert (segment.conditions, segment.description) == (PAYING, "Customers who pay")
+    assert changed.undo
+    assert changed.undo.command == "manage.py flags segment delete enterprise --yes"
+
+
+def test_equal_segment_is_not_created_again(enterprise: Segment) -> None:
+    assert not changes.create_segment("enterprise", PAYING).written
+
+
+def test_second_segment_with_the_key_is_rejected(enterprise: Segment) -> None:
+    assert message_of(changes.create_segment, "enterprise", LARGE) == (
+        "a segment 'enterprise' already exists; change it, or use another key"
+    )
+
+
+def test_segment_with_an_invalid_key_is_rejected() -> None:
+    assert "white space" in message_of(changes.create_segment, "big customers", PAYING)
+
+
+@pytest.mark.parametrize("conditions", [[], {}, "", None, [1]], ids=repr)
+def test_invalid_conditions_are_rejected(enterprise: Segment, conditions: object) -> None:
+    assert "conditions" in message_of(changes.create_segment, "other", conditions)
+    update = {"conditions": conditions}
+    assert "conditions" in message_of(changes.update_segment, "enterprise", update)
+    assert Segment.objects.get().conditions == PAYING
+
+
+def test_update_of_an_unknown_segment_suggests_a_similar_one(enterprise: Segment) -> None:
+    with pytest.raises(UnknownSegmentError) as error:
+        changes.update_segment("enterprize", {"conditions": LARGE})
+    assert str(error.value) == "there is no segment 'enterprize'; did you mean 'enterprise'?"
+
+
+def test_update_with_an_old_version_is_a_conflict(enterprise: Segment) -> None:
+    version = segment_version("enterprise")
+    set_conditions(LARGE)
+    with pytest.raises(ConflictError, match="but version"):
+        changes.update_segment("enterprise", {"description": "x"}, expect_version=version)
+
+
+def test_deleted_segment_is_deleted_once(enterprise: Segment) -> None:
+    assert changes.delete_segment("enterprise").written
+    assert not changes.delete_segment("enterprise").written
+
+
+def test_deletion_of_a_segment_that_never_existed_is_an_error() -> None:
+    with pytest.raises(UnknownSegmentError, match="segment list"):
+        changes.delete_segment("enterprise")
+
+
+# Rules that name segments.
+
+
+@pytest.fixture
+def flag(enterprise: Segment) -> FeatureFlag:
+    changes.create("new_checkout", rules=rules("enterprise"))
+    return FeatureFlag.objects.get()
+
+
+def test_segment_that_rules_name_is_not_deleted(flag: FeatureFlag) -> None:
+    FeatureFlag.objects.create(key="search", rules=rules("enterprise"))
+    assert message_of(changes.delete_segment, "enterprise") == (
+        "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
+        "change these rules first"
+    )
+    assert Segment.objects.exists()
+
+
+def test_segment_that_rules_name_is_not_renamed(flag: FeatureFlag) -> None:
+    assert "is used by" in message_of(changes.update_segment, "enterprise", {"key": "large"})
+
+
+def test_segment_that_no_rule_names_any_more_is_deleted(flag: FeatureFlag) -> None:
+    changes.update("new_checkout", {"rules": []})
+    assert changes.delete_segment("enterprise").written
+
+
+def test_rules_that_name_a_missing_segment_are_rejected_with_a_guess(flag: FeatureFlag) -> None:
+    wrong = [{"name": "beta", **rules("enterprize")[0]}]
+    expected = (
+        "rules: rule 1 (\"beta\") names the segment 'enterprize', which does not exist; "
+        "did you mean 'enterprise'?"
+    )
+    assert message_of(changes.update, "new_checkout", {"rules": wrong}) == expected
+    assert message_of(changes.create, "search", rules=wrong) == expected
+
+
+def test_missing_segment_without_a_similar_one_has_the_command_that_creates_it() -> None:
+    assert message_of(changes.create, "search", rules=rules("large")).endswith(
+        'create it first with "manage.py flags segment create"'
+    )
+
+
+def test_flag_whose_rules_name_a_missing_segment_is_disabled() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rules=rules("gone"))
+    assert changes.disable("new_checkout").written
+
+
+@pytest.mark.parametrize("invalid", [{}, "", {"conditions": []}, [1]], ids=repr)
+def test_rules_of_another_type_are_rejected(flag: FeatureFlag, invalid: object) -> None:
+    assert "rules: " in message_of(changes.update, "new_checkout", {"rules": invalid})
+    assert "rules: " in message_of(changes.create, "search", rules=invalid)
+
+
+def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_featureflag (key, rules) VALUES "
+            """('a', '{"segment": "enterprise"}'), ('b', '[1, {"conditions": 2}]'), ('c', '2')"""
+        )
+    assert changes.delete_segment("enterprise").written
+
+
+# The history.
+
+
+def test_history_has_who_changed_the_conditions(enterprise: Segment) -> None:
+    set_conditions(LARGE)
+    change, creation = segment_history("enterprise")
+    assert (creation.kind, creation.action, creation.actor) == ("segment", "create", "alice")
+    [difference] = change.differences
+    assert (change.actor, difference.field) == ("bob", "conditions")
+    assert (difference.old, difference.new) == (PAYING, LARGE)
+
+
+def test_history_of_a_segment_that_never_existed_is_an_error() -> None:
+    with pytest.raises(UnknownSegmentError):
+        segment_history("enterprise")
+
+
+def test_histories_of_a_flag_and_a_segment_with_one_key_are_separate(enterprise: Segment) -> None:
+    # Also with the same primary key.
+    FeatureFlag.objects.create(pk=enterprise.pk, key="enterprise")
+    assert [event.kind for event in flag_history("enterprise")] == ["flag"]
+    assert [event.kind for event in segment_history("enterprise")] == ["segment"]
+
+
+def test_undo_takes_back_the_conditions_and_keeps_a_newer_description(enterprise: Segment) -> None:
+    set_conditions(LARGE)
+    change = segment_version("enterprise")
+    with acting_as("alice"):
+        changes.update_segment("enterprise", {"description": "Large customers"})
+    changes.undo_segment("enterprise", change)
+    enterprise.refresh_from_db()
+    assert (enterprise.conditions, enterprise.description) == (PAYING, "Large customers")
+
+
+def test_undo_of_a_deletion_creates_the_segment_again(enterprise: Segment) -> None:
+    with acting_as("bob"):
+        changes.delete_segment("enterprise")
+    changes.undo_segment("enterprise")
+    again = Segment.objects.get()
+    assert (again.pk, again.conditions) == (enterprise.pk, PAYING)
+
+
+def test_undo_of_the_creation_of_a_used_segment_is_refused(enterprise: Segment) -> None:
+    FeatureFlag.objects.create(key="new_checkout", rules=rules("enterprise"))
+    assert "is used by" in message_of(changes.undo_segment, "enterprise")
+
+
+def test_restored_segment_has_its_old_conditions(enterprise: Segment) -> None:
+    version = segment_version("enterprise")
+    assert version
+    set_conditions(LARGE)
+    changes.restore_segment("enterprise", to=version)
+    assert Segment.objects.get().conditions == PAYING
+
+
+def test_undo_takes_back_the_rules_of_a_flag(flag: FeatureFlag) -> None:
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": []})
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_restore_of_rules_whose_segment_is_gone_is_refused(flag: FeatureFlag) -> None:
+    version = flag_history("new_checkout")[0].version
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": [], "enabled": True})
+    changes.delete_segment("enterprise")
+    text = message_of(changes.restore, "new_checkout", to=version)
+    assert "names the segment 'enterprise', which does not exist" in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_created_a_segment_and_its_flag_is_undone() -> None:
+    with acting_as("alice"):
+        changes.create_segment("enterprise", PAYING)
+        changes.create("new_checkout", rules=rules("enterprise"))
+    changes.undo_transaction(Change.objects.latest("id").pk)
+    assert not Segment.objects.exists()
+    assert not FeatureFlag.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_deleted_a_segment_and_its_flag_is_undone() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout", rules=rules("enterprise"))
+    with acting_as("alice"):
+        changes.delete("new_checkout")
+        changes.delete_segment("enterprise")
+    changes.undo_transaction(Change.objects.latest("id").pk)
+    assert Segment.objects.get().conditions == PAYING
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_pruned_history_keeps_the_version_of_a_segment(enterprise: Segment) -> None:
+    set_conditions(LARGE)
+    version = segment_version("enterprise")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE flagstaff_change SET at = at - interval '10 days'")
+    prune(timedelta(days=1))
+    assert segment_version("enterprise") == version
+    assert Change.objects.filter(relation="s").count() == 1
