@@ -66,9 +66,9 @@ impl Wanted {
             _ => true,
         };
         Self {
-            flags: changed(Relation::Flags),
-            allowed_users: changed(Relation::AllowedUsers),
-            values: changed(Relation::Values),
+            flags: changed(Relation::FLAGS),
+            allowed_users: changed(Relation::ALLOWED_USERS),
+            values: changed(Relation::VALUES),
         }
     }
 }
