@@ -15,5 +15,6 @@ mod refresh;
 pub mod reports;
 mod signals;
 pub mod status;
+mod tables;
 mod text;
 mod threads;

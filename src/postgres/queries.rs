@@ -1,9 +1,9 @@
 //! The SQL statements of an engine, with the names of the project's tables filled in.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::postgres::error::Error;
+use crate::postgres::tables::{TABLES, Table};
 
 /// Quoted names of tables and columns, by their placeholder in the templates.
 pub type Names = HashMap<String, String>;
@@ -14,24 +14,21 @@ pub struct Queries {
     pub(crate) identify: &'static str,
     pub(crate) token_set: String,
     pub(crate) lock: String,
-    pub(crate) rows: RowQueries,
-    /// The same, for texts in the encoding of the database.
-    pub(crate) encoded_rows: RowQueries,
+    /// The query of each table, in the order of [`TABLES`].
+    pub(crate) tables: Vec<TableQuery>,
     pub(crate) flush_usage: String,
-    /// The parameters of `identify`: the tables of tokens, flags, allowed users and values.
-    pub(crate) tables: [String; 4],
+    /// The parameters of `identify`: the table of tokens, and the tables that a load reads.
+    pub(crate) token_table: String,
+    pub(crate) loaded_tables: Vec<String>,
     /// Whether the model field decodes every value.
     pub(crate) opaque_values: bool,
 }
 
-/// The statements that read the rows of a load.
+/// The query of the rows of a table.
 #[derive(Clone, Debug)]
-pub(crate) struct RowQueries {
-    /// Runs before the others, in the same transaction.
-    pub(crate) preparation: Option<String>,
-    pub(crate) flags: Cow<'static, str>,
-    pub(crate) allowed_users: Cow<'static, str>,
-    pub(crate) values: Cow<'static, str>,
+pub(crate) struct TableQuery {
+    pub(crate) table: &'static Table,
+    pub(crate) text: String,
 }
 
 macro_rules! sql {
@@ -46,34 +43,27 @@ pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
 /// Decodes texts in the encoding of the database.
 pub(crate) const DECODE_TEXTS: &str = sql!("decode_texts_v1");
 
-impl RowQueries {
-    fn new(names: &Names) -> Result<Self, Error> {
-        Ok(Self {
-            preparation: None,
-            flags: fill(sql!("load_flags_v1"), names)?.into(),
-            allowed_users: fill(sql!("load_allowed_users_v1"), names)?.into(),
-            values: fill(sql!("load_values_v1"), names)?.into(),
-        })
+/// Makes the server send texts in the encoding of the database. Cursors must be declared before:
+/// the server reads statements in the client's encoding too, and names of tables may not be ASCII.
+pub(crate) const SEND_ENCODED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
+
+impl TableQuery {
+    fn new(table: &'static Table, names: &Names) -> Result<Self, Error> {
+        Ok(Self { table, text: fill(table.query, names)? })
     }
 
-    /// The same rows, with the bytes of each text in the encoding of the database.
-    ///
-    /// The server reads statements in the client's encoding too, and names of tables may not be
-    /// ASCII. So cursors are declared before the encoding changes.
-    fn encoded(&self) -> Self {
-        let Self { flags, allowed_users, values, .. } = self;
-        let preparation = format!(
-            "DECLARE flagstaff_flags NO SCROLL CURSOR FOR {flags};
-            DECLARE flagstaff_allowed_users NO SCROLL CURSOR FOR {allowed_users};
-            DECLARE flagstaff_values NO SCROLL CURSOR FOR {values};
-            SET LOCAL client_encoding = 'SQL_ASCII'"
-        );
-        Self {
-            preparation: Some(preparation),
-            flags: "FETCH ALL FROM flagstaff_flags".into(),
-            allowed_users: "FETCH ALL FROM flagstaff_allowed_users".into(),
-            values: "FETCH ALL FROM flagstaff_values".into(),
-        }
+    /// Declares a cursor for the rows.
+    pub(crate) fn declare(&self) -> String {
+        format!("DECLARE {} NO SCROLL CURSOR FOR {}", self.cursor(), self.text)
+    }
+
+    /// Reads the rows of the cursor.
+    pub(crate) fn fetch(&self) -> String {
+        format!("FETCH ALL FROM {}", self.cursor())
+    }
+
+    fn cursor(&self) -> String {
+        format!("flagstaff_{}", self.table.relation.letter())
     }
 }
 
@@ -83,26 +73,28 @@ impl Queries {
     /// # Errors
     /// If `names` lacks the placeholder of a template.
     pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
-        let table = |placeholder: &str| fill(&format!("{{{placeholder}}}"), names);
-        let rows = RowQueries::new(names)?;
+        let tables = TABLES.iter().map(|table| TableQuery::new(table, names));
+        let loaded_tables = TABLES.iter().map(|table| name(table.name, names));
+        let loaded_tables = loaded_tables.collect::<Result<Vec<_>, _>>()?;
+        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded_tables.join(", "));
         Ok(Self {
             identify: sql!("identify_v1"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             // The locks first: a SELECT decides what the transaction sees.
-            lock: [&fill(sql!("load_lock_v1"), names)?, sql!("check_client_v1"), ANY_TEXT]
-                .join(";\n"),
-            encoded_rows: rows.encoded(),
-            rows,
+            lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
+            tables: tables.collect::<Result<_, _>>()?,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,
-            tables: [
-                table("token_table")?,
-                table("flag_table")?,
-                table("allowed_users_table")?,
-                table("value_table")?,
-            ],
+            token_table: name("token_table", names)?,
+            loaded_tables,
             opaque_values,
         })
     }
+}
+
+/// The name for a placeholder.
+fn name(placeholder: &str, names: &Names) -> Result<String, Error> {
+    let name = names.get(placeholder).cloned();
+    name.ok_or_else(|| Error::parameters(format!("no name was given for {placeholder}")))
 }
 
 /// Replaces each `{placeholder}` in one pass, so that a name is never read as a template.
@@ -113,11 +105,8 @@ fn fill(template: &str, names: &Names) -> Result<String, Error> {
         let (placeholder, after) = after
             .split_once('}')
             .ok_or_else(|| Error::parameters("a template has an unclosed brace"))?;
-        let name = names
-            .get(placeholder)
-            .ok_or_else(|| Error::parameters(format!("no name was given for {placeholder}")))?;
         filled.push_str(before);
-        filled.push_str(name);
+        filled.push_str(&name(placeholder, names)?);
         rest = after;
     }
     filled.push_str(rest);

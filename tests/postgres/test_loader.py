@@ -28,7 +28,7 @@ def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(fill(sql(query), names(connection)))
         columns = {column.name for column in cursor.description}
-    assert set(re.findall(r'(?:try_get|shown|required)\((?:row, )?"(\w+)"\)', body)) == columns
+    assert set(re.findall(r'(?:try_get|pk|required)\((?:row, )?"(\w+)"\)', body)) == columns
 
 
 def test_placeholders_are_columns_of_the_models() -> None:

@@ -82,7 +82,7 @@ TYPES = {
     "float8[], text[], bool[], int8[], int8[], float8[]",
     "barrier_rights_v1": "text",
     "decode_texts_v1": "bytea[]",
-    "identify_v1": "text, text, text, text",
+    "identify_v1": "text, text[]",
     "impact_extent_v1": "text",
     "impact_flag_v1": "text",
     "impact_users_v1": "text, text",

@@ -20,7 +20,7 @@ LAYERS = (
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact"),
     ("live",),
-    ("postgres::error", "postgres::random", "postgres::text"),
+    ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
     (
         "postgres::deadline",
         "postgres::queries",

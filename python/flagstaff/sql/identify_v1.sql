@@ -1,6 +1,6 @@
 -- Describes the server, and whether every change of a watched table writes a token. The rules for
 -- triggers are those of flagstaff._tables.triggers.
--- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
+-- $1 is the token table, $2 the watched tables, each quoted as in a query.
 -- backend differs from the process id of the client's start-up if a pooler is in between.
 -- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
 -- have a schema each in this database, and send their notifications over the same channel.
@@ -16,11 +16,9 @@
 WITH RECURSIVE named AS (
     SELECT
         pg_catalog.to_regclass($1)::oid AS tokens,
-        ARRAY[
-            pg_catalog.to_regclass($2)::oid,
-            pg_catalog.to_regclass($3)::oid,
-            pg_catalog.to_regclass($4)::oid
-        ] AS watched
+        ARRAY(
+            SELECT pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($2::text[]) AS name
+        ) AS watched
 ), family (id) AS (
     SELECT pg_catalog.unnest(watched) FROM named
     UNION

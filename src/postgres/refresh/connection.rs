@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_postgres::Statement;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::load::{Read, Scope, load};
 use super::notifications::Notifications;
@@ -19,6 +19,9 @@ use crate::postgres::connect::target::{Attempt, Target};
 use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
 use crate::postgres::queries::Queries;
+
+/// The tables of tokens, and those that a load reads.
+const PARAMETERS_OF_IDENTIFY: [Type; 2] = [Type::TEXT, Type::TEXT_ARRAY];
 
 /// One connection to the server, driven by a task of the same runtime.
 #[derive(Debug)]
@@ -59,14 +62,12 @@ impl RefreshConnection {
         doing: &'static str,
     ) -> Result<Identification, Error> {
         let identifying = async {
+            let (tokens, tables) = (&queries.token_table, &queries.loaded_tables);
             let row = if let Some(statement) = self.identify.get() {
-                let [tokens, flags, allowed_users, values] = &queries.tables;
-                self.opened
-                    .client
-                    .query_one(statement, &[tokens, flags, allowed_users, values])
-                    .await?
+                self.opened.client.query_one(statement, &[tokens, tables]).await?
             } else {
-                let parameters = queries.tables.each_ref().map(|table| (table as _, Type::TEXT));
+                let values: [&(dyn ToSql + Sync); 2] = [tokens, tables];
+                let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_IDENTIFY).collect();
                 self.opened.client.query_typed_one(queries.identify, &parameters).await?
             };
             Identification::from_row(&row, self.announced_pid)
@@ -85,8 +86,9 @@ impl RefreshConnection {
     pub(super) async fn configure_session(&self, queries: &Queries) -> Result<(), Error> {
         let configuring = async {
             self.opened.client.batch_execute("SET idle_session_timeout = 0").await?;
-            let statement =
-                self.opened.client.prepare_typed(queries.identify, &[Type::TEXT; 4]).await?;
+            let preparing =
+                self.opened.client.prepare_typed(queries.identify, &PARAMETERS_OF_IDENTIFY);
+            let statement = preparing.await?;
             let _ = self.identify.set(statement);
             Ok(())
         };

@@ -40,8 +40,8 @@ enum Wanted {
     Changed,
     /// All tables.
     Everything,
-    /// All tables but the allowed users.
-    WithoutAllowedUsers,
+    /// All tables but those that may be large.
+    WithoutLargeTables,
 }
 
 impl<'a> Session<'a> {
@@ -164,12 +164,12 @@ impl<'a> Session<'a> {
         };
         self.has_changed(identification);
         let now = Instant::now();
-        let users_due = tokens.is_none() && (woken || now >= self.clock.allowed_users);
-        if now >= self.clock.full || users_due {
+        let large_due = tokens.is_none() && (woken || now >= self.clock.large_tables);
+        if now >= self.clock.full || large_due {
             return self.load_everything().await;
         }
         let Some(tokens) = tokens.transpose()? else {
-            return self.load(Wanted::WithoutAllowedUsers).await;
+            return self.load(Wanted::WithoutLargeTables).await;
         };
         let snapshot = self.context.live.snapshot();
         if snapshot.as_deref().and_then(Snapshot::token_set) == Some(&tokens.token_set) {
@@ -222,7 +222,7 @@ impl<'a> Session<'a> {
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
         match (wanted, base) {
             (Wanted::Changed, Some(base)) => Scope::ChangedSince(base),
-            (Wanted::WithoutAllowedUsers, Some(_)) => Scope::WithoutAllowedUsers,
+            (Wanted::WithoutLargeTables, Some(_)) => Scope::WithoutLargeTables,
             _ => Scope::Everything { tokens: self.server.has_tokens() },
         }
     }
