@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from flagstaff.validators import KEY_MAX_LENGTH, validate_flag_key
+from flagstaff._text.json_text import UnreadableJson, read_json
+from flagstaff.validators import KEY_MAX_LENGTH, rule_problem, validate_flag_key, validate_rules
 
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
 
@@ -27,6 +29,35 @@ def rollout_in_range(name: str) -> models.CheckConstraint:
         name=name,
         violation_error_message=_("the rollout percent must be a whole number from 0 to 100"),
     )
+
+
+class _AsStored(json.JSONEncoder):
+    """Writes a text that is JSON already."""
+
+    def encode(self, o: object) -> str:
+        return str(o)
+
+
+class RulesField(models.JSONField):
+    """The JSON of rules or conditions. What Python cannot decode is an UnreadableJson.
+
+    So a flag can be disabled whatever SQL has written into its rules.
+    """
+
+    def deconstruct(self) -> Any:
+        """Returns the field for migrations: the column is that of a JSONField."""
+        name, _path, arguments, options = super().deconstruct()
+        return name, "django.db.models.JSONField", arguments, options
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """Decodes the text."""
+        return read_json(value) if isinstance(value, str) else value
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Encodes the value. An UnreadableJson is written as it was read."""
+        if isinstance(value, UnreadableJson):
+            return connection.ops.adapt_json_value(value, _AsStored)
+        return super().get_db_prep_value(value, connection, prepared)
 
 
 class AbstractFeatureFlag(models.Model):
@@ -68,6 +99,14 @@ class AbstractFeatureFlag(models.Model):
         blank=True,
         help_text=_("These users have the flag at any percentage while it is enabled."),
     )
+    rules: models.Field[Any, Any] = RulesField(
+        _("rules"),
+        default=list,
+        db_default=[],
+        blank=True,
+        validators=[validate_rules],
+        help_text=_("The first rule that matches decides; without one, the rollout percent does."),
+    )
     description: models.Field[str | Combinable, str] = models.TextField(
         _("description"), blank=True, default="", db_default=""
     )
@@ -100,6 +139,14 @@ class AbstractFeatureFlag(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    def clean(self) -> None:
+        """Raises ValidationError for empty rules that are no list, which the field accepts."""
+        super().clean()
+        # A subclass may have removed the field.
+        has_field = any(field.name == "rules" for field in self._meta.concrete_fields)
+        if has_field and not self.rules and (problem := rule_problem(self.rules)):
+            raise ValidationError({"rules": ValidationError(problem, code="invalid_rules")})
 
 
 class AbstractKeyValueStore(models.Model):

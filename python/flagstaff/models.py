@@ -1,4 +1,4 @@
-"""Flags, values, and the history that triggers write."""
+"""Flags, values, segments, and the history that triggers write."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._text.json_text import read_columns
-from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore, rollout_in_range
+from flagstaff.base_models import (
+    AbstractFeatureFlag,
+    AbstractKeyValueStore,
+    RulesField,
+    rollout_in_range,
+)
+from flagstaff.validators import KEY_MAX_LENGTH, validate_conditions, validate_flag_key
 
-__all__ = ["Change", "FeatureFlag", "KeyValueStore"]
+__all__ = ["Change", "FeatureFlag", "KeyValueStore", "Segment"]
 
 
 class FeatureFlag(AbstractFeatureFlag):
@@ -33,6 +41,41 @@ class FeatureFlag(AbstractFeatureFlag):
 
 class KeyValueStore(AbstractKeyValueStore):
     """A value that can be changed without a deploy."""
+
+
+class Segment(models.Model):
+    """Named conditions that the rules of several flags can use."""
+
+    key: models.Field[str | Combinable, str] = models.CharField(
+        _("key"),
+        max_length=KEY_MAX_LENGTH,
+        unique=True,
+        validators=[validate_flag_key],
+        help_text=_('The name that rules use, such as "enterprise".'),
+    )
+    # No default: an empty list would match every user, so it is not valid.
+    conditions: models.Field[Any, Any] = RulesField(
+        _("conditions"),
+        validators=[validate_conditions],
+        help_text=_("A user is in the segment if all conditions are true."),
+    )
+    description: models.Field[str | Combinable, str] = models.TextField(
+        _("description"), blank=True, default="", db_default=""
+    )
+    created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+        _("created at"), auto_now_add=True, db_default=Now()
+    )
+    changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
+        _("changed at"), auto_now=True, db_default=Now()
+    )
+
+    class Meta:
+        verbose_name = _("segment")
+        verbose_name_plural = _("segments")
+        ordering = ("key",)
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class RecordedJSONField(models.JSONField):
@@ -58,6 +101,7 @@ class Change(models.Model):
         FLAG = "f", _("flag")
         ALLOWED_USERS = "m", _("allowed users")
         VALUE = "k", _("value")
+        SEGMENT = "s", _("segment")
 
     class Action(models.TextChoices):
         INSERT = "insert", _("insert")
@@ -75,7 +119,8 @@ class Change(models.Model):
     object_pk: models.Field[Any, str] = models.TextField(_("primary key"))
     key: models.Field[Any, str] = models.TextField(_("key"))
     action: models.Field[Any, str] = models.TextField(_("action"), choices=Action.choices)
-    # The rows of flags and values; for allowed users the lists of removed and of added pks.
+    # The rows of flags, values and segments; for allowed users the lists of removed and of added
+    # pks.
     old: models.Field[Any, Any] = RecordedJSONField(_("old"), null=True)
     new: models.Field[Any, Any] = RecordedJSONField(_("new"), null=True)
     # The attribution that the application has set, or NULL. The columns after it are set by

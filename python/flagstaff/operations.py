@@ -3,7 +3,7 @@
 `InstallTables` creates the tables of flagstaff itself and the functions of the triggers,
 `InstallFunctions` replaces functions that have changed since, and `FillObjectTables` completes
 older entries of the history; only flagstaff's own migrations use them. `InstallTriggers` watches
-the tables of two models. A project with its own models uses it in a migration of its own:
+the tables of models. A project with its own models uses it in a migration of its own:
 
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
@@ -34,6 +34,7 @@ _CHANGED = (
     "token_functions_v1",
     "barrier_function_v1",
     "object_table_v1",
+    "segment_relation_v1",
     "history_functions_v1",
     "function_hashes_v1",
 )
@@ -184,23 +185,33 @@ class FillObjectTables(_PostgresOperation):
 
 
 class InstallTriggers(_PostgresOperation):
-    """Installs triggers that record each change of two models: a change token and the history.
+    """Installs triggers that record each change of these models: a change token and the history.
 
-    A model is named as "app_label.Model". Leave out a model if flagstaff's own is used.
+    A model is named as "app_label.Model". Leave out a model if flagstaff's own is used. The model
+    of segments is always flagstaff's own.
     """
 
-    def __init__(self, flag_model: str | None = None, value_model: str | None = None) -> None:
+    def __init__(
+        self,
+        flag_model: str | None = None,
+        value_model: str | None = None,
+        *,
+        segment_model: str | None = None,
+    ) -> None:
         self.flag_model = flag_model
         self.value_model = value_model
+        self.segment_model = segment_model
+
+    @property
+    def _labels(self) -> list[str]:
+        return [*filter(None, [self.flag_model, self.value_model, self.segment_model])]
 
     def covers(self, model: type[Model]) -> bool:
         """Whether this operation installs the triggers of a model."""
-        labels = filter(None, [self.flag_model, self.value_model])
-        return model._meta.label_lower in map(str.lower, labels)
+        return model._meta.label_lower in map(str.lower, self._labels)
 
     def describe(self) -> str:
-        models = " and ".join(filter(None, [self.flag_model, self.value_model]))
-        return f"Install the triggers of flagstaff on {models}"
+        return f"Install the triggers of flagstaff on {' and '.join(self._labels)}"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -226,6 +237,7 @@ class InstallTriggers(_PostgresOperation):
             connection,
             _migrated_model(self.flag_model, connection, state),
             _migrated_model(self.value_model, connection, state),
+            _migrated_model(self.segment_model, connection, state),
         )
 
 

@@ -1,7 +1,8 @@
-"""Validation of the key and the rollout of a flag."""
+"""Validation of keys, rollouts, rules, and the conditions of segments."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 from django.core.exceptions import ValidationError
@@ -11,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff.exceptions import InvalidChangeError
 
 # The other functions are internal.
-__all__ = ["KEY_MAX_LENGTH", "validate_flag_key"]
+__all__ = ["KEY_MAX_LENGTH", "validate_conditions", "validate_flag_key", "validate_rules"]
 
 KEY_MAX_LENGTH = 255
 MAX_PERCENT = 100
@@ -61,6 +62,58 @@ def is_valid_flag_key(key: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def validate_rules(rules: object) -> None:
+    """Raises ValidationError unless workers can read these rules of a flag."""
+    _refuse(rule_problem(rules), "invalid_rules")
+
+
+def validate_conditions(conditions: object) -> None:
+    """Raises ValidationError unless workers can read these conditions of a segment."""
+    _refuse(condition_problem(conditions), "invalid_conditions")
+
+
+def rule_problem(rules: object) -> str | None:
+    """Returns why workers could not read these rules: their first problem, or None."""
+    return _problem("check_rules", rules)
+
+
+def condition_problem(conditions: object) -> str | None:
+    """Returns why workers could not read these conditions of a segment, or None."""
+    return _problem("check_conditions", conditions)
+
+
+def _refuse(problem: str | None, code: str) -> None:
+    if problem is not None:
+        # The message is complete: a "%" in it is no placeholder.
+        raise ValidationError(problem, code=code)
+
+
+def _problem(check: str, value: object) -> str | None:
+    """Asks the parser of the workers, which alone decides what they can read."""
+    # Imported here, because the extension imports this package.
+    from flagstaff import _core  # noqa: PLC0415
+
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"this is not JSON: {error}; write a JSON list"
+    if parser := getattr(_core, check, None):
+        found: str | None = parser(text)
+        return found
+    return _structural_problem(value, may_be_empty=check == "check_rules")
+
+
+# TEMPORARY: until the extension has check_rules and check_conditions, which check everything.
+def _structural_problem(value: object, *, may_be_empty: bool) -> str | None:
+    if not isinstance(value, list):
+        return "this is not a list; write a JSON list of objects"
+    if not value and not may_be_empty:
+        return "the list of conditions is empty; write at least one condition"
+    if not all(isinstance(one, dict) for one in value):
+        return "the list has something else than an object; write a JSON list of objects"
+    return None
 
 
 def is_percent(number: object) -> bool:

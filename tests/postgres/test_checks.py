@@ -109,7 +109,8 @@ def test_missing_table_that_the_router_refuses_has_a_hint_for_the_router(setting
 def test_table_without_select_privilege_is_reported() -> None:
     execute(
         "CREATE ROLE reader; GRANT USAGE ON SCHEMA public TO reader; "
-        f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_token TO reader; SET LOCAL ROLE reader"
+        f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_segment, flagstaff_token "
+        "TO reader; SET LOCAL ROLE reader"
     )
     assert only_message() == (
         "flagstaff.W014",
@@ -161,6 +162,7 @@ CONSEQUENCES = {
     "flagstaff_featureflag": "the admin and the history are incomplete",
     "flagstaff_featureflag_allowed_users": "the admin and the history are incomplete",
     "flagstaff_keyvaluestore": "the admin and the history are incomplete",
+    "flagstaff_segment": "the admin and the history are incomplete",
     "flagstaff_change": "the history cannot be read or lacks entries",
     "flagstaff_usage": "usage cannot be read or is incomplete",
     "flagstaff_usage_worker": "usage cannot be read or is incomplete",
@@ -252,7 +254,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0004_separate_tables")]',
+        '    dependencies = [("flagstaff", "0006_segment_triggers")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 
@@ -392,14 +394,14 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     function: str, body: str
 ) -> None:
     execute(f"CREATE OR REPLACE FUNCTION {function} LANGUAGE plpgsql AS 'BEGIN RETURN {body}; END'")
-    command = "manage.py sqlmigrate flagstaff 0004_separate_tables | manage.py dbshell"
+    command = "manage.py sqlmigrate flagstaff 0006_segment_triggers | manage.py dbshell"
     name = function.partition("(")[0]
     assert only_message() == (
         "flagstaff.W028",
         f"functions in schema public were replaced: {name}; {NOT_FIRING}",
         f'run "{command}"',
     )
-    install_again("0004")
+    install_again("0006")
     assert messages() == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, migrations, models, transaction
+from django.db import IntegrityError, connection, migrations, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -20,6 +20,7 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.models import Segment
 from flagstaff.operations import (
     FillObjectTables,
     InstallFunctions,
@@ -32,7 +33,15 @@ __all__ = ["join"]
 
 pytestmark = pytest.mark.django_db
 
-TABLES = ["flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_keyvaluestore"]
+TABLES_OF_0001 = [
+    "flagstaff_featureflag",
+    "flagstaff_featureflag_allowed_users",
+    "flagstaff_keyvaluestore",
+]
+TABLES = [*TABLES_OF_0001, "flagstaff_segment"]
+# The migration before rules and segments.
+BEFORE_RULES = "0004_separate_tables"
+NEWEST = ("flagstaff", "0006_segment_triggers")
 OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'
@@ -173,6 +182,35 @@ def test_plain_insert_needs_only_the_main_columns() -> None:
     assert rows("SELECT secret, description FROM flagstaff_keyvaluestore") == [(False, "")]
 
 
+def test_plain_insert_of_a_segment_needs_only_key_and_conditions() -> None:
+    rows(INSERT_SEGMENT)
+    assert rows("SELECT description, created_at IS NULL FROM flagstaff_segment") == [("", False)]
+
+
+def test_segment_without_conditions_is_rejected_by_the_database() -> None:
+    with pytest.raises(IntegrityError, match="conditions"):
+        rows("INSERT INTO flagstaff_segment (key) VALUES ('enterprise')")
+
+
+@pytest.mark.parametrize("change", ["insert", "update", "delete"])
+def test_change_of_a_segment_writes_a_token_and_an_entry(change: str) -> None:
+    newest = newest_token()
+    segment = Segment.objects.create(key="enterprise", conditions=[{"attribute": "plan"}])
+    if change == "update":
+        Segment.objects.update(conditions=[{"attribute": "seats"}])
+    elif change == "delete":
+        segment.delete()
+    assert tokens_since(newest) == ("s" if change == "insert" else "ss")
+    relation, pk, key, old, new = entries()[-1]
+    assert (relation, pk, key) == ("s", str(segment.pk), "enterprise") or change == "delete"
+    assert (old is None, new is None) == (change == "insert", change == "delete")
+
+
+def test_segment_that_is_saved_unchanged_writes_no_entry() -> None:
+    Segment.objects.create(key="enterprise", conditions=[]).save()
+    assert [entry[0] for entry in entries()] == ["s"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_migrate_to_zero_removes_everything_and_can_be_redone(migrated: None) -> None:
     call_command("migrate", "flagstaff", "zero", verbosity=0)
@@ -185,9 +223,52 @@ def test_migrate_to_zero_removes_everything_and_can_be_redone(migrated: None) ->
 @pytest.mark.django_db(transaction=True)
 def test_migrate_to_0001_removes_the_triggers(migrated: None) -> None:
     call_command("migrate", "flagstaff", "0001", verbosity=0)
-    for table in TABLES:
+    for table in TABLES_OF_0001:
         rows(f"DELETE FROM {table}")
     assert not any(name.endswith("_v1") for [name] in rows(OBJECTS))
+
+
+# The constraints of the tables of an older version.
+OLD_RELATIONS = """
+    DELETE FROM flagstaff_token WHERE relation = 's';
+    DELETE FROM flagstaff_change WHERE relation = 's';
+    ALTER TABLE flagstaff_change DROP CONSTRAINT flagstaff_change_relation_check;
+    ALTER TABLE flagstaff_change ADD CHECK (relation IN ('f', 'm', 'k'));
+    ALTER TABLE flagstaff_token DROP CONSTRAINT flagstaff_token_relation_check;
+    ALTER TABLE flagstaff_token ADD CHECK (relation IN ('f', 'm', 'k', 'b'));
+"""
+INSERT_SEGMENT = "INSERT INTO flagstaff_segment (key, conditions) VALUES ('enterprise', '[]')"
+
+
+@pytest.fixture
+def upgraded(migrated: None) -> None:
+    """A database that was migrated while flags had no rules, and had a flag and a value."""
+    call_command("migrate", "flagstaff", BEFORE_RULES, verbosity=0)
+    rows(OLD_RELATIONS)
+    rows("INSERT INTO flagstaff_featureflag (key, rollout_percent) VALUES ('a', 25)")
+    rows("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('b', '1')")
+    call_command("migrate", "flagstaff", verbosity=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flags_of_an_older_version_have_no_rules(upgraded: None) -> None:
+    assert rows("SELECT key, rollout_percent, rules FROM flagstaff_featureflag") == [
+        ("a", 25, "[]")
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_segment_in_an_upgraded_database_is_recorded(upgraded: None) -> None:
+    newest = newest_token()
+    rows(INSERT_SEGMENT)
+    assert tokens_since(newest) == "s"
+    assert rows("SELECT key FROM flagstaff_change WHERE relation = 's'") == [("enterprise",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flag_without_rules_is_inserted_by_an_older_process(upgraded: None) -> None:
+    rows("INSERT INTO flagstaff_featureflag (key, enabled) VALUES ('c', true)")
+    assert rows("SELECT rules FROM flagstaff_featureflag WHERE key = 'c'") == [("[]",)]
 
 
 def test_reversed_install_tables_drops_the_triggers_of_a_project() -> None:
@@ -301,8 +382,9 @@ def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     state = migrated_to("auth", "0001_initial")
-    for migration in ("0001_initial", "0002_tables", "0003_functions", "0004_separate_tables"):
-        state = run(state, *operations_of(migration), app="flagstaff")
+    for app, migration in MigrationExecutor(connection).loader.graph.forwards_plan(NEWEST):
+        if app == "flagstaff":
+            state = run(state, *operations_of(migration), app="flagstaff")
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
     assert rows('SELECT relation::text FROM "O\'Neill".flagstaff_token') == [("f",)]
@@ -339,13 +421,13 @@ def test_reversed_install_triggers_drops_only_its_own_triggers() -> None:
     state = run(ProjectState(), *operations)
     run(state.clone(), INSTALL)
     reverse(state, INSTALL)
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(4,)]
 
 
 def test_value_model_can_be_watched_alone() -> None:
     install = InstallTriggers(value_model="common.KeyValueStore")
     run(ProjectState(), *models_of_a_project(PKS["integer"][0]), install)
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(4,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(5,)]
 
 
 def test_install_triggers_without_the_token_table_is_an_error() -> None:
@@ -371,7 +453,7 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     run(state.clone(), InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL)
     reverse(state, InstallTables(), InstallFunctions(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(3,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(4,)]
 
 
 def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:

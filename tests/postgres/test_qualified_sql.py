@@ -70,6 +70,7 @@ NOT_QUERIES = {
     "load_lock_v1",
     "object_table_v1",
     "reader_role_v1",
+    "segment_relation_v1",
     "token_functions_v1",
     "tokens_v1",
     "triggers_v1",

@@ -39,6 +39,7 @@ FLAG_DEFAULTS = {
     "key": "one",
     "enabled": False,
     "rollout_percent": 0,
+    "rules": [],
     "description": "",
     "kind": "release",
     "client_side": False,

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from flagstaff._tables.names import names, sql
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 
 pytestmark = pytest.mark.django_db
 
@@ -132,7 +132,7 @@ def execute(statements: str) -> None:
 
 def health() -> dict[str, TriggerHealth]:
     """The health of each watched table, by its relation."""
-    found = trigger_health(connection, FeatureFlag, KeyValueStore)
+    found = trigger_health(connection, FeatureFlag, KeyValueStore, Segment)
     return {health.table.relation: health for health in found}
 
 
@@ -175,7 +175,7 @@ def test_triggers_of_other_tables_do_not_count() -> None:
     assert [relation for relation in tables if not tables[relation].writes_history] == ["f"]
 
 
-@pytest.mark.parametrize("relation", ["f", "m", "k"])
+@pytest.mark.parametrize("relation", ["f", "m", "k", "s"])
 def test_installed_triggers_are_healthy(relation: str) -> None:
     table = health()[relation]
     assert table.writes_tokens

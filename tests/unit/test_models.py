@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
 from flagstaff._tables import names
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.models_of_others import flag_fields, model_of
 
 POSTGRES = DatabaseWrapper({}, "nowhere")
 
@@ -19,19 +23,47 @@ def validation_errors(row: Model) -> dict[str, list[str]]:
     return error.value.message_dict
 
 
-@pytest.mark.parametrize("model", [FeatureFlag, KeyValueStore])
-def test_every_column_except_key_and_value_has_a_database_default(model: type[Model]) -> None:
+NEEDED = {
+    FeatureFlag: {"key"},
+    KeyValueStore: {"key", "value"},
+    Segment: {"key", "conditions"},
+}
+
+
+@pytest.mark.parametrize("model", NEEDED)
+def test_column_that_plain_sql_may_omit_has_a_database_default(model: type[Model]) -> None:
     needed = {
         field.name
         for field in model._meta.concrete_fields
         if not field.primary_key and field.db_default is NOT_PROVIDED
     }
-    assert needed == ({"key"} if model is FeatureFlag else {"key", "value"})
+    assert needed == NEEDED[model]
 
 
 def test_new_flag_is_disabled() -> None:
     flag = FeatureFlag(key="new_checkout")
     assert (flag.enabled, flag.rollout_percent, flag.kind) == (False, 0, "release")
+
+
+def test_new_flag_has_no_rules() -> None:
+    assert FeatureFlag(key="new_checkout").rules == []
+
+
+def test_rules_that_are_no_list_are_refused() -> None:
+    assert list(validation_errors(FeatureFlag(key="a", rules={}))) == ["rules"]
+
+
+def test_segment_without_conditions_is_refused() -> None:
+    assert list(validation_errors(Segment(key="enterprise"))) == ["conditions"]
+
+
+def test_segment_with_an_invalid_key_is_refused() -> None:
+    conditions = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
+    assert list(validation_errors(Segment(key="a b", conditions=conditions))) == ["key"]
+
+
+def test_str_of_a_segment_is_its_key() -> None:
+    assert str(Segment(key="enterprise")) == "enterprise"
 
 
 def test_str_of_a_flag_is_its_key() -> None:
@@ -89,6 +121,7 @@ def test_names_are_read_from_the_models() -> None:
         "flag_enabled": '"enabled"',
         "flag_rollout": '"rollout_percent"',
         "flag_client_side": '"client_side"',
+        "flag_rules": '"rules"',
         "allowed_users_table": '"flagstaff_featureflag_allowed_users"',
         "allowed_users_flag": '"featureflag_id"',
         "allowed_users_user": '"user_id"',
@@ -97,7 +130,21 @@ def test_names_are_read_from_the_models() -> None:
         "value_pk": '"id"',
         "value_key": '"key"',
         "value_value": '"value"',
+        "segment_table": '"flagstaff_segment"',
+        "segment_pk": '"id"',
+        "segment_key": '"key"',
+        "segment_conditions": '"conditions"',
     }
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{}, {"rules": models.TextField()}, {"rules": models.ManyToManyField("auth.Group")}],
+    ids=["no field", "a text", "a relation"],
+)
+def test_rules_of_a_model_without_a_json_field_of_this_name_are_null(field: Any) -> None:
+    model = model_of("Switch", flag_fields() | field)
+    assert names.flag_names(POSTGRES, model)["flag_rules"] == "NULL::jsonb"
 
 
 def test_flag_model_without_required_fields_is_an_error() -> None:

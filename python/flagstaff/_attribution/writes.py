@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._attribution.context import attributed, attribution, current_attribution
-from flagstaff._tables.names import flag_names, value_names
+from flagstaff._tables.names import flag_names, segment_model, segment_names, value_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
@@ -154,7 +154,13 @@ def _watched_names(flag_model: type[Model], value_model: type[Model]) -> tuple[s
     """Returns the names of the tables without schema and quotes, which SQL may leave out."""
     connection = connections[conf.database]
     flags, values = flag_names(connection, flag_model), value_names(connection, value_model)
-    tables = flags["flag_table"], flags["allowed_users_table"], values["value_table"]
+    segments = segment_names(connection, segment_model())
+    tables = (
+        flags["flag_table"],
+        flags["allowed_users_table"],
+        values["value_table"],
+        segments["segment_table"],
+    )
     return tuple(table.strip('"').split('"."')[-1].lower() for table in tables)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field, ManyToManyField, Model
+from django.db.models import Field, JSONField, ManyToManyField, Model
 
 __all__ = [
     "AnyField",
@@ -17,6 +17,7 @@ __all__ = [
     "is_auto_now",
     "is_auto_now_add",
     "is_generated",
+    "rules_field",
     "stored_fields",
     "through_model",
 ]
@@ -30,6 +31,16 @@ def find_field(model: type[Model], name: str) -> AnyField | None:
         return cast("AnyField", model._meta.get_field(name))
     except FieldDoesNotExist:
         return None
+
+
+def rules_field(model: type[Model]) -> AnyField | None:
+    """Returns the field of a flag model's rules, or None.
+
+    Another field or relation of this name belongs to the project, whose flags then have no rules.
+    """
+    field = find_field(model, "rules")
+    is_own = isinstance(field, JSONField) and field.model._meta.db_table == model._meta.db_table
+    return field if is_own else None
 
 
 def column_of(model: type[Model], name: str) -> str:

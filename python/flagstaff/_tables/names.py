@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import cast
 
+from django.apps import apps
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._tables.model_fields import AnyField, find_field, through_model
+from flagstaff._tables.model_fields import AnyField, find_field, rules_field, through_model
 from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -21,6 +22,8 @@ __all__ = [
     "flag_names",
     "names",
     "own_names",
+    "segment_model",
+    "segment_names",
     "sql",
     "user_field",
     "user_names",
@@ -40,6 +43,7 @@ def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         **own_names(connection),
         **flag_names(connection, conf.flag_model),
         **value_names(connection, conf.value_model),
+        **segment_names(connection, segment_model()),
     }
 
 
@@ -85,6 +89,7 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
         "flag_client_side": _client_side(connection, model),
+        "flag_rules": _rules(connection, model),
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
@@ -101,6 +106,22 @@ def value_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str
         "value_key": quote(_column(model, "key")),
         "value_value": quote(_column(model, "value")),
     }
+
+
+def segment_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str, str]:
+    """Returns the names of the segment model, which may be a model of a migration's state."""
+    quote = connection.ops.quote_name
+    return {
+        "segment_table": quote(model._meta.db_table),
+        "segment_pk": quote(_column(model, "pk")),
+        "segment_key": quote(_column(model, "key")),
+        "segment_conditions": quote(_column(model, "conditions")),
+    }
+
+
+def segment_model() -> type[Model]:
+    """Returns the model of segments. Looked up, because apps may not be loaded at the import."""
+    return apps.get_model("flagstaff", "Segment")
 
 
 def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, str]:
@@ -135,6 +156,14 @@ def _client_side(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
     if find_field(model, "client_side") is None:
         return "false"
     return connection.ops.quote_name(_column(model, "client_side"))
+
+
+def _rules(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
+    """Returns the column, or NULL for a model without it."""
+    field = rules_field(model)
+    if field is None:
+        return "NULL::jsonb" if connection.vendor == "postgresql" else "NULL"
+    return connection.ops.quote_name(_own_column(field))
 
 
 def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:

@@ -98,12 +98,13 @@ def trigger_health(
     connection: BaseDatabaseWrapper,
     flag_model: type[Model] | None,
     value_model: type[Model] | None,
+    segment_model: type[Model] | None = None,
 ) -> Iterator[TriggerHealth]:
     """Yields the health of each watched table of these models. Queries the catalog.
 
     Raises ConfigurationError if a model lacks a required field.
     """
-    for table in watched_tables(connection, flag_model, value_model):
+    for table in watched_tables(connection, flag_model, value_model, segment_model):
         found = triggers_of(connection, table.name)
         yield TriggerHealth(table, found.own, found.heirs)
 

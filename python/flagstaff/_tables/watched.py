@@ -10,7 +10,7 @@ from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.model_fields import auto_now_columns
-from flagstaff._tables.names import flag_names, value_names
+from flagstaff._tables.names import flag_names, segment_names, value_names
 
 __all__ = ["WatchedTable", "watched_tables"]
 
@@ -26,7 +26,7 @@ class WatchedTable:
     #: The table as the model names it, and with its schema.
     name: str
     table: str
-    #: The relation of its tokens and entries: f, m or k.
+    #: The relation of its tokens and entries: f, m, k or s.
     relation: str
     #: The function of the history triggers, and its arguments after the relation.
     history_function: str
@@ -46,8 +46,9 @@ def watched_tables(
     connection: BaseDatabaseWrapper,
     flag_model: type[Model] | None,
     value_model: type[Model] | None,
+    segment_model: type[Model] | None = None,
 ) -> Iterator[WatchedTable]:
-    """Yields the watched tables of two models, which may be models of a migration's state.
+    """Yields the watched tables of these models, which may be models of a migration's state.
 
     Queries the catalog for their schemas.
     """
@@ -56,6 +57,8 @@ def watched_tables(
         yield _allowed_users(connection, flag_model)
     if value_model:
         yield _values(connection, value_model)
+    if segment_model:
+        yield _segments(connection, segment_model)
 
 
 def _flags(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
@@ -70,6 +73,12 @@ def _values(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable
     return _rows(connection, model, names["value_table"], "k", columns)
 
 
+def _segments(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
+    names = segment_names(connection, model)
+    columns = (names["segment_pk"], names["segment_key"], _NO_VALUE_COLUMN)
+    return _rows(connection, model, names["segment_table"], "s", columns)
+
+
 def _rows(
     connection: BaseDatabaseWrapper,
     model: type[Model],
@@ -77,7 +86,7 @@ def _rows(
     relation: str,
     columns: tuple[str, ...],
 ) -> WatchedTable:
-    """A table of which each row is a flag or a value."""
+    """A table of which each row is a flag, a value or a segment."""
     quote = connection.ops.quote_name
     arguments = (*columns, *map(quote, auto_now_columns(model)))
     table = _qualified(connection, name)

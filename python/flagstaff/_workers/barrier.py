@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import FoundTable, find_table
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.names import fill, names, own_names, segment_model, sql
 from flagstaff._tables.triggers import trigger_health
 from flagstaff.conf import conf
 from flagstaff.exceptions import PropagationError
@@ -123,7 +123,10 @@ def _require_rights(found: FoundTable, tokens: _Tokens) -> None:
 
 def _have_token_triggers(connection: BaseDatabaseWrapper) -> bool:
     """Returns True if every watched table has a token trigger that fires."""
-    tables = trigger_health(connection, conf.flag_model, conf.value_model)
+    # Without their table, no worker loads segments.
+    has_segments = find_table(connection, names(connection)["segment_table"]) is not None
+    segments = segment_model() if has_segments else None
+    tables = trigger_health(connection, conf.flag_model, conf.value_model, segments)
     return all(table.writes_tokens for table in tables)
 
 

@@ -33,14 +33,16 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff import changes
 from flagstaff._engine import forced_off
 from flagstaff._engine.impact import impact_of_change
-from flagstaff._tables.model_fields import through_model
+from flagstaff._tables.model_fields import rules_field, through_model
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version, version_text
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.json_fields import RulesField, as_json_area
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin, set_widget
@@ -48,6 +50,7 @@ from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.exceptions import FlagstaffError, NoHistoryError
+from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.history.versions import version_of
@@ -113,9 +116,14 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
     ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
-    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "allowed", "allowed_users_count")
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (
+        *_TIMES,
+        "allowed",
+        "allowed_users_count",
+        "undecodable_rules",
+    )
     fieldsets: ClassVar[_FieldsetSpec] = (
-        (None, {"fields": ("key", "enabled", "rollout_percent", ALLOWED)}),
+        (None, {"fields": ("key", "enabled", "rollout_percent", ALLOWED, "rules")}),
         (_ABOUT, {"fields": ("description", "kind", "client_side", *_TIMES)}),
     )
 
@@ -177,6 +185,9 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
         if obj is None:
             # The times are set at creation, and "allowed" is a number.
             return _replaced(fieldsets, dict.fromkeys((*_TIMES, "allowed")))
+        if isinstance(getattr(obj, "rules", None), UnreadableJson):
+            # A form has no text for them, so saving it would remove them.
+            fieldsets = _replaced(fieldsets, {"rules": "undecodable_rules"})
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
         listed = was_shown(request, ALLOWED)
@@ -190,10 +201,20 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         """The form field. The rollout has buttons, and the attributes of the theme's input."""
+        if db_field is rules_field(self.model):
+            return self._rules_formfield(db_field, request, **kwargs)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "rollout_percent":
             set_widget(field, RolloutInput(field.widget.attrs))
         return field
+
+    def _rules_formfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        field = super().formfield_for_dbfield(
+            db_field, request, **{"form_class": RulesField, **kwargs}
+        )
+        return None if field is None else as_json_area(field)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""
@@ -384,6 +405,12 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
             count,
         )
         return text % {"count": local_number(count)}
+
+    @admin.display(description=gettext_lazy("rules"))
+    def undecodable_rules(self, flag: FeatureFlag) -> str:
+        """Says what is wrong with rules that Python cannot decode."""
+        text = _("The stored rules are %(value)s. Write others with flagstaff.changes.update().")
+        return text % {"value": describe_value(flag.rules)}
 
 
 def _count_allowed(flag: FeatureFlag) -> int:

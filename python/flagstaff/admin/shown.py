@@ -17,7 +17,7 @@ from django.http import HttpRequest
 
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.fields import canonical
+from flagstaff.changes.fields import canonical, canonical_json
 
 __all__ = ["SHOWN", "Shown", "parse_shown", "was_shown"]
 
@@ -76,6 +76,8 @@ def digest(name: str, value: object) -> str:
     """Returns the same text for equal values, whether read from the row or from the form."""
     if name == "value":
         text = canonical(value, allow_nan=True)
+    elif name == "rules":
+        text = canonical_json(value, allow_nan=True)
     elif name == ALLOWED:
         text = json.dumps(sorted(user_texts(value)))
     else:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextareaWidget
-from django.core.exceptions import ValidationError
 from django.db.models import Field, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,19 +19,15 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import readable
-from flagstaff._text.json_text import (
-    DuplicateNameError,
-    UnreadableJson,
-    object_of_pairs,
-    why_undecodable,
-)
+from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.json_fields import ValueField, as_json_area
 from flagstaff.admin.own_fields import OwnFieldsMixin
-from flagstaff.admin.saving import SavingMixin, set_widget
+from flagstaff.admin.saving import SavingMixin
 from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.history.describe import SECRET, describe_value, more_characters
@@ -62,65 +54,6 @@ _MAX_EDITABLE = 64_000
 _VALUE_HELP = _('JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2].')
 # How much of such a value the page shows.
 _MAX_START = 1_000
-# The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-class ValueField(forms.JSONField):
-    """A JSON field that rejects what PostgreSQL cannot store."""
-
-    default_error_messages = {
-        "invalid": _(
-            "not valid JSON (line %(line)d, column %(column)d); "
-            'put strings in double quotes, such as "stripe"'
-        ),
-        "unstorable": _(
-            "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
-        ),
-        "duplicate": _("an object has the name %(name)s twice; remove one"),
-        "undecodable": _(
-            "a number has more than 4,300 digits, or the nesting more than 500 levels"
-        ),
-    }
-
-    def prepare_value(self, value: object) -> Any:
-        """The text in the form. Empty for a new or unreadable value, which has no text."""
-        is_empty = value is None or isinstance(value, UnreadableJson)
-        return "" if is_empty else super().prepare_value(value)
-
-    def to_python(self, value: object) -> Any:
-        """Parses the text. Raises ValidationError with the line and column of the error."""
-        if isinstance(value, str) and why_undecodable(value):
-            raise ValidationError(self.error_messages["undecodable"], code="undecodable")
-        try:
-            parsed = super().to_python(value)
-        except ValidationError as error:
-            text = self.error_messages["invalid"]
-            raise ValidationError(text, code="invalid", params=_position(str(value))) from error
-        self._forbid_duplicate_names(value)
-        return parsed
-
-    def _forbid_duplicate_names(self, value: object) -> None:
-        if not isinstance(value, str) or self.disabled or not value:
-            return
-        try:
-            json.loads(value, object_pairs_hook=object_of_pairs)
-        except DuplicateNameError as error:
-            text = self.error_messages["duplicate"]
-            params = {"name": error.name}
-            raise ValidationError(text, code="duplicate", params=params) from error
-
-    def bound_data(self, data: object, initial: object) -> object:
-        """The text as the user has typed it, not formatted again."""
-        if self.disabled or data is None:
-            return super().bound_data(data, initial)
-        return InvalidJSONInput(data)
-
-    def validate(self, value: object) -> None:
-        """Rejects JSON that Python accepts and PostgreSQL does not."""
-        super().validate(value)
-        if not _is_storable(value):
-            raise ValidationError(self.error_messages["unstorable"], code="unstorable")
 
 
 class ValueForm(MergingForm):
@@ -174,11 +107,7 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsM
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         options = {"form_class": ValueField, "help_text": _VALUE_HELP}
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        if field is not None:
-            attrs = field.widget.attrs
-            css_class = f"{attrs.get('class', '')} flagstaff-json".strip()
-            set_widget(field, AdminTextareaWidget({**attrs, "rows": 4, "class": css_class}))
-        return field
+        return None if field is None else as_json_area(field)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
@@ -239,21 +168,3 @@ class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsM
 
 def _as_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _position(text: str) -> dict[str, int]:
-    """The line and column of the syntax error."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return {"line": error.lineno, "column": error.colno}
-    return {"line": 1, "column": 1}
-
-
-def _is_storable(value: object) -> bool:
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()
-    except ValueError:
-        return False
-    return not _NUL.search(text)

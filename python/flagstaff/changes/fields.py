@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import cast
@@ -25,6 +25,7 @@ from flagstaff.validators import validate_flag_key
 
 __all__ = [
     "canonical",
+    "canonical_json",
     "differing",
     "insert",
     "insert_together",
@@ -130,8 +131,16 @@ def canonical(value: object, *, allow_nan: bool = False) -> str:
     Raises TypeError or ValueError if JSON cannot hold the value.
     """
     text = encoded(value)
-    if not isinstance(value_field(), JSONField):
-        return text
+    is_json = isinstance(value_field(), JSONField)
+    return _sorted_json(text, allow_nan=allow_nan) if is_json else text
+
+
+def canonical_json(value: object, *, allow_nan: bool = False) -> str:
+    """Returns the same text for the same JSON, as `canonical` does for values."""
+    return _sorted_json(json.dumps(value), allow_nan=allow_nan)
+
+
+def _sorted_json(text: str, *, allow_nan: bool) -> str:
     plain = json.loads(text, parse_float=_as_postgres_reads)
     return json.dumps(plain, sort_keys=True, allow_nan=allow_nan)
 
@@ -173,18 +182,21 @@ def _is_empty_json(field: AnyField, value: object) -> bool:
 
 def _has(row: Row, name: str, new: object) -> bool:
     """Whether the row has this value already."""
-    old = getattr(row, _field(row, name).attname)
+    field = _field(row, name)
+    old = getattr(row, field.attname)
     if name == "value" and isinstance(row, conf.value_model):
-        return _is_equal_json(old, new)
+        return _is_equal_json(old, new, canonical)
+    if isinstance(field, JSONField):
+        return _is_equal_json(old, new, canonical_json)
     return bool(old == getattr(new, "pk", new))
 
 
-def _is_equal_json(old: object, new: object) -> bool:
+def _is_equal_json(old: object, new: object, text_of: Callable[..., str]) -> bool:
     """Compares as JSON, because in Python True equals 1 and 1 equals 1.0."""
     if isinstance(old, UnreadableJson) or isinstance(new, UnreadableJson):
         return type(old) is type(new) and old == new
     try:
-        return canonical(old, allow_nan=True) == canonical(new)
+        return text_of(old, allow_nan=True) == text_of(new)
     except TypeError:  # The field reads values that it cannot write.
         return bool(old == new)
 

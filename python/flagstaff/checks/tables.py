@@ -23,12 +23,19 @@ __all__ = [
     "check_tables_are_readable",
 ]
 
-_READ_BY_THE_ENGINE = ("flag_table", "allowed_users_table", "value_table", "token_table")
+_READ_BY_THE_ENGINE = (
+    "flag_table",
+    "allowed_users_table",
+    "value_table",
+    "segment_table",
+    "token_table",
+)
 #: What happens if row level security applies to Django's role or to the owner of the functions.
 _IF_ROWS_ARE_HIDDEN = {
     "flag_table": "the admin and the history are incomplete",
     "allowed_users_table": "the admin and the history are incomplete",
     "value_table": "the admin and the history are incomplete",
+    "segment_table": "the admin and the history are incomplete",
     "token_table": "changes of flags can fail",
     "change_table": "the history cannot be read or lacks entries",
     "usage_table": "usage cannot be read or is incomplete",

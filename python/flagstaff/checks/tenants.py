@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff._tables.catalog import query_catalog
-from flagstaff._tables.names import own_names, user_field
+from flagstaff._tables.names import own_names, segment_model, user_field
 from flagstaff._tables.tenants import is_of_tenants, share_hint, shared_schema
 from flagstaff._text.lists import join_some
 from flagstaff.checks.guard import with_valid_settings
@@ -77,7 +77,8 @@ def check_tenants_have_no_tables(connection: BaseDatabaseWrapper) -> list[CheckM
     shared = shared_schema(connection)
     if shared is None or any(map(is_of_tenants, _labels([conf.flag_model, conf.value_model]))):
         return []
-    tables = [model._meta.db_table for model in (conf.flag_model, conf.value_model)]
+    models = (conf.flag_model, conf.value_model, segment_model())
+    tables = [model._meta.db_table for model in models]
     tables += [table.strip('"') for table in own_names(connection).values()]
     schemas = [name for [name] in query_catalog(connection, _SCHEMAS_WITH_TABLES, tables, shared)]
     if not schemas:

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._tables.catalog import find_table, has_rows
 from flagstaff._tables.found_triggers import replaced_functions, tables_with_triggers
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import own_names, segment_model
 from flagstaff._tables.triggers import TriggerHealth, expected_triggers, trigger_health
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.checks.hints import install_functions_again, installations
@@ -130,7 +130,7 @@ def _existing(connection: BaseDatabaseWrapper) -> Iterator[TriggerHealth]:
     """
     if find_table(connection, own_names(connection)["token_table"]) is None:
         return
-    for health in trigger_health(connection, conf.flag_model, conf.value_model):
+    for health in trigger_health(connection, conf.flag_model, conf.value_model, segment_model()):
         if find_table(connection, health.table.name):
             yield health
 

@@ -10,6 +10,8 @@ WITH watched AS (
             $function${schema}.flagstaff_row_history_v1()$function$
         )::oid
         AND t.tgname OPERATOR(pg_catalog.=) 'flagstaff_history_insert_v1'
+        -- Entries about segments have always had a table.
+        AND pg_catalog.substring(t.tgargs, 1, 1) OPERATOR(pg_catalog.<>) 's'
 ), used AS (
     SELECT id, is_value
     FROM watched

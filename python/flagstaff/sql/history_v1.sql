@@ -1,7 +1,7 @@
--- The history of flags, allowed users and values.
+-- The history of flags, allowed users, values and segments.
 
--- One entry per changed flag or value, and one per flag and statement for allowed users.
--- relation: f flags, m allowed users, k values.
+-- One entry per changed flag, value or segment, and one per flag and statement for allowed users.
+-- relation: f flags, m allowed users, k values, s segments (segment_relation_v1).
 -- old and new are rows. For allowed users they are arrays of the removed and of the added user pks,
 -- in no order: sorting them would take as long as the change.
 -- actor, source and reason are set by the application. session_user and role (whose privileges

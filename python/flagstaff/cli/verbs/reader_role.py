@@ -18,7 +18,7 @@ from flagstaff.conf import conf
 __all__ = ["READER_ROLE"]
 
 # The tables that the engine reads, by their placeholder in SQL templates.
-_READ = ("flag_table", "allowed_users_table", "value_table", "token_table")
+_READ = ("flag_table", "allowed_users_table", "value_table", "segment_table", "token_table")
 
 
 def _add_arguments(parser: CommandParser) -> None:

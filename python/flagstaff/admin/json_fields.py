@@ -1,0 +1,118 @@
+"""Form fields for JSON: of values and of rules."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff._text.json_text import (
+    DuplicateNameError,
+    UnreadableJson,
+    object_of_pairs,
+    why_undecodable,
+)
+from flagstaff.admin.saving import set_widget
+
+__all__ = ["RulesField", "ValueField", "as_json_area"]
+
+# The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class ValueField(forms.JSONField):
+    """A JSON field that rejects what PostgreSQL cannot store."""
+
+    default_error_messages = {
+        "invalid": _(
+            "not valid JSON (line %(line)d, column %(column)d); "
+            'put strings in double quotes, such as "stripe"'
+        ),
+        "unstorable": _(
+            "PostgreSQL cannot store NaN, Infinity, \\u0000 or half of a surrogate pair"
+        ),
+        "duplicate": _("an object has the name %(name)s twice; remove one"),
+        "undecodable": _(
+            "a number has more than 4,300 digits, or the nesting more than 500 levels"
+        ),
+    }
+
+    def prepare_value(self, value: object) -> Any:
+        """The text in the form. Empty for a new or unreadable value, which has no text."""
+        is_empty = value is None or isinstance(value, UnreadableJson)
+        return "" if is_empty else super().prepare_value(value)
+
+    def to_python(self, value: object) -> Any:
+        """Parses the text. Raises ValidationError with the line and column of the error."""
+        if isinstance(value, str) and why_undecodable(value):
+            raise ValidationError(self.error_messages["undecodable"], code="undecodable")
+        try:
+            parsed = super().to_python(value)
+        except ValidationError as error:
+            text = self.error_messages["invalid"]
+            raise ValidationError(text, code="invalid", params=_position(str(value))) from error
+        self._forbid_duplicate_names(value)
+        return parsed
+
+    def _forbid_duplicate_names(self, value: object) -> None:
+        if not isinstance(value, str) or self.disabled or not value:
+            return
+        try:
+            json.loads(value, object_pairs_hook=object_of_pairs)
+        except DuplicateNameError as error:
+            text = self.error_messages["duplicate"]
+            params = {"name": error.name}
+            raise ValidationError(text, code="duplicate", params=params) from error
+
+    def bound_data(self, data: object, initial: object) -> object:
+        """The text as the user has typed it, not formatted again."""
+        if self.disabled or data is None:
+            return super().bound_data(data, initial)
+        return InvalidJSONInput(data)
+
+    def validate(self, value: object) -> None:
+        """Rejects JSON that Python accepts and PostgreSQL does not."""
+        super().validate(value)
+        if not _is_storable(value):
+            raise ValidationError(self.error_messages["unstorable"], code="unstorable")
+
+
+class RulesField(ValueField):
+    """The JSON of rules. An empty text means no rules."""
+
+    def to_python(self, value: object) -> Any:
+        """Parses the text."""
+        parsed = super().to_python(value)
+        return [] if parsed is None else parsed
+
+
+def as_json_area(field: forms.Field) -> forms.Field:
+    """Returns the field as a text area with the attributes of the theme's."""
+    attrs = field.widget.attrs
+    css_class = f"{attrs.get('class', '')} flagstaff-json".strip()
+    set_widget(field, AdminTextareaWidget({**attrs, "rows": 4, "class": css_class}))
+    return field
+
+
+def _position(text: str) -> dict[str, int]:
+    """The line and column of the syntax error."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return {"line": error.lineno, "column": error.colno}
+    return {"line": 1, "column": 1}
+
+
+def _is_storable(value: object) -> bool:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except ValueError:
+        return False
+    return not _NUL.search(text)
