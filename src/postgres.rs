@@ -9,6 +9,7 @@ mod context;
 mod deadline;
 pub mod engine;
 pub mod error;
+mod parts;
 pub mod queries;
 mod random;
 mod refresh;

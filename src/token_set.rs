@@ -16,6 +16,8 @@ impl Relation {
     pub const ALLOWED_USERS: Self = Self('m');
     /// The key-value table.
     pub const VALUES: Self = Self('k');
+    /// The segments' table.
+    pub const SEGMENTS: Self = Self('s');
 
     /// The letter in the token table.
     #[must_use]

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use crate::postgres::error::Error;
-use crate::postgres::tables::{TABLES, Table};
+use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
+use crate::postgres::tables::{OPTIONAL_PARTS, OptionalColumn, OptionalPart, Slot, TABLES, Table};
+use crate::token_set::Relation;
 
 /// Quoted names of tables and columns, by their placeholder in the templates.
 pub type Names = HashMap<String, String>;
@@ -11,15 +13,25 @@ pub type Names = HashMap<String, String>;
 /// The statements that read, and the one that writes usage.
 #[derive(Clone, Debug)]
 pub struct Queries {
-    pub(crate) identify: &'static str,
+    pub(crate) identify: String,
     pub(crate) token_set: String,
+    pub(crate) flush_usage: String,
+    /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
+    /// every load reads.
+    pub(crate) parts: ProjectParts,
+    pub(crate) token_table: String,
+    pub(crate) required_tables: Vec<String>,
+    opaque_values: bool,
+    names: Names,
+}
+
+/// The statements of a load from a database with certain parts.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadQueries {
     pub(crate) lock: String,
+    pub(crate) token_set: String,
     /// The query of each table, in the order of [`TABLES`].
     pub(crate) tables: Vec<TableQuery>,
-    pub(crate) flush_usage: String,
-    /// The parameters of `identify`: the table of tokens, and the tables that a load reads.
-    pub(crate) token_table: String,
-    pub(crate) loaded_tables: Vec<String>,
     /// Whether the model field decodes every value.
     pub(crate) opaque_values: bool,
 }
@@ -27,7 +39,9 @@ pub struct Queries {
 /// The query of the rows of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct TableQuery {
-    pub(crate) table: &'static Table,
+    pub(crate) relation: Relation,
+    pub(crate) slot: Slot,
+    pub(crate) is_large: bool,
     pub(crate) text: String,
 }
 
@@ -48,8 +62,9 @@ pub(crate) const DECODE_TEXTS: &str = sql!("decode_texts_v1");
 pub(crate) const SEND_ENCODED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
 
 impl TableQuery {
-    fn new(table: &'static Table, names: &Names) -> Result<Self, Error> {
-        Ok(Self { table, text: fill(table.query, names)? })
+    fn new(table: &Table, names: &Names) -> Result<Self, Error> {
+        let Table { relation, slot, is_large, .. } = *table;
+        Ok(Self { relation, slot, is_large, text: fill(table.query, names)? })
     }
 
     /// Declares a cursor for the rows.
@@ -63,7 +78,7 @@ impl TableQuery {
     }
 
     fn cursor(&self) -> String {
-        format!("flagstaff_{}", self.table.relation.letter())
+        format!("flagstaff_{}", self.relation.letter())
     }
 }
 
@@ -73,22 +88,53 @@ impl Queries {
     /// # Errors
     /// If `names` lacks the placeholder of a template.
     pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
-        let tables = TABLES.iter().map(|table| TableQuery::new(table, names));
-        let loaded_tables = TABLES.iter().map(|table| name(table.name, names));
-        let loaded_tables = loaded_tables.collect::<Result<Vec<_>, _>>()?;
-        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded_tables.join(", "));
-        Ok(Self {
-            identify: sql!("identify_v1"),
+        let required = TABLES.iter().filter(|table| !is_optional(table));
+        let required = required.map(|table| name(table.name, names));
+        let queries = Self {
+            identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
+            flush_usage: fill(sql!("flush_usage_v1"), names)?,
+            parts: ProjectParts::new(names),
+            token_table: name("token_table", names)?,
+            required_tables: required.collect::<Result<_, _>>()?,
+            opaque_values,
+            names: names.clone(),
+        };
+        queries.load_without(&[]).map(|_| queries)
+    }
+
+    /// The statements of a load without these parts.
+    ///
+    /// # Errors
+    /// If the project's names lack the placeholder of a template.
+    pub(crate) fn load_without(&self, absent: &[Absence]) -> Result<LoadQueries, Error> {
+        let is_absent = |part: &&OptionalPart| {
+            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
+        };
+        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
+        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
+            if let Some(OptionalColumn { name, instead }) = part.column {
+                names.insert(name.into(), instead.into());
+            } else {
+                tables.retain(|table| table.name != part.table);
+            }
+        }
+        let locked = tables.iter().map(|table| name(table.name, &names));
+        let locked = locked.collect::<Result<Vec<_>, _>>()?.join(", ");
+        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &locked);
+        let tables = tables.into_iter().map(|table| TableQuery::new(table, &names));
+        Ok(LoadQueries {
             // The locks first: a SELECT decides what the transaction sees.
             lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
+            token_set: self.token_set.clone(),
             tables: tables.collect::<Result<_, _>>()?,
-            flush_usage: fill(sql!("flush_usage_v1"), names)?,
-            token_table: name("token_table", names)?,
-            loaded_tables,
-            opaque_values,
+            opaque_values: self.opaque_values,
         })
     }
+}
+
+fn is_optional(table: &Table) -> bool {
+    OPTIONAL_PARTS.iter().any(|part| part.column.is_none() && part.table == table.name)
 }
 
 /// The name for a placeholder.

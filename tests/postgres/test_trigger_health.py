@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from psycopg.rows import dict_row
 
-from flagstaff._tables.names import names, sql
+from flagstaff._tables.names import fill, names, sql
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 
@@ -140,8 +140,10 @@ def identified(column: str) -> object:
     """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
     tables = [quoted["token_table"], [quoted[name] for name in LOADED_TABLES]]
+    parts = [[quoted["segment_table"]], [None]]
+    statement = fill(sql("identify_v1"), {"optional_parts": sql("optional_parts_v1")})
     with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:
-        row = cursor.execute(sql("identify_v1"), tables).fetchone()
+        row = cursor.execute(statement, [*parts, *tables]).fetchone()
     assert row
     return row[column]
 

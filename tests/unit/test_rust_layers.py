@@ -23,6 +23,7 @@ LAYERS = (
     ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
     (
         "postgres::deadline",
+        "postgres::parts",
         "postgres::queries",
         "postgres::signals",
         "postgres::status",

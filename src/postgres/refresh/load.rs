@@ -14,8 +14,8 @@ use super::encoded_texts::{EncodedTexts, is_undecodable};
 use super::rows;
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{DECODE_TEXTS, Queries, SEND_ENCODED, TableQuery};
-use crate::postgres::tables::{Slot, Table};
+use crate::postgres::queries::{DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery};
+use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::token_set::TokenSet;
@@ -44,7 +44,7 @@ impl Scope<'_> {
     }
 
     /// Whether the load reads this table. `now` are the current change tokens.
-    fn includes(self, table: &Table, now: Option<&TokenSet>) -> bool {
+    fn includes(self, table: &TableQuery, now: Option<&TokenSet>) -> bool {
         match self {
             Self::Everything { .. } => true,
             Self::ChangedSince(base) => match (base.token_set(), now) {
@@ -72,7 +72,7 @@ pub(super) struct Read {
 /// Reads the tables of `scope`.
 pub(super) async fn load(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
 ) -> Result<Read, Error> {
     let loaded = match read(client, queries, scope).await {
@@ -84,7 +84,7 @@ pub(super) async fn load(
 
 async fn read(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
 ) -> Result<Read, tokio_postgres::Error> {
     let (read, decoder) = (RefCell::new(Read::empty(queries)), Decoder::default());
@@ -99,7 +99,7 @@ async fn read(
 /// every query that sends it.
 async fn read_encoded(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
 ) -> Result<Read, tokio_postgres::Error> {
     let (read, rows) = (RefCell::new(Read::empty(queries)), RefCell::new(Vec::new()));
@@ -142,7 +142,7 @@ enum Encoding {
 
 async fn transaction(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
     encoding: Encoding,
     read: &RefCell<Read>,
@@ -164,7 +164,7 @@ async fn transaction(
 /// Locks the tables, then reads the tokens.
 async fn begin(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
     read: &RefCell<Read>,
 ) -> Result<(), tokio_postgres::Error> {
@@ -197,7 +197,7 @@ async fn read_tables(
     let reads = wanted.iter().map(async |query| {
         let fetch = is_encoded.then(|| query.fetch());
         let text = fetch.as_deref().unwrap_or(&query.text);
-        rows::read(client, text, |row| keep(query.table.slot, row)).await
+        rows::read(client, text, |row| keep(query.slot, row)).await
     });
     let (rows, committed) = tokio::join!(join_all(reads), client.batch_execute("COMMIT"));
     rows.into_iter().collect::<Result<(), _>>()?;
@@ -205,18 +205,22 @@ async fn read_tables(
 }
 
 impl Read {
-    fn empty(queries: &Queries) -> Self {
+    fn empty(queries: &LoadQueries) -> Self {
         let opaque_values = queries.opaque_values;
         Self { loaded: Loaded { opaque_values, ..Loaded::default() }, standby: false }
     }
 
     /// Empties the slots of the tables that the load reads, and returns their queries.
-    fn open_slots<'q>(&mut self, queries: &'q Queries, scope: Scope<'_>) -> Vec<&'q TableQuery> {
+    fn open_slots<'q>(
+        &mut self,
+        queries: &'q LoadQueries,
+        scope: Scope<'_>,
+    ) -> Vec<&'q TableQuery> {
         let now = self.loaded.token_set.as_ref();
         let all = queries.tables.iter();
-        let wanted: Vec<_> = all.filter(|query| scope.includes(query.table, now)).collect();
+        let wanted: Vec<_> = all.filter(|query| scope.includes(query, now)).collect();
         for query in &wanted {
-            query.table.slot.begin(&mut self.loaded, scope.base());
+            query.slot.begin(&mut self.loaded, scope.base());
         }
         wanted
     }

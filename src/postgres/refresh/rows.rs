@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use crate::postgres::tables::Slot;
 use crate::postgres::text::{Decoder, Text};
-use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use crate::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
 
 /// Passes the rows of a query to `keep`, each as it arrives.
@@ -32,6 +32,7 @@ impl Slot {
             Self::Flags => loaded.flags = Some(room(base.map(Snapshot::flag_count))),
             Self::AllowedUsers => loaded.allowed_users = Some(Vec::new()),
             Self::Values => loaded.values = Some(room(base.map(Snapshot::value_count))),
+            Self::Segments => loaded.segments = Some(Vec::new()),
         }
     }
 
@@ -46,6 +47,7 @@ impl Slot {
             Self::Flags => push(&mut loaded.flags, flag(row, decoder)?),
             Self::AllowedUsers => push(&mut loaded.allowed_users, allowed_users(row, decoder)?),
             Self::Values => push(&mut loaded.values, value(row, decoder)?),
+            Self::Segments => push(&mut loaded.segments, segment(row, decoder)?),
         }
         Ok(())
     }
@@ -75,12 +77,21 @@ pub(super) fn texts(row: &Row) -> Result<Vec<&[u8]>, Error> {
 }
 
 fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
+    let rules: Option<Text<'_>> = row.try_get("rules")?;
+    let rules: Result<Option<Box<str>>, Fault> =
+        rules.map(|text| decoder.checked(text)).transpose();
+    let rules = match rules {
+        // No JSON text is empty.
+        Ok(Some(text)) if text.is_empty() => Err(Fault::TooLarge),
+        rules => rules,
+    };
     Ok(FlagRow {
         pk: decoder.pk(row, "pk")?,
         key: decoder.required(row, "key")?,
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
         client_side: row.try_get("client_side")?,
+        rules,
     })
 }
 
@@ -104,4 +115,13 @@ fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
         read.map(|text| decoder.checked(text)).transpose()
     };
     Ok(ValueRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, value })
+}
+
+fn segment(row: &Row, decoder: &Decoder) -> Result<SegmentRow, Error> {
+    let conditions = if row.try_get("too_large")? {
+        Err(Fault::TooLarge)
+    } else {
+        decoder.required(row, "conditions")?
+    };
+    Ok(SegmentRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, conditions })
 }
