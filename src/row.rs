@@ -21,6 +21,8 @@ pub struct FlagRow {
     pub rollout_percent: Option<i32>,
     /// Whether browsers may read it.
     pub client_side: bool,
+    /// The JSON text of the targeting rules. `None` without rules: no column, SQL's NULL, or `[]`.
+    pub rules: Result<Option<Box<str>>, Fault>,
 }
 
 /// The allowed users of one flag.
@@ -60,6 +62,17 @@ pub struct ValueRow {
     pub key: Result<Box<str>, Fault>,
     /// The JSON text, or `None` for SQL's NULL.
     pub value: Result<Option<String>, Fault>,
+}
+
+/// A row of the segments' table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentRow {
+    /// The primary key.
+    pub pk: PrimaryKey,
+    /// The key that rules name.
+    pub key: Result<Box<str>, Fault>,
+    /// The JSON text of the conditions.
+    pub conditions: Result<Box<str>, Fault>,
 }
 
 /// A valid row of the flags' table.

@@ -14,7 +14,7 @@ use self::key_table::{KeyTable, Keyed};
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{AllowedUsersRow, FlagRow, Problem, ValueRow};
+use crate::row::{AllowedUsersRow, FlagRow, Problem, SegmentRow, ValueRow};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 
@@ -75,6 +75,8 @@ pub struct Loaded {
     pub allowed_users: Option<Vec<AllowedUsersRow>>,
     /// All rows of the key-value table.
     pub values: Option<Vec<ValueRow>>,
+    /// All rows of the segments' table.
+    pub segments: Option<Vec<SegmentRow>>,
     /// Whether the model field decodes every value, even plain scalars.
     pub opaque_values: bool,
 }

@@ -3,24 +3,34 @@
 //! Token sets are compared for equality only. A sequence or a maximum would miss a transaction that
 //! commits after a later one; a count and sums over the set do not.
 
-/// A table that tokens are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+use std::collections::BTreeMap;
+
+/// What tokens are about: a watched table, by its letter in the token table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Relation(char);
+
+impl Relation {
     /// The flags' table.
-    Flags,
+    pub const FLAGS: Self = Self('f');
     /// The table of the allowed users.
-    AllowedUsers,
+    pub const ALLOWED_USERS: Self = Self('m');
     /// The key-value table.
-    Values,
+    pub const VALUES: Self = Self('k');
+    /// The segments' table.
+    pub const SEGMENTS: Self = Self('s');
+
+    /// The letter in the token table.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        self.0
+    }
 }
 
 /// The state of the token table at one point in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenSet {
-    flags: Box<str>,
-    allowed_users: Box<str>,
-    values: Box<str>,
-    barriers: Box<str>,
+    /// Also of relations that this version does not know: a newer one may write tokens beside it.
+    sums: BTreeMap<Relation, Box<str>>,
     newest: i64,
     nonce: i64,
 }
@@ -28,13 +38,8 @@ pub struct TokenSet {
 impl TokenSet {
     /// Adds one relation: its letter in the database, its newest token id, and its sums as text.
     pub fn add(&mut self, relation: &str, newest: i64, sums: &str) {
-        let field = match relation {
-            "f" => &mut self.flags,
-            "m" => &mut self.allowed_users,
-            "k" => &mut self.values,
-            _ => &mut self.barriers,
-        };
-        *field = sums.into();
+        let relation = Relation(relation.chars().next().unwrap_or_default());
+        self.sums.insert(relation, sums.into());
         self.newest = self.newest.max(newest);
     }
 
@@ -58,10 +63,6 @@ impl TokenSet {
     /// Whether the table of `relation` may have changed since `before`.
     #[must_use]
     pub fn changed(&self, before: &Self, relation: Relation) -> bool {
-        match relation {
-            Relation::Flags => self.flags != before.flags,
-            Relation::AllowedUsers => self.allowed_users != before.allowed_users,
-            Relation::Values => self.values != before.values,
-        }
+        self.sums.get(&relation) != before.sums.get(&relation)
     }
 }

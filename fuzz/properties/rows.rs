@@ -49,6 +49,7 @@ fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
         flags: bytes.bool().then(|| some_rows(bytes, flag_row)),
         allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
         values: bytes.bool().then(|| some_rows(bytes, value_row)),
+        segments: None,
         opaque_values: bytes.below(4) == 0,
     }
 }
@@ -71,6 +72,7 @@ fn flag_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> FlagRow {
         enabled: (bytes.below(8) > 0).then(|| bytes.bool()),
         rollout_percent: (bytes.below(8) > 0).then(|| bytes.percent()),
         client_side: bytes.bool(),
+        rules: Ok(None),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The SQL statements of an engine, with the names of the project's tables filled in.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::postgres::error::Error;
+use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
+use crate::postgres::tables::{OPTIONAL_PARTS, OptionalColumn, OptionalPart, Slot, TABLES, Table};
+use crate::token_set::Relation;
 
 /// Quoted names of tables and columns, by their placeholder in the templates.
 pub type Names = HashMap<String, String>;
@@ -11,27 +13,36 @@ pub type Names = HashMap<String, String>;
 /// The statements that read, and the one that writes usage.
 #[derive(Clone, Debug)]
 pub struct Queries {
-    pub(crate) identify: &'static str,
+    pub(crate) identify: String,
     pub(crate) token_set: String,
-    pub(crate) lock: String,
-    pub(crate) rows: RowQueries,
-    /// The same, for texts in the encoding of the database.
-    pub(crate) encoded_rows: RowQueries,
     pub(crate) flush_usage: String,
-    /// The parameters of `identify`: the tables of tokens, flags, allowed users and values.
-    pub(crate) tables: [String; 4],
+    /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
+    /// every load reads.
+    pub(crate) parts: ProjectParts,
+    pub(crate) token_table: String,
+    pub(crate) required_tables: Vec<String>,
+    opaque_values: bool,
+    names: Names,
+}
+
+/// The statements of a load from a database with certain parts.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadQueries {
+    pub(crate) lock: String,
+    pub(crate) token_set: String,
+    /// The query of each table, in the order of [`TABLES`].
+    pub(crate) tables: Vec<TableQuery>,
     /// Whether the model field decodes every value.
     pub(crate) opaque_values: bool,
 }
 
-/// The statements that read the rows of a load.
+/// The query of the rows of a table.
 #[derive(Clone, Debug)]
-pub(crate) struct RowQueries {
-    /// Runs before the others, in the same transaction.
-    pub(crate) preparation: Option<String>,
-    pub(crate) flags: Cow<'static, str>,
-    pub(crate) allowed_users: Cow<'static, str>,
-    pub(crate) values: Cow<'static, str>,
+pub(crate) struct TableQuery {
+    pub(crate) relation: Relation,
+    pub(crate) slot: Slot,
+    pub(crate) is_large: bool,
+    pub(crate) text: String,
 }
 
 macro_rules! sql {
@@ -46,34 +57,28 @@ pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
 /// Decodes texts in the encoding of the database.
 pub(crate) const DECODE_TEXTS: &str = sql!("decode_texts_v1");
 
-impl RowQueries {
-    fn new(names: &Names) -> Result<Self, Error> {
-        Ok(Self {
-            preparation: None,
-            flags: fill(sql!("load_flags_v1"), names)?.into(),
-            allowed_users: fill(sql!("load_allowed_users_v1"), names)?.into(),
-            values: fill(sql!("load_values_v1"), names)?.into(),
-        })
+/// Makes the server send texts in the encoding of the database. Cursors must be declared before:
+/// the server reads statements in the client's encoding too, and names of tables may not be ASCII.
+pub(crate) const SEND_ENCODED: &str = "SET LOCAL client_encoding = 'SQL_ASCII'";
+
+impl TableQuery {
+    fn new(table: &Table, names: &Names) -> Result<Self, Error> {
+        let Table { relation, slot, is_large, .. } = *table;
+        Ok(Self { relation, slot, is_large, text: fill(table.query, names)? })
     }
 
-    /// The same rows, with the bytes of each text in the encoding of the database.
-    ///
-    /// The server reads statements in the client's encoding too, and names of tables may not be
-    /// ASCII. So cursors are declared before the encoding changes.
-    fn encoded(&self) -> Self {
-        let Self { flags, allowed_users, values, .. } = self;
-        let preparation = format!(
-            "DECLARE flagstaff_flags NO SCROLL CURSOR FOR {flags};
-            DECLARE flagstaff_allowed_users NO SCROLL CURSOR FOR {allowed_users};
-            DECLARE flagstaff_values NO SCROLL CURSOR FOR {values};
-            SET LOCAL client_encoding = 'SQL_ASCII'"
-        );
-        Self {
-            preparation: Some(preparation),
-            flags: "FETCH ALL FROM flagstaff_flags".into(),
-            allowed_users: "FETCH ALL FROM flagstaff_allowed_users".into(),
-            values: "FETCH ALL FROM flagstaff_values".into(),
-        }
+    /// Declares a cursor for the rows.
+    pub(crate) fn declare(&self) -> String {
+        format!("DECLARE {} NO SCROLL CURSOR FOR {}", self.cursor(), self.text)
+    }
+
+    /// Reads the rows of the cursor.
+    pub(crate) fn fetch(&self) -> String {
+        format!("FETCH ALL FROM {}", self.cursor())
+    }
+
+    fn cursor(&self) -> String {
+        format!("flagstaff_{}", self.relation.letter())
     }
 }
 
@@ -83,26 +88,59 @@ impl Queries {
     /// # Errors
     /// If `names` lacks the placeholder of a template.
     pub fn new(names: &Names, opaque_values: bool) -> Result<Self, Error> {
-        let table = |placeholder: &str| fill(&format!("{{{placeholder}}}"), names);
-        let rows = RowQueries::new(names)?;
-        Ok(Self {
-            identify: sql!("identify_v1"),
+        let required = TABLES.iter().filter(|table| !is_optional(table));
+        let required = required.map(|table| name(table.name, names));
+        let queries = Self {
+            identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
-            // The locks first: a SELECT decides what the transaction sees.
-            lock: [&fill(sql!("load_lock_v1"), names)?, sql!("check_client_v1"), ANY_TEXT]
-                .join(";\n"),
-            encoded_rows: rows.encoded(),
-            rows,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,
-            tables: [
-                table("token_table")?,
-                table("flag_table")?,
-                table("allowed_users_table")?,
-                table("value_table")?,
-            ],
+            parts: ProjectParts::new(names),
+            token_table: name("token_table", names)?,
+            required_tables: required.collect::<Result<_, _>>()?,
             opaque_values,
+            names: names.clone(),
+        };
+        queries.load_without(&[]).map(|_| queries)
+    }
+
+    /// The statements of a load without these parts.
+    ///
+    /// # Errors
+    /// If the project's names lack the placeholder of a template.
+    pub(crate) fn load_without(&self, absent: &[Absence]) -> Result<LoadQueries, Error> {
+        let is_absent = |part: &&OptionalPart| {
+            !self.parts.contains(part) || absent.iter().any(|absence| absence.part == *part)
+        };
+        let (mut names, mut tables) = (self.names.clone(), TABLES.iter().collect::<Vec<_>>());
+        for part in OPTIONAL_PARTS.iter().filter(is_absent) {
+            if let Some(OptionalColumn { name, instead }) = part.column {
+                names.insert(name.into(), instead.into());
+            } else {
+                tables.retain(|table| table.name != part.table);
+            }
+        }
+        let locked = tables.iter().map(|table| name(table.name, &names));
+        let locked = locked.collect::<Result<Vec<_>, _>>()?.join(", ");
+        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &locked);
+        let tables = tables.into_iter().map(|table| TableQuery::new(table, &names));
+        Ok(LoadQueries {
+            // The locks first: a SELECT decides what the transaction sees.
+            lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
+            token_set: self.token_set.clone(),
+            tables: tables.collect::<Result<_, _>>()?,
+            opaque_values: self.opaque_values,
         })
     }
+}
+
+fn is_optional(table: &Table) -> bool {
+    OPTIONAL_PARTS.iter().any(|part| part.column.is_none() && part.table == table.name)
+}
+
+/// The name for a placeholder.
+fn name(placeholder: &str, names: &Names) -> Result<String, Error> {
+    let name = names.get(placeholder).cloned();
+    name.ok_or_else(|| Error::parameters(format!("no name was given for {placeholder}")))
 }
 
 /// Replaces each `{placeholder}` in one pass, so that a name is never read as a template.
@@ -113,11 +151,8 @@ fn fill(template: &str, names: &Names) -> Result<String, Error> {
         let (placeholder, after) = after
             .split_once('}')
             .ok_or_else(|| Error::parameters("a template has an unclosed brace"))?;
-        let name = names
-            .get(placeholder)
-            .ok_or_else(|| Error::parameters(format!("no name was given for {placeholder}")))?;
         filled.push_str(before);
-        filled.push_str(name);
+        filled.push_str(&name(placeholder, names)?);
         rest = after;
     }
     filled.push_str(rest);

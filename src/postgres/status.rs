@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::postgres::error::Error;
+use crate::postgres::parts::Absence;
 
 /// How a worker is kept up to date.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct StatusReport {
     pub last_error: Option<Arc<Error>>,
     /// Why usage is not written, `None` if it is.
     pub usage_problem: Option<&'static str>,
+    /// The parts of the schema that cannot be read, and what follows.
+    pub schema_problems: Vec<String>,
 }
 
 /// The status report, shared between the threads of an engine and its readers.
@@ -112,6 +115,21 @@ impl SharedStatus {
     pub(crate) fn down(&self, error: Error) {
         self.failed(error);
         self.set_mode(RefreshMode::Down, None);
+    }
+
+    /// Sets which parts of the schema cannot be read.
+    pub(crate) fn set_absent(&self, absent: &[Absence]) {
+        let changed = self.update(|report| {
+            let problems = || absent.iter().map(|absence| &absence.problem);
+            let changed = !report.schema_problems.iter().eq(problems());
+            if changed {
+                report.schema_problems = problems().cloned().collect();
+            }
+            changed
+        });
+        if changed {
+            (self.on_event)();
+        }
     }
 
     /// Sets why usage is not written, or that it is.

@@ -95,6 +95,7 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         enabled,
         rollout_percent,
         client_side,
+        rules: Ok(None),
     });
     let allowed_users = allowed_users
         .into_iter()
@@ -109,6 +110,7 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
         values: Some(values.collect()),
+        segments: None,
         opaque_values,
     })
 }

@@ -26,6 +26,7 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     dict.set_item("mode", mode)?;
     dict.set_item("ready", mode == "direct" || snapshot.is_some())?;
     add_snapshot(&dict, snapshot)?;
+    add_problems(&dict, snapshot, &report)?;
     add_loads(&dict, mode, &report)?;
     let overrides = state.and_then(|state| state.overrides.as_deref());
     dict.set_item("forced_off", overrides.map(Overrides::forced_off).unwrap_or_default())?;
@@ -35,13 +36,21 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 fn add_snapshot(dict: &Bound<'_, PyDict>, snapshot: Option<&Snapshot>) -> PyResult<()> {
     let token = snapshot.and_then(Snapshot::token_set).map(TokenSet::newest);
-    let problems = snapshot.into_iter().flat_map(Snapshot::problems);
     dict.set_item("age", snapshot.and_then(|_| LIVE.age()).map(|age| age.as_secs_f64()))?;
     dict.set_item("version", LIVE.swaps())?;
     dict.set_item("token", token)?;
     dict.set_item("flags", snapshot.map_or(0, Snapshot::flag_count))?;
-    dict.set_item("values", snapshot.map_or(0, Snapshot::value_count))?;
-    dict.set_item("problems", problems.map(ToString::to_string).collect::<Vec<_>>())
+    dict.set_item("values", snapshot.map_or(0, Snapshot::value_count))
+}
+
+fn add_problems(
+    dict: &Bound<'_, PyDict>,
+    snapshot: Option<&Snapshot>,
+    report: &StatusReport,
+) -> PyResult<()> {
+    let rows = snapshot.into_iter().flat_map(Snapshot::problems).map(ToString::to_string);
+    let problems: Vec<_> = report.schema_problems.iter().cloned().chain(rows).collect();
+    dict.set_item("problems", problems)
 }
 
 fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyResult<()> {

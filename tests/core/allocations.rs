@@ -20,6 +20,7 @@ fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
         enabled: Some(true),
         rollout_percent: Some(rollout_percent),
         client_side: false,
+        rules: Ok(None),
     }
 }
 

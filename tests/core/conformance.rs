@@ -114,6 +114,7 @@ impl FlagOf {
             enabled: Some(self.enabled),
             rollout_percent: Some(self.rollout_percent),
             client_side: false,
+            rules: Ok(None),
         };
         let users = match users {
             "integer" | "bigint" => Users::Integers(self.allowed_integers()),

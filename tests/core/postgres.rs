@@ -3,6 +3,7 @@
 mod postgres_engine;
 mod postgres_fake_servers;
 mod postgres_parameters;
+mod postgres_parts;
 mod postgres_properties;
 mod postgres_refresh;
 mod postgres_shop;

@@ -64,6 +64,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("flag_enabled", "\"is on\"".to_owned()),
         ("flag_rollout", "\"{percent}\"".to_owned()),
         ("flag_client_side", "false".to_owned()),
+        ("flag_rules", "\"the \"\"rules\"\"\"".to_owned()),
         ("allowed_users_table", format!("{schema}.\"allow'd\"")),
         ("allowed_users_flag", "flag_id".to_owned()),
         ("allowed_users_user", "\"user\"".to_owned()),
@@ -72,6 +73,10 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("value_pk", "id".to_owned()),
         ("value_key", "key".to_owned()),
         ("value_value", "\"value\"".to_owned()),
+        ("segment_table", format!("{schema}.\"Segment\"")),
+        ("segment_pk", "id".to_owned()),
+        ("segment_key", "key".to_owned()),
+        ("segment_conditions", "\"{conditions}\"".to_owned()),
         ("token_table", format!("{schema}.flagstaff_token")),
         ("change_table", format!("{schema}.flagstaff_change")),
         ("usage_table", format!("{schema}.flagstaff_usage")),
@@ -82,11 +87,14 @@ fn names(schema: &str, user_type: &str) -> Names {
 
 const TABLES: &str = "
     CREATE TABLE {flag_table} (
-        {flag_pk} bigint, {flag_key} text, {flag_enabled} boolean, {flag_rollout} numeric
+        {flag_pk} bigint, {flag_key} text, {flag_enabled} boolean, {flag_rollout} numeric,
+        {flag_rules} jsonb NOT NULL DEFAULT '[]'
     );
     CREATE TABLE {allowed_users_table} ({allowed_users_flag} bigint, {allowed_users_user} {user_column});
     CREATE TABLE {value_table} ({value_pk} uuid DEFAULT gen_random_uuid(), {value_key} text,
         {value_value} jsonb);
+    CREATE TABLE {segment_table} ({segment_pk} bigint, {segment_key} text,
+        {segment_conditions} jsonb);
 ";
 
 const TRIGGERS: &str = "
@@ -96,11 +104,14 @@ const TRIGGERS: &str = "
     ON {allowed_users_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('m');
     CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
     ON {value_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('k');
+    CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON {segment_table} EXECUTE FUNCTION {schema}.flagstaff_token_v1('s');
 ";
 
 const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
     include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
+    "ALTER TABLE {token_table} DROP CONSTRAINT flagstaff_token_relation_check;",
 );
 
 /// Tables with flags in a schema of their own, which is dropped with the shop.
@@ -121,6 +132,13 @@ impl Shop {
     pub(crate) fn with_text_users() -> Self {
         let mut shop = Self::without_triggers("text");
         shop.run(TRIGGERS);
+        shop
+    }
+
+    /// A shop whose database is not migrated yet: its flags have no rules.
+    pub(crate) fn not_migrated() -> Self {
+        let mut shop = Self::open();
+        shop.run("ALTER TABLE {flag_table} DROP COLUMN {flag_rules}; DROP TABLE {segment_table}");
         shop
     }
 
@@ -174,6 +192,11 @@ impl Shop {
             "DELETE FROM {{value_table}} WHERE {{value_key}} = '{key}';
             INSERT INTO {{value_table}} ({{value_key}}, {{value_value}}) VALUES ('{key}', '{json}')"
         ));
+    }
+
+    #[track_caller]
+    pub(crate) fn segment(&mut self, pk: i64, key: &str) {
+        self.run(&format!("INSERT INTO {{segment_table}} VALUES ({pk}, '{key}', '[]')"));
     }
 
     /// A second connection of the shop.
@@ -291,6 +314,10 @@ impl Worker {
 
     pub(crate) fn percent(&self, key: &str) -> Option<i32> {
         self.live.snapshot()?.flag(key).map(|flag| flag.rollout_percent)
+    }
+
+    pub(crate) fn schema_problems(&self) -> Vec<String> {
+        self.engine.status().schema_problems
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {

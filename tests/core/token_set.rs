@@ -2,7 +2,7 @@
 
 use flagstaff::token_set::{Relation, TokenSet};
 
-const ALL: [Relation; 3] = [Relation::Flags, Relation::AllowedUsers, Relation::Values];
+const ALL: [Relation; 3] = [Relation::FLAGS, Relation::ALLOWED_USERS, Relation::VALUES];
 
 fn of(rows: &[(&str, i64, &str)]) -> TokenSet {
     let mut token_set = TokenSet::default();
@@ -30,6 +30,20 @@ fn token_of_one_relation_changes_that_relation_only() {
     assert_eq!(changed(&values, &before), [false, false, true]);
     assert_eq!(changed(&barriers, &before), [false, false, false]);
     assert_ne!(barriers, before);
+}
+
+#[test]
+fn token_of_an_unknown_relation_changes_the_token_set_only() {
+    let before = of(&[("f", 1, "1/1"), ("x", 2, "1/2"), ("b", 3, "1/3")]);
+    let now = of(&[("b", 3, "1/3"), ("x", 2, "1/4"), ("f", 1, "1/1")]);
+    assert_eq!(changed(&now, &before), [false, false, false]);
+    assert_ne!(now, before);
+}
+
+#[test]
+fn order_of_relations_does_not_matter() {
+    let before = of(&[("x", 2, "1/2"), ("b", 3, "1/3"), ("f", 1, "1/1")]);
+    assert_eq!(of(&[("f", 1, "1/1"), ("b", 3, "1/3"), ("x", 2, "1/2")]), before);
 }
 
 #[test]

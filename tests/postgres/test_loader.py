@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models import Model
 
 from flagstaff._tables.names import fill, names, sql
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.conftest import ROOT
 
 LOADER = (ROOT / "src" / "postgres" / "refresh" / "rows.rs").read_text()
@@ -18,6 +19,7 @@ QUERIES = {
     "load_flags_v1": "flag",
     "load_allowed_users_v1": "allowed_users",
     "load_values_v1": "value",
+    "load_segments_v1": "segment",
 }
 
 
@@ -33,8 +35,62 @@ def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
 
 def test_placeholders_are_columns_of_the_models() -> None:
     through = FeatureFlag.allowed_users.through
-    tables: dict[str, type[Model]] = {"flag": FeatureFlag, "allow": through, "value": KeyValueStore}
-    named = set(re.findall(r"\{((flag|allow|value)_(\w+))\}", "".join(map(sql, QUERIES))))
+    tables: dict[str, type[Model]] = {
+        "flag": FeatureFlag,
+        "allow": through,
+        "value": KeyValueStore,
+        "segment": Segment,
+    }
+    named = set(re.findall(rf"\{{(({'|'.join(tables)})_(\w+))\}}", "".join(map(sql, QUERIES))))
     for placeholder, table, part in named - {("allowed_users_type", "allow", "user_type")}:
         meta, name = tables[table]._meta, names(connection)[placeholder].strip('"')
         assert name in ({meta.db_table} if part == "table" else {f.column for f in meta.fields})
+
+
+MAX_LENGTH = 256 * 1024
+
+
+def loaded(query: str) -> dict[str, Any]:
+    """The only row of a table, as a worker reads it."""
+    with connection.cursor() as cursor:
+        cursor.execute(fill(sql(query), names(connection)))
+        [row] = cursor.fetchall()
+        return {column.name: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def list_of_length(length: int) -> list[str]:
+    """A JSON list whose text has this many bytes."""
+    return ["x" * (length - len('[""]'))]
+
+
+def store(rules: list[Any]) -> None:
+    FeatureFlag(key="new_checkout", enabled=True, rollout_percent=10, rules=rules).save_base()
+
+
+@pytest.mark.django_db
+def test_flag_without_rules_has_null() -> None:
+    store([])
+    assert loaded("load_flags_v1")["rules"] is None
+
+
+@pytest.mark.django_db
+def test_rules_of_256_kib_are_loaded() -> None:
+    store(list_of_length(MAX_LENGTH))
+    assert len(loaded("load_flags_v1")["rules"]) == MAX_LENGTH
+
+
+@pytest.mark.django_db
+def test_rules_over_256_kib_are_not_loaded_but_the_other_columns_are() -> None:
+    store(list_of_length(MAX_LENGTH + 1))
+    row = loaded("load_flags_v1")
+    assert row["rules"] == ""
+    assert (row["key"], row["enabled"], row["rollout_percent"]) == ("new_checkout", True, 10)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("length", "too_large"), [(MAX_LENGTH, False), (MAX_LENGTH + 1, True)])
+def test_conditions_over_256_kib_are_not_loaded(length: int, too_large: bool) -> None:
+    Segment(key="enterprise", conditions=list_of_length(length)).save_base()
+    row = loaded("load_segments_v1")
+    assert (row["key"], row["too_large"]) == ("enterprise", too_large)
+    assert (row["conditions"] is None) is too_large

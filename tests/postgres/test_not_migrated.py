@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import urlopen
 
+import psycopg
 import pytest
 
+import flagstaff
 from tests.projects import PROJECT, command, run, surroundings
 from tests.workers import Worker
 from tools.ports import LOOPBACK, free_port
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+MIGRATE = 'run "manage.py migrate"'
 
 
 @contextmanager
@@ -47,6 +50,11 @@ def serving(database: str) -> Iterator[str]:
 def page(address: str) -> str:
     with urlopen(address) as response:
         return str(response.read().decode())
+
+
+def problems() -> list[str]:
+    """Runs in the worker."""
+    return list(flagstaff.status().problems)
 
 
 def listens(port: int) -> bool:
@@ -93,3 +101,27 @@ def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
         worker.ask("create_enabled_flag", "new_checkout")
         worker.sees(NEW_CHECKOUT, True, within=migrated + 6 - time.monotonic())
         assert worker.ask("mode") == "live"
+
+
+def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_missing(
+    empty_database: str,
+) -> None:
+    run(empty_database, "manage.py", "migrate", "--verbosity=0", "flagstaff", "0004")
+    with (
+        psycopg.connect(empty_database, autocommit=True) as session,
+        Worker(empty_database, POLL_INTERVAL=0.2) as worker,
+    ):
+        assert worker.ask("ready", 10) is True
+        session.execute(
+            "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+            "VALUES ('new_checkout', true, 100)"
+        )
+        worker.sees(NEW_CHECKOUT, True, within=5)
+        assert worker.ask("call", f"{__name__}.problems") == [
+            f'"flagstaff_featureflag" has no column "rules", so flags have no rules: {MIGRATE}',
+            f'there is no table "flagstaff_segment", so rules find no segments: {MIGRATE}',
+        ]
+        worker.ask("migrate")
+        worker.sees(["call", f"{__name__}.problems"], [], within=5)
+        status = worker.ask("status")
+        assert (status["mode"], status["failures"]) == ("live", 0)

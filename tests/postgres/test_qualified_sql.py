@@ -21,7 +21,7 @@ from django.db import connection
 from psycopg import errors
 
 import flagstaff
-from flagstaff._tables.names import fill, names, user_names
+from flagstaff._tables.names import fill, names, sql, user_names
 from tests.workers import ROOT
 
 PACKAGE = Path(flagstaff.__path__[0])
@@ -83,10 +83,11 @@ TYPES = {
     "float8[], text[], bool[], int8[], int8[], float8[]",
     "barrier_rights_v1": "text",
     "decode_texts_v1": "bytea[]",
-    "identify_v1": "text, text, text, text",
+    "identify_v1": "text[], text[], text, text[]",
     "impact_extent_v1": "text",
     "impact_flag_v1": "text",
     "impact_users_v1": "text, text",
+    "optional_parts_v1": "text[], text[]",
 }
 _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
 
@@ -155,6 +156,7 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
     quoted = names(connection) | user_names(connection, User._meta.pk)
     quoted |= {"schema": "public", "table": quoted["flag_table"], "pk": '"id"'}
     quoted |= {"equals": "OPERATOR(pg_catalog.=)"}
+    quoted |= {"optional_parts": sql("optional_parts_v1")}
     numbers = count(1)
     text = re.sub("%s", lambda _: f"${next(numbers)}", fill(template, quoted)).replace("%%", "%")
     parameters = len(set(re.findall(r"\$\d+", text)))

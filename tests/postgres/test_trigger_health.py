@@ -7,14 +7,14 @@ import pytest
 from django.db import connection
 from psycopg.rows import dict_row
 
-from flagstaff._tables.names import names, sql
+from flagstaff._tables.names import fill, names, sql
 from flagstaff._tables.triggers import TriggerHealth, trigger_health
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 
 pytestmark = pytest.mark.django_db
 
 TABLE = "flagstaff_featureflag"
-TABLES_OF_IDENTIFY = ("token_table", "flag_table", "allowed_users_table", "value_table")
+LOADED_TABLES = ("flag_table", "allowed_users_table", "value_table")
 TOKEN_TRIGGER_OF_HEIR = (
     "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heir "
     "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f)"
@@ -139,9 +139,11 @@ def health() -> dict[str, TriggerHealth]:
 def identified(column: str) -> object:
     """A column of identify_v1, as a worker reads it."""
     quoted = names(connection)
-    tables = [quoted[name] for name in TABLES_OF_IDENTIFY]
+    tables = [quoted["token_table"], [quoted[name] for name in LOADED_TABLES]]
+    parts = [[quoted["segment_table"]], [None]]
+    statement = fill(sql("identify_v1"), {"optional_parts": sql("optional_parts_v1")})
     with psycopg.RawCursor(connection.connection, row_factory=dict_row) as cursor:
-        row = cursor.execute(sql("identify_v1"), tables).fetchone()
+        row = cursor.execute(statement, [*parts, *tables]).fetchone()
     assert row
     return row[column]
 

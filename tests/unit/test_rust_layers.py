@@ -20,9 +20,10 @@ LAYERS = (
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact"),
     ("live",),
-    ("postgres::error", "postgres::random", "postgres::text"),
+    ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
     (
         "postgres::deadline",
+        "postgres::parts",
         "postgres::queries",
         "postgres::signals",
         "postgres::status",

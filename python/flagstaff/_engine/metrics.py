@@ -107,7 +107,7 @@ METRICS = (
     StatusMetric("values", "Number of values in memory.", _number(lambda status: status.values)),
     StatusMetric(
         "problems",
-        "Number of rows that cannot be evaluated.",
+        "Number of rows that cannot be evaluated, and of missing tables and columns.",
         _number(lambda status: len(status.problems)),
     ),
     StatusMetric(

@@ -1,11 +1,13 @@
 -- Describes the server, and whether every change of a watched table writes a token. The rules for
 -- triggers are those of flagstaff._tables.triggers.
--- $1 is the token table, $2 to $4 the watched tables, each quoted as in a query.
+-- $1 and $2 are the parameters of optional_parts, $3 is the token table, $4 the tables that every
+-- project has, each quoted as in a query. All tables that can be read are watched.
 -- backend differs from the process id of the client's start-up if a pooler is in between.
 -- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
 -- have a schema each in this database, and send their notifications over the same channel.
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
+-- problems_of_parts has an item for each optional part.
 -- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables without a
 -- token trigger or the functions that were replaced. Tables that inherit from a watched table are
 -- watched, too: a load reads their rows. Logical replication does not fire statement triggers, so
@@ -13,14 +15,16 @@
 -- shape changes with every ALTER of a trigger or of its functions, and when a table is replaced or
 -- inherits: changes in between may not have written a token. relhassubclass stays true after the
 -- last inheriting table is gone, so a table that inherited between two looks is noticed, too.
-WITH RECURSIVE named AS (
+WITH RECURSIVE parts AS (
+    {optional_parts}
+), named AS (
     SELECT
-        pg_catalog.to_regclass($1)::oid AS tokens,
-        ARRAY[
-            pg_catalog.to_regclass($2)::oid,
-            pg_catalog.to_regclass($3)::oid,
-            pg_catalog.to_regclass($4)::oid
-        ] AS watched
+        pg_catalog.to_regclass($3)::oid AS tokens,
+        ARRAY(
+            SELECT pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($4::text[]) AS name
+            UNION ALL
+            SELECT id FROM parts WHERE is_table AND problem IS NULL
+        ) AS watched
 ), family (id) AS (
     SELECT pg_catalog.unnest(watched) FROM named
     UNION
@@ -83,6 +87,7 @@ SELECT
         FROM pg_catalog.unnest(pg_catalog.array_prepend(tokens, watched)) AS id
         WHERE pg_catalog.row_security_active(id)
     ) AS hidden,
+    ARRAY(SELECT problem FROM parts ORDER BY position) AS problems_of_parts,
     CASE
         WHEN tokens IS NULL THEN 'table'
         WHEN silent.number OPERATOR(pg_catalog.>) 0 THEN 'triggers'

@@ -7,4 +7,4 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL lock_timeout = '500ms';
 SET LOCAL statement_timeout = '1h';
 SET LOCAL row_security = off;
-LOCK TABLE {flag_table}, {allowed_users_table}, {value_table} IN ACCESS SHARE MODE
+LOCK TABLE {loaded_tables} IN ACCESS SHARE MODE

@@ -8,8 +8,8 @@ use crate::postgres::random::{fraction, jittered};
 
 /// How often everything is loaded regardless of the tokens: a restore may bypass the triggers.
 const FULL: Duration = Duration::from_secs(300);
-/// How often allowed users are loaded if there are no tokens.
-const ALLOWED_USERS: Duration = Duration::from_secs(60);
+/// How often tables that may be large are loaded if there are no tokens.
+const LARGE_TABLES: Duration = Duration::from_secs(60);
 /// The delay before another attempt after a locked table.
 const LOCKED: Duration = Duration::from_millis(250);
 
@@ -19,7 +19,7 @@ pub(super) struct Clock {
     poll_interval: Duration,
     pub(super) poll: Instant,
     pub(super) full: Instant,
-    pub(super) allowed_users: Instant,
+    pub(super) large_tables: Instant,
     /// When the last step ended.
     pub(super) last_step: Instant,
 }
@@ -29,7 +29,7 @@ impl Clock {
     pub(super) fn starting_now(poll_interval: Duration) -> Self {
         let now = Instant::now();
         let mut clock =
-            Self { poll_interval, poll: now, full: now, allowed_users: now, last_step: now };
+            Self { poll_interval, poll: now, full: now, large_tables: now, last_step: now };
         clock.everything_loaded();
         clock.step_done();
         clock
@@ -47,7 +47,7 @@ impl Clock {
     pub(super) fn everything_loaded(&mut self) {
         let now = Instant::now();
         self.full = now + jittered(FULL);
-        self.allowed_users = now + jittered(ALLOWED_USERS);
+        self.large_tables = now + jittered(LARGE_TABLES);
     }
 
     /// Makes a full load due, until one succeeds.

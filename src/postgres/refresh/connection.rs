@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_postgres::Statement;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::load::{Read, Scope, load};
 use super::notifications::Notifications;
@@ -18,7 +18,10 @@ use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::connect::target::{Attempt, Target};
 use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
-use crate::postgres::queries::Queries;
+use crate::postgres::queries::{LoadQueries, Queries};
+
+const PARAMETERS_OF_IDENTIFY: [Type; 4] =
+    [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY];
 
 /// One connection to the server, driven by a task of the same runtime.
 #[derive(Debug)]
@@ -59,17 +62,16 @@ impl RefreshConnection {
         doing: &'static str,
     ) -> Result<Identification, Error> {
         let identifying = async {
+            let Queries { parts, token_table, required_tables, .. } = queries;
+            let values: [&(dyn ToSql + Sync); 4] =
+                [&parts.tables, &parts.columns, token_table, required_tables];
             let row = if let Some(statement) = self.identify.get() {
-                let [tokens, flags, allowed_users, values] = &queries.tables;
-                self.opened
-                    .client
-                    .query_one(statement, &[tokens, flags, allowed_users, values])
-                    .await?
+                self.opened.client.query_one(statement, &values).await?
             } else {
-                let parameters = queries.tables.each_ref().map(|table| (table as _, Type::TEXT));
-                self.opened.client.query_typed_one(queries.identify, &parameters).await?
+                let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_IDENTIFY).collect();
+                self.opened.client.query_typed_one(&queries.identify, &parameters).await?
             };
-            Identification::from_row(&row, self.announced_pid)
+            Identification::from_row(&row, self.announced_pid, parts)
         };
         let identifying = async {
             let identification = identifying.await.map_err(|error| Error::driver(doing, error));
@@ -85,8 +87,9 @@ impl RefreshConnection {
     pub(super) async fn configure_session(&self, queries: &Queries) -> Result<(), Error> {
         let configuring = async {
             self.opened.client.batch_execute("SET idle_session_timeout = 0").await?;
-            let statement =
-                self.opened.client.prepare_typed(queries.identify, &[Type::TEXT; 4]).await?;
+            let preparing =
+                self.opened.client.prepare_typed(&queries.identify, &PARAMETERS_OF_IDENTIFY);
+            let statement = preparing.await?;
             let _ = self.identify.set(statement);
             Ok(())
         };
@@ -128,7 +131,7 @@ impl RefreshConnection {
     /// `limit`.
     pub(super) async fn load(
         &self,
-        queries: &Queries,
+        queries: &LoadQueries,
         scope: Scope<'_>,
         limit: Duration,
     ) -> Result<Read, Error> {

@@ -4,17 +4,21 @@
 //! tokens differ from those of the snapshot. The engine's connection and pooled connections run the
 //! same statements.
 
-use tokio_postgres::Client;
+use std::cell::RefCell;
+
+use futures_util::future::join_all;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
 use super::encoded_texts::{EncodedTexts, is_undecodable};
-use super::rows::{self, Encoded, Keep, Rows};
+use super::rows;
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{DECODE_TEXTS, Queries, RowQueries};
+use crate::postgres::queries::{DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery};
+use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
 use crate::snapshot::{Loaded, Snapshot};
-use crate::token_set::{Relation, TokenSet};
+use crate::token_set::TokenSet;
 
 /// The tables that a load reads.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +30,8 @@ pub(super) enum Scope<'a> {
     },
     /// The tables whose tokens differ from those of this snapshot.
     ChangedSince(&'a Snapshot),
-    /// All tables but the allowed users, which may be many. The database has no change tokens.
-    WithoutAllowedUsers,
+    /// All tables but those that may be large. The database has no change tokens.
+    WithoutLargeTables,
 }
 
 impl Scope<'_> {
@@ -39,37 +43,20 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether the load reads this table. `now` are the current change tokens.
+    fn includes(self, table: &TableQuery, now: Option<&TokenSet>) -> bool {
+        match self {
+            Self::Everything { .. } => true,
+            Self::ChangedSince(base) => match (base.token_set(), now) {
+                (Some(before), Some(now)) => now.changed(before, table.relation),
+                _ => true,
+            },
+            Self::WithoutLargeTables => !table.is_large,
+        }
+    }
+
     fn has_tokens(self) -> bool {
         matches!(self, Self::Everything { tokens: true } | Self::ChangedSince(_))
-    }
-}
-
-/// Which tables a load reads.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    flags: bool,
-    allowed_users: bool,
-    values: bool,
-}
-
-impl Wanted {
-    fn of(scope: Scope<'_>, now: Option<&TokenSet>) -> Self {
-        let before = match scope {
-            Scope::Everything { .. } => None,
-            Scope::ChangedSince(base) => base.token_set(),
-            Scope::WithoutAllowedUsers => {
-                return Self { flags: true, allowed_users: false, values: true };
-            }
-        };
-        let changed = |relation| match (before, now) {
-            (Some(before), Some(now)) => now.changed(before, relation),
-            _ => true,
-        };
-        Self {
-            flags: changed(Relation::Flags),
-            allowed_users: changed(Relation::AllowedUsers),
-            values: changed(Relation::Values),
-        }
     }
 }
 
@@ -85,7 +72,7 @@ pub(super) struct Read {
 /// Reads the tables of `scope`.
 pub(super) async fn load(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
 ) -> Result<Read, Error> {
     let loaded = match read(client, queries, scope).await {
@@ -97,95 +84,145 @@ pub(super) async fn load(
 
 async fn read(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
 ) -> Result<Read, tokio_postgres::Error> {
-    let decoder = Decoder::default();
-    let (mut read, rows) = transaction(client, queries, &queries.rows, &decoder, scope).await?;
-    rows.fill(&mut read.loaded);
-    Ok(read)
+    let (read, decoder) = (RefCell::new(Read::empty(queries)), Decoder::default());
+    transaction(client, queries, scope, Encoding::Client, &read, |slot, row| {
+        slot.add(&mut read.borrow_mut().loaded, &row, &decoder)
+    })
+    .await?;
+    Ok(read.into_inner())
 }
 
 /// Loads texts as they are stored, and decodes them afterwards: one that cannot be decoded fails
 /// every query that sends it.
 async fn read_encoded(
     client: &Client,
-    queries: &Queries,
+    queries: &LoadQueries,
     scope: Scope<'_>,
 ) -> Result<Read, tokio_postgres::Error> {
-    let (mut read, rows) =
-        transaction(client, queries, &queries.encoded_rows, &Encoded, scope).await?;
-    let mut texts = EncodedTexts::new(rows.texts()?);
+    let (read, rows) = (RefCell::new(Read::empty(queries)), RefCell::new(Vec::new()));
+    transaction(client, queries, scope, Encoding::Database, &read, |slot, row| {
+        rows.borrow_mut().push((slot, row));
+        Ok(())
+    })
+    .await?;
+    let (mut read, rows) = (read.into_inner(), rows.into_inner());
+    let decoder = decoder_of(client, &rows).await?;
+    for (slot, row) in &rows {
+        slot.add(&mut read.loaded, row, &decoder)?;
+    }
+    Ok(read)
+}
+
+/// Lets the server decode the texts of these rows.
+async fn decoder_of(
+    client: &Client,
+    rows: &[(Slot, Row)],
+) -> Result<Decoder, tokio_postgres::Error> {
+    let each = rows.iter().map(|(_, row)| rows::texts(row));
+    let mut texts = EncodedTexts::new(each.collect::<Result<Vec<_>, _>>()?.concat());
     while let Some(batch) = texts.next_batch() {
         let parameters = [(&batch as &(dyn ToSql + Sync), Type::BYTEA_ARRAY)];
         let decoded = client.query_typed(DECODE_TEXTS, &parameters).await;
         texts.add(batch, decoded)?;
     }
-    let decoder = texts.into_decoder();
-    rows.decoded(&decoder)?.fill(&mut read.loaded);
-    Ok(read)
+    Ok(texts.into_decoder())
 }
 
-async fn transaction<K: Keep>(
+/// The encoding in which the server sends texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    /// UTF-8.
+    Client,
+    /// That of the database.
+    Database,
+}
+
+async fn transaction(
     client: &Client,
-    queries: &Queries,
-    of_rows: &RowQueries,
-    keep: &K,
+    queries: &LoadQueries,
     scope: Scope<'_>,
-) -> Result<(Read, Rows<K>), tokio_postgres::Error> {
-    let rows = read_rows(client, queries, of_rows, keep, scope).await;
-    if rows.is_err() {
+    encoding: Encoding,
+    read: &RefCell<Read>,
+    keep: impl Fn(Slot, Row) -> Result<(), tokio_postgres::Error>,
+) -> Result<(), tokio_postgres::Error> {
+    let reading = async {
+        begin(client, queries, scope, read).await?;
+        let wanted = read.borrow_mut().open_slots(queries, scope);
+        read_tables(client, &wanted, encoding, keep).await
+    };
+    let outcome = reading.await;
+    if outcome.is_err() {
         // The connection stays in use after a lock timeout, so the transaction must end.
         let _ = client.batch_execute("ROLLBACK").await;
     }
-    rows
+    outcome
 }
 
-async fn read_rows<K: Keep>(
+/// Locks the tables, then reads the tokens.
+async fn begin(
     client: &Client,
-    queries: &Queries,
-    of_rows: &RowQueries,
-    keep: &K,
+    queries: &LoadQueries,
     scope: Scope<'_>,
-) -> Result<(Read, Rows<K>), tokio_postgres::Error> {
-    let mut read = Read::empty(queries);
-    if scope.has_tokens() {
-        // Pipelined: one round trip instead of two.
-        let (locked, rows) = tokio::join!(
-            client.batch_execute(&queries.lock),
-            client.query_typed(&queries.token_set, &[]),
-        );
-        locked?;
-        read.take_tokens(tokens::from_rows(&rows?)?);
-    } else {
-        client.batch_execute(&queries.lock).await?;
+    read: &RefCell<Read>,
+) -> Result<(), tokio_postgres::Error> {
+    if !scope.has_tokens() {
+        return client.batch_execute(&queries.lock).await;
     }
-    if let Some(preparation) = &of_rows.preparation {
-        client.batch_execute(preparation).await?;
-    }
-    let wanted = Wanted::of(scope, read.loaded.token_set.as_ref());
-    // A little more than before: a list that grows takes up to three times its size.
-    let expected = |count: usize| count + count / 16;
-    let base = scope.base();
-    let expected_flags = expected(base.map_or(0, Snapshot::flag_count));
-    let expected_values = expected(base.map_or(0, Snapshot::value_count));
-    let flags = wanted.flags.then_some(&*of_rows.flags);
-    let allowed_users = wanted.allowed_users.then_some(&*of_rows.allowed_users);
-    let values = wanted.values.then_some(&*of_rows.values);
-    let (flags, allowed_users, values, committed) = tokio::join!(
-        rows::read(client, flags, expected_flags, |row| keep.flag(row)),
-        rows::read(client, allowed_users, 0, |row| keep.allowed_users(row)),
-        rows::read(client, values, expected_values, |row| keep.value(row)),
-        client.batch_execute("COMMIT"),
+    // Pipelined: one round trip instead of two.
+    let (locked, rows) = tokio::join!(
+        client.batch_execute(&queries.lock),
+        client.query_typed(&queries.token_set, &[]),
     );
-    let rows = Rows { flags: flags?, allowed_users: allowed_users?, values: values? };
-    committed.map(|()| (read, rows))
+    locked?;
+    read.borrow_mut().take_tokens(tokens::from_rows(&rows?)?);
+    Ok(())
+}
+
+/// Reads the rows of these tables and commits, all in one round trip.
+async fn read_tables(
+    client: &Client,
+    wanted: &[&TableQuery],
+    encoding: Encoding,
+    keep: impl Fn(Slot, Row) -> Result<(), tokio_postgres::Error>,
+) -> Result<(), tokio_postgres::Error> {
+    let is_encoded = encoding == Encoding::Database;
+    if is_encoded {
+        let mut statements: Vec<_> = wanted.iter().map(|query| query.declare()).collect();
+        statements.push(SEND_ENCODED.into());
+        client.batch_execute(&statements.join(";\n")).await?;
+    }
+    let reads = wanted.iter().map(async |query| {
+        let fetch = is_encoded.then(|| query.fetch());
+        let text = fetch.as_deref().unwrap_or(&query.text);
+        rows::read(client, text, |row| keep(query.slot, row)).await
+    });
+    let (rows, committed) = tokio::join!(join_all(reads), client.batch_execute("COMMIT"));
+    rows.into_iter().collect::<Result<(), _>>()?;
+    committed
 }
 
 impl Read {
-    fn empty(queries: &Queries) -> Self {
+    fn empty(queries: &LoadQueries) -> Self {
         let opaque_values = queries.opaque_values;
         Self { loaded: Loaded { opaque_values, ..Loaded::default() }, standby: false }
+    }
+
+    /// Empties the slots of the tables that the load reads, and returns their queries.
+    fn open_slots<'q>(
+        &mut self,
+        queries: &'q LoadQueries,
+        scope: Scope<'_>,
+    ) -> Vec<&'q TableQuery> {
+        let now = self.loaded.token_set.as_ref();
+        let all = queries.tables.iter();
+        let wanted: Vec<_> = all.filter(|query| scope.includes(query, now)).collect();
+        for query in &wanted {
+            query.slot.begin(&mut self.loaded, scope.base());
+        }
+        wanted
     }
 
     fn take_tokens(&mut self, tokens: Tokens) {

@@ -15,10 +15,15 @@ pub(crate) async fn load_now(
     client: &Client,
     called: Instant,
 ) -> Result<(), Error> {
+    let queries = &context.queries;
+    // The engine's thread may have looked before the latest migration.
+    let absent = queries.parts.find_absent(client).await;
+    let absent = absent.map_err(|error| Error::driver("refresh", error))?;
+    let queries = queries.load_without(&absent)?;
     loop {
         let cycle = Cycle::begin(context);
         let scope = Scope::Everything { tokens: context.signals.has_tokens() };
-        let read = load(client, &context.queries, scope).await?;
+        let read = load(client, &queries, scope).await?;
         match cycle.publish(read)? {
             Outcome::Published => return Ok(()),
             Outcome::Stopped => return Err(Error::lost("refresh")),

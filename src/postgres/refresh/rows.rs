@@ -6,135 +6,92 @@ use futures_util::TryStreamExt;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
+use crate::postgres::tables::Slot;
 use crate::postgres::text::{Decoder, Text};
-use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
-use crate::snapshot::Loaded;
+use crate::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
+use crate::snapshot::{Loaded, Snapshot};
 
-/// What is kept of each row as it arrives.
-pub(super) trait Keep {
-    type Flag;
-    type AllowedUsers;
-    type Value;
-
-    fn flag(&self, row: Row) -> Result<Self::Flag, Error>;
-    fn allowed_users(&self, row: Row) -> Result<Self::AllowedUsers, Error>;
-    fn value(&self, row: Row) -> Result<Self::Value, Error>;
-}
-
-/// Keeps what a row means: the row itself is several times as large.
-impl Keep for Decoder {
-    type Flag = FlagRow;
-    type AllowedUsers = AllowedUsersRow;
-    type Value = ValueRow;
-
-    fn flag(&self, row: Row) -> Result<FlagRow, Error> {
-        flag(&row, self)
-    }
-
-    fn allowed_users(&self, row: Row) -> Result<AllowedUsersRow, Error> {
-        allowed_users(&row, self)
-    }
-
-    fn value(&self, row: Row) -> Result<ValueRow, Error> {
-        value(&row, self)
-    }
-}
-
-/// Keeps the rows, because the server must decode their texts first.
-pub(super) struct Encoded;
-
-impl Keep for Encoded {
-    type Flag = Row;
-    type AllowedUsers = Row;
-    type Value = Row;
-
-    fn flag(&self, row: Row) -> Result<Row, Error> {
-        Ok(row)
-    }
-
-    fn allowed_users(&self, row: Row) -> Result<Row, Error> {
-        Ok(row)
-    }
-
-    fn value(&self, row: Row) -> Result<Row, Error> {
-        Ok(row)
-    }
-}
-
-/// The rows of the tables; `None` for a table that is not read.
-pub(super) struct Rows<K: Keep> {
-    pub(super) flags: Option<Vec<K::Flag>>,
-    pub(super) allowed_users: Option<Vec<K::AllowedUsers>>,
-    pub(super) values: Option<Vec<K::Value>>,
-}
-
-/// The rows of a query, or `None` without one. `expected` is how many there may be.
-pub(super) async fn read<T>(
+/// Passes the rows of a query to `keep`, each as it arrives.
+pub(super) async fn read(
     client: &Client,
-    query: Option<&str>,
-    expected: usize,
-    keep: impl Fn(Row) -> Result<T, Error>,
-) -> Result<Option<Vec<T>>, Error> {
-    let Some(query) = query else { return Ok(None) };
+    query: &str,
+    keep: impl Fn(Row) -> Result<(), Error>,
+) -> Result<(), Error> {
     let parameters: [(i32, Type); 0] = [];
     let mut rows = pin!(client.query_typed_raw(query, parameters).await?);
-    let mut kept = Vec::with_capacity(expected);
     while let Some(row) = rows.try_next().await? {
-        kept.push(keep(row)?);
+        keep(row)?;
     }
-    Ok(Some(kept))
+    Ok(())
 }
 
-impl Rows<Encoded> {
-    /// The texts whose bytes depend on the encoding.
-    pub(super) fn texts(&self) -> Result<Vec<&[u8]>, Error> {
-        let mut texts = Vec::new();
-        for row in [&self.flags, &self.allowed_users, &self.values].into_iter().flatten().flatten()
-        {
-            for (position, column) in row.columns().iter().enumerate() {
-                match *column.type_() {
-                    Type::TEXT => texts.extend(row.try_get::<_, Option<Text<'_>>>(position)?),
-                    Type::TEXT_ARRAY => texts.extend(row.try_get::<_, Vec<Text<'_>>>(position)?),
-                    _ => {}
-                }
-            }
+impl Slot {
+    /// Marks the table as read, with room for the rows that `base` has.
+    pub(super) fn begin(self, loaded: &mut Loaded, base: Option<&Snapshot>) {
+        match self {
+            Self::Flags => loaded.flags = Some(room(base.map(Snapshot::flag_count))),
+            Self::AllowedUsers => loaded.allowed_users = Some(Vec::new()),
+            Self::Values => loaded.values = Some(room(base.map(Snapshot::value_count))),
+            Self::Segments => loaded.segments = Some(Vec::new()),
         }
-        Ok(texts.into_iter().filter_map(Text::encoded).collect())
     }
 
-    /// The same rows, decoded.
-    pub(super) fn decoded(self, decoder: &Decoder) -> Result<Rows<Decoder>, Error> {
-        Ok(Rows {
-            flags: each(self.flags, |row| decoder.flag(row))?,
-            allowed_users: each(self.allowed_users, |row| decoder.allowed_users(row))?,
-            values: each(self.values, |row| decoder.value(row))?,
-        })
-    }
-}
-
-impl Rows<Decoder> {
-    /// Puts the rows into the tables of a load.
-    pub(super) fn fill(self, loaded: &mut Loaded) {
-        loaded.flags = self.flags;
-        loaded.allowed_users = self.allowed_users;
-        loaded.values = self.values;
+    /// Adds what a row means: the row itself is several times as large.
+    pub(super) fn add(
+        self,
+        loaded: &mut Loaded,
+        row: &Row,
+        decoder: &Decoder,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Flags => push(&mut loaded.flags, flag(row, decoder)?),
+            Self::AllowedUsers => push(&mut loaded.allowed_users, allowed_users(row, decoder)?),
+            Self::Values => push(&mut loaded.values, value(row, decoder)?),
+            Self::Segments => push(&mut loaded.segments, segment(row, decoder)?),
+        }
+        Ok(())
     }
 }
 
-fn each<T>(
-    rows: Option<Vec<Row>>,
-    decode: impl Fn(Row) -> Result<T, Error>,
-) -> Result<Option<Vec<T>>, Error> {
-    rows.map(|rows| rows.into_iter().map(decode).collect()).transpose()
+/// Room for a little more rows than before: a list that grows takes up to three times its size.
+fn room<T>(before: Option<usize>) -> Vec<T> {
+    let before = before.unwrap_or_default();
+    Vec::with_capacity(before + before / 16)
+}
+
+fn push<T>(rows: &mut Option<Vec<T>>, row: T) {
+    rows.get_or_insert_default().push(row);
+}
+
+/// The texts of a row whose bytes depend on the encoding.
+pub(super) fn texts(row: &Row) -> Result<Vec<&[u8]>, Error> {
+    let mut texts = Vec::new();
+    for (position, column) in row.columns().iter().enumerate() {
+        match *column.type_() {
+            Type::TEXT => texts.extend(row.try_get::<_, Option<Text<'_>>>(position)?),
+            Type::TEXT_ARRAY => texts.extend(row.try_get::<_, Vec<Text<'_>>>(position)?),
+            _ => {}
+        }
+    }
+    Ok(texts.into_iter().filter_map(Text::encoded).collect())
 }
 
 fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
+    let rules: Option<Text<'_>> = row.try_get("rules")?;
+    let rules: Result<Option<Box<str>>, Fault> =
+        rules.map(|text| decoder.checked(text)).transpose();
+    let rules = match rules {
+        // No JSON text is empty.
+        Ok(Some(text)) if text.is_empty() => Err(Fault::TooLarge),
+        rules => rules,
+    };
     Ok(FlagRow {
         pk: decoder.pk(row, "pk")?,
         key: decoder.required(row, "key")?,
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
         client_side: row.try_get("client_side")?,
+        rules,
     })
 }
 
@@ -158,4 +115,13 @@ fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {
         read.map(|text| decoder.checked(text)).transpose()
     };
     Ok(ValueRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, value })
+}
+
+fn segment(row: &Row, decoder: &Decoder) -> Result<SegmentRow, Error> {
+    let conditions = if row.try_get("too_large")? {
+        Err(Fault::TooLarge)
+    } else {
+        decoder.required(row, "conditions")?
+    };
+    Ok(SegmentRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, conditions })
 }

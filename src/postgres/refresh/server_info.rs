@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use tokio_postgres::Row;
 
 use crate::postgres::error::Error;
+use crate::postgres::parts::{Absence, ProjectParts};
 use crate::postgres::status::RefreshMode;
 
 /// Why there are no change tokens.
@@ -28,6 +29,8 @@ pub(super) struct ServerInfo {
     /// The oid of the token table, if it exists.
     pub(super) token_table: Option<u32>,
     lacking: Option<Lacking>,
+    /// The optional parts of the schema that cannot be read.
+    pub(super) absent: Vec<Absence>,
     /// The triggers and tables, as text that is compared for equality.
     shape: String,
 }
@@ -46,7 +49,11 @@ pub(super) struct Identification {
 
 impl Identification {
     /// Reads a row of `identify`. `announced_pid` is the process id that the client was given.
-    pub(super) fn from_row(row: &Row, announced_pid: i32) -> Result<Self, tokio_postgres::Error> {
+    pub(super) fn from_row(
+        row: &Row,
+        announced_pid: i32,
+        parts: &ProjectParts,
+    ) -> Result<Self, tokio_postgres::Error> {
         let lacking = match row.try_get("lacking")? {
             None => None,
             Some("table") => Some(Lacking::Table),
@@ -59,6 +66,7 @@ impl Identification {
             pooled: row.try_get::<_, i32>("backend")? != announced_pid,
             token_table: row.try_get("token_table")?,
             lacking,
+            absent: parts.absent(row.try_get("problems_of_parts")?),
             shape: row.try_get("shape")?,
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);

@@ -15,6 +15,7 @@ use super::server_info::{Identification, ServerInfo};
 use super::worker_name::worker_name;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
+use crate::postgres::queries::LoadQueries;
 use crate::postgres::status::RefreshMode;
 use crate::snapshot::Snapshot;
 
@@ -23,6 +24,8 @@ pub(super) struct Session<'a> {
     context: &'a Context,
     connection: &'a RefreshConnection,
     server: ServerInfo,
+    /// The statements of a load from this server.
+    load_queries: LoadQueries,
     /// Whether the target has other servers.
     has_alternatives: bool,
     listening: bool,
@@ -40,8 +43,8 @@ enum Wanted {
     Changed,
     /// All tables.
     Everything,
-    /// All tables but the allowed users.
-    WithoutAllowedUsers,
+    /// All tables but those that may be large.
+    WithoutLargeTables,
 }
 
 impl<'a> Session<'a> {
@@ -59,6 +62,7 @@ impl<'a> Session<'a> {
         let mut session = Self {
             context,
             connection,
+            load_queries: context.queries.load_without(&server.absent)?,
             server,
             has_alternatives,
             listening: false,
@@ -87,6 +91,7 @@ impl<'a> Session<'a> {
             if self.loaded {
                 let (mode, reason) = self.mode();
                 self.context.status.set_mode(mode, reason);
+                self.context.status.set_absent(&self.server.absent);
                 self.announce().await?;
             }
         }
@@ -136,18 +141,20 @@ impl<'a> Session<'a> {
     async fn load_changed(&mut self) -> Result<(), Error> {
         self.load(Wanted::Changed).await?;
         let identification = self.connection.identify(&self.context.queries, "load").await?;
-        if self.has_changed(identification) { self.load_everything().await } else { Ok(()) }
+        if self.has_changed(identification)? { self.load_everything().await } else { Ok(()) }
     }
 
     /// Whether the server differs from the one identified before. If so, a full load is due.
-    fn has_changed(&mut self, Identification { server, listening, .. }: Identification) -> bool {
+    fn has_changed(&mut self, identification: Identification) -> Result<bool, Error> {
+        let Identification { server, listening, .. } = identification;
         if server == self.server && listening == self.listening {
-            return false;
+            return Ok(false);
         }
+        self.load_queries = self.context.queries.load_without(&server.absent)?;
         self.server = server;
         self.listening = listening;
         self.clock.everything_is_due();
-        true
+        Ok(true)
     }
 
     /// Reads the tokens and identifies the server, then loads what is due.
@@ -162,14 +169,14 @@ impl<'a> Session<'a> {
         } else {
             (connection.identify(queries, "poll").await?, None)
         };
-        self.has_changed(identification);
+        self.has_changed(identification)?;
         let now = Instant::now();
-        let users_due = tokens.is_none() && (woken || now >= self.clock.allowed_users);
-        if now >= self.clock.full || users_due {
+        let large_due = tokens.is_none() && (woken || now >= self.clock.large_tables);
+        if now >= self.clock.full || large_due {
             return self.load_everything().await;
         }
         let Some(tokens) = tokens.transpose()? else {
-            return self.load(Wanted::WithoutAllowedUsers).await;
+            return self.load(Wanted::WithoutLargeTables).await;
         };
         let snapshot = self.context.live.snapshot();
         if snapshot.as_deref().and_then(Snapshot::token_set) == Some(&tokens.token_set) {
@@ -209,8 +216,8 @@ impl<'a> Session<'a> {
         loop {
             let cycle = Cycle::begin(self.context);
             let scope = self.scope(wanted, cycle.base());
-            let Context { queries, load_timeout, .. } = self.context;
-            let read = self.connection.load(queries, scope, *load_timeout).await?;
+            let limit = self.context.load_timeout;
+            let read = self.connection.load(&self.load_queries, scope, limit).await?;
             let outcome = cycle.publish(read)?;
             // If the process evaluates no longer, every further attempt would be superseded too.
             if outcome != Outcome::Superseded || !self.context.live.is_started() {
@@ -222,7 +229,7 @@ impl<'a> Session<'a> {
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
         match (wanted, base) {
             (Wanted::Changed, Some(base)) => Scope::ChangedSince(base),
-            (Wanted::WithoutAllowedUsers, Some(_)) => Scope::WithoutAllowedUsers,
+            (Wanted::WithoutLargeTables, Some(_)) => Scope::WithoutLargeTables,
             _ => Scope::Everything { tokens: self.server.has_tokens() },
         }
     }
