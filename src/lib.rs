@@ -7,6 +7,7 @@
 //! - [`snapshot`] is all flags and values at one point in time, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`allowed_users`] the users who always have it,
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
+//! - [`rules`] are the targeting rules of a flag, and the conditions of segments.
 //! - [`subject`] is the user that a flag is evaluated for.
 //! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
 //!   pure, and the only implementation of the semantics.
@@ -33,6 +34,7 @@ pub mod live;
 pub mod overrides;
 pub mod primary_key;
 pub mod row;
+pub mod rules;
 pub mod snapshot;
 pub mod stored_value;
 pub mod subject;

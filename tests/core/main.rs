@@ -1,6 +1,7 @@
 //! The public interface of the core: evaluations, loads and counts.
 
 mod allowed_users;
+mod attributes;
 mod bucket;
 mod conformance;
 mod evaluate;
@@ -11,6 +12,8 @@ mod overrides;
 mod problems;
 mod properties;
 mod rows;
+mod rule_errors;
+mod rules_explained;
 mod snapshot;
 mod stored_value;
 mod token_set;
