@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use flagstaff::evaluate::evaluate;
 use flagstaff::primary_key::PrimaryKey;
 use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use flagstaff::rules::NoAttributes;
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
@@ -32,7 +33,7 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
             for subject in
                 [Subject::Anonymous, Subject::Integer(bytes.integer()), Subject::Text(key)]
             {
-                let result = evaluate(key, flag, &subject);
+                let result = evaluate(key, flag, &subject, &NoAttributes);
                 assert!(flag.enabled || !result.value, "{key:?} is disabled");
             }
         }
@@ -48,6 +49,7 @@ fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
         token_set: None,
         flags: bytes.bool().then(|| some_rows(bytes, flag_row)),
         allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
+        segments: None,
         values: bytes.bool().then(|| some_rows(bytes, value_row)),
         opaque_values: bytes.below(4) == 0,
     }
@@ -71,6 +73,7 @@ fn flag_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> FlagRow {
         enabled: (bytes.below(8) > 0).then(|| bytes.bool()),
         rollout_percent: (bytes.below(8) > 0).then(|| bytes.percent()),
         client_side: bytes.bool(),
+        rules: Ok(None),
     }
 }
 

@@ -95,6 +95,7 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         enabled,
         rollout_percent,
         client_side,
+        rules: Ok(None),
     });
     let allowed_users = allowed_users
         .into_iter()
@@ -108,6 +109,7 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         token_set: None,
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
+        segments: None,
         values: Some(values.collect()),
         opaque_values,
     })

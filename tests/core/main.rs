@@ -14,6 +14,7 @@ mod properties;
 mod rows;
 mod rule_errors;
 mod rules_explained;
+mod rules_in_snapshots;
 mod snapshot;
 mod stored_value;
 mod token_set;

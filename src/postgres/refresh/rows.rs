@@ -135,6 +135,7 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
         client_side: row.try_get("client_side")?,
+        rules: Ok(None),
     })
 }
 
