@@ -4,6 +4,7 @@ mod allowed_users;
 mod attributes;
 mod bucket;
 mod conformance;
+mod conformance_rules;
 mod evaluate;
 mod freshness;
 mod impact;
