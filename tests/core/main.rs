@@ -14,6 +14,7 @@ mod problems;
 mod properties;
 mod rows;
 mod rule_errors;
+mod rule_properties;
 mod rules_explained;
 mod rules_in_snapshots;
 mod snapshot;
