@@ -5,6 +5,8 @@
 
 use crate::bucket::bucket;
 use crate::flag::Flag;
+use crate::flag_rules::FlagRules;
+use crate::rules::Attributes;
 use crate::subject::Subject;
 
 /// Why a flag returned its result, in the words of the OpenFeature specification.
@@ -12,7 +14,7 @@ use crate::subject::Subject;
 pub enum Reason {
     /// The flag is disabled.
     Disabled,
-    /// The subject is an allowed user.
+    /// The subject is an allowed user, or a rule decided without its bucket.
     TargetingMatch,
     /// The rollout includes all users.
     Static,
@@ -20,7 +22,7 @@ pub enum Reason {
     Default,
     /// The subject's bucket was compared with the rollout.
     Split,
-    /// There was no flag to evaluate; the error code says why.
+    /// There was no flag to evaluate, or its rules cannot be read; the error code says why.
     Error,
 }
 
@@ -44,33 +46,66 @@ impl Reason {
 pub struct Evaluation {
     /// The result.
     pub value: bool,
-    /// The rule that decided.
+    /// Why it is the result.
     pub reason: Reason,
     /// The subject's bucket, if it was computed.
     pub bucket: Option<u8>,
+    /// The number of the targeting rule that decided, 1 for the first one.
+    pub rule: Option<u8>,
 }
 
 impl Evaluation {
     const fn new(value: bool, reason: Reason) -> Self {
-        Self { value, reason, bucket: None }
+        Self { value, reason, bucket: None, rule: None }
     }
 }
 
-/// Evaluates `flag`, whose key is `key`, for `subject`.
+/// Evaluates `flag`, whose key is `key`, for `subject`. Reads attributes only for its rules.
+///
+/// The reason [`Reason::Error`] means that the rules cannot be read (`PARSE_ERROR`): the result is
+/// then the caller's default.
 #[must_use]
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-pub fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
+pub fn evaluate(
+    key: &str,
+    flag: &Flag,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Evaluation {
     if !flag.enabled {
         return Evaluation::new(false, Reason::Disabled);
     }
     if flag.allowed_users.contains(subject) {
         return Evaluation::new(true, Reason::TargetingMatch);
     }
+    if let Some(rules) = &flag.rules
+        && let Some(decided) = decided_by_rule(key, rules, subject, attributes)
+    {
+        return decided;
+    }
     if flag.rollout_percent >= 100 {
         return Evaluation::new(true, Reason::Static);
     }
     split(key, flag.rollout_percent, subject)
+}
+
+/// The evaluation of the first rule that matches. Not inlined: most flags have no rules.
+#[inline(never)]
+fn decided_by_rule(
+    key: &str,
+    rules: &FlagRules,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Option<Evaluation> {
+    let Some(rules) = rules.rules() else { return Some(Evaluation::new(false, Reason::Error)) };
+    let decision = rules.decide(attributes)?;
+    let evaluation = match decision.rollout_percent {
+        0 => Evaluation::new(false, Reason::TargetingMatch),
+        percent @ 1..100 => split(key, percent.into(), subject),
+        100.. => Evaluation::new(true, Reason::TargetingMatch),
+    };
+    Some(Evaluation { rule: Some(decision.number), ..evaluation })
 }
 
 fn split(key: &str, rollout_percent: i32, subject: &Subject<'_>) -> Evaluation {
@@ -83,5 +118,5 @@ fn split(key: &str, rollout_percent: i32, subject: &Subject<'_>) -> Evaluation {
     }
     let bucket = subject.text(|subject| bucket(key, subject));
     let value = bucket.is_some_and(|bucket| i32::from(bucket) < rollout_percent);
-    Evaluation { value, reason: Reason::Split, bucket }
+    Evaluation { value, reason: Reason::Split, bucket, rule: None }
 }

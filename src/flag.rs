@@ -1,9 +1,10 @@
-//! A flag as it is evaluated: enabled or not, rollout, allowed users.
+//! A flag as it is evaluated: enabled or not, allowed users, rules, rollout.
 
 use std::sync::Arc;
 
 use crate::allowed_users::AllowedUsers;
 use crate::counters::Counters;
+use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
 
 /// What all versions of a flag share, and only one row has.
@@ -31,6 +32,8 @@ pub struct Flag {
     pub client_side: bool,
     /// The users who have the flag regardless of the rollout.
     pub allowed_users: Arc<AllowedUsers>,
+    /// Its targeting rules, `None` if it has none.
+    pub rules: Option<Arc<FlagRules>>,
 }
 
 impl Identity {
@@ -42,11 +45,11 @@ impl Identity {
 }
 
 impl Flag {
-    /// A flag outside a snapshot, whose evaluations are not collected.
+    /// A flag without rules outside a snapshot, whose evaluations are not collected.
     #[must_use]
     pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<AllowedUsers>) -> Self {
         let identity = Identity::new(Box::default(), PrimaryKey::from("")).into();
-        Self { identity, enabled, rollout_percent, client_side: false, allowed_users }
+        Self { identity, enabled, rollout_percent, client_side: false, allowed_users, rules: None }
     }
 
     /// Counts a result.
@@ -62,7 +65,26 @@ impl Flag {
     #[must_use]
     pub fn depends_on_subject(&self) -> bool {
         self.enabled
-            && self.rollout_percent < 100
-            && (self.rollout_percent > 0 || !self.allowed_users.is_empty())
+            && match &self.rules {
+                None => self.rollout_percent < 100 && self.rollout_or_users_depend(),
+                Some(rules) => self.depends_with(rules),
+            }
+    }
+
+    fn rollout_or_users_depend(&self) -> bool {
+        self.rollout_percent > 0 || !self.allowed_users.is_empty()
+    }
+
+    #[inline(never)]
+    fn depends_with(&self, rules: &FlagRules) -> bool {
+        let has_split = (1..100).contains(&self.rollout_percent);
+        match rules.rules() {
+            None => !self.allowed_users.is_empty(),
+            Some(rules) => {
+                !rules.attributes().is_empty()
+                    || has_split
+                    || (self.rollout_percent < 100 && !self.allowed_users.is_empty())
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::evaluate::evaluate;
 use crate::flag::Flag;
+use crate::rules::NoAttributes;
 use crate::subject::Subject;
 
 /// The effect of another rollout of one flag on the subjects that were counted.
@@ -52,8 +53,8 @@ impl Impact {
 
     /// Counts one subject.
     pub fn count(&mut self, subject: &Subject<'_>) {
-        let current = evaluate(&self.key, &self.current, subject).value;
-        let proposed = evaluate(&self.key, &self.proposed, subject).value;
+        let current = evaluate(&self.key, &self.current, subject, &NoAttributes).value;
+        let proposed = evaluate(&self.key, &self.proposed, subject, &NoAttributes).value;
         self.users += 1;
         self.have += u64::from(current);
         if current != proposed {

@@ -7,6 +7,8 @@
 //! - [`snapshot`] is all flags and values at one point in time, immutable.
 //! - [`flag`] is a flag as it is evaluated, [`allowed_users`] the users who always have it,
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
+//! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`flag_rules`]
+//!   those of one flag, which may be older than its row.
 //! - [`subject`] is the user that a flag is evaluated for.
 //! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
 //!   pure, and the only implementation of the semantics.
@@ -18,6 +20,7 @@
 //! - `postgres` (feature `postgres`) listens, polls and loads, each within a deadline.
 //! - [`primary_key`] identifies a row from one load to the next.
 //! - [`token_set`] shows which tables changed since the last load.
+//! - [`last_good`] is the last version of a text that could be read.
 //! - [`row`] is what a load reads; a row that cannot be evaluated becomes a problem to report.
 //!
 //! `python` (feature `python`) is the extension module on top of them. Each layer contains the one
@@ -28,11 +31,14 @@ pub mod bucket;
 pub mod counters;
 pub mod evaluate;
 pub mod flag;
+pub mod flag_rules;
 pub mod impact;
+pub mod last_good;
 pub mod live;
 pub mod overrides;
 pub mod primary_key;
 pub mod row;
+pub mod rules;
 pub mod snapshot;
 pub mod stored_value;
 pub mod subject;

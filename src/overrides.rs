@@ -22,7 +22,7 @@ impl FlagOverride {
             Self::Test(value) => (value, Reason::Static),
             Self::ForcedOff => (false, Reason::Disabled),
         };
-        Evaluation { value, reason, bucket: None }
+        Evaluation { value, reason, bucket: None, rule: None }
     }
 
     /// The name of what has set it, as a developer writes it.

@@ -1,4 +1,4 @@
-//! A row of the database → a flag, a value, or a problem to report.
+//! A row of the database → a flag, a segment, a value, or a problem to report.
 //!
 //! SQL or a foreign table may have written the row, so every column is checked. A row that cannot
 //! be evaluated becomes a [`Problem`], never an error.
@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::primary_key::PrimaryKey;
+use crate::rules::RuleError;
 use crate::stored_value::Undecodable;
 
 /// A row of the flags' table.
@@ -21,8 +22,19 @@ pub struct FlagRow {
     pub rollout_percent: Option<i32>,
     /// Whether browsers may read it.
     pub client_side: bool,
-    /// The JSON text of the targeting rules. `None` without rules: no column, SQL's NULL, or `[]`.
+    /// The JSON text of its rules, or `None` without any.
     pub rules: Result<Option<Box<str>>, Fault>,
+}
+
+/// A row of the segments' table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentRow {
+    /// The primary key.
+    pub pk: PrimaryKey,
+    /// The key that rules name.
+    pub key: Result<Box<str>, Fault>,
+    /// The JSON text of its conditions.
+    pub conditions: Result<Box<str>, Fault>,
 }
 
 /// The allowed users of one flag.
@@ -64,17 +76,6 @@ pub struct ValueRow {
     pub value: Result<Option<String>, Fault>,
 }
 
-/// A row of the segments' table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentRow {
-    /// The primary key.
-    pub pk: PrimaryKey,
-    /// The key that rules name.
-    pub key: Result<Box<str>, Fault>,
-    /// The JSON text of the conditions.
-    pub conditions: Result<Box<str>, Fault>,
-}
-
 /// A valid row of the flags' table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedFlag {
@@ -88,6 +89,9 @@ pub struct CheckedFlag {
     pub rollout_percent: i32,
     /// Whether browsers may read it.
     pub client_side: bool,
+    /// The JSON text of its rules, or `None` without any. Rules that cannot be read never hide the
+    /// other columns.
+    pub rules: Result<Option<Box<str>>, Fault>,
 }
 
 /// A valid row of the key-value table.
@@ -126,8 +130,8 @@ impl FlagRow {
     pub fn checked(self) -> Result<CheckedFlag, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.enabled, self.rollout_percent) {
             (Ok(key), Some(enabled), Some(rollout_percent)) => {
-                let (pk, client_side) = (self.pk, self.client_side);
-                return Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side });
+                let Self { pk, client_side, rules, .. } = self;
+                return Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side, rules });
             }
             (Err(fault), ..) => Problem::of_key("flag", &self.pk, fault),
             (Ok(key), None, _) => Problem::of("flag", &key, "enabled", Fault::Null),
@@ -137,13 +141,26 @@ impl FlagRow {
     }
 }
 
-/// A row that cannot be evaluated. Shows the key of the row, never its content.
+/// A row that cannot be evaluated, or not as it is. Shows the key of the row, and of its content
+/// only names in rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    table: &'static str,
-    row: Box<str>,
-    column: &'static str,
-    fault: Fault,
+pub struct Problem(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    SetAside { table: &'static str, row: Box<str>, column: &'static str, fault: Fault },
+    Rules { flag: Box<str>, has_last_good: bool, why: Unreadable },
+    Conditions { segment: Box<str>, has_last_good: bool, why: Unreadable },
+    MissingSegment { flag: Box<str>, rule: u8, segment: Box<str> },
+}
+
+/// Why rules or conditions cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The column cannot be used.
+    Column(Fault),
+    /// The text has another meaning, or none.
+    Text(RuleError),
 }
 
 /// Why a column cannot be used.
@@ -165,7 +182,7 @@ pub enum Fault {
 impl Problem {
     /// The row of `table` with this key cannot be used because of `column`.
     pub(crate) fn of(table: &'static str, row: &str, column: &'static str, fault: Fault) -> Self {
-        Self { table, row: row.into(), column, fault }
+        Self(Kind::SetAside { table, row: row.into(), column, fault })
     }
 
     /// The row of `table` with this primary key cannot be used because of its key.
@@ -182,20 +199,79 @@ impl Problem {
     pub(crate) fn of_allowed_users(flag_pk: &PrimaryKey) -> Self {
         Self::of("a user of flag", &format!("pk {flag_pk}"), "primary key", Fault::Undecodable)
     }
+
+    /// The rules of the flag with this key cannot be read.
+    pub(crate) fn of_rules(flag: &str, has_last_good: bool, why: Unreadable) -> Self {
+        Self(Kind::Rules { flag: flag.into(), has_last_good, why })
+    }
+
+    /// The conditions of the segment with this key cannot be read.
+    pub(crate) fn of_conditions(segment: &str, has_last_good: bool, why: Unreadable) -> Self {
+        Self(Kind::Conditions { segment: segment.into(), has_last_good, why })
+    }
+
+    /// A rule of the flag with this key names a segment that does not exist.
+    pub(crate) fn of_missing_segment(flag: &str, rule: u8, segment: &str) -> Self {
+        Self(Kind::MissingSegment { flag: flag.into(), rule, segment: segment.into() })
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} is set aside: ", self.table, self.row)?;
-        let column = self.column;
-        match self.fault {
-            Fault::Null => write!(f, "its {column} is NULL"),
-            Fault::Duplicate => f.write_str("several rows have this key"),
-            Fault::Undecodable => write!(f, "its {column} cannot be decoded as UTF-8"),
-            Fault::Json(fault) => write!(f, "its {column} {fault}"),
-            Fault::TooLarge => {
+        match &self.0 {
+            Kind::SetAside { table, row, column, fault } => {
+                write!(f, "{table} {row:?} is set aside: ")?;
+                fault.write(f, column)
+            }
+            Kind::Rules { flag, has_last_good, why } => {
+                let result = if *has_last_good {
+                    "its last good rules stay"
+                } else {
+                    "it returns its default"
+                };
+                write!(f, "the rules of flag {flag:?} cannot be read, so {result}: {why}")
+            }
+            Kind::Conditions { segment, has_last_good, why } => {
+                let result = if *has_last_good {
+                    "its last good conditions stay"
+                } else {
+                    "conditions that name it are false"
+                };
+                write!(
+                    f,
+                    "the conditions of segment {segment:?} cannot be read, so {result}: {why}"
+                )
+            }
+            Kind::MissingSegment { flag, rule, segment } => {
+                write!(
+                    f,
+                    "rule {rule} of flag {flag:?} names a segment that does not exist: {segment:?}"
+                )
+            }
+        }
+    }
+}
+
+impl Fault {
+    fn write(self, f: &mut fmt::Formatter<'_>, column: &str) -> fmt::Result {
+        match self {
+            Self::Null => write!(f, "its {column} is NULL"),
+            Self::Duplicate => f.write_str("several rows have this key"),
+            Self::Undecodable => write!(f, "its {column} cannot be decoded as UTF-8"),
+            Self::Json(fault) => write!(f, "its {column} {fault}"),
+            Self::TooLarge => {
                 write!(f, "its {column} is over 1 MiB, or all of them are over 64 MiB")
             }
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(error) => error.fmt(f),
+            Self::Column(Fault::TooLarge) => f.write_str("its JSON text is over 256 KiB"),
+            Self::Column(fault) => fault.write(f, "JSON text"),
         }
     }
 }

@@ -1,16 +1,18 @@
-//! All flags and values at one point in time, immutable.
+//! All flags, segments and values at one point in time, immutable.
 //!
 //! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
 //! other tables, so a change of one flag copies none of a million allowed users.
 
 mod key_table;
 mod next;
+mod segments;
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use self::key_table::{KeyTable, Keyed};
+use self::segments::Segments;
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
@@ -57,9 +59,12 @@ pub struct Snapshot {
     token_set: Option<TokenSet>,
     flags: Arc<Flags>,
     allowed_users: Arc<AllowedUsersByFlag>,
+    segments: Arc<Segments>,
     values: Arc<Values>,
     values_version: u64,
     flag_problems: Arc<[Problem]>,
+    rule_problems: Arc<[Problem]>,
+    segment_problems: Arc<[Problem]>,
     user_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
 }
@@ -73,10 +78,10 @@ pub struct Loaded {
     pub flags: Option<Vec<FlagRow>>,
     /// The allowed users of all flags.
     pub allowed_users: Option<Vec<AllowedUsersRow>>,
-    /// All rows of the key-value table.
-    pub values: Option<Vec<ValueRow>>,
     /// All rows of the segments' table.
     pub segments: Option<Vec<SegmentRow>>,
+    /// All rows of the key-value table.
+    pub values: Option<Vec<ValueRow>>,
     /// Whether the model field decodes every value, even plain scalars.
     pub opaque_values: bool,
 }
@@ -115,6 +120,12 @@ impl Snapshot {
         self.flags.len()
     }
 
+    /// How many segments there are.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn value_count(&self) -> usize {
@@ -127,9 +138,15 @@ impl Snapshot {
         self.token_set.as_ref()
     }
 
-    /// The rows that could not be used.
+    /// The rows that could not be used, or not as they are.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let tables = [&self.flag_problems, &self.user_problems, &self.value_problems];
+        let tables = [
+            &self.flag_problems,
+            &self.rule_problems,
+            &self.segment_problems,
+            &self.user_problems,
+            &self.value_problems,
+        ];
         tables.into_iter().flat_map(|problems| problems.iter())
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use flagstaff::evaluate::evaluate;
 use flagstaff::primary_key::PrimaryKey;
-use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
+use flagstaff::rules::NoAttributes;
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
@@ -32,7 +33,7 @@ pub(crate) fn rows_to_snapshot(bytes: &[u8]) {
             for subject in
                 [Subject::Anonymous, Subject::Integer(bytes.integer()), Subject::Text(key)]
             {
-                let result = evaluate(key, flag, &subject);
+                let result = evaluate(key, flag, &subject, &NoAttributes);
                 assert!(flag.enabled || !result.value, "{key:?} is disabled");
             }
         }
@@ -48,8 +49,8 @@ fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
         token_set: None,
         flags: bytes.bool().then(|| some_rows(bytes, flag_row)),
         allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
+        segments: bytes.bool().then(|| some_rows(bytes, segment_row)),
         values: bytes.bool().then(|| some_rows(bytes, value_row)),
-        segments: None,
         opaque_values: bytes.below(4) == 0,
     }
 }
@@ -72,8 +73,30 @@ fn flag_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> FlagRow {
         enabled: (bytes.below(8) > 0).then(|| bytes.bool()),
         rollout_percent: (bytes.below(8) > 0).then(|| bytes.percent()),
         client_side: bytes.bool(),
-        rules: Ok(None),
+        rules: rules(bytes),
     }
+}
+
+/// No rules, rules that always match, rules of a segment, or a text that is none.
+fn rules(bytes: &mut Bytes<'_>) -> Result<Option<Box<str>>, Fault> {
+    let conditions = match bytes.below(6) {
+        0 => return Err(Fault::Undecodable),
+        1 => return Ok(Some(bytes.text().into())),
+        2 => ANYONE.to_owned(),
+        3 => format!(r#"[{{"segment": "{}"}}]"#, bytes.below(8)),
+        _ => return Ok(None),
+    };
+    Ok(Some(format!(r#"[{{"conditions": {conditions}}}]"#).into()))
+}
+
+const ANYONE: &str = r#"[{"attribute": "a", "operator": "isnull", "values": [true]}]"#;
+
+fn segment_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> SegmentRow {
+    let conditions = match bytes.below(3) {
+        0 => text_or_fault(bytes),
+        _ => Ok(ANYONE.into()),
+    };
+    SegmentRow { pk, key: text_or_fault(bytes), conditions }
 }
 
 fn allowed_users_row(flag_pk: PrimaryKey, bytes: &mut Bytes<'_>) -> AllowedUsersRow {

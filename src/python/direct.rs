@@ -109,8 +109,8 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         token_set: None,
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
-        values: Some(values.collect()),
         segments: None,
+        values: Some(values.collect()),
         opaque_values,
     })
 }

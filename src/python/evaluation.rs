@@ -11,6 +11,7 @@ use crate::evaluate::{Evaluation, Reason, evaluate};
 use crate::flag::Flag;
 use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
+use crate::rules::NoAttributes;
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
@@ -132,7 +133,7 @@ impl<'a> Evaluator<'a> {
         user: Option<UserArgument<'_, '_>>,
     ) -> PyResult<Explained> {
         if let Some(found) = self.flag_override(key) {
-            let Evaluation { value, reason, bucket } = found.evaluation();
+            let Evaluation { value, reason, bucket, .. } = found.evaluation();
             return Ok((value, reason.as_str(), None, bucket, None, Some(found.name())));
         }
         let Some(snapshot) = self.snapshot else { return Ok(Absent::NotReady.explained()) };
@@ -164,7 +165,7 @@ impl<'a> Evaluator<'a> {
         let results = PyDict::new(py);
         let fill = |subject: Subject<'_>| {
             flags.iter().try_for_each(|(key, flag)| {
-                results.set_item(key, evaluate(key, flag, &subject).value)
+                results.set_item(key, evaluate(key, flag, &subject, &NoAttributes).value)
             })
         };
         match user {
@@ -199,9 +200,9 @@ impl<'a> Evaluator<'a> {
 pub(super) fn value(key: &str, flag: &Flag, user: Option<UserArgument<'_, '_>>) -> PyResult<bool> {
     match user {
         Some(user) if flag.depends_on_subject() => {
-            user.with_subject(|subject| evaluate(key, flag, &subject).value)
+            user.with_subject(|subject| evaluate(key, flag, &subject, &NoAttributes).value)
         }
-        _ => Ok(evaluate(key, flag, &Subject::Anonymous).value),
+        _ => Ok(evaluate(key, flag, &Subject::Anonymous, &NoAttributes).value),
     }
 }
 
@@ -212,7 +213,8 @@ pub(super) fn explain_flag(
     user: Option<UserArgument<'_, '_>>,
 ) -> PyResult<Explained> {
     let explained = |subject: Subject<'_>| {
-        let Evaluation { value, reason, bucket: hashed } = evaluate(key, flag, &subject);
+        let Evaluation { value, reason, bucket: hashed, .. } =
+            evaluate(key, flag, &subject, &NoAttributes);
         let bucket = hashed.or_else(|| subject.text(|text| bucket(key, text)));
         (value, reason.as_str(), None, bucket, Some(flag.rollout_percent), None)
     };

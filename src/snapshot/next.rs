@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashSet;
 
 use super::key_table::{KeyTable, Keyed};
+use super::segments::{NextRules, rule_problems};
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
 use crate::allowed_users::AllowedUsers;
 use crate::flag::{Flag, Identity};
@@ -22,7 +23,8 @@ impl Snapshot {
     /// The next snapshot: this one with the loaded tables replaced.
     ///
     /// A row that cannot be used keeps its last good version; without one its key is absent. It is
-    /// listed in [`problems`](Self::problems).
+    /// listed in [`problems`](Self::problems). Rules that cannot be read never hide the other columns
+    /// of their row.
     #[must_use]
     pub fn next(&self, loaded: Loaded) -> Self {
         let mut next = Self { token_set: loaded.token_set, ..self.clone() };
@@ -31,13 +33,25 @@ impl Snapshot {
             next.user_problems = user_problems(&rows);
             next.allowed_users = Arc::new(self.allowed_users.next(rows));
         }
+        let segments_changed = loaded.segments.is_some();
+        if let Some(rows) = loaded.segments {
+            let (segments, problems) = self.segments.next(rows);
+            next.segments = Arc::new(segments);
+            next.segment_problems = problems.into();
+        }
+        let flags_changed = loaded.flags.is_some();
+        let (users, segments) = (next.allowed_users.clone(), next.segments.clone());
+        let now = Now { users: &users, rules: NextRules::new(&self.flags, &segments) };
         if let Some(rows) = loaded.flags {
-            let (flags, problems) = flags(rows, &self.flags, &next.allowed_users);
+            let (flags, problems) = flags(rows, &self.flags, &now);
             next.flags = Arc::new(flags);
             next.flag_problems = problems.into();
-        } else if users_changed {
-            let flags = self.flags.iter().map(|flag| with_users(flag, &next.allowed_users));
+        } else if users_changed || segments_changed {
+            let flags = self.flags.iter().map(|flag| now.current(flag));
             next.flags = Arc::new(flags.collect());
+        }
+        if flags_changed || segments_changed {
+            next.rule_problems = rule_problems(&next.flags, &next.segments).into();
         }
         if let Some(rows) = loaded.values {
             let (values, problems) = values(rows, &self.values, loaded.opaque_values);
@@ -73,16 +87,32 @@ impl AllowedUsersByFlag {
     }
 }
 
-fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Flags, Vec<Problem>) {
+/// What flags get from other tables.
+struct Now<'a> {
+    users: &'a AllowedUsersByFlag,
+    rules: NextRules<'a>,
+}
+
+impl Now<'_> {
+    /// The flag with its current allowed users and segments.
+    fn current(&self, flag: &Flag) -> Flag {
+        let allowed_users = self.users.of(&flag.identity.pk);
+        Flag { allowed_users, rules: self.rules.current(flag), ..flag.clone() }
+    }
+}
+
+fn flags<'a>(rows: Vec<FlagRow>, before: &'a Flags, now: &Now<'a>) -> (Flags, Vec<Problem>) {
     let mut flags = Unique::new("flag", before, rows.len());
     let mut bad = Vec::new();
     for row in rows {
         match row.checked() {
-            Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side }) => {
-                let allowed_users = users.of(&pk);
-                let identity = match before.get(&key) {
-                    Some(last) if last.identity.pk == pk => last.identity.clone(),
-                    _ => Arc::new(Identity::new(key, pk)),
+            Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side, rules }) => {
+                let allowed_users = now.users.of(&pk);
+                let last = before.get(&key).filter(|last| last.identity.pk == pk);
+                let rules = now.rules.of(&pk, last, rules);
+                let identity = match last {
+                    Some(last) => last.identity.clone(),
+                    None => Arc::new(Identity::new(key, pk)),
                 };
                 flags.insert(Flag {
                     identity,
@@ -90,6 +120,7 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Fla
                     rollout_percent,
                     client_side,
                     allowed_users,
+                    rules,
                 });
             }
             Err(row) => bad.push(row),
@@ -98,7 +129,7 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Fla
     // The last good version gets the current allowed users, or a removed user would keep the flag.
     for key in &flags.duplicates {
         if let Some(flag) = flags.entries.get_mut(key) {
-            *flag = with_users(flag, users);
+            *flag = now.current(flag);
         }
     }
     // Last: a row that lost its key must not hide the row that has the key now.
@@ -107,15 +138,10 @@ fn flags(rows: Vec<FlagRow>, before: &Flags, users: &AllowedUsersByFlag) -> (Fla
         if let Some(flag) = before.iter().find(|flag| flag.identity.pk == pk)
             && flags.entries.get(&flag.identity.key).is_none()
         {
-            flags.entries.insert(with_users(flag, users));
+            flags.entries.insert(now.current(flag));
         }
     }
     (flags.entries, flags.problems)
-}
-
-/// The flag with its current allowed users.
-fn with_users(flag: &Flag, users: &AllowedUsersByFlag) -> Flag {
-    Flag { allowed_users: users.of(&flag.identity.pk), ..flag.clone() }
 }
 
 fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Problem>) {
@@ -157,16 +183,16 @@ fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Pr
 
 /// Entries by key. Rows with the same key contradict each other, so none of them is used: the last
 /// good version stays, or the key is absent.
-struct Unique<'a, T> {
+pub(super) struct Unique<'a, T> {
     table: &'static str,
     before: &'a KeyTable<T>,
-    entries: KeyTable<T>,
+    pub(super) entries: KeyTable<T>,
     duplicates: HashSet<Box<str>>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl<'a, T: Clone + Keyed> Unique<'a, T> {
-    fn new(table: &'static str, before: &'a KeyTable<T>, capacity: usize) -> Self {
+    pub(super) fn new(table: &'static str, before: &'a KeyTable<T>, capacity: usize) -> Self {
         Self {
             table,
             before,
@@ -176,7 +202,7 @@ impl<'a, T: Clone + Keyed> Unique<'a, T> {
         }
     }
 
-    fn insert(&mut self, entry: T) {
+    pub(super) fn insert(&mut self, entry: T) {
         let key = entry.key();
         if self.duplicates.contains(key) {
             return;

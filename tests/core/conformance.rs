@@ -6,6 +6,7 @@ use flagstaff::bucket::bucket;
 use flagstaff::evaluate::{Evaluation, Reason, evaluate};
 use flagstaff::overrides::Overrides;
 use flagstaff::row::{AllowedUsersRow, FlagRow, Users};
+use flagstaff::rules::NoAttributes;
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 use serde::Deserialize;
@@ -60,7 +61,7 @@ impl Case {
     fn check(&self) {
         let overrides = Overrides::default().with_forced_off(self.forced_off.clone());
         if let Some(found) = overrides.flag(&self.key) {
-            let Evaluation { value, reason, bucket } = found.evaluation();
+            let Evaluation { value, reason, bucket, .. } = found.evaluation();
             let expected = (self.expected(), self.error_code.as_deref(), self.bucket);
             assert_eq!(((value, reason.as_str()), None, bucket), expected, "{}", self.name);
         } else {
@@ -75,7 +76,7 @@ impl Case {
         match (&self.error_code, found) {
             (Some(code), None) => assert_eq!(code, "FLAG_NOT_FOUND", "{name}"),
             (None, Some(flag)) => {
-                let evaluation = evaluate(&self.key, &flag, &subject);
+                let evaluation = evaluate(&self.key, &flag, &subject, &NoAttributes);
                 assert_eq!(
                     (evaluation.value, evaluation.reason.as_str()),
                     self.expected(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use flagstaff::allowed_users::AllowedUsers;
-use flagstaff::evaluate::{Reason, evaluate};
+use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::flag::Flag;
+use flagstaff::rules::NoAttributes;
 use flagstaff::subject::Subject;
 use proptest::prelude::*;
 
@@ -12,6 +13,10 @@ use crate::rows::integers;
 
 fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
     Flag::detached(enabled, rollout_percent, integers(allowed))
+}
+
+fn evaluate(key: &str, flag: &Flag, subject: &Subject<'_>) -> Evaluation {
+    flagstaff::evaluate::evaluate(key, flag, subject, &NoAttributes)
 }
 
 #[test]

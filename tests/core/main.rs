@@ -1,8 +1,10 @@
 //! The public interface of the core: evaluations, loads and counts.
 
 mod allowed_users;
+mod attributes;
 mod bucket;
 mod conformance;
+mod conformance_rules;
 mod evaluate;
 mod freshness;
 mod impact;
@@ -11,6 +13,10 @@ mod overrides;
 mod problems;
 mod properties;
 mod rows;
+mod rule_errors;
+mod rule_properties;
+mod rules_explained;
+mod rules_in_snapshots;
 mod snapshot;
 mod stored_value;
 mod token_set;

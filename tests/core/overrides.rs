@@ -31,7 +31,7 @@ fn current(live: &Live) -> Option<Overrides> {
 fn forced_off_flag_is_disabled_for_all() {
     let overrides = Overrides::default().with_forced_off(keys(&["search_v2"]));
     let found = overrides.flag("search_v2").expect("it is forced off");
-    let off = Evaluation { value: false, reason: Reason::Disabled, bucket: None };
+    let off = Evaluation { value: false, reason: Reason::Disabled, bucket: None, rule: None };
     assert_eq!((found, found.evaluation()), (FlagOverride::ForcedOff, off));
     assert_eq!(found.name(), "FLAGSTAFF_FORCE_OFF");
     assert!(!overrides.is_empty());
@@ -41,7 +41,7 @@ fn forced_off_flag_is_disabled_for_all() {
 fn flag_set_by_a_test_is_static() {
     for value in [true, false] {
         let found = set_by_test(&[("banner", value)]).flag("banner").expect("it is set");
-        let expected = Evaluation { value, reason: Reason::Static, bucket: None };
+        let expected = Evaluation { value, reason: Reason::Static, bucket: None, rule: None };
         assert_eq!((found.evaluation(), found.name()), (expected, "override_flag"));
     }
 }

@@ -9,6 +9,30 @@ mod bytes;
 mod json;
 #[path = "../../fuzz/properties/rows.rs"]
 mod rows;
+#[path = "../../fuzz/properties/rules.rs"]
+mod rules;
+
+/// JSON that is nearly always rules, with one random text in it.
+fn nearly_rules(random: &str) -> Vec<String> {
+    let condition = |operator: &str, value: &str| {
+        format!(r#"{{"attribute": "a", "operator": "{operator}", "values": [{value}]}}"#)
+    };
+    let operators =
+        ["in", "contains", "regex", "lt", "gte", "version_lt", "version_gte", "isnull", random];
+    let values = [serde_json::json!(random).to_string(), random.to_owned()];
+    let conditions = operators
+        .iter()
+        .flat_map(|operator| values.iter().map(move |value| condition(operator, value)));
+    let segment = r#"{"segment": "s"}"#.to_owned();
+    conditions
+        .chain([segment, random.to_owned()])
+        .map(|condition| {
+            let segment = values[0].as_str();
+            let rules = format!(r#"[{{"name": {segment}, "conditions": [{condition}]}}]"#);
+            format!("{rules}\0[{condition}]\0{random}")
+        })
+        .collect()
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
@@ -23,5 +47,16 @@ proptest! {
         text in r#"[-+.0-9eE"\\ a-z\[\]{}:,é🦀]{0,40}"#,
     ) {
         json::json_values(text.as_bytes());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_rules_are_evaluated_or_an_error_of_one_line(
+        random in prop_oneof![any::<String>(), "[-+.0-9eETZ: \"ab\\\\(){}|*?^$\\[\\]]{0,24}"],
+    ) {
+        for text in nearly_rules(&random) {
+            rules::rules(text.as_bytes());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flagstaff::allowed_users::AllowedUsers;
-use flagstaff::row::{AllowedUsersRow, FlagRow, Users, ValueRow};
+use flagstaff::row::{AllowedUsersRow, FlagRow, SegmentRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::token_set::TokenSet;
 
@@ -18,6 +18,15 @@ pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
     }
 }
 
+/// A flag at 0 %, so that only the rules decide.
+pub(crate) fn flag_with_rules(pk: &str, key: &str, rules: &str) -> FlagRow {
+    FlagRow { rules: Ok(Some(rules.into())), ..flag(pk, key, 0) }
+}
+
+pub(crate) fn segment(pk: &str, key: &str, conditions: &str) -> SegmentRow {
+    SegmentRow { pk: pk.into(), key: Ok(key.into()), conditions: Ok(conditions.into()) }
+}
+
 pub(crate) fn allow(flag_pk: &str, users: &[i64]) -> AllowedUsersRow {
     AllowedUsersRow::new(flag_pk, Users::Integers(users.to_vec()))
 }
@@ -28,6 +37,10 @@ pub(crate) fn value(pk: &str, key: &str, json: &str) -> ValueRow {
 
 pub(crate) fn flags(rows: impl IntoIterator<Item = FlagRow>) -> Loaded {
     Loaded { flags: Some(rows.into_iter().collect()), ..Loaded::default() }
+}
+
+pub(crate) fn segments(rows: impl IntoIterator<Item = SegmentRow>) -> Loaded {
+    Loaded { segments: Some(rows.into_iter().collect()), ..Loaded::default() }
 }
 
 pub(crate) fn allowed_users(rows: impl IntoIterator<Item = AllowedUsersRow>) -> Loaded {

@@ -1,0 +1,73 @@
+//! The rules of one flag. Rules that cannot be read never hide the other columns of its row.
+
+use std::sync::Arc;
+
+use crate::last_good::LastGood;
+use crate::row::{Fault, Unreadable};
+use crate::rules::{ParsedRules, Rules, SegmentConditions};
+
+/// The rules of one flag: those of its row, or the last good ones.
+#[derive(Debug, PartialEq)]
+pub struct FlagRules {
+    source: LastGood<ParsedRules>,
+    rules: Option<Rules>,
+}
+
+impl FlagRules {
+    /// No rules, and nothing that cannot be read.
+    #[must_use]
+    pub fn none() -> Arc<Self> {
+        Arc::new(Self::new(LastGood::of(ParsedRules::default()), |_| None))
+    }
+
+    /// The rules of a row's JSON text, after those `before`, with the segments that `segment`
+    /// returns for their keys. `None` if there are no rules. Shares what has not changed.
+    #[must_use]
+    pub fn next(
+        before: Option<&Arc<Self>>,
+        text: Result<Box<str>, Fault>,
+        segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
+    ) -> Option<Arc<Self>> {
+        let source = LastGood::next(before.map(|before| &before.source), text);
+        if source.unreadable().is_none() && source.good().is_some_and(|rules| rules.is_empty()) {
+            return None;
+        }
+        if let Some(before) = before.filter(|before| before.source == source) {
+            return Some(before.with_segments(segment));
+        }
+        Some(Arc::new(Self::new(source, segment)))
+    }
+
+    fn new(
+        source: LastGood<ParsedRules>,
+        segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
+    ) -> Self {
+        let rules = source.good().map(|parsed| Rules::new(parsed.clone(), segment));
+        Self { source, rules }
+    }
+
+    /// The same rules with the segments that `segment` returns.
+    #[must_use]
+    pub fn with_segments(
+        self: &Arc<Self>,
+        segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
+    ) -> Arc<Self> {
+        if self.rules.as_ref().is_none_or(|rules| rules.has_segments(&segment)) {
+            return self.clone();
+        }
+        Arc::new(Self::new(self.source.clone(), segment))
+    }
+
+    /// The rules, `None` if they could never be read.
+    #[must_use]
+    #[inline]
+    pub fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
+    }
+
+    /// Why the rules of the row cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&Unreadable> {
+        self.source.unreadable()
+    }
+}

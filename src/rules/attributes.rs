@@ -1,0 +1,55 @@
+//! What rules read: the attributes of a subject, and the caller's context.
+
+/// The attributes of one evaluation.
+pub trait Attributes {
+    /// Calls `with` with the attribute of this name. Called only when a condition needs it, and
+    /// again for each condition that does.
+    fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T;
+}
+
+/// An attribute, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Attribute<'a> {
+    /// It has no value.
+    Missing,
+    /// It is an attribute of the user object, and the caller has passed only a primary key.
+    NeedsUser,
+    /// Its value.
+    Value(Value<'a>),
+}
+
+/// The value of an attribute. Any type that is not listed arrives as its text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `True` or `False`.
+    Bool(bool),
+    /// An integer of 64 bits.
+    Integer(i64),
+    /// A longer integer, or a `Decimal`, as Python's `str()` writes it.
+    Decimal(&'a str),
+    /// A float.
+    Float(f64),
+    /// A text.
+    Text(&'a str),
+    /// A date, in days since 1970-01-01.
+    Date(i32),
+    /// A datetime, in microseconds since 1970-01-01T00:00.
+    DateTime {
+        /// In UTC.
+        utc: i64,
+        /// On the clock of the project's time zone.
+        wall: i64,
+    },
+    /// A list of the others. A list in a list matches nothing.
+    List(&'a [Value<'a>]),
+}
+
+/// No attributes: each is missing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoAttributes;
+
+impl Attributes for NoAttributes {
+    fn read<T>(&self, _name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        with(Attribute::Missing)
+    }
+}

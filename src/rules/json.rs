@@ -1,0 +1,157 @@
+//! JSON text, one level at a time: exact numbers, and every name of an object.
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::error::{RuleError, listed, quoted};
+
+/// A JSON value whose members are not decoded yet.
+#[derive(Debug)]
+pub(super) enum Json<'a> {
+    Null,
+    Bool(bool),
+    /// The text of the number, because a float would not be exact.
+    Number(&'a str),
+    Text(String),
+    List(Vec<&'a RawValue>),
+    Object(Members<'a>),
+}
+
+/// The members of an object, in order, with the names that are there twice.
+#[derive(Debug)]
+pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Json<'a> {
+    /// The value of a whole JSON text.
+    pub(super) fn of_text(text: &'a str) -> Result<Self, RuleError> {
+        let raw: &RawValue = serde_json::from_str(text)
+            .map_err(|error| RuleError::new(format!("this is not valid JSON: {error}")))?;
+        Self::of(raw)
+    }
+
+    /// The value of a part of a JSON text.
+    pub(super) fn of(raw: &'a RawValue) -> Result<Self, RuleError> {
+        let text = raw.get();
+        let decoded = match text.as_bytes() {
+            [b'n', ..] => Ok(Self::Null),
+            [b't', ..] => Ok(Self::Bool(true)),
+            [b'f', ..] => Ok(Self::Bool(false)),
+            [b'"', ..] => serde_json::from_str(text).map(Self::Text),
+            [b'[', ..] => serde_json::from_str(text).map(Self::List),
+            [b'{', ..] => {
+                serde_json::Deserializer::from_str(text).deserialize_map(Named).map(Self::Object)
+            }
+            _ => Ok(Self::Number(text)),
+        };
+        // The syntax is valid, so only the escapes of a text can be wrong.
+        decoded.map_err(|_| {
+            RuleError::new("a text has an escape that is no Unicode character; remove it")
+        })
+    }
+
+    /// The kind of value, as a message names it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a bool",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+
+    /// The elements of a list, which `what` must be.
+    pub(super) fn list(self, what: &str) -> Result<Vec<&'a RawValue>, RuleError> {
+        match self {
+            Self::List(elements) => Ok(elements),
+            other => Err(wrong_kind(what, "a list", &other)),
+        }
+    }
+
+    /// The members of an object, which `what` must be, with these names only.
+    pub(super) fn object(self, what: &str, known: &[&str]) -> Result<Members<'a>, RuleError> {
+        match self {
+            Self::Object(members) => members.checked(known),
+            other => Err(wrong_kind(what, "an object", &other)),
+        }
+    }
+
+    /// A bool, which `what` must be.
+    pub(super) fn bool(&self, what: &str) -> Result<bool, RuleError> {
+        match self {
+            Self::Bool(value) => Ok(*value),
+            other => Err(wrong_kind(what, "true or false", other)),
+        }
+    }
+
+    /// A text of 1 to `limit` characters, which `what` must be.
+    pub(super) fn name(self, what: &str, limit: usize) -> Result<Box<str>, RuleError> {
+        match self {
+            Self::Text(text) if (1..=limit).contains(&text.chars().count()) => Ok(text.into()),
+            Self::Text(_) => {
+                Err(RuleError::new(format!("{what} must have 1 to {limit} characters")))
+            }
+            other => Err(wrong_kind(what, "a text", &other)),
+        }
+    }
+}
+
+/// `what` must be something else.
+pub(super) fn wrong_kind(what: &str, expected: &str, found: &Json<'_>) -> RuleError {
+    RuleError::new(format!("{what} must be {expected}, not {}", found.kind()))
+}
+
+impl<'a> Members<'a> {
+    fn checked(self, known: &[&str]) -> Result<Self, RuleError> {
+        for (position, (name, _)) in self.0.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let (name, known) = (quoted(name), listed(known));
+                let message =
+                    format!("the member {name} is not known to this version; use {known}");
+                return Err(RuleError::new(message));
+            }
+            if self.0[..position].iter().any(|(other, _)| other == name) {
+                let message = format!("the member {} is there twice; remove one", quoted(name));
+                return Err(RuleError::new(message));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether there is a member with this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(found, _)| found == name)
+    }
+
+    /// The value of a member.
+    pub(super) fn get(&self, name: &str) -> Result<Option<Json<'a>>, RuleError> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, raw)| Json::of(raw)).transpose()
+    }
+
+    /// The value of a member that must be there.
+    pub(super) fn required(&self, name: &str) -> Result<Json<'a>, RuleError> {
+        let missing = || RuleError::new(format!("the member {name:?} is missing; add it"));
+        self.get(name)?.ok_or_else(missing)
+    }
+}
+
+struct Named;
+
+impl<'de> Visitor<'de> for Named {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}

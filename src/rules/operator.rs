@@ -1,0 +1,159 @@
+//! The name of an operator and its JSON values → a test.
+
+use serde_json::value::RawValue;
+
+use super::error::{RuleError, listed, quoted};
+use super::json::{Json, wrong_kind};
+use super::moment::Moment;
+use super::number::Number;
+use super::pattern::{MAX_PATTERNS, compile};
+use super::test::{Bound, Comparison, Members, Test, Texts};
+use super::version::Version;
+
+const MAX_VALUES: usize = 1_000;
+/// The longest text or number among the values, in characters.
+const MAX_LENGTH: usize = 1_000;
+
+const OPERATORS: [&str; 12] = [
+    "in",
+    "contains",
+    "startswith",
+    "endswith",
+    "regex",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "version_lt",
+    "version_gte",
+    "isnull",
+];
+
+/// The number of patterns in the conditions that were parsed.
+#[derive(Debug, Default)]
+pub(super) struct Patterns(usize);
+
+impl Patterns {
+    /// The test of an operator and its values.
+    pub(super) fn test(
+        &mut self,
+        operator: &str,
+        values: Vec<&RawValue>,
+    ) -> Result<Test, RuleError> {
+        if values.is_empty() {
+            return Err(RuleError::new("there are no values; add at least one"));
+        }
+        if values.len() > MAX_VALUES {
+            let message = format!("{} values are too many; use at most {MAX_VALUES}", values.len());
+            return Err(RuleError::new(message));
+        }
+        Ok(match operator {
+            "in" => Test::In(members(values)?),
+            "contains" => Test::Contains(texts(values)?),
+            "startswith" => Test::StartsWith(texts(values)?),
+            "endswith" => Test::EndsWith(texts(values)?),
+            "regex" => Test::Matches(each(values, |json| self.pattern(json))?),
+            "lt" => Test::Compares(Comparison::Lt, each(values, bound)?),
+            "lte" => Test::Compares(Comparison::Lte, each(values, bound)?),
+            "gt" => Test::Compares(Comparison::Gt, each(values, bound)?),
+            "gte" => Test::Compares(Comparison::Gte, each(values, bound)?),
+            "version_lt" => Test::ComparesVersion(Comparison::Lt, each(values, version)?),
+            "version_gte" => Test::ComparesVersion(Comparison::Gte, each(values, version)?),
+            "isnull" => Test::IsNull(is_null(&values)?),
+            other => return Err(unknown(other)),
+        })
+    }
+
+    fn pattern(&mut self, json: Json<'_>) -> Result<regex::Regex, RuleError> {
+        self.0 += 1;
+        if self.0 > MAX_PATTERNS {
+            let message = format!("more than {MAX_PATTERNS} patterns in all; join some with |");
+            return Err(RuleError::new(message));
+        }
+        compile(&text(json)?)
+    }
+}
+
+fn unknown(operator: &str) -> RuleError {
+    let (operator, known) = (quoted(operator), listed(&OPERATORS));
+    RuleError::new(format!("the operator {operator} is not known to this version; use {known}"))
+}
+
+/// Each value, parsed. An error says which one it is.
+fn each<T>(
+    values: Vec<&RawValue>,
+    mut parse: impl FnMut(Json<'_>) -> Result<T, RuleError>,
+) -> Result<Box<[T]>, RuleError> {
+    let parsed = values.into_iter().zip(1..).map(|(raw, number)| {
+        Json::of(raw).and_then(&mut parse).map_err(|error| error.at(format!("value {number}")))
+    });
+    parsed.collect()
+}
+
+fn texts(values: Vec<&RawValue>) -> Result<Texts, RuleError> {
+    each(values, text)
+}
+
+fn text(json: Json<'_>) -> Result<Box<str>, RuleError> {
+    match json {
+        Json::Text(text) => short(text),
+        other => Err(wrong_kind("the value", "a text", &other)),
+    }
+}
+
+fn short(text: String) -> Result<Box<str>, RuleError> {
+    if text.chars().nth(MAX_LENGTH).is_some() {
+        let message = format!("the text has more than {MAX_LENGTH} characters; shorten it");
+        return Err(RuleError::new(message));
+    }
+    Ok(text.into())
+}
+
+fn number(text: &str) -> Result<Number, RuleError> {
+    if text.len() > MAX_LENGTH {
+        let message = format!("the number has more than {MAX_LENGTH} digits; shorten it");
+        return Err(RuleError::new(message));
+    }
+    Number::parse(text).ok_or_else(|| RuleError::new("the exponent of the number is out of range"))
+}
+
+fn bound(json: Json<'_>) -> Result<Bound, RuleError> {
+    match json {
+        Json::Number(text) => number(text).map(Bound::Number),
+        Json::Text(text) => {
+            let moment = Moment::parse(&text);
+            Ok(Bound::Text(short(text)?, moment))
+        }
+        other => Err(wrong_kind("the value", "a number or a text", &other)),
+    }
+}
+
+fn version(json: Json<'_>) -> Result<Box<str>, RuleError> {
+    let text = text(json)?;
+    if Version::parse(&text).is_none() {
+        let message = r#"the text is no version; write it like "1.2.3" or "2.0.0-beta.1""#;
+        return Err(RuleError::new(message));
+    }
+    Ok(text)
+}
+
+fn is_null(values: &[&RawValue]) -> Result<bool, RuleError> {
+    match values {
+        [value] => Json::of(value)?.bool("the value"),
+        _ => Err(RuleError::new(r#"the operator "isnull" has one value, true or false"#)),
+    }
+}
+
+fn members(values: Vec<&RawValue>) -> Result<Members, RuleError> {
+    let (mut bools, mut numbers, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    each(values, |json| {
+        match json {
+            Json::Bool(value) => bools.push(value),
+            Json::Number(text) => numbers.push(number(text)?),
+            Json::Text(text) => texts.push(short(text)?),
+            other => return Err(wrong_kind("the value", "a bool, a number or a text", &other)),
+        }
+        Ok(())
+    })?;
+    Ok(Members::new(&bools, numbers, texts))
+}

@@ -1,0 +1,142 @@
+//! The segments that rules name, and what their rows do to the rules of flags.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::Flags;
+use super::key_table::{KeyTable, Keyed};
+use super::next::Unique;
+use crate::flag::Flag;
+use crate::flag_rules::FlagRules;
+use crate::last_good::LastGood;
+use crate::primary_key::PrimaryKey;
+use crate::row::{Fault, Problem, SegmentRow};
+use crate::rules::{Rules, SegmentConditions};
+
+/// The segments by key.
+pub(super) type Segments = KeyTable<Segment>;
+
+/// A row of the segments' table.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    key: Box<str>,
+    pk: PrimaryKey,
+    conditions: LastGood<SegmentConditions>,
+}
+
+impl Keyed for Segment {
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Segments {
+    /// The segments of these rows, and the rows that cannot be used.
+    pub(super) fn next(&self, rows: Vec<SegmentRow>) -> (Self, Vec<Problem>) {
+        let mut segments = Unique::new("segment", self, rows.len());
+        let mut bad = Vec::new();
+        let last: HashMap<_, _> = self.iter().map(|segment| (&segment.pk, segment)).collect();
+        for SegmentRow { pk, key, conditions } in rows {
+            match key {
+                Ok(key) => {
+                    let before = last.get(&pk).map(|segment| &segment.conditions);
+                    let conditions = LastGood::next(before, conditions);
+                    segments.insert(Segment { key, pk, conditions });
+                }
+                Err(fault) => bad.push((pk, fault)),
+            }
+        }
+        // Last: a row that lost its key must not hide the row that has the key now.
+        for (pk, fault) in bad {
+            segments.problems.push(Problem::of_key("segment", &pk, fault));
+            if let Some(segment) = last.get(&pk)
+                && segments.entries.get(&segment.key).is_none()
+            {
+                segments.entries.insert((*segment).clone());
+            }
+        }
+        segments.problems.extend(unreadable_conditions(&segments.entries));
+        (segments.entries, segments.problems)
+    }
+
+    /// The conditions of the segment with this key, if they could ever be read.
+    pub(super) fn conditions(&self, key: &str) -> Option<Arc<SegmentConditions>> {
+        self.get(key)?.conditions.good().cloned()
+    }
+}
+
+fn unreadable_conditions(segments: &Segments) -> Vec<Problem> {
+    let unreadable = segments.iter().filter_map(|segment| {
+        let why = segment.conditions.unreadable()?.clone();
+        let has_last_good = segment.conditions.good().is_some();
+        Some((&segment.key, Problem::of_conditions(&segment.key, has_last_good, why)))
+    });
+    in_order(unreadable.collect())
+}
+
+/// The problems in the order of their keys.
+fn in_order<K: Ord>(mut problems: Vec<(K, Problem)>) -> Vec<Problem> {
+    problems.sort_by(|(one, _), (other, _)| one.cmp(other));
+    problems.into_iter().map(|(_, problem)| problem).collect()
+}
+
+/// The rules of the next flags: their texts with the current segments.
+pub(super) struct NextRules<'a> {
+    before: &'a Flags,
+    segments: &'a Segments,
+    by_row: OnceCell<HashMap<&'a PrimaryKey, &'a Flag>>,
+    none: Arc<FlagRules>,
+}
+
+impl<'a> NextRules<'a> {
+    pub(super) fn new(before: &'a Flags, segments: &'a Segments) -> Self {
+        Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none() }
+    }
+
+    /// The rules of a row. `same` is the flag with its key, if it has the same row.
+    pub(super) fn of(
+        &self,
+        pk: &PrimaryKey,
+        same: Option<&'a Flag>,
+        text: Result<Option<Box<str>>, Fault>,
+    ) -> Option<Arc<FlagRules>> {
+        let text = text.transpose()?;
+        let before = same.or_else(|| self.by_row().get(pk).copied());
+        // A flag that had no rules goes on without them while its new ones cannot be read.
+        let before = before.map(|flag| flag.rules.as_ref().unwrap_or(&self.none));
+        FlagRules::next(before, text, |key| self.segments.conditions(key))
+    }
+
+    /// The flags by row: a row keeps its last good rules under another key.
+    fn by_row(&self) -> &HashMap<&'a PrimaryKey, &'a Flag> {
+        self.by_row
+            .get_or_init(|| self.before.iter().map(|flag| (&flag.identity.pk, flag)).collect())
+    }
+
+    /// The rules of a flag with the current segments.
+    pub(super) fn current(&self, flag: &Flag) -> Option<Arc<FlagRules>> {
+        let rules = flag.rules.as_ref()?;
+        Some(rules.with_segments(|key| self.segments.conditions(key)))
+    }
+}
+
+/// The rules of these flags that cannot be read, and the segments in them that do not exist.
+pub(super) fn rule_problems(flags: &Flags, segments: &Segments) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for flag in flags.iter() {
+        let (key, Some(rules)) = (flag.key(), &flag.rules) else { continue };
+        if let Some(why) = rules.unreadable() {
+            let has_last_good = rules.rules().is_some();
+            problems.push((key, Problem::of_rules(key, has_last_good, why.clone())));
+        }
+        let missing = rules.rules().into_iter().flat_map(Rules::missing_segments);
+        // Unreadable segments are problems of their own.
+        let missing = missing.filter(|(_, segment)| segments.get(segment).is_none());
+        problems.extend(
+            missing.map(|(rule, segment)| (key, Problem::of_missing_segment(key, rule, segment))),
+        );
+    }
+    in_order(problems)
+}

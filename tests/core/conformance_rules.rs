@@ -1,0 +1,115 @@
+//! The semantics of rules as rows: `tests/conformance/cases_rules.json`.
+//!
+//! A case without a user has the one with primary key 2, and a flag without columns is on at 0 %.
+
+use std::collections::BTreeMap;
+
+use flagstaff::evaluate::evaluate;
+use flagstaff::row::{AllowedUsersRow, FlagRow, SegmentRow, Users};
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::subject::Subject;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::attributes::Given;
+use crate::rows::{flag_with_rules, problems, segment};
+
+const KEY: &str = "new_checkout";
+
+#[derive(Deserialize)]
+struct Case<'a> {
+    name: String,
+    attributes: Map<String, Value>,
+    #[serde(borrow)]
+    rules: &'a RawValue,
+    #[serde(borrow, default)]
+    segments: BTreeMap<String, &'a RawValue>,
+    #[serde(default)]
+    flag: FlagOf,
+    #[serde(default = "user_two")]
+    user: Option<String>,
+    value: bool,
+    reason: String,
+    bucket: Option<u8>,
+    rule: Option<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct FlagOf {
+    enabled: bool,
+    rollout_percent: i32,
+    allowed: Vec<String>,
+}
+
+impl Default for FlagOf {
+    fn default() -> Self {
+        Self { enabled: true, rollout_percent: 0, allowed: Vec::new() }
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the default of an optional member")]
+fn user_two() -> Option<String> {
+    Some("2".to_owned())
+}
+
+impl Case<'_> {
+    fn snapshot(&self) -> Snapshot {
+        let row = FlagRow {
+            enabled: Some(self.flag.enabled),
+            rollout_percent: Some(self.flag.rollout_percent),
+            ..flag_with_rules("1", KEY, self.rules.get())
+        };
+        let allowed = AllowedUsersRow::new("1", Users::Texts(self.flag.allowed.clone()));
+        Snapshot::default().next(Loaded {
+            flags: Some(vec![row]),
+            segments: Some(self.segment_rows()),
+            allowed_users: Some(vec![allowed]),
+            ..Loaded::default()
+        })
+    }
+
+    fn segment_rows(&self) -> Vec<SegmentRow> {
+        self.segments.iter().map(|(key, conditions)| segment(key, key, conditions.get())).collect()
+    }
+
+    fn check(&self) {
+        let snapshot = self.snapshot();
+        // Negated segments that do not exist are cases, too.
+        let problems = problems(&snapshot).into_iter();
+        let unexpected: Vec<_> = problems.filter(|text| !text.ends_with(r#""gone""#)).collect();
+        assert!(unexpected.is_empty(), "{}: {unexpected:?}", self.name);
+        let flag = snapshot.flag(KEY).expect("the flag");
+        let subject = self.user.as_deref().map_or(Subject::Anonymous, Subject::Text);
+        let attributes = Given::new(self.attributes.clone());
+        let found = evaluate(KEY, flag, &subject, &attributes);
+        let found = (found.value, found.reason.as_str(), found.bucket, found.rule);
+        let expected = (self.value, self.reason.as_str(), self.bucket, self.rule);
+        assert_eq!(found, expected, "{}", self.name);
+        self.check_attributes(
+            snapshot.flag(KEY).and_then(|flag| flag.rules.as_ref()?.rules()),
+            &attributes,
+        );
+    }
+
+    /// A flag says which attributes it may read, and what decides can be explained.
+    fn check_attributes(&self, rules: Option<&flagstaff::rules::Rules>, attributes: &Given) {
+        let known = rules.map(|rules| rules.attributes().to_vec()).unwrap_or_default();
+        let unknown = |name: &String| !known.contains(&name.as_str().into());
+        assert!(!attributes.read.borrow().iter().any(unknown), "{}", self.name);
+        let explained = rules.map(|rules| rules.explain(attributes)).unwrap_or_default();
+        let decides = explained.iter().find(|rule| rule.decides).map(|rule| rule.number);
+        assert!(self.rule.is_none() || decides == self.rule, "{}", self.name);
+    }
+}
+
+#[test]
+fn every_case_with_rules_returns_its_result_and_reason() {
+    let cases: Vec<Case<'_>> =
+        serde_json::from_str(include_str!("../conformance/cases_rules.json")).expect("the cases");
+    assert!(cases.len() > 400);
+    for case in &cases {
+        case.check();
+    }
+}
