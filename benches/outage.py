@@ -20,6 +20,7 @@ if __package__ != "benches":
     sys.path[:0] = [str(ROOT)]
 
 from benches._project import set_up  # noqa: E402 (the path comes first)
+from benches.latency import median_and_p99  # noqa: E402
 from tools.postgres import Postgres  # noqa: E402
 
 ROUNDS, EVALUATIONS = 40, 5_000
@@ -55,7 +56,8 @@ def relative_latency(evaluate: Callable[[], bool]) -> float:
 
 def _ratio(evaluate: Callable[[], bool]) -> float:
     clock = time.perf_counter_ns
-    evaluated, digested = [], []
+    evaluated: list[float] = []
+    digested: list[float] = []
     for _ in range(EVALUATIONS):
         started = clock()
         evaluate()
@@ -63,11 +65,7 @@ def _ratio(evaluate: Callable[[], bool]) -> float:
         sha256(b"new_checkout").hexdigest()
         digested.append(clock() - between)
         evaluated.append(between - started)
-    return _p99(evaluated) / _p99(digested)
-
-
-def _p99(times: list[int]) -> int:
-    return sorted(times)[len(times) * 99 // 100]
+    return median_and_p99(evaluated)[1] / median_and_p99(digested)[1]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// An entry that contains its key, so that a table need not hold it a second time.
@@ -36,14 +37,16 @@ impl<T: Keyed> KeyTable<T> {
         self.entries.find_mut(self.hasher.hash_one(key), |entry| entry.key() == key)
     }
 
-    /// Adds an entry, or replaces the one with its key.
-    pub(super) fn insert(&mut self, entry: T) {
-        if let Some(found) = self.get_mut(entry.key()) {
-            *found = entry;
-            return;
+    /// Adds an entry, or returns it if there is one with its key.
+    pub(super) fn add(&mut self, entry: T) -> Option<T> {
+        let hash_of = |entry: &T| self.hasher.hash_one(entry.key());
+        match self.entries.entry(hash_of(&entry), |other| other.key() == entry.key(), hash_of) {
+            Entry::Occupied(_) => Some(entry),
+            Entry::Vacant(place) => {
+                place.insert(entry);
+                None
+            }
         }
-        let hash = self.hasher.hash_one(entry.key());
-        self.entries.insert_unique(hash, entry, |entry| self.hasher.hash_one(entry.key()));
     }
 
     pub(super) fn remove(&mut self, key: &str) {
@@ -66,7 +69,9 @@ impl<T: Keyed> FromIterator<T> for KeyTable<T> {
     fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Self {
         let entries = entries.into_iter();
         let mut table = Self::with_capacity(entries.size_hint().0);
-        entries.for_each(|entry| table.insert(entry));
+        for entry in entries {
+            table.add(entry);
+        }
         table
     }
 }

@@ -135,10 +135,8 @@ fn flags<'a>(rows: Vec<FlagRow>, before: &'a Flags, now: &Now<'a>) -> (Flags, Ve
     // Last: a row that lost its key must not hide the row that has the key now.
     for (pk, problem) in bad {
         flags.problems.push(problem);
-        if let Some(flag) = before.iter().find(|flag| flag.identity.pk == pk)
-            && flags.entries.get(&flag.identity.key).is_none()
-        {
-            flags.entries.insert(now.current(flag));
+        if let Some(flag) = before.iter().find(|flag| flag.identity.pk == pk) {
+            flags.entries.add(now.current(flag));
         }
     }
     (flags.entries, flags.problems)
@@ -172,10 +170,8 @@ fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Pr
     }
     for (pk, problem) in bad {
         values.problems.push(problem);
-        if let Some(stored) = before.iter().find(|stored| stored.pk == pk)
-            && values.entries.get(&stored.key).is_none()
-        {
-            values.entries.insert(stored.clone());
+        if let Some(stored) = before.iter().find(|stored| stored.pk == pk) {
+            values.entries.add(stored.clone());
         }
     }
     (values.entries, values.problems)
@@ -203,17 +199,14 @@ impl<'a, T: Clone + Keyed> Unique<'a, T> {
     }
 
     pub(super) fn insert(&mut self, entry: T) {
-        let key = entry.key();
-        if self.duplicates.contains(key) {
+        if self.duplicates.contains(entry.key()) {
             return;
         }
-        if self.entries.get(key).is_none() {
-            self.entries.insert(entry);
-            return;
-        }
-        match self.before.get(key) {
-            Some(good) => self.entries.insert(good.clone()),
-            None => self.entries.remove(key),
+        let Some(duplicate) = self.entries.add(entry) else { return };
+        let key = duplicate.key();
+        self.entries.remove(key);
+        if let Some(good) = self.before.get(key) {
+            self.entries.add(good.clone());
         }
         self.problems.push(Problem::duplicate(self.table, key));
         self.duplicates.insert(key.into());

@@ -51,10 +51,8 @@ impl Segments {
         // Last: a row that lost its key must not hide the row that has the key now.
         for (pk, fault) in bad {
             segments.problems.push(Problem::of_key("segment", &pk, fault));
-            if let Some(segment) = last.get(&pk)
-                && segments.entries.get(&segment.key).is_none()
-            {
-                segments.entries.insert((*segment).clone());
+            if let Some(segment) = last.get(&pk) {
+                segments.entries.add((*segment).clone());
             }
         }
         segments.problems.extend(unreadable_conditions(&segments.entries));
