@@ -6,6 +6,7 @@
 
 mod attributes;
 mod condition;
+mod decide;
 mod error;
 mod explain;
 mod json;
@@ -13,167 +14,17 @@ mod moment;
 mod number;
 mod operator;
 mod parse;
+mod parsed;
 mod pattern;
 mod test;
 mod version;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 pub use self::attributes::{Attribute, Attributes, NoAttributes, Value};
-use self::condition::{AttributeCondition, Condition};
 pub use self::condition::{Outcome, SegmentConditions};
+pub use self::decide::{Decision, Rules};
 pub use self::error::RuleError;
 pub use self::explain::{About, ExplainedCondition, ExplainedRule};
+pub use self::parsed::ParsedRules;
 
 /// The format of the rules that this version can read.
 pub const RULE_FORMAT: u32 = 1;
-
-/// Parsed rules, in order, and the keys of the segments that they name.
-#[derive(Debug, Default)]
-pub struct ParsedRules {
-    text: Box<str>,
-    rules: Box<[Rule]>,
-    segments: Box<[Box<str>]>,
-}
-
-#[derive(Debug)]
-struct Rule {
-    name: Option<Box<str>>,
-    conditions: Box<[Condition]>,
-    rollout_percent: u8,
-}
-
-impl ParsedRules {
-    /// The rules of a JSON text.
-    ///
-    /// # Errors
-    /// The first problem, with its place.
-    pub fn parse(text: &str) -> Result<Self, RuleError> {
-        parse::rules(text)
-    }
-
-    /// The JSON text that they were parsed from.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Whether there are no rules.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-}
-
-impl SegmentConditions {
-    /// The conditions of a JSON text.
-    ///
-    /// # Errors
-    /// The first problem, with its place.
-    pub fn parse(text: &str) -> Result<Self, RuleError> {
-        parse::segment(text)
-    }
-
-    /// The JSON text that they were parsed from.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-}
-
-/// The same text has the same meaning.
-impl PartialEq for ParsedRules {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-/// The same text has the same meaning.
-impl PartialEq for SegmentConditions {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-/// Rules with the segments that they name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rules {
-    parsed: Arc<ParsedRules>,
-    /// In the order of the keys of the parsed rules.
-    segments: Box<[Option<Arc<SegmentConditions>>]>,
-    attributes: Box<[Box<str>]>,
-}
-
-/// The first rule whose conditions are all true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Its position, 1 for the first rule.
-    pub number: u8,
-    /// The percentage of the subjects that match who have the flag.
-    pub rollout_percent: u8,
-}
-
-impl Rules {
-    /// The rules with the segments that `segment` returns for their keys.
-    #[must_use]
-    pub fn new(
-        parsed: Arc<ParsedRules>,
-        segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
-    ) -> Self {
-        let segments: Box<[_]> = parsed.segments.iter().map(|key| segment(key)).collect();
-        let of_segments = segments.iter().flatten().flat_map(|segment| &segment.conditions);
-        let conditions = parsed.rules.iter().flat_map(|rule| &rule.conditions);
-        let of_rules = conditions.filter_map(|condition| match condition {
-            Condition::Attribute(condition) => Some(condition),
-            Condition::Segment { .. } => None,
-        });
-        let name = |condition: &AttributeCondition| condition.attribute.clone();
-        let attributes: BTreeSet<_> = of_rules.chain(of_segments).map(name).collect();
-        Self { parsed, segments, attributes: attributes.into_iter().collect() }
-    }
-
-    /// The first rule whose conditions are all true.
-    #[must_use]
-    pub fn decide(&self, attributes: &impl Attributes) -> Option<Decision> {
-        let passes = |condition: &Condition| condition.passes(&self.segments, attributes);
-        let matches = |(rule, _): &(&Rule, u8)| rule.conditions.iter().all(passes);
-        let (rule, number) = self.parsed.rules.iter().zip(1..).find(matches)?;
-        Some(Decision { number, rollout_percent: rule.rollout_percent })
-    }
-
-    /// The names of the attributes that the rules and their segments read, in order.
-    #[must_use]
-    pub fn attributes(&self) -> &[Box<str>] {
-        &self.attributes
-    }
-
-    /// The keys of the segments that the rules name.
-    #[must_use]
-    pub fn segment_keys(&self) -> &[Box<str>] {
-        &self.parsed.segments
-    }
-
-    /// Whether the rules have exactly the segments that `segment` returns.
-    #[must_use]
-    pub fn has_segments(&self, segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>) -> bool {
-        let mut segments = self.parsed.segments.iter().zip(&self.segments);
-        segments.all(|(key, own)| match (segment(key), own) {
-            (Some(found), Some(own)) => Arc::ptr_eq(&found, own),
-            (found, own) => found.is_none() && own.is_none(),
-        })
-    }
-
-    /// The segments that do not exist: the number of the first rule that names each, and its key.
-    pub fn missing_segments(&self) -> impl Iterator<Item = (u8, &str)> {
-        let segments = self.segments.iter().zip(&self.parsed.segments).enumerate();
-        let missing = segments.filter(|(_, (segment, _))| segment.is_none());
-        missing.filter_map(|(index, (_, key))| Some((self.first_rule_with(index)?, &**key)))
-    }
-
-    fn first_rule_with(&self, segment: usize) -> Option<u8> {
-        let names = |condition: &Condition| matches!(condition, Condition::Segment { index, .. } if *index == segment);
-        let matches = |(rule, _): &(&Rule, u8)| rule.conditions.iter().any(names);
-        self.parsed.rules.iter().zip(1..).find(matches).map(|(_, number)| number)
-    }
-}

@@ -6,6 +6,7 @@
 mod key_table;
 mod next;
 mod segments;
+mod unique;
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 
 use super::attributes::Attributes;
 use super::condition::{AttributeCondition, Condition, Outcome, of_segment};
-use super::{Rule, Rules};
+use super::decide::Rules;
+use super::parsed::Rule;
 
 /// What came of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

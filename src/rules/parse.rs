@@ -6,7 +6,7 @@ use super::condition::{AttributeCondition, Condition, SegmentConditions};
 use super::error::{RuleError, quoted};
 use super::json::{Json, Members, wrong_kind};
 use super::operator::Patterns;
-use super::{ParsedRules, Rule};
+use super::parsed::{ParsedRules, Rule};
 
 /// The longest JSON text, in bytes.
 const MAX_TEXT: usize = 256 * 1024;
@@ -20,22 +20,32 @@ const MAX_KEY: usize = 255;
 const OF_RULE: [&str; 3] = ["name", "conditions", "rollout_percent"];
 const OF_CONDITION: [&str; 5] = ["attribute", "operator", "values", "negate", "segment"];
 
-/// The rules of a flag.
-pub(super) fn rules(text: &str) -> Result<ParsedRules, RuleError> {
-    let mut parser = Parser::default();
-    let found = whole(text, "the rules")?;
-    at_most(found.len(), MAX_RULES, "rules")?;
-    let rules = found.into_iter().zip(1..).map(|(raw, number)| parser.rule(raw, number));
-    let rules = rules.collect::<Result<_, _>>()?;
-    Ok(ParsedRules { text: text.into(), rules, segments: parser.segments.into() })
+impl ParsedRules {
+    /// The rules of a JSON text.
+    ///
+    /// # Errors
+    /// The first problem, with its place.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let mut parser = Parser::default();
+        let found = whole(text, "the rules")?;
+        at_most(found.len(), MAX_RULES, "rules")?;
+        let rules = found.into_iter().zip(1..).map(|(raw, number)| parser.rule(raw, number));
+        let rules = rules.collect::<Result<_, _>>()?;
+        Ok(Self { text: text.into(), rules, segments: parser.segments.into() })
+    }
 }
 
-/// The conditions of a segment.
-pub(super) fn segment(text: &str) -> Result<SegmentConditions, RuleError> {
-    let mut parser = Parser::default();
-    let found = whole(text, "the conditions")?;
-    let conditions = parser.conditions(found, Parser::segments_condition)?;
-    Ok(SegmentConditions { text: text.into(), conditions })
+impl SegmentConditions {
+    /// The conditions of a JSON text.
+    ///
+    /// # Errors
+    /// The first problem, with its place.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let mut parser = Parser::default();
+        let found = whole(text, "the conditions")?;
+        let conditions = parser.conditions(found, Parser::segments_condition)?;
+        Ok(Self { text: text.into(), conditions })
+    }
 }
 
 /// The elements of a whole text.

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashSet;
-
-use super::key_table::{KeyTable, Keyed};
 use super::segments::{NextRules, rule_problems};
+use super::unique::Unique;
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
 use crate::allowed_users::AllowedUsers;
 use crate::flag::{Flag, Identity};
@@ -175,40 +173,4 @@ fn values(rows: Vec<ValueRow>, before: &Values, opaque: bool) -> (Values, Vec<Pr
         }
     }
     (values.entries, values.problems)
-}
-
-/// Entries by key. Rows with the same key contradict each other, so none of them is used: the last
-/// good version stays, or the key is absent.
-pub(super) struct Unique<'a, T> {
-    table: &'static str,
-    before: &'a KeyTable<T>,
-    pub(super) entries: KeyTable<T>,
-    duplicates: HashSet<Box<str>>,
-    pub(super) problems: Vec<Problem>,
-}
-
-impl<'a, T: Clone + Keyed> Unique<'a, T> {
-    pub(super) fn new(table: &'static str, before: &'a KeyTable<T>, capacity: usize) -> Self {
-        Self {
-            table,
-            before,
-            entries: KeyTable::with_capacity(capacity),
-            duplicates: HashSet::new(),
-            problems: Vec::new(),
-        }
-    }
-
-    pub(super) fn insert(&mut self, entry: T) {
-        if self.duplicates.contains(entry.key()) {
-            return;
-        }
-        let Some(duplicate) = self.entries.add(entry) else { return };
-        let key = duplicate.key();
-        self.entries.remove(key);
-        if let Some(good) = self.before.get(key) {
-            self.entries.add(good.clone());
-        }
-        self.problems.push(Problem::duplicate(self.table, key));
-        self.duplicates.insert(key.into());
-    }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Flags;
 use super::key_table::{KeyTable, Keyed};
-use super::next::Unique;
+use super::unique::Unique;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::last_good::LastGood;
@@ -82,14 +81,14 @@ fn in_order<K: Ord>(mut problems: Vec<(K, Problem)>) -> Vec<Problem> {
 
 /// The rules of the next flags: their texts with the current segments.
 pub(super) struct NextRules<'a> {
-    before: &'a Flags,
+    before: &'a KeyTable<Flag>,
     segments: &'a Segments,
     by_row: OnceCell<HashMap<&'a PrimaryKey, &'a Flag>>,
     none: Arc<FlagRules>,
 }
 
 impl<'a> NextRules<'a> {
-    pub(super) fn new(before: &'a Flags, segments: &'a Segments) -> Self {
+    pub(super) fn new(before: &'a KeyTable<Flag>, segments: &'a Segments) -> Self {
         Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none() }
     }
 
@@ -121,7 +120,7 @@ impl<'a> NextRules<'a> {
 }
 
 /// The rules of these flags that cannot be read, and the segments in them that do not exist.
-pub(super) fn rule_problems(flags: &Flags, segments: &Segments) -> Vec<Problem> {
+pub(super) fn rule_problems(flags: &KeyTable<Flag>, segments: &Segments) -> Vec<Problem> {
     let mut problems = Vec::new();
     for flag in flags.iter() {
         let (key, Some(rules)) = (flag.key(), &flag.rules) else { continue };

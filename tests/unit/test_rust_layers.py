@@ -14,8 +14,9 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
     ("bucket", "subject", "stored_value", "token_set", "counters"),
-    ("allowed_users", "primary_key"),
+    ("allowed_users", "primary_key", "rules"),
     ("row",),
+    ("last_good", "flag_rules"),
     ("flag",),
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact"),
@@ -35,6 +36,8 @@ LAYERS = (
     ("postgres::engine",),
     ("python",),
 )
+# At the start of a line: the texts of messages have the word, too.
+USE = re.compile(r"^\s*(?:pub(?:\(\w+\))? )?use ([^;]+);", re.MULTILINE)
 # Rows in which the modules do not import each other.
 APART = {("postgres::refresh", "postgres::reports")}
 
@@ -95,8 +98,8 @@ def imports(module: str) -> set[str]:
     source = code(MODULES[module].read_text())
     # What the macro of the extension module exports stands one level deeper.
     source = source.replace("    use super::", "    use self::") if module == "python" else source
-    named = [leaf for tree in re.findall(r"\buse ([^;]+);", source) for leaf in leaves(tree)]
-    named += re.findall(r"\b(?:crate|self|super)(?:::\w+)+", re.sub(r"\buse [^;]+;", "", source))
+    named = [leaf for tree in re.findall(USE, source) for leaf in leaves(tree)]
+    named += re.findall(r"\b(?:crate|self|super)(?:::\w+)+", re.sub(USE, "", source))
     found = (absolute(path, module) for path in named)
     return {target for path in found if path and (target := imported(path))} - {module}
 
