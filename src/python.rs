@@ -2,11 +2,16 @@
 //! semantics stands here.
 
 mod api;
+mod attribute_settings;
+mod attribute_value;
+mod attributes;
 mod calls;
 mod clock;
+mod context;
 mod direct;
 mod errors;
 mod evaluation;
+mod explained;
 mod fork;
 mod impact;
 mod interrupts;
@@ -28,6 +33,8 @@ mod value;
 mod _core {
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
+    #[pymodule_export]
+    use super::attribute_settings::reset_attributes;
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]

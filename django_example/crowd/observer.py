@@ -26,8 +26,9 @@ class Observer:
         """Returns an event after a change, and a heartbeat each second. Does not block."""
         # One snapshot, so that a change never shows in half of the users.
         current = snapshot()
-        _, reason, error_code, _, percent, _ = current.explain(self.key)
-        rollout = _rollout(reason, error_code, percent)
+        found = current.explain(self.key)
+        reason, percent = found["reason"], found["rollout_percent"]
+        rollout = _rollout(reason, found["error_code"], percent)
         started = perf_counter_ns()
         enabled = "".join("1" if current.flag_enabled(self.key, pk) else "0" for pk in self.pks)
         elapsed = perf_counter_ns() - started
@@ -37,7 +38,7 @@ class Observer:
             return None
         self._sent = state
         self._next_heartbeat = monotonic() + HEARTBEAT
-        reasons = [current.explain(self.key, pk)[1] for pk in self.pks]
+        reasons = [current.explain(self.key, pk)["reason"] for pk in self.pks]
         data = {
             "pid": now.pid,
             "mode": now.mode,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, final, overload
 
-from flagstaff.typing import UserLike
+from flagstaff.typing import Context, UserLike
 
 __all__ = [
     "Snapshot",
@@ -22,6 +22,7 @@ __all__ = [
     "monotonic",
     "reconfigure",
     "refresh",
+    "reset_attributes",
     "set_forced_off",
     "set_overrides",
     "set_own_writes",
@@ -35,24 +36,32 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-def flag_enabled(key: str, user: UserLike = None, *, default: bool = False) -> bool:
+def flag_enabled(
+    key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+) -> bool:
     """Returns True if the flag `key` is on for `user`.
 
-    Does not block, except for the first evaluation of a process.
+    Its rules may read `context` beside the attributes of the user. Does not block, except for the
+    first evaluation of a process.
     """
 
 @overload
 def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
-def all_flags(user: UserLike = None, *, client_side: bool = False) -> dict[str, bool]:
+def all_flags(
+    user: UserLike = None, *, client_side: bool = False, context: Context = None
+) -> dict[str, bool]:
     """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
 
     With `client_side`, only the flags that browsers may evaluate.
     """
 
-def snapshot() -> Snapshot:
-    """Returns the current snapshot of all flags and values. Copies nothing; does not block."""
+def snapshot(*, context: Context = None) -> Snapshot:
+    """Returns the current snapshot of all flags and values. Copies nothing; does not block.
+
+    All its evaluations have `context`; the context of a call precedes it.
+    """
 
 @final
 class Snapshot:
@@ -66,7 +75,9 @@ class Snapshot:
     def token(self) -> int | None:
         """The id of the newest change token in this snapshot; None if there is none."""
 
-    def flag_enabled(self, key: str, user: UserLike = None, *, default: bool = False) -> bool:
+    def flag_enabled(
+        self, key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+    ) -> bool:
         """Returns True if the flag `key` is on for `user` in this snapshot."""
 
     @overload
@@ -74,11 +85,13 @@ class Snapshot:
     @overload
     def get_value(self, key: str, default: _T) -> Any | _T: ...
     def explain(
-        self, key: str, user: UserLike = None
-    ) -> tuple[bool, str, str | None, int | None, int | None, str | None]:
-        """Returns the same tuple as the function `explain`, from this snapshot."""
+        self, key: str, user: UserLike = None, *, context: Context = None
+    ) -> dict[str, Any]:
+        """Returns the same dict as the function `explain`, from this snapshot."""
 
-    def all_flags(self, user: UserLike = None, *, client_side: bool = False) -> dict[str, bool]:
+    def all_flags(
+        self, user: UserLike = None, *, client_side: bool = False, context: Context = None
+    ) -> dict[str, bool]:
         """Returns the result of every flag for `user`, by key, from this snapshot."""
 
     def depends_on_user(self, key: str) -> bool:
@@ -87,13 +100,15 @@ class Snapshot:
 def depends_on_user(key: str) -> bool:
     """Returns True if the flag's result depends on the user, so that the user has to be known."""
 
-def explain(
-    key: str, user: UserLike = None
-) -> tuple[bool, str, str | None, int | None, int | None, str | None]:
-    """Returns value, reason, error code, bucket, rollout in percent and override.
+def explain(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
+    """Returns what `flagstaff.explain` makes an `Explanation` of. Does not block.
 
-    Does not block.
+    `rules` is None, or the JSON text of the rules and for each rule whether it decides, and what
+    came of each condition: a word, and for a segment its JSON text and a word for each condition.
     """
+
+def reset_attributes() -> None:
+    """Reads the setting ATTRIBUTES again at the next evaluation that needs it."""
 
 def start(*, in_memory: bool = False, wait: bool = True) -> bool:
     """Starts the engine unless that is done, and waits for the first load.

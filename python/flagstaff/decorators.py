@@ -10,7 +10,13 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff._engine.request_flags import debug_message, evaluator_of, user_of
+from flagstaff._engine.request_flags import (
+    ContextSource,
+    debug_message,
+    evaluator_of,
+    resolved_context,
+    user_of,
+)
 
 __all__ = ["flag_required"]
 
@@ -23,46 +29,58 @@ _Result = TypeVar("_Result")
 _AsyncView: TypeAlias = Callable[..., Awaitable[object]]
 
 
-def flag_required(key: str, otherwise: OtherView | None = None) -> Callable[[_View], _View]:
+def flag_required(
+    key: str, otherwise: OtherView | None = None, *, context: ContextSource = None
+) -> Callable[[_View], _View]:
     """Shows the view to users who have the flag `key`, and `otherwise` to all others.
 
     `otherwise` is a view that gets the same arguments; without it, other users get a 404. Works
     on functions and methods, sync and async; `otherwise` may be sync or async too. With the
-    middleware, it evaluates `request.flags`.
+    middleware, it evaluates `request.flags`. Rules may read `context`: a mapping, or a function of
+    the request that returns one.
 
         @flag_required("new_checkout", otherwise=old_checkout)
         def checkout(request): ...
     """
 
     def decorator(view: _View) -> _View:
-        wrapper = _async(key, view, otherwise) if _is_async(view) else _sync(key, view, otherwise)
+        wrapper = (
+            _async(key, view, otherwise, context)
+            if _is_async(view)
+            else _sync(key, view, otherwise, context)
+        )
         return cast("_View", wrapper)
 
     return decorator
 
 
 def _sync(
-    key: str, view: Callable[..., object], otherwise: OtherView | None
+    key: str, view: Callable[..., object], otherwise: OtherView | None, context: ContextSource
 ) -> Callable[..., object]:
     other = async_to_sync(otherwise) if _is_async(otherwise) else otherwise
 
     @wraps(view)
     def wrapper(*args: object, **kwargs: object) -> object:
         request = _request(args)
-        has_flag = evaluator_of(request).flag_enabled(key, getattr(request, "user", None))
+        has_flag = evaluator_of(request).flag_enabled(
+            key, getattr(request, "user", None), context=resolved_context(context, request)
+        )
         return _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return wrapper
 
 
-def _async(key: str, view: _AsyncView, otherwise: OtherView | None) -> _AsyncView:
+def _async(
+    key: str, view: _AsyncView, otherwise: OtherView | None, context: ContextSource
+) -> _AsyncView:
     other = _as_async(otherwise)
 
     @wraps(view)
     async def wrapper(*args: object, **kwargs: object) -> object:
         request = _request(args)
         evaluator = evaluator_of(request, snapshot=True)
-        has_flag = evaluator.flag_enabled(key, await user_of(request, key, evaluator))
+        user = await user_of(request, key, evaluator)
+        has_flag = evaluator.flag_enabled(key, user, context=resolved_context(context, request))
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return wrapper

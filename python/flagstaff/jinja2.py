@@ -5,6 +5,7 @@ OPTIONS = {"extensions": ["flagstaff.jinja2.FlagstaffExtension"]}
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from jinja2 import Environment, TemplateRuntimeError, Undefined, nodes, pass_context
@@ -26,7 +27,8 @@ class FlagstaffExtension(Extension):
         {% flag "new_checkout" %}…{% else %}…{% endflag %}
 
     The user is `request.user`, or else `user`. Another user or a primary key may follow the key:
-    `{% flag "new_checkout", customer %}`. An undefined variable means no user.
+    `{% flag "new_checkout", customer %}`. An undefined variable means no user. Names that rules may
+    read follow with their values: `{% flag "new_checkout", country=order.country %}`.
     """
 
     tags = {"flag"}
@@ -43,9 +45,17 @@ class FlagstaffExtension(Extension):
                 'flag needs a key and accepts a user, as in {% flag "new_checkout" %}',
                 line,
             )
-        arguments = [nodes.ContextReference(), parser.parse_expression()]
-        if parser.stream.skip_if("comma") or not parser.stream.current.test("block_end"):
-            arguments.append(parser.parse_expression())
+        key = parser.parse_expression()
+        user: list[nodes.Expr] = []
+        given: list[nodes.Pair] = []
+        while parser.stream.skip_if("comma") or not parser.stream.current.test("block_end"):
+            if parser.stream.look().test("assign"):
+                given.append(_parse_pair(parser))
+            elif user or given:
+                parser.fail("flag accepts a key, a user, and then names with values", line)
+            else:
+                user.append(parser.parse_expression())
+        arguments = [nodes.ContextReference(), key, nodes.Dict(given), *user]
         body = parser.parse_statements(("name:else", "name:endflag"))
         otherwise: list[nodes.Node] = []
         if next(parser.stream).value == "else":
@@ -53,16 +63,38 @@ class FlagstaffExtension(Extension):
         test = self.call_method("_has_flag", arguments, lineno=line)
         return nodes.If(test, body, [], otherwise, lineno=line)
 
-    def _has_flag(self, context: Context, key: object, user: Any = _REQUEST_USER) -> bool:
-        return _evaluate(context, _checked_key(key, "flag"), user)
+    def _has_flag(
+        self,
+        context: Context,
+        key: object,
+        given: Mapping[str, object],
+        user: Any = _REQUEST_USER,
+    ) -> bool:
+        return _evaluate(context, _checked_key(key, "flag"), user, given=given)
+
+
+def _parse_pair(parser: Parser) -> nodes.Pair:
+    """Returns a name with its value."""
+    name = next(parser.stream)
+    parser.stream.expect("assign")
+    return nodes.Pair(nodes.Const(name.value), parser.parse_expression(), lineno=name.lineno)
 
 
 @pass_context
 def flag_enabled(
-    context: Context, key: str, user: Any = _REQUEST_USER, *, default: bool = False
+    template_context: Context,
+    key: str,
+    user: Any = _REQUEST_USER,
+    *,
+    default: bool = False,
+    context: Mapping[str, object] | None = None,
 ) -> bool:
-    """Returns whether the flag `key` is on for `user`, by default the request's user."""
-    return _evaluate(context, _checked_key(key, "flag_enabled"), user, default=default)
+    """Returns whether the flag `key` is on for `user`, by default the request's user.
+
+    Rules may read `context`.
+    """
+    key = _checked_key(key, "flag_enabled")
+    return _evaluate(template_context, key, user, default=default, given=context)
 
 
 @pass_context
@@ -71,14 +103,27 @@ def get_value(context: Context, key: str, default: object = None) -> object:
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "get_value"), default)
 
 
-def _evaluate(context: Context, key: str, user: Any, *, default: bool = False) -> bool:
+def _evaluate(
+    context: Context,
+    key: str,
+    user: Any,
+    *,
+    default: bool = False,
+    given: Mapping[str, object] | None = None,
+) -> bool:
     request = context.get("request")
     if user is _REQUEST_USER:
         user = getattr(request, "user", None)
         user = context.get("user") if user is None else user
-    # Undefined means no user. `issubclass(type(…))`, because isinstance would load a lazy user.
-    user = None if issubclass(type(user), Undefined) else user
-    return evaluator_of(request).flag_enabled(key, user, default=default)
+    user = _defined(user)
+    # A variable that is undefined is missing.
+    given = {name: _defined(value) for name, value in given.items()} if given else None
+    return evaluator_of(request).flag_enabled(key, user, default=default, context=given)
+
+
+def _defined(value: object) -> object:
+    # `issubclass(type(…))`, because isinstance would load a lazy user.
+    return None if issubclass(type(value), Undefined) else value
 
 
 def _checked_key(key: object, name: str) -> str:

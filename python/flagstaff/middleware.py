@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from flagstaff._attribution.context import Attribution, attributed, attribution
+from flagstaff._engine.attributes import serving
 from flagstaff._engine.request_flags import RequestFlags
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
@@ -34,14 +35,14 @@ class FlagstaffMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
-        request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+        flags = request.flags = RequestFlags(request)  # type: ignore[attr-defined]
         if self.is_async:
-            return self._call_async(request)
-        with attributed(_attribution_of(request)):
+            return self._call_async(request, flags)
+        with attributed(_attribution_of(request)), serving(flags):
             return self.get_response(request)
 
-    async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        with attributed(_attribution_of(request)):
+    async def _call_async(self, request: HttpRequest, flags: RequestFlags) -> HttpResponseBase:
+        with attributed(_attribution_of(request)), serving(flags):
             return await cast("Awaitable[HttpResponseBase]", self.get_response(request))
 
 

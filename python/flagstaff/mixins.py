@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.views import View
 
 from flagstaff.decorators import OtherView, flag_required
+from flagstaff.typing import Context
 
 __all__ = ["FlagRequiredMixin"]
 
@@ -35,6 +36,7 @@ class FlagRequiredMixin(_View):
 
     flag_key: str | None = None
     flag_otherwise: OtherView | None = None
+    flag_context: Context = None
 
     # Any, because the type stubs for Django disagree on the class of a view's response.
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -42,8 +44,13 @@ class FlagRequiredMixin(_View):
         if self.flag_key is None:
             name = type(self).__name__
             raise ImproperlyConfigured(f'{name} has no flag; set flag_key = "…" in the class')
-        view = flag_required(self.flag_key, self._otherwise())(self._view())
+        decorator = flag_required(self.flag_key, self._otherwise(), context=self.get_flag_context())
+        view = decorator(self._view())
         return view(request, *args, **kwargs)
+
+    def get_flag_context(self) -> Context:
+        """Returns the context that the flag's rules may read, by default `flag_context`."""
+        return self.flag_context
 
     def _otherwise(self) -> OtherView | None:
         # Read from the class: on the instance, a function would become a bound method.

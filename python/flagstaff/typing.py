@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import LazyObject
 
-__all__ = ["FlagstaffRequest", "HasPrimaryKey", "UserLike"]
+__all__ = ["Context", "FlagstaffRequest", "HasPrimaryKey", "UserLike"]
 
 if TYPE_CHECKING:
     from flagstaff._engine.request_flags import RequestFlags
@@ -30,6 +31,10 @@ class HasPrimaryKey(Protocol):
 #: What `flag_enabled` and the other functions accept as `user`.
 # Model, because without stubs for Django no checker finds that a model has a `pk`.
 UserLike: TypeAlias = Model | HasPrimaryKey | int | str | UUID | _LazyUser | None
+
+
+#: What the functions accept as `context`: names and values that rules may read.
+Context: TypeAlias = Mapping[str, object] | None
 
 
 class FlagstaffRequest(HttpRequest):

@@ -3,8 +3,10 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::context::Context;
 use super::direct;
-use super::evaluation::{Absent, Evaluator, Explained};
+use super::evaluation::{Absent, Evaluator};
+use super::explained::Explained;
 use super::maintenance;
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
@@ -14,34 +16,39 @@ use crate::snapshot::Snapshot;
 
 /// Whether the flag `key` is on for `user`.
 ///
-/// The first matching rule decides: forced off in this process, False; nothing loaded yet or no
-/// such flag, `default`; disabled, False; an allowed user, True; a rollout of 100 % or more, True;
-/// no user, False; otherwise whether the user's bucket is below the rollout.
+/// The first of these decides: forced off in this process, False; nothing loaded yet or no such
+/// flag, `default`; disabled, False; an allowed user, True; the first targeting rule that matches,
+/// by its rollout; a rollout of 100 % or more, True; no user, False; otherwise whether the user's
+/// bucket is below the rollout. `default` also if the rules could never be read.
 ///
 /// `user` is a Django user, `request.user`, a bare primary key (int, str or uuid.UUID) or None. It
-/// is read only if the result depends on it.
+/// is read only if the result depends on it. `context` maps names to values that rules may read
+/// beside the attributes of the user.
 ///
 /// Evaluates from memory and returns at once; the first evaluation of a process waits for the first
 /// load, at most `STARTUP_TIMEOUT`, unless the flag is forced off. Never raises because of the
 /// database. Raises `TypeError` for a wrong type, and `UnknownFlagError` if `UNKNOWN_KEY` is
 /// "raise".
 #[pyfunction]
-#[pyo3(signature = (key, user=None, *, default=false))]
-pub(super) fn flag_enabled(
-    key: &Bound<'_, PyString>,
-    user: Option<&Bound<'_, PyAny>>,
+#[pyo3(signature = (key, user=None, *, default=false, context=None))]
+pub(super) fn flag_enabled<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
     default: bool,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<bool> {
     let py = key.py();
     let user = UserArgument::new(user)?;
+    let context = Context::new(context)?;
     maintenance::count_evaluation(py)?;
     let current = start::current_for(key)?;
     let Some(state) = current.as_ref() else { return Ok(default) };
     let evaluator = Evaluator::of(state);
     if state::evaluates_directly(py, state)? {
-        return direct::flag_enabled(key, user, &evaluator).map(|result| result.unwrap_or(default));
+        let result = direct::flag_enabled(key, user, context, &evaluator)?;
+        return Ok(result.unwrap_or(default));
     }
-    evaluator.flag_enabled(key, user, default)
+    evaluator.flag_enabled(key, user, context, default)
 }
 
 /// The value of `key`, as `KeyValueStore.objects.get(key=key).value` returns it.
@@ -107,21 +114,22 @@ pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     Ok(state::evaluates_directly(key.py(), state)? || evaluator.depends_on_user(key))
 }
 
-/// How `flag_enabled(key, user)` gets its result: result, reason, error code, bucket, rollout in
-/// percent, and the name of what is set over the database. Reads the user, unless that is set.
+/// How `flag_enabled(key, user)` gets its result, as a dict: the arguments of
+/// `flagstaff.explain.Explanation`. Reads the user, unless an override decides.
 #[pyfunction]
-#[pyo3(signature = (key, user=None))]
-pub(super) fn explain(
-    key: &Bound<'_, PyString>,
-    user: Option<&Bound<'_, PyAny>>,
+#[pyo3(signature = (key, user=None, *, context=None))]
+pub(super) fn explain<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Explained> {
-    let user = UserArgument::new(user)?;
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let current = start::current_for(key)?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(key.py(), state)? => {
-            direct::explain(key, user, &Evaluator::of(state))
+            direct::explain(key, user, context, &Evaluator::of(state))
         }
-        Some(state) => Evaluator::of(state).explain(key, user),
+        Some(state) => Evaluator::of(state).explain(key, user, context),
         None => Ok(Absent::NotReady.explained()),
     }
 }
@@ -131,29 +139,37 @@ pub(super) fn explain(
 /// With `client_side`, only the flags that browsers may read. Costs about 100 ns a flag. Reads the
 /// user at most once. Raises `TypeError` for a wrong type.
 #[pyfunction]
-#[pyo3(signature = (user=None, *, client_side=false))]
+#[pyo3(signature = (user=None, *, client_side=false, context=None))]
 pub(super) fn all_flags<'py>(
     py: Python<'py>,
     user: Option<&Bound<'py, PyAny>>,
     client_side: bool,
+    context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let user = UserArgument::new(user)?;
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     maintenance::count_evaluation(py)?;
-    take_snapshot(py)?.evaluator().all_flags(py, user, client_side)
+    take_snapshot(py)?.evaluator().all_flags(py, user, context, client_side)
 }
 
 /// All flags and values at this point in time, for evaluations that must be consistent.
 ///
-/// Does not copy: it keeps the current snapshot of the process. In direct mode, everything is read
-/// once. Before the first load, if a flag is forced off, the point in time is that of the first
-/// result that needs the database.
+/// `context` is for all of its evaluations; the context of a call precedes it. Does not copy: it
+/// keeps the current snapshot of the process. In direct mode, everything is read once. Before the
+/// first load, if a flag is forced off, the point in time is that of the first result that needs the
+/// database.
 #[pyfunction]
-pub(super) fn snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
+#[pyo3(signature = (*, context=None))]
+pub(super) fn snapshot<'py>(
+    py: Python<'py>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<PySnapshot> {
+    let _ = Context::new(context)?;
     maintenance::count_evaluation(py)?;
-    match start::before_first_load().as_ref() {
-        Some(state) => Ok(PySnapshot::taken_later(state, take_snapshot)),
-        None => take_snapshot(py),
-    }
+    let snapshot = match start::before_first_load().as_ref() {
+        Some(state) => PySnapshot::taken_later(state, take_snapshot),
+        None => take_snapshot(py)?,
+    };
+    Ok(PySnapshot { context: context.map(|context| context.clone().unbind()), ..snapshot })
 }
 
 fn take_snapshot(py: Python<'_>) -> PyResult<PySnapshot> {

@@ -1,5 +1,6 @@
 //! Direct mode: Django's own connection reads the rows, and the same evaluator computes the result.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::call::PyCallArgs;
@@ -7,60 +8,71 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::attributes::note_evaluation;
 use super::calls::{self, Call};
-use super::evaluation::{Absent, Evaluator, Explained, explain_flag, value};
+use super::context::Context;
+use super::evaluation::{Absent, Evaluator, explain_flag, value};
+use super::explained::Explained;
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::to_python;
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
+use crate::flag_rules::FlagRules;
 use crate::live::State;
-use crate::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
+use crate::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
+use crate::rules::{Rules, SegmentConditions};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 
 import_exception!(flagstaff._engine.direct, NotReadyError);
 
-/// A flag's row as `flagstaff._engine.direct.read_flag` returns it: primary key, `enabled`, rollout.
-type Row<'py> = (Bound<'py, PyAny>, bool, i32);
+/// A flag's row as `flagstaff._engine.direct.read_flag` returns it: primary key, `enabled`, rollout,
+/// the JSON text of its rules.
+type Row<'py> = (Bound<'py, PyAny>, bool, i32, Option<String>);
 
 /// All rows as `flagstaff._engine.direct.read_all` returns them: flags as (pk, key, enabled, rollout,
-/// client side), allowed users as (flag's pk, user pks), values as (pk, key, JSON text), and
-/// whether the model field decodes every value.
+/// client side, JSON text of the rules), allowed users as (flag's pk, user pks), segments as (pk,
+/// key, JSON text), values as (pk, key, JSON text), and whether the model field decodes every value.
 type Rows = (
-    Vec<(String, Option<String>, Option<bool>, Option<i32>, bool)>,
+    Vec<(String, Option<String>, Option<bool>, Option<i32>, bool, Option<String>)>,
     Vec<(String, Vec<String>)>,
+    Vec<(String, Option<String>, String)>,
     Vec<(String, Option<String>, Option<String>)>,
     bool,
 );
 
 /// The result of `flag_enabled`, `None` for the default.
-pub(super) fn flag_enabled(
-    key: &Bound<'_, PyString>,
-    user: Option<UserArgument<'_, '_>>,
+pub(super) fn flag_enabled<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Option<bool>> {
+    note_evaluation(key.py())?;
     if let Some(found) = evaluator.flag_override(key) {
         return Ok(Some(found.evaluation().value));
     }
     match flag(key, user, false)? {
-        Ok(flag) => value(key.to_str()?, &flag, user).map(Some),
+        Ok(flag) => value(key.py(), key.to_str()?, &flag, user, context),
         Err(absent) => report_absent(key, "flag", absent, evaluator).map(|()| None),
     }
 }
 
 /// The result of `explain`.
-pub(super) fn explain(
-    key: &Bound<'_, PyString>,
-    user: Option<UserArgument<'_, '_>>,
+pub(super) fn explain<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     evaluator: &Evaluator<'_>,
 ) -> PyResult<Explained> {
-    if evaluator.flag_override(key).is_some() {
-        return evaluator.explain(key, user);
+    note_evaluation(key.py())?;
+    if let Some(found) = evaluator.flag_override(key) {
+        return Ok(Explained::overridden(found));
     }
     match flag(key, user, true)? {
-        Ok(flag) => explain_flag(key.to_str()?, &flag, user),
+        Ok(flag) => explain_flag(key.py(), key.to_str()?, &flag, user, context),
         Err(absent) => Ok(absent.explained()),
     }
 }
@@ -88,14 +100,20 @@ pub(super) fn snapshot(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
     Ok(PySnapshot { snapshot, ..PySnapshot::of(state) })
 }
 
-fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot {
-    let flags = flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side)| FlagRow {
+fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) -> Snapshot {
+    let flags =
+        flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side, rules)| FlagRow {
+            pk: pk.into(),
+            key: key.map(Into::into).ok_or(Fault::Null),
+            enabled,
+            rollout_percent,
+            client_side,
+            rules: Ok(rules.map(Into::into)),
+        });
+    let segments = segments.into_iter().map(|(pk, key, conditions)| SegmentRow {
         pk: pk.into(),
         key: key.map(Into::into).ok_or(Fault::Null),
-        enabled,
-        rollout_percent,
-        client_side,
-        rules: Ok(None),
+        conditions: Ok(conditions.into()),
     });
     let allowed_users = allowed_users
         .into_iter()
@@ -109,7 +127,7 @@ fn snapshot_of((flags, allowed_users, values, opaque_values): Rows) -> Snapshot 
         token_set: None,
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
-        segments: None,
+        segments: Some(segments.collect()),
         values: Some(values.collect()),
         opaque_values,
     })
@@ -138,20 +156,47 @@ fn flag(
         Ok(found) => found,
         Err(absent) => return Ok(Err(absent)),
     };
-    let (pk, enabled, rollout_percent): Row<'_> = found.extract()?;
+    let (pk, enabled, rollout_percent, rules): Row<'_> = found.extract()?;
     let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
+    if let Some(text) = rules
+        && (enabled || explaining)
+    {
+        match rules_of(key.py(), text)? {
+            Ok(rules) => flag.rules = rules,
+            Err(absent) => return Ok(Err(absent)),
+        }
+    }
     // At 100 % the allowed users change only the reason, which `explain` shows.
+    let everyone = rollout_percent >= 100 && flag.rules.is_none();
     if let Some(user) = user
         && enabled
-        && (explaining || rollout_percent < 100)
+        && (explaining || !everyone)
     {
-        let may_skip_user = rollout_percent <= 0 && !explaining;
+        let may_skip_user = rollout_percent <= 0 && flag.rules.is_none() && !explaining;
         match allowed_users_for(&pk, user, may_skip_user)? {
             Ok(users) => flag.allowed_users = Arc::new(users),
             Err(absent) => return Ok(Err(absent)),
         }
     }
     Ok(Ok(flag))
+}
+
+/// The rules of a JSON text, with the segments that they name.
+fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRules>>, Absent>> {
+    let Some(rules) = FlagRules::next(None, Ok(text.into()), |_| None) else { return Ok(Ok(None)) };
+    let keys = rules.rules().map(Rules::segment_keys).unwrap_or_default();
+    if keys.is_empty() {
+        return Ok(Ok(Some(rules)));
+    }
+    let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
+    let found = match call(py, "read_segments", (keys,))? {
+        Ok(found) => found.extract::<HashMap<String, String>>()?,
+        Err(absent) => return Ok(Err(absent)),
+    };
+    let parse = |(key, text): (String, String)| Some((key, SegmentConditions::parse(&text).ok()?));
+    let segments: HashMap<_, _> =
+        found.into_iter().filter_map(parse).map(|(key, one)| (key, Arc::new(one))).collect();
+    Ok(Ok(Some(rules.with_segments(|key| segments.get(key).cloned()))))
 }
 
 /// The allowed users of a flag that matter to `user`. With `may_skip_user`, which is for a rollout

@@ -3,23 +3,22 @@
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
+use super::attributes::{note_evaluation, with_attributes};
+use super::context::Context;
+use super::explained::{Explained, explain_rules};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
 use crate::bucket::bucket;
-use crate::evaluate::{Evaluation, Reason, evaluate};
+use crate::evaluate::{Reason, evaluate};
 use crate::flag::Flag;
+use crate::flag_rules::FlagRules;
 use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
 use crate::rules::NoAttributes;
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
-
-/// Result, reason, error code, bucket, rollout in percent, and the name of what is set over the
-/// database.
-pub(super) type Explained =
-    (bool, &'static str, Option<&'static str>, Option<u8>, Option<i32>, Option<&'static str>);
 
 /// A snapshot, with what tests and the environment have set over it.
 #[derive(Clone, Copy)]
@@ -29,6 +28,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) report_unknown: bool,
     /// Where the process evaluates from; `None` if it is read when it is needed.
     pub(super) mode: Option<EvaluationMode>,
+    /// The context of all evaluations of a snapshot.
+    pub(super) context: Option<&'a Py<PyAny>>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -39,6 +40,7 @@ impl<'a> Evaluator<'a> {
             overrides: state.overrides.as_deref(),
             report_unknown: state.report_unknown,
             mode: Some(state.mode),
+            context: None,
         }
     }
 
@@ -60,8 +62,10 @@ impl<'a> Evaluator<'a> {
         &self,
         key: &Bound<'_, PyString>,
         user: Option<UserArgument<'_, '_>>,
+        context: Context<'_, '_>,
         default: bool,
     ) -> PyResult<bool> {
+        note_evaluation(key.py())?;
         if self.overrides.is_some()
             && let Some(found) = self.flag_override(key)
         {
@@ -72,7 +76,8 @@ impl<'a> Evaluator<'a> {
         let Ok(text) = key.to_str() else { return self.unknown(key, "", default) };
         match snapshot.flag(text) {
             Some(flag) => {
-                let result = value(text, flag, user)?;
+                let context = context.with_snapshot(self.context);
+                let result = value(key.py(), text, flag, user, context)?.unwrap_or(default);
                 flag.count(result);
                 Ok(result)
             }
@@ -127,19 +132,21 @@ impl<'a> Evaluator<'a> {
         Ok(found)
     }
 
-    pub(super) fn explain(
+    pub(super) fn explain<'py>(
         &self,
-        key: &Bound<'_, PyString>,
-        user: Option<UserArgument<'_, '_>>,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        context: Context<'_, 'py>,
     ) -> PyResult<Explained> {
+        note_evaluation(key.py())?;
         if let Some(found) = self.flag_override(key) {
-            let Evaluation { value, reason, bucket, .. } = found.evaluation();
-            return Ok((value, reason.as_str(), None, bucket, None, Some(found.name())));
+            return Ok(Explained::overridden(found));
         }
         let Some(snapshot) = self.snapshot else { return Ok(Absent::NotReady.explained()) };
         let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
+        let context = context.with_snapshot(self.context);
         match found {
-            Some((text, flag)) => explain_flag(text, flag, user),
+            Some((text, flag)) => explain_flag(key.py(), text, flag, user, context),
             None => Ok(Absent::NotFound.explained()),
         }
     }
@@ -155,22 +162,35 @@ impl<'a> Evaluator<'a> {
         &self,
         py: Python<'py>,
         user: Option<UserArgument<'_, 'py>>,
+        context: Context<'_, 'py>,
         client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
+        note_evaluation(py)?;
         let flags = self.snapshot.into_iter().flat_map(Snapshot::flags);
         let mut flags: Vec<_> =
             flags.filter(|(_, flag)| flag.client_side || !client_side).collect();
         flags.sort_unstable_by_key(|(key, _)| *key);
-        let depends = flags.iter().any(|(_, flag)| flag.depends_on_subject());
+        let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
         let results = PyDict::new(py);
-        let fill = |subject: Subject<'_>| {
-            flags.iter().try_for_each(|(key, flag)| {
-                results.set_item(key, evaluate(key, flag, &subject, &NoAttributes).value)
-            })
-        };
-        match user {
-            Some(user) if depends => user.with_subject(fill)??,
-            _ => fill(Subject::Anonymous)?,
+        if flags.iter().any(|(_, flag)| flag.rules.is_some()) {
+            let context = context.with_snapshot(self.context);
+            with_attributes(py, user, context, |subject, attributes| {
+                flags.iter().try_for_each(|(key, flag)| {
+                    let result = evaluate(key, flag, subject, attributes).value;
+                    attributes.report_needed_user(key);
+                    results.set_item(key, result)
+                })
+            })??;
+        } else {
+            let fill = |subject: Subject<'_>| {
+                flags.iter().try_for_each(|(key, flag)| {
+                    results.set_item(key, evaluate(key, flag, &subject, &NoAttributes).value)
+                })
+            };
+            match user {
+                Some(user) => user.with_subject(fill)??,
+                None => fill(Subject::Anonymous)?,
+            }
         }
         self.with_overrides(results, client_side)
     }
@@ -194,34 +214,69 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The result for `user`, who is read only if the result depends on it.
+/// The result for `user`, who is read only if the result depends on it. `None` if the rules cannot
+/// be read, for the caller's default.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-pub(super) fn value(key: &str, flag: &Flag, user: Option<UserArgument<'_, '_>>) -> PyResult<bool> {
+pub(super) fn value<'py>(
+    py: Python<'py>,
+    key: &str,
+    flag: &Flag,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+) -> PyResult<Option<bool>> {
+    if flag.rules.is_some() {
+        return value_by_rules(py, key, flag, user, context);
+    }
     match user {
         Some(user) if flag.depends_on_subject() => {
-            user.with_subject(|subject| evaluate(key, flag, &subject, &NoAttributes).value)
+            user.with_subject(|subject| Some(evaluate(key, flag, &subject, &NoAttributes).value))
         }
-        _ => Ok(evaluate(key, flag, &Subject::Anonymous, &NoAttributes).value),
+        _ => Ok(Some(evaluate(key, flag, &Subject::Anonymous, &NoAttributes).value)),
     }
 }
 
-/// The same evaluation, with its reason.
-pub(super) fn explain_flag(
+/// The same for a flag with rules. Not inlined: most flags have none.
+#[inline(never)]
+fn value_by_rules<'py>(
+    py: Python<'py>,
     key: &str,
     flag: &Flag,
-    user: Option<UserArgument<'_, '_>>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+) -> PyResult<Option<bool>> {
+    let user = user.filter(|_| flag.depends_on_subject());
+    let evaluation = with_attributes(py, user, context, |subject, attributes| {
+        let evaluation = evaluate(key, flag, subject, attributes);
+        attributes.report_needed_user(key);
+        evaluation
+    })?;
+    Ok((evaluation.reason != Reason::Error).then_some(evaluation.value))
+}
+
+/// The same evaluation, with its reason.
+pub(super) fn explain_flag<'py>(
+    py: Python<'py>,
+    key: &str,
+    flag: &Flag,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
 ) -> PyResult<Explained> {
-    let explained = |subject: Subject<'_>| {
-        let Evaluation { value, reason, bucket: hashed, .. } =
-            evaluate(key, flag, &subject, &NoAttributes);
-        let bucket = hashed.or_else(|| subject.text(|text| bucket(key, text)));
-        (value, reason.as_str(), None, bucket, Some(flag.rollout_percent), None)
-    };
-    match user {
-        Some(user) => user.with_subject(explained),
-        None => Ok(explained(Subject::Anonymous)),
-    }
+    with_attributes(py, user, context, |subject, attributes| {
+        let evaluation = evaluate(key, flag, subject, attributes);
+        let bucket = evaluation.bucket.or_else(|| subject.text(|text| bucket(key, text)));
+        let rules = flag.rules.as_deref().and_then(FlagRules::rules);
+        Explained {
+            value: evaluation.value,
+            reason: evaluation.reason.as_str(),
+            error_code: (evaluation.reason == Reason::Error).then_some("PARSE_ERROR"),
+            bucket,
+            rollout_percent: Some(flag.rollout_percent),
+            overridden_by: None,
+            rule: evaluation.rule,
+            rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),
+        }
+    })
 }
 
 /// Why there is no flag to evaluate.
@@ -240,6 +295,6 @@ impl Absent {
             Self::NotReady => "PROVIDER_NOT_READY",
             Self::NotFound => "FLAG_NOT_FOUND",
         };
-        (false, Reason::Error.as_str(), Some(code), None, None, None)
+        Explained::error(code)
     }
 }

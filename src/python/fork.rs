@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 
-use super::calls;
 use super::state::{ENGINE, LIVE, take_ownership};
+use super::{attributes, calls};
 use crate::live::EvaluationMode;
 use crate::postgres::connect::inherited::close_inherited;
 use crate::usage;
@@ -18,6 +18,7 @@ pub(super) fn after_fork() {
     // To close a duplicate of the socket sends nothing.
     close_inherited();
     calls::reset_after_fork();
+    attributes::reset_after_fork();
     LIVE.set_own_writes(false);
     usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
     let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
-use super::evaluation::{Evaluator, Explained};
+use super::context::Context;
+use super::evaluation::Evaluator;
+use super::explained::Explained;
 use super::subject::UserArgument;
 use super::value::to_python;
 use crate::live::State;
@@ -21,6 +24,8 @@ pub(super) struct PySnapshot {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) overrides: Option<Arc<Overrides>>,
     pub(super) report_unknown: bool,
+    /// The context of all its evaluations.
+    pub(super) context: Option<Py<PyAny>>,
     /// Takes the snapshot at the first result that needs it.
     pub(super) later: Option<Later>,
 }
@@ -37,6 +42,7 @@ impl PySnapshot {
             snapshot: state.snapshot.clone(),
             overrides: state.overrides.clone(),
             report_unknown: state.report_unknown,
+            context: None,
             later: None,
         }
     }
@@ -61,7 +67,17 @@ impl PySnapshot {
         if self.later.is_none() || self.evaluator().flag_override(key).is_some() {
             return Ok(self.evaluator());
         }
-        self.taken(key.py()).map(Self::evaluator)
+        Ok(self.with_context(self.taken(key.py())?.evaluator()))
+    }
+
+    /// The evaluator of the snapshot, which may wait for the first load.
+    fn taken_evaluator(&self, py: Python<'_>) -> PyResult<Evaluator<'_>> {
+        Ok(self.with_context(self.taken(py)?.evaluator()))
+    }
+
+    /// A snapshot that was taken later has no context of its own.
+    fn with_context<'a>(&'a self, evaluator: Evaluator<'a>) -> Evaluator<'a> {
+        Evaluator { context: self.context.as_ref(), ..evaluator }
     }
 
     pub(super) fn evaluator(&self) -> Evaluator<'_> {
@@ -70,6 +86,7 @@ impl PySnapshot {
             overrides: self.overrides.as_deref(),
             report_unknown: self.report_unknown,
             mode: None,
+            context: self.context.as_ref(),
         }
     }
 }
@@ -77,14 +94,16 @@ impl PySnapshot {
 #[pymethods]
 impl PySnapshot {
     /// Whether the flag `key` is on for `user`.
-    #[pyo3(signature = (key, user=None, *, default=false))]
-    fn flag_enabled(
+    #[pyo3(signature = (key, user=None, *, default=false, context=None))]
+    fn flag_enabled<'py>(
         &self,
-        key: &Bound<'_, PyString>,
-        user: Option<&Bound<'_, PyAny>>,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
         default: bool,
+        context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
-        self.evaluator_for(key)?.flag_enabled(key, UserArgument::new(user)?, default)
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        self.evaluator_for(key)?.flag_enabled(key, user, context, default)
     }
 
     /// The value of `key`.
@@ -101,26 +120,34 @@ impl PySnapshot {
         }
     }
 
-    /// How the flag `key` gets its result for `user`, as a tuple.
-    #[pyo3(signature = (key, user=None))]
-    fn explain(
+    /// How the flag `key` gets its result for `user`, as the dict that the function returns.
+    #[pyo3(signature = (key, user=None, *, context=None))]
+    fn explain<'py>(
         &self,
-        key: &Bound<'_, PyString>,
-        user: Option<&Bound<'_, PyAny>>,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Explained> {
-        self.evaluator_for(key)?.explain(key, UserArgument::new(user)?)
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        self.evaluator_for(key)?.explain(key, user, context)
     }
 
     /// The results of all flags for `user`, by key.
-    #[pyo3(signature = (user=None, *, client_side=false))]
+    #[pyo3(signature = (user=None, *, client_side=false, context=None))]
     fn all_flags<'py>(
         &self,
         py: Python<'py>,
         user: Option<&Bound<'py, PyAny>>,
         client_side: bool,
+        context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let user = UserArgument::new(user)?;
-        self.taken(py)?.evaluator().all_flags(py, user, client_side)
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        self.taken_evaluator(py)?.all_flags(py, user, context, client_side)
+    }
+
+    /// Lets the garbage collector find a context that refers to this snapshot.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)
     }
 
     /// Whether the result of the flag `key` can differ between users.

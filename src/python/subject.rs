@@ -94,25 +94,44 @@ impl<'a, 'py> UserArgument<'a, 'py> {
     #[inline(always)]
     pub(super) fn with_subject<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
         match self.kind {
-            Kind::Lazy => self.with_wrapped(with),
+            Kind::Lazy => self.with_wrapped(|subject, _| with(subject)),
             Kind::User | Kind::ComputedKey => with_key(&self.primary_key()?, with),
             _ => with_key(self.user, with),
         }
     }
 
+    /// The same for rules, which also read the user object: `None` for a bare primary key.
+    pub(super) fn with_user<T>(
+        &self,
+        with: impl FnOnce(Subject<'_>, Option<&Bound<'py, PyAny>>) -> T,
+    ) -> PyResult<T> {
+        match self.kind {
+            Kind::Lazy => self.with_wrapped(with),
+            Kind::User | Kind::ComputedKey => {
+                with_key(&self.primary_key()?, |subject| with(subject, Some(self.user)))
+            }
+            _ => with_key(self.user, |subject| with(subject, None)),
+        }
+    }
+
     /// Reads the object behind a lazy one, or behind a chain of lazy ones.
     #[inline(never)]
-    fn with_wrapped<T>(&self, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    fn with_wrapped<T>(
+        &self,
+        with: impl FnOnce(Subject<'_>, Option<&Bound<'py, PyAny>>) -> T,
+    ) -> PyResult<T> {
         let mut wrapped = unwrapped(self.user)?;
         for _ in 0..MAX_WRAPPINGS {
             if wrapped.is_none() {
-                return Ok(with(Subject::Anonymous));
+                return Ok(with(Subject::Anonymous, None));
             }
             let user = UserArgument::of(&wrapped)?;
             match user.kind {
                 Kind::Lazy => wrapped = unwrapped(&wrapped)?,
-                Kind::User | Kind::ComputedKey => return with_key(&user.primary_key()?, with),
-                _ => return with_key(&wrapped, with),
+                Kind::User | Kind::ComputedKey => {
+                    return with_key(&user.primary_key()?, |subject| with(subject, Some(&wrapped)));
+                }
+                _ => return with_key(&wrapped, |subject| with(subject, None)),
             }
         }
         let message = "user is a lazy object that wraps lazy objects without an end";

@@ -64,6 +64,9 @@ def test_unknown_flag_is_not_found(db: None) -> None:
         "bucket": None,
         "rollout_percent": None,
         "override": None,
+        "rule": None,
+        "rule_name": None,
+        "rules": (),
     }
 
 

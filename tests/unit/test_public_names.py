@@ -76,7 +76,7 @@ print(calls, threading.active_count(), status().mode)
 @pytest.mark.parametrize(
     ("function", "signature"),
     [
-        (flagstaff.flag_enabled, "(key, user=None, *, default=False)"),
+        (flagstaff.flag_enabled, "(key, user=None, *, default=False, context=None)"),
         (flagstaff.get_value, "(key, default=None)"),
     ],
 )

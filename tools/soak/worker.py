@@ -72,7 +72,7 @@ class Evaluator:
         """Records the newest beat, and checks that one snapshot is consistent."""
         current = self.flagstaff.snapshot()
         left, right = (current.get_value(key, MISSING) for key in ("left", "right"))
-        rollout = current.explain("pair", 1)[4]
+        rollout = current.explain("pair", 1)["rollout_percent"]
         if not left == right == rollout:
             self.fail(now, f"pair: {left}, {right} and {rollout} in one snapshot")
         self.samples.append((now, current.get_value("beat", MISSING)))

@@ -32,13 +32,14 @@ __all__ = [
     "read_all",
     "read_flag",
     "read_own_writes",
+    "read_segments",
     "read_value",
     "reads_own_writes",
     "reset_own_writes",
 ]
 
 _FLAG = (
-    "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout} "
+    "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout}, {flag_rules} "
     "FROM {flag_table} WHERE {flag_key} {equals} %s"
 )
 _ALLOWED = (
@@ -49,16 +50,19 @@ _ANY_ALLOWED = "SELECT 1 FROM {allowed_users_table} WHERE {allowed_users_flag} {
 _VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key} {equals} %s"
 
 _ALL_FLAGS = (
-    "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side} "
-    "FROM {flag_table}"
+    "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side}, "
+    "{flag_rules} FROM {flag_table}"
 )
 _ALL_ALLOWED = "SELECT {allowed_users_flag}, {allowed_users_user} FROM {allowed_users_table}"
+_ALL_SEGMENTS = "SELECT {segment_pk}, {segment_key}, {segment_conditions} FROM {segment_table}"
 _ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
 
-#: Primary key, key, enabled, rollout in percent, client-side.
-_FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool]
+#: Primary key, key, enabled, rollout in percent, client-side, JSON text of the rules.
+_FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool, str | None]
 #: A flag's primary key, and those of its allowed users.
 _AllowedRow: TypeAlias = tuple[str, list[str]]
+#: Primary key, key, JSON text.
+_SegmentRow: TypeAlias = tuple[str, str, str]
 #: Primary key, key, JSON text.
 _ValueRow: TypeAlias = tuple[str, str, str]
 
@@ -81,18 +85,27 @@ def _under_test_runner() -> bool:
     return hasattr(mail, "outbox") or "flagstaff.pytest_plugin" in sys.modules
 
 
-def read_flag(key: str) -> tuple[object, bool, int] | None:
-    """Returns a flag's primary key, `enabled` and rollout in percent; None if there is no flag.
+def read_flag(key: str) -> tuple[object, bool, int, str | None] | None:
+    """Returns a flag's primary key, `enabled`, rollout in percent and rules as JSON text.
 
-    Raises NotReadyError if the database cannot be queried.
+    Returns None if there is no flag. Raises NotReadyError if the database cannot be queried.
     """
     rows = _rows_with_key(_FLAG, key)
     # Duplicate keys and NULL count as absent, as in a snapshot.
     if len(rows) != 1:
         return None
-    pk, enabled, rollout_percent = rows[0][1:]
+    pk, enabled, rollout_percent, rules = rows[0][1:]
     percent = _whole_percent(rollout_percent)
-    return None if enabled is None or percent is None else (pk, bool(enabled), percent)
+    return None if enabled is None or percent is None else (pk, bool(enabled), percent, rules)
+
+
+def read_segments(keys: list[str]) -> dict[str, str]:
+    """Returns the conditions of these segments as JSON text, by key.
+
+    Raises NotReadyError if the database cannot be queried.
+    """
+    rows = run_in_connection_thread(lambda: select(_ALL_SEGMENTS, []))
+    return {key: conditions for _, key, conditions in rows if key in keys}
 
 
 def has_allowed_users(flag_pk: object) -> bool:
@@ -140,14 +153,17 @@ def read_value(key: str) -> tuple[object] | None:
     return (value,)
 
 
-def read_all() -> tuple[list[_FlagRow], list[_AllowedRow], list[_ValueRow], bool]:
-    """Returns all flags, allowed users and values in the form that `_core` expects.
+def read_all() -> tuple[
+    list[_FlagRow], list[_AllowedRow], list[_SegmentRow], list[_ValueRow], bool
+]:
+    """Returns all flags, allowed users, segments and values in the form that `_core` expects.
 
     The last item is True if the model's field has to decode the values. Raises NotReadyError if
     the database cannot be queried.
     """
-    flags, entries, values = run_in_connection_thread(
-        lambda: [select(template, []) for template in (_ALL_FLAGS, _ALL_ALLOWED, _ALL_VALUES)]
+    templates = _ALL_FLAGS, _ALL_ALLOWED, _ALL_SEGMENTS, _ALL_VALUES
+    flags, entries, segments, values = run_in_connection_thread(
+        lambda: [select(template, []) for template in templates]
     )
     field = user_field(conf.flag_model)
     allowed: dict[str, list[str]] = {}
@@ -156,10 +172,18 @@ def read_all() -> tuple[list[_FlagRow], list[_AllowedRow], list[_ValueRow], bool
         allowed.setdefault(str(flag_pk), []).append(str(field.to_python(user_pk)))
     return (
         [
-            (str(pk), key, _bool_or_none(enabled), _whole_percent(percent), bool(client_side))
-            for pk, key, enabled, percent, client_side in flags
+            (
+                str(pk),
+                key,
+                _bool_or_none(enabled),
+                _whole_percent(percent),
+                bool(client_side),
+                rules,
+            )
+            for pk, key, enabled, percent, client_side, rules in flags
         ],
         list(allowed.items()),
+        [(str(pk), key, conditions) for pk, key, conditions in segments],
         [(str(pk), key, value) for pk, key, value in values],
         not is_plain_json(value_field()),
     )

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from flagstaff import _core
-from flagstaff.typing import UserLike
+from flagstaff.typing import Context, UserLike
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["ExplainedCondition", "ExplainedRule", "Explanation", "explain", "explanation_of"]
+
+
+@dataclass(frozen=True)
+class ExplainedCondition:
+    """What came of a condition of a rule."""
+
+    #: The condition as it is stored: attribute, operator and values, or a segment.
+    condition: dict[str, Any]
+    #: "passed"; "failed"; "missing" if the attribute or segment is missing; "needs_user" if the
+    #: attribute is one of the user object, and the caller has passed a primary key.
+    outcome: str
+    #: The conditions of the segment that it names.
+    conditions: tuple[ExplainedCondition, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExplainedRule:
+    """What came of a rule."""
+
+    #: Its position, 1 for the first rule.
+    number: int
+    name: str | None
+    rollout_percent: int
+    #: Whether this rule decided the result.
+    decides: bool
+    #: All its conditions, also those after the first one that is false.
+    conditions: tuple[ExplainedCondition, ...]
 
 
 @dataclass(frozen=True)
@@ -19,21 +48,72 @@ class Explanation:
     value: bool
     #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT or ERROR.
     reason: str
-    #: PROVIDER_NOT_READY or FLAG_NOT_FOUND if the reason is ERROR.
+    #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
+    #: reason is ERROR.
     error_code: str | None
     #: The user's bucket, 0 to 99; None without a user.
     bucket: int | None
-    #: The flag's rollout in percent; None if there is no flag, and with an override.
+    #: The flag's own rollout in percent; None if there is no flag, and with an override.
     rollout_percent: int | None
     #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the flag's row,
     #: "override_flag" if a test does, else None.
     override: str | None = None
+    #: The number and name of the rule that decided.
+    rule: int | None = None
+    rule_name: str | None = None
+    #: All rules of the flag.
+    rules: tuple[ExplainedRule, ...] = ()
 
 
-def explain(key: str, user: UserLike = None) -> Explanation:
-    """Returns the result of `flag_enabled(key, user)`, and why.
+def explain(key: str, user: UserLike = None, *, context: Context = None) -> Explanation:
+    """Returns the result of `flag_enabled(key, user, context=context)`, and why.
 
     It runs the same code as `flag_enabled`. It reads the user, even if the result does not depend
-    on it, unless there is an override. Raises TypeError if `user` has a wrong type. Does not block.
+    on it, unless there is an override. Raises TypeError if `user` or `context` has a wrong type.
+    Does not block.
     """
-    return Explanation(key, *_core.explain(key, user))
+    return explanation_of(key, _core.explain(key, user, context=context))
+
+
+def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
+    """Returns what the extension found, as an `Explanation`."""
+    rules = _rules(*(found["rules"] or ("[]", [])))
+    deciding = next((rule for rule in rules if rule.decides), None)
+    return Explanation(
+        key,
+        found["value"],
+        found["reason"],
+        found["error_code"],
+        found["bucket"],
+        found["rollout_percent"],
+        found["overridden_by"],
+        rule=deciding.number if deciding else None,
+        rule_name=deciding.name if deciding else None,
+        rules=rules,
+    )
+
+
+def _rules(text: str, outcomes: list[Any]) -> tuple[ExplainedRule, ...]:
+    """Returns the rules of a JSON text with what came of each, which has the same order."""
+    return tuple(
+        ExplainedRule(
+            number,
+            rule.get("name"),
+            rule.get("rollout_percent", 100),
+            decides,
+            tuple(map(_condition, rule["conditions"], conditions)),
+        )
+        for number, (rule, (decides, conditions)) in enumerate(
+            zip(json.loads(text), outcomes, strict=True), start=1
+        )
+    )
+
+
+def _condition(condition: dict[str, Any], found: tuple[str, Any]) -> ExplainedCondition:
+    outcome, segment = found
+    if segment is None:
+        return ExplainedCondition(condition, outcome)
+    text, outcomes = segment
+    return ExplainedCondition(
+        condition, outcome, tuple(map(ExplainedCondition, json.loads(text), outcomes))
+    )

@@ -115,6 +115,8 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
     _thread.is_reading = True
     try:
         is_direct = direct.is_required() and not in_memory
+        # Read at the first rule that needs it, but a wrong setting is an error from the start.
+        _ = conf.attributes
         return StartOptions(
             startup_timeout=conf.startup_timeout,
             report_unknown=conf.unknown_key != "ignore",

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff.typing import UserLike
+from flagstaff._engine.attributes import RequestContext, serving
+from flagstaff.typing import Context, UserLike
 
-__all__ = ["Evaluator", "RequestFlags", "debug_message", "evaluator_of", "flags_of", "user_of"]
+__all__ = [
+    "ContextSource",
+    "Evaluator",
+    "RequestFlags",
+    "debug_message",
+    "evaluator_of",
+    "flags_of",
+    "resolved_context",
+    "user_of",
+]
 
 _T = TypeVar("_T")
 
+#: A context, or a function that returns it for a request.
+ContextSource: TypeAlias = Context | Callable[[Any], Context]
+
 
 class Evaluator(Protocol):
-    """A snapshot, or the module `_core`, which evaluates the newest snapshot."""
+    """A snapshot, or an evaluator of the newest snapshot."""
 
-    def flag_enabled(self, key: str, user: UserLike = None, *, default: bool = False) -> bool:
+    def flag_enabled(
+        self,
+        key: str,
+        user: UserLike = None,
+        *,
+        default: bool = False,
+        context: Context = None,
+    ) -> bool:
         """Returns whether the flag `key` is on for `user`."""
 
     def get_value(self, key: str, default: Any = None) -> Any:
@@ -47,20 +68,28 @@ class RequestFlags:
     @cached_property
     def snapshot(self) -> _core.Snapshot:
         """The snapshot of all evaluations of this request."""
-        return _core.snapshot()
+        return _core.snapshot(context=self.context)
+
+    @cached_property
+    def context(self) -> RequestContext:
+        """A dict of attributes for all evaluations of this request, which code may change.
+
+        request.flags.context["country"] = request.headers.get("CF-IPCountry")
+        """
+        return RequestContext(self._request)
 
     @property
     def _user(self) -> UserLike:
         return getattr(self._request, "user", None)
 
-    def enabled(self, key: str, *, default: bool = False) -> bool:
+    def enabled(self, key: str, *, default: bool = False, context: Context = None) -> bool:
         """Returns whether the request's user has the flag."""
-        return self.snapshot.flag_enabled(key, self._user, default=default)
+        return self.snapshot.flag_enabled(key, self._user, default=default, context=context)
 
-    async def aenabled(self, key: str, *, default: bool = False) -> bool:
+    async def aenabled(self, key: str, *, default: bool = False, context: Context = None) -> bool:
         """The same for async views: reads the user by `request.auser()`."""
         user = await user_of(self._request, key, self.snapshot)
-        return self.snapshot.flag_enabled(key, user, default=default)
+        return self.snapshot.flag_enabled(key, user, default=default, context=context)
 
     @overload
     def value(self, key: str, default: None = None) -> Any: ...
@@ -70,14 +99,14 @@ class RequestFlags:
         """Returns the value `key`, or `default` if there is none."""
         return self.snapshot.get_value(key, default)
 
-    def all(self) -> dict[str, bool]:
+    def all(self, *, context: Context = None) -> dict[str, bool]:
         """Returns the results of all flags for the request's user."""
-        return self.snapshot.all_flags(self._user)
+        return self.snapshot.all_flags(self._user, context=context)
 
-    async def aall(self) -> dict[str, bool]:
+    async def aall(self, *, context: Context = None) -> dict[str, bool]:
         """The same for async views: reads the user by `request.auser()`."""
         user = await self._request.auser() if hasattr(self._request, "auser") else self._user
-        return self.snapshot.all_flags(user)
+        return self.snapshot.all_flags(user, context=context)
 
     def client_side(self) -> dict[str, bool]:
         """Returns the results of the flags with `client_side` set."""
@@ -99,12 +128,57 @@ def flags_of(request: HttpRequest) -> RequestFlags:
 def evaluator_of(request: object, *, snapshot: bool = False) -> Evaluator:
     """Returns the snapshot of `request.flags`, or else an evaluator of the newest snapshot.
 
-    With `snapshot=True`, several evaluations use the same snapshot in both cases.
+    Both evaluate in the context of the request. With `snapshot=True`, several evaluations use the
+    same snapshot in both cases.
     """
     flags = getattr(request, "flags", None)
     if isinstance(flags, RequestFlags):
         return flags.snapshot
-    return _core.snapshot() if snapshot else _core
+    if snapshot:
+        return _core.snapshot(context=None if request is None else _context_of(request))
+    return _core if request is None else _Newest(request)
+
+
+class _Newest:
+    """Evaluates the newest snapshot for a request without `request.flags`."""
+
+    def __init__(self, request: object) -> None:
+        self._request = request
+
+    @property
+    def context(self) -> RequestContext:
+        return _context_of(self._request)
+
+    def flag_enabled(
+        self,
+        key: str,
+        user: UserLike = None,
+        *,
+        default: bool = False,
+        context: Context = None,
+    ) -> bool:
+        with serving(self):
+            return _core.flag_enabled(key, user, default=default, context=context)
+
+    def get_value(self, key: str, default: Any = None) -> Any:
+        return _core.get_value(key, default)
+
+    def depends_on_user(self, key: str) -> bool:
+        return _core.depends_on_user(key)
+
+
+def _context_of(request: Any) -> RequestContext:
+    """Returns the context of a request without `request.flags`, and keeps it on the request."""
+    context = getattr(request, "_flagstaff_context", None)
+    if not isinstance(context, RequestContext):
+        context = RequestContext(request)
+        request._flagstaff_context = context  # noqa: SLF001 (ours, on an object of Django's)
+    return context
+
+
+def resolved_context(source: ContextSource, request: object) -> Context:
+    """Returns the context, or what the function returns for the request."""
+    return source(request) if callable(source) else source
 
 
 def debug_message(key: str) -> str | None:

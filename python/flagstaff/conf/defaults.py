@@ -11,6 +11,7 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import Model
 
+from flagstaff.conf.attribute_sources import problem_of as problem_of_attributes
 from flagstaff.conf.receivers import is_url, problem_of
 
 __all__ = ["RULES", "Rule"]
@@ -111,6 +112,12 @@ RULES: dict[str, Rule] = {
         default="ignore",
         expected='"ignore", "warn" or "raise"',
         is_valid=lambda value: value in ("ignore", "warn", "raise"),
+    ),
+    "ATTRIBUTES": Rule(
+        default=(),
+        expected="a list of columns of the user model, or the path of a callable",
+        is_valid=lambda value: problem_of_attributes(value) is None,
+        problem_of=problem_of_attributes,
     ),
     "WEBHOOKS": Rule(
         default={},

@@ -13,6 +13,7 @@ from django.db import router
 from django.db.models import Model
 
 from flagstaff._connection.aliases import is_same_database
+from flagstaff.conf.attribute_sources import AttributeSources, sources_of
 from flagstaff.conf.defaults import RULES
 from flagstaff.conf.receivers import Receiver, receivers_of
 from flagstaff.exceptions import ConfigurationError
@@ -101,6 +102,11 @@ class Conf:
     def unknown_key(self) -> UnknownKey:
         """What an evaluation of an unknown key does, besides returning its default."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))
+
+    @property
+    def attributes(self) -> AttributeSources:
+        """Where rules read attributes of the user that are not built in."""
+        return sources_of(self._read("ATTRIBUTES"))
 
     @property
     def webhooks(self) -> tuple[Receiver, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import template
-from django.template.base import FilterExpression, NodeList, Parser, Token
+from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
 
 from flagstaff._engine.request_flags import evaluator_of
@@ -24,11 +25,13 @@ class FlagNode(template.Node):
         self,
         key: FilterExpression,
         user: FilterExpression | None,
+        given: Mapping[str, FilterExpression],
         body: NodeList,
         otherwise: NodeList,
     ) -> None:
         self.key = key
         self.user = user
+        self.given = given
         self.body = body
         self.otherwise = otherwise
 
@@ -40,8 +43,11 @@ class FlagNode(template.Node):
             else _request_user(context)
         )
         key = self.key.resolve(context, ignore_failures=True)
+        given = {
+            name: value.resolve(context, ignore_failures=True) for name, value in self.given.items()
+        }
         evaluator = evaluator_of(context.get("request"))
-        has_flag = evaluator.flag_enabled(_checked_key(key, "flag"), user)
+        has_flag = evaluator.flag_enabled(_checked_key(key, "flag"), user, context=given or None)
         return (self.body if has_flag else self.otherwise).render(context)
 
 
@@ -53,20 +59,27 @@ def flag(parser: Parser, token: Token) -> FlagNode:
 
     The user is `request.user`, which needs the request context processor, or else `user`. Another
     user or a primary key may follow the key: `{% flag "new_checkout" customer %}`. A missing
-    variable means no user.
+    variable means no user. Names that rules may read follow with their values:
+    `{% flag "new_checkout" country=order.country %}`.
     """
     tag, *arguments = token.split_contents()
-    if len(arguments) not in (1, 2):
+    key, *rest = arguments or [""]
+    given = token_kwargs(rest, parser)
+    user = None
+    if rest and not given:
+        user = parser.compile_filter(rest.pop(0))
+        given = token_kwargs(rest, parser)
+    if rest or not key:
         raise template.TemplateSyntaxError(
-            f'{tag} needs a key and accepts a user, as in {{% {tag} "new_checkout" %}}'
+            f"{tag} needs a key, and accepts a user and names with values, as in "
+            f'{{% {tag} "new_checkout" customer country="DE" %}}'
         )
     body = parser.parse(("else", f"end{tag}"))
     otherwise = NodeList()
     if parser.next_token().contents == "else":
         otherwise = parser.parse((f"end{tag}",))
         parser.delete_first_token()
-    key, *user = (parser.compile_filter(argument) for argument in arguments)
-    return FlagNode(key, user[0] if user else None, body, otherwise)
+    return FlagNode(parser.compile_filter(key), user, given, body, otherwise)
 
 
 @register.simple_tag(takes_context=True)

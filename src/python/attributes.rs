@@ -1,0 +1,296 @@
+//! The attributes that rules read: built-in ones, the context of the caller, columns of the user,
+//! and what the project's callable returns.
+
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use pyo3::exceptions::PyException;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
+
+use super::attribute_settings::AttributeSettings;
+use super::attribute_value::{ReadValue, read_value};
+use super::calls::{Call, is_ending};
+use super::context::Context;
+use super::subject::UserArgument;
+use crate::rules::{Attribute, Attributes, Value};
+use crate::subject::Subject;
+
+/// The number of callables that are running. Evaluations check it, because a callable must not
+/// evaluate a flag. Negative if one of them has forked.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// The attributes of one user in one context. Read when a rule needs them, and the callable at most
+/// once.
+pub(super) struct UserAttributes<'a, 'py> {
+    py: Python<'py>,
+    user: User<'a, 'py>,
+    context: [Option<Bound<'py, PyDict>>; 2],
+    settings: Arc<AttributeSettings>,
+    /// What the callable has returned, `None` for nothing.
+    computed: OnceCell<Option<Bound<'py, PyDict>>>,
+    /// Whether an attribute was missing that needs the user object.
+    needs_user: Cell<bool>,
+    /// What ends the evaluation, such as `KeyboardInterrupt`.
+    interrupt: Cell<Option<PyErr>>,
+}
+
+/// The user, as far as the caller has passed it.
+#[derive(Clone, Copy)]
+enum User<'a, 'py> {
+    Anonymous,
+    /// A bare primary key.
+    Key,
+    Object(&'a Bound<'py, PyAny>),
+}
+
+/// An attribute that was found, or why there is none.
+enum Found<'py> {
+    Missing,
+    NeedsUser,
+    Bool(bool),
+    Value(ReadValue<'py>),
+}
+
+/// Calls `with` with the subject of `user`, and the attributes that rules read.
+///
+/// Raises what reading the user raises. An attribute whose code raises is missing, and logged.
+pub(super) fn with_attributes<'py, T>(
+    py: Python<'py>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
+) -> PyResult<T> {
+    let settings = AttributeSettings::current(py)?;
+    let context = context.dicts(py)?;
+    let run = |subject: Subject<'_>, object: Option<&Bound<'py, PyAny>>| {
+        let user = match (subject, object) {
+            (Subject::Anonymous, _) => User::Anonymous,
+            (_, None) => User::Key,
+            (_, Some(object)) => User::Object(object),
+        };
+        let attributes = UserAttributes {
+            py,
+            user,
+            context,
+            settings,
+            computed: OnceCell::new(),
+            needs_user: Cell::new(false),
+            interrupt: Cell::new(None),
+        };
+        let result = with(&subject, &attributes);
+        attributes.interrupt.take().map_or(Ok(result), Err)
+    };
+    match user {
+        Some(user) => user.with_user(run)?,
+        None => run(Subject::Anonymous, None),
+    }
+}
+
+impl Attributes for UserAttributes<'_, '_> {
+    #[inline]
+    fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        match self.find(name) {
+            Ok(Found::Value(value)) => value.with(|value| with(Attribute::Value(value))),
+            Ok(Found::Bool(value)) => with(Attribute::Value(Value::Bool(value))),
+            Ok(Found::Missing) => with(Attribute::Missing),
+            Ok(Found::NeedsUser) => {
+                self.needs_user.set(true);
+                with(Attribute::NeedsUser)
+            }
+            Err(error) => {
+                self.report_unreadable(name, error);
+                with(Attribute::Missing)
+            }
+        }
+    }
+}
+
+impl<'py> UserAttributes<'_, 'py> {
+    /// Logs, once per flag, that its rules need the user object and the caller has passed a primary
+    /// key.
+    pub(super) fn report_needed_user(&self, key: &str) {
+        if self.needs_user.take() {
+            self.report("report_needed_user", (key,));
+        }
+    }
+
+    fn find(&self, name: &str) -> PyResult<Found<'py>> {
+        let py = self.py;
+        match name {
+            "is_authenticated" => {
+                self.refuse_in_context(name);
+                Ok(Found::Bool(!matches!(self.user, User::Anonymous)))
+            }
+            "is_staff" => self.permission(name, intern!(py, "is_staff")),
+            "is_superuser" => self.permission(name, intern!(py, "is_superuser")),
+            "groups" => Ok(Found::Missing),
+            _ => self.given(name),
+        }
+    }
+
+    /// A built-in attribute that is a bool of the user object.
+    fn permission(&self, name: &str, attribute: &Bound<'py, PyString>) -> PyResult<Found<'py>> {
+        self.refuse_in_context(name);
+        match self.user {
+            User::Anonymous => Ok(Found::Bool(false)),
+            User::Key => Ok(Found::NeedsUser),
+            User::Object(user) => match read_attribute(user, attribute)? {
+                Some(value) => value.is_truthy().map(Found::Bool),
+                None => Ok(Found::Missing),
+            },
+        }
+    }
+
+    /// An attribute of the context or of `ATTRIBUTES`.
+    fn given(&self, name: &str) -> PyResult<Found<'py>> {
+        let key = PyString::new(self.py, name);
+        for context in self.context.iter().flatten() {
+            if let Some(value) = context.get_item(&key)? {
+                return found(Some(value));
+            }
+        }
+        let column = self.settings.column(name);
+        match self.user {
+            User::Object(user) => match column {
+                Some(attribute) => found(read_attribute(user, attribute.bind(self.py))?),
+                None if self.settings.has_callable => {
+                    let computed = self.computed(user)?;
+                    found(computed.map(|computed| computed.get_item(&key)).transpose()?.flatten())
+                }
+                None => Ok(Found::Missing),
+            },
+            User::Key if column.is_some() || self.settings.has_callable => Ok(Found::NeedsUser),
+            User::Key | User::Anonymous => Ok(Found::Missing),
+        }
+    }
+
+    /// What the callable returns for the user. Runs it at most once.
+    fn computed(&self, user: &Bound<'py, PyAny>) -> PyResult<Option<&Bound<'py, PyDict>>> {
+        if let Some(computed) = self.computed.get() {
+            return Ok(computed.as_ref());
+        }
+        // Also if it raises: it runs once.
+        let computed = self.compute(user);
+        let kept = self.computed.get_or_init(|| computed.as_ref().ok().cloned().flatten());
+        computed.map(|_| kept.as_ref())
+    }
+
+    #[cold]
+    fn compute(&self, user: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if is_ending() {
+            return Ok(None);
+        }
+        let _call = Call::begin(self.py);
+        let _running = Running::begin();
+        let module = self.py.import("flagstaff._engine.attributes")?;
+        let computed = module
+            .call_method1("computed_attributes", (user, &self.context[0], &self.context[1]))?;
+        Ok(computed.extract()?)
+    }
+
+    /// Logs that the context names a built-in attribute, which it cannot set.
+    fn refuse_in_context(&self, name: &str) {
+        let names = |context: &Bound<'py, PyDict>| context.contains(name).is_ok_and(|found| found);
+        if self.context.iter().flatten().any(names) {
+            self.report("report_reserved_name", (name,));
+        }
+    }
+
+    /// Logs that an attribute cannot be read. An interrupt ends the evaluation instead.
+    #[cold]
+    fn report_unreadable(&self, name: &str, error: PyErr) {
+        if error.is_instance_of::<PyException>(self.py) {
+            self.report("report_unreadable", (name, error));
+        } else {
+            self.interrupt.set(Some(error));
+        }
+    }
+
+    #[cold]
+    fn report(&self, function: &str, arguments: impl pyo3::call::PyCallArgs<'py>) {
+        if is_ending() {
+            return;
+        }
+        let _call = Call::begin(self.py);
+        let module = self.py.import("flagstaff._engine.attributes");
+        if let Err(error) = module.and_then(|module| module.call_method1(function, arguments)) {
+            self.interrupt.set(Some(error));
+        }
+    }
+}
+
+fn found(object: Option<Bound<'_, PyAny>>) -> PyResult<Found<'_>> {
+    let value = object.map(read_value).transpose()?.flatten();
+    Ok(value.map_or(Found::Missing, Found::Value))
+}
+
+/// An attribute of a user object. `None` for a deferred field, which a query would load.
+#[inline]
+fn read_attribute<'py>(
+    user: &Bound<'py, PyAny>,
+    attribute: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if let Some(own) = user.getattr_opt(intern!(user.py(), "__dict__"))?
+        && let Ok(own) = own.cast::<PyDict>()
+        && let Some(value) = own.get_item(attribute)?
+    {
+        return Ok(Some(value));
+    }
+    read_class_attribute(user, attribute)
+}
+
+/// The same for an attribute that the instance does not hold: a property, or a deferred field.
+#[cold]
+fn read_class_attribute<'py>(
+    user: &Bound<'py, PyAny>,
+    attribute: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static DEFERRED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = user.py();
+    let _call = Call::begin(py);
+    let deferred = DEFERRED.import(py, "django.db.models.query_utils", "DeferredAttribute")?;
+    match user.get_type().getattr_opt(attribute)? {
+        Some(descriptor) if descriptor.is_instance(deferred)? => Ok(None),
+        _ => user.getattr_opt(attribute),
+    }
+}
+
+/// One callable that runs, until it is dropped.
+struct Running(());
+
+impl Running {
+    fn begin() -> Self {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Records an evaluation by a callable of this thread, whose attributes are then missing.
+#[inline]
+pub(super) fn note_evaluation(py: Python<'_>) -> PyResult<()> {
+    if RUNNING.load(Ordering::Relaxed) > 0 { note_in_callable(py) } else { Ok(()) }
+}
+
+/// Resets the state in a forked child, which has no other thread.
+pub(super) fn reset_after_fork() {
+    RUNNING.store(0, Ordering::Relaxed);
+}
+
+#[cold]
+fn note_in_callable(py: Python<'_>) -> PyResult<()> {
+    if is_ending() {
+        return Ok(());
+    }
+    let _call = Call::begin(py);
+    py.import("flagstaff._engine.attributes")?.call_method0("note_evaluation").map(drop)
+}

@@ -1,0 +1,90 @@
+//! How a flag gets its result, as `flagstaff.explain` reads it.
+
+use pyo3::prelude::*;
+
+use crate::evaluate::{Evaluation, Reason};
+use crate::overrides::FlagOverride;
+use crate::rules::{About, Attributes, ExplainedCondition, ExplainedRule, Outcome, Rules};
+
+/// A result, and what decided it: a dict in Python.
+#[derive(IntoPyObject)]
+pub(super) struct Explained {
+    pub(super) value: bool,
+    pub(super) reason: &'static str,
+    pub(super) error_code: Option<&'static str>,
+    pub(super) bucket: Option<u8>,
+    pub(super) rollout_percent: Option<i32>,
+    /// The name of what is set over the database.
+    pub(super) overridden_by: Option<&'static str>,
+    /// The number of the rule that decided.
+    pub(super) rule: Option<u8>,
+    /// The JSON text of the rules, and what came of each.
+    pub(super) rules: Option<(String, Vec<RuleOutcome>)>,
+}
+
+/// What came of a rule: whether it decided the result, and what came of its conditions.
+type RuleOutcome = (bool, Vec<ConditionOutcome>);
+
+/// What came of a condition. For one that names a segment, the JSON text of the segment's conditions
+/// and what came of each.
+type ConditionOutcome = (&'static str, Option<(String, Vec<&'static str>)>);
+
+impl Explained {
+    /// There is no flag to evaluate.
+    pub(super) fn error(code: &'static str) -> Self {
+        Self { error_code: Some(code), ..Self::new(false, Reason::Error) }
+    }
+
+    /// An override decides in place of the flag's row.
+    pub(super) fn overridden(by: FlagOverride) -> Self {
+        let Evaluation { value, reason, bucket, .. } = by.evaluation();
+        Self { bucket, overridden_by: Some(by.name()), ..Self::new(value, reason) }
+    }
+
+    fn new(value: bool, reason: Reason) -> Self {
+        Self {
+            value,
+            reason: reason.as_str(),
+            error_code: None,
+            bucket: None,
+            rollout_percent: None,
+            overridden_by: None,
+            rule: None,
+            rules: None,
+        }
+    }
+}
+
+/// What came of the rules. `decided` is the number of the rule that decided.
+pub(super) fn explain_rules(
+    rules: &Rules,
+    decided: Option<u8>,
+    attributes: &impl Attributes,
+) -> (String, Vec<RuleOutcome>) {
+    let outcome = |rule: &ExplainedRule| {
+        let conditions = rule.conditions.iter().map(|condition| outcome_of(condition, rules));
+        (decided == Some(rule.number), conditions.collect())
+    };
+    (rules.text().into(), rules.explain(attributes).iter().map(outcome).collect())
+}
+
+fn outcome_of(condition: &ExplainedCondition, rules: &Rules) -> ConditionOutcome {
+    let segment = match &condition.about {
+        About::Attribute(_) => None,
+        About::Segment { key, conditions } => rules.segment(key).zip(conditions.as_ref()),
+    };
+    let segment = segment.map(|(segment, conditions)| {
+        let outcomes = conditions.iter().map(|condition| word(condition.outcome));
+        (segment.text().to_owned(), outcomes.collect())
+    });
+    (word(condition.outcome), segment)
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "passed",
+        Outcome::Failed => "failed",
+        Outcome::Missing => "missing",
+        Outcome::NeedsUser => "needs_user",
+    }
+}
