@@ -8,8 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 
+from flagstaff import refresh
 from flagstaff.models import Change
+from flagstaff.testing import live_engine
 from tests.migrated_database import MIGRATED, create_migrated_database
 from tests.sessions import own_backends, sessions
 from tests.terminals import open_shop
@@ -21,6 +24,10 @@ __all__ = ["sessions"]
 _numbers = count(1)
 
 Query = Callable[..., Any]
+Load = Callable[[], None]
+
+# The engine has its own connection and sees committed rows only.
+COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
 
 
 @pytest.fixture
@@ -106,3 +113,13 @@ def _query(url: str, statement: str, *parameters: object) -> Any:
         own_backends.append(session.info.backend_pid)
         cursor = session.execute(statement, parameters or None)
         return cursor.fetchone() if cursor.description else None
+
+
+@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
+def load(request: pytest.FixtureRequest, db: None) -> Iterator[Load]:
+    """Runs a test in memory and in direct mode. Call it after changes of rows."""
+    if request.param == "database":
+        yield lambda: None
+        return
+    with live_engine():
+        yield refresh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,12 +12,12 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection, transaction
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff import _core, all_flags, explain, flag_enabled, get_value, refresh, snapshot
+from flagstaff import _core, all_flags, explain, flag_enabled, get_value, snapshot
 from flagstaff._engine import lifecycle
 from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff.exceptions import UnknownFlagError, UnknownValueError
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.testing import live_engine, override_flag, override_value
+from flagstaff.testing import override_flag, override_value
 from tests.conftest import RunIsolated
 
 pytestmark = pytest.mark.django_db
@@ -27,16 +27,6 @@ COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INST
 Load = Callable[[], None]
 
 ROLLOUTS = {"half": 50, "off": 100, "all": 100, "none": 0}
-
-
-@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
-def load(request: pytest.FixtureRequest, db: None) -> Iterator[Load]:
-    """Runs a test in memory and in direct mode. Call it after changes of rows."""
-    if request.param == "database":
-        yield lambda: None
-        return
-    with live_engine():
-        yield refresh
 
 
 @pytest.fixture

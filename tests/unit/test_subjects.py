@@ -299,7 +299,11 @@ WRONG: dict[str, Any] = {
     ids=["on", "on for all", "off", "unknown"],
 )
 def test_wrong_type_raises_for_every_state_of_the_flag(
-    table: StubTable, name: str, wrong: Any, function: Any, row: tuple[int, bool, int, str | None] | None
+    table: StubTable,
+    name: str,
+    wrong: Any,
+    function: Any,
+    row: tuple[int, bool, int, str | None] | None,
 ) -> None:
     table.row = row
     with pytest.raises(TypeError) as caught:
