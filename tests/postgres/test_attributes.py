@@ -421,7 +421,12 @@ def test_callable_runs_once_per_evaluation(load: Load, alice: User, settings: An
     calls: list[object] = []
     store(condition("a", "isnull", True), condition("b", "isnull", True))
     store(condition("c", "isnull", True), key="other")
-    with attributes_from(settings, lambda user, request: calls.append(user) or {}):
+
+    def record(user: User, request: HttpRequest | None) -> dict[str, object]:
+        calls.append(user)
+        return {}
+
+    with attributes_from(settings, record):
         load()
         assert all_flags(alice) == {"beta": True, "other": True}
     assert calls == [alice]
@@ -530,7 +535,12 @@ def test_callable_runs_once_for_each_user_of_a_request(
 ) -> None:
     calls: list[User] = []
     store(condition("country", "in", "DE"))
-    with attributes_from(settings, lambda user, request: calls.append(user) or {}):
+
+    def record(user: User, request: HttpRequest) -> dict[str, object]:
+        calls.append(user)
+        return {}
+
+    with attributes_from(settings, record):
         load()
         flags = RequestFlags(request_of(alice))
         for user in (alice, bob, alice, bob):

@@ -37,6 +37,15 @@ def test_response_has_results_of_user(client: Client, alice: User) -> None:
     assert client.get("/flags/").json() == {"flags": {"new_checkout": True}}
 
 
+def test_query_and_body_set_no_attribute(client: Client) -> None:
+    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
+    FeatureFlag.objects.update(rules=[{"conditions": [condition]}])
+    response = client.get("/flags/?country=DE&context=country%3DDE", HTTP_X_COUNTRY="DE")
+    assert response.json() == {"flags": {"new_checkout": False}}
+    response = client.generic("GET", "/flags/", '{"country": "DE"}', "application/json")
+    assert response.json() == {"flags": {"new_checkout": False}}
+
+
 def test_response_is_not_cached(client: Client) -> None:
     response = client.get("/flags/")
     assert "no-store" in response["Cache-Control"]

@@ -22,6 +22,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from flagstaff.decorators import flag_required
+from flagstaff.middleware import RequestFlags
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 
@@ -101,6 +102,50 @@ def test_view_for_user_without_flag_is_not_found(view: Any, bob: User) -> None:
     for user in (bob, AnonymousUser()):
         with pytest.raises(Http404):
             content_of(flag_required("new_checkout")(view), request_of(user))
+
+
+def in_germany(request: HttpRequest) -> dict[str, object]:
+    return {"country": request.headers.get("X-Country")}
+
+
+@VIEWS
+@pytest.mark.parametrize("middleware", [False, True], ids=["without middleware", "with it"])
+def test_context_of_the_view_is_read(view: Any, flag: FeatureFlag, *, middleware: bool) -> None:
+    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
+    flag.rules = [{"conditions": [condition]}]
+    flag.save()
+    guarded = flag_required("new_checkout", otherwise=old, context=in_germany)(view)
+    request = request_of(AnonymousUser())
+    if middleware:
+        request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+    assert content_of(guarded, request).startswith("old")
+    request.META["HTTP_X_COUNTRY"] = "DE"
+    del request.headers
+    assert content_of(guarded, request).startswith("new")
+    constant = flag_required("new_checkout", context={"country": "DE"})(view)
+    assert content_of(constant, request_of(AnonymousUser())) == "new 0"
+
+
+@VIEWS
+def test_callable_of_attributes_runs_once_per_request_without_middleware(
+    view: Any, alice: User, flag: FeatureFlag, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[object] = []
+
+    def record(user: User, request: HttpRequest) -> dict[str, object]:
+        requests.append(request)
+        return {"country": "DE"}
+
+    monkeypatch.setattr(f"{__name__}.attributes", record, raising=False)
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.attributes"}
+    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
+    flag.rules = [{"conditions": [condition]}]
+    flag.save()
+    flag.allowed_users.clear()
+    request = request_of(alice)
+    for _ in range(2):
+        assert content_of(flag_required("new_checkout")(view), request) == "new 0"
+    assert requests == [request]
 
 
 urlpatterns = [

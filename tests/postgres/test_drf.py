@@ -94,6 +94,17 @@ def test_endpoint_for_user_without_flag_is_not_found(bob: User) -> None:
     assert response_of(view, None) == (404, "Not found.")
 
 
+def test_context_of_the_permission_is_read(bob: User) -> None:
+    rules = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
+    FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
+    by_name = HasFlag("german", context=lambda request: {"country": request.user.username})
+    assert response_of(view_with(HasFlag("german", context={"country": "DE"})), bob)[0] == 200
+    assert response_of(view_with(by_name), bob)[0] == 404
+    bob.username = "DE"
+    bob.save()
+    assert response_of(view_with(by_name), bob)[0] == 200
+
+
 def test_endpoint_with_status_403_is_forbidden_without_flag(bob: User) -> None:
     view = view_with(HasFlag("new_api", status=403))
     denied = "You do not have permission to perform this action."

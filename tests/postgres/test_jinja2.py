@@ -61,6 +61,41 @@ def rendered(text: str, request: HttpRequest | None = None, **context: Any) -> s
     return str(engine.from_string(text).render(context, request))
 
 
+@pytest.fixture
+def german() -> None:
+    """A flag for those in Germany."""
+    rules = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rules=rules)
+
+
+# The context of a flag.
+
+
+@pytest.mark.usefixtures("german")
+@pytest.mark.parametrize("arguments", ["", "customer, ", "missing, "])
+def test_names_with_values_are_the_context_of_the_tag(arguments: str) -> None:
+    arguments = f"{arguments}country=order.country"
+    text = f'{{% flag "new_checkout", {arguments} %}}new{{% else %}}old{{% endflag %}}'
+    assert rendered(text, order={"country": "DE"}) == "new"
+    assert rendered(text, request_of(AnonymousUser()), order={"country": "DE"}) == "new"
+    assert rendered(text, order={"country": "FR"}) == "old"
+    assert rendered(text, order={}) == "old"
+
+
+@pytest.mark.usefixtures("german")
+def test_function_accepts_a_context() -> None:
+    text = "{{ flag_enabled('new_checkout', context={'country': country}) }}"
+    assert rendered(text, country="DE") == "True"
+    assert rendered(text, country="FR") == "False"
+
+
+@pytest.mark.usefixtures("german")
+def test_argument_after_a_name_with_a_value_is_a_syntax_error() -> None:
+    text = "{% flag 'new_checkout', country='DE', customer %}{% endflag %}"
+    with pytest.raises(TemplateSyntaxError, match="a key, a user, and then names with values"):
+        rendered(text)
+
+
 # The tag.
 
 
@@ -158,7 +193,10 @@ def error_of(kind: type[Exception], text: str) -> str:
             'flag needs a key and accepts a user, as in {% flag "new_checkout" %}',
         ),
         ("{% flag 'a', %}{% endflag %}", "unexpected 'end of statement block'"),
-        ("{% flag 'a', b, c %}{% endflag %}", "expected token 'end of statement block', got ','"),
+        (
+            "{% flag 'a', b, c %}{% endflag %}",
+            "flag accepts a key, a user, and then names with values",
+        ),
     ],
 )
 def test_invalid_tag_is_syntax_error(text: str, message: str) -> None:

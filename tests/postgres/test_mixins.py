@@ -88,6 +88,20 @@ def test_view_is_shown_to_user_with_flag(view: Any, alice: User) -> None:
 
 
 @VIEWS
+def test_context_of_the_view_is_read(view: Any, bob: User) -> None:
+    def get_flag_context(self: Any) -> dict[str, object]:
+        return {"country": self.request.headers.get("X-Country")}
+
+    rules = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
+    FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
+    german = subclass(view, flag_key="german", flag_context={"country": "DE"})
+    assert content_of(german.as_view(), request_of(bob)) == "new 0"
+    by_header = subclass(view, flag_key="german", get_flag_context=get_flag_context)
+    with pytest.raises(Http404):
+        content_of(by_header.as_view(), request_of(bob))
+
+
+@VIEWS
 def test_view_for_user_without_flag_is_not_found(view: Any, alice: User, bob: User) -> None:
     for user in (bob, AnonymousUser()):
         with pytest.raises(Http404):

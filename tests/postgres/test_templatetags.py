@@ -10,6 +10,7 @@ from django.template import Context, Engine, TemplateSyntaxError
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
+from flagstaff._engine.request_flags import flags_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 
 pytestmark = pytest.mark.django_db
@@ -198,12 +199,45 @@ def test_flag_works_in_block_and_include(alice: User) -> None:
     assert render(child, context_of(alice), base=base, part=CHECKOUT) == "new"
 
 
+# Context.
+
+
+@pytest.fixture
+def german(db: None) -> None:
+    """A flag for those in Germany."""
+    rules = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rules=rules)
+
+
+@pytest.mark.usefixtures("german")
+@pytest.mark.parametrize("arguments", ["", "customer ", "missing "])
+def test_names_with_values_are_the_context_of_the_flag(alice: User, arguments: str) -> None:
+    text = (
+        f'{{% flag "new_checkout" {arguments}country=country %}}new{{% else %}}old{{% endflag %}}'
+    )
+    assert render(text, {"country": "DE", "customer": alice}) == "new"
+    assert render(text, {"country": "FR", "customer": alice}) == "old"
+    assert render(text, {"customer": alice}) == "old"
+    assert render(text, {**context_of(alice), "country": "DE"}) == "new"
+
+
+@pytest.mark.usefixtures("german")
+def test_flag_uses_context_of_request(alice: User) -> None:
+    context = context_of(alice)
+    assert render(CHECKOUT, context) == "old"
+    flags_of(context["request"]).context["country"] = "DE"
+    assert render(CHECKOUT, context) == "new"
+
+
 # Errors.
 
-USAGE = 'flag needs a key and accepts a user, as in {% flag "new_checkout" %}'
+USAGE = (
+    "flag needs a key, and accepts a user and names with values, as in "
+    '{% flag "new_checkout" customer country="DE" %}'
+)
 
 
-@pytest.mark.parametrize("arguments", ["", '"a" user "b"', '"a" for user'])
+@pytest.mark.parametrize("arguments", ["", '"a" user "b"', '"a" for user', '"a" country="DE" user'])
 def test_flag_with_wrong_number_of_arguments_is_error(arguments: str) -> None:
     assert error_of("{% flag " + arguments + " %}{% endflag %}") == USAGE
 

@@ -85,6 +85,40 @@ def test_forced_off_keys_that_are_valid_are_accepted(monkeypatch: pytest.MonkeyP
     assert messages() == []
 
 
+ATTRIBUTES = {
+    "country": ("'country', no column of the user model", "name concrete fields of the user model"),
+    "shop.missing": (
+        "'shop.missing', which cannot be imported: No module named 'shop'",
+        "correct the path",
+    ),
+    "flagstaff.exceptions.missing": (
+        (
+            "'flagstaff.exceptions.missing', which cannot be imported: Module \"flagstaff.exceptions\" "
+            'does not define a "missing" attribute/class'
+        ),
+        "correct the path",
+    ),
+    "asyncio.sleep": (
+        "'asyncio.sleep', which is no sync function",
+        "write a function (user, request) that returns a mapping of names to values",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_attributes_that_do_not_exist_are_reported(name: str) -> None:
+    problem, hint = ATTRIBUTES[name]
+    with override_settings(FLAGSTAFF={"ATTRIBUTES": ["email", name]}):
+        message = f'FLAGSTAFF["ATTRIBUTES"] names {problem}'
+        assert only_message() == ("flagstaff.E034", message, hint)
+
+
+@pytest.mark.parametrize("setting", [["email", "is_active"], "operator.and_", ()])
+def test_attributes_that_exist_are_accepted(setting: Any) -> None:
+    with override_settings(FLAGSTAFF={"ATTRIBUTES": setting}):
+        assert messages() == []
+
+
 HINT_FOR_A_SECRET = (
     'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
     'python -c "import base64, secrets; '

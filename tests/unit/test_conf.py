@@ -9,6 +9,7 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import AttributeSources
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 
@@ -130,3 +131,42 @@ def test_system_checks_report_every_problem() -> None:
         ("flagstaff.E002", 'FLAGSTAFF["LISTEN"] is None', "expected True or False"),
         ("flagstaff.E002", 'FLAGSTAFF["POOL_SIZE"] is 0', "expected a whole number from 1 to 16"),
     ]
+
+
+EXPECTED_ATTRIBUTES = (
+    'expected a list of columns of the user model, such as ["country", "plan"], or the path of a '
+    'callable (user, request), such as "shop.flags.attributes"'
+)
+INVALID_ATTRIBUTES: dict[str, tuple[object, str, str]] = {
+    "a dict": ({"country": "DE"}, "is {'country': 'DE'}", EXPECTED_ATTRIBUTES),
+    "no name": (["first name"], "names 'first name'", EXPECTED_ATTRIBUTES),
+    "an empty text": ("", "names ''", EXPECTED_ATTRIBUTES),
+    "a built-in name": (
+        ["is_staff"],
+        "names 'is_staff', which is built in",
+        "remove it: rules can read it anyway",
+    ),
+    "two callables": (
+        ["shop.a", "shop.b"],
+        "names more than one callable",
+        "call the others from the first one",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "hint"), INVALID_ATTRIBUTES.values(), ids=INVALID_ATTRIBUTES
+)
+def test_invalid_attributes_are_rejected_with_the_problem(
+    value: object, problem: str, hint: str
+) -> None:
+    with with_settings(ATTRIBUTES=value), pytest.raises(ConfigurationError) as error:
+        _ = conf.attributes
+    assert str(error.value) == f'FLAGSTAFF["ATTRIBUTES"] {problem}; {hint}'
+
+
+def test_attributes_are_columns_and_a_callable() -> None:
+    with with_settings(ATTRIBUTES=["country", "shop.flags.attributes", "plan"]):
+        assert conf.attributes == AttributeSources(("country", "plan"), "shop.flags.attributes")
+    with with_settings(ATTRIBUTES="country"):
+        assert conf.attributes == AttributeSources(("country",), None)

@@ -18,6 +18,7 @@ from flagstaff.checks.models import (
     check_secret_column,
 )
 from flagstaff.checks.settings import (
+    check_attributes_exist,
     check_forced_off_keys,
     check_setting_names,
     check_setting_values,
@@ -32,6 +33,7 @@ STATIC_CHECKS = (
     check_setting_names,
     check_setting_values,
     check_forced_off_keys,
+    check_attributes_exist,
     check_connection_parameters,
     check_database_is_the_written_one,
     check_fields,

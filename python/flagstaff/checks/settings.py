@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from collections.abc import Iterator
 
+from asgiref.sync import iscoroutinefunction
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.utils.module_loading import import_string
+
+from flagstaff._engine.attributes import unusable_columns
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._text.lists import join_some
 from flagstaff.checks.guard import with_valid_settings
 from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
 
 __all__ = [
+    "check_attributes_exist",
     "check_forced_off_keys",
     "check_setting_names",
     "check_setting_values",
@@ -54,6 +61,40 @@ def check_forced_off_keys(**kwargs: object) -> list[CheckMessage]:
             id="flagstaff.W024",
         )
     ]
+
+
+@with_valid_settings
+def check_attributes_exist(**kwargs: object) -> list[CheckMessage]:
+    """flagstaff.E034: ATTRIBUTES names something that does not exist."""
+    return [
+        Error(f'FLAGSTAFF["ATTRIBUTES"] names {problem}', hint=hint, id="flagstaff.E034")
+        for problem, hint in _attribute_problems()
+    ]
+
+
+def _attribute_problems() -> Iterator[tuple[str, str]]:
+    """Yields what ATTRIBUTES names wrongly, with a hint."""
+    if unusable := _unusable_columns():
+        names = join_some(map(repr, unusable))
+        yield f"{names}, no column of the user model", "name concrete fields of the user model"
+    path = conf.attributes.callable
+    if path is None:
+        return
+    try:
+        source = import_string(path)
+    except ImportError as error:
+        yield f"{path!r}, which cannot be imported: {error}", "correct the path"
+        return
+    if not callable(source) or iscoroutinefunction(source):
+        hint = "write a function (user, request) that returns a mapping of names to values"
+        yield f"{path!r}, which is no sync function", hint
+
+
+def _unusable_columns() -> list[str]:
+    try:
+        return unusable_columns()
+    except ConfigurationError:  # E006 or E007: the flag model has no users
+        return []
 
 
 @with_valid_settings
