@@ -26,6 +26,8 @@ def rules(*segments: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def enterprise() -> Segment:
+    # Entries of earlier tests may have the same primary keys.
+    Change.objects.all().delete()
     with acting_as("alice"):
         changes.create_segment("enterprise", PAYING)
     return Segment.objects.get()
