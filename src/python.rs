@@ -20,6 +20,7 @@ mod kept_values;
 mod lifecycle;
 mod maintenance;
 mod overrides;
+mod rule_check;
 mod seconds;
 mod snapshot;
 mod start;
@@ -31,6 +32,9 @@ mod value;
 
 #[pyo3::pymodule]
 mod _core {
+    #[pymodule_export]
+    const RULE_FORMAT: u32 = super::rule_check::RULE_FORMAT;
+
     #[pymodule_export]
     use super::api::{all_flags, depends_on_user, explain, flag_enabled, get_value, snapshot};
     #[pymodule_export]
@@ -47,6 +51,8 @@ mod _core {
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
+    #[pymodule_export]
+    use super::rule_check::{check_conditions, check_rules};
     #[pymodule_export]
     use super::snapshot::PySnapshot;
     #[pymodule_export]

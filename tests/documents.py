@@ -36,7 +36,7 @@ MASK = "••••••"
 
 # The export of three keys.
 SHOP = """\
-# Flags and values, written by `manage.py flags export`.
+# Flags, values and segments, written by `manage.py flags export`.
 # •••••• masks a secret value. An import keeps the stored value.
 flagstaff: 1
 partial: true

@@ -6,9 +6,12 @@ from typing import Any, TypeVar, final, overload
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
+    "RULE_FORMAT",
     "Snapshot",
     "after_fork",
     "all_flags",
+    "check_conditions",
+    "check_rules",
     "claim_interpreter",
     "depends_on_user",
     "explain",
@@ -35,6 +38,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+
+RULE_FORMAT: int
+"""The format of the rules that this version can read."""
 
 def flag_enabled(
     key: str, user: UserLike = None, *, default: bool = False, context: Context = None
@@ -135,6 +141,15 @@ def is_waiting() -> bool:
 
 def json_problem(text: str) -> str | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
+
+def check_rules(text: str) -> str | None:
+    """Returns the first problem of a flag's rules in JSON, with its place; None without a problem.
+
+    Raises UnicodeEncodeError for half of a surrogate pair outside of an escape.
+    """
+
+def check_conditions(text: str) -> str | None:
+    """Returns the first problem of a segment's conditions, as `check_rules` does for rules."""
 
 def monotonic() -> float:
     """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""

@@ -46,9 +46,17 @@ impl<'a> Json<'a> {
             _ => Ok(Self::Number(text)),
         };
         // The syntax is valid, so only the escapes of a text can be wrong.
-        decoded.map_err(|_| {
+        let decoded = decoded.map_err(|_| {
             RuleError::new("a text has an escape that is no Unicode character; remove it")
-        })
+        })?;
+        match decoded {
+            Self::Text(text) if text.contains('\0') => {
+                let message =
+                    "a text has the character U+0000, which PostgreSQL cannot store; remove it";
+                Err(RuleError::new(message))
+            }
+            decoded => Ok(decoded),
+        }
     }
 
     /// The kind of value, as a message names it.

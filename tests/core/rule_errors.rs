@@ -64,6 +64,14 @@ fn lone_surrogate_is_an_error() {
 }
 
 #[test]
+fn text_with_a_nul_character_is_an_error() {
+    let expected = "a text has the character U+0000, which PostgreSQL cannot store; remove it";
+    assert_eq!(values_error("in", r#"["a", "b\u0000"]"#), format!("value 2: {expected}"));
+    assert_eq!(error(r#"[{"name": "\u0000"}]"#), format!("rule 1: {expected}"));
+    assert!(has_valid_values("in", r#"["\\u0000"]"#));
+}
+
+#[test]
 fn deep_json_is_an_error_and_no_stack_overflow() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(error(&deep), "rule 1: a rule must be an object, not a list");

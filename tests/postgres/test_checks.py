@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from json import dumps
 from typing import Any
 
 import pytest
@@ -485,12 +486,15 @@ def test_keys_that_differ_in_case_are_reported() -> None:
     )
 
 
+PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
+
+
 def rule(segment: str) -> dict[str, Any]:
     return {"name": "beta", "conditions": [{"segment": segment, "negate": True}]}
 
 
 def test_rules_that_name_a_missing_segment_are_reported() -> None:
-    Segment.objects.create(key="enterprise", conditions=[])
+    Segment.objects.create(key="enterprise", conditions=PAYING)
     FeatureFlag.objects.create(key="a", rules=[rule("enterprise"), rule("gone"), rule("gone")])
     assert only_message() == (
         "flagstaff.W033",
@@ -503,14 +507,98 @@ def test_rules_that_name_a_missing_segment_are_reported() -> None:
             '"manage.py flags segment create", or change the rules'
         ),
     )
-    Segment.objects.create(key="gone", conditions=[])
+    Segment.objects.create(key="gone", conditions=PAYING)
     assert messages() == []
 
 
-def test_rules_that_python_cannot_decode_are_not_reported() -> None:
+UNTIL_THEN = "until then, workers that have read the"
+
+
+def set_by_sql(table: str, column: str, key: str, json: object) -> None:
+    """Writes JSON that no form, command or import accepts."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET {column} = %s::jsonb WHERE key = %s",
+            [json if isinstance(json, str) else dumps(json), key],
+        )
+
+
+def unreadable_rules(rules: object) -> str:
+    """The part of the only message about the rules of the flag "a"."""
+    FeatureFlag.objects.get_or_create(key="a")
+    set_by_sql(FLAGS, "rules", "a", rules)
+    identifier, text, hint = only_message()
+    assert identifier == "flagstaff.W034"
+    assert hint.startswith(f"{UNTIL_THEN} flag before use its last good rules")
+    return text.removeprefix("workers cannot read the rules of ")
+
+
+def test_rules_that_workers_cannot_read_are_reported_with_their_place() -> None:
+    condition = {"attribute": "plan", "operator": "sounds_like", "values": ["paid"]}
+    rules = [rule("x") | {"conditions": PAYING}, {"name": "beta", "conditions": [condition]}]
+    assert unreadable_rules(rules).startswith(
+        '\'a\' (rule 2 ("beta"), condition 1: the operator "sounds_like" is not known to this '
+        "version; use "
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "problem"),
+    [
+        ({}, "the rules must be a list, not an object"),
+        (None, "the rules must be a list, not null"),
+        ("[" * 2000 + "]" * 2000, "rule 1: a rule must be an object, not a list"),
+        (["x" * 300_000], "the JSON text has more than 256 KiB; use fewer values"),
+        (["é" * 140_000], "the JSON text has more than 256 KiB; use fewer values"),
+        (
+            [
+                {
+                    "conditions": [
+                        {"attribute": "a", "operator": "regex", "values": [r"\w{200}", r"\w"]}
+                    ]
+                }
+            ],
+            (
+                "rule 1, condition 1, value 1: the pattern is too big; use smaller repetitions "
+                r"and fewer classes such as \w"
+            ),
+        ),
+    ],
+    ids=["object", "null", "deep", "long", "many bytes", "pattern"],
+)
+def test_rules_of_another_form_or_size_are_reported(rules: object, problem: str) -> None:
+    assert unreadable_rules(rules) == f"'a' ({problem})"
+
+
+def test_unreadable_rules_of_one_flag_do_not_hide_a_missing_segment_of_another() -> None:
+    FeatureFlag.objects.create(key="b", rules=[rule("gone")])
     FeatureFlag.objects.create(key="a")
-    execute(f"UPDATE {FLAGS} SET rules = (repeat('[', 2000) || repeat(']', 2000))::jsonb")
-    assert messages() == []
+    set_by_sql(FLAGS, "rules", "a", "[" * 2000 + "]" * 2000)
+    assert [message.id for message in messages()] == ["flagstaff.W033", "flagstaff.W034"]
+
+
+def test_only_the_first_flags_with_unreadable_rules_are_listed() -> None:
+    FeatureFlag.objects.bulk_create([FeatureFlag(key=key, rules={}) for key in "abcde"])
+    text = only_message()[1]
+    assert text.count("must be a list") == 3
+    assert text.endswith("and 2 more")
+
+
+def test_conditions_that_workers_cannot_read_are_reported() -> None:
+    Segment.objects.create(key="enterprise", conditions=[])
+    Segment.objects.create(key="paying", conditions=PAYING)
+    FeatureFlag.objects.create(key="a", rules=[rule("enterprise")])
+    [message] = messages()
+    assert (message.id, message.obj) == ("flagstaff.W034", Segment)
+    assert message.msg == (
+        "workers cannot read the conditions of 'enterprise' (there are no conditions, which would "
+        "include everyone; add at least one)"
+    )
+    assert str(message.hint).startswith(f"{UNTIL_THEN} segment before")
+
+
+def test_flag_model_without_rules_is_not_checked_for_them(project_models: tuple[Any, Any]) -> None:
+    assert not [one for one in messages() if one.id in {"flagstaff.W033", "flagstaff.W034"}]
 
 
 def test_one_invalid_key_is_reported_in_the_singular() -> None:

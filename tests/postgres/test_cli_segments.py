@@ -120,7 +120,8 @@ def test_set_rules_with_an_old_version_is_refused(flag: FeatureFlag, file: Path)
     [
         ("[", "not valid JSON"),
         ('[{"name": "a", "name": "b"}]', "twice"),
-        ("{}", "rules: "),
+        ("{}", "rules: the rules must be a list, not an object"),
+        ('[{"conditions": [{"attribute": "a"}]}]', "rules: rule 1, condition 1: the member"),
         ('[{"conditions": [{"segment": "gone"}]}]', "does not exist"),
     ],
 )

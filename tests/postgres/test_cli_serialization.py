@@ -49,8 +49,10 @@ LARGER = ("value: 20", "value: 50")
 @pytest.mark.parametrize("name", ["flags.json", "flags.yaml", "flags.yml"])
 def test_suffix_of_the_file_decides_the_format(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    assert run(f"export --file {path}").err == f"{path}: 5 flags and 3 values\n"
-    assert path.read_text().startswith("{" if name.endswith("json") else "# Flags and values")
+    assert run(f"export --file {path}").err == f"{path}: 5 flags, 3 values and 1 segment\n"
+    assert path.read_text().startswith(
+        "{" if name.endswith("json") else "# Flags, values and segments"
+    )
     ran = run(f"import {path}")
     assert (ran.status, ran.out) == (0, "")
     assert ran.err == "already up to date\n"
@@ -67,7 +69,7 @@ def test_other_suffix_needs_the_format(tmp_path: Path) -> None:
 
 
 def test_export_to_stdout_prints_the_document_only() -> None:
-    assert run("export dark_mode").out.startswith("# Flags and values")
+    assert run("export dark_mode").out.startswith("# Flags, values and segments")
     for line in ("export --json", "export --format json", "export --file - --format json"):
         ran = run(line)
         assert (len(json.loads(ran.out)["flags"]), ran.err) == (5, "")
@@ -90,7 +92,7 @@ def test_dry_run_prints_differences_and_writes_nothing(file: Path) -> None:
         "change\tflag\tnew_checkout\trollout_percent 25 → 5",
         "change\tvalue\tpage_size\tvalue 20 → 50",
     ]
-    assert "6 already up to date" in ran.err
+    assert "7 already up to date" in ran.err
     assert "CommandError: 2 changes would be made" in ran.err
     assert (percent("new_checkout"), KeyValueStore.objects.get(key="page_size").value) == (25, 20)
 

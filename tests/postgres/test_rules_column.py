@@ -114,6 +114,18 @@ def test_rules_of_another_type_are_a_form_error(
     assert list(errors(admin_client, url_of(flag), data)) == ["rules"]
 
 
+def test_form_error_names_the_rule_and_the_condition(
+    admin_client: Client, flag: FeatureFlag
+) -> None:
+    text = '[{"name": "100 % beta", "conditions": [{"attribute": "plan", "operator": "is"}]}]'
+    data = form_data(admin_client.get(url_of(flag))) | {"rules": text}
+    assert errors(admin_client, url_of(flag), data) == {
+        "rules": [
+            'rule 1 ("100 % beta"), condition 1: the member "values" is missing; add it',
+        ]
+    }
+
+
 def test_page_of_a_flag_with_undecodable_rules_opens_and_disables_it(
     admin_client: Client, unreadable: FeatureFlag
 ) -> None:

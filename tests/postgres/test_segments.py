@@ -26,6 +26,8 @@ def rules(*segments: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def enterprise() -> Segment:
+    # Entries of earlier tests may have the same primary keys.
+    Change.objects.all().delete()
     with acting_as("alice"):
         changes.create_segment("enterprise", PAYING)
     return Segment.objects.get()
@@ -74,6 +76,16 @@ def test_invalid_conditions_are_rejected(enterprise: Segment, conditions: object
     update = {"conditions": conditions}
     assert "conditions" in message_of(changes.update_segment, "enterprise", update)
     assert Segment.objects.get().conditions == PAYING
+
+
+def test_message_of_invalid_conditions_has_the_condition(enterprise: Segment) -> None:
+    wrong = [*PAYING, {"attribute": "seats", "operator": "version_lt", "values": ["v2"]}]
+    expected = (
+        "conditions: condition 2, value 1: the text is no version; "
+        'write it like "1.2.3" or "2.0.0-beta.1"'
+    )
+    assert message_of(changes.create_segment, "other", wrong) == expected
+    assert message_of(changes.update_segment, "enterprise", {"conditions": wrong}) == expected
 
 
 def test_update_of_an_unknown_segment_suggests_a_similar_one(enterprise: Segment) -> None:
@@ -151,6 +163,13 @@ def test_flag_whose_rules_name_a_missing_segment_is_disabled() -> None:
 def test_rules_of_another_type_are_rejected(flag: FeatureFlag, invalid: object) -> None:
     assert "rules: " in message_of(changes.update, "new_checkout", {"rules": invalid})
     assert "rules: " in message_of(changes.create, "search", rules=invalid)
+
+
+def test_message_of_invalid_rules_has_the_rule_and_the_condition(flag: FeatureFlag) -> None:
+    wrong = [*rules("enterprise"), {"name": "50 % beta", "conditions": [{"attribute": "plan"}]}]
+    expected = 'rules: rule 2 ("50 % beta"), condition 1: the member "operator" is missing; add it'
+    assert message_of(changes.update, "new_checkout", {"rules": wrong}) == expected
+    assert message_of(changes.create, "search", rules=wrong) == expected
 
 
 def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None:

@@ -93,8 +93,8 @@ ATTRIBUTES = {
     ),
     "flagstaff.exceptions.missing": (
         (
-            "'flagstaff.exceptions.missing', which cannot be imported: Module \"flagstaff.exceptions\" "
-            'does not define a "missing" attribute/class'
+            "'flagstaff.exceptions.missing', which cannot be imported: "
+            'Module "flagstaff.exceptions" does not define a "missing" attribute/class'
         ),
         "correct the path",
     ),
@@ -110,7 +110,7 @@ def test_attributes_that_do_not_exist_are_reported(name: str) -> None:
     problem, hint = ATTRIBUTES[name]
     with override_settings(FLAGSTAFF={"ATTRIBUTES": ["email", name]}):
         message = f'FLAGSTAFF["ATTRIBUTES"] names {problem}'
-        assert only_message() == ("flagstaff.E034", message, hint)
+        assert only_message() == ("flagstaff.E035", message, hint)
 
 
 @pytest.mark.parametrize("setting", [["email", "is_active"], "operator.and_", ()])

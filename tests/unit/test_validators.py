@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 from django.core.exceptions import ValidationError
 
-from flagstaff.validators import validate_flag_key
+from flagstaff import _core
+from flagstaff.validators import validate_conditions, validate_flag_key, validate_rules
 
 HINT = 'use letters, digits, "_", "-" or ".", such as "new_checkout"'
 OPTION = (
@@ -43,3 +47,143 @@ def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None
     with pytest.raises(ValidationError) as error:
         validate_flag_key(key)
     assert error.value.messages == [message]
+
+
+# Rules and conditions.
+
+
+def in_(*values: Any, **others: Any) -> dict[str, Any]:
+    return {"attribute": "plan", "operator": "in", "values": [*values], **others}
+
+
+def rule(*conditions: Any, **others: Any) -> dict[str, Any]:
+    return {"conditions": [*conditions], **others}
+
+
+def problem_of(rules: object) -> str:
+    with pytest.raises(ValidationError) as error:
+        validate_rules(rules)
+    [message] = error.value.messages
+    return message
+
+
+def problem_of_values(*values: Any) -> str:
+    """The problem of the values of the first condition, without its place."""
+    return problem_of([rule(in_(*values))]).removeprefix("rule 1, condition 1").lstrip(",: ")
+
+
+def test_format_of_rules_is_a_number() -> None:
+    assert _core.RULE_FORMAT == 1
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [],
+        [rule(in_("paid"), {"segment": "enterprise", "negate": True}, name="beta")],
+        [rule(in_(True, 1, 0.5, "é", 10**999), rollout_percent=0)],
+        (rule(in_("paid")),),
+        [rule({"attribute": "email", "operator": "regex", "values": ["@example[.]com$"]})],
+    ],
+    ids=["none", "two conditions", "types", "tuple", "pattern"],
+)
+def test_valid_rules_are_accepted(rules: object) -> None:
+    validate_rules(rules)
+
+
+def test_problem_of_rules_has_the_rule_and_the_condition() -> None:
+    wrong = {"attribute": "email", "operator": "regex", "values": ["a", "("]}
+    rules = [rule(in_(1)), rule(in_(2), wrong, name="100 % of DACH")]
+    assert problem_of(rules).startswith(
+        'rule 2 ("100 % of DACH"), condition 2, value 2: the pattern is not valid: '
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (None, "the rules must be a list, not null"),
+        ({}, "the rules must be a list, not an object"),
+        ("[]", "the rules must be a list, not a text"),
+        ([[]], "rule 1: a rule must be an object, not a list"),
+    ],
+)
+def test_rules_of_another_form_are_rejected(rules: object, message: str) -> None:
+    assert problem_of(rules) == message
+
+
+def test_conditions_of_a_segment_name_no_segment() -> None:
+    validate_conditions([in_("paid")])
+    with pytest.raises(ValidationError) as error:
+        validate_conditions([in_("paid"), {"segment": "enterprise"}])
+    assert error.value.messages == [
+        "condition 2: a segment cannot name a segment; add the conditions of that segment here"
+    ]
+
+
+def test_empty_conditions_of_a_segment_are_rejected() -> None:
+    with pytest.raises(ValidationError, match="which would include everyone"):
+        validate_conditions([])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("1.5"), b"paid", {1}, float("nan"), float("inf"), 10**5_000],
+    ids=["Decimal", "bytes", "set", "NaN", "infinity", "5,000 digits"],
+)
+def test_value_that_json_cannot_hold_is_rejected(value: object) -> None:
+    message = problem_of_values(value)
+    assert message.startswith("this is not JSON: ")
+    assert message.endswith("; use lists, objects, texts, numbers and bools only")
+
+
+def test_rules_that_contain_themselves_are_rejected() -> None:
+    rules: list[Any] = []
+    rules.append(rules)
+    assert problem_of(rules).startswith("this is not JSON: Circular reference")
+
+
+def test_deep_rules_are_rejected() -> None:
+    rules: list[Any] = []
+    for _ in range(100_000):
+        rules = [rules]
+    assert problem_of(rules) == "this is nested too deeply; write a JSON list of objects"
+
+
+def test_text_that_postgresql_cannot_store_is_rejected_with_its_place() -> None:
+    assert problem_of_values("é", "b\0") == (
+        "value 2: a text has the character U+0000, which PostgreSQL cannot store; remove it"
+    )
+    assert problem_of_values("é", "\ud800") == (
+        "value 2: a text has an escape that is no Unicode character; remove it"
+    )
+
+
+def test_rules_that_contain_a_value_over_a_limit_are_rejected() -> None:
+    assert problem_of_values("é" * 1_001) == (
+        "value 1: the text has more than 1000 characters; shorten it"
+    )
+    assert problem_of_values(*range(1_001)) == "1001 values are too many; use at most 1000"
+    assert problem_of([rule(in_(1))] * 101) == "101 rules are too many; use at most 100"
+
+
+def test_text_of_256_kib_of_letters_is_accepted() -> None:
+    # 130,000 letters of two bytes: escapes would have six.
+    validate_rules([rule(in_(*["é" * 1_000] * 130))])
+
+
+def test_text_of_more_than_256_kib_is_rejected() -> None:
+    rules = [rule(in_(*["é" * 1_000] * 131))]
+    assert problem_of(rules) == "the JSON text has more than 256 KiB; use fewer values"
+
+
+def test_numbers_are_measured_as_postgresql_writes_them() -> None:
+    validate_rules([rule(in_(*[1e300] * 850))])
+    rules = [rule(in_(*[1e300] * 900))]
+    assert problem_of(rules) == "the JSON text has more than 256 KiB; use fewer values"
+    small = [rule(in_(*[-2.5e-300] * 900))]
+    assert problem_of(small) == "the JSON text has more than 256 KiB; use fewer values"
+
+
+def test_text_that_looks_like_an_exponent_is_measured_as_it_is() -> None:
+    validate_rules([rule(in_(*["1e+300", 'a"1e+300'] * 450))])

@@ -16,6 +16,7 @@ __all__ = [
     "foreign_objects",
     "has_rows",
     "query_catalog",
+    "table_exists",
     "why_hidden",
     "why_unavailable",
 ]
@@ -125,6 +126,14 @@ def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None
     for row in query_catalog(connection, _FIND_TABLE, table):
         return FoundTable(*row)
     return None
+
+
+def table_exists(connection: BaseDatabaseWrapper, table: str) -> bool:
+    """Whether there is a table with this quoted name, on any database."""
+    if connection.vendor == "postgresql":
+        return find_table(connection, table) is not None
+    known = connection.introspection.table_names()
+    return table in map(connection.ops.quote_name, known)
 
 
 def foreign_objects(

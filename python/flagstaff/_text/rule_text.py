@@ -8,7 +8,19 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-__all__ = ["conditions_text", "rules_text"]
+__all__ = ["conditions_text", "in_reading_order", "rules_text"]
+
+# PostgreSQL sorts the members of an object by the length of their names.
+_MEMBERS = (
+    "name",
+    "attribute",
+    "operator",
+    "segment",
+    "values",
+    "negate",
+    "conditions",
+    "rollout_percent",
+)
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
@@ -51,6 +63,16 @@ def conditions_text(conditions: object) -> str | None:
     """Returns the sentence of conditions; None if this is not a list of conditions."""
     texts = [_condition_text(condition) for condition in _list(conditions)]
     return None if not texts or None in texts else _(" and ").join(filter(None, texts))
+
+
+def in_reading_order(rules: object) -> object:
+    """Returns rules or conditions with the members of each object as people write them."""
+    if isinstance(rules, list):
+        return [in_reading_order(one) for one in rules]
+    if not isinstance(rules, dict):
+        return rules
+    names = [*(name for name in _MEMBERS if name in rules), *rules]
+    return {name: in_reading_order(rules[name]) for name in names}
 
 
 def _rule_text(number: int, rule: object) -> str | None:

@@ -80,8 +80,8 @@ def insert_together(rows: list[Row]) -> None:
     Raises InvalidChangeError if the database rejects one of them; then none is written.
     """
     model = model_of(rows[0])
-    for row in rows:
-        require_segments(row, getattr(row, RULES, None))
+    # The places of an error do not matter: the rows are then written one by one.
+    require_segments(rows[0], [rule for row in rows for rule in getattr(row, RULES, None) or ()])
     with _rejections(secret=any(map(is_secret, rows))):
         model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
 
@@ -117,12 +117,12 @@ def validate(row: Row, name: str, new: object) -> None:
     The other fields are not validated, so that disabling a flag never fails because of them.
     """
     field = _field(row, name)
+    if problem := _rule_problem(row, field, new):
+        raise InvalidChangeError(f"{name}: {problem}")
     if new is None and not field.null:
         is_json = isinstance(field, JSONField)
         example = '; write JSON, such as "stripe", 25 or [], or delete the row' if is_json else ""
         raise InvalidChangeError(f"{name} cannot be null{example}")
-    if problem := _rule_problem(row, name, new):
-        raise InvalidChangeError(f"{name}: {problem}")
     try:
         if not _is_empty_json(field, new):
             field.validate(new, cast("Model", row))
@@ -140,15 +140,16 @@ def validate_new(row: Model) -> None:
     row.full_clean(exclude=empty, validate_unique=False, validate_constraints=False)
     for one in fields:
         # A project's own field may have no validator, and validators ignore empty JSON.
-        if problem := _rule_problem(row, one.name, getattr(row, one.attname)):
+        if problem := _rule_problem(row, one, getattr(row, one.attname)):
             raise ValidationError({one.name: problem})
 
 
-def _rule_problem(row: Row | Model, name: str, new: object) -> str | None:
+def _rule_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
     """Returns why workers could not read the new rules or conditions; None for other fields."""
-    if is_rules_of_flag(row, name):
-        return rule_problem(new)
-    if isinstance(row, segment_model()) and name == "conditions":
+    if is_rules_of_flag(row, field.name):
+        # NULL means no rules, if the field of a project allows it.
+        return None if new is None and field.null else rule_problem(new)
+    if isinstance(row, segment_model()) and field.name == "conditions":
         return condition_problem(new)
     return None
 

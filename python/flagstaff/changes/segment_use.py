@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, TextField
+from django.db.models.functions import Cast
 
 from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
+from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -20,6 +22,7 @@ __all__ = [
     "named_segments",
     "require_segments",
     "require_unused",
+    "rules_of_flags",
 ]
 
 #: The name of the field.
@@ -68,8 +71,15 @@ def flags_that_name(key: str) -> list[str]:
     """Returns the keys of the flags whose rules name a segment. Reads all rules."""
     if rules_field(conf.flag_model) is None:
         return []
-    flags = all_rows(conf.flag_model).order_by("key").values_list("key", RULES)
-    return [flag for flag, rules in flags if key in dict(named_segments(rules))]
+    return [flag for flag, rules in rules_of_flags() if key in dict(named_segments(rules))]
+
+
+def rules_of_flags() -> Iterator[tuple[str, object]]:
+    """Yields the key and the rules of each flag, by key, whatever JSON SQL has written."""
+    flags = all_rows(conf.flag_model).exclude(key=None).order_by("key")
+    # As text: the field of a project fails at JSON that Python cannot decode.
+    for flag, text in flags.values_list("key", Cast(RULES, TextField())):
+        yield flag, None if text is None else read_json(text)
 
 
 def named_segments(rules: object) -> Iterator[tuple[str, str]]:

@@ -1,25 +1,35 @@
-"""Checks the targeting rules of the flags in the table."""
+"""Checks the targeting rules of the flags in the table, and the conditions of the segments."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, TextField
+from django.db.models.functions import Cast, Substr
 
+from flagstaff import _core
 from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import uncached
+from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
 from flagstaff.changes.segment_use import RULES, named_segments
 from flagstaff.conf import conf
 
-__all__ = ["check_segments_of_rules_exist"]
+__all__ = ["check_rules_are_readable", "check_segments_of_rules_exist"]
 
 _MAX_SHOWN = 3
+# A longer text is too long for workers, too. In characters, of which none is shorter than a byte.
+_MAX_LENGTH = 256 * 1024 + 1
+
+_Texts = dict[str, str]
 
 
 def check_segments_of_rules_exist(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """flagstaff.W033: rules name segments that do not exist."""
-    missing = _missing(connection)
+    missing = [*_missing(connection)]
     if not missing:
         return []
     return [
@@ -33,22 +43,83 @@ def check_segments_of_rules_exist(connection: BaseDatabaseWrapper) -> list[Check
     ]
 
 
-def _missing(connection: BaseDatabaseWrapper) -> list[str]:
-    """Returns the missing segments, each with its rule; none if a table cannot be read."""
-    flag_model, alias = conf.flag_model, connection.alias
-    if rules_field(flag_model) is None:
-        return []
-    flags = uncached(flag_model._base_manager.using(alias)).exclude(key=None).order_by("key")
-    segments = uncached(segment_model()._base_manager.using(alias))
+def check_rules_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.W034: workers cannot read rules of flags or conditions of segments."""
+    flags = _problems(_rules(connection), _core.check_rules)
+    segments = _problems(_conditions(connection), _core.check_conditions)
+    found: list[CheckMessage] = []
+    if flags:
+        found.append(
+            _unreadable(
+                conf.flag_model,
+                f"workers cannot read the rules of {join_some(flags, _MAX_SHOWN, separator='; ')}",
+                "until then, workers that have read the flag before use its last good rules, and "
+                "others return its default; correct the rules in the admin or with "
+                '"manage.py flags set-rules", or update flagstaff if a newer version wrote them',
+            )
+        )
+    if segments:
+        shown = join_some(segments, _MAX_SHOWN, separator="; ")
+        found.append(
+            _unreadable(
+                segment_model(),
+                f"workers cannot read the conditions of {shown}",
+                "until then, workers that have read the segment before use its last good "
+                "conditions, and for others the segment does not exist; correct the conditions "
+                'with "manage.py flags segment update", or update flagstaff if a newer version '
+                "wrote them",
+            )
+        )
+    return found
+
+
+def _unreadable(model: type[Model], text: str, hint: str) -> Warning:
+    return Warning(text, hint=hint, obj=model, id="flagstaff.W034")
+
+
+def _problems(texts: _Texts, check: Callable[[str], str | None]) -> list[str]:
+    found = ((key, check(text)) for key, text in texts.items())
+    return [f"{key!r} ({problem})" for key, problem in found if problem]
+
+
+def _missing(connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """Yields the missing segments, each with its rule; none if a table cannot be read."""
+    segments = uncached(segment_model()._base_manager.using(connection.alias))
     try:
-        with transaction.atomic(using=alias):
-            rules = list(flags.values_list("key", RULES))
+        with transaction.atomic(using=connection.alias):
             existing = {*segments.values_list("key", flat=True)}
-    except (Error, ValueError, RecursionError):  # W013 and W014, or JSON that Python cannot decode
-        return []
-    return [
-        f"{segment!r} in {place} of {flag!r}"
-        for flag, its_rules in rules
-        for segment, place in dict.fromkeys(named_segments(its_rules))
-        if segment not in existing
-    ]
+    except Error:  # W013 and W014
+        return
+    for flag, text in _rules(connection).items():
+        for segment, place in dict.fromkeys(named_segments(_decoded(text))):
+            if segment not in existing:
+                yield f"{segment!r} in {place} of {flag!r}"
+
+
+def _decoded(text: str) -> object:
+    """Returns the JSON of a text; None if the text is cut off."""
+    return read_json(text) if len(text) < _MAX_LENGTH else None
+
+
+def _rules(connection: BaseDatabaseWrapper) -> _Texts:
+    """Returns the rules of the flags that have some, by key."""
+    has_rules = rules_field(conf.flag_model) is not None
+    return _texts(connection, conf.flag_model, RULES) if has_rules else {}
+
+
+def _conditions(connection: BaseDatabaseWrapper) -> _Texts:
+    return _texts(connection, segment_model(), "conditions")
+
+
+def _texts(connection: BaseDatabaseWrapper, model: type[Model], field: str) -> _Texts:
+    """Returns the JSON of a field as workers read it, by key; nothing if the table is unreadable.
+
+    As text, because the field of a project's model fails at JSON that Python cannot decode.
+    """
+    rows = uncached(model._base_manager.using(connection.alias)).exclude(key=None).order_by("key")
+    text = Substr(Cast(field, TextField()), 1, _MAX_LENGTH)
+    try:
+        with transaction.atomic(using=connection.alias):
+            return {key: json for key, json in rows.values_list("key", text) if json is not None}
+    except Error:  # W013 and W014
+        return {}

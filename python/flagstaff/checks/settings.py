@@ -65,9 +65,9 @@ def check_forced_off_keys(**kwargs: object) -> list[CheckMessage]:
 
 @with_valid_settings
 def check_attributes_exist(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.E034: ATTRIBUTES names something that does not exist."""
+    """flagstaff.E035: ATTRIBUTES names something that does not exist."""
     return [
-        Error(f'FLAGSTAFF["ATTRIBUTES"] names {problem}', hint=hint, id="flagstaff.E034")
+        Error(f'FLAGSTAFF["ATTRIBUTES"] names {problem}', hint=hint, id="flagstaff.E035")
         for problem, hint in _attribute_problems()
     ]
 

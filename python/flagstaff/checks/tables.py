@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import FoundTable, find_table
+from flagstaff._tables.catalog import FoundTable, find_table, table_exists
 from flagstaff._tables.names import names, own_names
 from flagstaff._tables.tenants import is_shared, share_hint, shared_schema, tenant_schema
 from flagstaff.checks.hints import alias_to_migrate, is_migrating, migrate
@@ -49,7 +49,7 @@ def check_tables(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """flagstaff.W013: a table is missing."""
     missing: dict[str, list[str]] = defaultdict(list)
     for placeholder, table in _tables(connection):
-        if not _exists(connection, table):
+        if not table_exists(connection, table):
             missing[_hint(placeholder)].append(table)
     return [
         Warning(
@@ -147,13 +147,6 @@ def _tables(connection: BaseDatabaseWrapper) -> Iterator[tuple[str, str]]:
     for placeholder, name in names(connection).items():
         if placeholder.endswith("_table") and placeholder not in absent:
             yield placeholder, name
-
-
-def _exists(connection: BaseDatabaseWrapper, table: str) -> bool:
-    if connection.vendor == "postgresql":
-        return find_table(connection, table) is not None
-    known = connection.introspection.table_names()
-    return table in map(connection.ops.quote_name, known)
 
 
 def _hint(placeholder: str) -> str:

@@ -1,4 +1,4 @@
-"""Serialization: flags and values as a file, to export, compare and import."""
+"""Serialization: flags, values and segments as a file, to export, compare and import."""
 
 from __future__ import annotations
 

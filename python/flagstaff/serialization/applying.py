@@ -61,21 +61,40 @@ def apply(
 
 
 def _write_all(steps: Iterable[Step]) -> list[Changed]:
-    """Writes the steps, creations last and together. Returns the changes in the order of steps."""
+    """Writes the steps: creations together, after the others of their kind.
+
+    Segments are first, and their deletions last, because rules name them. Returns the changes in
+    the order of steps.
+    """
     steps = list(steps)
-    done = {(step.kind, step.key): _write(step) for step in steps if step.action != "create"}
+    done: dict[tuple[str, str], Changed] = {}
     for kind in SECTIONS:
-        new = [step for step in steps if step.action == "create" and step.kind == kind.value]
-        for changed in create_rows(kind, {step.key: _fields(step) for step in new}):
-            done[kind.value, changed.key] = changed
+        of_kind = [one for one in steps if one.kind == kind.value and not _is_last(one)]
+        done |= {(one.kind, one.key): _write(one) for one in of_kind if one.action != "create"}
+        new = {one.key: _fields(one) for one in of_kind if one.action == "create"}
+        done |= {(kind.value, changed.key): changed for changed in create_rows(kind, new)}
+    done |= {(one.kind, one.key): _write(one) for one in steps if _is_last(one)}
     return [done[step.kind, step.key] for step in steps]
 
 
+def _is_last(step: Step) -> bool:
+    return (step.kind, step.action) == ("segment", "delete")
+
+
 def _write(step: Step) -> Changed:
-    is_flag = step.kind == "flag"
     if step.action == "delete":
-        return (changes.delete if is_flag else changes.delete_value)(step.key)
-    return (changes.update if is_flag else changes.update_value)(step.key, _fields(step))
+        delete = {
+            "flag": changes.delete,
+            "value": changes.delete_value,
+            "segment": changes.delete_segment,
+        }
+        return delete[step.kind](step.key)
+    update = {
+        "flag": changes.update,
+        "value": changes.update_value,
+        "segment": changes.update_segment,
+    }
+    return update[step.kind](step.key, _fields(step))
 
 
 def _fields(step: Step) -> dict[str, object]:

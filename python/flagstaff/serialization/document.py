@@ -15,7 +15,8 @@ __all__ = ["FORMAT_VERSION", "MASK", "SECTIONS", "Document", "Item", "Problem", 
 FORMAT_VERSION = 1
 #: Replaces a secret value in a file. It is never written to the database.
 MASK = SECRET
-SECTIONS = {Kind.FLAG: "flags", Kind.VALUE: "values"}
+#: In the order of a file: segments first, because rules name them.
+SECTIONS = {Kind.SEGMENT: "segments", Kind.FLAG: "flags", Kind.VALUE: "values"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class UserRef:
 
 @dataclass(frozen=True)
 class Item:
-    """One flag or value in a file. An import leaves fields that it does not contain unchanged."""
+    """One flag, value or segment in a file. An import leaves the fields that it lacks unchanged."""
 
     kind: Kind
     key: str

@@ -1,18 +1,25 @@
-"""Reads flags and values from the database into a document."""
+"""Reads flags, values and segments from the database into a document."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.rule_text import in_reading_order
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
-from flagstaff.exceptions import FlagstaffError, UnknownFlagError
+from flagstaff.exceptions import (
+    FlagstaffError,
+    UnknownFlagError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import require_history, versions_of
 from flagstaff.serialization.document import FORMAT_VERSION, MASK, SECTIONS
+from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
 from flagstaff.serialization.user_references import user_entries, usernames_of
 
@@ -23,33 +30,34 @@ _Section = dict[str, dict[str, object]]
 
 
 def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict[str, Any]:
-    """Returns all flags and values, or those with these keys, as a dict for JSON.
+    """Returns all flags, values and segments, or those with these keys, as a dict for JSON.
 
     Sorted by key, with the fields in the order of the model. Secret values are masked. `versions`
-    adds the version of each, which an import compares. Raises UnknownFlagError or
-    UnknownValueError for a key that is neither a flag's nor a value's, and NoHistoryError if
-    there are no versions.
+    adds the version of each, which an import compares. Raises UnknownFlagError,
+    UnknownValueError or UnknownSegmentError for a key that belongs to none of them, and
+    NoHistoryError if there are no versions.
     """
     wanted = None if keys is None else list(dict.fromkeys(keys))
-    newest = _versions(wanted) if versions else {}
-    flags, values = _rows(Kind.FLAG, wanted), _rows(Kind.VALUE, wanted)
+    kinds = existing_kinds()
+    newest = _versions(kinds, wanted) if versions else {}
+    found = {kind: _rows(kind, wanted) for kind in kinds}
     for key in wanted or ():
-        if key not in flags and key not in values:
-            _raise_unknown(key)
+        if not any(key in rows for rows in found.values()):
+            raise _unknown(key, kinds)
     document: dict[str, Any] = {"flagstaff": FORMAT_VERSION}
     if wanted is not None:
         document["partial"] = True
-    for kind, rows in ((Kind.FLAG, flags), (Kind.VALUE, values)):
+    for kind, rows in found.items():
         if rows or wanted is None:
             document[SECTIONS[kind]] = _section(kind, rows, newest.get(kind))
     return document
 
 
-def _versions(keys: list[str] | None) -> dict[Kind, dict[str, int]]:
+def _versions(kinds: Iterable[Kind], keys: list[str] | None) -> dict[Kind, dict[str, int]]:
     """Returns the versions. Read before the rows: a change in between becomes a conflict."""
     require_history()
     return {
-        kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in SECTIONS
+        kind: versions_of(kind, [row.pk for row in _rows(kind, keys).values()]) for kind in kinds
     }
 
 
@@ -65,14 +73,19 @@ def _rows(kind: Kind, keys: list[str] | None) -> _Rows:
     return rows
 
 
-def _raise_unknown(key: str) -> None:
-    """Raises the error for flags if it suggests a similar key, else the one for values."""
+def _unknown(key: str, kinds: Collection[Kind]) -> FlagstaffError:
+    """Returns the first error that suggests a similar key, else the one for values."""
+    errors = {kind: _error(kind, key) for kind in Kind if kind in kinds}
+    suggesting = (error for error in errors.values() if "did you mean" in str(error))
+    return next(suggesting, errors[Kind.VALUE])
+
+
+def _error(kind: Kind, key: str) -> FlagstaffError:
     try:
-        Kind.FLAG.row(key)
-    except UnknownFlagError as error:
-        if "did you mean" in str(error):
-            raise
-        Kind.VALUE.row(key)
+        kind.row(key)
+    except (UnknownFlagError, UnknownValueError, UnknownSegmentError) as error:
+        return error
+    return FlagstaffError(f"{key!r} was created during the export; export again")
 
 
 def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section:
@@ -80,21 +93,30 @@ def _section(kind: Kind, rows: _Rows, newest: dict[str, int] | None) -> _Section
     section: _Section = {}
     for key, row in rows.items():
         version = {} if newest is None else {"version": newest.get(str(row.pk), 0)}
-        _require_readable(key, row)
+        _require_readable(kind, key, row)
         section[key] = version | {name: serialize(field, row) for name, field in fields.items()}
         if kind is Kind.VALUE and is_secret(row):
             section[key]["value"] = MASK
+        for name in {"rules", "conditions"} & fields.keys():
+            section[key][name] = in_reading_order(section[key][name])
     if kind is Kind.FLAG:
         _add_users(section, rows)
     return section
 
 
-def _require_readable(key: str, row: Row) -> None:
-    value = getattr(row, "value", None)
-    if isinstance(value, UnreadableJson) and not is_secret(row):
+def _require_readable(kind: Kind, key: str, row: Row) -> None:
+    for field in exported_fields(kind).values():
+        value = getattr(row, field.attname)
+        if not isinstance(value, UnreadableJson) or is_secret(row):
+            continue
+        if kind is Kind.VALUE:
+            raise FlagstaffError(
+                f"the value {key!r} cannot be exported: it {value.problem}; set it to another "
+                "value, or delete it"
+            )
         raise FlagstaffError(
-            f"the value {key!r} cannot be exported: it {value.problem}; set it to another value, "
-            "or delete it"
+            f"the {kind.value} {key!r} cannot be exported: the JSON of its {field.name} "
+            f"{value.problem}; replace its {field.name}"
         )
 
 

@@ -18,7 +18,7 @@ Format = Literal["yaml", "json"]
 #: The maximum size in bytes: some hundred thousand allowed users.
 LARGEST: Final = 16 * 2**20
 
-_HEADER = "# Flags and values, written by `manage.py flags export`.\n"
+_HEADER = "# Flags, values and segments, written by `manage.py flags export`.\n"
 _MASK_HEADER = f"# {MASK} masks a secret value. An import keeps the stored value.\n"
 
 

@@ -15,13 +15,16 @@ from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.fields import differing
+from flagstaff.changes.segment_use import RULES
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.history.events import Difference, Users
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.conflicts import check_versions
 from flagstaff.serialization.document import SECTIONS, Document, Item, UserRef
+from flagstaff.serialization.existing_kinds import existing_kinds
 from flagstaff.serialization.fields import exported_fields, serialize
+from flagstaff.serialization.segment_references import check_named, check_unused, segments_of
 from flagstaff.serialization.user_references import find_users, usernames_of
 from flagstaff.serialization.validation import check_changed, check_new, parsed_fields
 
@@ -29,11 +32,14 @@ __all__ = ["Plan", "Step", "diff"]
 
 
 _NO_USERS = Users()
+_NO_SEGMENTS = (
+    'this database has no table of segments; run "manage.py migrate", or remove the section'
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What an import does to one flag or value, in the shape of a history event."""
+    """What an import does to one flag, value or segment, in the shape of a history event."""
 
     kind: Literal["flag", "value", "segment"]
     key: str
@@ -69,9 +75,9 @@ class Step:
 class Plan:
     """What an import would change."""
 
-    #: Flags, then values, by key.
+    #: Segments, flags, values, by key.
     steps: tuple[Step, ...]
-    #: How many flags and values are already as in the file.
+    #: How many flags, values and segments are already as in the file.
     unchanged: int
     #: The users of the file who do not exist, as text.
     skipped_users: tuple[str, ...] = ()
@@ -98,10 +104,10 @@ def diff(
 ) -> Plan:
     """Returns what importing a document would change. Queries, but writes nothing.
 
-    Flags and values that are not in the document stay; with `delete_missing` they are deleted, if
-    the document has their section. `lock` locks the rows until the transaction ends. Raises
-    DocumentError with all problems, ConflictError if a row to be changed has another version than
-    the document, and InvalidChangeError for `delete_missing` with a partial document.
+    Rows that are not in the document stay; with `delete_missing` they are deleted, if the document
+    has their section. `lock` locks the rows until the transaction ends. Raises DocumentError with
+    all problems, ConflictError if a row to be changed has another version than the document, and
+    InvalidChangeError for `delete_missing` with a partial document.
     """
     if delete_missing and document.partial:
         raise InvalidChangeError(
@@ -111,11 +117,13 @@ def diff(
     if not skip_unknown_users:
         comparison.report_unknown_users()
     steps = [*comparison.steps_of_items(), *comparison.deletions()]
+    comparison.check_segments(steps)
     if document.problems.found:
         raise DocumentError(document.problems.in_order())
     if not ignore_versions:
         check_versions(comparison.versioned(steps))
-    steps.sort(key=lambda step: (step.kind, step.key))
+    order = [kind.value for kind in SECTIONS]
+    steps.sort(key=lambda step: (order.index(step.kind), step.key))
     changed_users = {pk for step in steps for pk in (*step.added.pks, *step.removed.pks)}
     usernames = {str(pk): name for pk, name in usernames_of(changed_users).items()}
     unchanged = len(comparison.items) - sum(step.action != "delete" for step in steps)
@@ -136,9 +144,14 @@ class _Comparison:
 
     def _load_rows(self, *, lock: bool) -> dict[tuple[Kind, str], Row]:
         found: dict[tuple[Kind, str], Row] = {}
-        for kind in SECTIONS:
-            keys = sorted(key for item_kind, key in self.items if item_kind is kind)
-            wanted = None if kind in self._deleted_kinds else keys
+        kinds, named = existing_kinds(), set[str]().union(*map(segments_of, self.items.values()))
+        if Kind.SEGMENT not in kinds and any(kind is Kind.SEGMENT for kind, _ in self.items):
+            self._problems.add((SECTIONS[Kind.SEGMENT],), _NO_SEGMENTS)
+        # In the order of `Kind`, because changes of a flag lock it before its segments.
+        for kind in (kind for kind in Kind if kind in kinds):
+            keys = {key for item_kind, key in self.items if item_kind is kind}
+            keys |= named if kind is Kind.SEGMENT else set()
+            wanted = None if kind in self._deleted_kinds else sorted(keys)
             for row in _rows(kind, wanted, lock=lock):
                 if found.setdefault((kind, row.key), row) is not row:
                     raise FlagstaffError(
@@ -177,6 +190,18 @@ class _Comparison:
                 differences = _differences(sides, secret=is_secret(row))
                 removed = _as_users(self._allowed.get(row.pk, ()) if kind is Kind.FLAG else ())
                 yield Step(kind.value, key, "delete", differences, removed=removed)
+
+    def check_segments(self, steps: Iterable[Step]) -> None:
+        """Reports rules of the file that name no segment, and deleted segments that rules name."""
+        steps = list(steps)
+        deleted = {one.key for one in steps if (one.kind, one.action) == ("segment", "delete")}
+        existing = {key for kind, key in (*self._rows, *self.items) if kind is Kind.SEGMENT}
+        flags = [one for one in steps if one.kind == "flag"]
+        for step in flags:
+            if item := self.items.get((Kind.FLAG, step.key)):
+                check_named(item, step.fields, existing, deleted, self._problems)
+        written = {one.key for one in flags if one.action == "delete" or RULES in one.fields}
+        check_unused(deleted, written, self._problems)
 
     def versioned(self, steps: Iterable[Step]) -> list[tuple[Item, Row | None]]:
         """Returns the items of these steps that have a version, each with its row."""

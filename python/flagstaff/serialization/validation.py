@@ -15,6 +15,8 @@ from flagstaff.serialization.problems import Problems
 __all__ = ["check_changed", "check_new", "parsed_fields"]
 
 _VALUE = "value"
+# Fields without a default.
+_REQUIRED = {Kind.VALUE: _VALUE, Kind.SEGMENT: "conditions"}
 
 
 def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, object]:
@@ -25,8 +27,9 @@ def parsed_fields(item: Item, row: Row | None, problems: Problems) -> dict[str, 
         if row is None:
             text = "is masked, and there is no such value in the database; write the real value"
             problems.add((*item.path, _VALUE), text)
-    elif item.kind is Kind.VALUE and row is None and _VALUE not in fields:
-        problems.add_first((*item.path, _VALUE), "is required for a new value")
+    name = _REQUIRED.get(item.kind)
+    if name and row is None and name not in item.fields:
+        problems.add_first((*item.path, name), f"is required for a new {item.kind.value}")
     model_fields = exported_fields(item.kind)
     return {
         model_fields[name].attname: parse(model_fields[name], value)

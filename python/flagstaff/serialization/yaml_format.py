@@ -18,7 +18,8 @@ from flagstaff.serialization.problems import MAX_DEPTH, TOO_DEEP, Path, Problem,
 
 __all__ = ["dumps", "loads"]
 
-# The length of the path of a flag or value. Anything below a value may be secret.
+# The length of the path of a flag, a value or a segment. Anything below a value may be secret, and
+# what a condition compares with may be personal data.
 _ITEM_DEPTH = 2
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -193,7 +194,7 @@ class _Reader:
 
 def _shown(text: str, path: Path) -> str:
     """Returns the text for a message, unless it may be secret."""
-    may_be_secret = path[:1] == ("values",) and len(path) > _ITEM_DEPTH
+    may_be_secret = len(path) > _ITEM_DEPTH and "values" in (path[0], *path[_ITEM_DEPTH:])
     return "this text" if may_be_secret else text[:40]
 
 

@@ -1,4 +1,4 @@
-"""Flags and values as a file: export, import."""
+"""Flags, values and segments as a file: export, import."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ _COLUMNS = (
 
 def _add_export(parser: CommandParser) -> None:
     parser.add_argument(
-        "keys", nargs="*", metavar="KEY", help="the keys of flags and values; by default all"
+        "keys",
+        nargs="*",
+        metavar="KEY",
+        help="the keys of flags, values and segments; by default all",
     )
     parser.add_argument("--file", metavar="PATH", help="the file; by default the standard output")
     add_format(parser)
@@ -68,10 +71,13 @@ def _export(options: Options, out: Output) -> None:
         out.line(text.removesuffix("\n"))
         return
     _write(path, serialization.as_text(document, format_))
-    flags, values = (len(document.get(section, {})) for section in ("flags", "values"))
-    out.message(
-        f"{path}: {flags:,} flag{'s' * (flags != 1)} and {values:,} value{'s' * (values != 1)}"
-    )
+    counts = {name: len(document.get(name, ())) for name in ("flags", "values", "segments")}
+    shown = [
+        f"{count:,} {name.removesuffix('s') if count == 1 else name}"
+        for name, count in counts.items()
+        if count or name != "segments"
+    ]
+    out.message(f"{path}: {', '.join(shown[:-1])} and {shown[-1]}")
 
 
 def _write(path: str, text: str) -> None:
@@ -92,7 +98,8 @@ def _add_import(parser: CommandParser) -> None:
     parser.add_argument(
         "--delete-missing",
         action="store_true",
-        help="delete flags that are not in the section `flags` of the file; likewise for values",
+        help="delete flags that are not in the section `flags` of the file; likewise for values "
+        "and segments",
     )
     parser.add_argument(
         "--skip-unknown",
@@ -204,7 +211,7 @@ def _plan_document(plan: Plan) -> Record:
 
 EXPORT = Verb(
     name="export",
-    help="write flags and values to a file, for version control or another database",
+    help="write flags, values and segments to a file, for version control or another database",
     examples=(
         "export --file flags.yaml",
         "export new_checkout page_size --format json",
@@ -215,7 +222,7 @@ EXPORT = Verb(
 )
 IMPORT = Verb(
     name="import",
-    help="apply the flags and values of a file, in one transaction",
+    help="apply the flags, values and segments of a file, in one transaction",
     examples=(
         "import flags.yaml --dry-run",
         'import flags.yaml --reason "release 42" --as-name deploy --wait',
