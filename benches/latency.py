@@ -11,6 +11,7 @@ all processes.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import subprocess
@@ -110,6 +111,8 @@ def results(flagstaff: dict[str, Any]) -> None:
     from django.conf import settings  # noqa: PLC0415
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    # The figures are the only output.
+    logging.getLogger("flagstaff").addHandler(logging.NullHandler())
     django.setup()
     settings.FLAGSTAFF = flagstaff
     from flagstaff import flag_enabled, ready  # noqa: PLC0415

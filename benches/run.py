@@ -13,6 +13,7 @@ BENCHES = (
     "page",
     "latency",
     "outage",
+    "rules",
     "writers",
     "impact",
     "allowed_users",

@@ -31,6 +31,7 @@ class FakeWorker:
         database: str = "",
         options: str = "",
         table: int | None = None,
+        rule_format: int | None = 1,
     ) -> None:
         settings = connection.settings_dict
         self._session = psycopg.connect(
@@ -43,6 +44,8 @@ class FakeWorker:
             autocommit=True,
         )
         self.host, self.pid, self.mode = host, pid, mode
+        # A version without rules shows no format.
+        self.rule_format = "" if rule_format is None else f"r{rule_format} "
         self.table = self.query(TABLE)[0][0] if table is None else table
         self.token: tuple[int, str] = (0, "00000000")
         self.show()
@@ -55,9 +58,8 @@ class FakeWorker:
         """Sets the token or the mode in the session's name."""
         self.token = token or self.token
         self.mode = named.get("mode", self.mode)
-        self.set_name(
-            " ".join(map(str, ("fs2", self.table, *self.token, self.mode, self.pid, self.host)))
-        )
+        words = ("fs2", self.table, *self.token, self.mode, self.pid)
+        self.set_name(" ".join(map(str, words)) + f" {self.rule_format}{self.host}")
 
     def load(self) -> None:
         """Shows the newest token in the table."""

@@ -23,7 +23,7 @@ ALL = Propagation(complete=True, applied=4, seconds=0.04, applied_after=0.034, p
 
 
 def worker(host: str, pid: int, mode: str = "live") -> Worker:
-    return Worker(host, pid, mode, 0, "00000000", 99)
+    return Worker(host, pid, mode, 0, "00000000", 99, 1)
 
 
 @pytest.fixture(autouse=True)

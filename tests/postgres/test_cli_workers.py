@@ -37,6 +37,19 @@ def test_workers_that_reload_or_have_unreadable_names_have_no_state(join: Join) 
     assert {worker["mode"] for worker in found} == {"reload", "unreadable"}
 
 
+def test_workers_shows_the_rule_format_of_each_worker(join: Join) -> None:
+    join("web-1", rule_format=None)
+    join("web-2", rule_format=1)
+    join("web-3").set_name("fs2 what is this")
+    found = json.loads(flags("workers", "--json").out)
+    assert {worker["host"]: worker["rule_format"] for worker in found} == {
+        "web-1": 0,
+        "web-2": 1,
+        "fs2 what is this": None,
+    }
+    assert "RULE FORMAT" in typed("flags workers")
+
+
 def test_workers_reports_sessions_without_a_name(join: Join) -> None:
     join().set_name("flagstaff")
     ran = flags("workers")

@@ -1,8 +1,9 @@
 """The workers that are connected to a server, read from the names of their sessions.
 
-A worker sets its session's `application_name` to `fs2 TABLE TOKEN NONCE MODE PID HOST` after each
-load. TABLE is the oid of its token table: two projects in one database have a table each. Any
-client can set such a name, so callers compare token and nonce with the table.
+A worker sets its session's `application_name` to `fs2 TABLE TOKEN NONCE MODE PID rFORMAT HOST`
+after each load. TABLE is the oid of its token table: two projects in one database have one each.
+FORMAT is the newest format of rules that it can read; a worker that reads no rules has no rFORMAT.
+Any client can set such a name, so callers compare token and nonce with the table.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ __all__ = ["ConnectedWorkers", "Worker", "list_workers", "parse_name"]
 
 # Workers of the format fs1 name no table.
 _NAME = re.compile(
-    r"(?:fs1|fs2 [0-9]{1,10}) ([0-9]{1,19}) ([0-9a-f]{8}) ([SLPR]) ([0-9]{1,10}) (.*)"
+    r"(?:fs1|fs2 [0-9]{1,10}) ([0-9]{1,19}) ([0-9a-f]{8}) ([SLPR]) ([0-9]{1,10}) "
+    r"(?:r([0-9]{1,3}) )?(.*)"
 )
 # The largest bigint: the database rejects a query for a larger one.
 _MAX_TOKEN = 2**63 - 1
@@ -43,6 +45,8 @@ class Worker:
     nonce: str
     #: The backend's process id, as in pg_stat_activity.
     session: int
+    #: The newest format of rules that it can read: 0 if it reads none, None if that is unknown.
+    rule_format: int | None
 
     def __str__(self) -> str:
         if self.pid is None:
@@ -81,6 +85,6 @@ def parse_name(name: str, session: int) -> Worker:
     """Returns the worker with this session name."""
     found = _NAME.fullmatch(name)
     if not found or int(found[1]) > _MAX_TOKEN:
-        return Worker(name, None, "unreadable", 0, "", session)
-    token, nonce, mode, pid, host = found.groups()
-    return Worker(host, int(pid), _MODES[mode], int(token), nonce, session)
+        return Worker(name, None, "unreadable", 0, "", session, None)
+    token, nonce, mode, pid, rule_format, host = found.groups()
+    return Worker(host, int(pid), _MODES[mode], int(token), nonce, session, int(rule_format or 0))

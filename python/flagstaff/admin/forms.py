@@ -15,6 +15,7 @@ from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
 from flagstaff.changes.allowed_users import ALLOWED, allowed_users_of
+from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
@@ -28,6 +29,8 @@ __all__ = ["MergingForm"]
 _MAX_VALUE = 120
 # The newest events, among which the author of a conflicting change is searched.
 _MAX_EVENTS = 20
+# The fields with rules of flags and conditions of segments.
+_TARGETING = {"rules", "conditions"}
 
 _CONFLICT = {
     Kind.FLAG: gettext_lazy(
@@ -135,6 +138,7 @@ class MergingForm(_ModelForm):
                     name, forms.ValidationError(self._both(name, events), code="conflict")
                 )
             self.add_error(None, forms.ValidationError(_CONFLICT[self.kind], code="conflict"))
+        self._require_workers()
         return cleaned
 
     def full_clean(self) -> None:
@@ -143,6 +147,12 @@ class MergingForm(_ModelForm):
         # By now `errors` is filled and does not validate again.
         if self.is_bound and self.errors and self.shown:
             self._show_present(self.shown)
+
+    def _require_workers(self) -> None:
+        """Adds an error to new rules that a connected worker cannot read."""
+        for name in _TARGETING.intersection(self.changed_data, self.cleaned_data):
+            if problem := old_worker_problem([self.cleaned_data[name]]):
+                self.add_error(name, forms.ValidationError(problem, code="old_workers"))
 
     def _is_edited(self, name: str, shown: str) -> bool:
         # An invalid field is not in cleaned_data.

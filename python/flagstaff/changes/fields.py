@@ -19,6 +19,7 @@ from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_mo
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.base_models import AbstractKeyValueStore
+from flagstaff.changes.old_workers import require_workers
 from flagstaff.changes.segment_use import (
     RULES,
     is_rules_of_flag,
@@ -45,6 +46,8 @@ __all__ = [
 
 # A value may have 1 MiB, so a statement is not too large.
 _MAX_ROWS = 500
+# The field of a segment.
+_CONDITIONS = "conditions"
 
 
 def differing(row: Row, fields: Fields) -> dict[str, object]:
@@ -61,6 +64,8 @@ def write(row: Row, fields: Fields) -> None:
         validate(row, name, new)
     if RULES in fields:
         require_segments(row, fields[RULES])
+    if (name := _targeting_field(row)) in fields:
+        require_workers(name, [fields[name]])
     if isinstance(row, segment_model()) and "key" in fields:
         require_unused(row.key)
     for name, new in fields.items():
@@ -71,6 +76,7 @@ def write(row: Row, fields: Fields) -> None:
 def insert(row: Row) -> None:
     """Writes a new row. Raises InvalidChangeError if the database rejects it."""
     require_segments(row, getattr(row, RULES, None))
+    _require_workers([row])
     _save(row, force_insert=True)
 
 
@@ -82,6 +88,7 @@ def insert_together(rows: list[Row]) -> None:
     model = model_of(rows[0])
     # The places of an error do not matter: the rows are then written one by one.
     require_segments(rows[0], [rule for row in rows for rule in getattr(row, RULES, None) or ()])
+    _require_workers(rows)
     with _rejections(secret=any(map(is_secret, rows))):
         model._base_manager.using(conf.database).bulk_create(cast("list[Model]", rows), _MAX_ROWS)
 
@@ -144,12 +151,25 @@ def validate_new(row: Model) -> None:
             raise ValidationError({one.name: problem})
 
 
+def _targeting_field(row: Row | Model) -> str:
+    """Returns the name of the field with rules or conditions; "" if the model has none."""
+    if is_rules_of_flag(row, RULES):
+        return RULES
+    return _CONDITIONS if isinstance(row, segment_model()) else ""
+
+
+def _require_workers(rows: list[Row]) -> None:
+    """Raises InvalidChangeError if a worker cannot read the rules of new rows of one model."""
+    if name := _targeting_field(rows[0]):
+        require_workers(name, [getattr(row, name) for row in rows])
+
+
 def _rule_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
     """Returns why workers could not read the new rules or conditions; None for other fields."""
     if is_rules_of_flag(row, field.name):
         # NULL means no rules, if the field of a project allows it.
         return None if new is None and field.null else rule_problem(new)
-    if isinstance(row, segment_model()) and field.name == "conditions":
+    if isinstance(row, segment_model()) and field.name == _CONDITIONS:
         return condition_problem(new)
     return None
 

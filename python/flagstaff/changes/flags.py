@@ -6,6 +6,7 @@ from typing import Any
 
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import is_percent, require_percent
@@ -49,6 +50,7 @@ def update(
     *,
     expect_version: int | None = None,
     expect: Fields | None = None,
+    force: bool = False,
 ) -> Changed:
     """Changes several fields of a flag at once. `allowed_users` replaces the whole list.
 
@@ -56,18 +58,21 @@ def update(
     raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
     only the users in which the two lists differ are added and removed.
 
-    Raises UnknownFlagError, ConflictError, or InvalidChangeError.
+    Raises UnknownFlagError, ConflictError, or InvalidChangeError, also for rules that a connected
+    worker of an older version cannot read; `force` writes them nevertheless.
     """
-    return update_row(Kind.FLAG, key, fields, expect_version, expect)
+    with ignoring_old_workers(force):
+        return update_row(Kind.FLAG, key, fields, expect_version, expect)
 
 
-def create(key: str, **fields: Any) -> Changed:
+def create(key: str, *, force: bool = False, **fields: Any) -> Changed:
     """Creates a flag: disabled, at 0 %, without allowed users, unless `fields` say otherwise.
 
     Does nothing if an equal flag exists. Raises InvalidChangeError if a different flag has the
-    key, or if a field is not valid.
+    key, or if a field is not valid. `force` works as in `update`.
     """
-    return create_row(Kind.FLAG, key, fields)
+    with ignoring_old_workers(force):
+        return create_row(Kind.FLAG, key, fields)
 
 
 def delete(key: str, *, expect_version: int | None = None) -> Changed:

@@ -28,6 +28,7 @@ from flagstaff.changes.allowed_users import (
 from flagstaff.changes.changed import DELETE_VERBS, Changed, quoted_command, undo_by_version
 from flagstaff.changes.fields import insert, require_readable
 from flagstaff.changes.locking import require_version
+from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import (
     Item,
     ItemState,
@@ -62,14 +63,17 @@ __all__ = [
 _VALUE = "value"
 
 
-def restore(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+def restore(
+    key: str, *, to: int, expect_version: int | None = None, force: bool = False
+) -> Changed:
     """Restores a flag to the state right after the change `to`: all fields and allowed users.
 
     A deleted flag gets its old primary key back. Users who no longer exist are left out and
     returned as `missing`. Raises UnknownFlagError, ConflictError, NoHistoryError, or
-    InvalidChangeError if this flag has no such change.
+    InvalidChangeError if this flag has no such change. `force` works as in `update`.
     """
-    return _restore(Kind.FLAG, key, to, expect_version)
+    with ignoring_old_workers(force):
+        return _restore(Kind.FLAG, key, to, expect_version)
 
 
 def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Changed:
@@ -81,9 +85,12 @@ def restore_value(key: str, *, to: int, expect_version: int | None = None) -> Ch
     return _restore(Kind.VALUE, key, to, expect_version)
 
 
-def restore_segment(key: str, *, to: int, expect_version: int | None = None) -> Changed:
+def restore_segment(
+    key: str, *, to: int, expect_version: int | None = None, force: bool = False
+) -> Changed:
     """Restores a segment, as `restore` does a flag. Raises UnknownSegmentError for its key."""
-    return _restore(Kind.SEGMENT, key, to, expect_version)
+    with ignoring_old_workers(force):
+        return _restore(Kind.SEGMENT, key, to, expect_version)
 
 
 def preview_restore(kind: Kind, key: str, to: int) -> Changed:

@@ -13,6 +13,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, quoted_command
 from flagstaff.changes.locking import require_version
+from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, ItemState, find_item, no_such_version, state_at
 from flagstaff.changes.restore_version import fields_at, recreate, with_secrecy
 from flagstaff.changes.row_changes import change_row, delete_locked_row
@@ -30,13 +31,21 @@ from flagstaff.history.versions import version_of
 __all__ = ["unchanged", "undo", "undo_entries", "undo_segment", "undo_value"]
 
 
-def undo(key: str, change: int | None = None, *, expect_version: int | None = None) -> Changed:
+def undo(
+    key: str,
+    change: int | None = None,
+    *,
+    expect_version: int | None = None,
+    force: bool = False,
+) -> Changed:
     """Undoes one event of a flag and its allowed users: that of the entry `change`, or the newest.
 
     Newer changes of other fields stay. Raises UnknownFlagError, NoHistoryError, ConflictError if
     the same fields were changed since, and InvalidChangeError if this flag has no such change.
+    `force` works as in `update`.
     """
-    return _undo(Kind.FLAG, key, change, expect_version)
+    with ignoring_old_workers(force):
+        return _undo(Kind.FLAG, key, change, expect_version)
 
 
 def undo_value(
@@ -50,14 +59,19 @@ def undo_value(
 
 
 def undo_segment(
-    key: str, change: int | None = None, *, expect_version: int | None = None
+    key: str,
+    change: int | None = None,
+    *,
+    expect_version: int | None = None,
+    force: bool = False,
 ) -> Changed:
     """Undoes one event of a segment, as `undo` does of a flag.
 
     Raises UnknownSegmentError for its key, and InvalidChangeError if the undo would delete a
     segment that a rule names.
     """
-    return _undo(Kind.SEGMENT, key, change, expect_version)
+    with ignoring_old_workers(force):
+        return _undo(Kind.SEGMENT, key, change, expect_version)
 
 
 def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) -> Changed:

@@ -14,6 +14,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import batches
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import raise_conflicts
+from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, ItemState, old_row, present_state, state_at
 from flagstaff.changes.restore_version import only_a_digest
 from flagstaff.changes.undo_conflicts import has_state, interleaved_conflict, newer_conflict
@@ -74,16 +75,16 @@ class _LockedPart:
         return self.item.row is not None and self.key_before != self.item.key
 
 
-def undo_transaction(change: int) -> list[Changed]:
+def undo_transaction(change: int, *, force: bool = False) -> list[Changed]:
     """Undoes everything that a transaction did to flags, values and segments.
 
     `change` is any entry of it. Deleted rows are created again with every field and their allowed
     users; created rows are deleted. One transaction. Raises ConflictError, which lists every row
     that was changed since, NoHistoryError, and InvalidChangeError if there is no such change or if
-    it needs a secret value.
+    it needs a secret value. `force` works as in `update`.
     """
     require_history()
-    with transaction.atomic(using=conf.database):
+    with transaction.atomic(using=conf.database), ignoring_old_workers(force):
         parts = parts_of(change)
         if not parts:
             raise InvalidChangeError(

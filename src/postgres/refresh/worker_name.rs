@@ -2,14 +2,18 @@
 //!
 //! It costs no table write, every role can read it, and it disappears with the worker.
 
+use crate::rules::RULE_FORMAT;
 use crate::token_set::TokenSet;
 
 /// The length at which the server truncates a name.
 const MAX_LENGTH: usize = 63;
 
-/// `fs2 TABLE TOKEN NONCE STATE PID HOST`: the oid of the token table (0 for none), the newest
-/// applied token (0 for none), the low half of its nonce as eight hexadecimal digits, and the
-/// worker. A long host name keeps its end, which differs between the hosts of a cluster.
+/// `fs2 TABLE TOKEN NONCE STATE PID rFORMAT HOST`: the oid of the token table (0 for none), the
+/// newest applied token (0 for none), the low half of its nonce as eight hexadecimal digits, the
+/// worker, and the newest format of rules that it can read. A long host name keeps its end, which
+/// differs between the hosts of a cluster.
+///
+/// Versions that do not know the format of rules read it as part of the host.
 pub(super) fn worker_name(
     token_table: Option<u32>,
     token_set: Option<&TokenSet>,
@@ -19,7 +23,8 @@ pub(super) fn worker_name(
     let table = token_table.unwrap_or(0);
     let token = token_set.map_or(0, TokenSet::newest);
     let nonce = token_set.map_or(0, TokenSet::nonce) & 0xffff_ffff;
-    let name = format!("fs2 {table} {token} {nonce:08x} {state} {} ", std::process::id());
+    let pid = std::process::id();
+    let name = format!("fs2 {table} {token} {nonce:08x} {state} {pid} r{RULE_FORMAT} ");
     let host: Vec<char> = host.chars().map(without_quotes).collect();
     let room = MAX_LENGTH - name.len();
     if host.len() <= room {
@@ -47,8 +52,8 @@ mod tests {
 
     #[test]
     fn worker_name_holds_the_applied_token_and_the_worker() {
-        assert_eq!(name(7, -1, "web-1"), "fs2 16404 7 ffffffff L PID web-1");
-        assert_eq!(name(7, 0x1_0000_00ff, "web-1"), "fs2 16404 7 000000ff L PID web-1");
+        assert_eq!(name(7, -1, "web-1"), "fs2 16404 7 ffffffff L PID r1 web-1");
+        assert_eq!(name(7, 0x1_0000_00ff, "web-1"), "fs2 16404 7 000000ff L PID r1 web-1");
         let nothing_applied = worker_name(Some(16404), None, 'S', "web-1");
         assert!(nothing_applied.starts_with("fs2 16404 0 00000000 S "));
     }
@@ -71,7 +76,7 @@ mod tests {
         let mut token_set = TokenSet::default();
         token_set.add("f", i64::MAX, "");
         let name = worker_name(Some(u32::MAX), Some(&token_set), 'L', &"h".repeat(80));
-        assert!(name.len() == MAX_LENGTH && name.ends_with(&"h".repeat(8)));
+        assert!(name.len() == MAX_LENGTH && name.ends_with(&"h".repeat(5)));
     }
 
     #[test]

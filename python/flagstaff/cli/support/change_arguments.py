@@ -23,6 +23,7 @@ from flagstaff.exceptions import FlagstaffError
 __all__ = [
     "add_attribution",
     "add_change_arguments",
+    "add_force",
     "add_key",
     "add_value_change_arguments",
     "add_yes",
@@ -81,6 +82,15 @@ def add_attribution(parser: CommandParser) -> None:
 def add_yes(parser: CommandParser) -> None:
     """Adds --yes."""
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+
+
+def add_force(parser: CommandParser) -> None:
+    """Adds --force."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="write rules even if a connected worker runs a version that cannot read them",
+    )
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error, transaction
@@ -145,7 +145,7 @@ def _add_fields(parser: CommandParser) -> None:
 
 def _create(options: Options, out: Output) -> None:
     key = options["key"]
-    fields: Mapping[str, str] = {
+    fields: dict[str, Any] = {
         name: options[name] for name in ("description", "kind") if options[name] is not None
     }
     existed = has_history() and entries_of_key(Kind.FLAG, key).exists()

@@ -13,6 +13,7 @@ from flagstaff.cli.support.cells import Column, Record, with_fields
 from flagstaff.cli.support.change_arguments import (
     add_attribution,
     add_change_arguments,
+    add_force,
     add_key,
     add_yes,
     require_confirmation,
@@ -60,13 +61,15 @@ def _add_create(parser: CommandParser) -> None:
     _add_segment_key(parser)
     add_json_file(parser, "file", "the conditions")
     add_attribution(parser)
+    add_force(parser)
     parser.add_argument("--description", metavar="TEXT", help="which users the segment has")
 
 
 def _create(options: Options, out: Output) -> None:
     key, description = options["key"], options["description"]
     fields = {} if description is None else {"description": description}
-    changed = changes.create_segment(key, read_json_file(options["file"]), **fields)
+    conditions = read_json_file(options["file"])
+    changed = changes.create_segment(key, conditions, force=options["force"], **fields)
     report_change(changed, out, options)
     if changed.written:
         warn_of_case_variants(segment_model(), key, out)
@@ -74,6 +77,7 @@ def _create(options: Options, out: Output) -> None:
 
 def _add_update(parser: CommandParser) -> None:
     add_change_arguments(parser, "segment")
+    add_force(parser)
     parser.add_argument(
         "--conditions",
         metavar="FILE",
@@ -93,7 +97,9 @@ def _update(options: Options, out: Output) -> None:
         fields["description"] = options["description"]
     if not fields:
         raise CommandError("pass --conditions or --description", returncode=USAGE)
-    changed = changes.update_segment(key, fields, expect_version=options["expect_version"])
+    changed = changes.update_segment(
+        key, fields, expect_version=options["expect_version"], force=options["force"]
+    )
     report_change(changed, out, options)
 
 
@@ -113,6 +119,7 @@ def _delete(options: Options, out: Output) -> None:
 
 def _add_set_rules(parser: CommandParser) -> None:
     add_change_arguments(parser)
+    add_force(parser)
     add_json_file(parser, "file", "the rules")
 
 
@@ -121,7 +128,9 @@ def _set_rules(options: Options, out: Output) -> None:
     # An unknown key is an error before the standard input is read.
     flag_row(key)
     rules = read_json_file(options["file"])
-    changed = changes.update(key, {"rules": rules}, expect_version=options["expect_version"])
+    changed = changes.update(
+        key, {"rules": rules}, expect_version=options["expect_version"], force=options["force"]
+    )
     report_flag_change(changed, out, options)
 
 

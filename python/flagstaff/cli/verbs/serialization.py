@@ -11,7 +11,12 @@ from flagstaff import serialization
 from flagstaff._text.lists import join_some
 from flagstaff._text.truncated import MAX_VALUE
 from flagstaff.cli.support.cells import Column, Record
-from flagstaff.cli.support.change_arguments import add_attribution, add_yes, require_confirmation
+from flagstaff.cli.support.change_arguments import (
+    add_attribution,
+    add_force,
+    add_yes,
+    require_confirmation,
+)
 from flagstaff.cli.support.errors import DIFFERS, FAILED, USAGE
 from flagstaff.cli.support.formats import add_format, format_of
 from flagstaff.cli.support.output import Output
@@ -117,6 +122,7 @@ def _add_import(parser: CommandParser) -> None:
         metavar="PLAN",
         help="the id that --dry-run printed; refuse if the differences have changed since then",
     )
+    add_force(parser)
     add_attribution(parser)
     add_wait(parser)
     add_yes(parser)
@@ -134,7 +140,9 @@ def _import(options: Options, out: Output) -> None:
         # --expect-plan wins over the plan that was confirmed on the terminal.
         confirmed = _confirmed_plan(serialization.diff(document, **choices), options, out)
         expected = expected or confirmed
-    imported = serialization.apply(document, expect_plan=expected, **choices)
+    imported = serialization.apply(
+        document, expect_plan=expected, force=options["force"], **choices
+    )
     _print_plan(imported.plan, out)
     report_undo(imported.undo, out)
     undo = None if imported.undo is None else imported.undo.arguments

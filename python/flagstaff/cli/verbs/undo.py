@@ -6,7 +6,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
 from flagstaff._text.lists import join_some
-from flagstaff.cli.support.change_arguments import add_change_arguments
+from flagstaff.changes.old_workers import ignoring_old_workers
+from flagstaff.cli.support.change_arguments import add_change_arguments, add_force
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_change, report_changes, report_flag_change
@@ -39,6 +40,7 @@ _REPORTS = {
 
 def _add_undo(parser: CommandParser) -> None:
     add_change_arguments(parser, optional_key=True)
+    add_force(parser)
     parser.add_argument(
         "change", metavar="VERSION", type=int, nargs="?", help="a version that `history` shows"
     )
@@ -61,7 +63,8 @@ def _undo(options: Options, out: Output) -> None:
     kind = _kind(options)
     # Read before the undo, which becomes the newest entry itself.
     entry = _entry(kind, key, change)
-    changed = _UNDO[kind](key, change, expect_version=version)
+    with ignoring_old_workers(options["force"]):
+        changed = _UNDO[kind](key, change, expect_version=version)
     _print_other_keys(entry, out)
     _REPORTS[kind](changed, out, options)
 
@@ -71,7 +74,8 @@ def _undo_transaction(options: Options, out: Output) -> None:
         raise CommandError(
             "--transaction cannot be combined with KEY or --expect-version", returncode=USAGE
         )
-    report_changes(changes.undo_transaction(options["transaction"]), out, options)
+    changed = changes.undo_transaction(options["transaction"], force=options["force"])
+    report_changes(changed, out, options)
 
 
 def _entry(kind: Kind, key: str, change: int | None) -> Change | None:
@@ -99,6 +103,7 @@ def _print_other_keys(entry: Change | None, out: Output) -> None:
 
 def _add_restore(parser: CommandParser) -> None:
     add_change_arguments(parser)
+    add_force(parser)
     parser.add_argument(
         "change", metavar="VERSION", type=int, help="a version that `history` shows"
     )
@@ -107,7 +112,8 @@ def _add_restore(parser: CommandParser) -> None:
 
 def _restore(options: Options, out: Output) -> None:
     kind, version = _kind(options), options["expect_version"]
-    changed = _RESTORE[kind](options["key"], to=options["change"], expect_version=version)
+    with ignoring_old_workers(options["force"]):
+        changed = _RESTORE[kind](options["key"], to=options["change"], expect_version=version)
     _REPORTS[kind](changed, out, options)
 
 

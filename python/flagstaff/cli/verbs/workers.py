@@ -155,6 +155,7 @@ _WORKER_COLUMNS = (
     Column("mode"),
     Column("token", align_right=True),
     Column("behind", _state, header="STATE", style=_state_style),
+    Column("rule_format", header="RULE FORMAT", align_right=True),
     Column("session", align_right=True),
 )
 

@@ -1,0 +1,68 @@
+"""Refuses rules that a connected worker cannot read, because it runs an older version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from django.db import connections
+
+from flagstaff._text.lists import join_some
+from flagstaff._workers.sessions import Worker, list_workers
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+
+__all__ = ["ignoring_old_workers", "old_worker_problem", "require_workers", "required_format"]
+
+_ignored: ContextVar[bool] = ContextVar("flagstaff_old_workers_ignored", default=False)
+
+
+def required_format(rules: object) -> int:
+    """Returns the oldest format of rules that has all of these rules or conditions; 0 for none.
+
+    A new format of `RULE_FORMAT` in src/rules.rs extends this function, and no other.
+    """
+    return 1 if rules else 0
+
+
+@contextmanager
+def ignoring_old_workers(ignore: bool) -> Iterator[None]:  # noqa: FBT001 (the `force` of a caller)
+    """Writes rules in the block even if a connected worker cannot read them."""
+    token = _ignored.set(ignore or _ignored.get())
+    try:
+        yield
+    finally:
+        _ignored.reset(token)
+
+
+def old_worker_problem(written: Iterable[object]) -> str | None:
+    """Returns which workers cannot read new rules or conditions, or None. Makes a query.
+
+    The database cannot see the format of workers behind a pooler or at a standby, so these count
+    as workers that can.
+    """
+    connection = connections[conf.database]
+    needed = max(map(required_format, written), default=0)
+    if needed == 0 or connection.vendor != "postgresql":
+        return None
+    old = [one for one in list_workers(connection).workers if _is_older(one, needed)]
+    if not old:
+        return None
+    return (
+        f"connected workers cannot read format {needed} of rules: {join_some(map(str, old))}; "
+        "deploy this version to them first, or pass --force (in Python: force=True)"
+    )
+
+
+def require_workers(name: str, written: Iterable[object]) -> None:
+    """Raises InvalidChangeError if a connected worker cannot read these new rules or conditions.
+
+    `name` is the name of their field.
+    """
+    if not _ignored.get() and (problem := old_worker_problem(written)):
+        raise InvalidChangeError(f"{name}: {problem}")
+
+
+def _is_older(worker: Worker, needed: int) -> bool:
+    return worker.rule_format is not None and worker.rule_format < needed
