@@ -1,0 +1,185 @@
+"""What the page about targeting says is so."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Engine
+from django.test import RequestFactory
+from django.utils.translation import override
+
+from flagstaff import all_flags, flag_enabled
+from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff.models import FeatureFlag, Segment
+from flagstaff.typing import UserLike
+from flagstaff.validators import validate_conditions, validate_rules
+from tests.pages import code_of
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "how-to/targeting.md"
+
+
+def rules_with(text: str) -> Any:
+    """The rules of the page that contain a text."""
+    [block] = code_of(PAGE, "json", text)
+    return json.loads(block)
+
+
+def python_with(text: str) -> dict[str, Any]:
+    [block] = code_of(PAGE, "python", text)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names
+
+
+def store(key: str, rules: object, rollout_percent: int = 0) -> None:
+    validate_rules(rules)
+    FeatureFlag.objects.create(key=key, enabled=True, rules=rules, rollout_percent=rollout_percent)
+
+
+def user(pk: int, **fields: Any) -> User:
+    return User(pk=pk, username=f"user {pk}", **fields)
+
+
+def request_of(user: UserLike) -> Any:
+    request: Any = RequestFactory().get("/")
+    request.user = user
+    return request
+
+
+# The bucket of user 2 for "new_checkout" is 51.
+
+
+@pytest.mark.parametrize(
+    ("of_user", "context", "expected"),
+    [
+        (user(2, is_staff=True), {}, True),
+        (user(2), {"plan": "pro", "country": "FR"}, False),
+        (user(2), {"plan": "pro", "country": "DE"}, False),
+        (None, {"plan": "pro", "country": "DE"}, False),
+    ],
+    ids=["staff", "another country", "bucket 51 and 25 %", "anonymous"],
+)
+def test_first_rules_select_staff_and_a_share_of_customers(
+    of_user: UserLike, context: dict[str, object], *, expected: bool
+) -> None:
+    store("new_checkout", rules_with("paying customers in DACH"))
+    assert flag_enabled("new_checkout", of_user, context=context) is expected
+
+
+def test_share_of_a_rule_is_that_of_the_flags_buckets() -> None:
+    rules = rules_with("paying customers in DACH")
+    store("new_checkout", rules)
+    FeatureFlag.objects.create(key="plain", enabled=True, rollout_percent=25)
+    context = {"plan": "pro", "country": "DE"}
+    with_flag = [pk for pk in range(1, 400) if flag_enabled("new_checkout", pk, context=context)]
+    FeatureFlag.objects.update(rules=[], rollout_percent=25)
+    assert with_flag == [pk for pk in range(1, 400) if flag_enabled("new_checkout", pk)]
+
+
+def test_segment_of_the_page_is_used_by_its_rules() -> None:
+    conditions = rules_with('"seats"')
+    validate_conditions(conditions)
+    Segment.objects.create(key="enterprise", conditions=conditions)
+    store("new_checkout", rules_with("the others, carefully"))
+    big, small = {"plan": "enterprise", "seats": 100}, {"plan": "enterprise", "seats": 99}
+    assert flag_enabled("new_checkout", 2, context=big)
+    assert not flag_enabled("new_checkout", 2, context=small)
+    # Neither in the segment nor outside: it is not known.
+    assert not any(flag_enabled("new_checkout", pk, context={}) for pk in range(1, 200))
+    share = [pk for pk in range(1, 200) if flag_enabled("new_checkout", pk, context=small)]
+    assert 0 < len(share) < 30
+
+
+def test_calls_of_the_page_pass_their_context() -> None:
+    names = python_with("express_shipping")
+    conditions = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+    store("express_shipping", [{"conditions": conditions}])
+    order = type("Order", (), {"country": "DE"})()
+    assert names["shipping"](order, user(1))
+    conditions = [{"attribute": "job", "operator": "in", "values": ["invoices"]}]
+    store("invoices_as_pdf", [{"conditions": conditions}])
+    order.user = user(1)
+    assert names["invoice_all"]([order]) == [True]
+    conditions = [{"attribute": "page", "operator": "in", "values": ["start"]}]
+    store("summer_banner", [{"conditions": conditions}])
+    request = request_of(AnonymousUser())
+    FlagstaffMiddleware(lambda request: HttpResponse())(request)
+    assert names["banner"](request)
+    conditions = [{"attribute": "host", "operator": "in", "values": ["testserver"]}]
+    store("new_checkout", [{"conditions": conditions}])
+    assert names["checkout"](request_of(AnonymousUser())) is None
+
+
+def test_template_of_the_page_passes_its_context() -> None:
+    conditions = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
+    store("express_shipping", [{"conditions": conditions}])
+    libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
+    [block] = code_of(PAGE, "django")
+    template = Engine(libraries=libraries).from_string(block)
+    assert "Tomorrow" in template.render(Context({"order": {"country": "DE"}}))
+    assert "Tomorrow" not in template.render(Context({"order": {"country": "FR"}}))
+
+
+# From django-waffle.
+
+
+@pytest.fixture
+def waffle() -> None:
+    store("new_checkout", rules_with('"languages"'), rollout_percent=20)
+
+
+def visit(of_user: UserLike, language: str) -> bool:
+    """Whether a request in this language has the flag."""
+    add_language = python_with("language_for_flags")["language_for_flags"]
+    results: list[bool] = []
+
+    def view(request: Any) -> HttpResponse:
+        results.append(request.flags.enabled("new_checkout"))
+        return HttpResponse()
+
+    request: HttpRequest = request_of(of_user)
+    with override(language):
+        request.LANGUAGE_CODE = language
+        FlagstaffMiddleware(add_language(view))(request)
+    return results[0]
+
+
+@pytest.mark.usefixtures("waffle")
+def test_superusers_and_staff_of_a_waffle_flag_have_it() -> None:
+    assert visit(user(2, is_superuser=True), "en")
+    assert visit(user(2, is_staff=True), "en")
+    assert not visit(user(2), "en")
+
+
+@pytest.mark.usefixtures("waffle")
+def test_languages_of_a_waffle_flag_have_it_also_when_anonymous() -> None:
+    assert visit(AnonymousUser(), "de")
+    assert visit(user(2), "fr")
+    assert not visit(AnonymousUser(), "en")
+
+
+@pytest.mark.usefixtures("waffle")
+def test_percent_of_a_waffle_flag_is_its_rollout() -> None:
+    with_flag = [pk for pk in range(1, 1001) if flag_enabled("new_checkout", pk)]
+    FeatureFlag.objects.update(rules=[])
+    assert with_flag == [pk for pk in range(1, 1001) if flag_enabled("new_checkout", pk)]
+    assert 150 < len(with_flag) < 250
+
+
+def test_authenticated_of_a_waffle_flag_is_a_rule() -> None:
+    store("new_checkout", rules_with('"is_authenticated"'))
+    assert all_flags(user(2)) == all_flags(2) == {"new_checkout": True}
+    assert all_flags(AnonymousUser()) == all_flags(None) == {"new_checkout": False}
+
+
+def test_everyone_of_a_waffle_flag_is_a_rollout_of_100_percent_or_a_disabled_flag() -> None:
+    store("new_checkout", rules_with('"languages"'), rollout_percent=100)
+    assert visit(AnonymousUser(), "en")
+    FeatureFlag.objects.update(enabled=False)
+    assert not visit(user(2, is_superuser=True), "de")
