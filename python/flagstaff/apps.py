@@ -6,6 +6,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.db.backends.signals import connection_created
+from django.db.models import Model
+from django.db.models.signals import pre_delete
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import _core
@@ -27,8 +29,16 @@ class FlagstaffConfig(AppConfig):
         _core.claim_interpreter(id(sys.modules))
         read_environment()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
+        pre_delete.connect(_keep_used_segment, "flagstaff.Segment", dispatch_uid="flagstaff")
         register(_check_project, "flagstaff")
         register(_check_databases, Tags.database)
+
+
+# Imported only where segments are deleted.
+def _keep_used_segment(instance: Model, using: str, **_: Any) -> None:
+    from flagstaff.changes.segment_use import keep_used_segment  # noqa: PLC0415
+
+    keep_used_segment(instance, using)
 
 
 # Imported only where checks run: a worker of a server needs them never, and would keep them.

@@ -103,8 +103,13 @@ def _problem(check: str, value: object) -> str | None:
         text = _stored_text(value)
     except RecursionError:
         return "this is nested too deeply; write a JSON list of objects"
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         return f"this is not JSON: {error}; use lists, objects, texts, numbers and bools only"
+    except ValueError:
+        return (
+            "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
+            "list that contains itself; remove it"
+        )
     found: str | None = getattr(_core, check)(text)
     return found
 

@@ -7,10 +7,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.db.models import Model, TextField
 
 from flagstaff import changes
+from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag, Segment
-from tests.terminals import document, flags, run
+from tests.models_of_others import flag_fields, model_of
+from tests.terminals import document, flags, run, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -139,3 +143,38 @@ def test_file_that_is_not_text_is_an_error(flag: FeatureFlag, file: Path) -> Non
     file.write_bytes(b"\xff")
     ran = flags("set-rules", "new_checkout", str(file))
     assert (ran.status, ran.err) == (2, f"CommandError: {file} is not UTF-8 text\n")
+
+
+def test_segment_list_on_a_terminal_marks_conditions_that_are_no_list(enterprise: Segment) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE flagstaff_segment SET conditions = 'null'")
+    assert "unreadable" in typed("flags segment list")
+
+
+@pytest.fixture
+def flag_model_without_rules(monkeypatch: pytest.MonkeyPatch) -> type[Model]:
+    model: type[Model] = model_of("Switch", flag_fields(rules=TextField(default="mine")))
+    with connection.schema_editor() as editor:
+        editor.create_model(model)
+    monkeypatch.setattr(Conf, "flag_model", model)
+    return model
+
+
+def test_set_rules_without_a_column_for_rules_says_so(
+    enterprise: Segment, flag_model_without_rules: type[Model], file: Path
+) -> None:
+    assert run("create new_checkout").status == 0
+    file.write_text(json.dumps([{"conditions": [{"segment": "enterprise"}]}]))
+    ran = run(f"set-rules new_checkout {file}")
+    assert (ran.status, ran.err) == (
+        4,
+        (
+            "CommandError: refused: the flag model of this project has no column for rules; add "
+            "the field `rules`, and run makemigrations and migrate\n"
+        ),
+    )
+    assert run("on new_checkout").status == 0
+    # The field of this name belongs to the project.
+    [row] = flag_model_without_rules._default_manager.values("enabled", "rules")
+    assert row == {"enabled": True, "rules": "mine"}
+    assert run("segment delete enterprise --yes").status == 0

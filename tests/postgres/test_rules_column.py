@@ -66,6 +66,19 @@ def test_flag_with_rules_that_python_cannot_decode_is_disabled(unreadable: Featu
     assert FeatureFlag.objects.filter(enabled=False).exists()
 
 
+def test_replaced_rules_that_python_cannot_decode_have_no_undo(unreadable: FeatureFlag) -> None:
+    changed = changes.update(unreadable.key, {"rules": []})
+    assert changed.written
+    assert changed.undo is None
+
+
+def test_bulk_update_keeps_rules_that_python_cannot_decode(unreadable: FeatureFlag) -> None:
+    unreadable.enabled = False
+    FeatureFlag.objects.bulk_update([unreadable], ["enabled", "rules"])
+    assert stored_rules() == DEEP
+    assert not FeatureFlag.objects.get().enabled
+
+
 def test_saved_flag_keeps_rules_that_python_cannot_decode(unreadable: FeatureFlag) -> None:
     unreadable.save()
     assert stored_rules() == DEEP

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from flagstaff import acting_as, changes
 from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownSegmentError
@@ -111,6 +112,41 @@ def test_deletion_of_a_segment_that_never_existed_is_an_error() -> None:
         changes.delete_segment("enterprise")
 
 
+NOT_JSON = {
+    "Decimal": Decimal("1.5"),
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "5,000 digits": 10**5_000,
+    "bytes": b"paid",
+}
+
+
+@pytest.mark.parametrize("value", NOT_JSON.values(), ids=NOT_JSON)
+def test_value_that_json_cannot_hold_is_rejected(enterprise: Segment, value: object) -> None:
+    changes.create("new_checkout")
+    conditions = [{"attribute": "plan", "operator": "in", "values": [value]}]
+    wrong = [{"conditions": conditions}]
+    rejected = [
+        message_of(changes.create_segment, "other", conditions),
+        message_of(changes.update_segment, "enterprise", {"conditions": conditions}),
+        message_of(changes.create, "search", rules=wrong),
+        message_of(changes.update, "new_checkout", {"rules": wrong}),
+    ]
+    assert all(": this is not JSON: " in message for message in rejected)
+
+
+def test_deep_conditions_and_rules_are_rejected(enterprise: Segment) -> None:
+    changes.create("new_checkout")
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    expected = "this is nested too deeply; write a JSON list of objects"
+    update = changes.update_segment
+    assert message_of(update, "enterprise", {"conditions": deep}) == f"conditions: {expected}"
+    assert message_of(changes.create, "search", rules=deep) == f"rules: {expected}"
+    assert message_of(changes.update, "new_checkout", {"rules": deep}) == f"rules: {expected}"
+
+
 # Rules that name segments.
 
 
@@ -133,6 +169,23 @@ def test_segment_that_rules_name_is_not_renamed(flag: FeatureFlag) -> None:
     assert "is used by" in message_of(changes.update_segment, "enterprise", {"key": "large"})
 
 
+def test_segment_that_rules_name_is_not_deleted_by_the_orm(flag: FeatureFlag) -> None:
+    large = Segment.objects.create(key="large", conditions=LARGE)
+    one = Segment.objects.get(key="enterprise")
+    assert "is used by" in message_of(transaction.atomic(one.delete))
+    assert "is used by" in message_of(transaction.atomic(Segment.objects.all().delete))
+    large.delete()
+    flag.delete()
+    Segment.objects.all().delete()
+    assert not Segment.objects.exists()
+
+
+def test_segment_that_rules_name_is_deleted_by_sql(flag: FeatureFlag) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM flagstaff_segment")
+    assert segment_history("enterprise")[0].action == "delete"
+
+
 def test_segment_that_no_rule_names_any_more_is_deleted(flag: FeatureFlag) -> None:
     changes.update("new_checkout", {"rules": []})
     assert changes.delete_segment("enterprise").written
@@ -146,6 +199,24 @@ def test_rules_that_name_a_missing_segment_are_rejected_with_a_guess(flag: Featu
     )
     assert message_of(changes.update, "new_checkout", {"rules": wrong}) == expected
     assert message_of(changes.create, "search", rules=wrong) == expected
+
+
+def test_tuples_are_rules_and_their_segments_must_exist(flag: FeatureFlag) -> None:
+    wrong = ({"conditions": ({"segment": "gone"},)},)
+    assert "names the segment 'gone'" in message_of(
+        changes.update, "new_checkout", {"rules": wrong}
+    )
+    assert "names the segment 'gone'" in message_of(changes.create, "search", rules=wrong)
+    changes.create("search", rules=tuple(rules("enterprise")))
+    assert FeatureFlag.objects.get(key="search").rules == rules("enterprise")
+    assert not changes.update("search", {"rules": tuple(rules("enterprise"))}).written
+
+
+def test_name_of_a_rule_in_a_message_is_on_one_line(flag: FeatureFlag) -> None:
+    wrong = [{"name": 'a\n"é"', **rules("gone")[0]}]
+    assert message_of(changes.create, "search", rules=wrong).startswith(
+        r'rules: rule 1 ("a\n\"é\"") names the segment'
+    )
 
 
 def test_missing_segment_without_a_similar_one_has_the_command_that_creates_it() -> None:
@@ -250,6 +321,90 @@ def test_restore_of_rules_whose_segment_is_gone_is_refused(flag: FeatureFlag) ->
     changes.delete_segment("enterprise")
     text = message_of(changes.restore, "new_checkout", to=version)
     assert "names the segment 'enterprise', which does not exist" in text
+
+
+GONE = (
+    "rules: rule 1 names the segment 'enterprise', which does not exist; undo its deletion first "
+    'with "manage.py flags undo enterprise --segment"'
+)
+
+
+def remove_rules_and_segment() -> None:
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": []})
+        changes.delete_segment("enterprise")
+
+
+def test_undo_of_rules_whose_segment_is_gone_has_the_command_that_undoes_its_deletion(
+    flag: FeatureFlag,
+) -> None:
+    remove_rules_and_segment()
+    assert message_of(changes.undo, "new_checkout") == GONE
+    changes.undo_segment("enterprise")
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_undo_of_the_deletion_of_a_flag_whose_segment_is_gone_is_refused(
+    flag: FeatureFlag,
+) -> None:
+    with acting_as("bob"):
+        changes.delete("new_checkout")
+        changes.delete_segment("enterprise")
+    assert message_of(changes.undo, "new_checkout") == GONE
+    assert not FeatureFlag.objects.exists()
+
+
+def test_flag_whose_segment_is_gone_is_disabled_by_an_undo(flag: FeatureFlag) -> None:
+    with acting_as("bob"):
+        changes.enable("new_checkout")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM flagstaff_segment")
+    changes.undo("new_checkout")
+    assert not FeatureFlag.objects.get().enabled
+
+
+def test_undo_of_a_rename_is_refused_while_a_rule_names_the_new_key(enterprise: Segment) -> None:
+    with acting_as("bob"):
+        changes.update_segment("enterprise", {"key": "large"})
+    changes.create("new_checkout", rules=rules("large"))
+    assert "is used by" in message_of(changes.undo_segment, "large")
+    version = segment_history("large")[-1].version
+    assert "is used by" in message_of(changes.restore_segment, "large", to=version)
+
+
+def test_letters_of_any_alphabet_are_restored(flag: FeatureFlag) -> None:
+    named = [{"name": "été 🚩 \u202e", "conditions": PAYING}]
+    with acting_as("bob"):
+        changes.update("new_checkout", {"rules": named})
+    with acting_as("alice"):
+        changes.delete("new_checkout")
+    changes.undo("new_checkout")
+    assert FeatureFlag.objects.get().rules == named
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_renamed_a_used_segment_and_its_rules_is_undone() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout", rules=rules("enterprise"))
+    with transaction.atomic():
+        Segment.objects.update(key="large")
+        FeatureFlag.objects.update(rules=rules("large"))
+    changes.undo_transaction(Change.objects.latest("id").pk)
+    assert Segment.objects.get().key == "enterprise"
+    assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() -> None:
+    with acting_as("alice"), transaction.atomic():
+        changes.create_segment("enterprise", PAYING)
+        changes.create("other")
+    change = Change.objects.latest("id").pk
+    changes.create("new_checkout", rules=rules("enterprise"))
+    assert "is used by the rules of 'new_checkout'" in message_of(changes.undo_transaction, change)
+    assert Segment.objects.exists()
+    assert FeatureFlag.objects.filter(key="other").exists()
 
 
 @pytest.mark.django_db(transaction=True)

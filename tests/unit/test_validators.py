@@ -126,21 +126,33 @@ def test_empty_conditions_of_a_segment_are_rejected() -> None:
         validate_conditions([])
 
 
+@pytest.mark.parametrize("value", [Decimal("1.5"), b"paid", {1}], ids=repr)
+def test_value_of_another_type_is_rejected(value: object) -> None:
+    assert problem_of_values(value) == (
+        f"this is not JSON: Object of type {type(value).__name__} is not JSON serializable; "
+        "use lists, objects, texts, numbers and bools only"
+    )
+
+
+NOT_JSON = (
+    "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a list "
+    "that contains itself; remove it"
+)
+
+
 @pytest.mark.parametrize(
     "value",
-    [Decimal("1.5"), b"paid", {1}, float("nan"), float("inf"), 10**5_000],
-    ids=["Decimal", "bytes", "set", "NaN", "infinity", "5,000 digits"],
+    [float("nan"), float("inf"), 10**5_000],
+    ids=["NaN", "infinity", "5,000 digits"],
 )
-def test_value_that_json_cannot_hold_is_rejected(value: object) -> None:
-    message = problem_of_values(value)
-    assert message.startswith("this is not JSON: ")
-    assert message.endswith("; use lists, objects, texts, numbers and bools only")
+def test_number_that_json_cannot_hold_is_rejected(value: object) -> None:
+    assert problem_of_values(value) == NOT_JSON
 
 
 def test_rules_that_contain_themselves_are_rejected() -> None:
     rules: list[Any] = []
     rules.append(rules)
-    assert problem_of(rules).startswith("this is not JSON: Circular reference")
+    assert problem_of(rules) == NOT_JSON
 
 
 def test_deep_rules_are_rejected() -> None:

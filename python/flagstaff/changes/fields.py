@@ -143,12 +143,22 @@ def validate(row: Row, name: str, new: object) -> None:
 def validate_new(row: Model) -> None:
     """Raises ValidationError if the model does not accept a new row."""
     fields = row._meta.local_concrete_fields
-    empty = {one.name for one in fields if _is_empty_json(one, getattr(row, one.attname))}
-    row.full_clean(exclude=empty, validate_unique=False, validate_constraints=False)
-    for one in fields:
-        # A project's own field may have no validator, and validators ignore empty JSON.
-        if problem := _rule_problem(row, one, getattr(row, one.attname)):
-            raise ValidationError({one.name: problem})
+    values = {field: getattr(row, field.attname) for field in fields}
+    # Not by the validators: a project's own field may have none, and they ignore empty JSON.
+    problems = {
+        field.name: problem
+        for field, value in values.items()
+        if (problem := _rule_problem(row, field, value))
+    }
+    empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
+    try:
+        row.full_clean(
+            exclude=empty | {*problems}, validate_unique=False, validate_constraints=False
+        )
+    except ValidationError as error:
+        raise ValidationError({**error.message_dict, **problems}) from error
+    if problems:
+        raise ValidationError(problems)
 
 
 def _targeting_field(row: Row | Model) -> str:
@@ -248,6 +258,8 @@ def _is_equal_json(old: object, new: object, text_of: Callable[..., str]) -> boo
         return text_of(old, allow_nan=True) == text_of(new)
     except TypeError:  # The field reads values that it cannot write.
         return bool(old == new)
+    except (ValueError, RecursionError):  # NaN, or too deep: to be rejected when it is validated.
+        return False
 
 
 def _field(row: Row, name: str) -> AnyField:

@@ -36,7 +36,6 @@ from flagstaff.changes.fields import (
     write,
 )
 from flagstaff.changes.locking import locked_row, require_version
-from flagstaff.changes.segment_use import require_unused
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -116,7 +115,7 @@ def change_row(
     _write(row, {name: new for name, new in planned.new.items() if name != ALLOWED}, users)
     secret = planned.secret or is_secret(row)
     version = version_of(kind, row.pk)
-    is_lost = "value" in planned.new and _is_lost(planned.old, secret=secret)
+    is_lost = _is_lost(planned.old, secret=secret)
     undo = _undo(kind, row.key, version, is_lost=is_lost)
     return replace(planned, key=row.key, written=True, version=version, undo=undo, secret=secret)
 
@@ -194,8 +193,6 @@ def delete_row(kind: Kind, key: str, expect_version: int | None) -> Changed:
 def delete_locked_row(kind: Kind, row: Row) -> Changed:
     """Deletes a locked row and its allowed users."""
     key, pk, old, secret = row.key, row.pk, _editable_fields(row), is_secret(row)
-    if kind is Kind.SEGMENT:
-        require_unused(key)
     if kind is Kind.FLAG:
         old[ALLOWED] = list(in_order(allowed_pks(row)))
     row.delete(using=conf.database)
@@ -300,8 +297,9 @@ def _write(row: Row, fields: Fields, users: AllowedUsersChange) -> None:
 
 
 def _is_lost(old: Fields, *, secret: bool) -> bool:
-    """Whether the history has nothing from which the value could be restored."""
-    return secret or isinstance(old.get("value"), UnreadableJson)
+    """Whether an undo could not write these old fields again."""
+    is_unreadable = any(isinstance(value, UnreadableJson) for value in old.values())
+    return is_unreadable or (secret and "value" in old)
 
 
 def _undo(kind: Kind, key: str, version: int | None, *, is_lost: bool) -> Undo | None:

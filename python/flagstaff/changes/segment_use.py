@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
+from django.db import connections
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
@@ -12,13 +18,18 @@ from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
+from flagstaff._text.truncated import truncated
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import deleted_pk
 
 __all__ = [
     "RULES",
+    "checked_together",
     "flags_that_name",
     "is_rules_of_flag",
+    "keep_used_segment",
     "named_segments",
     "require_segments",
     "require_unused",
@@ -27,12 +38,32 @@ __all__ = [
 
 #: The name of the field.
 RULES = "rules"
+# The length of a rule's name in a message: SQL can write names of any length.
+_MAX_NAME = 102
+
+_pending: ContextVar[list[Callable[[], None]] | None] = ContextVar("pending", default=None)
 
 
 def is_rules_of_flag(row: Row | Model, name: str) -> bool:
     """Whether the field of this name has the rules of a flag."""
     model = conf.flag_model
     return name == RULES and isinstance(row, model) and rules_field(model) is not None
+
+
+@contextmanager
+def checked_together() -> Iterator[None]:
+    """Checks rules and segments at the end of the block.
+
+    In between, a rule may name a segment that does not exist, as while both are undone.
+    """
+    pending: list[Callable[[], None]] = []
+    token = _pending.set(pending)
+    try:
+        yield
+    finally:
+        _pending.reset(token)
+    for check in pending:
+        check()
 
 
 def require_segments(row: Row | Model, rules: object) -> None:
@@ -42,24 +73,61 @@ def require_segments(row: Row | Model, rules: object) -> None:
     """
     if not is_rules_of_flag(row, RULES):
         return
+    if (pending := _pending.get()) is not None:
+        pending.append(partial(_require_segments, rules))
+    else:
+        _require_segments(rules)
+
+
+def _require_segments(rules: object) -> None:
     named = dict(reversed([*named_segments(rules)]))
     if not named:
         return
     # In the order of keys, so that two calls cannot deadlock.
-    rows = all_rows(segment_model()).select_for_update(no_key=True).order_by("key")
+    no_key = connections[conf.database].features.has_select_for_no_key_update
+    rows = all_rows(segment_model()).select_for_update(no_key=no_key).order_by("key")
     existing = {*rows.filter(key__in=named).values_list("key", flat=True)}
     for key, place in named.items():
         if key not in existing:
-            advice = (
-                similar_segments(key) or 'create it first with "manage.py flags segment create"'
-            )
             raise InvalidChangeError(
-                f"rules: {place} names the segment {key!r}, which does not exist; {advice}"
+                f"rules: {place} names the segment {key!r}, which does not exist; {_advice(key)}"
             )
+
+
+def _advice(key: str) -> str:
+    if deleted_pk(Kind.SEGMENT, key) is not None:
+        undo = f"manage.py flags undo {shlex.quote(key)} --segment"
+        return f'undo its deletion first with "{undo}"'
+    return similar_segments(key) or 'create it first with "manage.py flags segment create"'
+
+
+def keep_used_segment(segment: Model, using: str) -> None:
+    """Raises InvalidChangeError before the ORM deletes a segment that a rule of a flag names."""
+    if using != conf.database:
+        return
+    # Locked, so that a concurrent change of rules, which locks it too, is seen.
+    rows = all_rows(segment_model()).select_for_update().filter(pk=segment.pk)
+    for key in rows.values_list("key", flat=True):
+        require_unused(key)
 
 
 def require_unused(key: str) -> None:
-    """Raises InvalidChangeError if a rule of a flag names the segment. Reads all rules."""
+    """Raises InvalidChangeError if a rule of a flag names the segment. Reads all rules.
+
+    To be called before the segment is deleted or renamed.
+    """
+    if (pending := _pending.get()) is not None:
+        pending.append(partial(_require_unused_or_present, key))
+    else:
+        _require_unused(key)
+
+
+def _require_unused_or_present(key: str) -> None:
+    if not all_rows(segment_model()).filter(key=key).exists():
+        _require_unused(key)
+
+
+def _require_unused(key: str) -> None:
     if flags := flags_that_name(key):
         raise InvalidChangeError(
             f"the segment {key!r} is used by the rules of {join_some(map(repr, flags))}; "
@@ -89,7 +157,8 @@ def named_segments(rules: object) -> Iterator[tuple[str, str]]:
     """
     for number, rule in enumerate(_objects(rules), start=1):
         name = rule.get("name")
-        place = f"rule {number}" + (f' ("{name}")' if isinstance(name, str) else "")
+        shown = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
+        place = f"rule {number}" + (f" ({shown})" if isinstance(name, str) else "")
         for condition in _objects(rule.get("conditions")):
             if isinstance(key := condition.get("segment"), str):
                 yield key, place
@@ -97,5 +166,6 @@ def named_segments(rules: object) -> Iterator[tuple[str, str]]:
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
     """Yields the objects of a list, and {} for anything else in it, which keeps the numbers."""
-    for one in value if isinstance(value, list) else ():
+    # json.dumps writes a tuple as a list.
+    for one in value if isinstance(value, list | tuple) else ():
         yield one if isinstance(one, dict) else {}

@@ -17,6 +17,7 @@ from flagstaff.changes.locking import raise_conflicts
 from flagstaff.changes.old_workers import ignoring_old_workers
 from flagstaff.changes.past import Item, ItemState, old_row, present_state, state_at
 from flagstaff.changes.restore_version import only_a_digest
+from flagstaff.changes.segment_use import checked_together
 from flagstaff.changes.undo_conflicts import has_state, interleaved_conflict, newer_conflict
 from flagstaff.changes.undo_event import unchanged, undo_entries
 from flagstaff.conf import conf
@@ -50,16 +51,10 @@ class _LockedPart:
 
     @property
     def order(self) -> int:
-        """Created rows are undone first, deleted ones last, because they may need a free key.
-
-        A segment exists as long as a rule may name it: it is created first and deleted last.
-        """
-        is_segment = self.part.kind is Kind.SEGMENT
+        """Created rows are undone first, deleted ones last, because they may need a free key."""
         if self.before.row is None:
-            return 4 if is_segment else 1
-        if self.item.row is None:
-            return 0 if is_segment else 3
-        return 2
+            return 0
+        return 2 if self.item.row is None else 1
 
     @property
     def key_before(self) -> str | None:
@@ -93,7 +88,8 @@ def undo_transaction(change: int, *, force: bool = False) -> list[Changed]:
         _lock_all(parts)
         locked = [_read(part) for part in parts]
         raise_conflicts(error for one in locked if (error := _conflict(one, locked)))
-        done = {one.part: _undo(one) for one in _in_order(locked)}
+        with checked_together():
+            done = {one.part: _undo(one) for one in _in_order(locked)}
     return [done[part] for part in parts]
 
 

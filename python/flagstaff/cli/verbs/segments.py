@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff import changes
-from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import all_rows, find_row, flag_row, segment_row
 from flagstaff._text.lists import join_some
 from flagstaff.changes.segment_use import flags_that_name
@@ -23,12 +23,14 @@ from flagstaff.cli.support.json_argument import add_json_file, read_json_file
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_change, report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb, verb_group
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
 
 __all__ = ["SEGMENT", "SET_RULES"]
 
 _LIST_COLUMNS = (
     Column("key"),
-    Column("conditions", lambda record: str(len(record["conditions"])), align_right=True),
+    Column("conditions", lambda record: _count(record["conditions"]), align_right=True),
     Column("changed_at", header="CHANGED"),
     Column("description", truncate=True),
 )
@@ -44,6 +46,11 @@ def _list(_options: Options, out: Output) -> None:
     if not records:
         out.message("no segments")
     out.records(_LIST_COLUMNS, records)
+
+
+def _count(conditions: object) -> str:
+    # SQL can write any JSON.
+    return str(len(conditions)) if isinstance(conditions, list) else "unreadable"
 
 
 def _show(options: Options, out: Output) -> None:
@@ -127,6 +134,11 @@ def _set_rules(options: Options, out: Output) -> None:
     key = options["key"]
     # An unknown key is an error before the standard input is read.
     flag_row(key)
+    if rules_field(conf.flag_model) is None:
+        raise InvalidChangeError(
+            "the flag model of this project has no column for rules; add the field `rules`, and "
+            "run makemigrations and migrate"
+        )
     rules = read_json_file(options["file"])
     changed = changes.update(
         key, {"rules": rules}, expect_version=options["expect_version"], force=options["force"]
