@@ -15,7 +15,16 @@ from decimal import Decimal
 from functools import total_ordering
 from typing import Any, NamedTuple
 
-__all__ = ["MISSING", "NEEDS_USER", "Flag", "Result", "decoded", "evaluate", "loads"]
+__all__ = [
+    "MISSING",
+    "NEEDS_USER",
+    "Flag",
+    "Result",
+    "decoded",
+    "evaluate",
+    "exact_json",
+    "loads",
+]
 
 
 class _Missing:
@@ -45,6 +54,18 @@ def _float(text: str) -> _Float:
 def loads(text: str) -> Any:
     """Decodes JSON, and keeps the exact text of numbers."""
     return json.loads(text, parse_float=_float)
+
+
+def exact_json(value: Any) -> str:
+    """Encodes what `loads` returns, with the exact text of numbers."""
+    if isinstance(value, _Float):
+        return value.text
+    if isinstance(value, list):
+        return f"[{', '.join(map(exact_json, value))}]"
+    if isinstance(value, dict):
+        members = (f"{json.dumps(name)}: {exact_json(member)}" for name, member in value.items())
+        return f"{{{', '.join(members)}}}"
+    return json.dumps(value)
 
 
 @dataclass(frozen=True)

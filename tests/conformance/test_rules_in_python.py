@@ -1,0 +1,181 @@
+"""The cases of rules, evaluated by the functions of the package, in memory and in direct mode."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.utils.functional import SimpleLazyObject
+
+from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
+from flagstaff._core import Snapshot
+from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff.testing import live_engine
+from tests.conformance.rules_oracle import MISSING, NEEDS_USER, Flag, decoded
+from tests.conformance.stored_rules import clear, store
+from tests.conformance.test_rules import CASES, TEXT, flag_of
+
+pytestmark = pytest.mark.django_db
+# The engine has its own connection and sees committed rows only.
+COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+
+Case = dict[str, Any]
+#: Cases that are stored together. Each has its own key, except that a bucket depends on the key.
+Group = list[tuple[str, Case]]
+
+# jsonb stores these numbers as integers, which no float equals.
+CHANGED_BY_JSONB = {"float 1e300 in [1e300]", "float inf in [1e999]"}
+BUILT_IN = {"is_authenticated", "is_staff", "is_superuser"}
+
+
+def no_attributes(user: object, request: object) -> dict[str, object]:
+    """The callable of ATTRIBUTES. An attribute that it could return needs the user object."""
+    return {}
+
+
+def cases(*, of_user_objects: bool) -> list[Case]:
+    """The cases whose rules need the user object, or the others. Attributes are plain JSON."""
+    exact = {case["name"]: case for case in CASES}
+    found = [
+        {**exact[case["name"]], "attributes": case["attributes"]}
+        for case in json.loads(TEXT)
+        if case["name"] not in CHANGED_BY_JSONB
+    ]
+    return [case for case in found if needs_user(case) is of_user_objects]
+
+
+def groups(cases: list[Case]) -> Iterator[Group]:
+    """All cases without a bucket together, and each of the others alone."""
+    yield [(f"case_{i}", case) for i, case in enumerate(cases) if case["bucket"] is None]
+    yield from ([("new_checkout", case)] for case in cases if case["bucket"] is not None)
+
+
+@pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
+def load(request: pytest.FixtureRequest, db: None, settings: Any) -> Iterator[Callable[[], None]]:
+    """Runs a test in memory and in direct mode. Call it after changes of rows."""
+    settings.TIME_ZONE = "Europe/Berlin"
+    if request.param == "database":
+        yield lambda: None
+        return
+    with live_engine():
+        yield refresh
+
+
+def context_of(case: Case) -> dict[str, object]:
+    """The attributes of a case, without those that a caller cannot pass."""
+    found = {name: decoded(value) for name, value in case["attributes"].items()}
+    return {
+        name: without_missing(value)
+        for name, value in found.items()
+        if value is not NEEDS_USER and name not in BUILT_IN
+    }
+
+
+def without_missing(value: object) -> object:
+    """The value with None for what is missing."""
+    if isinstance(value, list):
+        return [without_missing(element) for element in value]
+    return None if value is MISSING else value
+
+
+def users_of(case: Case) -> list[Any]:
+    """All arguments that may be passed for the user of a case."""
+    pk = case.get("user", "2")
+    if pk is None:
+        return [None, AnonymousUser(), User(pk=None), SimpleLazyObject(AnonymousUser)]
+    if needs_user(case):
+        return [int(pk), pk, SimpleLazyObject(lambda: int(pk))]
+    if not pk.isdecimal():
+        return [pk]
+    user = User(pk=int(pk))
+    return [user, int(pk), pk, SimpleLazyObject(lambda: user)]
+
+
+def needs_user(case: Case) -> bool:
+    return NEEDS_USER in map(decoded, case["attributes"].values())
+
+
+def bucket_of(key: str, case: Case) -> int | None:
+    pk = case.get("user", "2")
+    if pk is None:
+        return None
+    return int(hashlib.sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100
+
+
+def assert_results(key: str, case: Case, held: Snapshot) -> None:
+    """Fails if a function or the snapshot returns another result than the case."""
+    context, users = context_of(case), users_of(case)
+    # In direct mode these query, so each is called for one user.
+    assert flag_enabled(key, users[0], context=context) is case["value"]
+    assert_explained(key, case, explain(key, users[-1], context=context))
+    for user in users:
+        assert held.flag_enabled(key, user, context=context) is case["value"]
+        assert held.all_flags(user, context=context)[key] is case["value"]
+        assert_explained(key, case, explanation_of(key, held.explain(key, user, context=context)))
+
+
+def assert_explained(key: str, case: Case, found: Explanation) -> None:
+    result = (found.value, found.reason, found.error_code, found.bucket, found.rule)
+    assert result == (case["value"], case["reason"], None, bucket_of(key, case), case["rule"])
+    outcomes = {condition.outcome for rule in found.rules for condition in rule.conditions}
+    assert not needs_user(case) or outcomes <= {"passed", "needs_user"}
+
+
+def assert_all_results(
+    cases: list[Case], load: Callable[[], None], subtests: pytest.Subtests
+) -> None:
+    for group in groups(cases):
+        clear()
+        store(flag_with_key(key, case) for key, case in group)
+        load()
+        held = snapshot()
+        for key, case in group:
+            with subtests.test(case["name"]):
+                assert_results(key, case, held)
+
+
+def test_functions_return_the_expected_results(
+    load: Callable[[], None], subtests: pytest.Subtests
+) -> None:
+    assert_all_results(cases(of_user_objects=False), load, subtests)
+
+
+def test_functions_with_attributes_of_users_return_the_expected_results(
+    load: Callable[[], None], settings: Any, subtests: pytest.Subtests
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.no_attributes"}
+    assert_all_results(cases(of_user_objects=True), load, subtests)
+
+
+@COMMITTED
+def test_context_of_snapshot_gives_the_expected_results(
+    settings: Any, subtests: pytest.Subtests
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    with live_engine():
+        group, *_ = groups(cases(of_user_objects=False))
+        store(flag_with_key(key, case) for key, case in group)
+        refresh()
+        for key, case in group:
+            with subtests.test(case["name"]):
+                user, *_ = users_of(case)
+                held = snapshot(context=context_of(case))
+                assert held.flag_enabled(key, user) is case["value"]
+                assert held.explain(key, user)["rule"] == case["rule"]
+                assert held.all_flags(user) == all_flags(user, context=context_of(case))
+
+
+def flag_with_key(key: str, case: Case) -> Flag:
+    flag = flag_of(case)
+    return Flag(key, flag.enabled, flag.rollout_percent, flag.allowed, flag.rules, flag.segments)
+
+
+def test_expected_buckets_match_python() -> None:
+    for case in CASES:
+        if case["bucket"] is not None:
+            assert case["bucket"] == bucket_of("new_checkout", case)
