@@ -597,6 +597,28 @@ def test_conditions_that_workers_cannot_read_are_reported() -> None:
     assert str(message.hint).startswith(f"{UNTIL_THEN} segment before")
 
 
+def test_attribute_that_is_nearly_a_known_one_is_reported(settings: Any) -> None:
+    settings.FLAGSTAFF = {"ATTRIBUTES": ["email"]}
+    conditions = [
+        {"attribute": name, "operator": "isnull", "values": [False]}
+        for name in ("is_stafff", "email", "country", "is_staff")
+    ]
+    FeatureFlag.objects.create(key="a", rules=[{"conditions": conditions}])
+    conditions = [{"attribute": "e_mail", "operator": "isnull", "values": [False]}]
+    Segment.objects.create(key="reachable", conditions=conditions)
+    assert only_message() == (
+        "flagstaff.I036",
+        (
+            "rules read attributes that no setting names: 'e_mail' (like 'email'), "
+            "'is_stafff' (like 'is_staff')"
+        ),
+        (
+            "correct the spelling; if the context of your calls or your function has the attribute, "
+            "silence this with SILENCED_SYSTEM_CHECKS"
+        ),
+    )
+
+
 def test_flag_model_without_rules_is_not_checked_for_them(project_models: tuple[Any, Any]) -> None:
     assert not [one for one in messages() if one.id in {"flagstaff.W033", "flagstaff.W034"}]
 

@@ -30,6 +30,7 @@ __all__ = [
     "flags_that_name",
     "is_rules_of_flag",
     "keep_used_segment",
+    "named_attributes",
     "named_segments",
     "require_segments",
     "require_unused",
@@ -162,6 +163,17 @@ def named_segments(rules: object) -> Iterator[tuple[str, str]]:
         for condition in _objects(rule.get("conditions")):
             if isinstance(key := condition.get("segment"), str):
                 yield key, place
+
+
+def named_attributes(rules: object) -> Iterator[str]:
+    """Yields the names of the attributes that rules read, or conditions in place of rules.
+
+    Ignores what is neither: SQL can write any JSON.
+    """
+    for one in _objects(rules):
+        for condition in (one, *_objects(one.get("conditions"))):
+            if isinstance(name := condition.get("attribute"), str):
+                yield name
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:

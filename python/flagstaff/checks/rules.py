@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004
+from django.core.checks import CheckMessage, Info, Warning  # noqa: A004
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, TextField
@@ -15,12 +16,19 @@ from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import uncached
 from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
-from flagstaff.changes.segment_use import RULES, named_segments
+from flagstaff.changes.segment_use import RULES, named_attributes, named_segments
 from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import BUILT_IN
 
-__all__ = ["check_rules_are_readable", "check_segments_of_rules_exist"]
+__all__ = [
+    "check_attributes_of_rules_are_known",
+    "check_rules_are_readable",
+    "check_segments_of_rules_exist",
+]
 
 _MAX_SHOWN = 3
+# "stafff" is like "staff"; "plan" and "country" are not like "planet" and "county_name".
+_SIMILAR = 0.8
 # A longer text is too long for workers, too. In characters, of which none is shorter than a byte.
 _MAX_LENGTH = 256 * 1024 + 1
 
@@ -71,6 +79,33 @@ def check_rules_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMessa
             )
         )
     return found
+
+
+def check_attributes_of_rules_are_known(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """flagstaff.I036: an attribute is spelt nearly like one that exists.
+
+    Any name may be right, because the context of a call may have it.
+    """
+    texts = [*_rules(connection).values(), *_conditions(connection).values()]
+    names = {name for text in texts for name in named_attributes(_decoded(text))}
+    known = [*BUILT_IN, *conf.attributes.columns]
+    similar = {
+        name: found[0]
+        for name in sorted(names.difference(known))
+        if (found := get_close_matches(name, known, n=1, cutoff=_SIMILAR))
+    }
+    if not similar:
+        return []
+    shown = join_some([f"{name!r} (like {other!r})" for name, other in similar.items()], _MAX_SHOWN)
+    return [
+        Info(
+            f"rules read attributes that no setting names: {shown}",
+            hint="correct the spelling; if the context of your calls or your function has the "
+            "attribute, silence this with SILENCED_SYSTEM_CHECKS",
+            obj=conf.flag_model,
+            id="flagstaff.I036",
+        )
+    ]
 
 
 def _unreadable(model: type[Model], text: str, hint: str) -> Warning:
