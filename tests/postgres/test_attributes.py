@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -559,6 +561,18 @@ def test_context_of_a_request_is_for_all_its_evaluations(load: Load) -> None:
     assert request.flags["beta"]
     assert request.flags.all() == {"beta": True}
     assert not request.flags.enabled("beta", context={"language": "fr"})
+
+
+def test_request_is_freed_with_its_snapshot_and_context() -> None:
+    request = request_of(AnonymousUser())
+    request.flags = RequestFlags(request)
+    request.flags.context["request"] = request
+    request.flags.enabled("beta")
+    freed: list[bool] = []
+    weakref.finalize(request, freed.append, True)
+    del request
+    gc.collect()
+    assert freed
 
 
 # Rules.

@@ -613,8 +613,8 @@ def test_attribute_that_is_nearly_a_known_one_is_reported(settings: Any) -> None
             "'is_stafff' (like 'is_staff')"
         ),
         (
-            "correct the spelling; if the context of your calls or your function has the attribute, "
-            "silence this with SILENCED_SYSTEM_CHECKS"
+            "correct the spelling; if the context of your calls or your function has the "
+            "attribute, silence this with SILENCED_SYSTEM_CHECKS"
         ),
     )
 
