@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -35,7 +35,7 @@ pub(super) struct UserAttributes<'a, 'py> {
     /// Whether an attribute was missing that needs the user object.
     needs_user: Cell<bool>,
     /// What ends the evaluation, such as `KeyboardInterrupt`.
-    interrupt: Cell<Option<PyErr>>,
+    interrupt: OnceCell<PyErr>,
 }
 
 /// The user, as far as the caller has passed it.
@@ -79,10 +79,10 @@ pub(super) fn with_attributes<'py, T>(
             settings,
             computed: OnceCell::new(),
             needs_user: Cell::new(false),
-            interrupt: Cell::new(None),
+            interrupt: OnceCell::new(),
         };
         let result = with(&subject, &attributes);
-        attributes.interrupt.take().map_or(Ok(result), Err)
+        attributes.interrupt.into_inner().map_or(Ok(result), Err)
     };
     match user {
         Some(user) => user.with_user(run)?,
@@ -93,6 +93,9 @@ pub(super) fn with_attributes<'py, T>(
 impl Attributes for UserAttributes<'_, '_> {
     #[inline]
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        if self.interrupt.get().is_some() {
+            return with(Attribute::Missing);
+        }
         match self.find(name) {
             Ok(Found::Value(value)) => value.with(|value| with(Attribute::Value(value))),
             Ok(Found::Bool(value)) => with(Attribute::Value(Value::Bool(value))),
@@ -200,14 +203,24 @@ impl<'py> UserAttributes<'_, 'py> {
         }
     }
 
-    /// Logs that an attribute cannot be read. An interrupt ends the evaluation instead.
+    /// Logs that an attribute cannot be read. An interrupt ends the evaluation instead, and so does
+    /// code that evaluates its own flag again without an end.
     #[cold]
     fn report_unreadable(&self, name: &str, error: PyErr) {
-        if error.is_instance_of::<PyException>(self.py) {
-            self.report("report_unreadable", (name, error));
+        let is_interrupt = !error.is_instance_of::<PyException>(self.py)
+            || error.is_instance_of::<PyRecursionError>(self.py)
+            || error.is_instance_of::<PyMemoryError>(self.py);
+        if is_interrupt {
+            self.end_with(error);
         } else {
-            self.interrupt.set(Some(error));
+            self.report("report_unreadable", (name, error));
         }
+    }
+
+    /// Ends the evaluation. The first error counts.
+    #[cold]
+    fn end_with(&self, error: PyErr) {
+        let _ = self.interrupt.set(error);
     }
 
     #[cold]
@@ -218,7 +231,7 @@ impl<'py> UserAttributes<'_, 'py> {
         let _call = Call::begin(self.py);
         let module = self.py.import("flagstaff._engine.attributes");
         if let Err(error) = module.and_then(|module| module.call_method1(function, arguments)) {
-            self.interrupt.set(Some(error));
+            self.end_with(error);
         }
     }
 }
