@@ -143,9 +143,11 @@ class AbstractFeatureFlag(models.Model):
     def clean(self) -> None:
         """Raises ValidationError for empty rules that are no list, which the field accepts."""
         super().clean()
-        # A subclass may have removed the field.
-        has_field = any(field.name == "rules" for field in self._meta.concrete_fields)
-        if has_field and not self.rules and (problem := rule_problem(self.rules)):
+        # A subclass may have removed the field, or may allow NULL, which means no rules.
+        field = next((one for one in self._meta.concrete_fields if one.name == "rules"), None)
+        if field is None or self.rules or (self.rules is None and field.null):
+            return
+        if problem := rule_problem(self.rules):
             raise ValidationError({"rules": ValidationError(problem, code="invalid_rules")})
 
 

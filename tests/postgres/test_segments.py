@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,9 +11,16 @@ import pytest
 from django.db import connection, transaction
 
 from flagstaff import acting_as, changes
-from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownSegmentError
+from flagstaff.exceptions import (
+    ConflictError,
+    DocumentError,
+    InvalidChangeError,
+    UnknownSegmentError,
+)
 from flagstaff.history import flag_history, prune, segment_history, segment_version
 from flagstaff.models import Change, FeatureFlag, Segment
+from tests.concurrency import run_during
+from tests.documents import import_text
 
 pytestmark = pytest.mark.django_db
 
@@ -437,3 +445,40 @@ def test_pruned_history_keeps_the_version_of_a_segment(enterprise: Segment) -> N
     prune(timedelta(days=1))
     assert segment_version("enterprise") == version
     assert Change.objects.filter(relation="s").count() == 1
+
+
+# Concurrent changes.
+
+
+def use_enterprise() -> None:
+    changes.update("new_checkout", {"rules": rules("enterprise")})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "delete",
+    [
+        lambda: changes.delete_segment("enterprise"),
+        lambda: Segment.objects.all().delete(),
+        lambda: changes.update_segment("enterprise", {"key": "large"}),
+        lambda: import_text("flagstaff: 1\nsegments: {}", delete_missing=True),
+    ],
+    ids=["deletion", "deletion by the ORM", "rename", "import"],
+)
+def test_segment_that_is_used_meanwhile_stays(delete: Callable[[], object]) -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout")
+    with pytest.raises((InvalidChangeError, DocumentError)) as error:
+        run_during(use_enterprise, delete)
+    assert "'new_checkout'" in str(error.value)
+    assert Segment.objects.get().key == "enterprise"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rules_that_name_a_segment_which_is_deleted_meanwhile_are_refused() -> None:
+    changes.create_segment("enterprise", PAYING)
+    changes.create("new_checkout")
+    assert (
+        message_of(run_during, lambda: changes.delete_segment("enterprise"), use_enterprise) == GONE
+    )
+    assert FeatureFlag.objects.get().rules == []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 
 from flagstaff.changes import add_allowed_users, delete, set_rollout, undo_transaction, update
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import versions_of
+from tests.concurrency import run_during
 from tests.documents import (
     EDITED,
     database_state,
@@ -105,45 +104,18 @@ def test_fingerprint_is_the_same_in_all_languages(shop: None) -> None:
 # Concurrent changes.
 
 
-def _is_waiting_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks "
-            "WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
-        )
-        return bool(cursor.fetchone()[0])
-
-
-def _run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:
-    """Starts work while a change is uncommitted, and returns the work's result."""
-
-    def run() -> Any:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            change()
-            future = pool.submit(run)
-            while not _is_waiting_for_a_lock():
-                assert not future.done(), future.result()
-        return future.result()
-
-
 @COMMITTED
 def test_import_with_versions_waits_for_a_change_and_is_refused(shop: None) -> None:
     edited = export_text(versions=True).replace("rollout_percent: 25", "rollout_percent: 30")
     with pytest.raises(ConflictError, match=r"new_checkout has version .*; export again, or pass"):
-        _run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(edited))
+        run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(edited))
     assert database_state()[0]["new_checkout"]["rollout_percent"] == 40
 
 
 @COMMITTED
 def test_import_without_versions_waits_for_a_change_and_plans_after_it(shop: None) -> None:
     text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
-    imported = _run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
+    imported = run_during(lambda: set_rollout("new_checkout", 40), lambda: import_text(text))
     assert summaries(imported.plan) == {"new_checkout": "rollout_percent 40 → 30"}
 
 
@@ -155,7 +127,7 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(shop: None) -> None
     change = imported.changed[0].version
     assert change
     with pytest.raises(ConflictError, match=r"^search_v2 has version"):
-        _run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
+        run_during(lambda: set_rollout("search_v2", 40), lambda: undo_transaction(change))
     assert database_state()[0]["dark_mode"]["enabled"] is False
 
 
@@ -163,7 +135,7 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(shop: None) -> None
 def test_imports_of_the_same_flags_do_not_deadlock(shop: None) -> None:
     one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
     other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
-    _run_during(lambda: import_text(one), lambda: import_text(other))
+    run_during(lambda: import_text(one), lambda: import_text(other))
     flags = database_state()[0]
     assert [
         (flags[key]["enabled"], flags[key]["kind"]) for key in ("beta_reviews", "search_v2")

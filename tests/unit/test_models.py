@@ -9,6 +9,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
 from flagstaff._tables import names
+from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.models_of_others import flag_fields, model_of
@@ -51,6 +52,14 @@ def test_new_flag_has_no_rules() -> None:
 
 def test_rules_that_are_no_list_are_refused() -> None:
     assert list(validation_errors(FeatureFlag(key="a", rules={}))) == ["rules"]
+
+
+def test_null_rules_are_refused_unless_the_column_of_a_project_allows_them() -> None:
+    assert list(validation_errors(FeatureFlag(key="a", rules=None))) == ["rules"]
+    fields = {"rules": models.JSONField(null=True, blank=True)}
+    switch = model_of("Switch", fields, AbstractFeatureFlag)
+    switch(key="a", rules=None).full_clean(validate_unique=False, validate_constraints=False)
+    assert list(validation_errors(switch(key="a", rules={}))) == ["rules"]
 
 
 def test_segment_without_conditions_is_refused() -> None:

@@ -1,0 +1,41 @@
+"""Work that starts while another transaction is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.db import connection, transaction
+
+__all__ = ["run_during"]
+
+
+def run_during(change: Callable[[], Any], work: Callable[[], Any]) -> Any:
+    """Starts work while a change is uncommitted, and returns the work's result.
+
+    The change is committed as soon as the work waits for a lock.
+    """
+
+    def run() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            future = pool.submit(run)
+            while not _is_waiting_for_a_lock():
+                assert not future.done(), future.result()
+        return future.result()
+
+
+def _is_waiting_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_locks "
+            "WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+        )
+        return bool(cursor.fetchone()[0])
