@@ -52,10 +52,16 @@ impl FlagRules {
         self: &Arc<Self>,
         segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
     ) -> Arc<Self> {
-        if self.rules.as_ref().is_none_or(|rules| rules.has_segments(&segment)) {
+        if self.has_segments(&segment) {
             return self.clone();
         }
         Arc::new(Self::new(self.source.clone(), segment))
+    }
+
+    /// Whether the rules have exactly the segments that `segment` returns.
+    #[must_use]
+    pub fn has_segments(&self, segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>) -> bool {
+        self.rules.as_ref().is_none_or(|rules| rules.has_segments(segment))
     }
 
     /// The rules, `None` if they could never be read.
@@ -63,6 +69,18 @@ impl FlagRules {
     #[inline]
     pub fn rules(&self) -> Option<&Rules> {
         self.rules.as_ref()
+    }
+
+    /// Whether `text` is not parsed again.
+    #[must_use]
+    pub fn knows(&self, text: &str) -> bool {
+        self.source.knows(text)
+    }
+
+    /// The number of regular expressions.
+    #[must_use]
+    pub fn patterns(&self) -> usize {
+        self.source.good().map_or(0, |rules| rules.patterns())
     }
 
     /// Why the rules of the row cannot be read.

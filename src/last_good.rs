@@ -91,6 +91,12 @@ impl<T: Parsed> LastGood<T> {
         }
     }
 
+    /// Whether `text` is the one of the row, or the last good one: it is not parsed again.
+    #[must_use]
+    pub fn knows(&self, text: &str) -> bool {
+        self.text() == Some(text) || self.good.as_ref().is_some_and(|good| good.text() == text)
+    }
+
     /// The text of the row.
     fn text(&self) -> Option<&str> {
         match &self.bad {

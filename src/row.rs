@@ -9,6 +9,14 @@ use crate::primary_key::PrimaryKey;
 use crate::rules::RuleError;
 use crate::stored_value::Undecodable;
 
+/// The bytes of the JSON texts of all rules, and of all conditions of segments, that a worker holds
+/// in memory. Parsed, they take up to five times as much.
+pub const MAX_RULES_SIZE: usize = 32 << 20;
+
+/// The regular expressions of all rules and segments, as a message writes it: 1,000. One may take
+/// 200 KiB and a millisecond to compile.
+pub const MAX_PATTERNS: usize = 1_000;
+
 /// A row of the flags' table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagRow {
@@ -175,6 +183,10 @@ pub enum Fault {
     Undecodable,
     /// The value exceeds what a worker may hold in memory.
     TooLarge,
+    /// It is one of the largest, and all of them exceed what a worker may hold in memory.
+    TotalTooLarge,
+    /// The rules of all flags and segments have too many regular expressions.
+    TooManyPatterns,
     /// Python cannot decode the value.
     Json(Undecodable),
 }
@@ -262,6 +274,18 @@ impl Fault {
             Self::TooLarge => {
                 write!(f, "its {column} is over 1 MiB, or all of them are over 64 MiB")
             }
+            Self::TotalTooLarge => {
+                let limit = MAX_RULES_SIZE >> 20;
+                write!(
+                    f,
+                    "the {column}s of all rows are over {limit} MiB, and it is one of the largest; \
+                     use fewer values"
+                )
+            }
+            Self::TooManyPatterns => f.write_str(
+                "all rules and segments have over 1,000 regular expressions; use other operators, \
+                 or share a segment",
+            ),
         }
     }
 }
@@ -270,7 +294,9 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(error) => error.fmt(f),
-            Self::Column(Fault::TooLarge) => f.write_str("its JSON text is over 256 KiB"),
+            Self::Column(Fault::TooLarge) => {
+                f.write_str("its JSON text is over 256 KiB, the limit; use fewer values")
+            }
             Self::Column(fault) => fault.write(f, "JSON text"),
         }
     }

@@ -5,6 +5,7 @@
 
 mod key_table;
 mod next;
+mod pattern_limit;
 mod segments;
 mod unique;
 

@@ -13,5 +13,6 @@ mod publish;
 mod rows;
 mod server_info;
 mod session;
+mod size_limit;
 mod tokens;
 mod worker_name;

@@ -48,6 +48,7 @@ impl AttributeCondition {
 pub struct SegmentConditions {
     pub(super) text: Box<str>,
     pub(super) conditions: Box<[AttributeCondition]>,
+    pub(super) patterns: usize,
 }
 
 /// The segments that rules name, in the order of [`Condition::Segment`]'s index. `None` for one

@@ -34,6 +34,10 @@ const OPERATORS: [&str; 12] = [
 pub(super) struct Patterns(usize);
 
 impl Patterns {
+    pub(super) fn count(&self) -> usize {
+        self.0
+    }
+
     /// The test of an operator and its values.
     pub(super) fn test(
         &mut self,

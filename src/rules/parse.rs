@@ -31,7 +31,8 @@ impl ParsedRules {
         at_most(found.len(), MAX_RULES, "rules")?;
         let rules = found.into_iter().zip(1..).map(|(raw, number)| parser.rule(raw, number));
         let rules = rules.collect::<Result<_, _>>()?;
-        Ok(Self { text: text.into(), rules, segments: parser.segments.into() })
+        let (segments, patterns) = (parser.segments.into(), parser.patterns.count());
+        Ok(Self { text: text.into(), rules, segments, patterns })
     }
 }
 
@@ -44,7 +45,7 @@ impl SegmentConditions {
         let mut parser = Parser::default();
         let found = whole(text, "the conditions")?;
         let conditions = parser.conditions(found, Parser::segments_condition)?;
-        Ok(Self { text: text.into(), conditions })
+        Ok(Self { text: text.into(), conditions, patterns: parser.patterns.count() })
     }
 }
 

@@ -9,6 +9,7 @@ pub struct ParsedRules {
     pub(super) rules: Box<[Rule]>,
     /// In the order of [`Condition::Segment`]'s index.
     pub(super) segments: Box<[Box<str>]>,
+    pub(super) patterns: usize,
 }
 
 #[derive(Debug)]
@@ -25,6 +26,12 @@ impl ParsedRules {
         &self.text
     }
 
+    /// The number of regular expressions.
+    #[must_use]
+    pub fn patterns(&self) -> usize {
+        self.patterns
+    }
+
     /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -37,6 +44,12 @@ impl SegmentConditions {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The number of regular expressions.
+    #[must_use]
+    pub fn patterns(&self) -> usize {
+        self.patterns
     }
 }
 

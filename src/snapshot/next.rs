@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::pattern_limit::PatternLimit;
 use super::segments::{NextRules, rule_problems};
 use super::unique::Unique;
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
@@ -31,20 +32,22 @@ impl Snapshot {
             next.user_problems = user_problems(&rows);
             next.allowed_users = Arc::new(self.allowed_users.next(rows));
         }
+        let count = || self.patterns();
+        let patterns = PatternLimit::new(&count);
         let segments_changed = loaded.segments.is_some();
         if let Some(rows) = loaded.segments {
-            let (segments, problems) = self.segments.next(rows);
+            let (segments, problems) = self.segments.next(rows, &patterns);
             next.segments = Arc::new(segments);
             next.segment_problems = problems.into();
         }
         let flags_changed = loaded.flags.is_some();
         let (users, segments) = (next.allowed_users.clone(), next.segments.clone());
-        let now = Now { users: &users, rules: NextRules::new(&self.flags, &segments) };
+        let now = Now { users: &users, rules: NextRules::new(&self.flags, &segments, &patterns) };
         if let Some(rows) = loaded.flags {
             let (flags, problems) = flags(rows, &self.flags, &now);
             next.flags = Arc::new(flags);
             next.flag_problems = problems.into();
-        } else if users_changed || segments_changed {
+        } else if users_changed || (segments_changed && !now.rules.are_current(&self.flags)) {
             let flags = self.flags.iter().map(|flag| now.current(flag));
             next.flags = Arc::new(flags.collect());
         }
@@ -58,6 +61,14 @@ impl Snapshot {
             next.value_problems = problems.into();
         }
         next
+    }
+}
+
+impl Snapshot {
+    /// The number of regular expressions in rules and segments.
+    fn patterns(&self) -> usize {
+        let rules = self.flags.iter().filter_map(|flag| flag.rules.as_ref());
+        rules.map(|rules| rules.patterns()).sum::<usize>() + self.segments.patterns()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::key_table::{KeyTable, Keyed};
+use super::pattern_limit::PatternLimit;
 use super::unique::Unique;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
@@ -33,7 +34,11 @@ impl Keyed for Segment {
 
 impl Segments {
     /// The segments of these rows, and the rows that cannot be used.
-    pub(super) fn next(&self, rows: Vec<SegmentRow>) -> (Self, Vec<Problem>) {
+    pub(super) fn next(
+        &self,
+        rows: Vec<SegmentRow>,
+        limit: &PatternLimit<'_>,
+    ) -> (Self, Vec<Problem>) {
         let mut segments = Unique::new("segment", self, rows.len());
         let mut bad = Vec::new();
         let last: HashMap<_, _> = self.iter().map(|segment| (&segment.pk, segment)).collect();
@@ -41,7 +46,13 @@ impl Segments {
             match key {
                 Ok(key) => {
                     let before = last.get(&pk).map(|segment| &segment.conditions);
-                    let conditions = LastGood::next(before, conditions);
+                    let parse = |conditions| LastGood::next(before, conditions);
+                    let conditions = match conditions {
+                        Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
+                            limit.parse(before.map_or(0, patterns), text, parse, patterns)
+                        }
+                        conditions => parse(conditions),
+                    };
                     segments.insert(Segment { key, pk, conditions });
                 }
                 Err(fault) => bad.push((pk, fault)),
@@ -58,10 +69,19 @@ impl Segments {
         (segments.entries, segments.problems)
     }
 
+    /// The number of regular expressions.
+    pub(super) fn patterns(&self) -> usize {
+        self.iter().map(|segment| patterns(&segment.conditions)).sum()
+    }
+
     /// The conditions of the segment with this key, if they could ever be read.
     pub(super) fn conditions(&self, key: &str) -> Option<Arc<SegmentConditions>> {
         self.get(key)?.conditions.good().cloned()
     }
+}
+
+fn patterns(conditions: &LastGood<SegmentConditions>) -> usize {
+    conditions.good().map_or(0, |conditions| conditions.patterns())
 }
 
 fn unreadable_conditions(segments: &Segments) -> Vec<Problem> {
@@ -85,11 +105,16 @@ pub(super) struct NextRules<'a> {
     segments: &'a Segments,
     by_row: OnceCell<HashMap<&'a PrimaryKey, &'a Flag>>,
     none: Arc<FlagRules>,
+    limit: &'a PatternLimit<'a>,
 }
 
 impl<'a> NextRules<'a> {
-    pub(super) fn new(before: &'a KeyTable<Flag>, segments: &'a Segments) -> Self {
-        Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none() }
+    pub(super) fn new(
+        before: &'a KeyTable<Flag>,
+        segments: &'a Segments,
+        limit: &'a PatternLimit<'a>,
+    ) -> Self {
+        Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none(), limit }
     }
 
     /// The rules of a row. `same` is the flag with its key, if it has the same row.
@@ -103,13 +128,28 @@ impl<'a> NextRules<'a> {
         let before = same.or_else(|| self.by_row().get(pk).copied());
         // A flag that had no rules goes on without them while its new ones cannot be read.
         let before = before.map(|flag| flag.rules.as_ref().unwrap_or(&self.none));
-        FlagRules::next(before, text, |key| self.segments.conditions(key))
+        let parse = |text| FlagRules::next(before, text, |key| self.segments.conditions(key));
+        match text {
+            Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
+                let own = before.map_or(0, |before| before.patterns());
+                self.limit.parse(own, text, parse, |rules| {
+                    rules.as_ref().map_or(0, |rules| rules.patterns())
+                })
+            }
+            text => parse(text),
+        }
     }
 
     /// The flags by row: a row keeps its last good rules under another key.
     fn by_row(&self) -> &HashMap<&'a PrimaryKey, &'a Flag> {
         self.by_row
             .get_or_init(|| self.before.iter().map(|flag| (&flag.identity.pk, flag)).collect())
+    }
+
+    /// Whether the rules of these flags have the current segments.
+    pub(super) fn are_current(&self, flags: &KeyTable<Flag>) -> bool {
+        let mut rules = flags.iter().filter_map(|flag| flag.rules.as_ref());
+        rules.all(|rules| rules.has_segments(|key| self.segments.conditions(key)))
     }
 
     /// The rules of a flag with the current segments.

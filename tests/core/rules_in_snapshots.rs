@@ -174,7 +174,12 @@ mod unreadable_rules {
         let before = snapshot([flags([flag_with_rules("1", "a", &rule(GERMANY))])]);
         for (fault, why) in [
             (Fault::Undecodable, "its JSON text cannot be decoded as UTF-8"),
-            (Fault::TooLarge, "its JSON text is over 256 KiB"),
+            (Fault::TooLarge, "its JSON text is over 256 KiB, the limit; use fewer values"),
+            (
+                Fault::TotalTooLarge,
+                "the JSON texts of all rows are over 32 MiB, and it is one of the largest; \
+                 use fewer values",
+            ),
         ] {
             let row = FlagRow { rules: Err(fault), ..flag("1", "a", 0) };
             let after = before.next(flags([row]));
@@ -196,6 +201,92 @@ mod unreadable_rules {
         let after = snapshot([flags(keys.map(|key| bad_rules(key, key)))]);
         let named: Vec<_> = problems(&after).iter().map(|text| text[19..20].to_owned()).collect();
         assert_eq!(named, ["a", "b", "c", "d"]);
+    }
+}
+
+mod patterns {
+    use super::*;
+
+    const TOO_MANY: &str = "all rules and segments have over 1,000 regular expressions; \
+                            use other operators, or share a segment";
+
+    fn conditions(patterns: usize, pattern: &str) -> String {
+        let values = vec![format!("{pattern:?}"); patterns].join(",");
+        format!(r#"[{{"attribute": "country", "operator": "regex", "values": [{values}]}}]"#)
+    }
+
+    fn with_patterns(pk: usize, pattern: &str) -> FlagRow {
+        let pk = format!("{pk:02}");
+        flag_with_rules(&pk, &pk, &rule(&conditions(100, pattern)))
+    }
+
+    /// Nine flags with 100 patterns each, and a segment with 100.
+    fn full() -> Snapshot {
+        snapshot([Loaded {
+            flags: Some((0..9).map(|pk| with_patterns(pk, "D")).collect()),
+            segments: Some(vec![segment("1", "all", &conditions(100, "D"))]),
+            ..Loaded::default()
+        }])
+    }
+
+    fn is_in(snapshot: &Snapshot, key: &str, country: &str) -> bool {
+        let flag = snapshot.flag(key).expect("a flag");
+        let attributes = given(&format!(r#"{{"country": "{country}"}}"#));
+        evaluate(key, flag, &Subject::Anonymous, &attributes).value
+    }
+
+    #[test]
+    fn thousand_patterns_are_used() {
+        let found = full();
+        assert!(problems(&found).is_empty() && is_in(&found, "08", "DE"));
+    }
+
+    #[test]
+    fn rules_with_more_patterns_are_set_aside_alone() {
+        let rows = (0..12).map(|pk| with_patterns(pk, "D")).chain([flag_with_rules(
+            "12",
+            "12",
+            &rule(GERMANY),
+        )]);
+        let after = full().next(flags(rows));
+        let problem = |key: &str| {
+            format!(
+                r#"the rules of flag "{key}" cannot be read, so it returns its default: {TOO_MANY}"#
+            )
+        };
+        assert_eq!(problems(&after), ["09", "10", "11"].map(problem));
+        assert!(is_in(&after, "08", "DE") && is_in(&after, "12", "DE"));
+    }
+
+    #[test]
+    fn segment_with_more_patterns_is_set_aside_alone() {
+        let rows =
+            [("1", "all"), ("2", "more")].map(|(pk, key)| segment(pk, key, &conditions(100, "D")));
+        assert_eq!(
+            problems(&full().next(segments(rows))),
+            [format!(
+                r#"the conditions of segment "more" cannot be read, so conditions that name it are false: {TOO_MANY}"#
+            )]
+        );
+    }
+
+    #[test]
+    fn patterns_are_replaced_at_the_limit() {
+        let rows = (0..9).map(|pk| with_patterns(pk, if pk == 3 { "F" } else { "D" }));
+        let after = full().next(flags(rows));
+        assert!(problems(&after).is_empty());
+        assert!(is_in(&after, "03", "FR") && !is_in(&after, "03", "DE"));
+    }
+
+    #[test]
+    fn rules_are_read_once_there_is_room() {
+        let rows = || (0..10).map(|pk| with_patterns(pk, "D"));
+        let after = full().next(flags(rows()));
+        assert_eq!(problems(&after).len(), 1);
+        let freed = after.next(flags(rows().skip(1)));
+        // The patterns that this load has freed are room for the next one.
+        let after = freed.next(flags(rows().skip(1)));
+        assert!(problems(&after).is_empty() && is_in(&after, "09", "DE"));
     }
 }
 
@@ -221,6 +312,15 @@ mod segments_of_rules {
     fn changed_segment_changes_the_flag() {
         let after = with_segment(GERMANY).next(segments([segment("1", "dach", FRANCE)]));
         assert_eq!((germans(&after), in_country(&after, "FR").value), (false, true));
+    }
+
+    #[test]
+    fn segment_that_no_rule_names_shares_the_flags() {
+        let before = with_segment(GERMANY);
+        let row = || segment("1", "dach", GERMANY);
+        let after = before.next(segments([row(), segment("2", "other", FRANCE)]));
+        let flags = [&before, &after].map(|snapshot| snapshot.flag("a").expect("the flag"));
+        assert!(std::ptr::eq(flags[0], flags[1]));
     }
 
     #[test]

@@ -186,6 +186,51 @@ def test_many_undecodable_rows_are_set_aside(
     assert len(worker.ask("call", f"{__name__}.problems")) == 200
 
 
+def set_undecodable_rules(query: Query, encoding: Encoding) -> None:
+    """Writes rules, and conditions of a segment, that contain bytes without a character."""
+    value = f'"caf{encoding.undecodable}"'
+    conditions = f'[{{"attribute": "plan", "operator": "in", "values": [{value}]}}]'
+    query(
+        f"UPDATE flagstaff_featureflag SET rules = E'[{{\"conditions\": {conditions}}}]' "
+        "WHERE key = 'new_checkout';"
+        f"UPDATE flagstaff_segment SET conditions = E'{conditions}'"
+    )
+
+
+def test_undecodable_rules_and_conditions_are_set_aside_alone(
+    worker: Worker, query: Query, encoding: Encoding
+) -> None:
+    free = '[{"attribute": "plan", "operator": "isnull", "values": [true]}]'
+    query(f"INSERT INTO flagstaff_segment (key, conditions) VALUES ('free', '{free}')")
+    query(
+        "UPDATE flagstaff_featureflag SET rollout_percent = 0, "
+        'rules = \'[{"conditions": [{"segment": "free"}]}]\''
+    )
+    worker.sees(["flag_enabled", "beta", "bob"], True, within=5)
+    set_undecodable_rules(query, encoding)
+    why = "its JSON text cannot be decoded as UTF-8"
+    expected = [
+        f'the conditions of segment "free" cannot be read, so its last good conditions stay: {why}',
+        f'the rules of flag "new_checkout" cannot be read, so its last good rules stay: {why}',
+    ]
+    worker.sees(["call", f"{__name__}.problems"], expected, within=5)
+    assert worker.ask(*NEW_CHECKOUT) is True
+    query("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'new_checkout'")
+    worker.sees(NEW_CHECKOUT, False, within=1)
+
+
+def test_new_worker_beside_undecodable_rules_loads_the_other_flags(
+    database: str, query: Query, encoding: Encoding
+) -> None:
+    set_undecodable_rules(query, encoding)
+    with Worker(database, project=SETTINGS) as worker:
+        assert worker.ask("ready", 10) is True
+        assert worker.ask("reason_of", "new_checkout", "alice") == "ERROR"
+        assert worker.ask("flag_enabled", f"caf{encoding.character}", "bob") is True
+        query("UPDATE flagstaff_featureflag SET enabled = false")
+        worker.sees(["reason_of", "new_checkout", "alice"], "DISABLED", within=1)
+
+
 def deliveries(hook: dict[str, Any]) -> list[int]:
     """The numbers of messages that were delivered and that failed. Runs in the worker."""
     settings.FLAGSTAFF = {"WEBHOOKS": {"ops": hook}}

@@ -187,6 +187,26 @@ def test_new_worker_cannot_evaluate_unreadable_rules_but_the_kill_arrives(
             worker.sees(["reason_of", key, 42], "DISABLED", within=1.0)
 
 
+def test_largest_rules_beyond_32_mib_are_set_aside_alone(
+    sql: Sql, url: str, flag: FeatureFlag
+) -> None:
+    # Each is a little shorter than 256 KiB, and no list of rules.
+    sql(
+        f"INSERT INTO {FLAGS} (key, enabled, rollout_percent, rules) SELECT 'flag ' || n, "
+        "true, 100, jsonb_build_array(repeat('x', 260000)) FROM generate_series(1, 140) AS n"
+    )
+    sql(f"UPDATE {FLAGS} SET rules = '{GOOD}' WHERE key = '{KEY}'")
+    with Worker(url) as worker:
+        assert worker.ask("ready", 20)
+        total = "the JSON texts of all rows are over 32 MiB, and it is one of the largest"
+        problems = worker.ask("problems")
+        assert len(problems) == 140
+        assert sum(total in problem for problem in problems) == 140 - 129
+        assert worker.ask("reason_of", KEY, 42) == "TARGETING_MATCH"
+        sql(f"UPDATE {FLAGS} SET enabled = false")
+        worker.sees(["reason_of", "flag 140", 42], "DISABLED", within=5)
+
+
 def test_rules_that_are_readable_again_decide_again(sql: Sql, workers: list[Worker]) -> None:
     sql(f"UPDATE {FLAGS} SET rules = '{GOOD}', rollout_percent = 0")
     all_see(workers, result=True)

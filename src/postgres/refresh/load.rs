@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::encoded_texts::{EncodedTexts, is_undecodable};
-use super::rows;
+use super::rows::{self, Sizes};
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
 use crate::postgres::queries::{DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery};
@@ -67,6 +67,7 @@ const DOING: &str = "load";
 pub(super) struct Read {
     pub(super) loaded: Loaded,
     pub(super) standby: bool,
+    sizes: Sizes,
 }
 
 /// Reads the tables of `scope`.
@@ -89,7 +90,7 @@ async fn read(
 ) -> Result<Read, tokio_postgres::Error> {
     let (read, decoder) = (RefCell::new(Read::empty(queries)), Decoder::default());
     transaction(client, queries, scope, Encoding::Client, &read, |slot, row| {
-        slot.add(&mut read.borrow_mut().loaded, &row, &decoder)
+        read.borrow_mut().add(slot, &row, &decoder)
     })
     .await?;
     Ok(read.into_inner())
@@ -111,7 +112,7 @@ async fn read_encoded(
     let (mut read, rows) = (read.into_inner(), rows.into_inner());
     let decoder = decoder_of(client, &rows).await?;
     for (slot, row) in &rows {
-        slot.add(&mut read.loaded, row, &decoder)?;
+        read.add(*slot, row, &decoder)?;
     }
     Ok(read)
 }
@@ -207,7 +208,17 @@ async fn read_tables(
 impl Read {
     fn empty(queries: &LoadQueries) -> Self {
         let opaque_values = queries.opaque_values;
-        Self { loaded: Loaded { opaque_values, ..Loaded::default() }, standby: false }
+        let loaded = Loaded { opaque_values, ..Loaded::default() };
+        Self { loaded, standby: false, sizes: Sizes::default() }
+    }
+
+    fn add(
+        &mut self,
+        slot: Slot,
+        row: &Row,
+        decoder: &Decoder,
+    ) -> Result<(), tokio_postgres::Error> {
+        slot.add(&mut self.loaded, &mut self.sizes, row, decoder)
     }
 
     /// Empties the slots of the tables that the load reads, and returns their queries.

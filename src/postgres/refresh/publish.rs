@@ -43,7 +43,7 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// If the read is from a standby that is behind the base.
-    pub(super) fn publish(self, Read { loaded, standby }: Read) -> Result<Outcome, Error> {
+    pub(super) fn publish(self, Read { loaded, standby, .. }: Read) -> Result<Outcome, Error> {
         if standby && self.is_behind(loaded.token_set.as_ref()) {
             return Err(Error::behind());
         }

@@ -6,9 +6,10 @@ use futures_util::TryStreamExt;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
+use super::size_limit::SizeLimit;
 use crate::postgres::tables::Slot;
 use crate::postgres::text::{Decoder, Text};
-use crate::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
+use crate::row::{AllowedUsersRow, Fault, FlagRow, MAX_RULES_SIZE, SegmentRow, Users, ValueRow};
 use crate::snapshot::{Loaded, Snapshot};
 
 /// Passes the rows of a query to `keep`, each as it arrives.
@@ -23,6 +24,13 @@ pub(super) async fn read(
         keep(row)?;
     }
     Ok(())
+}
+
+/// The sizes of the tables with rules.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    rules: SizeLimit,
+    conditions: SizeLimit,
 }
 
 impl Slot {
@@ -40,14 +48,21 @@ impl Slot {
     pub(super) fn add(
         self,
         loaded: &mut Loaded,
+        sizes: &mut Sizes,
         row: &Row,
         decoder: &Decoder,
     ) -> Result<(), Error> {
         match self {
-            Self::Flags => push(&mut loaded.flags, flag(row, decoder)?),
+            Self::Flags => {
+                let flags = loaded.flags.get_or_insert_default();
+                sizes.rules.push(flags, flag(row, decoder)?, MAX_RULES_SIZE);
+            }
             Self::AllowedUsers => push(&mut loaded.allowed_users, allowed_users(row, decoder)?),
             Self::Values => push(&mut loaded.values, value(row, decoder)?),
-            Self::Segments => push(&mut loaded.segments, segment(row, decoder)?),
+            Self::Segments => {
+                let segments = loaded.segments.get_or_insert_default();
+                sizes.conditions.push(segments, segment(row, decoder)?, MAX_RULES_SIZE);
+            }
         }
         Ok(())
     }
