@@ -6,6 +6,7 @@ use crate::allowed_users::AllowedUsers;
 use crate::counters::Counters;
 use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
+use crate::rules::Rules;
 
 /// What all versions of a flag share, and only one row has.
 #[derive(Debug, PartialEq)]
@@ -73,6 +74,16 @@ impl Flag {
 
     fn rollout_or_users_depend(&self) -> bool {
         self.rollout_percent > 0 || !self.allowed_users.is_empty()
+    }
+
+    /// Whether the result can depend on the primary key: on the bucket, or on the allowed users.
+    #[must_use]
+    pub fn depends_on_key(&self) -> bool {
+        let splits = |percent: i32| (1..100).contains(&percent);
+        let rules = self.rules.as_deref().and_then(FlagRules::rules);
+        splits(self.rollout_percent)
+            || !self.allowed_users.is_empty()
+            || rules.is_some_and(Rules::splits)
     }
 
     #[inline(never)]

@@ -103,6 +103,9 @@ class Snapshot:
     def depends_on_user(self, key: str) -> bool:
         """Returns True if the flag's result depends on the user."""
 
+    def attribute_names(self, key: str | None = None) -> list[str]:
+        """Returns the attributes that the rules of the flag read, or those of all flags."""
+
 def depends_on_user(key: str) -> bool:
     """Returns True if the flag's result depends on the user, so that the user has to be known."""
 

@@ -12,9 +12,11 @@ from django.http.response import HttpResponseBase
 
 from flagstaff._engine.request_flags import (
     ContextSource,
+    aresolved_context,
     debug_message,
     evaluator_of,
     resolved_context,
+    snapshot_of,
     user_of,
 )
 
@@ -78,9 +80,9 @@ def _async(
     @wraps(view)
     async def wrapper(*args: object, **kwargs: object) -> object:
         request = _request(args)
-        evaluator = evaluator_of(request, snapshot=True)
-        user = await user_of(request, key, evaluator)
-        has_flag = evaluator.flag_enabled(key, user, context=resolved_context(context, request))
+        snapshot, given = snapshot_of(request), await aresolved_context(context, request)
+        user = await user_of(request, key, snapshot, given)
+        has_flag = snapshot.flag_enabled(key, user, context=given)
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return wrapper

@@ -76,6 +76,12 @@ class FlagstaffExtension(Extension):
 def _parse_pair(parser: Parser) -> nodes.Pair:
     """Returns a name with its value."""
     name = next(parser.stream)
+    if name.value in ("user", "context"):
+        parser.fail(
+            f"flag has no argument {name.value!r}: write the user after the key, and each name of "
+            'the context with its value, as in {% flag "new_checkout", customer, country="DE" %}',
+            name.lineno,
+        )
     parser.stream.expect("assign")
     return nodes.Pair(nodes.Const(name.value), parser.parse_expression(), lineno=name.lineno)
 
@@ -117,7 +123,8 @@ def _evaluate(
         user = context.get("user") if user is None else user
     user = _defined(user)
     # A variable that is undefined is missing.
-    given = {name: _defined(value) for name, value in given.items()} if given else None
+    if isinstance(given, Mapping):
+        given = {name: _defined(value) for name, value in given.items()}
     return evaluator_of(request).flag_enabled(key, user, default=default, context=given)
 
 

@@ -111,7 +111,7 @@ pub(super) fn depends_on_user(key: &Bound<'_, PyString>) -> PyResult<bool> {
     if evaluator.flag_override(key).is_some() {
         return Ok(false);
     }
-    Ok(state::evaluates_directly(key.py(), state)? || evaluator.depends_on_user(key))
+    Ok(state::evaluates_directly(key.py(), state)? || evaluator.depends_on_user(key)?)
 }
 
 /// How `flag_enabled(key, user)` gets its result, as a dict: the arguments of

@@ -7,9 +7,10 @@ use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::calls::Call;
+use super::calls::{Call, is_ending};
 
 /// What the setting names.
+#[derive(Default)]
 pub(super) struct AttributeSettings {
     /// The Python attribute of the user object, by the name that rules use.
     columns: HashMap<Box<str>, Py<PyString>>,
@@ -31,6 +32,9 @@ impl AttributeSettings {
 
     #[cold]
     fn read(py: Python<'_>) -> PyResult<Arc<Self>> {
+        if is_ending() {
+            return Ok(Arc::default());
+        }
         let _call = Call::begin(py);
         let module = py.import("flagstaff._engine.attributes")?;
         let read = module.call_method0("read_settings")?;

@@ -5,7 +5,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
-use super::calls::Call;
 use crate::rules::Value;
 
 /// The proleptic ordinal of 1970-01-01.
@@ -65,7 +64,7 @@ fn read_other<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>
         return Ok(None);
     }
     if !is_list(object) {
-        return read_scalar(object).map(Some);
+        return read_scalar(object);
     }
     let mut items = Vec::new();
     for item in object.try_iter()? {
@@ -73,54 +72,58 @@ fn read_other<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>
         if is_list(&item) {
             items.push(ReadValue::List(Vec::new()));
         } else if !item.is_none() {
-            items.push(read_scalar(&item)?);
+            items.extend(read_scalar(&item)?);
         }
     }
     Ok(Some(ReadValue::List(items)))
 }
 
-fn read_scalar<'py>(object: &Bound<'py, PyAny>) -> PyResult<ReadValue<'py>> {
+fn read_scalar<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> {
+    match read_plain(object)? {
+        Some(value) => Ok(Some(value)),
+        None => special(object),
+    }
+}
+
+/// The value of a bool, a number or a text; `None` for other objects.
+fn read_plain<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> {
     if object.is_instance_of::<PyBool>() {
-        return object.extract().map(ReadValue::Bool);
+        return object.extract().map(ReadValue::Bool).map(Some);
     }
     if object.is_instance_of::<PyInt>() {
-        return integer(object);
+        return integer(object).map(Some);
     }
     if object.is_instance_of::<PyFloat>() {
-        return object.extract().map(ReadValue::Float);
+        return object.extract().map(ReadValue::Float).map(Some);
     }
-    match object.cast::<PyString>() {
-        Ok(text) => Ok(ReadValue::Text(text.clone())),
-        Err(_) => special(object),
-    }
+    Ok(object.cast::<PyString>().ok().map(|text| ReadValue::Text(text.clone())))
 }
 
 fn integer<'py>(object: &Bound<'py, PyAny>) -> PyResult<ReadValue<'py>> {
     match object.extract() {
         Ok(value) => Ok(ReadValue::Integer(value)),
         // int() of the object, because str() of an enum's member is its name.
-        Err(_) => {
-            text_of(&object.py().get_type::<PyInt>().call1((object,))?).map(ReadValue::Decimal)
-        }
+        Err(_) => object.py().get_type::<PyInt>().call1((object,))?.str().map(ReadValue::Decimal),
     }
 }
 
 #[cold]
-fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<ReadValue<'py>> {
+fn special<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<ReadValue<'py>>> {
     let py = object.py();
+    let module = || py.import("flagstaff._engine.attributes");
     if object.is_instance(datetime_type(py)?)? {
-        let _call = Call::begin(py);
-        let attributes = py.import("flagstaff._engine.attributes")?;
-        let (utc, wall) = attributes.call_method1("microseconds", (object,))?.extract()?;
-        return Ok(ReadValue::DateTime { utc, wall });
+        let (utc, wall) = module()?.call_method1("microseconds", (object,))?.extract()?;
+        return Ok(Some(ReadValue::DateTime { utc, wall }));
     }
     if object.is_instance(date_type(py)?)? {
         let ordinal: i32 = object.call_method0(intern!(py, "toordinal"))?.extract()?;
-        return Ok(ReadValue::Date(ordinal - EPOCH));
+        return Ok(Some(ReadValue::Date(ordinal - EPOCH)));
     }
-    let is_decimal = object.is_instance(decimal_type(py)?)?;
-    let text = text_of(object)?;
-    Ok(if is_decimal { ReadValue::Decimal(text) } else { ReadValue::Text(text) })
+    if object.is_instance(decimal_type(py)?)? {
+        return object.str().map(ReadValue::Decimal).map(Some);
+    }
+    let plain = module()?.call_method1("plain_value", (object,))?;
+    if plain.is_none() { Ok(None) } else { read_plain(&plain) }
 }
 
 fn is_list(object: &Bound<'_, PyAny>) -> bool {
@@ -128,11 +131,6 @@ fn is_list(object: &Bound<'_, PyAny>) -> bool {
         || object.is_instance_of::<PyTuple>()
         || object.is_instance_of::<PySet>()
         || object.is_instance_of::<PyFrozenSet>()
-}
-
-fn text_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
-    let _call = Call::begin(object.py());
-    object.str()
 }
 
 fn datetime_type(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {

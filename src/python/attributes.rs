@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use pyo3::exceptions::{PyException, PyMemoryError, PyRecursionError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use super::attribute_settings::AttributeSettings;
@@ -28,14 +27,23 @@ static RUNNING: AtomicI32 = AtomicI32::new(0);
 pub(super) struct UserAttributes<'a, 'py> {
     py: Python<'py>,
     user: User<'a, 'py>,
-    context: [Option<Bound<'py, PyDict>>; 2],
-    settings: Arc<AttributeSettings>,
+    context: Context<'a, 'py>,
+    /// What the first attribute needs that is not built in.
+    sources: OnceCell<Sources<'py>>,
     /// What the callable has returned, `None` for nothing.
     computed: OnceCell<Option<Bound<'py, PyDict>>>,
     /// Whether an attribute was missing that needs the user object.
     needs_user: Cell<bool>,
     /// What ends the evaluation, such as `KeyboardInterrupt`.
     interrupt: OnceCell<PyErr>,
+    /// Attributes run Python code in many places, such as the `__str__` of a value.
+    _call: Call,
+}
+
+/// The contexts, and what `ATTRIBUTES` names.
+struct Sources<'py> {
+    context: [Option<Bound<'py, PyDict>>; 2],
+    settings: Arc<AttributeSettings>,
 }
 
 /// The user, as far as the caller has passed it.
@@ -57,15 +65,14 @@ enum Found<'py> {
 
 /// Calls `with` with the subject of `user`, and the attributes that rules read.
 ///
-/// Raises what reading the user raises. An attribute whose code raises is missing, and logged.
+/// Raises what reading the user raises, and `ConfigurationError` if a rule reads an attribute and
+/// the settings are not valid. An attribute whose code raises is missing, and logged.
 pub(super) fn with_attributes<'py, T>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
-    let settings = AttributeSettings::current(py)?;
-    let context = context.dicts(py)?;
     let run = |subject: Subject<'_>, object: Option<&Bound<'py, PyAny>>| {
         let user = match (subject, object) {
             (Subject::Anonymous, _) => User::Anonymous,
@@ -76,10 +83,11 @@ pub(super) fn with_attributes<'py, T>(
             py,
             user,
             context,
-            settings,
+            sources: OnceCell::new(),
             computed: OnceCell::new(),
             needs_user: Cell::new(false),
             interrupt: OnceCell::new(),
+            _call: Call::begin(py),
         };
         let result = with(&subject, &attributes);
         attributes.interrupt.into_inner().map_or(Ok(result), Err)
@@ -88,6 +96,25 @@ pub(super) fn with_attributes<'py, T>(
         Some(user) => user.with_user(run)?,
         None => run(Subject::Anonymous, None),
     }
+}
+
+/// Whether a rule may read one of these attributes from the user.
+pub(super) fn any_of_user(
+    py: Python<'_>,
+    names: &[Box<str>],
+    context: Context<'_, '_>,
+) -> PyResult<bool> {
+    let settings = AttributeSettings::current(py)?;
+    let given = context.dicts(py)?;
+    let has = |name: &str| given.iter().flatten().any(|dict| dict.contains(name).unwrap_or(false));
+    Ok(names.iter().any(|name| {
+        is_built_in(name)
+            || (!has(name) && (settings.has_callable || settings.column(name).is_some()))
+    }))
+}
+
+fn is_built_in(name: &str) -> bool {
+    matches!(name, "is_authenticated" | "is_staff" | "is_superuser" | "groups")
 }
 
 impl Attributes for UserAttributes<'_, '_> {
@@ -150,23 +177,24 @@ impl<'py> UserAttributes<'_, 'py> {
 
     /// An attribute of the context or of `ATTRIBUTES`.
     fn given(&self, name: &str) -> PyResult<Found<'py>> {
+        let Sources { context, settings } = self.sources();
         let key = PyString::new(self.py, name);
-        for context in self.context.iter().flatten() {
+        for context in context.iter().flatten() {
             if let Some(value) = context.get_item(&key)? {
                 return found(Some(value));
             }
         }
-        let column = self.settings.column(name);
+        let column = settings.column(name);
         match self.user {
             User::Object(user) => match column {
                 Some(attribute) => found(read_attribute(user, attribute.bind(self.py))?),
-                None if self.settings.has_callable => {
+                None if settings.has_callable => {
                     let computed = self.computed(user)?;
                     found(computed.map(|computed| computed.get_item(&key)).transpose()?.flatten())
                 }
                 None => Ok(Found::Missing),
             },
-            User::Key if column.is_some() || self.settings.has_callable => Ok(Found::NeedsUser),
+            User::Key if column.is_some() || settings.has_callable => Ok(Found::NeedsUser),
             User::Key | User::Anonymous => Ok(Found::Missing),
         }
     }
@@ -187,18 +215,38 @@ impl<'py> UserAttributes<'_, 'py> {
         if is_ending() {
             return Ok(None);
         }
-        let _call = Call::begin(self.py);
         let _running = Running::begin();
         let module = self.py.import("flagstaff._engine.attributes")?;
-        let computed = module
-            .call_method1("computed_attributes", (user, &self.context[0], &self.context[1]))?;
-        Ok(computed.extract()?)
+        let [call, snapshot] = &self.sources().context;
+        Ok(module.call_method1("computed_attributes", (user, call, snapshot))?.extract()?)
+    }
+
+    /// What an attribute needs that is not built in. A context that cannot be read is empty.
+    fn sources(&self) -> &Sources<'py> {
+        if let Some(sources) = self.sources.get() {
+            return sources;
+        }
+        let settings = match AttributeSettings::current(self.py) {
+            Ok(settings) => settings,
+            Err(error) => {
+                self.end_with(error);
+                Arc::default()
+            }
+        };
+        let context = self.context.dicts(self.py).unwrap_or_else(|error| {
+            self.report_unreadable("context", error);
+            [None, None]
+        });
+        self.sources.get_or_init(|| Sources { context, settings })
     }
 
     /// Logs that the context names a built-in attribute, which it cannot set.
     fn refuse_in_context(&self, name: &str) {
+        if self.context.is_empty() {
+            return;
+        }
         let names = |context: &Bound<'py, PyDict>| context.contains(name).is_ok_and(|found| found);
-        if self.context.iter().flatten().any(names) {
+        if self.sources().context.iter().flatten().any(names) {
             self.report("report_reserved_name", (name,));
         }
     }
@@ -228,9 +276,11 @@ impl<'py> UserAttributes<'_, 'py> {
         if is_ending() {
             return;
         }
-        let _call = Call::begin(self.py);
         let module = self.py.import("flagstaff._engine.attributes");
-        if let Err(error) = module.and_then(|module| module.call_method1(function, arguments)) {
+        // A handler of the log may raise, which is no reason to raise here.
+        if let Err(error) = module.and_then(|module| module.call_method1(function, arguments))
+            && !error.is_instance_of::<PyException>(self.py)
+        {
             self.end_with(error);
         }
     }
@@ -262,14 +312,11 @@ fn read_class_attribute<'py>(
     user: &Bound<'py, PyAny>,
     attribute: &Bound<'py, PyString>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    static DEFERRED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = user.py();
-    let _call = Call::begin(py);
-    let deferred = DEFERRED.import(py, "django.db.models.query_utils", "DeferredAttribute")?;
-    match user.get_type().getattr_opt(attribute)? {
-        Some(descriptor) if descriptor.is_instance(deferred)? => Ok(None),
-        _ => user.getattr_opt(attribute),
+    let module = user.py().import("flagstaff._engine.attributes")?;
+    if module.call_method1("is_deferred", (user, attribute))?.is_truthy()? {
+        return Ok(None);
     }
+    user.getattr_opt(attribute)
 }
 
 /// One callable that runs, until it is dropped.

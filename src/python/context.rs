@@ -1,8 +1,12 @@
 //! What a caller passes beside the user: `context=`.
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyMapping, PyType};
+
+use super::calls::Call;
 
 /// The context of a call, and the context of its snapshot. Rules read the first one that has the
 /// attribute.
@@ -30,6 +34,10 @@ impl<'a, 'py> Context<'a, 'py> {
         Self { snapshot, ..self }
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self.call.is_none() && self.snapshot.is_none()
+    }
+
     /// Both contexts. Raises what a mapping raises that is not a dict.
     pub(super) fn dicts(self, py: Python<'py>) -> PyResult<[Option<Bound<'py, PyDict>>; 2]> {
         let snapshot = self.snapshot.map(|snapshot| as_dict(snapshot.bind(py))).transpose()?;
@@ -37,17 +45,29 @@ impl<'a, 'py> Context<'a, 'py> {
     }
 }
 
+/// The context itself if it is a plain dict or that of a request. The items of another mapping: a
+/// subclass of dict may return other values than it holds.
 fn as_dict<'py>(context: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     match context.cast::<PyDict>() {
-        Ok(dict) => Ok(dict.clone()),
-        Err(_) => {
-            context.py().get_type::<PyDict>().call1((context,))?.cast_into().map_err(Into::into)
+        Ok(dict) if dict.is_exact_instance_of::<PyDict>() || is_of_request(dict)? => {
+            Ok(dict.clone())
+        }
+        _ => {
+            let items = context.call_method0(intern!(context.py(), "items"))?;
+            context.py().get_type::<PyDict>().call1((items,))?.cast_into().map_err(Into::into)
         }
     }
 }
 
+fn is_of_request(context: &Bound<'_, PyDict>) -> PyResult<bool> {
+    static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let own = TYPE.import(context.py(), "flagstaff._engine.attributes", "RequestContext")?;
+    Ok(context.is_exact_instance(own))
+}
+
 #[cold]
-pub(super) fn require_mapping(context: &Bound<'_, PyAny>) -> PyResult<()> {
+fn require_mapping(context: &Bound<'_, PyAny>) -> PyResult<()> {
+    let _call = Call::begin(context.py());
     if context.cast::<PyMapping>().is_ok() {
         return Ok(());
     }

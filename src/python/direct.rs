@@ -172,7 +172,7 @@ fn flag(
         && enabled
         && (explaining || !everyone)
     {
-        let may_skip_user = rollout_percent <= 0 && flag.rules.is_none() && !explaining;
+        let may_skip_user = (rollout_percent <= 0 || flag.rules.is_some()) && !explaining;
         match allowed_users_for(&pk, user, may_skip_user)? {
             Ok(users) => flag.allowed_users = Arc::new(users),
             Err(absent) => return Ok(Err(absent)),
@@ -200,7 +200,7 @@ fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRule
 }
 
 /// The allowed users of a flag that matter to `user`. With `may_skip_user`, which is for a rollout
-/// of 0 %, the user is not read if the flag has no allowed users.
+/// of 0 % and for rules, the user is not read if the flag has no allowed users.
 fn allowed_users_for(
     pk: &Bound<'_, PyAny>,
     user: UserArgument<'_, '_>,

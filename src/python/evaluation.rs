@@ -1,9 +1,11 @@
 //! Evaluates flags and values against one snapshot.
 
+use std::collections::BTreeSet;
+
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
-use super::attributes::{note_evaluation, with_attributes};
+use super::attributes::{any_of_user, note_evaluation, with_attributes};
 use super::context::Context;
 use super::explained::{Explained, explain_rules};
 use super::state::{self, LIVE};
@@ -15,7 +17,7 @@ use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
-use crate::rules::NoAttributes;
+use crate::rules::{NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
@@ -151,9 +153,29 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> bool {
+    pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
         let flag = || self.snapshot?.flag(key.to_str().ok()?);
-        self.flag_override(key).is_none() && flag().is_some_and(Flag::depends_on_subject)
+        if self.flag_override(key).is_some() {
+            return Ok(false);
+        }
+        let context = Context::default().with_snapshot(self.context);
+        flag().map_or(Ok(false), |flag| match flag.rules {
+            Some(_) => needs_user(key.py(), flag, context),
+            None => Ok(flag.depends_on_subject()),
+        })
+    }
+
+    /// The names of the attributes that the rules of a flag read, or those of all flags.
+    pub(super) fn attribute_names(&self, key: Option<&str>) -> BTreeSet<&'a str> {
+        let Some(snapshot) = self.snapshot else { return BTreeSet::new() };
+        let names = |flag: &'a Flag| {
+            let rules = flag.rules.as_deref().filter(|_| flag.enabled).and_then(FlagRules::rules);
+            rules.into_iter().flat_map(Rules::attributes).map(|name| &**name)
+        };
+        match key {
+            Some(key) => snapshot.flag(key).into_iter().flat_map(names).collect(),
+            None => snapshot.flags().flat_map(|(_, flag)| names(flag)).collect(),
+        }
     }
 
     /// The results of all flags by key, or of those that browsers may read. Reads the user at most
@@ -245,13 +267,26 @@ fn value_by_rules<'py>(
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
 ) -> PyResult<Option<bool>> {
-    let user = user.filter(|_| flag.depends_on_subject());
+    if !flag.enabled {
+        return Ok(Some(false));
+    }
+    let user = match user {
+        Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => None,
+        user => user.filter(|_| flag.depends_on_subject()),
+    };
     let evaluation = with_attributes(py, user, context, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
         attributes.report_needed_user(key);
         evaluation
     })?;
     Ok((evaluation.reason != Reason::Error).then_some(evaluation.value))
+}
+
+/// Whether the result of a flag with rules depends on the user, and not only on the context.
+fn needs_user(py: Python<'_>, flag: &Flag, context: Context<'_, '_>) -> PyResult<bool> {
+    let attributes = flag.rules.as_deref().and_then(FlagRules::rules).map(Rules::attributes);
+    Ok(flag.depends_on_subject()
+        && (flag.depends_on_key() || any_of_user(py, attributes.unwrap_or_default(), context)?))
 }
 
 /// The same evaluation, with its reason.

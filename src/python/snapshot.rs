@@ -152,7 +152,13 @@ impl PySnapshot {
 
     /// Whether the result of the flag `key` can differ between users.
     fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        Ok(self.evaluator_for(key)?.depends_on_user(key))
+        self.evaluator_for(key)?.depends_on_user(key)
+    }
+
+    /// The names of the attributes that the rules of the flag `key` read, or those of all flags.
+    #[pyo3(signature = (key=None))]
+    fn attribute_names(&self, py: Python<'_>, key: Option<&str>) -> PyResult<Vec<&str>> {
+        Ok(self.taken(py)?.evaluator().attribute_names(key).into_iter().collect())
     }
 
     /// Whether anything is loaded.

@@ -89,6 +89,11 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         Ok(Self { user, kind, attribute: None })
     }
 
+    /// Whether reading the user may cost a query.
+    pub(super) fn is_lazy(&self) -> bool {
+        self.kind == Kind::Lazy
+    }
+
     /// Reads the primary key, and returns the result of `with` for the subject.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]

@@ -53,6 +53,12 @@ impl Rules {
         Some(Decision { number, rollout_percent: rule.rollout_percent })
     }
 
+    /// Whether a rule may decide by the bucket of the subject.
+    #[must_use]
+    pub fn splits(&self) -> bool {
+        self.parsed.rules.iter().any(|rule| (1..100).contains(&rule.rollout_percent))
+    }
+
     /// The names of the attributes that the rules and their segments read, in order.
     #[must_use]
     pub fn attributes(&self) -> &[Box<str>] {

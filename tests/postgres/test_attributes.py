@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import pickle
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum
@@ -17,10 +20,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
@@ -265,6 +269,69 @@ def test_value_that_is_unlike_does_not_match(
     assert flag_enabled("negated", context={"a": value})
 
 
+@pytest.mark.parametrize("zone", ["America/Chicago", "Asia/Tokyo", "UTC"])
+def test_first_and_last_datetime_are_compared(load: Load, settings: Any, zone: str) -> None:
+    settings.TIME_ZONE = zone
+    store(condition("until", "gt", "2026-01-01T00:00:00Z"))
+    store(condition("until", "lt", "2026-01-01T00:00:00Z"), key="past")
+    load()
+    for tzinfo in (None, timezone.utc, ZoneInfo("Pacific/Apia")):
+        last, first = datetime.max.replace(tzinfo=tzinfo), datetime.min.replace(tzinfo=tzinfo)
+        assert all_flags(context={"until": last}) == {"beta": True, "past": False}
+        assert all_flags(context={"until": first}) == {"beta": False, "past": True}
+
+
+class Index:
+    """An integer of another library, such as numpy."""
+
+    def __index__(self) -> int:
+        return 42
+
+
+def test_integer_of_another_library_is_a_number(load: Load) -> None:
+    store(condition("a", "gte", 42))
+    load()
+    assert flag_enabled("beta", context={"a": Index()})
+
+
+UNSUITABLE: dict[str, Callable[[], object]] = {
+    "a queryset": lambda: User.objects.values_list("username", flat=True),
+    "a manager": lambda: User.objects,
+    "an iterator": lambda: iter(["a"]),
+    "a dict": lambda: {"a": 1},
+    "a view of a dict": {"a": 1}.keys,
+}
+
+
+@pytest.mark.parametrize("kind", UNSUITABLE)
+def test_object_that_is_no_value_is_missing_and_not_queried(
+    load: Load, kind: str, caplog: pytest.LogCaptureFixture, django_assert_num_queries: Any
+) -> None:
+    store(condition("a", "isnull", True))
+    load()
+    with django_assert_num_queries(0):
+        assert flag_enabled("beta", context={"a": UNSUITABLE[kind]()})
+    assert "the attribute 'a' is missing: pass a list" in caplog.text
+
+
+def test_query_dict_has_the_last_value_of_a_name(load: Load) -> None:
+    store(condition("a", "in", "x"))
+    load()
+    assert flag_enabled("beta", context=QueryDict("a=y&a=x"))
+    assert not flag_enabled("beta", context=QueryDict("a=x&a=y"))
+
+
+def test_text_that_evaluates_its_own_flag_raises_recursion_error(load: Load) -> None:
+    class Endless:
+        def __str__(self) -> str:
+            return str(flag_enabled("beta", context={"a": self, "b": self}))
+
+    store(condition("a", "in", "x"), condition("b", "in", "y"))
+    load()
+    with pytest.raises(RecursionError):
+        flag_enabled("beta", context={"a": Endless()})
+
+
 def test_naive_datetime_is_in_the_time_zone_of_the_project(load: Load, settings: Any) -> None:
     settings.TIME_ZONE = "Asia/Tokyo"
     store(condition("since", "in", "2026-03-01T03:00:00Z"))
@@ -317,12 +384,31 @@ def test_deferred_column_is_missing_and_not_loaded(
     assert outcome(User.objects.get()) == "passed"
 
 
+def test_deferred_column_behind_another_descriptor_is_missing(
+    settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch, alice: User
+) -> None:
+    class Wrapped:
+        def __init__(self, descriptor: Any) -> None:
+            self.descriptor = descriptor
+
+        def __get__(self, instance: Any, owner: Any) -> Any:
+            return self if instance is None else self.descriptor.__get__(instance, owner)
+
+    monkeypatch.setattr(User, "email", Wrapped(vars(User)["email"]))
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["email"]}
+    alice.save()
+    store(condition("email", "in", "alice@example.com"))
+    deferred = User.objects.defer("email").get()
+    with django_assert_num_queries(0):
+        assert outcome(deferred) == "missing"
+
+
 def test_foreign_key_is_read_by_the_key_it_holds(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(attributes, "_user_model", lambda: LogEntry)
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["user"]}
-    store(condition("user", "in", 42))
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["user", "user_id"]}
+    store(condition("user", "in", 42), condition("user_id", "in", 42))
     assert flag_enabled("beta", LogEntry(pk=1, user_id=42))
     assert not flag_enabled("beta", LogEntry(pk=1, user_id=43))
 
@@ -501,6 +587,103 @@ def test_columns_and_a_callable_can_be_combined(load: Load, alice: User, setting
         assert flag_enabled("beta", alice)
 
 
+def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
+    alice: User, settings: Any
+) -> None:
+    alice.save()
+
+    def count(user: User, request: HttpRequest) -> dict[str, object]:
+        return {"users": User.objects.filter(pk=user.pk).count()}
+
+    async def view(request: Any) -> None:
+        assert flag_enabled("beta", request.user) is False
+        assert await request.flags.aenabled("beta")
+        assert await request.flags.aall() == {"beta": True}
+        assert flag_enabled("beta", request.user)
+
+    store(condition("users", "in", 1))
+    with attributes_from(settings, count):
+        request = request_of(alice)
+        request.flags = RequestFlags(request)
+        with attributes.serving(request.flags):
+            async_to_sync(view)(request)
+
+
+def test_callable_that_queries_in_an_event_loop_is_logged_with_the_remedy(
+    alice: User, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def evaluate() -> bool:
+        return flag_enabled("beta", alice)
+
+    store(condition("users", "in", 1))
+    with attributes_from(settings, lambda user, request: {"users": User.objects.count()}):
+        assert async_to_sync(evaluate)() is False
+    assert "evaluate with request.flags.aenabled() or in a thread" in caplog.text
+
+
+def test_callable_that_waits_for_another_thread_of_its_request_does_not_deadlock(
+    load: Load, alice: User, settings: Any
+) -> None:
+    def wait(user: User, request: Any) -> dict[str, object]:
+        with ThreadPoolExecutor() as pool:
+            pool.submit(request.flags.value, "gateway").result(10)
+            pool.submit(lambda: not calls and request.flags.enabled("beta")).result(10)
+        return {"country": "DE"}
+
+    calls: list[int] = []
+
+    def once(user: User, request: Any) -> dict[str, object]:
+        if calls:
+            return {"country": "DE"}
+        calls.append(1)
+        return wait(user, request)
+
+    store(condition("country", "in", "DE"))
+    with attributes_from(settings, once):
+        load()
+        request = request_of(alice)
+        request.flags = RequestFlags(request)
+        assert request.flags.enabled("beta")
+
+
+# A kill.
+
+
+class Unreadable(Mapping[str, object]):
+    """A mapping that cannot be read."""
+
+    def __getitem__(self, name: str) -> object:
+        raise OSError("secret")
+
+    def __iter__(self) -> Iterator[str]:
+        raise OSError("secret")
+
+    def __len__(self) -> int:
+        raise OSError("secret")
+
+
+def test_disabled_flag_is_off_whatever_attributes_and_context_are(
+    load: Load, alice: User, settings: Any
+) -> None:
+    store(condition("country", "in", "DE"))
+    FeatureFlag.objects.update(enabled=False)
+    load()
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["country"]}
+    for context in (None, Unreadable()):
+        assert flag_enabled("beta", alice, context=context) is False
+        assert all_flags(alice, context=context) == {"beta": False}
+
+
+def test_context_that_cannot_be_read_is_empty_and_logged(
+    load: Load, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    store(condition("country", "isnull", True))
+    load()
+    assert flag_enabled("beta", alice, context=Unreadable())
+    assert "the attribute 'context' is missing" in caplog.text
+    assert "secret" not in caplog.text
+
+
 # Requests.
 
 
@@ -561,6 +744,61 @@ def test_context_of_a_request_is_for_all_its_evaluations(load: Load) -> None:
     assert request.flags["beta"]
     assert request.flags.all() == {"beta": True}
     assert not request.flags.enabled("beta", context={"language": "fr"})
+
+
+def test_request_user_and_auser_share_what_the_callable_returns(alice: User, settings: Any) -> None:
+    alice.save()
+    calls: list[object] = []
+
+    def record(user: User, request: HttpRequest) -> dict[str, object]:
+        calls.append(user)
+        return {"country": "DE"}
+
+    async def auser() -> User:
+        return User(pk=alice.pk)
+
+    async def view(request: Any) -> None:
+        assert await request.flags.aenabled("beta")
+        assert request.flags.enabled("beta")
+
+    store(condition("country", "in", "DE"))
+    with attributes_from(settings, record):
+        request = request_of(alice)
+        request.auser = auser
+        request.flags = RequestFlags(request)
+        async_to_sync(view)(request)
+    assert len(calls) == 1
+
+
+def test_context_of_a_request_can_be_replaced_at_any_time(load: Load, alice: User) -> None:
+    store(condition("country", "in", "DE"))
+    load()
+    request = request_of(alice)
+    request.flags = RequestFlags(request)
+    assert not request.flags.enabled("beta")
+    request.flags.context = {"country": "DE"}
+    assert request.flags.enabled("beta")
+    assert pickle.loads(pickle.dumps(request.flags.context)) == {"country": "DE"}
+
+
+def test_evaluation_after_the_request_gets_no_attributes_of_it(alice: User, settings: Any) -> None:
+    requests: list[object] = []
+
+    def record(user: User, request: HttpRequest) -> dict[str, object]:
+        requests.append(request)
+        return {"country": "DE"}
+
+    def view(request: HttpRequest) -> HttpRequest:
+        contexts.append(copy_context())
+        return request
+
+    contexts: list[Context] = []
+    store(condition("country", "in", "DE"))
+    with attributes_from(settings, record):
+        handler: Any = FlagstaffMiddleware(view)  # type: ignore[arg-type]
+        handler(request_of(alice))
+        assert contexts[0].run(flag_enabled, "beta", alice)
+    assert requests == [None]
 
 
 def test_request_is_freed_with_its_snapshot_and_context() -> None:
@@ -634,12 +872,18 @@ def test_rules_that_cannot_be_read_do_not_hide_a_kill(load: Load, alice: User) -
     assert explain("beta", alice).reason == "DISABLED"
 
 
-def test_unreadable_user_is_not_read_if_no_rule_needs_it(load: Load) -> None:
+def test_lazy_user_is_not_read_if_no_rule_needs_it(load: Load) -> None:
     lazy: Any = SimpleLazyObject(lambda: pytest.fail("the user was read"))
     rules = [{"conditions": [condition("a", "in", 1)]}]
     FeatureFlag.objects.create(key="beta", enabled=False, rules=rules)
+    FeatureFlag.objects.create(key="country", enabled=True, rules=rules)
     load()
     assert flag_enabled("beta", lazy) is False
+    held = snapshot(context={"a": 1})
+    assert held.flag_enabled("beta", lazy) is False
+    assert held.flag_enabled("country", lazy) is True
+    assert not held.depends_on_user("country")
+    assert not flag_enabled("country", lazy, context={"a": 2})
 
 
 def test_improper_setting_is_a_configuration_error(settings: Any) -> None:

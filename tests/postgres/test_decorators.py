@@ -126,6 +126,17 @@ def test_context_of_the_view_is_read(view: Any, flag: FeatureFlag, *, middleware
     assert content_of(constant, request_of(AnonymousUser())) == "new 0"
 
 
+def test_async_function_returns_the_context_of_an_async_view(flag: FeatureFlag) -> None:
+    async def in_germany(request: HttpRequest) -> dict[str, object]:
+        return {"country": "DE"}
+
+    condition = {"attribute": "country", "operator": "in", "values": ["DE"]}
+    flag.rules = [{"conditions": [condition]}]
+    flag.save()
+    guarded = flag_required("new_checkout", context=in_germany)(new_async)
+    assert content_of(guarded, request_of(AnonymousUser())) == "new 0"
+
+
 @VIEWS
 def test_callable_of_attributes_runs_once_per_request_without_middleware(
     view: Any, alice: User, flag: FeatureFlag, settings: Any, monkeypatch: pytest.MonkeyPatch

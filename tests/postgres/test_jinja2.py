@@ -96,6 +96,18 @@ def test_argument_after_a_name_with_a_value_is_a_syntax_error() -> None:
         rendered(text)
 
 
+@pytest.mark.parametrize("name", ["user", "context"])
+def test_names_of_arguments_are_no_names_of_the_context(name: str) -> None:
+    text = "{% flag 'new_checkout', " + name + "=customer %}{% endflag %}"
+    with pytest.raises(TemplateSyntaxError, match=f"flag has no argument '{name}'"):
+        rendered(text)
+
+
+def test_context_of_a_wrong_type_raises_type_error() -> None:
+    with pytest.raises(TypeError, match="context must be a mapping"):
+        rendered("{{ flag_enabled('new_checkout', context=['DE']) }}")
+
+
 # The tag.
 
 

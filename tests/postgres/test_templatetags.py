@@ -242,6 +242,17 @@ def test_flag_with_wrong_number_of_arguments_is_error(arguments: str) -> None:
     assert error_of("{% flag " + arguments + " %}{% endflag %}") == USAGE
 
 
+@pytest.mark.parametrize("name", ["user", "context"])
+def test_names_of_arguments_are_no_names_of_the_context(name: str) -> None:
+    text = f'{{% flag "new_checkout" {name}=customer %}}{{% endflag %}}'
+    assert error_of(text).startswith(f"flag has no argument '{name}': write the user after the key")
+
+
+def test_template_variable_that_is_no_request_is_ignored(german: None) -> None:
+    text = '{% flag "new_checkout" country="DE" %}new{% endflag %}'
+    assert render(text, {"request": "a text"}) == "new"
+
+
 def test_unclosed_flag_is_error() -> None:
     assert error_of('{% flag "new_checkout" %}new') == (
         "Unclosed tag on line 1: 'flag'. Looking for one of: else, endflag."

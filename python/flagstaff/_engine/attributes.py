@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from inspect import iscoroutine
-from threading import Lock
-from typing import Any, Protocol, TypeAlias
+from operator import index
+from typing import Any, Protocol, SupportsIndex, TypeAlias
 
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
+from django.db import DatabaseError
+from django.db.models import Model, QuerySet
+from django.db.models.fields.files import FieldFile
+from django.db.models.manager import BaseManager
 from django.utils.module_loading import import_string
-from django.utils.timezone import get_default_timezone, is_naive, make_aware
+from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
 from flagstaff._engine.status_log import logger
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.typing import Context
 
 __all__ = [
     "RequestContext",
+    "after_fork",
     "column_attributes",
     "computed_attributes",
+    "is_deferred",
     "microseconds",
     "note_evaluation",
+    "plain_value",
+    "prepare_attributes",
     "read_settings",
     "report_needed_user",
     "report_reserved_name",
@@ -43,6 +56,10 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (as a naive one, to subtract from 
 _MICROSECOND = timedelta(microseconds=1)
 # Code may build names from user input, so their number has no limit of its own.
 _MAX_LOGGED = 1000
+# The users of one request whose attributes are kept.
+_MAX_USERS = 1000
+# Objects that are no values: their text would query the database, or names only their type.
+_NO_VALUES = (QuerySet, BaseManager, Iterator, Mapping, MappingView, deque)
 
 _logged: set[tuple[str, str]] = set()
 
@@ -60,29 +77,44 @@ _computation: ContextVar[_Computation | None] = ContextVar("flagstaff_computatio
 class RequestContext(dict[str, object]):
     """The context of all evaluations of a request, and what the callable returns for its users.
 
-    The callable runs once per user: a request may evaluate flags for several users.
+    The callable runs once per user, because a request may evaluate flags for several users. Two
+    threads that need it at the same time may both run it; a lock could deadlock with the
+    project's code.
     """
 
     def __init__(self, request: object) -> None:
         super().__init__()
         self._request = request
-        self._computed: list[tuple[object, dict[str, object] | None]] = []
-        self._lock = Lock()
+        self._computed: dict[tuple[type, str], dict[str, object] | None] = {}
+
+    def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, object]]]:
+        """Pickles and copies only the context, for example as the argument of a task."""
+        return dict, (dict(self),)
 
     def attributes_of(self, user: object) -> dict[str, object] | None:
         """Returns what the callable returns for the user; None if it fails."""
-        with self._lock:
-            for known, attributes in self._computed:
-                if known is user:
-                    return attributes
+        # By key: `request.user` and `await request.auser()` are two objects.
+        key = user.__class__, str(getattr(user, "pk", None))
+        if key in self._computed:
+            return self._computed[key]
+        try:
             attributes = _compute(user, self._request)
-            self._computed.append((user, attributes))
+        except SynchronousOnlyOperation:
+            # In an event loop; a thread may still succeed.
+            return None
+        if len(self._computed) >= _MAX_USERS:
             return attributes
+        return self._computed.setdefault(key, attributes)
 
 
-class _Served(Protocol):
-    """What serves a request."""
+class _Served:
+    """A request while it is served. A task that it has started may outlive it."""
 
+    def __init__(self, request: _HasContext) -> None:
+        self.request: _HasContext | None = request
+
+
+class _HasContext(Protocol):
     @property
     def context(self) -> RequestContext:
         """The context of the request, made at its first use."""
@@ -92,13 +124,34 @@ _served: ContextVar[_Served | None] = ContextVar("flagstaff_served", default=Non
 
 
 @contextmanager
-def serving(request: _Served) -> Iterator[None]:
+def serving(request: _HasContext) -> Iterator[None]:
     """Makes `flag_enabled(key, user)` use the attributes of a request while the block runs."""
-    token = _served.set(request)
+    served = _Served(request)
+    token = _served.set(served)
     try:
         yield
     finally:
+        served.request = None
         _served.reset(token)
+
+
+async def prepare_attributes(
+    context: RequestContext, user: object, names: Iterable[str], given: Context
+) -> None:
+    """Runs the callable in a thread if rules read one of `names` from it.
+
+    It may query the database, which Django forbids in an event loop.
+    """
+    if not names or conf.attributes.callable is None or getattr(user, "pk", None) is None:
+        return
+    known = {*BUILT_IN, *conf.attributes.columns, *context, *(given or ())}
+    if not known.issuperset(names):
+        await sync_to_async(context.attributes_of)(user)
+
+
+def after_fork() -> None:
+    """Resets a forked child, which has logged nothing yet."""
+    _logged.clear()
 
 
 def read_settings() -> tuple[dict[str, str], bool]:
@@ -120,9 +173,9 @@ def column_attributes() -> dict[str, str]:
 
     A ForeignKey is read by the key that it holds, which needs no query.
     """
-    fields = {field.name: field for field in _user_model()._meta.concrete_fields}
-    columns = conf.attributes.columns
-    return {name: fields[name].attname for name in columns if name in fields}
+    fields = _user_model()._meta.concrete_fields
+    attributes = {name: field.attname for field in fields for name in (field.attname, field.name)}
+    return {name: attributes[name] for name in conf.attributes.columns if name in attributes}
 
 
 def unusable_columns() -> list[str]:
@@ -146,7 +199,12 @@ def computed_attributes(user: object, call: object, snapshot: object) -> dict[st
         if isinstance(context, RequestContext):
             return context.attributes_of(user)
     served = _served.get()
-    return _compute(user, None) if served is None else served.context.attributes_of(user)
+    if served is not None and served.request is not None:
+        return served.request.context.attributes_of(user)
+    try:
+        return _compute(user, None)
+    except SynchronousOnlyOperation:
+        return None
 
 
 def note_evaluation() -> None:
@@ -166,7 +224,15 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
             attributes.close()
         if isinstance(attributes, Mapping) and not computation.has_evaluated:
             return dict(attributes)
-    except Exception as error:  # noqa: BLE001 (the project's own code; an evaluation must not raise)
+    except SynchronousOnlyOperation:
+        problem = "queries in an event loop; evaluate with request.flags.aenabled() or in a thread"
+        _log_callable(path, problem)
+        raise
+    except DatabaseError as error:
+        problem = f"raised {_place_of(error)}, and PostgreSQL then ends the open transaction"
+    except Exception as error:
+        if isinstance(error, RecursionError | MemoryError):
+            raise
         problem = f"raised {_place_of(error)}"
     else:
         problem = (
@@ -176,17 +242,45 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
         )
     finally:
         _computation.reset(token)
-    _log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
+    _log_callable(path, problem)
     return None
+
+
+def _log_callable(path: str, problem: str) -> None:
+    _log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
+
+
+def is_deferred(user: object, attribute: str) -> bool:
+    """Whether an attribute that a user object does not hold is a column, which a query would load.
+
+    Other libraries wrap the descriptors of Django, so a model's fields are compared by name.
+    """
+    fields = user._meta.concrete_fields if isinstance(user, Model) else ()
+    return any(field.attname == attribute for field in fields)
+
+
+def plain_value(value: object) -> object:
+    """Returns the number or text that rules compare in place of an object; None if it is missing.
+
+    Raises TypeError for an object whose text would be a query, or says nothing of its elements.
+    """
+    if isinstance(value, _NO_VALUES):
+        raise TypeError("pass a list")
+    if isinstance(value, FieldFile) and not value:
+        return None
+    # numpy's integers, for example.
+    return index(value) if isinstance(value, SupportsIndex) else str(value)
 
 
 def report_unreadable(name: str, error: Exception) -> None:
     """Logs once that an attribute cannot be read."""
-    _log_once(
-        "unreadable",
-        name,
-        f"the attribute {name!r} is missing: reading it raised {_place_of(error)}",
-    )
+    if ("unreadable", name) not in _logged:
+        raised = (
+            "pass a list"
+            if str(error) == "pass a list"
+            else f"reading it raised {_place_of(error)}"
+        )
+        _log_once("unreadable", name, f"the attribute {name!r} is missing: {raised}")
 
 
 def report_needed_user(key: str) -> None:
@@ -220,13 +314,23 @@ def _place_of(error: Exception) -> str:
 def microseconds(value: datetime) -> tuple[int, int]:
     """Returns the microseconds since 1970-01-01T00:00 in UTC and on the clock of TIME_ZONE.
 
-    A naive datetime is in TIME_ZONE.
+    A naive datetime is in TIME_ZONE. Computed without a datetime in UTC, which does not exist for
+    `datetime.max` in zones west of it.
     """
     zone = get_default_timezone()
-    aware = make_aware(value, zone) if is_naive(value) else value
-    wall = value if is_naive(value) else aware.astimezone(zone).replace(tzinfo=None)
-    utc = aware.astimezone(timezone.utc).replace(tzinfo=None)
-    return (utc - _EPOCH) // _MICROSECOND, (wall - _EPOCH) // _MICROSECOND
+    own = (value.replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+    if is_naive(value):
+        return own - _offset(value.replace(tzinfo=zone)), own
+    utc = own - _offset(value)
+    try:
+        wall = (value.astimezone(zone).replace(tzinfo=None) - _EPOCH) // _MICROSECOND
+    except OverflowError:
+        wall = utc
+    return utc, wall
+
+
+def _offset(value: datetime) -> int:
+    return (value.utcoffset() or timedelta()) // _MICROSECOND
 
 
 def _after_setting(*, setting: str, **kwargs: object) -> None:

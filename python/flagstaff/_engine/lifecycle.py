@@ -21,7 +21,7 @@ from django.db import connections
 from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import direct
+from flagstaff._engine import attributes, direct
 from flagstaff._engine.process_hooks import (
     call_after_fork,
     call_at_exit,
@@ -115,8 +115,8 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
     _thread.is_reading = True
     try:
         is_direct = direct.is_required() and not in_memory
-        # Read at the first rule that needs it, but a wrong setting is an error from the start.
-        _ = conf.attributes
+        # Rules read it when they need it, but a wrong setting is an error from the start.
+        attributes.read_settings()
         return StartOptions(
             startup_timeout=conf.startup_timeout,
             report_unknown=conf.unknown_key != "ignore",
@@ -264,6 +264,7 @@ def after_fork() -> None:
     _process = _Process()
     _core.after_fork()
     direct.reset_own_writes()
+    attributes.after_fork()
 
 
 def _after_setting(*, setting: str, **kwargs: object) -> None:

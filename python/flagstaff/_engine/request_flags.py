@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from inspect import isawaitable
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff._engine.attributes import RequestContext, serving
+from flagstaff._engine.attributes import RequestContext, prepare_attributes, serving
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
     "ContextSource",
     "Evaluator",
     "RequestFlags",
+    "aresolved_context",
     "debug_message",
     "evaluator_of",
     "flags_of",
     "resolved_context",
+    "snapshot_of",
     "user_of",
 ]
 
 _T = TypeVar("_T")
 
-#: A context, or a function that returns it for a request.
-ContextSource: TypeAlias = Context | Callable[[Any], Context]
+#: A context, or a function that returns it for a request; for async views, it may be async.
+ContextSource: TypeAlias = Context | Callable[[Any], Any]
 
 
 class Evaluator(Protocol):
@@ -70,13 +73,20 @@ class RequestFlags:
         """The snapshot of all evaluations of this request."""
         return _core.snapshot(context=self.context)
 
-    @cached_property
+    @property
     def context(self) -> RequestContext:
         """A dict of attributes for all evaluations of this request, which code may change.
 
         request.flags.context["country"] = request.headers.get("CF-IPCountry")
         """
-        return RequestContext(self._request)
+        return _context_of(self._request)
+
+    @context.setter
+    def context(self, given: Mapping[str, object]) -> None:
+        # The same object, because the snapshot and the attributes of users belong to it.
+        new, context = dict(given), self.context
+        context.clear()
+        context.update(new)
 
     @property
     def _user(self) -> UserLike:
@@ -88,7 +98,7 @@ class RequestFlags:
 
     async def aenabled(self, key: str, *, default: bool = False, context: Context = None) -> bool:
         """The same for async views: reads the user by `request.auser()`."""
-        user = await user_of(self._request, key, self.snapshot)
+        user = await user_of(self._request, key, self.snapshot, context)
         return self.snapshot.flag_enabled(key, user, default=default, context=context)
 
     @overload
@@ -106,6 +116,7 @@ class RequestFlags:
     async def aall(self, *, context: Context = None) -> dict[str, bool]:
         """The same for async views: reads the user by `request.auser()`."""
         user = await self._request.auser() if hasattr(self._request, "auser") else self._user
+        await prepare_attributes(self.context, user, self.snapshot.attribute_names(), context)
         return self.snapshot.all_flags(user, context=context)
 
     def client_side(self) -> dict[str, bool]:
@@ -125,18 +136,24 @@ def flags_of(request: HttpRequest) -> RequestFlags:
     return flags
 
 
-def evaluator_of(request: object, *, snapshot: bool = False) -> Evaluator:
+def evaluator_of(request: object) -> Evaluator:
     """Returns the snapshot of `request.flags`, or else an evaluator of the newest snapshot.
 
-    Both evaluate in the context of the request. With `snapshot=True`, several evaluations use the
-    same snapshot in both cases.
+    Both evaluate in the context of the request.
     """
     flags = getattr(request, "flags", None)
     if isinstance(flags, RequestFlags):
         return flags.snapshot
-    if snapshot:
-        return _core.snapshot(context=None if request is None else _context_of(request))
-    return _core if request is None else _Newest(request)
+    # A template may have a variable of this name that is no request.
+    return _Newest(request) if hasattr(request, "META") else _core
+
+
+def snapshot_of(request: HttpRequest) -> _core.Snapshot:
+    """Returns the snapshot of `request.flags`, or else the newest one, in the request's context."""
+    flags = getattr(request, "flags", None)
+    if isinstance(flags, RequestFlags):
+        return flags.snapshot
+    return _core.snapshot(context=_context_of(request))
 
 
 class _Newest:
@@ -168,7 +185,9 @@ class _Newest:
 
 
 def _context_of(request: Any) -> RequestContext:
-    """Returns the context of a request without `request.flags`, and keeps it on the request."""
+    """Returns the context of a request, which is kept on it."""
+    # The request of Django REST framework wraps one of Django.
+    request = getattr(request, "_request", request)
     context = getattr(request, "_flagstaff_context", None)
     if not isinstance(context, RequestContext):
         context = RequestContext(request)
@@ -178,7 +197,15 @@ def _context_of(request: Any) -> RequestContext:
 
 def resolved_context(source: ContextSource, request: object) -> Context:
     """Returns the context, or what the function returns for the request."""
-    return source(request) if callable(source) else source
+    given: Context = source(request) if callable(source) else source
+    return given
+
+
+async def aresolved_context(source: ContextSource, request: object) -> Context:
+    """The same for async views, whose function may be async, too."""
+    given: Any = source(request) if callable(source) else source
+    resolved: Context = await given if isawaitable(given) else given
+    return resolved
 
 
 def debug_message(key: str) -> str | None:
@@ -194,11 +221,18 @@ def debug_message(key: str) -> str | None:
     )
 
 
-async def user_of(request: HttpRequest, key: str, evaluator: Evaluator) -> UserLike:
+async def user_of(
+    request: HttpRequest, key: str, snapshot: _core.Snapshot, context: Context
+) -> UserLike:
     """Returns the user, or None if the result does not depend on it.
 
-    A lazy `request.user` would query in the event loop, so it uses `request.auser()`.
+    A lazy `request.user` would query in the event loop, so it uses `request.auser()`, and a thread
+    for the attributes that rules need.
     """
+    user: UserLike = None
     if not hasattr(request, "auser"):
-        return getattr(request, "user", None)
-    return await request.auser() if evaluator.depends_on_user(key) else None
+        user = getattr(request, "user", None)
+    elif snapshot.depends_on_user(key):
+        user = await request.auser()
+    await prepare_attributes(_context_of(request), user, snapshot.attribute_names(key), context)
+    return user

@@ -69,6 +69,11 @@ def flag(parser: Parser, token: Token) -> FlagNode:
     if rest and not given:
         user = parser.compile_filter(rest.pop(0))
         given = token_kwargs(rest, parser)
+    if wrong := next((name for name in ("user", "context") if name in given), None):
+        raise template.TemplateSyntaxError(
+            f"{tag} has no argument {wrong!r}: write the user after the key, and each name of the "
+            f'context with its value, as in {{% {tag} "new_checkout" customer country="DE" %}}'
+        )
     if rest or not key:
         raise template.TemplateSyntaxError(
             f"{tag} needs a key, and accepts a user and names with values, as in "
