@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flagstaff import acting_as, changes, serialization
 from flagstaff.conf import Conf
@@ -145,6 +147,38 @@ def test_undo_of_an_import_deletes_new_segments_and_flags() -> None:
     *_, change = imported.undo.arguments
     changes.undo_transaction(int(change))
     assert state() == ({}, {})
+
+
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
+) | st.sampled_from(["no", "0o17", "1:30", ".inf", "- a", "# b", "a\n b\n", " trailing \n"])
+SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+CONDITION = st.fixed_dictionaries(
+    {
+        "attribute": TEXTS.filter(bool),
+        "operator": st.just("in"),
+        "values": st.lists(SCALARS, min_size=1, max_size=3),
+    },
+    optional={"negate": st.booleans()},
+)
+
+
+@BOTH_FORMATS
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(conditions=st.lists(CONDITION, min_size=1, max_size=3), name=TEXTS.filter(bool))
+def test_imported_export_restores_any_texts_and_numbers(
+    format_: Format, conditions: list[Any], name: str
+) -> None:
+    delete_everything()
+    Segment.objects.create(key="enterprise", conditions=conditions)
+    FeatureFlag.objects.create(key="a", rules=[{"name": name, "conditions": conditions}])
+    before, exported = state(), export_text(format_)
+    delete_everything()
+    import_text(exported, format_)
+    assert state() == before
+    assert export_text(format_) == exported
 
 
 def test_plan_describes_conditions_and_rules_in_sentences(stored: None) -> None:
