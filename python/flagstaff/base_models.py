@@ -140,13 +140,20 @@ class AbstractFeatureFlag(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    def clean(self) -> None:
-        """Raises ValidationError for empty rules that are no list, which the field accepts."""
-        super().clean()
-        # A subclass may have removed the field.
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Raises ValidationError for invalid fields, and for empty rules that are no list."""
+        errors: dict[str, list[ValidationError]] = {}
+        try:
+            super().clean_fields(exclude)
+        except ValidationError as error:
+            errors = error.update_error_dict({})
+        # Django runs no validator for an empty value. A subclass may have removed the field.
         has_field = any(field.name == "rules" for field in self._meta.concrete_fields)
-        if has_field and not self.rules and (problem := rule_problem(self.rules)):
-            raise ValidationError({"rules": ValidationError(problem, code="invalid_rules")})
+        is_checked = has_field and "rules" not in {*(exclude or ()), *errors}
+        if is_checked and not self.rules and (problem := rule_problem(self.rules)):
+            errors["rules"] = [ValidationError(problem, code="invalid_rules")]
+        if errors:
+            raise ValidationError(errors)
 
 
 class AbstractKeyValueStore(models.Model):

@@ -53,6 +53,12 @@ def test_rules_that_are_no_list_are_refused() -> None:
     assert list(validation_errors(FeatureFlag(key="a", rules={}))) == ["rules"]
 
 
+@pytest.mark.parametrize("rules", [{}, "", [1]])
+def test_rules_that_are_excluded_are_not_validated(rules: object) -> None:
+    FeatureFlag(key="a", rules=rules).clean_fields(exclude=["rules"])
+    FeatureFlag(key="a", rules=rules).clean()
+
+
 def test_segment_without_conditions_is_refused() -> None:
     assert list(validation_errors(Segment(key="enterprise"))) == ["conditions"]
 
