@@ -15,8 +15,10 @@ from flagstaff.exceptions import InvalidChangeError
 
 __all__ = [
     "RULES",
+    "flags_by_segment",
     "flags_that_name",
     "is_rules_of_flag",
+    "missing_segment",
     "named_segments",
     "require_segments",
     "require_unused",
@@ -39,20 +41,26 @@ def require_segments(row: Row | Model, rules: object) -> None:
     """
     if not is_rules_of_flag(row, RULES):
         return
+    if problem := missing_segment(rules, lock=True):
+        raise InvalidChangeError(f"rules: {problem}")
+
+
+def missing_segment(rules: object, *, lock: bool = False) -> str | None:
+    """Returns which rule names a segment that does not exist, and what to do; None without one."""
     named = dict(reversed([*named_segments(rules)]))
     if not named:
-        return
+        return None
+    rows = all_rows(segment_model())
     # In the order of keys, so that two calls cannot deadlock.
-    rows = all_rows(segment_model()).select_for_update(no_key=True).order_by("key")
+    rows = rows.select_for_update(no_key=True).order_by("key") if lock else rows
     existing = {*rows.filter(key__in=named).values_list("key", flat=True)}
     for key, place in named.items():
         if key not in existing:
             advice = (
                 similar_segments(key) or 'create it first with "manage.py flags segment create"'
             )
-            raise InvalidChangeError(
-                f"rules: {place} names the segment {key!r}, which does not exist; {advice}"
-            )
+            return f"{place} names the segment {key!r}, which does not exist; {advice}"
+    return None
 
 
 def require_unused(key: str) -> None:
@@ -66,10 +74,22 @@ def require_unused(key: str) -> None:
 
 def flags_that_name(key: str) -> list[str]:
     """Returns the keys of the flags whose rules name a segment. Reads all rules."""
+    return [flag for flag, _pk in flags_by_segment().get(key, ())]
+
+
+def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
+    """Returns the key and primary key of the flags whose rules name each segment.
+
+    Reads all rules.
+    """
     if rules_field(conf.flag_model) is None:
-        return []
-    flags = all_rows(conf.flag_model).order_by("key").values_list("key", RULES)
-    return [flag for flag, rules in flags if key in dict(named_segments(rules))]
+        return {}
+    found: dict[str, list[tuple[str, Any]]] = {}
+    flags = all_rows(conf.flag_model).order_by("key").values_list("key", "pk", RULES)
+    for flag, pk, rules in flags:
+        for segment in dict(named_segments(rules)):
+            found.setdefault(segment, []).append((flag, pk))
+    return found
 
 
 def named_segments(rules: object) -> Iterator[tuple[str, str]]:
