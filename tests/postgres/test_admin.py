@@ -285,7 +285,7 @@ def test_confirmation_is_shown_if_users_cannot_be_counted(
     def fail(*_args: object, **_kwargs: object) -> None:
         raise FlagstaffError("the users could not be counted within the timeout")
 
-    monkeypatch.setattr("flagstaff.admin.flags.impact_of_change", fail)
+    monkeypatch.setattr("flagstaff.admin.flag_state.impact_of_change", fail)
     assert "users" not in preview_of(turn_on(operator, make_flag(False, 60)))
 
 
