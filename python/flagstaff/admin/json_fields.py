@@ -113,11 +113,11 @@ class ConditionsField(ValueField):
         return conditions_json(value)
 
 
-def as_json_area(field: forms.Field, rows: int = 4) -> forms.Field:
+def as_json_area(field: forms.Field, rows: int = 4, css_class: str = "") -> forms.Field:
     """Returns the field as a text area with the attributes of the theme's."""
     attrs = field.widget.attrs
-    css_class = f"{attrs.get('class', '')} flagstaff-json".strip()
-    set_widget(field, AdminTextareaWidget({**attrs, "rows": rows, "class": css_class}))
+    classes = " ".join([*attrs.get("class", "").split(), "flagstaff-json", *css_class.split()])
+    set_widget(field, AdminTextareaWidget({**attrs, "rows": rows, "class": classes}))
     return field
 
 

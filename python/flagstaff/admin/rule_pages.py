@@ -103,7 +103,7 @@ class RulePagesMixin(_ModelAdmin):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
         options = {"form_class": self.rule_form_field, "help_text": self._rule_help()}
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        return None if field is None else as_json_area(field, _ROWS)
+        return None if field is None else as_json_area(field, _ROWS, "flagstaff-lines")
 
     def _rule_help(self) -> SafeString:
         more = _(
