@@ -11,6 +11,7 @@ from django.utils.html import strip_tags
 
 __all__ = [
     "FLAGS",
+    "SEGMENTS",
     "VALUES",
     "column",
     "errors",
@@ -23,6 +24,7 @@ __all__ = [
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
+SEGMENTS = "/admin/flagstaff/segment/"
 
 
 def staff(*permissions: str) -> Client:

@@ -52,7 +52,7 @@ def reason_text(explanation: Explanation) -> str:
     percent = explanation.rollout_percent
     return {
         "DISABLED": "off",
-        "TARGETING_MATCH": "you are an allowed user",
+        "TARGETING_MATCH": "you are an allowed user, or a rule matches",
         "STATIC": "on for all",
         "DEFAULT": f"rollout {percent} %, but you are not logged in",
         "SPLIT": f"your bucket is {explanation.bucket}, the rollout is {percent} %",

@@ -27,6 +27,7 @@ CROWD = tuple(
     for first, last in product(FIRST_NAMES.split(), LAST_NAMES.split())
 )
 
+CUSTOMER_SEGMENT = "customers"
 FLAGS: tuple[dict[str, Any], ...] = (
     {
         "key": NEW_CHECKOUT,
@@ -44,7 +45,17 @@ FLAGS: tuple[dict[str, Any], ...] = (
         "key": BETA_REVIEWS,
         "enabled": False,
         "rollout_percent": 0,
-        "description": "Customer reviews on the product pages. Turn it on and set 100 %.",
+        "rules": [
+            {"name": "customers first", "conditions": [{"segment": CUSTOMER_SEGMENT}]},
+        ],
+        "description": "Customer reviews on the product pages. Customers see them first.",
+    },
+)
+SEGMENTS: tuple[dict[str, Any], ...] = (
+    {
+        "key": CUSTOMER_SEGMENT,
+        "conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}],
+        "description": "Visitors who are logged in.",
     },
 )
 ALLOWED: dict[str, tuple[str, ...]] = {NEW_CHECKOUT: ("alice",)}

@@ -140,15 +140,22 @@ class AbstractFeatureFlag(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    def clean(self) -> None:
-        """Raises ValidationError for empty rules that are no list, which the field accepts."""
-        super().clean()
-        # A subclass may have removed the field, or may allow NULL, which means no rules.
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Raises ValidationError for invalid fields, and for empty rules that are no list."""
+        errors: dict[str, list[ValidationError]] = {}
+        try:
+            super().clean_fields(exclude)
+        except ValidationError as error:
+            errors = error.update_error_dict({})
+        # Django runs no validator for an empty value. A subclass may have removed the field, or may
+        # allow NULL, which means no rules.
         field = next((one for one in self._meta.concrete_fields if one.name == "rules"), None)
-        if field is None or self.rules or (self.rules is None and field.null):
-            return
-        if problem := rule_problem(self.rules):
-            raise ValidationError({"rules": ValidationError(problem, code="invalid_rules")})
+        if field is not None and "rules" not in {*(exclude or ()), *errors}:
+            may_be_empty = self.rules or (self.rules is None and field.null)
+            if not may_be_empty and (problem := rule_problem(self.rules)):
+                errors["rules"] = [ValidationError(problem, code="invalid_rules")]
+        if errors:
+            raise ValidationError(errors)
 
 
 class AbstractKeyValueStore(models.Model):

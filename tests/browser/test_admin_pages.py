@@ -15,15 +15,17 @@ from tests.browser.conftest import Shop, Visitor
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
-PREFIXES = {"flag": FLAGS, "value": VALUES}
+SEGMENTS = "/admin/flagstaff/segment/"
+PREFIXES = {"flag": FLAGS, "value": VALUES, "segment": SEGMENTS}
 WIDTHS = (1400, 400)
 MAX_BYTES = 500_000
 OK, FORBIDDEN = 200, 403
 # Rows that have broken a page, or could; the worst first.
 LONG = "checkout_payment_retry_policy_" * 8
 ODD_KEYS = {
-    "flag": [f"flag_{LONG}", "<b>bold</b>", "new_checkout"],
+    "flag": [f"flag_{LONG}", "<b>bold</b>", "new_checkout", "summer_banner"],
     "value": [f"value_{LONG}", "megabyte", "digits", "secret", "a/b?c#<i>"],
+    "segment": [f"segment_{LONG}", "odd"],
 }
 STAFF = """
     INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active, first_name,
@@ -34,7 +36,8 @@ STAFF = """
 PERMISSIONS = """
     INSERT INTO auth_user_user_permissions (user_id, permission_id)
     SELECT auth_user.id, auth_permission.id FROM auth_user, auth_permission
-    WHERE codename IN (username || '_featureflag', username || '_keyvaluestore')
+    WHERE codename IN (username || '_featureflag', username || '_keyvaluestore',
+        username || '_segment')
 """
 ODD_FLAGS = f"""
     INSERT INTO flagstaff_featureflag (key, description, rollout_percent) VALUES
@@ -54,6 +57,33 @@ ODD_VALUES = f"""
         ('secret', '"hidden"', true, ''),
         ('digits', '1e5000', false, '')
 """
+ODD_SEGMENTS = f"""
+    INSERT INTO flagstaff_segment (key, description, conditions) VALUES
+        ('segment_{LONG}', repeat('x', 3000), jsonb_build_array(jsonb_build_object(
+            'attribute', repeat('a', 100), 'operator', 'in',
+            'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[30]))))),
+        ('odd', '', '{{"x": "<b>"}}')
+"""
+# Rules with long texts, rules of another form, and rules that are too large for a form.
+ODD_RULES = (
+    f"""
+    UPDATE flagstaff_featureflag SET rules = jsonb_build_array(jsonb_build_object(
+        'name', repeat('n', 100), 'conditions', jsonb_build_array(
+            jsonb_build_object('segment', 'segment_{LONG}'),
+            jsonb_build_object('attribute', repeat('a', 100), 'operator', 'in',
+                'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[30]))))))
+    WHERE key = 'flag_{LONG}'
+    """,
+    """
+    UPDATE flagstaff_featureflag SET rules = '{"x": "<b>"}' WHERE key = '<b>bold</b>'
+    """,
+    """
+    UPDATE flagstaff_featureflag SET rules = jsonb_build_array(jsonb_build_object(
+        'conditions', jsonb_build_array(jsonb_build_object('attribute', 'a', 'operator', 'in',
+            'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[200]))))))
+    WHERE key = 'summer_banner'
+    """,
+)
 # Each statement is a transaction, so that the history has something to undo and to restore.
 EVENTS = (
     "UPDATE flagstaff_featureflag SET enabled = true",
@@ -63,6 +93,7 @@ EVENTS = (
     UPDATE flagstaff_featureflag SET enabled = false, description = repeat('y', 3000)
     """,
     "UPDATE flagstaff_keyvaluestore SET description = 'changed'",
+    "UPDATE flagstaff_segment SET description = 'changed'",
     "UPDATE flagstaff_keyvaluestore SET value = '2e5000' WHERE key = 'digits'",
     f"UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'value_{LONG}'",
     """
@@ -142,11 +173,13 @@ class Admin(NamedTuple):
 @pytest.fixture(scope="module")
 def pks(shop: Shop) -> dict[str, dict[str, int]]:
     """The primary keys of the rows by kind and key, after the rows were written."""
-    for statement in (STAFF, PERMISSIONS, ODD_FLAGS, MANY_USERS, ODD_VALUES, *EVENTS):
+    odd_rows = (ODD_FLAGS, MANY_USERS, ODD_VALUES, ODD_SEGMENTS, *ODD_RULES)
+    for statement in (STAFF, PERMISSIONS, *odd_rows, *EVENTS):
         shop.query(statement)
     flags = shop.query("SELECT key, id FROM flagstaff_featureflag")
     values = shop.query("SELECT key, id FROM flagstaff_keyvaluestore")
-    found = {"flag": dict(flags), "value": dict(values)}
+    segments = shop.query("SELECT key, id FROM flagstaff_segment")
+    found = {"flag": dict(flags), "value": dict(values), "segment": dict(segments)}
     return {kind: {key: found[kind][key] for key in keys} for kind, keys in ODD_KEYS.items()}
 
 
@@ -211,6 +244,7 @@ CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {
     "on": lambda admin: confirm_on(admin, "new_checkout"),
     "on long key": lambda admin: confirm_on(admin, f"flag_{LONG}"),
     "restore flag": lambda admin: confirm_restore(admin, "flag", f"flag_{LONG}"),
+    "restore segment": lambda admin: confirm_restore(admin, "segment", f"segment_{LONG}"),
     "restore value": lambda admin: confirm_restore(admin, "value", "megabyte"),
     "undo all of flag": lambda admin: confirm_undo_all(admin, "flag", f"flag_{LONG}"),
     "undo all of value": lambda admin: confirm_undo_all(admin, "value", "megabyte"),
@@ -218,8 +252,10 @@ CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {
 FORMS: dict[str, Callable[[Admin], None]] = {
     "delete flags": lambda admin: confirm_delete(admin, "flag"),
     "delete values": lambda admin: confirm_delete(admin, "value"),
+    "delete used segments": lambda admin: confirm_delete(admin, "segment"),
     "errors of a flag": lambda admin: leave_empty(admin, "flag"),
     "errors of a value": lambda admin: leave_empty(admin, "value"),
+    "errors of a segment": lambda admin: leave_empty(admin, "segment"),
 }
 
 

@@ -285,7 +285,7 @@ def test_confirmation_is_shown_if_users_cannot_be_counted(
     def fail(*_args: object, **_kwargs: object) -> None:
         raise FlagstaffError("the users could not be counted within the timeout")
 
-    monkeypatch.setattr("flagstaff.admin.flags.impact_of_change", fail)
+    monkeypatch.setattr("flagstaff.admin.flag_state.impact_of_change", fail)
     assert "users" not in preview_of(turn_on(operator, make_flag(False, 60)))
 
 
@@ -558,19 +558,20 @@ from django.conf import settings
 settings.FLAGSTAFF = eval(os.environ["FLAGSTAFF"])
 django.setup()
 from django.contrib.admin import site
-from flagstaff.models import FeatureFlag, KeyValueStore
-print(site.is_registered(FeatureFlag), site.is_registered(KeyValueStore))
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+print(*map(site.is_registered, (FeatureFlag, KeyValueStore, Segment)))
 """
 
 
 @pytest.mark.parametrize(
     ("settings", "registered"),
     [
-        ("{}", "True True"),
-        ("{'FLAG_MODEL': 'auth.Group'}", "False True"),
-        ("{'VALUE_MODEL': 'auth.Group'}", "True False"),
+        ("{}", "True True True"),
+        # Without a column for rules, no rule can name a segment.
+        ("{'FLAG_MODEL': 'auth.Group'}", "False True False"),
+        ("{'VALUE_MODEL': 'auth.Group'}", "True False True"),
         # A system check reports the error.
-        ("{'FLAG_MODEL': 'nowhere.Flag'}", "True True"),
+        ("{'FLAG_MODEL': 'nowhere.Flag'}", "True True True"),
     ],
 )
 def test_replaced_model_has_no_admin(

@@ -17,10 +17,10 @@ from django.test import Client
 from django.utils.formats import reset_format_cache
 from pytest_django import Settings
 
-from flagstaff.changes import create, set_rollout, set_value
+from flagstaff.changes import create, create_segment, set_rollout, set_value
 from flagstaff.history import as_dicts, flag_history, value_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, column, page
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.admin_pages import FLAGS, SEGMENTS, VALUES, column, page
 from tests.terminals import flags
 
 # Each change is a transaction of its own, as in production. `available_apps` makes Django's flush
@@ -66,7 +66,7 @@ def large_ids() -> None:
     """Deletes the entries of other tests, and makes new ids large."""
     Change.objects.all().delete()
     with connection.cursor() as cursor:
-        for table in ("change", "featureflag", "keyvaluestore"):
+        for table in ("change", "featureflag", "keyvaluestore", "segment"):
             cursor.execute(
                 f"SELECT setval(pg_get_serial_sequence('flagstaff_{table}', 'id'), %s)", [FIRST_ID]
             )
@@ -74,7 +74,8 @@ def large_ids() -> None:
 
 @pytest.fixture
 def rows() -> dict[str, Any]:
-    """A flag and a value with a history of several versions."""
+    """A flag, a value and a segment; the first two with a history of several versions."""
+    create_segment("german", [{"attribute": "country", "operator": "in", "values": ["DE"]}])
     create("new_checkout", rollout_percent=25, description="One page")
     flag = FeatureFlag.objects.get()
     flag.allowed_users.add(User.objects.create(username="alice"))
@@ -82,7 +83,7 @@ def rows() -> dict[str, Any]:
     with transaction.atomic():
         set_rollout("new_checkout", 50)
         set_value("gateway", "paypal")
-    return {FLAGS: flag, VALUES: value}
+    return {FLAGS: flag, VALUES: value, SEGMENTS: Segment.objects.get()}
 
 
 @pytest.fixture

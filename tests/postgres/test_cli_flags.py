@@ -87,6 +87,20 @@ def test_show_summarizes_which_users_have_the_flag(key: str, sentence: str) -> N
     assert document("show", key)["summary"] == sentence
 
 
+def test_summary_of_a_flag_with_rules_says_that_they_decide() -> None:
+    staff = {"attribute": "is_staff", "operator": "in", "values": [True]}
+    FeatureFlag.objects.update(rules=[{"conditions": [staff]}])
+    assert document("show", "summer_banner")["summary"] == "Off for all users."
+    assert document("show", "search_v2")["summary"] == (
+        "The rules decide first. On for 0 % of all other users."
+    )
+    assert document("show", "new_checkout")["summary"] == (
+        "On for 1 allowed user. For all others, the rules decide first. On for 25 % of the users "
+        "that no rule matches."
+    )
+    assert "by rules" in typed("flags list")
+
+
 def test_show_lists_ten_allowed_users_on_a_terminal_and_all_as_json() -> None:
     users = User.objects.bulk_create(User(pk=n + 100, username=f"user {n}") for n in range(1200))
     FeatureFlag.objects.get(key="search_v2").allowed_users.set(users)

@@ -14,9 +14,14 @@ from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff.history import flag_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, messages_of, page
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.admin_pages import FLAGS, SEGMENTS, VALUES, messages_of, page
 from tests.translations import capitals
+
+OPERATORS = (
+    *("in", "contains", "startswith", "endswith", "regex"),
+    *("lt", "lte", "gt", "gte", "version_lt", "version_gte"),
+)
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,8 +55,79 @@ def lower_case(text: str) -> set[str]:
     return set(re.findall(r"\b[a-z_]{2,}\b", text))
 
 
+@pytest.fixture
+def segment() -> Segment:
+    odd = [{"attribute": "a1", "operator": one, "values": [1, 2]} for one in OPERATORS]
+    both = [{**one, "negate": negate} for one in odd for negate in (True, False)]
+    changes.create_segment(
+        "s1", [*both, {"attribute": "a1", "operator": "isnull", "values": [True]}]
+    )
+    return Segment.objects.get()
+
+
+def use(segment: Segment) -> None:
+    """Writes rules that name the segment."""
+    condition = {"segment": segment.key}
+    rules = [{"conditions": [condition]}, {"conditions": [{**condition, "negate": True}]}]
+    changes.update("f1", {"rules": rules})
+
+
 def test_list_of_flags_is_translated(admin_client: Client, flag: FeatureFlag) -> None:
     assert words(page(admin_client, FLAGS), "tbody") == set()
+
+
+def test_list_of_flags_with_rules_is_translated(
+    admin_client: Client, flag: FeatureFlag, segment: Segment
+) -> None:
+    use(segment)
+    changes.create("f2")
+    FeatureFlag.objects.filter(key="f2").update(rules={})
+    FeatureFlag.objects.update(enabled=True)
+    assert words(page(admin_client, FLAGS), "tbody") == set()
+
+
+def test_list_of_segments_is_translated(
+    admin_client: Client, flag: FeatureFlag, segment: Segment
+) -> None:
+    use(segment)
+    Segment.objects.create(key="s2", conditions={})
+    assert words(page(admin_client, SEGMENTS), "tbody") == set()
+
+
+def test_sentences_on_the_pages_are_translated(
+    admin_client: Client, flag: FeatureFlag, segment: Segment
+) -> None:
+    use(segment)
+    pages = (
+        page(admin_client, f"{FLAGS}{flag.pk}/change/"),
+        page(admin_client, f"{SEGMENTS}{segment.pk}/change/"),
+    )
+    for html in pages:
+        shown = re.findall(r'<div class="readonly">(.*?)</div>', html, re.DOTALL)
+        own = [strip_tags(text) for text in shown if re.search("[as]1", text)]
+        assert own
+        assert {word for text in own for word in lower_case(unescape(text))} == set()
+
+
+def test_notices_about_unreadable_rules_are_translated(
+    admin_client: Client, flag: FeatureFlag, segment: Segment
+) -> None:
+    FeatureFlag.objects.update(rules={})
+    Segment.objects.update(conditions={})
+    for url in (f"{FLAGS}{flag.pk}/change/", f"{SEGMENTS}{segment.pk}/change/"):
+        [notice] = re.findall(r'"flagstaff-problem">(.*?)</p>', page(admin_client, url))
+        # The problem itself is English, as all reasons of refused changes are.
+        start, _problem, end = re.split("[:.]", unescape(notice), maxsplit=2)
+        assert lower_case(start + end) == set()
+
+
+def test_refused_deletion_of_a_segment_is_translated(
+    admin_client: Client, flag: FeatureFlag, segment: Segment
+) -> None:
+    use(segment)
+    url = f"{SEGMENTS}{segment.pk}/delete/"
+    [message] = messages_of(admin_client.get(url, follow=True))
+    assert lower_case(message) == set()
 
 
 def test_history_is_translated(admin_client: Client, admin_user: User, flag: FeatureFlag) -> None:
@@ -93,20 +169,23 @@ def test_message_after_a_button_is_translated(
         assert lower_case(message) == set()
 
 
-@pytest.mark.parametrize("url", [FLAGS, VALUES])
+@pytest.mark.parametrize("url", [FLAGS, VALUES, SEGMENTS])
 def test_labels_and_help_of_a_form_are_translated(url: str, admin_client: Client) -> None:
     html = page(admin_client, f"{url}add/")
+    # An example of JSON and the names of operators are the same in all languages.
+    html = re.sub("<pre.*?</pre>|<code>.*?</code>", " ", html, flags=re.DOTALL)
     texts = re.findall(r'<label.*?</label>|<div class="help".*?</div>', html, re.DOTALL)
     # Django translates its own help for a list of users.
     own = [text for text in texts if "Strg" not in text]
     assert {word for text in own for word in lower_case(unescape(strip_tags(text)))} == set()
 
 
-@pytest.mark.parametrize("url", [FLAGS, VALUES])
+@pytest.mark.parametrize("url", [FLAGS, VALUES, SEGMENTS])
 def test_columns_of_a_list_are_translated(url: str, admin_client: Client) -> None:
     changes.create("f1")
     changes.create_value("v1", 1)
+    changes.create_segment("s1", [{"attribute": "a1", "operator": "in", "values": [1]}])
     html = page(admin_client, url)
     headings = re.findall(r'<div class="text">(.*?)</div>', html, re.DOTALL)
-    assert len(headings) > 4
+    assert len(headings) >= 4
     assert lower_case(unescape(strip_tags(" ".join(headings)))) == set()

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 60.0
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
+SEGMENTS = "/admin/flagstaff/segment/"
 THEMES = (*("django", "unfold", "unfold-without-mixin", "jazzmin", "grappelli", "admin-interface"),)
 
 
@@ -81,6 +82,7 @@ PAGES = {
     "list": (FLAGS, ""),
     "add": (f"{FLAGS}add/", ""),
     "change": (FLAGS + "{flag}/change/", ""),
+    "unreadable-rules": (FLAGS + "{unreadable}/change/", ""),
     "delete": (FLAGS + "{flag}/delete/", ""),
     "history": (FLAGS + "{flag}/history/", ""),
     "turn-on": (FLAGS, "[aria-label='Turn on summer_banner']"),
@@ -89,6 +91,10 @@ PAGES = {
     "values": (VALUES, ""),
     "value": (VALUES + "{value}/change/", ""),
     "value-history": (VALUES + "{value}/history/", ""),
+    "segments": (SEGMENTS, ""),
+    "segment-add": (f"{SEGMENTS}add/", ""),
+    "segment": (SEGMENTS + "{segment}/change/", ""),
+    "segment-history": (SEGMENTS + "{segment}/history/", ""),
 }
 
 
@@ -161,12 +167,13 @@ def _serve(python: str, theme: str, database: str, port: int) -> Iterator[None]:
 def _pks(url: str) -> dict[str, int]:
     with psycopg.connect(make_conninfo(url)) as session:
         row = session.execute(
-            "SELECT flag.id, store.id "
-            "FROM flagstaff_featureflag AS flag, flagstaff_keyvaluestore AS store "
-            "WHERE flag.key = 'new_checkout'"
+            "SELECT flag.id, store.id, segment.id, unreadable.id "
+            "FROM flagstaff_featureflag AS flag, flagstaff_keyvaluestore AS store, "
+            "flagstaff_segment AS segment, flagstaff_featureflag AS unreadable "
+            "WHERE flag.key = 'new_checkout' AND unreadable.key = 'express_delivery'"
         ).fetchone()
     assert row is not None
-    return {"flag": row[0], "value": row[1]}
+    return dict(zip(("flag", "value", "segment", "unreadable"), row, strict=True))
 
 
 def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:

@@ -41,11 +41,12 @@ def main() -> None:
 
 
 def create_rows() -> None:
-    """Creates flags in every state, a value, and a history with a transaction of two changes."""
+    """Creates flags in every state, a value, a segment, and a transaction of two changes."""
     from django.contrib.auth.models import User
     from django.db import transaction
 
     from flagstaff import acting_as, changes
+    from flagstaff.models import FeatureFlag
 
     admin = User.objects.create_superuser("admin")
     users = [User.objects.create(username=name) for name in ("alice", "bob", "charlotte")]
@@ -56,6 +57,13 @@ def create_rows() -> None:
     changes.create("express_delivery", rollout_percent=100, enabled=True)
     changes.create("search_v2", enabled=True)
     changes.create_value("payment_gateway", "stripe")
+    country = {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]}
+    changes.create_segment("dach", [country], description="Where we deliver.")
+    rules = [{"name": "beta", "conditions": [{"segment": "dach"}], "rollout_percent": 25}]
+    changes.update("new_checkout", {"rules": rules})
+    changes.update("search_v2", {"rules": [{"conditions": [country]}]})
+    # As SQL may write it.
+    FeatureFlag.objects.filter(key="express_delivery").update(rules={"x": 1})
     with transaction.atomic(), acting_as(admin, reason="release 42"):
         changes.set_rollout("new_checkout", 50)
         changes.set_value("payment_gateway", {"name": "paypal", "retries": 3})

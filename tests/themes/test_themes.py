@@ -20,9 +20,10 @@ OWN_PAGES = {
     "restore": "Restore an earlier state",
     "undo-all": "Undo all changes of a transaction",
     "value-history": "Change history: payment_gateway",
+    "segment-history": "Change history: dach",
 }
 
-REASONS = {*OWN_PAGES, "add", "change", "value"}
+REASONS = {*OWN_PAGES, "add", "change", "value", "segment-add", "segment"}
 
 # Colours as the browser mixes them, also those in other notations.
 COLORS = """
@@ -58,8 +59,10 @@ FAINT_TEXTS = f"""
     const ours = '.flagstaff-key, .flagstaff-description, .flagstaff-state, .flagstaff-percent, ' +
         '.flagstaff-button, .flagstaff-related, .flagstaff-history th, .flagstaff-history td, ' +
         '.flagstaff-confirm, .flagstaff-reason, .flagstaff-json, .flagstaff-heading, ' +
+        '.flagstaff-rules li, .flagstaff-problem, .flagstaff-rule-count, ' +
+        '.flagstaff-example summary, ' +
         '.flagstaff-history time, label[for$=_reason]';
-    const hasText = one => one.value?.trim()
+    const hasText = one => (typeof one.value === 'string' && one.value.trim())
         || [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim());
     const color = one => one && getComputedStyle(one).color;
     // The theme decides on the colours of links.

@@ -8,8 +8,12 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import lookup_field
 from django.contrib.auth.models import User
 from django.db import models
+from django.forms import CharField
+from django.test import RequestFactory
 
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
+from flagstaff.admin.flag_rules import RulesFilter, count_rules
+from flagstaff.admin.json_fields import RulesField
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 LINKS = {
@@ -102,3 +106,35 @@ def test_property_named_kind_is_shown() -> None:
     model = model_of("FeatureFlag", flag_fields(kind=property(lambda _flag: "ops")))
     _field, _attribute, shown = lookup_field("kind", model(), FeatureFlagAdmin(model, AdminSite()))
     assert shown == "ops"
+
+
+def test_rules_of_own_model_are_a_field_and_a_filter() -> None:
+    model = model_of("FeatureFlag", flag_fields(rules=models.JSONField(default=list)))
+    model_admin = FeatureFlagAdmin(model, AdminSite())
+    assert model_admin.check() == []
+    assert RulesFilter in model_admin.list_filter
+    field = model_admin.formfield_for_dbfield(
+        model._meta.get_field("rules"), RequestFactory().get("")
+    )
+    assert isinstance(field, RulesField)
+
+
+def test_other_column_that_is_called_rules_is_an_ordinary_field() -> None:
+    model = model_of("FeatureFlag", flag_fields(rules=models.TextField()))
+    model_admin = FeatureFlagAdmin(model, AdminSite())
+    assert model_admin.check() == []
+    assert RulesFilter not in model_admin.list_filter
+    field = model_admin.formfield_for_dbfield(
+        model._meta.get_field("rules"), RequestFactory().get("")
+    )
+    assert type(field) is CharField
+    assert count_rules(model(rules="text")) == 0
+
+
+def test_fields_of_subclass_keep_what_the_model_has() -> None:
+    class Own(FeatureFlagAdmin):
+        fields = ("key", ("enabled", "kind"), "rules")
+
+    model_admin = Own(model_of("FeatureFlag", flag_fields()), AdminSite())
+    assert model_admin.check() == []
+    assert model_admin.fieldsets == ((None, {"fields": ("key", ("enabled",))}),)

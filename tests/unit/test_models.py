@@ -62,6 +62,12 @@ def test_null_rules_are_refused_unless_the_column_of_a_project_allows_them() -> 
     assert list(validation_errors(switch(key="a", rules={}))) == ["rules"]
 
 
+@pytest.mark.parametrize("rules", [{}, "", [1]])
+def test_rules_that_are_excluded_are_not_validated(rules: object) -> None:
+    FeatureFlag(key="a", rules=rules).clean_fields(exclude=["rules"])
+    FeatureFlag(key="a", rules=rules).clean()
+
+
 def test_segment_without_conditions_is_refused() -> None:
     assert list(validation_errors(Segment(key="enterprise"))) == ["conditions"]
 

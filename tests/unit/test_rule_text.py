@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._text.rule_text import conditions_text, rules_text
+from flagstaff._text.rule_text import Style, conditions_text, rule_texts, rules_text
 from flagstaff.history.describe import describe_value
 
 
@@ -20,8 +20,16 @@ def condition(operator: str, *values: object, **more: Any) -> dict[str, Any]:
         (condition("in", "DE", "AT"), 'country is "DE" or "AT"'),
         (condition("in", True, negate=True), "country is not true"),
         (condition("regex", "^D"), 'country matches "^D"'),
-        (condition("gte", 100), "country gte 100"),
-        (condition("gte", 100, negate=True), "not (country gte 100)"),
+        (condition("lt", 5), "country is less than 5"),
+        (condition("gte", 100), "country is at least 100"),
+        (condition("gte", 100, negate=True), "country is not at least 100"),
+        (condition("version_lt", "2.0"), 'country is a version before "2.0"'),
+        (condition("version_gte", "2.0"), 'country is version "2.0" or later'),
+        (condition("isnull", True), "country is missing"),
+        (condition("isnull", False), "country is present"),
+        (condition("isnull", True, negate=True), "country is present"),
+        (condition("near", "Bonn"), 'country near "Bonn"'),
+        (condition("near", "Bonn", negate=True), 'not (country near "Bonn")'),
         ({"segment": "enterprise"}, 'in segment "enterprise"'),
         ({"segment": "enterprise", "negate": True}, 'not in segment "enterprise"'),
         (condition("in", "100 %"), 'country is "100 %"'),
@@ -44,11 +52,40 @@ def test_rules_have_a_name_or_a_number_and_a_percentage() -> None:
     )
 
 
+def test_numbered_rules_have_no_number_in_their_sentence() -> None:
+    staff = {"name": "staff", "conditions": [condition("in", "DE")]}
+    others = {"conditions": [condition("in", "AT")], "rollout_percent": 25}
+    assert rule_texts([staff, others]) == [
+        '"staff": 100 % if country is "DE"',
+        '25 % if country is "AT"',
+    ]
+    assert rule_texts([]) == []
+
+
+def test_style_escapes_every_name_and_value() -> None:
+    written = {
+        "name": "n",
+        "conditions": [condition("in", "v"), condition("near", 1), {"segment": "s"}],
+        "rollout_percent": 5,
+    }
+    style = Style(lambda text: f"[{text}]", lambda key: f"<{key}>")
+    assert rule_texts([written], style) == [
+        '["n"]: [5] % if [country] is ["v"] and [country] [near] [1] and in segment <s>'
+    ]
+
+
+def test_style_limits_the_number_of_values() -> None:
+    style = Style(max_values=2)
+    assert conditions_text([condition("in", 1, 2, 3, 4)], style) == "country is 1 or 2 or 2 more"
+    assert conditions_text([condition("in", 1, 2)], style) == "country is 1 or 2"
+
+
 @pytest.mark.parametrize(
     "written", [None, {}, "x", [1], [{}], [{"conditions": []}], [{"conditions": [{"values": 1}]}]]
 )
 def test_json_of_another_form_has_no_sentence(written: object) -> None:
     assert rules_text(written) is None
+    assert rule_texts(written) is None
     assert conditions_text(written) is None
 
 
@@ -56,5 +93,8 @@ def test_history_describes_rules_in_sentences_and_other_json_as_it_is() -> None:
     rules = [{"conditions": [condition("in", "DE")]}]
     assert describe_value(rules, field="rules") == 'rule 1: 100 % if country is "DE"'
     assert describe_value([], field="rules") == "no rules"
+    many = [{"conditions": [condition("in", *range(9))]}]
+    assert describe_value(many, field="rules").endswith(" or 8")
+    assert describe_value(many, field="rules", limit=99).endswith(" or 4 or 4 more")
     assert describe_value([1], field="rules") == "[1]"
     assert describe_value(rules, field="value").startswith("[{")

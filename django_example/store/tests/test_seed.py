@@ -5,7 +5,7 @@ from django.core.management import call_command
 from django.test import TestCase
 
 from flagstaff import flag_enabled, get_value
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store.models import Product
 
 
@@ -15,7 +15,7 @@ class SeedTests(TestCase):
         call_command("seed")
 
     def counts(self) -> tuple[int, ...]:
-        models = (User, Product, FeatureFlag, KeyValueStore)
+        models = (User, Product, FeatureFlag, KeyValueStore, Segment)
         return tuple(model._default_manager.count() for model in models)
 
     def test_alice_is_allowed_user_and_bob_is_not(self) -> None:
@@ -23,6 +23,14 @@ class SeedTests(TestCase):
         FeatureFlag.objects.update(rollout_percent=0)
         self.assertTrue(flag_enabled("new_checkout", alice))
         self.assertFalse(flag_enabled("new_checkout", bob))
+
+    def test_rule_of_beta_reviews_uses_the_segment_of_customers(self) -> None:
+        flag = FeatureFlag.objects.get(key="beta_reviews")
+        segment = Segment.objects.get(key="customers")
+        flag.full_clean()
+        segment.full_clean()
+        [rule] = flag.rules
+        self.assertEqual(rule["conditions"], [{"segment": segment.key}])
 
     def test_second_run_adds_nothing(self) -> None:
         before = self.counts()

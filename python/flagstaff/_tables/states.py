@@ -36,8 +36,10 @@ def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
     return State.ALLOWED_USERS if allowed else State.NO_USERS
 
 
-def state_label(state: State, rollout_percent: int) -> str:
-    """Returns the translated label of a state."""
+def state_label(state: State, rollout_percent: int, *, by_rules: bool = False) -> str:
+    """Returns the translated label of a state. `by_rules`: the flag has rules."""
+    if by_rules and state is not State.OFF:
+        return _("by rules")
     if state is State.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {
@@ -48,9 +50,16 @@ def state_label(state: State, rollout_percent: int) -> str:
     }[state]
 
 
-def state_summary(state: State, rollout_percent: int, allowed: int) -> str:
-    """Returns the translated sentence that says which users have a flag."""
+def state_summary(
+    state: State, rollout_percent: int, allowed: int, *, by_rules: bool = False
+) -> str:
+    """Returns the translated sentence that says which users have a flag.
+
+    `by_rules`: the flag has rules.
+    """
     texts = {"percent": rollout_percent, "count": local_number(allowed)}
+    if by_rules and state is not State.OFF:
+        return _by_rules(allowed) % texts
     if state is State.ROLLOUT and allowed:
         text = ngettext(
             "On for %(percent)s %% of all users and %(count)s allowed user.",
@@ -67,3 +76,15 @@ def state_summary(state: State, rollout_percent: int, allowed: int) -> str:
         ),
         State.NO_USERS: _("On for no users: the rollout is 0 %% and there are no allowed users."),
     }[state] % texts
+
+
+def _by_rules(allowed: int) -> str:
+    if not allowed:
+        return _("The rules decide first. On for %(percent)s %% of all other users.")
+    return ngettext(
+        "On for %(count)s allowed user. For all others, the rules decide first. On for "
+        "%(percent)s %% of the users that no rule matches.",
+        "On for %(count)s allowed users. For all others, the rules decide first. On for "
+        "%(percent)s %% of the users that no rule matches.",
+        allowed,
+    )

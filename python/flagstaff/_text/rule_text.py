@@ -1,26 +1,18 @@
-"""Rules and conditions as sentences."""
+"""Rules and conditions as sentences, for terminals, messages and pages."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
-__all__ = ["conditions_text", "in_reading_order", "rules_text"]
+from flagstaff._text.lists import join_some
 
-# PostgreSQL sorts the members of an object by the length of their names.
-_MEMBERS = (
-    "name",
-    "attribute",
-    "operator",
-    "segment",
-    "values",
-    "negate",
-    "conditions",
-    "rollout_percent",
-)
+__all__ = ["Style", "conditions_text", "rule_texts", "rules_text"]
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
@@ -44,70 +36,141 @@ _SENTENCES = {
         gettext_lazy("%(attribute)s matches %(values)s"),
         gettext_lazy("%(attribute)s does not match %(values)s"),
     ),
+    "lt": (
+        gettext_lazy("%(attribute)s is less than %(values)s"),
+        gettext_lazy("%(attribute)s is not less than %(values)s"),
+    ),
+    "lte": (
+        gettext_lazy("%(attribute)s is at most %(values)s"),
+        gettext_lazy("%(attribute)s is not at most %(values)s"),
+    ),
+    "gt": (
+        gettext_lazy("%(attribute)s is more than %(values)s"),
+        gettext_lazy("%(attribute)s is not more than %(values)s"),
+    ),
+    "gte": (
+        gettext_lazy("%(attribute)s is at least %(values)s"),
+        gettext_lazy("%(attribute)s is not at least %(values)s"),
+    ),
+    "version_lt": (
+        gettext_lazy("%(attribute)s is a version before %(values)s"),
+        gettext_lazy("%(attribute)s is not a version before %(values)s"),
+    ),
+    "version_gte": (
+        gettext_lazy("%(attribute)s is version %(values)s or later"),
+        gettext_lazy("%(attribute)s is not version %(values)s or later"),
+    ),
     "segment": (
         gettext_lazy("in segment %(values)s"),
         gettext_lazy("not in segment %(values)s"),
     ),
 }
 
+_IS_MISSING = gettext_lazy("%(attribute)s is missing")
+_IS_PRESENT = gettext_lazy("%(attribute)s is present")
 
-def rules_text(rules: object) -> str | None:
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the names and values of a sentence are written. By default, as plain text."""
+
+    #: Escapes a name or a value, for example for HTML.
+    escape: Callable[[str], str] = str
+    #: Writes the key of a segment.
+    segment: Callable[[str], str] = _quoted
+    #: The number of values that a condition shows; None shows all.
+    max_values: int | None = None
+
+
+_PLAIN = Style()
+
+
+def rules_text(rules: object, style: Style = _PLAIN) -> str | None:
     """Returns the sentences of a flag's rules; None if this is not a list of rules."""
     if rules == []:
         return _("no rules")
-    texts = [_rule_text(number, rule) for number, rule in enumerate(_list(rules), start=1)]
+    texts = [_rule_text(number, rule, style) for number, rule in enumerate(_list(rules), start=1)]
     return None if not texts or None in texts else "; ".join(filter(None, texts))
 
 
-def conditions_text(conditions: object) -> str | None:
+def rule_texts(rules: object, style: Style = _PLAIN) -> list[str] | None:
+    """Returns a sentence for each rule, without its number; None if this is not a list of rules."""
+    texts = [_numbered_elsewhere(rule, style) for rule in _list(rules)]
+    found = [text for text in texts if text is not None]
+    return found if isinstance(rules, list) and len(found) == len(texts) else None
+
+
+def conditions_text(conditions: object, style: Style = _PLAIN) -> str | None:
     """Returns the sentence of conditions; None if this is not a list of conditions."""
-    texts = [_condition_text(condition) for condition in _list(conditions)]
+    texts = [_condition_text(condition, style) for condition in _list(conditions)]
     return None if not texts or None in texts else _(" and ").join(filter(None, texts))
 
 
-def in_reading_order(rules: object) -> object:
-    """Returns rules or conditions with the members of each object as people write them."""
-    if isinstance(rules, list):
-        return [in_reading_order(one) for one in rules]
-    if not isinstance(rules, dict):
-        return rules
-    names = [*(name for name in _MEMBERS if name in rules), *rules]
-    return {name: in_reading_order(rules[name]) for name in names}
+def _rule_text(number: int, rule: object, style: Style) -> str | None:
+    text = _unnamed(rule, style)
+    if text is None:
+        return None
+    name = _name(rule, style) or _("rule %(number)d") % {"number": number}
+    return _("%(name)s: %(rule)s") % {"name": name, "rule": text}
 
 
-def _rule_text(number: int, rule: object) -> str | None:
-    conditions = conditions_text(rule.get("conditions")) if isinstance(rule, dict) else None
+def _numbered_elsewhere(rule: object, style: Style) -> str | None:
+    text, name = _unnamed(rule, style), _name(rule, style)
+    if text is None or name is None:
+        return text
+    return _("%(name)s: %(rule)s") % {"name": name, "rule": text}
+
+
+def _unnamed(rule: object, style: Style) -> str | None:
+    conditions = conditions_text(rule.get("conditions"), style) if isinstance(rule, dict) else None
     if not isinstance(rule, dict) or conditions is None:
         return None
-    name = _quoted(rule["name"]) if "name" in rule else _("rule %(number)d") % {"number": number}
-    percent = rule.get("rollout_percent", 100)
-    texts = {"name": name, "conditions": conditions, "percent": percent}
-    return _("%(name)s: %(percent)s %% if %(conditions)s") % texts
+    percent = style.escape(str(rule.get("rollout_percent", 100)))
+    return _("%(percent)s %% if %(conditions)s") % {"percent": percent, "conditions": conditions}
 
 
-def _condition_text(condition: object) -> str | None:
+def _name(rule: object, style: Style) -> str | None:
+    if not isinstance(rule, dict) or "name" not in rule:
+        return None
+    return style.escape(_quoted(rule["name"]))
+
+
+def _condition_text(condition: object, style: Style) -> str | None:
     if not isinstance(condition, dict):
         return None
     negated = condition.get("negate") is True
     if "segment" in condition:
-        sentence, names = _SENTENCES["segment"][negated], {"values": _quoted(condition["segment"])}
-        return sentence % names
+        key = condition["segment"]
+        shown = style.segment(key) if isinstance(key, str) else style.escape(_quoted(key))
+        return _SENTENCES["segment"][negated] % {"values": shown}
     operator, values = condition.get("operator"), _list(condition.get("values"))
     if not values or not isinstance(operator, str):
         return None
     names = {
-        "attribute": str(condition.get("attribute")),
-        "operator": operator,
-        "values": _(" or ").join(map(_quoted, values)),
+        "attribute": style.escape(str(condition.get("attribute"))),
+        "operator": style.escape(operator),
+        "values": _values_text(values, style),
     }
+    if operator == "isnull" and len(values) == 1 and isinstance(values[0], bool):
+        return str(_IS_MISSING if values[0] is not negated else _IS_PRESENT) % names
     if operator in _SENTENCES:
         return _SENTENCES[operator][negated] % names
     text = "%(attribute)s %(operator)s %(values)s" % names  # noqa: UP031 (as the others)
     return _("not (%(condition)s)") % {"condition": text} if negated else text
 
 
-def _quoted(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _values_text(values: list[object], style: Style) -> str:
+    texts = [style.escape(_quoted(value)) for value in values]
+    limit = style.max_values or len(texts)
+    return join_some(texts, limit, separator=_(" or "), more=_or_more)
+
+
+def _or_more(count: int) -> str:
+    return ngettext("%(items)s or %(count)s more", "%(items)s or %(count)s more", count)
 
 
 def _list(value: object) -> list[Any]:

@@ -7,13 +7,15 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Model
 
+from flagstaff._tables.model_fields import rules_field
 from flagstaff.admin.flags import FeatureFlagAdmin
+from flagstaff.admin.segments import SegmentAdmin
 from flagstaff.admin.values import KeyValueStoreAdmin
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 
-__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin"]
+__all__ = ["FeatureFlagAdmin", "KeyValueStoreAdmin", "SegmentAdmin"]
 
 
 def _register(own: type[Model], setting: str, model_admin: type[admin.ModelAdmin[Any]]) -> None:
@@ -26,5 +28,15 @@ def _register(own: type[Model], setting: str, model_admin: type[admin.ModelAdmin
         admin.site.register(own, model_admin)
 
 
+def _have_rules() -> bool:
+    try:
+        return rules_field(conf.flag_model) is not None
+    except ConfigurationError:
+        return True
+
+
 _register(FeatureFlag, "flag_model", FeatureFlagAdmin)
 _register(KeyValueStore, "value_model", KeyValueStoreAdmin)
+# Without a column for rules, no rule can use a segment.
+if _have_rules():
+    admin.site.register(Segment, SegmentAdmin)

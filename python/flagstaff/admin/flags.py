@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import quote
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite, ModelAdmin
-from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.core.exceptions import PermissionDenied
 from django.db.models import (
@@ -22,35 +20,42 @@ from django.db.models import (
 )
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
-from django.utils.timesince import timesince
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff import changes
 from flagstaff._engine import forced_off
-from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.model_fields import rules_field, through_model
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._tables.states import State, state_label, state_of, state_summary
-from flagstaff._text.json_text import UnreadableJson
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.confirmation import CONFIRMED, PreviewRow, posted_version, version_text
-from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.confirmation import (
+    CONFIRMED,
+    posted_version,
+    version_text,
+)
+from flagstaff.admin.fieldsets import replaced_fields
+from flagstaff.admin.flag_rules import (
+    FlagForm,
+    FlagRulesMixin,
+    RulesFilter,
+    count_rules,
+    rule_count_text,
+)
+from flagstaff.admin.flag_state import class_and_label, preview_on, summary
 from flagstaff.admin.history import HistoryMixin
-from flagstaff.admin.json_fields import RulesField, as_json_area
+from flagstaff.admin.links import admin_of
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.exceptions import FlagstaffError, NoHistoryError
-from flagstaff.history.describe import describe_value
+from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.history.versions import version_of
@@ -72,27 +77,21 @@ else:
 
 # A page with more users is slow to open.
 _MAX_EDITABLE_USERS = 500
-_MAX_DESCRIPTION_SHOWN = 100
 
 _TIMES = ("created_at", "changed_at")
 _ABOUT = gettext_lazy("About")
 
-# The confirmation page waits so long for the count of users, in seconds.
-_COUNT_TIMEOUT = 1.0
+# Shown instead of the allowed users.
+_NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
+
 # The name of the on/off buttons, and the words in their values.
 _SET_ENABLED = "_set_enabled"
 _ENABLED_BY_WORD = {"on": True, "off": False}
 
-_CSS_CLASSES = {
-    State.OFF: "off",
-    State.ROLLOUT: "partial",
-    State.ALL: "on",
-    State.ALLOWED_USERS: "partial",
-    State.NO_USERS: "none",
-}
 
-
-class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin):
+class FeatureFlagAdmin(
+    AttributionMixin, HistoryMixin, FlagRulesMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin
+):
     """Flags: key, state, on/off button, rollout, allowed users.
 
     Also for a project's own flag model: uses the fields that it has.
@@ -100,7 +99,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
 
     known_model = AbstractFeatureFlag
 
-    form = MergingForm
+    form = FlagForm
     # The button comes early: a narrow screen shows it without scrolling.
     list_display: _ListDisplayT[FeatureFlag] = (
         "flag",
@@ -111,16 +110,14 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
         "changed",
     )
     list_display_links = ("flag",)
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("enabled", "kind")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("enabled", "kind", RulesFilter)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
     ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
     readonly_fields: ClassVar[_ListOrTuple[str]] = (
         *_TIMES,
-        "allowed",
-        "allowed_users_count",
-        "undecodable_rules",
+        *_NUMBERS_OF_USERS,
     )
     fieldsets: ClassVar[_FieldsetSpec] = (
         (None, {"fields": ("key", "enabled", "rollout_percent", ALLOWED, "rules")}),
@@ -132,14 +129,22 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
 
     def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
-        fieldsets: _FieldsetSpec = self.fieldsets
+        if rules_field(model) is None:
+            filters = tuple(one for one in self.list_filter if one is not RulesFilter)
+            vars(self)["list_filter"] = filters
+        if self.fields is not None:
+            # A subclass has chosen `fields`, and Django refuses both.
+            fieldsets: _FieldsetSpec = ((None, {"fields": self.fields}),)
+        else:
+            fieldsets = self.fieldsets
         if fieldsets is FeatureFlagAdmin.fieldsets:
             first, (name, about) = FeatureFlagAdmin.fieldsets
             fieldsets = (first, (name, {"fields": (*about["fields"], *self.other_fields())}))
         if not self._may_list_allowed_users():
-            fieldsets = _replaced(fieldsets, {ALLOWED: "allowed"})
+            fieldsets = replaced_fields(fieldsets, {ALLOWED: ("allowed",)})
         # For Django's checks, too.
         vars(self)["fieldsets"] = self.present_fieldsets(fieldsets)
+        vars(self)["fields"] = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
         """All flags, with the number of their allowed users."""
@@ -173,48 +178,39 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
     def _user_admin(self, request: HttpRequest) -> ModelAdmin[Model] | None:
         """The admin of users, if the user of the request may open it."""
         user_model = self.model._meta.get_field(ALLOWED).related_model
-        try:
-            user_admin = self.admin_site.get_model_admin(cast("type[Model]", user_model))
-        except NotRegistered:
-            return None
-        return user_admin if user_admin.has_view_permission(request) else None
+        user_admin = admin_of(self.admin_site, cast("type[Model]", user_model))
+        return user_admin if user_admin and user_admin.has_view_permission(request) else None
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields, also for a subclass that sets others."""
+        readonly = super().get_readonly_fields(request, obj)
+        return (*readonly, *(one for one in _NUMBERS_OF_USERS if one not in readonly))
 
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> _FieldsetSpec:
         """The fields, with a number instead of allowed users that are too many or not visible."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
             # The times are set at creation, and "allowed" is a number.
-            return _replaced(fieldsets, dict.fromkeys((*_TIMES, "allowed")))
-        if isinstance(getattr(obj, "rules", None), UnreadableJson):
-            # A form has no text for them, so saving it would remove them.
-            fieldsets = _replaced(fieldsets, {"rules": "undecodable_rules"})
+            return replaced_fields(fieldsets, dict.fromkeys((*_TIMES, "allowed"), ()))
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
         # list would be editable, and the page without it would remove all users.
         listed = was_shown(request, ALLOWED)
         if not self.has_change_permission(request, obj) and not may_see_users(request.user):
-            return _replaced(fieldsets, {ALLOWED: "allowed"})
+            return replaced_fields(fieldsets, {ALLOWED: ("allowed",)})
         if listed is None:
             listed = _count_allowed(obj) <= _MAX_EDITABLE_USERS
-        return fieldsets if listed else _replaced(fieldsets, {ALLOWED: "allowed_users_count"})
+        if listed:
+            return fieldsets
+        return replaced_fields(fieldsets, {ALLOWED: ("allowed_users_count",)})
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
         """The form field. The rollout has buttons, and the attributes of the theme's input."""
-        if db_field is rules_field(self.model):
-            return self._rules_formfield(db_field, request, **kwargs)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "rollout_percent":
             set_widget(field, RolloutInput(field.widget.attrs))
         return field
-
-    def _rules_formfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        field = super().formfield_for_dbfield(
-            db_field, request, **{"form_class": RulesField, **kwargs}
-        )
-        return None if field is None else as_json_area(field)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allows filters by allowed user for users who may view users."""
@@ -294,7 +290,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
             # The list opens this page, not the history.
             "flagstaff_parent": "admin/base_site.html",
             "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
-            "flagstaff_rows": [*_preview_on(flag, allowed), *_count_users(flag)],
+            "flagstaff_rows": preview_on(flag, allowed),
             "flagstaff_version": version_text(version),
             "flagstaff_button": _SET_ENABLED,
             "flagstaff_target": f"on:{flag.pk}",
@@ -318,30 +314,24 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
             self.message_user(request, text % {"key": flag.key}, messages.WARNING)
             return
         flag.refresh_from_db(from_queryset=all_rows(self.model))
-        summary = _summary(flag, _count_allowed(flag), enabled=enabled)
+        users = summary(flag, _count_allowed(flag), enabled=enabled)
         text = (
             _("The flag “%(key)s” is now on. %(summary)s")
             if enabled
             else _("The flag “%(key)s” is now off. %(summary)s")
-        ) % {"key": flag.key, "summary": summary}
+        ) % {"key": flag.key, "summary": users}
         self.log_change(request, flag, text)
         self.message_user(request, text, messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, flag: FeatureFlag) -> SafeString:
         """The key and the description."""
-        return format_html(
-            '<span class="flagstaff-key" id="{}">{}</span>'
-            '<span class="flagstaff-description">{}</span>',
-            _anchor(flag),
-            flag.key,
-            Truncator(getattr(flag, "description", None) or "").chars(_MAX_DESCRIPTION_SHOWN),
-        )
+        return key_cell(flag, _anchor(flag))
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
     def state(self, flag: FeatureFlag) -> SafeString:
         """A label for enabled, rollout and allowed users together."""
-        css_class, text = _state(flag)
+        css_class, text = class_and_label(flag)
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span> '
             '<span class="flagstaff-description">{}</span>',
@@ -371,8 +361,12 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
 
     @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
     def rollout(self, flag: FeatureFlag) -> SafeString:
-        """The rollout as a percentage and a bar."""
-        return rollout_bar(flag.rollout_percent, enabled=flag.enabled)
+        """The rollout as a percentage and a bar, and the number of rules."""
+        return format_html(
+            '{} <span class="flagstaff-rule-count">{}</span>',
+            rollout_bar(flag.rollout_percent, enabled=flag.enabled),
+            rule_count_text(count_rules(flag)),
+        )
 
     @admin.display(description=gettext_lazy("allowed"), ordering="allowed_count")
     def allowed(self, flag: FeatureFlag) -> str:
@@ -383,15 +377,7 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
     def changed(self, flag: FeatureFlag) -> str:
         """The time since the last change. The tooltip has the date and time."""
-        time: datetime | None = flag.changed_at  # NULL in old rows of a project's own model
-        if time is None:
-            return ""
-        return format_html(
-            '<time datetime="{}" title="{}">{}</time>',
-            time.isoformat(),
-            local_time_text(time),
-            _ago(time),
-        )
+        return changed_cell(flag)
 
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_count(self, flag: FeatureFlag) -> str:
@@ -405,12 +391,6 @@ class FeatureFlagAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMix
             count,
         )
         return text % {"count": local_number(count)}
-
-    @admin.display(description=gettext_lazy("rules"))
-    def undecodable_rules(self, flag: FeatureFlag) -> str:
-        """Says what is wrong with rules that Python cannot decode."""
-        text = _("The stored rules are %(value)s. Write others with flagstaff.changes.update().")
-        return text % {"value": describe_value(flag.rules)}
 
 
 def _count_allowed(flag: FeatureFlag) -> int:
@@ -428,15 +408,6 @@ def _forced_off_notice(flag: FeatureFlag) -> str:
     return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
-def _replaced(fieldsets: _FieldsetSpec, fields: Mapping[str, str | None]) -> _FieldsetSpec:
-    """Replaces fields by others, or by none."""
-    replaced: list[Any] = []
-    for name, options in fieldsets:
-        shown = [fields.get(one, one) if isinstance(one, str) else one for one in options["fields"]]
-        replaced.append((name, {**options, "fields": [one for one in shown if one is not None]}))
-    return tuple(replaced)
-
-
 def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
     """Without the lines that start like this. A nested list has the related objects of a line."""
     kept: list[object] = []
@@ -447,58 +418,3 @@ def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
         elif not str(line).startswith(prefix):
             kept.append(line)
     return kept
-
-
-def _ago(time: datetime) -> str:
-    if timezone.now() - time < timedelta(minutes=1):
-        return _("just now")
-    return _("%(time)s ago") % {"time": timesince(time, depth=1)}
-
-
-def _state(flag: FeatureFlag) -> tuple[str, str]:
-    allowed: int = flag.allowed_count  # type: ignore[attr-defined]
-    percent = flag.rollout_percent
-    state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
-    return _CSS_CLASSES[state], state_label(state, percent)
-
-
-def _preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
-    """What changes, and what the result depends on."""
-    percent = flag.rollout_percent
-    off, on = (
-        state_of(enabled=one, rollout_percent=percent, allowed=allowed) for one in (False, True)
-    )
-    rollout, users = f"{percent} %", local_number(allowed)
-    return [
-        PreviewRow(_("state"), state_label(off, percent), state_label(on, percent)),
-        PreviewRow(_("rollout"), rollout, rollout),
-        PreviewRow(_("allowed users"), users, users),
-        PreviewRow(
-            _("who has the flag"),
-            state_summary(off, percent, allowed),
-            state_summary(on, percent, allowed),
-        ),
-    ]
-
-
-def _count_users(flag: FeatureFlag) -> list[PreviewRow]:
-    """How many users get the flag; nothing if they cannot be counted in time."""
-    percent = flag.rollout_percent
-    try:
-        impact = impact_of_change(
-            flag.key, (False, percent), (True, percent), timeout=_COUNT_TIMEOUT
-        )
-    except FlagstaffError:
-        return []
-    now, after = (
-        _("%(count)s of %(users)s")
-        % {"count": local_number(count), "users": local_number(impact.users)}
-        for count in (0, impact.gain)
-    )
-    return [PreviewRow(_("users"), now, after)]
-
-
-def _summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
-    percent = flag.rollout_percent
-    state = state_of(enabled=enabled, rollout_percent=percent, allowed=allowed)
-    return state_summary(state, percent, allowed)

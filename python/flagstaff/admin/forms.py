@@ -1,4 +1,4 @@
-"""The form of a flag or a value: merges the user's edits with newer changes, field by field."""
+"""The form of a row: merges the user's edits with newer changes, field by field."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ _CONFLICT = {
         "This value was changed after you opened the page. Nothing was saved. The fields that you "
         "have not edited now show the values in the database."
     ),
+    Kind.SEGMENT: gettext_lazy(
+        "This segment was changed after you opened the page. Nothing was saved. The fields that "
+        "you have not edited now show the values in the database."
+    ),
 }
 
 if TYPE_CHECKING:
@@ -56,6 +60,8 @@ class MergingForm(_ModelForm):
     """
 
     kind = Kind.FLAG
+    #: Why `flagstaff.changes` has refused the same data, or None.
+    refusal: str | None = None
 
     _reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -123,14 +129,17 @@ class MergingForm(_ModelForm):
         return shown
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Leaves out an unchanged key, so that a flag whose key is not valid can be disabled."""
+        """Leaves out what is unchanged, so that a flag with an invalid key can be disabled."""
         names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
-        is_renamed = self.instance._state.adding or "key" in self.changed_data
-        return names if is_renamed else names | {"key"}
+        if self.instance._state.adding:
+            return names
+        return names | {"key", "rules", "conditions"}.difference(self.changed_data)
 
     def clean(self) -> dict[str, Any] | None:
         """Adds an error for each edited field that has a newer value."""
         cleaned = super().clean()
+        if self.refusal:
+            self.add_error(None, forms.ValidationError(self.refusal, code="refused"))
         if conflicts := list(self._conflicts()):
             events = self._newer_events()
             for name in conflicts:

@@ -1,4 +1,4 @@
-"""The history of a flag or a value in the admin, with buttons to undo and restore."""
+"""The history of a flag, a value or a segment in the admin, with buttons to undo and restore."""
 
 from __future__ import annotations
 
@@ -52,8 +52,16 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = object
 
-_UNDO_CHANGE = {Kind.FLAG: changes.undo, Kind.VALUE: changes.undo_value}
-_RESTORE_VERSION = {Kind.FLAG: changes.restore, Kind.VALUE: changes.restore_value}
+_UNDO_CHANGE = {
+    Kind.FLAG: changes.undo,
+    Kind.VALUE: changes.undo_value,
+    Kind.SEGMENT: changes.undo_segment,
+}
+_RESTORE_VERSION = {
+    Kind.FLAG: changes.restore,
+    Kind.VALUE: changes.restore_value,
+    Kind.SEGMENT: changes.restore_segment,
+}
 
 
 class HistoryMixin(ConfirmationMixin, _ModelAdmin):

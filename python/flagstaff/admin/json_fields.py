@@ -1,4 +1,4 @@
-"""Form fields for JSON: of values and of rules."""
+"""Form fields for JSON: of values, of rules, and of the conditions of segments."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from flagstaff._text.json_text import (
     object_of_pairs,
     why_undecodable,
 )
+from flagstaff._text.rule_json import conditions_json, rules_json
 from flagstaff.admin.saving import set_widget
 
-__all__ = ["RulesField", "ValueField", "as_json_area"]
+__all__ = ["ConditionsField", "RulesField", "ValueField", "as_json_area"]
 
 # The escape of NUL: an odd number of backslashes. An even number is a text about the escape.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -84,7 +85,15 @@ class ValueField(forms.JSONField):
 
 
 class RulesField(ValueField):
-    """The JSON of rules. An empty text means no rules."""
+    """The JSON of rules, one condition a line. An empty text means no rules."""
+
+    def prepare_value(self, value: object) -> Any:
+        """The text in the form: as it was typed, or indented."""
+        if value == []:
+            return ""
+        if value is None or isinstance(value, InvalidJSONInput | UnreadableJson):
+            return super().prepare_value(value)
+        return rules_json(value)
 
     def to_python(self, value: object) -> Any:
         """Parses the text."""
@@ -92,11 +101,23 @@ class RulesField(ValueField):
         return [] if parsed is None else parsed
 
 
-def as_json_area(field: forms.Field) -> forms.Field:
+class ConditionsField(ValueField):
+    """The JSON of the conditions of a segment, one a line."""
+
+    default_error_messages = {"required": _("write at least one condition")}
+
+    def prepare_value(self, value: object) -> Any:
+        """The text in the form: as it was typed, or indented."""
+        if value is None or isinstance(value, InvalidJSONInput | UnreadableJson):
+            return super().prepare_value(value)
+        return conditions_json(value)
+
+
+def as_json_area(field: forms.Field, rows: int = 4, css_class: str = "") -> forms.Field:
     """Returns the field as a text area with the attributes of the theme's."""
     attrs = field.widget.attrs
-    css_class = f"{attrs.get('class', '')} flagstaff-json".strip()
-    set_widget(field, AdminTextareaWidget({**attrs, "rows": 4, "class": css_class}))
+    classes = " ".join([*attrs.get("class", "").split(), "flagstaff-json", *css_class.split()])
+    set_widget(field, AdminTextareaWidget({**attrs, "rows": rows, "class": classes}))
     return field
 
 

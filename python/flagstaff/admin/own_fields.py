@@ -44,9 +44,17 @@ class OwnFieldsMixin(_ModelAdmin):
             setattr(self, option, tuple(one for one in names if not self._lacks(one)))
 
     def present(self, names: Collection[Any]) -> tuple[Any, ...]:
-        """Returns the names that a form can show: without those that the model lacks."""
-        readonly = self.readonly_fields
-        return tuple(one for one in names if one in readonly or not self._lacks(one))
+        """Returns the names that a form can show: without those that the model lacks.
+
+        A line of several fields is a list or tuple.
+        """
+        lines = (self._present_line(line) for line in names)
+        return tuple(line for line in lines if line)
+
+    def _present_line(self, line: Any) -> Any:
+        if isinstance(line, str):
+            return line if line in self.readonly_fields or not self._lacks(line) else None
+        return self.present(line)
 
     def present_fieldsets(self, fieldsets: _FieldsetSpec | None) -> _FieldsetSpec:
         """Returns the fieldsets without these fields, and without those that are then empty."""

@@ -23,7 +23,7 @@ from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.shown import SHOWN
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import and_more, describe_actor, describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
@@ -42,20 +42,32 @@ else:
 _CREATE: dict[Kind, Callable[..., changes.Changed]] = {
     Kind.FLAG: changes.create,
     Kind.VALUE: changes.create_value,
+    Kind.SEGMENT: changes.create_segment,
 }
-_UPDATE = {Kind.FLAG: changes.update, Kind.VALUE: changes.update_value}
-_DELETE = {Kind.FLAG: changes.delete, Kind.VALUE: changes.delete_value}
+_UPDATE = {
+    Kind.FLAG: changes.update,
+    Kind.VALUE: changes.update_value,
+    Kind.SEGMENT: changes.update_segment,
+}
+_DELETE = {
+    Kind.FLAG: changes.delete,
+    Kind.VALUE: changes.delete_value,
+    Kind.SEGMENT: changes.delete_segment,
+}
 _KEY_HELP = {
     Kind.FLAG: gettext_lazy(
         "Your code uses this key, and the key decides which users a rollout includes. "
         "For another key, create a new flag."
     ),
     Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
+    Kind.SEGMENT: gettext_lazy("Rules use this key. For another key, create a new segment."),
 }
 # The newer changes or the deleted keys that a message lists.
 _MAX_LISTED = 5
 # The length of each value in it.
 _MAX_VALUE = 120
+# The attribute of a request whose change was refused: the reason.
+_REFUSAL = "flagstaff_refusal"
 
 
 def set_widget(field: forms.Field, widget: forms.Widget) -> None:
@@ -81,7 +93,13 @@ class SavingMixin(_ModelAdmin):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ConflictError:
             # Another change was written after the form had been validated: it merges again.
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            pass
+        except FlagstaffError as error:
+            if request.method != "POST":
+                raise
+            # As an error of the form, which keeps what was typed.
+            vars(request)[_REFUSAL] = str(error)
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """All rows of the flags' database, whatever a router or a query cache reads from."""
@@ -111,6 +129,7 @@ class SavingMixin(_ModelAdmin):
         if obj is not None and self.has_change_permission(request, obj):
             kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.row_kind]}
         form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
+        form.refusal = vars(request).get(_REFUSAL)
         # A copy: all forms share the fields of their base class.
         reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
         if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):

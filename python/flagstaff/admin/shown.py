@@ -76,7 +76,7 @@ def digest(name: str, value: object) -> str:
     """Returns the same text for equal values, whether read from the row or from the form."""
     if name == "value":
         text = canonical(value, allow_nan=True)
-    elif name == "rules":
+    elif name in ("rules", "conditions"):
         text = canonical_json(value, allow_nan=True)
     elif name == ALLOWED:
         text = json.dumps(sorted(user_texts(value)))

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from django.contrib.admin import AdminSite, ModelAdmin
-from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin import AdminSite
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
+from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.changes.undo_transactions import parts_without_value
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_change
@@ -32,7 +31,7 @@ _MAX_KEYS_SHOWN = 5
 
 @dataclass(frozen=True)
 class RelatedChanges:
-    """The other flags and values that an event's transaction changed."""
+    """The other flags, values and segments that an event's transaction changed."""
 
     #: Pairs of a key and the URL of its history; "" if the row was deleted.
     keys: tuple[tuple[str, str], ...]
@@ -107,7 +106,7 @@ def _related(
     lost: AbstractSet[Part],
 ) -> RelatedChanges:
     others = [part for part in parts if (part.kind.value, part.pk) != (event.kind, event.object_pk)]
-    visible = {kind: _may_view(site, request, kind) for kind in Kind}
+    visible = {kind: may_view(site, request, kind.model) for kind in Kind}
     shown = [part for part in others if visible[part.kind]][:_MAX_KEYS_SHOWN]
     keys = tuple((part.key, _history_url(site, part)) for part in shown)
     # Object permissions are checked when the button is pressed.
@@ -118,7 +117,7 @@ def _related(
 
 def _may_undo_part(site: AdminSite, request: HttpRequest, part: Part, row: Model | None) -> bool:
     """To undo a creation is to delete, to undo a deletion is to add."""
-    admin = _admin(site, part.kind)
+    admin = admin_of(site, part.kind.model)
     if admin is None:
         return False
     if part.creates and not part.deletes:
@@ -132,21 +131,7 @@ def _row(part: Part) -> Model | None:
     return all_rows(part.kind.model).filter(pk=part.pk).first()
 
 
-def _may_view(site: AdminSite, request: HttpRequest, kind: Kind) -> bool:
-    admin = _admin(site, kind)
-    return admin is not None and admin.has_view_permission(request)
-
-
 def _history_url(site: AdminSite, part: Part) -> str:
     if part.deletes:
         return ""
-    meta = part.kind.model._meta
-    name = f"{site.name}:{meta.app_label}_{meta.model_name}_history"
-    return f"{reverse(name, args=[part.pk])}#version-{part.last}"
-
-
-def _admin(site: AdminSite, kind: Kind) -> ModelAdmin[Model] | None:
-    try:
-        return site.get_model_admin(kind.model)
-    except NotRegistered:
-        return None
+    return f"{page_url(site, part.kind.model, 'history', part.pk)}#version-{part.last}"

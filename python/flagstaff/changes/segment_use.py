@@ -27,9 +27,11 @@ from flagstaff.history.versions import deleted_pk
 __all__ = [
     "RULES",
     "checked_together",
+    "flags_by_segment",
     "flags_that_name",
     "is_rules_of_flag",
     "keep_used_segment",
+    "missing_segment",
     "named_attributes",
     "named_segments",
     "require_segments",
@@ -81,18 +83,25 @@ def require_segments(row: Row | Model, rules: object) -> None:
 
 
 def _require_segments(rules: object) -> None:
+    if problem := missing_segment(rules, lock=True):
+        raise InvalidChangeError(f"rules: {problem}")
+
+
+def missing_segment(rules: object, *, lock: bool = False) -> str | None:
+    """Returns which rule names a segment that does not exist, and what to do; None without one."""
     named = dict(reversed([*named_segments(rules)]))
     if not named:
-        return
+        return None
+    rows = all_rows(segment_model())
     # In the order of keys, so that two calls cannot deadlock.
-    no_key = connections[conf.database].features.has_select_for_no_key_update
-    rows = all_rows(segment_model()).select_for_update(no_key=no_key).order_by("key")
+    if lock:
+        no_key = connections[conf.database].features.has_select_for_no_key_update
+        rows = rows.select_for_update(no_key=no_key).order_by("key")
     existing = {*rows.filter(key__in=named).values_list("key", flat=True)}
     for key, place in named.items():
         if key not in existing:
-            raise InvalidChangeError(
-                f"rules: {place} names the segment {key!r}, which does not exist; {_advice(key)}"
-            )
+            return f"{place} names the segment {key!r}, which does not exist; {_advice(key)}"
+    return None
 
 
 def _advice(key: str) -> str:
@@ -138,17 +147,29 @@ def _require_unused(key: str) -> None:
 
 def flags_that_name(key: str) -> list[str]:
     """Returns the keys of the flags whose rules name a segment. Reads all rules."""
+    return [flag for flag, _pk in flags_by_segment().get(key, ())]
+
+
+def flags_by_segment() -> dict[str, list[tuple[str, Any]]]:
+    """Returns the key and primary key of the flags whose rules name each segment.
+
+    Reads all rules.
+    """
     if rules_field(conf.flag_model) is None:
-        return []
-    return [flag for flag, rules in rules_of_flags() if key in dict(named_segments(rules))]
+        return {}
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for flag, pk, rules in rules_of_flags():
+        for segment in dict(named_segments(rules)):
+            found.setdefault(segment, []).append((flag, pk))
+    return found
 
 
-def rules_of_flags() -> Iterator[tuple[str, object]]:
-    """Yields the key and the rules of each flag, by key, whatever JSON SQL has written."""
+def rules_of_flags() -> Iterator[tuple[str, Any, object]]:
+    """Yields the key, primary key and rules of each flag, by key, whatever JSON SQL has written."""
     flags = all_rows(conf.flag_model).exclude(key=None).order_by("key")
     # As text: the field of a project fails at JSON that Python cannot decode.
-    for flag, text in flags.values_list("key", Cast(RULES, TextField())):
-        yield flag, None if text is None else read_json(text)
+    for flag, pk, text in flags.values_list("key", "pk", Cast(RULES, TextField())):
+        yield flag, pk, None if text is None else read_json(text)
 
 
 def named_segments(rules: object) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_
 from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
-from flagstaff._text.rule_text import conditions_text, rules_text
+from flagstaff._text.rule_text import Style, conditions_text, rules_text
 from flagstaff._text.truncated import truncated
 from flagstaff.history.events import Difference, Event, Users
 
@@ -51,7 +51,12 @@ _FIELDS = {
     "conditions": pgettext_lazy("field", "conditions"),
 }
 # Fields that are described in sentences, unless SQL has written JSON of another form.
-_SENTENCES = {"rules": rules_text, "conditions": conditions_text}
+_SENTENCES: dict[str, Callable[[object, Style], str | None]] = {
+    "rules": rules_text,
+    "conditions": conditions_text,
+}
+# The number of values of a condition in a text of limited length.
+_MAX_VALUES = 5
 _SOURCES = {
     "admin": pgettext_lazy("source", "admin"),
     "code": pgettext_lazy("source", "code"),
@@ -126,7 +131,7 @@ def describe_value(
 ) -> str:
     """Returns a value of a field as JSON, at most `limit` characters of it, or masked.
 
-    Rules and conditions are sentences.
+    Rules and conditions are sentences, with fewer values if there is a limit.
 
     True and false are translated, except those of the field "value", which are the user's JSON.
     """
@@ -138,7 +143,8 @@ def describe_value(
         return str(_UNREADABLE.get(value.problem) or f"unreadable: it {value.problem}")
     if isinstance(value, LongJson):
         return truncated(value, limit, value.length, more=more_characters)
-    sentence = _SENTENCES[field](value) if field in _SENTENCES else None
+    style = Style(max_values=None if limit is None else _MAX_VALUES)
+    sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
     text = sentence or json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
     return truncated(text, limit, more=more_characters)
 

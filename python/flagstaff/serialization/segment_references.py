@@ -54,7 +54,7 @@ def check_unused(deleted: Collection[str], written: Collection[str], problems: P
     if not deleted or rules_field(conf.flag_model) is None:
         return
     named: dict[str, list[str]] = {key: [] for key in sorted(deleted)}
-    for flag, rules in rules_of_flags():
+    for flag, _pk, rules in rules_of_flags():
         for key in {key for key, _place in named_segments(rules)} & named.keys():
             if flag not in written:
                 named[key].append(flag)

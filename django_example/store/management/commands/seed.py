@@ -7,7 +7,7 @@ from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store import samples
 from store.models import Product
 
@@ -22,6 +22,7 @@ class Command(BaseCommand):
         Product.objects.bulk_create(
             [Product(**product) for product in samples.PRODUCTS], ignore_conflicts=True
         )
+        seed_segments()
         seed_flags()
         seed_values()
 
@@ -43,6 +44,12 @@ def seed_admin() -> None:
     users = get_user_model().objects
     if not users.filter(username=username).exists():
         users.create_superuser(username=username, password=password)
+
+
+def seed_segments() -> None:
+    """Creates the segments before the flags whose rules name them."""
+    for row in samples.SEGMENTS:
+        Segment.objects.get_or_create(key=row["key"], defaults=row)
 
 
 def seed_flags() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from django.db.models import Count
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Column, Record, with_fields
 from flagstaff.conf import conf
 
@@ -39,7 +41,12 @@ def flag_record(flag: Any) -> Record:
 
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
-    summary = state_summary(State(record["state"]), record["rollout_percent"], record["allowed"])
+    summary = state_summary(
+        State(record["state"]),
+        record["rollout_percent"],
+        record["allowed"],
+        by_rules=_has_rules(record),
+    )
     if record["forced_off"]:
         summary += f" In this process it is forced off by {forced_off.VARIABLE}."
     return summary
@@ -62,8 +69,15 @@ def _record(flag: Any, allowed: int) -> Record:
     )
 
 
+def _has_rules(record: Record) -> bool:
+    # Another column of this name belongs to the project.
+    return rules_field(conf.flag_model) is not None and bool(record.get(RULES))
+
+
 def _state_text(record: Record) -> str:
-    label = state_label(State(record["state"]), record["rollout_percent"])
+    label = state_label(
+        State(record["state"]), record["rollout_percent"], by_rules=_has_rules(record)
+    )
     return f"{label} (forced off)" if record["forced_off"] else label
 
 

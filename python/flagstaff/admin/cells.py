@@ -1,0 +1,48 @@
+"""Cells of the lists: a key with its description, and the time of the last change."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from flagstaff._text.local_formats import local_time_text
+
+__all__ = ["changed_cell", "key_cell"]
+
+_MAX_DESCRIPTION_SHOWN = 100
+
+
+def key_cell(row: Any, anchor: str = "") -> SafeString:
+    """Returns the key and the description. `anchor` is the id of the key."""
+    return format_html(
+        '<span class="flagstaff-key"{}>{}</span><span class="flagstaff-description">{}</span>',
+        format_html(' id="{}"', anchor) if anchor else "",
+        row.key,
+        Truncator(getattr(row, "description", None) or "").chars(_MAX_DESCRIPTION_SHOWN),
+    )
+
+
+def changed_cell(row: Any) -> str:
+    """Returns the time since the last change. The tooltip has the date and time."""
+    time: datetime | None = row.changed_at  # NULL in old rows of a project's own model
+    if time is None:
+        return ""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        time.isoformat(),
+        local_time_text(time),
+        _ago(time),
+    )
+
+
+def _ago(time: datetime) -> str:
+    if timezone.now() - time < timedelta(minutes=1):
+        return _("just now")
+    return _("%(time)s ago") % {"time": timesince(time, depth=1)}

@@ -1,0 +1,47 @@
+"""Replaces fields in the fieldsets of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["replaced_fields"]
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+
+def replaced_fields(
+    fieldsets: _FieldsetSpec, others: Mapping[str, Collection[str]]
+) -> _FieldsetSpec:
+    """Returns the fieldsets with other fields instead of these names: none, one or several.
+
+    A line may have several fields. A field that has its own place on the page is not added.
+    """
+    shown = {name for _title, options in fieldsets for name in _names(options["fields"])}
+    return tuple(
+        (title, {**options, "fields": [*_lines(options["fields"], others, shown)]})
+        for title, options in fieldsets
+    )
+
+
+def _lines(
+    lines: Collection[Any], others: Mapping[str, Collection[str]], shown: set[str]
+) -> Iterator[Any]:
+    for line in lines:
+        names = [*_names([line])]
+        new = [
+            one
+            for name in names
+            for one in others.get(name, (name,))
+            if one == name or one not in shown
+        ]
+        if isinstance(line, str):
+            yield from new
+        elif new:
+            yield tuple(new)
+
+
+def _names(lines: Collection[Any]) -> Iterator[str]:
+    for line in lines:
+        yield from [line] if isinstance(line, str) else line

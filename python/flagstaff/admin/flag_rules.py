@@ -1,0 +1,123 @@
+"""The rules on the pages of a flag, and in the list of flags."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._tables.model_fields import rules_field
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.json_fields import RulesField
+from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
+from flagstaff.admin.sentences import rules_html
+from flagstaff.changes.segment_use import RULES, missing_segment
+from flagstaff.history.describe import describe_value
+from flagstaff.validators import rule_problem
+
+__all__ = ["FlagForm", "FlagRulesMixin", "RulesFilter", "count_rules", "rule_count_text"]
+
+_EXAMPLE = """\
+[
+  {
+    "name": "beta in DACH",
+    "conditions": [
+      {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
+      {"segment": "enterprise", "negate": true}
+    ],
+    "rollout_percent": 25
+  }
+]"""
+
+
+class FlagForm(MergingForm):
+    """The form of a flag. Its rules can name segments that exist."""
+
+    def clean(self) -> dict[str, Any] | None:
+        """Validates the form."""
+        cleaned = super().clean()
+        is_edited = RULES in self.changed_data and RULES in self.cleaned_data
+        if is_edited and (problem := missing_segment(self.cleaned_data[RULES])):
+            self.add_error(RULES, forms.ValidationError(problem, code="missing_segment"))
+        return cleaned
+
+
+class FlagRulesMixin(RulePagesMixin):
+    """The rules of a flag. Put it before SavingMixin."""
+
+    rule_field = RULES
+    rule_displays = ("saved_rules", "large_rules", "undecodable_rules")
+    rule_form_field = RulesField
+    rule_help = gettext_lazy(
+        "The first rule that matches decides; without one, the rollout percent does."
+    )
+    rule_example = _EXAMPLE
+
+    def has_rule_field(self) -> bool:
+        """Whether the flags of the project have rules."""
+        return rules_field(self.model) is not None
+
+    @admin.display(description=gettext_lazy("current rules"))
+    def saved_rules(self, flag: Any) -> SafeString | str:
+        """The rules in the database as sentences."""
+        rules = stored_in(flag, RULES)
+        if rules in (None, []):
+            return _("no rules")
+        return rules_html(rules, self.admin_site, request_of(flag))
+
+    @admin.display(description=gettext_lazy("rules"))
+    def large_rules(self, flag: Any) -> str:
+        """How to change rules that are too large for a form."""
+        advice = _("Use “manage.py flags set-rules %(key)s FILE” or flagstaff.changes.update().")
+        return too_large_text(stored_in(flag, RULES), advice % {"key": shlex.quote(flag.key)})
+
+    @admin.display(description=gettext_lazy("rules"))
+    def undecodable_rules(self, flag: Any) -> str:
+        """Says what is wrong with rules that Python cannot decode."""
+        text = _("The stored rules are %(value)s. Write others with flagstaff.changes.update().")
+        return text % {"value": describe_value(stored_in(flag, RULES))}
+
+
+class RulesFilter(admin.SimpleListFilter):
+    """Flags with rules, or without."""
+
+    title = gettext_lazy("rules")
+    parameter_name = "has_rules"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """The choices of the filter."""
+        return [("yes", _("with rules")), ("no", _("without rules"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        # A project's own column may be NULL.
+        without = Q(rules=[]) | Q(rules__isnull=True)
+        choices = {"yes": queryset.exclude(without), "no": queryset.filter(without)}
+        return choices.get(self.value() or "", queryset)
+
+
+def count_rules(flag: Any) -> int | None:
+    """Returns the number of a flag's rules; None if workers cannot read them."""
+    rules = getattr(flag, RULES) if rules_field(type(flag)) else None
+    if rules is None:
+        return 0
+    is_readable = isinstance(rules, list) and rule_problem(rules) is None
+    return len(rules) if is_readable else None
+
+
+def rule_count_text(count: int | None) -> str:
+    """Returns the text of a list, such as "2 rules"; empty without rules."""
+    if count is None:
+        return _("unreadable rules")
+    text = ngettext("%(count)s rule", "%(count)s rules", count)
+    return text % {"count": local_number(count)} if count else ""

@@ -1,0 +1,32 @@
+"""Links from one page of the admin to another, for users who may open it."""
+
+from __future__ import annotations
+
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.exceptions import NotRegistered
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+
+__all__ = ["admin_of", "may_view", "page_url"]
+
+
+def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Model] | None:
+    """Returns the admin of a model, or None if this site has none."""
+    try:
+        return site.get_model_admin(model)
+    except NotRegistered:
+        return None
+
+
+def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Whether the user of the request may open the pages of a model's rows."""
+    admin = admin_of(site, model)
+    return admin is not None and admin.has_view_permission(request)
+
+
+def page_url(site: AdminSite, model: type[Model], page: str, *arguments: object) -> str:
+    """Returns the URL of a page, such as "change"."""
+    meta = model._meta
+    name = f"{site.name}:{meta.app_label}_{meta.model_name}_{page}"
+    return reverse(name, args=arguments)

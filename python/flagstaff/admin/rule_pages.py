@@ -1,0 +1,147 @@
+"""The pages with rules or conditions: JSON in the form, and sentences of what is stored."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Field
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.fieldsets import replaced_fields
+from flagstaff.admin.json_fields import as_json_area
+from flagstaff.admin.shown import was_shown
+
+__all__ = ["RulePagesMixin", "request_of", "stored_in", "too_large_text"]
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+# A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
+_MAX_EDITABLE = 64_000
+_ROWS = 8
+_OPERATORS = """
+    in contains startswith endswith regex lt lte gt gte version_lt version_gte isnull
+"""
+_NEGATE = format_html("<code>{}</code>", '"negate": true')
+
+
+class RulePagesMixin(_ModelAdmin):
+    """Put it before SavingMixin."""
+
+    #: The field: "rules" of a flag, or "conditions" of a segment.
+    rule_field: ClassVar[str]
+    #: The display methods of a subclass: for what is stored, for what is too large for a form, and
+    #: for what Python cannot decode.
+    rule_displays: ClassVar[tuple[str, str, str]]
+    rule_form_field: ClassVar[type[forms.Field]]
+    rule_help: ClassVar[str | Promise]
+    rule_example: ClassVar[str]
+
+    def has_rule_field(self) -> bool:
+        """Whether the model has the field."""
+        return True
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row. Keeps what is stored: a form sets the field, also to what is not valid."""
+        row = super().get_object(request, object_id, from_field)
+        if row is not None and self.has_rule_field():
+            row.flagstaff_stored = getattr(row, self.rule_field)
+            row.flagstaff_request = request
+        return row
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields, also for a subclass that sets others."""
+        readonly = tuple(super().get_readonly_fields(request, obj))
+        return (*readonly, *(one for one in self.rule_displays if one not in readonly))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
+        """The fields: before the JSON, what is stored in sentences."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if not self.has_rule_field():
+            return fieldsets
+        return replaced_fields(fieldsets, {self.rule_field: self._rule_fields(request, obj)})
+
+    def _rule_fields(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
+        sentences, too_large, undecodable = self.rule_displays
+        is_readonly = self.rule_field in self.get_readonly_fields(request, obj)
+        if obj is None:
+            return () if is_readonly else (self.rule_field,)
+        if is_readonly or not self.has_change_permission(request, obj):
+            return (sentences,)
+        stored = stored_in(obj, self.rule_field)
+        if isinstance(stored, UnreadableJson):
+            # A form has no text for them, so saving it would remove them.
+            return (undecodable,)
+        # The submitted page decides: without the field, a save would remove them.
+        listed = was_shown(request, self.rule_field)
+        if listed is None:
+            listed = len(_as_text(stored)) <= _MAX_EDITABLE
+        field = self.rule_field if listed else too_large
+        return (field,) if stored in (None, []) else (sentences, field)
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field: a text area with an example."""
+        if db_field.name != self.rule_field or not self.has_rule_field():
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        options = {"form_class": self.rule_form_field, "help_text": self._rule_help()}
+        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
+        return None if field is None else as_json_area(field, _ROWS, "flagstaff-lines")
+
+    def _rule_help(self) -> SafeString:
+        more = _(
+            "Operators: {operators}. {negate} reverses a condition. The page “Targeting” of the "
+            "documentation describes them."
+        )
+        operators = format_html_join(", ", "<code>{}</code>", ([one] for one in _OPERATORS.split()))
+        return format_html(
+            '{} <details class="flagstaff-example"><summary>{}</summary>'
+            '<pre class="flagstaff-json">{}</pre>{}</details>',
+            self.rule_help,
+            _("Example"),
+            self.rule_example,
+            format_html(more, operators=operators, negate=_NEGATE),
+        )
+
+
+def stored_in(row: Any, field: str) -> Any:
+    """Returns what is stored in the field of a row, whatever a form has set it to."""
+    return vars(row).get("flagstaff_stored", getattr(row, field))
+
+
+def request_of(row: Any) -> HttpRequest | None:
+    """Returns the request of the page that shows a row; None in a list."""
+    request: HttpRequest | None = vars(row).get("flagstaff_request")
+    return request
+
+
+def too_large_text(value: object, advice: str) -> str:
+    """Returns the text of a page instead of JSON that is too large for its form."""
+    count = len(_as_text(value))
+    text = ngettext(
+        "%(count)s character, too large to edit here. %(advice)s",
+        "%(count)s characters, too large to edit here. %(advice)s",
+        count,
+    )
+    return text % {"count": local_number(count), "advice": advice}
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

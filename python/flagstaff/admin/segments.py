@@ -1,0 +1,226 @@
+"""The admin of segments: their conditions in sentences, and the flags that use them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff._text.rule_text import conditions_text
+from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.fieldsets import replaced_fields
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.history import HistoryMixin
+from flagstaff.admin.json_fields import ConditionsField
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
+from flagstaff.admin.saving import SavingMixin
+from flagstaff.admin.sentences import conditions_html
+from flagstaff.changes.segment_use import flags_by_segment
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.history.describe import and_more, describe_value
+from flagstaff.history.kinds import Kind
+from flagstaff.models import Segment
+from flagstaff.validators import condition_problem
+
+__all__ = ["SegmentAdmin"]
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec, _ListDisplayT
+    from django.utils.datastructures import _ListOrTuple
+
+    _ModelAdmin = admin.ModelAdmin[Segment]
+    _ChangeList = ChangeList
+else:
+    _ModelAdmin = admin.ModelAdmin
+    _ChangeList = object
+
+_CONDITIONS = "conditions"
+_TIMES = ("created_at", "changed_at")
+# A new segment has none of them.
+_ONLY_STORED: dict[str, tuple[str, ...]] = dict.fromkeys((*_TIMES, "used_by"), ())
+_MAX_LENGTH_SHOWN = 150
+# The flags that the page of a segment links to.
+_MAX_FLAGS = 50
+# The attribute of a row in the list: the number of flags that use the segment.
+_USE = "flagstaff_use"
+_EXAMPLE = """\
+[
+  {"attribute": "plan", "operator": "in", "values": ["enterprise", "business"]},
+  {"attribute": "seats", "operator": "gte", "values": [100]}
+]"""
+
+
+class SegmentForm(MergingForm):
+    """The form of a segment."""
+
+    kind = Kind.SEGMENT
+
+
+class _UseMixin(_ChangeList):
+    """A list that finds the flags that use each segment with one query for the whole page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        flags = flags_by_segment()
+        for segment in self.result_list:
+            vars(segment)[_USE] = len(flags.get(segment.key, ()))
+
+
+class SegmentAdmin(AttributionMixin, HistoryMixin, RulePagesMixin, SavingMixin, _ModelAdmin):
+    """Segments: key, conditions, description, and the flags that use them."""
+
+    row_kind = Kind.SEGMENT
+    form = SegmentForm
+    rule_field = _CONDITIONS
+    rule_displays = ("saved_conditions", "large_conditions", "undecodable_conditions")
+    rule_form_field = ConditionsField
+    rule_help = gettext_lazy("A user is in the segment if all conditions are true.")
+    rule_example = _EXAMPLE
+
+    list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
+    list_display_links = ("segment",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    ordering = ("key",)
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, "used_by")
+    fieldsets: ClassVar[_FieldsetSpec] = (
+        (None, {"fields": ("key", "used_by", _CONDITIONS)}),
+        (gettext_lazy("About"), {"fields": ("description", *_TIMES)}),
+    )
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css",)}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list. Its base class may be a theme's."""
+        base = super().get_changelist(request, **kwargs)
+        return type("SegmentList", (_UseMixin, base), {})
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields, also for a subclass that sets others."""
+        readonly = super().get_readonly_fields(request, obj)
+        return readonly if "used_by" in readonly else (*readonly, "used_by")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
+        """The fields. A new segment has no times and no flags."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return fieldsets if obj else replaced_fields(fieldsets, _ONLY_STORED)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The page that deletes a segment, unless a rule uses it."""
+        segment = self.get_object(request, object_id)
+        may_delete = segment is not None and self.has_delete_permission(request, segment)
+        if may_delete and (refusal := _why_in_use([segment])):
+            self.message_user(request, refusal, messages.ERROR)
+            url = page_url(self.admin_site, self.model, "change", segment.pk)
+            return HttpResponseRedirect(url)
+        return super().delete_view(request, object_id, extra_context)
+
+    def get_deleted_objects(
+        self, objs: Sequence[Segment] | QuerySet[Segment], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """What the confirmation page lists. Raises InvalidChangeError if a rule uses one."""
+        if refusal := _why_in_use(objs):
+            raise InvalidChangeError(refusal)
+        return super().get_deleted_objects(objs, request)
+
+    @admin.display(description=gettext_lazy("segment"), ordering="key")
+    def segment(self, segment: Segment) -> SafeString:
+        """The key and the description."""
+        return key_cell(segment)
+
+    @admin.display(description=gettext_lazy("conditions"))
+    def short_conditions(self, segment: Segment) -> str:
+        """The conditions as a sentence, truncated."""
+        text = conditions_text(segment.conditions)
+        if text is None or condition_problem(segment.conditions):
+            return _("unreadable conditions")
+        return Truncator(text).chars(_MAX_LENGTH_SHOWN)
+
+    @admin.display(description=gettext_lazy("used by"))
+    def use(self, segment: Segment) -> str:
+        """The number of flags whose rules use the segment."""
+        return _count_text(vars(segment).get(_USE, 0))
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, segment: Segment) -> str:
+        """The time since the last change. The tooltip has the date and time."""
+        return changed_cell(segment)
+
+    @admin.display(description=gettext_lazy("used by"))
+    def used_by(self, segment: Segment) -> SafeString | str:
+        """The flags whose rules use the segment, as links for users who may view flags."""
+        flags = flags_by_segment().get(segment.key, [])
+        model, request = conf.flag_model, request_of(segment)
+        if not flags:
+            return _("no flag")
+        if request is None or not may_view(self.admin_site, request, model):
+            return _count_text(len(flags))
+        urls = (
+            (page_url(self.admin_site, model, "change", pk), key) for key, pk in flags[:_MAX_FLAGS]
+        )
+        links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
+        if (more := len(flags) - _MAX_FLAGS) <= 0:
+            return links
+        text = ngettext("{links} and {count} more", "{links} and {count} more", more)
+        return format_html(text, links=links, count=local_number(more))
+
+    @admin.display(description=gettext_lazy("current conditions"))
+    def saved_conditions(self, segment: Segment) -> SafeString:
+        """The conditions in the database as a sentence."""
+        return conditions_html(stored_in(segment, _CONDITIONS))
+
+    @admin.display(description=gettext_lazy("conditions"))
+    def large_conditions(self, segment: Segment) -> str:
+        """How to change conditions that are too large for a form."""
+        advice = _(
+            "Use “manage.py flags segment update %(key)s --conditions FILE” or "
+            "flagstaff.changes.update_segment()."
+        )
+        advice %= {"key": shlex.quote(segment.key)}
+        return too_large_text(stored_in(segment, _CONDITIONS), advice)
+
+    @admin.display(description=gettext_lazy("conditions"))
+    def undecodable_conditions(self, segment: Segment) -> str:
+        """Says what is wrong with conditions that Python cannot decode."""
+        text = _(
+            "The stored conditions are %(value)s. Write others with "
+            "flagstaff.changes.update_segment()."
+        )
+        return text % {"value": describe_value(stored_in(segment, _CONDITIONS))}
+
+
+def _why_in_use(segments: Sequence[Segment] | QuerySet[Segment]) -> str:
+    """Why some of the segments cannot be deleted; empty if all can."""
+    flags = flags_by_segment()
+    sentences = []
+    for segment in segments:
+        if users := flags.get(segment.key):
+            shown = join_some((f"“{key}”" for key, _pk in users), more=and_more)
+            text = _("the rules of %(flags)s use the segment “%(key)s”")
+            sentences.append(text % {"key": segment.key, "flags": shown})
+    if not sentences:
+        return ""
+    text = _("%(uses)s. Change these rules first; nothing was deleted.")
+    return text % {"uses": "; ".join(sentences)}
+
+
+def _count_text(count: int) -> str:
+    text = ngettext("%(count)s flag", "%(count)s flags", count)
+    return text % {"count": local_number(count)} if count else ""
