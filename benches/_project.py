@@ -10,6 +10,15 @@ import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
+#: A column of the user that rules read.
+COLUMN = "last_name"
+#: Flags with one rule each: on an attribute of the context, a column, and a built-in attribute.
+RULES = {
+    "rule_context": {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
+    "rule_column": {"attribute": COLUMN, "operator": "in", "values": ["DE", "AT", "CH"]},
+    "rule_staff": {"attribute": "is_staff", "operator": "in", "values": [True]},
+}
+
 
 def outside(key: str) -> Any:
     """Returns the first user outside a rollout of 50 %."""
@@ -22,9 +31,17 @@ def outside(key: str) -> Any:
     return next(user for user in users.objects.order_by("pk") if bucket(user) >= 50)  # noqa: PLR2004
 
 
+def start_django() -> None:
+    """Sets up Django, with ATTRIBUTES."""
+    django.setup()
+    from django.conf import settings  # noqa: PLC0415 (after set-up)
+
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": [COLUMN]}
+
+
 def set_up() -> None:
     """Migrates the database of DATABASE_URL and fills it."""
-    django.setup()
+    start_django()
     from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
     from django.core.management import call_command  # noqa: PLC0415
 
@@ -35,11 +52,17 @@ def set_up() -> None:
     KeyValueStore.objects.all().delete()
     users: Any = get_user_model()
     users.objects.all().delete()
-    users.objects.bulk_create([users(username=f"user {number}") for number in range(100)])
+    users.objects.bulk_create(
+        [users(username=f"user {number}", is_staff=True, **{COLUMN: "AT"}) for number in range(100)]
+    )
     FeatureFlag.objects.bulk_create(
         [
             FeatureFlag(key=f"flag_{number}", enabled=True, rollout_percent=50)
             for number in range(197)
+        ]
+        + [
+            FeatureFlag(key=key, enabled=True, rules=[{"conditions": [condition]}])
+            for key, condition in RULES.items()
         ]
         + [
             FeatureFlag(key="everyone", enabled=True, rollout_percent=100),

@@ -45,7 +45,7 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
     assert lazy.pk == user.pk  # noqa: S101 (evaluates it, as a request's first use does)
     assert ready(10)  # noqa: S101
     base = floor()
-    allowed = outside("listed")
+    allowed, country = outside("listed"), {"country": "AT"}
     flags = [(f"flag_{number}", True, 50) for number in range(197)]
     flags += [("everyone", True, 100), ("listed", True, 50)]
     base.fill(flags, {"gateway": "stripe"}, {"listed": [allowed.pk]})
@@ -57,6 +57,12 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
         "flag_enabled: 50 %": (lambda: flag_enabled("flag_7", user), CALLS),
         "flag_enabled: 50 %, request.user": (lambda: flag_enabled("flag_7", lazy), CALLS),
         "flag_enabled: 50 %, bare key": (lambda: flag_enabled("flag_7", 1), CALLS),
+        "flag_enabled: rule on the context": (
+            lambda: flag_enabled("rule_context", user, context=country),
+            CALLS,
+        ),
+        "flag_enabled: rule on a column": (lambda: flag_enabled("rule_column", user), CALLS),
+        "flag_enabled: rule on is_staff": (lambda: flag_enabled("rule_staff", user), CALLS),
         "floor: allowed user": (lambda: enabled("listed", allowed), CALLS),
         "flag_enabled: allowed user": (lambda: flag_enabled("listed", allowed), CALLS),
         "floor: everyone": (lambda: enabled("everyone", user), CALLS),

@@ -3,8 +3,9 @@
     python -m benches.instructions        (beside a DATABASE_URL; needs valgrind)
 
 On a shared machine, durations are noisy and instructions are not: the same build and Python give
-the same count. The count covers the extension's function from entry to exit. valgrind has no SHA
-instructions: with a hash, some 3,400 instructions are their emulation.
+nearly the same count. It covers the extension's function from entry to exit. valgrind has no SHA
+instructions: with a hash, some 3,400 instructions are their emulation. All evaluations run in one
+process, because Python's start takes most of the time.
 """
 
 from __future__ import annotations
@@ -15,55 +16,70 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benches._project import outside, set_up
+from benches._project import outside, set_up, start_django
 
 TIMES = 20_000
-# Counting is on inside the evaluated function only: the start of the engine would be counted too.
-COUNTED = "*__pyfunction_{function}*"
-EVALUATIONS = (
-    "flag_enabled, 50 %",
-    "flag_enabled, 50 %, request.user",
-    "flag_enabled, everyone",
-    "flag_enabled, allowed user",
-    "flag_enabled, unknown key",
-    "get_value, short text",
-)
+# Counting is on inside these functions only: the start of the engine would be counted too.
+COUNTED = ("flag_enabled", "get_value")
+# A call of this function writes the counts since the one before into a file of their own.
+SEPARATOR = "is_waiting"
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
     """Counts and prints; in the counted process, evaluates."""
     if len(sys.argv) > 1:
-        return _evaluate(sys.argv[1])
+        return _evaluate(Path(sys.argv[1]))
     if shutil.which("valgrind") is None:
         print("valgrind is not installed", file=sys.stderr)
         return 1
     set_up()
-    for name in EVALUATIONS:
-        print(f"{name:36}{_count(name) / TIMES:8.0f} instructions", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for name, instructions in _count(Path(directory)):
+            print(f"{name:36}{instructions / TIMES:8.0f} instructions")
     return 0
 
 
-def _count(name: str) -> int:
-    with tempfile.TemporaryDirectory() as directory:
-        out = Path(directory, "callgrind.out")
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += [f"--toggle-collect={COUNTED.format(function=name.partition(',')[0])}"]
-        command += [sys.executable, "-m", "benches.instructions", name]
-        subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
-        found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
-    if found is None:
-        raise RuntimeError("callgrind gave no count")
-    return int(found[1])
+def _count(directory: Path) -> Iterator[tuple[str, int]]:
+    """Returns the name and the instructions of each evaluation."""
+    out, names = directory / "callgrind.out", directory / "names"
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+    command += [f"--toggle-collect=*__pyfunction_{function}*" for function in COUNTED]
+    command += [f"--dump-before=*__pyfunction_{SEPARATOR}*"]
+    command += [sys.executable, "-m", "benches.instructions", str(names)]
+    subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    # The first file has what the evaluations cost before the first one that counts.
+    for number, name in enumerate(names.read_text().splitlines(), start=2):
+        found = re.search(
+            r"^(?:summary|totals): (\d+)", Path(f"{out}.{number}").read_text(), re.MULTILINE
+        )
+        if found is None:
+            raise RuntimeError("callgrind gave no count")
+        yield name, int(found[1])
 
 
-def _evaluate(name: str) -> int:
-    import django  # noqa: PLC0415
+def _evaluate(names: Path) -> int:
+    start_django()
+    from flagstaff import _core  # noqa: PLC0415 (after set-up)
 
-    django.setup()
+    evaluations = _evaluations()
+    for evaluate in evaluations.values():
+        evaluate()
+    for evaluate in evaluations.values():
+        _core.is_waiting()
+        for _ in range(TIMES):
+            evaluate()
+    _core.is_waiting()
+    names.write_text("\n".join(evaluations))
+    # Skips the shutdown of interpreter and engine, which varies.
+    os._exit(0)
+
+
+def _evaluations() -> dict[str, Callable[[], object]]:
     from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
     from django.utils.functional import SimpleLazyObject  # noqa: PLC0415
 
@@ -73,19 +89,23 @@ def _evaluate(name: str) -> int:
     lazy = SimpleLazyObject(lambda: user)
     assert lazy.pk == user.pk  # noqa: S101 (evaluates it, as a request's first use does)
     assert ready(60)  # noqa: S101
-    function, arguments = {
-        EVALUATIONS[0]: (flag_enabled, ("flag_7", user)),
-        EVALUATIONS[1]: (flag_enabled, ("flag_7", lazy)),
-        EVALUATIONS[2]: (flag_enabled, ("everyone", user)),
-        EVALUATIONS[3]: (flag_enabled, ("listed", outside("listed"))),
-        EVALUATIONS[4]: (flag_enabled, ("unknown", user)),
-        EVALUATIONS[5]: (get_value, ("gateway", None)),
-    }[name]
-    first, second = arguments
-    for _ in range(TIMES):
-        function(first, second)
-    # Skips the shutdown of interpreter and engine, which varies.
-    os._exit(0)
+    listed, country = outside("listed"), {"country": "AT"}
+    assert flag_enabled("rule_context", user, context=country)  # noqa: S101
+    assert flag_enabled("rule_column", user)  # noqa: S101
+    assert flag_enabled("rule_staff", user)  # noqa: S101
+    return {
+        "flag_enabled, 50 %": lambda: flag_enabled("flag_7", user),
+        "flag_enabled, 50 %, request.user": lambda: flag_enabled("flag_7", lazy),
+        "flag_enabled, everyone": lambda: flag_enabled("everyone", user),
+        "flag_enabled, allowed user": lambda: flag_enabled("listed", listed),
+        "flag_enabled, unknown key": lambda: flag_enabled("unknown", user),
+        "get_value, short text": lambda: get_value("gateway", None),
+        "flag_enabled, rule on the context": lambda: flag_enabled(
+            "rule_context", user, context=country
+        ),
+        "flag_enabled, rule on a column": lambda: flag_enabled("rule_column", user),
+        "flag_enabled, rule on is_staff": lambda: flag_enabled("rule_staff", user),
+    }
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 /// A version. Its build metadata does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version<'a> {
-    numbers: [u64; 3],
+    /// Digits without leading zeros. They may be more than an integer holds.
+    numbers: [&'a str; 3],
     /// The identifiers of the prerelease, empty for a release.
     prerelease: &'a str,
 }
@@ -16,15 +17,17 @@ impl<'a> Version<'a> {
         let (core, prerelease) = split_at_first(text, '-');
         let is_valid = build.is_none_or(|build| build.split('.').all(is_identifier))
             && prerelease.is_none_or(|parts| parts.split('.').all(is_prerelease_identifier));
-        let mut numbers = [0; 3];
+        let mut numbers = ["0"; 3];
         for (position, part) in core.split('.').enumerate() {
-            *numbers.get_mut(position)? = is_number(part).then(|| part.parse().ok())??;
+            *numbers.get_mut(position)? = is_number(part).then_some(part)?;
         }
         is_valid.then_some(Self { numbers, prerelease: prerelease.unwrap_or_default() })
     }
 
     pub(super) fn cmp(&self, other: &Version<'_>) -> Ordering {
-        self.numbers.cmp(&other.numbers).then_with(|| {
+        let pairs = self.numbers.into_iter().zip(other.numbers);
+        let numbers = pairs.map(|(one, other)| cmp_numbers(one, other));
+        numbers.fold(Ordering::Equal, Ordering::then).then_with(|| {
             match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
                 (true, true) => Ordering::Equal,
                 // A release is newer than its prereleases.
@@ -71,13 +74,17 @@ fn cmp_prereleases(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// Numbers come before texts. Numbers of any length have no leading zeros, so a longer one is
-/// greater.
+/// Numbers come before texts.
 fn cmp_identifiers(one: &str, other: &str) -> Ordering {
     match (is_number(one), is_number(other)) {
-        (true, true) => one.len().cmp(&other.len()).then_with(|| one.cmp(other)),
+        (true, true) => cmp_numbers(one, other),
         (true, false) => Ordering::Less,
         (false, true) => Ordering::Greater,
         (false, false) => one.cmp(other),
     }
+}
+
+/// Numbers of any length have no leading zeros, so a longer one is greater.
+fn cmp_numbers(one: &str, other: &str) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }

@@ -254,12 +254,12 @@ fn isnull_has_exactly_one_bool() {
 #[test]
 fn versions_are_valid() {
     let expected = r#"value 1: the text is no version; write it like "1.2.3" or "2.0.0-beta.1""#;
-    for version in ["v1.2", "", "1.2.3.4", "01", "1.0.0-", "18446744073709551616"] {
+    for version in ["v1.2", "", "1.2.3.4", "01", "1.0.0-"] {
         for operator in ["version_lt", "version_gte"] {
             assert_eq!(values_error(operator, &json!([version]).to_string()), expected);
         }
     }
-    assert!(has_valid_values("version_lt", r#"["1", "18446744073709551615.0.0-a.1+b"]"#));
+    assert!(has_valid_values("version_lt", r#"["1", "18446744073709551616.0.0-a.1+b"]"#));
 }
 
 #[test]
