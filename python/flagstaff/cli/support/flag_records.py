@@ -8,13 +8,15 @@ from typing import Any
 from django.db.models import Count
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._text.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.cli.support.cells import Column, Record, with_fields
+from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
 from flagstaff.conf import conf
 
-__all__ = ["STATE", "flag_record", "flag_records", "flag_summary"]
+__all__ = ["STATE", "flag_columns", "flag_record", "flag_records", "flag_summary"]
 
 _STYLES = {
     State.ALL: "SUCCESS",
@@ -39,7 +41,15 @@ def flag_record(flag: Any) -> Record:
 
 def flag_summary(record: Record) -> str:
     """Returns the sentence that says which users have the flag."""
-    summary = state_summary(State(record["state"]), record["rollout_percent"], record["allowed"])
+    percent, allowed = record["rollout_percent"], record["allowed"]
+    if rules := _rules_that_decide(record):
+        verb = "decides" if rules == "1 rule" else "decide"
+        summary = f"{rules} {verb} first; for users that match none, the rollout is {percent} %."
+        if allowed:
+            users = "1 allowed user has" if allowed == 1 else f"{allowed:,} allowed users have"
+            summary += f" {users} the flag in any case."
+    else:
+        summary = state_summary(State(record["state"]), percent, allowed)
     if record["forced_off"]:
         summary += f" In this process it is forced off by {forced_off.VARIABLE}."
     return summary
@@ -64,7 +74,23 @@ def _record(flag: Any, allowed: int) -> Record:
 
 def _state_text(record: Record) -> str:
     label = state_label(State(record["state"]), record["rollout_percent"])
+    if rules := _rules_that_decide(record):
+        label = f"{rules}, else {label}"
     return f"{label} (forced off)" if record["forced_off"] else label
+
+
+def _rules_that_decide(record: Record) -> str:
+    """Returns the number of rules in words; "" without rules, and for a disabled flag."""
+    rules = record["rules"] if rules_field(conf.flag_model) is not None else None
+    # SQL can write any JSON.
+    if not record["enabled"] or rules in (None, []):
+        return ""
+    count = len(rules) if isinstance(rules, list) else None
+    return {None: "rules", 1: "1 rule"}.get(count, f"{count} rules")
+
+
+def _rules_text(record: Record) -> str:
+    return rules_text(record["rules"]) or as_json(record["rules"])
 
 
 def _state_style(record: Record) -> str | None:
@@ -73,3 +99,13 @@ def _state_style(record: Record) -> str | None:
 
 #: The state of a flag, in words and in colour.
 STATE = Column("state", _state_text, style=_state_style)
+
+_RULES = Column("rules", _rules_text)
+
+
+def flag_columns(record: Record) -> list[Column]:
+    """Returns a column for each field of a flag. A terminal shows the state and rules in words."""
+    # Another field of this name belongs to the project.
+    in_words = [STATE] if rules_field(conf.flag_model) is None else [STATE, _RULES]
+    shown = {column.name: column for column in in_words}
+    return [shown.get(name) or Column(name) for name in record]
