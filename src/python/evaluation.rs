@@ -300,7 +300,9 @@ pub(super) fn explain_flag<'py>(
     with_attributes(py, user, context, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
         let bucket = evaluation.bucket.or_else(|| subject.text(|text| bucket(key, text)));
-        let rules = flag.rules.as_deref().and_then(FlagRules::rules);
+        let flag_rules = flag.rules.as_deref();
+        let rules = flag_rules.and_then(FlagRules::rules);
+        let unreadable = flag_rules.and_then(FlagRules::unreadable);
         Explained {
             value: evaluation.value,
             reason: evaluation.reason.as_str(),
@@ -310,6 +312,7 @@ pub(super) fn explain_flag<'py>(
             overridden_by: None,
             rule: evaluation.rule,
             rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),
+            rules_problem: unreadable.map(ToString::to_string),
         }
     })
 }

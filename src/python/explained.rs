@@ -20,6 +20,8 @@ pub(super) struct Explained {
     pub(super) rule: Option<u8>,
     /// The JSON text of the rules, and what came of each.
     pub(super) rules: Option<(String, Vec<RuleOutcome>)>,
+    /// Why the rules of the flag's row cannot be read.
+    pub(super) rules_problem: Option<String>,
 }
 
 /// What came of a rule: whether it decided the result, and what came of its conditions.
@@ -51,6 +53,7 @@ impl Explained {
             overridden_by: None,
             rule: None,
             rules: None,
+            rules_problem: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flagstaff.cli.main import VERBS
+from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
 from tests.terminals import open_shop, typed
@@ -35,6 +37,8 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 
 ALL_EXAMPLES = [example for _, text in sections() for example in examples(text)]
+FILES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+RULES = FILES[0]
 STATUS = "flags status"
 EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line != STATUS]
 
@@ -56,8 +60,7 @@ def test_table_of_verbs_shows_their_help() -> None:
 @pytest.fixture(autouse=True)
 def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Runs each test in a folder with the files that the page shows."""
-    shown = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    for name, text in zip(("rules.json", "conditions.json", "flags.yaml"), shown, strict=True):
+    for name, text in zip(("rules.json", "conditions.json", "flags.yaml"), FILES, strict=True):
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
 
@@ -66,6 +69,9 @@ def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize(("line", "after"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_example_shows_the_output(line: str, after: str) -> None:
     open_shop()
+    if "--context" in line:
+        # The page says so above these examples.
+        FeatureFlag.objects.filter(key="search_v2").update(rules=json.loads(RULES))
     assert typed(line) == after
 
 

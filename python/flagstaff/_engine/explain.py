@@ -63,6 +63,9 @@ class Explanation:
     rule_name: str | None = None
     #: All rules of the flag.
     rules: tuple[ExplainedRule, ...] = ()
+    #: Why the flag's rules cannot be read, or None. Then its last good rules decide; without any,
+    #: the error code is PARSE_ERROR.
+    rules_problem: str | None = None
 
 
 def explain(key: str, user: UserLike = None, *, context: Context = None) -> Explanation:
@@ -90,6 +93,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         rule=deciding.number if deciding else None,
         rule_name=deciding.name if deciding else None,
         rules=rules,
+        rules_problem=found["rules_problem"],
     )
 
 

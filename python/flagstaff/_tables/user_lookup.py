@@ -9,7 +9,7 @@ Two groups of users, each read from one database:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -46,6 +46,12 @@ class FoundUser:
     name: str | None
     #: "primary key", the name of the USERNAME_FIELD, or None if no row has the primary key.
     by: str | None
+    #: The user itself, or None if no row has the primary key.
+    row: Model | None = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns a dict for JSON, without the row."""
+        return {"pk": self.pk, "name": self.name, "by": self.by}
 
 
 @dataclass(frozen=True)
@@ -141,9 +147,10 @@ class UserTable:
         """
         pk, username = self.parse(text), self.username_field
         if pk is not None and (user := self.rows.filter(**{self.field.name: pk}).first()):
-            return FoundUser(pk, self.name_of(user), "primary key")
+            return FoundUser(pk, self.name_of(user), "primary key", user)
         if username and (user := self._with_username(username.name, text)):
-            return FoundUser(getattr(user, self.field.attname), self.name_of(user), username.name)
+            found_pk = getattr(user, self.field.attname)
+            return FoundUser(found_pk, self.name_of(user), username.name, user)
         if pk is None:
             tried = f"primary key or {username.name}" if username else "primary key"
             where = "" if self.database == DEFAULT_DB_ALIAS else f' in database "{self.database}"'

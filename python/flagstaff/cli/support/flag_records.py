@@ -11,12 +11,13 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
+from flagstaff._text.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.segment_use import RULES
-from flagstaff.cli.support.cells import Column, Record, with_fields
+from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
 from flagstaff.conf import conf
 
-__all__ = ["STATE", "flag_record", "flag_records", "flag_summary"]
+__all__ = ["STATE", "flag_columns", "flag_record", "flag_records", "flag_summary"]
 
 _STYLES = {
     State.ALL: "SUCCESS",
@@ -81,9 +82,23 @@ def _state_text(record: Record) -> str:
     return f"{label} (forced off)" if record["forced_off"] else label
 
 
+def _rules_text(record: Record) -> str:
+    return rules_text(record["rules"]) or as_json(record["rules"])
+
+
 def _state_style(record: Record) -> str | None:
     return None if record["forced_off"] else _STYLES.get(State(record["state"]))
 
 
 #: The state of a flag, in words and in colour.
 STATE = Column("state", _state_text, style=_state_style)
+
+_RULES = Column("rules", _rules_text)
+
+
+def flag_columns(record: Record) -> list[Column]:
+    """Returns a column for each field of a flag. A terminal shows the state and rules in words."""
+    # Another field of this name belongs to the project.
+    in_words = [STATE] if rules_field(conf.flag_model) is None else [STATE, _RULES]
+    shown = {column.name: column for column in in_words}
+    return [shown.get(name) or Column(name) for name in record]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from flagstaff._engine.explain import Explanation
+from flagstaff._engine.explain import ExplainedCondition, ExplainedRule, Explanation
 from flagstaff._engine.forced_off import NOTICE, VARIABLE
+from flagstaff._text.rule_text import conditions_text
 from flagstaff.cli.support.cells import Column, Record
 
-__all__ = ["STEPS", "Step", "steps_of"]
+__all__ = ["STEPS", "Step", "deciding_step", "steps_of"]
+
+_ALL_USERS = 100
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,16 @@ class Step:
     #: Whether the result was decided here.
     decides: bool
     why: str
+    #: 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
+    level: int = 0
 
     def as_dict(self) -> Record:
         """Returns a dict for JSON."""
         return asdict(self)
 
+
+# The place of the rules among the steps. No reason has this name.
+_RULES = "rules"
 
 # In the order of evaluation, by the reason of a result that the step decides: the name of the step,
 # and what its condition must be for the evaluation to continue.
@@ -33,6 +43,7 @@ _STEPS = {
     "ERROR": ("exists", True),
     "DISABLED": ("enabled", True),
     "TARGETING_MATCH": ("allowed", False),
+    _RULES: (_RULES, False),
     "STATIC": ("100 %", False),
     "DEFAULT": ("user", True),
     "SPLIT": ("bucket < rollout", None),
@@ -45,19 +56,37 @@ _OVERRIDES = {
     VARIABLE: NOTICE,
 }
 
+# What came of a condition, in words.
+_OUTCOMES = {
+    "passed": "passed",
+    "failed": "failed",
+    "missing": "missing",
+    "needs_user": "needs the user object",
+}
+
 
 def steps_of(explanation: Explanation, user: str | None) -> list[Step]:
     """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
     if explanation.override is not None:
         why = _OVERRIDES[explanation.override]
         return [Step("override", met=True, decides=True, why=why)]
-    last = list(_STEPS).index(explanation.reason)
-    return [
-        _step(explanation, user, reason, decides=place == last)
-        if place <= last
-        else Step(name, met=None, decides=False, why="")
-        for place, (reason, (name, _)) in enumerate(_STEPS.items())
-    ]
+    decided_by_rules = explanation.rule is not None or explanation.error_code == "PARSE_ERROR"
+    last = list(_STEPS).index(_RULES if decided_by_rules else explanation.reason)
+    steps: list[Step] = []
+    for place, (reason, (name, _)) in enumerate(_STEPS.items()):
+        if reason == _RULES:
+            steps += _rule_steps(explanation, is_reached=place <= last)
+        elif place <= last:
+            steps.append(_step(explanation, user, reason, decides=place == last))
+        else:
+            steps.append(Step(name, met=None, decides=False, why=""))
+    return steps
+
+
+def deciding_step(steps: Sequence[Step]) -> str:
+    """Returns why the result is as it is, in one line."""
+    step = next(step for step in steps if step.decides)
+    return f"{step.name} {step.why}" if step.name.startswith("rule") else step.why
 
 
 def _step(explanation: Explanation, user: str | None, reason: str, *, decides: bool) -> Step:
@@ -82,6 +111,56 @@ def _why(explanation: Explanation, user: str | None, reason: str, *, met: bool) 
     return sentences[reason][0 if met else 1]
 
 
+def _rule_steps(explanation: Explanation, *, is_reached: bool) -> Iterator[Step]:
+    """Yields a step for each rule that was checked, with its conditions, and for each other rule.
+
+    If the rules cannot be read, yields one step for all.
+    """
+    if explanation.error_code == "PARSE_ERROR":
+        why = f"cannot be read, so the result is the default: {explanation.rules_problem}"
+        yield Step(_RULES, met=False, decides=True, why=why)
+    for rule in explanation.rules:
+        name = f"rule {rule.number}"
+        if is_reached and rule.number <= (explanation.rule or rule.number):
+            yield Step(name, rule.decides, rule.decides, _rule_text(rule, explanation))
+            for number, condition in enumerate(rule.conditions, start=1):
+                yield from _condition_steps(condition, number, level=1)
+        else:
+            yield Step(name, met=None, decides=False, why="")
+
+
+def _rule_text(rule: ExplainedRule, explanation: Explanation) -> str:
+    name = "" if rule.name is None else f"{json.dumps(rule.name, ensure_ascii=False)}, "
+    percent, bucket = rule.rollout_percent, explanation.bucket
+    if not rule.decides:
+        outcome = "does not match"
+    elif percent >= _ALL_USERS:
+        outcome = "matches"
+    elif percent == 0:
+        outcome = "matches, so the flag is off"
+    elif bucket is None:
+        outcome = "matches, but there is no user"
+    else:
+        outcome = f"matches; {bucket} is {'' if bucket < percent else 'not '}below {percent}"
+    return f"{name}{percent} %: {outcome}"
+
+
+def _condition_steps(condition: ExplainedCondition, number: int, *, level: int) -> Iterator[Step]:
+    """Yields a step for the condition, and for each condition of the segment that it names."""
+    outcome = _OUTCOMES[condition.outcome]
+    is_unknown = "segment" in condition.condition and not condition.conditions
+    sentence = "there is no such segment" if is_unknown else ""
+    text = ", ".join(filter(None, [conditions_text([condition.condition]), sentence]))
+    met = condition.outcome == "passed"
+    yield Step(f"condition {number}", met, decides=False, why=f"{outcome}: {text}", level=level)
+    for inner_number, inner in enumerate(condition.conditions, start=1):
+        yield from _condition_steps(inner, inner_number, level=level + 1)
+
+
+def _name_text(record: Record) -> str:
+    return f"{'  ' * record['level']}{record['name']}"
+
+
 def _style(record: Record) -> str | None:
     return "MIGRATE_LABEL" if record["decides"] else None
 
@@ -89,7 +168,7 @@ def _style(record: Record) -> str | None:
 #: The table of the steps.
 STEPS = (
     Column("decides", lambda record: "▸" if record["decides"] else "", header=""),
-    Column("name", header="STEP", style=_style),
+    Column("name", _name_text, header="STEP", style=_style),
     Column("met", header="", style=_style),
     Column("why", header="", style=_style, truncate=True),
 )

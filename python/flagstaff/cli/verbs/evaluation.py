@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -14,9 +15,10 @@ from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.cli.support.change_arguments import add_key
+from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.steps import STEPS, steps_of
+from flagstaff.cli.support.steps import STEPS, deciding_step, steps_of
 from flagstaff.cli.support.user_arguments import label
 from flagstaff.cli.support.verb import Options, Verb
 
@@ -28,14 +30,15 @@ def _add_explain(parser: CommandParser) -> None:
     users = parser.add_mutually_exclusive_group(required=True)
     users.add_argument("user", metavar="USER", nargs="?", help="a user's primary key or username")
     users.add_argument("--anonymous", action="store_true", help="evaluate for an anonymous user")
+    add_context(parser)
 
 
 def _explain(options: Options, out: Output) -> None:
-    key = options["key"]
+    key, context = options["key"], parse_context(options)
     if key in forced_off.keys:
         # Off for all users, also where the database cannot be reached.
         explanation = explain(key)
-        result = f"{key} is {_on_or_off(explanation)} for all users."
+        result = f"{key} is off for all users."
         _print_explanation(explanation, None, result, out)
         return
     # Raises for an unknown key and for a database that cannot be reached.
@@ -46,7 +49,7 @@ def _explain(options: Options, out: Output) -> None:
             f"no user has the primary key {user.pk}; "
             f"showing the result for primary key {user.pk} anyway"
         )
-    explanation = _evaluate(key, user)
+    explanation = _evaluate(key, user, context)
     _print_explanation(explanation, user, _result(explanation, user), out)
 
 
@@ -55,30 +58,41 @@ def _print_explanation(
 ) -> None:
     steps = [step.as_dict() for step in steps_of(explanation, label(user) if user else None)]
     if out.is_json:
-        out.document({**asdict(explanation), "user": user and asdict(user), "steps": steps})
+        out.document({**asdict(explanation), "user": user and user.as_dict(), "steps": steps})
         return
     out.headline("result", result)
     out.records(STEPS, steps)
 
 
-def _evaluate(key: str, user: FoundUser | None) -> Explanation:
+def _evaluate(key: str, user: FoundUser | None, context: Mapping[str, object]) -> Explanation:
     """Evaluates the flag from the database: the snapshot of this process may be older."""
+    # Rules read the columns of the row. A primary key without a row is a user, too.
+    argument: Any = None
+    if user is not None:
+        argument = user.pk if user.row is None else user.row
     with read_own_writes():
-        explanation = explain(key, user)
+        explanation = explain(key, argument, context=context)
     if explanation.error_code == "PROVIDER_NOT_READY":
         raise CommandError("the flag cannot be read from the database", returncode=FAILED)
     return explanation
 
 
 def _result(explanation: Explanation, user: FoundUser | None) -> str:
-    result = f"{explanation.key} is {_on_or_off(explanation)}"
+    result = f"{explanation.key} {_RESULTS[_result_of(explanation)]}"
     if user is None:
         return f"{result} for anonymous users."
     found = f", found by {user.by}" if user.by else ""
     return f"{result} for {label(user)}{found}."
 
 
-def _on_or_off(explanation: Explanation) -> str:
+# What a flag with this result does, in words.
+_RESULTS = {"on": "is on", "off": "is off", "default": "returns the default of the call"}
+
+
+def _result_of(explanation: Explanation) -> str:
+    """Returns "on" or "off", or "default" if the flag's rules cannot be read."""
+    if explanation.error_code == "PARSE_ERROR":
+        return "default"
     return "on" if explanation.value else "off"
 
 
@@ -91,13 +105,14 @@ def _add_test(parser: CommandParser) -> None:
         choices=("on", "off"),
         help="exit with an error if a user has another result",
     )
+    add_context(parser)
 
 
 def _test(options: Options, out: Output) -> None:
-    key, expected = options["key"], options["expected"]
+    key, expected, context = options["key"], options["expected"], parse_context(options)
     # Raises for an unknown key and for a database that cannot be reached.
     flag_row(key)
-    records = list(_records(key, options["users"]))
+    records = list(_records(key, options["users"], context))
     out.records(_TEST_COLUMNS, records)
     wrong = [record["argument"] for record in records if expected not in (None, record["result"])]
     if wrong:
@@ -105,17 +120,16 @@ def _test(options: Options, out: Output) -> None:
         raise CommandError(f"{problem}: {', '.join(wrong)}", returncode=FAILED)
 
 
-def _records(key: str, arguments: list[str]) -> Iterator[Record]:
+def _records(key: str, arguments: Sequence[str], context: Mapping[str, object]) -> Iterator[Record]:
     for argument in arguments:
         user = allowed_user_table().find(argument)
-        explanation = _evaluate(key, user)
-        steps = steps_of(explanation, f"user {user.pk}")
+        explanation = _evaluate(key, user, context)
         yield {
             "argument": argument,
-            "result": _on_or_off(explanation),
-            "why": next(step.why for step in steps if step.decides),
+            "result": _result_of(explanation),
+            "why": deciding_step(steps_of(explanation, f"user {user.pk}")),
             **asdict(explanation),
-            "user": asdict(user),
+            "user": user.as_dict(),
         }
 
 
@@ -142,6 +156,7 @@ EXPLAIN = Verb(
         "explain new_checkout 42",
         "explain new_checkout alice",
         "explain new_checkout --anonymous",
+        "explain new_checkout alice --context country=DE --context seats=5",
     ),
     add_arguments=_add_explain,
     run=_explain,
@@ -149,7 +164,11 @@ EXPLAIN = Verb(
 TEST = Verb(
     name="test",
     help="show for several users whether a flag is on, and why",
-    examples=("test new_checkout alice 42", "test new_checkout alice bob --expect on"),
+    examples=(
+        "test new_checkout alice 42",
+        "test new_checkout alice bob --expect on",
+        "test new_checkout alice --context country=DE",
+    ),
     add_arguments=_add_test,
     run=_test,
 )

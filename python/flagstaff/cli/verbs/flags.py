@@ -29,7 +29,13 @@ from flagstaff.cli.support.change_arguments import (
     require_confirmation,
 )
 from flagstaff.cli.support.errors import USAGE
-from flagstaff.cli.support.flag_records import STATE, flag_record, flag_records, flag_summary
+from flagstaff.cli.support.flag_records import (
+    STATE,
+    flag_columns,
+    flag_record,
+    flag_records,
+    flag_summary,
+)
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb
@@ -102,8 +108,7 @@ def _show(options: Options, out: Output) -> None:
     # A terminal shows the first users, a program gets all of them.
     rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
     users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
-    columns = [STATE if name == STATE.name else Column(name) for name in record]
-    columns.append(Column("allowed_users", _user_names))
+    columns = [*flag_columns(record), Column("allowed_users", _user_names)]
     out.headline("summary", summary)
     out.record(columns, {"summary": summary, **record, "allowed_users": users})
 

@@ -1,0 +1,63 @@
+"""The context of an evaluation as arguments: --context NAME=VALUE."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from math import isfinite
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff._text.json_text import parse_json
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.verb import Options
+from flagstaff.conf.attribute_sources import BUILT_IN
+
+__all__ = ["add_context", "parse_context"]
+
+
+def add_context(parser: CommandParser) -> None:
+    """Adds --context."""
+    parser.add_argument(
+        "--context",
+        action="append",
+        default=[],
+        type=_parse,
+        metavar="NAME=VALUE",
+        help="an attribute that rules read, such as country=DE or seats=5; may be repeated",
+    )
+
+
+def parse_context(options: Options) -> dict[str, object]:
+    """Returns the attributes by name. Raises CommandError if one is given twice."""
+    context: dict[str, object] = {}
+    for name, value in options["context"]:
+        if name in context:
+            raise CommandError(
+                f"--context sets {name!r} twice: pass each name once", returncode=USAGE
+            )
+        context[name] = value
+    return context
+
+
+def _parse(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ArgumentTypeError(f"expected NAME=VALUE, such as country=DE, not {text!r}")
+    if name in BUILT_IN:
+        raise ArgumentTypeError(
+            f"{name!r} is built in: the user decides it; pass another USER, or use another name"
+        )
+    return name, _scalar(value)
+
+
+def _scalar(text: str) -> object:
+    """Returns the JSON scalar that the text is, or else the text."""
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return text
+    # Python also reads NaN and Infinity, which are not JSON.
+    is_scalar = not isinstance(value, list | dict | float) or (
+        isinstance(value, float) and isfinite(value)
+    )
+    return value if is_scalar else text
