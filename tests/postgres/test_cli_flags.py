@@ -290,8 +290,8 @@ def set_rules(key: str, *countries: str) -> None:
 @pytest.mark.parametrize(
     ("key", "countries", "shown"),
     [
-        ("search_v2", ["DE"], "1 rule, else on for no users"),
-        ("dark_mode", ["DE", "AT"], "2 rules, else on for all"),
+        ("search_v2", ["DE"], "by rules"),
+        ("dark_mode", ["DE", "AT"], "by rules"),
         ("summer_banner", ["DE"], "off"),
     ],
 )
@@ -303,30 +303,6 @@ def test_list_on_a_terminal_says_that_a_flag_has_rules(
     assert f" {shown}  " in line
 
 
-@pytest.mark.parametrize(
-    ("key", "countries", "summary"),
-    [
-        (
-            "search_v2",
-            ["DE"],
-            "1 rule decides first; for users that match none, the rollout is 0 %.",
-        ),
-        (
-            "new_checkout",
-            ["DE", "AT"],
-            (
-                "2 rules decide first; for users that match none, the rollout is 25 %. "
-                "1 allowed user has the flag in any case."
-            ),
-        ),
-        ("summer_banner", ["DE"], "Off for all users."),
-    ],
-)
-def test_summary_says_that_a_flag_has_rules(key: str, countries: list[str], summary: str) -> None:
-    set_rules(key, *countries)
-    assert document("show", key)["summary"] == summary
-
-
 def test_show_on_a_terminal_has_the_rules_in_sentences() -> None:
     set_rules("search_v2", "DE")
     assert 'rules            rule 1: 100 % if country is "DE"\n' in typed("flags show search_v2")
@@ -336,5 +312,5 @@ def test_show_on_a_terminal_has_the_rules_in_sentences() -> None:
 def test_rules_of_another_form_are_shown_as_json() -> None:
     FeatureFlag.objects.filter(key="search_v2").update(rules={"a": 1})
     assert 'rules            {"a": 1}\n' in typed("flags show search_v2")
-    assert document("show", "search_v2")["summary"].startswith("rules decide first")
-    assert "rules, else on for no users" in typed("flags list")
+    assert document("show", "search_v2")["summary"].startswith("The rules decide first.")
+    assert "by rules" in typed("flags list")

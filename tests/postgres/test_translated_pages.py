@@ -57,7 +57,7 @@ def lower_case(text: str) -> set[str]:
 
 @pytest.fixture
 def segment() -> Segment:
-    odd = [{"attribute": "a1", "operator": one, "values": [1, 2]} for one in OPERATORS]
+    odd = [{"attribute": "a1", "operator": one, "values": ["1", "2"]} for one in OPERATORS]
     both = [{**one, "negate": negate} for one in odd for negate in (True, False)]
     changes.create_segment(
         "s1", [*both, {"attribute": "a1", "operator": "isnull", "values": [True]}]
