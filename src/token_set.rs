@@ -33,6 +33,7 @@ pub struct TokenSet {
     sums: BTreeMap<Relation, Box<str>>,
     newest: i64,
     nonce: i64,
+    tables: Box<[u32]>,
 }
 
 impl TokenSet {
@@ -46,6 +47,18 @@ impl TokenSet {
     /// Sets the nonce of the newest token.
     pub fn set_nonce(&mut self, nonce: i64) {
         self.nonce = nonce;
+    }
+
+    /// Sets the tables that the tokens are about: the oids of the watched tables, and of those that
+    /// inherit from them. A table that begins or ceases to inherit leaves no token.
+    pub fn set_tables(&mut self, tables: Vec<u32>) {
+        self.tables = tables.into();
+    }
+
+    /// The oids of the tables that the tokens are about.
+    #[must_use]
+    pub fn tables(&self) -> &[u32] {
+        &self.tables
     }
 
     /// The nonce of the newest token. After a restore it differs between tokens with the same id.
@@ -63,6 +76,6 @@ impl TokenSet {
     /// Whether the table of `relation` may have changed since `before`.
     #[must_use]
     pub fn changed(&self, before: &Self, relation: Relation) -> bool {
-        self.sums.get(&relation) != before.sums.get(&relation)
+        self.sums.get(&relation) != before.sums.get(&relation) || self.tables != before.tables
     }
 }

@@ -30,6 +30,8 @@ pub struct Queries {
 pub(crate) struct LoadQueries {
     pub(crate) lock: String,
     pub(crate) token_set: String,
+    /// The names of the tables, for [`WATCHED_TABLES`].
+    pub(crate) names: Vec<String>,
     /// The query of each table, in the order of [`TABLES`].
     pub(crate) tables: Vec<TableQuery>,
     /// Whether the model field decodes every value.
@@ -50,6 +52,9 @@ macro_rules! sql {
         include_str!(concat!("../../python/flagstaff/sql/", $name, ".sql"))
     };
 }
+
+/// Finds the tables that a load reads, and those that inherit from them.
+pub(crate) const WATCHED_TABLES: &str = sql!("watched_tables_v1");
 
 /// Lets a transaction read any bytes as text, if the database stores any.
 pub(crate) const ANY_TEXT: &str = sql!("any_text_v1");
@@ -119,14 +124,15 @@ impl Queries {
                 tables.retain(|table| table.name != part.table);
             }
         }
-        let locked = tables.iter().map(|table| name(table.name, &names));
-        let locked = locked.collect::<Result<Vec<_>, _>>()?.join(", ");
-        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &locked);
+        let loaded = tables.iter().map(|table| name(table.name, &names));
+        let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
+        let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded.join(", "));
         let tables = tables.into_iter().map(|table| TableQuery::new(table, &names));
         Ok(LoadQueries {
             // The locks first: a SELECT decides what the transaction sees.
             lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
             token_set: self.token_set.clone(),
+            names: loaded,
             tables: tables.collect::<Result<_, _>>()?,
             opaque_values: self.opaque_values,
         })

@@ -5,6 +5,7 @@
 -- backend differs from the process id of the client's start-up if a pooler is in between.
 -- token_table is NULL if it does not exist. other_token_tables are those of other projects, which
 -- have a schema each in this database, and send their notifications over the same channel.
+-- tables are the watched tables and all that inherit from them, as watched_tables finds them.
 -- hidden names the tables of which row level security can hide rows from this role, else NULL: the
 -- poll would see no tokens, and a load no rows.
 -- problems_of_parts has an item for each optional part.
@@ -76,6 +77,7 @@ SELECT
         WHERE channel OPERATOR(pg_catalog.=) 'flagstaff_v1'
     ) AS listening,
     tokens AS token_table,
+    ARRAY(SELECT id FROM family WHERE id IS NOT NULL ORDER BY id) AS tables,
     ARRAY(
         SELECT oid FROM pg_catalog.pg_class
         WHERE relname OPERATOR(pg_catalog.=) 'flagstaff_token'

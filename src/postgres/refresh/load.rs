@@ -14,7 +14,9 @@ use super::encoded_texts::{EncodedTexts, is_undecodable};
 use super::rows::{self, Sizes};
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery};
+use crate::postgres::queries::{
+    DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery, WATCHED_TABLES,
+};
 use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
 use crate::snapshot::{Loaded, Snapshot};
@@ -162,7 +164,7 @@ async fn transaction(
     outcome
 }
 
-/// Locks the tables, then reads the tokens.
+/// Locks the tables, then reads the tokens, and which tables inherit.
 async fn begin(
     client: &Client,
     queries: &LoadQueries,
@@ -172,13 +174,17 @@ async fn begin(
     if !scope.has_tokens() {
         return client.batch_execute(&queries.lock).await;
     }
-    // Pipelined: one round trip instead of two.
-    let (locked, rows) = tokio::join!(
+    let names = [(&queries.names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
+    // Pipelined: one round trip instead of three.
+    let (locked, rows, tables) = tokio::join!(
         client.batch_execute(&queries.lock),
         client.query_typed(&queries.token_set, &[]),
+        client.query_typed_one(WATCHED_TABLES, &names),
     );
     locked?;
-    read.borrow_mut().take_tokens(tokens::from_rows(&rows?)?);
+    let mut tokens = tokens::from_rows(&rows?)?;
+    tokens.token_set.set_tables(tables?.try_get("tables")?);
+    read.borrow_mut().take_tokens(tokens);
     Ok(())
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Identification {
     pub(super) server: ServerInfo,
     /// Whether the session receives notifications.
     pub(super) listening: bool,
+    /// The oids of the watched tables, and of those that inherit from them.
+    pub(super) tables: Vec<u32>,
     /// The oids of the token tables of other projects in this database.
     pub(super) other_token_tables: Vec<u32>,
     /// The tables of which row level security can hide rows.
@@ -71,7 +73,7 @@ impl Identification {
         };
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
         let other_token_tables = row.try_get("other_token_tables")?;
-        Ok(Self { server, listening, other_token_tables, hidden })
+        Ok(Self { server, listening, tables: row.try_get("tables")?, other_token_tables, hidden })
     }
 
     /// Refuses a server that hides rows: tokens and flags would seem to be gone.

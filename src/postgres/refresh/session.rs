@@ -137,11 +137,21 @@ impl<'a> Session<'a> {
     ///
     /// In this order: the announced name stands for all that committed before its token, and a
     /// write while triggers were disabled has left no token. Identifying first could miss such a
-    /// write.
+    /// write. A table that inherited only during the load is not among the tables of the server.
     async fn load_changed(&mut self) -> Result<(), Error> {
         self.load(Wanted::Changed).await?;
         let identification = self.connection.identify(&self.context.queries, "load").await?;
-        if self.has_changed(identification)? { self.load_everything().await } else { Ok(()) }
+        let same_tables = self.loaded_tables().is_none_or(|tables| tables == identification.tables);
+        if self.has_changed(identification)? || !same_tables {
+            return self.load_everything().await;
+        }
+        Ok(())
+    }
+
+    /// The tables that the last load has read.
+    fn loaded_tables(&self) -> Option<Vec<u32>> {
+        let snapshot = self.context.live.snapshot()?;
+        snapshot.token_set().map(|token_set| token_set.tables().to_vec())
     }
 
     /// Whether the server differs from the one identified before. If so, a full load is due.
@@ -169,15 +179,17 @@ impl<'a> Session<'a> {
         } else {
             (connection.identify(queries, "poll").await?, None)
         };
+        let tables = identification.tables.clone();
         self.has_changed(identification)?;
         let now = Instant::now();
         let large_due = tokens.is_none() && (woken || now >= self.clock.large_tables);
         if now >= self.clock.full || large_due {
             return self.load_everything().await;
         }
-        let Some(tokens) = tokens.transpose()? else {
+        let Some(mut tokens) = tokens.transpose()? else {
             return self.load(Wanted::WithoutLargeTables).await;
         };
+        tokens.token_set.set_tables(tables);
         let snapshot = self.context.live.snapshot();
         if snapshot.as_deref().and_then(Snapshot::token_set) == Some(&tokens.token_set) {
             self.context.live.confirm(read_at);
