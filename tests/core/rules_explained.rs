@@ -40,6 +40,15 @@ fn of_segment(negate: bool, attributes: &Given) -> Outcome {
 }
 
 #[test]
+fn rules_and_their_segments_keep_their_json_text() {
+    let rules = rules(RULES);
+    assert_eq!(rules.text(), RULES);
+    assert_eq!(rules.segment("adults").map(SegmentConditions::text), Some(SEGMENT));
+    assert_eq!(rules.segment("gone"), None);
+    assert_eq!(rules.segment("other"), None);
+}
+
+#[test]
 fn each_rule_has_its_number_name_percentage_and_outcomes() {
     let attributes =
         given(r#"{"is_staff": {"needs_user": true}, "plan": "free", "country": "DE"}"#);
