@@ -1,14 +1,14 @@
 //! The number of subjects whose result would change with another rollout of a flag.
 //!
 //! Runs [`evaluate`](mod@crate::evaluate) twice for each subject: with the flag as it is, and with
-//! the flag enabled at the proposed rollout. Keeps only a sample of the subjects.
+//! the proposed flag. Keeps only a sample of the subjects.
 
 use crate::evaluate::evaluate;
 use crate::flag::Flag;
-use crate::rules::NoAttributes;
+use crate::rules::{Attributes, NoAttributes};
 use crate::subject::Subject;
 
-/// The effect of another rollout of one flag on the subjects that were counted.
+/// The effect of another state of one flag on the subjects that were counted.
 #[derive(Debug)]
 pub struct Impact {
     key: Box<str>,
@@ -32,17 +32,14 @@ impl Impact {
     pub fn new(key: &str, flag: Flag, percent: i32, sample_size: usize) -> Self {
         // While the flag is disabled, its rollout alone changes nothing.
         let proposed = Flag { enabled: true, rollout_percent: percent, ..flag.clone() };
+        Self::between(key, flag, proposed, sample_size)
+    }
+
+    /// Compares two states of the flag whose key is `key`.
+    #[must_use]
+    pub fn between(key: &str, current: Flag, proposed: Flag, sample_size: usize) -> Self {
         let sample = Sample::new(sample_size);
-        Self {
-            key: key.into(),
-            current: flag,
-            proposed,
-            users: 0,
-            have: 0,
-            gain: 0,
-            lose: 0,
-            sample,
-        }
+        Self { key: key.into(), current, proposed, users: 0, have: 0, gain: 0, lose: 0, sample }
     }
 
     /// The flag as it is.
@@ -51,10 +48,15 @@ impl Impact {
         &self.current
     }
 
-    /// Counts one subject.
+    /// Counts one subject of a flag without rules.
     pub fn count(&mut self, subject: &Subject<'_>) {
-        let current = evaluate(&self.key, &self.current, subject, &NoAttributes).value;
-        let proposed = evaluate(&self.key, &self.proposed, subject, &NoAttributes).value;
+        self.count_with(subject, &NoAttributes);
+    }
+
+    /// Counts one subject, whose attributes the rules read.
+    pub fn count_with(&mut self, subject: &Subject<'_>, attributes: &impl Attributes) {
+        let current = evaluate(&self.key, &self.current, subject, attributes).value;
+        let proposed = evaluate(&self.key, &self.proposed, subject, attributes).value;
         self.users += 1;
         self.have += u64::from(current);
         if current != proposed {

@@ -186,12 +186,19 @@ def impact(
 
 def impact_on(
     key: str,
-    percent: int,
     sample: int,
-    flag: tuple[bool, int, list[str]],
-    users: Iterator[Any],
+    states: tuple[tuple[bool, int, str | None], tuple[bool, int, str | None]],
+    allowed_users: list[str],
+    segments: dict[str, str],
+    users: Iterator[tuple[Any, ...]],
+    names: list[str],
 ) -> tuple[bool, int, int, int, int, int, list[str]]:
-    """Counts these users as `impact` does. `flag` is enabled, rollout and allowed users."""
+    """Counts these users as `impact` does, with and without a change of the flag.
+
+    `states` are enabled, rollout and JSON text of the rules, before and after. `segments` are JSON
+    texts by key. Each user is a primary key, and then the value of each attribute in `names`.
+    Raises FlagstaffError if the rules cannot be read.
+    """
 
 def refresh(timeout: float) -> None:
     """Loads everything now. Releases the GIL; blocks for at most `timeout` seconds.

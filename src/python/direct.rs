@@ -193,10 +193,18 @@ fn rules_of(py: Python<'_>, text: String) -> PyResult<Result<Option<Arc<FlagRule
         Ok(found) => found.extract::<HashMap<String, String>>()?,
         Err(absent) => return Ok(Err(absent)),
     };
-    let parse = |(key, text): (String, String)| Some((key, SegmentConditions::parse(&text).ok()?));
-    let segments: HashMap<_, _> =
-        found.into_iter().filter_map(parse).map(|(key, one)| (key, Arc::new(one))).collect();
+    let segments = parse_segments(found);
     Ok(Ok(Some(rules.with_segments(|key| segments.get(key).cloned()))))
+}
+
+/// The conditions of segments by key, given as JSON texts. One that cannot be read is missing.
+pub(super) fn parse_segments(
+    texts: HashMap<String, String>,
+) -> HashMap<String, Arc<SegmentConditions>> {
+    let parse = |(key, text): (String, String)| {
+        Some((key, Arc::new(SegmentConditions::parse(&text).ok()?)))
+    };
+    texts.into_iter().filter_map(parse).collect()
 }
 
 /// The allowed users of a flag that matter to `user`. With `may_skip_user`, which is for a rollout

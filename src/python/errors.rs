@@ -7,6 +7,7 @@ use pyo3::{PyErr, import_exception};
 use crate::postgres::error::{Error, ErrorKind};
 
 import_exception!(flagstaff.exceptions, ConfigurationError);
+import_exception!(flagstaff.exceptions, FlagstaffError);
 import_exception!(flagstaff.exceptions, RefreshError);
 
 impl From<Error> for PyErr {

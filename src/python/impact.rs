@@ -1,18 +1,29 @@
 //! `flagstaff.impact`: computes it over the pool, or over users that Django reads.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::PyIterator;
+use pyo3::types::{PyIterator, PyTuple};
 
+use super::attribute_value::read_value;
+use super::direct::parse_segments;
+use super::errors::FlagstaffError;
 use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::state::ENGINE;
 use super::subject::UserArgument;
 use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
+use crate::flag_rules::FlagRules;
 use crate::impact::Impact;
 use crate::postgres::reports::impact::ImpactQuery;
+use crate::rules::{Attribute, Attributes, SegmentConditions, Value};
+
+/// A state of a flag: `enabled`, rollout, and the JSON text of its rules.
+type State = (bool, i32, Option<String>);
 
 /// `enabled`, rollout, the numbers of users in total, with the flag, gaining and losing it, and the
 /// sample.
@@ -41,27 +52,89 @@ pub(super) fn impact(
     Ok(impact.map(counted))
 }
 
-/// Computes the impact on these users. `flag` is `enabled`, rollout and allowed users as texts.
+/// Computes the impact on these users of another state of a flag. `states` are the states before and
+/// after, `allowed_users` texts of primary keys, and `segments` JSON texts by key. Each of `users` is
+/// a tuple of the primary key and the attributes that `names` are the names of.
 ///
-/// Raises what iterating over `users` raises.
+/// Raises what iterating over `users` raises, and `FlagstaffError` if the rules cannot be read.
 #[pyfunction]
 pub(super) fn impact_on(
     key: &str,
-    percent: i32,
     sample: usize,
-    flag: (bool, i32, Vec<String>),
+    states: (State, State),
+    allowed_users: Vec<String>,
+    segments: HashMap<String, String>,
     users: &Bound<'_, PyIterator>,
+    names: Vec<String>,
 ) -> PyResult<Counted> {
-    let (enabled, rollout_percent, allowed) = flag;
-    let allowed_users = Arc::new(AllowedUsers::of_texts(allowed));
-    let flag = Flag::detached(enabled, rollout_percent, allowed_users);
-    let mut impact = Impact::new(key, flag, percent, sample);
-    for user in users {
-        if let Some(user) = UserArgument::new(Some(&user?))? {
-            user.with_subject(|subject| impact.count(&subject))?;
+    let (segments, names) = (parse_segments(segments), names.into_boxed_slice());
+    let allowed_users = Arc::new(AllowedUsers::of_texts(allowed_users));
+    let flag = |(enabled, rollout_percent, rules): State| -> PyResult<Flag> {
+        let rules = rules.map(|text| rules_of(key, text, &segments)).transpose()?.flatten();
+        Ok(Flag { rules, ..Flag::detached(enabled, rollout_percent, allowed_users.clone()) })
+    };
+    let mut impact = Impact::between(key, flag(states.0)?, flag(states.1)?, sample);
+    for row in users {
+        let attributes =
+            Columns { row: row?.cast_into()?, names: &names, interrupt: Cell::new(None) };
+        let user = attributes.row.get_item(0)?;
+        if let Some(user) = UserArgument::new(Some(&user))? {
+            user.with_subject(|subject| impact.count_with(&subject, &attributes))?;
         }
+        attributes.interrupt.take().map_or(Ok(()), Err)?;
     }
     Ok(counted(impact))
+}
+
+fn rules_of(
+    key: &str,
+    text: String,
+    segments: &HashMap<String, Arc<SegmentConditions>>,
+) -> PyResult<Option<Arc<FlagRules>>> {
+    let Some(rules) = FlagRules::next(None, Ok(text.into()), |_| None) else { return Ok(None) };
+    match rules.unreadable() {
+        Some(why) => Err(FlagstaffError::new_err(format!(
+            "the users cannot be counted: the rules of flag {key:?} cannot be read: {why}"
+        ))),
+        None => Ok(Some(rules.with_segments(|key| segments.get(key).cloned()))),
+    }
+}
+
+/// The attributes of a user that are columns, as rules read those of a user object.
+struct Columns<'a, 'py> {
+    /// The primary key, and a value for each name.
+    row: Bound<'py, PyTuple>,
+    names: &'a [String],
+    /// What ends the count, such as `KeyboardInterrupt`.
+    interrupt: Cell<Option<PyErr>>,
+}
+
+impl Attributes for Columns<'_, '_> {
+    fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        if name == "is_authenticated" {
+            return with(Attribute::Value(Value::Bool(true)));
+        }
+        let column = self.names.iter().position(|column| column == name);
+        let item = column.and_then(|column| self.row.get_item(column + 1).ok());
+        let Some(item) = item else { return with(Attribute::Missing) };
+        if matches!(name, "is_staff" | "is_superuser") {
+            return with(
+                item.is_truthy()
+                    .map_or(Attribute::Missing, |value| Attribute::Value(Value::Bool(value))),
+            );
+        }
+        match read_value(item) {
+            Ok(Some(value)) => value.with(|value| with(Attribute::Value(value))),
+            Ok(None) => with(Attribute::Missing),
+            // As in an evaluation, an attribute whose code raises is missing.
+            Err(error) => {
+                if !error.is_instance_of::<PyException>(self.row.py()) {
+                    self.interrupt.set(Some(error));
+                }
+                with(Attribute::Missing)
+            }
+        }
+    }
 }
 
 fn counted(impact: Impact) -> Counted {

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::bucket::bucket;
 use flagstaff::flag::Flag;
+use flagstaff::flag_rules::FlagRules;
 use flagstaff::impact::Impact;
 use flagstaff::subject::Subject;
+
+use crate::attributes::given;
 
 fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
     let allowed = Arc::new(AllowedUsers::of_integers(allowed.iter().copied()));
@@ -114,4 +117,36 @@ fn anonymous_subject_is_counted_and_not_sampled() {
 fn impact_shows_the_flag_with_its_current_rollout() {
     let current = flag(true, 10, &[7]);
     assert_eq!(counted(current.clone(), 50, 0).flag(), &current);
+}
+
+/// A flag for the users of a country.
+fn flag_for(country: &str, rollout_percent: i32) -> Flag {
+    let rules = format!(
+        r#"[{{"conditions": [{{"attribute": "country", "operator": "in", "values": ["{country}"]}}]}}]"#
+    );
+    let rules = FlagRules::next(None, Ok(rules.into()), |_| None);
+    Flag { rules, ..flag(true, rollout_percent, &[]) }
+}
+
+fn count_countries(mut impact: Impact, countries: &[&str]) -> Impact {
+    for (country, pk) in countries.iter().zip(1..) {
+        let attributes = given(&format!(r#"{{"country": "{country}"}}"#));
+        impact.count_with(&Subject::Integer(pk), &attributes);
+    }
+    impact
+}
+
+#[test]
+fn user_whose_rule_decides_is_not_changed_by_the_rollout() {
+    let impact = Impact::new("new_checkout", flag_for("DE", 0), 100, 10);
+    let impact = count_countries(impact, &["DE", "AT", "DE", "CH"]);
+    assert_eq!((impact.users, impact.have, impact.gain, impact.lose), (4, 2, 2, 0));
+    assert_eq!(impact.into_sample(), ["2", "4"].map(Box::from));
+}
+
+#[test]
+fn change_of_rules_is_counted_between_the_two_states() {
+    let impact = Impact::between("new_checkout", flag_for("DE", 0), flag_for("AT", 0), 10);
+    let impact = count_countries(impact, &["DE", "AT", "DE", "CH"]);
+    assert_eq!((impact.have, impact.gain, impact.lose), (2, 1, 2));
 }

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest.mock import patch
 
@@ -17,14 +19,16 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, models, transaction
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import _core, impact, read_own_writes
+from flagstaff import _core, impact, read_own_writes, snapshot
 from flagstaff._engine import impact as impact_module
+from flagstaff._engine import rule_columns
 from flagstaff._tables.names import sql, user_names
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, UnknownFlagError
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, Segment
 from flagstaff.testing import live_engine
 from tests.conformance.oracle import Article, FlagStore, as_user
 from tests.conftest import RunIsolated
@@ -271,6 +275,187 @@ def test_command_reports_errors() -> None:
     assert flags("impact", "new_checkout", "101").status != 0
 
 
+# Rules. A rule reads columns of the users, in the projects with other user models, too.
+
+HAS_STAFF = hasattr(User, "is_staff")
+LONG_AGO = datetime(2020, 5, 17, 12, tzinfo=timezone.utc)
+
+
+def condition(attribute: str, operator: str, *values: object, **more: Any) -> dict[str, Any]:
+    return {"attribute": attribute, "operator": operator, "values": [*values], **more}
+
+
+ENDS_WITH_0 = condition("username", "endswith", "0")
+ENDS_WITH_5 = condition("username", "endswith", "5")
+LOGGED_IN = condition("last_login", "isnull", False)
+LOGGED_IN_LATER = condition("last_login", "gte", "2020-06-01")
+
+RULES = {
+    "whole and partial": [
+        {"name": "fives", "conditions": [ENDS_WITH_5], "rollout_percent": 100},
+        {"name": "zeros", "conditions": [ENDS_WITH_0], "rollout_percent": 40},
+    ],
+    "nobody and built in": [
+        {"conditions": [condition("is_superuser", "in", True)], "rollout_percent": 0},
+        {"conditions": [condition("is_staff", "in", False, negate=True)]},
+        {"conditions": [condition("is_authenticated", "in", False)]},
+        {"conditions": [condition("groups", "in", "beta")]},
+    ],
+    "segments and datetimes": [
+        {"conditions": [{"segment": "recent"}, ENDS_WITH_5], "rollout_percent": 70},
+        {"conditions": [{"segment": "recent", "negate": True}], "rollout_percent": 0},
+        {"conditions": [{"segment": "gone", "negate": True}]},
+    ],
+}
+
+
+@pytest.fixture
+def columns() -> Iterator[None]:
+    """Rules may read two columns of the users."""
+    with override_settings(FLAGSTAFF={"ATTRIBUTES": ["username", "last_login"]}):
+        yield
+
+
+def make_various_users(count: int) -> list[Any]:
+    pks = make_users(count)
+    rows = list(User.objects.all())
+    fields = ["last_login"]
+    for number, user in enumerate(rows):
+        user.last_login = LONG_AGO + timedelta(days=number) if number % 3 else None
+        if HAS_STAFF:
+            user.is_staff, user.is_superuser = number % 4 == 0, number % 8 == 0
+            fields = ["last_login", "is_staff", "is_superuser"]
+    User.objects.bulk_update(rows, fields)
+    Segment.objects.create(key="recent", conditions=[LOGGED_IN, LOGGED_IN_LATER])
+    return pks
+
+
+def results_of_all() -> dict[Any, bool]:
+    """The results that `flag_enabled` returns for the users as the database has them."""
+    with read_own_writes():
+        now = snapshot()
+    return {user.pk: now.flag_enabled("new_checkout", user) for user in User.objects.all()}
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+def test_counts_with_rules_match_evaluating_every_user(rules: list[Any]) -> None:
+    pks = make_various_users(300)
+    make_flag(pks[::50], enabled=True, rollout_percent=20, rules=rules)
+    found = impact("new_checkout", 65, sample=1000)
+    now = results_of_all()
+    FeatureFlag.objects.update(rollout_percent=65)
+    later = results_of_all()
+    gain = {pk for pk in pks if later[pk] and not now[pk]}
+    assert (found.users, found.have, found.gain, found.lose) == (
+        *(300, sum(now.values()), len(gain)),
+        sum(now[pk] and not later[pk] for pk in pks),
+    )
+    assert set(found.sample) == gain
+    assert 0 < found.have < found.would_have < 300
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+def test_disabled_flag_with_rules_is_counted_as_if_it_were_enabled() -> None:
+    make_various_users(100)
+    make_flag(rollout_percent=0, rules=RULES["whole and partial"])
+    found = impact("new_checkout", 0)
+    FeatureFlag.objects.update(enabled=True)
+    assert (found.have, found.gain) == (0, sum(results_of_all().values()))
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((True, 10), (True, 50)), ((False, 0), (True, 70)), ((True, 60), (False, 0))],
+)
+def test_counts_between_two_states_use_the_present_rules(before: Any, after: Any) -> None:
+    make_various_users(200)
+    flag = make_flag(rules=RULES["whole and partial"])
+    sides = []
+    for enabled, percent in (before, after):
+        flag.enabled, flag.rollout_percent = enabled, percent
+        flag.save()
+        sides.append(results_of_all())
+    then, now = sides
+    found = impact_module.impact_of_change("new_checkout", before, after, timeout=10)
+    assert found == impact_module.ChangeImpact(
+        200,
+        gain=sum(now[pk] and not then[pk] for pk in now),
+        lose=sum(then[pk] and not now[pk] for pk in now),
+    )
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+def test_counts_between_two_states_use_the_rules_of_each() -> None:
+    make_various_users(200)
+    flag = make_flag(enabled=True, rollout_percent=30)
+    sides = []
+    texts: list[str | None] = [None, json.dumps(RULES["segments and datetimes"])]
+    for text in texts:
+        flag.rules = json.loads(text or "[]")
+        flag.save()
+        sides.append(results_of_all())
+    then, now = sides
+    found = impact_module.impact_of_change(
+        "new_checkout", (True, 30), (True, 30), (texts[0], texts[1]), timeout=10
+    )
+    assert found == impact_module.ChangeImpact(
+        200,
+        gain=sum(now[pk] and not then[pk] for pk in now),
+        lose=sum(then[pk] and not now[pk] for pk in now),
+    )
+    assert found.gain
+    assert found.lose
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            {"name": "beta", "conditions": [condition("country", "in", "DE")]},
+            'rule 2 ("beta") of flag "new_checkout" reads "country", which is no column',
+        ),
+        (
+            {"conditions": [LOGGED_IN, {"segment": "abroad"}]},
+            'segment "abroad" in rule 2 of flag "new_checkout" reads "country", which is no column',
+        ),
+    ],
+)
+def test_rule_that_reads_no_column_cannot_be_counted(rule: dict[str, Any], message: str) -> None:
+    Segment.objects.create(key="abroad", conditions=[condition("country", "in", "DE", negate=True)])
+    make_flag(enabled=True, rules=[{"conditions": [LOGGED_IN]}, rule])
+    with pytest.raises(FlagstaffError, match=re.escape(f"cannot be counted: {message}")):
+        impact("new_checkout", 50)
+
+
+@pytest.mark.skipif(not HAS_STAFF, reason="the user model has no is_staff")
+def test_permission_that_is_no_column_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_columns, "find_field", lambda *of: None)
+    make_flag(enabled=True, rules=[{"conditions": [condition("is_staff", "in", True)]}])
+    with pytest.raises(FlagstaffError, match='rule 1 of flag "new_checkout" reads "is_staff"'):
+        impact("new_checkout", 50)
+
+
+@pytest.mark.usefixtures("counted_by")
+@pytest.mark.parametrize(
+    "rules", [{"a": 1}, [1], [{"conditions": []}], [{"conditions": [{}]}], "[]"]
+)
+def test_rules_that_cannot_be_read_cannot_be_counted(rules: object) -> None:
+    make_flag(enabled=True, rules=rules)
+    message = 'the rules of flag "new_checkout" cannot be read: '
+    with pytest.raises(FlagstaffError, match=message):
+        impact("new_checkout", 50)
+
+
+def test_command_reports_a_rule_that_cannot_be_counted() -> None:
+    make_flag(enabled=True, rules=[{"conditions": [condition("country", "in", "DE")]}])
+    ran = flags("impact", "new_checkout", "100")
+    assert (ran.status, ran.out) == (1, "")
+    assert 'rule 1 of flag "new_checkout" reads "country"' in ran.err
+
+
 ONLY_POSTGRESQL = pytest.mark.skipif(not ON_POSTGRESQL, reason="there is no engine")
 
 
@@ -402,12 +587,13 @@ def test_slow_batch_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_error_of_the_users_iterator_propagates() -> None:
-    def users() -> Iterator[int]:
-        yield 1
+    def users() -> Iterator[tuple[int]]:
+        yield (1,)
         raise KeyError("gone")
 
+    states = (True, 0, None), (True, 5, None)
     with pytest.raises(KeyError, match="gone"):
-        _core.impact_on("new_checkout", 5, 1, (True, 0, []), users())
+        _core.impact_on("new_checkout", 1, states, [], {}, users(), [])
 
 
 @pytest.mark.skipif(

@@ -18,7 +18,14 @@ from django.test import override_settings
 
 from flagstaff import acting_as
 from flagstaff._engine.impact import ChangeImpact
-from flagstaff.changes import add_allowed_users, create, delete, set_rollout, set_value
+from flagstaff.changes import (
+    add_allowed_users,
+    create,
+    delete,
+    set_rollout,
+    set_value,
+    update,
+)
 from flagstaff.history import flag_history, forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.webhooks import deliver
@@ -162,6 +169,33 @@ def test_impact_counts_the_users_who_gain_and_lose(
     flags.update(enabled=after[0], rollout_percent=after[1])
     assert_delivered(delivered=2)
     assert hook.accepted[-1].data["impact"] == {"users": 20, "gain": gain, "lose": lose}
+
+
+def test_impact_of_changed_rules_compares_old_and_new_rules(hook: Webhook) -> None:
+    User.objects.bulk_create(
+        User(username=str(number), is_staff=number < 5, is_superuser=number < 2)
+        for number in range(20)
+    )
+
+    def rules(attribute: str) -> list[Any]:
+        return [{"conditions": [{"attribute": attribute, "operator": "in", "values": [True]}]}]
+
+    update("new_checkout", {"enabled": True, "rollout_percent": 0, "rules": rules("is_staff")})
+    update("new_checkout", {"rules": rules("is_superuser")})
+    update("new_checkout", {"rules": []})
+    assert_delivered(delivered=3)
+    assert [received.data["impact"] for received in hook.accepted[1:]] == [
+        {"users": 20, "gain": 0, "lose": 3},
+        {"users": 20, "gain": 0, "lose": 2},
+    ]
+
+
+def test_impact_of_rules_that_read_no_column_is_null(hook: Webhook) -> None:
+    rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+    update("new_checkout", {"rules": [rule]})
+    set_rollout("new_checkout", 77)
+    assert_delivered(delivered=2)
+    assert [received.data["impact"] for received in hook.accepted] == [None, None]
 
 
 def test_impact_is_null_if_the_count_fails(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from django.db import connections
 from django.db.models import ForeignKey
@@ -13,6 +13,7 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
+from flagstaff._engine.rule_columns import columns_of_rules, segments_of_rules
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
@@ -44,6 +45,10 @@ _CHUNK = 2000
 
 #: `enabled` and the rollout in percent.
 _State: TypeAlias = tuple[bool, int]
+#: The same, and the JSON text of the rules.
+_StateWithRules: TypeAlias = tuple[bool, int, "str | None"]
+#: The JSON texts of the rules before and after a change.
+_Rules: TypeAlias = tuple["str | None", "str | None"]
 #: Enabled, rollout in percent, users, have, gain, lose, sample.
 _Counts: TypeAlias = tuple[bool, int, int, int, int, int, list[str]]
 
@@ -102,12 +107,13 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     would have it if it were enabled at `percent`, and `as_if_enabled` is True.
 
     Counts every user, inactive ones included, with the code that evaluates flags. Writes nothing.
-    `sample` is the number of users to list of those whose result would change.
+    `sample` is the number of users to list of those whose result would change. The rules of a flag
+    may read columns of the users, but neither the callable of ATTRIBUTES nor a context.
 
     Blocks for at most `timeout` seconds; Ctrl-C ends the wait. Raises UnknownFlagError,
     InvalidChangeError if `percent` is not a whole number from 0 to 100, ValueError if `sample` is
-    not from 0 to 1000, and FlagstaffError if the users cannot be counted in time, or if row level
-    security can hide rows.
+    not from 0 to 1000, and FlagstaffError if the users cannot be counted in time, if row level
+    security can hide rows, or if a rule cannot be read or reads something else than a column.
     """
     require_percent(percent)
     if not 0 <= sample <= _MAX_SAMPLE:
@@ -128,11 +134,19 @@ class ChangeImpact:
     lose: int
 
 
-def impact_of_change(key: str, before: _State, after: _State, *, timeout: float) -> ChangeImpact:
+def impact_of_change(
+    key: str, before: _State, after: _State, rules: _Rules | None = None, *, timeout: float
+) -> ChangeImpact:
     """Counts the users whose result differs between two states of a flag.
 
-    Users and allowed users are the present ones. Blocks and raises as `impact` does.
+    `rules` are the rules before and after, if they changed. Without them the rules are the present
+    ones, as users, allowed users and segments always are. Blocks and raises as `impact` does.
     """
+    if rules is not None:
+        states = (*before, rules[0]), (*after, rules[1])
+        deadline = monotonic() + timeout
+        _, _, users, _, gain, lose, _ = _count_through_django(key, 0, deadline, lambda _: states)
+        return ChangeImpact(users, gain, lose)
     if not (before[0] or after[0]):
         _, _, users, *_ = _count(key, 0, 0, timeout, before)
         return ChangeImpact(users, 0, 0)
@@ -150,14 +164,22 @@ def _count(
 ) -> _Counts:
     """Counts for the flag as it is, or for another state of it."""
     deadline = monotonic() + timeout
+
+    def compared(now: _StateWithRules) -> tuple[_StateWithRules, _StateWithRules]:
+        enabled, rollout_percent = state or now[:2]
+        return (enabled, rollout_percent, now[2]), (True, percent, now[2])
+
     counts = _count_over_pool(key, percent, sample, timeout, state)
-    return counts or _count_through_django(key, percent, sample, deadline, state)
+    return counts or _count_through_django(key, sample, deadline, compared)
 
 
 def _count_over_pool(
     key: str, percent: int, sample: int, timeout: float, state: _State | None
 ) -> _Counts | None:
-    """Counts over the engine's pool; None if only Django's connection can count."""
+    """Counts over the engine's pool; None if only Django's connection can count.
+
+    That is the case for a flag with rules, too: they read columns as Django reads them.
+    """
     field = user_field(conf.flag_model)
     _core.start()
     if (
@@ -195,20 +217,37 @@ def _has_same_text(field: AnyField) -> bool:
 
 
 def _count_through_django(
-    key: str, percent: int, sample: int, deadline: float, state: _State | None
+    key: str,
+    sample: int,
+    deadline: float,
+    compared: Callable[[_StateWithRules], tuple[_StateWithRules, _StateWithRules]],
 ) -> _Counts:
-    """Counts over Django's own connection, which sees the rows of an open transaction."""
+    """Counts over Django's own connection, which sees the rows of an open transaction.
+
+    `compared` returns the two states to compare, given the present one.
+    """
     _require_all_rows()
     pk = flag_row(key).pk
     found = direct.read_flag(key)
     if found is None:
         raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
-    enabled, rollout_percent = state or found[1:]
+    states = compared(found[1:])
+    segments, columns = _inputs_of_rules(key, [rules for _, _, rules in states])
     field = user_field(conf.flag_model)
     # to_python, because SQLite and MySQL store a UUID as 32 digits.
     allowed = [str(field.to_python(user)) for (user,) in select(_ALLOWED, [pk])]
-    flag = (enabled, rollout_percent, allowed)
-    return _core.impact_on(key, percent, sample, flag, _user_pks(deadline))
+    users = _users(deadline, columns)
+    return _core.impact_on(key, sample, states, allowed, segments, users, list(columns))
+
+
+def _inputs_of_rules(key: str, texts: list[str | None]) -> tuple[dict[str, str], Mapping[str, str]]:
+    """Returns the segments that rules name, and the columns of users that they read."""
+    named = sorted(set().union(*map(segments_of_rules, texts)))
+    segments = direct.read_segments(named) if named else {}
+    columns: dict[str, str] = {}
+    for rules in dict.fromkeys(texts):
+        columns.update(columns_of_rules(key, rules, segments))
+    return segments, columns
 
 
 def _require_all_rows() -> None:
@@ -217,15 +256,16 @@ def _require_all_rows() -> None:
     if connection.vendor != "postgresql":
         return
     places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
-    for table in ("flag_table", "allowed_users_table", "user_table"):
+    for table in ("flag_table", "allowed_users_table", "segment_table", "user_table"):
         found = find_table(connection, places[table])
         if found and found.hides_rows:
             raise FlagstaffError(f"the users cannot be counted: {why_hidden(found)}")
 
 
-def _user_pks(deadline: float) -> Iterator[object]:
-    rows = allowed_user_table().rows.order_by().values_list("pk", flat=True)
-    for count, pk in enumerate(rows.iterator(chunk_size=_CHUNK)):
+def _users(deadline: float, columns: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
+    """Yields the primary key of each user, with the value of each column."""
+    rows = allowed_user_table().rows.order_by().values_list("pk", *columns.values())
+    for count, row in enumerate(rows.iterator(chunk_size=_CHUNK)):
         if count % _CHUNK == 0 and monotonic() >= deadline:
             raise FlagstaffError("the users could not be counted within the timeout")
-        yield pk
+        yield row

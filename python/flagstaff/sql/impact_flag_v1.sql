@@ -6,6 +6,7 @@ SELECT
         WHEN {flag_rollout}::float8 OPERATOR(pg_catalog.<>) 'NaN'
             THEN pg_catalog.ceil(least(100, greatest(-1, {flag_rollout})))::int4
     END AS rollout_percent,
+    coalesce({flag_rules}::text OPERATOR(pg_catalog.<>) '[]', false) AS has_rules,
     ARRAY(
         SELECT {allowed_users_user}::{allowed_users_type} FROM {allowed_users_table}
         WHERE {allowed_users_flag} OPERATOR(pg_catalog.=) {flag_table}.{flag_pk}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from threading import Lock
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 from flagstaff._core import monotonic
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.status_log import logger
-from flagstaff._tables.model_fields import column_of
+from flagstaff._tables.model_fields import column_of, rules_field
 from flagstaff._tables.rows import Fields
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
@@ -19,10 +20,12 @@ from flagstaff.history.versions import all_entries
 __all__ = ["ImpactCounter", "ImpactCounts"]
 
 _FIELDS = ("enabled", "rollout_percent")
+_RULES = "rules"
 # Seconds to count one event, and all events of a run. Messages beyond them have no impact.
 _EVENT_TIMEOUT, _RUN_TIMEOUT = 3.0, 5.0
 
-_State = tuple[bool, int]
+_State: TypeAlias = tuple[bool, int]
+_Rules: TypeAlias = tuple["str | None", "str | None"]
 _OFF: _State = (False, 0)
 
 
@@ -45,8 +48,8 @@ class ImpactCounter:
     def count(self, event: Event, entry_ids: Sequence[int]) -> ImpactCounts | None:
         """Returns the impact of an event, with the allowed users of now.
 
-        None if the event changed neither `enabled` nor `rollout_percent`, or if the count failed:
-        a message is never delayed or dropped for its impact.
+        None if the event changed neither `enabled` nor `rollout_percent` nor the rules, or if the
+        count failed: a message is never delayed or dropped for its impact.
         """
         if not _has_impact(event):
             return None
@@ -63,14 +66,13 @@ def _has_impact(event: Event) -> bool:
     return (
         event.kind == "flag"
         and event.action != "delete"
-        and any(one.field in _FIELDS for one in event.differences)
+        and any(one.field in (*_FIELDS, *_rules_columns()) for one in event.differences)
     )
 
 
 def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCounts | None:
     try:
-        before, after = _states(entry_ids)
-        found = impact_of_change(event.key, before, after, timeout=timeout)
+        found = impact_of_change(event.key, *_states(entry_ids), timeout=timeout)
     # The message matters more than its impact, whatever the error is.
     except Exception as error:  # noqa: BLE001
         logger.info("the impact of a change was not counted: %s", type(error).__name__)
@@ -78,11 +80,13 @@ def _count(event: Event, entry_ids: Sequence[int], timeout: float) -> ImpactCoun
     return {"users": found.users, "gain": found.gain, "lose": found.lose}
 
 
-def _states(entry_ids: Sequence[int]) -> tuple[_State, _State]:
-    """Returns `enabled` and `rollout_percent` before and after these entries."""
+def _states(entry_ids: Sequence[int]) -> tuple[_State, _State, _Rules | None]:
+    """Returns `enabled` and `rollout_percent` before and after these entries, and changed rules."""
     entries = all_entries().filter(id__in=entry_ids, relation=Kind.FLAG.row_relation)
     rows = list(entries.order_by("id").values_list("old", "new"))
-    return _state(rows[0][0]), _state(rows[-1][1])
+    old, new = rows[0][0], rows[-1][1]
+    rules = _rules(old), _rules(new)
+    return _state(old), _state(new), None if rules[0] == rules[1] else rules
 
 
 def _state(row: Fields | None) -> _State:
@@ -90,3 +94,16 @@ def _state(row: Fields | None) -> _State:
         return _OFF
     enabled, percent = (row[column_of(conf.flag_model, name)] for name in _FIELDS)
     return bool(enabled), int(percent)
+
+
+def _rules(row: Fields | None) -> str | None:
+    """Returns the rules of a row as JSON text; None for a row without any."""
+    found = [(row or {}).get(column) for column in _rules_columns().values()]
+    return json.dumps(found[0]) if any(found) else None
+
+
+def _rules_columns() -> dict[str, str]:
+    """Returns the column of the rules by its field; none if the flag model has no rules."""
+    if rules_field(conf.flag_model) is None:
+        return {}
+    return {_RULES: column_of(conf.flag_model, _RULES)}

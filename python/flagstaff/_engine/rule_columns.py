@@ -1,0 +1,97 @@
+"""The columns of the user table that rules read, to evaluate rules for all users."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flagstaff._engine.attributes import column_attributes
+from flagstaff._tables.model_fields import find_field
+from flagstaff._tables.names import user_field
+from flagstaff._text.json_text import read_json
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+
+__all__ = ["columns_of_rules", "segments_of_rules"]
+
+_PERMISSIONS = ("is_staff", "is_superuser")
+# True for every row, and missing for every row.
+_WITHOUT_COLUMN = ("is_authenticated", "groups")
+
+
+def segments_of_rules(rules: str | None) -> set[str]:
+    """Returns the keys of the segments that rules name, given as a JSON text."""
+    found = (condition.get("segment") for _, condition in _conditions_of_rules(rules))
+    return {key for key in found if isinstance(key, str)}
+
+
+def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -> dict[str, str]:
+    """Returns what the rules of a flag read: attributes of the user model by their name in rules.
+
+    `rules` and `segments` are JSON texts. Raises FlagstaffError if a rule reads something else: the
+    callable and the context are not known for all users.
+    """
+    columns = {**_permission_columns(), **column_attributes()}
+    needed: dict[str, str] = {}
+    for place, name in _attributes(rules, segments):
+        if name in columns:
+            needed[name] = columns[name]
+        elif not _is_the_same_for_all(name):
+            raise FlagstaffError(
+                f"the users cannot be counted: {place} of flag {_quoted(key)} reads "
+                f'{_quoted(name)}, which is no column that FLAGSTAFF["ATTRIBUTES"] names; '
+                "callables and context cannot be counted"
+            )
+    return needed
+
+
+def _permission_columns() -> dict[str, str]:
+    model = user_field(conf.flag_model).model
+    fields = {name: find_field(model, name) for name in _PERMISSIONS}
+    return {name: field.attname for name, field in fields.items() if field and field.concrete}
+
+
+def _is_the_same_for_all(name: str) -> bool:
+    """Returns True for a built-in attribute that needs no column, or that no user has."""
+    if name in _PERMISSIONS:
+        return not hasattr(user_field(conf.flag_model).model, name)
+    return name in _WITHOUT_COLUMN
+
+
+def _attributes(rules: str | None, segments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yields the attributes that rules and their segments read, each with its place."""
+    for place, condition in _conditions_of_rules(rules):
+        named = condition.get("segment")
+        if isinstance(named, str):
+            for inner in _objects(_read(segments.get(named))):
+                yield f"segment {_quoted(named)} in {place}", str(inner.get("attribute"))
+        elif "attribute" in condition:
+            yield place, str(condition["attribute"])
+
+
+def _conditions_of_rules(rules: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the conditions of rules, each with its place, such as 'rule 2 ("beta")'."""
+    for number, rule in enumerate(_objects(_read(rules)), start=1):
+        name = rule.get("name")
+        place = f"rule {number}" + (f" ({_quoted(name)})" if isinstance(name, str) else "")
+        for condition in _objects(rule.get("conditions")):
+            yield place, condition
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _read(text: str | None) -> object:
+    """Returns the JSON value; None for a text that is not JSON, which evaluations report."""
+    try:
+        return None if text is None else read_json(text)
+    except ValueError:
+        return None
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    """Yields the objects of a list, and {} for anything else in it, which keeps the numbers."""
+    for one in value if isinstance(value, list) else ():
+        yield one if isinstance(one, dict) else {}
