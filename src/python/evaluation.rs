@@ -166,14 +166,18 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The names of the attributes that the rules of a flag read, or those of all flags.
-    pub(super) fn attribute_names(&self, key: Option<&str>) -> BTreeSet<&'a str> {
+    pub(super) fn attribute_names(&self, key: Option<&Bound<'_, PyString>>) -> BTreeSet<&'a str> {
         let Some(snapshot) = self.snapshot else { return BTreeSet::new() };
         let names = |flag: &'a Flag| {
             let rules = flag.rules.as_deref().filter(|_| flag.enabled).and_then(FlagRules::rules);
             rules.into_iter().flat_map(Rules::attributes).map(|name| &**name)
         };
         match key {
-            Some(key) => snapshot.flag(key).into_iter().flat_map(names).collect(),
+            Some(key) if self.flag_override(key).is_some() => BTreeSet::new(),
+            Some(key) => {
+                let flag = key.to_str().ok().and_then(|text| snapshot.flag(text));
+                flag.into_iter().flat_map(names).collect()
+            }
             None => snapshot.flags().flat_map(|(_, flag)| names(flag)).collect(),
         }
     }

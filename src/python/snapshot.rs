@@ -157,8 +157,16 @@ impl PySnapshot {
 
     /// The names of the attributes that the rules of the flag `key` read, or those of all flags.
     #[pyo3(signature = (key=None))]
-    fn attribute_names(&self, py: Python<'_>, key: Option<&str>) -> PyResult<Vec<&str>> {
-        Ok(self.taken(py)?.evaluator().attribute_names(key).into_iter().collect())
+    fn attribute_names(
+        &self,
+        py: Python<'_>,
+        key: Option<&Bound<'_, PyString>>,
+    ) -> PyResult<Vec<&str>> {
+        let evaluator = match key {
+            Some(key) => self.evaluator_for(key)?,
+            None => self.taken_evaluator(py)?,
+        };
+        Ok(evaluator.attribute_names(key).into_iter().collect())
     }
 
     /// Whether anything is loaded.

@@ -107,7 +107,7 @@ def test_read_only_role_is_sufficient(tmp_path: Path, database: str) -> None:
     execute(database, "CREATE ROLE flagstaff_reader LOGIN")
     project.append("config/local_settings.py", READER)
     output = project.manage("check", "--database", "flags")
-    assert check_ids(output) == ["flagstaff.W014"] * 4
+    assert check_ids(output) == ["flagstaff.W014"] * 5
     for statement in re.findall(r"GRANT SELECT ON .* TO flagstaff_reader;", output):
         execute(database, statement)
     assert_no_messages(project, "flags")

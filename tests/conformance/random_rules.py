@@ -16,7 +16,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import TextChoices
 from django.utils.functional import SimpleLazyObject
 
@@ -134,14 +135,17 @@ class Triple:
         return {**(self.snapshot or {}), **(self.call or {})}
 
 
-class _Computing(User):
+User: Any = get_user_model()
+
+
+class _Computing(User):  # type: ignore[misc]
     """A user with what the callable returns for it; None if the callable raises."""
 
     computed: dict[str, object] | None = None
 
     class Meta:
         proxy = True
-        app_label = "auth"
+        app_label = User._meta.app_label
 
 
 def computed(user: Any, request: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ from django.db.models import Model, TextField
 
 from flagstaff import changes
 from flagstaff.conf import Conf
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import Change, FeatureFlag, Segment
 from tests.models_of_others import flag_fields, model_of
 from tests.terminals import document, flags, run, typed
 
@@ -46,6 +46,29 @@ def test_segment_create_prints_the_command_that_undoes_it(file: Path) -> None:
     assert "undo: manage.py flags segment delete enterprise --yes\n" in ran.err
     segment = Segment.objects.get()
     assert (segment.conditions, segment.description) == (PAYING, "Customers")
+
+
+@pytest.mark.parametrize(
+    ("verb", "key", "new"),
+    [
+        ("set-rules new_checkout", "new_checkout", []),
+        (
+            "segment update enterprise --conditions",
+            "enterprise",
+            [{"attribute": "seats", "operator": "gte", "values": [100]}],
+        ),
+    ],
+)
+@pytest.mark.usefixtures("flag")
+def test_verb_that_writes_accepts_actor_reason_and_version(
+    file: Path, verb: str, key: str, new: object
+) -> None:
+    file.write_text(json.dumps(new))
+    assert run(f"{verb} {file} --expect-version 1").status == 4
+    ran = run(f'{verb} {file} --as-name deploy --reason "ticket 7"')
+    assert ran.status == 0, ran.err
+    entry = Change.objects.filter(key=key).latest("id")
+    assert (entry.actor, entry.source, entry.reason) == ("deploy", "command", "ticket 7")
 
 
 def test_segment_create_warns_of_a_key_that_differs_in_case(

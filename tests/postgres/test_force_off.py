@@ -252,7 +252,7 @@ FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
 held = [snapshot() for _ in range(8)]
 print([one.flag_enabled("{KEY}", default=True) for one in held], status().mode)
 print(held[0].flag_enabled("banner"), held[1].get_value("gateway"), held[2].all_flags())
-print(held[3].explain("banner")[1], held[4].depends_on_user("banner"), held[5].ready)
+print(held[3].explain("banner")["reason"], held[4].depends_on_user("banner"), held[5].ready)
 print(held[6].token is not None, held[0].flag_enabled("{KEY}", default=True))
 FeatureFlag.objects.update(enabled=False)
 refresh()
