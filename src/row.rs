@@ -239,7 +239,7 @@ impl fmt::Display for Problem {
                 let result = if *has_last_good {
                     "its last good rules stay"
                 } else {
-                    "it returns its default"
+                    "it returns the default of the call"
                 };
                 write!(f, "the rules of flag {flag:?} cannot be read, so {result}: {why}")
             }

@@ -105,7 +105,9 @@ class AbstractFeatureFlag(models.Model):
         db_default=[],
         blank=True,
         validators=[validate_rules],
-        help_text=_("The first rule that matches decides; without one, the rollout percent does."),
+        help_text=_(
+            "The first rule that matches decides. If no rule matches, the rollout decides."
+        ),
     )
     description: models.Field[str | Combinable, str] = models.TextField(
         _("description"), blank=True, default="", db_default=""

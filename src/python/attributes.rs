@@ -234,7 +234,7 @@ impl<'py> UserAttributes<'_, 'py> {
             }
         };
         let context = self.context.dicts(self.py).unwrap_or_else(|error| {
-            self.report_unreadable("context", error);
+            self.report_unreadable_context(error);
             [None, None]
         });
         self.sources.get_or_init(|| Sources { context, settings })
@@ -262,6 +262,16 @@ impl<'py> UserAttributes<'_, 'py> {
             self.end_with(error);
         } else {
             self.report("report_unreadable", (name, error));
+        }
+    }
+
+    /// The same for a context that cannot be read.
+    #[cold]
+    fn report_unreadable_context(&self, error: PyErr) {
+        if error.is_instance_of::<PyException>(self.py) {
+            self.report("report_unreadable_context", (error,));
+        } else {
+            self.end_with(error);
         }
     }
 

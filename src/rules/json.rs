@@ -47,7 +47,7 @@ impl<'a> Json<'a> {
         };
         // The syntax is valid, so only the escapes of a text can be wrong.
         let decoded = decoded.map_err(|_| {
-            RuleError::new("a text has an escape that is no Unicode character; remove it")
+            RuleError::new("a text has an escape that is not a Unicode character; remove it")
         })?;
         match decoded {
             Self::Text(text) if text.contains('\0') => {

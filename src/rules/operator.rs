@@ -118,7 +118,9 @@ fn number(text: &str) -> Result<Number, RuleError> {
         let message = format!("the number has more than {MAX_LENGTH} digits; shorten it");
         return Err(RuleError::new(message));
     }
-    Number::parse(text).ok_or_else(|| RuleError::new("the exponent of the number is out of range"))
+    Number::parse(text).ok_or_else(|| {
+        RuleError::new("the exponent of the number is out of range; write a smaller number")
+    })
 }
 
 fn bound(json: Json<'_>) -> Result<Bound, RuleError> {
@@ -135,7 +137,7 @@ fn bound(json: Json<'_>) -> Result<Bound, RuleError> {
 fn version(json: Json<'_>) -> Result<Box<str>, RuleError> {
     let text = text(json)?;
     if Version::parse(&text).is_none() {
-        let message = r#"the text is no version; write it like "1.2.3" or "2.0.0-beta.1""#;
+        let message = r#"the text is not a version; write it like "1.2.3" or "2.0.0-beta.1""#;
         return Err(RuleError::new(message));
     }
     Ok(text)

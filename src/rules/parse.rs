@@ -122,7 +122,7 @@ impl Parser {
         };
         if let Some(other) = OF_CONDITION[..3].iter().find(|name| members.has(name)) {
             let message =
-                format!(r#"a condition with "segment" has no {other:?}; remove one of both"#);
+                format!(r#"a condition has either "segment" or {other:?}; remove one of them"#);
             return Err(RuleError::new(message));
         }
         let negate = negate(&members)?;

@@ -58,7 +58,7 @@ fn invalid_json_is_an_error_with_its_position() {
 
 #[test]
 fn lone_surrogate_is_an_error() {
-    let expected = "a text has an escape that is no Unicode character; remove it";
+    let expected = "a text has an escape that is not a Unicode character; remove it";
     assert_eq!(values_error("in", r#"["a", "\ud800"]"#), format!("value 2: {expected}"));
     assert_eq!(error(r#"[{"\udfff": 1}]"#), format!("rule 1: {expected}"));
 }
@@ -253,7 +253,7 @@ fn isnull_has_exactly_one_bool() {
 
 #[test]
 fn versions_are_valid() {
-    let expected = r#"value 1: the text is no version; write it like "1.2.3" or "2.0.0-beta.1""#;
+    let expected = r#"value 1: the text is not a version; write it like "1.2.3" or "2.0.0-beta.1""#;
     for version in ["v1.2", "", "1.2.3.4", "01", "1.0.0-"] {
         for operator in ["version_lt", "version_gte"] {
             assert_eq!(values_error(operator, &json!([version]).to_string()), expected);
@@ -279,7 +279,8 @@ fn huge_number_is_an_error() {
         assert!(has_valid_values(operator, &digits(1_000)));
         let expected = "value 1: the number has more than 1000 digits; shorten it";
         assert_eq!(values_error(operator, &digits(1_001)), expected);
-        let expected = "value 1: the exponent of the number is out of range";
+        let expected =
+            "value 1: the exponent of the number is out of range; write a smaller number";
         for number in ["[1e131073]", "[-1e-131074]", "[1e99999999999999999999]"] {
             assert_eq!(values_error(operator, number), expected);
         }
@@ -291,7 +292,7 @@ fn huge_number_is_an_error() {
 fn segment_is_named_alone() {
     for name in ["attribute", "operator", "values"] {
         let condition = format!(r#"{{"segment": "a", "{name}": 1}}"#);
-        let expected = format!(r#"a condition with "segment" has no "{name}"; remove one of both"#);
+        let expected = format!(r#"a condition has either "segment" or "{name}"; remove one of them"#);
         assert_eq!(condition_error(&condition), expected);
     }
     let expected = r#""segment" must have 1 to 255 characters"#;

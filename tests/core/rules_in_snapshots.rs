@@ -110,8 +110,9 @@ mod unreadable_rules {
         let after = snapshot([flags([bad_rules("1", "a")])]);
         let found = in_country(&after, "DE");
         assert_eq!((found.value, found.reason, found.rule), (false, Reason::Error, None));
-        let expected =
-            format!(r#"the rules of flag "a" cannot be read, so it returns its default: {WHY}"#);
+        let expected = format!(
+            r#"the rules of flag "a" cannot be read, so it returns the default of the call: {WHY}"#
+        );
         assert_eq!(problems(&after), [expected]);
     }
 
@@ -251,7 +252,7 @@ mod patterns {
         let after = full().next(flags(rows));
         let problem = |key: &str| {
             format!(
-                r#"the rules of flag "{key}" cannot be read, so it returns its default: {TOO_MANY}"#
+                r#"the rules of flag "{key}" cannot be read, so it returns the default of the call: {TOO_MANY}"#
             )
         };
         assert_eq!(problems(&after), ["09", "10", "11"].map(problem));

@@ -511,7 +511,7 @@ def test_rules_that_name_a_missing_segment_are_reported() -> None:
     assert messages() == []
 
 
-UNTIL_THEN = "until then, workers that have read the"
+CORRECT = "correct the {} in the admin or with"
 
 
 def set_by_sql(table: str, column: str, key: str, json: object) -> None:
@@ -529,7 +529,7 @@ def unreadable_rules(rules: object) -> str:
     set_by_sql(FLAGS, "rules", "a", rules)
     identifier, text, hint = only_message()
     assert identifier == "flagstaff.W034"
-    assert hint.startswith(f"{UNTIL_THEN} flag before use its last good rules")
+    assert hint.startswith(CORRECT.format("rules"))
     return text.removeprefix("workers cannot read the rules of ")
 
 
@@ -594,7 +594,7 @@ def test_conditions_that_workers_cannot_read_are_reported() -> None:
         "workers cannot read the conditions of 'enterprise' (there are no conditions, which would "
         "include everyone; add at least one)"
     )
-    assert str(message.hint).startswith(f"{UNTIL_THEN} segment before")
+    assert str(message.hint).startswith(CORRECT.format("conditions"))
 
 
 def test_attribute_that_is_nearly_a_known_one_is_reported(settings: Any) -> None:

@@ -222,7 +222,7 @@ def test_partial_rule_for_an_anonymous_user_says_that_there_is_no_user() -> None
     set_rules(rule)
     assert steps("--anonymous")[0] == (
         *(0, "rule 1", True),
-        "99 %: matches, but there is no user",
+        "99 %: matches, but there is no user, so the flag is off",
     )
 
 
@@ -291,7 +291,7 @@ def test_rules_that_cannot_be_read_are_explained() -> None:
     assert found["rules_problem"].startswith(problem)
     [decisive] = [step for step in found["steps"] if step["decides"]]
     assert decisive["name"] == "rules"
-    assert f"cannot be read, so the result is the default: {problem}" in decisive["why"]
+    assert f"cannot be read, so the result is the default of the call: {problem}" in decisive["why"]
     shown = "new_checkout returns the default of the call for user 2 (bob), found by username."
     assert typed("flags explain new_checkout bob").splitlines()[0] == shown
     # An allowed user has the flag in any case.

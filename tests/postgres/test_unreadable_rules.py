@@ -180,7 +180,9 @@ def test_new_worker_cannot_evaluate_unreadable_rules_but_the_kill_arrives(
         assert worker.ask("ready", 10)
         assert [worker.ask("reason_of", key, 42) for key in keys] == ["ERROR"] * len(keys)
         for key, problem in zip(keys, worker.ask("problems"), strict=True):
-            start = f'the rules of flag "{key}" cannot be read, so it returns its default: '
+            start = (
+                f'the rules of flag "{key}" cannot be read, so it returns the default of the call: '
+            )
             assert problem.startswith(start)
         sql(f"UPDATE {FLAGS} SET enabled = false")
         for key in keys:

@@ -86,7 +86,10 @@ def test_forced_off_keys_that_are_valid_are_accepted(monkeypatch: pytest.MonkeyP
 
 
 ATTRIBUTES = {
-    "country": ("'country', no column of the user model", "name concrete fields of the user model"),
+    "country": (
+        "'country', not a column of the user model",
+        "name concrete fields of the user model",
+    ),
     "shop.missing": (
         "'shop.missing', which cannot be imported: No module named 'shop'",
         "correct the path",
@@ -99,7 +102,7 @@ ATTRIBUTES = {
         "correct the path",
     ),
     "asyncio.sleep": (
-        "'asyncio.sleep', which is no sync function",
+        "'asyncio.sleep', which is not a synchronous function",
         "write a function (user, request) that returns a mapping of names to values",
     ),
 }

@@ -135,7 +135,7 @@ def test_system_checks_report_every_problem() -> None:
 
 EXPECTED_ATTRIBUTES = (
     'expected a list of columns of the user model, such as ["country", "plan"], or the path of a '
-    'callable (user, request), such as "shop.flags.attributes"'
+    'function (user, request), such as "shop.flags.attributes"'
 )
 INVALID_ATTRIBUTES: dict[str, tuple[object, str, str]] = {
     "a dict": ({"country": "DE"}, "is {'country': 'DE'}", EXPECTED_ATTRIBUTES),
@@ -146,9 +146,14 @@ INVALID_ATTRIBUTES: dict[str, tuple[object, str, str]] = {
         "names 'is_staff', which is built in",
         "remove it: rules can read it anyway",
     ),
-    "two callables": (
+    "a reserved name": (
+        ["groups"],
+        "names 'groups', which is reserved",
+        "use another name, such as group_names",
+    ),
+    "two functions": (
         ["shop.a", "shop.b"],
-        "names more than one callable",
+        "names more than one function",
         "call the others from the first one",
     ),
 }

@@ -167,7 +167,7 @@ def test_text_that_postgresql_cannot_store_is_rejected_with_its_place() -> None:
         "value 2: a text has the character U+0000, which PostgreSQL cannot store; remove it"
     )
     assert problem_of_values("é", "\ud800") == (
-        "value 2: a text has an escape that is no Unicode character; remove it"
+        "value 2: a text has an escape that is not a Unicode character; remove it"
     )
 
 

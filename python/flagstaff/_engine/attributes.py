@@ -45,6 +45,7 @@ __all__ = [
     "report_needed_user",
     "report_reserved_name",
     "report_unreadable",
+    "report_unreadable_context",
     "serving",
     "unusable_columns",
 ]
@@ -163,7 +164,7 @@ def read_settings() -> tuple[dict[str, str], bool]:
     if unusable:
         raise ConfigurationError(
             f'FLAGSTAFF["ATTRIBUTES"] names {unusable[0]!r}, which is no column of '
-            f"{_user_model()._meta.label}; name columns of that model, or the path of a callable"
+            f"{_user_model()._meta.label}; name columns of that model, or the path of a function"
         )
     return column_attributes(), conf.attributes.callable is not None
 
@@ -225,18 +226,22 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
         if isinstance(attributes, Mapping) and not computation.has_evaluated:
             return dict(attributes)
     except SynchronousOnlyOperation:
-        problem = "queries in an event loop; evaluate with request.flags.aenabled() or in a thread"
-        _log_callable(path, problem)
+        _log_once(
+            "callable",
+            "event loop",
+            f"{path} in ATTRIBUTES queries the database in an event loop, so its attributes are "
+            "missing; evaluate with request.flags.aenabled() or in a thread",
+        )
         raise
     except DatabaseError as error:
-        problem = f"raised {_place_of(error)}, and PostgreSQL then ends the open transaction"
+        problem = f"raised {_place_of(error)}, which aborts an open transaction"
     except Exception as error:
         if isinstance(error, RecursionError | MemoryError):
             raise
         problem = f"raised {_place_of(error)}"
     else:
         problem = (
-            "evaluates a flag, which could need its attributes"
+            "evaluates a flag, which it must not do"
             if computation.has_evaluated
             else f"returned a {type(attributes).__name__}, not a mapping of names to values"
         )
@@ -248,6 +253,10 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
 
 def _log_callable(path: str, problem: str) -> None:
     _log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
+
+
+class _NoValueError(TypeError):
+    """an object that rules cannot compare"""
 
 
 def is_deferred(user: object, attribute: str) -> bool:
@@ -262,10 +271,11 @@ def is_deferred(user: object, attribute: str) -> bool:
 def plain_value(value: object) -> object:
     """Returns the number or text that rules compare in place of an object; None if it is missing.
 
-    Raises TypeError for an object whose text would be a query, or says nothing of its elements.
+    Raises an error for an object whose text would be a query, or says nothing of its elements.
     """
     if isinstance(value, _NO_VALUES):
-        raise TypeError("pass a list")
+        kind = type(value).__name__
+        raise _NoValueError(f"rules cannot compare a {kind}; pass a list of values")
     if isinstance(value, FieldFile) and not value:
         return None
     # numpy's integers, for example.
@@ -274,13 +284,18 @@ def plain_value(value: object) -> object:
 
 def report_unreadable(name: str, error: Exception) -> None:
     """Logs once that an attribute cannot be read."""
-    if ("unreadable", name) not in _logged:
-        raised = (
-            "pass a list"
-            if str(error) == "pass a list"
-            else f"reading it raised {_place_of(error)}"
-        )
-        _log_once("unreadable", name, f"the attribute {name!r} is missing: {raised}")
+    if ("unreadable", name) in _logged:
+        return
+    message = f"the attribute {name!r} is missing: reading it raised {_place_of(error)}"
+    if isinstance(error, _NoValueError):
+        message = f"the attribute {name!r} is missing: {error}"
+    _log_once("unreadable", name, message)
+
+
+def report_unreadable_context(error: Exception) -> None:
+    """Logs once that a context cannot be read."""
+    if ("context", "") not in _logged:
+        _log_once("context", "", f"the context is ignored: reading it raised {_place_of(error)}")
 
 
 def report_needed_user(key: str) -> None:
@@ -288,8 +303,8 @@ def report_needed_user(key: str) -> None:
     _log_once(
         "needed user",
         key,
-        f"the rules of flag {key!r} need the user object, and the caller has passed a primary key: "
-        "their conditions on its attributes are false; pass the user",
+        f"the rules of flag {key!r} read attributes of the user, but the caller passed a primary "
+        "key, so these attributes are missing; pass the user object",
     )
 
 

@@ -30,7 +30,7 @@ def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -
     """Returns what the rules of a flag read: attributes of the user model by their name in rules.
 
     `rules` and `segments` are JSON texts. Raises FlagstaffError if a rule reads something else: the
-    callable and the context are not known for all users.
+    function and the context are not known for all users.
     """
     columns = {**_permission_columns(), **column_attributes()}
     needed: dict[str, str] = {}
@@ -40,8 +40,8 @@ def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -
         elif not _is_the_same_for_all(name):
             raise FlagstaffError(
                 f"the users cannot be counted: {place} of flag {_quoted(key)} reads "
-                f'{_quoted(name)}, which is no column that FLAGSTAFF["ATTRIBUTES"] names; '
-                "callables and context cannot be counted"
+                f"{_quoted(name)}, which is neither built in nor a column in ATTRIBUTES; "
+                "results of functions and context cannot be counted"
             )
     return needed
 

@@ -153,7 +153,7 @@ def _condition_text(condition: object, style: Style) -> str | None:
     names = {
         "attribute": style.escape(str(condition.get("attribute"))),
         "operator": style.escape(operator),
-        "values": _values_text(values, style),
+        "values": _values_text(values, style, negated=negated),
     }
     if operator == "isnull" and len(values) == 1 and isinstance(values[0], bool):
         return str(_IS_MISSING if values[0] is not negated else _IS_PRESENT) % names
@@ -163,14 +163,20 @@ def _condition_text(condition: object, style: Style) -> str | None:
     return _("not (%(condition)s)") % {"condition": text} if negated else text
 
 
-def _values_text(values: list[object], style: Style) -> str:
+def _values_text(values: list[object], style: Style, *, negated: bool) -> str:
     texts = [style.escape(_quoted(value)) for value in values]
     limit = style.max_values or len(texts)
+    if negated:
+        return join_some(texts, limit, separator=_(" nor "), more=_nor_more)
     return join_some(texts, limit, separator=_(" or "), more=_or_more)
 
 
 def _or_more(count: int) -> str:
     return ngettext("%(items)s or %(count)s more", "%(items)s or %(count)s more", count)
+
+
+def _nor_more(count: int) -> str:
+    return ngettext("%(items)s nor %(count)s more", "%(items)s nor %(count)s more", count)
 
 
 def _list(value: object) -> list[Any]:

@@ -57,7 +57,7 @@ class FlagRulesMixin(RulePagesMixin):
     rule_displays = ("saved_rules", "large_rules", "undecodable_rules")
     rule_form_field = RulesField
     rule_help = gettext_lazy(
-        "The first rule that matches decides; without one, the rollout percent does."
+        "The first rule that matches decides. If no rule matches, the rollout decides."
     )
     rule_example = _EXAMPLE
 

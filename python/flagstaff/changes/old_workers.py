@@ -51,7 +51,8 @@ def old_worker_problem(written: Iterable[object]) -> str | None:
         return None
     return (
         f"connected workers cannot read format {needed} of rules: {join_some(map(str, old))}; "
-        "deploy this version to them first, or pass --force (in Python: force=True)"
+        "deploy this version to them first, or force the change: --force in a terminal, "
+        "force=True in Python"
     )
 
 

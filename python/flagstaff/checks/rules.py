@@ -61,9 +61,9 @@ def check_rules_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMessa
             _unreadable(
                 conf.flag_model,
                 f"workers cannot read the rules of {join_some(flags, _MAX_SHOWN, separator='; ')}",
-                "until then, workers that have read the flag before use its last good rules, and "
-                "others return its default; correct the rules in the admin or with "
-                '"manage.py flags set-rules", or update flagstaff if a newer version wrote them',
+                'correct the rules in the admin or with "manage.py flags set-rules", or update '
+                "flagstaff if a newer version wrote them; meanwhile, workers use the last good "
+                "rules that they have read, or return the default of the call",
             )
         )
     if segments:
@@ -72,10 +72,9 @@ def check_rules_are_readable(connection: BaseDatabaseWrapper) -> list[CheckMessa
             _unreadable(
                 segment_model(),
                 f"workers cannot read the conditions of {shown}",
-                "until then, workers that have read the segment before use its last good "
-                "conditions, and for others the segment does not exist; correct the conditions "
-                'with "manage.py flags segment update", or update flagstaff if a newer version '
-                "wrote them",
+                'correct the conditions in the admin or with "manage.py flags segment update", or '
+                "update flagstaff if a newer version wrote them; meanwhile, workers use the last "
+                "good conditions that they have read, or the segment does not exist for them",
             )
         )
     return found

@@ -76,7 +76,7 @@ def _attribute_problems() -> Iterator[tuple[str, str]]:
     """Yields what ATTRIBUTES names wrongly, with a hint."""
     if unusable := _unusable_columns():
         names = join_some(map(repr, unusable))
-        yield f"{names}, no column of the user model", "name concrete fields of the user model"
+        yield f"{names}, not a column of the user model", "name concrete fields of the user model"
     path = conf.attributes.callable
     if path is None:
         return
@@ -87,7 +87,7 @@ def _attribute_problems() -> Iterator[tuple[str, str]]:
         return
     if not callable(source) or iscoroutinefunction(source):
         hint = "write a function (user, request) that returns a mapping of names to values"
-        yield f"{path!r}, which is no sync function", hint
+        yield f"{path!r}, which is not a synchronous function", hint
 
 
 def _unusable_columns() -> list[str]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 __all__ = ["BUILT_IN", "AttributeSources", "problem_of", "sources_of"]
 
-#: The attributes that every project has. `groups` is reserved.
+#: The attributes that every project has. `groups` is reserved: it is always missing.
 BUILT_IN = ("is_authenticated", "is_staff", "is_superuser", "groups")
 
 _EXPECTED = (
     'expected a list of columns of the user model, such as ["country", "plan"], or the path of a '
-    'callable (user, request), such as "shop.flags.attributes"'
+    'function (user, request), such as "shop.flags.attributes"'
 )
 
 
@@ -31,12 +31,14 @@ def problem_of(value: object) -> tuple[str, str] | None:
     if names is None:
         return f" is {value!r}", _EXPECTED
     for name in names:
+        if name == "groups":
+            return " names 'groups', which is reserved", "use another name, such as group_names"
         if name in BUILT_IN:
             return f" names {name!r}, which is built in", "remove it: rules can read it anyway"
         if not all(part.isidentifier() for part in name.split(".")):
             return f" names {name!r}", _EXPECTED
     if sum("." in name for name in names) > 1:
-        return " names more than one callable", "call the others from the first one"
+        return " names more than one function", "call the others from the first one"
     return None
 
 

@@ -115,7 +115,7 @@ RULES: dict[str, Rule] = {
     ),
     "ATTRIBUTES": Rule(
         default=(),
-        expected="a list of columns of the user model, or the path of a callable",
+        expected="a list of columns of the user model, or the path of a function",
         is_valid=lambda value: problem_of_attributes(value) is None,
         problem_of=problem_of_attributes,
     ),

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default=[],
                 default=list,
-                help_text="The first rule that matches decides; without one, the rollout percent does.",
+                help_text="The first rule that matches decides. If no rule matches, the rollout decides.",
                 validators=[flagstaff.validators.validate_rules],
                 verbose_name="rules",
             ),

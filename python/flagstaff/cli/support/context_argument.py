@@ -43,6 +43,8 @@ def _parse(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise ArgumentTypeError(f"expected NAME=VALUE, such as country=DE, not {text!r}")
+    if name == "groups":
+        raise ArgumentTypeError("'groups' is reserved; use another name")
     if name in BUILT_IN:
         raise ArgumentTypeError(
             f"{name!r} is built in: the user decides it; pass another USER, or use another name"

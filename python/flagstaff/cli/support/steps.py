@@ -117,7 +117,9 @@ def _rule_steps(explanation: Explanation, *, is_reached: bool) -> Iterator[Step]
     If the rules cannot be read, yields one step for all.
     """
     if explanation.error_code == "PARSE_ERROR":
-        why = f"cannot be read, so the result is the default: {explanation.rules_problem}"
+        why = (
+            f"cannot be read, so the result is the default of the call: {explanation.rules_problem}"
+        )
         yield Step(_RULES, met=False, decides=True, why=why)
     for rule in explanation.rules:
         name = f"rule {rule.number}"
@@ -139,7 +141,7 @@ def _rule_text(rule: ExplainedRule, explanation: Explanation) -> str:
     elif percent == 0:
         outcome = "matches, so the flag is off"
     elif bucket is None:
-        outcome = "matches, but there is no user"
+        outcome = "matches, but there is no user, so the flag is off"
     else:
         outcome = f"matches; {bucket} is {'' if bucket < percent else 'not '}below {percent}"
     return f"{name}{percent} %: {outcome}"
