@@ -292,7 +292,8 @@ fn huge_number_is_an_error() {
 fn segment_is_named_alone() {
     for name in ["attribute", "operator", "values"] {
         let condition = format!(r#"{{"segment": "a", "{name}": 1}}"#);
-        let expected = format!(r#"a condition has either "segment" or "{name}"; remove one of them"#);
+        let expected =
+            format!(r#"a condition has either "segment" or "{name}"; remove one of them"#);
         assert_eq!(condition_error(&condition), expected);
     }
     let expected = r#""segment" must have 1 to 255 characters"#;

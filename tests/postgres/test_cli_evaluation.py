@@ -356,7 +356,7 @@ def test_context_applies_to_all_users_of_test() -> None:
         (["country"], "expected NAME=VALUE, such as country=DE, not 'country'"),
         (["=DE"], "expected NAME=VALUE, such as country=DE, not '=DE'"),
         (["is_staff=true"], "'is_staff' is built in: the user decides it"),
-        (["groups=beta"], "'groups' is built in: the user decides it"),
+        (["groups=beta"], "'groups' is reserved; use another name"),
         (["a=1", "a=2"], "--context sets 'a' twice: pass each name once"),
     ],
 )

@@ -22,6 +22,12 @@ PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
 RULES = [{"conditions": [{"segment": "enterprise"}], "rollout_percent": 50}]
 
 
+@pytest.fixture(autouse=True)
+def no_history() -> None:
+    """Deletes the entries of other tests."""
+    Change.objects.all().delete()
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "list.json"

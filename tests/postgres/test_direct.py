@@ -67,6 +67,7 @@ def test_unknown_flag_is_not_found(db: None) -> None:
         "rule": None,
         "rule_name": None,
         "rules": (),
+        "rules_problem": None,
     }
 
 

@@ -415,11 +415,11 @@ def test_counts_between_two_states_use_the_rules_of_each() -> None:
     [
         (
             {"name": "beta", "conditions": [condition("country", "in", "DE")]},
-            'rule 2 ("beta") of flag "new_checkout" reads "country", which is no column',
+            'rule 2 ("beta") of flag "new_checkout" reads "country", which is neither built in nor',
         ),
         (
             {"conditions": [LOGGED_IN, {"segment": "abroad"}]},
-            'segment "abroad" in rule 2 of flag "new_checkout" reads "country", which is no column',
+            'segment "abroad" in rule 2 of flag "new_checkout" reads "country", which is neither',
         ),
     ],
 )

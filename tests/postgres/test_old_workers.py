@@ -28,7 +28,7 @@ PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
 RULES = [{"conditions": PAYING}]
 REFUSED = (
     "connected workers cannot read format 1 of rules: web-1 (pid 7); deploy this version to them "
-    "first, or pass --force (in Python: force=True)"
+    "first, or force the change: --force in a terminal, force=True in Python"
 )
 
 

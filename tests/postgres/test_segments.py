@@ -90,7 +90,7 @@ def test_invalid_conditions_are_rejected(enterprise: Segment, conditions: object
 def test_message_of_invalid_conditions_has_the_condition(enterprise: Segment) -> None:
     wrong = [*PAYING, {"attribute": "seats", "operator": "version_lt", "values": ["v2"]}]
     expected = (
-        "conditions: condition 2, value 1: the text is no version; "
+        "conditions: condition 2, value 1: the text is not a version; "
         'write it like "1.2.3" or "2.0.0-beta.1"'
     )
     assert message_of(changes.create_segment, "other", wrong) == expected
@@ -117,7 +117,7 @@ def test_deleted_segment_is_deleted_once(enterprise: Segment) -> None:
 
 def test_deletion_of_a_segment_that_never_existed_is_an_error() -> None:
     with pytest.raises(UnknownSegmentError, match="segment list"):
-        changes.delete_segment("enterprise")
+        changes.delete_segment("never_existed")
 
 
 NOT_JSON = {
@@ -274,7 +274,7 @@ def test_history_has_who_changed_the_conditions(enterprise: Segment) -> None:
 
 def test_history_of_a_segment_that_never_existed_is_an_error() -> None:
     with pytest.raises(UnknownSegmentError):
-        segment_history("enterprise")
+        segment_history("never_existed")
 
 
 def test_histories_of_a_flag_and_a_segment_with_one_key_are_separate(enterprise: Segment) -> None:

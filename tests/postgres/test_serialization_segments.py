@@ -191,8 +191,8 @@ def test_plan_describes_conditions_and_rules_in_sentences(stored: None) -> None:
           new_checkout: {rules: [{conditions: [{segment: small, negate: true}]}]}
     """
     assert summaries(diff_text(text)) == {
-        "enterprise": 'conditions plan is "paid" or "012" or 1.5 or true → seats gte 100',
-        "small": "created, conditions not (seats lt 5)",
+        "enterprise": 'conditions plan is "paid" or "012" or 1.5 or true → seats is at least 100',
+        "small": "created, conditions seats is not less than 5",
         "new_checkout": 'rules "été": 25 % if in segment "enterprise" → rule 1: 100 % if '
         'not in segment "small"',
     }

@@ -163,7 +163,7 @@ def read_settings() -> tuple[dict[str, str], bool]:
     unusable = unusable_columns()
     if unusable:
         raise ConfigurationError(
-            f'FLAGSTAFF["ATTRIBUTES"] names {unusable[0]!r}, which is no column of '
+            f'FLAGSTAFF["ATTRIBUTES"] names {unusable[0]!r}, which is not a column of '
             f"{_user_model()._meta.label}; name columns of that model, or the path of a function"
         )
     return column_attributes(), conf.attributes.callable is not None
