@@ -104,8 +104,13 @@ pub(super) fn any_of_user(
     names: &[Box<str>],
     context: Context<'_, '_>,
 ) -> PyResult<bool> {
+    let _call = Call::begin(py);
     let settings = AttributeSettings::current(py)?;
-    let given = context.dicts(py)?;
+    let given = match context.dicts(py) {
+        // The evaluation logs it, and goes on without this context.
+        Err(error) if error.is_instance_of::<PyException>(py) => [None, None],
+        given => given?,
+    };
     let has = |name: &str| given.iter().flatten().any(|dict| dict.contains(name).unwrap_or(false));
     Ok(names.iter().any(|name| {
         is_built_in(name)
