@@ -34,15 +34,15 @@ def _from_flags(snapshot: Any) -> dict[str, Slot]:
     explained = {key: [snapshot.explain(key, user) for user in USERS] for key in KEYS}
     return {
         key: {
-            "rollout": found[0][4],
+            "rollout": found[0]["rollout_percent"],
             "users": [
                 user
                 for user, result in zip(USERS, found, strict=True)
-                if result[1] == "TARGETING_MATCH"
+                if result["reason"] == "TARGETING_MATCH"
             ],
         }
         for key, found in explained.items()
-        if found[0][2] is None
+        if found[0]["error_code"] is None
     }
 
 
