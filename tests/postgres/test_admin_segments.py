@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff import acting_as, changes
 from flagstaff.admin.segments import SegmentAdmin
 from flagstaff.history import segment_history, segment_version
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import Change, FeatureFlag, Segment
 from flagstaff.validators import condition_problem
 from tests.admin_pages import (
     FLAGS,
@@ -35,6 +35,12 @@ pytestmark = pytest.mark.django_db
 
 PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid"]}]
 LARGE = [*PAYING, {"attribute": "seats", "operator": "gte", "values": [100]}]
+
+
+@pytest.fixture(autouse=True)
+def no_history(db: None) -> None:
+    """Deletes the entries of other tests."""
+    Change.objects.all().delete()
 
 
 @pytest.fixture
