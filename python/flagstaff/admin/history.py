@@ -30,7 +30,12 @@ from flagstaff.admin.confirmation import (
     version_text,
 )
 from flagstaff.admin.transactions import described_parts, may_undo, related_changes
-from flagstaff.changes.restore_version import preview_restore, versions_without_value
+from flagstaff.changes.restore_version import (
+    RESTORE_BY_KIND,
+    preview_restore,
+    versions_without_value,
+)
+from flagstaff.changes.undo_event import UNDO_BY_KIND
 from flagstaff.changes.undo_transactions import require_values
 from flagstaff.conf import conf
 from flagstaff.history import Event, Users, as_csv
@@ -51,17 +56,6 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = object
-
-_UNDO_CHANGE = {
-    Kind.FLAG: changes.undo,
-    Kind.VALUE: changes.undo_value,
-    Kind.SEGMENT: changes.undo_segment,
-}
-_RESTORE_VERSION = {
-    Kind.FLAG: changes.restore,
-    Kind.VALUE: changes.restore_value,
-    Kind.SEGMENT: changes.restore_segment,
-}
 
 
 class HistoryMixin(ConfirmationMixin, _ModelAdmin):
@@ -143,7 +137,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             to = parse_version(request.POST.get(_RESTORE))
             if CONFIRMED not in request.POST:
                 return self._preview_restore(request, row, to)
-            changed = _RESTORE_VERSION[self.row_kind](row.key, to=to, expect_version=expect_version)
+            changed = RESTORE_BY_KIND[self.row_kind](row.key, to=to, expect_version=expect_version)
             text = _("“%(key)s” was restored: %(change)s.") % _texts(request, changed)
             self._report(request, row, changed, text)
         return HttpResponseRedirect(self._next_url(request, row))
@@ -154,7 +148,7 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         """Undoes one change. To undo a creation is to delete."""
         may_delete = self.has_delete_permission(request, row)
         with transaction.atomic(using=conf.database):
-            changed = _UNDO_CHANGE[self.row_kind](row.key, change, expect_version=expect_version)
+            changed = UNDO_BY_KIND[self.row_kind](row.key, change, expect_version=expect_version)
             # Checked afterwards: any entry of the creation stands for all of it.
             if changed.written and changed.new is None and not may_delete:
                 raise PermissionDenied

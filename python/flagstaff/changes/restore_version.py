@@ -49,6 +49,7 @@ from flagstaff.history.reading import was_ever_secret
 from flagstaff.history.versions import entries, version_of
 
 __all__ = [
+    "RESTORE_BY_KIND",
     "fields_at",
     "only_a_digest",
     "preview_restore",
@@ -237,3 +238,11 @@ def only_a_digest(item: Item) -> InvalidChangeError:
         f"the history stores only a digest of {item.key}, because it is secret; "
         f"enter the value again with {quoted_command('value', verb, item.key, '-')}"
     )
+
+
+#: What restores an earlier version of each kind of row.
+RESTORE_BY_KIND = {
+    Kind.FLAG: restore,
+    Kind.VALUE: restore_value,
+    Kind.SEGMENT: restore_segment,
+}

@@ -28,7 +28,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, range_of_event
 from flagstaff.history.versions import version_of
 
-__all__ = ["unchanged", "undo", "undo_entries", "undo_segment", "undo_value"]
+__all__ = ["UNDO_BY_KIND", "unchanged", "undo", "undo_entries", "undo_segment", "undo_value"]
 
 
 def undo(
@@ -144,3 +144,11 @@ def _users_to_undo(kind: Kind, row: Row, before: ItemState, after: ItemState) ->
     present = allowed_pks(row)
     added, removed = after.users - before.users, before.users - after.users
     return users_to_change(present, in_order((present | removed) - added), skip_unknown=True)
+
+
+#: What undoes one change of each kind of row.
+UNDO_BY_KIND = {
+    Kind.FLAG: undo,
+    Kind.VALUE: undo_value,
+    Kind.SEGMENT: undo_segment,
+}

@@ -7,6 +7,8 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff import changes
 from flagstaff._text.lists import join_some
 from flagstaff.changes.old_workers import ignoring_old_workers
+from flagstaff.changes.restore_version import RESTORE_BY_KIND
+from flagstaff.changes.undo_event import UNDO_BY_KIND
 from flagstaff.cli.support.change_arguments import add_change_arguments, add_force
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.output import Output
@@ -21,16 +23,6 @@ __all__ = ["RESTORE", "UNDO"]
 
 _MAX_KEYS_SHOWN = 5
 
-_UNDO = {
-    Kind.FLAG: changes.undo,
-    Kind.VALUE: changes.undo_value,
-    Kind.SEGMENT: changes.undo_segment,
-}
-_RESTORE = {
-    Kind.FLAG: changes.restore,
-    Kind.VALUE: changes.restore_value,
-    Kind.SEGMENT: changes.restore_segment,
-}
 _REPORTS = {
     Kind.FLAG: report_flag_change,
     Kind.VALUE: report_change,
@@ -64,7 +56,7 @@ def _undo(options: Options, out: Output) -> None:
     # Read before the undo, which becomes the newest entry itself.
     entry = _entry(kind, key, change)
     with ignoring_old_workers(options["force"]):
-        changed = _UNDO[kind](key, change, expect_version=version)
+        changed = UNDO_BY_KIND[kind](key, change, expect_version=version)
     _print_other_keys(entry, out)
     _REPORTS[kind](changed, out, options)
 
@@ -113,7 +105,9 @@ def _add_restore(parser: CommandParser) -> None:
 def _restore(options: Options, out: Output) -> None:
     kind, version = _kind(options), options["expect_version"]
     with ignoring_old_workers(options["force"]):
-        changed = _RESTORE[kind](options["key"], to=options["change"], expect_version=version)
+        changed = RESTORE_BY_KIND[kind](
+            options["key"], to=options["change"], expect_version=version
+        )
     _REPORTS[kind](changed, out, options)
 
 
