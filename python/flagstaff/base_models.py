@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,18 @@ class RulesField(models.JSONField):
         if isinstance(value, UnreadableJson):
             return connection.ops.adapt_json_value(value, _AsStored)
         return super().get_db_prep_value(value, connection, prepared)
+
+
+def _errors_of(
+    clean_fields: Callable[[Collection[str] | None], None], exclude: Collection[str] | None
+) -> dict[str, list[ValidationError]]:
+    """Returns the errors of Django's validation of the fields, to which a model adds its own."""
+    try:
+        clean_fields(exclude)
+    except ValidationError as error:
+        errors: dict[str, list[ValidationError]] = error.update_error_dict({})
+        return errors
+    return {}
 
 
 class AbstractFeatureFlag(models.Model):
@@ -144,11 +156,7 @@ class AbstractFeatureFlag(models.Model):
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for invalid fields, and for empty rules that are no list."""
-        errors: dict[str, list[ValidationError]] = {}
-        try:
-            super().clean_fields(exclude)
-        except ValidationError as error:
-            errors = error.update_error_dict({})
+        errors = _errors_of(super().clean_fields, exclude)
         # Django runs no validator for an empty value. A subclass may have removed the field, or may
         # allow NULL, which means no rules.
         field = next((one for one in self._meta.concrete_fields if one.name == "rules"), None)
@@ -193,11 +201,7 @@ class AbstractKeyValueStore(models.Model):
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for invalid fields. The rule of keys is that of flags."""
-        errors: dict[str, list[ValidationError]] = {}
-        try:
-            super().clean_fields(exclude)
-        except ValidationError as error:
-            errors = error.update_error_dict({})
+        errors = _errors_of(super().clean_fields, exclude)
         # Not a validator of the field, which would be a migration of each project's own model.
         if "key" not in {*(exclude or ()), *errors}:
             try:
