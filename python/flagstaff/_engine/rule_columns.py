@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from flagstaff._engine.attributes import column_attributes
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.names import user_field
 from flagstaff._text.json_text import read_json
+from flagstaff._text.rule_parts import conditions_of, named_segments, objects_in
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
@@ -22,8 +22,7 @@ _WITHOUT_COLUMN = ("is_authenticated", "groups")
 
 def segments_of_rules(rules: str | None) -> set[str]:
     """Returns the keys of the segments that rules name, given as a JSON text."""
-    found = (condition.get("segment") for _, condition in _conditions_of_rules(rules))
-    return {key for key in found if isinstance(key, str)}
+    return {key for key, _place in named_segments(_read(rules))}
 
 
 def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -> dict[str, str]:
@@ -61,22 +60,13 @@ def _is_the_same_for_all(name: str) -> bool:
 
 def _attributes(rules: str | None, segments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yields the attributes that rules and their segments read, each with its place."""
-    for place, condition in _conditions_of_rules(rules):
+    for place, condition in conditions_of(_read(rules)):
         named = condition.get("segment")
         if isinstance(named, str):
-            for inner in _objects(_read(segments.get(named))):
+            for inner in objects_in(_read(segments.get(named))):
                 yield f"segment {_quoted(named)} in {place}", str(inner.get("attribute"))
         elif "attribute" in condition:
             yield place, str(condition["attribute"])
-
-
-def _conditions_of_rules(rules: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields the conditions of rules, each with its place, such as 'rule 2 ("beta")'."""
-    for number, rule in enumerate(_objects(_read(rules)), start=1):
-        name = rule.get("name")
-        place = f"rule {number}" + (f" ({_quoted(name)})" if isinstance(name, str) else "")
-        for condition in _objects(rule.get("conditions")):
-            yield place, condition
 
 
 def _quoted(text: str) -> str:
@@ -89,9 +79,3 @@ def _read(text: str | None) -> object:
         return None if text is None else read_json(text)
     except ValueError:
         return None
-
-
-def _objects(value: object) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a list, and {} for anything else in it, which keeps the numbers."""
-    for one in value if isinstance(value, list) else ():
-        yield one if isinstance(one, dict) else {}

@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.rule_parts import named_segments
 from flagstaff._text.rule_text import Style, conditions_text, rule_texts
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.changes.segment_use import named_segments
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
-from flagstaff._text.truncated import truncated
+from flagstaff._text.rule_parts import named_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -32,8 +31,6 @@ __all__ = [
     "is_rules_of_flag",
     "keep_used_segment",
     "missing_segment",
-    "named_attributes",
-    "named_segments",
     "require_segments",
     "require_unused",
     "rules_of_flags",
@@ -41,8 +38,6 @@ __all__ = [
 
 #: The name of the field.
 RULES = "rules"
-# The length of a rule's name in a message: SQL can write names of any length.
-_MAX_NAME = 102
 
 _pending: ContextVar[list[Callable[[], None]] | None] = ContextVar("pending", default=None)
 
@@ -170,35 +165,3 @@ def rules_of_flags() -> Iterator[tuple[str, Any, object]]:
     # As text: the field of a project fails at JSON that Python cannot decode.
     for flag, pk, text in flags.values_list("key", "pk", Cast(RULES, TextField())):
         yield flag, pk, None if text is None else read_json(text)
-
-
-def named_segments(rules: object) -> Iterator[tuple[str, str]]:
-    """Yields the segments that rules name, each with its place, such as 'rule 2 ("beta")'.
-
-    Ignores what is not a rule: SQL can write any JSON.
-    """
-    for number, rule in enumerate(_objects(rules), start=1):
-        name = rule.get("name")
-        shown = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
-        place = f"rule {number}" + (f" ({shown})" if isinstance(name, str) else "")
-        for condition in _objects(rule.get("conditions")):
-            if isinstance(key := condition.get("segment"), str):
-                yield key, place
-
-
-def named_attributes(rules: object) -> Iterator[str]:
-    """Yields the names of the attributes that rules read, or conditions in place of rules.
-
-    Ignores what is neither: SQL can write any JSON.
-    """
-    for one in _objects(rules):
-        for condition in (one, *_objects(one.get("conditions"))):
-            if isinstance(name := condition.get("attribute"), str):
-                yield name
-
-
-def _objects(value: object) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a list, and {} for anything else in it, which keeps the numbers."""
-    # json.dumps writes a tuple as a list.
-    for one in value if isinstance(value, list | tuple) else ():
-        yield one if isinstance(one, dict) else {}

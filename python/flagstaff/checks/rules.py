@@ -16,7 +16,8 @@ from flagstaff._tables.model_fields import rules_field, segment_model
 from flagstaff._tables.rows import uncached
 from flagstaff._text.json_text import read_json
 from flagstaff._text.lists import join_some
-from flagstaff.changes.segment_use import RULES, named_attributes, named_segments
+from flagstaff._text.rule_parts import named_attributes, named_segments
+from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
 

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.rows import Fields
 from flagstaff._text.lists import join_some
-from flagstaff.changes.segment_use import RULES, named_segments, rules_of_flags
+from flagstaff._text.rule_parts import named_segments
+from flagstaff.changes.segment_use import RULES, rules_of_flags
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.serialization.document import SECTIONS, Item
