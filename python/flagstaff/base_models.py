@@ -17,7 +17,14 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from flagstaff._text.json_text import UnreadableJson, read_json
-from flagstaff.validators import KEY_MAX_LENGTH, rule_problem, validate_flag_key, validate_rules
+from flagstaff.validators import (
+    KEY_MAX_LENGTH,
+    UNIT_MAX_LENGTH,
+    rule_problem,
+    validate_bucket_by,
+    validate_flag_key,
+    validate_rules,
+)
 
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
 
@@ -104,6 +111,18 @@ class AbstractFeatureFlag(models.Model):
         db_default=0,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
         help_text=_("The percentage of users who have the flag: 0 to 100."),
+    )
+    bucket_by: models.Field[str | Combinable, str] = models.CharField(
+        _("bucketing unit"),
+        max_length=UNIT_MAX_LENGTH,
+        default="user",
+        db_default="user",
+        validators=[validate_bucket_by],
+        help_text=_(
+            'What percentages count: "user", "visitor" (a browser, also before log-in), or the '
+            'name of an attribute, such as "organization". A change of the unit reassigns every '
+            "user at once."
+        ),
     )
     allowed_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL,

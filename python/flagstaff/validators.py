@@ -1,4 +1,4 @@
-"""Validation of keys, rollouts, rules, and the conditions of segments."""
+"""Validation of keys, rollouts, bucketing units, rules, and the conditions of segments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 
 # The other functions are internal.
-__all__ = ["KEY_MAX_LENGTH", "validate_conditions", "validate_flag_key", "validate_rules"]
+__all__ = [
+    "KEY_MAX_LENGTH",
+    "validate_bucket_by",
+    "validate_conditions",
+    "validate_flag_key",
+    "validate_rules",
+]
 
 KEY_MAX_LENGTH = 255
+#: The length of the name of an attribute, which workers limit, too.
+UNIT_MAX_LENGTH = 100
 MAX_PERCENT = 100
+
+_USABLE_UNITS = _('use "user", "visitor", or the name of an attribute, such as "organization"')
 
 _STRING_OR_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9]+(?:\.[0-9]+)?e[-+][0-9]+)')
 
@@ -66,6 +77,39 @@ def is_valid_flag_key(key: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def validate_bucket_by(unit: object) -> None:
+    """Raises ValidationError unless a flag can be bucketed by this unit.
+
+    A unit is "user", "visitor", or the name of an attribute that is not built in: of 1 to 100
+    characters, without white space at its ends.
+    """
+    if not isinstance(unit, str):
+        text, code = _("the bucketing unit is not a text; %(use)s"), "wrong_type"
+    elif not unit:
+        text, code = _("the bucketing unit is empty; %(use)s"), "empty"
+    elif len(unit) > UNIT_MAX_LENGTH:
+        text, code = _("the bucketing unit has %(length)d characters; use at most 100"), "too_long"
+    elif unit != unit.strip():
+        text, code = _("the bucketing unit has white space at an end; remove it"), "white_space"
+    elif unit in BUILT_IN:
+        text = _('"%(unit)s" cannot be the bucketing unit, because it is built in; %(use)s')
+        code = "built_in"
+    else:
+        return
+    length = len(unit) if isinstance(unit, str) else 0
+    params = {"use": _USABLE_UNITS, "unit": unit, "length": length}
+    raise ValidationError(text, code=code, params=params)
+
+
+def unit_problem(unit: object) -> str | None:
+    """Returns why a flag cannot be bucketed by this unit, or None."""
+    try:
+        validate_bucket_by(unit)
+    except ValidationError as error:
+        return " ".join(error.messages)
+    return None
 
 
 def validate_rules(rules: object) -> None:

@@ -255,7 +255,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0006_segment_triggers")]',
+        '    dependencies = [("flagstaff", "0007_bucket_by")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 

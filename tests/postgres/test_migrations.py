@@ -41,7 +41,7 @@ TABLES_OF_0001 = [
 TABLES = [*TABLES_OF_0001, "flagstaff_segment"]
 # The migration before rules and segments.
 BEFORE_RULES = "0004_separate_tables"
-NEWEST = ("flagstaff", "0006_segment_triggers")
+NEWEST = ("flagstaff", "0007_bucket_by")
 OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'
@@ -255,6 +255,11 @@ def test_flags_of_an_older_version_have_no_rules(upgraded: None) -> None:
     assert rows("SELECT key, rollout_percent, rules FROM flagstaff_featureflag") == [
         ("a", 25, "[]")
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_flags_of_an_older_version_are_bucketed_by_user(upgraded: None) -> None:
+    assert rows("SELECT key, bucket_by FROM flagstaff_featureflag") == [("a", "user")]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -68,6 +68,15 @@ def test_rules_that_are_excluded_are_not_validated(rules: object) -> None:
     FeatureFlag(key="a", rules=rules).clean()
 
 
+def test_new_flag_is_bucketed_by_user() -> None:
+    assert FeatureFlag(key="new_checkout").bucket_by == "user"
+
+
+@pytest.mark.parametrize("unit", ["", "groups", "x" * 101])
+def test_unusable_bucketing_unit_is_refused(unit: str) -> None:
+    assert list(validation_errors(FeatureFlag(key="a", bucket_by=unit))) == ["bucket_by"]
+
+
 def test_segment_without_conditions_is_refused() -> None:
     assert list(validation_errors(Segment(key="enterprise"))) == ["conditions"]
 
@@ -137,6 +146,7 @@ def test_names_are_read_from_the_models() -> None:
         "flag_rollout": '"rollout_percent"',
         "flag_client_side": '"client_side"',
         "flag_rules": '"rules"',
+        "flag_bucket_by": '"bucket_by"',
         "allowed_users_table": '"flagstaff_featureflag_allowed_users"',
         "allowed_users_flag": '"featureflag_id"',
         "allowed_users_user": '"user_id"',
@@ -160,6 +170,22 @@ def test_names_are_read_from_the_models() -> None:
 def test_rules_of_a_model_without_a_json_field_of_this_name_are_null(field: Any) -> None:
     model = model_of("Switch", flag_fields() | field)
     assert names.flag_names(POSTGRES, model)["flag_rules"] == "NULL::jsonb"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{}, {"bucket_by": models.IntegerField()}, {"bucket_by": models.ManyToManyField("auth.Group")}],
+    ids=["no field", "a number", "a relation"],
+)
+def test_bucketing_unit_of_a_model_without_a_text_field_of_this_name_is_null(field: Any) -> None:
+    model = model_of("Switch", flag_fields() | field)
+    assert names.flag_names(POSTGRES, model)["flag_bucket_by"] == "NULL::text"
+
+
+@pytest.mark.parametrize("field", [models.CharField(max_length=9), models.TextField()], ids=type)
+def test_bucketing_unit_of_a_model_is_read_from_its_text_field(field: Any) -> None:
+    model = model_of("Switch", flag_fields(bucket_by=field))
+    assert names.flag_names(POSTGRES, model)["flag_bucket_by"] == '"bucket_by"'
 
 
 def test_flag_model_without_required_fields_is_an_error() -> None:

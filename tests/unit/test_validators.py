@@ -7,7 +7,12 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from flagstaff import _core
-from flagstaff.validators import validate_conditions, validate_flag_key, validate_rules
+from flagstaff.validators import (
+    validate_bucket_by,
+    validate_conditions,
+    validate_flag_key,
+    validate_rules,
+)
 
 HINT = 'use letters, digits, "_", "-" or ".", such as "new_checkout"'
 OPTION = (
@@ -46,6 +51,40 @@ def test_valid_key_is_accepted(key: str) -> None:
 def test_invalid_key_is_rejected_with_the_reason(key: str, message: str) -> None:
     with pytest.raises(ValidationError) as error:
         validate_flag_key(key)
+    assert error.value.messages == [message]
+
+
+# Bucketing units.
+
+USABLE = 'use "user", "visitor", or the name of an attribute, such as "organization"'
+
+
+@pytest.mark.parametrize("unit", ["user", "visitor", "organization", "größe", "a b", "x" * 100])
+def test_valid_bucketing_unit_is_accepted(unit: str) -> None:
+    validate_bucket_by(unit)
+
+
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        ("", f"the bucketing unit is empty; {USABLE}"),
+        (5, f"the bucketing unit is not a text; {USABLE}"),
+        (None, f"the bucketing unit is not a text; {USABLE}"),
+        ("x" * 101, "the bucketing unit has 101 characters; use at most 100"),
+        (" user", "the bucketing unit has white space at an end; remove it"),
+        ("plan\n", "the bucketing unit has white space at an end; remove it"),
+        *(
+            (
+                name,
+                f'"{name}" cannot be the bucketing unit, because it is built in; {USABLE}',
+            )
+            for name in ("is_authenticated", "is_staff", "is_superuser", "groups")
+        ),
+    ],
+)
+def test_invalid_bucketing_unit_is_rejected_with_the_reason(unit: Any, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        validate_bucket_by(unit)
     assert error.value.messages == [message]
 
 

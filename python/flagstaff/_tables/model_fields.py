@@ -6,13 +6,14 @@ from typing import Any, TypeAlias, cast
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field, JSONField, ManyToManyField, Model
+from django.db.models import CharField, Field, JSONField, ManyToManyField, Model, TextField
 
 __all__ = [
     "AnyField",
     "auto_now_add_fields",
     "auto_now_columns",
     "auto_now_fields",
+    "bucket_field",
     "column_of",
     "find_field",
     "is_auto_now",
@@ -40,8 +41,22 @@ def rules_field(model: type[Model]) -> AnyField | None:
 
     Another field or relation of this name belongs to the project, whose flags then have no rules.
     """
-    field = find_field(model, "rules")
-    is_own = isinstance(field, JSONField) and field.model._meta.db_table == model._meta.db_table
+    return _own_field(model, "rules", JSONField)
+
+
+def bucket_field(model: type[Model]) -> AnyField | None:
+    """Returns the field of a flag model's bucketing unit, or None.
+
+    Another field or relation of this name belongs to the project, whose flags are then bucketed by
+    user.
+    """
+    return _own_field(model, "bucket_by", CharField, TextField)
+
+
+def _own_field(model: type[Model], name: str, *types: type[AnyField]) -> AnyField | None:
+    """Returns the field of this name, if it has one of the types and is in the model's table."""
+    field = find_field(model, name)
+    is_own = isinstance(field, types) and field.model._meta.db_table == model._meta.db_table
     return field if is_own else None
 
 

@@ -12,6 +12,7 @@ from django.db.models import ForeignKey, ManyToManyField, Model
 
 from flagstaff._tables.model_fields import (
     AnyField,
+    bucket_field,
     find_field,
     rules_field,
     segment_model,
@@ -93,7 +94,8 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "flag_enabled": quote(_column(model, "enabled")),
         "flag_rollout": quote(_column(model, "rollout_percent")),
         "flag_client_side": _client_side(connection, model),
-        "flag_rules": _rules(connection, model),
+        "flag_rules": _column_or_null(connection, rules_field(model), "jsonb"),
+        "flag_bucket_by": _column_or_null(connection, bucket_field(model), "text"),
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
@@ -157,11 +159,12 @@ def _client_side(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
     return connection.ops.quote_name(_column(model, "client_side"))
 
 
-def _rules(connection: BaseDatabaseWrapper, model: type[Model]) -> str:
-    """Returns the column, or NULL for a model without it."""
-    field = rules_field(model)
+def _column_or_null(
+    connection: BaseDatabaseWrapper, field: AnyField | None, column_type: str
+) -> str:
+    """Returns the column, or NULL for a model without the field."""
     if field is None:
-        return "NULL::jsonb" if connection.vendor == "postgresql" else "NULL"
+        return f"NULL::{column_type}" if connection.vendor == "postgresql" else "NULL"
     return connection.ops.quote_name(_own_column(field))
 
 
