@@ -88,6 +88,15 @@ def test_rules_over_256_kib_are_not_loaded_but_the_other_columns_are() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("unit", "read"), [("user", None), ("visitor", "visitor"), ("organization", "organization")]
+)
+def test_bucketing_unit_is_loaded_unless_it_is_the_user(unit: str, read: str | None) -> None:
+    FeatureFlag(key="new_checkout", bucket_by=unit).save_base()
+    assert loaded("load_flags_v1")["bucket_by"] == read
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(("length", "too_large"), [(MAX_LENGTH, False), (MAX_LENGTH + 1, True)])
 def test_conditions_over_256_kib_are_not_loaded(length: int, too_large: bool) -> None:
     Segment(key="enterprise", conditions=list_of_length(length)).save_base()
