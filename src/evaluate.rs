@@ -4,10 +4,11 @@
 //! [`Evaluation`].
 
 use crate::bucket::bucket;
+use crate::bucketing_unit::unit_bucket;
 use crate::flag::Flag;
-use crate::flag_rules::FlagRules;
 use crate::rules::Attributes;
 use crate::subject::Subject;
+use crate::targeting::Targeting;
 
 /// Why a flag returned its result, in the words of the OpenFeature specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +19,10 @@ pub enum Reason {
     TargetingMatch,
     /// The rollout includes all users.
     Static,
-    /// The rollout is partial and the subject is anonymous.
+    /// The rollout is partial, and there is no bucketing unit: the subject is anonymous, or the
+    /// attribute is missing.
     Default,
-    /// The subject's bucket was compared with the rollout.
+    /// The bucket of the subject, or of the bucketing unit, was compared with the rollout.
     Split,
     /// There was no flag to evaluate, or its rules cannot be read; the error code says why.
     Error,
@@ -48,7 +50,7 @@ pub struct Evaluation {
     pub value: bool,
     /// Why it is the result.
     pub reason: Reason,
-    /// The subject's bucket, if it was computed.
+    /// The bucket, if it was computed.
     pub bucket: Option<u8>,
     /// The number of the targeting rule that decided, 1 for the first one.
     pub rule: Option<u8>,
@@ -60,7 +62,8 @@ impl Evaluation {
     }
 }
 
-/// Evaluates `flag`, whose key is `key`, for `subject`. Reads attributes only for its rules.
+/// Evaluates `flag`, whose key is `key`, for `subject`. Reads attributes only for its
+/// rules and its bucketing unit.
 ///
 /// The reason [`Reason::Error`] means that the rules cannot be read (`PARSE_ERROR`): the result is
 /// then the caller's default.
@@ -79,36 +82,48 @@ pub fn evaluate(
     if flag.allowed_users.contains(subject) {
         return Evaluation::new(true, Reason::TargetingMatch);
     }
-    if let Some(rules) = &flag.rules
-        && let Some(decided) = decided_by_rule(key, rules, subject, attributes)
+    let targeting = flag.targeting.as_deref();
+    if let Some(targeting) = targeting
+        && let Some(decided) = decided_by_rule(key, targeting, subject, attributes)
     {
         return decided;
     }
     if flag.rollout_percent >= 100 {
         return Evaluation::new(true, Reason::Static);
     }
-    split(key, flag.rollout_percent, subject)
+    split(key, targeting, flag.rollout_percent, subject, attributes)
 }
 
 /// The evaluation of the first rule that matches. Not inlined: most flags have no rules.
 #[inline(never)]
 fn decided_by_rule(
     key: &str,
-    rules: &FlagRules,
+    targeting: &Targeting,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
 ) -> Option<Evaluation> {
-    let Some(rules) = rules.rules() else { return Some(Evaluation::new(false, Reason::Error)) };
+    let Some(rules) = targeting.rules.as_ref()?.rules() else {
+        return Some(Evaluation::new(false, Reason::Error));
+    };
     let decision = rules.decide(attributes)?;
     let evaluation = match decision.rollout_percent {
         0 => Evaluation::new(false, Reason::TargetingMatch),
-        percent @ 1..100 => split(key, percent.into(), subject),
+        percent @ 1..100 => split(key, Some(targeting), percent.into(), subject, attributes),
         100.. => Evaluation::new(true, Reason::TargetingMatch),
     };
     Some(Evaluation { rule: Some(decision.number), ..evaluation })
 }
 
-fn split(key: &str, rollout_percent: i32, subject: &Subject<'_>) -> Evaluation {
+fn split(
+    key: &str,
+    targeting: Option<&Targeting>,
+    rollout_percent: i32,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Evaluation {
+    if let Some(unit) = targeting.and_then(|targeting| targeting.bucket_by.as_deref()) {
+        return split_by_unit(key, unit, rollout_percent, attributes);
+    }
     if *subject == Subject::Anonymous {
         return Evaluation::new(false, Reason::Default);
     }
@@ -119,4 +134,25 @@ fn split(key: &str, rollout_percent: i32, subject: &Subject<'_>) -> Evaluation {
     let bucket = subject.text(|subject| bucket(key, subject));
     let value = bucket.is_some_and(|bucket| i32::from(bucket) < rollout_percent);
     Evaluation { value, reason: Reason::Split, bucket, rule: None }
+}
+
+/// The same for a flag that buckets by an attribute. Not inlined: most flags bucket by the user.
+#[inline(never)]
+fn split_by_unit(
+    key: &str,
+    unit: &str,
+    rollout_percent: i32,
+    attributes: &impl Attributes,
+) -> Evaluation {
+    // Nothing is in, so the unit is not read.
+    if rollout_percent <= 0 {
+        return Evaluation::new(false, Reason::Split);
+    }
+    match attributes.read_unit(unit, |unit| unit_bucket(key, unit)) {
+        None => Evaluation::new(false, Reason::Default),
+        Some(bucket) => {
+            let value = i32::from(bucket) < rollout_percent;
+            Evaluation { value, reason: Reason::Split, bucket: Some(bucket), rule: None }
+        }
+    }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::allowed_users::AllowedUsers;
+use crate::bucketing_unit::VISITOR;
 use crate::counters::Counters;
 use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
 use crate::rules::Rules;
+use crate::targeting::Targeting;
 
 /// What all versions of a flag share, and only one row has.
 #[derive(Debug, PartialEq)]
@@ -33,8 +35,8 @@ pub struct Flag {
     pub client_side: bool,
     /// The users who have the flag regardless of the rollout.
     pub allowed_users: Arc<AllowedUsers>,
-    /// Its targeting rules, `None` if it has none.
-    pub rules: Option<Arc<FlagRules>>,
+    /// Its rules and bucketing unit, `None` if it has no rules and buckets by the user.
+    pub targeting: Option<Arc<Targeting>>,
 }
 
 impl Identity {
@@ -50,13 +52,38 @@ impl Flag {
     #[must_use]
     pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<AllowedUsers>) -> Self {
         let identity = Identity::new(Box::default(), PrimaryKey::from("")).into();
-        Self { identity, enabled, rollout_percent, client_side: false, allowed_users, rules: None }
+        Self {
+            identity,
+            enabled,
+            rollout_percent,
+            client_side: false,
+            allowed_users,
+            targeting: None,
+        }
     }
 
     /// Counts a result.
     #[inline]
     pub fn count(&self, result: bool) {
         self.identity.counters.count(result);
+    }
+
+    /// Its rules, `None` if it has none.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Arc<FlagRules>> {
+        self.targeting.as_ref()?.rules.as_ref()
+    }
+
+    /// The attribute that its percentages bucket by, `None` for the user's primary key.
+    #[must_use]
+    pub fn bucket_by(&self) -> Option<&str> {
+        self.targeting.as_ref()?.bucket_by.as_deref()
+    }
+
+    /// The same, `None` also for a flag without a percentage from 1 to 99.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        self.bucket_by().filter(|_| self.splits())
     }
 
     /// Whether the result can differ between users.
@@ -66,9 +93,9 @@ impl Flag {
     #[must_use]
     pub fn depends_on_subject(&self) -> bool {
         self.enabled
-            && match &self.rules {
+            && match &self.targeting {
                 None => self.rollout_percent < 100 && self.rollout_or_users_depend(),
-                Some(rules) => self.depends_with(rules),
+                Some(targeting) => self.depends_with(targeting),
             }
     }
 
@@ -76,26 +103,32 @@ impl Flag {
         self.rollout_percent > 0 || !self.allowed_users.is_empty()
     }
 
+    #[inline(never)]
+    fn depends_with(&self, targeting: &Targeting) -> bool {
+        let rules = targeting.rules.as_deref();
+        if rules.is_some_and(|rules| rules.rules().is_none()) {
+            return !self.allowed_users.is_empty();
+        }
+        let reads = |rules: &Rules| !rules.attributes().is_empty();
+        rules.and_then(FlagRules::rules).is_some_and(reads)
+            // A visitor stays the same when the user logs in.
+            || (self.rollout_splits() && targeting.bucket_by.as_deref() != Some(VISITOR))
+            || (self.rollout_percent < 100 && !self.allowed_users.is_empty())
+    }
+
     /// Whether the result can depend on the primary key: on the bucket, or on the allowed users.
     #[must_use]
     pub fn depends_on_key(&self) -> bool {
-        let splits = |percent: i32| (1..100).contains(&percent);
-        let rules = self.rules.as_deref().and_then(FlagRules::rules);
-        splits(self.rollout_percent)
-            || !self.allowed_users.is_empty()
-            || rules.is_some_and(Rules::splits)
+        !self.allowed_users.is_empty() || (self.bucket_by().is_none() && self.splits())
     }
 
-    #[inline(never)]
-    fn depends_with(&self, rules: &FlagRules) -> bool {
-        let has_split = (1..100).contains(&self.rollout_percent);
-        match rules.rules() {
-            None => !self.allowed_users.is_empty(),
-            Some(rules) => {
-                !rules.attributes().is_empty()
-                    || has_split
-                    || (self.rollout_percent < 100 && !self.allowed_users.is_empty())
-            }
-        }
+    /// Whether the rollout, or that of a rule, includes some and not all.
+    fn splits(&self) -> bool {
+        let rules = self.rules().and_then(|rules| rules.rules());
+        self.rollout_splits() || rules.is_some_and(Rules::splits)
+    }
+
+    fn rollout_splits(&self) -> bool {
+        (1..100).contains(&self.rollout_percent)
     }
 }

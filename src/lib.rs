@@ -9,10 +9,12 @@
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
 //! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`flag_rules`]
 //!   those of one flag, which may be older than its row.
+//! - [`targeting`] is what most flags lack: rules, and another bucketing unit than the user.
 //! - [`subject`] is the user that a flag is evaluated for.
 //! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
 //!   pure, and the only implementation of the semantics.
 //! - [`impact`] counts the subjects whose result would change.
+//! - [`bucketing_unit`] is what is hashed in place of the user: a visitor, or an attribute.
 //! - [`bucket`](mod@bucket) is the position of a subject in a rollout, 0 to 99.
 //!
 //! A change uses these:
@@ -28,6 +30,7 @@
 
 pub mod allowed_users;
 pub mod bucket;
+pub mod bucketing_unit;
 pub mod counters;
 pub mod evaluate;
 pub mod flag;
@@ -42,6 +45,7 @@ pub mod rules;
 pub mod snapshot;
 pub mod stored_value;
 pub mod subject;
+pub mod targeting;
 pub mod token_set;
 pub mod usage;
 

@@ -32,6 +32,9 @@ pub struct FlagRow {
     pub client_side: bool,
     /// The JSON text of its rules, or `None` without any.
     pub rules: Result<Option<Box<str>>, Fault>,
+    /// The attribute that its percentages bucket by, or `None` for the user. Empty for one that
+    /// cannot be decoded, which no subject has.
+    pub bucket_by: Option<Box<str>>,
 }
 
 /// A row of the segments' table.
@@ -100,6 +103,8 @@ pub struct CheckedFlag {
     /// The JSON text of its rules, or `None` without any. Rules that cannot be read never hide the
     /// other columns.
     pub rules: Result<Option<Box<str>>, Fault>,
+    /// The attribute that its percentages bucket by, or `None` for the user.
+    pub bucket_by: Option<Box<str>>,
 }
 
 /// A valid row of the key-value table.
@@ -138,8 +143,16 @@ impl FlagRow {
     pub fn checked(self) -> Result<CheckedFlag, (PrimaryKey, Problem)> {
         let problem = match (self.key, self.enabled, self.rollout_percent) {
             (Ok(key), Some(enabled), Some(rollout_percent)) => {
-                let Self { pk, client_side, rules, .. } = self;
-                return Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side, rules });
+                let Self { pk, client_side, rules, bucket_by, .. } = self;
+                return Ok(CheckedFlag {
+                    pk,
+                    key,
+                    enabled,
+                    rollout_percent,
+                    client_side,
+                    rules,
+                    bucket_by,
+                });
             }
             (Err(fault), ..) => Problem::of_key("flag", &self.pk, fault),
             (Ok(key), None, _) => Problem::of("flag", &key, "enabled", Fault::Null),

@@ -74,7 +74,14 @@ fn flag_row(pk: PrimaryKey, bytes: &mut Bytes<'_>) -> FlagRow {
         rollout_percent: (bytes.below(8) > 0).then(|| bytes.percent()),
         client_side: bytes.bool(),
         rules: rules(bytes),
+        bucket_by: bucket_by(bytes),
     }
+}
+
+/// The user, the visitor, an attribute, or one that no subject has.
+fn bucket_by(bytes: &mut Bytes<'_>) -> Option<Box<str>> {
+    let units = [None, Some("visitor"), Some("country"), Some("")];
+    units[usize::from(bytes.below(4))].map(Into::into)
 }
 
 /// No rules, rules that always match, rules of a segment, or a text that is none.

@@ -187,7 +187,9 @@ def impact(
 def impact_on(
     key: str,
     sample: int,
-    states: tuple[tuple[bool, int, str | None], tuple[bool, int, str | None]],
+    states: tuple[
+        tuple[bool, int, str | None, str | None], tuple[bool, int, str | None, str | None]
+    ],
     allowed_users: list[str],
     segments: dict[str, str],
     users: Iterator[tuple[Any, ...]],
@@ -195,7 +197,8 @@ def impact_on(
 ) -> tuple[bool, int, int, int, int, int, list[str]]:
     """Counts these users as `impact` does, with and without a change of the flag.
 
-    `states` are enabled, rollout and JSON text of the rules, before and after. `segments` are JSON
+    `states` are enabled, rollout, JSON text of the rules, and the attribute that the flag buckets
+    by (None for the user), before and after. `segments` are JSON
     texts by key. Each user is a primary key, and then the value of each attribute in `names`.
     Raises FlagstaffError if the rules cannot be read.
     """

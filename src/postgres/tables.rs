@@ -90,11 +90,16 @@ pub(crate) static TABLES: [Table; 4] = [
 ];
 
 /// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 2] = [
+pub(crate) static OPTIONAL_PARTS: [OptionalPart; 3] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
         effect: "flags have no rules",
+    },
+    OptionalPart {
+        table: "flag_table",
+        column: Some(OptionalColumn { name: "flag_bucket_by", instead: "NULL::text" }),
+        effect: "flags are bucketed by user",
     },
     OptionalPart { table: "segment_table", column: None, effect: "rules find no segments" },
 ];

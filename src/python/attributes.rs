@@ -15,6 +15,7 @@ use super::attribute_value::{ReadValue, read_value};
 use super::calls::{Call, is_ending};
 use super::context::Context;
 use super::subject::UserArgument;
+use crate::bucketing_unit::VISITOR;
 use crate::rules::{Attribute, Attributes, Value};
 use crate::subject::Subject;
 
@@ -34,10 +35,20 @@ pub(super) struct UserAttributes<'a, 'py> {
     computed: OnceCell<Option<Bound<'py, PyDict>>>,
     /// Whether an attribute was missing that needs the user object.
     needs_user: Cell<bool>,
+    visitor_id: VisitorId,
     /// What ends the evaluation, such as `KeyboardInterrupt`.
     interrupt: OnceCell<PyErr>,
     /// Attributes run Python code in many places, such as the `__str__` of a value.
     _call: Call,
+}
+
+/// Where the visitor's id comes from if no context has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VisitorId {
+    /// The cookie of the request; a percentage draws a new id for a browser without one.
+    Drawn,
+    /// The cookie of the request.
+    OfCookie,
 }
 
 /// The contexts, and what `ATTRIBUTES` names.
@@ -71,6 +82,7 @@ pub(super) fn with_attributes<'py, T>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
+    visitor_id: VisitorId,
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
     let run = |subject: Subject<'_>, object: Option<&Bound<'py, PyAny>>| {
@@ -86,6 +98,7 @@ pub(super) fn with_attributes<'py, T>(
             sources: OnceCell::new(),
             computed: OnceCell::new(),
             needs_user: Cell::new(false),
+            visitor_id,
             interrupt: OnceCell::new(),
             _call: Call::begin(py),
         };
@@ -99,9 +112,9 @@ pub(super) fn with_attributes<'py, T>(
 }
 
 /// Whether a rule may read one of these attributes from the user.
-pub(super) fn any_of_user(
+pub(super) fn any_of_user<'a>(
     py: Python<'_>,
-    names: &[Box<str>],
+    mut names: impl Iterator<Item = &'a str>,
     context: Context<'_, '_>,
 ) -> PyResult<bool> {
     let _call = Call::begin(py);
@@ -112,9 +125,11 @@ pub(super) fn any_of_user(
         given => given?,
     };
     let has = |name: &str| given.iter().flatten().any(|dict| dict.contains(name).unwrap_or(false));
-    Ok(names.iter().any(|name| {
+    Ok(names.any(|name| {
         is_built_in(name)
-            || (!has(name) && (settings.has_callable || settings.column(name).is_some()))
+            || (name != VISITOR
+                && !has(name)
+                && (settings.has_callable || settings.column(name).is_some()))
     }))
 }
 
@@ -125,10 +140,29 @@ fn is_built_in(name: &str) -> bool {
 impl Attributes for UserAttributes<'_, '_> {
     #[inline]
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        self.read_found(name, with, || self.find(name))
+    }
+
+    fn read_unit<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        self.read_found(name, with, || match name {
+            VISITOR => self.visitor(self.visitor_id),
+            _ => self.find(name),
+        })
+    }
+}
+
+impl<'py> UserAttributes<'_, 'py> {
+    #[inline]
+    fn read_found<T>(
+        &self,
+        name: &str,
+        with: impl FnOnce(Attribute<'_>) -> T,
+        find: impl FnOnce() -> PyResult<Found<'py>>,
+    ) -> T {
         if self.interrupt.get().is_some() {
             return with(Attribute::Missing);
         }
-        match self.find(name) {
+        match find() {
             Ok(Found::Value(value)) => value.with(|value| with(Attribute::Value(value))),
             Ok(Found::Bool(value)) => with(Attribute::Value(Value::Bool(value))),
             Ok(Found::Missing) => with(Attribute::Missing),
@@ -142,9 +176,7 @@ impl Attributes for UserAttributes<'_, '_> {
             }
         }
     }
-}
 
-impl<'py> UserAttributes<'_, 'py> {
     /// Logs, once per flag, that its rules need the user object and the caller has passed a primary
     /// key.
     pub(super) fn report_needed_user(&self, key: &str) {
@@ -163,6 +195,7 @@ impl<'py> UserAttributes<'_, 'py> {
             "is_staff" => self.permission(name, intern!(py, "is_staff")),
             "is_superuser" => self.permission(name, intern!(py, "is_superuser")),
             "groups" => Ok(Found::Missing),
+            VISITOR => self.visitor(VisitorId::OfCookie),
             _ => self.given(name),
         }
     }
@@ -180,15 +213,44 @@ impl<'py> UserAttributes<'_, 'py> {
         }
     }
 
-    /// An attribute of the context or of `ATTRIBUTES`.
-    fn given(&self, name: &str) -> PyResult<Found<'py>> {
-        let Sources { context, settings } = self.sources();
-        let key = PyString::new(self.py, name);
-        for context in context.iter().flatten() {
-            if let Some(value) = context.get_item(&key)? {
-                return found(Some(value));
+    /// The visitor's id: that of the context, or of the request.
+    fn visitor(&self, visitor_id: VisitorId) -> PyResult<Found<'py>> {
+        let py = self.py;
+        if let Some(given) = self.of_context(intern!(py, "visitor"))? {
+            return found(Some(given));
+        }
+        let [call, snapshot] = &self.sources().context;
+        for context in [call, snapshot].into_iter().flatten() {
+            let known = context.getattr_opt(intern!(py, "visitor_id"))?;
+            if let Some(known) = known.filter(|known| !known.is_none()) {
+                return found(Some(known));
             }
         }
+        if is_ending() {
+            return Ok(Found::Missing);
+        }
+        let module = py.import("flagstaff._engine.attributes")?;
+        let is_drawn = visitor_id == VisitorId::Drawn;
+        found(Some(module.call_method1("visitor_of", (call, snapshot, is_drawn))?))
+    }
+
+    /// What the context has under this name.
+    fn of_context(&self, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        for context in self.sources().context.iter().flatten() {
+            if let Some(value) = context.get_item(name)? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An attribute of the context or of `ATTRIBUTES`.
+    fn given(&self, name: &str) -> PyResult<Found<'py>> {
+        let key = PyString::new(self.py, name);
+        if let Some(given) = self.of_context(&key)? {
+            return found(Some(given));
+        }
+        let settings = &self.sources().settings;
         let column = settings.column(name);
         match self.user {
             User::Object(user) => match column {

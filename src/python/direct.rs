@@ -25,18 +25,24 @@ use crate::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
 use crate::rules::{Rules, SegmentConditions};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
+use crate::targeting::Targeting;
 
 import_exception!(flagstaff._engine.direct, NotReadyError);
 
 /// A flag's row as `flagstaff._engine.direct.read_flag` returns it: primary key, `enabled`, rollout,
-/// the JSON text of its rules.
-type Row<'py> = (Bound<'py, PyAny>, bool, i32, Option<String>);
+/// the JSON text of its rules, and the attribute that it buckets by.
+type Row<'py> = (Bound<'py, PyAny>, bool, i32, Option<String>, Option<String>);
 
-/// All rows as `flagstaff._engine.direct.read_all` returns them: flags as (pk, key, enabled, rollout,
-/// client side, JSON text of the rules), allowed users as (flag's pk, user pks), segments as (pk,
-/// key, JSON text), values as (pk, key, JSON text), and whether the model field decodes every value.
+/// A flag's row as `flagstaff._engine.direct.read_all` returns it: primary key, key, `enabled`,
+/// rollout, client side, the JSON text of its rules, and the attribute that it buckets by.
+type FullRow =
+    (String, Option<String>, Option<bool>, Option<i32>, bool, Option<String>, Option<String>);
+
+/// All rows as `flagstaff._engine.direct.read_all` returns them: flags, allowed users as (flag's pk,
+/// user pks), segments as (pk, key, JSON text), values as (pk, key, JSON text), and whether the
+/// model field decodes every value.
 type Rows = (
-    Vec<(String, Option<String>, Option<bool>, Option<i32>, bool, Option<String>)>,
+    Vec<FullRow>,
     Vec<(String, Vec<String>)>,
     Vec<(String, Option<String>, String)>,
     Vec<(String, Option<String>, Option<String>)>,
@@ -101,15 +107,7 @@ pub(super) fn snapshot(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
 }
 
 fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) -> Snapshot {
-    let flags =
-        flags.into_iter().map(|(pk, key, enabled, rollout_percent, client_side, rules)| FlagRow {
-            pk: pk.into(),
-            key: key.map(Into::into).ok_or(Fault::Null),
-            enabled,
-            rollout_percent,
-            client_side,
-            rules: Ok(rules.map(Into::into)),
-        });
+    let flags = flags.into_iter().map(flag_row);
     let segments = segments.into_iter().map(|(pk, key, conditions)| SegmentRow {
         pk: pk.into(),
         key: key.map(Into::into).ok_or(Fault::Null),
@@ -131,6 +129,19 @@ fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) ->
         values: Some(values.collect()),
         opaque_values,
     })
+}
+
+fn flag_row(row: FullRow) -> FlagRow {
+    let (pk, key, enabled, rollout_percent, client_side, rules, bucket_by) = row;
+    FlagRow {
+        pk: pk.into(),
+        key: key.map(Into::into).ok_or(Fault::Null),
+        enabled,
+        rollout_percent,
+        client_side,
+        rules: Ok(rules.map(Into::into)),
+        bucket_by: bucket_by.map(Into::into),
+    }
 }
 
 /// Reports an unknown key, if that is configured.
@@ -156,23 +167,23 @@ fn flag(
         Ok(found) => found,
         Err(absent) => return Ok(Err(absent)),
     };
-    let (pk, enabled, rollout_percent, rules): Row<'_> = found.extract()?;
+    let (pk, enabled, rollout_percent, rules, bucket_by): Row<'_> = found.extract()?;
     let mut flag = Flag::detached(enabled, rollout_percent, Arc::default());
-    if let Some(text) = rules
-        && (enabled || explaining)
-    {
-        match rules_of(key.py(), text)? {
-            Ok(rules) => flag.rules = rules,
+    let rules = match rules.filter(|_| enabled || explaining) {
+        None => None,
+        Some(text) => match rules_of(key.py(), text)? {
+            Ok(rules) => rules,
             Err(absent) => return Ok(Err(absent)),
-        }
-    }
+        },
+    };
+    flag.targeting = Targeting::new(rules, bucket_by.map(Into::into));
     // At 100 % the allowed users change only the reason, which `explain` shows.
-    let everyone = rollout_percent >= 100 && flag.rules.is_none();
+    let everyone = rollout_percent >= 100 && flag.rules().is_none();
     if let Some(user) = user
         && enabled
         && (explaining || !everyone)
     {
-        let may_skip_user = (rollout_percent <= 0 || flag.rules.is_some()) && !explaining;
+        let may_skip_user = (rollout_percent <= 0 || flag.rules().is_some()) && !explaining;
         match allowed_users_for(&pk, user, may_skip_user)? {
             Ok(users) => flag.allowed_users = Arc::new(users),
             Err(absent) => return Ok(Err(absent)),

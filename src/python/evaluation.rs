@@ -1,23 +1,25 @@
 //! Evaluates flags and values against one snapshot.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
-use super::attributes::{any_of_user, note_evaluation, with_attributes};
+use super::attributes::{VisitorId, any_of_user, note_evaluation, with_attributes};
 use super::context::Context;
 use super::explained::{Explained, explain_rules};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
 use crate::bucket::bucket;
+use crate::bucketing_unit::{USER, unit_bucket};
 use crate::evaluate::{Reason, evaluate};
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::live::{EvaluationMode, State};
 use crate::overrides::{FlagOverride, Overrides};
-use crate::rules::{NoAttributes, Rules};
+use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::stored_value::StoredValue;
 use crate::subject::Subject;
@@ -159,18 +161,21 @@ impl<'a> Evaluator<'a> {
             return Ok(false);
         }
         let context = Context::default().with_snapshot(self.context);
-        flag().map_or(Ok(false), |flag| match flag.rules {
+        flag().map_or(Ok(false), |flag| match flag.targeting {
             Some(_) => needs_user(key.py(), flag, context),
             None => Ok(flag.depends_on_subject()),
         })
     }
 
-    /// The names of the attributes that the rules of a flag read, or those of all flags.
+    /// The names of the attributes that a flag reads, for its rules and its bucketing unit, or
+    /// those of all flags.
     pub(super) fn attribute_names(&self, key: Option<&Bound<'_, PyString>>) -> BTreeSet<&'a str> {
         let Some(snapshot) = self.snapshot else { return BTreeSet::new() };
         let names = |flag: &'a Flag| {
-            let rules = flag.rules.as_deref().filter(|_| flag.enabled).and_then(FlagRules::rules);
-            rules.into_iter().flat_map(Rules::attributes).map(|name| &**name)
+            let flag = Some(flag).filter(|flag| flag.enabled);
+            let rules = flag.and_then(|flag| flag.rules()?.rules());
+            let of_rules = rules.into_iter().flat_map(Rules::attributes).map(|name| &**name);
+            of_rules.chain(flag.and_then(Flag::unit))
         };
         match key {
             Some(key) if self.flag_override(key).is_some() => BTreeSet::new(),
@@ -198,26 +203,14 @@ impl<'a> Evaluator<'a> {
         flags.sort_unstable_by_key(|(key, _)| *key);
         let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
         let results = PyDict::new(py);
-        if flags.iter().any(|(_, flag)| flag.rules.is_some()) {
-            let context = context.with_snapshot(self.context);
-            with_attributes(py, user, context, |subject, attributes| {
-                flags.iter().try_for_each(|(key, flag)| {
-                    let result = evaluate(key, flag, subject, attributes).value;
-                    attributes.report_needed_user(key);
-                    results.set_item(key, result)
-                })
-            })??;
-        } else {
-            let fill = |subject: Subject<'_>| {
-                flags.iter().try_for_each(|(key, flag)| {
-                    results.set_item(key, evaluate(key, flag, &subject, &NoAttributes).value)
-                })
-            };
-            match user {
-                Some(user) => user.with_subject(fill)??,
-                None => fill(Subject::Anonymous)?,
-            }
-        }
+        let context = context.with_snapshot(self.context);
+        with_attributes(py, user, context, VisitorId::Drawn, |subject, attributes| {
+            flags.iter().try_for_each(|(key, flag)| {
+                let result = evaluate(key, flag, subject, attributes).value;
+                attributes.report_needed_user(key);
+                results.set_item(key, result)
+            })
+        })??;
         self.with_overrides(results, client_side)
     }
 
@@ -251,8 +244,8 @@ pub(super) fn value<'py>(
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
 ) -> PyResult<Option<bool>> {
-    if flag.rules.is_some() {
-        return value_by_rules(py, key, flag, user, context);
+    if flag.targeting.is_some() {
+        return value_by_attributes(py, key, flag, user, context);
     }
     match user {
         Some(user) if flag.depends_on_subject() => {
@@ -262,9 +255,9 @@ pub(super) fn value<'py>(
     }
 }
 
-/// The same for a flag with rules. Not inlined: most flags have none.
+/// The same for a flag that reads attributes. Not inlined: most flags read none.
 #[inline(never)]
-fn value_by_rules<'py>(
+fn value_by_attributes<'py>(
     py: Python<'py>,
     key: &str,
     flag: &Flag,
@@ -278,19 +271,23 @@ fn value_by_rules<'py>(
         Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => None,
         user => user.filter(|_| flag.depends_on_subject()),
     };
-    let evaluation = with_attributes(py, user, context, |subject, attributes| {
-        let evaluation = evaluate(key, flag, subject, attributes);
-        attributes.report_needed_user(key);
-        evaluation
-    })?;
+    let evaluation =
+        with_attributes(py, user, context, VisitorId::Drawn, |subject, attributes| {
+            let evaluation = evaluate(key, flag, subject, attributes);
+            attributes.report_needed_user(key);
+            evaluation
+        })?;
     Ok((evaluation.reason != Reason::Error).then_some(evaluation.value))
 }
 
-/// Whether the result of a flag with rules depends on the user, and not only on the context.
+/// Whether the result of a flag that reads attributes depends on the user, and not only on the
+/// context.
 fn needs_user(py: Python<'_>, flag: &Flag, context: Context<'_, '_>) -> PyResult<bool> {
-    let attributes = flag.rules.as_deref().and_then(FlagRules::rules).map(Rules::attributes);
+    let attributes = flag.rules().and_then(|rules| rules.rules()).map(Rules::attributes);
+    let attributes = attributes.unwrap_or_default().iter().map(|name| &**name);
+    let attributes = attributes.chain(flag.unit());
     Ok(flag.depends_on_subject()
-        && (flag.depends_on_key() || any_of_user(py, attributes.unwrap_or_default(), context)?))
+        && (flag.depends_on_key() || any_of_user(py, attributes, context)?))
 }
 
 /// The same evaluation, with its reason.
@@ -301,10 +298,13 @@ pub(super) fn explain_flag<'py>(
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
 ) -> PyResult<Explained> {
-    with_attributes(py, user, context, |subject, attributes| {
+    with_attributes(py, user, context, VisitorId::OfCookie, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
-        let bucket = evaluation.bucket.or_else(|| subject.text(|text| bucket(key, text)));
-        let flag_rules = flag.rules.as_deref();
+        let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
+            None => subject.text(|text| bucket(key, text)),
+            Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(key, unit)),
+        });
+        let flag_rules = flag.rules().map(Arc::as_ref);
         let rules = flag_rules.and_then(FlagRules::rules);
         let unreadable = flag_rules.and_then(FlagRules::unreadable);
         Explained {
@@ -313,6 +313,7 @@ pub(super) fn explain_flag<'py>(
             error_code: (evaluation.reason == Reason::Error).then_some("PARSE_ERROR"),
             bucket,
             rollout_percent: Some(flag.rollout_percent),
+            bucket_by: Some(flag.bucket_by().unwrap_or(USER).into()),
             overridden_by: None,
             rule: evaluation.rule,
             rules: rules.map(|rules| explain_rules(rules, evaluation.rule, attributes)),

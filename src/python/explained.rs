@@ -14,6 +14,8 @@ pub(super) struct Explained {
     pub(super) error_code: Option<&'static str>,
     pub(super) bucket: Option<u8>,
     pub(super) rollout_percent: Option<i32>,
+    /// What the percentages are percentages of: `user`, `visitor` or an attribute.
+    pub(super) bucket_by: Option<String>,
     /// The name of what is set over the database.
     pub(super) overridden_by: Option<&'static str>,
     /// The number of the rule that decided.
@@ -50,6 +52,7 @@ impl Explained {
             error_code: None,
             bucket: None,
             rollout_percent: None,
+            bucket_by: None,
             overridden_by: None,
             rule: None,
             rules: None,

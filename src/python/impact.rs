@@ -21,9 +21,11 @@ use crate::flag_rules::FlagRules;
 use crate::impact::Impact;
 use crate::postgres::reports::impact::ImpactQuery;
 use crate::rules::{Attribute, Attributes, SegmentConditions, Value};
+use crate::targeting::Targeting;
 
-/// A state of a flag: `enabled`, rollout, and the JSON text of its rules.
-type State = (bool, i32, Option<String>);
+/// A state of a flag: `enabled`, rollout, the JSON text of its rules, and the attribute that it
+/// buckets by.
+type State = (bool, i32, Option<String>, Option<String>);
 
 /// `enabled`, rollout, the numbers of users in total, with the flag, gaining and losing it, and the
 /// sample.
@@ -69,9 +71,11 @@ pub(super) fn impact_on(
 ) -> PyResult<Counted> {
     let (segments, names) = (parse_segments(segments), names.into_boxed_slice());
     let allowed_users = Arc::new(AllowedUsers::of_texts(allowed_users));
-    let flag = |(enabled, rollout_percent, rules): State| -> PyResult<Flag> {
+    let flag = |(enabled, rollout_percent, rules, bucket_by): State| -> PyResult<Flag> {
         let rules = rules.map(|text| rules_of(key, text, &segments)).transpose()?.flatten();
-        Ok(Flag { rules, ..Flag::detached(enabled, rollout_percent, allowed_users.clone()) })
+        let targeting = Targeting::new(rules, bucket_by.map(Into::into));
+        let flag = Flag::detached(enabled, rollout_percent, allowed_users.clone());
+        Ok(Flag { targeting, ..flag })
     };
     let mut impact = Impact::between(key, flag(states.0)?, flag(states.1)?, sample);
     for row in users {

@@ -5,6 +5,12 @@ pub trait Attributes {
     /// Calls `with` with the attribute of this name. Called only when a condition needs it, and
     /// again for each condition that does.
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T;
+
+    /// The same for the attribute that a percentage buckets by. Called only for a percentage from 1
+    /// to 99: a browser gets a visitor's id then, and not before.
+    fn read_unit<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        self.read(name, with)
+    }
 }
 
 /// An attribute, or why there is none.

@@ -158,7 +158,7 @@ fn infinite_sign(text: &str) -> Option<Ordering> {
 
 /// Calls `with` with the text of a text or a number, as Python's `str()` writes it. `None` for NaN,
 /// and for what is neither.
-pub(super) fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
+pub fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
     match *value {
         Value::Integer(integer) => Some(with(itoa::Buffer::new().format(integer))),
         Value::Decimal(text) if text.contains(['n', 'N']) && infinite_sign(text).is_none() => None,

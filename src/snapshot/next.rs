@@ -14,6 +14,7 @@ use crate::row::{
     AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, Users, ValueRow,
 };
 use crate::stored_value::{StoredValue, undecodable};
+use crate::targeting::Targeting;
 
 /// The version of the values that were loaded last.
 static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
@@ -67,7 +68,7 @@ impl Snapshot {
 impl Snapshot {
     /// The number of regular expressions in rules and segments.
     fn patterns(&self) -> usize {
-        let rules = self.flags.iter().filter_map(|flag| flag.rules.as_ref());
+        let rules = self.flags.iter().filter_map(Flag::rules);
         rules.map(|rules| rules.patterns()).sum::<usize>() + self.segments.patterns()
     }
 }
@@ -106,7 +107,8 @@ impl Now<'_> {
     /// The flag with its current allowed users and segments.
     fn current(&self, flag: &Flag) -> Flag {
         let allowed_users = self.users.of(&flag.identity.pk);
-        Flag { allowed_users, rules: self.rules.current(flag), ..flag.clone() }
+        let targeting = Targeting::with_rules(flag.targeting.as_ref(), self.rules.current(flag));
+        Flag { allowed_users, targeting, ..flag.clone() }
     }
 }
 
@@ -115,10 +117,20 @@ fn flags<'a>(rows: Vec<FlagRow>, before: &'a Flags, now: &Now<'a>) -> (Flags, Ve
     let mut bad = Vec::new();
     for row in rows {
         match row.checked() {
-            Ok(CheckedFlag { pk, key, enabled, rollout_percent, client_side, rules }) => {
+            Ok(CheckedFlag {
+                pk,
+                key,
+                enabled,
+                rollout_percent,
+                client_side,
+                rules,
+                bucket_by,
+            }) => {
                 let allowed_users = now.users.of(&pk);
                 let last = before.get(&key).filter(|last| last.identity.pk == pk);
                 let rules = now.rules.of(&pk, last, rules);
+                let before = last.and_then(|last| last.targeting.as_ref());
+                let targeting = Targeting::next(before, rules, bucket_by);
                 let identity = match last {
                     Some(last) => last.identity.clone(),
                     None => Arc::new(Identity::new(key, pk)),
@@ -129,7 +141,7 @@ fn flags<'a>(rows: Vec<FlagRow>, before: &'a Flags, now: &Now<'a>) -> (Flags, Ve
                     rollout_percent,
                     client_side,
                     allowed_users,
-                    rules,
+                    targeting,
                 });
             }
             Err(row) => bad.push(row),

@@ -127,7 +127,7 @@ impl<'a> NextRules<'a> {
         let text = text.transpose()?;
         let before = same.or_else(|| self.by_row().get(pk).copied());
         // A flag that had no rules goes on without them while its new ones cannot be read.
-        let before = before.map(|flag| flag.rules.as_ref().unwrap_or(&self.none));
+        let before = before.map(|flag| flag.rules().unwrap_or(&self.none));
         let parse = |text| FlagRules::next(before, text, |key| self.segments.conditions(key));
         match text {
             Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
@@ -148,13 +148,13 @@ impl<'a> NextRules<'a> {
 
     /// Whether the rules of these flags have the current segments.
     pub(super) fn are_current(&self, flags: &KeyTable<Flag>) -> bool {
-        let mut rules = flags.iter().filter_map(|flag| flag.rules.as_ref());
+        let mut rules = flags.iter().filter_map(Flag::rules);
         rules.all(|rules| rules.has_segments(|key| self.segments.conditions(key)))
     }
 
     /// The rules of a flag with the current segments.
     pub(super) fn current(&self, flag: &Flag) -> Option<Arc<FlagRules>> {
-        let rules = flag.rules.as_ref()?;
+        let rules = flag.rules()?;
         Some(rules.with_segments(|key| self.segments.conditions(key)))
     }
 }
@@ -163,7 +163,7 @@ impl<'a> NextRules<'a> {
 pub(super) fn rule_problems(flags: &KeyTable<Flag>, segments: &Segments) -> Vec<Problem> {
     let mut problems = Vec::new();
     for flag in flags.iter() {
-        let (key, Some(rules)) = (flag.key(), &flag.rules) else { continue };
+        let (key, Some(rules)) = (flag.key(), flag.rules()) else { continue };
         if let Some(why) = rules.unreadable() {
             let has_last_good = rules.rules().is_some();
             problems.push((key, Problem::of_rules(key, has_last_good, why.clone())));

@@ -22,6 +22,7 @@ fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
         rollout_percent: Some(rollout_percent),
         client_side: false,
         rules: Ok(None),
+        bucket_by: None,
     }
 }
 

@@ -116,6 +116,7 @@ impl FlagOf {
             rollout_percent: Some(self.rollout_percent),
             client_side: false,
             rules: Ok(None),
+            bucket_by: None,
         };
         let users = match users {
             "integer" | "bigint" => Users::Integers(self.allowed_integers()),

@@ -88,7 +88,7 @@ impl Case<'_> {
         let expected = (self.value, self.reason.as_str(), self.bucket, self.rule);
         assert_eq!(found, expected, "{}", self.name);
         self.check_attributes(
-            snapshot.flag(KEY).and_then(|flag| flag.rules.as_ref()?.rules()),
+            snapshot.flag(KEY).and_then(|flag| flag.rules()?.rules()),
             &attributes,
         );
     }

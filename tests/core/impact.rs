@@ -7,6 +7,7 @@ use flagstaff::flag::Flag;
 use flagstaff::flag_rules::FlagRules;
 use flagstaff::impact::Impact;
 use flagstaff::subject::Subject;
+use flagstaff::targeting::Targeting;
 
 use crate::attributes::given;
 
@@ -125,7 +126,7 @@ fn flag_for(country: &str, rollout_percent: i32) -> Flag {
         r#"[{{"conditions": [{{"attribute": "country", "operator": "in", "values": ["{country}"]}}]}}]"#
     );
     let rules = FlagRules::next(None, Ok(rules.into()), |_| None);
-    Flag { rules, ..flag(true, rollout_percent, &[]) }
+    Flag { targeting: Targeting::new(rules, None), ..flag(true, rollout_percent, &[]) }
 }
 
 fn count_countries(mut impact: Impact, countries: &[&str]) -> Impact {

@@ -3,6 +3,7 @@
 mod allowed_users;
 mod attributes;
 mod bucket;
+mod bucketing_unit;
 mod conformance;
 mod conformance_rules;
 mod evaluate;

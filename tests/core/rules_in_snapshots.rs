@@ -37,7 +37,7 @@ fn germans(snapshot: &Snapshot) -> bool {
 }
 
 fn rules_of(snapshot: &Snapshot) -> &Arc<flagstaff::flag_rules::FlagRules> {
-    snapshot.flag("a").expect("the flag").rules.as_ref().expect("rules")
+    snapshot.flag("a").expect("the flag").rules().expect("rules")
 }
 
 fn bad_rules(pk: &str, key: &str) -> FlagRow {
@@ -57,7 +57,7 @@ mod rules {
             flag_with_rules("3", "c", " [ ] "),
         ];
         let after = snapshot([flags(rows)]);
-        assert!(after.flags().all(|(_, flag)| flag.rules.is_none()));
+        assert!(after.flags().all(|(_, flag)| flag.rules().is_none()));
         assert!(problems(&after).is_empty());
     }
 
@@ -72,7 +72,7 @@ mod rules {
     fn removed_rules_are_gone() {
         let before = snapshot([flags([flag_with_rules("1", "a", &rule(GERMANY))])]);
         for none in [flag("1", "a", 0), flag_with_rules("1", "a", "[]")] {
-            assert!(before.next(flags([none])).flag("a").expect("a flag").rules.is_none());
+            assert!(before.next(flags([none])).flag("a").expect("a flag").rules().is_none());
         }
     }
 
@@ -471,7 +471,7 @@ mod dependence_on_the_subject {
             {"attribute": "age", "operator": "in", "values": [1]}, {"segment": "dach"}]},
             {"conditions": [{"attribute": "plan", "operator": "in", "values": [2]}]}]"#;
         let flag = flag_of(flag_with_rules("1", "a", rules));
-        let rules = flag.rules.as_ref().and_then(|rules| rules.rules()).expect("rules");
+        let rules = flag.rules().and_then(|rules| rules.rules()).expect("rules");
         let names: Vec<&str> = rules.attributes().iter().map(|name| &**name).collect();
         assert_eq!(names, ["age", "country", "plan"]);
         assert_eq!(rules.segment_keys(), ["dach".into()]);
@@ -500,7 +500,7 @@ fn unchanged_rules_of_a_thousand_flags_are_all_shared() {
     let first = snapshot([load()]);
     let second = first.next(load());
     let shared = |key: &str| {
-        let rules = |snapshot: &Snapshot| snapshot.flag(key)?.rules.clone();
+        let rules = |snapshot: &Snapshot| snapshot.flag(key)?.rules().cloned();
         Arc::ptr_eq(&rules(&first).expect("rules"), &rules(&second).expect("rules"))
     };
     assert!((0..1_000).all(|n| shared(&format!("flag {n}"))));

@@ -20,6 +20,7 @@ from tools.ports import LOOPBACK, free_port
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 MIGRATE = 'run "manage.py migrate"'
+FLAGS = '"flagstaff_featureflag"'
 
 
 @contextmanager
@@ -118,7 +119,8 @@ def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_m
         )
         worker.sees(NEW_CHECKOUT, True, within=5)
         assert worker.ask("call", f"{__name__}.problems") == [
-            f'"flagstaff_featureflag" has no column "rules", so flags have no rules: {MIGRATE}',
+            f'{FLAGS} has no column "rules", so flags have no rules: {MIGRATE}',
+            f'{FLAGS} has no column "bucket_by", so flags are bucketed by user: {MIGRATE}',
             f'there is no table "flagstaff_segment", so rules find no segments: {MIGRATE}',
         ]
         worker.ask("migrate")

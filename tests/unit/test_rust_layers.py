@@ -15,8 +15,8 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 LAYERS = (
     ("bucket", "subject", "stored_value", "token_set", "counters"),
     ("allowed_users", "primary_key", "rules"),
-    ("row",),
-    ("last_good", "flag_rules"),
+    ("row", "bucketing_unit"),
+    ("last_good", "flag_rules", "targeting"),
     ("flag",),
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact"),

@@ -28,11 +28,11 @@ class StubTable:
     """One flag, and the users that were looked up in its allowed users."""
 
     def __init__(self) -> None:
-        self.row: tuple[int, bool, int, str | None] | None = (1, True, 50, None)
+        self.row: tuple[int, bool, int, str | None, str | None] | None = (1, True, 50, None, None)
         self.allowed: set[str] = set()
         self.looked_up: list[str] = []
 
-    def read_flag(self, key: str) -> tuple[int, bool, int, str | None] | None:
+    def read_flag(self, key: str) -> tuple[int, bool, int, str | None, str | None] | None:
         return self.row
 
     def is_allowed_user(self, flag_pk: int, user: str) -> bool:
@@ -175,7 +175,7 @@ def test_text_of_the_key_is_hashed_and_looked_up(table: StubTable, user: Any, te
 def test_text_of_the_key_is_compared_with_allowed_users(
     table: StubTable, user: Any, text: str
 ) -> None:
-    table.row, table.allowed = (1, True, 1, None), {text}
+    table.row, table.allowed = (1, True, 1, None, None), {text}
     assert flag_enabled("new_checkout", user)
     assert explain("new_checkout", user).reason == "TARGETING_MATCH"
 
@@ -295,7 +295,7 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("function", [flag_enabled, explain])
 @pytest.mark.parametrize(
     "row",
-    [(1, True, 50, None), (1, True, 100, None), (1, False, 50, None), None],
+    [(1, True, 50, None, None), (1, True, 100, None, None), (1, False, 50, None, None), None],
     ids=["on", "on for all", "off", "unknown"],
 )
 def test_wrong_type_raises_for_every_state_of_the_flag(
@@ -303,7 +303,7 @@ def test_wrong_type_raises_for_every_state_of_the_flag(
     name: str,
     wrong: Any,
     function: Any,
-    row: tuple[int, bool, int, str | None] | None,
+    row: tuple[int, bool, int, str | None, str | None] | None,
 ) -> None:
     table.row = row
     with pytest.raises(TypeError) as caught:
@@ -318,7 +318,7 @@ def test_wrong_type_in_a_lazy_object_raises_when_it_is_read(table: StubTable, wr
     lazy = SimpleLazyObject(lambda: wrong)
     with pytest.raises(TypeError, match=rf"^user must be .*, not {type(wrong).__name__}$"):
         flag_enabled("new_checkout", lazy)
-    table.row = (1, False, 50, None)
+    table.row = (1, False, 50, None, None)
     assert not flag_enabled("new_checkout", lazy)
 
 
@@ -343,7 +343,7 @@ from django.utils.functional import SimpleLazyObject
 from flagstaff import explain, flag_enabled
 from flagstaff._engine import direct
 setup_test_environment()
-row = (1, True, 50, None)
+row = (1, True, 50, None, None)
 direct.read_flag = lambda key: row
 direct.is_allowed_user = lambda flag_pk, user: False
 """
@@ -353,7 +353,7 @@ def test_first_lazy_user_of_a_process_is_not_read(
     run_isolated: RunIsolated,
 ) -> None:
     evaluation = "flag_enabled('new_checkout', SimpleLazyObject(lambda: 1 / 0))"
-    run_isolated(f"{FIRST}\nrow = (1, False, 50, None)\n{evaluation}")
+    run_isolated(f"{FIRST}\nrow = (1, False, 50, None, None)\n{evaluation}")
 
 
 @pytest.mark.parametrize("first", ["uuid.UUID(int=1)", "42", "'alice'", "None"])

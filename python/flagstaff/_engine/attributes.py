@@ -299,11 +299,11 @@ def report_unreadable_context(error: Exception) -> None:
 
 
 def report_needed_user(key: str) -> None:
-    """Logs once per flag that its rules need the user object."""
+    """Logs once per flag that it needs the user object, for its rules or its bucketing unit."""
     _log_once(
         "needed user",
         key,
-        f"the rules of flag {key!r} read attributes of the user, but the caller passed a primary "
+        f"flag {key!r} reads attributes of the user, but the caller passed a primary "
         "key, so these attributes are missing; pass the user object",
     )
 

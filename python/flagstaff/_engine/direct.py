@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _FLAG = (
-    "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout}, {flag_rules} "
+    "SELECT {flag_key}, {flag_pk}, {flag_enabled}, {flag_rollout}, {flag_rules}, {flag_bucket_by} "
     "FROM {flag_table} WHERE {flag_key} {equals} %s"
 )
 _ALLOWED = (
@@ -51,14 +51,15 @@ _VALUE = "SELECT {value_key}, {value_value} FROM {value_table} WHERE {value_key}
 
 _ALL_FLAGS = (
     "SELECT {flag_pk}, {flag_key}, {flag_enabled}, {flag_rollout}, {flag_client_side}, "
-    "{flag_rules} FROM {flag_table}"
+    "{flag_rules}, {flag_bucket_by} FROM {flag_table}"
 )
 _ALL_ALLOWED = "SELECT {allowed_users_flag}, {allowed_users_user} FROM {allowed_users_table}"
 _ALL_SEGMENTS = "SELECT {segment_pk}, {segment_key}, {segment_conditions} FROM {segment_table}"
 _ALL_VALUES = "SELECT {value_pk}, {value_key}, {value_value} FROM {value_table}"
 
-#: Primary key, key, enabled, rollout in percent, client-side, JSON text of the rules.
-_FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool, str | None]
+#: Primary key, key, enabled, rollout in percent, client-side, JSON text of the rules, and the
+#: attribute that it buckets by, None for the user.
+_FlagRow: TypeAlias = tuple[str, str, bool | None, int | None, bool, str | None, str | None]
 #: A flag's primary key, and those of its allowed users.
 _AllowedRow: TypeAlias = tuple[str, list[str]]
 #: Primary key, key, JSON text.
@@ -85,18 +86,21 @@ def _under_test_runner() -> bool:
     return hasattr(mail, "outbox") or "flagstaff.pytest_plugin" in sys.modules
 
 
-def read_flag(key: str) -> tuple[object, bool, int, str | None] | None:
-    """Returns a flag's primary key, `enabled`, rollout in percent and rules as JSON text.
+def read_flag(key: str) -> tuple[object, bool, int, str | None, str | None] | None:
+    """Returns a flag's primary key, `enabled`, rollout in percent, and rules as JSON text.
 
-    Returns None if there is no flag. Raises NotReadyError if the database cannot be queried.
+    The last item is the attribute that it buckets by, None for the user. Returns None if there is
+    no flag. Raises NotReadyError if the database cannot be queried.
     """
     rows = _rows_with_key(_FLAG, key)
     # Duplicate keys and NULL count as absent, as in a snapshot.
     if len(rows) != 1:
         return None
-    pk, enabled, rollout_percent, rules = rows[0][1:]
+    pk, enabled, rollout_percent, rules, bucket_by = rows[0][1:]
     percent = _whole_percent(rollout_percent)
-    return None if enabled is None or percent is None else (pk, bool(enabled), percent, rules)
+    if enabled is None or percent is None:
+        return None
+    return pk, bool(enabled), percent, rules, _unit(bucket_by)
 
 
 def read_segments(keys: list[str]) -> dict[str, str]:
@@ -179,8 +183,9 @@ def read_all() -> tuple[
                 _whole_percent(percent),
                 bool(client_side),
                 rules,
+                _unit(bucket_by),
             )
-            for pk, key, enabled, percent, client_side, rules in flags
+            for pk, key, enabled, percent, client_side, rules, bucket_by in flags
         ],
         list(allowed.items()),
         [(str(pk), key, conditions) for pk, key, conditions in segments],
@@ -241,6 +246,11 @@ def _rows_with_key(template: str, key: str) -> list[Row]:
 
 def _bool_or_none(enabled: object) -> bool | None:
     return None if enabled is None else bool(enabled)
+
+
+def _unit(bucket_by: str | None) -> str | None:
+    """Returns the attribute that a flag buckets by, None for the user."""
+    return None if bucket_by == "user" else bucket_by
 
 
 def _whole_percent(rollout_percent: float | None) -> int | None:

@@ -13,7 +13,7 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
-from flagstaff._engine.rule_columns import columns_of_rules, segments_of_rules
+from flagstaff._engine.rule_columns import column_of_unit, columns_of_rules, segments_of_rules
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
@@ -45,8 +45,8 @@ _CHUNK = 2000
 
 #: `enabled` and the rollout in percent.
 _State: TypeAlias = tuple[bool, int]
-#: The same, and the JSON text of the rules.
-_StateWithRules: TypeAlias = tuple[bool, int, "str | None"]
+#: The same, the JSON text of the rules, and the attribute that the flag buckets by.
+_FullState: TypeAlias = tuple[bool, int, "str | None", "str | None"]
 #: The JSON texts of the rules before and after a change.
 _Rules: TypeAlias = tuple["str | None", "str | None"]
 #: Enabled, rollout in percent, users, have, gain, lose, sample.
@@ -143,9 +143,11 @@ def impact_of_change(
     ones, as users, allowed users and segments always are. Blocks and raises as `impact` does.
     """
     if rules is not None:
-        states = (*before, rules[0]), (*after, rules[1])
+        old, new = rules
         deadline = monotonic() + timeout
-        _, _, users, _, gain, lose, _ = _count_through_django(key, 0, deadline, lambda _: states)
+        _, _, users, _, gain, lose, _ = _count_through_django(
+            key, 0, deadline, lambda now: ((*before, old, now[3]), (*after, new, now[3]))
+        )
         return ChangeImpact(users, gain, lose)
     if not (before[0] or after[0]):
         _, _, users, *_ = _count(key, 0, 0, timeout, before)
@@ -165,9 +167,10 @@ def _count(
     """Counts for the flag as it is, or for another state of it."""
     deadline = monotonic() + timeout
 
-    def compared(now: _StateWithRules) -> tuple[_StateWithRules, _StateWithRules]:
-        enabled, rollout_percent = state or now[:2]
-        return (enabled, rollout_percent, now[2]), (True, percent, now[2])
+    def compared(now: _FullState) -> tuple[_FullState, _FullState]:
+        enabled, rollout_percent, rules, bucket_by = now
+        enabled, rollout_percent = state or (enabled, rollout_percent)
+        return (enabled, rollout_percent, rules, bucket_by), (True, percent, rules, bucket_by)
 
     counts = _count_over_pool(key, percent, sample, timeout, state)
     return counts or _count_through_django(key, sample, deadline, compared)
@@ -178,7 +181,7 @@ def _count_over_pool(
 ) -> _Counts | None:
     """Counts over the engine's pool; None if only Django's connection can count.
 
-    That is the case for a flag with rules, too: they read columns as Django reads them.
+    That is the case for a flag that reads attributes, too: as columns that Django reads.
     """
     field = user_field(conf.flag_model)
     _core.start()
@@ -220,7 +223,7 @@ def _count_through_django(
     key: str,
     sample: int,
     deadline: float,
-    compared: Callable[[_StateWithRules], tuple[_StateWithRules, _StateWithRules]],
+    compared: Callable[[_FullState], tuple[_FullState, _FullState]],
 ) -> _Counts:
     """Counts over Django's own connection, which sees the rows of an open transaction.
 
@@ -232,7 +235,7 @@ def _count_through_django(
     if found is None:
         raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
     states = compared(found[1:])
-    segments, columns = _inputs_of_rules(key, [rules for _, _, rules in states])
+    segments, columns = _inputs_of(key, states)
     field = user_field(conf.flag_model)
     # to_python, because SQLite and MySQL store a UUID as 32 digits.
     allowed = [str(field.to_python(user)) for (user,) in select(_ALLOWED, [pk])]
@@ -240,13 +243,18 @@ def _count_through_django(
     return _core.impact_on(key, sample, states, allowed, segments, users, list(columns))
 
 
-def _inputs_of_rules(key: str, texts: list[str | None]) -> tuple[dict[str, str], Mapping[str, str]]:
-    """Returns the segments that rules name, and the columns of users that they read."""
+def _inputs_of(
+    key: str, states: tuple[_FullState, _FullState]
+) -> tuple[dict[str, str], Mapping[str, str]]:
+    """Returns the segments that rules name, and the columns of users that the flag reads."""
+    texts = dict.fromkeys(rules for _, _, rules, _ in states)
     named = sorted(set().union(*map(segments_of_rules, texts)))
     segments = direct.read_segments(named) if named else {}
     columns: dict[str, str] = {}
-    for rules in dict.fromkeys(texts):
+    for rules in texts:
         columns.update(columns_of_rules(key, rules, segments))
+    for unit in {unit for *_, unit in states if unit is not None}:
+        columns.update(column_of_unit(key, unit))
     return segments, columns
 
 

@@ -1,4 +1,4 @@
-"""The columns of the user table that rules read, to evaluate rules for all users."""
+"""The columns of the user table that rules and bucketing units read, to evaluate for all users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flagstaff._text.rule_parts import conditions_of, named_segments, objects_in
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["columns_of_rules", "segments_of_rules"]
+__all__ = ["column_of_unit", "columns_of_rules", "segments_of_rules"]
 
 _PERMISSIONS = ("is_staff", "is_superuser")
 # True for every row, and missing for every row.
@@ -43,6 +43,21 @@ def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -
                 "results of functions and context cannot be counted"
             )
     return needed
+
+
+def column_of_unit(key: str, unit: str) -> dict[str, str]:
+    """Returns the attribute of the user model that a flag buckets by, by its name.
+
+    Raises FlagstaffError if it is no column: visitors and values of a context are not in the
+    database.
+    """
+    attribute = column_attributes().get(unit)
+    if attribute is None:
+        raise FlagstaffError(
+            f"the users cannot be counted: flag {_quoted(key)} is bucketed by {_quoted(unit)}, "
+            "which is not a column in ATTRIBUTES"
+        )
+    return {unit: attribute}
 
 
 def _permission_columns() -> dict[str, str]:

@@ -100,6 +100,7 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
         Ok(Some(text)) if text.is_empty() => Err(Fault::TooLarge),
         rules => rules,
     };
+    let bucket_by: Option<Text<'_>> = row.try_get("bucket_by")?;
     Ok(FlagRow {
         pk: decoder.pk(row, "pk")?,
         key: decoder.required(row, "key")?,
@@ -107,6 +108,7 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
         rollout_percent: row.try_get("rollout_percent")?,
         client_side: row.try_get("client_side")?,
         rules,
+        bucket_by: bucket_by.map(|text| decoder.text(text).unwrap_or_default().into()),
     })
 }
 

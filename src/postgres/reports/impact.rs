@@ -33,8 +33,8 @@ pub struct ImpactQuery {
     pub percent: i32,
     /// The maximum number of users in the sample.
     pub sample: usize,
-    /// Reads `enabled`, rollout, allowed users and whether there are rules, of the flag with the key
-    /// `$1`.
+    /// Reads `enabled`, rollout, allowed users and whether the flag reads attributes, of the flag with
+    /// the key `$1`.
     pub flag: String,
     /// Reads the number of pages of the table `$1`; NULL if it has none.
     pub extent: String,
@@ -46,8 +46,8 @@ pub struct ImpactQuery {
 
 /// Computes the impact over a pooled connection. `until` bounds each statement on the server.
 ///
-/// Returns `None` if this connection cannot: the flag does not exist, cannot be evaluated or has
-/// rules, or the table of the users is missing, not readable, or hides rows.
+/// Returns `None` if this connection cannot: the flag does not exist, cannot be evaluated or reads
+/// attributes, or the table of the users is missing, not readable, or hides rows.
 pub(crate) async fn compute(
     client: &Client,
     query: &ImpactQuery,
@@ -152,7 +152,7 @@ fn flag(row: &Row) -> Result<Option<Flag>, tokio_postgres::Error> {
     let (enabled, percent) = (row.try_get("enabled")?, row.try_get("rollout_percent")?);
     let (Some(enabled), Some(rollout_percent)) = (enabled, percent) else { return Ok(None) };
     // Rules read columns of the users, which Django knows.
-    if row.try_get("has_rules")? {
+    if row.try_get("reads_attributes")? {
         return Ok(None);
     }
     let allowed = if has_integer_keys(row) {
