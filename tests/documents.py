@@ -44,6 +44,7 @@ flags:
   beta_reviews:
     enabled: true
     rollout_percent: 0
+    bucket_by: user
     rules: []
     description: Reviews before everybody sees them
     kind: permission

@@ -39,6 +39,7 @@ FLAG_DEFAULTS = {
     "key": "one",
     "enabled": False,
     "rollout_percent": 0,
+    "bucket_by": "user",
     "rules": [],
     "description": "",
     "kind": "release",

@@ -52,6 +52,7 @@ flags:
   new_checkout:
     enabled: false
     rollout_percent: 0
+    bucket_by: user
     rules:
       - name: été
         conditions:

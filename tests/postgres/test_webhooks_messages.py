@@ -198,6 +198,14 @@ def test_impact_of_rules_that_read_no_column_is_null(hook: Webhook) -> None:
     assert [received.data["impact"] for received in hook.accepted] == [None, None]
 
 
+def test_impact_of_a_changed_bucketing_unit_is_null(hook: Webhook) -> None:
+    update("new_checkout", {"enabled": True, "bucket_by": "visitor"})
+    assert_delivered(delivered=1)
+    [received] = hook.accepted
+    assert received.data["impact"] is None
+    assert "bucketed by user → visitor" in received.data["summary"]
+
+
 def test_impact_is_null_if_the_count_fails(hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError

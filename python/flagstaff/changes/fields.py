@@ -15,7 +15,12 @@ from django.db.models import Field, JSONField, Model
 from django.db.models.signals import post_save, pre_save
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
-from flagstaff._tables.model_fields import AnyField, auto_now_fields, segment_model
+from flagstaff._tables.model_fields import (
+    AnyField,
+    auto_now_fields,
+    bucket_field,
+    segment_model,
+)
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff.base_models import AbstractKeyValueStore
@@ -28,7 +33,12 @@ from flagstaff.changes.segment_use import (
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-from flagstaff.validators import condition_problem, rule_problem, validate_flag_key
+from flagstaff.validators import (
+    condition_problem,
+    rule_problem,
+    unit_problem,
+    validate_flag_key,
+)
 
 __all__ = [
     "canonical",
@@ -124,7 +134,7 @@ def validate(row: Row, name: str, new: object) -> None:
     The other fields are not validated, so that disabling a flag never fails because of them.
     """
     field = _field(row, name)
-    if problem := _rule_problem(row, field, new):
+    if problem := _targeting_problem(row, field, new):
         raise InvalidChangeError(f"{name}: {problem}")
     if new is None and not field.null:
         is_json = isinstance(field, JSONField)
@@ -148,7 +158,7 @@ def validate_new(row: Model) -> None:
     problems = {
         field.name: problem
         for field, value in values.items()
-        if (problem := _rule_problem(row, field, value))
+        if (problem := _targeting_problem(row, field, value))
     }
     empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
     try:
@@ -174,11 +184,15 @@ def _require_workers(rows: list[Row]) -> None:
         require_workers(name, [getattr(row, name) for row in rows])
 
 
-def _rule_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
-    """Returns why workers could not read the new rules or conditions; None for other fields."""
+def _targeting_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    """Returns why workers could not use new rules, conditions or a unit; None for other fields."""
+    if new is None and field.null:
+        # The field of a project: NULL means no rules, and the unit "user".
+        return None
     if is_rules_of_flag(row, field.name):
-        # NULL means no rules, if the field of a project allows it.
-        return None if new is None and field.null else rule_problem(new)
+        return rule_problem(new)
+    if isinstance(row, conf.flag_model) and field == bucket_field(conf.flag_model):
+        return unit_problem(new)
     if isinstance(row, segment_model()) and field.name == _CONDITIONS:
         return condition_problem(new)
     return None

@@ -58,6 +58,8 @@ def update(
     raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
     only the users in which the two lists differ are added and removed.
 
+    A new `bucket_by` reassigns every user at once: some gain the flag, and others lose it.
+
     Raises UnknownFlagError, ConflictError, or InvalidChangeError, also for rules that a connected
     worker of an older version cannot read; `force` writes them nevertheless.
     """

@@ -10,6 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext, pgettext_lazy
 
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._text.json_text import LongJson, UnreadableJson
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
@@ -47,6 +48,7 @@ _FIELDS = {
     "changed_at": pgettext_lazy("field", "changed_at"),
     "value": pgettext_lazy("field", "value"),
     "secret": pgettext_lazy("field", "secret"),
+    "bucket_by": pgettext_lazy("field", "bucketed by"),
     "rules": pgettext_lazy("field", "rules"),
     "conditions": pgettext_lazy("field", "conditions"),
 }
@@ -55,6 +57,7 @@ _SENTENCES: dict[str, Callable[[object, Style], str | None]] = {
     "rules": rules_text,
     "conditions": conditions_text,
 }
+_BY_USER = (BUCKET_BY, USER)
 # The number of values of a condition in a text of limited length.
 _MAX_VALUES = 5
 _SOURCES = {
@@ -143,6 +146,8 @@ def describe_value(
         return str(_UNREADABLE.get(value.problem) or f"unreadable: it {value.problem}")
     if isinstance(value, LongJson):
         return truncated(value, limit, value.length, more=more_characters)
+    if field == BUCKET_BY and isinstance(value, str) and value.strip():
+        return truncated(value, limit, more=more_characters)
     style = Style(max_values=None if limit is None else _MAX_VALUES)
     sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
     text = sentence or json.dumps(value, ensure_ascii=False, cls=DjangoJSONEncoder)
@@ -167,13 +172,16 @@ def _row(change: DescribableChange, limit: int | None) -> list[str]:
 def _fields(change: DescribableChange, side: Literal["old", "new"], limit: int | None) -> list[str]:
     """The fields of a whole row that are not empty. Its key is shown elsewhere.
 
+    The unit "user" is that of most flags.
+
     The value of a key-value pair is always shown: 0 and false are values, too.
     """
     fields = [(one, getattr(one, side)) for one in change.differences]
     return [
         f"{field_label(one.field)} {_text(one, value, limit)}"
         for one, value in fields
-        if one.field == "value" or (value and one.field not in ("key", "created_at"))
+        if one.field == "value"
+        or (value and one.field not in ("key", "created_at") and (one.field, value) != _BY_USER)
     ]
 
 

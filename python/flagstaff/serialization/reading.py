@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.segment_use import RULES
@@ -19,10 +20,24 @@ __all__ = ["read"]
 
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
 
-_NO_RULES = (
-    "the flag model of this project has no column for rules; add the field, or remove the rules "
-    "from the file"
-)
+# Optional fields of a flag model: what a flag of a model without the field has, and the problem of
+# any other value.
+_OPTIONAL: dict[str, tuple[object, str]] = {
+    RULES: (
+        [],
+        (
+            "the flag model of this project has no column for rules; add the field, or remove the "
+            "rules from the file"
+        ),
+    ),
+    BUCKET_BY: (
+        USER,
+        (
+            "the flag model of this project has no column for bucketing units; add the field, or "
+            "remove bucket_by from the file"
+        ),
+    ),
+}
 
 _Mapping = dict[str, Any]
 
@@ -93,10 +108,11 @@ def _item(kind: Kind, key: str, data: _Mapping, problems: Problems) -> Item:
                 problems.add((*path, name), str(error))
             else:
                 fields[name] = value
-        elif name == RULES and kind is Kind.FLAG:
-            # The file of a project with rules: a flag without any is the same here.
-            if value != []:
-                problems.add((*path, name), _NO_RULES)
+        elif name in _OPTIONAL and kind is Kind.FLAG:
+            # The file of a project with the field: its default is the same here.
+            default, problem = _OPTIONAL[name]
+            if value != default:
+                problems.add((*path, name), problem)
         elif name != _VERSION and not (name == ALLOWED and kind is Kind.FLAG):
             problems.add((*path, name), f"a {kind.value} has no such field")
     has_users = kind is Kind.FLAG and ALLOWED in data

@@ -10,6 +10,7 @@ from typing import TypeAlias, TypedDict
 from flagstaff._core import monotonic
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._engine.status_log import logger
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import column_of, rules_field
 from flagstaff._tables.rows import Fields
 from flagstaff.conf import conf
@@ -48,8 +49,9 @@ class ImpactCounter:
     def count(self, event: Event, entry_ids: Sequence[int]) -> ImpactCounts | None:
         """Returns the impact of an event, with the allowed users of now.
 
-        None if the event changed neither `enabled` nor `rollout_percent` nor the rules, or if the
-        count failed: a message is never delayed or dropped for its impact.
+        None if the event changed neither `enabled` nor `rollout_percent` nor the rules, if it
+        changed the bucketing unit, which reassigns every user, or if the count failed: a message
+        is never delayed or dropped for its impact.
         """
         if not _has_impact(event):
             return None
@@ -63,10 +65,12 @@ class ImpactCounter:
 
 
 def _has_impact(event: Event) -> bool:
+    changed = {one.field for one in event.differences}
     return (
         event.kind == "flag"
         and event.action != "delete"
-        and any(one.field in (*_FIELDS, *_rules_columns()) for one in event.differences)
+        and not (event.action == "change" and BUCKET_BY in changed)
+        and not changed.isdisjoint({*_FIELDS, *_rules_columns()})
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field
 
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.lists import join_some
@@ -44,6 +45,8 @@ def _differences(changed: Changed, names: Names) -> Iterator[str]:
     else:
         for name, new in changed.new.items():
             yield _field(changed, name, changed.old.get(name), new, names)
+        if BUCKET_BY in changed.new:
+            yield "every user is reassigned at once: some gain the flag, and others lose it"
 
 
 def _created(changed: Changed, names: Names) -> Iterator[str]:

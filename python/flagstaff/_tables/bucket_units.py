@@ -1,0 +1,22 @@
+"""The bucketing unit of a flag: what its percentages count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flagstaff._tables.model_fields import bucket_field
+
+__all__ = ["BUCKET_BY", "USER", "VISITOR", "bucket_unit"]
+
+#: The name of the field.
+BUCKET_BY = "bucket_by"
+#: The units that are not the name of an attribute.
+USER, VISITOR = "user", "visitor"
+
+
+def bucket_unit(flag: Any) -> str:
+    """Returns the unit of a flag. NULL, and a model without the field, mean the user."""
+    if bucket_field(type(flag)) is None:
+        return USER
+    unit: str | None = getattr(flag, BUCKET_BY)
+    return USER if unit is None else unit
