@@ -25,6 +25,7 @@ WRITING = {
     "rollout new_checkout 50": "new_checkout",
     "allow new_checkout bob": "new_checkout",
     "allow new_checkout alice --remove": "new_checkout",
+    "update new_checkout --bucket-by visitor": "new_checkout",
     "delete new_checkout --yes": "new_checkout",
 }
 

@@ -7,9 +7,10 @@ from enum import Enum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
+from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._text.local_formats import local_number
 
-__all__ = ["State", "state_label", "state_of", "state_summary"]
+__all__ = ["State", "share_text", "state_label", "state_of", "state_summary"]
 
 _ALL_USERS = 100
 
@@ -36,10 +37,20 @@ def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
     return State.ALLOWED_USERS if allowed else State.NO_USERS
 
 
-def state_label(state: State, rollout_percent: int, *, by_rules: bool = False) -> str:
+def share_text(percent: int, unit: str) -> str:
+    """Returns a translated percentage of what another unit than the user counts."""
+    text = _("%(percent)s %% of visitors") if unit == VISITOR else _("%(percent)s %% by %(unit)s")
+    return text % {"percent": percent, "unit": unit}
+
+
+def state_label(
+    state: State, rollout_percent: int, *, by_rules: bool = False, unit: str = USER
+) -> str:
     """Returns the translated label of a state. `by_rules`: the flag has rules."""
     if by_rules and state is not State.OFF:
         return _("by rules")
+    if state is State.ROLLOUT and unit != USER:
+        return share_text(rollout_percent, unit)
     if state is State.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {
@@ -51,13 +62,21 @@ def state_label(state: State, rollout_percent: int, *, by_rules: bool = False) -
 
 
 def state_summary(
-    state: State, rollout_percent: int, allowed: int, *, by_rules: bool = False
+    state: State,
+    rollout_percent: int,
+    allowed: int,
+    *,
+    by_rules: bool = False,
+    unit: str = USER,
 ) -> str:
     """Returns the translated sentence that says which users have a flag.
 
-    `by_rules`: the flag has rules.
+    `by_rules`: the flag has rules. `unit` is its bucketing unit.
     """
     texts = {"percent": rollout_percent, "count": local_number(allowed)}
+    if unit != USER and (state is State.ROLLOUT or (by_rules and state is not State.OFF)):
+        texts["share"] = share_text(rollout_percent, unit)
+        return _by_unit(allowed, by_rules=by_rules) % texts
     if by_rules and state is not State.OFF:
         return _by_rules(allowed) % texts
     if state is State.ROLLOUT and allowed:
@@ -88,3 +107,23 @@ def _by_rules(allowed: int) -> str:
         "%(percent)s %% of the users that no rule matches.",
         allowed,
     )
+
+
+def _by_unit(allowed: int, *, by_rules: bool) -> str:
+    if by_rules and allowed:
+        return ngettext(
+            "On for %(count)s allowed user. For all others, the rules decide first. If no rule "
+            "matches, on for %(share)s.",
+            "On for %(count)s allowed users. For all others, the rules decide first. If no rule "
+            "matches, on for %(share)s.",
+            allowed,
+        )
+    if by_rules:
+        return _("The rules decide first. If no rule matches, on for %(share)s.")
+    if allowed:
+        return ngettext(
+            "On for %(share)s and %(count)s allowed user.",
+            "On for %(share)s and %(count)s allowed users.",
+            allowed,
+        )
+    return _("On for %(share)s.")

@@ -39,6 +39,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     allowed_users.ALLOW,
     segments.SET_RULES,
     flags.CREATE,
+    flags.UPDATE,
     flags.DELETE,
     evaluation.EXPLAIN,
     evaluation.TEST,

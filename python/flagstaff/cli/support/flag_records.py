@@ -8,7 +8,8 @@ from typing import Any
 from django.db.models import Count
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.model_fields import bucket_field, rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff._text.rule_text import rules_text
@@ -17,7 +18,14 @@ from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
 from flagstaff.conf import conf
 
-__all__ = ["STATE", "flag_columns", "flag_record", "flag_records", "flag_summary"]
+__all__ = [
+    "STATE",
+    "flag_columns",
+    "flag_record",
+    "flag_records",
+    "flag_summary",
+    "record_unit",
+]
 
 _STYLES = {
     State.ALL: "SUCCESS",
@@ -47,6 +55,7 @@ def flag_summary(record: Record) -> str:
         record["rollout_percent"],
         record["allowed"],
         by_rules=_has_rules(record),
+        unit=record_unit(record),
     )
     if record["forced_off"]:
         summary += f" In this process it is forced off by {forced_off.VARIABLE}."
@@ -75,9 +84,19 @@ def _has_rules(record: Record) -> bool:
     return rules_field(conf.flag_model) is not None and bool(record.get(RULES))
 
 
+def record_unit(record: Record) -> str:
+    """Returns the bucketing unit of a flag."""
+    # Another column of this name belongs to the project.
+    unit = None if bucket_field(conf.flag_model) is None else record.get(BUCKET_BY)
+    return USER if unit is None else str(unit)
+
+
 def _state_text(record: Record) -> str:
     label = state_label(
-        State(record["state"]), record["rollout_percent"], by_rules=_has_rules(record)
+        State(record["state"]),
+        record["rollout_percent"],
+        by_rules=_has_rules(record),
+        unit=record_unit(record),
     )
     return f"{label} (forced off)" if record["forced_off"] else label
 

@@ -1,4 +1,4 @@
-"""Flags: list, show, on, off, kill, rollout, create, delete."""
+"""Flags: list, show, on, off, kill, rollout, create, update, delete."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from django.db.models import Model
 from flagstaff import changes
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._engine.usage import usage
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.model_fields import bucket_field
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.states import State
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -35,20 +37,24 @@ from flagstaff.cli.support.flag_records import (
     flag_record,
     flag_records,
     flag_summary,
+    record_unit,
 )
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
-from flagstaff.exceptions import NoUsageError
+from flagstaff.exceptions import InvalidChangeError, NoUsageError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 
-__all__ = ["CREATE", "DELETE", "KILL", "LIST", "OFF", "ON", "ROLLOUT", "SHOW"]
+__all__ = ["CREATE", "DELETE", "KILL", "LIST", "OFF", "ON", "ROLLOUT", "SHOW", "UPDATE"]
 
 # The evaluations that matter to a person who deletes a flag.
 _RECENT_DAYS = 7
-_LIST_COLUMNS = (
+# The options that set a field.
+_FIELDS = ("description", "kind", BUCKET_BY)
+_UNIT = Column(BUCKET_BY, record_unit, header="BUCKETED BY")
+_FIRST_COLUMNS = (
     Column("key"),
     STATE,
     Column(
@@ -57,6 +63,8 @@ _LIST_COLUMNS = (
         header="ROLLOUT",
         align_right=True,
     ),
+)
+_LAST_COLUMNS = (
     Column("allowed", align_right=True),
     Column("kind"),
     Column("changed_at", header="CHANGED"),
@@ -82,7 +90,9 @@ def _list(options: Options, out: Output) -> None:
         out.message("no matching flags" if options["state"] or options["kind"] else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {join_some(forced)}")
-    out.records(_LIST_COLUMNS, records)
+    # Not in a pipe, whose columns have fixed places.
+    has_units = out.is_terminal and any(record_unit(record) != USER for record in records)
+    out.records((*_FIRST_COLUMNS, *([_UNIT] if has_units else []), *_LAST_COLUMNS), records)
 
 
 def _kind_filter(kind: str | None) -> dict[str, str]:
@@ -141,18 +151,40 @@ def _rollout(options: Options, out: Output) -> None:
     report_flag_change(changed, out, options)
 
 
-def _add_fields(parser: CommandParser) -> None:
+def _add_create(parser: CommandParser) -> None:
     add_key(parser)
     add_attribution(parser)
+    _add_fields(parser)
+
+
+def _add_update(parser: CommandParser) -> None:
+    add_change_arguments(parser)
+    _add_fields(parser)
+
+
+def _add_fields(parser: CommandParser) -> None:
     parser.add_argument("--description", metavar="TEXT", help="what the flag is for")
     parser.add_argument("--kind", help='such as "release" or "ops"')
+    parser.add_argument(
+        "--bucket-by",
+        metavar="UNIT",
+        help='what percentages count: "user", "visitor", or an attribute such as "organization"; '
+        "a change reassigns every user at once",
+    )
+
+
+def _fields(options: Options) -> dict[str, Any]:
+    fields = {name: options[name] for name in _FIELDS if options[name] is not None}
+    if BUCKET_BY in fields and bucket_field(conf.flag_model) is None:
+        raise InvalidChangeError(
+            "the flag model of this project has no column for bucketing units; add the field "
+            "`bucket_by`, and run makemigrations and migrate"
+        )
+    return fields
 
 
 def _create(options: Options, out: Output) -> None:
-    key = options["key"]
-    fields: dict[str, Any] = {
-        name: options[name] for name in ("description", "kind") if options[name] is not None
-    }
+    key, fields = options["key"], _fields(options)
     existed = has_history() and entries_of_key(Kind.FLAG, key).exists()
     changed = changes.create(key, **fields)
     report_flag_change(changed, out, options)
@@ -160,6 +192,15 @@ def _create(options: Options, out: Output) -> None:
         out.message(f"a flag with this key existed before; see {quoted_command('history', key)}")
     if changed.written:
         warn_of_case_variants(conf.flag_model, key, out)
+
+
+def _update(options: Options, out: Output) -> None:
+    fields = _fields(options)
+    if not fields:
+        raise CommandError("pass --description, --kind or --bucket-by", returncode=USAGE)
+    version = options["expect_version"]
+    changed = changes.update(options["key"], fields, expect_version=version)
+    report_flag_change(changed, out, options)
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -245,9 +286,23 @@ ROLLOUT = Verb(
 CREATE = Verb(
     name="create",
     help="create a flag: disabled, at 0 %, without allowed users",
-    examples=("create new_search", 'create new_search --kind ops --description "Second engine"'),
-    add_arguments=_add_fields,
+    examples=(
+        "create new_search",
+        'create new_search --kind ops --description "Second engine"',
+        "create new_search --bucket-by organization",
+    ),
+    add_arguments=_add_create,
     run=_create,
+)
+UPDATE = Verb(
+    name="update",
+    help="change the description, the kind or the bucketing unit of a flag",
+    examples=(
+        'update new_search --description "Second engine"',
+        "update new_search --bucket-by organization",
+    ),
+    add_arguments=_add_update,
+    run=_update,
 )
 DELETE = Verb(
     name="delete",
