@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::allowed_users::AllowedUsers;
 use crate::bucketing_unit::VISITOR;
 use crate::counters::Counters;
 use crate::flag_rules::FlagRules;
 use crate::primary_key::PrimaryKey;
 use crate::rules::Rules;
 use crate::targeting::Targeting;
+use crate::user_set::UserSet;
 
 /// What all versions of a flag share, and only one row has.
 #[derive(Debug, PartialEq)]
@@ -34,7 +34,7 @@ pub struct Flag {
     /// Whether browsers may read it. Does not affect the result.
     pub client_side: bool,
     /// The users who have the flag regardless of the rollout.
-    pub allowed_users: Arc<AllowedUsers>,
+    pub allowed_users: Arc<UserSet>,
     /// Its rules and bucketing unit, `None` if it has no rules and buckets by the user.
     pub targeting: Option<Arc<Targeting>>,
 }
@@ -50,7 +50,7 @@ impl Identity {
 impl Flag {
     /// A flag without rules outside a snapshot, whose evaluations are not collected.
     #[must_use]
-    pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<AllowedUsers>) -> Self {
+    pub fn detached(enabled: bool, rollout_percent: i32, allowed_users: Arc<UserSet>) -> Self {
         let identity = Identity::new(Box::default(), PrimaryKey::from("")).into();
         Self {
             identity,

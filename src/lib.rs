@@ -5,7 +5,7 @@
 //! - [`live`] holds the current [`snapshot::Snapshot`]: one atomic load, no lock. Beside it are
 //!   the [`overrides`] that tests and the environment set, and the [`usage`] of unknown keys.
 //! - [`snapshot`] is all flags and values at one point in time, immutable.
-//! - [`flag`] is a flag as it is evaluated, [`allowed_users`] the users who always have it,
+//! - [`flag`] is a flag as it is evaluated, [`user_set`] the users who always have it,
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
 //! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`flag_rules`]
 //!   those of one flag, which may be older than its row.
@@ -28,7 +28,6 @@
 //! `python` (feature `python`) is the extension module on top of them. Each layer contains the one
 //! below: the core depends on neither a database nor Python.
 
-pub mod allowed_users;
 pub mod bucket;
 pub mod bucketing_unit;
 pub mod counters;
@@ -48,6 +47,7 @@ pub mod subject;
 pub mod targeting;
 pub mod token_set;
 pub mod usage;
+pub mod user_set;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -15,12 +15,12 @@ use hashbrown::HashMap;
 
 use self::key_table::{KeyTable, Keyed};
 use self::segments::Segments;
-use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
 use crate::row::{AllowedUsersRow, FlagRow, Problem, SegmentRow, ValueRow};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
+use crate::user_set::UserSet;
 
 type Flags = KeyTable<Flag>;
 type Values = KeyTable<Stored>;
@@ -28,9 +28,9 @@ type Values = KeyTable<Stored>;
 /// The allowed users by the primary key of their flag.
 #[derive(Clone, Debug, Default)]
 struct AllowedUsersByFlag {
-    users: HashMap<PrimaryKey, Arc<AllowedUsers>>,
+    users: HashMap<PrimaryKey, Arc<UserSet>>,
     /// What all flags without allowed users share, in every load.
-    none: Arc<AllowedUsers>,
+    none: Arc<UserSet>,
 }
 
 /// A value, its key, and the primary key of its row, which identifies its last good version.

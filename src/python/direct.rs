@@ -17,7 +17,6 @@ use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use super::unknown_keys;
 use super::value::to_python;
-use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::live::State;
@@ -26,6 +25,7 @@ use crate::rules::{Rules, SegmentConditions};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
 use crate::targeting::Targeting;
+use crate::user_set::UserSet;
 
 import_exception!(flagstaff._engine.direct, NotReadyError);
 
@@ -224,11 +224,11 @@ fn allowed_users_for(
     pk: &Bound<'_, PyAny>,
     user: UserArgument<'_, '_>,
     may_skip_user: bool,
-) -> PyResult<Result<AllowedUsers, Absent>> {
+) -> PyResult<Result<UserSet, Absent>> {
     if may_skip_user {
         match call(pk.py(), "has_allowed_users", (pk,))? {
             Ok(found) if found.is_truthy()? => {}
-            Ok(_) => return Ok(Ok(AllowedUsers::Empty)),
+            Ok(_) => return Ok(Ok(UserSet::Empty)),
             Err(absent) => return Ok(Err(absent)),
         }
     }
@@ -236,14 +236,11 @@ fn allowed_users_for(
 }
 
 /// Holds `subject` if it is an allowed user of the flag, and no one else.
-fn only_subject(
-    pk: &Bound<'_, PyAny>,
-    subject: &Subject<'_>,
-) -> PyResult<Result<AllowedUsers, Absent>> {
-    let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(AllowedUsers::Empty)) };
+fn only_subject(pk: &Bound<'_, PyAny>, subject: &Subject<'_>) -> PyResult<Result<UserSet, Absent>> {
+    let Some(text) = subject.text(str::to_owned) else { return Ok(Ok(UserSet::Empty)) };
     Ok(match call(pk.py(), "is_allowed_user", (pk, &text))? {
-        Ok(found) if found.is_truthy()? => Ok(AllowedUsers::of_texts([text])),
-        Ok(_) => Ok(AllowedUsers::Empty),
+        Ok(found) if found.is_truthy()? => Ok(UserSet::of_texts([text])),
+        Ok(_) => Ok(UserSet::Empty),
         Err(absent) => Err(absent),
     })
 }

@@ -15,13 +15,13 @@ use super::interrupts::interruptible;
 use super::seconds::duration;
 use super::state::ENGINE;
 use super::subject::UserArgument;
-use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::impact::Impact;
 use crate::postgres::reports::impact::ImpactQuery;
 use crate::rules::{Attribute, Attributes, SegmentConditions, Value};
 use crate::targeting::Targeting;
+use crate::user_set::UserSet;
 
 /// A state of a flag: `enabled`, rollout, the JSON text of its rules, and the attribute that it
 /// buckets by.
@@ -70,7 +70,7 @@ pub(super) fn impact_on(
     names: Vec<String>,
 ) -> PyResult<Counted> {
     let (segments, names) = (parse_segments(segments), names.into_boxed_slice());
-    let allowed_users = Arc::new(AllowedUsers::of_texts(allowed_users));
+    let allowed_users = Arc::new(UserSet::of_texts(allowed_users));
     let flag = |(enabled, rollout_percent, rules, bucket_by): State| -> PyResult<Flag> {
         let rules = rules.map(|text| rules_of(key, text, &segments)).transpose()?.flatten();
         let targeting = Targeting::new(rules, bucket_by.map(Into::into));

@@ -7,7 +7,6 @@ use super::pattern_limit::PatternLimit;
 use super::segments::{NextRules, rule_problems};
 use super::unique::Unique;
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
-use crate::allowed_users::AllowedUsers;
 use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
 use crate::row::{
@@ -15,6 +14,7 @@ use crate::row::{
 };
 use crate::stored_value::{StoredValue, undecodable};
 use crate::targeting::Targeting;
+use crate::user_set::UserSet;
 
 /// The version of the values that were loaded last.
 static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
@@ -84,15 +84,15 @@ impl AllowedUsersByFlag {
     fn next(&self, rows: Vec<AllowedUsersRow>) -> Self {
         let users = rows.into_iter().map(|row| {
             let users = match row.users {
-                Users::Integers(keys) => AllowedUsers::of_integers(keys),
-                Users::Texts(keys) => AllowedUsers::of_texts(keys),
+                Users::Integers(keys) => UserSet::of_integers(keys),
+                Users::Texts(keys) => UserSet::of_texts(keys),
             };
             (row.flag_pk, Arc::new(users))
         });
         Self { users: users.collect(), none: self.none.clone() }
     }
 
-    fn of(&self, flag: &PrimaryKey) -> Arc<AllowedUsers> {
+    fn of(&self, flag: &PrimaryKey) -> Arc<UserSet> {
         self.users.get(flag).unwrap_or(&self.none).clone()
     }
 }

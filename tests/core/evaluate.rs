@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::evaluate::{Evaluation, Reason};
 use flagstaff::flag::Flag;
 use flagstaff::rules::NoAttributes;
 use flagstaff::subject::Subject;
+use flagstaff::user_set::UserSet;
 use proptest::prelude::*;
 
 use crate::rows::integers;
@@ -29,7 +29,7 @@ fn reasons_have_the_names_of_openfeature() {
 
 #[test]
 fn flag_without_allowed_users_uses_the_rollout() {
-    let empty = Flag { allowed_users: Arc::new(AllowedUsers::Empty), ..flag(true, 34, &[]) };
+    let empty = Flag { allowed_users: Arc::new(UserSet::Empty), ..flag(true, 34, &[]) };
     let evaluation = evaluate("new_checkout", &empty, &Subject::Integer(42));
     assert_eq!((evaluation.value, evaluation.bucket), (true, Some(33)));
 }

@@ -1,18 +1,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::bucket::bucket;
 use flagstaff::flag::Flag;
 use flagstaff::flag_rules::FlagRules;
 use flagstaff::impact::Impact;
 use flagstaff::subject::Subject;
 use flagstaff::targeting::Targeting;
+use flagstaff::user_set::UserSet;
 
 use crate::attributes::given;
 
 fn flag(enabled: bool, rollout_percent: i32, allowed: &[i64]) -> Flag {
-    let allowed = Arc::new(AllowedUsers::of_integers(allowed.iter().copied()));
+    let allowed = Arc::new(UserSet::of_integers(allowed.iter().copied()));
     Flag::detached(enabled, rollout_percent, allowed)
 }
 

@@ -1,6 +1,5 @@
 //! The public interface of the core: evaluations, loads and counts.
 
-mod allowed_users;
 mod attributes;
 mod bucket;
 mod bucketing_unit;
@@ -22,3 +21,4 @@ mod snapshot;
 mod stored_value;
 mod token_set;
 mod usage;
+mod user_set;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::row::{AllowedUsersRow, FlagRow, SegmentRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::token_set::TokenSet;
+use flagstaff::user_set::UserSet;
 
 pub(crate) fn flag(pk: &str, key: &str, rollout_percent: i32) -> FlagRow {
     FlagRow {
@@ -66,6 +66,6 @@ pub(crate) fn problems(snapshot: &Snapshot) -> Vec<String> {
     snapshot.problems().map(ToString::to_string).collect()
 }
 
-pub(crate) fn integers(users: &[i64]) -> Arc<AllowedUsers> {
-    Arc::new(AllowedUsers::of_integers(users.iter().copied()))
+pub(crate) fn integers(users: &[i64]) -> Arc<UserSet> {
+    Arc::new(UserSet::of_integers(users.iter().copied()))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use flagstaff::allowed_users::AllowedUsers;
 use flagstaff::flag::Flag;
 use flagstaff::row::{AllowedUsersRow, Fault, FlagRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::stored_value::StoredValue;
 use flagstaff::subject::Subject;
+use flagstaff::user_set::UserSet;
 use proptest::prelude::*;
 
 use crate::rows::{
@@ -220,7 +220,7 @@ mod partial_loads {
         let allowed = allowed_users([AllowedUsersRow::new("1", users)]);
         let after = snapshot([flags([flag("1", "banner", 0)]), allowed]);
         let allowed = &after.flag("banner").expect("the flag is there").allowed_users;
-        assert!(allowed.contains(&Subject::Text("alice")) && **allowed != AllowedUsers::Empty);
+        assert!(allowed.contains(&Subject::Text("alice")) && **allowed != UserSet::Empty);
     }
 
     #[test]

@@ -14,7 +14,7 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
     ("bucket", "subject", "stored_value", "token_set", "counters"),
-    ("allowed_users", "primary_key", "rules"),
+    ("user_set", "primary_key", "groups", "rules"),
     ("row", "bucketing_unit"),
     ("last_good", "flag_rules", "targeting"),
     ("flag",),

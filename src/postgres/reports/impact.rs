@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::allowed_users::AllowedUsers;
 use crate::flag::Flag;
 use crate::impact::Impact;
 use crate::postgres::error::{Error, ErrorKind};
@@ -19,6 +18,7 @@ use crate::postgres::queries::ANY_TEXT;
 use crate::postgres::text::Text;
 use crate::postgres::threads;
 use crate::subject::Subject;
+use crate::user_set::UserSet;
 
 pub(crate) const DOING: &str = "count the users";
 /// The number of pages in a range. A page holds up to about 220 users.
@@ -156,10 +156,10 @@ fn flag(row: &Row) -> Result<Option<Flag>, tokio_postgres::Error> {
         return Ok(None);
     }
     let allowed = if has_integer_keys(row) {
-        AllowedUsers::of_integers(row.try_get::<_, Vec<i64>>("users")?)
+        UserSet::of_integers(row.try_get::<_, Vec<i64>>("users")?)
     } else {
         let texts: Vec<Text<'_>> = row.try_get("users")?;
-        AllowedUsers::of_texts(texts.into_iter().filter_map(Text::valid))
+        UserSet::of_texts(texts.into_iter().filter_map(Text::valid))
     };
     Ok(Some(Flag::detached(enabled, rollout_percent, Arc::new(allowed))))
 }

@@ -1,5 +1,5 @@
-//! The allowed users of a flag: a sorted list or a compressed bitmap of integer keys, or a set of
-//! texts.
+//! Users by their primary keys: a sorted list or a compressed bitmap of integers, or a set of texts.
+//! They are the allowed users of a flag, or the members of a group.
 
 use hashbrown::HashSet;
 use roaring::RoaringTreemap;
@@ -10,9 +10,9 @@ use crate::subject::Subject;
 /// smaller.
 const FEW: usize = 64;
 
-/// The primary keys of the users who have a flag regardless of its rollout.
+/// The primary keys of some users.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum AllowedUsers {
+pub enum UserSet {
     /// No users.
     #[default]
     Empty,
@@ -24,7 +24,7 @@ pub enum AllowedUsers {
     Texts(HashSet<Box<str>>),
 }
 
-impl AllowedUsers {
+impl UserSet {
     /// The users with these integer keys.
     #[must_use]
     pub fn of_integers(keys: impl IntoIterator<Item = i64>) -> Self {
@@ -47,13 +47,13 @@ impl AllowedUsers {
         if keys.is_empty() { Self::Empty } else { Self::Texts(keys) }
     }
 
-    /// Whether there are no allowed users.
+    /// Whether there are no users.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
     }
 
-    /// Whether `subject` is one of the allowed users.
+    /// Whether `subject` is one of the users.
     #[must_use]
     #[inline]
     pub fn contains(&self, subject: &Subject<'_>) -> bool {
