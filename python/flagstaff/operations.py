@@ -8,6 +8,11 @@ the tables of models. A project with its own models uses it in a migration of it
     dependencies = [("common", "0007_featureflag"), ("flagstaff", "0002_tables")]
     operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]
 
+`WatchGroups` watches the groups of the users, for rules that read them:
+
+    dependencies = [("auth", "0012_alter_user_first_name_max_length"), ("flagstaff", "0008_groups")]
+    operations = [WatchGroups()]
+
 All are no-ops on other databases, can be run again, and respect DATABASE_ROUTERS.
 """
 
@@ -24,21 +29,32 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table, foreign_objects
-from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._tables.groups import GroupFields, group_fields
+from flagstaff._tables.names import fill, own_names, sql, user_field
+from flagstaff._tables.tenants import is_of_tenants, shared_schema
 from flagstaff._tables.watched import WatchedTable, watched_tables
+from flagstaff._tables.watched_groups import TRIGGERS, WatchedGroups, watched_groups
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["FillObjectTables", "InstallFunctions", "InstallTables", "InstallTriggers"]
+__all__ = [
+    "FillObjectTables",
+    "InstallFunctions",
+    "InstallTables",
+    "InstallTriggers",
+    "WatchGroups",
+]
 
 _CHANGED = (
     "token_functions_v1",
     "barrier_function_v1",
     "object_table_v1",
     "segment_relation_v1",
+    "group_relation_v1",
     "history_functions_v1",
     "function_hashes_v1",
 )
 _TABLES = ("tokens_v1", "history_v1", "usage_v1", "webhooks_v1", *_CHANGED)
+_WITH_OBJECTS = (*_TABLES, TRIGGERS)
 
 #: Indexes and functions; the tables are those of `own_names`.
 _CREATED = re.compile(
@@ -241,6 +257,72 @@ class InstallTriggers(_PostgresOperation):
         )
 
 
+class WatchGroups(_PostgresOperation):
+    """Installs triggers that notify workers of changed groups: members and names.
+
+    Only groups that rules and segments read count; any other change costs a look-up. The tables are
+    those of the field `groups` of the users that the flag model allows. Leave out the flag model if
+    flagstaff's own is used.
+    """
+
+    def __init__(self, flag_model: str | None = None) -> None:
+        self.flag_model = flag_model
+
+    def describe(self) -> str:
+        return "Watch the groups of users that rules read"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return "watch_groups"
+
+    def install(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        watched = self._watched(schema_editor, state)
+        if watched is None:
+            return
+        schema = _schema_of_functions(schema_editor)
+        _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
+        for statement in watched.install():
+            schema_editor.execute(statement, params=None)
+        names = _own_tables(schema_editor.connection, schema)
+        _execute(schema_editor, "function_hashes_v1", names)
+
+    def remove(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        watched = self._watched(schema_editor, state)
+        for statement in watched.remove() if watched else ():
+            schema_editor.execute(statement, params=None)
+
+    def _watched(
+        self, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> WatchedGroups | None:
+        """Returns the tables to watch; None if they are not in this database."""
+        connection = schema_editor.connection
+        label = self.flag_model or "flagstaff.FeatureFlag"
+        flag_model = _migrated_model(label, connection, state)
+        segment_model = _migrated_model("flagstaff.Segment", connection, state)
+        if flag_model is None or segment_model is None:
+            return None
+        users = user_field(flag_model).model
+        fields = group_fields(users)
+        if not isinstance(fields, GroupFields):
+            raise FlagstaffError(
+                f"the groups of {users._meta.label} cannot be watched: {fields.text}; "
+                "remove WatchGroups, or add the migration of the app that adds the groups to the "
+                "dependencies"
+            )
+        if not all(router.allow_migrate_model(connection.alias, model) for model in fields.models):
+            return None
+        if shared_schema(connection) is not None and any(
+            is_of_tenants(model._meta.app_label) for model in fields.models
+        ):
+            return None
+        schema = _schema_of_functions(schema_editor)
+        return watched_groups(connection, flag_model, segment_model, schema)
+
+
 def _migrated_model(
     label: str | None, connection: BaseDatabaseWrapper, state: ProjectState
 ) -> type[Model] | None:
@@ -290,7 +372,7 @@ def _refuse_foreign_objects(
         return
     connection = schema_editor.connection
     names = [table.strip('"') for table in own_names(connection).values()]
-    names += [name for file in _TABLES for name in _CREATED.findall(sql(file))]
+    names += [name for file in _WITH_OBJECTS for name in _CREATED.findall(sql(file))]
     for found in foreign_objects(connection, schema, names, trusted=trusted):
         raise FlagstaffError(
             f"{found.qualified} belongs to role {found.owner}, which could change what flagstaff "

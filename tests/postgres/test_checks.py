@@ -255,7 +255,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_a_migration(
     assert first.endswith(", and in the new file add the import and replace the two lists:")
     assert code == [
         "    from flagstaff.operations import InstallTriggers",
-        '    dependencies = [("flagstaff", "0007_bucket_by")]',
+        '    dependencies = [("flagstaff", "0008_groups")]',
         '    operations = [InstallTriggers("common.FeatureFlag", "common.KeyValueStore")]',
     ]
 
@@ -395,7 +395,7 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     function: str, body: str
 ) -> None:
     execute(f"CREATE OR REPLACE FUNCTION {function} LANGUAGE plpgsql AS 'BEGIN RETURN {body}; END'")
-    command = "manage.py sqlmigrate flagstaff 0006_segment_triggers | manage.py dbshell"
+    command = "manage.py sqlmigrate flagstaff 0008_groups | manage.py dbshell"
     name = function.partition("(")[0]
     assert only_message() == (
         "flagstaff.W028",

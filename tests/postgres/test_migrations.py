@@ -41,7 +41,7 @@ TABLES_OF_0001 = [
 TABLES = [*TABLES_OF_0001, "flagstaff_segment"]
 # The migration before rules and segments.
 BEFORE_RULES = "0004_separate_tables"
-NEWEST = ("flagstaff", "0007_bucket_by")
+NEWEST = ("flagstaff", "0008_groups")
 OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'
@@ -230,7 +230,7 @@ def test_migrate_to_0001_removes_the_triggers(migrated: None) -> None:
 
 # The constraints of the tables of an older version.
 OLD_RELATIONS = """
-    DELETE FROM flagstaff_token WHERE relation = 's';
+    DELETE FROM flagstaff_token WHERE relation IN ('s', 'g');
     DELETE FROM flagstaff_change WHERE relation = 's';
     ALTER TABLE flagstaff_change DROP CONSTRAINT flagstaff_change_relation_check;
     ALTER TABLE flagstaff_change ADD CHECK (relation IN ('f', 'm', 'k'));
@@ -268,6 +268,13 @@ def test_segment_in_an_upgraded_database_is_recorded(upgraded: None) -> None:
     rows(INSERT_SEGMENT)
     assert tokens_since(newest) == "s"
     assert rows("SELECT key FROM flagstaff_change WHERE relation = 's'") == [("enterprise",)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_token_of_a_group_is_written_in_an_upgraded_database(upgraded: None) -> None:
+    newest = newest_token()
+    rows("""SELECT flagstaff_write_token_v1('g'::"char")""")
+    assert tokens_since(newest) == "g"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -491,8 +498,8 @@ def test_sqlmigrate_works_before_the_tables_exist() -> None:
 
 def test_every_ddl_file_is_used_once() -> None:
     folder = Path(flagstaff.__path__[0])
-    used_in = folder / "operations.py", folder / "cli" / "verbs" / "reader_role.py"
-    code = "".join(file.read_text() for file in used_in)
+    used_in = "operations.py", "_tables/watched_groups.py", "cli/verbs/reader_role.py"
+    code = "".join((folder / file).read_text() for file in used_in)
     for file in (folder / "sql").glob("*.sql"):
         if "CREATE" in file.read_text() or "DROP" in file.read_text():
             assert code.count(f'"{file.stem}"') == 1, file.name

@@ -62,9 +62,15 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA clones FROM PUBLIC;
 # They define or prepare something, or are for another program to run.
 NOT_QUERIES = {
     "barrier_function_v1",
+    "drop_group_index_v1",
+    "drop_group_triggers_v1",
     "drop_tables_v1",
     "drop_triggers_v1",
     "function_hashes_v1",
+    "group_index_v1",
+    "group_references_v1",
+    "group_relation_v1",
+    "group_triggers_v1",
     "history_functions_v1",
     "history_v1",
     "load_lock_v1",
@@ -87,6 +93,7 @@ TYPES = {
     "impact_extent_v1": "text",
     "impact_flag_v1": "text",
     "impact_users_v1": "text, text",
+    "load_groups_v1": "text[]",
     "optional_parts_v1": "text[], text[]",
 }
 _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")

@@ -15,7 +15,9 @@ __all__ = [
     "find_table",
     "foreign_objects",
     "has_rows",
+    "qualified",
     "query_catalog",
+    "schema_of",
     "table_exists",
     "why_hidden",
     "why_unavailable",
@@ -126,6 +128,21 @@ def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None
     for row in query_catalog(connection, _FIND_TABLE, table):
         return FoundTable(*row)
     return None
+
+
+def qualified(connection: BaseDatabaseWrapper, table: str) -> str:
+    """Returns a quoted name with its schema: where the table is, or where it would be created."""
+    if found := find_table(connection, table):
+        return found.qualified
+    return table if '"."' in table else f"{current_schema(connection)}.{table}"
+
+
+def schema_of(connection: BaseDatabaseWrapper, table: str) -> str:
+    """Returns the quoted schema of a table: where it is, or where it would be created."""
+    if found := find_table(connection, table):
+        return found.schema
+    schema, separator, _ = table.partition('"."')
+    return f'{schema}"' if separator else current_schema(connection)
 
 
 def table_exists(connection: BaseDatabaseWrapper, table: str) -> bool:

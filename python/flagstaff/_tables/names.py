@@ -10,6 +10,7 @@ from typing import cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
+from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import (
     AnyField,
     bucket_field,
@@ -26,7 +27,9 @@ __all__ = [
     "engine_names",
     "fill",
     "flag_names",
+    "group_names",
     "names",
+    "names_of_groups",
     "own_names",
     "segment_names",
     "sql",
@@ -42,13 +45,15 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Returns the value of every placeholder in the templates, quoted for this connection.
 
-    Raises ConfigurationError if a configured model lacks a required field.
+    Those of groups are absent where groups cannot be read. Raises ConfigurationError if a
+    configured model lacks a required field.
     """
     return {
         **own_names(connection),
         **flag_names(connection, conf.flag_model),
         **value_names(connection, conf.value_model),
         **segment_names(connection, segment_model()),
+        **group_names(connection),
     }
 
 
@@ -122,6 +127,33 @@ def segment_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[s
         "segment_pk": quote(_column(model, "pk")),
         "segment_key": quote(_column(model, "key")),
         "segment_conditions": quote(_column(model, "conditions")),
+    }
+
+
+def group_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Returns the names of the groups of users; none where groups cannot be read."""
+    users = user_field(conf.flag_model).model
+    if unreadable_groups(connection, conf.flag_model, users):
+        return {}
+    return names_of_groups(connection, users)
+
+
+def names_of_groups(connection: BaseDatabaseWrapper, users: type[Model]) -> dict[str, str]:
+    """Returns the names of the groups of a user model, which may be a model of a migration's state.
+
+    Returns none if the model has no groups.
+    """
+    fields, quote = group_fields(users), connection.ops.quote_name
+    if isinstance(fields, UnreadableGroups):
+        return {}
+    return {
+        "membership_table": quote(fields.membership._meta.db_table),
+        "membership_user": quote(_own_column(fields.user)),
+        "membership_group": quote(_own_column(fields.group)),
+        "membership_user_type": _pk_type(fields.user.db_type(connection)),
+        "group_table": quote(fields.name.model._meta.db_table),
+        "group_pk": quote(_own_column(fields.key)),
+        "group_name": quote(_own_column(fields.name)),
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.catalog import current_schema, find_table
+from flagstaff._tables.catalog import qualified
 from flagstaff._tables.model_fields import auto_now_columns
 from flagstaff._tables.names import flag_names, segment_names, value_names
 
@@ -89,14 +89,14 @@ def _rows(
     """A table of which each row is a flag, a value or a segment."""
     quote = connection.ops.quote_name
     arguments = (*columns, *map(quote, auto_now_columns(model)))
-    table = _qualified(connection, name)
+    table = qualified(connection, name)
     return WatchedTable(model, name, table, relation, "flagstaff_row_history_v1", arguments)
 
 
 def _allowed_users(connection: BaseDatabaseWrapper, model: type[Model]) -> WatchedTable:
     names = flag_names(connection, model)
     name = names["allowed_users_table"]
-    flag_table = _qualified(connection, names["flag_table"]).replace("'", "''")
+    flag_table = qualified(connection, names["flag_table"]).replace("'", "''")
     arguments = (
         names["allowed_users_flag"],
         names["allowed_users_user"],
@@ -104,12 +104,5 @@ def _allowed_users(connection: BaseDatabaseWrapper, model: type[Model]) -> Watch
         names["flag_pk"],
         names["flag_key"],
     )
-    table = _qualified(connection, name)
+    table = qualified(connection, name)
     return WatchedTable(model, name, table, "m", "flagstaff_allowed_users_history_v1", arguments)
-
-
-def _qualified(connection: BaseDatabaseWrapper, table: str) -> str:
-    """Returns the name with its schema: where the table is, or where it would be created."""
-    if found := find_table(connection, table):
-        return found.qualified
-    return table if '"."' in table else f"{current_schema(connection)}.{table}"
