@@ -18,7 +18,15 @@ from flagstaff.conf import conf
 __all__ = ["READER_ROLE"]
 
 # The tables that the engine reads, by their placeholder in SQL templates.
-_READ = ("flag_table", "allowed_users_table", "value_table", "segment_table", "token_table")
+_READ = (
+    "flag_table",
+    "allowed_users_table",
+    "value_table",
+    "segment_table",
+    "membership_table",
+    "group_table",
+    "token_table",
+)
 
 
 def _add_arguments(parser: CommandParser) -> None:
@@ -49,7 +57,8 @@ def _run(options: Options, out: Output) -> None:
 
 
 def _placeholders(connection: BaseDatabaseWrapper) -> Mapping[str, str]:
-    tables = [_table(connection, names(connection)[name]) for name in _READ]
+    known = names(connection)
+    tables = [_table(connection, known[name]) for name in _READ if name in known]
     database = str(connection.get_connection_params()["dbname"])
     return {
         "database": _quoted(database, "database"),
