@@ -30,7 +30,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
 from flagstaff import all_flags, explain, flag_enabled, snapshot
-from flagstaff._engine import attributes
+from flagstaff._engine import attributes, log_once
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
@@ -66,7 +66,7 @@ def attributes_from(settings: Any, function: Callable[[Any, Any], object]) -> It
 @pytest.fixture(autouse=True)
 def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each problem is logged once per process; here, once per test."""
-    monkeypatch.setattr(attributes, "_logged", set())
+    monkeypatch.setattr(log_once, "_logged", set())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.utils.functional import SimpleLazyObject
 
 from flagstaff import _core, all_flags, explain, flag_enabled, refresh
-from flagstaff._engine import attributes
+from flagstaff._engine import log_once
 from flagstaff._engine.attributes import RequestContext
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
@@ -139,7 +139,7 @@ def test_flag_bucketed_by_user_is_as_without_the_column(create: Create) -> None:
 def test_needed_user_is_logged_for_a_unit_that_is_a_column(
     create: Create, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attributes, "_logged", set())
+    monkeypatch.setattr(log_once, "_logged", set())
     create("last_name")
     assert flag_enabled(KEY, 1) is False
     assert "pass the user object" in caplog.text

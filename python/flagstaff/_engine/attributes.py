@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from django.utils.module_loading import import_string
 from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
-from flagstaff._engine.status_log import logger
+from flagstaff._engine.log_once import is_logged, log_once, place_of
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -33,7 +32,6 @@ from flagstaff.typing import Context
 
 __all__ = [
     "RequestContext",
-    "after_fork",
     "column_attributes",
     "computed_attributes",
     "is_deferred",
@@ -55,14 +53,10 @@ _Source: TypeAlias = Callable[[Any, Any], object]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (as a naive one, to subtract from naive ones)
 _MICROSECOND = timedelta(microseconds=1)
-# Code may build names from user input, so their number has no limit of its own.
-_MAX_LOGGED = 1000
 # The users of one request whose attributes are kept.
 _MAX_USERS = 1000
 # Objects that are no values: their text would query the database, or names only their type.
 _NO_VALUES = (QuerySet, BaseManager, Iterator, Mapping, MappingView, deque)
-
-_logged: set[tuple[str, str]] = set()
 
 
 @dataclass
@@ -150,11 +144,6 @@ async def prepare_attributes(
         await sync_to_async(context.attributes_of)(user)
 
 
-def after_fork() -> None:
-    """Resets a forked child, which has logged nothing yet."""
-    _logged.clear()
-
-
 def read_settings() -> tuple[dict[str, str], bool]:
     """Returns the attributes of the user object by their name, and whether there is a callable.
 
@@ -226,7 +215,7 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
         if isinstance(attributes, Mapping) and not computation.has_evaluated:
             return dict(attributes)
     except SynchronousOnlyOperation:
-        _log_once(
+        log_once(
             "callable",
             "event loop",
             f"{path} in ATTRIBUTES queries the database in an event loop, so its attributes are "
@@ -234,11 +223,11 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
         )
         raise
     except DatabaseError as error:
-        problem = f"raised {_place_of(error)}, which aborts an open transaction"
+        problem = f"raised {place_of(error)}, which aborts an open transaction"
     except Exception as error:
         if isinstance(error, RecursionError | MemoryError):
             raise
-        problem = f"raised {_place_of(error)}"
+        problem = f"raised {place_of(error)}"
     else:
         problem = (
             "evaluates a flag, which it must not do"
@@ -252,7 +241,7 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
 
 
 def _log_callable(path: str, problem: str) -> None:
-    _log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
+    log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
 
 
 class _NoValueError(TypeError):
@@ -284,23 +273,23 @@ def plain_value(value: object) -> object:
 
 def report_unreadable(name: str, error: Exception) -> None:
     """Logs once that an attribute cannot be read."""
-    if ("unreadable", name) in _logged:
+    if is_logged("unreadable", name):
         return
-    message = f"the attribute {name!r} is missing: reading it raised {_place_of(error)}"
+    message = f"the attribute {name!r} is missing: reading it raised {place_of(error)}"
     if isinstance(error, _NoValueError):
         message = f"the attribute {name!r} is missing: {error}"
-    _log_once("unreadable", name, message)
+    log_once("unreadable", name, message)
 
 
 def report_unreadable_context(error: Exception) -> None:
     """Logs once that a context cannot be read."""
-    if ("context", "") not in _logged:
-        _log_once("context", "", f"the context is ignored: reading it raised {_place_of(error)}")
+    if not is_logged("context", ""):
+        log_once("context", "", f"the context is ignored: reading it raised {place_of(error)}")
 
 
 def report_needed_user(key: str) -> None:
     """Logs once per flag that it needs the user object, for its rules or its bucketing unit."""
-    _log_once(
+    log_once(
         "needed user",
         key,
         f"flag {key!r} reads attributes of the user, but the caller passed a primary "
@@ -310,20 +299,7 @@ def report_needed_user(key: str) -> None:
 
 def report_reserved_name(name: str) -> None:
     """Logs once that the context names a built-in attribute."""
-    _log_once("reserved", name, f"context cannot set {name!r}, which is built in; use another name")
-
-
-def _log_once(kind: str, name: str, message: str) -> None:
-    if (kind, name) not in _logged and len(_logged) < _MAX_LOGGED:
-        _logged.add((kind, name))
-        logger.warning(message)
-
-
-def _place_of(error: Exception) -> str:
-    """Returns the type of an error and where it was raised. Its text may hold personal data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    log_once("reserved", name, f"context cannot set {name!r}, which is built in; use another name")
 
 
 def microseconds(value: datetime) -> tuple[int, int]:

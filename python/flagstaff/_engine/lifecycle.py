@@ -21,7 +21,7 @@ from django.db import connections
 from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import attributes, direct
+from flagstaff._engine import attributes, direct, log_once
 from flagstaff._engine.process_hooks import (
     call_after_fork,
     call_at_exit,
@@ -264,7 +264,7 @@ def after_fork() -> None:
     _process = _Process()
     _core.after_fork()
     direct.reset_own_writes()
-    attributes.after_fork()
+    log_once.after_fork()
 
 
 def _after_setting(*, setting: str, **kwargs: object) -> None:
