@@ -1,4 +1,4 @@
-"""Middleware: `request.flags` from one snapshot per request, and attribution of its writes."""
+"""Middleware: `request.flags` from one snapshot, its visitor, and attribution of its writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from flagstaff._attribution.context import Attribution, attributed, attribution
 from flagstaff._engine.attributes import serving
 from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._engine.request_visitor import RequestVisitor, visitor_of_request
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 
@@ -19,7 +20,8 @@ __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 class FlagstaffMiddleware:
     """Adds `request.flags`, and records the request's user as the actor of changes.
 
-    Put it after AuthenticationMiddleware. Reads the user only if the request writes a change.
+    Put it after AuthenticationMiddleware. Reads the user only if the request writes a change, and
+    the visitor's cookie only if a flag needs the visitor.
     """
 
     sync_capable = True
@@ -36,14 +38,22 @@ class FlagstaffMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
         flags = request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+        visitor = visitor_of_request(request)
+        visitor.begin()
         if self.is_async:
-            return self._call_async(request, flags)
+            return self._call_async(request, flags, visitor)
         with attributed(_attribution_of(request)), serving(flags):
-            return self.get_response(request)
+            response = cast("HttpResponseBase", self.get_response(request))
+        visitor.finish(request, response)
+        return response
 
-    async def _call_async(self, request: HttpRequest, flags: RequestFlags) -> HttpResponseBase:
+    async def _call_async(
+        self, request: HttpRequest, flags: RequestFlags, visitor: RequestVisitor
+    ) -> HttpResponseBase:
         with attributed(_attribution_of(request)), serving(flags):
-            return await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+        visitor.finish(request, response)
+        return response
 
 
 def _attribution_of(request: HttpRequest) -> Attribution:

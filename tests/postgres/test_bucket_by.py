@@ -111,10 +111,12 @@ def test_visitor_outside_a_request_is_missing(create: Create) -> None:
     assert explain(KEY, 1).reason == "DEFAULT"
 
 
-def test_visitor_is_drawn_only_for_a_percentage(create: Create) -> None:
+def test_visitor_is_drawn_only_for_a_percentage(
+    create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[bool] = []
     context = RequestContext(object())
-    context.visitor = drawn.append  # type: ignore[attr-defined]
+    monkeypatch.setattr(context, "visitor", drawn.append)
     for percent in (0, 100):
         FeatureFlag.objects.all().delete()
         create("visitor", percent)

@@ -122,6 +122,32 @@ def test_attributes_that_exist_are_accepted(setting: Any) -> None:
         assert messages() == []
 
 
+CONSENT = {
+    "shop.missing": (
+        "'shop.missing', which cannot be imported: No module named 'shop'",
+        "correct the path",
+    ),
+    "asyncio.sleep": (
+        "'asyncio.sleep', which is not a synchronous function",
+        "write a function (request) that returns True or False",
+    ),
+}
+
+
+@pytest.mark.parametrize("path", CONSENT)
+def test_function_of_consent_that_does_not_exist_is_reported(path: str) -> None:
+    problem, hint = CONSENT[path]
+    with override_settings(FLAGSTAFF={"VISITOR_COOKIE": path}):
+        message = f'FLAGSTAFF["VISITOR_COOKIE"] names {problem}'
+        assert only_message() == ("flagstaff.E035", message, hint)
+
+
+@pytest.mark.parametrize("setting", [True, False, "operator.truth"])
+def test_function_of_consent_that_exists_is_accepted(setting: object) -> None:
+    with override_settings(FLAGSTAFF={"VISITOR_COOKIE": setting}):
+        assert messages() == []
+
+
 HINT_FOR_A_SECRET = (
     'add "secret" to the receiver, such as "whsec_MfKQ9r8GKYqr…"; to create a secret, run: '
     'python -c "import base64, secrets; '

@@ -15,7 +15,8 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, USAGE_INTERVAL, UNKNOWN_KEY, ATTRIBUTES, WEBHOOKS, SITE_URL"
+    "POOL_SIZE, USAGE_INTERVAL, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, VISITOR_COOKIE_NAME, "
+    "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, WEBHOOKS, SITE_URL"
 )
 
 
@@ -35,6 +36,8 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert (conf.flag_model, conf.value_model) == (FeatureFlag, KeyValueStore)
     assert (conf.listen, conf.poll_interval, conf.max_staleness) == (True, 5.0, 300.0)
     assert (conf.startup_timeout, conf.pool_size, conf.unknown_key) == (1.0, 2, "ignore")
+    assert (conf.visitor_cookie, conf.visitor_cookie_name) == (True, "flagstaff_visitor")
+    assert (conf.visitor_cookie_age, conf.visitor_cookie_domain) == (31_536_000, None)
 
 
 def test_setting_is_read_at_each_use() -> None:
@@ -73,6 +76,10 @@ def test_unknown_name_is_rejected_with_the_most_similar_name(name: Any, hint: st
 
 SECONDS = "expected a number of seconds from"
 SITE_URL = "the URL of your site, such as https://shop.example, or None"
+VISITOR_COOKIE = 'True, False, or the path of a function (request), such as "shop.consent.given"'
+COOKIE_NAME = "the name of a cookie: letters, digits, and signs such as - and _"
+COOKIE_AGE = "a whole number of seconds from 60 to 34560000, which is 400 days"
+COOKIE_DOMAIN = 'the domain of a cookie, such as ".shop.example", or None'
 INVALID: list[tuple[str, object, str]] = [
     ("DATABASE", "nowhere", "expected an alias in DATABASES, or None"),
     ("DATABASE", [], "expected an alias in DATABASES, or None"),
@@ -94,6 +101,18 @@ INVALID: list[tuple[str, object, str]] = [
     ("POOL_SIZE", 0, "expected a whole number from 1 to 16"),
     ("POOL_SIZE", 2.0, "expected a whole number from 1 to 16"),
     ("UNKNOWN_KEY", "shout", 'expected "ignore", "warn" or "raise"'),
+    ("VISITOR_COOKIE", "yes", f"expected {VISITOR_COOKIE}"),
+    ("VISITOR_COOKIE", None, f"expected {VISITOR_COOKIE}"),
+    ("VISITOR_COOKIE", "shop.consent given", f"expected {VISITOR_COOKIE}"),
+    ("VISITOR_COOKIE_NAME", "", f"expected {COOKIE_NAME}"),
+    ("VISITOR_COOKIE_NAME", "my visitor", f"expected {COOKIE_NAME}"),
+    ("VISITOR_COOKIE_NAME", "visitor=", f"expected {COOKIE_NAME}"),
+    ("VISITOR_COOKIE_AGE", 59, f"expected {COOKIE_AGE}"),
+    ("VISITOR_COOKIE_AGE", 34_560_001, f"expected {COOKIE_AGE}"),
+    ("VISITOR_COOKIE_AGE", 3600.0, f"expected {COOKIE_AGE}"),
+    ("VISITOR_COOKIE_AGE", True, f"expected {COOKIE_AGE}"),
+    ("VISITOR_COOKIE_DOMAIN", "", f"expected {COOKIE_DOMAIN}"),
+    ("VISITOR_COOKIE_DOMAIN", "https://shop.example", f"expected {COOKIE_DOMAIN}"),
     ("SITE_URL", "shop.example", f"expected {SITE_URL}"),
     ("SITE_URL", "https://shop.example/?a=b", f"expected {SITE_URL}"),
     ("UNKNOWN_KEY", {}, 'expected "ignore", "warn" or "raise"'),

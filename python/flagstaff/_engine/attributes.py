@@ -24,6 +24,7 @@ from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
 from flagstaff._engine.log_once import is_logged, log_once, place_of
+from flagstaff._engine.request_visitor import visitor_of_request
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -46,6 +47,7 @@ __all__ = [
     "report_unreadable_context",
     "serving",
     "unusable_columns",
+    "visitor_of",
 ]
 
 #: What the project's callable gets: a user, and the request or None.
@@ -70,7 +72,7 @@ _computation: ContextVar[_Computation | None] = ContextVar("flagstaff_computatio
 
 
 class RequestContext(dict[str, object]):
-    """The context of all evaluations of a request, and what the callable returns for its users.
+    """The context of all evaluations of a request, its visitor, and what the callable returns.
 
     The callable runs once per user, because a request may evaluate flags for several users. Two
     threads that need it at the same time may both run it; a lock could deadlock with the
@@ -79,12 +81,21 @@ class RequestContext(dict[str, object]):
 
     def __init__(self, request: object) -> None:
         super().__init__()
+        #: The id of the visitor; None until an evaluation needs it. Read by the extension.
+        self.visitor_id: str | None = None
         self._request = request
         self._computed: dict[tuple[type, str], dict[str, object] | None] = {}
 
     def __reduce__(self) -> tuple[type[dict[str, object]], tuple[dict[str, object]]]:
         """Pickles and copies only the context, for example as the argument of a task."""
         return dict, (dict(self),)
+
+    def visitor(self, draw: bool) -> str | None:  # noqa: FBT001 (called by the extension)
+        """Returns the id of the visitor, or with `draw` a new one; None if there can be none."""
+        if self.visitor_id is None:
+            visitor = visitor_of_request(self._request)
+            self.visitor_id = visitor.id_for(self._request, draw=draw)
+        return self.visitor_id
 
     def attributes_of(self, user: object) -> dict[str, object] | None:
         """Returns what the callable returns for the user; None if it fails."""
@@ -195,6 +206,20 @@ def computed_attributes(user: object, call: object, snapshot: object) -> dict[st
         return _compute(user, None)
     except SynchronousOnlyOperation:
         return None
+
+
+def visitor_of(call: object, snapshot: object, draw: bool) -> str | None:  # noqa: FBT001
+    """Returns the id of the visitor of the request that is served; None without one.
+
+    Called by the extension, with the context of the call and of its snapshot.
+    """
+    for context in (call, snapshot):
+        if isinstance(context, RequestContext):
+            return context.visitor(draw)
+    served = _served.get()
+    if served is None or served.request is None:
+        return None
+    return served.request.context.visitor(draw)
 
 
 def note_evaluation() -> None:

@@ -89,6 +89,16 @@ class RequestFlags:
         context.update(new)
 
     @property
+    def visitor(self) -> str | None:
+        """The id of the visitor, for a task; a new one if the browser has none.
+
+        send_offer.delay(order.pk, context={"visitor": request.flags.visitor})
+
+        None without consent, and after the response has left the middleware.
+        """
+        return self.context.visitor(draw=True)
+
+    @property
     def _user(self) -> UserLike:
         return getattr(self._request, "user", None)
 

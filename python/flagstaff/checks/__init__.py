@@ -18,8 +18,8 @@ from flagstaff.checks.models import (
     check_secret_column,
 )
 from flagstaff.checks.settings import (
-    check_attributes_exist,
     check_forced_off_keys,
+    check_named_objects_exist,
     check_setting_names,
     check_setting_values,
     check_webhooks_are_signed,
@@ -33,7 +33,7 @@ STATIC_CHECKS = (
     check_setting_names,
     check_setting_values,
     check_forced_off_keys,
-    check_attributes_exist,
+    check_named_objects_exist,
     check_connection_parameters,
     check_database_is_the_written_one,
     check_fields,

@@ -17,8 +17,8 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.validators import is_valid_flag_key
 
 __all__ = [
-    "check_attributes_exist",
     "check_forced_off_keys",
+    "check_named_objects_exist",
     "check_setting_names",
     "check_setting_values",
     "check_webhooks_are_signed",
@@ -64,11 +64,13 @@ def check_forced_off_keys(**kwargs: object) -> list[CheckMessage]:
 
 
 @with_valid_settings
-def check_attributes_exist(**kwargs: object) -> list[CheckMessage]:
-    """flagstaff.E035: ATTRIBUTES names something that does not exist."""
+def check_named_objects_exist(**kwargs: object) -> list[CheckMessage]:
+    """flagstaff.E035: ATTRIBUTES or VISITOR_COOKIE names something that does not exist."""
+    named = {"ATTRIBUTES": _attribute_problems(), "VISITOR_COOKIE": _consent_problems()}
     return [
-        Error(f'FLAGSTAFF["ATTRIBUTES"] names {problem}', hint=hint, id="flagstaff.E035")
-        for problem, hint in _attribute_problems()
+        Error(f'FLAGSTAFF["{name}"] names {problem}', hint=hint, id="flagstaff.E035")
+        for name, problems in named.items()
+        for problem, hint in problems
     ]
 
 
@@ -78,15 +80,26 @@ def _attribute_problems() -> Iterator[tuple[str, str]]:
         names = join_some(map(repr, unusable))
         yield f"{names}, not a column of the user model", "name concrete fields of the user model"
     path = conf.attributes.callable
-    if path is None:
-        return
+    if path is not None:
+        hint = "write a function (user, request) that returns a mapping of names to values"
+        yield from _function_problems(path, hint)
+
+
+def _consent_problems() -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with the function of VISITOR_COOKIE, with a hint."""
+    path = conf.visitor_cookie
+    if isinstance(path, str):
+        hint = "write a function (request) that returns True or False"
+        yield from _function_problems(path, hint)
+
+
+def _function_problems(path: str, hint: str) -> Iterator[tuple[str, str]]:
     try:
-        source = import_string(path)
+        function = import_string(path)
     except ImportError as error:
         yield f"{path!r}, which cannot be imported: {error}", "correct the path"
         return
-    if not callable(source) or iscoroutinefunction(source):
-        hint = "write a function (user, request) that returns a mapping of names to values"
+    if not callable(function) or iscoroutinefunction(function):
         yield f"{path!r}, which is not a synchronous function", hint
 
 

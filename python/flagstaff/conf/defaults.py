@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,11 @@ __all__ = ["RULES", "Rule"]
 _HOUR = 3600
 _WEEK = 7 * 86_400
 _MAX_POOL_SIZE = 16
+_YEAR = 365 * 86_400
+# Browsers keep no cookie for longer.
+_MAX_COOKIE_AGE = 400 * 86_400
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_COOKIE_DOMAIN = re.compile(r"[A-Za-z0-9.-]+")
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,16 @@ def _is_model(value: object) -> bool:
 
 def _is_site_url(value: object) -> bool:
     return value is None or (is_url(value) and not set("?#@") & set(value))
+
+
+def _is_path(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return "." in value and all(part.isidentifier() for part in value.split("."))
+
+
+def _is_text_of(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _installed_model(label: str) -> type[Model] | None:
@@ -118,6 +134,26 @@ RULES: dict[str, Rule] = {
         expected="a list of columns of the user model, or the path of a function",
         is_valid=lambda value: problem_of_attributes(value) is None,
         problem_of=problem_of_attributes,
+    ),
+    "VISITOR_COOKIE": Rule(
+        default=True,
+        expected='True, False, or the path of a function (request), such as "shop.consent.given"',
+        is_valid=lambda value: isinstance(value, bool) or _is_path(value),
+    ),
+    "VISITOR_COOKIE_NAME": Rule(
+        default="flagstaff_visitor",
+        expected="the name of a cookie: letters, digits, and signs such as - and _",
+        is_valid=lambda value: _is_text_of(_COOKIE_NAME, value),
+    ),
+    "VISITOR_COOKIE_AGE": Rule(
+        default=_YEAR,
+        expected=f"a whole number of seconds from 60 to {_MAX_COOKIE_AGE}, which is 400 days",
+        is_valid=lambda value: type(value) is int and 60 <= value <= _MAX_COOKIE_AGE,  # noqa: PLR2004
+    ),
+    "VISITOR_COOKIE_DOMAIN": Rule(
+        default=None,
+        expected='the domain of a cookie, such as ".shop.example", or None',
+        is_valid=lambda value: value is None or _is_text_of(_COOKIE_DOMAIN, value),
     ),
     "WEBHOOKS": Rule(
         default={},

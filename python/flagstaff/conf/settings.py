@@ -109,6 +109,26 @@ class Conf:
         return sources_of(self._read("ATTRIBUTES"))
 
     @property
+    def visitor_cookie(self) -> bool | str:
+        """Whether browsers may have the visitor's cookie, or the path of a function of consent."""
+        return cast("bool | str", self._read("VISITOR_COOKIE"))
+
+    @property
+    def visitor_cookie_name(self) -> str:
+        """The name of the visitor's cookie."""
+        return cast("str", self._read("VISITOR_COOKIE_NAME"))
+
+    @property
+    def visitor_cookie_age(self) -> int:
+        """Seconds for which a visitor's id is valid."""
+        return cast("int", self._read("VISITOR_COOKIE_AGE"))
+
+    @property
+    def visitor_cookie_domain(self) -> str | None:
+        """The domain of the visitor's cookie; None for the host of the response."""
+        return cast("str | None", self._read("VISITOR_COOKIE_DOMAIN"))
+
+    @property
     def webhooks(self) -> tuple[Receiver, ...]:
         """The receivers of webhooks."""
         return receivers_of(self._read("WEBHOOKS"))

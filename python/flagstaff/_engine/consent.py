@@ -1,0 +1,48 @@
+"""Whether a browser may have the visitor's cookie, as the setting VISITOR_COOKIE decides."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from inspect import iscoroutine
+
+from django.utils.module_loading import import_string
+
+from flagstaff._engine.log_once import log_once, place_of
+from flagstaff.conf import conf
+
+__all__ = ["consent_of"]
+
+_is_asking: ContextVar[bool] = ContextVar("flagstaff_is_asking_for_consent", default=False)
+
+
+def consent_of(request: object) -> bool | None:
+    """Whether the browser may have the cookie; None if the project's function fails."""
+    setting = conf.visitor_cookie
+    if isinstance(setting, bool):
+        return setting
+    # The function evaluates a flag that needs the visitor, which needs the function.
+    if _is_asking.get():
+        _log(setting, "evaluates a flag by visitor, which it must not do")
+        return None
+    token = _is_asking.set(True)
+    try:
+        given = import_string(setting)(request)
+    except Exception as error:
+        if isinstance(error, RecursionError | MemoryError):
+            raise
+        _log(setting, f"raised {place_of(error)}")
+        return None
+    finally:
+        _is_asking.reset(token)
+    if iscoroutine(given):
+        given.close()
+    # A text such as "no" would be true.
+    if isinstance(given, bool):
+        return given
+    _log(setting, f"returned a {type(given).__name__}, not True or False")
+    return None
+
+
+def _log(path: str, problem: str) -> None:
+    message = f"{path} in VISITOR_COOKIE {problem}; there is no consent until this is corrected"
+    log_once("consent", problem, message)

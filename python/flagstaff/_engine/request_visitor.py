@@ -1,0 +1,147 @@
+"""The visitor of a request: the id in its cookie, or a new one that the response sets."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control, patch_vary_headers
+
+from flagstaff._engine.consent import consent_of
+from flagstaff._engine.log_once import log_once
+from flagstaff._engine.uncached import keep_out_of_cache
+from flagstaff._engine.visitors import SignedId, draw_id, read, sign
+from flagstaff.conf import conf
+
+__all__ = ["RequestVisitor", "visitor_of_request"]
+
+_ID = "id"
+_SAMESITE: Final = "Lax"
+
+
+class RequestVisitor:
+    """The visitor of one request. Costs nothing until an evaluation reads it."""
+
+    __slots__ = ("_consent", "_cookie", "_is_sent", "_new", "_reads_cookie")
+
+    def __init__(self) -> None:
+        # The new id, or None if none can be set any more; the first of two threads decides. No
+        # dict: the middleware has not begun.
+        self._new: dict[str, str | None] | None = None
+        # Whether the response depends on the cookies of the browser.
+        self._reads_cookie = False
+        self._is_sent = False
+        self._consent: bool | None = None
+        self._cookie: SignedId | None = None
+
+    def begin(self) -> None:
+        """Allows new ids, because the middleware will set their cookie."""
+        self._new = {}
+
+    def id_for(self, request: Any, *, draw: bool) -> str | None:
+        """Returns the id of the cookie, or with `draw` a new one; None without consent."""
+        if not self._reads_cookie:
+            self._read_cookie(request)
+        if self._cookie is not None:
+            return self._cookie.id
+        if not draw or not self._consent:
+            return None
+        if self._new is None:
+            _log_missing_middleware()
+            return None
+        visitor_id = self._new.setdefault(_ID, draw_id())
+        if visitor_id is None:
+            _log_late()
+        return visitor_id
+
+    def _read_cookie(self, request: Any) -> None:
+        text = request.COOKIES.get(conf.visitor_cookie_name)
+        self._is_sent = text is not None
+        self._consent = consent_of(request)
+        # Without cookies, pages are the same for all browsers, and caches may store them.
+        if conf.visitor_cookie is False and not self._is_sent:
+            return
+        keep_out_of_cache(request)
+        if text is not None and self._consent:
+            self._cookie = read(text, conf.visitor_cookie_age)
+        # Last: another thread may use the visitor of the same request.
+        self._reads_cookie = True
+
+    def finish(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        """Sets or deletes the cookie of the browser, and tells caches what the response is.
+
+        Ids that are drawn later could not be set, so there are none.
+        """
+        new = self._new.setdefault(_ID, None) if self._new is not None else None
+        if not self._reads_cookie:
+            return
+        patch_vary_headers(response, ["Cookie"])
+        # Many shared caches ignore Vary.
+        patch_cache_control(response, private=True)
+        # The view may have deleted it, for example because consent was withdrawn.
+        if conf.visitor_cookie_name not in response.cookies:
+            self._write_cookie(request, response, new)
+
+    def _write_cookie(
+        self, request: HttpRequest, response: HttpResponseBase, new: str | None
+    ) -> None:
+        if new is not None:
+            _set(request, response, sign(new), conf.visitor_cookie_age)
+        elif self._cookie is not None and not self._cookie.is_current:
+            _set_anew(request, response, self._cookie)
+        # A function that fails has not refused.
+        elif self._is_sent and self._consent is False:
+            _delete(response)
+
+
+def visitor_of_request(request: Any) -> RequestVisitor:
+    """Returns the visitor of a request, which is kept on it."""
+    visitor = getattr(request, "_flagstaff_visitor", None)
+    if not isinstance(visitor, RequestVisitor):
+        visitor = request._flagstaff_visitor = RequestVisitor()  # noqa: SLF001 (ours)
+    return visitor
+
+
+def _set(request: HttpRequest, response: HttpResponseBase, text: str, max_age: int) -> None:
+    response.set_cookie(
+        conf.visitor_cookie_name,
+        text,
+        max_age=max_age,
+        domain=conf.visitor_cookie_domain,
+        secure=request.is_secure() or settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite=_SAMESITE,
+    )
+
+
+def _set_anew(request: HttpRequest, response: HttpResponseBase, cookie: SignedId) -> None:
+    """Signs the id with the current key. It does not live longer for that."""
+    max_age = int(cookie.drawn_at + conf.visitor_cookie_age - time.time())
+    _set(request, response, sign(cookie.id, cookie.drawn_at), max_age)
+
+
+def _delete(response: HttpResponseBase) -> None:
+    response.delete_cookie(
+        conf.visitor_cookie_name, domain=conf.visitor_cookie_domain, samesite=_SAMESITE
+    )
+
+
+def _log_missing_middleware() -> None:
+    log_once(
+        "visitor",
+        "middleware",
+        "a request has no visitor, because FlagstaffMiddleware has not begun: add "
+        '"flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE, before what evaluates flags',
+    )
+
+
+def _log_late() -> None:
+    log_once(
+        "visitor",
+        "late",
+        "a flag needs a visitor after its response has left the middleware, which can set no "
+        "cookie any more: evaluate it before the view returns, not in a streaming body",
+    )

@@ -1,0 +1,548 @@
+"""The cookie of a visitor: when a response sets or deletes it, and what it says to caches."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import pickle
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.test import AsyncClient, Client, RequestFactory
+from django.urls import include, path
+from django.views.decorators.cache import cache_control
+from rest_framework.request import Request as RestRequest
+
+from flagstaff._engine import log_once
+from flagstaff._engine.attributes import visitor_of
+from flagstaff._engine.request_flags import flags_of
+from flagstaff._engine.visitors import read, sign
+from flagstaff.exceptions import ConfigurationError
+from flagstaff.middleware import FlagstaffMiddleware
+
+NAME = "flagstaff_visitor"
+YEAR = 365 * 86_400
+MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
+
+
+def text_of(request: Any) -> HttpResponse:
+    """Shows the visitor's id, which it draws."""
+    return HttpResponse(request.flags.visitor)
+
+
+async def text_of_async(request: Any) -> HttpResponse:
+    return HttpResponse(request.flags.visitor)
+
+
+def explained(request: Any) -> HttpResponse:
+    return HttpResponse(request.flags.context.visitor(False))
+
+
+def plain(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("plain")
+
+
+def failing(request: Any) -> HttpResponse:
+    assert request.flags.visitor
+    raise RuntimeError("failed")
+
+
+@cache_control(public=True, max_age=600)
+def public(request: Any) -> HttpResponse:
+    return HttpResponse(request.flags.visitor)
+
+
+def streamed(request: Any) -> StreamingHttpResponse:
+    def body() -> Iterator[str]:
+        yield request.flags.visitor or "no visitor"
+
+    return StreamingHttpResponse(body())
+
+
+async def streamed_async(request: Any) -> StreamingHttpResponse:
+    async def body() -> AsyncIterator[str]:
+        yield request.flags.visitor or "no visitor"
+
+    return StreamingHttpResponse(body())
+
+
+def withdrawn(request: Any) -> HttpResponse:
+    assert request.flags.visitor
+    response = HttpResponse("withdrawn")
+    response.delete_cookie(NAME)
+    return response
+
+
+def replaced(request: Any) -> HttpResponse:
+    before = request.flags.visitor
+    request.flags.context = {"country": "DE"}
+    return HttpResponse(before == request.flags.visitor == request.flags.context.visitor_id)
+
+
+urlpatterns = [
+    path("visitor/", text_of),
+    path("visitor/async/", text_of_async),
+    path("explained/", explained),
+    path("plain/", plain),
+    path("failing/", failing),
+    path("public/", public),
+    path("streamed/", streamed),
+    path("streamed/async/", streamed_async),
+    path("withdrawn/", withdrawn),
+    path("replaced/", replaced),
+    path("flags/", include("flagstaff.urls")),
+]
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = [MIDDLEWARE]
+    monkeypatch.setattr(log_once, "_logged", set())
+
+
+Get = Callable[..., Any]
+
+
+@pytest.fixture(params=["", "async/"], ids=["sync", "async"])
+def get(request: pytest.FixtureRequest, client: Client, async_client: AsyncClient) -> Get:
+    """Requests a page through WSGI or ASGI."""
+    is_async = bool(request.param)
+    used: Any = async_client if is_async else client
+    send = async_to_sync(used.get) if is_async else used.get
+
+    def get(page: str, cookie: str | None = None, **extra: Any) -> Any:
+        if cookie is not None:
+            used.cookies[NAME] = cookie
+        return send(page, **extra)
+
+    return get
+
+
+@pytest.fixture(params=["/visitor/", "/visitor/async/"])
+def page(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def id_in(response: Any) -> str:
+    """The id in the cookie that a response sets."""
+    found = read(response.cookies[NAME].value, YEAR)
+    assert found
+    return found.id
+
+
+# When the cookie is set.
+
+
+def test_first_use_of_visitor_sets_cookie(get: Get, page: str) -> None:
+    response = get(page)
+    assert response.content.decode() == id_in(response)
+
+
+def test_cookie_is_first_party_and_hidden_from_scripts(get: Get, page: str) -> None:
+    cookie = get(page).cookies[NAME]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
+    assert (cookie["max-age"], cookie["domain"], cookie["secure"]) == (YEAR, "", "")
+
+
+def test_cookie_over_https_is_secure(client: Client) -> None:
+    assert client.get("/visitor/", secure=True).cookies[NAME]["secure"] is True
+
+
+def test_cookie_is_secure_if_sessions_are(get: Get, page: str, settings: Any) -> None:
+    settings.SESSION_COOKIE_SECURE = True
+    assert get(page).cookies[NAME]["secure"] is True
+
+
+def test_cookie_has_name_age_and_domain_of_settings(get: Get, page: str, settings: Any) -> None:
+    settings.FLAGSTAFF = {
+        "VISITOR_COOKIE_NAME": "v",
+        "VISITOR_COOKIE_AGE": 3600,
+        "VISITOR_COOKIE_DOMAIN": ".shop.example",
+    }
+    cookie = get(page).cookies["v"]
+    assert (cookie["max-age"], cookie["domain"]) == (3600, ".shop.example")
+
+
+def test_browser_with_cookie_keeps_its_id(get: Get, page: str) -> None:
+    first = get(page)
+    second = get(page)
+    assert second.content == first.content
+    assert not second.cookies
+
+
+def test_page_without_visitor_is_as_without_middleware(get: Get) -> None:
+    for cookie in (None, sign("visitor")):
+        response = get("/plain/", cookie)
+        assert not response.cookies
+        assert not response.headers.keys() & {"Vary", "Cache-Control"}
+
+
+def test_reading_without_drawing_sets_no_cookie(get: Get) -> None:
+    response = get("/explained/")
+    assert response.content == b"None"
+    assert not response.cookies
+    assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+    assert get("/explained/", sign("visitor")).content == b"visitor"
+
+
+@pytest.mark.parametrize("text", ["", "forged", "visitor:1:2", "é", "a" * 5000])
+def test_cookie_that_is_not_ours_is_replaced(get: Get, page: str, text: str) -> None:
+    response = get(page, text)
+    assert response.content.decode() == id_in(response)
+
+
+def test_expired_cookie_is_replaced(get: Get, page: str) -> None:
+    response = get(page, sign("visitor", time.time() - YEAR - 10))
+    assert id_in(response) != "visitor"
+
+
+def test_cookie_signed_with_a_fallback_key_is_signed_anew(
+    get: Get, page: str, settings: Any
+) -> None:
+    drawn_at = int(time.time()) - 86_400
+    text = sign("visitor", drawn_at)
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new secret"
+    response = get(page, text)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert response.content.decode() == id_in(response) == "visitor"
+    assert response["Cache-Control"] == "private"
+
+
+def test_new_signature_does_not_prolong_the_id(get: Get, page: str, settings: Any) -> None:
+    drawn_at = int(time.time()) - 86_400
+    text = sign("visitor", drawn_at)
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a new secret"
+    cookie = get(page, text).cookies[NAME]
+    found = read(cookie.value, YEAR)
+    assert found
+    assert found.drawn_at == drawn_at
+    assert abs(cookie["max-age"] - (YEAR - 86_400)) < 60
+
+
+def test_cookie_that_the_view_deletes_stays_deleted(get: Get) -> None:
+    response = get("/withdrawn/")
+    assert response.cookies[NAME]["max-age"] == 0
+    assert response["Cache-Control"] == "private"
+
+
+def test_failing_view_sets_cookie(client: Client) -> None:
+    client.raise_request_exception = False
+    response = client.get("/failing/")
+    assert response.status_code == 500
+    assert id_in(response)
+    assert response["Cache-Control"] == "private"
+
+
+def test_replaced_context_keeps_the_visitor(get: Get) -> None:
+    assert get("/replaced/").content == b"True"
+
+
+def test_threads_of_one_request_draw_one_id() -> None:
+    barrier = Barrier(8)
+    ids: list[Future[str | None]] = []
+
+    def view(request: Any) -> HttpResponse:
+        def use() -> str | None:
+            barrier.wait()
+            visitor: str | None = request.flags.visitor
+            return visitor
+
+        with ThreadPoolExecutor(8) as pool:
+            ids.extend(pool.submit(use) for _ in range(8))
+        return HttpResponse()
+
+    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
+    assert {one.result() for one in ids} == {id_in(response)}
+
+
+# What it says to caches.
+
+
+@pytest.mark.parametrize("cookie", [None, sign("visitor")], ids=["no cookie", "a cookie"])
+def test_response_is_private_and_varies_on_cookie(get: Get, page: str, cookie: str | None) -> None:
+    response = get(page, cookie)
+    assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+
+
+@pytest.mark.parametrize("cookie", [None, sign("visitor")], ids=["no cookie", "a cookie"])
+def test_public_response_becomes_private(get: Get, cookie: str | None) -> None:
+    response = get("/public/", cookie)
+    assert set(response["Cache-Control"].split(", ")) == {"private", "max-age=600"}
+
+
+# Consent.
+
+answer: Any = True
+
+
+def consent(request: Any) -> Any:
+    """The function that VISITOR_COOKIE names."""
+    return answer() if callable(answer) else answer
+
+
+@pytest.fixture
+def asks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Sets what the function answers."""
+    settings.FLAGSTAFF = {"VISITOR_COOKIE": f"{__name__}.consent"}
+    return lambda given: monkeypatch.setitem(globals(), "answer", given)
+
+
+def test_consent_lets_cookie_be_set(get: Get, page: str, asks: Any) -> None:
+    asks(True)
+    response = get(page)
+    assert response.content.decode() == id_in(response)
+    assert get(page).content == response.content
+
+
+def test_consent_gets_the_request(
+    get: Get, page: str, asks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "consent", lambda request: request.path == page)
+    asks(True)
+    assert get(page).cookies
+
+
+@pytest.mark.parametrize("cookie", [None, sign("visitor")], ids=["no cookie", "a cookie"])
+def test_refused_consent_is_no_visitor(get: Get, page: str, asks: Any, cookie: str | None) -> None:
+    asks(False)
+    response = get(page, cookie)
+    assert response.content == b"None"
+    assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+
+
+def test_refused_consent_deletes_cookie(get: Get, page: str, asks: Any) -> None:
+    asks(False)
+    assert not get(page).cookies
+    cookie = get(page, sign("visitor")).cookies[NAME]
+    assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", 0, "/")
+    assert cookie["samesite"] == "Lax"
+
+
+def test_setting_false_is_no_visitor_and_deletes_cookie(get: Get, page: str, settings: Any) -> None:
+    settings.FLAGSTAFF = {"VISITOR_COOKIE": False}
+    response = get(page)
+    assert response.content == b"None"
+    assert not response.cookies
+    assert not response.headers.keys() & {"Vary", "Cache-Control"}
+    response = get(page, sign("visitor"))
+    assert response.content == b"None"
+    assert response.cookies[NAME]["max-age"] == 0
+    assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+
+
+def fail() -> bool:
+    raise RuntimeError("the password is hunter2")
+
+
+async def later() -> bool:
+    return True
+
+
+def test_consent_that_raises_is_no_consent_and_logged_once(
+    get: Get, page: str, asks: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    asks(fail)
+    for _ in range(2):
+        response = get(page, sign("visitor"))
+        assert response.content == b"None"
+        assert response["Cache-Control"] == "private"
+    [record] = caplog.records
+    assert f"{__name__}.consent in VISITOR_COOKIE raised RuntimeError in " in record.message
+    assert "hunter2" not in caplog.text
+
+
+def test_consent_that_raises_deletes_no_cookie(get: Get, page: str, asks: Any) -> None:
+    asks(fail)
+    assert not get(page, sign("visitor")).cookies
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [("no", "str"), (None, "NoneType"), (1, "int"), (later, "coroutine")]
+)
+def test_consent_that_is_no_bool_is_no_consent_and_logged(
+    client: Client, asks: Any, caplog: pytest.LogCaptureFixture, given: object, name: str
+) -> None:
+    asks(given)
+    assert client.get("/visitor/").content == b"None"
+    [record] = caplog.records
+    assert f"returned a {name}, not True or False" in record.message
+
+
+def test_consent_that_cannot_be_imported_is_no_consent_and_logged(
+    get: Get, page: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.FLAGSTAFF = {"VISITOR_COOKIE": "shop.missing.consent"}
+    assert get(page).content == b"None"
+    assert "shop.missing.consent in VISITOR_COOKIE raised ModuleNotFoundError" in caplog.text
+
+
+def test_consent_that_needs_the_visitor_is_asked_once(
+    asks: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, client: Client
+) -> None:
+    asked: list[object] = []
+
+    def consent(request: Any) -> bool:
+        asked.append(request.flags.visitor)
+        return True
+
+    asks(True)
+    monkeypatch.setitem(globals(), "consent", consent)
+    response = client.get("/visitor/")
+    assert response.content.decode() == id_in(response)
+    assert asked == [None]
+    assert "evaluates a flag by visitor, which it must not do" in caplog.text
+
+
+def test_consent_is_asked_once_per_request(client: Client, asks: Any) -> None:
+    asked: list[bool] = []
+
+    def give() -> bool:
+        asked.append(True)
+        return False
+
+    asks(give)
+    assert client.get("/replaced/").content == b"True"
+    assert asked == [True]
+
+
+def test_interrupt_of_consent_ends_the_request(client: Client, asks: Any) -> None:
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    asks(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.get("/visitor/")
+
+
+def test_invalid_setting_is_a_configuration_error(client: Client, settings: Any) -> None:
+    settings.FLAGSTAFF = {"VISITOR_COOKIE_AGE": "a year"}
+    with pytest.raises(ConfigurationError, match="VISITOR_COOKIE_AGE"):
+        client.get("/visitor/")
+
+
+# Before and after the middleware, and without it.
+
+
+@pytest.mark.parametrize("url", ["/streamed/", "/streamed/async/"])
+def test_streaming_body_draws_no_id_and_logs_once(
+    get: Get, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        response = get(url)
+        assert body_of(response) == b"no visitor"
+        assert not response.cookies
+    [record] = [record for record in caplog.records if record.name == "flagstaff"]
+    assert "after its response has left the middleware" in record.message
+
+
+def test_streaming_body_of_browser_with_cookie_has_its_visitor(get: Get) -> None:
+    assert body_of(get("/streamed/", sign("visitor"))) == b"visitor"
+
+
+def body_of(response: Any) -> bytes:
+    async def joined() -> bytes:
+        return b"".join([part async for part in response])
+
+    return asyncio.run(joined()) if response.is_async else b"".join(response.streaming_content)
+
+
+def test_request_without_middleware_has_no_new_visitor_and_logs_once(
+    settings: Any, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MIDDLEWARE = []
+    for _ in range(2):
+        request = client.get("/plain/").wsgi_request
+        assert flags_of(request).visitor is None
+    [record] = [record for record in caplog.records if record.name == "flagstaff"]
+    assert record.levelno == logging.WARNING
+    assert 'add "flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE' in record.message
+
+
+def test_flags_before_the_middleware_are_of_the_same_visitor(client: Client) -> None:
+    def outer(request: Any) -> Any:
+        early = flags_of(request)
+        assert not early.visitor
+        response: Any = FlagstaffMiddleware(text_of)(request)
+        assert early.visitor == response.content.decode() == id_in(response)
+        return response
+
+    assert outer(RequestFactory().get("/"))
+
+
+def test_flags_before_the_middleware_have_the_visitor_of_the_cookie() -> None:
+    request = RequestFactory().get("/")
+    request.COOKIES[NAME] = sign("visitor")
+    assert flags_of(request).visitor == "visitor"
+    response: Any = FlagstaffMiddleware(plain)(request)
+    assert response["Vary"] == "Cookie"
+
+
+def test_request_that_passes_the_middleware_again_can_set_a_cookie() -> None:
+    request: Any = RequestFactory().get("/")
+    FlagstaffMiddleware(plain)(request)
+    assert id_in(FlagstaffMiddleware(text_of)(request))
+
+
+def test_two_middlewares_set_one_cookie(settings: Any, client: Client) -> None:
+    settings.MIDDLEWARE = [MIDDLEWARE, MIDDLEWARE]
+    response = client.get("/visitor/")
+    assert response.content.decode() == id_in(response)
+
+
+def test_request_of_rest_framework_has_the_visitor_of_djangos() -> None:
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse(flags_of(RestRequest(request)).visitor)
+
+    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
+    assert response.content.decode() == id_in(response)
+
+
+# The interface of the extension.
+
+
+def test_visitor_is_that_of_the_context_or_of_the_served_request() -> None:
+    found: list[str | None] = []
+
+    def view(request: Any) -> HttpResponse:
+        found.append(visitor_of(None, None, False))
+        found.append(visitor_of(None, None, True))
+        found.append(visitor_of({"visitor": "given"}, request.flags.context, False))
+        return text_of(request)
+
+    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
+    assert found == [None, id_in(response), id_in(response)]
+    assert visitor_of(None, None, True) is None
+    assert visitor_of({}, {}, True) is None
+
+
+def test_visitor_id_is_none_until_it_is_known() -> None:
+    def view(request: Any) -> HttpResponse:
+        context = request.flags.context
+        found = [context.visitor_id, context.visitor(False), context.visitor_id]
+        assert found == [None, None, None]
+        assert context.visitor(True)
+        assert context.visitor_id == context.visitor(False) == context.visitor(True)
+        return HttpResponse()
+
+    FlagstaffMiddleware(view)(RequestFactory().get("/"))
+
+
+def test_pickled_and_copied_context_has_no_drawn_id() -> None:
+    def view(request: Any) -> HttpResponse:
+        context = request.flags.context
+        context["country"] = "DE"
+        assert request.flags.visitor
+        for copied in (pickle.loads(pickle.dumps(context)), copy.copy(context)):
+            assert type(copied) is dict
+            assert copied == {"country": "DE"}
+        return HttpResponse()
+
+    FlagstaffMiddleware(view)(RequestFactory().get("/"))

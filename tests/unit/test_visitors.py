@@ -1,0 +1,88 @@
+"""The id of a visitor and its signature."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.core.signing import Signer, TimestampSigner
+
+from flagstaff._engine import visitors
+from flagstaff._engine.visitors import draw_id, read, sign
+
+DAY = 86_400
+
+
+def test_drawn_ids_are_random_texts_of_22_characters() -> None:
+    ids = {draw_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(visitor_id) for visitor_id in ids} == {22}
+
+
+def test_signed_id_is_read() -> None:
+    visitor_id = draw_id()
+    found = read(sign(visitor_id), DAY)
+    assert found is not None
+    assert (found.id, found.is_current) == (visitor_id, True)
+    assert time.time() - found.drawn_at < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "::",
+        "abc",
+        "abc:1:2",
+        "é" * 22,
+        "\ud800:1:2",
+        "a" * 100_000,
+        TimestampSigner(key="another key", salt="flagstaff.visitor").sign("forged"),
+        TimestampSigner(salt="django.contrib.sessions").sign("of another cookie"),
+        Signer(salt="flagstaff.visitor").sign("x" * 200),
+    ],
+    ids=[
+        "empty",
+        "one colon",
+        "two colons",
+        "no signature",
+        "a wrong signature",
+        "not ASCII",
+        "half a character",
+        "long",
+        "another key",
+        "another salt",
+        "signed but long",
+    ],
+)
+def test_text_that_is_not_ours_is_no_id(text: str) -> None:
+    assert read(text, DAY) is None
+
+
+def test_id_is_valid_until_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = sign("visitor", time.time())
+    later = time.time() + DAY
+    monkeypatch.setattr(time, "time", lambda: later - 10)
+    assert read(text, DAY) is not None
+    monkeypatch.setattr(time, "time", lambda: later + 10)
+    assert read(text, DAY) is None
+
+
+def test_id_of_the_near_future_is_valid() -> None:
+    # The clocks of two machines differ.
+    assert read(sign("visitor", time.time() + 5), DAY) is not None
+
+
+def test_id_signed_with_a_fallback_key_is_read_as_not_current(settings: Any) -> None:
+    text = sign("visitor", 1_700_000_000)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "a new secret"
+    assert read(text, 10**9) is None
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert read(text, 10**9) == visitors.SignedId("visitor", 1_700_000_000, is_current=False)
+
+
+def test_long_text_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "TimestampSigner", lambda **_: pytest.fail("it was hashed"))
+    assert read("a" * 201, DAY) is None
