@@ -1,0 +1,370 @@
+"""Flags bucketed by visitor, in requests of real browsers: who gets a cookie, and what it keeps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.template import engines
+from django.test import AsyncClient, Client
+from django.urls import include, path
+from rest_framework.views import APIView
+
+from flagstaff import all_flags, explain, flag_enabled
+from flagstaff._engine import log_once
+from flagstaff._engine.visitors import read, sign
+from flagstaff.decorators import flag_required
+from flagstaff.drf import HasFlag
+from flagstaff.models import FeatureFlag
+from flagstaff.testing import override_flag
+
+pytestmark = pytest.mark.django_db
+
+Load = Callable[[], None]
+NAME = "flagstaff_visitor"
+MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
+KEY = "new_front"
+
+
+def shown(result: object) -> HttpResponse:
+    return HttpResponse(str(result))
+
+
+def by_request(request: Any) -> HttpResponse:
+    return shown(request.flags.enabled(KEY))
+
+
+def by_function(request: Any) -> HttpResponse:
+    return shown(flag_enabled(KEY, request.user))
+
+
+def by_all(request: Any) -> HttpResponse:
+    return shown(all_flags(request.user)[KEY])
+
+
+def by_template(request: HttpRequest) -> HttpResponse:
+    text = "{% load flagstaff %}{% flag 'new_front' %}True{% else %}False{% endflag %}"
+    return HttpResponse(engines["django"].from_string(text).render({}, request))
+
+
+def off(request: HttpRequest) -> HttpResponse:
+    return shown(False)
+
+
+@flag_required(KEY, otherwise=off)
+def by_decorator(request: HttpRequest) -> HttpResponse:
+    return shown(True)
+
+
+async def by_request_async(request: Any) -> HttpResponse:
+    return shown(await request.flags.aenabled(KEY))
+
+
+async def by_function_async(request: Any) -> HttpResponse:
+    return shown(flag_enabled(KEY, await request.auser()))
+
+
+class ByPermission(APIView):  # type: ignore[misc]
+    permission_classes = [HasFlag(KEY)]
+    authentication_classes: list[Any] = []
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return shown(True)
+
+    def permission_denied(self, request: Any, **kwargs: Any) -> None:
+        # Evaluated once more, through the request of the framework.
+        assert request.flags.enabled(KEY) is False
+        super().permission_denied(request, **kwargs)
+
+
+def by_context(request: Any) -> HttpResponse:
+    return shown(request.flags.enabled(KEY, context={"visitor": "of the caller"}))
+
+
+def by_context_of_request(request: Any) -> HttpResponse:
+    request.flags.context["visitor"] = "of the caller"
+    return shown(request.flags.enabled(KEY))
+
+
+def by_explain(request: Any) -> HttpResponse:
+    return shown(explain(KEY, request.user).value)
+
+
+VIEWS: dict[str, Any] = {
+    "request": by_request,
+    "function": by_function,
+    "all": by_all,
+    "template": by_template,
+    "decorator": by_decorator,
+    "async request": by_request_async,
+    "async function": by_function_async,
+}
+urlpatterns = [
+    *(path(f"{name.replace(' ', '/')}/", view) for name, view in VIEWS.items()),
+    path("permission/", ByPermission.as_view()),
+    path("context/", by_context),
+    path("context/of/request/", by_context_of_request),
+    path("explain/", by_explain),
+    path("flags/", include("flagstaff.urls")),
+    path("login/", auth_views.LoginView.as_view(next_page="/request/")),
+    path("logout/", auth_views.LogoutView.as_view(next_page="/request/")),
+]
+
+
+@pytest.fixture(autouse=True)
+def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, MIDDLEWARE]
+    monkeypatch.setattr(log_once, "_logged", set())
+
+
+@pytest.fixture(params=[f"/{name.replace(' ', '/')}/" for name in VIEWS])
+def url(request: pytest.FixtureRequest) -> str:
+    """A page that shows the result."""
+    return str(request.param)
+
+
+def create(rollout_percent: int = 50, **fields: Any) -> None:
+    FeatureFlag.objects.create(
+        key=KEY, enabled=True, rollout_percent=rollout_percent, bucket_by="visitor", **fields
+    )
+
+
+def get(url: str, client: Client | None = None) -> Any:
+    """Requests a page, as a new browser by default."""
+    return (client or Client()).get(url)
+
+
+def result_of(visitor: str, percent: int = 50) -> str:
+    """What the page shows to a visitor."""
+    bucket = int(hashlib.sha256(f"{KEY}:{visitor}".encode()).hexdigest(), 16) % 100
+    return str(bucket < percent)
+
+
+def visitor_in(response: Any) -> str:
+    found = read(response.cookies[NAME].value, 60)
+    assert found
+    return found.id
+
+
+def test_new_browser_gets_the_visitor_that_decides(load: Load, url: str) -> None:
+    create()
+    load()
+    for _ in range(5):
+        response = get(url)
+        assert response.content.decode() == result_of(visitor_in(response))
+
+
+def test_browser_with_cookie_keeps_its_result(load: Load, url: str) -> None:
+    create()
+    load()
+    for visitor in map(str, range(6)):
+        client = Client()
+        client.cookies[NAME] = sign(visitor)
+        response = get(url, client)
+        assert response.content.decode() == result_of(visitor)
+        assert not response.cookies
+
+
+def test_asgi_gives_the_visitor_too(load: Load, async_client: AsyncClient) -> None:
+    create()
+    load()
+    first = async_to_sync(async_client.get)("/async/request/")
+    assert first.content.decode() == result_of(visitor_in(first))
+    second = async_to_sync(async_client.get)("/async/function/")
+    assert second.content == first.content
+    assert not second.cookies
+
+
+@pytest.mark.parametrize("percent", [0, 100])
+def test_percentage_that_needs_no_visitor_sets_no_cookie(
+    load: Load, url: str, percent: int
+) -> None:
+    create(percent)
+    load()
+    response = get(url)
+    assert response.content.decode() == str(percent == 100)
+    assert NAME not in response.cookies
+    assert "Cache-Control" not in response.headers
+
+
+def test_disabled_flag_sets_no_cookie(load: Load, url: str) -> None:
+    create()
+    FeatureFlag.objects.update(enabled=False)
+    load()
+    assert not get(url).cookies
+
+
+def test_flag_bucketed_by_user_sets_no_cookie(load: Load, url: str) -> None:
+    create()
+    FeatureFlag.objects.update(bucket_by="user")
+    load()
+    assert not get(url).cookies
+
+
+def test_percentage_of_a_rule_counts_visitors(load: Load) -> None:
+    condition = {"attribute": "is_authenticated", "operator": "in", "values": [False]}
+    create(0, rules=[{"conditions": [condition], "rollout_percent": 50}])
+    load()
+    response = get("/request/")
+    assert response.content.decode() == result_of(visitor_in(response))
+
+
+def test_rule_that_includes_all_needs_no_visitor(load: Load) -> None:
+    condition = {"attribute": "is_authenticated", "operator": "in", "values": [False]}
+    create(50, rules=[{"conditions": [condition]}])
+    load()
+    response = get("/request/")
+    assert (response.content, len(response.cookies)) == (b"True", 0)
+
+
+def test_rule_that_reads_the_visitor_draws_none(load: Load) -> None:
+    condition = {"attribute": "visitor", "operator": "in", "values": ["mine"]}
+    create(0, rules=[{"conditions": [condition]}])
+    load()
+    response = get("/request/")
+    assert (response.content, len(response.cookies)) == (b"False", 0)
+    assert response["Cache-Control"] == "private"
+    client = Client()
+    client.cookies[NAME] = sign("mine")
+    assert get("/request/", client).content == b"True"
+
+
+def test_allowed_user_has_the_flag_without_a_visitor(load: Load, client: Client) -> None:
+    alice = User.objects.create(username="alice")
+    create(1)
+    FeatureFlag.objects.get().allowed_users.add(alice)
+    load()
+    client.force_login(alice)
+    response = get("/request/", client)
+    assert response.content == b"True"
+    assert NAME not in response.cookies
+
+
+def test_explain_draws_no_visitor(load: Load) -> None:
+    create(99)
+    load()
+    response = get("/explain/")
+    assert (response.content, len(response.cookies)) == (b"False", 0)
+    client = Client()
+    client.cookies[NAME] = sign("1")
+    assert get("/explain/", client).content.decode() == result_of("1", 99)
+
+
+@pytest.mark.parametrize("url", ["/context/", "/context/of/request/"])
+def test_visitor_of_the_context_needs_no_cookie(load: Load, url: str) -> None:
+    create()
+    load()
+    response = get(url)
+    assert response.content.decode() == result_of("of the caller")
+    assert not response.cookies
+    assert "Cache-Control" not in response.headers
+
+
+# All flags at once are evaluated before their overrides are looked up.
+@pytest.mark.parametrize("url", ["/request/", "/function/", "/template/", "/async/request/"])
+def test_override_needs_no_visitor(load: Load, url: str) -> None:
+    create()
+    load()
+    for enabled in (True, False):
+        with override_flag(KEY, enabled):
+            response = get(url)
+        assert response.content.decode() == str(enabled)
+        assert not response.cookies
+
+
+def test_rest_framework_gives_the_visitor(load: Load) -> None:
+    create()
+    load()
+    seen = set()
+    for _ in range(20):
+        response = get("/permission/")
+        seen.add(response.status_code)
+        assert (response.status_code == 200) is (result_of(visitor_in(response)) == "True")
+    assert seen == {200, 404}
+
+
+def test_browser_view_gives_the_visitor(load: Load) -> None:
+    create(client_side=True)
+    load()
+    client = Client()
+    response = client.get("/flags/")
+    expected = result_of(visitor_in(response)) == "True"
+    assert response.json() == {"flags": {KEY: expected}}
+    assert "private" in response["Cache-Control"]
+    assert response["Vary"] == "Cookie"
+    assert client.get("/flags/").json() == {"flags": {KEY: expected}}
+
+
+def test_browser_view_without_visitor_flags_sets_no_cookie(load: Load) -> None:
+    create(100, client_side=True)
+    load()
+    assert not get("/flags/").cookies
+
+
+def test_without_middleware_nobody_is_a_visitor(
+    load: Load, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]
+    create(99)
+    load()
+    for url in ("/template/", "/decorator/"):
+        response = get(url)
+        assert (response.content, len(response.cookies)) == (b"False", 0)
+    [record] = [record for record in caplog.records if record.name == "flagstaff"]
+    assert "FlagstaffMiddleware" in record.message
+
+
+# Log-in and log-out.
+
+
+@pytest.fixture
+def alice() -> User:
+    return User.objects.create_user("alice", password="secret")
+
+
+LOGIN = {"username": "alice", "password": "secret"}
+
+
+def test_result_stays_after_login_and_logout(load: Load, alice: User, url: str) -> None:
+    create()
+    load()
+    seen = set()
+    for _ in range(12):
+        client = Client()
+        first = get(url, client)
+        assert client.post("/login/", LOGIN).status_code == 302
+        assert client.session["_auth_user_id"] == str(alice.pk)
+        logged_in = get(url, client)
+        assert client.post("/logout/").status_code == 302
+        assert "_auth_user_id" not in client.session
+        logged_out = get(url, client)
+        assert first.content == logged_in.content == logged_out.content
+        assert client.cookies[NAME].value == first.cookies[NAME].value
+        seen.add(first.content)
+    assert seen == {b"True", b"False"}
+
+
+def test_users_of_one_browser_have_one_result(load: Load, alice: User) -> None:
+    bob = User.objects.create(username="bob")
+    create()
+    load()
+    client = Client()
+    client.force_login(alice)
+    first = get("/request/", client)
+    client.force_login(bob)
+    assert get("/request/", client).content == first.content
+
+
+def test_browser_that_is_logged_in_gets_a_visitor(load: Load, alice: User, client: Client) -> None:
+    create()
+    load()
+    client.force_login(alice)
+    response = get("/request/", client)
+    assert response.content.decode() == result_of(visitor_in(response))
