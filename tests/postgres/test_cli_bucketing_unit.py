@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model
+from django.test import override_settings
 
+from flagstaff import explain
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
 from tests.models_of_others import flag_fields, model_of
@@ -171,3 +176,91 @@ def test_summary_without_a_percentage_does_not_name_the_unit(
 def test_show_has_the_unit() -> None:
     set_unit("visitor")
     assert "bucket_by        visitor\n" in typed("flags show new_checkout")
+
+
+# Explain and test.
+
+
+def bucket(unit: str) -> int:
+    return int(hashlib.sha256(f"new_checkout:{unit}".encode()).hexdigest(), 16) % 100
+
+
+def deciding(line: str) -> tuple[str, str]:
+    """Returns the name and the reason of the step that decides."""
+    [step] = [step for step in document(*line.split())["steps"] if step["decides"]]
+    return step["name"], step["why"]
+
+
+@pytest.mark.parametrize("unit", ["user", "visitor", "organization"])
+def test_explanation_has_the_unit(unit: str) -> None:
+    set_unit(unit)
+    assert explain("new_checkout", 2).bucket_by == unit
+    assert document("explain", "new_checkout", "bob")["bucket_by"] == unit
+
+
+def test_explanation_of_an_unknown_flag_has_no_unit() -> None:
+    assert explain("no_such_flag", 2).bucket_by is None
+
+
+@pytest.mark.parametrize("visitor", ["8f3a", "7", "1e5", "true"])
+def test_explain_shows_the_bucket_of_the_visitor(visitor: str) -> None:
+    set_unit("visitor")
+    shown = typed(f"flags explain new_checkout --anonymous --context visitor={visitor}")
+    found = bucket(visitor)
+    word = "below" if found < 25 else "not below"
+    assert f"It is bucketed by visitor, bucket {found}." in shown.splitlines()[0]
+    assert f"the bucket of this visitor is {found}\n" in shown
+    assert f"{found} is {word} 25, by visitor\n" in shown
+
+
+def test_explain_without_a_visitor_says_how_to_pass_one() -> None:
+    set_unit("visitor")
+    assert deciding("explain new_checkout bob") == (
+        "visitor",
+        "there is no visitor in the context (pass --context visitor=ID)",
+    )
+    first, *_ = typed("flags explain new_checkout bob").splitlines()
+    assert first.endswith("found by username. It is bucketed by visitor, which is missing.")
+
+
+def test_explain_without_the_attribute_says_how_to_pass_it() -> None:
+    set_unit("organization")
+    assert deciding("explain new_checkout bob") == (
+        "organization",
+        "organization is missing (pass --context organization=VALUE)",
+    )
+
+
+@override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
+def test_explain_reads_a_unit_that_is_a_column() -> None:
+    set_unit("last_name")
+    User.objects.filter(username="bob").update(last_name="Bell")
+    assert document("explain", "new_checkout", "bob")["bucket"] == bucket("Bell")
+
+
+def test_rule_without_its_unit_says_how_to_pass_it() -> None:
+    rule = {
+        "conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}],
+        "rollout_percent": 99,
+    }
+    set_unit("visitor", rules=[rule])
+    assert deciding("explain new_checkout bob") == (
+        "rule 1",
+        (
+            "99 %: matches, but there is no visitor in the context (pass --context visitor=ID), "
+            "so the flag is off"
+        ),
+    )
+    _, why = deciding("explain new_checkout bob --context visitor=8f3a")
+    assert why == f"99 %: matches; {bucket('8f3a')} is below 99, by visitor"
+
+
+def test_test_says_which_unit_decides() -> None:
+    set_unit("organization")
+    shown = typed("flags test new_checkout bob --context organization=acme")
+    assert "below 25, by organization" in shown
+
+
+def test_allowed_user_needs_no_unit() -> None:
+    set_unit("visitor")
+    assert deciding("explain new_checkout alice") == ("allowed", "the user is an allowed user")

@@ -449,6 +449,58 @@ def test_rules_that_cannot_be_read_cannot_be_counted(rules: object) -> None:
         impact("new_checkout", 50)
 
 
+@pytest.mark.usefixtures("counted_by", "columns")
+@pytest.mark.parametrize("rules", [[], RULES["whole and partial"]], ids=["no rules", "rules"])
+def test_counts_by_a_column_match_evaluating_every_user(rules: list[Any]) -> None:
+    pks = make_various_users(300)
+    make_flag(pks[::50], enabled=True, rollout_percent=20, rules=rules, bucket_by="username")
+    found = impact("new_checkout", 65)
+    now = results_of_all()
+    FeatureFlag.objects.update(rollout_percent=65)
+    later = results_of_all()
+    assert (found.users, found.have, found.gain) == (
+        *(300, sum(now.values())),
+        sum(later[pk] and not now[pk] for pk in pks),
+    )
+    FeatureFlag.objects.update(bucket_by="user")
+    assert results_of_all() != later
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+def test_column_that_is_no_unit_counts_no_user() -> None:
+    make_various_users(20)
+    make_flag(enabled=True, rollout_percent=99, bucket_by="last_login")
+    assert (impact("new_checkout", 100).have, impact("new_checkout", 100).gain) == (0, 20)
+
+
+@pytest.mark.usefixtures("counted_by", "columns")
+@pytest.mark.parametrize(
+    ("unit", "why"),
+    [
+        ("visitor", "bucketed by visitor, and visitors are not in the database"),
+        (
+            "organization",
+            (
+                'bucketed by "organization", and this is not a column in ATTRIBUTES; results of '
+                "functions and context cannot be counted"
+            ),
+        ),
+    ],
+)
+def test_unit_that_is_no_column_cannot_be_counted(unit: str, why: str) -> None:
+    make_flag(enabled=True, rollout_percent=20, bucket_by=unit)
+    with pytest.raises(FlagstaffError) as error:
+        impact("new_checkout", 50)
+    assert str(error.value) == f'the users cannot be counted: flag "new_checkout" is {why}'
+
+
+def test_command_reports_a_unit_that_cannot_be_counted() -> None:
+    make_flag(enabled=True, bucket_by="visitor")
+    ran = flags("impact", "new_checkout", "100")
+    assert (ran.status, ran.out) == (1, "")
+    assert "is bucketed by visitor, and visitors are not in the database" in ran.err
+
+
 def test_command_reports_a_rule_that_cannot_be_counted() -> None:
     make_flag(enabled=True, rules=[{"conditions": [condition("country", "in", "DE")]}])
     ran = flags("impact", "new_checkout", "100")

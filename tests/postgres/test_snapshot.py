@@ -118,7 +118,7 @@ def test_snapshot_does_not_change_with_rows(load: Load, alice: User) -> None:
     assert held.flag_enabled("all") is True
     assert held.get_value("cities") == ["Rome"]
     explanation = explanation_of("listed", held.explain("listed", alice))
-    assert explanation == Explanation("listed", True, "TARGETING_MATCH", None, 37, 0)
+    assert explanation == Explanation("listed", True, "TARGETING_MATCH", None, 37, 0, "user")
     assert all_flags(alice) == {"all": False}
     assert get_value("cities") == ["Oslo"]
 

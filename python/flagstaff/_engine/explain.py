@@ -51,10 +51,12 @@ class Explanation:
     #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
     #: reason is ERROR.
     error_code: str | None
-    #: The user's bucket, 0 to 99; None without a user.
+    #: The bucket of the user or of the flag's other unit, 0 to 99; None if the unit is missing.
     bucket: int | None
     #: The flag's own rollout in percent; None if there is no flag, and with an override.
     rollout_percent: int | None
+    #: The flag's bucketing unit: "user", "visitor", or an attribute; None like `rollout_percent`.
+    bucket_by: str | None = None
     #: "FLAGSTAFF_FORCE_OFF" if the environment of this process decides in place of the flag's row,
     #: "override_flag" if a test does, else None.
     override: str | None = None
@@ -89,6 +91,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
         found["error_code"],
         found["bucket"],
         found["rollout_percent"],
+        found["bucket_by"],
         found["overridden_by"],
         rule=deciding.number if deciding else None,
         rule_name=deciding.name if deciding else None,

@@ -107,13 +107,15 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
     would have it if it were enabled at `percent`, and `as_if_enabled` is True.
 
     Counts every user, inactive ones included, with the code that evaluates flags. Writes nothing.
-    `sample` is the number of users to list of those whose result would change. The rules of a flag
-    may read columns of the users, but neither the callable of ATTRIBUTES nor a context.
+    `sample` is the number of users to list of those whose result would change. The rules and the
+    bucketing unit of a flag may read columns of the users, but neither the callable of ATTRIBUTES
+    nor a context.
 
     Blocks for at most `timeout` seconds; Ctrl-C ends the wait. Raises UnknownFlagError,
     InvalidChangeError if `percent` is not a whole number from 0 to 100, ValueError if `sample` is
     not from 0 to 1000, and FlagstaffError if the users cannot be counted in time, if row level
-    security can hide rows, or if a rule cannot be read or reads something else than a column.
+    security can hide rows, if a rule cannot be read, or if a rule or the bucketing unit reads
+    something else than a column.
     """
     require_percent(percent)
     if not 0 <= sample <= _MAX_SAMPLE:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from flagstaff._engine.attributes import column_attributes
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.names import user_field
 from flagstaff._text.json_text import read_json
@@ -15,6 +16,7 @@ from flagstaff.exceptions import FlagstaffError
 
 __all__ = ["column_of_unit", "columns_of_rules", "segments_of_rules"]
 
+_NOT_COUNTED = "results of functions and context cannot be counted"
 _PERMISSIONS = ("is_staff", "is_superuser")
 # True for every row, and missing for every row.
 _WITHOUT_COLUMN = ("is_authenticated", "groups")
@@ -40,7 +42,7 @@ def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -
             raise FlagstaffError(
                 f"the users cannot be counted: {place} of flag {_quoted(key)} reads "
                 f"{_quoted(name)}, which is neither built in nor a column in ATTRIBUTES; "
-                "results of functions and context cannot be counted"
+                + _NOT_COUNTED
             )
     return needed
 
@@ -51,13 +53,13 @@ def column_of_unit(key: str, unit: str) -> dict[str, str]:
     Raises FlagstaffError if it is no column: visitors and values of a context are not in the
     database.
     """
-    attribute = column_attributes().get(unit)
-    if attribute is None:
-        raise FlagstaffError(
-            f"the users cannot be counted: flag {_quoted(key)} is bucketed by {_quoted(unit)}, "
-            "which is not a column in ATTRIBUTES"
-        )
-    return {unit: attribute}
+    attribute = None if unit == VISITOR else column_attributes().get(unit)
+    if attribute is not None:
+        return {unit: attribute}
+    why = f"{_quoted(unit)}, and this is not a column in ATTRIBUTES; " + _NOT_COUNTED
+    if unit == VISITOR:
+        why = "visitor, and visitors are not in the database"
+    raise FlagstaffError(f"the users cannot be counted: flag {_quoted(key)} is bucketed by {why}")
 
 
 def _permission_columns() -> dict[str, str]:

@@ -7,6 +7,7 @@ from math import isfinite
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._text.json_text import parse_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
@@ -23,7 +24,8 @@ def add_context(parser: CommandParser) -> None:
         default=[],
         type=_parse,
         metavar="NAME=VALUE",
-        help="an attribute that rules read, such as country=DE or seats=5; may be repeated",
+        help="an attribute that the flag reads, such as country=DE, seats=5 or visitor=ID; may be "
+        "repeated",
     )
 
 
@@ -49,7 +51,8 @@ def _parse(text: str) -> tuple[str, object]:
         raise ArgumentTypeError(
             f"{name!r} is built in: the user decides it; pass another USER, or use another name"
         )
-    return name, _scalar(value)
+    # The id of a visitor is a text, also if it looks like a number.
+    return name, value if name == VISITOR else _scalar(value)
 
 
 def _scalar(text: str) -> object:

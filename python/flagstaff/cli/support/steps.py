@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 
 from flagstaff._engine.explain import ExplainedCondition, ExplainedRule, Explanation
 from flagstaff._engine.forced_off import NOTICE, VARIABLE
+from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._text.rule_text import conditions_text
 from flagstaff.cli.support.cells import Column, Record
 
-__all__ = ["STEPS", "Step", "deciding_step", "steps_of"]
+__all__ = ["STEPS", "Step", "deciding_step", "steps_of", "unit_text"]
 
 _ALL_USERS = 100
 
@@ -73,13 +74,14 @@ def steps_of(explanation: Explanation, user: str | None) -> list[Step]:
     decided_by_rules = explanation.rule is not None or explanation.error_code == "PARSE_ERROR"
     last = list(_STEPS).index(_RULES if decided_by_rules else explanation.reason)
     steps: list[Step] = []
-    for place, (reason, (name, _)) in enumerate(_STEPS.items()):
+    for place, reason in enumerate(_STEPS):
         if reason == _RULES:
             steps += _rule_steps(explanation, is_reached=place <= last)
         elif place <= last:
             steps.append(_step(explanation, user, reason, decides=place == last))
         else:
-            steps.append(Step(name, met=None, decides=False, why=""))
+            skipped = _step_name(explanation, reason)
+            steps.append(Step(skipped, met=None, decides=False, why=""))
     return steps
 
 
@@ -90,13 +92,33 @@ def deciding_step(steps: Sequence[Step]) -> str:
 
 
 def _step(explanation: Explanation, user: str | None, reason: str, *, decides: bool) -> Step:
-    name, continues_if = _STEPS[reason]
+    name, (_, continues_if) = _step_name(explanation, reason), _STEPS[reason]
     met = explanation.value if continues_if is None else continues_if != decides
     return Step(name, met, decides, _why(explanation, user, reason, met=met))
 
 
+def _step_name(explanation: Explanation, reason: str) -> str:
+    name, _ = _STEPS[reason]
+    return _unit(explanation) if name == USER else name
+
+
+def _unit(explanation: Explanation) -> str:
+    """Returns the bucketing unit of the flag."""
+    return USER if explanation.bucket_by is None else explanation.bucket_by
+
+
+def unit_text(explanation: Explanation) -> str:
+    """Returns a sentence about the bucket of another unit than the user, or ""."""
+    unit, bucket = _unit(explanation), explanation.bucket
+    if unit == USER:
+        return ""
+    found = "which is missing" if bucket is None else f"bucket {bucket}"
+    return f" It is bucketed by {unit}, {found}."
+
+
 def _why(explanation: Explanation, user: str | None, reason: str, *, met: bool) -> str:
-    bucket, percent = explanation.bucket, explanation.rollout_percent
+    bucket, percent, unit = explanation.bucket, explanation.rollout_percent, _unit(explanation)
+    by_unit = "" if unit == USER else f", by {unit}"
     sentences = {
         "ERROR": ("the flag exists", "there is no flag with this key, or its row is invalid"),
         "DISABLED": ("the flag is enabled", "the flag is disabled for all users"),
@@ -105,10 +127,25 @@ def _why(explanation: Explanation, user: str | None, reason: str, *, met: bool) 
             "the user is not an allowed user" if user else "there is no user",
         ),
         "STATIC": (f"the rollout is {percent} %", f"the rollout is {percent} %"),
-        "DEFAULT": (f"the user is {user}", "there is no user"),
-        "SPLIT": (f"{bucket} is below {percent}", f"{bucket} is not below {percent}"),
+        "DEFAULT": (
+            f"the user is {user}" if unit == USER else f"the bucket of this {unit} is {bucket}",
+            _missing(unit),
+        ),
+        "SPLIT": (
+            f"{bucket} is below {percent}{by_unit}",
+            f"{bucket} is not below {percent}{by_unit}",
+        ),
     }
     return sentences[reason][0 if met else 1]
+
+
+def _missing(unit: str) -> str:
+    """Returns what is missing, and how to pass it."""
+    if unit == USER:
+        return "there is no user"
+    if unit == VISITOR:
+        return "there is no visitor in the context (pass --context visitor=ID)"
+    return f"{unit} is missing (pass --context {unit}=VALUE)"
 
 
 def _rule_steps(explanation: Explanation, *, is_reached: bool) -> Iterator[Step]:
@@ -133,7 +170,8 @@ def _rule_steps(explanation: Explanation, *, is_reached: bool) -> Iterator[Step]
 
 def _rule_text(rule: ExplainedRule, explanation: Explanation) -> str:
     name = "" if rule.name is None else f"{json.dumps(rule.name, ensure_ascii=False)}, "
-    percent, bucket = rule.rollout_percent, explanation.bucket
+    percent, bucket, unit = rule.rollout_percent, explanation.bucket, _unit(explanation)
+    by_unit = "" if unit == USER else f", by {unit}"
     if not rule.decides:
         outcome = "does not match"
     elif percent >= _ALL_USERS:
@@ -141,9 +179,10 @@ def _rule_text(rule: ExplainedRule, explanation: Explanation) -> str:
     elif percent == 0:
         outcome = "matches, so the flag is off"
     elif bucket is None:
-        outcome = "matches, but there is no user, so the flag is off"
+        outcome = f"matches, but {_missing(unit)}, so the flag is off"
     else:
-        outcome = f"matches; {bucket} is {'' if bucket < percent else 'not '}below {percent}"
+        word = "below" if bucket < percent else "not below"
+        outcome = f"matches; {bucket} is {word} {percent}{by_unit}"
     return f"{name}{percent} %: {outcome}"
 
 

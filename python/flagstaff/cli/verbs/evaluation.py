@@ -18,7 +18,7 @@ from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.steps import STEPS, deciding_step, steps_of
+from flagstaff.cli.support.steps import STEPS, deciding_step, steps_of, unit_text
 from flagstaff.cli.support.user_arguments import label
 from flagstaff.cli.support.verb import Options, Verb
 
@@ -50,7 +50,8 @@ def _explain(options: Options, out: Output) -> None:
             f"showing the result for primary key {user.pk} anyway"
         )
     explanation = _evaluate(key, user, context)
-    _print_explanation(explanation, user, _result(explanation, user), out)
+    result = _result(explanation, user) + unit_text(explanation)
+    _print_explanation(explanation, user, result, out)
 
 
 def _print_explanation(
@@ -157,6 +158,7 @@ EXPLAIN = Verb(
         "explain new_checkout alice",
         "explain new_checkout --anonymous",
         "explain new_checkout alice --context country=DE --context seats=5",
+        "explain new_checkout --anonymous --context visitor=8f3a",
     ),
     add_arguments=_add_explain,
     run=_explain,
