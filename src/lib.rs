@@ -10,6 +10,7 @@
 //! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`flag_rules`]
 //!   those of one flag, which may be older than its row.
 //! - [`targeting`] is what most flags lack: rules, and another bucketing unit than the user.
+//! - [`groups`] are the groups that rules name, with their members.
 //! - [`subject`] is the user that a flag is evaluated for.
 //! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
 //!   pure, and the only implementation of the semantics.
@@ -34,6 +35,7 @@ pub mod counters;
 pub mod evaluate;
 pub mod flag;
 pub mod flag_rules;
+pub mod groups;
 pub mod impact;
 pub mod last_good;
 pub mod live;

@@ -8,6 +8,7 @@ use std::fmt;
 use crate::primary_key::PrimaryKey;
 use crate::rules::RuleError;
 use crate::stored_value::Undecodable;
+use crate::user_set::UserSet;
 
 /// The bytes of the JSON texts of all rules, and of all conditions of segments, that a worker holds
 /// in memory. Parsed, they take up to five times as much.
@@ -48,6 +49,15 @@ pub struct SegmentRow {
     pub conditions: Result<Box<str>, Fault>,
 }
 
+/// A group and its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Its name, which rules use.
+    pub name: Box<str>,
+    /// The primary keys of its members. One that cannot be decoded never matches.
+    pub users: Users,
+}
+
 /// The allowed users of one flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedUsersRow {
@@ -74,6 +84,15 @@ pub enum Users {
     Integers(Vec<i64>),
     /// Any other type, as text.
     Texts(Vec<String>),
+}
+
+impl From<Users> for UserSet {
+    fn from(users: Users) -> Self {
+        match users {
+            Users::Integers(keys) => Self::of_integers(keys),
+            Users::Texts(keys) => Self::of_texts(keys),
+        }
+    }
 }
 
 /// A row of the key-value table.
@@ -173,6 +192,8 @@ enum Kind {
     Rules { flag: Box<str>, has_last_good: bool, why: Unreadable },
     Conditions { segment: Box<str>, has_last_good: bool, why: Unreadable },
     MissingSegment { flag: Box<str>, rule: u8, segment: Box<str> },
+    MissingGroup { flag: Box<str>, group: Box<str> },
+    Groups { has_last_good: bool, why: Box<str> },
 }
 
 /// Why rules or conditions cannot be read.
@@ -239,6 +260,16 @@ impl Problem {
     pub(crate) fn of_missing_segment(flag: &str, rule: u8, segment: &str) -> Self {
         Self(Kind::MissingSegment { flag: flag.into(), rule, segment: segment.into() })
     }
+
+    /// The rules of the flag with this key name a group that does not exist.
+    pub(crate) fn of_missing_group(flag: &str, group: &str) -> Self {
+        Self(Kind::MissingGroup { flag: flag.into(), group: group.into() })
+    }
+
+    /// The members of groups cannot be read.
+    pub(crate) fn of_groups(has_last_good: bool, why: &str) -> Self {
+        Self(Kind::Groups { has_last_good, why: why.into() })
+    }
 }
 
 impl fmt::Display for Problem {
@@ -266,6 +297,17 @@ impl fmt::Display for Problem {
                     f,
                     "the conditions of segment {segment:?} cannot be read, so {result}: {why}"
                 )
+            }
+            Kind::MissingGroup { flag, group } => {
+                write!(f, "the rules of flag {flag:?} name a group that does not exist: {group:?}")
+            }
+            Kind::Groups { has_last_good, why } => {
+                let result = if *has_last_good {
+                    "the last known members stay"
+                } else {
+                    "conditions on groups are false"
+                };
+                write!(f, "the members of groups cannot be read, so {result}: {why}")
             }
             Kind::MissingSegment { flag, rule, segment } => {
                 write!(

@@ -9,6 +9,7 @@ mod condition;
 mod decide;
 mod error;
 mod explain;
+mod group_references;
 mod json;
 mod moment;
 mod number;
@@ -19,7 +20,7 @@ mod pattern;
 mod test;
 mod version;
 
-pub use self::attributes::{Attribute, Attributes, NoAttributes, Value};
+pub use self::attributes::{Attribute, Attributes, GROUPS, NoAttributes, Value};
 pub use self::condition::{Outcome, SegmentConditions};
 pub use self::decide::{Decision, Rules};
 pub use self::error::RuleError;

@@ -3,6 +3,7 @@
 //! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
 //! other tables, so a change of one flag copies none of a million allowed users.
 
+mod groups;
 mod key_table;
 mod next;
 mod pattern_limit;
@@ -13,11 +14,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use self::groups::KnownGroups;
 use self::key_table::{KeyTable, Keyed};
 use self::segments::Segments;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{AllowedUsersRow, FlagRow, Problem, SegmentRow, ValueRow};
+use crate::row::{AllowedUsersRow, FlagRow, GroupRow, Problem, SegmentRow, ValueRow};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 use crate::user_set::UserSet;
@@ -62,6 +64,7 @@ pub struct Snapshot {
     flags: Arc<Flags>,
     allowed_users: Arc<AllowedUsersByFlag>,
     segments: Arc<Segments>,
+    groups: KnownGroups,
     values: Arc<Values>,
     values_version: u64,
     flag_problems: Arc<[Problem]>,
@@ -82,6 +85,9 @@ pub struct Loaded {
     pub allowed_users: Option<Vec<AllowedUsersRow>>,
     /// All rows of the segments' table.
     pub segments: Option<Vec<SegmentRow>>,
+    /// The groups that rules refer to. For [`Snapshot::with_groups`]: the rules are known once the
+    /// next snapshot is.
+    pub groups: Option<Vec<GroupRow>>,
     /// All rows of the key-value table.
     pub values: Option<Vec<ValueRow>>,
     /// Whether the model field decodes every value, even plain scalars.
@@ -142,13 +148,14 @@ impl Snapshot {
 
     /// The rows that could not be used, or not as they are.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let tables = [
+        let tables: [&[Problem]; 6] = [
             &self.flag_problems,
             &self.rule_problems,
             &self.segment_problems,
+            self.groups.problems(),
             &self.user_problems,
             &self.value_problems,
         ];
-        tables.into_iter().flat_map(|problems| problems.iter())
+        tables.into_iter().flatten()
     }
 }

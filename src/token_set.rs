@@ -16,6 +16,8 @@ impl Relation {
     pub const ALLOWED_USERS: Self = Self('m');
     /// The key-value table.
     pub const VALUES: Self = Self('k');
+    /// The groups of users, and their members.
+    pub const GROUPS: Self = Self('g');
     /// The segments' table.
     pub const SEGMENTS: Self = Self('s');
 

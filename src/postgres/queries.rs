@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use crate::postgres::error::Error;
 use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
-use crate::postgres::tables::{OPTIONAL_PARTS, OptionalColumn, OptionalPart, Slot, TABLES, Table};
+use crate::postgres::tables::{
+    GROUPS, OPTIONAL_PARTS, OptionalColumn, OptionalPart, Slot, TABLES, Table,
+};
 use crate::token_set::Relation;
 
 /// Quoted names of tables and columns, by their placeholder in the templates.
@@ -34,6 +36,9 @@ pub(crate) struct LoadQueries {
     pub(crate) names: Vec<String>,
     /// The query of each table, in the order of [`TABLES`].
     pub(crate) tables: Vec<TableQuery>,
+    /// The query of the groups with the names `$1`, or of all groups if it is NULL; `None` if the
+    /// project's groups cannot be read.
+    pub(crate) groups: Option<TableQuery>,
     /// Whether the model field decodes every value.
     pub(crate) opaque_values: bool,
 }
@@ -74,12 +79,14 @@ impl TableQuery {
 
     /// Declares a cursor for the rows.
     pub(crate) fn declare(&self) -> String {
-        format!("DECLARE {} NO SCROLL CURSOR FOR {}", self.cursor(), self.text)
+        // A cursor takes no parameters. The groups are those of all names then.
+        let text = self.text.replace("$1", "NULL");
+        format!("DECLARE {} NO SCROLL CURSOR FOR {text}", self.cursor())
     }
 
     /// Reads the rows of the cursor.
-    pub(crate) fn fetch(&self) -> String {
-        format!("FETCH ALL FROM {}", self.cursor())
+    pub(crate) fn fetched(&self) -> Self {
+        Self { text: format!("FETCH ALL FROM {}", self.cursor()), ..self.clone() }
     }
 
     fn cursor(&self) -> String {
@@ -128,7 +135,9 @@ impl Queries {
         let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
         let lock = sql!("load_lock_v1").replace("{loaded_tables}", &loaded.join(", "));
         let tables = tables.into_iter().map(|table| TableQuery::new(table, &names));
+        let has_groups = names.contains_key(GROUPS.name);
         Ok(LoadQueries {
+            groups: has_groups.then(|| TableQuery::new(&GROUPS, &names)).transpose()?,
             // The locks first: a SELECT decides what the transaction sees.
             lock: [&lock, sql!("check_client_v1"), ANY_TEXT].join(";\n"),
             token_set: self.token_set.clone(),

@@ -29,6 +29,7 @@ pub(crate) enum Slot {
     AllowedUsers,
     Values,
     Segments,
+    Groups,
 }
 
 /// A table or column that a database need not have, because a later version has added it.
@@ -88,6 +89,16 @@ pub(crate) static TABLES: [Table; 4] = [
         is_large: false,
     },
 ];
+
+/// The groups of users. A second step of a load reads those that rules name. They are not locked:
+/// a migration of a project's own tables must not keep a change of a flag from workers.
+pub(crate) static GROUPS: Table = Table {
+    relation: Relation::GROUPS,
+    name: "membership_table",
+    query: sql!("load_groups_v1"),
+    slot: Slot::Groups,
+    is_large: true,
+};
 
 /// The parts that a load does without if they cannot be read.
 pub(crate) static OPTIONAL_PARTS: [OptionalPart; 3] = [

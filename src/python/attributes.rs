@@ -16,7 +16,9 @@ use super::calls::{Call, is_ending};
 use super::context::Context;
 use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
-use crate::rules::{Attribute, Attributes, Value};
+use crate::groups::GroupsOf;
+use crate::rules::{Attribute, Attributes, GROUPS, Value};
+use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
 /// The number of callables that are running. Evaluations check it, because a callable must not
@@ -28,6 +30,8 @@ static RUNNING: AtomicI32 = AtomicI32::new(0);
 pub(super) struct UserAttributes<'a, 'py> {
     py: Python<'py>,
     user: User<'a, 'py>,
+    subject: Subject<'a>,
+    groups: GroupSource<'a>,
     context: Context<'a, 'py>,
     /// What the first attribute needs that is not built in.
     sources: OnceCell<Sources<'py>>,
@@ -40,6 +44,15 @@ pub(super) struct UserAttributes<'a, 'py> {
     interrupt: OnceCell<PyErr>,
     /// Attributes run Python code in many places, such as the `__str__` of a value.
     _call: Call,
+}
+
+/// Where the groups of the user come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GroupSource<'a> {
+    /// A snapshot.
+    Snapshot(&'a Snapshot),
+    /// Django's own connection.
+    Database,
 }
 
 /// Where the visitor's id comes from if no context has it.
@@ -82,6 +95,7 @@ pub(super) fn with_attributes<'py, T>(
     py: Python<'py>,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
+    groups: GroupSource<'_>,
     visitor_id: VisitorId,
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
@@ -94,6 +108,8 @@ pub(super) fn with_attributes<'py, T>(
         let attributes = UserAttributes {
             py,
             user,
+            subject,
+            groups,
             context,
             sources: OnceCell::new(),
             computed: OnceCell::new(),
@@ -134,12 +150,19 @@ pub(super) fn any_of_user<'a>(
 }
 
 fn is_built_in(name: &str) -> bool {
-    matches!(name, "is_authenticated" | "is_staff" | "is_superuser" | "groups")
+    matches!(name, "is_authenticated" | "is_staff" | "is_superuser" | GROUPS)
 }
 
 impl Attributes for UserAttributes<'_, '_> {
     #[inline]
     fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        if name == GROUPS
+            && let GroupSource::Snapshot(snapshot) = self.groups
+            && let Some(groups) = snapshot.groups()
+        {
+            self.refuse_in_context(name);
+            return with(Attribute::Value(Value::Groups(GroupsOf::new(groups, self.subject))));
+        }
         self.read_found(name, with, || self.find(name))
     }
 
@@ -194,7 +217,7 @@ impl<'py> UserAttributes<'_, 'py> {
             }
             "is_staff" => self.permission(name, intern!(py, "is_staff")),
             "is_superuser" => self.permission(name, intern!(py, "is_superuser")),
-            "groups" => Ok(Found::Missing),
+            GROUPS => self.groups_of_database(),
             VISITOR => self.visitor(VisitorId::OfCookie),
             _ => self.given(name),
         }
@@ -211,6 +234,17 @@ impl<'py> UserAttributes<'_, 'py> {
                 None => Ok(Found::Missing),
             },
         }
+    }
+
+    /// The groups in direct mode. A snapshot without groups has none to offer.
+    fn groups_of_database(&self) -> PyResult<Found<'py>> {
+        self.refuse_in_context(GROUPS);
+        if matches!(self.groups, GroupSource::Snapshot(_)) || is_ending() {
+            return Ok(Found::Missing);
+        }
+        let module = self.py.import("flagstaff._engine.direct")?;
+        let user = self.subject.text(str::to_owned);
+        found(Some(module.call_method1("read_groups_of", (user,))?))
     }
 
     /// The visitor's id: that of the context, or of the request.

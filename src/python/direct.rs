@@ -8,7 +8,7 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::attributes::note_evaluation;
+use super::attributes::{GroupSource, note_evaluation};
 use super::calls::{self, Call};
 use super::context::Context;
 use super::evaluation::{Absent, Evaluator, explain_flag, value};
@@ -20,7 +20,7 @@ use super::value::to_python;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::live::State;
-use crate::row::{AllowedUsersRow, Fault, FlagRow, SegmentRow, Users, ValueRow};
+use crate::row::{AllowedUsersRow, Fault, FlagRow, GroupRow, SegmentRow, Users, ValueRow};
 use crate::rules::{Rules, SegmentConditions};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
@@ -61,7 +61,7 @@ pub(super) fn flag_enabled<'py>(
         return Ok(Some(found.evaluation().value));
     }
     match flag(key, user, false)? {
-        Ok(flag) => value(key.py(), key.to_str()?, &flag, user, context),
+        Ok(flag) => value(key.py(), key.to_str()?, &flag, user, context, GroupSource::Database),
         Err(absent) => report_absent(key, "flag", absent, evaluator).map(|()| None),
     }
 }
@@ -78,7 +78,9 @@ pub(super) fn explain<'py>(
         return Ok(Explained::overridden(found));
     }
     match flag(key, user, true)? {
-        Ok(flag) => explain_flag(key.py(), key.to_str()?, &flag, user, context),
+        Ok(flag) => {
+            explain_flag(key.py(), key.to_str()?, &flag, user, context, GroupSource::Database)
+        }
         Err(absent) => Ok(absent.explained()),
     }
 }
@@ -100,10 +102,23 @@ pub(super) fn get_value<'py>(
 /// A snapshot of everything, read at once.
 pub(super) fn snapshot(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
     let snapshot = match call(py, "read_all", ())? {
-        Ok(rows) => Some(Arc::new(snapshot_of(rows.extract()?))),
+        Ok(rows) => Some(Arc::new(with_groups(py, snapshot_of(rows.extract()?))?)),
         Err(_) => None,
     };
     Ok(PySnapshot { snapshot, ..PySnapshot::of(state) })
+}
+
+/// The snapshot with the groups that its rules refer to.
+fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
+    let Some(references) = snapshot.wanted_groups(true) else { return Ok(snapshot) };
+    let names = references.names();
+    // None if groups cannot be read.
+    let Ok(found) = call(py, "read_groups", (names,))? else { return Ok(snapshot) };
+    let rows: Vec<(String, Vec<String>)> = found.extract()?;
+    let rows = rows
+        .into_iter()
+        .map(|(name, users)| GroupRow { name: name.into(), users: Users::Texts(users) });
+    Ok(snapshot.with_groups(references, rows.collect()))
 }
 
 fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) -> Snapshot {
@@ -126,6 +141,7 @@ fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) ->
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
         segments: Some(segments.collect()),
+        groups: None,
         values: Some(values.collect()),
         opaque_values,
     })

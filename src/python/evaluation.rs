@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 
-use super::attributes::{VisitorId, any_of_user, note_evaluation, with_attributes};
+use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, with_attributes};
 use super::context::Context;
 use super::explained::{Explained, explain_rules};
 use super::state::{self, LIVE};
@@ -81,7 +81,9 @@ impl<'a> Evaluator<'a> {
         match snapshot.flag(text) {
             Some(flag) => {
                 let context = context.with_snapshot(self.context);
-                let result = value(key.py(), text, flag, user, context)?.unwrap_or(default);
+                let groups = GroupSource::Snapshot(snapshot);
+                let result = value(key.py(), text, flag, user, context, groups)?;
+                let result = result.unwrap_or(default);
                 flag.count(result);
                 Ok(result)
             }
@@ -150,7 +152,10 @@ impl<'a> Evaluator<'a> {
         let found = key.to_str().ok().and_then(|text| Some((text, snapshot.flag(text)?)));
         let context = context.with_snapshot(self.context);
         match found {
-            Some((text, flag)) => explain_flag(key.py(), text, flag, user, context),
+            Some((text, flag)) => {
+                let groups = GroupSource::Snapshot(snapshot);
+                explain_flag(key.py(), text, flag, user, context, groups)
+            }
             None => Ok(Absent::NotFound.explained()),
         }
     }
@@ -197,14 +202,16 @@ impl<'a> Evaluator<'a> {
         client_side: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         note_evaluation(py)?;
-        let flags = self.snapshot.into_iter().flat_map(Snapshot::flags);
+        let empty = Snapshot::default();
+        let snapshot = self.snapshot.unwrap_or(&empty);
+        let groups = GroupSource::Snapshot(snapshot);
         let mut flags: Vec<_> =
-            flags.filter(|(_, flag)| flag.client_side || !client_side).collect();
+            snapshot.flags().filter(|(_, flag)| flag.client_side || !client_side).collect();
         flags.sort_unstable_by_key(|(key, _)| *key);
         let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
         let results = PyDict::new(py);
         let context = context.with_snapshot(self.context);
-        with_attributes(py, user, context, VisitorId::Drawn, |subject, attributes| {
+        with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
             flags.iter().try_for_each(|(key, flag)| {
                 let result = evaluate(key, flag, subject, attributes).value;
                 attributes.report_needed_user(key);
@@ -243,9 +250,10 @@ pub(super) fn value<'py>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
+    groups: GroupSource<'_>,
 ) -> PyResult<Option<bool>> {
     if flag.targeting.is_some() {
-        return value_by_attributes(py, key, flag, user, context);
+        return value_by_attributes(py, key, flag, user, context, groups);
     }
     match user {
         Some(user) if flag.depends_on_subject() => {
@@ -263,6 +271,7 @@ fn value_by_attributes<'py>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
+    groups: GroupSource<'_>,
 ) -> PyResult<Option<bool>> {
     if !flag.enabled {
         return Ok(Some(false));
@@ -272,7 +281,7 @@ fn value_by_attributes<'py>(
         user => user.filter(|_| flag.depends_on_subject()),
     };
     let evaluation =
-        with_attributes(py, user, context, VisitorId::Drawn, |subject, attributes| {
+        with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
             let evaluation = evaluate(key, flag, subject, attributes);
             attributes.report_needed_user(key);
             evaluation
@@ -297,8 +306,9 @@ pub(super) fn explain_flag<'py>(
     flag: &Flag,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
+    groups: GroupSource<'_>,
 ) -> PyResult<Explained> {
-    with_attributes(py, user, context, VisitorId::OfCookie, |subject, attributes| {
+    with_attributes(py, user, context, groups, VisitorId::OfCookie, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
         let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
             None => subject.text(|text| bucket(key, text)),

@@ -1,5 +1,10 @@
 //! What rules read: the attributes of a subject, and the caller's context.
 
+use crate::groups::GroupsOf;
+
+/// The attribute whose value is the list of the subject's groups.
+pub const GROUPS: &str = "groups";
+
 /// The attributes of one evaluation.
 pub trait Attributes {
     /// Calls `with` with the attribute of this name. Called only when a condition needs it, and
@@ -48,6 +53,8 @@ pub enum Value<'a> {
     },
     /// A list of the others. A list in a list matches nothing.
     List(&'a [Value<'a>]),
+    /// The list of the names of the subject's groups.
+    Groups(GroupsOf<'a>),
 }
 
 /// No attributes: each is missing.

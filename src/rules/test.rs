@@ -52,6 +52,12 @@ impl Test {
         match (self, value) {
             (Self::IsNull(is_null), _) => !is_null,
             (_, Value::List(elements)) => elements.iter().any(|element| self.matches_one(element)),
+            (Self::In(members), Value::Groups(groups)) => {
+                members.all_texts().any(|name| groups.contains(name))
+            }
+            (_, Value::Groups(groups)) => {
+                groups.names().any(|name| self.matches_one(&Value::Text(name)))
+            }
             _ => self.matches_one(value),
         }
     }
@@ -145,8 +151,13 @@ impl Members {
             Value::Date(_) | Value::DateTime { .. } => {
                 self.moments.iter().any(|moment| moment.equals(value))
             }
-            Value::List(_) => false,
+            Value::List(_) | Value::Groups(_) => false,
         }
+    }
+
+    /// The texts that match: those of the values, and the numbers as Python writes them.
+    pub(super) fn all_texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().chain(&self.number_texts).map(|text| &**text)
     }
 
     fn contains_number(&self, value: &Value<'_>) -> bool {

@@ -9,9 +9,7 @@ use super::unique::Unique;
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
 use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
-use crate::row::{
-    AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, Users, ValueRow,
-};
+use crate::row::{AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, ValueRow};
 use crate::stored_value::{StoredValue, undecodable};
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
@@ -54,6 +52,7 @@ impl Snapshot {
         }
         if flags_changed || segments_changed {
             next.rule_problems = rule_problems(&next.flags, &next.segments).into();
+            next.groups.find_missing(&next.flags);
         }
         if let Some(rows) = loaded.values {
             let (values, problems) = values(rows, &self.values, loaded.opaque_values);
@@ -82,13 +81,7 @@ fn user_problems(rows: &[AllowedUsersRow]) -> Arc<[Problem]> {
 
 impl AllowedUsersByFlag {
     fn next(&self, rows: Vec<AllowedUsersRow>) -> Self {
-        let users = rows.into_iter().map(|row| {
-            let users = match row.users {
-                Users::Integers(keys) => UserSet::of_integers(keys),
-                Users::Texts(keys) => UserSet::of_texts(keys),
-            };
-            (row.flag_pk, Arc::new(users))
-        });
+        let users = rows.into_iter().map(|row| (row.flag_pk, Arc::new(row.users.into())));
         Self { users: users.collect(), none: self.none.clone() }
     }
 

@@ -7,6 +7,7 @@ mod conformance;
 mod conformance_rules;
 mod evaluate;
 mod freshness;
+mod groups;
 mod impact;
 mod live;
 mod overrides;

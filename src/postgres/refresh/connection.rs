@@ -19,6 +19,7 @@ use crate::postgres::connect::target::{Attempt, Target};
 use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
 use crate::postgres::queries::{LoadQueries, Queries};
+use crate::snapshot::Snapshot;
 
 const PARAMETERS_OF_IDENTIFY: [Type; 4] =
     [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT, Type::TEXT_ARRAY];
@@ -133,9 +134,10 @@ impl RefreshConnection {
         &self,
         queries: &LoadQueries,
         scope: Scope<'_>,
+        base: Option<&Snapshot>,
         limit: Duration,
     ) -> Result<Read, Error> {
-        let loading = load(&self.opened.client, queries, scope);
+        let loading = load(&self.opened.client, queries, scope, base);
         while_receiving(&self.opened.last_byte, limit, "load", loading).await
     }
 

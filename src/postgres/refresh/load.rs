@@ -13,12 +13,14 @@ use tokio_postgres::{Client, Row};
 use super::encoded_texts::{EncodedTexts, is_undecodable};
 use super::rows::{self, Sizes};
 use super::tokens::{self, Tokens};
+use crate::groups::GroupReferences;
 use crate::postgres::error::Error;
 use crate::postgres::queries::{
     DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery, WATCHED_TABLES,
 };
 use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
+use crate::row::GroupRow;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::token_set::TokenSet;
 
@@ -57,6 +59,19 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether the load may have to read groups: they, or the rules that refer to them, changed.
+    fn may_need_groups(
+        self,
+        groups: &TableQuery,
+        wanted: &[&TableQuery],
+        now: Option<&TokenSet>,
+    ) -> bool {
+        let has_rules = |query: &&TableQuery| matches!(query.slot, Slot::Flags | Slot::Segments);
+        wanted.iter().any(has_rules)
+            || self.includes(groups, now)
+            || self.base().is_some_and(Snapshot::has_stale_groups)
+    }
+
     fn has_tokens(self) -> bool {
         matches!(self, Self::Everything { tokens: true } | Self::ChangedSince(_))
     }
@@ -64,38 +79,54 @@ impl Scope<'_> {
 
 const DOING: &str = "load";
 
-/// The rows of a load, and whether the server is a standby, which may be behind.
+/// A lock on a table of the project must not keep a change of a flag for long.
+const SHORT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
+
+/// The snapshot of a load, and whether the server is a standby, which may be behind.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub(super) loaded: Loaded,
+    pub(super) snapshot: Snapshot,
     pub(super) standby: bool,
-    sizes: Sizes,
 }
 
-/// Reads the tables of `scope`.
+/// Reads the tables of `scope`. `base` is the snapshot that the next one is built from.
 pub(super) async fn load(
     client: &Client,
     queries: &LoadQueries,
     scope: Scope<'_>,
+    base: Option<&Snapshot>,
 ) -> Result<Read, Error> {
-    let loaded = match read(client, queries, scope).await {
-        Err(error) if is_undecodable(&error) => read_encoded(client, queries, scope).await,
-        loaded => loaded,
+    let read = match read(client, queries, scope, base).await {
+        Err(error) if is_undecodable(&error) => read_encoded(client, queries, scope, base).await,
+        read => read,
     };
-    loaded.map_err(|error| Error::driver(DOING, error))
+    read.map_err(|error| Error::driver(DOING, error))
 }
 
 async fn read(
     client: &Client,
     queries: &LoadQueries,
     scope: Scope<'_>,
+    base: Option<&Snapshot>,
 ) -> Result<Read, tokio_postgres::Error> {
-    let (read, decoder) = (RefCell::new(Read::empty(queries)), Decoder::default());
-    transaction(client, queries, scope, Encoding::Client, &read, |slot, row| {
-        read.borrow_mut().add(slot, &row, &decoder)
-    })
-    .await?;
-    Ok(read.into_inner())
+    let (rows, decoder) = (RefCell::new(Rows::empty(queries)), Decoder::default());
+    let keep = |slot, row| rows.borrow_mut().add(slot, &row, &decoder);
+    let reading = async {
+        let wanted = begin(client, queries, scope, &rows).await?;
+        let may_need = |groups: &&TableQuery| {
+            scope.may_need_groups(groups, &wanted, rows.borrow().loaded.token_set.as_ref())
+        };
+        let Some(query) = queries.groups.as_ref().filter(may_need) else {
+            read_tables(client, &wanted, keep, commit(client)).await?;
+            return Ok(rows.take().into_read(base));
+        };
+        read_tables(client, &wanted, keep, async { Ok(()) }).await?;
+        let rows = rows.take();
+        let changed = scope.includes(query, rows.loaded.token_set.as_ref());
+        let read = rows.into_read(base);
+        Groups { client, query, decoder: &decoder }.add_to(read, changed).await
+    };
+    or_rollback(client, reading).await
 }
 
 /// Loads texts as they are stored, and decodes them afterwards: one that cannot be decoded fails
@@ -104,19 +135,32 @@ async fn read_encoded(
     client: &Client,
     queries: &LoadQueries,
     scope: Scope<'_>,
+    base: Option<&Snapshot>,
 ) -> Result<Read, tokio_postgres::Error> {
-    let (read, rows) = (RefCell::new(Read::empty(queries)), RefCell::new(Vec::new()));
-    transaction(client, queries, scope, Encoding::Database, &read, |slot, row| {
-        rows.borrow_mut().push((slot, row));
-        Ok(())
-    })
-    .await?;
+    let (read, rows) = (RefCell::new(Rows::empty(queries)), RefCell::new(Vec::new()));
+    let reading = async {
+        let mut wanted = begin(client, queries, scope, &read).await?;
+        // Rules are not decoded yet, so all groups are read.
+        wanted.extend(&queries.groups);
+        let mut statements: Vec<_> = wanted.iter().map(|query| query.declare()).collect();
+        statements.push(SEND_ENCODED.into());
+        client.batch_execute(&statements.join(";\n")).await?;
+        let fetched: Vec<_> = wanted.iter().map(|query| query.fetched()).collect();
+        let keep = |slot, row| {
+            rows.borrow_mut().push((slot, row));
+            Ok(())
+        };
+        read_tables(client, &fetched.iter().collect::<Vec<_>>(), keep, commit(client)).await
+    };
+    or_rollback(client, reading).await?;
     let (mut read, rows) = (read.into_inner(), rows.into_inner());
     let decoder = decoder_of(client, &rows).await?;
     for (slot, row) in &rows {
         read.add(*slot, row, &decoder)?;
     }
-    Ok(read)
+    let groups = read.loaded.groups.take();
+    let Read { snapshot, standby } = read.into_read(base);
+    Ok(Read { snapshot: with_groups(snapshot, GroupReferences::All, groups), standby })
 }
 
 /// Lets the server decode the texts of these rows.
@@ -134,88 +178,142 @@ async fn decoder_of(
     Ok(texts.into_decoder())
 }
 
-/// The encoding in which the server sends texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    /// UTF-8.
-    Client,
-    /// That of the database.
-    Database,
-}
-
-async fn transaction(
+/// The connection stays in use after a lock timeout, so the transaction must end.
+async fn or_rollback<T>(
     client: &Client,
-    queries: &LoadQueries,
-    scope: Scope<'_>,
-    encoding: Encoding,
-    read: &RefCell<Read>,
-    keep: impl Fn(Slot, Row) -> Result<(), tokio_postgres::Error>,
-) -> Result<(), tokio_postgres::Error> {
-    let reading = async {
-        begin(client, queries, scope, read).await?;
-        let wanted = read.borrow_mut().open_slots(queries, scope);
-        read_tables(client, &wanted, encoding, keep).await
-    };
+    reading: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, tokio_postgres::Error> {
     let outcome = reading.await;
     if outcome.is_err() {
-        // The connection stays in use after a lock timeout, so the transaction must end.
         let _ = client.batch_execute("ROLLBACK").await;
     }
     outcome
 }
 
-/// Locks the tables, then reads the tokens, and which tables inherit.
-async fn begin(
-    client: &Client,
-    queries: &LoadQueries,
-    scope: Scope<'_>,
-    read: &RefCell<Read>,
-) -> Result<(), tokio_postgres::Error> {
-    if !scope.has_tokens() {
-        return client.batch_execute(&queries.lock).await;
-    }
-    let names = [(&queries.names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
-    // Pipelined: one round trip instead of three.
-    let (locked, rows, tables) = tokio::join!(
-        client.batch_execute(&queries.lock),
-        client.query_typed(&queries.token_set, &[]),
-        client.query_typed_one(WATCHED_TABLES, &names),
-    );
-    locked?;
-    let mut tokens = tokens::from_rows(&rows?)?;
-    tokens.token_set.set_tables(tables?.try_get("tables")?);
-    read.borrow_mut().take_tokens(tokens);
-    Ok(())
+async fn commit(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute("COMMIT").await
 }
 
-/// Reads the rows of these tables and commits, all in one round trip.
+/// Locks the tables, then reads the tokens, and which tables inherit. Returns the queries of the
+/// tables that the load reads.
+async fn begin<'q>(
+    client: &Client,
+    queries: &'q LoadQueries,
+    scope: Scope<'_>,
+    rows: &RefCell<Rows>,
+) -> Result<Vec<&'q TableQuery>, tokio_postgres::Error> {
+    if scope.has_tokens() {
+        let names = [(&queries.names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
+        // Pipelined: one round trip instead of three.
+        let (locked, tokens, tables) = tokio::join!(
+            client.batch_execute(&queries.lock),
+            client.query_typed(&queries.token_set, &[]),
+            client.query_typed_one(WATCHED_TABLES, &names),
+        );
+        locked?;
+        let mut tokens = tokens::from_rows(&tokens?)?;
+        tokens.token_set.set_tables(tables?.try_get("tables")?);
+        rows.borrow_mut().take_tokens(tokens);
+    } else {
+        client.batch_execute(&queries.lock).await?;
+    }
+    Ok(rows.borrow_mut().open_slots(queries, scope))
+}
+
+/// Reads the rows of these tables, and ends with `last`, all in one round trip.
 async fn read_tables(
     client: &Client,
     wanted: &[&TableQuery],
-    encoding: Encoding,
     keep: impl Fn(Slot, Row) -> Result<(), tokio_postgres::Error>,
+    last: impl Future<Output = Result<(), tokio_postgres::Error>>,
 ) -> Result<(), tokio_postgres::Error> {
-    let is_encoded = encoding == Encoding::Database;
-    if is_encoded {
-        let mut statements: Vec<_> = wanted.iter().map(|query| query.declare()).collect();
-        statements.push(SEND_ENCODED.into());
-        client.batch_execute(&statements.join(";\n")).await?;
-    }
-    let reads = wanted.iter().map(async |query| {
-        let fetch = is_encoded.then(|| query.fetch());
-        let text = fetch.as_deref().unwrap_or(&query.text);
-        rows::read(client, text, |row| keep(query.slot, row)).await
+    let reads = wanted.iter().map(|query| {
+        let keep = &keep;
+        rows::read(client, &query.text, &[], |row| keep(query.slot, row))
     });
-    let (rows, committed) = tokio::join!(join_all(reads), client.batch_execute("COMMIT"));
+    let (rows, ended) = tokio::join!(join_all(reads), last);
     rows.into_iter().collect::<Result<(), _>>()?;
-    committed
+    ended
 }
 
-impl Read {
+/// The second step of a load: the groups that the rules of the first step refer to.
+struct Groups<'a> {
+    client: &'a Client,
+    query: &'a TableQuery,
+    decoder: &'a Decoder,
+}
+
+impl Groups<'_> {
+    /// Adds the groups to what was read, and commits. `changed` is whether they may have changed
+    /// since the base of the snapshot.
+    ///
+    /// A fault of the project's own tables never fails the load: a kill arrives without them.
+    async fn add_to(&self, read: Read, changed: bool) -> Result<Read, tokio_postgres::Error> {
+        let Read { snapshot, standby } = read;
+        let Some(references) = snapshot.wanted_groups(changed) else {
+            commit(self.client).await?;
+            return Ok(Read { snapshot, standby });
+        };
+        let snapshot = match self.read(&references).await {
+            Ok(groups) => with_groups(snapshot, references, Some(groups)),
+            Err(error) if self.client.is_closed() || is_undecodable(&error) => return Err(error),
+            Err(error) => {
+                let _ = self.client.batch_execute("ROLLBACK").await;
+                snapshot.with_unreadable_groups(&Error::driver("read", error).to_string())
+            }
+        };
+        Ok(Read { snapshot, standby })
+    }
+
+    async fn read(
+        &self,
+        references: &GroupReferences,
+    ) -> Result<Vec<GroupRow>, tokio_postgres::Error> {
+        let loaded = RefCell::new(Loaded::default());
+        let keep = |row| {
+            let (mut loaded, mut sizes) = (loaded.borrow_mut(), Sizes::default());
+            self.query.slot.add(&mut loaded, &mut sizes, &row, self.decoder)
+        };
+        let names = references.names();
+        let names = [(&names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
+        if references.is_empty() {
+            commit(self.client).await?;
+        } else {
+            let (limited, read, committed) = tokio::join!(
+                self.client.batch_execute(SHORT_LOCK_TIMEOUT),
+                rows::read(self.client, &self.query.text, &names, keep),
+                commit(self.client),
+            );
+            limited.and(read).and(committed)?;
+        }
+        Ok(loaded.into_inner().groups.unwrap_or_default())
+    }
+}
+
+/// The snapshot with these groups; as it is if the project offers none.
+fn with_groups(
+    snapshot: Snapshot,
+    references: GroupReferences,
+    groups: Option<Vec<GroupRow>>,
+) -> Snapshot {
+    match groups {
+        Some(groups) => snapshot.with_groups(references, groups),
+        None => snapshot,
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Rows {
+    loaded: Loaded,
+    standby: bool,
+    sizes: Sizes,
+}
+
+impl Rows {
     fn empty(queries: &LoadQueries) -> Self {
         let opaque_values = queries.opaque_values;
-        let loaded = Loaded { opaque_values, ..Loaded::default() };
-        Self { loaded, standby: false, sizes: Sizes::default() }
+        Self { loaded: Loaded { opaque_values, ..Loaded::default() }, ..Self::default() }
     }
 
     fn add(
@@ -245,5 +343,12 @@ impl Read {
     fn take_tokens(&mut self, tokens: Tokens) {
         self.loaded.token_set = Some(tokens.token_set);
         self.standby = tokens.standby;
+    }
+
+    /// The next snapshot after `base`.
+    fn into_read(self, base: Option<&Snapshot>) -> Read {
+        let first = Snapshot::default();
+        let snapshot = base.unwrap_or(&first).next(self.loaded);
+        Read { snapshot, standby: self.standby }
     }
 }

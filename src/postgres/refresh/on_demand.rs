@@ -23,7 +23,7 @@ pub(crate) async fn load_now(
     loop {
         let cycle = Cycle::begin(context);
         let scope = Scope::Everything { tokens: context.signals.has_tokens() };
-        let read = load(client, &queries, scope).await?;
+        let read = load(client, &queries, scope, cycle.base()).await?;
         match cycle.publish(read)? {
             Outcome::Published => return Ok(()),
             Outcome::Stopped => return Err(Error::lost("refresh")),

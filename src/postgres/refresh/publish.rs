@@ -39,16 +39,15 @@ impl<'a> Cycle<'a> {
         self.base.as_deref()
     }
 
-    /// Builds the next snapshot from what was read, and publishes it.
+    /// Publishes the snapshot that was read, which must be built from the base.
     ///
     /// # Errors
     /// If the read is from a standby that is behind the base.
-    pub(super) fn publish(self, Read { loaded, standby, .. }: Read) -> Result<Outcome, Error> {
-        if standby && self.is_behind(loaded.token_set.as_ref()) {
+    pub(super) fn publish(self, Read { snapshot: next, standby }: Read) -> Result<Outcome, Error> {
+        if standby && self.is_behind(next.token_set()) {
             return Err(Error::behind());
         }
         let Self { context, base, read_at } = self;
-        let next = base.as_deref().unwrap_or(&Snapshot::default()).next(loaded);
         let has_problems = next.problems().next().is_some();
         // Objects of the old values are dropped soon: one may be a secret.
         let has_values =

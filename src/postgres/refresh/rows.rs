@@ -3,22 +3,25 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::size_limit::SizeLimit;
 use crate::postgres::tables::Slot;
 use crate::postgres::text::{Decoder, Text};
-use crate::row::{AllowedUsersRow, Fault, FlagRow, MAX_RULES_SIZE, SegmentRow, Users, ValueRow};
+use crate::row::{
+    AllowedUsersRow, Fault, FlagRow, GroupRow, MAX_RULES_SIZE, SegmentRow, Users, ValueRow,
+};
 use crate::snapshot::{Loaded, Snapshot};
 
 /// Passes the rows of a query to `keep`, each as it arrives.
 pub(super) async fn read(
     client: &Client,
     query: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
     keep: impl Fn(Row) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let parameters: [(i32, Type); 0] = [];
+    let parameters = parameters.iter().map(|(value, of_type)| (*value, of_type.clone()));
     let mut rows = pin!(client.query_typed_raw(query, parameters).await?);
     while let Some(row) = rows.try_next().await? {
         keep(row)?;
@@ -41,6 +44,7 @@ impl Slot {
             Self::AllowedUsers => loaded.allowed_users = Some(Vec::new()),
             Self::Values => loaded.values = Some(room(base.map(Snapshot::value_count))),
             Self::Segments => loaded.segments = Some(Vec::new()),
+            Self::Groups => loaded.groups = Some(Vec::new()),
         }
     }
 
@@ -62,6 +66,9 @@ impl Slot {
             Self::Segments => {
                 let segments = loaded.segments.get_or_insert_default();
                 sizes.conditions.push(segments, segment(row, decoder)?, MAX_RULES_SIZE);
+            }
+            Self::Groups => {
+                loaded.groups.get_or_insert_default().extend(group(row, decoder)?);
             }
         }
         Ok(())
@@ -114,14 +121,26 @@ fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
 
 fn allowed_users(row: &Row, decoder: &Decoder) -> Result<AllowedUsersRow, Error> {
     let flag_pk = decoder.pk(row, "flag_pk")?;
+    let (users, undecodable) = users(row, decoder)?;
+    Ok(AllowedUsersRow { flag_pk, users, undecodable })
+}
+
+/// The primary keys of users, and whether there are more, which cannot be decoded.
+fn users(row: &Row, decoder: &Decoder) -> Result<(Users, bool), Error> {
     if row.columns().iter().any(|column| *column.type_() == Type::INT8_ARRAY) {
-        return Ok(AllowedUsersRow::new(flag_pk, Users::Integers(row.try_get("users")?)));
+        return Ok((Users::Integers(row.try_get("users")?), false));
     }
     let read: Vec<Text<'_>> = row.try_get("users")?;
     let users: Vec<_> =
         read.iter().filter_map(|user| decoder.text(*user)).map(Into::into).collect();
     let undecodable = users.len() < read.len();
-    Ok(AllowedUsersRow { flag_pk, users: Users::Texts(users), undecodable })
+    Ok((Users::Texts(users), undecodable))
+}
+
+/// A group; `None` if its name cannot be decoded, which no rule can name.
+fn group(row: &Row, decoder: &Decoder) -> Result<Option<GroupRow>, Error> {
+    let Ok(name) = decoder.required(row, "name")? else { return Ok(None) };
+    Ok(Some(GroupRow { name, users: users(row, decoder)?.0 }))
 }
 
 fn value(row: &Row, decoder: &Decoder) -> Result<ValueRow, Error> {

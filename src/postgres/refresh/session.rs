@@ -191,7 +191,10 @@ impl<'a> Session<'a> {
         };
         tokens.token_set.set_tables(tables);
         let snapshot = self.context.live.snapshot();
-        if snapshot.as_deref().and_then(Snapshot::token_set) == Some(&tokens.token_set) {
+        let is_current = |snapshot: &Snapshot| {
+            snapshot.token_set() == Some(&tokens.token_set) && !snapshot.has_stale_groups()
+        };
+        if snapshot.as_deref().is_some_and(is_current) {
             self.context.live.confirm(read_at);
             return Ok(());
         }
@@ -229,7 +232,7 @@ impl<'a> Session<'a> {
             let cycle = Cycle::begin(self.context);
             let scope = self.scope(wanted, cycle.base());
             let limit = self.context.load_timeout;
-            let read = self.connection.load(&self.load_queries, scope, limit).await?;
+            let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
             let outcome = cycle.publish(read)?;
             // If the process evaluates no longer, every further attempt would be superseded too.
             if outcome != Outcome::Superseded || !self.context.live.is_started() {

@@ -1,0 +1,281 @@
+//! Rules on groups: whom they match, which groups they refer to, and what is read when.
+
+use flagstaff::evaluate::{Reason, evaluate};
+use flagstaff::groups::{GroupReferences, Groups, GroupsOf};
+use flagstaff::row::{FlagRow, GroupRow, Users};
+use flagstaff::rules::{Attribute, Attributes, Value};
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::subject::Subject;
+
+use crate::rows::{flag, flag_with_rules, segment};
+
+const KEY: &str = "new_checkout";
+
+/// The groups of a subject, as a snapshot offers them.
+struct OfSnapshot<'a>(&'a Snapshot, Subject<'a>);
+
+impl Attributes for OfSnapshot<'_> {
+    fn read<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        let Self(snapshot, subject) = *self;
+        match snapshot.groups().filter(|_| name == "groups") {
+            Some(groups) => with(Attribute::Value(Value::Groups(GroupsOf::new(groups, subject)))),
+            None => with(Attribute::Missing),
+        }
+    }
+}
+
+fn condition(operator: &str, values: &str, negate: bool) -> String {
+    format!(
+        r#"{{"attribute": "groups", "operator": "{operator}", "values": {values}, "negate": {negate}}}"#
+    )
+}
+
+fn rule(condition: &str) -> String {
+    format!(r#"[{{"conditions": [{condition}]}}]"#)
+}
+
+fn flags(rows: impl IntoIterator<Item = FlagRow>) -> Loaded {
+    Loaded { flags: Some(rows.into_iter().collect()), ..Loaded::default() }
+}
+
+fn with_rule(condition: &str) -> Snapshot {
+    Snapshot::default().next(flags([flag_with_rules("1", KEY, &rule(condition))]))
+}
+
+fn named(names: &[&str]) -> GroupReferences {
+    GroupReferences::Named(names.iter().map(|name| (*name).into()).collect())
+}
+
+fn group(name: &str, users: &[i64]) -> GroupRow {
+    GroupRow { name: name.into(), users: Users::Integers(users.to_vec()) }
+}
+
+/// The snapshot with the groups beta (1, 2), staff (2) and the empty group 7.
+fn with_groups(snapshot: Snapshot) -> Snapshot {
+    let rows = vec![group("beta", &[1, 2]), group("staff", &[2]), group("7", &[])];
+    snapshot.with_groups(GroupReferences::All, rows)
+}
+
+fn is_on(snapshot: &Snapshot, subject: Subject<'_>) -> bool {
+    let flag = snapshot.flag(KEY).expect("the flag");
+    evaluate(KEY, flag, &subject, &OfSnapshot(snapshot, subject)).value
+}
+
+fn users_of(snapshot: &Snapshot) -> Vec<i64> {
+    (1..=3).filter(|user| is_on(snapshot, Subject::Integer(*user))).collect()
+}
+
+#[test]
+fn condition_on_groups_matches_the_members() {
+    let cases: &[(&str, &str, &[i64])] = &[
+        ("in", r#"["beta"]"#, &[1, 2]),
+        ("in", r#"["staff"]"#, &[2]),
+        ("in", r#"["gone", "staff"]"#, &[2]),
+        ("in", r#"["gone"]"#, &[]),
+        ("in", r#"["Beta"]"#, &[]),
+        ("startswith", r#"["be"]"#, &[1, 2]),
+        ("endswith", r#"["ff"]"#, &[2]),
+        ("contains", r#"["t"]"#, &[1, 2]),
+        ("regex", r#"["^st"]"#, &[2]),
+        ("gt", r#"["c"]"#, &[2]),
+    ];
+    for (operator, values, expected) in cases {
+        let snapshot = with_groups(with_rule(&condition(operator, values, false)));
+        assert_eq!(users_of(&snapshot), *expected, "{operator} {values}");
+        let negated = with_groups(with_rule(&condition(operator, values, true)));
+        let others: Vec<_> = (1..=3).filter(|user| !expected.contains(user)).collect();
+        assert_eq!(users_of(&negated), others, "not {operator} {values}");
+    }
+}
+
+#[test]
+fn number_names_the_group_of_its_text() {
+    let snapshot = with_rule(&condition("in", "[7]", false));
+    let groups = vec![group("7", &[3])];
+    assert_eq!(users_of(&snapshot.with_groups(named(&["7"]), groups)), [3]);
+}
+
+#[test]
+fn anonymous_subject_is_in_no_group() {
+    let beta = |negate| with_groups(with_rule(&condition("in", r#"["beta"]"#, negate)));
+    assert!(!is_on(&beta(false), Subject::Anonymous));
+    assert!(is_on(&beta(true), Subject::Anonymous));
+}
+
+#[test]
+fn list_of_groups_is_there_for_every_subject() {
+    for (values, expected) in [("[true]", false), ("[false]", true)] {
+        let snapshot = with_groups(with_rule(&condition("isnull", values, false)));
+        assert_eq!(is_on(&snapshot, Subject::Anonymous), expected);
+        assert_eq!(is_on(&snapshot, Subject::Integer(3)), expected);
+    }
+}
+
+#[test]
+fn condition_is_false_without_groups_with_negate_too() {
+    for negate in [false, true] {
+        let snapshot = with_rule(&condition("in", r#"["beta"]"#, negate));
+        assert!(!is_on(&snapshot, Subject::Integer(1)));
+    }
+}
+
+#[test]
+fn text_key_is_a_member_of_its_group() {
+    let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
+    let users = Users::Texts(vec!["ada".into(), "42".into()]);
+    let snapshot =
+        snapshot.with_groups(named(&["beta"]), vec![GroupRow { name: "beta".into(), users }]);
+    assert!(is_on(&snapshot, Subject::Text("ada")));
+    assert!(is_on(&snapshot, Subject::Integer(42)));
+    assert!(!is_on(&snapshot, Subject::Text("Ada")));
+}
+
+#[test]
+fn groups_are_no_bucketing_unit() {
+    let row = FlagRow { bucket_by: Some("groups".into()), ..flag("1", KEY, 50) };
+    let snapshot = with_groups(Snapshot::default().next(flags([row])));
+    let subject = Subject::Integer(1);
+    let flag = snapshot.flag(KEY).expect("the flag");
+    let found = evaluate(KEY, flag, &subject, &OfSnapshot(&snapshot, subject));
+    assert_eq!((found.value, found.reason), (false, Reason::Default));
+}
+
+mod references {
+    use super::*;
+
+    #[test]
+    fn names_of_rules_and_of_their_segments_are_wanted() {
+        let rules = format!(
+            r#"[{{"conditions": [{}, {{"segment": "inner"}}]}}]"#,
+            condition("in", r#"["beta", 7]"#, true)
+        );
+        let inner = format!("[{}]", condition("in", r#"["staff"]"#, false));
+        let other = format!("[{}]", condition("in", r#"["unused"]"#, false));
+        let snapshot = Snapshot::default().next(Loaded {
+            segments: Some(vec![segment("1", "inner", &inner), segment("2", "other", &other)]),
+            ..flags([flag_with_rules("1", KEY, &rules)])
+        });
+        assert_eq!(snapshot.wanted_groups(false), Some(named(&["7", "beta", "staff"])));
+    }
+
+    #[test]
+    fn operator_that_may_match_any_name_wants_all_groups() {
+        for operator in ["contains", "startswith", "endswith", "regex", "lt", "version_lt"] {
+            let snapshot = with_rule(&condition(operator, r#"["1.0"]"#, false));
+            assert_eq!(snapshot.wanted_groups(false), Some(GroupReferences::All), "{operator}");
+        }
+    }
+
+    #[test]
+    fn rules_on_other_attributes_want_no_group() {
+        let of_plan = r#"{"attribute": "plan", "operator": "in", "values": ["beta"]}"#;
+        for condition in [of_plan, &condition("isnull", "[true]", false)] {
+            assert_eq!(with_rule(condition).wanted_groups(false), Some(named(&[])));
+        }
+    }
+
+    #[test]
+    fn groups_are_read_again_only_for_a_change_or_for_more_names() {
+        let both = condition("in", r#"["beta", "staff"]"#, false);
+        let snapshot = with_rule(&both).with_groups(named(&["beta", "staff"]), Vec::new());
+        assert_eq!(snapshot.wanted_groups(false), None);
+        assert_eq!(snapshot.wanted_groups(true), Some(named(&["beta", "staff"])));
+        let next = |condition: &str| {
+            snapshot.next(flags([flag_with_rules("1", KEY, &rule(condition))])).wanted_groups(false)
+        };
+        assert_eq!(next(&condition("in", r#"["beta"]"#, false)), None);
+        assert_eq!(next(&condition("in", r#"["new"]"#, false)), Some(named(&["new"])));
+        assert_eq!(next(&condition("regex", r#"["b"]"#, false)), Some(GroupReferences::All));
+    }
+
+    #[test]
+    fn all_groups_cover_every_name() {
+        let snapshot = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
+        let after = snapshot.next(flags([flag_with_rules(
+            "1",
+            KEY,
+            &rule(&condition("in", r#"["other"]"#, false)),
+        )]));
+        assert_eq!(after.wanted_groups(false), None);
+    }
+
+    #[test]
+    fn groups_stay_with_the_next_snapshot() {
+        let snapshot = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
+        let after = snapshot.next(Loaded { values: Some(Vec::new()), ..Loaded::default() });
+        assert_eq!(users_of(&after), [1, 2]);
+    }
+}
+
+mod unreadable {
+    use super::*;
+
+    #[test]
+    fn last_known_members_stay_and_are_read_again() {
+        let good = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
+        let bad = good.with_unreadable_groups("the table is locked");
+        assert_eq!(users_of(&bad), [1, 2]);
+        assert!(bad.has_stale_groups());
+        assert_eq!(bad.wanted_groups(false), Some(named(&["beta"])));
+        assert_eq!(
+            messages(&bad),
+            ["the members of groups cannot be read, so the last known members stay: the table is \
+              locked"]
+        );
+    }
+
+    #[test]
+    fn conditions_are_false_while_no_members_were_ever_read() {
+        let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
+        let bad = snapshot.with_unreadable_groups("no rights");
+        assert_eq!(users_of(&bad), [0_i64; 0]);
+        assert_eq!(
+            messages(&bad),
+            ["the members of groups cannot be read, so conditions on groups are false: no rights"]
+        );
+    }
+
+    #[test]
+    fn problem_ends_with_the_next_good_read() {
+        let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
+        let good = with_groups(snapshot.with_unreadable_groups("no rights"));
+        assert!(!good.has_stale_groups());
+        assert_eq!(messages(&good), [""; 0]);
+    }
+}
+
+mod missing {
+    use super::*;
+
+    #[test]
+    fn named_group_that_does_not_exist_is_a_problem() {
+        let snapshot = with_groups(with_rule(&condition("in", r#"["gone", "beta"]"#, false)));
+        assert_eq!(
+            messages(&snapshot),
+            [r#"the rules of flag "new_checkout" name a group that does not exist: "gone""#]
+        );
+    }
+
+    #[test]
+    fn problem_ends_with_the_rule_that_names_the_group() {
+        let snapshot = with_groups(with_rule(&condition("in", r#"["gone"]"#, false)));
+        let after = snapshot.next(flags([flag("1", KEY, 0)]));
+        assert_eq!(messages(&after), [""; 0]);
+    }
+}
+
+mod sets {
+    use super::*;
+
+    #[test]
+    fn groups_without_references_are_empty() {
+        let groups = Groups::default();
+        assert!(groups.is_empty() && groups.cover(&named(&[])));
+        assert!(!groups.cover(&named(&["beta"])) && !groups.cover(&GroupReferences::All));
+        assert_eq!(with_groups(Snapshot::default()).groups().map(Groups::len), Some(3));
+    }
+}
+
+fn messages(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.problems().map(ToString::to_string).collect()
+}
