@@ -3,7 +3,10 @@
 -- groups may share a name if the project's own model allows it.
 SELECT
     name,
-    coalesce(pg_catalog.array_agg(user_pk) FILTER (WHERE user_pk IS NOT NULL), '{}') AS users
+    coalesce(
+        pg_catalog.array_agg(user_pk) FILTER (WHERE user_pk IS NOT NULL),
+        ARRAY[]::{membership_user_type}[]
+    ) AS users
 FROM (
     SELECT
         found.name,
