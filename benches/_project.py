@@ -17,7 +17,20 @@ RULES = {
     "rule_context": {"attribute": "country", "operator": "in", "values": ["DE", "AT", "CH"]},
     "rule_column": {"attribute": COLUMN, "operator": "in", "values": ["DE", "AT", "CH"]},
     "rule_staff": {"attribute": "is_staff", "operator": "in", "values": [True]},
+    "rule_group": {"attribute": "groups", "operator": "in", "values": ["beta"]},
 }
+#: The members of the group.
+MEMBERS = 100_000
+_ADD_MEMBERS = """
+    INSERT INTO auth_user (
+        username, password, first_name, last_name, email, is_staff, is_superuser, is_active,
+        date_joined
+    )
+    SELECT 'member ' || number, '', '', '', '', false, false, true, now()
+    FROM generate_series(1, %s) AS number;
+    INSERT INTO auth_user_groups (user_id, group_id)
+    SELECT auth_user.id, auth_group.id FROM auth_user, auth_group;
+"""
 
 
 def outside(key: str) -> Any:
@@ -68,7 +81,23 @@ def set_up() -> None:
             FeatureFlag(key="everyone", enabled=True, rollout_percent=100),
             FeatureFlag(key="disabled", enabled=False, rollout_percent=50),
             FeatureFlag(key="listed", enabled=True, rollout_percent=50),
+            FeatureFlag(key="by_country", enabled=True, rollout_percent=50, bucket_by="country"),
+            FeatureFlag(key="by_visitor", enabled=True, rollout_percent=50, bucket_by="visitor"),
         ]
     )
     FeatureFlag.objects.get(key="listed").allowed_users.add(outside("listed"))
     KeyValueStore.objects.create(key="gateway", value="stripe")
+
+
+def add_members() -> None:
+    """Watches groups, and adds all users and many more to the group of a rule."""
+    from django.contrib.auth.models import Group  # noqa: PLC0415 (after set-up)
+    from django.db import connection  # noqa: PLC0415
+
+    from tests.watched_groups import watch_groups  # noqa: PLC0415
+
+    watch_groups()
+    Group.objects.all().delete()
+    Group.objects.create(name="beta")
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD_MEMBERS, [MEMBERS])

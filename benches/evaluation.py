@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from benches._floor import floor
-from benches._project import outside, set_up
+from benches._project import add_members, outside, set_up
 
 ROUNDS = 60
 CALLS = 20_000
@@ -24,6 +24,7 @@ ORM_CALLS = 60
 def main() -> None:
     """Measures and prints."""
     set_up()
+    add_members()
     candidates = _candidates()
     best = dict.fromkeys(candidates, float("inf"))
     for _ in range(ROUNDS):
@@ -63,6 +64,11 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
         ),
         "flag_enabled: rule on a column": (lambda: flag_enabled("rule_column", user), CALLS),
         "flag_enabled: rule on is_staff": (lambda: flag_enabled("rule_staff", user), CALLS),
+        "flag_enabled: rule on a group": (lambda: flag_enabled("rule_group", user), CALLS),
+        "flag_enabled: 50 % by country": (
+            lambda: flag_enabled("by_country", user, context=country),
+            CALLS,
+        ),
         "floor: allowed user": (lambda: enabled("listed", allowed), CALLS),
         "flag_enabled: allowed user": (lambda: flag_enabled("listed", allowed), CALLS),
         "floor: everyone": (lambda: enabled("everyone", user), CALLS),

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benches._project import outside, set_up, start_django
+from benches._project import add_members, outside, set_up, start_django
 
 TIMES = 20_000
 # Counting is on inside these functions only: the start of the engine would be counted too.
@@ -38,6 +38,7 @@ def main() -> int:
         print("valgrind is not installed", file=sys.stderr)
         return 1
     set_up()
+    add_members()
     with tempfile.TemporaryDirectory() as directory:
         for name, instructions in _count(Path(directory)):
             print(f"{name:36}{instructions / TIMES:8.0f} instructions")
@@ -93,6 +94,7 @@ def _evaluations() -> dict[str, Callable[[], object]]:
     assert flag_enabled("rule_context", user, context=country)  # noqa: S101
     assert flag_enabled("rule_column", user)  # noqa: S101
     assert flag_enabled("rule_staff", user)  # noqa: S101
+    assert flag_enabled("rule_group", user)  # noqa: S101
     return {
         "flag_enabled, 50 %": lambda: flag_enabled("flag_7", user),
         "flag_enabled, 50 %, request.user": lambda: flag_enabled("flag_7", lazy),
@@ -105,6 +107,8 @@ def _evaluations() -> dict[str, Callable[[], object]]:
         ),
         "flag_enabled, rule on a column": lambda: flag_enabled("rule_column", user),
         "flag_enabled, rule on is_staff": lambda: flag_enabled("rule_staff", user),
+        "flag_enabled, rule on a group": lambda: flag_enabled("rule_group", user),
+        "flag_enabled, 50 % by country": lambda: flag_enabled("by_country", user, context=country),
     }
 
 

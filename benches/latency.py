@@ -29,30 +29,49 @@ if __package__ != "benches":
 
 import psycopg  # noqa: E402 (the path comes first)
 
-from benches._project import set_up  # noqa: E402
+from benches._project import MEMBERS, add_members, set_up  # noqa: E402
 
 NOTIFIED, POLLED = 500, 100
 POLL_INTERVAL = 0.2
-CHANGE = "UPDATE flagstaff_featureflag SET enabled = %s WHERE key = 'everyone'"
+#: A flag, and the two statements that change its result for the first user in turn.
+FLAG = (
+    "everyone",
+    "UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'everyone'",
+    "UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'everyone'",
+)
+MEMBERSHIP = (
+    "rule_group",
+    "DELETE FROM auth_user_groups WHERE user_id = (SELECT min(id) FROM auth_user)",
+    """
+    INSERT INTO auth_user_groups (user_id, group_id)
+    SELECT min(auth_user.id), auth_group.id FROM auth_user, auth_group GROUP BY auth_group.id
+    """,
+)
+_Watched = tuple[str, str, str]
 
 
 def main() -> None:
     """Measures and prints."""
     set_up()
-    with follower("results", LISTEN=True) as worker, follower("notifications") as bare:
-        evaluated, notified = measure(NOTIFIED, 0.025, 0.05, [worker, bare])
+    with follower("results", FLAG[0], LISTEN=True) as worker, follower("notifications") as bare:
+        evaluated, notified = measure(NOTIFIED, 0.025, 0.05, [worker, bare], FLAG)
     print(f"{NOTIFIED} changes, milliseconds from COMMIT")
     show("psycopg is notified", notified)
     show("another process returns it", evaluated, notified)
-    with follower("results", LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as worker:
+    with follower("results", FLAG[0], LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as worker:
         # Uniform over one interval, because the next poll is one interval after the last change.
-        [polled] = measure(POLLED, 0, POLL_INTERVAL, [worker])
+        [polled] = measure(POLLED, 0, POLL_INTERVAL, [worker], FLAG)
     print(f"\n{POLLED} changes without LISTEN, polls {POLL_INTERVAL * 1000:.0f} ms apart")
     show("another process returns it", polled)
+    add_members()
+    with follower("results", MEMBERSHIP[0], LISTEN=True) as worker:
+        [joined] = measure(NOTIFIED, 0.025, 0.05, [worker], MEMBERSHIP)
+    print(f"\n{NOTIFIED} changes of the members of a group of {MEMBERS:,}")
+    show("another process returns it", joined, evaluated)
 
 
 def measure(
-    changes: int, shortest: float, longest: float, followers: list[IO[str]]
+    changes: int, shortest: float, longest: float, followers: list[IO[str]], watched: _Watched
 ) -> list[list[float]]:
     """Returns the milliseconds from each COMMIT until each follower had the change.
 
@@ -62,7 +81,7 @@ def measure(
     with psycopg.connect(os.environ["DATABASE_URL"]) as session:
         for change in range(changes):
             time.sleep(random.uniform(shortest, longest))  # noqa: S311 (no secret)
-            session.execute(CHANGE, [change % 2 == 1])
+            session.execute(watched[1 + change % 2])
             sent = time.monotonic_ns()
             session.commit()
             for mine, follower in zip(taken, followers, strict=True):
@@ -87,10 +106,10 @@ def median_and_p99(figures: list[float]) -> tuple[float, float]:
 
 
 @contextmanager
-def follower(what: str, **flagstaff: Any) -> Iterator[IO[str]]:
+def follower(what: str, key: str = "", **flagstaff: Any) -> Iterator[IO[str]]:
     """Runs a process that prints the time of each change; it is ready when this is entered."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benches.latency", what, json.dumps(flagstaff)],
+        [sys.executable, "-m", "benches.latency", what, key, json.dumps(flagstaff)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -105,7 +124,7 @@ def follower(what: str, **flagstaff: Any) -> Iterator[IO[str]]:
         process.stdout.close()
 
 
-def results(flagstaff: dict[str, Any]) -> None:
+def results(key: str, flagstaff: dict[str, Any]) -> None:
     """Evaluates until the result changes, and prints when it did."""
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
@@ -115,18 +134,21 @@ def results(flagstaff: dict[str, Any]) -> None:
     logging.getLogger("flagstaff").addHandler(logging.NullHandler())
     django.setup()
     settings.FLAGSTAFF = flagstaff
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+
     from flagstaff import flag_enabled, ready  # noqa: PLC0415
 
-    result = ready(10) and flag_enabled("everyone")
+    user: Any = get_user_model().objects.order_by("pk").first()
+    result = ready(10) and flag_enabled(key, user)
     print("ready", flush=True)
     while True:
-        while flag_enabled("everyone") is result:
+        while flag_enabled(key, user) is result:
             pass
         print(time.monotonic_ns(), flush=True)
         result = not result
 
 
-def notifications(_flagstaff: dict[str, Any]) -> None:
+def notifications(_key: str, _flagstaff: dict[str, Any]) -> None:
     """Prints when each notification arrived."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
         session.execute("LISTEN flagstaff_v1")
@@ -137,6 +159,7 @@ def notifications(_flagstaff: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        {"results": results, "notifications": notifications}[sys.argv[1]](json.loads(sys.argv[2]))
+        run = {"results": results, "notifications": notifications}[sys.argv[1]]
+        run(sys.argv[2], json.loads(sys.argv[3]))
     else:
         main()

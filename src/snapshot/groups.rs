@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::{KeyTable, Snapshot};
 use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
-use crate::row::{GroupRow, Problem};
+use crate::row::{GroupRow, Problem, Users};
 
 /// The groups of a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +60,7 @@ impl Snapshot {
     /// The same snapshot with the groups that were read for `references`.
     #[must_use]
     pub fn with_groups(self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
-        let members = rows.into_iter().map(|row| (row.name, row.users.into()));
+        let members = by_name(rows).into_iter().map(|(name, users)| (name, users.into()));
         let groups = Some(Arc::new(Groups::new(references, members)));
         let mut groups = KnownGroups { groups, ..KnownGroups::default() };
         groups.find_missing(&self.flags);
@@ -71,6 +73,19 @@ impl Snapshot {
         let problems = [Problem::of_groups(self.groups.groups.is_some(), why)].into();
         Self { groups: KnownGroups { are_stale: true, problems, ..self.groups }, ..self }
     }
+}
+
+/// The members of the groups by name, which two groups may share.
+fn by_name(rows: Vec<GroupRow>) -> HashMap<Box<str>, Users> {
+    let mut members: HashMap<_, Users> = HashMap::new();
+    for GroupRow { name, users } in rows {
+        match (members.get_mut(&name), users) {
+            (Some(Users::Integers(known)), Users::Integers(users)) => known.extend(users),
+            (Some(Users::Texts(known)), Users::Texts(users)) => known.extend(users),
+            (_, users) => drop(members.insert(name, users)),
+        }
+    }
+    members
 }
 
 /// The groups that the rules of these flags refer to.

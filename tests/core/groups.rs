@@ -131,6 +131,13 @@ fn text_key_is_a_member_of_its_group() {
 }
 
 #[test]
+fn groups_with_the_same_name_count_as_one() {
+    let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
+    let rows = vec![group("beta", &[1]), group("beta", &[3])];
+    assert_eq!(users_of(&snapshot.with_groups(named(&["beta"]), rows)), [1, 3]);
+}
+
+#[test]
 fn groups_are_no_bucketing_unit() {
     let row = FlagRow { bucket_by: Some("groups".into()), ..flag("1", KEY, 50) };
     let snapshot = with_groups(Snapshot::default().next(flags([row])));

@@ -33,11 +33,14 @@ def rows(query: str, *parameters: str | int) -> list[Any]:
 
 
 def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
-    """The members by the name of the group, as workers load them."""
+    """The members by the name of the group, as workers load them. Workers join equal names."""
     query = fill(sql("load_groups_v1"), found).replace("$1", "%(names)s")
     with connection.cursor() as cursor:
         cursor.execute(query, {"names": [*groups] or None})
-        return {name: sorted(map(as_loaded, users)) for name, users in cursor}
+        members: dict[str, list[Any]] = {}
+        for name, users in cursor:
+            members[name] = sorted([*members.get(name, []), *map(as_loaded, users)])
+        return members
 
 
 def as_loaded(user_pk: Any) -> int | str:
@@ -87,7 +90,7 @@ def test_name_in_other_case_is_another_group(alice: User) -> None:
     assert load(names(connection), "BETA") == {}
 
 
-def test_two_groups_with_one_name_are_loaded_as_one(alice: User) -> None:
+def test_two_groups_with_one_name_are_both_loaded(alice: User) -> None:
     rows(
         "SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key"
     )
