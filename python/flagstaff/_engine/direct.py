@@ -14,13 +14,13 @@ from threading import Lock
 from typing import TypeAlias
 
 from django.core import mail
-from django.core.exceptions import ValidationError
 from django.db import connections
 
 from flagstaff import _core
+from flagstaff._engine.direct_groups import read_groups, read_groups_of
 from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
+from flagstaff._engine.user_keys import key_parameter, key_to_text
 from flagstaff._tables.decoding import is_plain_json, value_field
-from flagstaff._tables.names import user_field
 from flagstaff._text.json_text import why_undecodable
 from flagstaff.conf import conf
 
@@ -31,6 +31,8 @@ __all__ = [
     "is_required",
     "read_all",
     "read_flag",
+    "read_groups",
+    "read_groups_of",
     "read_own_writes",
     "read_segments",
     "read_value",
@@ -125,17 +127,10 @@ def is_allowed_user(flag_pk: object, user: str) -> bool:
 
     Raises NotReadyError if the database cannot be queried.
     """
-    field = user_field(conf.flag_model)
-    try:
-        pk = field.to_python(user)
-    except ValidationError:
+    parameter = key_parameter(user)
+    if parameter is None:
         return False
-    # Only canonical text is a key: "042" is no integer key, and a UUID is lower-case.
-    if str(pk) != user or not _is_valid_parameter(pk):
-        return False
-    connection = connections[conf.database]
-    parameters = [flag_pk, field.get_db_prep_value(pk, connection)]
-    return bool(run_in_connection_thread(lambda: select(_ALLOWED, parameters)))
+    return bool(run_in_connection_thread(lambda: select(_ALLOWED, [flag_pk, parameter])))
 
 
 def read_value(key: str) -> tuple[object] | None:
@@ -169,11 +164,10 @@ def read_all() -> tuple[
     flags, entries, segments, values = run_in_connection_thread(
         lambda: [select(template, []) for template in templates]
     )
-    field = user_field(conf.flag_model)
+    to_text = key_to_text()
     allowed: dict[str, list[str]] = {}
     for flag_pk, user_pk in entries:
-        # to_python, because SQLite and MySQL store a UUID as 32 digits.
-        allowed.setdefault(str(flag_pk), []).append(str(field.to_python(user_pk)))
+        allowed.setdefault(str(flag_pk), []).append(to_text(user_pk))
     return (
         [
             (
@@ -229,13 +223,6 @@ def _count_blocks(change: int) -> None:
     with _open_blocks_lock:
         _open_blocks += change
         _core.set_own_writes(_open_blocks > 0)
-
-
-def _is_valid_parameter(pk: object) -> bool:
-    """Returns True if a database can store the key; drivers reject others with an error."""
-    if isinstance(pk, int):
-        return -(2**63) <= pk < 2**63
-    return not (isinstance(pk, str) and "\0" in pk)
 
 
 def _rows_with_key(template: str, key: str) -> list[Row]:

@@ -14,6 +14,7 @@ from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
 from flagstaff._engine.rule_columns import column_of_unit, columns_of_rules, segments_of_rules
+from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
 from flagstaff._tables.names import engine_names, fill, names, sql, user_field, user_names
@@ -238,9 +239,7 @@ def _count_through_django(
         raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
     states = compared(found[1:])
     segments, columns = _inputs_of(key, states)
-    field = user_field(conf.flag_model)
-    # to_python, because SQLite and MySQL store a UUID as 32 digits.
-    allowed = [str(field.to_python(user)) for (user,) in select(_ALLOWED, [pk])]
+    allowed = [*map(key_to_text(), (user for (user,) in select(_ALLOWED, [pk])))]
     users = _users(deadline, columns)
     return _core.impact_on(key, sample, states, allowed, segments, users, list(columns))
 
