@@ -21,7 +21,9 @@ MAX_PANELS = 4
 
 def crowd(request: HttpRequest) -> HttpResponse:
     key = request.GET.get("flag", NEW_CHECKOUT)
-    flags = dict(FeatureFlag.objects.order_by("key").values_list("key", "pk"))
+    # Each dot is a user.
+    of_users = FeatureFlag.objects.filter(bucket_by="user")
+    flags = dict(of_users.order_by("key").values_list("key", "pk"))
     admin_url = (
         reverse("admin:flagstaff_featureflag_change", args=[flags[key]])
         if key in flags

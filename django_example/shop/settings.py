@@ -1,4 +1,7 @@
-"""Settings of a demo on one machine. The package needs only `"flagstaff"` in INSTALLED_APPS."""
+"""Settings of a demo on one machine.
+
+The package needs only `"flagstaff"` in INSTALLED_APPS, and its middleware for flags of visitors.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "flagstaff.middleware.FlagstaffMiddleware",
 ]
 TEMPLATES = [
     {

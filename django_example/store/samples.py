@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from store.flag_panel import BETA_REVIEWS, NEW_CHECKOUT, SUMMER_BANNER
+from store.flag_panel import BETA_REVIEWS, GIFT_WRAPPING, NEW_CHECKOUT, SUMMER_BANNER
 
 ADMIN = ("admin", "flagstaff")
 
@@ -49,6 +49,13 @@ FLAGS: tuple[dict[str, Any], ...] = (
             {"name": "customers first", "conditions": [{"segment": CUSTOMER_SEGMENT}]},
         ],
         "description": "Customer reviews on the product pages. Customers see them first.",
+    },
+    {
+        "key": GIFT_WRAPPING,
+        "enabled": True,
+        "rollout_percent": 50,
+        "bucket_by": "visitor",
+        "description": "Free gift wrapping. Half of all browsers see it, also without a login.",
     },
 )
 SEGMENTS: tuple[dict[str, Any], ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from tests.browser.conftest import WORKERS, Shop, Visitor
 
@@ -103,6 +104,21 @@ def test_checkout_depends_on_user(visitor: Visitor) -> None:
     visitor.log_in_as(BOB)
     visitor.visit("/checkout/")
     assert visitor.text("h1") == "Checkout classic, in three steps"
+
+
+def test_gift_wrapping_of_a_browser_stays_for_all_its_users(visitor: Visitor) -> None:
+    def page() -> tuple[bool, str]:
+        visitor.visit("/things/pennant/")
+        cookie: Any = visitor.driver.get_cookie("flagstaff_visitor")
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
+        return "as a gift" in visitor.text(".product"), cookie["value"]
+
+    visitor.visit("/")
+    visitor.driver.delete_all_cookies()
+    first = page()
+    for customer in (ALICE, BOB):
+        visitor.log_in_as(customer)
+        assert page() == first
 
 
 def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) -> None:

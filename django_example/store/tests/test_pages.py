@@ -34,6 +34,26 @@ class PageTests(TestCase):
         response = self.client.get(reverse("reviews", args=["bell"]))
         self.assertTemplateUsed(response, "store/reviews_closed.html")
 
+    def test_gift_wrapping_stays_for_a_browser_after_login(self) -> None:
+        FeatureFlag.objects.create(
+            key="gift_wrapping", enabled=True, rollout_percent=50, bucket_by="visitor"
+        )
+        User.objects.create_user("alice", first_name="Alice")
+        url, shown = reverse("product", args=["bell"]), set()
+        for _ in range(20):
+            browser = self.client_class()
+            before = b"as a gift" in browser.get(url).content
+            browser.post(reverse("switch-user"), {"username": "alice"})
+            self.assertEqual(b"as a gift" in browser.get(url).content, before)
+            shown.add(before)
+        self.assertEqual(shown, {True, False})
+
+    def test_new_browser_sees_its_own_bucket_in_the_panel(self) -> None:
+        FeatureFlag.objects.create(
+            key="gift_wrapping", enabled=True, rollout_percent=50, bucket_by="visitor"
+        )
+        self.assertContains(self.client.get("/"), "the bucket of your browser is")
+
     def test_pages_without_login_are_ok(self) -> None:
         for url in ("/", "/cart/", "/things/bell/", "/crowd/", "/crowd/?flag=unknown"):
             with self.subTest(url):
