@@ -109,6 +109,7 @@ def checkout(request: FlagstaffRequest) -> JsonResponse:
     assert_type(request.flags.value("payment_gateway"), Any)
     assert_type(request.flags.value("payment_gateway", "stripe"), Any | str)
     request.flags.snapshot.flag_enabled("new_checkout", 42)
+    assert_type(request.flags.visitor, str | None)
     request.flags.enable("new_checkout")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     return JsonResponse(request.flags.all())
 
