@@ -233,6 +233,37 @@ def test_cookie_that_the_view_deletes_stays_deleted(get: Get) -> None:
     assert response["Cache-Control"] == "private"
 
 
+def from_another_site(destination: str) -> dict[str, Any]:
+    return {"headers": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": destination}}
+
+
+def test_form_of_another_site_does_not_replace_the_cookie(client: Client) -> None:
+    response = client.post("/visitor/", **from_another_site("document"))
+    assert (response.content, len(response.cookies)) == (b"None", 0)
+    assert (response["Vary"], response["Cache-Control"]) == ("Cookie", "private")
+
+
+@pytest.mark.parametrize("destination", ["iframe", "empty", "image"])
+def test_request_inside_another_site_draws_no_visitor(get: Get, destination: str) -> None:
+    response = get("/visitor/", **from_another_site(destination))
+    assert (response.content, len(response.cookies)) == (b"None", 0)
+
+
+def test_link_of_another_site_draws_a_visitor(get: Get, page: str) -> None:
+    response = get(page, **from_another_site("document"))
+    assert response.content.decode() == id_in(response)
+
+
+def test_cookie_that_another_site_may_send_is_used(get: Get) -> None:
+    response = get("/visitor/", sign("visitor"), **from_another_site("iframe"))
+    assert response.content == b"visitor"
+
+
+def test_form_of_the_same_site_draws_a_visitor(client: Client) -> None:
+    response = client.post("/visitor/", headers={"Sec-Fetch-Site": "same-origin"})
+    assert response.content.decode() == id_in(response)
+
+
 def test_failing_view_sets_cookie(client: Client) -> None:
     client.raise_request_exception = False
     response = client.get("/failing/")
@@ -489,6 +520,17 @@ def test_request_that_passes_the_middleware_again_can_set_a_cookie() -> None:
     request: Any = RequestFactory().get("/")
     FlagstaffMiddleware(plain)(request)
     assert id_in(FlagstaffMiddleware(text_of)(request))
+
+
+def test_id_between_two_middlewares_is_set() -> None:
+    drawn: list[str | None] = []
+
+    def between(request: Any) -> Any:
+        drawn.append(request.flags.visitor)
+        return FlagstaffMiddleware(text_of)(request)
+
+    response: Any = FlagstaffMiddleware(between)(RequestFactory().get("/"))
+    assert [response.content.decode()] == [id_in(response)] == drawn
 
 
 def test_two_middlewares_set_one_cookie(settings: Any, client: Client) -> None:

@@ -39,7 +39,9 @@ class RequestVisitor:
 
     def begin(self) -> None:
         """Allows new ids, because the middleware will set their cookie."""
-        self._new = {}
+        # The middleware may be installed twice, and an id be drawn in between.
+        if self._new is None or None in self._new.values():
+            self._new = {}
 
     def id_for(self, request: Any, *, draw: bool) -> str | None:
         """Returns the id of the cookie, or with `draw` a new one; None without consent."""
@@ -47,7 +49,7 @@ class RequestVisitor:
             self._read_cookie(request)
         if self._cookie is not None:
             return self._cookie.id
-        if not draw or not self._consent:
+        if not draw or not self._consent or _hides_cookies(request):
             return None
         if self._new is None:
             _log_missing_middleware()
@@ -103,6 +105,18 @@ def visitor_of_request(request: Any) -> RequestVisitor:
     if not isinstance(visitor, RequestVisitor):
         visitor = request._flagstaff_visitor = RequestVisitor()  # noqa: SLF001 (ours)
     return visitor
+
+
+def _hides_cookies(request: HttpRequest) -> bool:
+    """Whether the browser may have the cookie, but does not send it with this request.
+
+    So it does with SameSite=Lax for what another site requests, except for links. A new id would
+    differ from request to request, and after a form of another site replace the one it has.
+    """
+    if request.headers.get("Sec-Fetch-Site") != "cross-site":
+        return False
+    is_page = request.headers.get("Sec-Fetch-Dest") == "document"
+    return not is_page or request.method not in ("GET", "HEAD")
 
 
 def _set(request: HttpRequest, response: HttpResponseBase, text: str, max_age: int) -> None:
