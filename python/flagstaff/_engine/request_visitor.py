@@ -108,10 +108,10 @@ def visitor_of_request(request: Any) -> RequestVisitor:
 
 
 def _hides_cookies(request: HttpRequest) -> bool:
-    """Whether the browser may have the cookie, but does not send it with this request.
+    """Whether the browser withholds the cookie if it has one.
 
-    So it does with SameSite=Lax for what another site requests, except for links. A new id would
-    differ from request to request, and after a form of another site replace the one it has.
+    With SameSite=Lax it does so for all requests from another site except links. A new id would
+    differ from request to request, and in response to a form replace the one of the browser.
     """
     if request.headers.get("Sec-Fetch-Site") != "cross-site":
         return False

@@ -16,9 +16,10 @@ def keep_out_of_cache(request: object) -> None:
     They decide by an attribute of the request. `@cache_page` sets it when its view is called, which
     can be later than this, so the request gets a class whose attribute is always False.
     """
-    if isinstance(request, HttpRequest) and not hasattr(type(request), "_cache_update_cache"):
-        # Any, because the stubs deny that a class is hashable.
-        original: Any = type(request)
+    # Any, because the stubs deny that a class is hashable.
+    original: Any = type(request)
+    is_kept_out = isinstance(getattr(original, "_cache_update_cache", None), property)
+    if isinstance(request, HttpRequest) and not is_kept_out:
         request.__class__ = _uncached(original)
 
 
