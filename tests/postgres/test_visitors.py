@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
@@ -83,6 +83,13 @@ class ByPermission(APIView):  # type: ignore[misc]
         super().permission_denied(request, **kwargs)
 
 
+async def by_all_async(request: Any) -> HttpResponse:
+    """Evaluates one flag and all flags, for a user who is logged in."""
+    request.auser = sync_to_async(lambda: User(pk=1))
+    one, every = await request.flags.aenabled(KEY), await request.flags.aall()
+    return shown(one is every[KEY])
+
+
 def by_context(request: Any) -> HttpResponse:
     return shown(request.flags.enabled(KEY, context={"visitor": "of the caller"}))
 
@@ -107,6 +114,7 @@ VIEWS: dict[str, Any] = {
 }
 urlpatterns = [
     *(path(f"{name.replace(' ', '/')}/", view) for name, view in VIEWS.items()),
+    path("async/all/", by_all_async),
     path("permission/", ByPermission.as_view()),
     path("context/", by_context),
     path("context/of/request/", by_context_of_request),
@@ -183,6 +191,19 @@ def test_asgi_gives_the_visitor_too(load: Load, async_client: AsyncClient) -> No
 
 
 @pytest.mark.parametrize("percent", [0, 100])
+def queried(user: User, request: HttpRequest) -> dict[str, object]:
+    """A callable of ATTRIBUTES."""
+    pytest.fail("the callable was run")
+
+
+def test_async_evaluation_by_visitor_does_not_run_the_callable(load: Load, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.queried"}
+    condition = {"attribute": "visitor", "operator": "in", "values": ["mine"]}
+    create(rules=[{"conditions": [condition]}])
+    load()
+    assert get("/async/all/").content == b"True"
+
+
 def test_percentage_that_needs_no_visitor_sets_no_cookie(
     load: Load, url: str, percent: int
 ) -> None:

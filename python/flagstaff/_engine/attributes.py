@@ -25,6 +25,7 @@ from django.utils.timezone import get_default_timezone, is_naive
 from flagstaff import _core
 from flagstaff._engine.log_once import is_logged, log_once, place_of
 from flagstaff._engine.request_visitor import visitor_of_request
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import user_field
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -150,7 +151,7 @@ async def prepare_attributes(
     """
     if not names or conf.attributes.callable is None or getattr(user, "pk", None) is None:
         return
-    known = {*BUILT_IN, *conf.attributes.columns, *context, *(given or ())}
+    known = {*BUILT_IN, VISITOR, *conf.attributes.columns, *context, *(given or ())}
     if not known.issuperset(names):
         await sync_to_async(context.attributes_of)(user)
 
