@@ -59,7 +59,7 @@ FAINT_TEXTS = f"""
     const ours = '.flagstaff-key, .flagstaff-description, .flagstaff-state, .flagstaff-percent, ' +
         '.flagstaff-button, .flagstaff-related, .flagstaff-history th, .flagstaff-history td, ' +
         '.flagstaff-confirm, .flagstaff-reason, .flagstaff-json, .flagstaff-heading, ' +
-        '.flagstaff-rules li, .flagstaff-problem, .flagstaff-rule-count, ' +
+        '.flagstaff-rules li, .flagstaff-problem, .flagstaff-note, ' +
         '.flagstaff-example summary, ' +
         '.flagstaff-history time, label[for$=_reason]';
     const hasText = one => (typeof one.value === 'string' && one.value.trim())

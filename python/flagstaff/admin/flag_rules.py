@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._text.local_formats import local_number
+from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import RulesField
 from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
@@ -39,7 +40,11 @@ _EXAMPLE = """\
 
 
 class FlagForm(MergingForm):
-    """The form of a flag. Its rules can name segments that exist."""
+    """The form of a flag. Its unit must be usable, and the segments of its rules must exist."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        keep_missing_unit(self)
 
     def clean(self) -> dict[str, Any] | None:
         """Validates the form."""
@@ -47,6 +52,7 @@ class FlagForm(MergingForm):
         is_edited = RULES in self.changed_data and RULES in self.cleaned_data
         if is_edited and (problem := missing_segment(self.cleaned_data[RULES])):
             self.add_error(RULES, forms.ValidationError(problem, code="missing_segment"))
+        check_unit(self)
         return cleaned
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from flagstaff._engine.impact import impact_of_change
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, bucket_unit
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
 from flagstaff.admin.flag_rules import count_rules
 from flagstaff.changes.segment_use import RULES
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.describe import describe_value
+from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
 __all__ = ["class_and_label", "preview_on", "summary"]
@@ -35,7 +36,8 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     by_rules = _has_rules(flag)
     # For some users, like a rollout.
     shown = State.ROLLOUT if by_rules and flag.enabled else state
-    return _CSS_CLASSES[shown], state_label(state, percent, by_rules=by_rules)
+    label = state_label(state, percent, by_rules=by_rules, unit=bucket_unit(flag))
+    return _CSS_CLASSES[shown], label
 
 
 def preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
@@ -46,17 +48,18 @@ def preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
     )
     rollout, users, by_rules = f"{percent} %", local_number(allowed), _has_rules(flag)
     rules = describe_value(flag.rules, field=RULES, limit=MAX_TEXT) if by_rules else ""
+    unit = bucket_unit(flag)
+    labels = (state_label(one, percent, by_rules=by_rules, unit=unit) for one in (off, on))
+    summaries = (
+        state_summary(one, percent, allowed, by_rules=by_rules, unit=unit) for one in (off, on)
+    )
     return [
-        PreviewRow(
-            _("state"), *(state_label(one, percent, by_rules=by_rules) for one in (off, on))
-        ),
+        PreviewRow(_("state"), *labels),
         *([PreviewRow(_("rules"), rules, rules)] if by_rules else []),
         PreviewRow(_("rollout"), rollout, rollout),
+        *([PreviewRow(field_label(BUCKET_BY), unit, unit)] if unit != USER else []),
         PreviewRow(_("allowed users"), users, users),
-        PreviewRow(
-            _("who has the flag"),
-            *(state_summary(one, percent, allowed, by_rules=by_rules) for one in (off, on)),
-        ),
+        PreviewRow(_("who has the flag"), *summaries),
         *_count_users(flag),
     ]
 
@@ -65,15 +68,12 @@ def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
     """Returns the sentence that says which users have the flag."""
     percent = flag.rollout_percent
     state = state_of(enabled=enabled, rollout_percent=percent, allowed=allowed)
-    return state_summary(state, percent, allowed, by_rules=_has_rules(flag))
+    return state_summary(state, percent, allowed, by_rules=_has_rules(flag), unit=bucket_unit(flag))
 
 
 def _count_users(flag: FeatureFlag) -> list[PreviewRow]:
     """How many users get the flag; nothing if they cannot be counted in time."""
     percent = flag.rollout_percent
-    if _has_rules(flag):
-        # The count knows no attributes of users.
-        return []
     try:
         impact = impact_of_change(
             flag.key, (False, percent), (True, percent), timeout=_COUNT_TIMEOUT

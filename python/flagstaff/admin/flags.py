@@ -28,10 +28,12 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff import changes
 from flagstaff._engine import forced_off
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import rules_field, through_model
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.bucket_units import BucketUnitMixin, unit_note
 from flagstaff.admin.cells import changed_cell, key_cell
 from flagstaff.admin.confirmation import (
     CONFIRMED,
@@ -90,7 +92,13 @@ _ENABLED_BY_WORD = {"on": True, "off": False}
 
 
 class FeatureFlagAdmin(
-    AttributionMixin, HistoryMixin, FlagRulesMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin
+    AttributionMixin,
+    HistoryMixin,
+    FlagRulesMixin,
+    BucketUnitMixin,
+    SavingMixin,
+    OwnFieldsMixin,
+    _ModelAdmin,
 ):
     """Flags: key, state, on/off button, rollout, allowed users.
 
@@ -120,7 +128,7 @@ class FeatureFlagAdmin(
         *_NUMBERS_OF_USERS,
     )
     fieldsets: ClassVar[_FieldsetSpec] = (
-        (None, {"fields": ("key", "enabled", "rollout_percent", ALLOWED, "rules")}),
+        (None, {"fields": ("key", "enabled", "rollout_percent", BUCKET_BY, ALLOWED, "rules")}),
         (_ABOUT, {"fields": ("description", "kind", "client_side", *_TIMES)}),
     )
 
@@ -361,10 +369,11 @@ class FeatureFlagAdmin(
 
     @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
     def rollout(self, flag: FeatureFlag) -> SafeString:
-        """The rollout as a percentage and a bar, and the number of rules."""
+        """The rollout as a percentage and a bar, a unit other than users, the number of rules."""
         return format_html(
-            '{} <span class="flagstaff-rule-count">{}</span>',
+            '{} <span class="flagstaff-note">{}</span> <span class="flagstaff-note">{}</span>',
             rollout_bar(flag.rollout_percent, enabled=flag.enabled),
+            unit_note(flag),
             rule_count_text(count_rules(flag)),
         )
 

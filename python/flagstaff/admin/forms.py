@@ -11,6 +11,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
@@ -133,7 +134,8 @@ class MergingForm(_ModelForm):
         names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         if self.instance._state.adding:
             return names
-        return names | {"key", "rules", "conditions"}.difference(self.changed_data)
+        unchanged = {"key", BUCKET_BY, "rules", "conditions"}.difference(self.changed_data)
+        return names | unchanged
 
     def clean(self) -> dict[str, Any] | None:
         """Adds an error for each edited field that has a newer value."""

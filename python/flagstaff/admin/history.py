@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number, local_time_text
@@ -165,6 +166,8 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
             "Restore “%(key)s” to its state after the change of %(time)s? "
             "This reverts all later changes of these fields."
         )
+        if BUCKET_BY in planned.new:
+            question = f"{question} {_('This reassigns every user at once.')}"
         context = {
             "title": _("Restore an earlier state"),
             "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},

@@ -1,0 +1,82 @@
+"""The bucketing unit of a flag in the admin: its input, and its text in the list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Field
+from django.forms import TextInput
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, bucket_unit
+from flagstaff._tables.model_fields import bucket_field
+from flagstaff.admin.saving import set_widget
+from flagstaff.conf import conf
+from flagstaff.conf.attribute_sources import BUILT_IN
+from flagstaff.models import FeatureFlag
+from flagstaff.validators import unit_problem
+
+__all__ = ["BucketUnitMixin", "check_unit", "keep_missing_unit", "unit_note"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class UnitInput(TextInput):
+    """A text input that suggests the units that exist in every project, and the columns."""
+
+    template_name = "flagstaff/unit_input.html"
+
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The widget's context, with the suggestions."""
+        suggestions = {"list": f"{name}_units", "autocomplete": "off"}
+        context = super().get_context(name, value, {**suggestions, **(attrs or {})})
+        columns = [one for one in conf.attributes.columns if one not in BUILT_IN]
+        return {**context, "units": dict.fromkeys((USER, VISITOR, *columns))}
+
+
+class BucketUnitMixin(_ModelAdmin):
+    """The bucketing unit of a flag. Put it before SavingMixin."""
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field: a text with suggestions. A project's own field gets the help text."""
+        if db_field != bucket_field(self.model):
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        own = cast("Field[Any, Any]", FeatureFlag._meta.get_field(BUCKET_BY))
+        # Not required: a text that only SQL can write must not stop other changes of the flag.
+        options = {"help_text": db_field.help_text or own.help_text, "required": False}
+        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
+        if isinstance(field, forms.CharField) and not field.widget.is_hidden:
+            set_widget(field, UnitInput(field.widget.attrs))
+        return field
+
+
+def keep_missing_unit(form: forms.ModelForm[Any]) -> None:
+    """Keeps the unit if the submitted page had none: it may be a page of an older version."""
+    if form.is_bound and BUCKET_BY in form.fields and form.add_prefix(BUCKET_BY) not in form.data:
+        form.fields[BUCKET_BY].disabled = True
+
+
+def check_unit(form: forms.ModelForm[Any]) -> None:
+    """Adds an error to a form in which an edited unit is not usable."""
+    is_edited = BUCKET_BY in form.changed_data and BUCKET_BY in form.cleaned_data
+    if not is_edited or bucket_field(form._meta.model) is None:
+        return
+    unit = form.cleaned_data[BUCKET_BY]
+    if unit is not None and (problem := unit_problem(unit)):
+        form.add_error(BUCKET_BY, forms.ValidationError(problem, code="invalid_unit"))
+
+
+def unit_note(flag: Any) -> str:
+    """Returns what the percentage of a flag counts, for the list; "" if it counts users."""
+    unit = bucket_unit(flag)
+    if unit == USER:
+        return ""
+    return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": unit}
