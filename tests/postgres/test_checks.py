@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.core.management.commands.migrate import Command as Migrate
 from django.db import OperationalError, connection, connections, models
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.watched import watched_tables
@@ -623,9 +624,24 @@ def test_flag_model_without_rules_is_not_checked_for_them(project_models: tuple[
     assert not [one for one in messages() if one.id in {"flagstaff.W033", "flagstaff.W034"}]
 
 
+def test_attribute_in_another_case_is_reported() -> None:
+    conditions = [{"attribute": "IS_STAFF", "operator": "isnull", "values": [False]}]
+    FeatureFlag.objects.create(key="a", rules=[{"conditions": conditions}])
+    assert "'IS_STAFF' (like 'is_staff')" in only_message()[1]
+
+
 def test_one_invalid_key_is_reported_in_the_singular() -> None:
     FeatureFlag.objects.create(key="new checkout")
     assert only_message()[1] == ("1 flag has a key that is not valid: 'new checkout'")
+
+
+def test_rules_and_conditions_are_read_once() -> None:
+    FeatureFlag.objects.create(key="a", rules=[rule("gone")])
+    with CaptureQueriesContext(connection) as queries:
+        messages()
+    read = [query["sql"] for query in queries if "::text" in query["sql"]]
+    assert sum('"rules")::text' in one for one in read) == 1
+    assert sum('"conditions")::text' in one for one in read) == 1
 
 
 def test_unreadable_tables_leave_the_transaction_usable() -> None:

@@ -15,11 +15,7 @@ from flagstaff.checks.keys import (
     check_keys,
     check_keys_that_differ_in_case,
 )
-from flagstaff.checks.rules import (
-    check_attributes_of_rules_are_known,
-    check_rules_are_readable,
-    check_segments_of_rules_exist,
-)
+from flagstaff.checks.rules import check_stored_rules
 from flagstaff.checks.tables import (
     check_row_security,
     check_row_security_of_django,
@@ -48,9 +44,7 @@ _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
     check_keys,
     check_keys_that_differ_in_case,
     check_forced_off_flags_exist,
-    check_segments_of_rules_exist,
-    check_rules_are_readable,
-    check_attributes_of_rules_are_known,
+    check_stored_rules,
 )
 _ON_POSTGRESQL = (
     check_triggers_exist,
