@@ -630,6 +630,43 @@ def test_attribute_in_another_case_is_reported() -> None:
     assert "'IS_STAFF' (like 'is_staff')" in only_message()[1]
 
 
+def test_unusable_bucketing_unit_is_reported_with_the_reason() -> None:
+    FeatureFlag.objects.create(key="a", bucket_by="groups")
+    FeatureFlag.objects.create(key="b", bucket_by="")
+    assert only_message() == (
+        "flagstaff.W037",
+        (
+            "flags have bucketing units that are not usable: 'a' (\"groups\" cannot be the "
+            'bucketing unit, because it is built in; use "user", "visitor", or the name of an '
+            "attribute, such as \"organization\"); 'b' (the bucketing unit is empty; use "
+            '"user", "visitor", or the name of an attribute, such as "organization")'
+        ),
+        (
+            "such a unit is missing, so percentages from 1 to 99 are off; set another one in the "
+            'admin or with "manage.py flags update KEY --bucket-by UNIT"'
+        ),
+    )
+
+
+def test_bucketing_unit_that_is_nearly_a_known_one_is_reported(settings: Any) -> None:
+    settings.FLAGSTAFF = {"ATTRIBUTES": ["last_name"]}
+    units = ["user", "visitor", "last_name", "plan", "lastname", "User", "visitors"]
+    for key, unit in zip("abcdefg", units, strict=True):
+        FeatureFlag.objects.create(key=key, bucket_by=unit)
+    assert only_message() == (
+        "flagstaff.I038",
+        (
+            "flags are bucketed by attributes that no setting names: "
+            "'lastname' of 'e' (like 'last_name'), 'User' of 'f' (like 'user'), "
+            "'visitors' of 'g' (like 'visitor')"
+        ),
+        (
+            "correct the spelling; if the context of your calls or your function has the "
+            "attribute, silence this with SILENCED_SYSTEM_CHECKS"
+        ),
+    )
+
+
 def test_one_invalid_key_is_reported_in_the_singular() -> None:
     FeatureFlag.objects.create(key="new checkout")
     assert only_message()[1] == ("1 flag has a key that is not valid: 'new checkout'")

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff.checks.bucket_units import check_bucket_units
 from flagstaff.checks.guard import with_valid_settings
 from flagstaff.checks.keys import (
     check_forced_off_flags_exist,
@@ -45,6 +46,7 @@ _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
     check_keys_that_differ_in_case,
     check_forced_off_flags_exist,
     check_stored_rules,
+    check_bucket_units,
 )
 _ON_POSTGRESQL = (
     check_triggers_exist,
