@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.template import Context, Engine
 from django.test import RequestFactory
 from django.utils.translation import override
 
-from flagstaff import all_flags, flag_enabled
+from flagstaff import all_flags, explain, flag_enabled
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.typing import UserLike
@@ -124,6 +125,89 @@ def test_template_of_the_page_passes_its_context() -> None:
     template = Engine(libraries=libraries).from_string(block)
     assert "Tomorrow" in template.render(Context({"order": {"country": "DE"}}))
     assert "Tomorrow" not in template.render(Context({"order": {"country": "FR"}}))
+
+
+# Bucketing unit.
+
+
+ORGANIZATIONS = 20
+
+
+def organization_of(user: Any, request: object) -> dict[str, object]:
+    """The function of ATTRIBUTES."""
+    return {"organization": user.pk % ORGANIZATIONS}
+
+
+@pytest.fixture
+def search(settings: Any) -> dict[str, Any]:
+    """The functions of the page, after the rollout has begun."""
+    settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.organization_of"}
+    FeatureFlag.objects.create(key="new_search", enabled=True)
+    names = python_with("begin_rollout")
+    names["begin_rollout"]()
+    return names
+
+
+def test_users_of_an_organization_have_the_same_result(search: dict[str, Any]) -> None:
+    organizations = [type("Organization", (), {"pk": pk})() for pk in range(ORGANIZATIONS)]
+    with_flag = {organization.pk for organization in search["index_all"](organizations)}
+    assert 0 < len(with_flag) < ORGANIZATIONS
+    for pk in range(1, 5 * ORGANIZATIONS):
+        has_flag = search["search"](request_of(user(pk)))
+        assert has_flag is (pk % ORGANIZATIONS in with_flag)
+
+
+@pytest.mark.usefixtures("search")
+@pytest.mark.parametrize("unit", [None, "", True, [7], date(2026, 1, 1)], ids=repr)
+def test_missing_unit_is_no_user(unit: object) -> None:
+    FeatureFlag.objects.update(rollout_percent=99)
+    found = explain("new_search", context={"organization": unit})
+    assert (found.value, found.reason, found.bucket) == (False, "DEFAULT", None)
+
+
+@pytest.mark.usefixtures("search")
+@pytest.mark.parametrize(("percent", "reads"), [(0, 0), (1, 1), (99, 1), (100, 0)])
+def test_unit_is_not_read_at_0_and_100_percent(
+    percent: int, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+
+    def remember(of_user: Any, request: object) -> dict[str, object]:
+        read.append(of_user)
+        return {}
+
+    monkeypatch.setattr(f"{__name__}.organization_of", remember)
+    FeatureFlag.objects.update(rollout_percent=percent)
+    assert flag_enabled("new_search", user(1)) is (percent == 100)
+    assert len(read) == reads
+
+
+@pytest.mark.usefixtures("search")
+def test_number_and_text_are_the_same_unit() -> None:
+    buckets = {explain("new_search", context={"organization": one}).bucket for one in (7, "7")}
+    assert len(buckets) == 1
+
+
+@pytest.mark.usefixtures("search")
+def test_unit_decides_the_percentages_of_rules() -> None:
+    FeatureFlag.objects.update(rollout_percent=25)
+    with_flag = [pk for pk in range(1, 100) if flag_enabled("new_search", user(pk))]
+    rules = [
+        {
+            "conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}],
+            "rollout_percent": 25,
+        }
+    ]
+    FeatureFlag.objects.update(rollout_percent=0, rules=rules)
+    assert with_flag == [pk for pk in range(1, 100) if flag_enabled("new_search", user(pk))]
+
+
+def test_allowed_users_stay_users() -> None:
+    flag = FeatureFlag.objects.create(key="new_search", enabled=True, bucket_by="organization")
+    allowed = User.objects.create(username="alice")
+    flag.allowed_users.add(allowed)
+    assert flag_enabled("new_search", allowed.pk)
+    assert not flag_enabled("new_search", allowed.pk + 1)
 
 
 # From django-waffle.

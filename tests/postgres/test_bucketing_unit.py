@@ -9,13 +9,14 @@ import pytest
 from django.db import connection
 from django.db.models import CharField, Model, TextField
 
-from flagstaff import changes, serialization
+from flagstaff import changes, explain, flag_enabled, serialization
 from flagstaff._tables.bucket_units import bucket_unit
 from flagstaff.conf import Conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import flag_history, flag_version
 from flagstaff.history.describe import describe_change
 from flagstaff.models import FeatureFlag
+from flagstaff.testing import override_flag
 from tests.documents import BOTH_FORMATS, Format, export_text, import_problems, import_text
 from tests.models_of_others import flag_fields, model_of
 
@@ -189,6 +190,17 @@ def test_undo_of_a_deletion_without_the_column_creates_a_flag_that_is_bucketed_b
     remove_unit_from_history()
     changes.undo("new_checkout")
     assert stored_unit() == "user"
+
+
+# Tests of projects.
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_override_decides_whatever_the_unit_is(flag: FeatureFlag, enabled: bool) -> None:
+    set_unit("visitor")
+    with override_flag("new_checkout", enabled):
+        assert flag_enabled("new_checkout", 2) is enabled
+        assert explain("new_checkout", 2).bucket_by is None
 
 
 # Export and import.
