@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
-from django.db.models import CharField, Model, TextField
+from django.db.models import BooleanField, CharField, Model, TextField
+from django.forms import modelform_factory
 from django.test import Client, RequestFactory, override_settings
 
 from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.admin.flag_rules import FlagForm
 from flagstaff.conf import Conf
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
@@ -163,6 +165,14 @@ def test_field_of_a_project_with_choices_stays_a_select() -> None:
     field = CharField(max_length=9, choices=choices, default="user")
     form_field = unit_field_of(model_of("Switch", flag_fields(bucket_by=field)))
     assert "<select" in form_field.widget.render("bucket_by", "user")
+
+
+def test_checkbox_of_a_project_with_this_name_can_be_unchecked() -> None:
+    field = BooleanField(default=False)
+    model = model_of("Switch", flag_fields(bucket_by=field))
+    form_class = modelform_factory(model, FlagForm, fields=["key", "bucket_by"])
+    form = form_class({"key": "a"}, instance=model(key="a", bucket_by=True))
+    assert not form.fields["bucket_by"].disabled
 
 
 def test_model_without_the_field_has_no_unit_on_its_page(

@@ -173,6 +173,12 @@ def test_summary_without_a_percentage_does_not_name_the_unit(
     assert document("show", "new_checkout")["summary"] == sentence
 
 
+def test_summary_shortens_a_long_unit() -> None:
+    set_unit("x" * 41)
+    summary = document("show", "new_checkout")["summary"]
+    assert summary == f"On for 25 % by {'x' * 39}… and 1 allowed user."
+
+
 def test_show_has_the_unit() -> None:
     set_unit("visitor")
     assert "bucket_by        visitor\n" in typed("flags show new_checkout")

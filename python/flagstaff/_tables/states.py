@@ -10,9 +10,11 @@ from django.utils.translation import ngettext, pgettext
 from flagstaff._tables.bucket_units import USER, VISITOR
 from flagstaff._text.local_formats import local_number
 
-__all__ = ["State", "share_text", "state_label", "state_of", "state_summary"]
+__all__ = ["State", "state_label", "state_of", "state_summary"]
 
 _ALL_USERS = 100
+# The characters of an attribute's name in a label or a sentence.
+_MAX_UNIT = 40
 
 
 class State(Enum):
@@ -37,10 +39,11 @@ def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
     return State.ALLOWED_USERS if allowed else State.NO_USERS
 
 
-def share_text(percent: int, unit: str) -> str:
+def _share(percent: int, unit: str) -> str:
     """Returns a translated percentage of what another unit than the user counts."""
     text = _("%(percent)s %% of visitors") if unit == VISITOR else _("%(percent)s %% by %(unit)s")
-    return text % {"percent": percent, "unit": unit}
+    shown = unit if len(unit) <= _MAX_UNIT else f"{unit[: _MAX_UNIT - 1]}…"
+    return text % {"percent": percent, "unit": shown}
 
 
 def state_label(
@@ -50,7 +53,7 @@ def state_label(
     if by_rules and state is not State.OFF:
         return _("by rules")
     if state is State.ROLLOUT and unit != USER:
-        return share_text(rollout_percent, unit)
+        return _share(rollout_percent, unit)
     if state is State.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": rollout_percent}
     return {
@@ -75,7 +78,7 @@ def state_summary(
     """
     texts = {"percent": rollout_percent, "count": local_number(allowed)}
     if unit != USER and (state is State.ROLLOUT or (by_rules and state is not State.OFF)):
-        texts["share"] = share_text(rollout_percent, unit)
+        texts["share"] = _share(rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
     if by_rules and state is not State.OFF:
         return _by_rules(allowed) % texts

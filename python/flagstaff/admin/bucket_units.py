@@ -60,7 +60,8 @@ class BucketUnitMixin(_ModelAdmin):
 
 def keep_missing_unit(form: forms.ModelForm[Any]) -> None:
     """Keeps the unit if the submitted page had none: it may be a page of an older version."""
-    if form.is_bound and BUCKET_BY in form.fields and form.add_prefix(BUCKET_BY) not in form.data:
+    is_shown = BUCKET_BY in form.fields and bucket_field(form._meta.model) is not None
+    if is_shown and form.is_bound and form.add_prefix(BUCKET_BY) not in form.data:
         form.fields[BUCKET_BY].disabled = True
 
 
