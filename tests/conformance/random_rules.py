@@ -23,7 +23,16 @@ from django.utils.functional import SimpleLazyObject
 
 from tests.conformance.rules_oracle import MISSING, NEEDS_USER, Flag, exact_json, loads
 
-__all__ = ["ATTRIBUTES", "ZONE", "Triple", "computed", "described", "random_flags", "random_triple"]
+__all__ = [
+    "ATTRIBUTES",
+    "GROUPS",
+    "ZONE",
+    "Triple",
+    "computed",
+    "described",
+    "random_flags",
+    "random_triple",
+]
 
 ZONE = ZoneInfo("Europe/Berlin")
 #: The setting: columns of the user, and a callable. The callable returns a column, too.
@@ -114,6 +123,17 @@ _ATTRIBUTES = {
     "is_staff": "bool",
     "is_superuser": "bool",
     "groups": "text",
+    "visitor": "text",
+}
+_UNITS = ("visitor", *_ATTRIBUTES, "gone")
+#: The members of the groups. Rules also name groups that do not exist.
+GROUPS = {
+    "DE": range(1, 11),
+    "AT": range(8, 21),
+    "42": range(15, _USERS + 1),
+    "free": range(2, _USERS + 1, 3),
+    "größe 😀": range(1, 4),
+    "": (5,),
 }
 
 
@@ -157,7 +177,8 @@ def _flag(random: Random, key: str, segments: dict[str, Any], names: list[str]) 
     rules = [_rule(random, names) for _ in range(random.choice((1, 1, 2, 3, 5)))]
     allowed = frozenset(str(random.randint(1, _USERS)) for _ in range(random.choice((0, 0, 3))))
     percent = random.choice((0, 0, 30, 50, 100))
-    return Flag(key, random.random() < 0.95, percent, allowed, rules, segments)
+    bucket_by = "user" if random.random() < 0.6 else random.choice(_UNITS)
+    return Flag(key, random.random() < 0.95, percent, allowed, rules, segments, bucket_by)
 
 
 def _rule(random: Random, segments: list[str]) -> dict[str, Any]:
@@ -211,7 +232,7 @@ def random_triple(random: Random, flag: Flag) -> Triple:
     given = {**of_user, **(snapshot or {}), **(call or {})}
     # A context cannot set built-in attributes.
     given |= {name: of_user[name] for name in _BUILT_IN}
-    given.pop("groups", None)
+    given["groups"] = [] if pk is None else [n for n, pks in GROUPS.items() if int(pk) in pks]
     attributes |= {name: _meaning(value) for name, value in given.items()}
     return Triple(flag, user, call, snapshot, pk, attributes)
 
@@ -251,7 +272,7 @@ def _unsaved(random: Random) -> _Subject:
 def _bare(convert: Callable[[int], Any], random: Random) -> _Subject:
     pk = random.randint(1, _USERS)
     needed = dict.fromkeys([*_ATTRIBUTES, *_BUILT_IN], NEEDS_USER)
-    return convert(pk), str(pk), {**needed, "is_authenticated": True}
+    return convert(pk), str(pk), {**needed, "is_authenticated": True, "visitor": MISSING}
 
 
 def _object(random: Random) -> _Subject:

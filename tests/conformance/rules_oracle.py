@@ -20,6 +20,7 @@ __all__ = [
     "NEEDS_USER",
     "Flag",
     "Result",
+    "bucket_of",
     "decoded",
     "evaluate",
     "exact_json",
@@ -78,6 +79,7 @@ class Flag:
     allowed: frozenset[str]
     rules: list[dict[str, Any]]
     segments: Mapping[str, list[dict[str, Any]]]
+    bucket_by: str = "user"
 
 
 class Result(NamedTuple):
@@ -103,17 +105,33 @@ def evaluate(
             percent = rule.get("rollout_percent", 100)
             if percent in {0, 100}:
                 return Result(percent > 0, "TARGETING_MATCH", None, number)
-            return _split(flag.key, percent, pk)._replace(rule=number)
+            return _split(flag, percent, pk, attributes)._replace(rule=number)
     if flag.rollout_percent >= 100:
         return Result(True, "STATIC", None, None)
-    return _split(flag.key, flag.rollout_percent, pk)
+    return _split(flag, flag.rollout_percent, pk, attributes)
 
 
-def _split(key: str, percent: int, pk: str | None) -> Result:
-    if pk is None:
+def _split(flag: Flag, percent: int, pk: str | None, attributes: Mapping[str, Any]) -> Result:
+    if percent <= 0 and (pk is not None or flag.bucket_by != "user"):
+        return Result(False, "SPLIT", None, None)
+    bucket = bucket_of(flag, pk, attributes)
+    if bucket is None:
         return Result(False, "DEFAULT", None, None)
-    bucket = int(hashlib.sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100
-    return Result(bucket < percent, "SPLIT", bucket if percent > 0 else None, None)
+    return Result(bucket < percent, "SPLIT", bucket, None)
+
+
+def bucket_of(flag: Flag, pk: str | None, attributes: Mapping[str, Any]) -> int | None:
+    """Returns the bucket of the flag's unit, `None` if there is no unit."""
+    unit = pk if flag.bucket_by == "user" else _unit(attributes.get(flag.bucket_by, MISSING))
+    if unit is None:
+        return None
+    return int(hashlib.sha256(f"{flag.key}:{unit}".encode()).hexdigest(), 16) % 100
+
+
+def _unit(attribute: Any) -> str | None:
+    """Returns the text of a number or of a text that is not empty."""
+    is_unit = isinstance(attribute, str) or _is_number(attribute)
+    return str(attribute) or None if is_unit and not _is_nan(attribute) else None
 
 
 @dataclass(frozen=True)

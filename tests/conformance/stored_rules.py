@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import connection
 
 from flagstaff.models import FeatureFlag, Segment
 from tests.conformance.rules_oracle import Flag, exact_json
 
-__all__ = ["clear", "store"]
+__all__ = ["clear", "store", "store_groups"]
 
-_FLAG = "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules) VALUES"
+User: Any = get_user_model()
+
+_FLAG = "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent, rules, bucket_by) VALUES"
 _SEGMENT = "INSERT INTO flagstaff_segment (key, conditions) VALUES"
 
 
@@ -29,16 +32,26 @@ def store(flags: Iterable[Flag]) -> None:
             text = exact_json(conditions)
             assert segments.setdefault(key, text) == text, "one segment has several conditions"
     rows = [
-        (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules)) for flag in flags
+        (flag.key, flag.enabled, flag.rollout_percent, exact_json(flag.rules), flag.bucket_by)
+        for flag in flags
     ]
-    _insert(_FLAG, "(%s, %s, %s, %s::jsonb)", rows)
+    _insert(_FLAG, "(%s, %s, %s, %s::jsonb, %s)", rows)
     _insert(_SEGMENT, "(%s, %s::jsonb)", list(segments.items()))
     _allow({flag.key: flag.allowed for flag in flags if flag.allowed})
 
 
+def store_groups(members: Mapping[str, Iterable[int]]) -> None:
+    """Writes groups with these members, of whom those that do not exist are created."""
+    through = User.groups.through
+    for name, pks in members.items():
+        _create_users(sorted(pks))
+        group = Group.objects.create(name=name)
+        through.objects.bulk_create([through(user_id=pk, group_id=group.pk) for pk in pks])
+
+
 def clear() -> None:
-    """Deletes all flags, segments and users."""
-    for model in (FeatureFlag, Segment, get_user_model()):
+    """Deletes all flags, segments, users and groups."""
+    for model in (FeatureFlag, Segment, User, Group):
         model._default_manager.all().delete()
 
 
@@ -51,11 +64,7 @@ def _insert(statement: str, template: str, rows: list[tuple[Any, ...]]) -> None:
 
 
 def _allow(allowed: dict[str, frozenset[str]]) -> None:
-    users: Any = get_user_model()
-    pks = sorted({pk for some in allowed.values() for pk in some})
-    users.objects.bulk_create(
-        [users(pk=pk, username=f"user {pk}") for pk in pks], ignore_conflicts=True
-    )
+    _create_users(sorted({pk for some in allowed.values() for pk in some}))
     flag_pks = dict(FeatureFlag.objects.values_list("key", "pk"))
     through: Any = FeatureFlag.allowed_users.through
     entries = [
@@ -64,3 +73,9 @@ def _allow(allowed: dict[str, frozenset[str]]) -> None:
         for pk in some
     ]
     through.objects.bulk_create(entries)
+
+
+def _create_users(pks: Iterable[int | str]) -> None:
+    User.objects.bulk_create(
+        [User(pk=pk, username=f"user {pk}") for pk in pks], ignore_conflicts=True
+    )

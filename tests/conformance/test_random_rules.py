@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -17,14 +16,15 @@ from flagstaff._core import Snapshot
 from flagstaff.testing import live_engine
 from tests.conformance.random_rules import (
     ATTRIBUTES,
+    GROUPS,
     ZONE,
     Triple,
     described,
     random_flags,
     random_triple,
 )
-from tests.conformance.rules_oracle import evaluate
-from tests.conformance.stored_rules import store
+from tests.conformance.rules_oracle import bucket_of, evaluate
+from tests.conformance.stored_rules import store, store_groups
 from tests.repeats import repeats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(repeats(3_600, 120))]
@@ -52,6 +52,7 @@ def mode(request: pytest.FixtureRequest, db: None, settings: Any) -> Iterator[st
     settings.TIME_ZONE = str(ZONE)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ATTRIBUTES}
     store({triple.flag.key: triple.flag for triple in triples()}.values())
+    store_groups(GROUPS)
     if request.param == "database":
         yield request.param
         return
@@ -62,8 +63,7 @@ def mode(request: pytest.FixtureRequest, db: None, settings: Any) -> Iterator[st
 
 def expected(triple: Triple) -> Outcome:
     found = evaluate(triple.flag, triple.pk, triple.attributes, ZONE)
-    message = f"{triple.flag.key}:{triple.pk}".encode()
-    bucket = None if triple.pk is None else int(sha256(message).hexdigest(), 16) % 100
+    bucket = bucket_of(triple.flag, triple.pk, triple.attributes)
     return found.value, found.reason, bucket, found.rule
 
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use flagstaff::evaluate::evaluate;
+use flagstaff::flag::Flag;
 use flagstaff::row::{AllowedUsersRow, FlagRow, SegmentRow, Users};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
@@ -41,11 +42,12 @@ struct FlagOf {
     enabled: bool,
     rollout_percent: i32,
     allowed: Vec<String>,
+    bucket_by: Option<Box<str>>,
 }
 
 impl Default for FlagOf {
     fn default() -> Self {
-        Self { enabled: true, rollout_percent: 0, allowed: Vec::new() }
+        Self { enabled: true, rollout_percent: 0, allowed: Vec::new(), bucket_by: None }
     }
 }
 
@@ -59,6 +61,7 @@ impl Case<'_> {
         let row = FlagRow {
             enabled: Some(self.flag.enabled),
             rollout_percent: Some(self.flag.rollout_percent),
+            bucket_by: self.flag.bucket_by.clone(),
             ..flag_with_rules("1", KEY, self.rules.get())
         };
         let allowed = AllowedUsersRow::new("1", Users::Texts(self.flag.allowed.clone()));
@@ -87,15 +90,14 @@ impl Case<'_> {
         let found = (found.value, found.reason.as_str(), found.bucket, found.rule);
         let expected = (self.value, self.reason.as_str(), self.bucket, self.rule);
         assert_eq!(found, expected, "{}", self.name);
-        self.check_attributes(
-            snapshot.flag(KEY).and_then(|flag| flag.rules()?.rules()),
-            &attributes,
-        );
+        self.check_attributes(flag, &attributes);
     }
 
     /// A flag says which attributes it may read, and what decides can be explained.
-    fn check_attributes(&self, rules: Option<&flagstaff::rules::Rules>, attributes: &Given) {
-        let known = rules.map(|rules| rules.attributes().to_vec()).unwrap_or_default();
+    fn check_attributes(&self, flag: &Flag, attributes: &Given) {
+        let rules = flag.rules().and_then(|rules| rules.rules());
+        let mut known = rules.map(|rules| rules.attributes().to_vec()).unwrap_or_default();
+        known.extend(flag.unit().map(Into::into));
         let unknown = |name: &String| !known.contains(&name.as_str().into());
         assert!(!attributes.read.borrow().iter().any(unknown), "{}", self.name);
         let explained = rules.map(|rules| rules.explain(attributes)).unwrap_or_default();

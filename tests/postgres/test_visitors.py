@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
@@ -85,7 +85,11 @@ class ByPermission(APIView):  # type: ignore[misc]
 
 async def by_all_async(request: Any) -> HttpResponse:
     """Evaluates one flag and all flags, for a user who is logged in."""
-    request.auser = sync_to_async(lambda: User(pk=1))
+
+    async def auser() -> User:
+        return User(pk=1)
+
+    request.auser = auser
     one, every = await request.flags.aenabled(KEY), await request.flags.aall()
     return shown(one is every[KEY])
 
