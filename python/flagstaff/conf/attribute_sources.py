@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 __all__ = ["BUILT_IN", "AttributeSources", "problem_of", "sources_of"]
 
-#: The attributes that every project has. `groups` is reserved: it is always missing.
+#: The attributes that every project has.
 BUILT_IN = ("is_authenticated", "is_staff", "is_superuser", "groups")
 
 _EXPECTED = (
