@@ -194,7 +194,6 @@ def test_asgi_gives_the_visitor_too(load: Load, async_client: AsyncClient) -> No
     assert not second.cookies
 
 
-@pytest.mark.parametrize("percent", [0, 100])
 def queried(user: User, request: HttpRequest) -> dict[str, object]:
     """A callable of ATTRIBUTES."""
     pytest.fail("the callable was run")
@@ -208,6 +207,7 @@ def test_async_evaluation_by_visitor_does_not_run_the_callable(load: Load, setti
     assert get("/async/all/").content == b"True"
 
 
+@pytest.mark.parametrize("percent", [0, 100])
 def test_percentage_that_needs_no_visitor_sets_no_cookie(
     load: Load, url: str, percent: int
 ) -> None:
