@@ -268,6 +268,14 @@ class WatchGroups(_PostgresOperation):
     def __init__(self, flag_model: str | None = None) -> None:
         self.flag_model = flag_model
 
+    @property
+    def _label(self) -> str:
+        return self.flag_model or "flagstaff.FeatureFlag"
+
+    def covers(self, model: type[Model]) -> bool:
+        """Whether this operation watches the groups for a flag model."""
+        return model._meta.label_lower == self._label.lower()
+
     def describe(self) -> str:
         return "Watch the groups of users that rules read"
 
@@ -300,8 +308,7 @@ class WatchGroups(_PostgresOperation):
     ) -> WatchedGroups | None:
         """Returns the tables to watch; None if they are not in this database."""
         connection = schema_editor.connection
-        label = self.flag_model or "flagstaff.FeatureFlag"
-        flag_model = _migrated_model(label, connection, state)
+        flag_model = _migrated_model(self._label, connection, state)
         segment_model = _migrated_model("flagstaff.Segment", connection, state)
         if flag_model is None or segment_model is None:
             return None

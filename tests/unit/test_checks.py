@@ -25,7 +25,7 @@ from tests.models_of_others import flag_fields, model_of, value_fields
 
 HERE = Path(__file__).resolve().parent
 CODE = Path(flagstaff.__path__[0]) / "checks"
-TESTS = [HERE / "test_checks.py", HERE.parent / "postgres" / "test_checks.py"]
+TESTS = [HERE / "test_checks.py", *HERE.parent.glob("postgres/test_*checks.py")]
 PAGE = HERE.parent.parent / "docs" / "reference" / "checks.md"
 
 Use = Callable[..., None]

@@ -159,6 +159,13 @@ def test_names_are_read_from_the_models() -> None:
         "segment_pk": '"id"',
         "segment_key": '"key"',
         "segment_conditions": '"conditions"',
+        "membership_table": '"auth_user_groups"',
+        "membership_user": '"user_id"',
+        "membership_group": '"group_id"',
+        "membership_user_type": "int8",
+        "group_table": '"auth_group"',
+        "group_pk": '"id"',
+        "group_name": '"name"',
     }
 
 

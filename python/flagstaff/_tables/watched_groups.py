@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.catalog import qualified, schema_of
+from flagstaff._tables.catalog import qualified, query_catalog, schema_of
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.names import (
     fill,
@@ -20,7 +21,7 @@ from flagstaff._tables.names import (
     user_field,
 )
 
-__all__ = ["TRIGGERS", "WatchedGroups", "watched_groups"]
+__all__ = ["TRIGGERS", "Watch", "WatchedGroups", "watch_of", "watched_groups"]
 
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"
@@ -62,6 +63,11 @@ class WatchedGroups:
     placeholders: dict[str, str]
     indexes: tuple[_Index, ...]
 
+    @property
+    def body(self) -> str:
+        """The body of the function."""
+        return fill(sql(TRIGGERS), self.placeholders).split("$function$")[1]
+
     def install(self) -> Iterator[str]:
         """Yields the statements that create the indexes, the function and the triggers."""
         for index in self.indexes:
@@ -73,6 +79,31 @@ class WatchedGroups:
         yield fill(sql("drop_group_triggers_v1"), self.placeholders)
         for index in self.indexes:
             yield fill(sql("drop_group_index_v1"), index.placeholders())
+
+
+class Watch(Enum):
+    """The health of the triggers of groups."""
+
+    CURRENT = "current"
+    #: A trigger is missing, or does not fire in every session.
+    INCOMPLETE = "incomplete"
+    #: The function is not the one that would be installed now.
+    OUTDATED = "outdated"
+
+
+def watch_of(connection: BaseDatabaseWrapper, watched: WatchedGroups) -> Watch:
+    """Returns the health of the triggers of groups. Queries the catalog."""
+    [[is_complete, is_current]] = query_catalog(
+        connection,
+        sql("group_triggers_of_v1"),
+        watched.body,
+        watched.membership_table,
+        watched.group_table,
+        f"{watched.placeholders['schema']}.flagstaff_groups_v1()",
+    )
+    if not is_complete:
+        return Watch.INCOMPLETE
+    return Watch.CURRENT if is_current else Watch.OUTDATED
 
 
 def watched_groups(

@@ -8,7 +8,17 @@ from typing import Any
 
 from flagstaff._text.truncated import truncated
 
-__all__ = ["conditions_of", "named_attributes", "named_segments", "objects_in"]
+__all__ = [
+    "conditions_of",
+    "groups_of_conditions",
+    "named_attributes",
+    "named_groups",
+    "named_segments",
+    "objects_in",
+    "reads_groups",
+]
+
+_GROUPS = "groups"
 
 # The length of a rule's name in a message: SQL can write names of any length.
 _MAX_NAME = 102
@@ -37,6 +47,31 @@ def named_attributes(rules: object) -> Iterator[str]:
         for condition in (one, *objects_in(one.get("conditions"))):
             if isinstance(name := condition.get("attribute"), str):
                 yield name
+
+
+def named_groups(rules: object) -> Iterator[tuple[str, str]]:
+    """Yields the groups that rules name, each with its place."""
+    for place, condition in conditions_of(rules):
+        for name in groups_of_conditions([condition]):
+            yield name, place
+
+
+def groups_of_conditions(conditions: object) -> Iterator[str]:
+    """Yields the names of the groups that conditions name."""
+    for condition in objects_in(conditions):
+        # Other operators have patterns, or parts of names.
+        if condition.get("attribute") == _GROUPS and condition.get("operator") == "in":
+            values = condition.get("values")
+            yield from filter(_is_text, values if isinstance(values, list | tuple) else ())
+
+
+def reads_groups(rules: object) -> bool:
+    """Whether rules, or conditions in place of rules, depend on groups."""
+    return _GROUPS in named_attributes(rules)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def objects_in(value: object) -> Iterator[dict[str, Any]]:

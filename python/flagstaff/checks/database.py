@@ -10,13 +10,15 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff.checks.bucket_units import check_bucket_units
+from flagstaff.checks.groups import check_groups, check_tables_of_groups
 from flagstaff.checks.guard import with_valid_settings
 from flagstaff.checks.keys import (
     check_forced_off_flags_exist,
     check_keys,
     check_keys_that_differ_in_case,
 )
-from flagstaff.checks.rules import check_stored_rules
+from flagstaff.checks.rules import check_rules
+from flagstaff.checks.stored_rules import StoredRules
 from flagstaff.checks.tables import (
     check_row_security,
     check_row_security_of_django,
@@ -40,12 +42,19 @@ __all__ = ["check_database"]
 
 DatabaseCheck = Callable[[BaseDatabaseWrapper], list[CheckMessage]]
 
+
+def _check_stored_rules(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+    """Checks the rules, and the groups that they read."""
+    stored = StoredRules.read(connection)
+    return [*check_rules(stored), *check_groups(connection, stored)]
+
+
 _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
     check_tables,
     check_keys,
     check_keys_that_differ_in_case,
     check_forced_off_flags_exist,
-    check_stored_rules,
+    _check_stored_rules,
     check_bucket_units,
 )
 _ON_POSTGRESQL = (
@@ -59,7 +68,7 @@ _ON_POSTGRESQL = (
     check_row_security_of_django,
     check_tenants_have_no_tables,
 )
-_OF_THE_ENGINE = (check_tables_are_readable, check_row_security)
+_OF_THE_ENGINE = (check_tables_are_readable, check_row_security, check_tables_of_groups)
 
 
 @with_valid_settings

@@ -14,7 +14,7 @@ from django.db.models import Model
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.conf import conf
-from flagstaff.operations import InstallFunctions, InstallTriggers
+from flagstaff.operations import InstallFunctions, InstallTriggers, WatchGroups
 
 __all__ = [
     "alias_to_migrate",
@@ -22,6 +22,7 @@ __all__ = [
     "installations",
     "is_migrating",
     "migrate",
+    "watch_groups",
 ]
 
 _Key = tuple[str, str]
@@ -82,6 +83,45 @@ def install_functions_again(alias: str) -> str:
         if any(isinstance(operation, InstallFunctions) for operation in migration.operations)
     )
     return _run_again(alias, newest)
+
+
+def watch_groups(models: Iterable[type[Model]], *, outdated: bool) -> str | None:
+    """Returns the command or the migration that watches the groups of users.
+
+    `models` are those of memberships and groups. Returns None if the running `migrate` will do it.
+    An applied migration watches the tables of its time, so an outdated function needs a new one.
+    """
+    loader = MigrationLoader(None)
+    found = sorted(
+        key
+        for key, migration in loader.disk_migrations.items()
+        for operation in migration.operations
+        if isinstance(operation, WatchGroups) and operation.covers(conf.flag_model)
+    )
+    alias = alias_to_migrate(conf.flag_model)
+    if found and found[-1] not in _applied(alias):
+        return None if is_migrating() else migrate(alias)
+    if found and not outdated:
+        return _run_again(alias, found[-1])
+    return _migration_of_groups({conf.flag_model, *models}, loader)
+
+
+def _migration_of_groups(models: Iterable[type[Model]], loader: MigrationLoader) -> str:
+    """Returns a migration that watches the groups of users."""
+    labels = sorted({"flagstaff", *(model._meta.app_label for model in models)})
+    leaves = [leaf for label in labels for leaf in loader.graph.leaf_nodes(label)]
+    dependencies = "".join(f'        ("{app}", "{name}"),\n' for app, name in leaves)
+    is_own = conf.flag_model._meta.app_label == "flagstaff"
+    argument = "" if is_own else f'"{conf.flag_model._meta.label}"'
+    return (
+        'run "manage.py makemigrations --empty APP" with one of your apps, and in the new file add '
+        "the import and the dependencies, and replace the operations:\n"
+        "    from flagstaff.operations import WatchGroups\n"
+        "    dependencies = [\n"
+        f"        ...,\n{dependencies}"
+        "    ]\n"
+        f"    operations = [WatchGroups({argument})]"
+    )
 
 
 def _migrations_for(model: type[Model], loader: MigrationLoader) -> tuple[_Key, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from django.core.checks import CheckMessage, Info, Warning  # noqa: A004
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from flagstaff import _core
@@ -17,14 +16,13 @@ from flagstaff.checks.stored_rules import StoredRules, Texts
 from flagstaff.conf import conf
 from flagstaff.conf.attribute_sources import BUILT_IN
 
-__all__ = ["check_stored_rules"]
+__all__ = ["check_rules"]
 
 _MAX_SHOWN = 3
 
 
-def check_stored_rules(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
+def check_rules(stored: StoredRules) -> list[CheckMessage]:
     """flagstaff.W033, W034 and I036: what is wrong with the rules that are stored."""
-    stored = StoredRules.read(connection)
     return [
         *_segments_that_do_not_exist(stored),
         *_rules_that_cannot_be_read(stored),

@@ -1,0 +1,58 @@
+"""Looks up groups of users by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from django.db import Error, connections, transaction
+
+from flagstaff._tables.groups import (
+    GroupFields,
+    UnreadableGroups,
+    group_fields,
+    unreadable_groups,
+)
+from flagstaff._tables.names import user_field
+from flagstaff._tables.rows import uncached
+from flagstaff._tables.user_lookup import batches
+from flagstaff._text.storable import is_storable
+from flagstaff.conf import conf
+
+__all__ = ["missing_groups"]
+
+# How many names are compared with a misspelt one.
+_MAX_COMPARED = 1_000
+
+
+def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]:
+    """Returns the names that no group has, each with the most similar name or None.
+
+    Returns none where the groups of users cannot be read, which a check reports.
+    """
+    wanted = sorted({*names})
+    fields = _readable_fields(database) if wanted else None
+    if fields is None:
+        return {}
+    name = fields.name.name
+    rows = uncached(fields.name.model._base_manager.using(database)).exclude(**{name: None})
+    known = rows.order_by(name).values_list(name, flat=True)
+    try:
+        with transaction.atomic(using=database):
+            existing: set[str] = set()
+            for batch in batches(filter(is_storable, wanted)):
+                existing.update(known.filter(**{f"{name}__in": batch}))
+            missing = [name for name in wanted if name not in existing]
+            compared = [*known[:_MAX_COMPARED]] if missing else []
+    except Error:
+        return {}
+    return {name: next(iter(get_close_matches(name, compared, n=1)), None) for name in missing}
+
+
+def _readable_fields(database: str) -> GroupFields | None:
+    users = user_field(conf.flag_model).model
+    fields = group_fields(users)
+    if isinstance(fields, UnreadableGroups):
+        return None
+    is_unreadable = unreadable_groups(connections[database], conf.flag_model, users)
+    return None if is_unreadable else fields
