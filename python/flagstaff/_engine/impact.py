@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,7 +13,12 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.raw_cursor import select
-from flagstaff._engine.rule_columns import column_of_unit, columns_of_rules, segments_of_rules
+from flagstaff._engine.rule_columns import (
+    column_of_unit,
+    columns_of_rules,
+    groups_of_rules,
+    segments_of_rules,
+)
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.catalog import find_table, why_hidden
 from flagstaff._tables.model_fields import AnyField
@@ -109,8 +114,8 @@ def impact(key: str, percent: int, *, sample: int = 10, timeout: float = 10.0) -
 
     Counts every user, inactive ones included, with the code that evaluates flags. Writes nothing.
     `sample` is the number of users to list of those whose result would change. The rules and the
-    bucketing unit of a flag may read columns of the users, but neither the callable of ATTRIBUTES
-    nor a context.
+    bucketing unit of a flag may read columns of the users, and rules their groups, but neither the
+    callable of ATTRIBUTES nor a context.
 
     Blocks for at most `timeout` seconds; Ctrl-C ends the wait. Raises UnknownFlagError,
     InvalidChangeError if `percent` is not a whole number from 0 to 100, ValueError if `sample` is
@@ -232,16 +237,18 @@ def _count_through_django(
 
     `compared` returns the two states to compare, given the present one.
     """
-    _require_all_rows()
+    _require_all_rows("flag_table", "allowed_users_table", "segment_table", "user_table")
     pk = flag_row(key).pk
     found = direct.read_flag(key)
     if found is None:
         raise FlagstaffError(f"flag {key!r} cannot be evaluated: one of its columns is NULL")
     states = compared(found[1:])
     segments, columns = _inputs_of(key, states)
+    groups = _groups_by_user((rules for _, _, rules, _ in states), segments)
     allowed = [*map(key_to_text(), (user for (user,) in select(_ALLOWED, [pk])))]
-    users = _users(deadline, columns)
-    return _core.impact_on(key, sample, states, allowed, segments, users, list(columns))
+    names = list(columns) if groups is None else [*columns, "groups"]
+    users = _users(deadline, columns, groups)
+    return _core.impact_on(key, sample, states, allowed, segments, users, names)
 
 
 def _inputs_of(
@@ -259,22 +266,48 @@ def _inputs_of(
     return segments, columns
 
 
-def _require_all_rows() -> None:
-    """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong."""
+def _groups_by_user(
+    texts: Iterable[str | None], segments: Mapping[str, str]
+) -> Mapping[str, list[str]] | None:
+    """Returns the names of the groups of each member, by the user's key as text.
+
+    Only groups that the rules depend on are read. Returns None if there are none, or if groups
+    cannot be read: then they are missing for every user.
+    """
+    wanted = [groups_of_rules(rules, segments) for rules in texts]
+    names = set[str]().union(*(one or () for one in wanted))
+    if not names and None not in wanted:
+        return None
+    _require_all_rows("membership_table", "group_table")
+    found = direct.read_groups(None if None in wanted else sorted(names))
+    groups: dict[str, list[str]] = {}
+    for name, users in found or ():
+        for user in users:
+            groups.setdefault(user, []).append(name)
+    return None if found is None else groups
+
+
+def _require_all_rows(*tables: str) -> None:
+    """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong.
+
+    `tables` are placeholders. Those of groups have no table where groups cannot be read.
+    """
     connection = connections[conf.database]
     if connection.vendor != "postgresql":
         return
     places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
-    for table in ("flag_table", "allowed_users_table", "segment_table", "user_table"):
-        found = find_table(connection, places[table])
+    for table in tables:
+        found = find_table(connection, places[table]) if table in places else None
         if found and found.hides_rows:
             raise FlagstaffError(f"the users cannot be counted: {why_hidden(found)}")
 
 
-def _users(deadline: float, columns: Mapping[str, str]) -> Iterator[tuple[Any, ...]]:
-    """Yields the primary key of each user, with the value of each column."""
+def _users(
+    deadline: float, columns: Mapping[str, str], groups: Mapping[str, list[str]] | None
+) -> Iterator[tuple[Any, ...]]:
+    """Yields the primary key of each user, with the value of each column, and the groups."""
     rows = allowed_user_table().rows.order_by().values_list("pk", *columns.values())
     for count, row in enumerate(rows.iterator(chunk_size=_CHUNK)):
         if count % _CHUNK == 0 and monotonic() >= deadline:
             raise FlagstaffError("the users could not be counted within the timeout")
-        yield row
+        yield row if groups is None else (*row, groups.get(str(row[0]), []))

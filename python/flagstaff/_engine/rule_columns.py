@@ -1,9 +1,10 @@
-"""The columns of the user table that rules and bucketing units read, to evaluate for all users."""
+"""The columns and groups of users that rules and units read, to evaluate for all users."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from flagstaff._engine.attributes import column_attributes
 from flagstaff._tables.bucket_units import VISITOR
@@ -14,12 +15,13 @@ from flagstaff._text.rule_parts import conditions_of, named_segments, objects_in
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["column_of_unit", "columns_of_rules", "segments_of_rules"]
+__all__ = ["column_of_unit", "columns_of_rules", "groups_of_rules", "segments_of_rules"]
 
 _NOT_COUNTED = "results of functions and context cannot be counted"
 _PERMISSIONS = ("is_staff", "is_superuser")
-# True for every row, and missing for every row.
-_WITHOUT_COLUMN = ("is_authenticated", "groups")
+_GROUPS = "groups"
+# True for every row, and a list that is read apart.
+_WITHOUT_COLUMN = ("is_authenticated", _GROUPS)
 
 
 def segments_of_rules(rules: str | None) -> set[str]:
@@ -45,6 +47,24 @@ def columns_of_rules(key: str, rules: str | None, segments: Mapping[str, str]) -
                 + _NOT_COUNTED
             )
     return needed
+
+
+def groups_of_rules(rules: str | None, segments: Mapping[str, str]) -> set[str] | None:
+    """Returns the names of the groups that the rules of a flag name, given as JSON texts.
+
+    Returns None if the rules depend on all groups.
+    """
+    names: set[str] = set()
+    for _, condition in _conditions(rules, segments):
+        if condition.get("attribute") != _GROUPS:
+            continue
+        values = condition.get("values")
+        if condition.get("operator") != "in" or not isinstance(values, list):
+            return None
+        if not all(isinstance(value, str) for value in values):  # 42 equals the name "42"
+            return None
+        names.update(values)
+    return names
 
 
 def column_of_unit(key: str, unit: str) -> dict[str, str]:
@@ -77,13 +97,22 @@ def _is_the_same_for_all(name: str) -> bool:
 
 def _attributes(rules: str | None, segments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yields the attributes that rules and their segments read, each with its place."""
+    for place, condition in _conditions(rules, segments):
+        if "attribute" in condition:
+            yield place, str(condition["attribute"])
+
+
+def _conditions(
+    rules: str | None, segments: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the conditions of rules and of their segments, each with its place."""
     for place, condition in conditions_of(_read(rules)):
         named = condition.get("segment")
         if isinstance(named, str):
             for inner in objects_in(_read(segments.get(named))):
-                yield f"segment {_quoted(named)} in {place}", str(inner.get("attribute"))
-        elif "attribute" in condition:
-            yield place, str(condition["attribute"])
+                yield f"segment {_quoted(named)} in {place}", inner
+        else:
+            yield place, condition
 
 
 def _quoted(text: str) -> str:
