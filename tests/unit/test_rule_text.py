@@ -33,6 +33,9 @@ def condition(operator: str, *values: object, **more: Any) -> dict[str, Any]:
         ({"segment": "enterprise"}, 'in segment "enterprise"'),
         ({"segment": "enterprise", "negate": True}, 'not in segment "enterprise"'),
         (condition("in", "100 %"), 'country is "100 %"'),
+        (condition("in", "beta", "staff", attribute="groups"), 'in group "beta" or "staff"'),
+        (condition("in", "beta", attribute="groups", negate=True), 'not in group "beta"'),
+        (condition("startswith", "be", attribute="groups"), 'groups starts with "be"'),
     ],
 )
 def test_condition_is_a_sentence(written: dict[str, Any], expected: str) -> None:

@@ -10,6 +10,7 @@ from flagstaff._text.truncated import truncated
 
 __all__ = [
     "conditions_of",
+    "groups_of",
     "groups_of_conditions",
     "named_attributes",
     "named_groups",
@@ -63,6 +64,11 @@ def groups_of_conditions(conditions: object) -> Iterator[str]:
         if condition.get("attribute") == _GROUPS and condition.get("operator") == "in":
             values = condition.get("values")
             yield from filter(_is_text, values if isinstance(values, list | tuple) else ())
+
+
+def groups_of(rules: object) -> set[str]:
+    """Returns the names of the groups that rules name, or conditions in place of rules."""
+    return {name for name, _place in named_groups(rules)}.union(groups_of_conditions(rules))
 
 
 def reads_groups(rules: object) -> bool:

@@ -60,6 +60,10 @@ _SENTENCES = {
         gettext_lazy("%(attribute)s is version %(values)s or later"),
         gettext_lazy("%(attribute)s is not version %(values)s or later"),
     ),
+    "groups": (
+        gettext_lazy("in group %(values)s"),
+        gettext_lazy("not in group %(values)s"),
+    ),
     "segment": (
         gettext_lazy("in segment %(values)s"),
         gettext_lazy("not in segment %(values)s"),
@@ -158,7 +162,8 @@ def _condition_text(condition: object, style: Style) -> str | None:
     if operator == "isnull" and len(values) == 1 and isinstance(values[0], bool):
         return str(_IS_MISSING if values[0] is not negated else _IS_PRESENT) % names
     if operator in _SENTENCES:
-        return _SENTENCES[operator][negated] % names
+        is_group = operator == "in" and condition.get("attribute") == "groups"
+        return _SENTENCES["groups" if is_group else operator][negated] % names
     text = "%(attribute)s %(operator)s %(values)s" % names  # noqa: UP031 (as the others)
     return _("not (%(condition)s)") % {"condition": text} if negated else text
 

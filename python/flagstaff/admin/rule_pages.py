@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.functional import Promise
@@ -15,11 +15,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._text.json_text import UnreadableJson
+from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
+from flagstaff._text.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
+from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.shown import was_shown
+from flagstaff.conf import conf
+from flagstaff.history.describe import and_more
 
 __all__ = ["RulePagesMixin", "request_of", "stored_in", "too_large_text"]
 
@@ -33,6 +39,8 @@ else:
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
 _MAX_EDITABLE = 64_000
 _ROWS = 8
+# The groups that a message lists.
+_MAX_GROUPS = 5
 _OPERATORS = """
     in contains startswith endswith regex lt lte gt gte version_lt version_gte isnull
 """
@@ -50,6 +58,23 @@ class RulePagesMixin(_ModelAdmin):
     rule_form_field: ClassVar[type[forms.Field]]
     rule_help: ClassVar[str | Promise]
     rule_example: ClassVar[str]
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: MergingForm,
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Writes the edited fields, and warns of groups that do not exist."""
+        super().save_model(request, obj, form, change)
+        if self.rule_field not in form.changed_data:
+            return
+        rules = form.cleaned_data[self.rule_field]
+        if missing := missing_groups(groups_of(rules), conf.database):
+            names = join_some((f"“{name}”" for name in missing), _MAX_GROUPS, more=and_more)
+            text = _("Groups that do not exist: %(names)s. No user is in such a group.")
+            self.message_user(request, text % {"names": names}, messages.WARNING)
 
     def has_rule_field(self) -> bool:
         """Whether the model has the field."""

@@ -8,9 +8,11 @@ from itertools import islice
 from django.db import Error, transaction
 from django.db.models import Model
 
+from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.rows import PrimaryKey, case_variants, find_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.lists import join_some
+from flagstaff._text.rule_parts import groups_of
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.cli.support.cells import Record
@@ -27,6 +29,7 @@ __all__ = [
     "report_flag_change",
     "report_undo",
     "warn_of_case_variants",
+    "warn_of_missing_groups",
 ]
 
 
@@ -76,6 +79,18 @@ def warn_of_case_variants(model: type[Model], key: str, out: Output) -> None:
     if similar := case_variants(model, key):
         keys = join_some(map(repr, similar))
         out.message(f"keys are case-sensitive: {key!r} differs from {keys} only in case")
+
+
+def warn_of_missing_groups(rules: object, out: Output) -> None:
+    """Warns of groups that rules or conditions name, and that do not exist."""
+    missing = missing_groups(groups_of(rules), conf.database)
+    if missing:
+        names = join_some(_with_similar(*one) for one in missing.items())
+        out.message(f"groups that do not exist: {names}; no user is in such a group")
+
+
+def _with_similar(name: str, similar: str | None) -> str:
+    return repr(name) + (f" (did you mean {similar!r}?)" if similar else "")
 
 
 def _print_change(changed: Changed, out: Output) -> None:

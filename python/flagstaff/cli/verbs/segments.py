@@ -21,7 +21,12 @@ from flagstaff.cli.support.change_arguments import (
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.json_argument import add_json_file, read_json_file
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.report import report_change, report_flag_change, warn_of_case_variants
+from flagstaff.cli.support.report import (
+    report_change,
+    report_flag_change,
+    warn_of_case_variants,
+    warn_of_missing_groups,
+)
 from flagstaff.cli.support.verb import Options, Verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -80,6 +85,7 @@ def _create(options: Options, out: Output) -> None:
     report_change(changed, out, options)
     if changed.written:
         warn_of_case_variants(segment_model(), key, out)
+    warn_of_missing_groups(conditions, out)
 
 
 def _add_update(parser: CommandParser) -> None:
@@ -108,6 +114,7 @@ def _update(options: Options, out: Output) -> None:
         key, fields, expect_version=options["expect_version"], force=options["force"]
     )
     report_change(changed, out, options)
+    warn_of_missing_groups(fields.get("conditions"), out)
 
 
 def _add_delete(parser: CommandParser) -> None:
@@ -144,6 +151,7 @@ def _set_rules(options: Options, out: Output) -> None:
         key, {"rules": rules}, expect_version=options["expect_version"], force=options["force"]
     )
     report_flag_change(changed, out, options)
+    warn_of_missing_groups(rules, out)
 
 
 SEGMENT = verb_group(
