@@ -79,6 +79,15 @@ def test_unit_is_saved(admin_client: Client, flag: FeatureFlag) -> None:
     assert stored_unit() == "organization"
 
 
+@pytest.mark.parametrize(("unit", "warns"), [("organization", True), ("user", False)])
+def test_message_says_that_a_new_unit_has_reassigned_users(
+    admin_client: Client, flag: FeatureFlag, unit: str, warns: bool
+) -> None:
+    data = form_data(admin_client.get(url_of(flag))) | {"bucket_by": unit, "rollout_percent": 5}
+    response = admin_client.post(url_of(flag), data, follow=True)
+    assert ("Every user was reassigned at once" in response.content.decode()) is warns
+
+
 def test_flag_is_created_with_a_unit(admin_client: Client) -> None:
     data = form_data(admin_client.get(ADD)) | {
         "key": "a",

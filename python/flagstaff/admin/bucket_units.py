@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Field
 from django.forms import TextInput
 from django.http import HttpRequest
@@ -56,6 +56,19 @@ class BucketUnitMixin(_ModelAdmin):
         if isinstance(field, forms.CharField) and not field.widget.is_hidden:
             set_widget(field, UnitInput(field.widget.attrs))
         return field
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: forms.ModelForm[Any],
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Writes the row, and says what a new unit of an existing flag has done."""
+        super().save_model(request, obj, form, change)
+        if change and BUCKET_BY in form.changed_data and bucket_field(self.model) is not None:
+            text = _("Every user was reassigned at once: some gained the flag, and others lost it.")
+            self.message_user(request, text, messages.WARNING)
 
 
 def keep_missing_unit(form: forms.ModelForm[Any]) -> None:
