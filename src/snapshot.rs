@@ -6,6 +6,7 @@
 mod groups;
 mod key_table;
 mod next;
+mod next_groups;
 mod pattern_limit;
 mod segments;
 mod unique;

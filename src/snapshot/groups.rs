@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{KeyTable, Snapshot};
+use super::key_table::KeyTable;
 use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
 use crate::row::{GroupRow, Problem, Users};
@@ -20,8 +20,30 @@ pub(super) struct KnownGroups {
 }
 
 impl KnownGroups {
+    /// The groups; `None` if the database offers none.
+    pub(super) fn known(&self) -> Option<&Groups> {
+        self.groups.as_deref()
+    }
+
+    pub(super) fn are_stale(&self) -> bool {
+        self.are_stale
+    }
+
     pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// The groups that were read for `references`.
+    pub(super) fn read(references: GroupReferences, rows: Vec<GroupRow>) -> Self {
+        let members = by_name(rows).into_iter().map(|(name, users)| (name, users.into()));
+        let groups = Some(Arc::new(Groups::new(references, members)));
+        Self { groups, ..Self::default() }
+    }
+
+    /// The same groups, because the present ones cannot be read.
+    pub(super) fn stale(self, why: &str) -> Self {
+        let problems = [Problem::of_groups(self.groups.is_some(), why)].into();
+        Self { are_stale: true, problems, ..self }
     }
 
     /// Finds the groups that rules name and that do not exist. Rules that name further groups make
@@ -30,48 +52,6 @@ impl KnownGroups {
         if let Some(groups) = self.groups.as_ref().filter(|_| !self.are_stale) {
             self.problems = missing_groups(flags, groups);
         }
-    }
-}
-
-impl Snapshot {
-    /// The groups that rules refer to; `None` if the database offers none.
-    #[must_use]
-    #[inline]
-    pub fn groups(&self) -> Option<&Groups> {
-        self.groups.groups.as_deref()
-    }
-
-    /// Whether the groups are older than the snapshot, because they could not be read.
-    #[must_use]
-    pub fn has_stale_groups(&self) -> bool {
-        self.groups.are_stale
-    }
-
-    /// The groups that must be read for this snapshot; `None` if those that it has will do.
-    /// `changed` is whether they may have changed since.
-    #[must_use]
-    pub fn wanted_groups(&self, changed: bool) -> Option<GroupReferences> {
-        let references = group_references(&self.flags);
-        let is_current = !changed && !self.groups.are_stale;
-        let covers = |groups: &Groups| groups.cover(&references);
-        if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
-    }
-
-    /// The same snapshot with the groups that were read for `references`.
-    #[must_use]
-    pub fn with_groups(self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
-        let members = by_name(rows).into_iter().map(|(name, users)| (name, users.into()));
-        let groups = Some(Arc::new(Groups::new(references, members)));
-        let mut groups = KnownGroups { groups, ..KnownGroups::default() };
-        groups.find_missing(&self.flags);
-        Self { groups, ..self }
-    }
-
-    /// The same snapshot with the last good groups, because the present ones cannot be read.
-    #[must_use]
-    pub fn with_unreadable_groups(self, why: &str) -> Self {
-        let problems = [Problem::of_groups(self.groups.groups.is_some(), why)].into();
-        Self { groups: KnownGroups { are_stale: true, problems, ..self.groups }, ..self }
     }
 }
 
@@ -89,7 +69,7 @@ fn by_name(rows: Vec<GroupRow>) -> HashMap<Box<str>, Users> {
 }
 
 /// The groups that the rules of these flags refer to.
-fn group_references(flags: &KeyTable<Flag>) -> GroupReferences {
+pub(super) fn group_references(flags: &KeyTable<Flag>) -> GroupReferences {
     let mut references = GroupReferences::default();
     for rules in flags.iter().filter_map(|flag| flag.rules()?.rules()) {
         rules.add_group_references(&mut references);

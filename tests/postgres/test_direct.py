@@ -63,6 +63,7 @@ def test_unknown_flag_is_not_found(db: None) -> None:
         "error_code": "FLAG_NOT_FOUND",
         "bucket": None,
         "rollout_percent": None,
+        "bucket_by": None,
         "override": None,
         "rule": None,
         "rule_name": None,

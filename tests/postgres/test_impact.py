@@ -18,6 +18,7 @@ from unittest.mock import patch
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, models, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -301,6 +302,11 @@ RULES = {
         {"conditions": [condition("is_authenticated", "in", False)]},
         {"conditions": [condition("groups", "in", "beta")]},
     ],
+    "groups": [
+        {"conditions": [condition("groups", "in", "beta")], "rollout_percent": 60},
+        {"conditions": [condition("groups", "startswith", "st")]},
+        {"conditions": [condition("groups", "in", "beta", "gone", negate=True), ENDS_WITH_5]},
+    ],
     "segments and datetimes": [
         {"conditions": [{"segment": "recent"}, ENDS_WITH_5], "rollout_percent": 70},
         {"conditions": [{"segment": "recent", "negate": True}], "rollout_percent": 0},
@@ -327,6 +333,9 @@ def make_various_users(count: int) -> list[Any]:
             fields = ["last_login", "is_staff", "is_superuser"]
     User.objects.bulk_update(rows, fields)
     Segment.objects.create(key="recent", conditions=[LOGGED_IN, LOGGED_IN_LATER])
+    if hasattr(User, "groups"):
+        for name, step in (("beta", 3), ("staff", 5), ("other", 2)):
+            Group.objects.create(name=name).user_set.set(rows[::step])
     return pks
 
 

@@ -17,20 +17,23 @@ LOADER = (ROOT / "src" / "postgres" / "refresh" / "rows.rs").read_text()
 
 QUERIES = {
     "load_flags_v1": "flag",
-    "load_allowed_users_v1": "allowed_users",
+    "load_allowed_users_v1": "allowed_users users",
     "load_values_v1": "value",
     "load_segments_v1": "segment",
+    "load_groups_v1": "group users",
 }
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("query", "reader"), QUERIES.items())
 def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
-    body = LOADER.split(f"\nfn {reader}(")[1].split("\n}\n")[0]
+    bodies = [LOADER.split(f"\nfn {part}(")[1].split("\n}\n")[0] for part in reader.split()]
     with connection.cursor() as cursor:
-        cursor.execute(fill(sql(query), names(connection)))
+        cursor.execute(fill(sql(query), names(connection)).replace("$1", "NULL"))
         columns = {column.name for column in cursor.description}
-    assert set(re.findall(r'(?:try_get|pk|required)\((?:row, )?"(\w+)"\)', body)) == columns
+    assert (
+        set(re.findall(r'(?:try_get|pk|required)\((?:row, )?"(\w+)"\)', "".join(bodies))) == columns
+    )
 
 
 def test_placeholders_are_columns_of_the_models() -> None:

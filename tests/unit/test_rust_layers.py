@@ -14,9 +14,12 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
     ("bucket", "subject", "stored_value", "token_set", "counters"),
-    ("user_set", "primary_key", "groups", "rules"),
+    ("user_set", "primary_key"),
+    ("groups",),
+    ("rules",),
     ("row", "bucketing_unit"),
-    ("last_good", "flag_rules", "targeting"),
+    ("last_good", "flag_rules"),
+    ("targeting",),
     ("flag",),
     ("evaluate", "snapshot", "overrides"),
     ("usage", "impact"),

@@ -21,7 +21,6 @@ from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
-from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import as_json_area
 from flagstaff.admin.shown import was_shown
 from flagstaff.conf import conf
@@ -63,7 +62,7 @@ class RulePagesMixin(_ModelAdmin):
         self,
         request: HttpRequest,
         obj: Any,
-        form: MergingForm,
+        form: forms.ModelForm[Any],
         change: bool,  # noqa: FBT001 (Django's signature)
     ) -> None:
         """Writes the edited fields, and warns of groups that do not exist."""

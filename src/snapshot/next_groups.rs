@@ -1,0 +1,45 @@
+//! Which groups a load must read for a snapshot, and the snapshot with them.
+
+use super::Snapshot;
+use super::groups::{KnownGroups, group_references};
+use crate::groups::{GroupReferences, Groups};
+use crate::row::GroupRow;
+
+impl Snapshot {
+    /// The groups that rules refer to; `None` if the database offers none.
+    #[must_use]
+    #[inline]
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.known()
+    }
+
+    /// Whether the groups are older than the snapshot, because they could not be read.
+    #[must_use]
+    pub fn has_stale_groups(&self) -> bool {
+        self.groups.are_stale()
+    }
+
+    /// The groups that must be read for this snapshot; `None` if those that it has will do.
+    /// `changed` is whether they may have changed since.
+    #[must_use]
+    pub fn wanted_groups(&self, changed: bool) -> Option<GroupReferences> {
+        let references = group_references(&self.flags);
+        let is_current = !changed && !self.has_stale_groups();
+        let covers = |groups: &Groups| groups.cover(&references);
+        if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
+    }
+
+    /// The same snapshot with the groups that were read for `references`.
+    #[must_use]
+    pub fn with_groups(self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
+        let mut groups = KnownGroups::read(references, rows);
+        groups.find_missing(&self.flags);
+        Self { groups, ..self }
+    }
+
+    /// The same snapshot with the last good groups, because the present ones cannot be read.
+    #[must_use]
+    pub fn with_unreadable_groups(self, why: &str) -> Self {
+        Self { groups: self.groups.stale(why), ..self }
+    }
+}
