@@ -12,7 +12,7 @@ BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 PYTEST := $(BIN)/python -X dev -m pytest $(if $(DATABASE_URL),,-p tests.own_server --dist loadfile --no-loadscope-reorder --tx '2*popen//python=$(BIN)/python -X dev')
 MATRIX_PYTHON := $(if $(filter file,$(origin PYTHON)),$(PYTHON) tools/newest_python.py,echo $(PYTHON))
 LOCKED := $(if $(CI),--locked)
-SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader)
+SQL_TESTS := $(patsubst %,tests/postgres/test_%.py,migrations tokens history writes_reach_workers loader group_tokens group_tables)
 FUZZ_SECONDS ?= 600
 MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)

@@ -209,6 +209,19 @@ def test_group_that_is_saved_unchanged_writes_no_token(beta: Group, tokens: Toke
     assert tokens() == []
 
 
+@pytest.mark.parametrize(("old", "new"), [("beta", "guests"), ("staff", "beta")])
+def test_member_moved_by_an_update_writes_one_token(
+    old: str, new: str, alice: User, tokens: Tokens
+) -> None:
+    guests = Group.objects.create(name="guests")
+    group = guests if new == "guests" else Group.objects.get(name=new)
+    rows(f"DELETE FROM {MEMBERSHIPS} WHERE group_id = %s", group.pk)
+    tokens()
+    memberships = User.groups.through.objects.filter(user=alice, group__name=old)
+    assert memberships.update(group=group) == 1
+    assert tokens() == ["g"]
+
+
 @pytest.mark.parametrize("table", ["auth_user_groups", "auth_group CASCADE"])
 def test_truncate_writes_a_token_for_each_table_if_any_group_is_referenced(
     table: str, tokens: Tokens
