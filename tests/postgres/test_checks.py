@@ -20,6 +20,7 @@ from flagstaff._tables.watched import watched_tables
 from flagstaff.checks.database import check_database
 from flagstaff.checks.keys import check_forced_off_flags_exist
 from flagstaff.conf import Conf
+from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, Segment
 from tests.models_of_others import flag_fields, model_of, value_fields
 
@@ -650,6 +651,7 @@ def test_unusable_bucketing_unit_is_reported_with_the_reason() -> None:
 
 def test_bucketing_unit_that_is_nearly_a_known_one_is_reported(settings: Any) -> None:
     settings.FLAGSTAFF = {"ATTRIBUTES": ["last_name"]}
+    settings.MIDDLEWARE = ["flagstaff.middleware.FlagstaffMiddleware"]
     units = ["user", "visitor", "last_name", "plan", "lastname", "User", "visitors"]
     for key, unit in zip("abcdefg", units, strict=True):
         FeatureFlag.objects.create(key=key, bucket_by=unit)
@@ -665,6 +667,34 @@ def test_bucketing_unit_that_is_nearly_a_known_one_is_reported(settings: Any) ->
             "attribute, silence this with SILENCED_SYSTEM_CHECKS"
         ),
     )
+
+
+def test_flag_that_counts_visitors_without_the_middleware_is_reported() -> None:
+    for key, unit in {"a": "visitor", "b": "user", "c": "visitor"}.items():
+        FeatureFlag.objects.create(key=key, bucket_by=unit)
+    assert only_message() == (
+        "flagstaff.W042",
+        "flags count visitors, but FlagstaffMiddleware is not in MIDDLEWARE: 'a', 'c'",
+        (
+            'add "flagstaff.middleware.FlagstaffMiddleware"; if the context of your calls has the '
+            "visitor, silence this with SILENCED_SYSTEM_CHECKS"
+        ),
+    )
+
+
+class OwnMiddleware(FlagstaffMiddleware):
+    """A project may extend the middleware."""
+
+
+@pytest.mark.parametrize(
+    "path", ["flagstaff.middleware.FlagstaffMiddleware", f"{__name__}.OwnMiddleware"]
+)
+def test_flag_that_counts_visitors_with_the_middleware_is_accepted(
+    settings: Any, path: str
+) -> None:
+    settings.MIDDLEWARE = ["shop.missing.middleware", *settings.MIDDLEWARE, path]
+    FeatureFlag.objects.create(key="a", bucket_by="visitor")
+    assert messages() == []
 
 
 def test_one_invalid_key_is_reported_in_the_singular() -> None:

@@ -35,6 +35,7 @@ from flagstaff.checks.triggers import (
     check_triggers_exist,
     check_triggers_fire,
 )
+from flagstaff.checks.visitors import check_visitors_have_middleware
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
@@ -56,6 +57,7 @@ _ON_ANY_DATABASE: tuple[DatabaseCheck, ...] = (
     check_forced_off_flags_exist,
     _check_stored_rules,
     check_bucket_units,
+    check_visitors_have_middleware,
 )
 _ON_POSTGRESQL = (
     check_triggers_exist,
