@@ -165,10 +165,15 @@ INVALID_ATTRIBUTES: dict[str, tuple[object, str, str]] = {
         "names 'is_staff', which is built in",
         "remove it: rules can read it anyway",
     ),
-    "a reserved name": (
+    "the groups": (
         ["groups"],
-        "names 'groups', which is reserved",
-        "use another name, such as group_names",
+        "names 'groups', which is built in",
+        "remove it: rules can read it anyway",
+    ),
+    "the visitor": (
+        ["visitor"],
+        "names 'visitor', which is the id of the browser",
+        "remove it; a function can return the column under another name",
     ),
     "two functions": (
         ["shop.a", "shop.b"],

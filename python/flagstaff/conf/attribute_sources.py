@@ -31,10 +31,11 @@ def problem_of(value: object) -> tuple[str, str] | None:
     if names is None:
         return f" is {value!r}", _EXPECTED
     for name in names:
-        if name == "groups":
-            return " names 'groups', which is reserved", "use another name, such as group_names"
         if name in BUILT_IN:
             return f" names {name!r}, which is built in", "remove it: rules can read it anyway"
+        if name == "visitor":
+            problem = " names 'visitor', which is the id of the browser"
+            return problem, "remove it; a function can return the column under another name"
         if not all(part.isidentifier() for part in name.split(".")):
             return f" names {name!r}", _EXPECTED
     if sum("." in name for name in names) > 1:
