@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
-from flagstaff._engine.log_once import is_logged, log_once, place_of
+from flagstaff._engine.log_once import log_once, place_of
 from flagstaff._engine.request_visitor import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.names import user_field
@@ -149,9 +149,10 @@ async def prepare_attributes(
 
     It may query the database, which Django forbids in an event loop.
     """
-    if not names or conf.attributes.callable is None or getattr(user, "pk", None) is None:
+    sources = conf.attributes
+    if not names or sources.callable is None or getattr(user, "pk", None) is None:
         return
-    known = {*BUILT_IN, VISITOR, *conf.attributes.columns, *context, *(given or ())}
+    known = {*BUILT_IN, VISITOR, *sources.columns, *context, *(given or ())}
     if not known.issuperset(names):
         await sync_to_async(context.attributes_of)(user)
 
@@ -182,7 +183,8 @@ def column_attributes() -> dict[str, str]:
 
 def unusable_columns() -> list[str]:
     """Returns the names in ATTRIBUTES that are no columns of the user model."""
-    return [name for name in conf.attributes.columns if name not in column_attributes()]
+    usable = column_attributes()
+    return [name for name in conf.attributes.columns if name not in usable]
 
 
 def _user_model() -> Any:
@@ -299,8 +301,6 @@ def plain_value(value: object) -> object:
 
 def report_unreadable(name: str, error: Exception) -> None:
     """Logs once that an attribute cannot be read."""
-    if is_logged("unreadable", name):
-        return
     message = f"the attribute {name!r} is missing: reading it raised {place_of(error)}"
     if isinstance(error, _NoValueError):
         message = f"the attribute {name!r} is missing: {error}"
@@ -309,8 +309,7 @@ def report_unreadable(name: str, error: Exception) -> None:
 
 def report_unreadable_context(error: Exception) -> None:
     """Logs once that a context cannot be read."""
-    if not is_logged("context", ""):
-        log_once("context", "", f"the context is ignored: reading it raised {place_of(error)}")
+    log_once("context", "", f"the context is ignored: reading it raised {place_of(error)}")
 
 
 def report_needed_user(key: str) -> None:
