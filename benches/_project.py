@@ -89,8 +89,8 @@ def set_up() -> None:
     KeyValueStore.objects.create(key="gateway", value="stripe")
 
 
-def add_members() -> None:
-    """Watches groups, and adds all users and many more to the group of a rule."""
+def add_members(count: int = MEMBERS) -> None:
+    """Watches groups, and adds all users and so many more to the group of a rule."""
     from django.contrib.auth.models import Group  # noqa: PLC0415 (after set-up)
     from django.db import connection  # noqa: PLC0415
 
@@ -100,4 +100,5 @@ def add_members() -> None:
     Group.objects.all().delete()
     Group.objects.create(name="beta")
     with connection.cursor() as cursor:
-        cursor.execute(_ADD_MEMBERS, [MEMBERS])
+        cursor.execute("DELETE FROM auth_user WHERE username LIKE 'member %'")
+        cursor.execute(_ADD_MEMBERS, [count])

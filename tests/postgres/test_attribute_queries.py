@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 
 from flagstaff import all_flags, explain, flag_enabled, refresh
 from flagstaff.models import FeatureFlag
@@ -19,6 +19,7 @@ CONDITIONS = {
     "of_column": {"attribute": "last_name", "operator": "in", "values": ["Ada"]},
     "of_staff": {"attribute": "is_staff", "operator": "in", "values": [True]},
     "of_authenticated": {"attribute": "is_authenticated", "operator": "in", "values": [True]},
+    "of_group": {"attribute": "groups", "operator": "in", "values": ["beta"]},
 }
 
 
@@ -26,7 +27,8 @@ CONDITIONS = {
 def flags(settings: Any) -> Iterator[None]:
     """Flags whose rules read a column and built-in attributes, in memory."""
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["last_name"]}
-    User.objects.create(username="ada", last_name="Ada", is_staff=True)
+    user = User.objects.create(username="ada", last_name="Ada", is_staff=True)
+    user.groups.add(Group.objects.create(name="beta"))
     for key, condition in CONDITIONS.items():
         FeatureFlag.objects.create(key=key, enabled=True, rules=[{"conditions": [condition]}])
     with live_engine():
@@ -48,5 +50,6 @@ def test_deferred_column_is_missing_without_query(django_assert_num_queries: Any
         assert not flag_enabled("of_column", user)
         assert not flag_enabled("of_staff", user)
         assert flag_enabled("of_authenticated", user)
+        assert flag_enabled("of_group", user)
         [rule] = explain("of_column", user).rules
     assert [condition.outcome for condition in rule.conditions] == ["missing"]
