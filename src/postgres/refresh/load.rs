@@ -259,7 +259,7 @@ impl Groups<'_> {
             Err(error) if self.client.is_closed() || is_undecodable(&error) => return Err(error),
             Err(error) => {
                 let _ = self.client.batch_execute("ROLLBACK").await;
-                snapshot.with_unreadable_groups(&Error::driver("read", error).to_string())
+                snapshot.with_unreadable_groups(&Error::driver(DOING, error).to_string())
             }
         };
         Ok(Read { snapshot, standby })
