@@ -266,6 +266,11 @@ impl Problem {
         Self(Kind::MissingGroup { flag: flag.into(), group: group.into() })
     }
 
+    /// Whether the members of groups cannot be read.
+    pub(crate) fn is_of_groups(&self) -> bool {
+        matches!(self.0, Kind::Groups { .. })
+    }
+
     /// The members of groups cannot be read.
     pub(crate) fn of_groups(has_last_good: bool, why: &str) -> Self {
         Self(Kind::Groups { has_last_good, why: why.into() })

@@ -14,8 +14,8 @@ use crate::row::{GroupRow, Problem, Users};
 pub(super) struct KnownGroups {
     /// `None` if the database offers none, or if they could never be read.
     groups: Option<Arc<Groups>>,
-    /// Whether they are older than the snapshot, because they could not be read.
-    are_stale: bool,
+    /// Whether the next load must read them, although no token says so.
+    must_be_read: bool,
     problems: Arc<[Problem]>,
 }
 
@@ -25,31 +25,36 @@ impl KnownGroups {
         self.groups.as_deref()
     }
 
-    pub(super) fn are_stale(&self) -> bool {
-        self.are_stale
+    pub(super) fn must_be_read(&self) -> bool {
+        self.must_be_read
     }
 
     pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The groups that were read for `references`.
-    pub(super) fn read(references: GroupReferences, rows: Vec<GroupRow>) -> Self {
+    /// The groups that were read for `references`, after these.
+    ///
+    /// Those that no rule has named before are read once more: a transaction that was open then
+    /// has written no token for its new members.
+    pub(super) fn next(&self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
+        let must_be_read = self.known().is_some_and(|known| !known.cover(&references));
         let members = by_name(rows).into_iter().map(|(name, users)| (name, users.into()));
         let groups = Some(Arc::new(Groups::new(references, members)));
-        Self { groups, ..Self::default() }
+        Self { groups, must_be_read, problems: Arc::default() }
     }
 
     /// The same groups, because the present ones cannot be read.
     pub(super) fn stale(self, why: &str) -> Self {
         let problems = [Problem::of_groups(self.groups.is_some(), why)].into();
-        Self { are_stale: true, problems, ..self }
+        Self { must_be_read: true, problems, ..self }
     }
 
     /// Finds the groups that rules name and that do not exist. Rules that name further groups make
     /// the load read groups again.
     pub(super) fn find_missing(&mut self, flags: &KeyTable<Flag>) {
-        if let Some(groups) = self.groups.as_ref().filter(|_| !self.are_stale) {
+        let is_readable = !self.problems.iter().any(Problem::is_of_groups);
+        if let Some(groups) = self.groups.as_ref().filter(|_| is_readable) {
             self.problems = missing_groups(flags, groups);
         }
     }

@@ -1,7 +1,7 @@
 //! Which groups a load must read for a snapshot, and the snapshot with them.
 
 use super::Snapshot;
-use super::groups::{KnownGroups, group_references};
+use super::groups::group_references;
 use crate::groups::{GroupReferences, Groups};
 use crate::row::GroupRow;
 
@@ -13,10 +13,11 @@ impl Snapshot {
         self.groups.known()
     }
 
-    /// Whether the groups are older than the snapshot, because they could not be read.
+    /// Whether the next load must read groups, although no token says so: they could not be read,
+    /// or no rule has named them before.
     #[must_use]
-    pub fn has_stale_groups(&self) -> bool {
-        self.groups.are_stale()
+    pub fn must_read_groups(&self) -> bool {
+        self.groups.must_be_read()
     }
 
     /// The groups that must be read for this snapshot; `None` if those that it has will do.
@@ -24,7 +25,7 @@ impl Snapshot {
     #[must_use]
     pub fn wanted_groups(&self, changed: bool) -> Option<GroupReferences> {
         let references = group_references(&self.flags);
-        let is_current = !changed && !self.has_stale_groups();
+        let is_current = !changed && !self.must_read_groups();
         let covers = |groups: &Groups| groups.cover(&references);
         if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
     }
@@ -32,7 +33,7 @@ impl Snapshot {
     /// The same snapshot with the groups that were read for `references`.
     #[must_use]
     pub fn with_groups(self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
-        let mut groups = KnownGroups::read(references, rows);
+        let mut groups = self.groups.next(references, rows);
         groups.find_missing(&self.flags);
         Self { groups, ..self }
     }

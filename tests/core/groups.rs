@@ -207,6 +207,18 @@ mod references {
     }
 
     #[test]
+    fn groups_that_rules_name_for_the_first_time_are_read_once_more() {
+        let one = |name: &str| condition("in", &format!("[\"{name}\"]"), false);
+        let first = with_rule(&one("beta")).with_groups(named(&["beta"]), Vec::new());
+        assert!(!first.must_read_groups());
+        let after = first.next(flags([flag_with_rules("1", KEY, &rule(&one("staff")))]));
+        let after = after.with_groups(named(&["staff"]), Vec::new());
+        assert!(after.must_read_groups());
+        assert_eq!(after.wanted_groups(false), Some(named(&["staff"])));
+        assert!(!after.with_groups(named(&["staff"]), Vec::new()).must_read_groups());
+    }
+
+    #[test]
     fn groups_stay_with_the_next_snapshot() {
         let snapshot = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
         let after = snapshot.next(Loaded { values: Some(Vec::new()), ..Loaded::default() });
@@ -222,7 +234,7 @@ mod unreadable {
         let good = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
         let bad = good.with_unreadable_groups("the table is locked");
         assert_eq!(users_of(&bad), [1, 2]);
-        assert!(bad.has_stale_groups());
+        assert!(bad.must_read_groups());
         assert_eq!(bad.wanted_groups(false), Some(named(&["beta"])));
         assert_eq!(
             messages(&bad),
@@ -246,7 +258,7 @@ mod unreadable {
     fn problem_ends_with_the_next_good_read() {
         let snapshot = with_rule(&condition("in", r#"["beta"]"#, false));
         let good = with_groups(snapshot.with_unreadable_groups("no rights"));
-        assert!(!good.has_stale_groups());
+        assert!(!good.must_read_groups());
         assert_eq!(messages(&good), [""; 0]);
     }
 }

@@ -117,6 +117,23 @@ def test_rule_that_names_another_group_finds_its_members_at_once(
     assert worker.ask("flag_enabled", KEY, 1) is True
 
 
+def test_member_added_while_the_first_rule_was_written_arrives_with_the_next_poll(
+    database: str, worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    pk = call(worker, add_user, "grace")
+    session.execute("INSERT INTO auth_group (name) VALUES ('staff')")
+    with psycopg.connect(database) as signing_up:
+        # No rule reads the group yet, so no token is written.
+        signing_up.execute(
+            "INSERT INTO auth_user_groups (user_id, group_id) "
+            "SELECT %s, id FROM auth_group WHERE name = 'staff'",
+            [pk],
+        )
+        session.execute("UPDATE flagstaff_featureflag SET rules = %s", [rules("staff")])
+        sees(worker, 1, False)
+    sees(worker, pk, True)
+
+
 def test_segment_on_a_group_finds_its_members(
     worker: Worker, session: psycopg.Connection[Any]
 ) -> None:

@@ -69,7 +69,7 @@ impl Scope<'_> {
         let has_rules = |query: &&TableQuery| matches!(query.slot, Slot::Flags | Slot::Segments);
         wanted.iter().any(has_rules)
             || self.includes(groups, now)
-            || self.base().is_some_and(Snapshot::has_stale_groups)
+            || self.base().is_some_and(Snapshot::must_read_groups)
     }
 
     fn has_tokens(self) -> bool {

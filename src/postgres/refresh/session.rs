@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
         tokens.token_set.set_tables(tables);
         let snapshot = self.context.live.snapshot();
         let is_current = |snapshot: &Snapshot| {
-            snapshot.token_set() == Some(&tokens.token_set) && !snapshot.has_stale_groups()
+            snapshot.token_set() == Some(&tokens.token_set) && !snapshot.must_read_groups()
         };
         if snapshot.as_deref().is_some_and(is_current) {
             self.context.live.confirm(read_at);
