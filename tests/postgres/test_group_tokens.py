@@ -425,6 +425,23 @@ def test_token_is_written_if_references_cannot_be_looked_up(
     assert tokens() == ["g"]
 
 
+@pytest.mark.parametrize("table", ["auth_group", "flagstaff_featureflag"])
+def test_token_is_written_if_row_security_hides_references_from_the_owner(
+    table: str, beta: Group, bob: User, tokens: Tokens
+) -> None:
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    rows(
+        "CREATE ROLE keeper; GRANT CREATE ON SCHEMA public TO keeper; "
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO keeper; "
+        "GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO keeper; "
+        "ALTER FUNCTION flagstaff_groups_v1() OWNER TO keeper; "
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    )
+    tokens()
+    rows(f"INSERT INTO {MEMBERSHIPS} (user_id, group_id) VALUES (%s, %s)", bob.pk, beta.pk)
+    assert tokens() == ["g"]
+
+
 def test_look_up_of_references_does_not_read_the_other_flags(
     staff: Group, bob: User, tokens: Tokens
 ) -> None:
