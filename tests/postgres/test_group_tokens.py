@@ -203,6 +203,19 @@ def test_rename_to_a_name_that_rules_read_writes_a_token(staff: Group, tokens: T
     assert tokens() == ["g"]
 
 
+@pytest.mark.usefixtures("beta")
+def test_rename_to_an_equal_name_of_other_bytes_writes_a_token(tokens: Tokens) -> None:
+    FeatureFlag.objects.create(key="by_number", rules=rule(reads("-1.0")))
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
+    # -1.0 equals -1.00, as "beta" equals "Beta" in a collation that ignores the case.
+    rows("DROP INDEX auth_group_name_a6ea08ec_like")
+    rows("ALTER TABLE auth_group ALTER name TYPE numeric USING id")
+    rows("INSERT INTO auth_group (id, name) VALUES (-1, -1.0)")
+    tokens()
+    rows("UPDATE auth_group SET name = -1.00 WHERE id = -1")
+    assert tokens() == ["g"]
+
+
 def test_group_that_is_saved_unchanged_writes_no_token(beta: Group, tokens: Tokens) -> None:
     beta.save()
     rows(f"UPDATE {MEMBERSHIPS} SET user_id = user_id")

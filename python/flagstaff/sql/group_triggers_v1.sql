@@ -41,13 +41,14 @@ BEGIN
             WHEN 'DELETE groups' THEN
                 SELECT array_agg({group_name}::text) INTO concerned_names FROM old_rows;
             WHEN 'UPDATE groups' THEN
-                SELECT array_agg(pair.name::text) INTO concerned_names FROM (
+                -- By bytes, as in rules: a collation may ignore the case.
+                SELECT array_agg(pair.name) INTO concerned_names FROM (
                     (
-                        SELECT {group_pk}, {group_name} FROM old_rows
-                        EXCEPT ALL SELECT {group_pk}, {group_name} FROM new_rows
+                        SELECT {group_pk}, {group_name}::text COLLATE "C" FROM old_rows
+                        EXCEPT ALL SELECT {group_pk}, {group_name}::text COLLATE "C" FROM new_rows
                     ) UNION ALL (
-                        SELECT {group_pk}, {group_name} FROM new_rows
-                        EXCEPT ALL SELECT {group_pk}, {group_name} FROM old_rows
+                        SELECT {group_pk}, {group_name}::text COLLATE "C" FROM new_rows
+                        EXCEPT ALL SELECT {group_pk}, {group_name}::text COLLATE "C" FROM old_rows
                     )
                 ) AS pair (pk, name);
             ELSE  -- TRUNCATE
