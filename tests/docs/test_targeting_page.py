@@ -143,7 +143,7 @@ def search(settings: Any) -> dict[str, Any]:
     """The functions of the page, after the rollout has begun."""
     settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.organization_of"}
     FeatureFlag.objects.create(key="new_search", enabled=True)
-    names = python_with("begin_rollout")
+    names = {**python_with("begin_rollout"), **python_with("index_all")}
     names["begin_rollout"]()
     return names
 

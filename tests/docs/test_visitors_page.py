@@ -23,12 +23,17 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
 PAGE = "how-to/visitors.md"
 NAME = "flagstaff_visitor"
+# Those of a new project that the views of the page need.
+DEFAULT_MIDDLEWARE = (
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+)
 
 
 def names_of(text: str) -> dict[str, Any]:
     """The names that the block of the page with a text defines."""
     [block] = code_of(PAGE, "python", text)
-    names: dict[str, Any] = {"__name__": "shop.consent"}
+    names: dict[str, Any] = {"__name__": "shop.consent", "MIDDLEWARE": [*DEFAULT_MIDDLEWARE]}
     exec(block, names)
     return names
 
@@ -46,6 +51,7 @@ def cached_front(request: Any) -> HttpResponse:
 
 
 urlpatterns = [
+    path("", names_of("def front")["front"]),
     path("front/", front),
     path("front/cached/", cached_front),
     path("withdraw/", CONSENT["withdraw"]),
@@ -70,6 +76,16 @@ def consent(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
     monkeypatch.setitem(sys.modules, "shop.consent", module)
     settings.FLAGSTAFF = names_of("VISITOR_COOKIE")["FLAGSTAFF"]
+
+
+def test_view_of_the_page_keeps_its_result_per_browser() -> None:
+    seen = set()
+    for _ in range(20):
+        client = Client()
+        front = client.get("/").content
+        assert client.get("/").content == front
+        seen.add(front)
+    assert seen == {b"new front", b"old front"}
 
 
 def test_cookie_holds_an_id_a_time_and_a_signature(client: Client) -> None:
