@@ -1,4 +1,4 @@
-"""The sample customers that a visitor of the demo can log in as, without a password."""
+"""The sample customers that people can log in as in the demo, without a password."""
 
 from __future__ import annotations
 

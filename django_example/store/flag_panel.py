@@ -1,4 +1,4 @@
-"""The flags of one visitor as the front page shows them, and the worker that evaluated them."""
+"""The flags of one user as the front page shows them, and the worker that evaluated them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class FlagResult:
-    """One flag for one visitor."""
+    """One flag for one user."""
 
     key: str
     effect: str

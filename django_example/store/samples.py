@@ -62,7 +62,7 @@ SEGMENTS: tuple[dict[str, Any], ...] = (
     {
         "key": CUSTOMER_SEGMENT,
         "conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}],
-        "description": "Visitors who are logged in.",
+        "description": "Users who are logged in.",
     },
 )
 ALLOWED: dict[str, tuple[str, ...]] = {NEW_CHECKOUT: ("alice",)}
