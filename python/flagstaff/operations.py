@@ -317,8 +317,8 @@ class WatchGroups(_PostgresOperation):
         if not isinstance(fields, GroupFields):
             raise FlagstaffError(
                 f"the groups of {users._meta.label} cannot be watched: {fields.text}; "
-                "remove WatchGroups, or add the migration of the app that adds the groups to the "
-                "dependencies"
+                "remove WatchGroups, or make its migration depend on the one that creates the "
+                "groups"
             )
         if not all(router.allow_migrate_model(connection.alias, model) for model in fields.models):
             return None

@@ -611,12 +611,12 @@ def test_attribute_that_is_nearly_a_known_one_is_reported(settings: Any) -> None
     assert only_message() == (
         "flagstaff.I036",
         (
-            "rules read attributes that no setting names: 'e_mail' (like 'email'), "
-            "'is_stafff' (like 'is_staff')"
+            "rules read attributes that may be misspelled: 'e_mail' (did you mean 'email'?), "
+            "'is_stafff' (did you mean 'is_staff'?)"
         ),
         (
-            "correct the spelling; if the context of your calls or your function has the "
-            "attribute, silence this with SILENCED_SYSTEM_CHECKS"
+            "correct the spelling; if the context or your function has the attribute, silence "
+            "this with SILENCED_SYSTEM_CHECKS"
         ),
     )
 
@@ -628,7 +628,7 @@ def test_flag_model_without_rules_is_not_checked_for_them(project_models: tuple[
 def test_attribute_in_another_case_is_reported() -> None:
     conditions = [{"attribute": "IS_STAFF", "operator": "isnull", "values": [False]}]
     FeatureFlag.objects.create(key="a", rules=[{"conditions": conditions}])
-    assert "'IS_STAFF' (like 'is_staff')" in only_message()[1]
+    assert "'IS_STAFF' (did you mean 'is_staff'?)" in only_message()[1]
 
 
 def test_unusable_bucketing_unit_is_reported_with_the_reason() -> None:
@@ -637,14 +637,14 @@ def test_unusable_bucketing_unit_is_reported_with_the_reason() -> None:
     assert only_message() == (
         "flagstaff.W037",
         (
-            "flags have bucketing units that are not usable: 'a' (\"groups\" cannot be the "
+            "flags have unusable bucketing units: 'a' (\"groups\" cannot be the "
             'bucketing unit, because it is built in; use "user", "visitor", or the name of an '
             "attribute, such as \"organization\"); 'b' (the bucketing unit is empty; use "
             '"user", "visitor", or the name of an attribute, such as "organization")'
         ),
         (
-            "such a unit is missing, so percentages from 1 to 99 are off; set another one in the "
-            'admin or with "manage.py flags update KEY --bucket-by UNIT"'
+            "these flags are off for percentages from 1 to 99; set another unit in the admin or "
+            'with "manage.py flags update KEY --bucket-by UNIT"'
         ),
     )
 
@@ -658,13 +658,13 @@ def test_bucketing_unit_that_is_nearly_a_known_one_is_reported(settings: Any) ->
     assert only_message() == (
         "flagstaff.I038",
         (
-            "flags are bucketed by attributes that no setting names: "
-            "'lastname' of 'e' (like 'last_name'), 'User' of 'f' (like 'user'), "
-            "'visitors' of 'g' (like 'visitor')"
+            "flags are bucketed by attributes that may be misspelled: "
+            "'lastname' of 'e' (did you mean 'last_name'?), 'User' of 'f' (did you mean 'user'?), "
+            "'visitors' of 'g' (did you mean 'visitor'?)"
         ),
         (
-            "correct the spelling; if the context of your calls or your function has the "
-            "attribute, silence this with SILENCED_SYSTEM_CHECKS"
+            "correct the spelling; if the context or your function has the attribute, silence "
+            "this with SILENCED_SYSTEM_CHECKS"
         ),
     )
 
@@ -674,10 +674,13 @@ def test_flag_that_counts_visitors_without_the_middleware_is_reported() -> None:
         FeatureFlag.objects.create(key=key, bucket_by=unit)
     assert only_message() == (
         "flagstaff.W042",
-        "flags count visitors, but FlagstaffMiddleware is not in MIDDLEWARE: 'a', 'c'",
         (
-            'add "flagstaff.middleware.FlagstaffMiddleware"; if the context of your calls has the '
-            "visitor, silence this with SILENCED_SYSTEM_CHECKS"
+            "flags are bucketed by visitor: 'a', 'c'; but no browser has a visitor, because "
+            "FlagstaffMiddleware is not in MIDDLEWARE"
+        ),
+        (
+            'add "flagstaff.middleware.FlagstaffMiddleware" after AuthenticationMiddleware; if all '
+            "calls pass the visitor in the context, silence this with SILENCED_SYSTEM_CHECKS"
         ),
     )
 

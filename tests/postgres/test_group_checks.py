@@ -24,8 +24,8 @@ from tests.watched_groups import watch_groups
 pytestmark = pytest.mark.django_db
 
 NOT_WATCHED = (
-    "rules read groups, but public.auth_user_groups and public.auth_group do not have the present "
-    "triggers, so workers see a change of a group up to five minutes late"
+    "rules read groups, but triggers on public.auth_user_groups and public.auth_group are missing "
+    "or outdated, so workers see a change of a group up to five minutes late"
 )
 MIGRATION = (
     'run "manage.py makemigrations --empty APP" with one of your apps, and in the new file add the '
@@ -174,7 +174,7 @@ OTHERWISE = (
 
 
 def unreadable(why: str) -> str:
-    return f"rules read groups, which cannot be read: {why}; so these conditions are false"
+    return f"workers cannot read the groups of users: {why}; so conditions on groups are false"
 
 
 @pytest.mark.usefixtures("flag")
@@ -196,7 +196,11 @@ def test_groups_of_tenants_are_reported(monkeypatch: pytest.MonkeyPatch) -> None
     found = [one for one in messages() if one[0] == "flagstaff.W040"]
     why = "each tenant has a table of auth.User_groups, and all tenants share the flags"
     assert found == [
-        ("flagstaff.W040", unreadable(why), f"put the app into SHARED_APPS only, {OTHERWISE}")
+        (
+            "flagstaff.W040",
+            unreadable(why),
+            f"put the app of this model into SHARED_APPS only, {OTHERWISE}",
+        )
     ]
 
 
@@ -207,7 +211,7 @@ def test_users_without_groups_are_reported(monkeypatch: pytest.MonkeyPatch) -> N
     assert found == [
         (
             "flagstaff.W040",
-            unreadable("auth.User has no ManyToManyField groups"),
+            unreadable('auth.User has no ManyToManyField "groups"'),
             f"add PermissionsMixin to the bases of your user model, {OTHERWISE}",
         )
     ]
@@ -262,8 +266,8 @@ def test_groups_that_do_not_exist_are_reported_with_the_nearest_names() -> None:
                 "(did you mean 'beta'?)"
             ),
             (
-                "no user is in such a group; rules store the name of a group, so after a rename "
-                "change the rules, too; or create the group"
+                "no user is in such a group; create it, or correct its name in the rules, which do "
+                "not change when a group is renamed"
             ),
         )
     ]

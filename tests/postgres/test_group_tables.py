@@ -330,16 +330,16 @@ def named(*fields: tuple[str, Any]) -> tuple[Operation, ...]:
 
 
 UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
-    "no groups": (named(), NoGroups.NO_FIELD, "common.Member has no ManyToManyField groups"),
+    "no groups": (named(), NoGroups.NO_FIELD, 'common.Member has no ManyToManyField "groups"'),
     "one group": (
         named(("groups", to("common.Team", null=True))),
         NoGroups.NO_FIELD,
-        "common.Member has no ManyToManyField groups",
+        'common.Member has no ManyToManyField "groups"',
     ),
     "groups without names": (
         (model("Team", pk()), model("Member", pk(), GROUPS)),
         NoGroups.NO_NAME,
-        "common.Team has no column name in its own table",
+        'common.Team has no column "name" in its own table',
     ),
     "groups with several names": (
         (
@@ -348,7 +348,7 @@ UNREADABLE: dict[str, tuple[tuple[Operation, ...], NoGroups, str]] = {
             model("Member", pk(), GROUPS),
         ),
         NoGroups.NO_NAME,
-        "common.Team has no column name in its own table",
+        'common.Team has no column "name" in its own table',
     ),
     "users by another unique field": (
         (
@@ -389,8 +389,8 @@ def test_models_without_groups_cannot_be_watched() -> None:
         watch_groups(WATCH, state)
     assert str(error.value) == (
         "the groups of common.Member cannot be watched: common.Member has no ManyToManyField "
-        "groups; remove WatchGroups, or add the migration of the app that adds the groups to the "
-        "dependencies"
+        '"groups"; remove WatchGroups, or make its migration depend on the one that creates the '
+        "groups"
     )
 
 

@@ -32,8 +32,8 @@ class NoGroups(Enum):
 
 
 _TEXTS = {
-    NoGroups.NO_FIELD: "{model} has no ManyToManyField groups",
-    NoGroups.NO_NAME: "{model} has no column name in its own table",
+    NoGroups.NO_FIELD: '{model} has no ManyToManyField "groups"',
+    NoGroups.NO_NAME: '{model} has no column "name" in its own table',
     NoGroups.NO_PRIMARY_KEY: "{model} does not refer to the primary key of the users",
     NoGroups.OTHER_DATABASE: "the table of {model} is in another database than the flags",
     NoGroups.OF_TENANTS: "each tenant has a table of {model}, and all tenants share the flags",

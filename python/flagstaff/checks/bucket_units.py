@@ -35,31 +35,31 @@ def _unusable(problems: dict[str, str | None]) -> Iterator[CheckMessage]:
     if found:
         shown = join_some(found, _MAX_SHOWN, separator="; ")
         yield Warning(
-            f"flags have bucketing units that are not usable: {shown}",
-            hint="such a unit is missing, so percentages from 1 to 99 are off; set another one in "
-            'the admin or with "manage.py flags update KEY --bucket-by UNIT"',
+            f"flags have unusable bucketing units: {shown}",
+            hint="these flags are off for percentages from 1 to 99; set another unit in the admin "
+            'or with "manage.py flags update KEY --bucket-by UNIT"',
             obj=conf.flag_model,
             id="flagstaff.W037",
         )
 
 
 def _nearly_known(units: dict[str, str]) -> Iterator[CheckMessage]:
-    """flagstaff.I038: a bucketing unit is spelt nearly like one that exists.
+    """flagstaff.I038: a bucketing unit is spelled nearly like one that exists.
 
     Any name may be right, because the context of a call may have it.
     """
     known = [USER, VISITOR, *conf.attributes.columns]
     found = [
-        f"{unit!r} of {key!r} (like {similar!r})"
+        f"{unit!r} of {key!r} (did you mean {similar!r}?)"
         for key, unit in units.items()
         if unit not in known and (similar := nearest(unit, known))
     ]
     if found:
         shown = join_some(found, _MAX_SHOWN)
         yield Info(
-            f"flags are bucketed by attributes that no setting names: {shown}",
-            hint="correct the spelling; if the context of your calls or your function has the "
-            "attribute, silence this with SILENCED_SYSTEM_CHECKS",
+            f"flags are bucketed by attributes that may be misspelled: {shown}",
+            hint="correct the spelling; if the context or your function has the attribute, "
+            "silence this with SILENCED_SYSTEM_CHECKS",
             obj=conf.flag_model,
             id="flagstaff.I038",
         )

@@ -34,10 +34,10 @@ _OTHERWISE = (
 )
 _HINTS = {
     NoGroups.NO_FIELD: "add PermissionsMixin to the bases of your user model",
-    NoGroups.NO_NAME: "add the field name to the model of the groups",
+    NoGroups.NO_NAME: 'add the field "name" to the model of the groups',
     NoGroups.NO_PRIMARY_KEY: "remove to_field from its foreign key to the users",
     NoGroups.OTHER_DATABASE: "write groups and flags to the same database in your router",
-    NoGroups.OF_TENANTS: "put the app into SHARED_APPS only",
+    NoGroups.OF_TENANTS: "put the app of this model into SHARED_APPS only",
 }
 
 
@@ -80,8 +80,8 @@ def _not_watched(connection: BaseDatabaseWrapper, fields: GroupFields) -> Iterat
     hint = watch_groups(fields.models, outdated=watch is Watch.OUTDATED)
     if hint:
         yield Warning(
-            f"rules read groups, but {found.membership_table} and {found.group_table} do not have "
-            "the present triggers, so workers see a change of a group up to five minutes late",
+            f"rules read groups, but triggers on {found.membership_table} and {found.group_table} "
+            "are missing or outdated, so workers see a change of a group up to five minutes late",
             hint=hint,
             obj=conf.flag_model,
             id="flagstaff.W039",
@@ -100,8 +100,8 @@ def _not_existing(connection: BaseDatabaseWrapper, stored: StoredRules) -> Itera
     if shown:
         yield Warning(
             f"rules name groups that do not exist: {join_some(shown, _MAX_SHOWN)}",
-            hint="no user is in such a group; rules store the name of a group, so after a rename "
-            "change the rules, too; or create the group",
+            hint="no user is in such a group; create it, or correct its name in the rules, which "
+            "do not change when a group is renamed",
             obj=conf.flag_model,
             id="flagstaff.W041",
         )
@@ -109,7 +109,7 @@ def _not_existing(connection: BaseDatabaseWrapper, stored: StoredRules) -> Itera
 
 def _unreadable(text: str, hint: str) -> CheckMessage:
     return Warning(
-        f"rules read groups, which cannot be read: {text}; so these conditions are false",
+        f"workers cannot read the groups of users: {text}; so conditions on groups are false",
         hint=hint,
         obj=conf.flag_model,
         id="flagstaff.W040",

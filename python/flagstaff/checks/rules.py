@@ -67,7 +67,7 @@ def _rules_that_cannot_be_read(stored: StoredRules) -> Iterator[CheckMessage]:
 
 
 def _attributes_that_are_nearly_known(stored: StoredRules) -> Iterator[CheckMessage]:
-    """flagstaff.I036: an attribute is spelt nearly like one that exists.
+    """flagstaff.I036: an attribute is spelled nearly like one that exists.
 
     Any name may be right, because the context of a call may have it.
     """
@@ -78,11 +78,11 @@ def _attributes_that_are_nearly_known(stored: StoredRules) -> Iterator[CheckMess
         name: other for name in sorted(names.difference(known)) if (other := nearest(name, known))
     }
     if similar:
-        shown = (f"{name!r} (like {other!r})" for name, other in similar.items())
+        shown = (f"{name!r} (did you mean {other!r}?)" for name, other in similar.items())
         yield Info(
-            f"rules read attributes that no setting names: {join_some(shown, _MAX_SHOWN)}",
-            hint="correct the spelling; if the context of your calls or your function has the "
-            "attribute, silence this with SILENCED_SYSTEM_CHECKS",
+            f"rules read attributes that may be misspelled: {join_some(shown, _MAX_SHOWN)}",
+            hint="correct the spelling; if the context or your function has the attribute, "
+            "silence this with SILENCED_SYSTEM_CHECKS",
             obj=conf.flag_model,
             id="flagstaff.I036",
         )

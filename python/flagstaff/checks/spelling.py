@@ -1,4 +1,4 @@
-"""Names that are spelt nearly like known ones."""
+"""Names that are spelled nearly like known ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that flags which count visitors can find them."""
+"""Checks that browsers get a visitor if flags are bucketed by visitor."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ def check_visitors_have_middleware(connection: BaseDatabaseWrapper) -> list[Chec
     shown = join_some(map(repr, keys), _MAX_SHOWN)
     return [
         Warning(
-            f"flags count visitors, but FlagstaffMiddleware is not in MIDDLEWARE: {shown}",
-            hint='add "flagstaff.middleware.FlagstaffMiddleware"; if the context of your calls has '
-            "the visitor, silence this with SILENCED_SYSTEM_CHECKS",
+            f"flags are bucketed by visitor: {shown}; but no browser has a visitor, because "
+            "FlagstaffMiddleware is not in MIDDLEWARE",
+            hint='add "flagstaff.middleware.FlagstaffMiddleware" after AuthenticationMiddleware; '
+            "if all calls pass the visitor in the context, silence this with "
+            "SILENCED_SYSTEM_CHECKS",
             obj=conf.flag_model,
             id="flagstaff.W042",
         )
