@@ -92,7 +92,10 @@ def validate_bucket_by(unit: object) -> None:
     elif len(unit) > UNIT_MAX_LENGTH:
         text, code = _("the bucketing unit has %(length)d characters; use at most 100"), "too_long"
     elif unit != unit.strip():
-        text, code = _("the bucketing unit has white space at an end; remove it"), "white_space"
+        text, code = (
+            _("the bucketing unit starts or ends with white space; remove it"),
+            "white_space",
+        )
     elif unit in BUILT_IN:
         text = _('"%(unit)s" cannot be the bucketing unit, because it is built in; %(use)s')
         code = "built_in"

@@ -490,7 +490,7 @@ def test_column_that_is_no_unit_counts_no_user() -> None:
         (
             "organization",
             (
-                'bucketed by "organization", and this is not a column in ATTRIBUTES; results of '
+                'bucketed by "organization", which is not a column in ATTRIBUTES; results of '
                 "functions and context cannot be counted"
             ),
         ),

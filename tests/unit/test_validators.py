@@ -71,8 +71,8 @@ def test_valid_bucketing_unit_is_accepted(unit: str) -> None:
         (5, f"the bucketing unit is not a text; {USABLE}"),
         (None, f"the bucketing unit is not a text; {USABLE}"),
         ("x" * 101, "the bucketing unit has 101 characters; use at most 100"),
-        (" user", "the bucketing unit has white space at an end; remove it"),
-        ("plan\n", "the bucketing unit has white space at an end; remove it"),
+        (" user", "the bucketing unit starts or ends with white space; remove it"),
+        ("plan\n", "the bucketing unit starts or ends with white space; remove it"),
         *(
             (
                 name,

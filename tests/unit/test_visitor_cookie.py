@@ -429,7 +429,7 @@ def test_consent_that_needs_the_visitor_is_asked_once(
     response = client.get("/visitor/")
     assert response.content.decode() == id_in(response)
     assert asked == [None]
-    assert "evaluates a flag by visitor, which it must not do" in caplog.text
+    assert "evaluates a flag that is bucketed by visitor, which it must not do" in caplog.text
 
 
 def test_consent_is_asked_once_per_request(client: Client, asks: Any) -> None:
@@ -471,7 +471,7 @@ def test_streaming_body_draws_no_id_and_logs_once(
         assert body_of(response) == b"no visitor"
         assert not response.cookies
     [record] = [record for record in caplog.records if record.name == "flagstaff"]
-    assert "after its response has left the middleware" in record.message
+    assert "evaluated too late to set a cookie" in record.message
 
 
 def test_streaming_body_of_browser_with_cookie_has_its_visitor(get: Get) -> None:

@@ -22,7 +22,7 @@ def consent_of(request: object) -> bool | None:
         return setting
     # The function evaluates a flag that needs the visitor, which needs the function.
     if _is_asking.get():
-        _log(setting, "evaluates a flag by visitor, which it must not do")
+        _log(setting, "evaluates a flag that is bucketed by visitor, which it must not do")
         return None
     token = _is_asking.set(True)
     try:
@@ -44,5 +44,5 @@ def consent_of(request: object) -> bool | None:
 
 
 def _log(path: str, problem: str) -> None:
-    message = f"{path} in VISITOR_COOKIE {problem}; there is no consent until this is corrected"
+    message = f"{path} in VISITOR_COOKIE {problem}; the request has no visitor"
     log_once("consent", problem, message)

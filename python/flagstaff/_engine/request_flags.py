@@ -90,11 +90,11 @@ class RequestFlags:
 
     @property
     def visitor(self) -> str | None:
-        """The id of the visitor, for a task; a new one if the browser has none.
+        """The id of the visitor, to pass to a task. Creates one if the browser has none.
 
         send_offer.delay(order.pk, context={"visitor": request.flags.visitor})
 
-        None without consent, and after the response has left the middleware.
+        None without consent, and in the body of a streaming response for a new browser.
         """
         return self.context.visitor(draw=True)
 

@@ -147,8 +147,9 @@ def _log_missing_middleware() -> None:
     log_once(
         "visitor",
         "middleware",
-        "a request has no visitor, because FlagstaffMiddleware has not begun: add "
-        '"flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE, before what evaluates flags',
+        "a request has no visitor, because FlagstaffMiddleware has not run: add "
+        '"flagstaff.middleware.FlagstaffMiddleware" to MIDDLEWARE, before any middleware that '
+        "evaluates flags",
     )
 
 
@@ -156,6 +157,6 @@ def _log_late() -> None:
     log_once(
         "visitor",
         "late",
-        "a flag needs a visitor after its response has left the middleware, which can set no "
-        "cookie any more: evaluate it before the view returns, not in a streaming body",
+        "a request has no visitor, because the flag was evaluated too late to set a cookie: "
+        "evaluate it before the view returns, not in the body of a streaming response",
     )

@@ -76,7 +76,7 @@ def column_of_unit(key: str, unit: str) -> dict[str, str]:
     attribute = None if unit == VISITOR else column_attributes().get(unit)
     if attribute is not None:
         return {unit: attribute}
-    why = f"{_quoted(unit)}, and this is not a column in ATTRIBUTES; " + _NOT_COUNTED
+    why = f"{_quoted(unit)}, which is not a column in ATTRIBUTES; " + _NOT_COUNTED
     if unit == VISITOR:
         why = "visitor, and visitors are not in the database"
     raise FlagstaffError(f"the users cannot be counted: flag {_quoted(key)} is bucketed by {why}")
