@@ -85,7 +85,7 @@ def test_message_says_that_a_new_unit_has_reassigned_users(
 ) -> None:
     data = form_data(admin_client.get(url_of(flag))) | {"bucket_by": unit, "rollout_percent": 5}
     response = admin_client.post(url_of(flag), data, follow=True)
-    assert ("Every user was reassigned at once" in response.content.decode()) is warns
+    assert ("The new unit reassigned every user." in response.content.decode()) is warns
 
 
 def test_flag_is_created_with_a_unit(admin_client: Client) -> None:
@@ -202,6 +202,7 @@ def test_model_without_the_field_has_no_unit_on_its_page(
         ("user", "rollout 25 %", "25 %"),
         ("visitor", "25 % of visitors", "25 % of visitors"),
         ("organization", "25 % by organization", "25 % by organization"),
+        ("x" * 100, f"25 % by {'x' * 23}…", f"25 % by {'x' * 23}…"),
     ],
 )
 def test_list_says_what_the_rollout_counts(
@@ -279,7 +280,7 @@ def test_message_about_a_flag_that_was_turned_on_says_what_its_rollout_counts(
     set_unit("organization", enabled=False)
     data = {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"}
     response = admin_client.post(FLAGS, data, follow=True)
-    assert "On for 25 % by organization." in response.content.decode()
+    assert "On for 25 % (by organization)." in response.content.decode()
 
 
 # The history.

@@ -19,7 +19,8 @@ from tests.terminals import document, run, typed
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
 REASSIGNED = (
-    "new_checkout: every user is reassigned at once: some gain the flag, and others lose it\n"
+    "new_checkout: the new unit reassigns every user; if the flag is on for a percentage, some "
+    "users gain it and others lose it\n"
 )
 
 
@@ -127,8 +128,8 @@ def test_list_in_a_pipe_keeps_its_columns() -> None:
     [
         ("visitor", 0, "On for 25 % of visitors."),
         ("visitor", 1, "On for 25 % of visitors and 1 allowed user."),
-        ("organization", 0, "On for 25 % by organization."),
-        ("organization", 1, "On for 25 % by organization and 1 allowed user."),
+        ("organization", 0, "On for 25 % (by organization)."),
+        ("organization", 1, "On for 25 % (by organization) and 1 allowed user."),
         ("user", 0, "On for 25 % of all users."),
     ],
 )
@@ -176,7 +177,7 @@ def test_summary_without_a_percentage_does_not_name_the_unit(
 def test_summary_shortens_a_long_unit() -> None:
     set_unit("x" * 41)
     summary = document("show", "new_checkout")["summary"]
-    assert summary == f"On for 25 % by {'x' * 39}… and 1 allowed user."
+    assert summary == f"On for 25 % (by {'x' * 23}…) and 1 allowed user."
 
 
 def test_show_has_the_unit() -> None:
@@ -216,7 +217,7 @@ def test_explain_shows_the_bucket_of_the_visitor(visitor: str) -> None:
     word = "below" if found < 25 else "not below"
     assert f"It is bucketed by visitor, bucket {found}." in shown.splitlines()[0]
     assert f"the bucket of this visitor is {found}\n" in shown
-    assert f"{found} is {word} 25, by visitor\n" in shown
+    assert f"{found} is {word} 25 (by visitor)\n" in shown
 
 
 def test_explain_without_a_visitor_says_how_to_pass_one() -> None:
@@ -258,13 +259,13 @@ def test_rule_without_its_unit_says_how_to_pass_it() -> None:
         ),
     )
     _, why = deciding("explain new_checkout bob --context visitor=8f3a")
-    assert why == f"99 %: matches; {bucket('8f3a')} is below 99, by visitor"
+    assert why == f"99 %: matches; {bucket('8f3a')} is below 99 (by visitor)"
 
 
 def test_test_says_which_unit_decides() -> None:
     set_unit("organization")
     shown = typed("flags test new_checkout bob --context organization=acme")
-    assert "below 25, by organization" in shown
+    assert "below 25 (by organization)" in shown
 
 
 def test_allowed_user_needs_no_unit() -> None:

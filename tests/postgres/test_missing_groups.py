@@ -62,7 +62,12 @@ def test_no_group_is_missing_where_groups_cannot_be_read(beta: Group, settings: 
     assert missing_groups(["bta"], "default") == {}
 
 
-WARNING = "groups that do not exist: 'bta' (did you mean 'beta'?), 'unlike'; no user is in such"
+WARNING = "groups that do not exist: 'bta' (did you mean 'beta'?), 'unlike'; create them, or"
+
+MESSAGE = (
+    "No user is in these groups, because they do not exist: “bta”. Create them, or correct their "
+    "names."
+)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def test_admin_warns_of_missing_groups_of_rules(flag: FeatureFlag, admin_client:
     rules = [{"conditions": reads("bta", "beta")}]
     data = form_data(admin_client.get(url)) | {"rules": json.dumps(rules)}
     messages = messages_of(admin_client.post(url, data, follow=True))
-    assert "Groups that do not exist: “bta”. No user is in such a group." in messages
+    assert MESSAGE in messages
     flag.refresh_from_db()
     assert flag.rules == rules
 
@@ -109,7 +114,7 @@ def test_admin_warns_of_missing_groups_of_a_segment(segment: Segment, admin_clie
     url = f"{SEGMENTS}{segment.pk}/change/"
     data = form_data(admin_client.get(url)) | {"conditions": json.dumps(reads("bta"))}
     messages = messages_of(admin_client.post(url, data, follow=True))
-    assert "Groups that do not exist: “bta”. No user is in such a group." in messages
+    assert MESSAGE in messages
 
 
 def test_admin_does_not_warn_if_the_rules_are_unchanged(
@@ -119,4 +124,4 @@ def test_admin_does_not_warn_if_the_rules_are_unchanged(
     url = f"{FLAGS}{flag.pk}/change/"
     data = form_data(admin_client.get(url)) | {"description": "Another text"}
     messages = messages_of(admin_client.post(url, data, follow=True))
-    assert not any("Groups" in message for message in messages)
+    assert not any("groups" in message for message in messages)

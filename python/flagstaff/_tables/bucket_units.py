@@ -6,12 +6,15 @@ from typing import Any
 
 from flagstaff._tables.model_fields import bucket_field
 
-__all__ = ["BUCKET_BY", "USER", "VISITOR", "bucket_unit"]
+__all__ = ["BUCKET_BY", "USER", "VISITOR", "bucket_unit", "short_unit"]
 
 #: The name of the field.
 BUCKET_BY = "bucket_by"
 #: The units that are not the name of an attribute.
 USER, VISITOR = "user", "visitor"
+
+# The characters of an attribute's name in a label or a sentence.
+_MAX_SHOWN = 24
 
 
 def bucket_unit(flag: Any) -> str:
@@ -20,3 +23,8 @@ def bucket_unit(flag: Any) -> str:
         return USER
     unit: str | None = getattr(flag, BUCKET_BY)
     return USER if unit is None else unit
+
+
+def short_unit(unit: str) -> str:
+    """Returns the name of a unit, without the end of a long one."""
+    return unit if len(unit) <= _MAX_SHOWN else f"{unit[: _MAX_SHOWN - 1]}…"

@@ -7,14 +7,12 @@ from enum import Enum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._text.local_formats import local_number
 
 __all__ = ["State", "state_label", "state_of", "state_summary"]
 
 _ALL_USERS = 100
-# The characters of an attribute's name in a label or a sentence.
-_MAX_UNIT = 40
 
 
 class State(Enum):
@@ -40,10 +38,16 @@ def state_of(*, enabled: bool, rollout_percent: int, allowed: int) -> State:
 
 
 def _share(percent: int, unit: str) -> str:
-    """Returns a translated percentage of what another unit than the user counts."""
+    """Returns a translated percentage of what another unit than the user counts, for a label."""
     text = _("%(percent)s %% of visitors") if unit == VISITOR else _("%(percent)s %% by %(unit)s")
-    shown = unit if len(unit) <= _MAX_UNIT else f"{unit[: _MAX_UNIT - 1]}…"
-    return text % {"percent": percent, "unit": shown}
+    return text % {"percent": percent, "unit": short_unit(unit)}
+
+
+def _share_in_sentence(percent: int, unit: str) -> str:
+    """Returns the same for a sentence, in which more words follow."""
+    if unit == VISITOR:
+        return _share(percent, unit)
+    return _("%(percent)s %% (by %(unit)s)") % {"percent": percent, "unit": short_unit(unit)}
 
 
 def state_label(
@@ -78,7 +82,7 @@ def state_summary(
     """
     texts = {"percent": rollout_percent, "count": local_number(allowed)}
     if unit != USER and (state is State.ROLLOUT or (by_rules and state is not State.OFF)):
-        texts["share"] = _share(rollout_percent, unit)
+        texts["share"] = _share_in_sentence(rollout_percent, unit)
         return _by_unit(allowed, by_rules=by_rules) % texts
     if by_rules and state is not State.OFF:
         return _by_rules(allowed) % texts

@@ -11,7 +11,7 @@ from django.forms import TextInput
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, bucket_unit
+from flagstaff._tables.bucket_units import BUCKET_BY, USER, VISITOR, bucket_unit, short_unit
 from flagstaff._tables.model_fields import bucket_field
 from flagstaff.admin.saving import set_widget
 from flagstaff.conf import conf
@@ -67,7 +67,10 @@ class BucketUnitMixin(_ModelAdmin):
         """Writes the row, and says what a new unit of an existing flag has done."""
         super().save_model(request, obj, form, change)
         if change and BUCKET_BY in form.changed_data and bucket_field(self.model) is not None:
-            text = _("Every user was reassigned at once: some gained the flag, and others lost it.")
+            text = _(
+                "The new unit reassigned every user. If the flag is on for a percentage, some "
+                "users gained it and others lost it."
+            )
             self.message_user(request, text, messages.WARNING)
 
 
@@ -93,4 +96,4 @@ def unit_note(flag: Any) -> str:
     unit = bucket_unit(flag)
     if unit == USER:
         return ""
-    return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": unit}
+    return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": short_unit(unit)}

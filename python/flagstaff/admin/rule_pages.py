@@ -72,7 +72,10 @@ class RulePagesMixin(_ModelAdmin):
         rules = form.cleaned_data[self.rule_field]
         if missing := missing_groups(groups_of(rules), conf.database):
             names = join_some((f"“{name}”" for name in missing), _MAX_GROUPS, more=and_more)
-            text = _("Groups that do not exist: %(names)s. No user is in such a group.")
+            text = _(
+                "No user is in these groups, because they do not exist: %(names)s. Create them, or "
+                "correct their names."
+            )
             self.message_user(request, text % {"names": names}, messages.WARNING)
 
     def has_rule_field(self) -> bool:

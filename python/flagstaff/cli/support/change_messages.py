@@ -46,7 +46,10 @@ def _differences(changed: Changed, names: Names) -> Iterator[str]:
         for name, new in changed.new.items():
             yield _field(changed, name, changed.old.get(name), new, names)
         if BUCKET_BY in changed.new:
-            yield "every user is reassigned at once: some gain the flag, and others lose it"
+            yield (
+                "the new unit reassigns every user; if the flag is on for a percentage, some users "
+                "gain it and others lose it"
+            )
 
 
 def _created(changed: Changed, names: Names) -> Iterator[str]:

@@ -86,7 +86,7 @@ def warn_of_missing_groups(rules: object, out: Output) -> None:
     missing = missing_groups(groups_of(rules), conf.database)
     if missing:
         names = join_some(_with_similar(*one) for one in missing.items())
-        out.message(f"groups that do not exist: {names}; no user is in such a group")
+        out.message(f"groups that do not exist: {names}; create them, or correct their names")
 
 
 def _with_similar(name: str, similar: str | None) -> str:

@@ -118,7 +118,7 @@ def unit_text(explanation: Explanation) -> str:
 
 def _why(explanation: Explanation, user: str | None, reason: str, *, met: bool) -> str:
     bucket, percent, unit = explanation.bucket, explanation.rollout_percent, _unit(explanation)
-    by_unit = "" if unit == USER else f", by {unit}"
+    by_unit = "" if unit == USER else f" (by {unit})"
     sentences = {
         "ERROR": ("the flag exists", "there is no flag with this key, or its row is invalid"),
         "DISABLED": ("the flag is enabled", "the flag is disabled for all users"),
@@ -171,7 +171,7 @@ def _rule_steps(explanation: Explanation, *, is_reached: bool) -> Iterator[Step]
 def _rule_text(rule: ExplainedRule, explanation: Explanation) -> str:
     name = "" if rule.name is None else f"{json.dumps(rule.name, ensure_ascii=False)}, "
     percent, bucket, unit = rule.rollout_percent, explanation.bucket, _unit(explanation)
-    by_unit = "" if unit == USER else f", by {unit}"
+    by_unit = "" if unit == USER else f" (by {unit})"
     if not rule.decides:
         outcome = "does not match"
     elif percent >= _ALL_USERS:
