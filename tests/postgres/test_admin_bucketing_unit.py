@@ -302,3 +302,17 @@ def test_confirmation_of_a_restore_says_that_users_are_reassigned(
     rows = {row.field: (row.now, row.after) for row in response.context["flagstaff_rows"]}
     assert rows == {"bucketed by": ("visitor", "user")}
     assert "This reassigns every user at once." in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("fields", "warns"), [({"bucket_by": "visitor"}, True), ({"rollout_percent": 5}, False)]
+)
+def test_message_says_that_an_undone_unit_has_reassigned_users(
+    admin_client: Client, flag: FeatureFlag, fields: dict[str, object], warns: bool
+) -> None:
+    changes.update("new_checkout", fields)
+    data = {"_undo": str(flag_version("new_checkout"))}
+    response = admin_client.post(url_of(flag, "history"), data, follow=True)
+    assert "was undone" in response.content.decode()
+    assert ("The new unit reassigned every user." in response.content.decode()) is warns

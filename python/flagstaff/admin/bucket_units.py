@@ -19,7 +19,7 @@ from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.models import FeatureFlag
 from flagstaff.validators import unit_problem
 
-__all__ = ["BucketUnitMixin", "check_unit", "keep_missing_unit", "unit_note"]
+__all__ = ["BucketUnitMixin", "check_unit", "keep_missing_unit", "reassigned_text", "unit_note"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -67,11 +67,15 @@ class BucketUnitMixin(_ModelAdmin):
         """Writes the row, and says what a new unit of an existing flag has done."""
         super().save_model(request, obj, form, change)
         if change and BUCKET_BY in form.changed_data and bucket_field(self.model) is not None:
-            text = _(
-                "The new unit reassigned every user. If the flag is on for a percentage, some "
-                "users gained it and others lost it."
-            )
-            self.message_user(request, text, messages.WARNING)
+            self.message_user(request, reassigned_text(), messages.WARNING)
+
+
+def reassigned_text() -> str:
+    """Returns the message about a new unit that has been written."""
+    return _(
+        "The new unit reassigned every user. If the flag is on for a percentage, some users gained "
+        "it and others lost it."
+    )
 
 
 def keep_missing_unit(form: forms.ModelForm[Any]) -> None:

@@ -20,6 +20,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import Row, all_rows, model_of
 from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     MAX_TEXT,
@@ -134,6 +135,8 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         if _UNDO in request.POST:
             changed = self._undo(request, row, parse_version(request.POST[_UNDO]), expect_version)
             self._report(request, row, changed, _undone(request, changed))
+            if _has_new_unit(changed):
+                self.message_user(request, reassigned_text(), messages.WARNING)
         else:
             to = parse_version(request.POST.get(_RESTORE))
             if CONFIRMED not in request.POST:
@@ -234,6 +237,12 @@ class HistoryMixin(ConfirmationMixin, _ModelAdmin):
         meta = self.opts
         name = f"{self.admin_site.name}:{meta.app_label}_{meta.model_name}_changelist"
         return reverse(name)
+
+
+def _has_new_unit(changed: changes.Changed) -> bool:
+    """Whether the bucketing unit of an existing flag was written."""
+    is_update = not changed.field and changed.old is not None and changed.new is not None
+    return changed.written and is_update and BUCKET_BY in changed.new
 
 
 def _undone(request: HttpRequest, changed: changes.Changed) -> str:
