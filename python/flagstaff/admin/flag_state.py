@@ -36,8 +36,8 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     by_rules = _has_rules(flag)
     # For some users, like a rollout.
     shown = State.ROLLOUT if by_rules and flag.enabled else state
-    label = state_label(state, percent, by_rules=by_rules, unit=bucket_unit(flag))
-    return _CSS_CLASSES[shown], label
+    # Without the unit, which the column of the rollout shows: a phone has no room for both.
+    return _CSS_CLASSES[shown], state_label(state, percent, by_rules=by_rules)
 
 
 def preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
