@@ -50,7 +50,7 @@ def test_update_of_the_unit_says_that_users_are_reassigned() -> None:
     assert "On for 25 % of visitors and 1 allowed user.\n" in ran.err
 
 
-def test_update_to_the_same_unit_reassigns_nobody() -> None:
+def test_update_to_the_same_unit_reassigns_no_user() -> None:
     assert REASSIGNED not in run("update new_checkout --bucket-by user").err
 
 

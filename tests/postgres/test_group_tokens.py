@@ -334,7 +334,7 @@ def test_very_deep_rules_can_be_written(tokens: Tokens) -> None:
     assert tokens() == ["f"]
 
 
-def test_long_names_are_told_apart(bob: User, tokens: Tokens) -> None:
+def test_long_names_stay_different(bob: User, tokens: Tokens) -> None:
     # The index stores a hash of long names.
     one, other = Group.objects.create(name="x" * 150), Group.objects.create(name="x" * 149 + "y")
     FeatureFlag.objects.update(rules=rule(reads("x" * 150)))

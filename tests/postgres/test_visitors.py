@@ -333,7 +333,7 @@ def test_browser_view_without_visitor_flags_sets_no_cookie(load: Load) -> None:
     assert not get("/flags/").cookies
 
 
-def test_without_middleware_nobody_is_a_visitor(
+def test_request_without_middleware_has_no_visitor(
     load: Load, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]
