@@ -119,7 +119,7 @@ class AbstractFeatureFlag(models.Model):
         db_default="user",
         validators=[validate_bucket_by],
         help_text=_(
-            'What percentages count: "user", "visitor" (a browser, also before log-in), or the '
+            'What the percentages count: "user", "visitor" (a browser, even before log-in), or the '
             'name of an attribute, such as "organization". A change of the unit reassigns every '
             "user at once."
         ),

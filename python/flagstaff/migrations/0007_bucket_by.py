@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 db_default="user",
                 default="user",
-                help_text='What percentages count: "user", "visitor" (a browser, also before log-in), or the name of an attribute, such as "organization". A change of the unit reassigns every user at once.',
+                help_text='What the percentages count: "user", "visitor" (a browser, even before log-in), or the name of an attribute, such as "organization". A change of the unit reassigns every user at once.',
                 max_length=100,
                 validators=[flagstaff.validators.validate_bucket_by],
                 verbose_name="bucketing unit",

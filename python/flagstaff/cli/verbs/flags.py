@@ -168,7 +168,8 @@ def _add_fields(parser: CommandParser) -> None:
     parser.add_argument(
         "--bucket-by",
         metavar="UNIT",
-        help='what percentages count: "user", "visitor", or an attribute such as "organization"; '
+        help='what the percentages count: "user", "visitor", or an attribute such as '
+        '"organization"; '
         "a change reassigns every user at once",
     )
 
