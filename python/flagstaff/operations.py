@@ -33,7 +33,12 @@ from flagstaff._tables.groups import GroupFields, group_fields
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.tenants import is_of_tenants, shared_schema
 from flagstaff._tables.watched import WatchedTable, watched_tables
-from flagstaff._tables.watched_groups import TRIGGERS, WatchedGroups, watched_groups
+from flagstaff._tables.watched_groups import (
+    TRIGGERS,
+    WatchedGroups,
+    problem_of_rules,
+    watched_groups,
+)
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
@@ -289,12 +294,15 @@ class WatchGroups(_PostgresOperation):
         watched = self._watched(schema_editor, state)
         if watched is None:
             return
+        connection = schema_editor.connection
+        flag_model = _migrated_model(self._label, connection, state)
+        if flag_model and (problem := problem_of_rules(connection, flag_model)):
+            raise FlagstaffError(problem)
         schema = _schema_of_functions(schema_editor)
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         for statement in watched.install():
             schema_editor.execute(statement, params=None)
-        names = _own_tables(schema_editor.connection, schema)
-        _execute(schema_editor, "function_hashes_v1", names)
+        _execute(schema_editor, "function_hashes_v1", _own_tables(connection, schema))
 
     def remove(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState

@@ -394,6 +394,27 @@ def test_models_without_groups_cannot_be_watched() -> None:
     )
 
 
+@pytest.mark.parametrize("column_type", ["json", "text"])
+def test_rules_of_another_type_than_jsonb_cannot_be_watched(column_type: str) -> None:
+    table = "ALTER TABLE flagstaff_featureflag"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{table} ALTER rules DROP DEFAULT, ALTER rules TYPE {column_type}")
+    with pytest.raises(FlagstaffError) as error:
+        watch_groups()
+    assert str(error.value) == (
+        f'the column "rules" of public.flagstaff_featureflag has the type {column_type}, but the '
+        "index that WatchGroups creates needs jsonb; run: ALTER TABLE public.flagstaff_featureflag "
+        'ALTER COLUMN "rules" TYPE jsonb USING "rules"::jsonb;'
+    )
+
+
+def test_rules_of_a_domain_over_jsonb_are_watched() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DOMAIN rules AS jsonb")
+        cursor.execute("ALTER TABLE flagstaff_featureflag ALTER rules TYPE rules")
+    watch_groups()
+
+
 class GroupsElsewhere:
     """Writes users and groups to another database."""
 

@@ -10,7 +10,7 @@ from enum import Enum
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.catalog import qualified, query_catalog, schema_of
+from flagstaff._tables.catalog import qualified, query_catalog, schema_of, type_of_column
 from flagstaff._tables.model_fields import rules_field
 from flagstaff._tables.names import (
     fill,
@@ -21,7 +21,14 @@ from flagstaff._tables.names import (
     user_field,
 )
 
-__all__ = ["TRIGGERS", "Watch", "WatchedGroups", "watch_of", "watched_groups"]
+__all__ = [
+    "TRIGGERS",
+    "Watch",
+    "WatchedGroups",
+    "problem_of_rules",
+    "watch_of",
+    "watched_groups",
+]
 
 #: The template of the function and the triggers.
 TRIGGERS = "group_triggers_v1"
@@ -152,6 +159,23 @@ def watched_groups(
         names["group_table"],
         names,
         (of_flags, of_segments) if rules_field(flag_model) else (of_segments,),
+    )
+
+
+def problem_of_rules(connection: BaseDatabaseWrapper, flag_model: type[Model]) -> str | None:
+    """Returns why the rules of a flag model cannot be indexed, and what to do; None if they can."""
+    field = rules_field(flag_model)
+    if field is None:
+        return None
+    names = flag_names(connection, flag_model)
+    found = type_of_column(connection, names["flag_table"], str(field.column))
+    if found in (None, "jsonb"):
+        return None
+    table, column = qualified(connection, names["flag_table"]), names["flag_rules"]
+    return (
+        f"the column {column} of {table} has the type {found}, but the index that WatchGroups "
+        f"creates needs jsonb; run: ALTER TABLE {table} ALTER COLUMN {column} TYPE jsonb "
+        f"USING {column}::jsonb;"
     )
 
 
