@@ -29,6 +29,10 @@ impl KnownGroups {
         self.must_be_read
     }
 
+    pub(super) fn are_unreadable(&self) -> bool {
+        self.problems.iter().any(Problem::is_of_groups)
+    }
+
     pub(super) fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -53,8 +57,7 @@ impl KnownGroups {
     /// Finds the groups that rules name and that do not exist. Rules that name further groups make
     /// the load read groups again.
     pub(super) fn find_missing(&mut self, flags: &KeyTable<Flag>) {
-        let is_readable = !self.problems.iter().any(Problem::is_of_groups);
-        if let Some(groups) = self.groups.as_ref().filter(|_| is_readable) {
+        if let Some(groups) = self.groups.as_ref().filter(|_| !self.are_unreadable()) {
             self.problems = missing_groups(flags, groups);
         }
     }

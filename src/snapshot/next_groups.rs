@@ -20,6 +20,12 @@ impl Snapshot {
         self.groups.must_be_read()
     }
 
+    /// Whether the groups could not be read.
+    #[must_use]
+    pub fn has_unreadable_groups(&self) -> bool {
+        self.groups.are_unreadable()
+    }
+
     /// The groups that must be read for this snapshot; `None` if those that it has will do.
     /// `changed` is whether they may have changed since.
     #[must_use]

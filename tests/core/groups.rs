@@ -234,7 +234,7 @@ mod unreadable {
         let good = with_groups(with_rule(&condition("in", r#"["beta"]"#, false)));
         let bad = good.with_unreadable_groups("the table is locked");
         assert_eq!(users_of(&bad), [1, 2]);
-        assert!(bad.must_read_groups());
+        assert!(bad.must_read_groups() && bad.has_unreadable_groups());
         assert_eq!(bad.wanted_groups(false), Some(named(&["beta"])));
         assert_eq!(
             messages(&bad),

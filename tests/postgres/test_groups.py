@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,11 +15,19 @@ from django.contrib.auth.models import Group, User
 
 from flagstaff import status
 from tests.watched_groups import watch_groups
-from tests.workers import Worker
+from tests.workers import ROOT, Worker, address
 
 KEY = "new_checkout"
 #: A full load comes only after minutes, so a test that passes within this time saw a token.
 SOON = 5
+
+#: Makes the table of groups a view whose query does not end.
+NEVER_RETURNS = """
+CREATE FUNCTION never() RETURNS boolean LANGUAGE plpgsql
+    AS $$ BEGIN PERFORM pg_sleep(3600); RETURN true; END $$;
+ALTER TABLE auth_group RENAME TO stored_group;
+CREATE VIEW auth_group AS SELECT * FROM stored_group WHERE never();
+"""
 
 
 def rules(*groups: str, operator: str = "in") -> str:
@@ -171,6 +182,60 @@ def test_kill_arrives_while_the_tables_of_groups_are_locked(
         sees(worker, 99, False)
     missing = 'the rules of flag "new_checkout" name a group that does not exist: "staff"'
     worker.sees(["call", f"{__name__}.problems"], [missing], within=SOON)
+
+
+def test_kill_arrives_while_a_view_of_groups_never_returns(
+    worker: Worker, session: psycopg.Connection[Any]
+) -> None:
+    session.execute(
+        "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
+        "VALUES ('other', true, 100)"
+    )
+    worker.sees(["flag_enabled", "other", 1], True, within=SOON)
+    session.execute(NEVER_RETURNS)
+    # The load has to read groups, because a token says that they have changed.
+    session.execute("SELECT flagstaff_write_token_v1('g')")
+    session.execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'other'")
+    worker.sees(["flag_enabled", "other", 1], False, within=5 + SOON)
+    # The next change does not wait for groups again.
+    session.execute("UPDATE flagstaff_featureflag SET enabled = true WHERE key = 'other'")
+    worker.sees(["flag_enabled", "other", 1], True, within=SOON)
+    assert worker.ask("flag_enabled", KEY, 1) is True
+
+
+@pytest.mark.parametrize("fault", ["ALTER TABLE auth_group RENAME TO elsewhere", "SELECT 1"])
+def test_undecodable_text_of_a_flag_keeps_groups_and_kills(server: Any, fault: str) -> None:
+    url = database_in_win1252(server)
+    with (
+        psycopg.connect(url, autocommit=True) as session,
+        Worker(url, POLL_INTERVAL=0.5) as worker,
+    ):
+        pk = call(worker, add_user, "ada", "caf\u00e9")
+        session.execute(
+            "INSERT INTO flagstaff_featureflag (key, enabled, rules) VALUES (%s, true, %s)",
+            [KEY, rules("caf\u00e9")],
+        )
+        # No character of the encoding, so the load reads bytes and decodes them afterwards.
+        session.execute(r"INSERT INTO flagstaff_featureflag (key) VALUES (E'\x81')")
+        worker.ask("refresh")
+        assert worker.ask("flag_enabled", KEY, pk) is True
+        assert worker.ask("flag_enabled", KEY, pk + 1) is False
+        session.execute(fault)
+        session.execute("UPDATE flagstaff_featureflag SET enabled = false")
+        sees(worker, pk, False)
+
+
+def database_in_win1252(server: Any) -> str:
+    with psycopg.connect(server.url, autocommit=True) as session:
+        session.execute("DROP DATABASE IF EXISTS flags_in_win1252")
+        session.execute(
+            "CREATE DATABASE flags_in_win1252 ENCODING 'WIN1252' TEMPLATE template0 LOCALE 'C'"
+        )
+    url = address(server.url, "flags_in_win1252")
+    command = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
+    variables = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    subprocess.run(command, cwd=ROOT, env=os.environ | variables, check=True)
+    return url
 
 
 def test_role_without_rights_on_groups_loads_flags_and_says_what_is_missing(

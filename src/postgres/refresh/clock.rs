@@ -8,6 +8,8 @@ use crate::postgres::random::{fraction, jittered};
 
 /// How often everything is loaded regardless of the tokens: a restore may bypass the triggers.
 const FULL: Duration = Duration::from_secs(300);
+/// The least delay before another attempt to read groups that could not be read.
+const GROUPS: Duration = Duration::from_secs(2);
 /// How often tables that may be large are loaded if there are no tokens.
 const LARGE_TABLES: Duration = Duration::from_secs(60);
 /// The delay before another attempt after a locked table.
@@ -53,6 +55,15 @@ impl Clock {
     /// Makes a full load due, until one succeeds.
     pub(super) fn everything_is_due(&mut self) {
         self.full = Instant::now();
+    }
+
+    /// Makes a full load due if groups could not be read. The longer it took to find out, the later
+    /// it is due, so that changes of flags rarely wait for it.
+    pub(super) fn retry_groups(&mut self, failed: Option<Duration>) {
+        if let Some(took) = failed {
+            let pause = GROUPS.max(10 * took);
+            self.full = self.full.min(Instant::now() + jittered(pause));
+        }
     }
 
     /// Delays the due work briefly, because a table is locked.

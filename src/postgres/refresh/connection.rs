@@ -8,8 +8,9 @@ use tokio::sync::Notify;
 use tokio_postgres::Statement;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::load::{Read, Scope, load};
+use super::load::{Scope, load};
 use super::notifications::Notifications;
+use super::read::Read;
 use super::server_info::Identification;
 use super::tokens::{self, Tokens};
 use crate::postgres::connect::backend_pid;

@@ -6,8 +6,11 @@
 use std::collections::HashSet;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row};
 
+use super::rows;
+use crate::postgres::queries::DECODE_TEXTS;
 use crate::postgres::text::Decoder;
 
 /// The bytes of a batch, unless a single text is longer: a failed batch is sent again.
@@ -82,6 +85,21 @@ impl<'a> EncodedTexts<'a> {
     pub(super) fn into_decoder(self) -> Decoder {
         self.decoder
     }
+}
+
+/// Lets the server decode the texts of these rows.
+pub(super) async fn decoder_of<'r>(
+    client: &Client,
+    rows: impl Iterator<Item = &'r Row>,
+) -> Result<Decoder, Error> {
+    let each = rows.map(rows::texts).collect::<Result<Vec<_>, _>>()?;
+    let mut texts = EncodedTexts::new(each.concat());
+    while let Some(batch) = texts.next_batch() {
+        let parameters = [(&batch as &(dyn ToSql + Sync), Type::BYTEA_ARRAY)];
+        let decoded = client.query_typed(DECODE_TEXTS, &parameters).await;
+        texts.add(batch, decoded)?;
+    }
+    Ok(texts.into_decoder())
 }
 
 #[cfg(test)]

@@ -10,17 +10,15 @@ use futures_util::future::join_all;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::encoded_texts::{EncodedTexts, is_undecodable};
+use super::encoded_texts::{decoder_of, is_undecodable};
+use super::groups::GroupStep;
+use super::read::{DOING, Read, commit};
 use super::rows::{self, Sizes};
 use super::tokens::{self, Tokens};
-use crate::groups::GroupReferences;
 use crate::postgres::error::Error;
-use crate::postgres::queries::{
-    DECODE_TEXTS, LoadQueries, SEND_ENCODED, TableQuery, WATCHED_TABLES,
-};
+use crate::postgres::queries::{LoadQueries, SEND_ENCODED, TableQuery, WATCHED_TABLES};
 use crate::postgres::tables::Slot;
 use crate::postgres::text::Decoder;
-use crate::row::GroupRow;
 use crate::snapshot::{Loaded, Snapshot};
 use crate::token_set::TokenSet;
 
@@ -72,21 +70,20 @@ impl Scope<'_> {
             || self.base().is_some_and(Snapshot::must_read_groups)
     }
 
+    /// The step that reads groups. `now` are the current change tokens.
+    fn group_step<'a>(
+        self,
+        client: &'a Client,
+        query: &'a TableQuery,
+        now: Option<&TokenSet>,
+    ) -> GroupStep<'a> {
+        let retries = matches!(self, Self::Everything { .. });
+        GroupStep { client, query, changed: self.includes(query, now), retries }
+    }
+
     fn has_tokens(self) -> bool {
         matches!(self, Self::Everything { tokens: true } | Self::ChangedSince(_))
     }
-}
-
-const DOING: &str = "load";
-
-/// A lock on a table of the project must not keep a change of a flag for long.
-const SHORT_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
-
-/// The snapshot of a load, and whether the server is a standby, which may be behind.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) snapshot: Snapshot,
-    pub(super) standby: bool,
 }
 
 /// Reads the tables of `scope`. `base` is the snapshot that the next one is built from.
@@ -122,9 +119,8 @@ async fn read(
         };
         read_tables(client, &wanted, keep, async { Ok(()) }).await?;
         let rows = rows.take();
-        let changed = scope.includes(query, rows.loaded.token_set.as_ref());
-        let read = rows.into_read(base);
-        Groups { client, query, decoder: &decoder }.add_to(read, changed).await
+        let step = scope.group_step(client, query, rows.loaded.token_set.as_ref());
+        step.add_to(rows.into_read(base)).await
     };
     or_rollback(client, reading).await
 }
@@ -139,9 +135,7 @@ async fn read_encoded(
 ) -> Result<Read, tokio_postgres::Error> {
     let (read, rows) = (RefCell::new(Rows::empty(queries)), RefCell::new(Vec::new()));
     let reading = async {
-        let mut wanted = begin(client, queries, scope, &read).await?;
-        // Rules are not decoded yet, so all groups are read.
-        wanted.extend(&queries.groups);
+        let wanted = begin(client, queries, scope, &read).await?;
         let mut statements: Vec<_> = wanted.iter().map(|query| query.declare()).collect();
         statements.push(SEND_ENCODED.into());
         client.batch_execute(&statements.join(";\n")).await?;
@@ -154,28 +148,17 @@ async fn read_encoded(
     };
     or_rollback(client, reading).await?;
     let (mut read, rows) = (read.into_inner(), rows.into_inner());
-    let decoder = decoder_of(client, &rows).await?;
+    let decoder = decoder_of(client, rows.iter().map(|(_, row)| row)).await?;
     for (slot, row) in &rows {
         read.add(*slot, row, &decoder)?;
     }
-    let groups = read.loaded.groups.take();
-    let Read { snapshot, standby } = read.into_read(base);
-    Ok(Read { snapshot: with_groups(snapshot, GroupReferences::All, groups), standby })
-}
-
-/// Lets the server decode the texts of these rows.
-async fn decoder_of(
-    client: &Client,
-    rows: &[(Slot, Row)],
-) -> Result<Decoder, tokio_postgres::Error> {
-    let each = rows.iter().map(|(_, row)| rows::texts(row));
-    let mut texts = EncodedTexts::new(each.collect::<Result<Vec<_>, _>>()?.concat());
-    while let Some(batch) = texts.next_batch() {
-        let parameters = [(&batch as &(dyn ToSql + Sync), Type::BYTEA_ARRAY)];
-        let decoded = client.query_typed(DECODE_TEXTS, &parameters).await;
-        texts.add(batch, decoded)?;
+    match &queries.groups {
+        None => Ok(read.into_read(base)),
+        Some(query) => {
+            let step = scope.group_step(client, query, read.loaded.token_set.as_ref());
+            step.add_encoded_to(read.into_read(base)).await
+        }
     }
-    Ok(texts.into_decoder())
 }
 
 /// The connection stays in use after a lock timeout, so the transaction must end.
@@ -188,10 +171,6 @@ async fn or_rollback<T>(
         let _ = client.batch_execute("ROLLBACK").await;
     }
     outcome
-}
-
-async fn commit(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute("COMMIT").await
 }
 
 /// Locks the tables, then reads the tokens, and which tables inherit. Returns the queries of the
@@ -234,72 +213,6 @@ async fn read_tables(
     let (rows, ended) = tokio::join!(join_all(reads), last);
     rows.into_iter().collect::<Result<(), _>>()?;
     ended
-}
-
-/// The second step of a load: the groups that the rules of the first step refer to.
-struct Groups<'a> {
-    client: &'a Client,
-    query: &'a TableQuery,
-    decoder: &'a Decoder,
-}
-
-impl Groups<'_> {
-    /// Adds the groups to what was read, and commits. `changed` is whether they may have changed
-    /// since the base of the snapshot.
-    ///
-    /// A fault of the project's own tables never fails the load: a kill arrives without them.
-    async fn add_to(&self, read: Read, changed: bool) -> Result<Read, tokio_postgres::Error> {
-        let Read { snapshot, standby } = read;
-        let Some(references) = snapshot.wanted_groups(changed) else {
-            commit(self.client).await?;
-            return Ok(Read { snapshot, standby });
-        };
-        let snapshot = match self.read(&references).await {
-            Ok(groups) => with_groups(snapshot, references, Some(groups)),
-            Err(error) if self.client.is_closed() || is_undecodable(&error) => return Err(error),
-            Err(error) => {
-                let _ = self.client.batch_execute("ROLLBACK").await;
-                snapshot.with_unreadable_groups(&Error::driver(DOING, error).to_string())
-            }
-        };
-        Ok(Read { snapshot, standby })
-    }
-
-    async fn read(
-        &self,
-        references: &GroupReferences,
-    ) -> Result<Vec<GroupRow>, tokio_postgres::Error> {
-        let loaded = RefCell::new(Loaded::default());
-        let keep = |row| {
-            let (mut loaded, mut sizes) = (loaded.borrow_mut(), Sizes::default());
-            self.query.slot.add(&mut loaded, &mut sizes, &row, self.decoder)
-        };
-        let names = references.names();
-        let names = [(&names as &(dyn ToSql + Sync), Type::TEXT_ARRAY)];
-        if references.is_empty() {
-            commit(self.client).await?;
-        } else {
-            let (limited, read, committed) = tokio::join!(
-                self.client.batch_execute(SHORT_LOCK_TIMEOUT),
-                rows::read(self.client, &self.query.text, &names, keep),
-                commit(self.client),
-            );
-            limited.and(read).and(committed)?;
-        }
-        Ok(loaded.into_inner().groups.unwrap_or_default())
-    }
-}
-
-/// The snapshot with these groups; as it is if the project offers none.
-fn with_groups(
-    snapshot: Snapshot,
-    references: GroupReferences,
-    groups: Option<Vec<GroupRow>>,
-) -> Snapshot {
-    match groups {
-        Some(groups) => snapshot.with_groups(references, groups),
-        None => snapshot,
-    }
 }
 
 /// What was read so far.
@@ -349,6 +262,6 @@ impl Rows {
     fn into_read(self, base: Option<&Snapshot>) -> Read {
         let first = Snapshot::default();
         let snapshot = base.unwrap_or(&first).next(self.loaded);
-        Read { snapshot, standby: self.standby }
+        Read { snapshot, standby: self.standby, failed_groups: None }
     }
 }

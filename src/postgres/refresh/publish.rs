@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::load::Read;
+use super::read::Read;
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::snapshot::Snapshot;
@@ -43,7 +43,10 @@ impl<'a> Cycle<'a> {
     ///
     /// # Errors
     /// If the read is from a standby that is behind the base.
-    pub(super) fn publish(self, Read { snapshot: next, standby }: Read) -> Result<Outcome, Error> {
+    pub(super) fn publish(
+        self,
+        Read { snapshot: next, standby, .. }: Read,
+    ) -> Result<Outcome, Error> {
         if standby && self.is_behind(next.token_set()) {
             return Err(Error::behind());
         }

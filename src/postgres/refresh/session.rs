@@ -1,7 +1,7 @@
 //! The work over one connection: identify the server, listen, load, then poll.
 
 use std::borrow::Cow;
-use std::time::Instant as StdInstant;
+use std::time::{Duration, Instant as StdInstant};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
@@ -139,7 +139,8 @@ impl<'a> Session<'a> {
     /// write while triggers were disabled has left no token. Identifying first could miss such a
     /// write. A table that inherited only during the load is not among the tables of the server.
     async fn load_changed(&mut self) -> Result<(), Error> {
-        self.load(Wanted::Changed).await?;
+        let failed_groups = self.load(Wanted::Changed).await?;
+        self.clock.retry_groups(failed_groups);
         let identification = self.connection.identify(&self.context.queries, "load").await?;
         let same_tables = self.loaded_tables().is_none_or(|tables| tables == identification.tables);
         if self.has_changed(identification)? || !same_tables {
@@ -187,12 +188,16 @@ impl<'a> Session<'a> {
             return self.load_everything().await;
         }
         let Some(mut tokens) = tokens.transpose()? else {
-            return self.load(Wanted::WithoutLargeTables).await;
+            let failed_groups = self.load(Wanted::WithoutLargeTables).await?;
+            self.clock.retry_groups(failed_groups);
+            return Ok(());
         };
         tokens.token_set.set_tables(tables);
         let snapshot = self.context.live.snapshot();
         let is_current = |snapshot: &Snapshot| {
-            snapshot.token_set() == Some(&tokens.token_set) && !snapshot.must_read_groups()
+            // Groups that could not be read are left to a full load.
+            snapshot.token_set() == Some(&tokens.token_set)
+                && (!snapshot.must_read_groups() || snapshot.has_unreadable_groups())
         };
         if snapshot.as_deref().is_some_and(is_current) {
             self.context.live.confirm(read_at);
@@ -205,9 +210,10 @@ impl<'a> Session<'a> {
     async fn load_everything(&mut self) -> Result<(), Error> {
         self.context.signals.set_has_tokens(self.server.has_tokens());
         self.listening = self.listening || self.listen().await?;
-        self.load(Wanted::Everything).await?;
+        let failed_groups = self.load(Wanted::Everything).await?;
         self.loaded = true;
         self.clock.everything_loaded();
+        self.clock.retry_groups(failed_groups);
         Ok(())
     }
 
@@ -227,16 +233,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn load(&self, wanted: Wanted) -> Result<(), Error> {
+    /// Loads what is wanted. Returns how long it took to find out that groups cannot be read.
+    async fn load(&self, wanted: Wanted) -> Result<Option<Duration>, Error> {
         loop {
             let cycle = Cycle::begin(self.context);
             let scope = self.scope(wanted, cycle.base());
             let limit = self.context.load_timeout;
             let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
+            let failed_groups = read.failed_groups;
             let outcome = cycle.publish(read)?;
             // If the process evaluates no longer, every further attempt would be superseded too.
             if outcome != Outcome::Superseded || !self.context.live.is_started() {
-                return Ok(());
+                return Ok(failed_groups);
             }
         }
     }
