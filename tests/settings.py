@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "flagstaff",
+    "flagstaff.rollouts",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -24,12 +24,12 @@ from collections.abc import Iterator
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from flagstaff._tables.catalog import current_schema, find_table, foreign_objects
 from flagstaff._tables.groups import GroupFields, group_fields
+from flagstaff._tables.migrating import PostgresOperation, migrated_model, schema_of_functions
 from flagstaff._tables.names import fill, own_names, sql, user_field
 from flagstaff._tables.tenants import is_of_tenants, shared_schema
 from flagstaff._tables.watched import WatchedTable, watched_tables
@@ -67,49 +67,7 @@ _CREATED = re.compile(
 )
 
 
-class _PostgresOperation(Operation):
-    """Does not change the state of the models. Atomic even if its migration is not."""
-
-    atomic = True
-    reduces_to_sql = True
-    reversible = True
-    category = OperationCategory.SQL
-
-    def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        """Does nothing: models stay as they are."""
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
-            self.install(app_label, schema_editor, to_state)
-
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        if schema_editor.connection.vendor == "postgresql":
-            self.remove(app_label, schema_editor, from_state)
-
-    def install(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        raise NotImplementedError
-
-    def remove(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        raise NotImplementedError
-
-
-class InstallTables(_PostgresOperation):
+class InstallTables(PostgresOperation):
     """Creates the tables of tokens, history, usage and webhooks, and the functions of triggers."""
 
     def describe(self) -> str:
@@ -143,7 +101,7 @@ class InstallTables(_PostgresOperation):
             _execute(schema_editor, file, names)
 
 
-class InstallFunctions(_PostgresOperation):
+class InstallFunctions(PostgresOperation):
     """Replaces the functions that have changed since an earlier version of `InstallTables`.
 
     Also adds the columns that they write. Its reverse keeps both: the functions keep their names
@@ -163,7 +121,7 @@ class InstallFunctions(_PostgresOperation):
         connection = schema_editor.connection
         if not router.allow_migrate(connection.alias, app_label):
             return
-        schema = _schema_of_functions(schema_editor)
+        schema = schema_of_functions(schema_editor)
         # Another role than before may run this migration.
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         names = _own_tables(connection, schema)
@@ -176,7 +134,7 @@ class InstallFunctions(_PostgresOperation):
         """Does nothing."""
 
 
-class FillObjectTables(_PostgresOperation):
+class FillObjectTables(PostgresOperation):
     """Fills in the table of history entries that an older version wrote.
 
     Must not run in the transaction that adds the column: its lock would keep changes out of the
@@ -196,7 +154,7 @@ class FillObjectTables(_PostgresOperation):
         connection = schema_editor.connection
         if not router.allow_migrate(connection.alias, app_label):
             return
-        names = _own_tables(connection, _schema_of_functions(schema_editor))
+        names = _own_tables(connection, schema_of_functions(schema_editor))
         _execute(schema_editor, "fill_object_table_v1", names)
 
     def remove(
@@ -205,7 +163,7 @@ class FillObjectTables(_PostgresOperation):
         """Does nothing."""
 
 
-class InstallTriggers(_PostgresOperation):
+class InstallTriggers(PostgresOperation):
     """Installs triggers that record each change of these models: a change token and the history.
 
     A model is named as "app_label.Model". Leave out a model if flagstaff's own is used. The model
@@ -242,7 +200,7 @@ class InstallTriggers(_PostgresOperation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
     ) -> None:
         for watched in self._watched(schema_editor.connection, state):
-            schema = _schema_of_functions(schema_editor)
+            schema = schema_of_functions(schema_editor)
             _execute(schema_editor, "triggers_v1", {"schema": schema, **watched.placeholders()})
 
     def remove(
@@ -256,13 +214,13 @@ class InstallTriggers(_PostgresOperation):
     ) -> Iterator[WatchedTable]:
         return watched_tables(
             connection,
-            _migrated_model(self.flag_model, connection, state),
-            _migrated_model(self.value_model, connection, state),
-            _migrated_model(self.segment_model, connection, state),
+            migrated_model(self.flag_model, connection, state),
+            migrated_model(self.value_model, connection, state),
+            migrated_model(self.segment_model, connection, state),
         )
 
 
-class WatchGroups(_PostgresOperation):
+class WatchGroups(PostgresOperation):
     """Installs triggers that notify workers of changed groups: members and names.
 
     Only groups that rules and segments read count; any other change costs a look-up. The tables are
@@ -295,10 +253,10 @@ class WatchGroups(_PostgresOperation):
         if watched is None:
             return
         connection = schema_editor.connection
-        flag_model = _migrated_model(self._label, connection, state)
+        flag_model = migrated_model(self._label, connection, state)
         if flag_model and (problem := problem_of_rules(connection, flag_model)):
             raise FlagstaffError(problem)
-        schema = _schema_of_functions(schema_editor)
+        schema = schema_of_functions(schema_editor)
         _refuse_foreign_objects(schema_editor, schema, trusted=_owner_of_tokens(schema_editor))
         for statement in watched.install():
             schema_editor.execute(statement, params=None)
@@ -316,8 +274,8 @@ class WatchGroups(_PostgresOperation):
     ) -> WatchedGroups | None:
         """Returns the tables to watch; None if they are not in this database."""
         connection = schema_editor.connection
-        flag_model = _migrated_model(self._label, connection, state)
-        segment_model = _migrated_model("flagstaff.Segment", connection, state)
+        flag_model = migrated_model(self._label, connection, state)
+        segment_model = migrated_model("flagstaff.Segment", connection, state)
         if flag_model is None or segment_model is None:
             return None
         users = user_field(flag_model).model
@@ -334,39 +292,14 @@ class WatchGroups(_PostgresOperation):
             is_of_tenants(model._meta.app_label) for model in fields.models
         ):
             return None
-        schema = _schema_of_functions(schema_editor)
+        schema = schema_of_functions(schema_editor)
         return watched_groups(connection, flag_model, segment_model, schema)
-
-
-def _migrated_model(
-    label: str | None, connection: BaseDatabaseWrapper, state: ProjectState
-) -> type[Model] | None:
-    """Returns the model at this point of the migrations, or None if it is in another database."""
-    if label is None:
-        return None
-    model = state.apps.get_model(label)
-    return model if router.allow_migrate_model(connection.alias, model) else None
 
 
 def _own_tables(connection: BaseDatabaseWrapper, schema: str) -> dict[str, str]:
     """Returns the schema of flagstaff's objects, and its tables with this schema."""
     own = own_names(connection)
     return {"schema": schema, **{name: f"{schema}.{table}" for name, table in own.items()}}
-
-
-def _schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
-    """Returns the schema of flagstaff's functions, which is the schema of the token table."""
-    connection = schema_editor.connection
-    tokens = own_names(connection)["token_table"]
-    if found := find_table(connection, tokens):
-        return found.schema
-    if schema_editor.collect_sql:  # sqlmigrate also works before the table exists
-        return current_schema(connection)
-    raise FlagstaffError(
-        f'table {tokens} is not on the search path of database "{connection.alias}"; add '
-        '("flagstaff", "0002_tables") to the dependencies of the migration, and change '
-        "allow_migrate in your router to allow flagstaff there"
-    )
 
 
 def _owner_of_tokens(schema_editor: BaseDatabaseSchemaEditor) -> str:

@@ -230,7 +230,7 @@ def test_migrate_to_0001_removes_the_triggers(migrated: None) -> None:
 
 # The constraints of the tables of an older version.
 OLD_RELATIONS = """
-    DELETE FROM flagstaff_token WHERE relation IN ('s', 'g');
+    DELETE FROM flagstaff_token WHERE relation IN ('s', 'g', 'p');
     DELETE FROM flagstaff_change WHERE relation = 's';
     ALTER TABLE flagstaff_change DROP CONSTRAINT flagstaff_change_relation_check;
     ALTER TABLE flagstaff_change ADD CHECK (relation IN ('f', 'm', 'k'));
@@ -433,13 +433,13 @@ def test_reversed_install_triggers_drops_only_its_own_triggers() -> None:
     state = run(ProjectState(), *operations)
     run(state.clone(), INSTALL)
     reverse(state, INSTALL)
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(4,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(5,)]
 
 
 def test_value_model_can_be_watched_alone() -> None:
     install = InstallTriggers(value_model="common.KeyValueStore")
     run(ProjectState(), *models_of_a_project(PKS["integer"][0]), install)
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(5,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(6,)]
 
 
 def test_install_triggers_without_the_token_table_is_an_error() -> None:
@@ -465,7 +465,7 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     run(state.clone(), InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL)
     reverse(state, InstallTables(), InstallFunctions(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(4,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(5,)]
 
 
 def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:

@@ -166,6 +166,12 @@ def test_names_are_read_from_the_models() -> None:
         "group_table": '"auth_group"',
         "group_pk": '"id"',
         "group_name": '"name"',
+        "plan_table": '"flagstaff_rollouts_plan"',
+        "step_run_table": '"flagstaff_rollouts_steprun"',
+        "signal_count_table": '"flagstaff_rollouts_signalcount"',
+        "seen_register_table": '"flagstaff_rollouts_seenregister"',
+        "failed_unit_table": '"flagstaff_rollouts_failedunit"',
+        "signal_worker_table": '"flagstaff_rollouts_signalworker"',
     }
 
 

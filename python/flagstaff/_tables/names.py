@@ -10,6 +10,7 @@ from typing import cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.groups import UnreadableGroups, group_fields, unreadable_groups
 from flagstaff._tables.model_fields import (
     AnyField,
@@ -30,6 +31,7 @@ __all__ = [
     "group_names",
     "names",
     "names_of_groups",
+    "optional_names",
     "own_names",
     "segment_names",
     "sql",
@@ -54,6 +56,7 @@ def names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         **value_names(connection, conf.value_model),
         **segment_names(connection, segment_model()),
         **group_names(connection),
+        **optional_names(connection),
     }
 
 
@@ -157,6 +160,16 @@ def names_of_groups(connection: BaseDatabaseWrapper, users: type[Model]) -> dict
     }
 
 
+def optional_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Returns the tables of the optional apps that are installed."""
+    quote = connection.ops.quote_name
+    return {
+        placeholder: quote(table)
+        for app in optional_apps()
+        for placeholder, table in app.table_names().items()
+    }
+
+
 def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, str]:
     """Returns the names of the user table. `field` is its primary key."""
     column_type = field.db_type(connection) if field.remote_field else field.rel_db_type(connection)
@@ -174,9 +187,9 @@ def user_field(model: type[Model]) -> AnyField:
     return cast("ForeignKey[Model, Model]", reference).target_field
 
 
-def sql(name: str) -> str:
-    """Returns the text of `sql/NAME.sql`."""
-    return (files("flagstaff") / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+def sql(name: str, package: str = "flagstaff") -> str:
+    """Returns the text of `sql/NAME.sql` in a package."""
+    return (files(package) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def fill(template: str, names: Mapping[str, str]) -> str:

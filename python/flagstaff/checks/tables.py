@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.catalog import FoundTable, find_table, table_exists
 from flagstaff._tables.names import names, own_names
 from flagstaff._tables.tenants import is_shared, share_hint, shared_schema, tenant_schema
@@ -153,7 +154,7 @@ def _hint(placeholder: str) -> str:
     """Returns the hint, or "" if the running `migrate` creates the table."""
     models = {"flag_table": conf.flag_model, "allowed_users_table": conf.flag_model}
     model = conf.value_model if placeholder == "value_table" else models.get(placeholder)
-    app = model._meta.app_label if model else "flagstaff"
+    app = model._meta.app_label if model else _app_of(placeholder)
     alias = alias_to_migrate(model or conf.flag_model)
     connection = connections[alias]
     if shared_schema(connection) is not None and not is_shared(app):
@@ -164,3 +165,9 @@ def _hint(placeholder: str) -> str:
         allow = f'change allow_migrate in your router to allow {app} on "{alias}"'
         return f"{allow}; then {migrate(alias)}"
     return "" if is_migrating() else migrate(alias)
+
+
+def _app_of(placeholder: str) -> str:
+    """Returns the label of the app with this table: an optional one, or flagstaff itself."""
+    owners = (app.label for app in optional_apps() if placeholder in app.table_names())
+    return next(owners, "flagstaff")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._tables.catalog import find_table, has_rows
+from flagstaff._tables.catalog import find_table, has_rows, qualified
 from flagstaff._tables.found_triggers import replaced_functions, tables_with_triggers
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import optional_names, own_names
 from flagstaff._tables.triggers import TriggerHealth, expected_triggers, trigger_health
 from flagstaff._tables.watched import WatchedTable
 from flagstaff.checks.hints import install_functions_again, installations
@@ -77,6 +77,7 @@ def check_only_watched_tables_have_triggers(
     watched = {
         name for health in _existing(connection) for name in (health.table.table, *health.heirs)
     }
+    watched.update(qualified(connection, name) for name in optional_names(connection).values())
     return [
         Warning(
             f"{found.table} has triggers of flagstaff, but is not the table of FLAG_MODEL or "

@@ -5,7 +5,7 @@
 -- id has no unique index, so that a restore or a replica cannot fail on it. CACHE stays at 1: a
 -- token with a higher id than a barrier must have been created after it.
 -- relation: f flags, m allowed users, k values, s segments (segment_relation_v1), g groups of users
--- (group_relation_v1), b barrier.
+-- and p rollout plans (group_relation_v1), b barrier.
 -- nonce distinguishes tokens with the same id in two timelines, as after a restore.
 -- Defaults run with the privileges of the owner, so their functions are schema-qualified.
 CREATE TABLE IF NOT EXISTS {token_table} (

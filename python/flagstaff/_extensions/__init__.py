@@ -1,0 +1,8 @@
+"""What optional apps add: tables, periodic jobs and verbs of the command."""
+
+from __future__ import annotations
+
+from flagstaff._extensions.jobs import Job, JobReport
+from flagstaff._extensions.optional_app import OptionalApp, optional_apps
+
+__all__ = ["Job", "JobReport", "OptionalApp", "optional_apps"]

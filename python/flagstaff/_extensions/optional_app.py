@@ -1,0 +1,42 @@
+"""The base of the configurations of optional apps, and the list of those that are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+
+from flagstaff._extensions.jobs import Job
+
+if TYPE_CHECKING:
+    from flagstaff.cli.support.verb import Verb
+
+__all__ = ["OptionalApp", "optional_apps"]
+
+
+class OptionalApp:
+    """The base of the AppConfig of an optional app. Each method adds something to flagstaff."""
+
+    #: The label of the app, as in AppConfig.
+    label: str
+
+    def jobs(self) -> Sequence[Job]:
+        """Returns the jobs that `run-jobs` runs."""
+        return ()
+
+    def verbs(self) -> Sequence[Verb]:
+        """Returns the verbs that `manage.py flags` has besides its own."""
+        return ()
+
+    def table_names(self) -> Mapping[str, str]:
+        """Returns the unquoted names of tables by their placeholders, such as "plan_table".
+
+        The tables are in the database of the flags.
+        """
+        return {}
+
+
+def optional_apps() -> tuple[OptionalApp, ...]:
+    """Returns the optional apps in INSTALLED_APPS, in their order."""
+    return tuple(app for app in apps.get_app_configs() if isinstance(app, OptionalApp))

@@ -1,0 +1,83 @@
+"""The base of migration operations that run SQL in PostgreSQL, and what several of them need."""
+
+from __future__ import annotations
+
+from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation, OperationCategory
+from django.db.migrations.state import ProjectState
+from django.db.models import Model
+
+from flagstaff._tables.catalog import current_schema, find_table
+from flagstaff._tables.names import own_names
+from flagstaff.exceptions import FlagstaffError
+
+__all__ = ["PostgresOperation", "migrated_model", "schema_of_functions"]
+
+
+class PostgresOperation(Operation):
+    """Does not change the state of the models. Atomic even if its migration is not."""
+
+    atomic = True
+    reduces_to_sql = True
+    reversible = True
+    category = OperationCategory.SQL
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Does nothing: models stay as they are."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            self.install(app_label, schema_editor, to_state)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if schema_editor.connection.vendor == "postgresql":
+            self.remove(app_label, schema_editor, from_state)
+
+    def install(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        raise NotImplementedError
+
+    def remove(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
+    ) -> None:
+        raise NotImplementedError
+
+
+def migrated_model(
+    label: str | None, connection: BaseDatabaseWrapper, state: ProjectState
+) -> type[Model] | None:
+    """Returns the model at this point of the migrations, or None if it is in another database."""
+    if label is None:
+        return None
+    model = state.apps.get_model(label)
+    return model if router.allow_migrate_model(connection.alias, model) else None
+
+
+def schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
+    """Returns the schema of flagstaff's functions, which is the schema of the token table."""
+    connection = schema_editor.connection
+    tokens = own_names(connection)["token_table"]
+    if found := find_table(connection, tokens):
+        return found.schema
+    if schema_editor.collect_sql:  # sqlmigrate also works before the table exists
+        return current_schema(connection)
+    raise FlagstaffError(
+        f'table {tokens} is not on the search path of database "{connection.alias}"; add '
+        '("flagstaff", "0002_tables") to the dependencies of the migration, and change '
+        "allow_migrate in your router to allow flagstaff there"
+    )

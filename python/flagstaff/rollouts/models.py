@@ -1,0 +1,288 @@
+"""Plans, their steps and events, and the signals that workers write. No other app refers to them.
+
+All times are those of the database's clock.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff.validators import KEY_MAX_LENGTH
+
+__all__ = [
+    "ACTIVE_STATES",
+    "DriverRun",
+    "FailedUnit",
+    "Plan",
+    "PlanEvent",
+    "SeenRegister",
+    "SignalCount",
+    "SignalWorker",
+    "State",
+    "StepRun",
+    "new_salt",
+]
+
+_SALT_BYTES = 16
+
+
+class State(models.TextChoices):
+    """The state of a plan. A plan that is holding ends by itself; a paused one needs a person."""
+
+    PENDING = "pending", _("pending")
+    RUNNING = "running", _("running")
+    HOLDING = "holding", _("holding")
+    PAUSED = "paused", _("paused")
+    DONE = "done", _("done")
+    ROLLED_BACK = "rolled_back", _("rolled back")
+
+
+#: A flag has at most one plan in one of these states.
+ACTIVE_STATES = (State.PENDING, State.RUNNING, State.HOLDING, State.PAUSED)
+
+
+def new_salt() -> bytes:
+    """Returns the random bytes that workers hash users with."""
+    return secrets.token_bytes(_SALT_BYTES)
+
+
+class Plan(models.Model):
+    """A schedule of rollout steps for one flag, with guards that hold it or roll it back."""
+
+    # By text, because the flag model may be the project's own, with a key of any type.
+    flag_pk: models.Field[Any, str] = models.TextField(_("primary key of the flag"))
+    key: models.Field[Any, str] = models.CharField(_("key"), max_length=KEY_MAX_LENGTH)
+    state: models.Field[Any, str] = models.CharField(
+        _("state"), max_length=16, choices=State.choices, default=State.PENDING
+    )
+    #: Objects with `percent` and `seconds`; see flagstaff.rollouts.steps.
+    steps: models.Field[Any, Any] = models.JSONField(_("steps"))
+    #: Objects with a `kind`; see flagstaff.rollouts.guards.
+    guards: models.Field[Any, Any] = models.JSONField(_("guards"), default=list, blank=True)
+    required_users: models.Field[Any, int] = models.PositiveIntegerField(
+        _("required users"), default=1000
+    )
+    #: The index of the present step; None before the start.
+    step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(
+        _("step"), null=True, blank=True
+    )
+    due_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("due at"), null=True, blank=True
+    )
+    starts_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("starts at"), null=True, blank=True
+    )
+    #: The version of the flag that the plan saw or wrote last. None without a history.
+    flag_version: models.Field[Any, int | None] = models.BigIntegerField(
+        _("version of the flag"), null=True, blank=True
+    )
+    #: The StepRun that workers count for; None if they do not measure.
+    run_id: models.Field[Any, int | None] = models.BigIntegerField(
+        _("present run"), null=True, blank=True
+    )
+    #: The limits of latency guards in seconds, by the number of the guard. Workers read them.
+    latency_limits: models.Field[Any, Any] = models.JSONField(
+        _("latency limits"), default=dict, blank=True
+    )
+    salt: models.Field[Any, bytes] = models.BinaryField(
+        max_length=_SALT_BYTES, default=new_salt, editable=False
+    )
+    #: Until when a driver watches the plan. Workers report a later time as unguarded.
+    guarded_until: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("guarded until"), null=True, blank=True
+    )
+    reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
+    actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+    created_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("created at"), db_default=Now(), editable=False
+    )
+    changed_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("changed at"), db_default=Now(), editable=False
+    )
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("ended at"), null=True, blank=True
+    )
+
+    class Meta:
+        verbose_name = _("rollout plan")
+        verbose_name_plural = _("rollout plans")
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["flag_pk"],
+                condition=Q(state__in=ACTIVE_STATES),
+                name="flagstaff_rollouts_one_active_plan",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"plan {self.pk} of {self.key}"
+
+
+class StepRun(models.Model):
+    """One stretch of measuring at one percentage. A resumed plan begins a new one."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="runs", verbose_name=_("plan"))
+    #: None: measured before the start.
+    step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(_("step"), null=True)
+    percent: models.Field[Any, int] = models.PositiveSmallIntegerField(_("percent"))
+    started_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("started at"), db_default=Now()
+    )
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(_("ended at"), null=True)
+
+    class Meta:
+        verbose_name = _("step run")
+        verbose_name_plural = _("step runs")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"run {self.pk} at {self.percent} %"
+
+
+class PlanEvent(models.Model):
+    """Something that happened to a plan, in a sentence for people."""
+
+    class Kind(models.TextChoices):
+        CREATED = "created", _("created")
+        STARTED = "started", _("started")
+        STEP = "step", _("step")
+        HELD = "held", _("held")
+        CONTINUED = "continued", _("continued")
+        PAUSED = "paused", _("paused")
+        RESUMED = "resumed", _("resumed")
+        JUMPED = "jumped", _("jumped")
+        TRIPPED = "tripped", _("tripped")
+        ROLLED_BACK = "rolled_back", _("rolled back")
+        PROPAGATED = "propagated", _("propagated")
+        DONE = "done", _("done")
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
+    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
+    kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    text: models.Field[Any, str] = models.TextField(_("text"))
+    actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+    figures: models.Field[Any, Any] = models.JSONField(_("figures"), default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("plan event")
+        verbose_name_plural = _("plan events")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class DriverRun(models.Model):
+    """The last run of the driver. The table has one row, with the primary key 1."""
+
+    last_run_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("last run at"), db_default=Now()
+    )
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("driver run")
+        verbose_name_plural = _("driver runs")
+
+    def __str__(self) -> str:
+        return f"last run of the driver at {self.last_run_at}"
+
+
+class SignalCount(models.Model):
+    """Requests and tasks of a run by what became of them. Workers add to the count."""
+
+    class Kind(models.TextChoices):
+        REQUESTS = "r", _("requests and tasks")
+        FAILED = "f", _("failed a guard")
+        LATENCY = "l", _("latency bucket")
+        DROPPED = "d", _("dropped")
+
+    run = models.ForeignKey(StepRun, models.CASCADE, related_name="counts")
+    #: Whether the user is inside the rollout.
+    inside: models.Field[Any, bool] = models.BooleanField()
+    kind: models.Field[Any, str] = models.CharField(max_length=1, choices=Kind.choices)
+    #: The number of the guard or of the bucket; 0 for requests.
+    number: models.Field[Any, int] = models.SmallIntegerField(default=0)
+    count: models.Field[Any, int] = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=["run", "inside", "kind", "number"],
+                name="flagstaff_rollouts_signal_count",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number}: {self.count}"
+
+
+class SeenRegister(models.Model):
+    """A register of the HyperLogLog of the users that were evaluated in a run."""
+
+    run = models.ForeignKey(StepRun, models.CASCADE, related_name="registers")
+    inside: models.Field[Any, bool] = models.BooleanField()
+    register: models.Field[Any, int] = models.SmallIntegerField()
+    rank: models.Field[Any, int] = models.SmallIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=["run", "inside", "register"],
+                name="flagstaff_rollouts_seen_register",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"register {self.register}: {self.rank}"
+
+
+class FailedUnit(models.Model):
+    """The first failure of a user in a run. A user is a salted hash."""
+
+    run = models.ForeignKey(StepRun, models.CASCADE, related_name="failed_units")
+    guard: models.Field[Any, int] = models.SmallIntegerField()
+    unit: models.Field[Any, int] = models.BigIntegerField()
+    inside: models.Field[Any, bool] = models.BooleanField()
+    at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(
+                fields=["run", "guard", "unit"], name="flagstaff_rollouts_failed_unit"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"guard {self.guard}: {self.unit}"
+
+
+class SignalWorker(models.Model):
+    """A worker that writes signals. It is lost if it stops without its last report."""
+
+    worker: models.Field[Any, str] = models.TextField(primary_key=True)
+    host: models.Field[Any, str] = models.TextField(default="", db_default="")
+    pid: models.Field[Any, int] = models.BigIntegerField()
+    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    flush_interval: models.Field[Any, float] = models.FloatField()
+    #: The number of its last flush.
+    sequence: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
+    last_seen_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    stopped_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.worker
