@@ -13,9 +13,15 @@ pub const VISITOR: &str = "visitor";
 /// is missing, an empty text, a bool, a date or a list.
 #[must_use]
 pub fn unit_bucket(key: &str, unit: Attribute<'_>) -> Option<u8> {
+    unit_text(unit, |text| bucket(key, text))
+}
+
+/// Calls `with` with the text of a bucketing unit. `None` if there is no unit.
+#[must_use]
+pub fn unit_text<T>(unit: Attribute<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
     match unit {
         Attribute::Value(value) => {
-            with_text(&value, |text| (!text.is_empty()).then(|| bucket(key, text))).flatten()
+            with_text(&value, |text| (!text.is_empty()).then(|| with(text))).flatten()
         }
         Attribute::Missing | Attribute::NeedsUser => None,
     }

@@ -1,13 +1,44 @@
-//! The evaluation counts of one flag.
+//! Counts that evaluations add to, and a thread of the engine collects.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A number that grows, and the part of it that was collected already.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    total: AtomicU64,
+    taken: AtomicU64,
+}
+
+impl Tally {
+    /// Nothing counted yet.
+    pub(crate) const fn new() -> Self {
+        Self { total: AtomicU64::new(0), taken: AtomicU64::new(0) }
+    }
+
+    /// Adds one. The caller holds the GIL, so only one thread counts at a time and the count is
+    /// exact without a locked instruction.
+    #[inline]
+    pub(crate) fn count(&self) {
+        self.total.store(self.total.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// What was counted since the last call.
+    pub(crate) fn take(&self) -> u64 {
+        let now = self.total.load(Ordering::Relaxed);
+        now.wrapping_sub(self.taken.swap(now, Ordering::Relaxed))
+    }
+
+    /// Restarts at zero in a forked child, because the parent reports what was counted so far.
+    pub(crate) fn reset(&self) {
+        self.total.store(0, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
+    }
+}
 
 /// How often a flag returned false and true. Outlives the snapshot.
 #[derive(Debug, Default)]
 pub struct Counters {
-    results: [AtomicU64; 2],
-    /// The part of `results` that was collected already.
-    taken: [AtomicU64; 2],
+    results: [Tally; 2],
     /// Whether a registry collects them.
     pub(crate) registered: AtomicBool,
 }
@@ -15,34 +46,23 @@ pub struct Counters {
 impl Counters {
     /// Nothing counted yet.
     pub(crate) const fn new() -> Self {
-        Self {
-            results: [const { AtomicU64::new(0) }; 2],
-            taken: [const { AtomicU64::new(0) }; 2],
-            registered: AtomicBool::new(false),
-        }
+        Self { results: [const { Tally::new() }; 2], registered: AtomicBool::new(false) }
     }
 
-    /// Counts a result. The caller holds the GIL, so only one thread counts at a time and the count
-    /// is exact without a locked instruction.
+    /// Counts a result. The caller holds the GIL.
     #[inline]
     pub fn count(&self, result: bool) {
-        let results = &self.results[usize::from(result)];
-        results.store(results.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.results[usize::from(result)].count();
     }
 
     /// The numbers of false and true results since the last call.
     pub(crate) fn take(&self) -> [u64; 2] {
-        [0, 1].map(|result| {
-            let now = self.results[result].load(Ordering::Relaxed);
-            now.wrapping_sub(self.taken[result].swap(now, Ordering::Relaxed))
-        })
+        [0, 1].map(|result| self.results[result].take())
     }
 
-    /// Restarts at zero in a forked child, because the parent reports what was counted so far.
+    /// Restarts at zero in a forked child.
     pub(crate) fn reset(&self) {
-        for number in self.results.iter().chain(&self.taken) {
-            number.store(0, Ordering::Relaxed);
-        }
+        self.results.iter().for_each(Tally::reset);
         self.registered.store(false, Ordering::Relaxed);
     }
 }

@@ -9,6 +9,7 @@ use crate::primary_key::PrimaryKey;
 use crate::rules::Rules;
 use crate::targeting::Targeting;
 use crate::user_set::UserSet;
+use crate::watch::Watch;
 
 /// What all versions of a flag share, and only one row has.
 #[derive(Debug, PartialEq)]
@@ -35,7 +36,8 @@ pub struct Flag {
     pub client_side: bool,
     /// The users who have the flag regardless of the rollout.
     pub allowed_users: Arc<UserSet>,
-    /// Its rules and bucketing unit, `None` if it has no rules and buckets by the user.
+    /// Its rules, bucketing unit and watch, `None` if it has no rules, buckets by the user, and is
+    /// not watched.
     pub targeting: Option<Arc<Targeting>>,
 }
 
@@ -80,7 +82,13 @@ impl Flag {
         self.targeting.as_ref()?.bucket_by.as_deref()
     }
 
-    /// The same, `None` also for a flag without a percentage from 1 to 99.
+    /// What is measured for its rollout plan.
+    #[must_use]
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.targeting.as_ref()?.watch.as_ref()
+    }
+
+    /// The same as `bucket_by`, `None` also for a flag without a percentage from 1 to 99.
     #[must_use]
     pub fn unit(&self) -> Option<&str> {
         self.bucket_by().filter(|_| self.splits())

@@ -9,7 +9,9 @@
 //!   [`counters`] its evaluation counts, and [`stored_value`] a row of the key-value table.
 //! - [`rules`] are the targeting rules of a flag and the conditions of segments, and [`flag_rules`]
 //!   those of one flag, which may be older than its row.
-//! - [`targeting`] is what most flags lack: rules, and another bucketing unit than the user.
+//! - [`targeting`] is what most flags lack: rules, another bucketing unit than the user, a plan.
+//! - [`watch`] is what a rollout plan measures, [`observation`] one request of it, and
+//!   [`watch_registry`] collects it.
 //! - [`groups`] are the groups that rules name, with their members.
 //! - [`subject`] is the user that a flag is evaluated for.
 //! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
@@ -39,6 +41,7 @@ pub mod groups;
 pub mod impact;
 pub mod last_good;
 pub mod live;
+pub mod observation;
 pub mod overrides;
 pub mod primary_key;
 pub mod row;
@@ -50,6 +53,8 @@ pub mod targeting;
 pub mod token_set;
 pub mod usage;
 pub mod user_set;
+pub mod watch;
+pub mod watch_registry;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -19,6 +19,7 @@ mod json;
 mod kept_values;
 mod lifecycle;
 mod maintenance;
+mod observation;
 mod overrides;
 mod rule_check;
 mod seconds;
@@ -49,6 +50,8 @@ mod _core {
     use super::json::json_problem;
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
+    #[pymodule_export]
+    use super::observation::{PyObservation, observe_in};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
     #[pymodule_export]

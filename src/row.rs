@@ -49,6 +49,23 @@ pub struct SegmentRow {
     pub conditions: Result<Box<str>, Fault>,
 }
 
+/// A rollout plan that has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanRow {
+    /// The primary key of the flag.
+    pub flag_pk: PrimaryKey,
+    /// The key of the flag, for problems.
+    pub key: Box<str>,
+    /// The run that is measured now.
+    pub run: Option<i64>,
+    /// What users are hashed with.
+    pub salt: Vec<u8>,
+    /// The JSON text of the limits of the latency guards: seconds by number.
+    pub latency_limits: Box<str>,
+    /// The seconds until a driver must have run again; `None` if no driver is needed now.
+    pub guarded_for: Option<f64>,
+}
+
 /// A group and its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRow {
@@ -194,6 +211,7 @@ enum Kind {
     MissingSegment { flag: Box<str>, rule: u8, segment: Box<str> },
     MissingGroup { flag: Box<str>, group: Box<str> },
     Groups { has_last_good: bool, why: Box<str> },
+    LatencyLimits { flag: Box<str> },
 }
 
 /// Why rules or conditions cannot be read.
@@ -261,6 +279,11 @@ impl Problem {
         Self(Kind::MissingSegment { flag: flag.into(), rule, segment: segment.into() })
     }
 
+    /// The latency limits of a rollout plan cannot be read.
+    pub(crate) fn of_latency_limits(flag: &str) -> Self {
+        Self(Kind::LatencyLimits { flag: flag.into() })
+    }
+
     /// The rules of the flag with this key name a group that does not exist.
     pub(crate) fn of_missing_group(flag: &str, group: &str) -> Self {
         Self(Kind::MissingGroup { flag: flag.into(), group: group.into() })
@@ -314,6 +337,11 @@ impl fmt::Display for Problem {
                 };
                 write!(f, "the members of groups cannot be read, so {result}: {why}")
             }
+            Kind::LatencyLimits { flag } => write!(
+                f,
+                "the latency limits of the rollout plan for flag {flag:?} cannot be read, so its \
+                 latency guards measure nothing: delete the plan and create it again"
+            ),
             Kind::MissingSegment { flag, rule, segment } => {
                 write!(
                     f,

@@ -8,22 +8,26 @@ mod key_table;
 mod next;
 mod next_groups;
 mod pattern_limit;
+mod plans;
 mod segments;
 mod unique;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hashbrown::HashMap;
 
 use self::groups::KnownGroups;
 use self::key_table::{KeyTable, Keyed};
+use self::plans::Plans;
 use self::segments::Segments;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{AllowedUsersRow, FlagRow, GroupRow, Problem, SegmentRow, ValueRow};
+use crate::row::{AllowedUsersRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 use crate::user_set::UserSet;
+use crate::watch::Watch;
 
 type Flags = KeyTable<Flag>;
 type Values = KeyTable<Stored>;
@@ -66,6 +70,7 @@ pub struct Snapshot {
     allowed_users: Arc<AllowedUsersByFlag>,
     segments: Arc<Segments>,
     groups: KnownGroups,
+    plans: Arc<Plans>,
     values: Arc<Values>,
     values_version: u64,
     flag_problems: Arc<[Problem]>,
@@ -73,6 +78,7 @@ pub struct Snapshot {
     segment_problems: Arc<[Problem]>,
     user_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
+    plan_problems: Arc<[Problem]>,
 }
 
 /// The rows of one load, all at the same point in time. A table that was not read is `None`.
@@ -91,6 +97,8 @@ pub struct Loaded {
     pub groups: Option<Vec<GroupRow>>,
     /// All rows of the key-value table.
     pub values: Option<Vec<ValueRow>>,
+    /// The rollout plans that have not ended.
+    pub plans: Option<Vec<PlanRow>>,
     /// Whether the model field decodes every value, even plain scalars.
     pub opaque_values: bool,
 }
@@ -147,15 +155,26 @@ impl Snapshot {
         self.token_set.as_ref()
     }
 
+    /// What is measured for rollout plans.
+    pub fn watches(&self) -> impl Iterator<Item = &Arc<Watch>> {
+        self.plans.watches()
+    }
+
+    /// The flags whose plans no driver has guarded until `now`.
+    pub fn unguarded(&self, now: Instant) -> impl Iterator<Item = &str> {
+        self.plans.unguarded(now)
+    }
+
     /// The rows that could not be used, or not as they are.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let tables: [&[Problem]; 6] = [
+        let tables: [&[Problem]; 7] = [
             &self.flag_problems,
             &self.rule_problems,
             &self.segment_problems,
             self.groups.problems(),
             &self.user_problems,
             &self.value_problems,
+            &self.plan_problems,
         ];
         tables.into_iter().flatten()
     }

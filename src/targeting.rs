@@ -1,33 +1,28 @@
-//! What most flags do not have: rules, and a bucketing unit other than the user.
+//! What most flags do not have: rules, a bucketing unit other than the user, and a rollout plan.
 
 use std::sync::Arc;
 
 use crate::flag_rules::FlagRules;
+use crate::watch::Watch;
 
-/// The rules of a flag, and what its percentages bucket by. At least one of them is set.
+/// The rules of a flag, what its percentages bucket by, and what is measured for its rollout plan.
+/// At least one of them is set.
 #[derive(Debug, PartialEq)]
 pub struct Targeting {
     /// Its rules, `None` if it has none.
     pub rules: Option<Arc<FlagRules>>,
     /// The attribute that its percentages bucket by, `None` for the user's primary key.
     pub bucket_by: Option<Box<str>>,
+    /// What is measured for its rollout plan, `None` if no plan measures now.
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl Targeting {
-    /// `None` for a flag without rules that buckets by the user.
+    /// Those of a flag that no plan watches. `None` for a flag without rules that buckets by the
+    /// user.
     #[must_use]
     pub fn new(rules: Option<Arc<FlagRules>>, bucket_by: Option<Box<str>>) -> Option<Arc<Self>> {
-        let is_needed = rules.is_some() || bucket_by.is_some();
-        is_needed.then(|| Arc::new(Self { rules, bucket_by }))
-    }
-
-    /// The same with these rules. Shared with `before` if they are those that it has.
-    #[must_use]
-    pub fn with_rules(
-        before: Option<&Arc<Self>>,
-        rules: Option<Arc<FlagRules>>,
-    ) -> Option<Arc<Self>> {
-        Self::next(before, rules, before.and_then(|before| before.bucket_by.clone()))
+        Self::next(None, rules, bucket_by, None)
     }
 
     /// What a row has now, shared with what it had `before` if it is the same.
@@ -36,14 +31,17 @@ impl Targeting {
         before: Option<&Arc<Self>>,
         rules: Option<Arc<FlagRules>>,
         bucket_by: Option<Box<str>>,
+        watch: Option<Arc<Watch>>,
     ) -> Option<Arc<Self>> {
         let is_same = |before: &&Arc<Self>| {
             before.bucket_by == bucket_by
                 && before.rules.as_ref().map(Arc::as_ptr) == rules.as_ref().map(Arc::as_ptr)
+                && before.watch.as_ref().map(Arc::as_ptr) == watch.as_ref().map(Arc::as_ptr)
         };
-        match before.filter(is_same) {
-            Some(before) => Some(before.clone()),
-            None => Self::new(rules, bucket_by),
+        if let Some(before) = before.filter(is_same) {
+            return Some(before.clone());
         }
+        let is_needed = rules.is_some() || bucket_by.is_some() || watch.is_some();
+        is_needed.then(|| Arc::new(Self { rules, bucket_by, watch }))
     }
 }

@@ -18,6 +18,8 @@ impl Relation {
     pub const VALUES: Self = Self('k');
     /// The groups of users, and their members.
     pub const GROUPS: Self = Self('g');
+    /// The rollout plans.
+    pub const PLANS: Self = Self('p');
     /// The segments' table.
     pub const SEGMENTS: Self = Self('s');
 

@@ -39,6 +39,7 @@ def engine(parameters: dict[str, str]) -> list[str | None]:
         pool_size=1,
         max_staleness=300.0,
         usage_interval=0.0,
+        measure_interval=5.0,
         host="web",
     )
     start = StartOptions(startup_timeout=0.0, report_unknown=False, engine=options)

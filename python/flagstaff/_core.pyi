@@ -1,12 +1,14 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar, final, overload
 
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
     "RULE_FORMAT",
+    "Observation",
     "Snapshot",
     "after_fork",
     "all_flags",
@@ -23,6 +25,7 @@ __all__ = [
     "is_waiting",
     "json_problem",
     "monotonic",
+    "observe_in",
     "reconfigure",
     "refresh",
     "reset_attributes",
@@ -67,6 +70,26 @@ def snapshot(*, context: Context = None) -> Snapshot:
     """Returns the current snapshot of all flags and values. Copies nothing; does not block.
 
     All its evaluations have `context`; the context of a call precedes it.
+    """
+
+@final
+class Observation:
+    """One request or task, from its creation to `end`.
+
+    Notes the evaluations that a rollout plan watches.
+    """
+
+    def __new__(cls) -> Observation: ...
+    def end(self, failed: bool) -> None:
+        """Counts the request for each of its users, with the time that it took.
+
+        Later evaluations are ignored.
+        """
+
+def observe_in(variable: ContextVar[Observation | None]) -> None:
+    """Sets the context variable that holds the observation of the current request or task.
+
+    Once per process: a second call does nothing.
     """
 
 @final

@@ -11,17 +11,22 @@ from django.http.response import HttpResponseBase
 
 from flagstaff._attribution.context import Attribution, attributed, attribution
 from flagstaff._engine.attributes import serving
+from flagstaff._engine.observations import NotObserved, Observed
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.request_visitor import RequestVisitor, visitor_of_request
+from flagstaff._extensions import optional_apps
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
+
+# The first status of a response that counts as a failure for rollout plans.
+_SERVER_ERROR = 500
 
 
 class FlagstaffMiddleware:
     """Adds `request.flags`, and records the request's user as the actor of changes.
 
     Put it after AuthenticationMiddleware. Reads the user only if the request writes a change, and
-    the visitor's cookie only if a flag needs the visitor.
+    the visitor's cookie only if a flag needs the visitor. With rollout plans, also counts requests.
     """
 
     sync_capable = True
@@ -32,6 +37,8 @@ class FlagstaffMiddleware:
     ) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
+        observes = any(app.observes_requests for app in optional_apps())
+        self._observed: type[NotObserved | Observed] = Observed if observes else NotObserved
         if self.is_async:
             markcoroutinefunction(self)
 
@@ -42,17 +49,21 @@ class FlagstaffMiddleware:
         visitor.begin()
         if self.is_async:
             return self._call_async(request, flags, visitor)
-        with attributed(_attribution_of(request)), serving(flags):
-            response = cast("HttpResponseBase", self.get_response(request))
-        visitor.finish(request, response)
+        with self._observed() as observed:
+            with attributed(_attribution_of(request)), serving(flags):
+                response = cast("HttpResponseBase", self.get_response(request))
+            observed.failed = response.status_code >= _SERVER_ERROR
+            visitor.finish(request, response)
         return response
 
     async def _call_async(
         self, request: HttpRequest, flags: RequestFlags, visitor: RequestVisitor
     ) -> HttpResponseBase:
-        with attributed(_attribution_of(request)), serving(flags):
-            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-        visitor.finish(request, response)
+        with self._observed() as observed:
+            with attributed(_attribution_of(request)), serving(flags):
+                response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+            observed.failed = response.status_code >= _SERVER_ERROR
+            visitor.finish(request, response)
         return response
 
 

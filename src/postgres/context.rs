@@ -10,6 +10,7 @@ use crate::postgres::queries::Queries;
 use crate::postgres::signals::Signals;
 use crate::postgres::status::SharedStatus;
 use crate::usage::CounterRegistry;
+use crate::watch_registry::WatchRegistry;
 
 /// What the threads of one engine share.
 #[derive(Debug)]
@@ -22,12 +23,14 @@ pub(crate) struct Context {
     pub(crate) status: SharedStatus,
     pub(crate) signals: Signals,
     pub(crate) registry: CounterRegistry,
+    pub(crate) watches: WatchRegistry,
     /// Whether to ask for notifications.
     pub(crate) listen: bool,
     pub(crate) poll_interval: Duration,
     /// The longest time in which a load receives nothing.
     pub(crate) load_timeout: Duration,
     pub(crate) usage_interval: Duration,
+    pub(crate) measure_interval: Duration,
     /// How long the snapshot is preferred to a standby that is behind it.
     pub(crate) max_staleness: Duration,
     /// The name of this machine.

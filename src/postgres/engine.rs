@@ -1,4 +1,5 @@
-//! The engine of a process: one thread that keeps a [`Live`] up to date, and one that writes usage.
+//! The engine of a process: one thread that keeps a [`Live`] up to date, one that writes usage, and
+//! one that writes what rollout plans measure.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +21,12 @@ use crate::postgres::error::Error;
 use crate::postgres::queries::{Names, Queries};
 use crate::postgres::refresh::{machine, on_demand};
 use crate::postgres::reports::impact::{self, ImpactQuery};
-use crate::postgres::reports::usage;
+use crate::postgres::reports::{measurements, usage};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
 use crate::postgres::threads;
 use crate::usage::CounterRegistry;
+use crate::watch_registry::WatchRegistry;
 
 /// The longest time in which a load receives nothing.
 pub const LOAD_TIMEOUT: Duration = deadline::LOAD;
@@ -52,6 +54,8 @@ pub struct Options {
     pub pool_size: u32,
     /// The time between two flushes of usage; zero if usage is not collected.
     pub usage_interval: Duration,
+    /// The time between two flushes of what rollout plans measure.
+    pub measure_interval: Duration,
     /// How long the snapshot is preferred to a standby that is behind it.
     pub max_staleness: Duration,
     /// The name of this machine, which identifies the worker to operators.
@@ -61,7 +65,7 @@ pub struct Options {
     pub on_event: fn(),
 }
 
-/// The threads of one process that keep a [`Live`] up to date and write usage.
+/// The threads of one process that keep a [`Live`] up to date, and write what was counted.
 #[derive(Debug)]
 pub struct Engine {
     context: Arc<Context>,
@@ -74,19 +78,21 @@ pub struct Engine {
 /// The threads of an engine.
 #[derive(Debug)]
 struct Threads {
-    /// Stops the usage thread, with the time for its last flush.
-    stop_usage: Option<Sender<Duration>>,
-    /// Disconnected once both threads have ended.
+    /// Stop the threads that write, with the time for their last flush.
+    stop_reports: Vec<Sender<Duration>>,
+    /// Disconnected once all threads have ended.
     ended: Mutex<Receiver<()>>,
 }
 
 impl Threads {
     fn start(context: &Arc<Context>) -> Result<Self, Error> {
         let (sender, ended) = channel();
-        let stop_usage = usage::start(context.clone(), sender.clone())?;
+        let usage = usage::start(context.clone(), sender.clone())?;
+        let measurements = measurements::start(context.clone(), sender.clone())?;
+        let stop_reports = [usage, measurements].into_iter().flatten().collect();
         let shared = context.clone();
         threads::spawn("flagstaff", "start", move || run(&shared, sender))?;
-        Ok(Self { stop_usage, ended: Mutex::new(ended) })
+        Ok(Self { stop_reports, ended: Mutex::new(ended) })
     }
 }
 
@@ -106,10 +112,12 @@ impl Engine {
             status: SharedStatus::new(options.on_event),
             signals: Signals::default(),
             registry: CounterRegistry::default(),
+            watches: WatchRegistry::default(),
             listen: options.listen,
             poll_interval: options.poll_interval,
             load_timeout: options.load_timeout,
             usage_interval: options.usage_interval,
+            measure_interval: options.measure_interval,
             max_staleness: options.max_staleness,
             host: options.host.clone(),
         });
@@ -212,9 +220,9 @@ impl Engine {
     pub fn stop(&self, limit: Duration) -> bool {
         self.context.signals.stop();
         let Some(threads) = self.threads.get() else { return true };
-        if let Some(stop_usage) = &threads.stop_usage {
+        for stop in &threads.stop_reports {
             // Fails if the thread has ended already.
-            let _ = stop_usage.send(limit);
+            let _ = stop.send(limit);
         }
         let ended = threads.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // The threads send nothing: their end drops the senders, which disconnects the channel.

@@ -5,19 +5,21 @@ use std::collections::HashMap;
 use crate::postgres::error::Error;
 use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
 use crate::postgres::tables::{
-    GROUPS, OPTIONAL_PARTS, OptionalColumn, OptionalPart, Slot, TABLES, Table,
+    GROUPS, OPTIONAL_PARTS, OptionalColumn, OptionalPart, PLANS, Slot, TABLES, Table,
 };
 use crate::token_set::Relation;
 
 /// Quoted names of tables and columns, by their placeholder in the templates.
 pub type Names = HashMap<String, String>;
 
-/// The statements that read, and the one that writes usage.
+/// The statements that read, and those that write what was counted.
 #[derive(Clone, Debug)]
 pub struct Queries {
     pub(crate) identify: String,
     pub(crate) token_set: String,
     pub(crate) flush_usage: String,
+    /// `None` if the project has no rollout plans.
+    pub(crate) flush_measurements: Option<String>,
     /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
     /// every load reads.
     pub(crate) parts: ProjectParts,
@@ -106,6 +108,10 @@ impl Queries {
             identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,
+            flush_measurements: names
+                .contains_key(PLANS.name)
+                .then(|| fill(sql!("flush_measurements_v1"), names))
+                .transpose()?,
             parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
             required_tables: required.collect::<Result<_, _>>()?,

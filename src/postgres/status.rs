@@ -54,6 +54,8 @@ pub struct StatusReport {
     pub last_error: Option<Arc<Error>>,
     /// Why usage is not written, `None` if it is.
     pub usage_problem: Option<&'static str>,
+    /// Why what rollout plans measure is not written.
+    pub measure_problem: Option<&'static str>,
     /// The parts of the schema that cannot be read, and what follows.
     pub schema_problems: Vec<String>,
 }
@@ -127,6 +129,15 @@ impl SharedStatus {
             }
             changed
         });
+        if changed {
+            (self.on_event)();
+        }
+    }
+
+    /// Sets why what rollout plans measure is not written, or that it is.
+    pub(crate) fn set_measure_problem(&self, problem: Option<&'static str>) {
+        let changed = self
+            .update(|report| std::mem::replace(&mut report.measure_problem, problem) != problem);
         if changed {
             (self.on_event)();
         }

@@ -30,6 +30,7 @@ pub(crate) enum Slot {
     Values,
     Segments,
     Groups,
+    Plans,
 }
 
 /// A table or column that a database need not have, because a later version has added it.
@@ -59,7 +60,7 @@ macro_rules! sql {
 }
 
 /// The tables, in the order in which they are locked and read.
-pub(crate) static TABLES: [Table; 4] = [
+pub(crate) static TABLES: [Table; 5] = [
     Table {
         relation: Relation::FLAGS,
         name: "flag_table",
@@ -88,7 +89,17 @@ pub(crate) static TABLES: [Table; 4] = [
         slot: Slot::Segments,
         is_large: false,
     },
+    PLANS,
 ];
+
+/// The rollout plans, of projects that install their app.
+pub(crate) const PLANS: Table = Table {
+    relation: Relation::PLANS,
+    name: "plan_table",
+    query: sql!("load_plans_v1"),
+    slot: Slot::Plans,
+    is_large: false,
+};
 
 /// The groups of users. A second step of a load reads those that rules name. They are not locked:
 /// a migration of a project's own tables must not keep a change of a flag from workers.
@@ -101,7 +112,7 @@ pub(crate) static GROUPS: Table = Table {
 };
 
 /// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 3] = [
+pub(crate) static OPTIONAL_PARTS: [OptionalPart; 4] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
@@ -113,4 +124,5 @@ pub(crate) static OPTIONAL_PARTS: [OptionalPart; 3] = [
         effect: "flags are bucketed by user",
     },
     OptionalPart { table: "segment_table", column: None, effect: "rules find no segments" },
+    OptionalPart { table: "plan_table", column: None, effect: "rollout plans measure nothing" },
 ];

@@ -143,6 +143,7 @@ fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) ->
         segments: Some(segments.collect()),
         groups: None,
         values: Some(values.collect()),
+        plans: None,
         opaque_values,
     })
 }

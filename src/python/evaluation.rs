@@ -9,6 +9,7 @@ use pyo3::types::{IntoPyDict, PyDict, PyString};
 use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, with_attributes};
 use super::context::Context;
 use super::explained::{Explained, explain_rules};
+use super::observation::note_watched;
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
 use super::unknown_keys;
@@ -277,12 +278,17 @@ fn value_by_attributes<'py>(
         return Ok(Some(false));
     }
     let user = match user {
+        // A plan measures at 0 %, too, before its start.
+        Some(user) if flag.watch().is_some() && user.is_there() => Some(user),
         Some(user) if user.is_lazy() && !needs_user(py, flag, context)? => None,
         user => user.filter(|_| flag.depends_on_subject()),
     };
     let evaluation =
         with_attributes(py, user, context, groups, VisitorId::Drawn, |subject, attributes| {
             let evaluation = evaluate(key, flag, subject, attributes);
+            if let Some(watch) = flag.watch() {
+                note_watched(py, flag, watch, evaluation, subject, attributes);
+            }
             attributes.report_needed_user(key);
             evaluation
         })?;

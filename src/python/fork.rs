@@ -6,7 +6,7 @@ use super::state::{ENGINE, LIVE, take_ownership};
 use super::{attributes, calls};
 use crate::live::EvaluationMode;
 use crate::postgres::connect::inherited::close_inherited;
-use crate::usage;
+use crate::{usage, watch_registry};
 
 /// Detaches a forked child from the parent's engine. The child evaluates from the inherited
 /// snapshot at first. Returns at once.
@@ -20,7 +20,9 @@ pub(super) fn after_fork() {
     calls::reset_after_fork();
     attributes::reset_after_fork();
     LIVE.set_own_writes(false);
-    usage::reset_after_fork(LIVE.snapshot().as_deref(), LIVE.unknown_keys());
+    let snapshot = LIVE.snapshot();
+    usage::reset_after_fork(snapshot.as_deref(), LIVE.unknown_keys());
+    watch_registry::reset_after_fork(snapshot.as_deref());
     let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));
     match inherited {
         Some((

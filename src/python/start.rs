@@ -44,6 +44,7 @@ struct EngineOptions {
     pool_size: u32,
     max_staleness: f64,
     usage_interval: f64,
+    measure_interval: f64,
     host: String,
 }
 
@@ -213,6 +214,7 @@ impl EngineOptions {
             pool_size: self.pool_size,
             max_staleness: duration(self.max_staleness)?,
             usage_interval: duration(self.usage_interval)?,
+            measure_interval: duration(self.measure_interval)?,
             host: self.host,
             on_event: maintenance::run_soon,
         };

@@ -1,5 +1,7 @@
 //! What `flagstaff.status()` shows.
 
+use std::time::Instant;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -49,7 +51,17 @@ fn add_problems(
     report: &StatusReport,
 ) -> PyResult<()> {
     let rows = snapshot.into_iter().flat_map(Snapshot::problems).map(ToString::to_string);
-    let problems: Vec<_> = report.schema_problems.iter().cloned().chain(rows).collect();
+    let unguarded = snapshot.into_iter().flat_map(|snapshot| snapshot.unguarded(Instant::now()));
+    let unguarded = unguarded.map(|flag| {
+        format!(
+            "the rollout plan of flag {flag:?} is unguarded, because its jobs do not run: run \
+             \"manage.py flags run-jobs --loop\""
+        )
+    });
+    let unmeasured =
+        report.measure_problem.map(|why| format!("rollout plans cannot measure: {why}"));
+    let problems = report.schema_problems.iter().cloned();
+    let problems: Vec<_> = problems.chain(unmeasured).chain(unguarded).chain(rows).collect();
     dict.set_item("problems", problems)
 }
 

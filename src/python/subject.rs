@@ -94,6 +94,15 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         self.kind == Kind::Lazy
     }
 
+    /// Whether reading the user costs no query and runs no code of the project.
+    pub(super) fn is_there(&self) -> bool {
+        match self.kind {
+            Kind::Lazy => wrapped_object(self.user).is_ok_and(|wrapped| wrapped.is_some()),
+            Kind::ComputedKey => false,
+            Kind::Integer | Kind::Text | Kind::Uuid | Kind::User => true,
+        }
+    }
+
     /// Reads the primary key, and returns the result of `with` for the subject.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
@@ -207,6 +216,17 @@ fn key_attribute(user_type: &Bound<'_, PyType>) -> PyResult<(Kind, String)> {
 /// The object behind a lazy one. `object.__getattribute__` bypasses the proxy, which runs Python
 /// code for each attribute. Only an unevaluated object is evaluated through it.
 fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(wrapped) = wrapped_object(lazy)? {
+        return Ok(wrapped);
+    }
+    let call = Call::begin(lazy.py());
+    lazy.call_method0(intern!(lazy.py(), "_setup"))?;
+    drop(call);
+    wrapped_object(lazy)?.map_or_else(|| Ok(lazy.py().None().into_bound(lazy.py())), Ok)
+}
+
+/// The object behind a lazy one; `None` if it is not evaluated yet.
+fn wrapped_object<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     static GETATTRIBUTE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = lazy.py();
@@ -216,13 +236,7 @@ fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     })?;
     let arguments = (lazy, intern!(py, "_wrapped"));
     let wrapped = getattribute.bind(py).call1(arguments)?;
-    if !wrapped.is(empty) {
-        return Ok(wrapped);
-    }
-    let call = Call::begin(py);
-    lazy.call_method0(intern!(py, "_setup"))?;
-    drop(call);
-    getattribute.bind(py).call1(arguments)
+    Ok((!wrapped.is(empty)).then_some(wrapped))
 }
 
 /// Calls `with` with the subject of a primary key.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::pattern_limit::PatternLimit;
+use super::plans::Plans;
 use super::segments::{NextRules, rule_problems};
 use super::unique::Unique;
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
@@ -39,14 +41,26 @@ impl Snapshot {
             next.segments = Arc::new(segments);
             next.segment_problems = problems.into();
         }
+        let mut watches_changed = false;
+        if let Some(rows) = loaded.plans {
+            let (plans, problems) = self.plans.next(rows, Instant::now());
+            watches_changed = !plans.measure_the_same(&self.plans);
+            next.plans = Arc::new(plans);
+            next.plan_problems = problems.into();
+        }
         let flags_changed = loaded.flags.is_some();
         let (users, segments) = (next.allowed_users.clone(), next.segments.clone());
-        let now = Now { users: &users, rules: NextRules::new(&self.flags, &segments, &patterns) };
+        let (plans, rules) =
+            (next.plans.clone(), NextRules::new(&self.flags, &segments, &patterns));
+        let now = Now { users: &users, plans: &plans, rules };
         if let Some(rows) = loaded.flags {
             let (flags, problems) = flags(rows, &self.flags, &now);
             next.flags = Arc::new(flags);
             next.flag_problems = problems.into();
-        } else if users_changed || (segments_changed && !now.rules.are_current(&self.flags)) {
+        } else if users_changed
+            || watches_changed
+            || (segments_changed && !now.rules.are_current(&self.flags))
+        {
             let flags = self.flags.iter().map(|flag| now.current(flag));
             next.flags = Arc::new(flags.collect());
         }
@@ -93,14 +107,18 @@ impl AllowedUsersByFlag {
 /// What flags get from other tables.
 struct Now<'a> {
     users: &'a AllowedUsersByFlag,
+    plans: &'a Plans,
     rules: NextRules<'a>,
 }
 
 impl Now<'_> {
-    /// The flag with its current allowed users and segments.
+    /// The flag with its current allowed users, segments and watch.
     fn current(&self, flag: &Flag) -> Flag {
         let allowed_users = self.users.of(&flag.identity.pk);
-        let targeting = Targeting::with_rules(flag.targeting.as_ref(), self.rules.current(flag));
+        let watch = self.plans.watch(&flag.identity.pk);
+        let bucket_by = flag.bucket_by().map(Into::into);
+        let before = flag.targeting.as_ref();
+        let targeting = Targeting::next(before, self.rules.current(flag), bucket_by, watch);
         Flag { allowed_users, targeting, ..flag.clone() }
     }
 }
@@ -123,7 +141,8 @@ fn flags<'a>(rows: Vec<FlagRow>, before: &'a Flags, now: &Now<'a>) -> (Flags, Ve
                 let last = before.get(&key).filter(|last| last.identity.pk == pk);
                 let rules = now.rules.of(&pk, last, rules);
                 let before = last.and_then(|last| last.targeting.as_ref());
-                let targeting = Targeting::next(before, rules, bucket_by);
+                let watch = now.plans.watch(&pk);
+                let targeting = Targeting::next(before, rules, bucket_by, watch);
                 let identity = match last {
                     Some(last) => last.identity.clone(),
                     None => Arc::new(Identity::new(key, pk)),

@@ -11,6 +11,7 @@ mod groups;
 mod impact;
 mod live;
 mod overrides;
+mod plans;
 mod problems;
 mod properties;
 mod rows;

@@ -217,6 +217,7 @@ impl Shop {
             pool_size: 2,
             max_staleness: NEVER,
             usage_interval: Duration::ZERO,
+            measure_interval: Duration::from_millis(50),
             host: self.application.clone(),
             on_event: || {},
         }

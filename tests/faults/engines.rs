@@ -121,6 +121,7 @@ fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
                 pool_size: 1,
                 max_staleness: Duration::from_secs(300),
                 usage_interval: Duration::ZERO,
+                measure_interval: Duration::from_secs(5),
                 host: "engines".into(),
                 on_event: || {},
             };

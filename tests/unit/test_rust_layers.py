@@ -14,15 +14,15 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
     ("bucket", "subject", "stored_value", "token_set", "counters"),
-    ("user_set", "primary_key"),
-    ("groups",),
+    ("user_set", "primary_key", "watch"),
+    ("groups", "observation"),
     ("rules",),
     ("row", "bucketing_unit"),
     ("last_good", "flag_rules"),
     ("targeting",),
     ("flag",),
     ("evaluate", "snapshot", "overrides"),
-    ("usage", "impact"),
+    ("usage", "impact", "watch_registry"),
     ("live",),
     ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
     (

@@ -72,6 +72,7 @@ class EngineOptions:
     pool_size: int
     max_staleness: float
     usage_interval: float
+    measure_interval: float
     host: str
 
 
@@ -250,6 +251,7 @@ def _engine_options() -> EngineOptions:
         pool_size=conf.pool_size,
         max_staleness=conf.max_staleness,
         usage_interval=conf.usage_interval,
+        measure_interval=conf.measure_interval,
         host=socket.gethostname(),
     )
 

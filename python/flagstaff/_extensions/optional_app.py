@@ -20,6 +20,8 @@ class OptionalApp:
 
     #: The label of the app, as in AppConfig.
     label: str
+    #: Whether the middleware observes requests for the app: their users, time and failures.
+    observes_requests: bool = False
 
     def jobs(self) -> Sequence[Job]:
         """Returns the jobs that `run-jobs` runs."""

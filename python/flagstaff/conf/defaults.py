@@ -124,6 +124,7 @@ RULES: dict[str, Rule] = {
         expected=f"a number of seconds from 1 to {_HOUR}, or 0 to turn usage off",
         is_valid=lambda value: _is_number(value) and (value == 0 or 1 <= value <= _HOUR),
     ),
+    "MEASURE_INTERVAL": _seconds(default=5.0, low=0.1, high=60),
     "UNKNOWN_KEY": Rule(
         default="ignore",
         expected='"ignore", "warn" or "raise"',

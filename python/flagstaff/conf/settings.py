@@ -99,6 +99,11 @@ class Conf:
         return float(self._read("USAGE_INTERVAL"))
 
     @property
+    def measure_interval(self) -> float:
+        """Seconds between two flushes of what rollout plans measure."""
+        return float(self._read("MEASURE_INTERVAL"))
+
+    @property
     def unknown_key(self) -> UnknownKey:
         """What an evaluation of an unknown key does, besides returning its default."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))

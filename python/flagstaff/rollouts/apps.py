@@ -25,6 +25,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
     label = "flagstaff_rollouts"
     verbose_name = _("Rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
+    observes_requests = True
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the tables that workers read and write."""

@@ -57,6 +57,7 @@ impl<'a> Cycle<'a> {
             base.as_deref().map(Snapshot::values_version) != Some(next.values_version());
         // Before publishing: from then on evaluations count.
         context.registry.add(&next);
+        context.watches.add(&next);
         if context.signals.is_stopped() {
             return Ok(Outcome::Stopped);
         }

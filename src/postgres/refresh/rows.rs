@@ -10,7 +10,7 @@ use super::size_limit::SizeLimit;
 use crate::postgres::tables::Slot;
 use crate::postgres::text::{Decoder, Text};
 use crate::row::{
-    AllowedUsersRow, Fault, FlagRow, GroupRow, MAX_RULES_SIZE, SegmentRow, Users, ValueRow,
+    AllowedUsersRow, Fault, FlagRow, GroupRow, MAX_RULES_SIZE, PlanRow, SegmentRow, Users, ValueRow,
 };
 use crate::snapshot::{Loaded, Snapshot};
 
@@ -45,6 +45,7 @@ impl Slot {
             Self::Values => loaded.values = Some(room(base.map(Snapshot::value_count))),
             Self::Segments => loaded.segments = Some(Vec::new()),
             Self::Groups => loaded.groups = Some(Vec::new()),
+            Self::Plans => loaded.plans = Some(Vec::new()),
         }
     }
 
@@ -70,6 +71,7 @@ impl Slot {
             Self::Groups => {
                 loaded.groups.get_or_insert_default().extend(group(row, decoder)?);
             }
+            Self::Plans => push(&mut loaded.plans, plan(row, decoder)?),
         }
         Ok(())
     }
@@ -160,4 +162,17 @@ fn segment(row: &Row, decoder: &Decoder) -> Result<SegmentRow, Error> {
         decoder.required(row, "conditions")?
     };
     Ok(SegmentRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, conditions })
+}
+
+fn plan(row: &Row, decoder: &Decoder) -> Result<PlanRow, Error> {
+    let text =
+        |name| -> Result<Box<str>, Error> { Ok(decoder.required(row, name)?.unwrap_or_default()) };
+    Ok(PlanRow {
+        flag_pk: decoder.pk(row, "flag_pk")?,
+        key: text("key")?,
+        run: row.try_get("run")?,
+        salt: row.try_get("salt")?,
+        latency_limits: text("latency_limits")?,
+        guarded_for: row.try_get("guarded_for")?,
+    })
 }

@@ -1,25 +1,61 @@
 //! The thread that collects usage and writes it from time to time. No evaluation waits for it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop, channel};
 use std::time::{Duration, Instant};
 
-use super::counts::left_of_hour;
-use super::usage_buffer::{UsageBuffer, unix_seconds};
+use tokio_postgres::types::Type;
+
+use super::counts::{Columns, Counts, left_of_hour};
+use super::sender::{LAST_FLUSH, Parameter, Report, Sender, unix_seconds};
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
 use crate::postgres::threads;
 
-/// The time for the last flush of an engine that is dropped without a call of `stop`.
-const LAST_FLUSH: Duration = Duration::from_millis(600);
+impl Report for Counts {
+    type Columns = Columns;
+    const NAME: &'static str = "usage";
+    const THREAD: &'static str = "flagstaff-flush";
+
+    fn interval(context: &Context) -> Duration {
+        context.usage_interval
+    }
+
+    fn statement(context: &Context) -> &str {
+        &context.queries.flush_usage
+    }
+
+    fn parameters(columns: &Columns) -> Vec<Parameter<'_>> {
+        vec![
+            (&columns.hours, Type::INT8_ARRAY),
+            (&columns.keys, Type::TEXT_ARRAY),
+            (&columns.defined, Type::BOOL_ARRAY),
+            (&columns.false_counts, Type::INT8_ARRAY),
+            (&columns.true_counts, Type::INT8_ARRAY),
+            (&columns.last, Type::INT8_ARRAY),
+        ]
+    }
+
+    fn set_problem(context: &Context, problem: Option<&'static str>) {
+        context.status.set_usage_problem(problem);
+    }
+
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+
+    fn take(&mut self) -> Columns {
+        Self::take(self)
+    }
+}
 
 /// Starts the thread. Returns the sender that stops it and carries the time for the last flush;
 /// `None` if usage is not collected. The thread drops `ended` at its end.
 pub(crate) fn start(
     context: Arc<Context>,
-    ended: Sender<()>,
-) -> Result<Option<Sender<Duration>>, Error> {
+    ended: Stop<()>,
+) -> Result<Option<Stop<Duration>>, Error> {
     if context.usage_interval.is_zero() {
         context.status.set_usage_problem(Some("USAGE_INTERVAL is 0"));
         return Ok(None);
@@ -39,20 +75,20 @@ pub(crate) fn start(
 /// Collects at every flush and at the end of every hour, until it is stopped or the engine is
 /// dropped.
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
-    let mut buffer = UsageBuffer::new(context.clone());
+    let mut sender = Sender::new(context.clone(), Counts::default());
     let mut due = Instant::now() + jittered(context.usage_interval);
     loop {
         let left = Duration::from_secs(left_of_hour(unix_seconds()));
         let wait = due.saturating_duration_since(Instant::now()).min(left);
         let signal = stopped.recv_timeout(wait);
-        buffer.add(context.registry.take(context.live.unknown_keys()));
+        sender.report.add(context.registry.take(context.live.unknown_keys()), unix_seconds());
         match signal {
-            Ok(limit) => return buffer.finish(limit),
-            Err(RecvTimeoutError::Disconnected) => return buffer.finish(LAST_FLUSH),
+            Ok(limit) => return sender.finish(limit),
+            Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= due {
-            due = Instant::now() + jittered(buffer.flush());
+            due = Instant::now() + jittered(sender.flush());
         }
     }
 }

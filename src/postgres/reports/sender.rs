@@ -1,4 +1,4 @@
-//! The usage that is not written yet, and the flushes that write it.
+//! Writes what a worker has collected, each part of it once.
 //!
 //! A flush is one statement. It carries the name of this engine and a sequence number, so a flush
 //! with an unknown outcome is sent again unchanged: the server applies each number once.
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::counts::{Columns, Counts};
 use crate::postgres::connect::pool::Task;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::random;
 use crate::postgres::status::RefreshMode;
-use crate::usage::KeyUsage;
 
+/// The time for the last flush of an engine that is dropped without a call of `stop`.
+pub(super) const LAST_FLUSH: Duration = Duration::from_millis(600);
 /// The time for a flush.
 const FLUSH: Duration = Duration::from_secs(8);
 /// The longest pause after a failed or refused flush, unless the interval is longer.
@@ -29,50 +29,72 @@ const READ_ONLY: &str = "25006";
 /// The timeout bounds the wait for a lock.
 const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '5s'";
 
+/// A parameter of a statement.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// What is collected, and how it is written.
+pub(super) trait Report {
+    /// The parameters of one flush.
+    type Columns: Send + Sync + 'static;
+    /// What is written, for errors.
+    const NAME: &'static str;
+    /// The name of the thread that writes.
+    const THREAD: &'static str;
+
+    /// The time between two flushes.
+    fn interval(context: &Context) -> Duration;
+    /// The statement. Its first parameters are those of every report, in the order of `write`.
+    fn statement(context: &Context) -> &str;
+    /// The parameters after them.
+    fn parameters(columns: &Self::Columns) -> Vec<Parameter<'_>>;
+    /// Notes in the status why nothing is written, or that it is.
+    fn set_problem(context: &Context, problem: Option<&'static str>);
+    /// Whether nothing is collected.
+    fn is_empty(&self) -> bool;
+    /// Removes and returns what is collected.
+    fn take(&mut self) -> Self::Columns;
+}
+
 /// One statement, which may be sent again.
 #[derive(Debug)]
-struct Flush {
+struct Flush<C> {
     sequence: i64,
-    columns: Columns,
+    columns: C,
     /// Whether the engine reports that it stops.
     is_last: bool,
 }
 
-/// Identifies an engine in the usage tables. The name is never used twice.
+/// Identifies an engine in the tables. The name is never used twice.
 #[derive(Debug)]
 struct Writer {
     name: String,
     started: i64,
 }
 
-/// The usage that is not written yet.
+/// What is not written yet, and the flushes that write it.
 #[derive(Debug)]
-pub(super) struct UsageBuffer {
+pub(super) struct Sender<R: Report> {
+    pub(super) report: R,
     context: Arc<Context>,
     writer: Arc<Writer>,
-    counts: Counts,
     sequence: i64,
     /// A flush with an unknown outcome.
-    pending: Option<Arc<Flush>>,
+    pending: Option<Arc<Flush<R::Columns>>>,
     failures: u32,
+    /// Whether the server refused the last flush.
+    is_refused: bool,
 }
 
-impl UsageBuffer {
-    pub(super) fn new(context: Arc<Context>) -> Self {
+impl<R: Report> Sender<R> {
+    pub(super) fn new(context: Arc<Context>, report: R) -> Self {
         let name = format!("{:016x}{:016x}", random::bits(), random::bits());
         let writer = Arc::new(Writer { name, started: unix_seconds() });
-        let counts = Counts::default();
-        Self { context, writer, counts, sequence: 0, pending: None, failures: 0 }
-    }
-
-    /// Adds what was collected up to now.
-    pub(super) fn add(&mut self, usage: Vec<KeyUsage>) {
-        self.counts.add(usage, unix_seconds());
+        Self { report, context, writer, sequence: 0, pending: None, failures: 0, is_refused: false }
     }
 
     /// Flushes, and returns the pause until the next flush. Blocks.
     pub(super) fn flush(&mut self) -> Duration {
-        let interval = self.context.usage_interval;
+        let interval = R::interval(&self.context);
         // Once an engine has written, every flush is also its heartbeat.
         if !self.is_active() {
             return interval;
@@ -80,7 +102,7 @@ impl UsageBuffer {
         let until = Instant::now() + FLUSH;
         let retried = self.pending.is_some();
         let mut outcome = self.send(false, until);
-        if retried && outcome.is_ok() && !self.counts.is_empty() {
+        if retried && outcome.is_ok() && !self.report.is_empty() {
             outcome = self.send(false, until);
         }
         match outcome {
@@ -93,7 +115,7 @@ impl UsageBuffer {
     }
 
     fn pause_after_failure(&mut self, is_refusal: bool) -> Duration {
-        let interval = self.context.usage_interval;
+        let interval = R::interval(&self.context);
         self.failures = self.failures.saturating_add(1);
         let doubled = interval.saturating_mul(1 << self.failures.min(16));
         let pause = if is_refusal { MAX_PAUSE } else { doubled.min(MAX_PAUSE) };
@@ -104,9 +126,8 @@ impl UsageBuffer {
     pub(super) fn finish(mut self, limit: Duration) {
         let until = Instant::now() + limit.saturating_sub(MARGIN);
         // Without a connection an attempt would only delay the end of the process.
-        let status = self.context.status.read();
-        let is_hopeless = status.mode == RefreshMode::Down || status.usage_problem.is_some();
-        if !self.is_active() || is_hopeless {
+        let is_down = self.context.status.read().mode == RefreshMode::Down;
+        if !self.is_active() || is_down || self.is_refused {
             return;
         }
         if self.pending.is_some() && self.send(false, until).is_err() {
@@ -117,53 +138,54 @@ impl UsageBuffer {
 
     /// Whether there is something to write, or something was written before.
     fn is_active(&self) -> bool {
-        self.pending.is_some() || !self.counts.is_empty() || self.sequence > 0
+        self.pending.is_some() || !self.report.is_empty() || self.sequence > 0
     }
 
-    /// Sends the pending flush, or one with all counts. The error says whether the server refuses
-    /// all writes.
+    /// Sends the pending flush, or one with all that is collected. The error says whether the
+    /// server refuses all writes.
     fn send(&mut self, is_last: bool, until: Instant) -> Result<(), bool> {
         let flush = self.pending.take().unwrap_or_else(|| {
             self.sequence += 1;
-            let columns = self.counts.take();
+            let columns = self.report.take();
             Arc::new(Flush { sequence: self.sequence, columns, is_last })
         });
         let Err(error) = self.attempt(flush.clone(), until) else {
-            self.context.status.set_usage_problem(None);
+            self.is_refused = false;
+            R::set_problem(&self.context, None);
             return Ok(());
         };
         let refusal = refusal(&error);
-        if refusal.is_some() {
-            // The counts are dropped: a server that refuses writes would only let them pile up.
-            self.context.status.set_usage_problem(refusal);
+        self.is_refused = refusal.is_some();
+        if self.is_refused {
+            // The flush is dropped: a server that refuses writes would only let them pile up.
+            R::set_problem(&self.context, refusal);
         } else {
             self.pending = Some(flush);
         }
-        Err(refusal.is_some())
+        Err(self.is_refused)
     }
 
-    fn attempt(&self, flush: Arc<Flush>, until: Instant) -> Result<(), Error> {
+    fn attempt(&self, flush: Arc<Flush<R::Columns>>, until: Instant) -> Result<(), Error> {
         let (context, writer) = (self.context.clone(), self.writer.clone());
         let pool = &self.context.pool;
-        let task = Task { thread: "flagstaff-flush", doing: "usage", until };
+        let task = Task { thread: R::THREAD, doing: R::NAME, until };
         pool.run(task, &mut || false, async move |client: &Client| {
-            write(client, &context, &writer, &flush).await
+            write::<R>(client, &context, &writer, &flush).await
         })
     }
 }
 
-async fn write(
+async fn write<R: Report>(
     client: &Client,
     context: &Context,
     writer: &Writer,
-    flush: &Flush,
+    flush: &Flush<R::Columns>,
 ) -> Result<(), Error> {
-    let failed = |error| Error::driver("usage", error);
+    let failed = |error| Error::driver(R::NAME, error);
     let pid = i64::from(std::process::id());
-    let interval = context.usage_interval.as_secs_f64();
-    let Columns { hours, keys, defined, false_counts, true_counts, last } = &flush.columns;
+    let interval = R::interval(context).as_secs_f64();
     client.batch_execute(BEGIN).await.map_err(failed)?;
-    let parameters: [(&(dyn ToSql + Sync), Type); 13] = [
+    let mut parameters: Vec<Parameter<'_>> = vec![
         (&writer.name, Type::TEXT),
         (&context.host, Type::TEXT),
         (&pid, Type::INT8),
@@ -171,14 +193,9 @@ async fn write(
         (&interval, Type::FLOAT8),
         (&flush.sequence, Type::INT8),
         (&flush.is_last, Type::BOOL),
-        (hours, Type::INT8_ARRAY),
-        (keys, Type::TEXT_ARRAY),
-        (defined, Type::BOOL_ARRAY),
-        (false_counts, Type::INT8_ARRAY),
-        (true_counts, Type::INT8_ARRAY),
-        (last, Type::INT8_ARRAY),
     ];
-    client.query_typed(&context.queries.flush_usage, &parameters).await.map_err(failed)?;
+    parameters.extend(R::parameters(&flush.columns));
+    client.query_typed(R::statement(context), &parameters).await.map_err(failed)?;
     client.batch_execute("COMMIT").await.map_err(failed)
 }
 

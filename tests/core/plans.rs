@@ -1,0 +1,117 @@
+//! Rollout plans in snapshots: which flags are watched, and which plans a driver guards.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flagstaff::primary_key::PrimaryKey;
+use flagstaff::row::{FlagRow, PlanRow};
+use flagstaff::snapshot::{Loaded, Snapshot};
+use flagstaff::watch::Watch;
+
+fn flag(pk: &str, key: &str) -> FlagRow {
+    FlagRow {
+        pk: PrimaryKey::from(pk),
+        key: Ok(key.into()),
+        enabled: Some(true),
+        rollout_percent: Some(25),
+        client_side: false,
+        rules: Ok(None),
+        bucket_by: None,
+    }
+}
+
+fn plan(flag_pk: &str, run: Option<i64>) -> PlanRow {
+    PlanRow {
+        flag_pk: PrimaryKey::from(flag_pk),
+        key: "checkout".into(),
+        run,
+        salt: vec![1, 2],
+        latency_limits: "{}".into(),
+        guarded_for: None,
+    }
+}
+
+fn plans(rows: impl IntoIterator<Item = PlanRow>) -> Loaded {
+    Loaded { plans: Some(rows.into_iter().collect()), ..Loaded::default() }
+}
+
+fn watched(rows: impl IntoIterator<Item = PlanRow>) -> Snapshot {
+    let flags = Some(vec![flag("1", "checkout"), flag("2", "search")]);
+    Snapshot::default().next(Loaded { flags, ..plans(rows) })
+}
+
+fn watch_of(snapshot: &Snapshot, key: &str) -> Option<Arc<Watch>> {
+    snapshot.flag(key).expect("the flag exists").watch().cloned()
+}
+
+#[test]
+fn flag_of_a_plan_that_measures_is_watched() {
+    let snapshot = watched([plan("1", Some(7))]);
+    assert_eq!(watch_of(&snapshot, "checkout").expect("a watch").run(), 7);
+    assert!(watch_of(&snapshot, "search").is_none());
+    assert!(snapshot.flag("search").expect("the flag exists").targeting.is_none());
+}
+
+#[test]
+fn flag_of_a_paused_plan_is_not_watched() {
+    assert!(watch_of(&watched([plan("1", None)]), "checkout").is_none());
+}
+
+#[test]
+fn run_that_goes_on_keeps_its_watch() {
+    let before = watched([plan("1", Some(7))]);
+    let guarded = PlanRow { guarded_for: Some(300.0), ..plan("1", Some(7)) };
+    let after = before.next(plans([guarded]));
+    let (before, after) = (watch_of(&before, "checkout"), watch_of(&after, "checkout"));
+    assert!(Arc::ptr_eq(&before.expect("a watch"), &after.expect("a watch")));
+}
+
+#[test]
+fn next_run_and_new_limits_get_a_watch_of_their_own() {
+    let before = watched([plan("1", Some(7))]);
+    let next = before.next(plans([plan("1", Some(8))]));
+    assert_eq!(watch_of(&next, "checkout").expect("a watch").run(), 8);
+    let limits = PlanRow { latency_limits: r#"{"1": 0.5}"#.into(), ..plan("1", Some(7)) };
+    let limited = before.next(plans([limits]));
+    let (before, limited) = (watch_of(&before, "checkout"), watch_of(&limited, "checkout"));
+    assert!(!Arc::ptr_eq(&before.expect("a watch"), &limited.expect("a watch")));
+}
+
+#[test]
+fn plan_that_ends_leaves_no_watch() {
+    let after = watched([plan("1", Some(7))]).next(plans([]));
+    assert!(after.flag("checkout").expect("the flag exists").targeting.is_none());
+    assert_eq!(after.watches().count(), 0);
+}
+
+#[test]
+fn changed_flag_stays_watched() {
+    let before = watched([plan("1", Some(7))]);
+    let flags = Some(vec![FlagRow { rollout_percent: Some(50), ..flag("1", "checkout") }]);
+    let after = before.next(Loaded { flags, ..Loaded::default() });
+    let (before, after) = (watch_of(&before, "checkout"), watch_of(&after, "checkout"));
+    assert!(Arc::ptr_eq(&before.expect("a watch"), &after.expect("a watch")));
+}
+
+#[test]
+fn plan_is_unguarded_after_its_time() {
+    let guarded = |seconds| PlanRow { guarded_for: Some(seconds), ..plan("1", Some(7)) };
+    let snapshot = watched([guarded(60.0)]);
+    let at = |after| Instant::now() + Duration::from_secs(after);
+    assert_eq!(snapshot.unguarded(at(50)).count(), 0);
+    assert_eq!(snapshot.unguarded(at(61)).collect::<Vec<_>>(), ["checkout"]);
+    let missed = watched([guarded(-5.0)]);
+    assert_eq!(missed.unguarded(at(1)).count(), 1);
+    assert_eq!(watched([plan("1", Some(7))]).unguarded(at(1000)).count(), 0);
+}
+
+#[test]
+fn limits_that_cannot_be_read_are_a_problem() {
+    let limits = |text: &str| PlanRow { latency_limits: text.into(), ..plan("1", Some(7)) };
+    for text in ["", "[]", r#"{"1": -1}"#, r#"{"1": 1e99}"#, r#"{"one": 1}"#] {
+        let snapshot = watched([limits(text)]);
+        assert_eq!(snapshot.problems().count(), 1, "{text}");
+        assert!(watch_of(&snapshot, "checkout").is_some());
+        assert_eq!(snapshot.next(plans([limits("{}")])).problems().count(), 0);
+    }
+}

@@ -1,0 +1,240 @@
+"""Workers measure a rollout plan: the users, requests and failures on both sides of the rollout."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.postgres.conftest import Query
+from tests.workers import Worker
+
+KEY = "new_checkout"
+TIMEOUT = 10.0
+#: Of the users from 0 to 299, those with the flag at 33 %.
+USERS = list(range(300))
+
+
+@pytest.fixture
+def run(query: Query) -> int:
+    """The run of a plan that measures, with a latency guard that no request passes."""
+    return start_run(query)
+
+
+def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') -> int:
+    (plan,) = query(
+        "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
+        "latency_limits, salt, reason, actor, guarded_until) "
+        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '', '', "
+        "now() + interval '5 min' FROM flagstaff_featureflag WHERE key = %s RETURNING id",
+        state,
+        limits,
+        KEY,
+    )
+    (run,) = query(
+        "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent) VALUES (%s, 0, 33) "
+        "RETURNING id",
+        plan,
+    )
+    query("UPDATE flagstaff_rollouts_plan SET run_id = %s WHERE id = %s RETURNING id", run, plan)
+    return int(run)
+
+
+def counted(query: Query, run: int, kind: str, number: int = 0) -> tuple[int, int]:
+    """What is counted outside and inside of the rollout."""
+    outside, inside = query(
+        "SELECT coalesce(sum(count) FILTER (WHERE NOT inside), 0)::int, "
+        "coalesce(sum(count) FILTER (WHERE inside), 0)::int "
+        "FROM flagstaff_rollouts_signalcount WHERE run_id = %s AND kind = %s AND number = %s",
+        run,
+        kind,
+        number,
+    )
+    return outside, inside
+
+
+def failed_users(query: Query, run: int, guard: int = 0) -> tuple[int, int]:
+    outside, inside = query(
+        "SELECT count(*) FILTER (WHERE NOT inside), count(*) FILTER (WHERE inside) "
+        "FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = %s",
+        run,
+        guard,
+    )
+    return outside, inside
+
+
+def wait_for(query: Query, expected: tuple[int, int], *of: Any) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while (found := counted(query, *of)) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+def ready_worker(url: str, **settings: Any) -> Worker:
+    worker = Worker(url, MEASURE_INTERVAL=0.1, **settings)
+    assert worker.ask("ready", 10) is True
+    return worker
+
+
+def request(worker: Worker, users: list[Any], status: int = 200, how: str = "requests") -> None:
+    worker.ask("call", f"tests.plan_requests.{how}", KEY, users, status)
+
+
+def sides(worker: Worker) -> tuple[int, int]:
+    inside = len(worker.ask("survey", KEY, len(USERS)))
+    return len(USERS) - inside, inside
+
+
+@pytest.mark.parametrize("how", ["requests", "requests_async"])
+def test_requests_are_counted_by_side(database: str, query: Query, run: int, how: str) -> None:
+    with ready_worker(database) as worker:
+        expected = sides(worker)
+        request(worker, USERS, how=how)
+        wait_for(query, expected, run, "r")
+    assert counted(query, run, "f") == (0, 0)
+    assert failed_users(query, run) == (0, 0)
+    # All requests exceed the limit of the latency guard.
+    assert failed_users(query, run, guard=2) == expected
+    assert query("SELECT sum(count)::int FROM flagstaff_rollouts_signalcount WHERE kind = 'l'") == (
+        len(USERS),
+    )
+
+
+def test_user_who_fails_often_is_one_failed_user(database: str, query: Query, run: int) -> None:
+    workers = [ready_worker(database) for _ in range(2)]
+    outside, inside = sides(workers[0])
+    for worker in workers:
+        for _ in range(3):
+            request(worker, USERS, status=500)
+    assert [worker.end() for worker in workers] == [(0, "")] * 2
+    assert counted(query, run, "f") == (6 * outside, 6 * inside)
+    assert failed_users(query, run) == (outside, inside)
+
+
+def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> None:
+    workers = [ready_worker(database) for _ in range(4)]
+    outside, inside = sides(workers[0])
+    for _ in range(5):
+        for worker in workers:
+            worker.send("call", "tests.plan_requests.requests", KEY, USERS, 200)
+        for worker in workers:
+            worker.receive()
+    assert [worker.end() for worker in workers] == [(0, "")] * 4
+    assert counted(query, run, "r") == (20 * outside, 20 * inside)
+    # Each user is seen by all workers, and counts once: the registers are merged.
+    raised = query(
+        "SELECT count(*) FILTER (WHERE NOT inside), count(*) FILTER (WHERE inside) "
+        "FROM flagstaff_rollouts_seenregister"
+    )
+    assert 0.9 * outside < raised[0] <= outside
+    assert 0.9 * inside < raised[1] <= inside
+    stopped = query("SELECT count(*), count(stopped_at) FROM flagstaff_rollouts_signalworker")
+    assert stopped == (4, 4)
+
+
+def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -> None:
+    worker = ready_worker(database)
+    request(worker, USERS)
+    wait_for(query, sides(worker), run, "r")
+    worker.end(signal.SIGKILL)
+    assert query("SELECT count(*), count(stopped_at) FROM flagstaff_rollouts_signalworker") == (
+        1,
+        0,
+    )
+
+
+def test_evaluation_outside_of_a_request_is_not_counted(
+    database: str, query: Query, run: int
+) -> None:
+    with ready_worker(database) as worker:
+        sides(worker)
+    assert query("SELECT count(*) FROM flagstaff_rollouts_signalworker") == (0,)
+
+
+def test_allowed_user_and_user_of_a_rule_are_on_neither_side(
+    database: str, query: Query, run: int
+) -> None:
+    query(
+        "UPDATE flagstaff_featureflag SET rules = "
+        '\'[{"name": "", "conditions": [{"attribute": "is_authenticated", "operator": "in", '
+        '"values": [true]}], "rollout_percent": 50}]\' RETURNING id'
+    )
+    with ready_worker(database) as worker:
+        request(worker, USERS)
+        request(worker, [None])
+    assert query("SELECT count(*) FROM flagstaff_rollouts_signalcount") == (0,)
+
+
+def test_plan_that_has_not_started_measures_at_0_percent(database: str, query: Query) -> None:
+    query("UPDATE flagstaff_featureflag SET rollout_percent = 0 RETURNING id")
+    run = start_run(query, state="pending")
+    with ready_worker(database) as worker:
+        request(worker, USERS)
+    assert counted(query, run, "r") == (len(USERS), 0)
+
+
+def test_next_run_starts_at_zero(database: str, query: Query, run: int) -> None:
+    with ready_worker(database) as worker:
+        request(worker, USERS)
+        wait_for(query, sides(worker), run, "r")
+        (following,) = query(
+            "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent) "
+            "SELECT id, 1, 33 FROM flagstaff_rollouts_plan RETURNING id"
+        )
+        query("UPDATE flagstaff_rollouts_plan SET run_id = %s RETURNING id", following)
+        worker.ask("refresh")
+        request(worker, USERS[:10])
+    assert sum(counted(query, int(following), "r")) == 10
+    assert sum(counted(query, run, "r")) == len(USERS)
+
+
+def test_run_that_was_deleted_does_not_stop_the_others(
+    database: str, query: Query, run: int
+) -> None:
+    with ready_worker(database) as worker:
+        request(worker, USERS)
+        wait_for(query, sides(worker), run, "r")
+        for table in ("signalcount", "seenregister", "failedunit", "steprun", "plan"):
+            query(f"DELETE FROM flagstaff_rollouts_{table} RETURNING true")
+        request(worker, USERS)
+        following = start_run(query)
+        worker.ask("refresh")
+        request(worker, USERS)
+        wait_for(query, sides(worker), following, "r")
+
+
+def test_forked_child_reports_only_its_own_requests(database: str, query: Query, run: int) -> None:
+    with ready_worker(database, USAGE_INTERVAL=0) as worker:
+        request(worker, USERS)
+        expected = sides(worker)
+        worker.ask(
+            "in_fork",
+            "sys.exit",
+            [["call", "tests.plan_requests.requests", KEY, USERS[:50], 200]],
+        )
+    assert sum(counted(query, run, "r")) == sum(expected) + 50
+
+
+def test_plan_without_a_driver_is_a_problem_of_the_status(
+    database: str, query: Query, run: int
+) -> None:
+    with ready_worker(database) as worker:
+        assert worker.ask("status")["problems"] == []
+        query("UPDATE flagstaff_rollouts_plan SET guarded_until = now() RETURNING id")
+        worker.ask("refresh")
+        (problem,) = worker.ask("status")["problems"]
+    assert problem == (
+        'the rollout plan of flag "new_checkout" is unguarded, because its jobs do not run: run '
+        '"manage.py flags run-jobs --loop"'
+    )
+
+
+def test_latency_limits_that_cannot_be_read_are_a_problem(database: str, query: Query) -> None:
+    run = start_run(query, limits='{"2": "slow"}')
+    with ready_worker(database) as worker:
+        request(worker, USERS, status=500)
+        (problem,) = worker.ask("status")["problems"]
+    assert "latency limits of the rollout plan" in problem
+    assert sum(failed_users(query, run)) == len(USERS)
