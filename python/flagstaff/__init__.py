@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from flagstaff._engine.direct import read_own_writes
     from flagstaff._engine.explain import explain
     from flagstaff._engine.impact import impact
-    from flagstaff._engine.lifecycle import aready, ready, refresh
+    from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
     from flagstaff._engine.status import status
     from flagstaff._engine.usage import usage
     from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [
+    "aclose",
     "acting_as",
     "all_flags",
     "aready",
+    "close",
     "explain",
     "flag_enabled",
     "get_value",
@@ -36,9 +38,11 @@ __all__ = [
 # Imported on first use: the pytest plugin is in this package, and must not import Django or the
 # extension before the project's settings are known.
 _MODULES = {
+    "aclose": "flagstaff._engine.lifecycle",
     "acting_as": "flagstaff._attribution.writes",
     "all_flags": "flagstaff._core",
     "aready": "flagstaff._engine.lifecycle",
+    "close": "flagstaff._engine.lifecycle",
     "explain": "flagstaff._engine.explain",
     "flag_enabled": "flagstaff._core",
     "get_value": "flagstaff._core",

@@ -181,6 +181,10 @@ def test_async_startup_waits_for_the_first_load() -> None:
     async_to_sync(defined("how-to/async.md", "aready")["startup"])()
 
 
+def test_async_shutdown_stops_the_engine() -> None:
+    async_to_sync(defined("how-to/async.md", "aclose")["shutdown"])()
+
+
 def test_health_view_returns_json() -> None:
     response: HttpResponse = defined("reference/reasons.md", "def health")["health"](
         request_of(None)

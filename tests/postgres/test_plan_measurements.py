@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import Any
 
 import pytest
 
+from tests.measured_plans import KEY, counted, failed_users, start_run, wait_for_count
 from tests.postgres.conftest import Query
 from tests.workers import Worker
 
-KEY = "new_checkout"
-TIMEOUT = 10.0
 #: Of the users from 0 to 299, those with the flag at 33 %.
 USERS = list(range(300))
 
@@ -21,55 +19,6 @@ USERS = list(range(300))
 def run(query: Query) -> int:
     """The run of a plan that measures, with a latency guard that no request passes."""
     return start_run(query)
-
-
-def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') -> int:
-    (plan,) = query(
-        "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
-        "latency_limits, salt, reason, actor, guarded_until) "
-        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '', '', "
-        "now() + interval '5 min' FROM flagstaff_featureflag WHERE key = %s RETURNING id",
-        state,
-        limits,
-        KEY,
-    )
-    (run,) = query(
-        "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent) VALUES (%s, 0, 33) "
-        "RETURNING id",
-        plan,
-    )
-    query("UPDATE flagstaff_rollouts_plan SET run_id = %s WHERE id = %s RETURNING id", run, plan)
-    return int(run)
-
-
-def counted(query: Query, run: int, kind: str, number: int = 0) -> tuple[int, int]:
-    """What is counted outside and inside of the rollout."""
-    outside, inside = query(
-        "SELECT coalesce(sum(count) FILTER (WHERE NOT inside), 0)::int, "
-        "coalesce(sum(count) FILTER (WHERE inside), 0)::int "
-        "FROM flagstaff_rollouts_signalcount WHERE run_id = %s AND kind = %s AND number = %s",
-        run,
-        kind,
-        number,
-    )
-    return outside, inside
-
-
-def failed_users(query: Query, run: int, guard: int = 0) -> tuple[int, int]:
-    outside, inside = query(
-        "SELECT count(*) FILTER (WHERE NOT inside), count(*) FILTER (WHERE inside) "
-        "FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = %s",
-        run,
-        guard,
-    )
-    return outside, inside
-
-
-def wait_for(query: Query, expected: tuple[int, int], *of: Any) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while (found := counted(query, *of)) != expected:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
 
 
 def ready_worker(url: str, **settings: Any) -> Worker:
@@ -92,7 +41,7 @@ def test_requests_are_counted_by_side(database: str, query: Query, run: int, how
     with ready_worker(database) as worker:
         expected = sides(worker)
         request(worker, USERS, how=how)
-        wait_for(query, expected, run, "r")
+        wait_for_count(query, expected, run, "r")
     assert counted(query, run, "f") == (0, 0)
     assert failed_users(query, run) == (0, 0)
     # All requests exceed the limit of the latency guard.
@@ -137,7 +86,7 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
 def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -> None:
     worker = ready_worker(database)
     request(worker, USERS)
-    wait_for(query, sides(worker), run, "r")
+    wait_for_count(query, sides(worker), run, "r")
     worker.end(signal.SIGKILL)
     assert query("SELECT count(*), count(stopped_at) FROM flagstaff_rollouts_signalworker") == (
         1,
@@ -178,7 +127,7 @@ def test_plan_that_has_not_started_measures_at_0_percent(database: str, query: Q
 def test_next_run_starts_at_zero(database: str, query: Query, run: int) -> None:
     with ready_worker(database) as worker:
         request(worker, USERS)
-        wait_for(query, sides(worker), run, "r")
+        wait_for_count(query, sides(worker), run, "r")
         (following,) = query(
             "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent) "
             "SELECT id, 1, 33 FROM flagstaff_rollouts_plan RETURNING id"
@@ -195,14 +144,14 @@ def test_run_that_was_deleted_does_not_stop_the_others(
 ) -> None:
     with ready_worker(database) as worker:
         request(worker, USERS)
-        wait_for(query, sides(worker), run, "r")
+        wait_for_count(query, sides(worker), run, "r")
         for table in ("signalcount", "seenregister", "failedunit", "steprun", "plan"):
             query(f"DELETE FROM flagstaff_rollouts_{table} RETURNING true")
         request(worker, USERS)
         following = start_run(query)
         worker.ask("refresh")
         request(worker, USERS)
-        wait_for(query, sides(worker), following, "r")
+        wait_for_count(query, sides(worker), following, "r")
 
 
 def test_forked_child_reports_only_its_own_requests(database: str, query: Query, run: int) -> None:

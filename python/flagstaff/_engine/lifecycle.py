@@ -36,6 +36,7 @@ from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownVa
 __all__ = [
     "EngineOptions",
     "StartOptions",
+    "aclose",
     "after_fork",
     "aready",
     "close",
@@ -129,14 +130,21 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
 
 
 def close(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
-    """Stops the engine and closes its connections. The next evaluation starts it again.
+    """Stops the engine, writes what it has counted and closes its connections.
 
-    Blocks for at most `timeout` seconds, and returns True if everything has stopped.
+    For servers that end their workers by a signal, such as uvicorn; others do it by themselves. The
+    next evaluation starts the engine again. Blocks for at most `timeout` seconds, and returns True
+    if everything has stopped.
     """
     _process.decode = None
     # What follows is a start, not a recovery.
     _process.status_log = StatusLog()
     return _core.stop(timeout)
+
+
+async def aclose(timeout: float = _SHUTDOWN_TIMEOUT) -> bool:
+    """Stops the engine as `close` does, without blocking the event loop."""
+    return await sync_to_async(close, thread_sensitive=False)(timeout)
 
 
 def ready(timeout: float | None = None) -> bool:

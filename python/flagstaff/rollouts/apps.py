@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from django.apps import AppConfig
@@ -26,6 +27,13 @@ class RolloutsConfig(OptionalApp, AppConfig):
     verbose_name = _("Rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
     observes_requests = True
+
+    def ready(self) -> None:
+        """Observes the tasks of Celery, if the project has imported it."""
+        if "celery" in sys.modules:
+            from flagstaff.rollouts.celery import connect  # noqa: PLC0415
+
+            connect()
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the tables that workers read and write."""

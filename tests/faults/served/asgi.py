@@ -1,4 +1,6 @@
-"""The ASGI application. It loads the flags before the first request, as the guide advises."""
+"""The ASGI application. It loads the flags before the first request, and writes the last counts,
+as the guide advises.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 from django.core.asgi import get_asgi_application
 
-from flagstaff import aready
+from flagstaff import aclose, aready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 
@@ -22,4 +24,5 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     while (await receive())["type"] != "lifespan.shutdown":
         await aready(timeout=10)
         await send({"type": "lifespan.startup.complete"})
+    await aclose()
     await send({"type": "lifespan.shutdown.complete"})

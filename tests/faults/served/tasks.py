@@ -18,7 +18,7 @@ django.setup()
 from flagstaff import acting_as, flag_enabled, get_value, status  # noqa: E402 (after setup)
 from flagstaff.changes import set_rollout  # noqa: E402
 
-__all__ = ["app", "change", "read", "survey"]
+__all__ = ["app", "buy", "change", "read", "survey"]
 
 app = application(Path(os.environ["CELERY_FOLDER"]))
 
@@ -48,3 +48,12 @@ def survey(users: int) -> int:
     for user in range(users):
         flag_enabled("new_checkout", user)
     return os.getpid()
+
+
+@app.task(name="buy")  # type: ignore[untyped-decorator]
+def buy(user: int) -> bool:
+    """Evaluates a flag for one user. Fails for every tenth user who has it."""
+    enabled = flag_enabled("new_checkout", user)
+    if enabled and user % 10 == 0:
+        raise RuntimeError("a planted fault")
+    return enabled
