@@ -1,6 +1,4 @@
-"""The ASGI application. It loads the flags before the first request, and writes the last counts,
-as the guide advises.
-"""
+"""The ASGI application. Loads the flags first, and writes the last counts, as the guide advises."""
 
 from __future__ import annotations
 
