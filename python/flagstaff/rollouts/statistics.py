@@ -1,0 +1,311 @@
+"""The formulas of guarded rollouts. Pure, and nothing here blocks or queries.
+
+A plan compares the users inside a rollout with those outside, at the same time. Each user counts
+once, at the first failure. Without harm a failing user is inside with probability `theta`, the
+share of all users who are inside; with `ratio` times as many failures inside, with probability
+`q(theta, ratio)`.
+
+The tests are e-values: the mean of likelihood ratios against fixed alternatives. Without harm such
+a mean is a martingale of expectation 1, so by Ville's inequality it ever exceeds 1/alpha with
+probability alpha at most, however often it is computed (Ville 1939; Robbins 1970, "Statistical
+methods related to the law of the iterated logarithm"; Ramdas and others 2023, arXiv 2210.01948).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+__all__ = [
+    "CARDINALITY_ERROR",
+    "RATIOS",
+    "REGISTERS",
+    "brake_threshold",
+    "cardinality",
+    "e_value",
+    "log_e_value",
+    "q",
+    "ratio",
+    "share_error",
+    "smallest_ratio",
+    "upper_bound",
+]
+
+#: The alternatives: so many times as many failures as are tolerated.
+RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
+#: The number of registers of a HyperLogLog, 2 to the power of 12.
+REGISTERS = 4096
+#: The relative standard error of `cardinality`.
+CARDINALITY_ERROR = 1.04 / math.sqrt(REGISTERS)
+
+# A hash has 64 bits, of which 12 select the register.
+_RANK_BITS = 52
+_LOG_RATIOS = tuple(math.log(one) for one in RATIOS)
+_LOG_COUNT = math.log(len(RATIOS))
+# The relative precision of a bound, and the largest ratio that is looked for.
+_PRECISION = 1e-3
+_LARGEST = 1e9
+# Exceeded by a standard normal variable with probability 0.2.
+_ONE_IN_FIVE = 0.8416
+
+
+def q(theta: float, ratio: float) -> float:
+    """Returns the probability that a failing user is inside.
+
+    `theta` is the share of users inside, 0 to 1; inside fail `ratio` times as many as outside, a
+    number above 0. This is Bayes' rule for one failure. Raises ValueError.
+
+        >>> q(0.05, 1)
+        0.05
+        >>> round(q(0.05, 2), 4)
+        0.0952
+    """
+    _check_theta(theta)
+    _check_positive(ratio=ratio)
+    return theta * ratio / (theta * ratio + 1 - theta)
+
+
+def ratio(inside: float, outside: float, theta: float) -> float | None:
+    """Returns how many times as many users fail inside as outside: the odds ratio to `theta`.
+
+    `inside` and `outside` are numbers of failing users. inf if none failed outside; None if none
+    failed at all, or if there is nobody inside or outside. Raises ValueError.
+
+        >>> ratio(10, 95, 0.05)
+        2.0
+    """
+    _check(inside, outside, theta)
+    if not inside + outside or theta in {0, 1}:
+        return None
+    return inside * (1 - theta) / (outside * theta) if outside else math.inf
+
+
+def log_e_value(inside: float, outside: float, theta: float, tolerated: float = 1.0) -> float:
+    """Returns the natural logarithm of `e_value`, which has no overflow.
+
+    With R = theta·r + 1 - theta, and R0 for the tolerated ratio r0, an alternative r contributes
+    inside·ln(r/r0) - (inside + outside)·ln(R/R0). Without anybody inside or outside there is
+    nothing to compare, and the result is 0. Raises ValueError.
+    """
+    _check(inside, outside, theta)
+    _check_positive(tolerated=tolerated)
+    if tolerated >= RATIOS[-1]:
+        raise ValueError(f"the tolerated ratio is {tolerated:g}, but must be below {RATIOS[-1]:g}")
+    if not 0 < theta < 1:
+        return 0.0
+    total = inside + outside
+    scale = theta / (theta * tolerated + 1 - theta)
+    log_tolerated = math.log(tolerated)
+    return _log_mean_exp(
+        [
+            inside * (log_alternative - log_tolerated)
+            - total * math.log1p(scale * (alternative - tolerated))
+            for alternative, log_alternative in zip(RATIOS, _LOG_RATIOS, strict=True)
+            if alternative > tolerated
+        ]
+    )
+
+
+def e_value(inside: float, outside: float, theta: float, tolerated: float = 1.0) -> float:
+    """Returns the evidence that inside fail more than `tolerated` times as many users as outside.
+
+    The mean over the alternatives r in RATIOS above r0 = `tolerated` of the likelihood ratio
+    (q_r / q_r0)^inside · ((1 - q_r) / (1 - q_r0))^outside. A plan trips at 1/alpha. Also valid if
+    the true ratio is below the tolerated one, because each likelihood ratio only gets smaller.
+    inf if the number is too large. Raises ValueError.
+
+        >>> e_value(0, 0, 0.05)
+        1.0
+        >>> round(e_value(14, 60, 0.05), 1)
+        1883.8
+    """
+    return _exp(log_e_value(inside, outside, theta, tolerated))
+
+
+def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> float:
+    """Returns the always-valid upper bound of the ratio: the true one exceeds it with `alpha`.
+
+    The largest ratio whose e-value against smaller ratios is below 1/alpha. Those are the ratio
+    divided by each of RATIOS, so that e-value grows with the ratio. Too large by 0.1 % at most.
+    inf without enough failures, or with nobody inside or outside. Raises ValueError.
+
+        >>> upper_bound(3, 0, 0.5, 0.05)
+        inf
+        >>> round(upper_bound(50, 950, 0.05, 0.05), 1)
+        1.5
+    """
+    _check(inside, outside, theta)
+    _check_alpha(alpha)
+    limit = -math.log(alpha)
+    # The value for a ratio without end.
+    if not 0 < theta < 1 or _log_mean_exp([outside * log for log in _LOG_RATIOS]) < limit:
+        return math.inf
+    total, odds = inside + outside, (1 - theta) / theta
+
+    def exceeds(bound: float) -> bool:
+        # (bound/r + odds) / (bound + odds), near 1 for a small bound.
+        scale = bound / (bound + odds)
+        logs = (
+            -inside * log - total * math.log1p(scale * (1 / divisor - 1))
+            for divisor, log in zip(RATIOS, _LOG_RATIOS, strict=True)
+        )
+        return _log_mean_exp([*logs]) >= limit
+
+    return _smallest(exceeds, start=max(1.0, inside * odds / max(outside, 1)))
+
+
+def smallest_ratio(
+    outside: float, theta: float, threshold: float, tolerated: float = 1.0
+) -> float | None:
+    """Returns the smallest ratio that trips in 4 of 5 cases, with `outside` failing users outside.
+
+    A ratio r makes m = r·outside·theta / (1 - theta) users fail inside on average. In 4 of 5 cases
+    there are more than (√m - 0.42)², because the root of a Poisson count has a standard deviation
+    of 1/2 (Bartlett 1936). The result is the smallest r whose e-value of that count is at least
+    `threshold`. None without failures or a comparison. Raises ValueError.
+
+        >>> round(smallest_ratio(950, 0.05, 100), 1)
+        1.7
+    """
+    _check(0, outside, theta)
+    _check_positive(threshold=threshold)
+    if not outside or not 0 < theta < 1:
+        return None
+    limit, usual = math.log(threshold), outside * theta / (1 - theta)
+
+    def trips(true_ratio: float) -> bool:
+        root = max(math.sqrt(true_ratio * usual) - _ONE_IN_FIVE / 2, 0.0)
+        return log_e_value(root * root, outside, theta, tolerated) >= limit
+
+    found = _smallest(trips, start=tolerated)
+    return found if math.isfinite(found) else None
+
+
+def brake_threshold(theta: float, alpha: float) -> int | None:
+    """Returns the k of the brake: it trips at k failing users inside while none failed outside.
+
+    By chance the first k failing users are all inside with probability theta^k, so k is
+    ⌈ln alpha / ln theta⌉. None with nobody inside or outside. Raises ValueError.
+
+        >>> brake_threshold(0.05, 0.0025), brake_threshold(0.25, 0.0025)
+        (2, 5)
+    """
+    _check_theta(theta)
+    _check_alpha(alpha)
+    if not 0 < theta < 1:
+        return None
+    # Rounding must not add one where theta^k is alpha.
+    return max(math.ceil(math.log(alpha) / math.log(theta) - 1e-9), 1)
+
+
+def share_error(users_inside: float, users_outside: float) -> float:
+    """Returns the relative standard error of theta if both numbers come from `cardinality`.
+
+    theta = a / (a + b), and the errors of a and b are independent, so by the delta method it is
+    (1 - theta)·√2 times the error of one. 0 with nobody inside or outside. Raises ValueError.
+
+        >>> round(share_error(50, 950), 4)
+        0.0218
+    """
+    _check(users_inside, users_outside, 0)
+    if not users_inside or not users_outside:
+        return 0.0
+    return CARDINALITY_ERROR * math.sqrt(2) * users_outside / (users_inside + users_outside)
+
+
+def cardinality(ranks: Mapping[int, int]) -> float:
+    """Returns how many different users a HyperLogLog of 4,096 registers has seen.
+
+    `ranks` has the number of registers of each rank, 0 to 53. Registers that are left out have
+    rank 0. The improved estimator of Ertl 2017 ("New cardinality estimation algorithms for
+    HyperLogLog sketches", arXiv 1702.01284, algorithm 6), which has no ranges and no tables of
+    corrections. Its relative standard error is CARDINALITY_ERROR, 1.6 %. Raises ValueError.
+
+        >>> cardinality({})
+        0.0
+        >>> round(cardinality({1: 5, 2: 3, 4: 2}))
+        10
+    """
+    counts = [ranks.get(rank, 0) for rank in range(_RANK_BITS + 2)]
+    if min(counts) < 0 or sum(counts) > REGISTERS or set(ranks) - {*range(_RANK_BITS + 2)}:
+        raise ValueError("these are not the ranks of a HyperLogLog of 4,096 registers")
+    counts[0] = REGISTERS - sum(counts[1:])
+    if counts[0] == REGISTERS:
+        return 0.0
+    found = REGISTERS * _tau(1 - counts[-1] / REGISTERS)
+    for count in reversed(counts[1:-1]):
+        found = (found + count) / 2
+    found += REGISTERS * _sigma(counts[0] / REGISTERS)
+    return REGISTERS * REGISTERS / (2 * math.log(2) * found) if found else math.inf
+
+
+def _sigma(x: float) -> float:
+    """Returns x + Σ x^(2^k)·2^(k-1) for k from 1, the part of the empty registers."""
+    weight, found, previous = 1.0, x, -1.0
+    while found != previous:
+        x *= x
+        previous, found, weight = found, found + x * weight, 2 * weight
+    return found
+
+
+def _tau(x: float) -> float:
+    """Returns (1 - x - Σ (1 - x^(2^-k))²·2^-k) / 3 for k from 1, the part of the full registers."""
+    if x in {0, 1}:
+        return 0.0
+    weight, found, previous = 1.0, 1 - x, -1.0
+    while found != previous:
+        x, weight = math.sqrt(x), weight / 2
+        previous, found = found, found - (1 - x) ** 2 * weight
+    return found / 3
+
+
+def _smallest(holds: Callable[[float], bool], start: float) -> float:
+    """Returns the smallest number that holds, rounded up. It must hold for all larger ones."""
+    low, high = start / 2, start
+    while not holds(high):
+        low, high = high, 2 * high
+        if high > _LARGEST:
+            return math.inf
+    while high == start and low > 1 / _LARGEST and holds(low):
+        low, high, start = low / 2, low, low
+    while high > low * (1 + _PRECISION):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _log_mean_exp(logs: Iterable[float]) -> float:
+    """Returns the logarithm of the mean of the numbers with these logarithms."""
+    terms = [*logs]
+    largest = max(terms)
+    return largest + math.log(sum([math.exp(one - largest) for one in terms]) / len(terms))
+
+
+def _exp(log: float) -> float:
+    try:
+        return math.exp(log)
+    except OverflowError:
+        return math.inf
+
+
+def _check(inside: float, outside: float, theta: float) -> None:
+    _check_theta(theta)
+    # NaN fails too.
+    if not (0 <= inside < math.inf and 0 <= outside < math.inf):
+        raise ValueError(f"numbers of users must not be negative: {inside:g}, {outside:g}")
+
+
+def _check_theta(theta: float) -> None:
+    if not 0 <= theta <= 1:
+        raise ValueError(f"theta is {theta:g}, but must be from 0 to 1")
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha:g}, but must be above 0 and below 1")
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"{name} is {number:g}, but must be above 0")
