@@ -1,0 +1,93 @@
+"""What a step is judged by, and what comes of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+__all__ = ["BRAKE", "Action", "Evidence", "GuardCounts", "GuardResult", "Verdict"]
+
+Action = Literal["rollback", "hold"]
+
+#: The name of the brake in `Verdict.trip`.
+BRAKE = "brake"
+
+
+@dataclass(frozen=True)
+class GuardCounts:
+    """The numbers of users who failed a guard in this step, each counted once."""
+
+    inside: int = 0
+    outside: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the workers have counted in one stretch of measuring."""
+
+    #: The users seen, estimated by `statistics.cardinality`.
+    users_inside: float
+    users_outside: float
+    #: The relative standard error of the share of users inside, see `statistics.share_error`.
+    theta_error: float
+    #: By number of the guard; 0 is errors.
+    failed: Mapping[int, GuardCounts]
+    #: Requests and tasks outside and inside.
+    requests: tuple[int, int]
+    lost_workers: int = 0
+    #: Counts that a worker has dropped because its memory for them was full.
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
+class GuardResult:
+    """What the evidence says about one guard."""
+
+    number: int
+    name: str
+    failed: GuardCounts
+    #: How many times as many users fail inside; None without failures.
+    ratio: float | None
+    #: It trips at the threshold.
+    e_value: float
+    threshold: float
+    #: The always-valid upper bound of the ratio; inf without enough failures.
+    upper: float
+    #: The step passes if the upper bound is below.
+    limit: float
+    tripped: bool
+    passed: bool
+    #: The smallest ratio that would have tripped by now in 4 of 5 cases; None without failures.
+    smallest_harm: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a step trips, passes or holds, and why."""
+
+    #: The name of the guard that tripped, or "brake".
+    trip: str | None
+    trip_action: Action | None
+    #: Whether the next step may follow once the dwell time is over.
+    passed: bool
+    #: One sentence for people.
+    why: str
+    guards: tuple[GuardResult, ...] = ()
+    #: So many failing users inside and none outside trip the brake; None if it is off.
+    brake: int | None = None
+    #: If a guard passes by the number of users: the largest `smallest_harm` of those guards.
+    smallest_harm: float | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns a dict for JSON, which has no infinity: None instead."""
+        return cast("dict[str, object]", _finite(asdict(self)))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,156 @@
+"""What the evidence of a step means: trip, pass or hold. Pure, and nothing here blocks or queries.
+
+The formulas are in `statistics`. Callable guards are not judged here: the driver calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+from flagstaff.rollouts import statistics
+from flagstaff.rollouts.alpha import (
+    BRAKE_PERCENT,
+    ERRORS,
+    PLAN_ALPHA,
+    brake_alpha,
+    guard_alpha,
+    guard_name,
+    numbered,
+)
+from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.results import (
+    BRAKE,
+    Action,
+    Evidence,
+    GuardCounts,
+    GuardResult,
+    Verdict,
+)
+from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.verdict_text import (
+    brake_text,
+    hold_text,
+    missing_data,
+    pass_text,
+    trip_text,
+)
+
+__all__ = ["BRAKE", "Action", "Evidence", "GuardCounts", "GuardResult", "Verdict", "judge"]
+
+_ALL = 100
+# Theta is moved by so many standard errors to the safe side.
+_STANDARD_ERRORS = 2
+
+
+def judge(
+    steps: Sequence[Step],
+    step_index: int,
+    guards: Sequence[Guard],
+    evidence: Evidence,
+    required_users: int,
+) -> Verdict:
+    """Returns the verdict on a step. Correct at any time, and however often it is called.
+
+    All steps and guards of the plan share 5 % of false trips, see `alpha`. A guard trips at an
+    e-value of 1/alpha. It passes if the 95 % upper bound of the ratio is below its limit, or at
+    `required_users` users inside. Theta, the share of users inside, is raised by two standard
+    errors for trips and lowered by two for the bound. At 100 % there is nobody to compare with,
+    and the step passes. Raises IndexError for an unknown step, ValueError for negative counts.
+
+        >>> evidence = Evidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
+        >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
+        'errors: 41 of 200 users inside failed, 210 of 19,800 outside; 19 times as many'
+    """
+    step = steps[step_index]
+    if step.percent >= _ALL:
+        return Verdict(None, None, passed=True, why="at 100 % only callable guards can act")
+    theta = _theta(evidence)
+    threshold = 1 / guard_alpha(steps, guards)
+    results = tuple(
+        _result(guard, number, evidence, theta, threshold) for number, guard in numbered(guards)
+    )
+    if evidence.users_inside >= required_users:
+        results = tuple(_enough_users(result) for result in results)
+    brake = None
+    if step.percent <= BRAKE_PERCENT:
+        brake = statistics.brake_threshold(theta.high, brake_alpha(steps))
+    found = _brake_trip(evidence, brake) or _guard_trip(guards, results, evidence)
+    found = found or _no_trip(results, evidence, required_users)
+    return replace(found, guards=results, brake=brake)
+
+
+class _Theta(NamedTuple):
+    """The share of users inside: as measured, lowered and raised."""
+
+    share: float
+    low: float
+    high: float
+
+
+def _theta(evidence: Evidence) -> _Theta:
+    if evidence.users_inside <= 0 or evidence.users_outside <= 0:
+        # No evidence of anything.
+        return _Theta(0.0, 0.0, 1.0)
+    share = evidence.users_inside / (evidence.users_inside + evidence.users_outside)
+    margin = _STANDARD_ERRORS * evidence.theta_error
+    return _Theta(share, max(share * (1 - margin), 0.0), min(share * (1 + margin), 1.0))
+
+
+def _result(
+    guard: Guard, number: int, evidence: Evidence, theta: _Theta, threshold: float
+) -> GuardResult:
+    """Returns the figures of a guard. It passes by its bound; by users, see `_enough_users`."""
+    failed = evidence.failed.get(number, GuardCounts())
+    e_value = statistics.e_value(failed.inside, failed.outside, theta.high, guard.tolerated)
+    upper = statistics.upper_bound(failed.inside, failed.outside, theta.low, PLAN_ALPHA)
+    harm = statistics.smallest_ratio(failed.outside, theta.high, threshold, guard.tolerated)
+    return GuardResult(
+        number=number,
+        name=guard_name(guard),
+        failed=failed,
+        ratio=statistics.ratio(failed.inside, failed.outside, theta.share),
+        e_value=e_value,
+        threshold=threshold,
+        upper=upper,
+        limit=guard.limit,
+        tripped=e_value >= threshold,
+        passed=e_value < threshold and upper < guard.limit,
+        smallest_harm=harm,
+    )
+
+
+def _enough_users(result: GuardResult) -> GuardResult:
+    return replace(result, passed=not result.tripped)
+
+
+def _brake_trip(evidence: Evidence, brake: int | None) -> Verdict | None:
+    errors = evidence.failed.get(ERRORS, GuardCounts())
+    if brake is None or errors.outside or errors.inside < brake:
+        return None
+    return Verdict(BRAKE, "rollback", passed=False, why=brake_text(errors, evidence))
+
+
+def _guard_trip(
+    guards: Sequence[Guard], results: Sequence[GuardResult], evidence: Evidence
+) -> Verdict | None:
+    pairs = zip([guard for _, guard in numbered(guards)], results, strict=True)
+    tripped = [(guard, result) for guard, result in pairs if result.tripped]
+    if not tripped:
+        return None
+    # A rollback before a hold.
+    guard, result = min(tripped, key=lambda pair: pair[0].action != "rollback")
+    why = trip_text(guard, result, evidence)
+    return Verdict(result.name, cast("Action", guard.action), passed=False, why=why)
+
+
+def _no_trip(results: Sequence[GuardResult], evidence: Evidence, required_users: int) -> Verdict:
+    if missing := missing_data(evidence):
+        return Verdict(None, None, passed=False, why=missing)
+    if not all(one.passed for one in results):
+        return Verdict(None, None, passed=False, why=hold_text(results, evidence, required_users))
+    harms = [one.smallest_harm for one in results if one.upper >= one.limit]
+    known = [one for one in harms if one is not None]
+    harm = max(known) if known and len(known) == len(harms) else None
+    return Verdict(None, None, passed=True, why=pass_text(results, evidence), smallest_harm=harm)

@@ -1,0 +1,92 @@
+"""The sentences of a verdict, for an operator in a hurry. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.results import Evidence, GuardCounts, GuardResult
+
+__all__ = ["brake_text", "hold_text", "missing_data", "pass_text", "times", "trip_text"]
+
+_EXACT = 10
+
+
+def trip_text(guard: Guard, result: GuardResult, evidence: Evidence) -> str:
+    """Returns what a tripped guard has counted: users, and how many times as many fail inside."""
+    failed = "were slower" if guard.kind == "latency" else "failed"
+    text = (
+        f"{result.name}: {result.failed.inside:,} of {evidence.users_inside:,.0f} users inside "
+        f"{failed}, {result.failed.outside:,} of {evidence.users_outside:,.0f} outside"
+    )
+    if result.ratio is None or math.isinf(result.ratio):
+        return text
+    return f"{text}; {times(result.ratio)} times as many"
+
+
+def brake_text(errors: GuardCounts, evidence: Evidence) -> str:
+    """Returns what the brake has counted."""
+    return (
+        f"brake: {errors.inside:,} of {evidence.users_inside:,.0f} users inside failed, "
+        f"none of {evidence.users_outside:,.0f} outside"
+    )
+
+
+def missing_data(evidence: Evidence) -> str:
+    """Returns which data a step waits for; an empty text if all is there."""
+    outside, inside = evidence.requests
+    for missing, text in (
+        (evidence.users_inside <= 0, "no user inside has been seen yet"),
+        (evidence.users_outside <= 0, "no user outside has been seen yet"),
+        (inside <= 0, "no request or task of a user inside has ended yet"),
+        (outside <= 0, "no request or task of a user outside has ended yet"),
+        (evidence.lost_workers > 0, f"{_workers(evidence.lost_workers)} without a last report"),
+        (evidence.dropped > 0, f"workers had no memory left for {_counts(evidence.dropped)}"),
+    ):
+        if missing:
+            return f"waits for data: {text}"
+    return ""
+
+
+def hold_text(results: Sequence[GuardResult], evidence: Evidence, required_users: int) -> str:
+    """Returns which guard does not pass yet, and how many users are missing."""
+    worst = max((one for one in results if not one.passed), key=lambda one: one.upper)
+    users = f"{evidence.users_inside:,.0f} of {required_users:,} users inside seen"
+    if math.isinf(worst.upper):
+        return f"waits for users: {users}, too few failures to compare {worst.name}"
+    return f"waits for users: {users}, {worst.name} may be up to {times(worst.upper)} times as many"
+
+
+def pass_text(results: Sequence[GuardResult], evidence: Evidence) -> str:
+    """Returns why all guards pass, and the harm that could not have been seen."""
+    users = f"{evidence.users_inside:,.0f} users inside"
+    if not results:
+        return f"fine after {users}: only the brake compares errors"
+    vague = [one for one in results if one.upper >= one.limit]
+    if not vague:
+        worst = max(results, key=lambda one: one.upper)
+        return f"fine after {users}: {worst.name} at most {times(worst.upper)} times as many"
+    unseen = next((one for one in vague if one.smallest_harm is None), None)
+    if unseen:
+        return f"fine after {users}: {unseen.name} with too few failures to compare"
+    worst = max(vague, key=lambda one: one.smallest_harm or 0.0)
+    harm = times(worst.smallest_harm or 0.0)
+    return f"fine after {users}: {worst.name} would have tripped at {harm} times as many"
+
+
+def times(ratio: float) -> str:
+    """Returns a ratio as text: two digits, or whole from 10 on.
+
+    >>> times(3.74), times(41.2)
+    ('3.7', '41')
+    """
+    return f"{ratio:,.1f}" if ratio < _EXACT else f"{ratio:,.0f}"
+
+
+def _workers(number: int) -> str:
+    return "a worker stopped" if number == 1 else f"{number:,} workers stopped"
+
+
+def _counts(number: int) -> str:
+    return "a failure" if number == 1 else f"{number:,} failures"
