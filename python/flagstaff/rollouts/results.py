@@ -59,7 +59,10 @@ class GuardResult:
     limit: float
     tripped: bool
     passed: bool
-    #: The smallest ratio that would have tripped by now in 4 of 5 cases; None without failures.
+    #: The ratio that is allowed.
+    tolerated: float
+    #: Where the number of users passes: the smallest ratio that would have tripped in 4 of 5 cases.
+    #: None without failures.
     smallest_harm: float | None = None
 
 

@@ -14,7 +14,7 @@ methods related to the law of the iterated logarithm"; Ramdas and others 2023, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 __all__ = [
     "CARDINALITY_ERROR",
@@ -41,7 +41,7 @@ CARDINALITY_ERROR = 1.04 / math.sqrt(REGISTERS)
 # A hash has 64 bits, of which 12 select the register.
 _RANK_BITS = 52
 _LOG_RATIOS = tuple(math.log(one) for one in RATIOS)
-_LOG_COUNT = math.log(len(RATIOS))
+_RECIPROCALS_LESS_ONE = tuple(1 / one - 1 for one in RATIOS)
 # The relative precision of a bound, and the largest ratio that is looked for.
 _PRECISION = 1e-3
 _LARGEST = 1e9
@@ -141,15 +141,19 @@ def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> fl
     if not 0 < theta < 1 or _log_mean_exp([outside * log for log in _LOG_RATIOS]) < limit:
         return math.inf
     total, odds = inside + outside, (1 - theta) / theta
+    fixed = [-inside * log for log in _LOG_RATIOS]
 
     def exceeds(bound: float) -> bool:
-        # (bound/r + odds) / (bound + odds), near 1 for a small bound.
         scale = bound / (bound + odds)
-        logs = (
-            -inside * log - total * math.log1p(scale * (1 / divisor - 1))
-            for divisor, log in zip(RATIOS, _LOG_RATIOS, strict=True)
+        return (
+            _log_mean_exp(
+                [
+                    own - total * math.log1p(scale * less)
+                    for own, less in zip(fixed, _RECIPROCALS_LESS_ONE, strict=True)
+                ]
+            )
+            >= limit
         )
-        return _log_mean_exp([*logs]) >= limit
 
     return _smallest(exceeds, start=max(1.0, inside * odds / max(outside, 1)))
 
@@ -274,9 +278,8 @@ def _smallest(holds: Callable[[float], bool], start: float) -> float:
     return high
 
 
-def _log_mean_exp(logs: Iterable[float]) -> float:
+def _log_mean_exp(terms: list[float]) -> float:
     """Returns the logarithm of the mean of the numbers with these logarithms."""
-    terms = [*logs]
     largest = max(terms)
     return largest + math.log(sum([math.exp(one - largest) for one in terms]) / len(terms))
 

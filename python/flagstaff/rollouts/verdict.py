@@ -72,7 +72,7 @@ def judge(
         _result(guard, number, evidence, theta, threshold) for number, guard in numbered(guards)
     )
     if evidence.users_inside >= required_users:
-        results = tuple(_enough_users(result) for result in results)
+        results = tuple(_with_enough_users(result, theta) for result in results)
     brake = None
     if step.percent <= BRAKE_PERCENT:
         brake = statistics.brake_threshold(theta.high, brake_alpha(steps))
@@ -101,11 +101,10 @@ def _theta(evidence: Evidence) -> _Theta:
 def _result(
     guard: Guard, number: int, evidence: Evidence, theta: _Theta, threshold: float
 ) -> GuardResult:
-    """Returns the figures of a guard. It passes by its bound; by users, see `_enough_users`."""
+    """Returns the figures of a guard. It passes by its bound; by users, see below."""
     failed = evidence.failed.get(number, GuardCounts())
     e_value = statistics.e_value(failed.inside, failed.outside, theta.high, guard.tolerated)
     upper = statistics.upper_bound(failed.inside, failed.outside, theta.low, PLAN_ALPHA)
-    harm = statistics.smallest_ratio(failed.outside, theta.high, threshold, guard.tolerated)
     return GuardResult(
         number=number,
         name=guard_name(guard),
@@ -117,12 +116,17 @@ def _result(
         limit=guard.limit,
         tripped=e_value >= threshold,
         passed=e_value < threshold and upper < guard.limit,
-        smallest_harm=harm,
+        tolerated=guard.tolerated,
     )
 
 
-def _enough_users(result: GuardResult) -> GuardResult:
-    return replace(result, passed=not result.tripped)
+def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
+    if result.tripped or result.passed:
+        return result
+    harm = statistics.smallest_ratio(
+        result.failed.outside, theta.high, result.threshold, result.tolerated
+    )
+    return replace(result, passed=True, smallest_harm=harm)
 
 
 def _brake_trip(evidence: Evidence, brake: int | None) -> Verdict | None:
