@@ -136,6 +136,9 @@ messages: env ## Update the catalogue for translators; needs GNU gettext
 bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
+sim: build ## Simulate rollout plans: false trips, and how soon harm is found; takes ten minutes
+	@$(BIN)/python -m tools.simulation
+
 requirements: env ## Update the pinned versions of the tools
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv
 	$(VENV)/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --upgrade --generate-hashes \
@@ -152,4 +155,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench requirements clean
+.PHONY: help env build demo test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean

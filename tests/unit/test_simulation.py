@@ -1,0 +1,151 @@
+"""The simulation of rollout plans: its random counts, its users, and a short run of it."""
+
+from __future__ import annotations
+
+import doctest
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from tools.simulation import sampling
+from tools.simulation.plan import Course, Result, run_plan
+from tools.simulation.report import broken_bounds, figures_of, report
+from tools.simulation.sampling import binomial, poisson, share_bound
+from tools.simulation.scenarios import LOST, LOW, NO_HARM, Scenario, run_all
+from tools.simulation.users import ERROR, Failure, Minute, Site, Users
+from tools.simulation.workers import Stored
+
+SITE = Site(4_000, 0.01)
+
+
+def mean_and_variance(counts: list[int]) -> tuple[float, float]:
+    mean = sum(counts) / len(counts)
+    return mean, sum((count - mean) ** 2 for count in counts) / len(counts)
+
+
+@pytest.mark.parametrize("mean", [0.3, 4, 19, 500])
+def test_poisson_counts_have_the_mean_and_the_variance(mean: float) -> None:
+    source = random.Random(1)
+    found = mean_and_variance([poisson(source, mean) for _ in range(20_000)])
+    assert found == pytest.approx((mean, mean), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("number", "chance"), [(10, 0.05), (1000, 0.004), (40, 0.9), (5000, 0.3), (3, 0.5)]
+)
+def test_binomial_counts_have_the_mean_and_the_variance(number: int, chance: float) -> None:
+    source = random.Random(2)
+    counts = [binomial(source, number, chance) for _ in range(20_000)]
+    assert min(counts) >= 0
+    assert max(counts) <= number
+    expected = (number * chance, number * chance * (1 - chance))
+    assert mean_and_variance(counts) == pytest.approx(expected, rel=0.05)
+
+
+def test_bound_of_a_share_is_that_of_clopper_and_pearson() -> None:
+    assert doctest.testmod(sampling).failed == 0
+    assert share_bound(7, 7) == 1
+    # The probability of at most 2 of 20 is 1 %.
+    chance = share_bound(2, 20)
+    below = sum(math.comb(20, one) * chance**one * (1 - chance) ** (20 - one) for one in range(3))
+    assert below == pytest.approx(0.01)
+
+
+def test_users_of_a_site_arrive_and_fail_at_its_rates() -> None:
+    users = Users(random.Random(3), SITE)
+    users.begin_step(25)
+    day = [users.minute(at) for at in range(24 * 60)]
+    requests = [sum(minute.requests[side] for minute in day) for side in (0, 1)]
+    failures = [failure for minute in day for failure in minute.failures]
+    errors = sum(failure.kind & ERROR for failure in failures)
+    assert requests[1] / sum(requests) == pytest.approx(0.25, abs=0.03)
+    # Broken clients fail more often.
+    assert 0.01 < errors / sum(requests) < 0.025
+    assert errors / sum(requests) == pytest.approx(users.usual_error_share(0), rel=0.1)
+
+
+def test_seen_users_are_counted_once_in_a_step() -> None:
+    users = Users(random.Random(4), SITE)
+    users.begin_step(5)
+    hours = [sum(sum(users.minute(at).new_users) for at in range(60)) for _ in range(8)]
+    assert hours[0] > 3 * hours[-1]
+    users.begin_step(25)
+    assert sum(users.minute(0).new_users) > 10
+
+
+def test_harm_multiplies_errors_inside_only() -> None:
+    counts = []
+    for harm in (1.0, 3.0):
+        users = Users(random.Random(5), SITE, harm)
+        users.begin_step(50)
+        failures = [failure for at in range(600) for failure in users.minute(at).failures]
+        errors = [failure.inside for failure in failures if failure.kind & ERROR]
+        counts.append([errors.count(0), errors.count(1)])
+    (outside, inside), (outside_harmed, inside_harmed) = counts
+    assert outside_harmed == pytest.approx(outside, rel=0.1)
+    # Broken clients fail nearly always already.
+    assert 2 < inside_harmed / inside < 3.1
+
+
+def test_retries_are_requests_but_one_failing_user() -> None:
+    stored = Stored(random.Random(6))
+    retrying, patient = 16, 32
+    for user in (retrying, patient):
+        failures = [Failure(1, user, ERROR)] * 100
+        stored.add(0, Minute((0, 0), (0, 100), failures))
+    for at in range(1, 5):
+        stored.add(at, Minute((0, 0), (0, 0), []))
+    assert stored.failed[0] == (set(), {retrying, patient})
+    assert stored.failed[1] == (set(), set())
+    # 1.5 failing retries on average for every request of the first user.
+    assert stored.requests[1] - 200 == pytest.approx(150, abs=50)
+    assert sum(errors for _, errors in stored.inside) == stored.requests[1]
+
+
+def test_counts_of_the_last_seconds_arrive_in_the_next_minute() -> None:
+    stored = Stored(random.Random(7))
+    failures = [Failure(0, user << 5, ERROR) for user in range(10_000)]
+    stored.add(0, Minute((10_000, 0), (10_000, 0), failures))
+    # 2.5 of 60 seconds on average, by the offsets of the workers.
+    assert 0.91 < len(stored.failed[0][0]) / 10_000 < 0.995
+    assert 0.91 < stored.users[0] / 10_000 < 0.995
+    stored.add(1, Minute((0, 0), (0, 0), []))
+    assert len(stored.failed[0][0]) == stored.users[0] == 10_000
+
+
+def test_plan_with_the_same_seed_is_the_same() -> None:
+    course = Course(SITE, harm=5.0)
+    assert run_plan("a", course) == run_plan("a", course)
+
+
+# `make sim` runs all plans; here are fewer, on small sites.
+@pytest.mark.timeout(240)
+def test_harmless_plans_hardly_ever_trip_and_harmful_ones_do() -> None:
+    quick = Course(SITE, dwell_minutes=40, jump_after=40)
+    plans = [
+        Scenario(NO_HARM, 200, users=(2_000, 10_000), course=quick),
+        Scenario("5 times", 12, users=(6_000, 10_000), course=replace(quick, harm=5.0)),
+        Scenario(LOW, 2, users=(2, 60), course=replace(quick, jump_after=None, minutes=600)),
+        Scenario(LOST, 2, course=replace(quick, jump_after=None, minutes=90, lost_workers=1)),
+    ]
+    found = {name: figures_of(results) for name, results in run_all(plans).items()}
+    assert broken_bounds(found, most_false=0.08) == []
+    assert "no harm: 200 plans" in report(found)
+
+
+def test_broken_bounds_are_named() -> None:
+    calm, tripped = Result(), Result(trips={"verdict": (5, 3)}, guard="errors")
+    blind = Result(passes=1, blind_passes=1)
+    found = {
+        NO_HARM: figures_of([calm] * 30 + [tripped]),
+        "5 times": figures_of([calm, tripped]),
+        LOST: figures_of([blind]),
+    }
+    assert broken_bounds(found) == [
+        "no harm: 3.23% tripped, bound 19.57%, allowed 5%",
+        "5 times: 50.0% tripped, required 95%",
+        "lost worker: 1 steps passed without data",
+        "lost worker: 1 steps passed",
+    ]

@@ -1,0 +1,175 @@
+"""One simulated rollout plan, looked at every minute by the judge of `flagstaff.rollouts`."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field
+
+from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
+from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
+from tools.simulation.rules import ALPHA_Z, fixed_threshold, z_of_errors
+from tools.simulation.users import ERROR, Site, Users
+from tools.simulation.workers import MEAN_RETRIES, Stored
+
+__all__ = ["PERCENTS", "RULES", "Course", "Result", "run_plan"]
+
+#: The steps that are compared; at 100 % nobody is outside.
+PERCENTS = (1, 5, 25, 50)
+#: The rules that run side by side; the first one decides about the steps.
+RULES = ("verdict", "threshold", "z-test", "z-test, each minute")
+
+_GUARDS = (Guard("errors"), Guard("latency", seconds=0.5), Guard("latency", seconds=2.0))
+_NUMBERS = (0, 2, 3)
+_REQUIRED_USERS = 1000
+# Estimates of so few users are whole numbers.
+_FEW = 200
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a plan meets: the site, the harm, and how long its steps take."""
+
+    site: Site
+    harm: float = 1.0
+    dwell_minutes: int = 60
+    #: So many minutes after which a person jumps to the next step; None for never.
+    jump_after: int | None = 120
+    #: A plan without an end is stopped here.
+    minutes: int = 24 * 60
+    #: A worker is lost all the time.
+    lost_workers: int = 0
+
+
+@dataclass
+class Result:
+    """What one plan did."""
+
+    #: By rule, the percentage at which it tripped, and the users who had failed inside by then.
+    trips: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: The guard that tripped.
+    guard: str | None = None
+    #: All users who failed inside, if nothing tripped.
+    failed_inside: int = 0
+    looks: int = 0
+    #: Steps that passed, those of them without data, and those that a person jumped over.
+    passes: int = 0
+    blind_passes: int = 0
+    jumps: int = 0
+    #: The percentage at the end.
+    percent: int = 0
+
+
+class _Estimates:
+    """Estimated numbers of users, as from a HyperLogLog whose registers change as it grows."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+        self._errors = [source.gauss(0, 1), source.gauss(0, 1)]
+        self._numbers = [0, 0]
+
+    def of(self, numbers: list[int]) -> list[float]:
+        """Returns the estimates outside and inside, with a relative error of 1.6 %."""
+        return [self._estimate(side, number) for side, number in enumerate(numbers)]
+
+    def _estimate(self, side: int, number: int) -> float:
+        if not number:
+            return 0.0
+        # The part of the estimate that comes from earlier users keeps its error.
+        kept = math.sqrt(self._numbers[side] / number)
+        fresh = math.sqrt(max(1 - kept * kept, 0))
+        self._errors[side] = kept * self._errors[side] + fresh * self._source.gauss(0, 1)
+        self._numbers[side] = number
+        found = number * (1 + CARDINALITY_ERROR * self._errors[side])
+        return float(round(found)) if number < _FEW else found
+
+
+class _Run:
+    """The state of a plan between two looks."""
+
+    def __init__(self, source: random.Random, course: Course) -> None:
+        self.source, self.course, self.result = source, course, Result()
+        self.steps = [Step(percent, course.dwell_minutes * 60) for percent in (*PERCENTS, 100)]
+        self.users = Users(source, course.site, course.harm)
+        self.usual = self.users.usual_error_share(MEAN_RETRIES)
+        # Users who failed inside in steps before this one.
+        self.earlier = 0
+        self.began = self.index = 0
+        self.begin(0, 0)
+
+    def begin(self, index: int, at: int) -> None:
+        """Starts a step, with new evidence."""
+        self.index, self.began = index, at
+        self.users.begin_step(PERCENTS[index])
+        self.stored, self.estimates = Stored(self.source), _Estimates(self.source)
+        self.failed: set[int] = set()
+
+    def look(self, at: int) -> Verdict | None:
+        """Simulates a minute and asks every rule that has not tripped."""
+        minute = self.users.minute(at)
+        self.stored.add(at, minute)
+        self.failed |= {
+            failure.user for failure in minute.failures if failure.inside and failure.kind & ERROR
+        }
+        self.result.failed_inside = self.earlier + len(self.failed)
+        due = at + 1 - self.began == self.course.dwell_minutes
+        z = z_of_errors(self.stored)
+        self._trip("threshold", holds=fixed_threshold(self.stored, self.usual))
+        self._trip("z-test", holds=due and z > ALPHA_Z)
+        self._trip("z-test, each minute", holds=z > ALPHA_Z)
+        if "verdict" in self.result.trips:
+            return None
+        self.result.looks += 1
+        verdict = judge(self.steps, self.index, _GUARDS, self._evidence(), _REQUIRED_USERS)
+        self._trip("verdict", holds=verdict.trip is not None)
+        self.result.guard = verdict.trip
+        return verdict
+
+    def goes_on(self, at: int, verdict: Verdict | None) -> bool:
+        """Returns whether the next step is due, and counts why."""
+        minutes = at + 1 - self.began
+        if minutes < self.course.dwell_minutes:
+            return False
+        if verdict is None:
+            # The plan is over; the other rules go on.
+            return True
+        if verdict.passed:
+            self.result.passes += 1
+            self.result.blind_passes += not all((*self.stored.users, *self.stored.requests))
+            self.result.blind_passes += bool(self.course.lost_workers)
+            return True
+        jumps = self.course.jump_after is not None and minutes >= self.course.jump_after
+        self.result.jumps += jumps
+        return jumps
+
+    def _trip(self, rule: str, *, holds: bool) -> None:
+        if holds and rule not in self.result.trips:
+            self.result.trips[rule] = (PERCENTS[self.index], self.result.failed_inside)
+
+    def _evidence(self) -> Evidence:
+        outside, inside = self.estimates.of(self.stored.users)
+        counts = {
+            number: GuardCounts(len(failed[1]), len(failed[0]))
+            for number, failed in zip(_NUMBERS, self.stored.failed, strict=True)
+        }
+        requests = (self.stored.requests[0], self.stored.requests[1])
+        error = share_error(inside, outside)
+        return Evidence(inside, outside, error, counts, requests, self.course.lost_workers)
+
+
+def run_plan(seed: str, course: Course) -> Result:
+    """Returns what a plan did. The same seed gives the same result."""
+    run = _Run(random.Random(seed), course)  # noqa: S311 (a simulation)
+    for at in range(course.minutes):
+        verdict = run.look(at)
+        if len(run.result.trips) == len(RULES):
+            break
+        if run.goes_on(at, verdict):
+            run.earlier = run.result.failed_inside
+            if run.index + 1 == len(PERCENTS):
+                break
+            run.begin(run.index + 1, at + 1)
+    run.result.percent = PERCENTS[run.index]
+    return run.result
