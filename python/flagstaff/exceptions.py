@@ -18,12 +18,15 @@ __all__ = [
     "DocumentError",
     "FlagstaffError",
     "InvalidChangeError",
+    "InvalidPlanError",
     "NoHistoryError",
     "NoUsageError",
     "NoWebhooksError",
+    "PlanError",
     "PropagationError",
     "RefreshError",
     "UnknownFlagError",
+    "UnknownPlanError",
     "UnknownSegmentError",
     "UnknownValueError",
 ]
@@ -74,6 +77,18 @@ class NoUsageError(FlagstaffError):
 
 class NoWebhooksError(FlagstaffError):
     """webhooks are not available; use PostgreSQL and run manage.py migrate"""
+
+
+class PlanError(FlagstaffError):
+    """the rollout plan does not allow this now; "manage.py flags plan KEY status" says why"""
+
+
+class InvalidPlanError(PlanError, ValueError):
+    """the steps or guards of the rollout plan are not valid; nothing was written"""
+
+
+class UnknownPlanError(PlanError, LookupError):
+    """the flag has no rollout plan; create one"""
 
 
 class DocumentError(FlagstaffError, ValueError):

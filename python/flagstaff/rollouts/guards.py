@@ -1,10 +1,36 @@
-"""The guards of a rollout plan."""
+"""The guards of a rollout plan: errors, latency, and functions of the project."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
+from typing import Any
 
-__all__ = ["Guard"]
+from django.utils.module_loading import import_string
+
+from flagstaff.exceptions import InvalidPlanError
+
+__all__ = [
+    "CALLABLE",
+    "ERRORS",
+    "Guard",
+    "guards_as_json",
+    "guards_from_json",
+    "latency_limits",
+    "parse_guard",
+    "valid_guards",
+]
+
+ERRORS, LATENCY, CALLABLE = "errors", "latency", "callable"
+_ACTIONS = ("rollback", "hold")
+# The name in a text → the kind, and the field that the text after "=" belongs to.
+_KINDS = {"errors": (ERRORS, ""), "latency": (LATENCY, "seconds"), "call": (CALLABLE, "path")}
+_NUMBERS = ("limit", "tolerated")
+_EXPECTED = 'write "errors", "latency=0.5" (in seconds) or "call=shop.guards.orders"'
+# The largest ratio that the statistics look for.
+_MAX_TOLERATED = 20.0
+_MAX_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -12,10 +38,133 @@ class Guard:
     """A condition that a plan watches: "errors", "latency" or "callable"."""
 
     kind: str
+    #: The step passes if users inside fail less than so many times as often as those outside.
     limit: float = 2.0
+    #: A ratio up to this one is no harm.
     tolerated: float = 1.0
+    #: What a trip does: "rollback" or "hold".
     action: str = "rollback"
     #: A slower request counts as a failure of a latency guard.
     seconds: float | None = None
     #: The dotted path of a callable guard.
     path: str | None = None
+
+    def __str__(self) -> str:
+        target = {LATENCY: f"={self.seconds or 0:g}", CALLABLE: f"={self.path}"}.get(self.kind, "")
+        name = "call" if self.kind == CALLABLE else self.kind
+        numbers = "" if self.kind == CALLABLE else f",limit={self.limit:g}"
+        tolerated = f",tolerated={self.tolerated:g}" if self.tolerated != 1 else ""
+        return f"{name}{target}{numbers}{tolerated},action={self.action}"
+
+
+def parse_guard(text: str) -> Guard:
+    """Parses a guard such as "errors", "latency=0.5,limit=1.5" or "call=shop.guards.orders".
+
+    The options after the first comma are limit, tolerated and action. Raises InvalidPlanError.
+    """
+    first, *options = (part.strip() for part in text.split(","))
+    name, _, value = first.partition("=")
+    kind, field = _KINDS.get(name.strip(), ("", ""))
+    if not kind or bool(field) != bool(value.strip()):
+        raise InvalidPlanError(f"{text!r} is not a guard; {_EXPECTED}")
+    guard = Guard(kind, seconds=None, path=value.strip() if field == "path" else None)
+    if field == "seconds":
+        guard = replace(guard, seconds=_number(value, text))
+    for option in options:
+        guard = _with_option(guard, option, text)
+    return guard
+
+
+def valid_guards(given: Iterable[Guard | str]) -> tuple[Guard, ...]:
+    """Returns the guards of a plan. Raises InvalidPlanError if one is not valid.
+
+    Imports the functions of callable guards.
+    """
+    guards = tuple(parse_guard(one) if isinstance(one, str) else one for one in given)
+    for guard in guards:
+        _require_valid(guard)
+    targets = [(guard.kind, guard.seconds, guard.path) for guard in guards]
+    for target, guard in zip(targets, guards, strict=True):
+        if targets.count(target) > 1:
+            raise InvalidPlanError(f'the guard "{guard}" is there twice; remove one')
+    return guards
+
+
+def guards_as_json(guards: Iterable[Guard]) -> list[dict[str, Any]]:
+    """Returns the guards as the plan stores them, without fields of other kinds."""
+    return [
+        {name: value for name, value in asdict(guard).items() if value is not None}
+        for guard in guards
+    ]
+
+
+def guards_from_json(stored: Sequence[Mapping[str, Any]]) -> tuple[Guard, ...]:
+    """Returns the guards that a plan has stored."""
+    return tuple(Guard(**one) for one in stored)
+
+
+def latency_limits(guards: Sequence[Guard]) -> dict[str, float]:
+    """Returns the limits of latency guards in seconds, by the number of the guard.
+
+    The number is the place of the guard in the plan, from 1.
+    """
+    return {
+        str(number): guard.seconds
+        for number, guard in enumerate(guards, 1)
+        if guard.kind == LATENCY and guard.seconds is not None
+    }
+
+
+def _with_option(guard: Guard, option: str, text: str) -> Guard:
+    name, _, value = (part.strip() for part in option.partition("="))
+    if name == "action":
+        return replace(guard, action=value)
+    if name == "limit":
+        return replace(guard, limit=_number(value, text))
+    if name == "tolerated":
+        return replace(guard, tolerated=_number(value, text))
+    raise InvalidPlanError(
+        f"{option!r} of {text!r} is not an option of a guard; write limit=2, tolerated=1 or "
+        "action=hold"
+    )
+
+
+def _number(value: str, text: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise InvalidPlanError(f"{value!r} of {text!r} is not a number; {_EXPECTED}") from error
+
+
+def _require_valid(guard: Guard) -> None:
+    if guard.action not in _ACTIONS:
+        raise InvalidPlanError(
+            f'the action of the guard "{guard}" is neither "rollback" nor "hold"; choose one'
+        )
+    if guard.kind == CALLABLE:
+        _require_callable(guard)
+    elif guard.kind not in (ERRORS, LATENCY):
+        raise InvalidPlanError(f"{guard.kind!r} is no kind of guard; {_EXPECTED}")
+    # A comparison with NaN is false.
+    elif not (1 <= guard.tolerated < min(guard.limit, _MAX_TOLERATED) and isfinite(guard.limit)):
+        raise InvalidPlanError(
+            f'the ratios of the guard "{guard}" are not valid; the tolerated one must be at least '
+            f"1, below the limit and below {_MAX_TOLERATED:g}"
+        )
+    if guard.kind == LATENCY and not 0 < (guard.seconds or 0) <= _MAX_SECONDS:
+        raise InvalidPlanError(
+            f'the time of the guard "{guard}" is not valid; write seconds above 0 and up to '
+            f"{_MAX_SECONDS:g}"
+        )
+
+
+def _require_callable(guard: Guard) -> None:
+    try:
+        found = import_string(guard.path or "")
+    except Exception as error:  # the project's own module may raise anything
+        raise InvalidPlanError(
+            f"the guard {guard.path!r} cannot be imported: {type(error).__name__}: {error}; "
+            "correct its path"
+        ) from error
+    if not callable(found):
+        raise InvalidPlanError(f"the guard {guard.path!r} is not a function; correct its path")

@@ -1,10 +1,30 @@
-"""The steps of a rollout plan."""
+"""The steps of a rollout plan: percentages with dwell times."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-__all__ = ["Step"]
+from flagstaff.exceptions import InvalidPlanError
+
+__all__ = [
+    "DEFAULT_STEPS",
+    "Step",
+    "duration_text",
+    "parse_step",
+    "steps_as_json",
+    "steps_from_json",
+    "valid_steps",
+]
+
+_ALL = 100
+_MAX_SECONDS = 365 * 86_400
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_STEP = re.compile(r"(\d{1,3})\s*%?(?:\s*:\s*((?:\d{1,9}\s*[smhdw]\s*)+))?", re.ASCII)
+_PART = re.compile(r"(\d+)\s*([smhdw])", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -13,3 +33,79 @@ class Step:
 
     percent: int
     seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.percent} % for {duration_text(self.seconds)}"
+
+
+#: The steps of a plan that names none. Those up to the present rollout are left out.
+DEFAULT_STEPS = (
+    Step(1, 3600),
+    Step(5, 21_600),
+    Step(25, 86_400),
+    Step(50, 86_400),
+    Step(100, 86_400),
+)
+
+
+def parse_step(text: str) -> Step:
+    """Parses a step such as "5:1h", "25:1d12h" or, for the last one, "100".
+
+    Raises InvalidPlanError.
+    """
+    match = _STEP.fullmatch(text.strip())
+    if match is None:
+        raise InvalidPlanError(
+            f"{text!r} is not a step; write a percentage and a time in s, m, h, d or w, such as "
+            '"5:1h"'
+        )
+    percent, time = match.groups()
+    seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(time or ""))
+    return Step(int(percent), seconds)
+
+
+def valid_steps(given: Iterable[Step | str]) -> tuple[Step, ...]:
+    """Returns the steps of a plan. Raises InvalidPlanError if they are not valid together."""
+    steps = tuple(parse_step(one) if isinstance(one, str) else one for one in given)
+    if not steps:
+        raise InvalidPlanError('the plan has no steps; add one such as "5:1h"')
+    for step in steps:
+        _require_valid(step, is_last=step is steps[-1])
+    for before, after in pairwise(steps):
+        if after.percent <= before.percent:
+            raise InvalidPlanError(
+                f"step {after.percent} % follows {before.percent} %; each step must be higher than "
+                "the one before"
+            )
+    return steps
+
+
+def steps_as_json(steps: Iterable[Step]) -> list[dict[str, float]]:
+    """Returns the steps as the plan stores them."""
+    return [{"percent": step.percent, "seconds": step.seconds} for step in steps]
+
+
+def steps_from_json(stored: Sequence[dict[str, Any]]) -> tuple[Step, ...]:
+    """Returns the steps that a plan has stored."""
+    return tuple(Step(one["percent"], one["seconds"]) for one in stored)
+
+
+def duration_text(seconds: float) -> str:
+    """Returns a duration in its two largest units, such as "1 d 12 h"."""
+    left, parts = int(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _require_valid(step: Step, *, is_last: bool) -> None:
+    percent, seconds = step.percent, step.seconds
+    if type(percent) is not int or not 1 <= percent <= _ALL:
+        raise InvalidPlanError(f"step {percent!r} is not a whole number from 1 to {_ALL}")
+    if not 0 <= seconds <= _MAX_SECONDS:
+        raise InvalidPlanError(f"the time of step {percent} % must be at most 365 d")
+    # Only the last step may end at once: nothing can be measured in no time.
+    if not seconds and not (is_last and percent == _ALL):
+        raise InvalidPlanError(f'step {percent} % has no time; write for example "{percent}:1h"')
