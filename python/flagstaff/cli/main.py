@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from flagstaff._extensions import optional_apps
 from flagstaff.cli.support.change_arguments import attributed_to_actor
 from flagstaff.cli.support.errors import exit_statuses
 from flagstaff.cli.support.output import Output
@@ -26,9 +27,9 @@ from flagstaff.cli.verbs import (
     workers,
 )
 
-__all__ = ["VERBS", "run"]
+__all__ = ["VERBS", "all_verbs", "run"]
 
-#: In the order of the help.
+#: In the order of the help, without those of optional apps.
 VERBS: Final[tuple[Verb, ...]] = (
     flags.LIST,
     flags.SHOW,
@@ -61,7 +62,10 @@ VERBS: Final[tuple[Verb, ...]] = (
     reader_role.READER_ROLE,
 )
 
-_BY_NAME = {verb.name: verb for verb in VERBS}
+
+def all_verbs() -> tuple[Verb, ...]:
+    """Returns all verbs, and after them those of the optional apps that are installed."""
+    return (*VERBS, *(verb for app in optional_apps() for verb in app.verbs()))
 
 
 def run(options: Options, out: Output) -> None:
@@ -70,4 +74,5 @@ def run(options: Options, out: Output) -> None:
         print_help(options, out)
     with exit_statuses(), attributed_to_actor(options, out):
         check_wait(options)
-        _BY_NAME[options["verb"]].run(options, out)
+        by_name = {verb.name: verb for verb in all_verbs()}
+        by_name[options["verb"]].run(options, out)

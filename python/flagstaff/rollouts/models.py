@@ -6,7 +6,7 @@ All times are those of the database's clock.
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
@@ -152,6 +152,7 @@ class PlanEvent(models.Model):
 
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
+        SCHEDULED = "scheduled", _("scheduled")
         STARTED = "started", _("started")
         STEP = "step", _("step")
         HELD = "held", _("held")
@@ -286,3 +287,8 @@ class SignalWorker(models.Model):
 
     def __str__(self) -> str:
         return self.worker
+
+    @property
+    def interval(self) -> timedelta:
+        """The time between two of its flushes."""
+        return timedelta(seconds=self.flush_interval)

@@ -15,7 +15,9 @@ from flagstaff.exceptions import (
     DocumentError,
     FlagstaffError,
     InvalidChangeError,
+    PlanError,
     UnknownFlagError,
+    UnknownPlanError,
     UnknownSegmentError,
     UnknownValueError,
 )
@@ -38,9 +40,9 @@ def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""
     try:
         yield
-    except (UnknownFlagError, UnknownSegmentError, UnknownValueError) as error:
+    except (UnknownFlagError, UnknownPlanError, UnknownSegmentError, UnknownValueError) as error:
         raise _command_error(str(error), UNKNOWN) from error
-    except (ConflictError, InvalidChangeError) as error:
+    except (ConflictError, InvalidChangeError, PlanError) as error:
         raise _command_error(f"refused: {error}", REFUSED) from error
     except DocumentError as error:
         count = len(error.problems)

@@ -17,7 +17,7 @@ from django.core.management.base import (
 from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
-from flagstaff.cli.main import VERBS, run
+from flagstaff.cli.main import all_verbs, run
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import VerbParser, add_verbs
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             formatter_class=_Formatter,
             called_from_command_line=base.called_from_command_line,
         )
-        add_verbs(parser, VERBS, dest="verb")
+        add_verbs(parser, all_verbs(), dest="verb")
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:

@@ -181,6 +181,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("created", "created"),
+                            ("scheduled", "scheduled"),
                             ("started", "started"),
                             ("step", "step"),
                             ("held", "held"),

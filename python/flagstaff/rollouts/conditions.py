@@ -1,0 +1,97 @@
+"""When a plan may start: the database, the driver, and the state of the flag."""
+
+from __future__ import annotations
+
+from django.db import connections
+
+from flagstaff._tables.model_fields import rules_field
+from flagstaff._tables.rows import FlagRow, model_of
+from flagstaff.changes.changed import quoted_command
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoHistoryError, PlanError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import require_history, require_triggers
+from flagstaff.rollouts.clock import GUARDED_FOR, ClockTimestamp
+from flagstaff.rollouts.models import DriverRun
+from flagstaff.rollouts.steps import Step
+
+__all__ = [
+    "driver_is_running",
+    "problem_of_database",
+    "problem_of_driver",
+    "problem_of_flag",
+    "require",
+    "rules_can_grant",
+]
+
+
+def require(key: str, *problems: str | None) -> None:
+    """Raises PlanError with the first of these problems, if there is one."""
+    for problem in problems:
+        if problem:
+            raise PlanError(f"the rollout plan of {key} does not start: {problem}")
+
+
+def problem_of_database() -> str | None:
+    """Returns why plans are not possible in the flags' database, or None. Queries the catalog."""
+    connection = connections[conf.database]
+    if connection.vendor != "postgresql":
+        return (
+            f"a plan needs PostgreSQL and the history, and database {connection.alias!r} is "
+            f"{connection.display_name}; change the rollout by hand"
+        )
+    try:
+        require_history()
+        require_triggers(Kind.FLAG)
+    except NoHistoryError as error:
+        return str(error)
+    return None
+
+
+def problem_of_driver() -> str | None:
+    """Returns that no driver runs, or None. Makes a query."""
+    if driver_is_running():
+        return None
+    minutes = int(GUARDED_FOR.total_seconds() // 60)
+    return (
+        f"run-jobs has not run in the last {minutes} minutes, so nothing would watch it; start "
+        f"{quoted_command('run-jobs', '--loop')} and try again"
+    )
+
+
+def driver_is_running() -> bool:
+    """Whether a driver has run in the last five minutes. Makes a query."""
+    recent = DriverRun.objects.using(conf.database).filter(
+        last_run_at__gte=ClockTimestamp() - GUARDED_FOR
+    )
+    return bool(recent.exists())
+
+
+def problem_of_flag(flag: FlagRow, first: Step | None = None) -> str | None:
+    """Returns why a plan cannot raise the rollout of this flag, or None.
+
+    Without a first step the present rollout does not matter, as for a plan that is resumed.
+    """
+    if not flag.enabled:
+        return f"the flag is disabled; enable it with {quoted_command('on', flag.key)}"
+    if first and flag.rollout_percent >= first.percent:
+        return (
+            f"the first step is {first.percent} %, and the rollout is {flag.rollout_percent} % "
+            "already; begin with a higher step"
+        )
+    return None
+
+
+def rules_can_grant(flag: FlagRow) -> bool:
+    """Whether a rule can give the flag to a user. True if the rules cannot be read."""
+    field = rules_field(model_of(flag))
+    rules = None if field is None else getattr(flag, field.name)
+    if rules is None or rules == []:
+        return False
+    if not isinstance(rules, list):
+        return True
+    return any(_percent(rule) != 0 for rule in rules)
+
+
+def _percent(rule: object) -> object:
+    return rule.get("rollout_percent") if isinstance(rule, dict) else None

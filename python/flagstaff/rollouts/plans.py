@@ -1,0 +1,348 @@
+"""What a person does with a rollout plan: create, start, pause, resume, jump, roll back, delete.
+
+Each function locks the plan and then the flag, and is one transaction or part of the surrounding
+one. `acting_as` and the middleware set the actor and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import cast
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff.changes.changed import quoted_command
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownPlanError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import version_of
+from flagstaff.rollouts import transitions
+from flagstaff.rollouts.clock import database_now
+from flagstaff.rollouts.conditions import (
+    problem_of_database,
+    problem_of_driver,
+    problem_of_flag,
+    require,
+    rules_can_grant,
+)
+from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
+from flagstaff.rollouts.models import ACTIVE_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
+from flagstaff.rollouts.transitions import record, steps_of
+
+__all__ = [
+    "REQUIRED_USERS",
+    "create",
+    "delete",
+    "find_plan",
+    "jump",
+    "no_plan_text",
+    "pause",
+    "resume",
+    "rollback",
+    "start",
+]
+
+#: The number of users inside that a step needs if its guards cannot tell before.
+REQUIRED_USERS = 1000
+
+_MAX_USERS = 2_000_000_000
+_WATCHED = (State.RUNNING, State.HOLDING)
+
+
+def create(
+    key: str,
+    steps: Iterable[Step | str] | None = None,
+    *,
+    guards: Iterable[Guard | str] = ("errors",),
+    required_users: int = REQUIRED_USERS,
+    starts_at: datetime | None = None,
+) -> Plan:
+    """Creates a pending plan for a flag. The workers begin to measure.
+
+    Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
+    `starts_at` the driver starts the plan at this time; otherwise `start` does. Raises
+    UnknownFlagError, InvalidPlanError, or PlanError if the flag has a plan already.
+    """
+    with transaction.atomic(using=conf.database):
+        plan = _create(key, steps, guards, required_users)
+        if starts_at is not None:
+            _schedule(plan, starts_at)
+        return plan
+
+
+def start(
+    key: str,
+    steps: Iterable[Step | str] | None = None,
+    *,
+    guards: Iterable[Guard | str] | None = None,
+    required_users: int | None = None,
+    starts_at: datetime | None = None,
+) -> Plan:
+    """Starts the pending plan of a flag, or creates one and starts it.
+
+    With `starts_at` the driver starts it at this time. Raises UnknownFlagError, InvalidPlanError,
+    or PlanError if the plan cannot start, for example because run-jobs does not run.
+    """
+    with transaction.atomic(using=conf.database):
+        plan = _active_plan(key)
+        if plan is None:
+            given = ("errors",) if guards is None else guards
+            users = REQUIRED_USERS if required_users is None else required_users
+            plan = _create(key, steps, given, users)
+        elif plan.state != State.PENDING:
+            raise _wrong_state(plan, "cannot start")
+        elif not (steps is None and guards is None and required_users is None):
+            raise PlanError(
+                f"{key} has a pending plan already; start it without steps and guards, or delete "
+                f"it first: {_command(key, 'delete')}"
+            )
+        if starts_at is not None:
+            _schedule(plan, starts_at)
+        else:
+            _start(plan)
+        return plan
+
+
+def pause(key: str) -> Plan:
+    """Pauses a plan until `resume`. The rollout stays as it is.
+
+    Raises UnknownPlanError, or PlanError if the plan is neither running, holding nor scheduled.
+    """
+    with _locked_plan(key) as plan:
+        is_scheduled = plan.state == State.PENDING and plan.starts_at is not None
+        if plan.state not in _WATCHED and not is_scheduled:
+            raise _wrong_state(plan, "cannot be paused")
+        transitions.pause(plan, database_now(), transitions.current_reason())
+        return plan
+
+
+def resume(key: str) -> Plan:
+    """Continues a paused plan at its present step, or a rolled back one at its first step.
+
+    Sets the rollout of the step again. Its dwell time and its evidence begin anew. Raises
+    UnknownPlanError, UnknownFlagError, or PlanError if the plan cannot continue.
+    """
+    with _locked_plan(key) as plan:
+        if plan.state not in {State.PAUSED, State.ROLLED_BACK}:
+            raise _wrong_state(plan, "cannot be resumed")
+        if plan.step is None:
+            _start(plan)
+            return plan
+        flag = _flag_of(plan)
+        require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
+        is_paused = plan.state == State.PAUSED
+        index = plan.step if is_paused else 0
+        old = flag.rollout_percent
+        transitions.enter_step(plan, index, database_now())
+        step = steps_of(plan)[index]
+        where = f"at step {index + 1}" if is_paused else "at the first step again"
+        text = f"resumed {where}: rollout {old} → {step.percent} %, the evidence begins anew"
+        record(plan, PlanEvent.Kind.RESUMED, text)
+        return plan
+
+
+def jump(key: str, percent: int) -> Plan:
+    """Goes to the step with this percentage at once, forward or back. The evidence begins anew.
+
+    Raises UnknownPlanError, InvalidPlanError without such a step, ConflictError if somebody has
+    changed the flag, or PlanError if the plan is not running.
+    """
+    with _locked_plan(key) as plan:
+        if plan.state not in _WATCHED:
+            raise _wrong_state(plan, "cannot jump")
+        percents = [step.percent for step in steps_of(plan)]
+        if percent not in percents:
+            listed = ", ".join(f"{one} %" for one in percents)
+            raise InvalidPlanError(
+                f"the plan of {key} has no step of {percent} %; choose one of {listed}"
+            )
+        flag = _flag_of(plan)
+        require(key, problem_of_driver(), problem_of_flag(flag))
+        index, old = percents.index(percent), flag.rollout_percent
+        transitions.enter_step(plan, index, database_now(), expect_version=plan.flag_version)
+        text = f"jumped to step {index + 1}: rollout {old} → {percent} %, the evidence begins anew"
+        record(plan, PlanEvent.Kind.JUMPED, text)
+        return plan
+
+
+def rollback(key: str) -> Plan:
+    """Sets the rollout to 0 % at once, and ends the plan until `resume`.
+
+    Disables the flag instead if a rule can grant it. Does not wait for the workers. Raises
+    UnknownPlanError, or PlanError if the plan has not started or has ended.
+    """
+    with _locked_plan(key) as plan:
+        if plan.state not in {*_WATCHED, State.PAUSED} or plan.step is None:
+            raise _wrong_state(plan, "cannot be rolled back")
+        flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
+        disables = flag is not None and rules_can_grant(flag)
+        reason = transitions.current_reason()
+        transitions.roll_back(plan, flag, database_now(), reason or "rolled back by a person")
+        what = "the flag was disabled, because a rule can grant it" if disables else "rollout 0 %"
+        text = f"rolled back: {what}" + (f"; reason: {reason}" if reason else "")
+        record(plan, PlanEvent.Kind.ROLLED_BACK, text)
+        return plan
+
+
+def delete(key: str) -> None:
+    """Deletes a plan with its events and counts. The rollout stays as it is.
+
+    Raises UnknownPlanError, or PlanError while the plan is running or holding.
+    """
+    with _locked_plan(key) as plan:
+        if plan.state in _WATCHED:
+            raise _wrong_state(plan, "cannot be deleted")
+        plan.delete(using=conf.database)
+
+
+def find_plan(key: str, *, lock: bool = False) -> Plan | None:
+    """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
+    found = _active_plan(key, lock=lock)
+    return found or _plans(key, lock=lock).order_by("-id").first()
+
+
+def no_plan_text(key: str) -> str:
+    """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
+    flag_row(key)
+    return f"the flag {key} has no rollout plan; start one: {_command(key, 'start')}"
+
+
+def _create(
+    key: str,
+    steps: Iterable[Step | str] | None,
+    guards: Iterable[Guard | str],
+    required_users: int,
+) -> Plan:
+    flag = flag_row(key)
+    given = _default_steps(flag) if steps is None else valid_steps(steps)
+    valid = valid_guards(guards)
+    if type(required_users) is not int or not 1 <= required_users <= _MAX_USERS:
+        raise InvalidPlanError(
+            f"the number of required users is {required_users!r}; write a whole number above 0"
+        )
+    _require_above(flag, given[0])
+    plan = Plan(
+        flag_pk=str(flag.pk),
+        key=flag.key,
+        steps=steps_as_json(given),
+        guards=guards_as_json(valid),
+        latency_limits=latency_limits(valid),
+        required_users=required_users,
+        flag_version=version_of(Kind.FLAG, flag.pk),
+        actor=transitions.current_actor(),
+    )
+    _insert(plan)
+    run = StepRun.objects.using(conf.database).create(plan=plan, percent=flag.rollout_percent)
+    plan.run_id = run.pk
+    plan.save(using=conf.database, update_fields=["run_id"])
+    listed = ", ".join(map(str, given))
+    record(plan, PlanEvent.Kind.CREATED, f"created with the steps {listed}")
+    return plan
+
+
+def _insert(plan: Plan) -> None:
+    try:
+        with transaction.atomic(using=conf.database):
+            plan.save(using=conf.database, force_insert=True)
+    except IntegrityError as error:
+        active = Plan.objects.using(conf.database).filter(
+            flag_pk=plan.flag_pk, state__in=ACTIVE_STATES
+        )
+        if found := active.first():
+            raise _wrong_state(found, "is there already, so no other can be created") from error
+        raise
+
+
+def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
+    steps = tuple(step for step in DEFAULT_STEPS if step.percent > flag.rollout_percent)
+    if not steps:
+        raise InvalidPlanError(f"{flag.key} is at 100 % already, so there are no steps to make")
+    return steps
+
+
+def _require_above(flag: FlagRow, first: Step) -> None:
+    if first.percent <= flag.rollout_percent:
+        raise InvalidPlanError(
+            f"the first step is {first.percent} %, and {flag.key} is at {flag.rollout_percent} % "
+            "already; begin with a higher step"
+        )
+
+
+def _schedule(plan: Plan, starts_at: datetime) -> None:
+    """Lets the driver start the plan. The version that the plan has seen is the present one."""
+    require(plan.key, problem_of_database())
+    if settings.USE_TZ and timezone.is_naive(starts_at):
+        starts_at = timezone.make_aware(starts_at)
+    plan.starts_at = starts_at
+    plan.flag_version = version_of(Kind.FLAG, plan.flag_pk)
+    transitions.save(plan, database_now())
+    record(plan, PlanEvent.Kind.SCHEDULED, f"starts at {starts_at.isoformat(timespec='seconds')}")
+
+
+def _start(plan: Plan) -> None:
+    flag = _flag_of(plan)
+    first = steps_of(plan)[0]
+    require(plan.key, problem_of_database(), problem_of_driver(), problem_of_flag(flag, first))
+    old = flag.rollout_percent
+    transitions.enter_step(plan, 0, database_now())
+    record(plan, PlanEvent.Kind.STARTED, f"started: rollout {old} → {first.percent} %")
+
+
+def _flag_of(plan: Plan) -> FlagRow:
+    """Returns the flag of a plan, locked. Raises UnknownFlagError, or PlanError for another one."""
+    flag = flag_row(plan.key, lock=True)
+    if str(flag.pk) != plan.flag_pk:
+        raise PlanError(
+            f"the flag {plan.key} was deleted and created again after its plan; delete the plan: "
+            f"{_command(plan.key, 'delete')}"
+        )
+    return flag
+
+
+@contextmanager
+def _locked_plan(key: str) -> Iterator[Plan]:
+    """Yields the plan of a flag, locked until the surrounding transaction ends."""
+    with transaction.atomic(using=conf.database):
+        plan = find_plan(key, lock=True)
+        if plan is None:
+            raise UnknownPlanError(no_plan_text(key))
+        yield plan
+
+
+def _active_plan(key: str, *, lock: bool = True) -> Plan | None:
+    active = _plans(key, lock=lock).filter(state__in=ACTIVE_STATES)
+    return active.order_by("-id").first()
+
+
+def _plans(key: str, *, lock: bool) -> QuerySet[Plan]:
+    plans = Plan.objects.using(conf.database).filter(key=key)
+    return plans.select_for_update() if lock else plans
+
+
+_NEXT = {
+    State.PENDING: "start",
+    State.RUNNING: "pause",
+    State.HOLDING: "pause",
+    State.PAUSED: "resume",
+    State.DONE: "delete",
+    State.ROLLED_BACK: "resume",
+}
+
+
+def _wrong_state(plan: Plan, what: str) -> PlanError:
+    state = State(plan.state)
+    return PlanError(
+        f"the rollout plan of {plan.key} is {state.value.replace('_', ' ')} and {what}; possible "
+        f"next: {_command(plan.key, _NEXT[state])}"
+    )
+
+
+def _command(key: str, verb: str) -> str:
+    return quoted_command("plan", key, verb)

@@ -1,0 +1,140 @@
+"""What a person and the driver both do to a plan. To be called with the row of the plan locked.
+
+Each function writes the plan, its run and an event, in the transaction of the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from flagstaff import changes
+from flagstaff._attribution.context import attributed, current_attribution
+from flagstaff._tables.rows import FlagRow
+from flagstaff.changes import Changed
+from flagstaff.conf import conf
+from flagstaff.rollouts.clock import GUARDED_FOR
+from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.steps import Step, steps_from_json
+
+__all__ = [
+    "current_actor",
+    "current_reason",
+    "end_run",
+    "enter_step",
+    "pause",
+    "record",
+    "roll_back",
+    "save",
+    "steps_of",
+]
+
+
+def current_actor() -> str:
+    """Returns the actor that the present changes are attributed to, or an empty text."""
+    return _attribution("flagstaff.actor")
+
+
+def current_reason() -> str:
+    """Returns the reason that the present changes are attributed with, or an empty text."""
+    return _attribution("flagstaff.reason")
+
+
+def steps_of(plan: Plan) -> tuple[Step, ...]:
+    """Returns the steps of a plan."""
+    return steps_from_json(plan.steps)
+
+
+def record(
+    plan: Plan,
+    kind: PlanEvent.Kind,
+    text: str,
+    figures: Mapping[str, Any] | None = None,
+) -> None:
+    """Records an event of a plan, by the current actor."""
+    PlanEvent.objects.using(conf.database).create(
+        plan=plan, kind=kind, text=text, actor=current_actor(), figures=dict(figures or {})
+    )
+
+
+def save(plan: Plan, now: datetime) -> None:
+    """Writes the row of a plan. Every worker loads the plans again."""
+    plan.changed_at = now
+    plan.save(using=conf.database)
+
+
+def end_run(plan: Plan, now: datetime) -> None:
+    """Ends the measuring. The plan is not saved."""
+    runs = StepRun.objects.using(conf.database).filter(plan=plan, ended_at=None)
+    runs.update(ended_at=now)
+    plan.run_id = None
+
+
+def enter_step(
+    plan: Plan, index: int, now: datetime, *, expect_version: int | None = None
+) -> Changed:
+    """Sets the rollout of a step, and begins to measure. The dwell time starts now.
+
+    Raises ConflictError if the flag has another version than expected.
+    """
+    step = steps_of(plan)[index]
+    changed = changes.set_rollout(plan.key, step.percent, expect_version=expect_version)
+    end_run(plan, now)
+    run = StepRun.objects.using(conf.database).create(
+        plan=plan, step=index, percent=step.percent, started_at=now
+    )
+    plan.run_id, plan.step = run.pk, index
+    plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
+    plan.due_at = now + timedelta(seconds=step.seconds)
+    plan.flag_version = changed.version
+    plan.guarded_until = now + GUARDED_FOR
+    save(plan, now)
+    return changed
+
+
+def pause(plan: Plan, now: datetime, reason: str) -> None:
+    """Pauses a plan. The rollout stays as it is, and nothing is measured."""
+    end_run(plan, now)
+    plan.state, plan.reason = State.PAUSED, reason
+    plan.due_at = plan.guarded_until = None
+    save(plan, now)
+    record(plan, PlanEvent.Kind.PAUSED, f"paused: {reason}" if reason else "paused")
+
+
+def roll_back(
+    plan: Plan,
+    flag: FlagRow | None,
+    now: datetime,
+    reason: str,
+    *,
+    expect_version: int | None = None,
+) -> Changed | None:
+    """Sets the rollout to 0 %, and disables the flag instead if a rule can grant it.
+
+    Returns None if there is no flag any more. Raises ConflictError if the flag has another version
+    than expected.
+    """
+    changed = None
+    if flag is not None:
+        disables = rules_can_grant(flag)
+        if disables:
+            changed = changes.disable(plan.key, expect_version=expect_version)
+        else:
+            changed = changes.set_rollout(plan.key, 0, expect_version=expect_version)
+        plan.flag_version = changed.version
+    end_run(plan, now)
+    plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, reason, now
+    plan.due_at = plan.guarded_until = None
+    save(plan, now)
+    return changed
+
+
+def _attribution(name: str) -> str:
+    current = current_attribution()
+    if current is None:
+        return ""
+    # Loading a lazy request.user may write, which has no actor.
+    with attributed(None):
+        return current()[name]

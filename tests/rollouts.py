@@ -1,0 +1,120 @@
+"""Plans for tests, and the signals that workers would write for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.models import (
+    DriverRun,
+    FailedUnit,
+    Plan,
+    PlanEvent,
+    SeenRegister,
+    SignalCount,
+    SignalWorker,
+)
+
+__all__ = [
+    "KEY",
+    "add_worker",
+    "drive_recently",
+    "end_dwell_time",
+    "events",
+    "fail",
+    "make_flag",
+    "plan_of",
+    "rollout",
+    "run_of",
+    "see",
+    "see_enough",
+]
+
+KEY = "new_checkout"
+_REGISTERS = 4096
+
+
+def make_flag(key: str = KEY, **fields: Any) -> FeatureFlag:
+    """An enabled flag for no user."""
+    return FeatureFlag.objects.create(key=key, **{"enabled": True, "rollout_percent": 0, **fields})
+
+
+def drive_recently(**ago: float) -> None:
+    """Writes that run-jobs has run so long ago, or just now."""
+    DriverRun.objects.update_or_create(
+        pk=1, defaults={"last_run_at": ClockTimestamp() - timedelta(**ago)}
+    )
+
+
+def plan_of(key: str = KEY) -> Plan:
+    """The newest plan of a flag."""
+    return Plan.objects.filter(key=key).latest("id")
+
+
+def run_of(key: str = KEY) -> int:
+    """The run that the workers count for."""
+    run_id = plan_of(key).run_id
+    assert run_id is not None
+    return run_id
+
+
+def rollout(key: str = KEY) -> int:
+    """The present rollout of a flag."""
+    return FeatureFlag.objects.get(key=key).rollout_percent
+
+
+def events(key: str = KEY) -> list[str]:
+    """The kinds of the events of a plan, oldest first."""
+    found = PlanEvent.objects.filter(plan=plan_of(key)).order_by("id")
+    return [*found.values_list("kind", flat=True)]
+
+
+def end_dwell_time(key: str = KEY) -> None:
+    """Makes the present step due."""
+    Plan.objects.filter(key=key).update(due_at=ClockTimestamp() - timedelta(seconds=1))
+
+
+def see(run_id: int, *, inside: bool, users: int) -> None:
+    """Writes the requests of so many users, as workers count them."""
+    ranks: dict[int, int] = {}
+    for number in range(users):
+        digest = int.from_bytes(sha256(f"{inside} {number}".encode()).digest()[:8], "big")
+        register, rest = digest % _REGISTERS, digest // _REGISTERS
+        rank = 53 - rest.bit_length()
+        ranks[register] = max(rank, ranks.get(register, 0))
+    SeenRegister.objects.bulk_create(
+        SeenRegister(run_id=run_id, inside=inside, register=register, rank=rank)
+        for register, rank in ranks.items()
+    )
+    SignalCount.objects.create(run_id=run_id, inside=inside, kind="r", count=users)
+
+
+def see_enough(key: str = KEY) -> None:
+    """Writes enough users without a failure for the present step to pass."""
+    run_id = run_of(key)
+    see(run_id, inside=True, users=1200)
+    see(run_id, inside=False, users=2000)
+
+
+def fail(run_id: int, *, inside: bool, users: int, guard: int = 0) -> None:
+    """Writes the first failures of so many users."""
+    first = 0 if inside else 1_000_000
+    FailedUnit.objects.bulk_create(
+        FailedUnit(run_id=run_id, guard=guard, inside=inside, unit=first + number)
+        for number in range(users)
+    )
+
+
+def add_worker(*, last_seen: timedelta, worker: str = "web-1", stopped: bool = False) -> None:
+    """Writes a worker that flushes every second and was last seen so long ago."""
+    seen_at = ClockTimestamp() - last_seen
+    SignalWorker.objects.create(
+        worker=worker,
+        pid=1,
+        flush_interval=1,
+        last_seen_at=seen_at,
+        stopped_at=seen_at if stopped else None,
+    )
