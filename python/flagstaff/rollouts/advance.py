@@ -1,0 +1,181 @@
+"""What the driver does to one locked plan. To be called in a transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from flagstaff._attribution.writes import acting_as
+from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff.conf import conf
+from flagstaff.rollouts import transitions
+from flagstaff.rollouts.callables import Outcome
+from flagstaff.rollouts.clock import GUARDED_FOR, database_now
+from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
+from flagstaff.rollouts.decision import Decision, decide
+from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.flag_changes import foreign_change
+from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.reports import PlanReport, report_of
+from flagstaff.rollouts.results import Evidence, Verdict
+from flagstaff.rollouts.transitions import record, steps_of
+from flagstaff.rollouts.verdict import judge
+
+__all__ = ["ACTOR", "advance", "figures_of"]
+
+#: The actor of the changes that the driver makes, in the history.
+ACTOR = "rollout plan"
+_SOURCE = "plan"
+
+# Each write makes every worker load the plans, so the time is not written at every run.
+_RENEW_BELOW = timedelta(minutes=4)
+_FIGURES = re.compile(r"\d[\d.,]*")
+
+
+def advance(plan: Plan, outcomes: Sequence[Outcome]) -> PlanReport:
+    """Does what is due for a locked plan, and returns the report. Locks its flag.
+
+    `outcomes` are those of the callable guards. Raises database errors, and NoHistoryError if the
+    history does not record the flag any more.
+    """
+    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
+    now = database_now()
+    if plan.state == State.PENDING:
+        return _start(plan, flag, now)
+    if changed := foreign_change(plan, flag):
+        return _pause(plan, now, changed)
+    return _watch(plan, flag, now, outcomes)
+
+
+def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
+    """Starts a plan at its time. What keeps it from starting needs a person."""
+    if problem := problem_of_database() or foreign_change(plan, flag):
+        return _pause(plan, now, f"not started, {problem}")
+    # Without a flag it would be paused by now.
+    flag = cast("FlagRow", flag)
+    first, old = steps_of(plan)[0], flag.rollout_percent
+    if problem := problem_of_flag(flag, first):
+        return _pause(plan, now, f"not started, {problem}")
+    text = f"started: rollout {old} → {first.percent} %"
+    with acting_as(ACTOR, reason=text, source=_SOURCE):
+        transitions.enter_step(plan, 0, now, expect_version=plan.flag_version)
+        record(plan, PlanEvent.Kind.STARTED, text)
+    return report_of(plan, PlanEvent.Kind.STARTED, text)
+
+
+def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
+    with acting_as(ACTOR, source=_SOURCE):
+        transitions.pause(plan, now, reason)
+    return report_of(plan, PlanEvent.Kind.PAUSED, reason)
+
+
+def _watch(
+    plan: Plan, flag: FlagRow | None, now: datetime, outcomes: Sequence[Outcome]
+) -> PlanReport:
+    steps, index = steps_of(plan), plan.step or 0
+    run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
+    evidence = read_evidence(run, now)
+    guards = guards_from_json(plan.guards)
+    verdict = judge(steps, index, guards, evidence, plan.required_users)
+    is_due = plan.due_at is not None and plan.due_at <= now
+    decision = decide(verdict, outcomes, is_due=is_due)
+    figures = figures_of(evidence, verdict)
+    if decision.action == "rollback":
+        return _trip(plan, flag, now, decision, figures)
+    if decision.action == "hold":
+        return _hold(plan, now, decision, figures)
+    if decision.action == "wait":
+        return _wait(plan, now)
+    if index + 1 < len(steps):
+        return _next_step(plan, index + 1, now, decision, figures)
+    return _finish(plan, now, decision, figures)
+
+
+def _trip(
+    plan: Plan, flag: FlagRow | None, now: datetime, decision: Decision, figures: dict[str, Any]
+) -> PlanReport:
+    """Rolls back. The version of the locked flag was compared, and a trip must not fail later."""
+    text = f"rolled back by {decision.trip}: {decision.why}"
+    with acting_as(ACTOR, reason=text, source=_SOURCE):
+        transitions.roll_back(plan, flag, now, text)
+        record(plan, PlanEvent.Kind.TRIPPED, text, figures)
+    return report_of(plan, PlanEvent.Kind.TRIPPED, text)
+
+
+def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
+    """Holds a plan. A reason that differs in its figures only is written now and then."""
+    is_news = plan.state != State.HOLDING or _shape(plan.reason) != _shape(decision.why)
+    if is_news:
+        plan.state, plan.reason = State.HOLDING, decision.why
+        plan.guarded_until = now + GUARDED_FOR
+        transitions.save(plan, now)
+        with acting_as(ACTOR, source=_SOURCE):
+            record(plan, PlanEvent.Kind.HELD, f"holds: {decision.why}", figures)
+    elif _is_renewal_due(plan, now):
+        plan.reason, plan.guarded_until = decision.why, now + GUARDED_FOR
+        transitions.save(plan, now)
+    return report_of(plan, PlanEvent.Kind.HELD if is_news else None, decision.why)
+
+
+def _wait(plan: Plan, now: datetime) -> PlanReport:
+    """Waits for the dwell time. What the plan was holding for is over."""
+    event = None
+    if plan.state == State.HOLDING:
+        event, text = PlanEvent.Kind.CONTINUED, f"continues; it held because: {plan.reason}"
+        plan.state, plan.reason, plan.guarded_until = State.RUNNING, "", now + GUARDED_FOR
+        transitions.save(plan, now)
+        with acting_as(ACTOR, source=_SOURCE):
+            record(plan, event, text)
+    elif _is_renewal_due(plan, now):
+        plan.guarded_until = now + GUARDED_FOR
+        transitions.save(plan, now)
+    return report_of(plan, event)
+
+
+def _next_step(
+    plan: Plan, index: int, now: datetime, decision: Decision, figures: dict[str, Any]
+) -> PlanReport:
+    steps = steps_of(plan)
+    old, new = steps[index - 1].percent, steps[index].percent
+    text = f"step {index + 1} of {len(steps)}: rollout {old} → {new} %; {decision.why}"
+    with acting_as(ACTOR, reason=text, source=_SOURCE):
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
+        record(plan, PlanEvent.Kind.STEP, text, figures)
+    return report_of(plan, PlanEvent.Kind.STEP, text)
+
+
+def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
+    transitions.end_run(plan, now)
+    plan.state, plan.reason, plan.ended_at = State.DONE, "", now
+    plan.due_at = plan.guarded_until = None
+    transitions.save(plan, now)
+    text = f"done; {decision.why}"
+    with acting_as(ACTOR, source=_SOURCE):
+        record(plan, PlanEvent.Kind.DONE, text, figures)
+    return report_of(plan, PlanEvent.Kind.DONE, text)
+
+
+def _is_renewal_due(plan: Plan, now: datetime) -> bool:
+    return plan.guarded_until is None or plan.guarded_until - now < _RENEW_BELOW
+
+
+def _shape(reason: str) -> str:
+    """Returns a reason without its figures."""
+    return _FIGURES.sub("0", reason)
+
+
+def figures_of(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """Returns the figures of a run and its verdict as a dict for JSON."""
+    outside, inside = evidence.requests
+    return {
+        "users_inside": round(evidence.users_inside),
+        "users_outside": round(evidence.users_outside),
+        "requests_inside": inside,
+        "requests_outside": outside,
+        "lost_workers": evidence.lost_workers,
+        "dropped": evidence.dropped,
+        **verdict.as_dict(),
+    }

@@ -1,0 +1,112 @@
+"""Drives the plans: starts them at their time, makes steps, holds, and rolls back.
+
+Each plan has a transaction of its own. Its row is locked, so that several drivers make each step
+once, and a driver that is killed leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event
+
+from django.db import connections, transaction
+from django.db.models import Q
+from django.utils.translation import override
+
+from flagstaff._workers.wait import wait_for_workers
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError, PropagationError
+from flagstaff.rollouts.advance import advance
+from flagstaff.rollouts.callables import Outcome, call_guards
+from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.models import DriverRun, Plan, PlanEvent, State
+from flagstaff.rollouts.reports import PlanReport
+from flagstaff.rollouts.transitions import record
+
+__all__ = ["run_plans"]
+
+_WATCHED = (State.RUNNING, State.HOLDING)
+# Seconds for which workers may take to apply a trip before the event says which have not.
+_WAIT = 5.0
+# A person's open transaction must not keep the other plans waiting for longer.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+
+
+def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
+    """Does what is due for each plan: at most one step, a hold, or a rollback.
+
+    However late the run is, a plan makes one step, whose dwell time begins anew. Runs may overlap.
+    Blocks for the callable guards, and after a trip for up to 5 s until the workers have applied
+    it. `stop` ends the run earlier, between two plans. Does nothing on other databases than
+    PostgreSQL. Raises RuntimeError inside a transaction, and database errors; an error of a single
+    plan is in its report.
+    """
+    if connections[conf.database].vendor != "postgresql":
+        return []
+    # Events are stored, and programs read them too.
+    with override(None):
+        _record_run()
+        reports: list[PlanReport] = []
+        for plan in _due_plans():
+            if stop is not None and stop.is_set():
+                break
+            report = _drive(plan)
+            if report is not None:
+                reports.append(report)
+        return reports
+
+
+def _record_run() -> None:
+    """Writes the time of this run, in a transaction of its own."""
+    with transaction.atomic(using=conf.database, durable=True):
+        DriverRun.objects.using(conf.database).bulk_create(
+            [DriverRun(pk=1, last_run_at=ClockTimestamp())],
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=["last_run_at"],
+        )
+
+
+def _due_plans() -> list[Plan]:
+    due = Q(state=State.PENDING, starts_at__lte=ClockTimestamp()) | Q(state__in=_WATCHED)
+    return list(Plan.objects.using(conf.database).filter(due).order_by("id"))
+
+
+def _drive(seen: Plan) -> PlanReport | None:
+    """Returns the report of a plan, or None if somebody else has it or was quicker."""
+    try:
+        outcomes = call_guards(seen) if seen.state in _WATCHED else ()
+        report = _in_transaction(seen, outcomes)
+        if report is not None and report.state == State.ROLLED_BACK:
+            _wait_for_workers(seen)
+    except Exception as error:  # noqa: BLE001 (a broken row must not leave other plans unguarded)
+        # Only the type of most errors: their message may quote data.
+        text = str(error) if isinstance(error, FlagstaffError) else type(error).__name__
+        return PlanReport(seen.key, seen.state, error=text)
+    return report
+
+
+def _in_transaction(seen: Plan, outcomes: Sequence[Outcome]) -> PlanReport | None:
+    with transaction.atomic(using=conf.database, durable=True):
+        with connections[conf.database].cursor() as cursor:
+            cursor.execute(_LOCK_TIMEOUT)
+        plans = Plan.objects.using(conf.database).select_for_update(skip_locked=True)
+        plan = plans.filter(pk=seen.pk, state__in=(State.PENDING, *_WATCHED)).first()
+        # The guards were called for the run that was seen.
+        if plan is None or plan.run_id != seen.run_id:
+            return None
+        return advance(plan, outcomes)
+
+
+def _wait_for_workers(plan: Plan) -> None:
+    """Waits until the workers have applied a trip, and records which have."""
+    try:
+        found = wait_for_workers(_WAIT)
+    except PropagationError as error:
+        text, figures = f"the workers cannot be listed: {error}", {}
+    else:
+        figures = found.as_dict()
+        text = f"applied by {found.applied} of {found.connected} connected workers"
+        if found.complete:
+            text = f"applied by all {found.connected} connected workers"
+    record(plan, PlanEvent.Kind.PROPAGATED, text, figures)

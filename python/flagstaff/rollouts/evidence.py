@@ -1,0 +1,80 @@
+"""Reads what the workers have counted in a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import Count, F, Sum
+
+from flagstaff.conf import conf
+from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, SignalWorker, StepRun
+from flagstaff.rollouts.results import Evidence, GuardCounts
+from flagstaff.rollouts.statistics import cardinality, share_error
+
+__all__ = ["lost_workers", "read_evidence"]
+
+# A worker is lost after so many intervals between two flushes without one.
+_INTERVALS = 3
+
+
+class _Sides(NamedTuple):
+    """A number outside and inside the rollout."""
+
+    outside: float
+    inside: float
+
+
+def read_evidence(run: StepRun, now: datetime) -> Evidence:
+    """Returns what the workers have counted in a run until now. Makes four queries."""
+    users = _users(run)
+    requests = _counts(run, SignalCount.Kind.REQUESTS)
+    return Evidence(
+        users_inside=users.inside,
+        users_outside=users.outside,
+        theta_error=share_error(users.inside, users.outside),
+        failed=_failed(run),
+        requests=(int(requests.outside), int(requests.inside)),
+        lost_workers=len(lost_workers(run, now)),
+        dropped=int(sum(_counts(run, SignalCount.Kind.DROPPED))),
+    )
+
+
+def lost_workers(run: StepRun, now: datetime) -> list[SignalWorker]:
+    """Returns the workers that stopped during the run without their last report.
+
+    A worker that was lost before the run has no part in its counts.
+    """
+    running = SignalWorker.objects.using(conf.database).filter(stopped_at=None)
+    return [worker for worker in running if run.started_at <= _expected_by(worker) < now]
+
+
+def _expected_by(worker: SignalWorker) -> datetime:
+    """Returns the time at which the next report of a worker is late."""
+    return worker.last_seen_at + _INTERVALS * worker.interval
+
+
+def _users(run: StepRun) -> _Sides:
+    registers: dict[bool, dict[int, int]] = {False: {}, True: {}}
+    of_run = SeenRegister.objects.using(conf.database).filter(run=run)
+    for inside, rank, count in of_run.values_list("inside", "rank").annotate(count=Count("id")):
+        registers[inside][rank] = count
+    return _Sides(cardinality(registers[False]), cardinality(registers[True]))
+
+
+def _counts(run: StepRun, kind: SignalCount.Kind) -> _Sides:
+    of_run = SignalCount.objects.using(conf.database).filter(run=run, kind=kind)
+    found = dict(of_run.values_list("inside").annotate(total=Sum(F("count"))))
+    return _Sides(found.get(False, 0), found.get(True, 0))
+
+
+def _failed(run: StepRun) -> dict[int, GuardCounts]:
+    sides: dict[int, dict[bool, int]] = defaultdict(dict)
+    of_run = FailedUnit.objects.using(conf.database).filter(run=run)
+    for guard, inside, count in of_run.values_list("guard", "inside").annotate(n=Count("id")):
+        sides[guard][inside] = count
+    return {
+        guard: GuardCounts(inside=found.get(True, 0), outside=found.get(False, 0))
+        for guard, found in sides.items()
+    }
