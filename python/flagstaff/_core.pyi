@@ -1,7 +1,7 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, TypeVar, final, overload
 
 from flagstaff.typing import Context, UserLike
@@ -25,7 +25,6 @@ __all__ = [
     "is_waiting",
     "json_problem",
     "monotonic",
-    "observe_in",
     "reconfigure",
     "refresh",
     "reset_attributes",
@@ -74,23 +73,21 @@ def snapshot(*, context: Context = None) -> Snapshot:
 
 @final
 class Observation:
-    """One request or task, from its creation to `end`.
+    """One request or task, as a context manager. Its end counts it for each of its users.
 
-    Notes the evaluations that a rollout plan watches.
+    Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
+    exception is a failure; a block that SystemExit or a cancellation ends is not counted.
     """
 
+    failed: bool
     def __new__(cls) -> Observation: ...
-    def end(self, failed: bool) -> None:
-        """Counts the request for each of its users, with the time that it took.
-
-        Later evaluations are ignored.
-        """
-
-def observe_in(variable: ContextVar[Observation | None]) -> None:
-    """Sets the context variable that holds the observation of the current request or task.
-
-    Once per process: a second call does nothing.
-    """
+    def __enter__(self) -> Observation: ...
+    def __exit__(
+        self,
+        _of_type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None: ...
 
 @final
 class Snapshot:

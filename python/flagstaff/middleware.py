@@ -9,9 +9,9 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from flagstaff import _core
 from flagstaff._attribution.context import Attribution, attributed, attribution
 from flagstaff._engine.attributes import serving
-from flagstaff._engine.observations import NotObserved, Observed
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.request_visitor import RequestVisitor, visitor_of_request
 from flagstaff._extensions import optional_apps
@@ -37,34 +37,47 @@ class FlagstaffMiddleware:
     ) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
-        observes = any(app.observes_requests for app in optional_apps())
-        self._observed: type[NotObserved | Observed] = Observed if observes else NotObserved
+        self._observes = any(app.observes_requests for app in optional_apps())
         if self.is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
-        flags = request.flags = RequestFlags(request)  # type: ignore[attr-defined]
-        visitor = visitor_of_request(request)
-        visitor.begin()
         if self.is_async:
-            return self._call_async(request, flags, visitor)
-        with self._observed() as observed:
-            with attributed(_attribution_of(request)), serving(flags):
-                response = cast("HttpResponseBase", self.get_response(request))
-            observed.failed = response.status_code >= _SERVER_ERROR
-            visitor.finish(request, response)
+            return self._observe_async(request) if self._observes else self._handle_async(request)
+        if not self._observes:
+            return self._handle(request)
+        with _core.Observation() as observation:
+            response = self._handle(request)
+            observation.failed = response.status_code >= _SERVER_ERROR
         return response
 
-    async def _call_async(
-        self, request: HttpRequest, flags: RequestFlags, visitor: RequestVisitor
-    ) -> HttpResponseBase:
-        with self._observed() as observed:
-            with attributed(_attribution_of(request)), serving(flags):
-                response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
-            observed.failed = response.status_code >= _SERVER_ERROR
-            visitor.finish(request, response)
+    async def _observe_async(self, request: HttpRequest) -> HttpResponseBase:
+        with _core.Observation() as observation:
+            response = await self._handle_async(request)
+            observation.failed = response.status_code >= _SERVER_ERROR
         return response
+
+    def _handle(self, request: HttpRequest) -> HttpResponseBase:
+        flags, visitor = _begin(request)
+        with attributed(_attribution_of(request)), serving(flags):
+            response = cast("HttpResponseBase", self.get_response(request))
+        visitor.finish(request, response)
+        return response
+
+    async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
+        flags, visitor = _begin(request)
+        with attributed(_attribution_of(request)), serving(flags):
+            response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+        visitor.finish(request, response)
+        return response
+
+
+def _begin(request: HttpRequest) -> tuple[RequestFlags, RequestVisitor]:
+    flags = request.flags = RequestFlags(request)  # type: ignore[attr-defined]
+    visitor = visitor_of_request(request)
+    visitor.begin()
+    return flags, visitor
 
 
 def _attribution_of(request: HttpRequest) -> Attribution:

@@ -1,8 +1,10 @@
 //! Connects evaluations with the request or task that they belong to, for rollout plans.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -15,38 +17,81 @@ use crate::rules::Attributes;
 use crate::subject::Subject;
 use crate::watch::{Outcome, Watch};
 
-/// The context variable that holds the observation of the current request or task.
+/// The context variable that holds the observation of the current request or task. `None` in a
+/// process that observes nothing.
 static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// One request or task, from its creation to `end`. Notes the evaluations that a rollout plan
-/// watches.
+/// One request or task, as a context manager. Evaluations in the block belong to it, and its end
+/// counts it for each of its users.
+///
+/// An exception is a failure. A block that is cancelled, for example by `SystemExit`, is not
+/// counted. Blocks may be nested: an evaluation belongs to the innermost one.
 #[pyclass(frozen, name = "Observation", module = "flagstaff._core")]
 pub(super) struct PyObservation {
     observation: Mutex<Observation>,
     began: Instant,
+    failed: AtomicBool,
+    /// What restores the observation before this one.
+    token: PyOnceLock<Py<PyAny>>,
 }
 
 #[pymethods]
 impl PyObservation {
     #[new]
     fn new() -> Self {
-        Self { observation: Mutex::default(), began: Instant::now() }
+        Self {
+            observation: Mutex::default(),
+            began: Instant::now(),
+            failed: AtomicBool::new(false),
+            token: PyOnceLock::new(),
+        }
     }
 
-    /// Counts the request for each of its users, with the time that it took. `failed` says whether
-    /// it failed. Later evaluations are ignored.
-    fn end(&self, failed: bool) {
-        let outcome = Outcome { failed, took: self.began.elapsed() };
-        self.observation.lock().unwrap_or_else(PoisonError::into_inner).end(outcome);
+    /// Whether it has failed without an exception, as a response of status 500 has.
+    #[getter]
+    fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_failed(&self, failed: bool) {
+        self.failed.store(failed, Ordering::Relaxed);
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        let variable = CURRENT.get_or_try_init(py, || {
+            let class = py.import("contextvars")?.getattr("ContextVar")?;
+            class.call1(("flagstaff_observation",)).map(Bound::unbind)
+        })?;
+        let token = variable.bind(py).call_method1(intern!(py, "set"), (slf,))?;
+        let _ = slf.get().token.set(py, token.unbind());
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (_of_type, error, _traceback))]
+    fn __exit__(
+        &self,
+        _of_type: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = error.py();
+        if let (Some(variable), Some(token)) = (CURRENT.get(py), self.token.get(py)) {
+            variable.bind(py).call_method1(intern!(py, "reset"), (token,))?;
+        }
+        if error.is_none() || error.is_instance_of::<PyException>() {
+            let failed = self.failed() || !error.is_none();
+            self.lock().end(Outcome { failed, took: self.began.elapsed() });
+        }
+        Ok(())
     }
 }
 
-/// Sets the context variable that holds the observation of the current request or task. Once per
-/// process: a second call does nothing.
-#[pyfunction]
-pub(super) fn observe_in(variable: Bound<'_, PyAny>) {
-    let py = variable.py();
-    let _ = CURRENT.set(py, variable.unbind());
+impl PyObservation {
+    fn lock(&self) -> MutexGuard<'_, Observation> {
+        self.observation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Notes an evaluation of a watched flag for the current request, if the flag's own rollout has
@@ -70,8 +115,7 @@ pub(super) fn note_watched(
         Some(name) => attributes.read_unit(name, |unit| unit_text(unit, |text| watch.unit(text))),
     };
     let Some(unit) = unit else { return };
-    let observation = &current.get().observation;
-    observation.lock().unwrap_or_else(PoisonError::into_inner).note(watch, unit, evaluation.value);
+    current.get().lock().note(watch, unit, evaluation.value);
 }
 
 /// The observation of the current request or task, if there is one.

@@ -10,13 +10,13 @@ from typing import Any
 
 from celery import signals
 
-from flagstaff._engine.observations import Observed
+from flagstaff._core import Observation
 
 __all__ = ["connect"]
 
 #: The observations of the tasks that are running, by the id of the task. A task may run another
 #: one in place, and a worker may run many at the same time.
-_observed: dict[str, Observed] = {}
+_observed: dict[str, Observation] = {}
 
 
 def connect() -> None:
@@ -31,9 +31,7 @@ def connect() -> None:
 
 
 def _begin(task_id: str, **_: Any) -> None:
-    observed = Observed()
-    observed.__enter__()
-    _observed[task_id] = observed
+    _observed[task_id] = Observation().__enter__()
 
 
 def _note_failure(task_id: str, **_: Any) -> None:
