@@ -83,7 +83,7 @@ def test_failed_deliveries_are_an_error_until_they_are_retried(ops: Webhook) -> 
     ops.respond_with(200)
     ran = flags("run-jobs", "--retry-failed", "--json")
     assert (ran.status, ran.err) == (0, "queued again: 1 delivery\n")
-    [report] = json.loads(ran.out)
+    [report] = json.loads(ran.out)["deliveries"]
     assert (report["delivered"], report["failed"], report["error"]) == (1, 0, None)
 
 

@@ -24,7 +24,8 @@ from flagstaff.models import FeatureFlag
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 HERE = Path(__file__).resolve().parent
-CODE = Path(flagstaff.__path__[0]) / "checks"
+PACKAGE = Path(flagstaff.__path__[0])
+CODE = [*sorted(PACKAGE.glob("checks/*.py")), PACKAGE / "rollouts" / "checks.py"]
 TESTS = [HERE / "test_checks.py", *HERE.parent.glob("postgres/test_*checks.py")]
 PAGE = HERE.parent.parent / "docs" / "reference" / "checks.md"
 
@@ -528,7 +529,7 @@ def test_checks_without_a_database_do_not_connect() -> None:
 
 def ids() -> list[str]:
     """The ids of all messages in the code."""
-    code = "".join(file.read_text() for file in sorted(CODE.glob("*.py")))
+    code = "".join(file.read_text() for file in CODE)
     return re.findall(r'id="(flagstaff\.[EWI]\d+)"', code)
 
 

@@ -21,8 +21,8 @@ class JobReport(Protocol):
         """Whether something happened. `run-jobs --loop` prints only such reports."""
 
     @property
-    def line(self) -> str:
-        """The report as one line of text."""
+    def fields(self) -> tuple[str, ...]:
+        """The report as one line: its fields, which tabs separate."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""

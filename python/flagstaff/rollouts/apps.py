@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import OptionalApp
+from flagstaff._extensions import Job, OptionalApp
+
+if TYPE_CHECKING:
+    from flagstaff.cli.support.verb import Verb
 
 __all__ = ["RolloutsConfig"]
 
@@ -29,9 +34,10 @@ class RolloutsConfig(OptionalApp, AppConfig):
     observes_requests = True
 
     def ready(self) -> None:
-        """Observes the tasks of Celery, if the project has imported it."""
+        """Registers the system checks, and observes Celery's tasks if the project has imported it."""
+        register(_check_plans, Tags.database)
         if "celery" in sys.modules:
-            from flagstaff.rollouts.celery import connect  # noqa: PLC0415
+            from flagstaff.rollouts.celery import connect  # noqa: PLC0415 (needs Celery)
 
             connect()
 
@@ -41,3 +47,22 @@ class RolloutsConfig(OptionalApp, AppConfig):
             placeholder: self.get_model(model)._meta.db_table
             for placeholder, model in _TABLES.items()
         }
+
+    def jobs(self) -> Sequence[Job]:
+        """Returns the job that drives the plans."""
+        from flagstaff.rollouts.jobs import PLANS  # noqa: PLC0415 (only commands need it)
+
+        return (PLANS,)
+
+    def verbs(self) -> Sequence[Verb]:
+        """Returns the verb `plan`."""
+        from flagstaff.rollouts.cli import PLAN  # noqa: PLC0415 (only commands need it)
+
+        return (PLAN,)
+
+
+# Imported only where checks run, as those of flagstaff itself.
+def _check_plans(**options: Any) -> list[CheckMessage]:
+    from flagstaff.rollouts.checks import check_plans  # noqa: PLC0415
+
+    return check_plans(**options)

@@ -34,9 +34,9 @@ class PlanReport:
         return self.event is not None or self.error is not None
 
     @property
-    def line(self) -> str:
-        """The report as one line of text."""
-        return "\t".join([self.plan, self.event or self.state, self.error or self.text])
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        return self.plan, self.event or self.state, self.error or self.text
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""

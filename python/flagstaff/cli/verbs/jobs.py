@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Any, Generic, TypeVar
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error, close_old_connections
 
+from flagstaff._extensions import JobReport, optional_apps
 from flagstaff.cli.support.argument_types import seconds
-from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.cells import Column, Record, printable
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.stopping import stop_on_signals
 from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.webhooks import DeliveryReport, deliver, discard_failed, retry_failed
 
 __all__ = ["RUN_JOBS"]
 
+_Report = TypeVar("_Report")
+
+_DELIVERIES = "deliveries"
 _DEFAULT_PAUSE = 5.0
 _MAX_PAUSE = 86_400.0
+
+
+@dataclass(frozen=True)
+class _Result(Generic[_Report]):
+    """What one job did, or its error."""
+
+    name: str
+    columns: Sequence[Column]
+    reports: Sequence[_Report]
+    error: Error | FlagstaffError | None = None
 
 
 def _style(record: Record) -> str | None:
@@ -58,14 +77,54 @@ def _run(options: Options, out: Output) -> None:
     if options["loop"] is not None:
         _loop(options["loop"], out)
         return
-    reports = deliver()
-    _print_table(reports, out)
-    failed = sum(report.failed for report in reports)
+    results, deliveries = _run_all(Event())
+    _print_results(results, out)
+    for result in results:
+        if result.error is not None:
+            raise result.error
+    failed = sum(report.failed for report in deliveries.reports)
     if failed:
         raise CommandError(
             f"{_deliveries(failed)} failed: pass --retry-failed or --discard-failed",
             returncode=FAILED,
         )
+    _require_no_errors(results)
+
+
+def _run_all(stop: Event) -> tuple[list[_Result[Any]], _Result[DeliveryReport]]:
+    """Runs all jobs, and returns their results; the deliveries are the first of them.
+
+    The others run before, so that a slow receiver does not delay them. An error of one job does
+    not keep the others from running.
+    """
+    others = [
+        _attempt(job.name, job.columns, partial(job.run, stop))
+        for app in optional_apps()
+        for job in app.jobs()
+    ]
+    deliveries = _attempt(_DELIVERIES, _COLUMNS, partial(deliver, stop=stop))
+    return [deliveries, *others], deliveries
+
+
+def _attempt(
+    name: str, columns: Sequence[Column], run: Callable[[], Sequence[_Report]]
+) -> _Result[_Report]:
+    try:
+        return _Result(name, columns, run())
+    except (Error, FlagstaffError) as error:
+        return _Result(name, columns, (), error)
+
+
+def _require_no_errors(results: Sequence[_Result[Any]]) -> None:
+    """Raises CommandError if a report contains an error. A failed attempt will be repeated."""
+    for result in results[1:]:
+        failed = [report for report in result.reports if report.as_dict()["error"]]
+        if failed:
+            raise CommandError(
+                f"{result.name}: {len(failed)} of {len(result.reports)} had an error; the next run "
+                "tries again",
+                returncode=FAILED,
+            )
 
 
 def _loop(pause: float, out: Output) -> None:
@@ -74,20 +133,52 @@ def _loop(pause: float, out: Output) -> None:
         out.message("running jobs; press Ctrl-C to stop")
         while not stop.is_set():
             close_old_connections()
-            try:
-                reports = deliver(stop=stop)
-            except Error as error:
-                # Only the type: the message may quote data.
-                out.message(f"database error, will try again: {type(error).__name__}")
-            else:
-                _print_lines(reports, out)
+            results, deliveries = _run_all(stop)
+            for result in results:
+                if isinstance(result.error, Error):
+                    prefix = "" if result is deliveries else f"{result.name}: "
+                    # Only the type: the message may quote data.
+                    name = type(result.error).__name__
+                    out.message(f"{prefix}database error, will try again: {name}")
+                elif result.error is not None:
+                    raise result.error
+            _print_lines(deliveries.reports, out)
+            for result in results[1:]:
+                _print_news(result.reports, out)
             close_old_connections()
             stop.wait(pause)
 
 
+def _print_results(results: Sequence[_Result[Any]], out: Output) -> None:
+    if out.is_json:
+        out.document(
+            {
+                result.name: [report.as_dict() for report in result.reports]
+                for result in results
+                if result.error is None
+            }
+        )
+        return
+    deliveries, *others = results
+    if deliveries.error is None:
+        # Without receivers, run-jobs may be there for the other jobs.
+        if not any(result.reports for result in results):
+            out.message("no receivers: add WEBHOOKS to FLAGSTAFF in the settings")
+        _print_table(deliveries.reports, out)
+    for result in others:
+        out.records(result.columns, [report.as_dict() for report in result.reports])
+
+
+def _print_news(reports: Sequence[JobReport], out: Output) -> None:
+    """Prints a line for each report of something that happened."""
+    for report in reports:
+        if report.is_news and out.is_json:
+            out.document(report.as_dict(), indent=None)
+        elif report.is_news:
+            out.line("\t".join(map(printable, report.fields)))
+
+
 def _print_table(reports: Sequence[DeliveryReport], out: Output) -> None:
-    if not reports:
-        out.message("no receivers: add WEBHOOKS to FLAGSTAFF in the settings")
     out.records(_COLUMNS, [report.as_dict() for report in reports])
     for report in reports:
         if report.expired:
@@ -123,7 +214,7 @@ def _deliveries(count: int) -> str:
 
 RUN_JOBS = Verb(
     name="run-jobs",
-    help="run all due jobs: send webhook deliveries",
+    help="run all due jobs: send webhook deliveries, drive rollout plans",
     examples=("run-jobs", "run-jobs --loop 5", "run-jobs --retry-failed --json"),
     add_arguments=_add_arguments,
     run=_run,

@@ -1,0 +1,266 @@
+"""The verb `plan`: create, start, pause, resume, jump, rollback, delete, status."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from datetime import datetime
+from typing import cast
+
+from django.core.management.base import CommandParser
+from django.utils.dateparse import parse_datetime
+
+from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff.cli.support.argument_types import count, percent
+from flagstaff.cli.support.change_arguments import (
+    add_attribution,
+    add_key,
+    add_yes,
+    require_confirmation,
+)
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb, add_verbs
+from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError, UnknownPlanError
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
+from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.status import EVENT_COLUMNS, PLAN_COLUMNS, newest_event, plan_record
+from flagstaff.rollouts.steps import Step, parse_step
+from flagstaff.rollouts.transitions import steps_of
+
+__all__ = ["PLAN"]
+
+_ALL = 100
+_STATUS = "status"
+
+
+def _step(text: str) -> Step:
+    try:
+        return parse_step(text)
+    except InvalidPlanError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def _guard(text: str) -> Guard:
+    try:
+        return parse_guard(text)
+    except InvalidPlanError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f'expected a time such as "2026-11-20 14:00", not {text!r}')
+    return found
+
+
+def _add_steps(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--step",
+        dest="steps",
+        action="append",
+        type=_step,
+        metavar="PERCENT:TIME",
+        help='a step, such as "5:1h"; repeat it. Without steps: 1, 5, 25, 50 and 100 percent',
+    )
+    parser.add_argument(
+        "--guard",
+        dest="guards",
+        action="append",
+        type=_guard,
+        metavar="GUARD",
+        help='a guard: "errors", "latency=0.5" or "call=shop.guards.orders", and after commas '
+        "limit=2, tolerated=1 or action=hold; repeat it. Without guards: errors",
+    )
+    parser.add_argument(
+        "--required-users",
+        type=count(1),
+        metavar="N",
+        help="users inside that a step needs if its guards cannot tell before, "
+        f"by default {plans.REQUIRED_USERS:,}",
+    )
+    parser.add_argument("--at", type=_time, metavar="TIME", help="start at this time")
+    add_attribution(parser)
+
+
+def _add_start(parser: CommandParser) -> None:
+    _add_steps(parser)
+    add_wait(parser)
+
+
+def _add_change(parser: CommandParser) -> None:
+    add_attribution(parser)
+    add_wait(parser)
+
+
+def _add_jump(parser: CommandParser) -> None:
+    parser.add_argument("percent", type=percent, metavar="PERCENT", help="the step to go to")
+    _add_change(parser)
+
+
+def _add_delete(parser: CommandParser) -> None:
+    add_attribution(parser)
+    add_yes(parser)
+
+
+def _create(options: Options, out: Output) -> None:
+    guards, users = options["guards"], options["required_users"]
+    plan = plans.create(
+        options["key"],
+        options["steps"],
+        guards=("errors",) if guards is None else guards,
+        required_users=plans.REQUIRED_USERS if users is None else users,
+        starts_at=options["at"],
+    )
+    _explain(plan, out)
+    _report(plan, out, options)
+
+
+def _start(options: Options, out: Output) -> None:
+    plan = plans.start(
+        options["key"],
+        options["steps"],
+        guards=options["guards"],
+        required_users=options["required_users"],
+        starts_at=options["at"],
+    )
+    _explain(plan, out)
+    _report(plan, out, options)
+
+
+def _changing(change: Callable[[str], Plan]) -> Callable[[Options, Output], None]:
+    def run(options: Options, out: Output) -> None:
+        _report(change(options["key"]), out, options)
+
+    return run
+
+
+def _jump(options: Options, out: Output) -> None:
+    _report(plans.jump(options["key"], options["percent"]), out, options)
+
+
+def _delete(options: Options, out: Output) -> None:
+    key = options["key"]
+    if plans.find_plan(key) is not None:
+        require_confirmation(f"Delete the rollout plan of {key} and its events?", options, out)
+    plans.delete(key)
+    out.message(f"{key}: the rollout plan was deleted; the rollout stays as it is")
+    finish({"key": key, "deleted": True}, out, options, written=True)
+
+
+def _status(options: Options, out: Output) -> None:
+    plan = plans.find_plan(options["key"])
+    if plan is None:
+        raise UnknownPlanError(plans.no_plan_text(options["key"]))
+    record = plan_record(plan)
+    out.record(PLAN_COLUMNS, record)
+    if not out.is_json:
+        out.line("")
+        out.records(EVENT_COLUMNS, record["events"])
+
+
+def _explain(plan: Plan, out: Output) -> None:
+    """Says what a person should know before the start."""
+    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
+    if flag is not None and rules_can_grant(flag):
+        out.message("a rule can grant the flag, so a guard that trips disables the flag")
+    guards = guards_from_json(plan.guards)
+    has_all = steps_of(plan)[-1].percent == _ALL
+    if has_all and not any(guard.kind == CALLABLE for guard in guards):
+        out.message("at 100 % there is nobody to compare with, so no guard watches this step")
+
+
+def _report(plan: Plan, out: Output, options: Options) -> None:
+    event = newest_event(plan)
+    if event is not None:
+        out.message(f"{plan.key}: {event.text}")
+    finish(plan_record(plan), out, options, written=True)
+
+
+_ACTIONS = (
+    Verb(
+        name="create",
+        help="create a plan that a person starts later",
+        examples=("plan new_checkout create --step 5:1h --step 50:1d --step 100",),
+        add_arguments=_add_steps,
+        run=_create,
+    ),
+    Verb(
+        name="start",
+        help="start the plan, or create one and start it",
+        examples=(
+            "plan new_checkout start",
+            "plan new_checkout start --step 5:1h --step 100 --guard errors --guard latency=0.5",
+            'plan new_checkout start --at "2026-11-20 14:00"',
+        ),
+        add_arguments=_add_start,
+        run=_start,
+    ),
+    Verb(
+        name="pause",
+        help="pause the plan; the rollout stays as it is",
+        examples=('plan new_checkout pause --reason "support is busy"',),
+        add_arguments=add_attribution,
+        run=_changing(plans.pause),
+    ),
+    Verb(
+        name="resume",
+        help="continue a paused plan at its step, or a rolled back one at the first step",
+        examples=("plan new_checkout resume",),
+        add_arguments=_add_change,
+        run=_changing(plans.resume),
+    ),
+    Verb(
+        name="jump",
+        help="go to a step at once, forward or back",
+        examples=("plan new_checkout jump 50",),
+        add_arguments=_add_jump,
+        run=_jump,
+    ),
+    Verb(
+        name="rollback",
+        help="set the rollout to 0 % at once, or disable a flag that a rule can grant",
+        examples=("plan new_checkout rollback --wait",),
+        add_arguments=_add_change,
+        run=_changing(plans.rollback),
+    ),
+    Verb(
+        name="delete",
+        help="delete the plan and its events; the rollout stays as it is",
+        examples=("plan new_checkout delete --yes",),
+        add_arguments=_add_delete,
+        run=_delete,
+    ),
+    Verb(
+        name=_STATUS,
+        help="show the plan, its evidence and its events",
+        examples=("plan new_checkout status", "plan new_checkout status --json"),
+        run=_status,
+    ),
+)
+_BY_NAME = {action.name: action for action in _ACTIONS}
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    add_key(parser)
+    add_verbs(parser, _ACTIONS, dest="action")
+
+
+def _run(options: Options, out: Output) -> None:
+    _BY_NAME[options["action"] or _STATUS].run(options, out)
+
+
+PLAN = Verb(
+    name="plan",
+    help="show or change the rollout plan of a flag",
+    examples=("plan new_checkout", *(line for action in _ACTIONS for line in action.examples)),
+    add_arguments=_add_arguments,
+    run=_run,
+)

@@ -1,0 +1,106 @@
+"""A plan as a record for people and programs: its state, its evidence and its events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.conf import conf
+from flagstaff.rollouts.advance import figures_of
+from flagstaff.rollouts.clock import database_now
+from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.transitions import steps_of
+from flagstaff.rollouts.unguarded import unguarded_plans
+from flagstaff.rollouts.verdict import judge
+
+__all__ = ["EVENT_COLUMNS", "PLAN_COLUMNS", "newest_event", "plan_record"]
+
+
+def _steps(record: Record) -> str:
+    parts = [f"{step['percent']} %" for step in record["steps"]]
+    if record["step"] is not None:
+        parts[record["step"] - 1] = f"[{parts[record['step'] - 1]}]"
+    return " ".join(parts)
+
+
+def _guards(record: Record) -> str:
+    return " ".join(str(guard) for guard in guards_from_json(record["guards"])) or "none"
+
+
+def _evidence(record: Record) -> str:
+    return str((record["evidence"] or {}).get("why", ""))
+
+
+def _state_style(record: Record) -> str | None:
+    return "WARNING" if record["unguarded"] or record["state"] != State.RUNNING else None
+
+
+PLAN_COLUMNS = (
+    Column("key"),
+    Column("state", style=_state_style),
+    Column("reason"),
+    Column("unguarded"),
+    Column("steps", _steps),
+    Column("due_at"),
+    Column("starts_at"),
+    Column("guards", _guards),
+    Column("required_users"),
+    Column("evidence", _evidence),
+)
+EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Returns a plan as a dict for JSON. Makes a few queries."""
+    return {
+        "key": plan.key,
+        "state": plan.state,
+        "reason": plan.reason,
+        "unguarded": any(one.pk == plan.pk for one in unguarded_plans()),
+        "step": None if plan.step is None else plan.step + 1,
+        "steps": plan.steps,
+        "due_at": plan.due_at,
+        "starts_at": plan.starts_at,
+        "guards": plan.guards,
+        "required_users": plan.required_users,
+        "actor": plan.actor or None,
+        "evidence": _present_evidence(plan),
+        "events": [_event(event) for event in _events(plan)],
+    }
+
+
+def newest_event(plan: Plan) -> PlanEvent | None:
+    """Returns the newest event of a plan."""
+    return PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id").last()
+
+
+def _events(plan: Plan) -> list[PlanEvent]:
+    return list(PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id"))
+
+
+def _event(event: PlanEvent) -> dict[str, Any]:
+    return {
+        "at": event.at,
+        "kind": event.kind,
+        "actor": event.actor or None,
+        "text": event.text,
+        "figures": event.figures,
+    }
+
+
+def _present_evidence(plan: Plan) -> dict[str, Any] | None:
+    """Returns the figures of the present run, and what follows from them; None without a run."""
+    if plan.step is None or connections[conf.database].vendor != "postgresql":
+        return None
+    run = StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()
+    if run is None:
+        return None
+    evidence = read_evidence(run, database_now())
+    guards = guards_from_json(plan.guards)
+    return figures_of(
+        evidence, judge(steps_of(plan), plan.step, guards, evidence, plan.required_users)
+    )
