@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from django.db import IntegrityError, connection
 
 from flagstaff._tables.names import engine_names
 from flagstaff.rollouts.models import Plan, State
+from tests.projects import run
 
 pytestmark = pytest.mark.django_db
 
@@ -53,3 +55,20 @@ def test_engine_knows_the_tables() -> None:
     assert names["seen_register_table"] == '"flagstaff_rollouts_seenregister"'
     assert names["failed_unit_table"] == '"flagstaff_rollouts_failedunit"'
     assert names["signal_worker_table"] == '"flagstaff_rollouts_signalworker"'
+
+
+def test_project_without_the_app_works_unchanged(empty_database: str) -> None:
+    def manage(*arguments: str) -> str:
+        return run(empty_database, "manage.py", *arguments)
+
+    manage("migrate", "--verbosity", "0")
+    assert manage("check", "--database", "default") == (
+        "System check identified no issues (0 silenced).\n"
+    )
+    assert manage("flags", "run-jobs") == (
+        "no receivers: add WEBHOOKS to FLAGSTAFF in the settings\n"
+    )
+    assert " plan " not in manage("flags", "--help")
+    with psycopg.connect(empty_database) as session:
+        tables = session.execute("SELECT relname FROM pg_class WHERE relname LIKE '%rollouts%'")
+        assert tables.fetchall() == []
