@@ -15,7 +15,15 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import DriverRun, Plan, PlanEvent, SeenRegister, State, StepRun
+from flagstaff.rollouts.models import (
+    DriverRun,
+    Plan,
+    PlanEvent,
+    SeenRegister,
+    SignalWorker,
+    State,
+    StepRun,
+)
 from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.unguarded import unguarded_plans
 from tests.rollouts import (
@@ -198,6 +206,37 @@ def test_lost_worker_holds_the_plan(started: None) -> None:
     assert last_event().figures["lost_workers"] == 1
 
 
+def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> None:
+    see_enough()
+    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
+    add_worker(last_seen=timedelta(minutes=11))
+    add_worker(last_seen=timedelta(minutes=9), worker="web-2")
+    end_dwell_time()
+    run()
+    assert plan_of().state == State.HOLDING
+    add_worker(last_seen=timedelta(minutes=9), worker="web-3", stopped=True)
+    SignalWorker.objects.filter(worker="web-2").update(
+        last_seen_at=ClockTimestamp() - timedelta(minutes=11)
+    )
+    before = run_of()
+    report = run()
+    assert report is not None
+    assert (report.event, report.state, report.step, rollout()) == ("continued", "running", 1, 5)
+    assert run_of() != before
+    see_enough()
+    end_dwell_time()
+    run()
+    assert rollout() == 25
+
+
+def test_lost_worker_does_not_keep_a_guard_from_tripping(started: None) -> None:
+    harm()
+    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
+    add_worker(last_seen=timedelta(minutes=11))
+    run()
+    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
+
+
 @pytest.mark.parametrize(
     ("last_seen", "stopped"),
     [
@@ -230,6 +269,7 @@ def test_trip_sets_no_rollout_and_says_why(started: None) -> None:
     assert flag_history(KEY)[0].reason == plan.reason
     tripped, propagated = [*PlanEvent.objects.order_by("id")][-2:]
     assert (tripped.kind, propagated.kind) == ("tripped", "propagated")
+    assert propagated.text == "evaluations query the database, so the trip is in effect at once"
     assert tripped.figures["guards"][0]["failed"] == {"inside": 300, "outside": 20}
 
 

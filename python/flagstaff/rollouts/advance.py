@@ -15,7 +15,7 @@ from flagstaff.rollouts.callables import Outcome
 from flagstaff.rollouts.clock import GUARDED_FOR, database_now
 from flagstaff.rollouts.conditions import problem_of_database, problem_of_flag
 from flagstaff.rollouts.decision import Decision, decide
-from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
@@ -85,6 +85,8 @@ def _watch(
     figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
         return _trip(plan, flag, now, decision, figures)
+    if decision.trip is None and has_lost_for_good(run, now):
+        return _measure_again(plan, index, now, figures)
     if decision.action == "hold":
         return _hold(plan, now, decision, figures)
     if decision.action == "wait":
@@ -145,6 +147,18 @@ def _next_step(
         transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
         record(plan, PlanEvent.Kind.STEP, text, figures)
     return report_of(plan, PlanEvent.Kind.STEP, text)
+
+
+def _measure_again(plan: Plan, index: int, now: datetime, figures: dict[str, Any]) -> PlanReport:
+    """Begins the step anew, because what a worker has counted for it will never arrive."""
+    text = (
+        f"step {index + 1} begins anew: a worker stopped without its last report, so the evidence "
+        "was incomplete"
+    )
+    with acting_as(ACTOR, reason=text, source=_SOURCE):
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
+        record(plan, PlanEvent.Kind.CONTINUED, text, figures)
+    return report_of(plan, PlanEvent.Kind.CONTINUED, text)
 
 
 def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:

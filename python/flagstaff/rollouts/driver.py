@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.db.models import Q
 from django.utils.translation import override
 
-from flagstaff._workers.wait import wait_for_workers
+from flagstaff._workers.wait import Propagation, wait_for_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts.advance import advance
@@ -105,8 +105,14 @@ def _wait_for_workers(plan: Plan) -> None:
     except PropagationError as error:
         text, figures = f"the workers cannot be listed: {error}", {}
     else:
-        figures = found.as_dict()
-        text = f"applied by {found.applied} of {found.connected} connected workers"
-        if found.complete:
-            text = f"applied by all {found.connected} connected workers"
+        text, figures = _propagation_text(found), found.as_dict()
     record(plan, PlanEvent.Kind.PROPAGATED, text, figures)
+
+
+def _propagation_text(found: Propagation) -> str:
+    if found.polling_deadline is None:
+        return "evaluations query the database, so the trip is in effect at once"
+    workers = f"{found.connected} connected workers"
+    if found.complete:
+        return f"applied by all {workers}"
+    return f"applied by {found.applied} of {workers} within {found.seconds:.1f} s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.models import Count, F, Sum
@@ -13,10 +13,12 @@ from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, Sig
 from flagstaff.rollouts.results import Evidence, GuardCounts
 from flagstaff.rollouts.statistics import cardinality, share_error
 
-__all__ = ["lost_workers", "read_evidence"]
+__all__ = ["has_lost_for_good", "read_evidence"]
 
 # A worker is lost after so many intervals between two flushes without one.
 _INTERVALS = 3
+# A worker that is back within this time was only cut off from the database.
+_RETURN = timedelta(minutes=10)
 
 
 class _Sides(NamedTuple):
@@ -36,12 +38,21 @@ def read_evidence(run: StepRun, now: datetime) -> Evidence:
         theta_error=share_error(users.inside, users.outside),
         failed=_failed(run),
         requests=(int(requests.outside), int(requests.inside)),
-        lost_workers=len(lost_workers(run, now)),
+        lost_workers=len(_lost_workers(run, now)),
         dropped=int(sum(_counts(run, SignalCount.Kind.DROPPED))),
     )
 
 
-def lost_workers(run: StepRun, now: datetime) -> list[SignalWorker]:
+def has_lost_for_good(run: StepRun, now: datetime) -> bool:
+    """Whether all workers that were lost during the run have been for ten minutes.
+
+    Then the run will never be complete, and a new one can be.
+    """
+    lost = _lost_workers(run, now)
+    return bool(lost) and all(_expected_by(worker) < now - _RETURN for worker in lost)
+
+
+def _lost_workers(run: StepRun, now: datetime) -> list[SignalWorker]:
     """Returns the workers that stopped during the run without their last report.
 
     A worker that was lost before the run has no part in its counts.
