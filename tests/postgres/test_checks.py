@@ -112,7 +112,8 @@ def test_missing_table_that_the_router_refuses_has_a_hint_for_the_router(setting
 def test_table_without_select_privilege_is_reported() -> None:
     execute(
         "CREATE ROLE reader; GRANT USAGE ON SCHEMA public TO reader; "
-        f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_segment, flagstaff_token "
+        f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_segment, flagstaff_token, "
+        "flagstaff_rollouts_plan "
         "TO reader; SET LOCAL ROLE reader"
     )
     assert only_message() == (

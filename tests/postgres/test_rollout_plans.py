@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, connections
 
 from flagstaff import acting_as, changes, rollouts
+from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
     InvalidPlanError,
@@ -345,6 +347,24 @@ def test_event_names_a_user_by_primary_key(flag: FeatureFlag) -> None:
     assert {*PlanEvent.objects.values_list("actor", flat=True)} == {str(ana.pk)}
 
 
+@pytest.fixture
+def read_only_alias(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An alias of the same database, with a role such as that of `reader-role`."""
+    reader = connection.copy("reader")
+    reader.settings_dict["OPTIONS"] = {"options": "-c default_transaction_read_only=on"}
+    connections["reader"] = reader
+    monkeypatch.setattr(Conf, "engine_database", "reader")
+    yield
+    reader.close()
+    del connections["reader"]
+
+
+@pytest.mark.usefixtures("read_only_alias")
+def test_plan_does_not_start_if_workers_cannot_write_what_they_count(flag: FeatureFlag) -> None:
+    with pytest.raises(PlanError, match='with database "reader", which may not write'):
+        rollouts.start(KEY, STEPS)
+
+
 BARE = """
 import os, sys
 from django.conf import settings
@@ -388,7 +408,7 @@ def test_project_without_the_app_has_no_table_and_no_import(
     tmp_path: Any, run_isolated: Any
 ) -> None:
     script = f"""{BARE}
-from django.db import connection
+from django.db import connection, connections
 print([name for name in connection.introspection.table_names() if "rollouts" in name])
 from flagstaff.cli.main import all_verbs
 print([verb.name for verb in all_verbs() if verb.name == "plan"])

@@ -26,6 +26,7 @@ _READ = (
     "membership_table",
     "group_table",
     "token_table",
+    "plan_table",
 )
 
 
