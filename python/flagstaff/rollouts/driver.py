@@ -112,7 +112,9 @@ def _wait_for_workers(plan: Plan) -> None:
 def _propagation_text(found: Propagation) -> str:
     if found.polling_deadline is None:
         return "evaluations query the database, so the trip is in effect at once"
-    workers = f"{found.connected} connected workers"
     if found.complete:
-        return f"applied by all {workers}"
-    return f"applied by {found.applied} of {workers} within {found.seconds:.1f} s"
+        return f"applied by all connected workers: {found.applied}"
+    return (
+        f"applied by {found.applied} of {found.connected} connected workers within "
+        f"{found.seconds:.1f} s; the figures name the others"
+    )

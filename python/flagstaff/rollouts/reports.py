@@ -48,7 +48,7 @@ def report_of(plan: Plan, event: PlanEvent.Kind | None = None, text: str = "") -
     steps = steps_of(plan)
     return PlanReport(
         plan=plan.key,
-        state=plan.state,
+        state=str(plan.state),
         step=None if plan.step is None else plan.step + 1,
         steps=len(steps),
         percent=None if plan.step is None else steps[plan.step].percent,
