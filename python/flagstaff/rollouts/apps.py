@@ -34,7 +34,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
     observes_requests = True
 
     def ready(self) -> None:
-        """Registers the system checks, and observes Celery's tasks if the project has imported it."""
+        """Registers the system checks. Observes Celery's tasks if the project has imported it."""
         register(_check_plans, Tags.database)
         if "celery" in sys.modules:
             from flagstaff.rollouts.celery import connect  # noqa: PLC0415 (needs Celery)
