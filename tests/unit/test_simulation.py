@@ -127,7 +127,7 @@ def test_harmless_plans_hardly_ever_trip_and_harmful_ones_do() -> None:
     plans = [
         Scenario(NO_HARM, 200, users=(2_000, 10_000), course=quick),
         Scenario("5 times", 12, users=(6_000, 10_000), course=replace(quick, harm=5.0)),
-        Scenario(LOW, 2, users=(2, 60), course=replace(quick, jump_after=None, minutes=600)),
+        Scenario(LOW, 4, (2, 60), course=replace(quick, jump_after=None), any_step=True),
         Scenario(LOST, 2, course=replace(quick, jump_after=None, minutes=90, lost_workers=1)),
     ]
     found = {name: figures_of(results) for name, results in run_all(plans).items()}

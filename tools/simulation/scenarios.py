@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
-from tools.simulation.plan import Course, Result, run_plan
+from tools.simulation.plan import PERCENTS, Course, Result, run_plan
 from tools.simulation.users import Site
 
 __all__ = ["HARMS", "LOST", "LOW", "NO_HARM", "Scenario", "courses", "run_all", "scenarios"]
@@ -30,9 +30,11 @@ class Scenario:
 
     name: str
     plans: int
-    users: tuple[float, float] = (2_000, 40_000)
+    users: tuple[float, float] = (2_000, 30_000)
     errors: tuple[float, float] = (0.002, 0.02)
     course: Course = _COURSE
+    #: The plans begin at each of the steps in turn.
+    any_step: bool = False
 
 
 def scenarios(no_harm: int, others: int) -> list[Scenario]:
@@ -45,7 +47,7 @@ def scenarios(no_harm: int, others: int) -> list[Scenario]:
     lost = replace(patient, lost_workers=1, minutes=4 * 60)
     return [
         *found,
-        Scenario(LOW, max(others // 3, 1), users=(2, 60), course=patient),
+        Scenario(LOW, max(others // 3, 1), users=(2, 300), course=patient, any_step=True),
         Scenario(LOST, max(others // 6, 1), course=lost),
     ]
 
@@ -55,7 +57,8 @@ def courses(scenario: Scenario) -> Iterator[tuple[str, Course]]:
     for index in range(scenario.plans):
         source = random.Random(f"site {index}")  # noqa: S311 (a simulation)
         site = Site(_between(source, scenario.users), _between(source, scenario.errors))
-        yield f"{scenario.name} {index}", replace(scenario.course, site=site)
+        first = index % len(PERCENTS) if scenario.any_step else 0
+        yield f"{scenario.name} {index}", replace(scenario.course, site=site, first=first)
 
 
 def run_all(chosen: list[Scenario]) -> Mapping[str, list[Result]]:
