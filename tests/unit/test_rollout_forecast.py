@@ -93,16 +93,25 @@ def test_forecast_of_a_step_has_figures_and_text() -> None:
     assert [guard.number for guard in second.guards] == [0, 2]
     assert first.text == (
         "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
-        "Errors: twice as many trip after about 10 h 18 min, 5.8 times as many within 1 h, "
-        "2.8 times as many with 1,000 users. "
-        "Latency over 0.5 s: twice as many trip after about 6 h 52 min, "
-        "4.7 times as many within 1 h, 2.4 times as many with 1,000 users."
+        "Errors: twice as many trip after at least 10 h 18 min, 5.8 times as many within 1 h, "
+        "at best 2.8 times as many with 1,000 users. "
+        "Latency over 0.5 s: twice as many trip after at least 6 h 52 min, "
+        "4.7 times as many within 1 h, at best 2.4 times as many with 1,000 users."
     )
     assert second.text == (
         "5 %: 1,000 users inside in 1 h. "
-        "Errors: twice as many trip after about 2 h 10 min, 2.8 times as many within 1 h. "
-        "Latency over 0.5 s: twice as many trip after about 1 h 27 min, "
+        "Errors: twice as many trip after at least 2 h 10 min, 2.8 times as many within 1 h. "
+        "Latency over 0.5 s: twice as many trip after at least 1 h 27 min, "
         "2.4 times as many within 1 h."
+    )
+
+
+def test_forecast_within_the_time_of_measuring_is_no_lower_bound() -> None:
+    day = Traffic(20_000, {0: 200}, measured=86_400)
+    assert forecast(STEPS, [ERRORS], day, 1000)[0].text == (
+        "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
+        "Errors: twice as many trip after about 9 h 12 min, 5.6 times as many within 1 h, "
+        "2.7 times as many with 1,000 users."
     )
 
 
@@ -170,7 +179,7 @@ def test_traffic_takes_the_failing_share_from_outside() -> None:
 def test_traffic_with_all_users_inside_takes_it_from_there() -> None:
     counts = {0: GuardCounts(inside=50, outside=0)}
     assert traffic_of(Evidence(1_000, 0, 0.02, counts, (0, 9)), 3600).failing_per_hour == {0: 50}
-    assert traffic_of(Evidence(0, 0, 0.02, counts, (0, 0)), 3600) == Traffic(0, {0: 0})
+    assert traffic_of(Evidence(0, 0, 0.02, counts, (0, 0)), 3600) == Traffic(0, {0: 0}, 3600)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])

@@ -1,7 +1,9 @@
 """What a plan will be able to see, from present traffic. Pure, and nothing here blocks or queries.
 
-Users and failing users are assumed to go on arriving at the measured rates. A user counts once in a
-step, so in a long step, whose users come back, the rates fall and it takes longer than forecast.
+Users and failing users are assumed to go on arriving at the measured rates. But a user counts once
+in a step, so once the same users come back the rates fall. So a forecast beyond the time of
+measuring is a lower bound, and the text says "at least" and "at best": where one hour was measured
+and three were forecast, simulated sites with heavy users took about three times as long.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class Traffic:
     users_per_hour: float
     #: Failing users an hour by number of the guard; 0 is errors.
     failing_per_hour: Mapping[int, float]
+    #: The time of measuring in seconds.
+    measured: float = _HOUR
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
         >>> from flagstaff.rollouts.results import GuardCounts
         >>> counts = {0: GuardCounts(inside=90, outside=190)}
         >>> traffic_of(Evidence(1_000, 19_000, 0.02, counts, (60_000, 3_000)), 7200)
-        Traffic(users_per_hour=10000.0, failing_per_hour={0: 100.0})
+        Traffic(users_per_hour=10000.0, failing_per_hour={0: 100.0}, measured=7200)
     """
     if not 0 < seconds < math.inf:
         raise ValueError(f"the time of measuring is {seconds:g} s, but must be above 0")
@@ -106,7 +110,7 @@ def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
         else 0.0
         for number, counts in evidence.failed.items()
     }
-    return Traffic(users / hours, failing)
+    return Traffic(users / hours, failing, seconds)
 
 
 def forecast(
@@ -119,7 +123,7 @@ def forecast(
         >>> plan = [Step(5, 3600), Step(100, 0)]
         >>> busy = Traffic(users_per_hour=20_000, failing_per_hour={0: 200})
         >>> forecast(plan, [Guard("errors")], busy, 1000)[0].text
-        '5 %: 1,000 users inside in 1 h. Errors: twice as many trip after about 1 h 28 min, ...'
+        '5 %: 1,000 users inside in 1 h. Errors: twice as many trip after at least 1 h 28 min, ...'
     """
     threshold = 1 / guard_alpha(steps, guards)
     return tuple(
@@ -190,7 +194,7 @@ def _step_forecast(
     unseen = [one.name for one in found if one not in seen and for_users]
     sentences = [
         _users_text(step, inside, for_users, required_users),
-        *(_guard_text(one, step, required_users, waits=inside < required_users) for one in seen),
+        *(_guard_text(one, step, traffic.measured, (required_users, for_users)) for one in seen),
         *([f"{' and '.join(unseen).capitalize()}: no failures to compare with."] if unseen else []),
         *([_brake_text(brake)] if brake is not None and silent else []),
     ]
@@ -234,22 +238,33 @@ def _users_text(step: Step, inside: float, for_users: float | None, required_use
     text = f"{step.percent} %: {inside:,.0f} users inside in {duration_text(step.seconds)}"
     if inside >= required_users:
         return f"{text}."
-    return f"{text}, {required_users:,} after {duration_text(for_users)}."
+    return f"{text}, {required_users:,} after {_rounded(for_users)}."
 
 
-def _guard_text(guard: GuardForecast, step: Step, required_users: int, *, waits: bool) -> str:
+def _guard_text(
+    guard: GuardForecast, step: Step, measured: float, required: tuple[int, float | None]
+) -> str:
+    """Returns what a guard can see; `required` are users and the time until they are there."""
     if guard.seconds_to_double is None:
         return f"{guard.name.capitalize()}: twice as many would never trip."
-    parts = [f"{guard.name.capitalize()}: twice as many trip after about "]
-    parts += [_rounded(guard.seconds_to_double)]
-    parts += [f", {_seen(guard.smallest_ratio)} within {duration_text(step.seconds)}"]
-    if waits:
-        parts += [f", {_seen(guard.smallest_ratio_of_users)} with {required_users:,} users"]
-    return "".join([*parts, "."])
+    about = "about" if guard.seconds_to_double <= measured else "at least"
+    dwell = _seen(guard.smallest_ratio, is_long=step.seconds > measured)
+    time = f"{about} {_rounded(guard.seconds_to_double)}"
+    parts = [
+        f"{guard.name.capitalize()}: twice as many trip after {time}",
+        f"{dwell} within {duration_text(step.seconds)}",
+    ]
+    users, for_users = required
+    if for_users is not None and for_users > step.seconds:
+        later = _seen(guard.smallest_ratio_of_users, is_long=for_users > measured)
+        parts.append(f"{later} with {users:,} users")
+    return f"{', '.join(parts)}."
 
 
-def _seen(ratio: float | None) -> str:
-    return "nothing" if ratio is None else f"{times(ratio)} times as many"
+def _seen(ratio: float | None, *, is_long: bool) -> str:
+    if ratio is None:
+        return "nothing"
+    return f"{'at best ' if is_long else ''}{times(ratio)} times as many"
 
 
 def _rounded(seconds: float) -> str:
