@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import pytest
 
-from flagstaff.rollouts import statistics
+from flagstaff.rollouts import hyperloglog, statistics
 from flagstaff.rollouts.statistics import (
     CARDINALITY_ERROR,
     RATIOS,
@@ -82,6 +82,7 @@ def chance_of_ever(stops: Callable[[int, int], bool], chance_inside: float, fail
 
 def test_examples_in_docstrings_are_correct() -> None:
     assert doctest.testmod(statistics).failed == 0
+    assert doctest.testmod(hyperloglog).failed == 0
 
 
 @pytest.mark.parametrize("theta", THETAS)
@@ -247,6 +248,7 @@ def test_brake_threshold_at_an_exact_power_adds_nothing() -> None:
         lambda: upper_bound(1, 0, 0.5, 1),
         lambda: brake_threshold(-0.1, 0.05),
         lambda: brake_threshold(0.1, 5),
+        lambda: share_error(-1, 5),
         lambda: cardinality({54: 1}),
         lambda: cardinality({1: -1}),
         lambda: cardinality({1: 4097}),

@@ -14,7 +14,14 @@ methods related to the law of the iterated logarithm"; Ramdas and others 2023, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+
+from flagstaff.rollouts.hyperloglog import (
+    CARDINALITY_ERROR,
+    REGISTERS,
+    cardinality,
+    share_error,
+)
 
 __all__ = [
     "CARDINALITY_ERROR",
@@ -31,15 +38,9 @@ __all__ = [
     "upper_bound",
 ]
 
-#: The alternatives: so many times as many failures as are tolerated.
+#: The alternatives: so many times as many users fail inside as outside.
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
-#: The number of registers of a HyperLogLog, 2 to the power of 12.
-REGISTERS = 4096
-#: The relative standard error of `cardinality`.
-CARDINALITY_ERROR = 1.04 / math.sqrt(REGISTERS)
 
-# A hash has 64 bits, of which 12 select the register.
-_RANK_BITS = 52
 _LOG_RATIOS = tuple(math.log(one) for one in RATIOS)
 _RECIPROCALS_LESS_ONE = tuple(1 / one - 1 for one in RATIOS)
 # The relative precision of a bound, and the largest ratio that is looked for.
@@ -200,67 +201,6 @@ def brake_threshold(theta: float, alpha: float) -> int | None:
         return None
     # Rounding must not add one where theta^k is alpha.
     return max(math.ceil(math.log(alpha) / math.log(theta) - 1e-9), 1)
-
-
-def share_error(users_inside: float, users_outside: float) -> float:
-    """Returns the relative standard error of theta if both numbers come from `cardinality`.
-
-    theta = a / (a + b), and the errors of a and b are independent, so by the delta method it is
-    (1 - theta)·√2 times the error of one. 0 with nobody inside or outside. Raises ValueError.
-
-        >>> round(share_error(50, 950), 4)
-        0.0218
-    """
-    _check(users_inside, users_outside, 0)
-    if not users_inside or not users_outside:
-        return 0.0
-    return CARDINALITY_ERROR * math.sqrt(2) * users_outside / (users_inside + users_outside)
-
-
-def cardinality(ranks: Mapping[int, int]) -> float:
-    """Returns how many different users a HyperLogLog of 4,096 registers has seen.
-
-    `ranks` has the number of registers of each rank, 0 to 53. Registers that are left out have
-    rank 0. The improved estimator of Ertl 2017 ("New cardinality estimation algorithms for
-    HyperLogLog sketches", arXiv 1702.01284, algorithm 6), which has no ranges and no tables of
-    corrections. Its relative standard error is CARDINALITY_ERROR, 1.6 %. Raises ValueError.
-
-        >>> cardinality({})
-        0.0
-        >>> round(cardinality({1: 5, 2: 3, 4: 2}))
-        10
-    """
-    counts = [ranks.get(rank, 0) for rank in range(_RANK_BITS + 2)]
-    if min(counts) < 0 or sum(counts) > REGISTERS or set(ranks) - {*range(_RANK_BITS + 2)}:
-        raise ValueError("these are not the ranks of a HyperLogLog of 4,096 registers")
-    counts[0] = REGISTERS - sum(counts[1:])
-    if counts[0] == REGISTERS:
-        return 0.0
-    found = REGISTERS * _tau(1 - counts[-1] / REGISTERS)
-    for count in reversed(counts[1:-1]):
-        found = (found + count) / 2
-    found += REGISTERS * _sigma(counts[0] / REGISTERS)
-    return REGISTERS * REGISTERS / (2 * math.log(2) * found) if found else math.inf
-
-
-def _sigma(x: float) -> float:
-    """Returns x + Σ x^(2^k)·2^(k-1) for k from 1, the part of the empty registers."""
-    weight, found, previous = 1.0, x, -1.0
-    while found != previous:
-        x *= x
-        previous, found, weight = found, found + x * weight, 2 * weight
-    return found
-
-
-def _tau(x: float) -> float:
-    """Returns (1 - x - Σ (1 - x^(2^-k))²·2^-k) / 3 for k from 1, the part of the full registers."""
-    if x in {0, 1}:
-        return 0.0
-    weight, found, previous = 1.0, 1 - x, -1.0
-    while found != previous:
-        x, weight = math.sqrt(x), weight / 2
-        previous, found = found, found - (1 - x) ** 2 * weight
-    return found / 3
 
 
 def _smallest(holds: Callable[[float], bool], start: float) -> float:
