@@ -20,7 +20,7 @@ def main() -> int:
     """Runs all scenarios, prints their figures, and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plans", type=int, default=4000, help="plans without harm")
-    parser.add_argument("--others", type=int, default=300, help="plans of each other scenario")
+    parser.add_argument("--others", type=int, default=240, help="plans of each other scenario")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     started = time.monotonic()

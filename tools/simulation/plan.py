@@ -38,7 +38,7 @@ class Course:
     harm: float = 1.0
     dwell_minutes: int = 60
     #: So many minutes after which a person jumps to the next step; None for never.
-    jump_after: int | None = 120
+    jump_after: int | None = 90
     #: A plan without an end is stopped here.
     minutes: int = 24 * 60
     #: The index of the first step.

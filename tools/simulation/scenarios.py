@@ -30,7 +30,7 @@ class Scenario:
 
     name: str
     plans: int
-    users: tuple[float, float] = (2_000, 30_000)
+    users: tuple[float, float] = (2_000, 20_000)
     errors: tuple[float, float] = (0.002, 0.02)
     course: Course = _COURSE
     #: The plans begin at each of the steps in turn.
