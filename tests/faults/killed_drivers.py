@@ -1,0 +1,160 @@
+"""A process that runs ten drivers of rollout plans at once, again and again, and kills some.
+
+It prints what went wrong, and how many drivers it killed. Arguments: the number of repeats, the
+seed of the random numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from typing import NoReturn
+
+import django
+
+DRIVERS = 10
+TIMEOUT = 10.0
+# Seconds after which a driver is killed. A run takes about 20 ms, and longer beside nine others.
+MAX_DELAY = 0.12
+STEPS = [f"{percent}:1h" for percent in range(1, 100)]
+# Every so many repeats, the plan trips instead of making a step.
+TRIP_EVERY = 20
+
+
+def main() -> None:
+    """Repeats, and prints the result as JSON."""
+    repeats, seed = int(sys.argv[1]), int(sys.argv[2])
+    chance = random.Random(seed)
+    problems, killed = [], 0
+    create_plan()
+    for number in range(1, repeats + 1):
+        trips = number % TRIP_EVERY == 0
+        before = plan_of(KEY).step or 0
+        if trips:
+            fail(run_of(KEY), inside=True, users=500)
+        make_due()
+        killed += run_drivers(chance)
+        run_until_done(before, trips=trips)
+        if found := problems_of(before, trips=trips):
+            problems.append({"repeat": number, "found": found})
+        if trips or before + 2 == len(STEPS):
+            replace_plan()
+    print(json.dumps({"problems": problems, "killed": killed}))
+
+
+def make_due() -> None:
+    """Lets the present step pass, and ends its dwell time."""
+    run = run_of(KEY)
+    for inside in (True, False):
+        see(run, inside=inside, users=5)
+    end_dwell_time(KEY)
+
+
+def run_drivers(chance: random.Random) -> int:
+    """Runs the drivers at once, kills about half of them, and returns how many were killed."""
+    connection.close()
+    children = [fork_driver() for _ in range(DRIVERS)]
+    started = time.monotonic()
+    for delay, child in sorted((chance.uniform(0, MAX_DELAY), child) for child in children[::2]):
+        time.sleep(max(0.0, started + delay - time.monotonic()))
+        os.kill(child, signal.SIGKILL)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    assert set(statuses) <= {0, signal.SIGKILL}, statuses
+    return statuses.count(signal.SIGKILL)
+
+
+def fork_driver() -> int:
+    pid = os.fork()
+    if pid == 0:
+        drive()
+    return pid
+
+
+def drive() -> NoReturn:
+    status = 1
+    try:
+        run_plans()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def run_until_done(before: int, *, trips: bool) -> None:
+    """Runs a driver until the work is done: the session of a killed one may still hold the plan."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        run_plans()
+        plan = plan_of(KEY)
+        is_done = plan.state == State.ROLLED_BACK if trips else plan.step != before
+        if is_done or time.monotonic() > deadline:
+            # One more run, which must find nothing to do.
+            run_plans()
+            return
+        time.sleep(0.005)
+
+
+def problems_of(before: int, *, trips: bool) -> list[str]:
+    """Returns what differs from one step, or from one trip."""
+    plan, kinds = plan_of(KEY), events(KEY)
+    steps = before if trips else before + 1
+    expected = {
+        "step": (plan.step, steps),
+        "rollout": (rollout(KEY), 0 if trips else steps + 1),
+        "events of steps": (kinds.count("step"), steps),
+        "events of trips": (kinds.count("tripped"), int(trips)),
+        "runs": (StepRun.objects.filter(plan=plan).count(), steps + 2),
+        "open runs": (StepRun.objects.filter(plan=plan, ended_at=None).count(), int(not trips)),
+        "changes of the flag": (
+            Change.objects.filter(relation="f", action="update", id__gt=_first_entry).count(),
+            1 + steps + int(trips),
+        ),
+    }
+    return [
+        f"{name}: {found}, not {wanted}"
+        for name, (found, wanted) in expected.items()
+        if found != wanted
+    ]
+
+
+def create_plan() -> None:
+    global _first_entry  # noqa: PLW0603 (the history of the present plan begins here)
+    make_flag(KEY)
+    _first_entry = Change.objects.latest("id").pk
+    drive_recently()
+    rollouts.start(KEY, STEPS, required_users=1)
+
+
+def replace_plan() -> None:
+    Plan.objects.all().delete()
+    FeatureFlag.objects.all().delete()
+    create_plan()
+
+
+_first_entry = 0
+
+if __name__ == "__main__":
+    django.setup()
+    from django.db import connection
+
+    from flagstaff import rollouts
+    from flagstaff.models import Change, FeatureFlag
+    from flagstaff.rollouts.driver import run_plans
+    from flagstaff.rollouts.models import Plan, State, StepRun
+    from tests.rollouts import (
+        KEY,
+        drive_recently,
+        end_dwell_time,
+        events,
+        fail,
+        make_flag,
+        plan_of,
+        rollout,
+        run_of,
+        see,
+    )
+
+    main()
