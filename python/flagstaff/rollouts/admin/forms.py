@@ -1,0 +1,221 @@
+"""The form of a new plan. Its steps and guards are rows of plain fields; empty rows are ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+from flagstaff.admin.attribution import MAX_REASON_LENGTH
+from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts.guards import CALLABLE, ERRORS, LATENCY, Guard, valid_guards
+from flagstaff.rollouts.plans import REQUIRED_USERS
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
+from flagstaff.validators import KEY_MAX_LENGTH
+
+if TYPE_CHECKING:
+    _Rows = forms.BaseFormSet[Any]
+else:
+    _Rows = forms.BaseFormSet
+
+__all__ = ["GuardRows", "PlanForm", "StepRows", "guard_rows", "step_rows"]
+
+_UNITS: tuple[tuple[str, str | Promise], ...] = (
+    ("60", gettext_lazy("minutes")),
+    ("3600", gettext_lazy("hours")),
+    ("86400", gettext_lazy("days")),
+)
+_KINDS: tuple[tuple[str, str | Promise], ...] = (
+    ("", "\N{EN DASH}"),
+    (ERRORS, gettext_lazy("errors")),
+    (LATENCY, gettext_lazy("latency")),
+    (CALLABLE, gettext_lazy("function")),
+)
+_ACTIONS: tuple[tuple[str, str | Promise], ...] = (
+    ("rollback", gettext_lazy("roll back")),
+    ("hold", pgettext_lazy("verb", "hold")),
+)
+_ALL = 100
+_DEFAULT_LIMIT = 2.0
+_EXTRA_STEPS, _EXTRA_GUARDS = 3, 2
+# More rows than a form has by default are no attack; thousands would be.
+_MAX_ROWS = 100
+
+
+class KeyInput(forms.TextInput):
+    """A text input that suggests the keys of flags."""
+
+    template_name = "flagstaff/unit_input.html"
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__({"class": "vTextField", "autocomplete": "off", "list": "plan_keys"})
+        self.keys = keys
+
+    def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """The widget's context, with the keys."""
+        return {**super().get_context(name, value, attrs), "units": self.keys}
+
+
+class PlanForm(forms.Form):
+    """What a plan has besides steps and guards. The reason is posted as in all forms."""
+
+    key = forms.CharField(label=gettext_lazy("Flag"), max_length=KEY_MAX_LENGTH, strip=False)
+    required_users = forms.IntegerField(
+        label=gettext_lazy("Required users"),
+        min_value=1,
+        initial=REQUIRED_USERS,
+        help_text=gettext_lazy(
+            "A step that its guards cannot judge continues after so many users inside."
+        ),
+    )
+    starts_at = forms.DateTimeField(
+        label=gettext_lazy("Starts at"),
+        required=False,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text=gettext_lazy("Empty: a button on the next page starts the plan."),
+    )
+
+    def __init__(self, *args: Any, keys: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["key"].widget = KeyInput(keys)
+        self.fields["_reason"] = forms.CharField(
+            label=gettext_lazy("Reason"),
+            required=False,
+            max_length=MAX_REASON_LENGTH,
+            widget=forms.TextInput({"class": "vTextField"}),
+        )
+
+
+class StepRow(forms.Form):
+    """A step. A row without a percentage and a time is ignored."""
+
+    percent = forms.IntegerField(
+        label=gettext_lazy("Percent"), min_value=1, max_value=_ALL, required=False
+    )
+    time = forms.FloatField(label=gettext_lazy("Time"), min_value=0, required=False)
+    unit = forms.ChoiceField(
+        label=gettext_lazy("Unit"), choices=_UNITS, initial="3600", required=False
+    )
+
+    def step(self) -> Step | None:
+        """Returns the step of a valid row; None if the row is empty."""
+        percent, time = self.cleaned_data.get("percent"), self.cleaned_data.get("time")
+        if percent is None:
+            return None
+        return Step(percent, (time or 0) * int(self.cleaned_data.get("unit") or 3600))
+
+    def clean(self) -> dict[str, Any]:
+        """Refuses a time without a percentage."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("time") and cleaned.get("percent") is None and "percent" not in self.errors:
+            self.add_error("percent", _("Write the percentage, or empty the row."))
+        return cleaned
+
+
+class GuardRow(forms.Form):
+    """A guard. A row without a kind is ignored."""
+
+    kind = forms.ChoiceField(label=gettext_lazy("Guard"), choices=_KINDS, required=False)
+    limit = forms.FloatField(
+        label=gettext_lazy("Limit"), initial=_DEFAULT_LIMIT, min_value=1, required=False
+    )
+    seconds = forms.FloatField(label=gettext_lazy("Seconds"), min_value=0, required=False)
+    path = forms.CharField(label=gettext_lazy("Function"), required=False)
+    action = forms.ChoiceField(label=gettext_lazy("Action"), choices=_ACTIONS, required=False)
+
+    def guard(self) -> Guard | None:
+        """Returns the guard of a row; None if the row is empty."""
+        kind = self.cleaned_data.get("kind")
+        if not kind:
+            return None
+        seconds = self.cleaned_data.get("seconds") if kind == LATENCY else None
+        return Guard(
+            kind,
+            limit=self.cleaned_data.get("limit") or _DEFAULT_LIMIT,
+            action=self.cleaned_data.get("action") or "rollback",
+            seconds=seconds,
+            path=self.cleaned_data.get("path") or "" if kind == CALLABLE else None,
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuses a guard that is not valid. Imports the function of a callable guard."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        kind = cleaned.get("kind")
+        if kind == LATENCY and not cleaned.get("seconds") and "seconds" not in self.errors:
+            self.add_error("seconds", _("Write the seconds above which a request is too slow."))
+        elif kind == CALLABLE and not cleaned.get("path"):
+            self.add_error("path", _("Write the path of the function, such as shop.guards.orders."))
+        elif not kind and (cleaned.get("seconds") or cleaned.get("path")):
+            self.add_error("kind", _("Choose the guard, or empty the row."))
+        elif not self.errors and (guard := self.guard()):
+            try:
+                valid_guards([guard])
+            except InvalidPlanError as error:
+                self.add_error(None, str(error))
+        return cleaned
+
+
+class StepRows(_Rows):
+    """The steps of a plan."""
+
+    def clean(self) -> None:
+        """Refuses steps that are not valid together."""
+        if any(self.errors):
+            return
+        try:
+            valid_steps(self.steps())
+        except InvalidPlanError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def steps(self) -> list[Step]:
+        """Returns the steps, without empty rows."""
+        return [step for row in self.forms if (step := row.step()) is not None]
+
+
+class GuardRows(_Rows):
+    """The guards of a plan."""
+
+    def clean(self) -> None:
+        """Refuses guards that are there twice."""
+        if any(self.errors):
+            return
+        try:
+            valid_guards(self.guards())
+        except InvalidPlanError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def guards(self) -> list[Guard]:
+        """Returns the guards, without empty rows."""
+        return [guard for row in self.forms if (guard := row.guard()) is not None]
+
+
+def step_rows(data: Any = None, *, above: int = 0) -> StepRows:
+    """Returns the rows of the steps: those posted, or the default ones above a percentage."""
+    initial = []
+    for step in DEFAULT_STEPS:
+        if step.percent > above:
+            unit = next(one for one in (86_400, 3600, 60) if step.seconds % one == 0)
+            time = f"{step.seconds / unit:g}"
+            initial.append({"percent": step.percent, "time": time, "unit": str(unit)})
+    found: StepRows = _formset(StepRow, StepRows, _EXTRA_STEPS)(
+        data, prefix="steps", initial=initial
+    )
+    return found
+
+
+def guard_rows(data: Any = None) -> GuardRows:
+    """Returns the rows of the guards: those posted, or one for errors."""
+    found: GuardRows = _formset(GuardRow, GuardRows, _EXTRA_GUARDS)(
+        data, prefix="guards", initial=[{"kind": ERRORS, "limit": f"{_DEFAULT_LIMIT:g}"}]
+    )
+    return found
+
+
+def _formset(row: type[forms.Form], rows: type[Any], extra: int) -> Any:
+    return forms.formset_factory(
+        row, formset=rows, extra=extra, max_num=_MAX_ROWS, absolute_max=_MAX_ROWS
+    )

@@ -1,0 +1,91 @@
+"""The chart of a guard: failing users inside and outside, and their ratio against the limit."""
+
+from __future__ import annotations
+
+import math
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.rollouts.admin.svg import chart, circle, line, rect, text
+from flagstaff.rollouts.admin.texts import ratio_text, share_text, users_text
+from flagstaff.rollouts.results import Evidence, GuardResult
+
+__all__ = ["guard_chart", "ratio_sentence"]
+
+_HEIGHT = 140
+_BAR, _TEXT_GAP, _ROW = 10, 6, 38
+_FIRST = 14
+_AXIS, _TICK = 112, 8
+_ALL = 100
+# The larger share fills so much of the width.
+_LARGEST = 92
+# The axis of the ratio ends so much above the limit and the ratio.
+_ABOVE_LIMIT, _ABOVE_RATIO = 2.0, 1.15
+# The label of the limit changes sides here.
+_MIDDLE = 50
+
+
+def guard_chart(label: str, result: GuardResult, evidence: Evidence) -> SafeString:
+    """Returns the chart of a guard. Makes no query."""
+    sides = (
+        (_("inside"), "inside", result.failed.inside, evidence.users_inside),
+        (_("outside"), "outside", result.failed.outside, evidence.users_outside),
+    )
+    largest = max(_share(failed, users) for _name, _css, failed, users in sides)
+    parts, sentences = [], []
+    for row, (name, css, failed, users) in enumerate(sides):
+        sentence = _("%(side)s: %(share)s, %(failed)s of %(users)s users") % {
+            "side": name,
+            "share": share_text(failed, users),
+            "failed": users_text(failed),
+            "users": users_text(users),
+        }
+        sentences.append(sentence)
+        y = _FIRST + row * _ROW
+        parts.append(text("label", 0, y, sentence))
+        parts.append(rect("track", 0, y + _TEXT_GAP, _ALL, _BAR))
+        width = _share(failed, users) / largest * _LARGEST if largest else 0.0
+        parts.append(rect(css, 0, y + _TEXT_GAP, width, _BAR))
+    sentences.append(ratio_sentence(result))
+    parts.append(text("label", 0, _FIRST + 2 * _ROW, ratio_sentence(result)))
+    parts += _ratio_parts(result)
+    title = _("Failing users: %(guard)s") % {"guard": label}
+    return chart(f"flagstaff-guard-{result.number}", _HEIGHT, title, "; ".join(sentences), parts)
+
+
+def ratio_sentence(result: GuardResult) -> str:
+    """Returns the ratio, its upper bound and the limit in words."""
+    if result.ratio is None:
+        return _("ratio: no failures to compare")
+    values = {"ratio": ratio_text(result.ratio), "upper": ratio_text(result.upper)}
+    if math.isinf(result.upper):
+        return _("ratio: %(ratio)s, no upper bound yet") % values
+    return _("ratio: %(ratio)s, at most %(upper)s") % values
+
+
+def _ratio_parts(result: GuardResult) -> list[SafeString]:
+    """Returns the axis, the limit, the ratio and the line from it to its upper bound."""
+    ratio = result.ratio or 0.0
+    end = max(result.limit * _ABOVE_LIMIT, ratio * _ABOVE_RATIO if math.isfinite(ratio) else 0.0)
+    limit = result.limit / end * _ALL
+    limit_text = _("limit %(limit)s") % {"limit": ratio_text(result.limit)}
+    anchor = "end" if limit > _MIDDLE else "start"
+    parts = [
+        line("axis", (0, _AXIS), (_ALL, _AXIS)),
+        line("limit", (limit, _AXIS - _TICK), (limit, _AXIS + _TICK)),
+        text("quiet", limit, _HEIGHT - _TEXT_GAP, limit_text, anchor),
+    ]
+    if result.ratio is None:
+        return parts
+    at, upper = (min(one / end, 1.0) * _ALL for one in (ratio, result.upper))
+    state = "bad" if result.tripped else "fine" if result.upper < result.limit else "open"
+    return [
+        *parts,
+        line(f"range flagstaff-{state}", (at, _AXIS), (upper, _AXIS)),
+        circle(f"ratio flagstaff-{state}", at, _AXIS, _TEXT_GAP),
+    ]
+
+
+def _share(failed: float, users: float) -> float:
+    return min(failed / users, 1.0) if users > 0 else 0.0

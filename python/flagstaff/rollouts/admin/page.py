@@ -1,0 +1,239 @@
+"""The page of a plan: its state, charts, figures and events, and its buttons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import FlagRow, Row, find_row
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.admin.attribution import VERSION
+from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.conf import conf
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.admin.access import may
+from flagstaff.rollouts.admin.buttons import Button, buttons_of, preview, version_of_plan
+from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
+from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
+from flagstaff.rollouts.admin.steps_svg import steps_chart
+from flagstaff.rollouts.admin.tables import guard_rows, step_rows
+from flagstaff.rollouts.admin.texts import NONE, ratio_text, state_label, state_sentence
+from flagstaff.rollouts.admin.warnings import warnings_of
+from flagstaff.rollouts.clock import database_now
+from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.models import Plan, PlanEvent, State
+
+__all__ = ["PlanPageMixin"]
+
+# The name of the buttons.
+_BUTTON = "_plan"
+_DELETE = "_delete"
+# A plan that holds and continues for weeks has many.
+_MAX_EVENTS = 100
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Plan]
+else:
+    _ModelAdmin = object
+
+
+class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
+    """Put it before ModelAdmin, and after AttributionMixin."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of a plan. A POST of a button changes the plan."""
+        plan = self.get_object(request, object_id or "")
+        if plan is None:
+            return cast(
+                "HttpResponse",
+                self._get_obj_does_not_exist_redirect(request, self.opts, object_id),  # type: ignore[attr-defined]
+            )
+        flag = _flag_of(plan)
+        if request.method == "POST":
+            if not may(self.admin_site, request, "change", flag):
+                raise PermissionDenied
+            return self._press(request, plan, flag)
+        if not may(self.admin_site, request, "view", flag):
+            raise PermissionDenied
+        return self._page(request, plan, flag)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Deletes a plan after a confirmation. The flag stays as it is."""
+        plan = self.get_object(request, object_id)
+        if plan is None:
+            raise Http404
+        flag = _flag_of(plan)
+        if not may(self.admin_site, request, "change", flag):
+            raise PermissionDenied
+        if plan.state in {State.RUNNING, State.HOLDING}:
+            text = _("The plan of “%(key)s” is running. Pause it before you delete it.")
+            self.message_user(request, text % {"key": plan.key}, messages.ERROR)
+            return HttpResponseRedirect(self._url("change", plan.pk))
+        if CONFIRMED not in request.POST:
+            return self._confirm_deletion(request, plan, flag)
+        text = _("The plan of “%(key)s” was deleted. The flag stays as it is.")
+        text %= {"key": plan.key}
+        self.log_change(request, plan, text)
+        if _is_newest(plan):
+            plans.delete(plan.key)
+        else:
+            plan.delete(using=conf.database)
+        self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(self._url("changelist"))
+
+    def _press(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
+        name = request.POST.get(_BUTTON, "")
+        buttons = buttons_of(plan) if _is_newest(plan) else ()
+        button = next((one for one in buttons if one.name == name), None)
+        asks = button is not None and bool(button.question)
+        if button is None or (asks and request.POST.get(VERSION) != version_of_plan(plan)):
+            text = _(
+                "Not saved: the plan has changed since you opened the page. The page now shows the "
+                "present state; press the button again."
+            )
+            self.message_user(request, text, messages.ERROR)
+        elif asks and CONFIRMED not in request.POST:
+            return self._confirm(request, plan, button, flag)
+        else:
+            button.press(plan.key)
+            text = str(button.done) % {"key": plan.key}
+            self.log_change(request, plan, text)
+            self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _confirm(
+        self, request: HttpRequest, plan: Plan, button: Button, flag: FlagRow | None
+    ) -> HttpResponse:
+        context = {
+            "title": str(button.label),
+            "flagstaff_question": str(button.question) % {"key": plan.key},
+            "flagstaff_rows": preview(plan, button, flag),
+            "flagstaff_version": version_of_plan(plan),
+            "flagstaff_button": _BUTTON,
+            "flagstaff_target": button.name,
+            "flagstaff_label": button.label,
+        }
+        return self.confirmation(request, cast("Row", plan), context)
+
+    def _confirm_deletion(
+        self, request: HttpRequest, plan: Plan, flag: FlagRow | None
+    ) -> HttpResponse:
+        rollout = NONE if flag is None else f"{flag.rollout_percent} %"
+        question = _(
+            "Delete the rollout plan of “%(key)s” with its figures and events? The flag stays as "
+            "it is."
+        )
+        context = {
+            "title": _("Delete a rollout plan"),
+            "flagstaff_question": question % {"key": plan.key},
+            "flagstaff_rows": [
+                PreviewRow(_("plan"), str(State(plan.state).label), _("deleted")),
+                PreviewRow(_("rollout"), rollout, rollout),
+            ],
+            "flagstaff_button": _DELETE,
+            "flagstaff_target": "1",
+            "flagstaff_label": _("Delete"),
+            "flagstaff_back": self._url("change", plan.pk),
+            "flagstaff_version": None,
+        }
+        return self.confirmation(request, cast("Row", plan), context)
+
+    def _page(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
+        now = database_now()
+        figures = figures_of_plan(plan, now)
+        may_change = may(self.admin_site, request, "change", flag)
+        has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Rollout plan of %(key)s") % {"key": plan.key},
+            "opts": self.opts,
+            "original": plan.key,
+            "plan": plan,
+            "media": self.media,
+            "has_view_permission": True,
+            "flag_url": page_url(self.admin_site, conf.flag_model, "change", plan.flag_pk)
+            if has_flag_page
+            else None,
+            "warnings": warnings_of(plan, flag, now),
+            "state_label": state_label(plan),
+            "state_sentence": state_sentence(plan, now),
+            "rules_grant": flag is not None and rules_can_grant(flag),
+            "buttons": buttons_of(plan) if may_change and _is_newest(plan) else (),
+            "version": version_of_plan(plan),
+            "delete_url": self._url("delete", plan.pk)
+            if may_change and plan.state not in {State.RUNNING, State.HOLDING}
+            else None,
+            "chart": steps_chart(plan, now),
+            "steps": step_rows(plan, now),
+            "guards": guard_rows(plan),
+            "required_users": local_number(plan.required_users),
+            "events": _event_rows(plan),
+            **_figures_context(plan, figures),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "flagstaff/rollouts/plan.html", context)
+
+    def _url(self, page: str, *arguments: object) -> str:
+        return page_url(self.admin_site, self.model, page, *arguments)
+
+
+def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
+    if figures is None:
+        return {"figures": None}
+    forecasts: list[ForecastRow] = []
+    if plan.state == State.PENDING:
+        forecasts = forecast_rows(plan, figures)
+    harm = figures.verdict.smallest_harm if figures.verdict else None
+    return {
+        "figures": figures,
+        "measured_at": f"{figures.run.percent} %",
+        "measured_from": local_time_text(figures.run.started_at),
+        "verdict": figures.verdict.why if figures.verdict else "",
+        "smallest_harm": None if harm is None else ratio_text(harm),
+        "problems": problems(figures.evidence) if plan.run_id else [],
+        "forecasts": forecasts,
+    }
+
+
+def _event_rows(plan: Plan) -> list[dict[str, object]]:
+    """Returns the events, newest first. Makes two queries."""
+    found = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("-id")
+    events = list(found[:_MAX_EVENTS])
+    names = actor_table().names({event.actor for event in events if event.actor})
+    return [
+        {
+            "at": event.at,
+            "time": local_time_text(event.at),
+            "kind": PlanEvent.Kind(event.kind).label,
+            "text": event.text,
+            "actor": names.get(event.actor, event.actor),
+        }
+        for event in events
+    ]
+
+
+def _flag_of(plan: Plan) -> FlagRow | None:
+    """Returns the flag of a plan, or None if it was deleted, or created again."""
+    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
+    return flag if flag is not None and str(flag.pk) == plan.flag_pk else None
+
+
+def _is_newest(plan: Plan) -> bool:
+    """Whether the plan is the one that is changed by its key. Makes up to two queries."""
+    newest = plans.find_plan(plan.key)
+    return newest is not None and newest.pk == plan.pk

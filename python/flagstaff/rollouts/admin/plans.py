@@ -1,0 +1,125 @@
+"""The admin of rollout plans. A plan is not edited: it is deleted and created again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flagstaff._tables.rows import uncached
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.conf import conf
+from flagstaff.rollouts.admin.access import FlagPermissionsMixin
+from flagstaff.rollouts.admin.add_page import AddPageMixin
+from flagstaff.rollouts.admin.page import PlanPageMixin
+from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
+from flagstaff.rollouts.admin.warnings import is_unguarded
+from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.models import Plan, State
+
+__all__ = ["PlanAdmin"]
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _ListDisplayT, _ListFilterT
+    from django.utils.datastructures import _ListOrTuple
+
+    _ModelAdmin = admin.ModelAdmin[Plan]
+    _ChangeList = ChangeList
+else:
+    _ModelAdmin = admin.ModelAdmin
+    _ChangeList = object
+
+# The attributes of a row in the list: the time of the database, and the name of the actor.
+_NOW, _ACTOR = "flagstaff_now", "flagstaff_actor"
+
+
+class _ActorsMixin(_ChangeList):
+    """A list that finds the names of all actors with one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        names = actor_table().names({plan.actor for plan in self.result_list if plan.actor})
+        for plan in self.result_list:
+            vars(plan)[_ACTOR] = names.get(plan.actor, plan.actor)
+
+
+class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMixin, _ModelAdmin):
+    """Rollout plans: a list, a page for each plan with its buttons, and a form for new ones."""
+
+    list_display: _ListDisplayT[Plan] = (
+        "flag",
+        "shown_state",
+        "shown_step",
+        "due",
+        "shown_guards",
+        "started_by",
+    )
+    list_display_links = ("flag",)
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason")
+    ordering = ("-id",)
+    # A plan is deleted on its page, which says what happens to the flag.
+    actions = None
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/rollouts.css")}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
+        """All plans of the flags' database, with the time of its clock."""
+        found: QuerySet[Plan] = uncached(super().get_queryset(request).using(conf.database))
+        return found.defer("salt").annotate(**{_NOW: ClockTimestamp()})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list. Its base class may be a theme's."""
+        base = super().get_changelist(request, **kwargs)
+        return type("PlanList", (_ActorsMixin, base), {})
+
+    @admin.display(description=gettext_lazy("flag"), ordering="key")
+    def flag(self, plan: Plan) -> SafeString:
+        """The key of the flag."""
+        return format_html('<span class="flagstaff-key">{}</span>', plan.key)
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def shown_state(self, plan: Plan) -> SafeString:
+        """The state, why it is so, and a warning if nothing watches the plan."""
+        warning = ""
+        if is_unguarded(plan, vars(plan)[_NOW]):
+            warning = format_html(
+                ' <span class="flagstaff-state flagstaff-tripped">{}</span>', _("unguarded")
+            )
+        return format_html(
+            '{}{} <span class="flagstaff-note">{}</span>',
+            *(state_label(plan), warning, plan.reason),
+        )
+
+    @admin.display(description=gettext_lazy("step"))
+    def shown_step(self, plan: Plan) -> str:
+        """The percentage and the number of the present step."""
+        return step_text(plan)
+
+    @admin.display(description=gettext_lazy("due"), ordering="due_at")
+    def due(self, plan: Plan) -> SafeString | str:
+        """When the plan starts or takes its next step."""
+        is_pending = plan.state == State.PENDING
+        return time_html(plan.starts_at if is_pending else plan.due_at, vars(plan)[_NOW])
+
+    @admin.display(description=gettext_lazy("guards"))
+    def shown_guards(self, plan: Plan) -> str:
+        """The guards in words."""
+        found = ", ".join(guard_label(guard) for guard in guards_from_json(plan.guards))
+        return found or _("none")
+
+    @admin.display(description=gettext_lazy("by"))
+    def started_by(self, plan: Plan) -> str:
+        """Who created the plan."""
+        name: str = vars(plan).get(_ACTOR, plan.actor)
+        return name

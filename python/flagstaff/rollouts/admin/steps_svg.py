@@ -1,0 +1,90 @@
+"""The chart of the steps: one column each, as high as the percentage, and where the plan is now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from math import ceil
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.rollouts.admin.svg import chart, line, rect, text
+from flagstaff.rollouts.admin.texts import NONE, duration, state_sentence
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.transitions import steps_of
+
+__all__ = ["steps_chart"]
+
+_HEIGHT, _BASE, _FULL = 158, 134, 100
+_LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 2
+_ALL, _HALF = 100, 2
+# A phone has room for so many labels.
+_MAX_LABELS = 6
+# The space between two columns, as a share of a column.
+_GAP = 0.12
+# Near an edge the word "now" stays inside the box.
+_EDGE = 8
+
+
+def steps_chart(plan: Plan, now: datetime) -> SafeString:
+    """Returns the chart. Makes no query."""
+    steps = steps_of(plan)
+    width = _ALL / len(steps)
+    shown = ceil(len(steps) / _MAX_LABELS)
+    parts = [line("axis", (0, _BASE), (_ALL, _BASE))]
+    for index, step in enumerate(steps):
+        is_labelled = index % shown == 0 or index in {plan.step, len(steps) - 1}
+        parts += _column(step, index * width, width, _css(plan, index), is_labelled=is_labelled)
+    parts += _marker(plan, now, width)
+    listed = ", ".join(
+        _("%(percent)s %% for %(time)s") % {"percent": one.percent, "time": duration(one.seconds)}
+        for one in steps
+    )
+    desc = _("Steps: %(steps)s. %(state)s") % {
+        "steps": listed,
+        "state": state_sentence(plan, now),
+    }
+    title = _("Steps of the rollout of %(key)s") % {"key": plan.key}
+    return chart("flagstaff-steps", _HEIGHT, title, desc, parts)
+
+
+def _column(step: Step, x: float, width: float, css: str, *, is_labelled: bool) -> list[SafeString]:
+    height = max(step.percent * _FULL / _ALL, _LEAST)
+    gap = width * _GAP
+    parts = [rect(css, x + gap / _HALF, _BASE - height, width - gap, height)]
+    if is_labelled:
+        middle, top = x + width / _HALF, _BASE - height - _LABEL_GAP
+        parts.append(text("label", middle, top, f"{step.percent} %", "middle"))
+        time = duration(step.seconds) if step.seconds else NONE
+        parts.append(text("quiet", middle, _BASE + _TIME_GAP, time, "middle"))
+    return parts
+
+
+def _css(plan: Plan, index: int) -> str:
+    """Returns the class of a column: before, at or after the present step."""
+    if plan.step is None or index > plan.step:
+        return "later"
+    if plan.state == State.ROLLED_BACK:
+        return "gone"
+    is_passed = index < plan.step or plan.state == State.DONE
+    return "passed" if is_passed else "present"
+
+
+def _marker(plan: Plan, now: datetime, width: float) -> list[SafeString]:
+    """Returns a line at the present place in the dwell time of the present step."""
+    if plan.step is None or plan.state in {State.DONE, State.ROLLED_BACK}:
+        return []
+    seconds = steps_of(plan)[plan.step].seconds
+    spent = 1.0
+    if plan.state == State.PAUSED:
+        # A resumed plan begins the dwell time anew.
+        spent = 0.0
+    elif plan.due_at is not None and seconds:
+        spent = 1 - (plan.due_at - now).total_seconds() / seconds
+    x = (plan.step + _GAP / _HALF + (1 - _GAP) * min(max(spent, 0.0), 1.0)) * width
+    anchor = "start" if x < _EDGE else "end" if x > _ALL - _EDGE else "middle"
+    return [
+        line("now", (x, _HEIGHT - _BASE - _LABEL_GAP), (x, _BASE)),
+        text("now-label", x, _TIME_GAP - _LABEL_GAP, _("now"), anchor),
+    ]

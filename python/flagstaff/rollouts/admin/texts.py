@@ -1,0 +1,178 @@
+"""A plan in words: its state, step, guards and times, in the language of the request."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.timesince import timesince, timeuntil
+from django.utils.translation import gettext as _
+
+from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.rollouts.guards import CALLABLE, LATENCY, Guard
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.transitions import steps_of
+
+__all__ = [
+    "NONE",
+    "action_text",
+    "capitalized",
+    "duration",
+    "guard_label",
+    "present_percent",
+    "ratio_text",
+    "share_text",
+    "state_label",
+    "state_sentence",
+    "step_text",
+    "time_html",
+    "users_text",
+]
+
+#: Instead of a number that does not exist.
+NONE = "\N{EN DASH}"
+
+# Ratios from here on have no decimals, as in the sentences of verdicts.
+_EXACT = 10
+_CSS_CLASSES = {
+    State.PENDING: "none",
+    State.RUNNING: "on",
+    State.HOLDING: "partial",
+    State.PAUSED: "partial",
+    State.DONE: "off",
+    State.ROLLED_BACK: "tripped",
+}
+
+
+def state_label(plan: Plan) -> SafeString:
+    """Returns the state as a coloured label."""
+    state = State(plan.state)
+    return format_html(
+        '<span class="flagstaff-state flagstaff-{}">{}</span>', _CSS_CLASSES[state], state.label
+    )
+
+
+def present_percent(plan: Plan) -> int | None:
+    """Returns the percentage of the present step, or None before the start."""
+    return None if plan.step is None else steps_of(plan)[plan.step].percent
+
+
+def step_text(plan: Plan) -> str:
+    """Returns the percentage and the number of the present step, such as "5 % · 2 of 5"."""
+    count = len(steps_of(plan))
+    if plan.step is None:
+        return _("0 of %(steps)s") % {"steps": count}
+    text = _("%(percent)s %% · %(step)s of %(steps)s")
+    return text % {"percent": present_percent(plan), "step": plan.step + 1, "steps": count}
+
+
+def state_sentence(plan: Plan, now: datetime) -> str:
+    """Returns the state and its reason as one sentence."""
+    text = _state_text(plan, now)
+    if plan.reason:
+        return _("%(state)s: %(reason)s") % {"state": text, "reason": plan.reason}
+    return _("%(sentence)s.") % {"sentence": text}
+
+
+def _state_text(plan: Plan, now: datetime) -> str:
+    steps = steps_of(plan)
+    values: dict[str, object] = {
+        "step": (plan.step or 0) + 1,
+        "steps": len(steps),
+        "percent": steps[plan.step or 0].percent,
+    }
+    texts = {
+        State.PENDING: _("Not started: the workers measure, and the rollout stays as it is"),
+        State.RUNNING: _("Step %(step)s of %(steps)s, %(percent)s %%: its time is over"),
+        State.HOLDING: _("Step %(step)s of %(steps)s, %(percent)s %%"),
+        State.PAUSED: _("Paused at step %(step)s of %(steps)s, %(percent)s %%"),
+        State.DONE: _("All %(steps)s steps are complete, and the rollout is %(percent)s %%"),
+        State.ROLLED_BACK: _("No more users get the flag by this plan"),
+    }
+    text = texts[State(plan.state)]
+    if plan.state == State.PENDING and plan.starts_at is not None:
+        text, values["time"] = _("Starts at %(time)s"), local_time_text(plan.starts_at)
+    elif plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
+        text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
+        values["time"] = local_time_text(plan.due_at)
+    elif plan.state == State.PAUSED and plan.step is None:
+        text = _("Paused before the start")
+    return text % values
+
+
+def guard_label(guard: Guard) -> str:
+    """Returns the name of a guard, such as "latency over 0.5 s"."""
+    if guard.kind == LATENCY:
+        return _("latency over %(seconds)s s") % {"seconds": _number(guard.seconds or 0)}
+    if guard.kind == CALLABLE:
+        return guard.path or ""
+    return _("errors")
+
+
+def action_text(guard: Guard) -> str:
+    """Returns what a trip of the guard does."""
+    return _("holds the plan") if guard.action == "hold" else _("rolls back")
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration in its two largest units, such as "1 d 12 h"."""
+    left, parts = round(seconds), []
+    units = (
+        (86_400, _("%(count)s d")),
+        (3600, _("%(count)s h")),
+        (60, _("%(count)s min")),
+        (1, _("%(count)s s")),
+    )
+    for size, text in units:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(text % {"count": local_number(count)})
+    return " ".join(parts[:2]) or _("%(count)s s") % {"count": 0}
+
+
+def ratio_text(ratio: float) -> str:
+    """Returns a ratio with two digits, or as a whole number from 10 on."""
+    if math.isinf(ratio):
+        return _("unlimited")
+    return number_format(ratio, 1 if ratio < _EXACT else 0, use_l10n=True, force_grouping=True)
+
+
+def share_text(part: float, whole: float) -> str:
+    """Returns a part of users in percent, or a dash without users."""
+    if whole <= 0:
+        return NONE
+    percent = min(100 * part / whole, 100.0)
+    decimals = 2 if 0 < percent < 1 else 1
+    return f"{number_format(percent, decimals, use_l10n=True)} %"
+
+
+def users_text(users: float) -> str:
+    """Returns an estimated number of users."""
+    return local_number(round(users))
+
+
+def time_html(at: datetime | None, now: datetime) -> SafeString | str:
+    """Returns the time from now, such as "in 2 hours". The tooltip has the date and time."""
+    if at is None:
+        return ""
+    near = (
+        _("in %(time)s") % {"time": timeuntil(at, now, depth=1)}
+        if at > now
+        else _("%(time)s ago") % {"time": timesince(at, now, depth=1)}
+    )
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), local_time_text(at), near
+    )
+
+
+def capitalized(text: str) -> str:
+    """Returns the text with a capital first letter, as a heading."""
+    return str(capfirst(text))
+
+
+def _number(number: float) -> str:
+    return number_format(f"{number:g}", use_l10n=True)

@@ -1,0 +1,50 @@
+"""What a person must know at the top of a plan's page: nobody watches it, or the flag is off."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import FlagRow
+from flagstaff.changes.changed import quoted_command
+from flagstaff.rollouts.conditions import driver_is_running
+from flagstaff.rollouts.models import Plan, State
+
+__all__ = ["is_unguarded", "warnings_of"]
+
+_WATCHED = (State.RUNNING, State.HOLDING)
+
+
+def is_unguarded(plan: Plan, now: datetime) -> bool:
+    """Whether a running plan is watched by no driver. Makes no query."""
+    until = plan.guarded_until
+    return plan.state in _WATCHED and (until is None or until < now)
+
+
+def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeString | str]:
+    """Returns the warnings. Makes a query for a plan that has not started."""
+    found: list[SafeString | str] = []
+    if is_unguarded(plan, now):
+        found.append(
+            _run(
+                _(
+                    "Unguarded: nothing watches this plan, so it neither continues nor rolls back. "
+                    "Run {command}."
+                )
+            )
+        )
+    elif plan.state in {State.PENDING, State.PAUSED} and not driver_is_running():
+        found.append(_run(_("The plan cannot start: nothing would watch it. Run {command}.")))
+    if flag is None and plan.state not in {State.DONE, State.ROLLED_BACK}:
+        found.append(_("The flag no longer exists. Delete this plan."))
+    elif flag is not None and not flag.enabled and plan.state != State.ROLLED_BACK:
+        found.append(_("The flag is off, so the rollout has no effect."))
+    return found
+
+
+def _run(text: str) -> SafeString:
+    command = quoted_command("run-jobs", "--loop").strip('"')
+    return format_html(text, command=format_html("<code>{}</code>", command))
