@@ -10,6 +10,10 @@ from django.apps import apps
 from flagstaff._extensions.jobs import Job
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.db.models import Model
+    from django.http import HttpRequest
+
     from flagstaff.cli.support.verb import Verb
 
 __all__ = ["OptionalApp", "optional_apps"]
@@ -22,10 +26,23 @@ class OptionalApp:
     label: str
     #: Whether the middleware observes requests for the app: their users, time and failures.
     observes_requests: bool = False
+    #: The static stylesheets of `flag_panel` and `flag_notes`.
+    admin_css: Sequence[str] = ()
 
     def jobs(self) -> Sequence[Job]:
         """Returns the jobs that `run-jobs` runs."""
         return ()
+
+    def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
+        """Returns what the page of a flag in the admin shows of the app, as HTML."""
+        return ""
+
+    def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
+        """Returns a short text or HTML for some flags of a list, by the text of the primary key.
+
+        Makes at most one query.
+        """
+        return {}
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs that `manage.py flags` has besides its own."""

@@ -51,6 +51,7 @@ from flagstaff.admin.flag_rules import (
 from flagstaff.admin.flag_state import class_and_label, preview_on, summary
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import admin_of
+from flagstaff.admin.optional_parts import OptionalPartsMixin, notes_of
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin, set_widget
@@ -96,6 +97,7 @@ class FeatureFlagAdmin(
     HistoryMixin,
     FlagRulesMixin,
     BucketUnitMixin,
+    OptionalPartsMixin,
     SavingMixin,
     OwnFieldsMixin,
     _ModelAdmin,
@@ -342,9 +344,11 @@ class FeatureFlagAdmin(
         css_class, text = class_and_label(flag)
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span> '
+            '<span class="flagstaff-note">{}</span> '
             '<span class="flagstaff-description">{}</span>',
             css_class,
             text,
+            notes_of(flag),
             _forced_off_notice(flag),
         )
 

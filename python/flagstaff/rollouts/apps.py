@@ -11,6 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._extensions import Job, OptionalApp
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.db.models import Model
+    from django.http import HttpRequest
+
     from flagstaff.cli.support.verb import Verb
 
 __all__ = ["RolloutsConfig"]
@@ -32,6 +36,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
     verbose_name = _("Rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
     observes_requests = True
+    admin_css = ("flagstaff/rollouts.css",)
 
     def ready(self) -> None:
         """Registers the system checks. Observes Celery's tasks if the project has imported it."""
@@ -53,6 +58,18 @@ class RolloutsConfig(OptionalApp, AppConfig):
         from flagstaff.rollouts.jobs import PLANS  # noqa: PLC0415 (only commands need it)
 
         return (PLANS,)
+
+    def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
+        """Returns the plan of a flag: its chart, its state, and a link to its page."""
+        from flagstaff.rollouts.admin.flag_parts import flag_panel  # noqa: PLC0415 (models first)
+
+        return flag_panel(site, request, flag)
+
+    def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
+        """Returns the state of the plans of these flags. Makes one query."""
+        from flagstaff.rollouts.admin.flag_parts import flag_notes  # noqa: PLC0415 (models first)
+
+        return flag_notes(flags)
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verb `plan`."""

@@ -16,7 +16,9 @@ from flagstaff.rollouts.admin.guard_svg import guard_chart
 from flagstaff.rollouts.admin.texts import (
     NONE,
     capitalized,
+    evidence_text,
     guard_label,
+    limit_text,
     ratio_text,
     share_text,
     users_text,
@@ -83,23 +85,23 @@ def figures_of_plan(plan: Plan, now: datetime) -> Figures | None:
 def _guard_figures(label: str, result: GuardResult, evidence: Evidence) -> GuardFigures:
     inside, outside = result.failed.inside, result.failed.outside
     rows = [
-        (_("users"), users_text(evidence.users_inside), users_text(evidence.users_outside)),
-        (_("failing users"), local_number(inside), local_number(outside)),
+        (_("Users"), users_text(evidence.users_inside), users_text(evidence.users_outside)),
+        (_("Failing users"), local_number(inside), local_number(outside)),
         (
-            _("share"),
+            _("Share"),
             share_text(inside, evidence.users_inside),
             share_text(outside, evidence.users_outside),
         ),
     ]
     ratios = [
-        (_("ratio"), NONE if result.ratio is None else ratio_text(result.ratio)),
-        (_("upper bound of the ratio (95 %)"), ratio_text(result.upper)),
-        (_("limit"), ratio_text(result.limit)),
-        (_("evidence of harm"), ratio_text(result.e_value)),
-        (_("trips at"), ratio_text(result.threshold)),
+        (_("Ratio"), NONE if result.ratio is None else ratio_text(result.ratio)),
+        (_("Upper bound of the ratio (95 %)"), ratio_text(result.upper)),
+        (_("Limit"), limit_text(result.limit)),
+        (_("Evidence of harm (e-value)"), evidence_text(result.e_value)),
+        (_("It trips at"), ratio_text(result.threshold)),
     ]
     if result.smallest_harm is not None:
-        text = _("would have tripped at a ratio of")
+        text = _("It would have tripped at a ratio of")
         ratios.append((text, ratio_text(result.smallest_harm)))
     return GuardFigures(label, guard_chart(label, result, evidence), rows, ratios)
 
@@ -108,8 +110,8 @@ def _traffic_rows(run: StepRun, evidence: Evidence) -> list[tuple[str, str, str]
     outside, inside = evidence.requests
     latency = _latency(run)
     return [
-        (_("users"), users_text(evidence.users_inside), users_text(evidence.users_outside)),
-        (_("requests and tasks"), local_number(inside), local_number(outside)),
+        (_("Users"), users_text(evidence.users_inside), users_text(evidence.users_outside)),
+        (_("Requests and tasks"), local_number(inside), local_number(outside)),
         (_("95 % are faster than"), latency[True], latency[False]),
     ]
 

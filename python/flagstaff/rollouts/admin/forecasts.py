@@ -50,6 +50,8 @@ def forecast_rows(plan: Plan, figures: Figures) -> list[ForecastRow]:
 def _row(
     step: StepForecast, labels: dict[int, str], guards: list[Guard] | tuple[Guard, ...]
 ) -> ForecastRow:
+    if step.percent >= _ALL:
+        return ForecastRow(f"{step.percent} %", NONE, NONE, [*_sentences(step, labels)])
     return ForecastRow(
         f"{step.percent} %",
         users_text(step.users_inside),

@@ -121,7 +121,7 @@ class GuardRow(forms.Form):
 
     kind = forms.ChoiceField(label=gettext_lazy("Guard"), choices=_KINDS, required=False)
     limit = forms.FloatField(
-        label=gettext_lazy("Limit"), initial=_DEFAULT_LIMIT, min_value=1, required=False
+        label=gettext_lazy("Limit"), initial=f"{_DEFAULT_LIMIT:g}", min_value=1, required=False
     )
     seconds = forms.FloatField(label=gettext_lazy("Seconds"), min_value=0, required=False)
     path = forms.CharField(label=gettext_lazy("Function"), required=False)

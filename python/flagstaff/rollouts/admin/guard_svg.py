@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff.rollouts.admin.svg import chart, circle, line, rect, text
-from flagstaff.rollouts.admin.texts import ratio_text, share_text, users_text
+from flagstaff.rollouts.admin.texts import limit_text, ratio_text, share_text, users_text
 from flagstaff.rollouts.results import Evidence, GuardResult
 
 __all__ = ["guard_chart", "ratio_sentence"]
@@ -69,12 +69,12 @@ def _ratio_parts(result: GuardResult) -> list[SafeString]:
     ratio = result.ratio or 0.0
     end = max(result.limit * _ABOVE_LIMIT, ratio * _ABOVE_RATIO if math.isfinite(ratio) else 0.0)
     limit = result.limit / end * _ALL
-    limit_text = _("limit %(limit)s") % {"limit": ratio_text(result.limit)}
+    label = _("limit %(limit)s") % {"limit": limit_text(result.limit)}
     anchor = "end" if limit > _MIDDLE else "start"
     parts = [
         line("axis", (0, _AXIS), (_ALL, _AXIS)),
         line("limit", (limit, _AXIS - _TICK), (limit, _AXIS + _TICK)),
-        text("quiet", limit, _HEIGHT - _TEXT_GAP, limit_text, anchor),
+        text("quiet", limit, _HEIGHT - _TEXT_GAP, label, anchor),
     ]
     if result.ratio is None:
         return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
@@ -24,7 +25,13 @@ from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
 from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.tables import guard_rows, step_rows
-from flagstaff.rollouts.admin.texts import NONE, ratio_text, state_label, state_sentence
+from flagstaff.rollouts.admin.texts import (
+    NONE,
+    capitalized,
+    ratio_text,
+    state_label,
+    state_sentence,
+)
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
@@ -116,6 +123,19 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(request.get_full_path())
 
+    def confirmation(
+        self, request: HttpRequest, row: Row, context: Mapping[str, object]
+    ) -> TemplateResponse:
+        """Returns the page, with the breadcrumbs of the plan."""
+        page = {
+            "flagstaff_parent": "admin/change_form.html",
+            "original": row.key,
+            "has_view_permission": True,
+            "media": self.media,
+            **context,
+        }
+        return super().confirmation(request, row, page)
+
     def _confirm(
         self, request: HttpRequest, plan: Plan, button: Button, flag: FlagRow | None
     ) -> HttpResponse:
@@ -203,7 +223,7 @@ def _figures_context(plan: Plan, figures: Figures | None) -> dict[str, object]:
         "figures": figures,
         "measured_at": f"{figures.run.percent} %",
         "measured_from": local_time_text(figures.run.started_at),
-        "verdict": figures.verdict.why if figures.verdict else "",
+        "verdict": capitalized(figures.verdict.why) if figures.verdict else "",
         "smallest_harm": None if harm is None else ratio_text(harm),
         "problems": problems(figures.evidence) if plan.run_id else [],
         "forecasts": forecasts,

@@ -21,7 +21,7 @@ from flagstaff.rollouts.admin.access import FlagPermissionsMixin
 from flagstaff.rollouts.admin.add_page import AddPageMixin
 from flagstaff.rollouts.admin.page import PlanPageMixin
 from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
-from flagstaff.rollouts.admin.warnings import is_unguarded
+from flagstaff.rollouts.admin.warnings import is_unguarded, unguarded_label
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
@@ -91,13 +91,11 @@ class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMi
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, plan: Plan) -> SafeString:
         """The state, why it is so, and a warning if nothing watches the plan."""
-        warning = ""
+        warning: str = ""
         if is_unguarded(plan, vars(plan)[_NOW]):
-            warning = format_html(
-                ' <span class="flagstaff-state flagstaff-tripped">{}</span>', _("unguarded")
-            )
+            warning = unguarded_label()
         return format_html(
-            '{}{} <span class="flagstaff-note">{}</span>',
+            '{} {} <span class="flagstaff-note">{}</span>',
             *(state_label(plan), warning, plan.reason),
         )
 

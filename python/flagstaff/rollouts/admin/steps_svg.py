@@ -24,7 +24,7 @@ _MAX_LABELS = 6
 # The space between two columns, as a share of a column.
 _GAP = 0.12
 # Near an edge the word "now" stays inside the box.
-_EDGE = 8
+_EDGE = 12
 
 
 def steps_chart(plan: Plan, now: datetime) -> SafeString:
@@ -32,10 +32,13 @@ def steps_chart(plan: Plan, now: datetime) -> SafeString:
     steps = steps_of(plan)
     width = _ALL / len(steps)
     shown = ceil(len(steps) / _MAX_LABELS)
+    last, marked = len(steps) - 1, plan.step if _has_marker(plan) else None
     parts = [line("axis", (0, _BASE), (_ALL, _BASE))]
     for index, step in enumerate(steps):
-        is_labelled = index % shown == 0 or index in {plan.step, len(steps) - 1}
-        parts += _column(step, index * width, width, _css(plan, index), is_labelled=is_labelled)
+        parts.append(_column(step, index * width, width, _css(plan, index)))
+        # The labels beside the last one would touch it.
+        if index == last or (index % shown == 0 and last - index >= shown):
+            parts += _labels(step, (index + 1 / _HALF) * width, is_marked=index == marked)
     parts += _marker(plan, now, width)
     listed = ", ".join(
         _("%(percent)s %% for %(time)s") % {"percent": one.percent, "time": duration(one.seconds)}
@@ -49,16 +52,27 @@ def steps_chart(plan: Plan, now: datetime) -> SafeString:
     return chart("flagstaff-steps", _HEIGHT, title, desc, parts)
 
 
-def _column(step: Step, x: float, width: float, css: str, *, is_labelled: bool) -> list[SafeString]:
-    height = max(step.percent * _FULL / _ALL, _LEAST)
-    gap = width * _GAP
-    parts = [rect(css, x + gap / _HALF, _BASE - height, width - gap, height)]
-    if is_labelled:
-        middle, top = x + width / _HALF, _BASE - height - _LABEL_GAP
+def _column(step: Step, x: float, width: float, css: str) -> SafeString:
+    gap, height = width * _GAP, _height(step)
+    return rect(css, x + gap / _HALF, _BASE - height, width - gap, height)
+
+
+def _labels(step: Step, middle: float, *, is_marked: bool) -> list[SafeString]:
+    """Returns the time of a column, and its percentage, unless the marker has it."""
+    time = duration(step.seconds) if step.seconds else NONE
+    parts = [text("quiet", middle, _BASE + _TIME_GAP, time, "middle")]
+    if not is_marked:
+        top = _BASE - _height(step) - _LABEL_GAP
         parts.append(text("label", middle, top, f"{step.percent} %", "middle"))
-        time = duration(step.seconds) if step.seconds else NONE
-        parts.append(text("quiet", middle, _BASE + _TIME_GAP, time, "middle"))
     return parts
+
+
+def _height(step: Step) -> float:
+    return max(step.percent * _FULL / _ALL, _LEAST)
+
+
+def _has_marker(plan: Plan) -> bool:
+    return plan.step is not None and plan.state not in {State.DONE, State.ROLLED_BACK}
 
 
 def _css(plan: Plan, index: int) -> str:
@@ -73,9 +87,10 @@ def _css(plan: Plan, index: int) -> str:
 
 def _marker(plan: Plan, now: datetime, width: float) -> list[SafeString]:
     """Returns a line at the present place in the dwell time of the present step."""
-    if plan.step is None or plan.state in {State.DONE, State.ROLLED_BACK}:
+    if plan.step is None or not _has_marker(plan):
         return []
-    seconds = steps_of(plan)[plan.step].seconds
+    step = steps_of(plan)[plan.step]
+    seconds = step.seconds
     spent = 1.0
     if plan.state == State.PAUSED:
         # A resumed plan begins the dwell time anew.
@@ -84,7 +99,8 @@ def _marker(plan: Plan, now: datetime, width: float) -> list[SafeString]:
         spent = 1 - (plan.due_at - now).total_seconds() / seconds
     x = (plan.step + _GAP / _HALF + (1 - _GAP) * min(max(spent, 0.0), 1.0)) * width
     anchor = "start" if x < _EDGE else "end" if x > _ALL - _EDGE else "middle"
+    label = _("now: %(percent)s %%") % {"percent": step.percent}
     return [
         line("now", (x, _HEIGHT - _BASE - _LABEL_GAP), (x, _BASE)),
-        text("now-label", x, _TIME_GAP - _LABEL_GAP, _("now"), anchor),
+        text("now-label", x, _TIME_GAP - _LABEL_GAP, label, anchor),
     ]

@@ -13,7 +13,7 @@ from flagstaff.rollouts.admin.texts import (
     capitalized,
     duration,
     guard_label,
-    ratio_text,
+    limit_text,
 )
 from flagstaff.rollouts.guards import CALLABLE, guards_from_json
 from flagstaff.rollouts.models import Plan, State, StepRun
@@ -28,11 +28,12 @@ def step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
     began = {run.step: run.started_at for run in runs.order_by("id")}
     rows: list[dict[str, object]] = []
     expected = plan.due_at if plan.state in {State.RUNNING, State.HOLDING} else plan.starts_at
+    is_active = plan.ended_at is None
     for index, step in enumerate(steps_of(plan)):
         is_later = plan.step is None or index > plan.step
         text = ""
         if not is_later and index in began:
-            text = _("since %(time)s") if index == plan.step else _("began %(time)s")
+            text = _("since %(time)s") if index == plan.step and is_active else _("began %(time)s")
             text %= {"time": local_time_text(began[index])}
         elif is_later and expected is not None:
             text = _("from %(time)s at the earliest") % {
@@ -58,7 +59,7 @@ def guard_rows(plan: Plan) -> list[dict[str, str]]:
         passes = _("the function returns True")
         if guard.kind != CALLABLE:
             text = _("at most %(limit)s times as many users fail inside")
-            passes = text % {"limit": ratio_text(guard.limit)}
+            passes = text % {"limit": limit_text(guard.limit)}
         label = capitalized(guard_label(guard)) if guard.kind != CALLABLE else guard_label(guard)
         rows.append({"name": label, "passes": passes, "action": action_text(guard)})
     return rows

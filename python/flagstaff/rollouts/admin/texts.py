@@ -22,7 +22,9 @@ __all__ = [
     "action_text",
     "capitalized",
     "duration",
+    "evidence_text",
     "guard_label",
+    "limit_text",
     "present_percent",
     "ratio_text",
     "share_text",
@@ -38,6 +40,7 @@ NONE = "\N{EN DASH}"
 
 # Ratios from here on have no decimals, as in the sentences of verdicts.
 _EXACT = 10
+_MILLION = 1_000_000
 _CSS_CLASSES = {
     State.PENDING: "none",
     State.RUNNING: "on",
@@ -74,7 +77,7 @@ def state_sentence(plan: Plan, now: datetime) -> str:
     """Returns the state and its reason as one sentence."""
     text = _state_text(plan, now)
     if plan.reason:
-        return _("%(state)s: %(reason)s") % {"state": text, "reason": plan.reason}
+        return _("%(state)s — %(reason)s") % {"state": text, "reason": plan.reason}
     return _("%(sentence)s.") % {"sentence": text}
 
 
@@ -91,7 +94,7 @@ def _state_text(plan: Plan, now: datetime) -> str:
         State.HOLDING: _("Step %(step)s of %(steps)s, %(percent)s %%"),
         State.PAUSED: _("Paused at step %(step)s of %(steps)s, %(percent)s %%"),
         State.DONE: _("All %(steps)s steps are complete, and the rollout is %(percent)s %%"),
-        State.ROLLED_BACK: _("No more users get the flag by this plan"),
+        State.ROLLED_BACK: _("Rolled back at step %(step)s of %(steps)s, %(percent)s %%"),
     }
     text = texts[State(plan.state)]
     if plan.state == State.PENDING and plan.starts_at is not None:
@@ -141,12 +144,24 @@ def ratio_text(ratio: float) -> str:
     return number_format(ratio, 1 if ratio < _EXACT else 0, use_l10n=True, force_grouping=True)
 
 
+def limit_text(limit: float) -> str:
+    """Returns a limit of a ratio, as exact as it was written."""
+    return _number(limit)
+
+
+def evidence_text(e_value: float) -> str:
+    """Returns an e-value. Beyond a million it only matters that it is large."""
+    if e_value > _MILLION:
+        return _("over %(number)s") % {"number": local_number(_MILLION)}
+    return ratio_text(e_value)
+
+
 def share_text(part: float, whole: float) -> str:
     """Returns a part of users in percent, or a dash without users."""
     if whole <= 0:
         return NONE
     percent = min(100 * part / whole, 100.0)
-    decimals = 2 if 0 < percent < 1 else 1
+    decimals = 0 if not percent else 2 if percent < 1 else 1
     return f"{number_format(percent, decimals, use_l10n=True)} %"
 
 

@@ -13,7 +13,7 @@ from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts.conditions import driver_is_running
 from flagstaff.rollouts.models import Plan, State
 
-__all__ = ["is_unguarded", "warnings_of"]
+__all__ = ["is_unguarded", "unguarded_label", "warnings_of"]
 
 _WATCHED = (State.RUNNING, State.HOLDING)
 
@@ -22,6 +22,11 @@ def is_unguarded(plan: Plan, now: datetime) -> bool:
     """Whether a running plan is watched by no driver. Makes no query."""
     until = plan.guarded_until
     return plan.state in _WATCHED and (until is None or until < now)
+
+
+def unguarded_label() -> SafeString:
+    """Returns a label for lists."""
+    return format_html('<span class="flagstaff-state flagstaff-tripped">{}</span>', _("unguarded"))
 
 
 def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeString | str]:

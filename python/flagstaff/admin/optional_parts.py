@@ -1,0 +1,98 @@
+"""What optional apps show of a flag: a panel on its page, and a note in the list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.forms import Media
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy
+
+from flagstaff._extensions import OptionalApp, optional_apps
+from flagstaff.admin.rule_pages import request_of
+
+__all__ = ["OptionalPartsMixin", "notes_of"]
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _ChangeList = ChangeList
+else:
+    _ModelAdmin = object
+    _ChangeList = object
+
+# The name of the display method, and the attribute of a row in the list.
+_PANELS, _NOTES = "panels", "flagstaff_notes"
+
+
+class _NotesMixin(_ChangeList):
+    """A list that asks each app once for the whole page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        found = [app.flag_notes(self.result_list) for app in optional_apps()]
+        for flag in self.result_list:
+            notes = (one.get(str(flag.pk), "") for one in found)
+            vars(flag)[_NOTES] = format_html_join(" ", "{}", ((one,) for one in notes if one))
+
+
+class OptionalPartsMixin(_ModelAdmin):
+    """Put it before SavingMixin."""
+
+    @property
+    def media(self) -> Media:
+        """The stylesheets and scripts, with those of the apps."""
+        styles = [path for app in optional_apps() for path in app.admin_css]
+        return super().media + Media(css={"all": styles})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list. Its base class may be a theme's."""
+        base = super().get_changelist(request, **kwargs)
+        return type("FlagList", (_NotesMixin, base), {})
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The flag, with the request that the panels are for."""
+        flag = super().get_object(request, object_id, from_field)
+        if flag is not None:
+            flag.flagstaff_request = request
+        return flag
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields, with the panels."""
+        return (*super().get_readonly_fields(request, obj), _PANELS)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
+        """The fields, with the panels after the first ones."""
+        fieldsets = super().get_fieldsets(request, obj)
+        apps = _apps_with_panels()
+        if obj is None or not apps:
+            return fieldsets
+        title = ", ".join(str(getattr(app, "verbose_name", app.label)) for app in apps)
+        first, *others = fieldsets
+        return (first, (title, {"fields": (_PANELS,)}), *others)
+
+    @admin.display(description=gettext_lazy("state"))
+    def panels(self, flag: Any) -> SafeString:
+        """What the apps show of the flag."""
+        request = request_of(flag)
+        if request is None:
+            return SafeString()
+        found = (app.flag_panel(self.admin_site, request, flag) for app in _apps_with_panels())
+        return format_html_join("", "{}", ((one,) for one in found))
+
+
+def notes_of(flag: Any) -> str:
+    """Returns the notes about a flag in the list."""
+    notes: str = vars(flag).get(_NOTES, "")
+    return notes
+
+
+def _apps_with_panels() -> list[OptionalApp]:
+    return [app for app in optional_apps() if type(app).flag_panel is not OptionalApp.flag_panel]

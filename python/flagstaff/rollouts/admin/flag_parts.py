@@ -1,0 +1,94 @@
+"""What the page and the list of flags show of rollout plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.contrib.admin import AdminSite
+from django.db.models import Case, Model, Value, When
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.conf import conf
+from flagstaff.rollouts.admin.access import may
+from flagstaff.rollouts.admin.steps_svg import steps_chart
+from flagstaff.rollouts.admin.texts import present_percent, state_label, state_sentence
+from flagstaff.rollouts.admin.warnings import is_unguarded, unguarded_label
+from flagstaff.rollouts.clock import ClockTimestamp
+from flagstaff.rollouts.models import ACTIVE_STATES, Plan, State
+
+__all__ = ["flag_notes", "flag_panel"]
+
+_NOW = "flagstaff_now"
+
+
+def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
+    """Returns the state of the active plans of these flags. Makes one query."""
+    active = (
+        Plan.objects.using(conf.database)
+        .filter(flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES)
+        .annotate(**{_NOW: ClockTimestamp()})
+    )
+    return {plan.flag_pk: _note(plan, vars(plan)[_NOW]) for plan in active}
+
+
+def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
+    """Returns the plan of a flag, and links. Makes one query, and those of the permissions."""
+    is_active = When(state__in=ACTIVE_STATES, then=Value(0))
+    plan = (
+        Plan.objects.using(conf.database)
+        .filter(flag_pk=str(flag.pk))
+        .annotate(**{_NOW: ClockTimestamp()})
+        .order_by(Case(is_active, default=Value(1)), "-id")
+        .first()
+    )
+    links = _links(site, request, flag, plan)
+    if plan is None:
+        return format_html("<p>{} {}</p>", _("There is no rollout plan."), links)
+    now = vars(plan)[_NOW]
+    is_watched = plan.state in {State.RUNNING, State.HOLDING}
+    hint = _("Another change of this flag pauses the plan.") if is_watched else ""
+    warning = unguarded_label() if is_unguarded(plan, now) else ""
+    return format_html(
+        '<div class="flagstaff-panel"><p>{} {} {}</p>{}<p>{} {}</p></div>',
+        *(
+            state_label(plan),
+            warning,
+            state_sentence(plan, now),
+            steps_chart(plan, now),
+            hint,
+            links,
+        ),
+    )
+
+
+def _note(plan: Plan, now: datetime) -> SafeString:
+    percent, label = present_percent(plan), State(plan.state).label
+    text = (
+        _("plan: %(state)s") % {"state": label}
+        if percent is None
+        else _("plan: %(percent)s %%, %(state)s") % {"percent": percent, "state": label}
+    )
+    if not is_unguarded(plan, now):
+        return format_html("{}", text)
+    return format_html("{} {}", text, unguarded_label())
+
+
+def _links(
+    site: AdminSite, request: HttpRequest, flag: Model, plan: Plan | None
+) -> SafeString | str:
+    if not may_view(site, request, Plan):
+        return ""
+    found = []
+    if plan is not None:
+        found.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
+    is_active = plan is not None and plan.state in ACTIVE_STATES
+    if not is_active and may(site, request, "change", flag):
+        query = urlencode({"flag": getattr(flag, "key", "")})
+        found.append((f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout")))
+    return format_html_join(" · ", '<a href="{}">{}</a>', found)
