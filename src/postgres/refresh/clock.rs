@@ -10,6 +10,8 @@ use crate::postgres::random::{fraction, jittered};
 const FULL: Duration = Duration::from_secs(300);
 /// The least delay before another attempt to read groups that could not be read.
 const GROUPS: Duration = Duration::from_secs(2);
+/// The longest that it takes to find out that groups cannot be read.
+pub(super) const SLOW_GROUPS: Duration = Duration::from_secs(5);
 /// How often tables that may be large are loaded if there are no tokens.
 const LARGE_TABLES: Duration = Duration::from_secs(60);
 /// The delay before another attempt after a locked table.
@@ -73,5 +75,25 @@ impl Clock {
         if self.full < soon {
             self.full = soon;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn groups_are_read_again_after_ten_times_the_failure_and_no_later() {
+        let mut clock = Clock::starting_now(Duration::from_secs(5));
+        let (least, most) = (Duration::from_secs(45), Duration::from_secs(55));
+        clock.retry_groups(Some(SLOW_GROUPS));
+        let due = clock.full - Instant::now();
+        assert!(least <= due && due <= most, "{due:?}");
+        let first = clock.full;
+        tokio::time::advance(Duration::from_secs(30)).await;
+        clock.retry_groups(Some(SLOW_GROUPS));
+        assert!(clock.full <= first);
+        clock.retry_groups(None);
+        assert!(clock.full <= first);
     }
 }

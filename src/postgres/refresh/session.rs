@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as StdInstant};
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
-use super::clock::Clock;
+use super::clock::{Clock, SLOW_GROUPS};
 use super::connection::RefreshConnection;
 use super::load::Scope;
 use super::pace::Pace;
@@ -200,6 +200,10 @@ impl<'a> Session<'a> {
                 && (!snapshot.must_read_groups() || snapshot.has_unreadable_groups())
         };
         if snapshot.as_deref().is_some_and(is_current) {
+            if snapshot.as_deref().is_some_and(Snapshot::has_unreadable_groups) {
+                // refresh() could not read them, and sets no time for the next attempt.
+                self.clock.retry_groups(Some(SLOW_GROUPS));
+            }
             self.context.live.confirm(read_at);
             return Ok(());
         }
