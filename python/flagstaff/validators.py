@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._text.storable import is_storable
 from flagstaff.conf.attribute_sources import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 
@@ -96,6 +97,9 @@ def validate_bucket_by(unit: object) -> None:
             _("the bucketing unit starts or ends with white space; remove it"),
             "white_space",
         )
+    elif not is_storable(unit):
+        text = _("the bucketing unit contains a character that PostgreSQL cannot store; %(use)s")
+        code = "not_storable"
     elif unit in BUILT_IN:
         text = _('"%(unit)s" cannot be the bucketing unit, because it is built in; %(use)s')
         code = "built_in"

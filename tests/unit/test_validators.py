@@ -75,6 +75,13 @@ def test_valid_bucketing_unit_is_accepted(unit: str) -> None:
         ("plan\n", "the bucketing unit starts or ends with white space; remove it"),
         *(
             (
+                unit,
+                f"the bucketing unit contains a character that PostgreSQL cannot store; {USABLE}",
+            )
+            for unit in ("\ud800", "a\0b")
+        ),
+        *(
+            (
                 name,
                 f'"{name}" cannot be the bucketing unit, because it is built in; {USABLE}',
             )
