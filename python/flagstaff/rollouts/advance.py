@@ -85,7 +85,7 @@ def _watch(
     figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
         return _trip(plan, flag, now, decision, figures)
-    if decision.trip is None and has_lost_for_good(run, now):
+    if evidence.lost_workers and decision.trip is None and has_lost_for_good(run, now):
         return _measure_again(plan, index, now, figures)
     if decision.action == "hold":
         return _hold(plan, now, decision, figures)
