@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from django.utils.translation import gettext as _
 
@@ -17,13 +19,13 @@ from flagstaff.rollouts.admin.texts import (
 )
 from flagstaff.rollouts.alpha import numbered
 from flagstaff.rollouts.forecast import GuardForecast, StepForecast, forecast, traffic_of
-from flagstaff.rollouts.guards import Guard, guards_from_json
+from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.transitions import steps_of
 
 __all__ = ["ForecastRow", "forecast_rows"]
 
-_ALL = 100
+_ALL, _MINUTE = 100, 60
 
 
 @dataclass(frozen=True)
@@ -44,36 +46,49 @@ def forecast_rows(plan: Plan, figures: Figures) -> list[ForecastRow]:
     traffic = traffic_of(figures.evidence, figures.seconds)
     found = forecast(steps_of(plan), guards, traffic, plan.required_users)
     labels = {number: capitalized(guard_label(guard)) for number, guard in numbered(guards)}
-    return [_row(one, labels, guards) for one in found]
+    dwell_times = [step.seconds for step in steps_of(plan)]
+    return [
+        _row(one, labels, seconds, figures.seconds)
+        for one, seconds in zip(found, dwell_times, strict=True)
+    ]
 
 
 def _row(
-    step: StepForecast, labels: dict[int, str], guards: list[Guard] | tuple[Guard, ...]
+    step: StepForecast, labels: Mapping[int, str], seconds: float, measured: float
 ) -> ForecastRow:
     if step.percent >= _ALL:
-        return ForecastRow(f"{step.percent} %", NONE, NONE, [*_sentences(step, labels)])
+        text = _("nobody is outside: only functions of your project are called")
+        return ForecastRow(f"{step.percent} %", NONE, NONE, [text])
+    sentences = [
+        _sentence(labels[one.number], one, is_long=seconds > measured, measured=measured)
+        for one in step.guards
+    ]
     return ForecastRow(
         f"{step.percent} %",
         users_text(step.users_inside),
-        NONE if step.seconds_for_users is None else duration(step.seconds_for_users),
-        [*_sentences(step, labels)],
+        NONE if step.seconds_for_users is None else _rounded(step.seconds_for_users),
+        sentences or [_("no guard")],
     )
 
 
-def _sentences(step: StepForecast, labels: dict[int, str]) -> list[str]:
-    if step.percent >= _ALL:
-        return [_("nobody is outside: only functions of your project are called")]
-    return [_sentence(labels[one.number], one) for one in step.guards] or [_("no guard")]
-
-
-def _sentence(label: str, guard: GuardForecast) -> str:
+def _sentence(label: str, guard: GuardForecast, *, is_long: bool, measured: float) -> str:
+    """Returns what a guard can see. Beyond the time of measuring, this is at best so."""
     if guard.seconds_to_double is None:
         return _("%(guard)s: no failures to compare yet") % {"guard": label}
-    text = _("%(guard)s: twice as many trip after about %(time)s") % {
-        "guard": label,
-        "time": duration(guard.seconds_to_double),
-    }
+    values = {"guard": label, "time": _rounded(guard.seconds_to_double)}
+    text = (
+        _("%(guard)s: twice as many trip after about %(time)s") % values
+        if guard.seconds_to_double <= measured
+        else _("%(guard)s: twice as many trip after at least %(time)s") % values
+    )
     if guard.smallest_ratio is None:
         return text
-    more = _("%(text)s; within the step %(ratio)s times as many")
-    return more % {"text": text, "ratio": ratio_text(guard.smallest_ratio)}
+    values = {"text": text, "ratio": ratio_text(guard.smallest_ratio)}
+    if is_long:
+        return _("%(text)s; within the step at best %(ratio)s times as many") % values
+    return _("%(text)s; within the step %(ratio)s times as many") % values
+
+
+def _rounded(seconds: float) -> str:
+    """Returns a forecast without a precision that it does not have."""
+    return duration(round(seconds / _MINUTE) * _MINUTE if seconds >= _MINUTE else ceil(seconds))

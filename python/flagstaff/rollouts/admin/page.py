@@ -178,6 +178,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         figures = figures_of_plan(plan, now)
         may_change = may(self.admin_site, request, "change", flag)
         has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)
+        steps = step_rows(plan, now)
         context = {
             **self.admin_site.each_context(request),
             "title": _("Rollout plan of %(key)s") % {"key": plan.key},
@@ -199,7 +200,8 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             if may_change and plan.state not in {State.RUNNING, State.HOLDING}
             else None,
             "chart": steps_chart(plan, now),
-            "steps": step_rows(plan, now),
+            "steps": steps,
+            "has_times": any(step["when"] for step in steps),
             "guards": guard_rows(plan),
             "required_users": local_number(plan.required_users),
             "events": _event_rows(plan),

@@ -17,7 +17,7 @@ from flagstaff.rollouts.transitions import steps_of
 __all__ = ["steps_chart"]
 
 _HEIGHT, _BASE, _FULL = 158, 134, 100
-_LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 2
+_LABEL_GAP, _TIME_GAP, _LEAST = 5, 17, 3
 _ALL, _HALF = 100, 2
 # A phone has room for so many labels.
 _MAX_LABELS = 6
