@@ -1,6 +1,7 @@
 """Settings of a demo on one machine.
 
 The package needs only `"flagstaff"` in INSTALLED_APPS, and its middleware for flags of visitors.
+Rollout plans need the app `"flagstaff.rollouts"` and the middleware.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 INSTALLED_APPS = [
     "flagstaff",
+    "flagstaff.rollouts",
     "store",
     "crowd",
     "django.contrib.admin",
@@ -57,6 +59,9 @@ TEMPLATES = [
 ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
 ASGI_APPLICATION = "shop.asgi.application"
+
+# Seconds between two reports of a worker to rollout plans. A demo cannot wait for long.
+FLAGSTAFF = {"MEASURE_INTERVAL": float(os.environ.get("MEASURE_INTERVAL", "1"))}
 
 DATABASES = {"default": database_from(os.environ)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -73,6 +73,11 @@ VALUES = (
         "value": "stripe",
         "description": 'The payment provider: "stripe" or "paypal".',
     },
+    {
+        "key": "checkout_fault_percent",
+        "value": 0,
+        "description": "A fault to try plans with: so many orders fail in the new checkout.",
+    },
 )
 
 PRODUCTS = (

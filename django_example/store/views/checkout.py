@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from flagstaff import flag_enabled
 from store.cart import Cart
 from store.delivery import DELIVERIES
+from store.faults import raise_planted_fault
 from store.forms import AddressForm, DeliveryForm, OnePageForm
 from store.gateways import current_gateway
 from store.models import Order
@@ -37,12 +38,15 @@ def checkout(request: HttpRequest) -> HttpResponse:
 def one_page(request: HttpRequest) -> HttpResponse:
     form = OnePageForm(posted(request), initial=sample_address(request))
     if form.is_valid():
+        raise_planted_fault()
         return redirect("receipt", place_order(request, form.cleaned_data, "one page").pk)
     return render(request, "store/checkout_one_page.html", {"form": form} | bill(request))
 
 
 def step(request: HttpRequest, step: str) -> HttpResponse:
     """A page of the classic checkout. Works after a change of the flag too, to finish an order."""
+    # A rollout plan counts only requests that evaluate the flag.
+    flag_enabled("new_checkout", request.user)
     if not Cart(request):
         return redirect("cart")
     data = request.session.get(SESSION_KEY, {})
