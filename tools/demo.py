@@ -36,7 +36,8 @@ READY = """
   2. In the admin, set the rollout of new_checkout to 50 and save. Half of the users get it.
   3. In the list of flags, turn it off. All users get the old checkout again, from every worker.
   4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
-  5. Turn all flags on with SQL:
+  5. To see a rollout plan stop a fault: make demo-rollout
+  6. Turn all flags on with SQL:
      psql {url} -c "UPDATE flagstaff_featureflag SET enabled = true"
 
   Ctrl-C stops the demo. Its data remain until `make clean`.
@@ -48,16 +49,8 @@ def main() -> int:
     if sys.argv[1:] == ["forget"]:
         forget(DATA)
         return 0
-    text = os.environ.get("PORT") or "8000"
-    if not text.isdecimal():
-        print(f"PORT={text} is not a number", file=sys.stderr)
-        return 1
-    port = int(text)
-    if not is_free(port):
-        print(f"port {port} is taken, choose another: PORT={port + 1} make demo", file=sys.stderr)
-        return 1
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, stop)
+    port = chosen_port("demo")
+    stop_on_signals()
     with database() as url:
         environment = os.environ | {"DATABASE_URL": url, "PORT": str(port)}
         for command in ("migrate", "seed"):
@@ -70,6 +63,23 @@ def main() -> int:
             master.wait()
     print("the workers have stopped unexpectedly", file=sys.stderr)
     return 1
+
+
+def chosen_port(target: str) -> int:
+    """Returns the port in PORT, or 8000. Exits if it cannot be used, and says what to do."""
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdecimal():
+        sys.exit(f"PORT={text} is not a number")
+    port = int(text)
+    if not is_free(port):
+        sys.exit(f"port {port} is taken, choose another: PORT={port + 1} make {target}")
+    return port
+
+
+def stop_on_signals() -> None:
+    """Lets Ctrl-C and other ends of the terminal exit in order."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, stop)
 
 
 def stop(_signum: int, _frame: FrameType | None) -> None:
@@ -106,13 +116,16 @@ def workers(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def child(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def child(
+    command: list[str], environment: dict[str, str], *, quiet: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a command of the example, and stops it at the end of the block."""
     process = subprocess.Popen(
         command,
         cwd=EXAMPLE,
         env=environment,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if quiet else None,
         # Ctrl-C only reaches this process, which stops its children in order.
         start_new_session=True,
         preexec_fn=ends_with_parent(signal.SIGTERM),  # noqa: PLW1509 (only calls prctl)
