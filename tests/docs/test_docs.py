@@ -174,8 +174,9 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FLAGSTAFF_PASSWORD", "FLAGS_WEBHOOK_SECRET", "SLACK_WEBHOOK_URL"):
         monkeypatch.setenv(name, "not a secret")
     # The project of the quickstart.
-    for module in ("shop", "shop.views"):
-        monkeypatch.setitem(sys.modules, module, SimpleNamespace(checkout=old_page))
+    project = SimpleNamespace(checkout=old_page, Order=None)
+    for module in ("shop", "shop.views", "shop.models"):
+        monkeypatch.setitem(sys.modules, module, project)
     run(block)
 
 

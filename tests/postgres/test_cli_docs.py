@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flagstaff.cli.main import VERBS
+from flagstaff.cli.main import all_verbs
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
@@ -17,6 +17,7 @@ from tests.terminals import open_shop, typed
 
 PAGE = (ROOT / "docs" / "reference" / "commands.md").read_text()
 PROMPT = "$ python manage.py "
+VERBS = all_verbs()
 HELPS = {verb.name: verb.help for verb in VERBS if not verb.verbs} | {
     f"{group.name} {verb.name}": verb.help for group in VERBS for verb in group.verbs
 }

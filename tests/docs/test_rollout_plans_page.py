@@ -1,0 +1,129 @@
+"""What the page about rollout plans says is so."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from flagstaff.cli.main import all_verbs
+from flagstaff.rollouts.alpha import guard_alpha
+from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.statistics import RATIOS, REGISTERS, smallest_ratio
+from flagstaff.rollouts.statistics import share_error as error_of
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
+from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
+from tests.conftest import ROOT
+from tests.pages import code_of
+from tests.rollouts import drive_recently, make_flag, plan_of, rollout
+
+PAGE = "how-to/rollout-plans.md"
+TEXT = (ROOT / "docs" / PAGE).read_text()
+# Those of the first plan of the page, which has one guard.
+STEPS = valid_steps(re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step")[0]))
+GUARDS = (Guard("errors"),)
+USERS = {"inside": 1_000, "outside": 19_000}
+FAILED_OUTSIDE = 190
+
+
+def names_of(language: str, having: str) -> dict[str, Any]:
+    [block] = code_of(PAGE, language, having)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names
+
+
+def rows(first_heading: str) -> list[list[str]]:
+    """The cells of a table of the page."""
+    [table] = re.findall(rf"^\| {first_heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def verdict(inside: int, outside: int, required_users: int = 1001) -> Verdict:
+    """The verdict on the step of 5 % with these failing users."""
+    users = USERS["inside"], USERS["outside"]
+    failed = {0: GuardCounts(inside, outside)}
+    evidence = Evidence(*users, error_of(*users), failed, (60_000, 3_000))
+    return judge(STEPS, 0, GUARDS, evidence, required_users)
+
+
+def test_threshold_of_the_first_plan_is_75() -> None:
+    assert [step.percent for step in STEPS] == [5, 25, 50, 100]
+    assert f" is {1 / guard_alpha(STEPS, GUARDS):.0f}. At 5 %" in TEXT
+    three = [Guard("errors"), Guard("latency", seconds=1), Guard("latency", seconds=2)]
+    assert f" is {1 / guard_alpha(STEPS, three):.0f}: every guard costs" in TEXT
+
+
+@pytest.mark.parametrize("row", rows("failed inside"), ids=lambda row: row[0])
+def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
+    failed, ratio, e_value, trips = row
+    found = verdict(int(failed), FAILED_OUTSIDE)
+    [errors] = found.guards
+    assert errors.ratio == pytest.approx(float(ratio), abs=0.05)
+    assert errors.e_value == pytest.approx(float(e_value.replace(",", "")), rel=0.02)
+    assert (found.trip is not None) == (trips == "trips")
+
+
+def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
+    assert ", ".join(f"{ratio:g}" for ratio in RATIOS[:-1]) + f" and {RATIOS[-1]:g}" in TEXT
+    assert f"{REGISTERS:,} registers" in TEXT
+
+
+@pytest.mark.parametrize("row", rows("step"), ids=lambda row: row[0])
+def test_table_of_the_smallest_harm_has_the_figures_of_the_formula(row: list[str]) -> None:
+    share = int(row[0].removesuffix(" %")) / 100
+    threshold = 1 / guard_alpha(STEPS, GUARDS)
+    for harm, cell in zip((2, 3, 5), row[1:], strict=True):
+        outside, inside = map(int, re.findall(r"\d+", cell))
+        found = [smallest_ratio(number, share, threshold) for number in (outside, outside - 1)]
+        assert found[0] is not None
+        assert found[1] is not None
+        assert found[0] <= harm < found[1]
+        assert inside == round(outside * harm * share / (1 - share))
+
+
+def test_default_steps_are_those_of_the_page() -> None:
+    hour, day = 3600, 86_400
+    expected = [Step(1, hour), Step(5, 6 * hour), *(Step(one, day) for one in (25, 50, 100))]
+    assert list(DEFAULT_STEPS) == expected
+
+
+@pytest.mark.django_db
+def test_commands_of_the_first_plan_exist() -> None:
+    [plan] = [verb for verb in all_verbs() if verb.name == "plan"]
+    for action in ("pause", "resume", "jump", "rollback", "delete", "status", "start"):
+        assert any(f"plan new_checkout {action}" in line for line in plan.examples)
+
+
+@pytest.mark.django_db
+def test_python_of_the_page_starts_a_plan() -> None:
+    make_flag()
+    drive_recently()
+    names_of("py", "rollouts.start")["release"](User.objects.create(username="ana"))
+    assert (plan_of().state, rollout()) == (State.RUNNING, 5)
+    assert tuple(Step(**one) for one in plan_of().steps) == STEPS
+
+
+def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[[Any], Any]:
+    """The guard of the page, in a shop with so many recent orders."""
+
+    class Orders:
+        def filter(self, **_: Any) -> Any:
+            return SimpleNamespace(count=lambda: orders)
+
+    models = SimpleNamespace(Order=SimpleNamespace(objects=Orders()))
+    monkeypatch.setitem(sys.modules, "shop", SimpleNamespace(models=models))
+    monkeypatch.setitem(sys.modules, "shop.models", models)
+    found: Callable[[Any], Any] = names_of("python", "def orders")["orders"]
+    return found
+
+
+def test_guard_of_the_page_trips_without_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert guard_of_the_page(monkeypatch, 10)(Plan()) is True
+    assert guard_of_the_page(monkeypatch, 9)(Plan()) == "only 9 orders in the last five minutes"
