@@ -41,13 +41,20 @@ def advance(plan: Plan, outcomes: Sequence[Outcome]) -> PlanReport:
     `outcomes` are those of the callable guards. Raises database errors, and NoHistoryError if the
     history does not record the flag any more.
     """
-    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
-    now = database_now()
     if plan.state == State.PENDING:
-        return _start(plan, flag, now)
+        return _start(plan, _locked_flag(plan), database_now())
+    # Before the lock of the flag, because a kill would wait for it.
+    now = database_now()
+    run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
+    evidence = read_evidence(run, now)
+    flag = _locked_flag(plan)
     if changed := foreign_change(plan, flag):
         return _pause(plan, now, changed)
-    return _watch(plan, flag, now, outcomes)
+    return _watch(plan, flag, run, evidence, outcomes, now)
+
+
+def _locked_flag(plan: Plan) -> FlagRow | None:
+    return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
 def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
@@ -72,12 +79,15 @@ def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
-def _watch(
-    plan: Plan, flag: FlagRow | None, now: datetime, outcomes: Sequence[Outcome]
+def _watch(  # noqa: PLR0913, PLR0917 (all that was read before the decision)
+    plan: Plan,
+    flag: FlagRow | None,
+    run: StepRun,
+    evidence: Evidence,
+    outcomes: Sequence[Outcome],
+    now: datetime,
 ) -> PlanReport:
     steps, index = steps_of(plan), plan.step or 0
-    run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
-    evidence = read_evidence(run, now)
     guards = guards_from_json(plan.guards)
     verdict = judge(steps, index, guards, evidence, plan.required_users)
     is_due = plan.due_at is not None and plan.due_at <= now
