@@ -141,7 +141,7 @@ def ratio_text(ratio: float) -> str:
     """Returns a ratio with two digits, or as a whole number from 10 on."""
     if math.isinf(ratio):
         return _("unlimited")
-    return number_format(ratio, 1 if ratio < _EXACT else 0, use_l10n=True, force_grouping=True)
+    return _rounded(ratio, 1 if ratio < _EXACT else 0)
 
 
 def limit_text(limit: float) -> str:
@@ -162,7 +162,7 @@ def share_text(part: float, whole: float) -> str:
         return NONE
     percent = min(100 * part / whole, 100.0)
     decimals = 0 if not percent else 2 if percent < 1 else 1
-    return f"{number_format(percent, decimals, use_l10n=True)} %"
+    return f"{_rounded(percent, decimals)} %"
 
 
 def users_text(users: float) -> str:
@@ -187,6 +187,12 @@ def time_html(at: datetime | None, now: datetime) -> SafeString | str:
 def capitalized(text: str) -> str:
     """Returns the text with a capital first letter, as a heading."""
     return str(capfirst(text))
+
+
+def _rounded(number: float, decimals: int) -> str:
+    # Django cuts off the other digits.
+    rounded = round(number, decimals)
+    return number_format(rounded, decimals, use_l10n=True, force_grouping=True)
 
 
 def _number(number: float) -> str:

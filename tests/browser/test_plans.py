@@ -1,0 +1,79 @@
+"""Rollout plans in a browser under a strict policy: every page without scripts, on two widths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser.conftest import Shop, Visitor
+from tests.browser.test_admin_pages import OVERFLOW
+
+PLANS = "/admin/flagstaff_rollouts/plan/"
+FLAGS = "/admin/flagstaff/featureflag/"
+WIDTHS = (1400, 400)
+MESSAGE = ".messagelist"
+DRIVER = """
+    INSERT INTO flagstaff_rollouts_driverrun (id, last_run_at) VALUES (1, now() + interval '1 day')
+    ON CONFLICT (id) DO UPDATE SET last_run_at = now() + interval '1 day'
+"""
+SIGNALS = """
+    WITH run AS (SELECT run_id AS id FROM flagstaff_rollouts_plan WHERE run_id IS NOT NULL),
+    failed AS (
+        INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, unit, inside, at)
+        SELECT run.id, 0, n, n % 4 = 0, now() FROM run, generate_series(1, 40) AS n
+    )
+    INSERT INTO flagstaff_rollouts_seenregister (run_id, inside, register, rank)
+    SELECT run.id, inside, n, 1 + n % 5 FROM run, generate_series(0, 999) AS n,
+        unnest(ARRAY[true, false]) AS inside
+"""
+
+
+@pytest.fixture(params=WIDTHS)
+def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
+    """A window without scripts, on a phone or on a desktop."""
+    shop.query(DRIVER)
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    visitor.set_width(request.param)
+    yield request.param
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    visitor.reset_width()
+
+
+def assert_fits(visitor: Visitor) -> None:
+    assert visitor.driver.execute_script(OVERFLOW) == []
+
+
+def test_plan_is_created_started_and_rolled_back_without_scripts(
+    width: int, visitor: Visitor, shop: Shop
+) -> None:
+    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    visitor.visit(f"{FLAGS}{pk}/change/")
+    visitor.click_link("Plan a rollout")
+    assert_fits(visitor)
+    visitor.write("#id_steps-0-time", "2")
+    visitor.click("[name=_more][value=steps]")
+    assert len(visitor.driver.find_elements("css selector", "[id$=-percent]")) == 9
+    visitor.click(".submit-row [name=_save]")
+    visitor.wait_until(lambda: "was created" in visitor.text(MESSAGE), True)
+    assert_fits(visitor)
+    visitor.click("[name=_plan][value=start]")
+    assert_fits(visitor)
+    visitor.write("#id_reason", "launch")
+    visitor.click("button.flagstaff-confirm")
+    visitor.wait_until(lambda: "has started" in visitor.text(MESSAGE), True)
+    shop.query(SIGNALS)
+    visitor.driver.refresh()
+    assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-chart")) == 2
+    assert_fits(visitor)
+    visitor.visit(PLANS)
+    assert_fits(visitor)
+    visitor.visit(f"{FLAGS}{pk}/change/")
+    assert_fits(visitor)
+    visitor.click_link("Open the plan")
+    visitor.click("[name=_plan][value=rollback]")
+    visitor.wait_until(lambda: "was rolled back" in visitor.text(MESSAGE), True)
+    visitor.click(".deletelink")
+    assert_fits(visitor)
+    visitor.click("button.flagstaff-confirm")
+    visitor.wait_until(lambda: "was deleted" in visitor.text(MESSAGE), True)
