@@ -12,12 +12,16 @@ from django.db import transaction
 from django.test import Client
 from django.utils.html import strip_tags
 
-from flagstaff import changes
+from flagstaff import changes, rollouts
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.rollouts.models import Plan, State
 from tests.admin_pages import FLAGS, SEGMENTS, VALUES, messages_of, page
+from tests.plan_pages import PLANS, plan_url, press
+from tests.rollouts import drive_recently, fail, plan_of, run_of, see
 from tests.translations import capitals
 
+GUARDS = ["errors", "latency=0.5,action=hold"]
 OPERATORS = (
     *("in", "contains", "startswith", "endswith", "regex"),
     *("lt", "lte", "gt", "gte", "version_lt", "version_gte"),
@@ -158,6 +162,68 @@ def test_preview_of_a_restore_is_translated(admin_client: Client, flag: FeatureF
     assert words(html, "tbody") == set()
 
 
+@pytest.fixture
+def plan(admin_user: User) -> Plan:
+    """A plan that has counted, and holds."""
+    drive_recently()
+    changes.create("f1", enabled=True)
+    plan = rollouts.create("f1", ["5:90m", "25:1d", "100"], guards=GUARDS)
+    for inside in (True, False):
+        see(run_of("f1"), inside=inside, users=300)
+        fail(run_of("f1"), inside=inside, users=30)
+    return plan
+
+
+def test_lists_with_a_plan_are_translated(admin_client: Client, plan: Plan) -> None:
+    for state in State:
+        Plan.objects.update(state=state, step=None if state == State.PENDING else 0)
+        assert words(page(admin_client, PLANS), "tbody") == set()
+        assert words(page(admin_client, FLAGS), "tbody") == set()
+
+
+def test_page_of_a_plan_is_translated(admin_client: Client, plan: Plan) -> None:
+    def own(html: str) -> set[str]:
+        # Events and verdicts are English, as the reasons of refused changes are.
+        content = html.partition('class="flagstaff-plan">')[2].partition("<h2>EVENTS</h2>")[0]
+        content = re.sub("<time.*?</time>|<strong>.*?</strong>|<code>.*?</code>", " ", content)
+        text = re.sub("UTC|[A-Z][a-z]+|a\\.m|p\\.m", " ", unescape(strip_tags(content)))
+        return lower_case(text)
+
+    assert own(page(admin_client, plan_url(plan))) == set()
+    rollouts.start("f1")
+    for inside in (True, False):
+        see(run_of("f1"), inside=inside, users=300)
+        fail(run_of("f1"), inside=inside, users=30)
+    assert own(page(admin_client, plan_url(plan))) == set()
+    Plan.objects.update(guarded_until=None)
+    assert own(page(admin_client, plan_url(plan))) == set()
+
+
+def test_form_of_a_plan_is_translated(admin_client: Client, plan: Plan) -> None:
+    html = page(admin_client, f"{PLANS}add/?flag=f1").partition('id="content-main"')[2]
+    html = html.partition("</form>")[0]
+    assert lower_case(unescape(strip_tags(re.sub("Time zone.*?<", "<", html)))) == set()
+
+
+def test_messages_of_buttons_of_a_plan_are_translated(admin_client: Client, plan: Plan) -> None:
+    for button in ("start", "jump", "pause", "resume", "rollback", "none"):
+        for message in messages_of(press(admin_client, plan_of("f1"), button)):
+            assert lower_case(message) == set()
+
+
+@pytest.mark.parametrize("button", ["start", "delete"])
+def test_confirmation_of_a_plan_is_translated(
+    button: str, admin_client: Client, plan: Plan
+) -> None:
+    html = page(admin_client, f"{PLANS}{plan.pk}/delete/")
+    if button == "start":
+        [version] = re.findall('"expect_version" value="(.*?)"', page(admin_client, plan_url(plan)))
+        data = {"_plan": "start", "expect_version": version}
+        html = admin_client.post(plan_url(plan), data).content.decode()
+    for element in ("thead", "tbody"):
+        assert words(html, element) == set()
+
+
 @pytest.mark.parametrize("word", ["on", "off"])
 def test_message_after_a_button_is_translated(
     word: str, admin_client: Client, flag: FeatureFlag
@@ -169,7 +235,7 @@ def test_message_after_a_button_is_translated(
         assert lower_case(message) == set()
 
 
-@pytest.mark.parametrize("url", [FLAGS, VALUES, SEGMENTS])
+@pytest.mark.parametrize("url", [FLAGS, VALUES, SEGMENTS, PLANS])
 def test_labels_and_help_of_a_form_are_translated(url: str, admin_client: Client) -> None:
     html = page(admin_client, f"{url}add/")
     # An example of JSON and the names of operators are the same in all languages.
@@ -180,9 +246,10 @@ def test_labels_and_help_of_a_form_are_translated(url: str, admin_client: Client
     assert {word for text in own for word in lower_case(unescape(strip_tags(text)))} == set()
 
 
-@pytest.mark.parametrize("url", [FLAGS, VALUES, SEGMENTS])
+@pytest.mark.parametrize("url", [FLAGS, VALUES, SEGMENTS, PLANS])
 def test_columns_of_a_list_are_translated(url: str, admin_client: Client) -> None:
     changes.create("f1")
+    rollouts.create("f1")
     changes.create_value("v1", 1)
     changes.create_segment("s1", [{"attribute": "a1", "operator": "in", "values": [1]}])
     html = page(admin_client, url)

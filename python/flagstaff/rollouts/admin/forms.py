@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy
 
 from flagstaff.admin.attribution import MAX_REASON_LENGTH
 from flagstaff.exceptions import InvalidPlanError
@@ -36,8 +36,8 @@ _KINDS: tuple[tuple[str, str | Promise], ...] = (
     (CALLABLE, gettext_lazy("function")),
 )
 _ACTIONS: tuple[tuple[str, str | Promise], ...] = (
-    ("rollback", gettext_lazy("roll back")),
-    ("hold", pgettext_lazy("verb", "hold")),
+    ("rollback", gettext_lazy("rolls back")),
+    ("hold", gettext_lazy("holds the plan")),
 )
 _ALL = 100
 _DEFAULT_LIMIT = 2.0
@@ -125,7 +125,7 @@ class GuardRow(forms.Form):
     )
     seconds = forms.FloatField(label=gettext_lazy("Seconds"), min_value=0, required=False)
     path = forms.CharField(label=gettext_lazy("Function"), required=False)
-    action = forms.ChoiceField(label=gettext_lazy("Action"), choices=_ACTIONS, required=False)
+    action = forms.ChoiceField(label=gettext_lazy("A trip"), choices=_ACTIONS, required=False)
 
     def guard(self) -> Guard | None:
         """Returns the guard of a row; None if the row is empty."""
