@@ -18,7 +18,7 @@ from flagstaff.rollouts.admin import PlanAdmin
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, State
 from tests.admin_pages import FLAGS, column, page, staff
-from tests.plan_pages import PLANS, plan_url, text_of
+from tests.plan_pages import INLINE, PLANS, plan_url, text_of
 from tests.rollouts import KEY, drive_recently, make_flag, plan_of
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +96,9 @@ def test_page_shows_chart_state_and_link(operator: Client, flag: FeatureFlag) ->
     assert "Step 1 of 3, 5 %, until " in text_of(html)
     assert "?flag=" not in html
     assert "flagstaff/rollouts.css" in html
+    panel = html.partition('<div class="flagstaff-panel">')[2].partition("</div>")[0]
+    assert "<svg" in panel
+    assert INLINE.findall(panel) == []
 
 
 def test_page_without_a_plan_offers_one(operator: Client, flag: FeatureFlag) -> None:

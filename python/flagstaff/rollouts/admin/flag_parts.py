@@ -16,41 +16,32 @@ from django.utils.translation import gettext as _
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.access import may
+from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import present_percent, state_label, state_sentence
 from flagstaff.rollouts.admin.warnings import is_unguarded, unguarded_label
-from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan, State
 
 __all__ = ["flag_notes", "flag_panel"]
 
-_NOW = "flagstaff_now"
-
 
 def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
     """Returns the state of the active plans of these flags. Makes one query."""
-    active = (
-        Plan.objects.using(conf.database)
-        .filter(flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES)
-        .annotate(**{_NOW: ClockTimestamp()})
+    active = Plan.objects.using(conf.database).filter(
+        flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES
     )
-    return {plan.flag_pk: _note(plan, vars(plan)[_NOW]) for plan in active}
+    return {plan.flag_pk: _note(plan, time_of(plan)) for plan in with_time(active)}
 
 
 def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
     """Returns the plan of a flag, and links. Makes one query, and those of the permissions."""
     is_active = When(state__in=ACTIVE_STATES, then=Value(0))
-    plan = (
-        Plan.objects.using(conf.database)
-        .filter(flag_pk=str(flag.pk))
-        .annotate(**{_NOW: ClockTimestamp()})
-        .order_by(Case(is_active, default=Value(1)), "-id")
-        .first()
-    )
+    of_flag = Plan.objects.using(conf.database).filter(flag_pk=str(flag.pk))
+    plan = with_time(of_flag).order_by(Case(is_active, default=Value(1)), "-id").first()
     links = _links(site, request, flag, plan)
     if plan is None:
         return format_html("<p>{} {}</p>", _("There is no rollout plan."), links)
-    now = vars(plan)[_NOW]
+    now = time_of(plan)
     is_watched = plan.state in {State.RUNNING, State.HOLDING}
     hint = _("Another change of this flag pauses the plan.") if is_watched else ""
     warning = unguarded_label() if is_unguarded(plan, now) else ""

@@ -21,6 +21,7 @@ from flagstaff.conf import conf
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.admin.access import may
 from flagstaff.rollouts.admin.buttons import Button, buttons_of, preview, version_of_plan
+from flagstaff.rollouts.admin.clock import time_of
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems
 from flagstaff.rollouts.admin.forecasts import ForecastRow, forecast_rows
 from flagstaff.rollouts.admin.steps_svg import steps_chart
@@ -33,7 +34,6 @@ from flagstaff.rollouts.admin.texts import (
     state_sentence,
 )
 from flagstaff.rollouts.admin.warnings import warnings_of
-from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 
@@ -174,7 +174,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         return self.confirmation(request, cast("Row", plan), context)
 
     def _page(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
-        now = database_now()
+        now = time_of(plan)
         figures = figures_of_plan(plan, now)
         may_change = may(self.admin_site, request, "change", flag)
         has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)

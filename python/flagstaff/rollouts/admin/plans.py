@@ -19,10 +19,10 @@ from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.access import FlagPermissionsMixin
 from flagstaff.rollouts.admin.add_page import AddPageMixin
+from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.page import PlanPageMixin
 from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
 from flagstaff.rollouts.admin.warnings import is_unguarded, unguarded_label
-from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
 
@@ -38,8 +38,8 @@ else:
     _ModelAdmin = admin.ModelAdmin
     _ChangeList = object
 
-# The attributes of a row in the list: the time of the database, and the name of the actor.
-_NOW, _ACTOR = "flagstaff_now", "flagstaff_actor"
+# The attribute of a row in the list: the name of the actor.
+_ACTOR = "flagstaff_actor"
 
 
 class _ActorsMixin(_ChangeList):
@@ -76,7 +76,7 @@ class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMi
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """All plans of the flags' database, with the time of its clock."""
         found: QuerySet[Plan] = uncached(super().get_queryset(request).using(conf.database))
-        return found.defer("salt").annotate(**{_NOW: ClockTimestamp()})
+        return with_time(found.defer("salt"))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""
@@ -92,7 +92,7 @@ class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMi
     def shown_state(self, plan: Plan) -> SafeString:
         """The state, why it is so, and a warning if nothing watches the plan."""
         warning: str = ""
-        if is_unguarded(plan, vars(plan)[_NOW]):
+        if is_unguarded(plan, time_of(plan)):
             warning = unguarded_label()
         return format_html(
             '{} {} <span class="flagstaff-note">{}</span>',
@@ -108,7 +108,7 @@ class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMi
     def due(self, plan: Plan) -> SafeString | str:
         """When the plan starts or takes its next step."""
         is_pending = plan.state == State.PENDING
-        return time_html(plan.starts_at if is_pending else plan.due_at, vars(plan)[_NOW])
+        return time_html(plan.starts_at if is_pending else plan.due_at, time_of(plan))
 
     @admin.display(description=gettext_lazy("guards"))
     def shown_guards(self, plan: Plan) -> str:

@@ -110,7 +110,10 @@ def _state_text(plan: Plan, now: datetime) -> str:
 def guard_label(guard: Guard) -> str:
     """Returns the name of a guard, such as "latency over 0.5 s"."""
     if guard.kind == LATENCY:
-        return _("latency over %(seconds)s s") % {"seconds": _number(guard.seconds or 0)}
+        seconds = _("%(count)s s") % {"count": _number(guard.seconds or 0)}
+        # No line of a list begins with the unit.
+        seconds = seconds.replace(" ", "\N{NO-BREAK SPACE}")
+        return _("latency over %(seconds)s") % {"seconds": seconds}
     if guard.kind == CALLABLE:
         return guard.path or ""
     return _("errors")
