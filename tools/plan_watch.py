@@ -12,7 +12,7 @@ from typing import Any, final
 import psycopg
 
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.statistics import cardinality, share_error
+from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.verdict import Evidence, GuardCounts, judge
 

@@ -41,6 +41,8 @@ class Shop(NamedTuple):
     address: str
     database: str
     master: int
+    #: The environment of its processes.
+    environment: dict[str, str]
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Runs a statement and returns its rows."""
@@ -171,7 +173,7 @@ def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
         manage(command, environment)
     with workers(environment) as master:
         wait_for_answer(port, master)
-        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid)
+        yield Shop(f"http://{LOOPBACK}:{port}", database, master.pid, environment)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from django.contrib.auth.models import User
 from flagstaff.cli.main import all_verbs
 from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.hyperloglog import REGISTERS
+from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.statistics import RATIOS, REGISTERS, smallest_ratio
-from flagstaff.rollouts.statistics import share_error as error_of
+from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
 from tests.conftest import ROOT
