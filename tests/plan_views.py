@@ -1,0 +1,81 @@
+"""Requests that evaluate a flag in different ways. A worker runs them by the command "call"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Final
+
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.test import RequestFactory
+
+import flagstaff
+from flagstaff.middleware import FlagstaffMiddleware
+
+__all__ = ["requests_by"]
+
+_FACTORY = RequestFactory()
+
+
+def requests_by(view: str, key: str, users: Sequence[int]) -> None:
+    """Handles one request per user by this view, and reads its response."""
+
+    def respond(request: Any) -> HttpResponseBase:
+        return _VIEWS[view](key, request)
+
+    middleware = FlagstaffMiddleware(respond)
+    for user in users:
+        request: Any = _FACTORY.get("/")
+        request.user = user
+        with suppress(ZeroDivisionError, Http404):
+            response: Any = middleware(request)
+            b"".join(response)
+
+
+def _request_flags(key: str, request: Any) -> HttpResponseBase:
+    return HttpResponse(str(request.flags.enabled(key)))
+
+
+def _raises(key: str, request: Any) -> HttpResponseBase:
+    flagstaff.flag_enabled(key, request.user)
+    raise ZeroDivisionError
+
+
+def _not_found(key: str, request: Any) -> HttpResponseBase:
+    flagstaff.flag_enabled(key, request.user)
+    return HttpResponse(status=404)
+
+
+def _all_flags(key: str, request: HttpRequest) -> HttpResponseBase:
+    return HttpResponse(str(flagstaff.all_flags(request.user)))
+
+
+def _explain(key: str, request: HttpRequest) -> HttpResponseBase:
+    return HttpResponse(str(flagstaff.explain(key, request.user)))
+
+
+def _streaming(key: str, request: HttpRequest) -> HttpResponseBase:
+    def body() -> Iterator[str]:
+        yield str(flagstaff.flag_enabled(key, request.user))
+
+    return StreamingHttpResponse(body())
+
+
+def _thread(key: str, request: HttpRequest) -> HttpResponseBase:
+    thread = Thread(target=flagstaff.flag_enabled, args=(key, request.user))
+    thread.start()
+    thread.join()
+    return HttpResponse()
+
+
+_VIEWS: Final[dict[str, Callable[[str, Any], HttpResponseBase]]] = {
+    "request.flags": _request_flags,
+    "raises": _raises,
+    "404": _not_found,
+    "all_flags": _all_flags,
+    "explain": _explain,
+    "streaming": _streaming,
+    "thread": _thread,
+}
