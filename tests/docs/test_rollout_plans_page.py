@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from flagstaff import rollouts
 from flagstaff.cli.main import all_verbs
 from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
@@ -22,7 +23,7 @@ from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
 from tests.conftest import ROOT
 from tests.pages import code_of
-from tests.rollouts import drive_recently, make_flag, plan_of, rollout
+from tests.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
 
 PAGE = "how-to/rollout-plans.md"
 TEXT = (ROOT / "docs" / PAGE).read_text()
@@ -109,6 +110,17 @@ def test_python_of_the_page_starts_a_plan() -> None:
     names_of("py", "rollouts.start")["release"](User.objects.create(username="ana"))
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
     assert tuple(Step(**one) for one in plan_of().steps) == STEPS
+
+
+@pytest.mark.django_db
+def test_jump_to_the_present_step_begins_it_anew() -> None:
+    make_flag()
+    drive_recently()
+    rollouts.start(KEY, STEPS)
+    before = plan_of()
+    rollouts.jump(KEY, 5)
+    assert plan_of().step == before.step == 0
+    assert plan_of().run_id != before.run_id
 
 
 def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[[Any], Any]:
