@@ -25,6 +25,7 @@ from tests.rollouts import (
     plan_of,
     rollout,
     run_of,
+    see,
     see_enough,
 )
 from tests.terminals import Ran, document, flags, run, typed
@@ -159,6 +160,17 @@ def test_status_shows_the_evidence_and_the_events() -> None:
     )
     assert lines["guards"] == "errors,limit=2,action=rollback"
     assert "started: rollout 0 → 5 %" in shown
+
+
+def test_pending_plan_shows_what_each_step_can_see() -> None:
+    ok(f"plan {KEY} create --step 5:1h --step 100")
+    assert "No user was measured yet" in run(f"plan {KEY} status").out
+    see(run_of(), inside=False, users=4000)
+    shown = run(f"plan {KEY} status").out
+    assert "5 %:" in shown
+    assert "failing users inside trip the brake" in shown
+    assert "100 %: nobody is outside" in ok(f"plan {KEY} start")
+    assert document("plan", KEY, "status")["forecast"] == []
 
 
 def test_status_as_json_has_the_figures() -> None:

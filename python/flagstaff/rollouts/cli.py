@@ -27,7 +27,13 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.status import EVENT_COLUMNS, PLAN_COLUMNS, newest_event, plan_record
+from flagstaff.rollouts.status import (
+    EVENT_COLUMNS,
+    PLAN_COLUMNS,
+    forecast_lines,
+    newest_event,
+    plan_record,
+)
 from flagstaff.rollouts.steps import Step, parse_step
 from flagstaff.rollouts.transitions import steps_of
 
@@ -124,6 +130,9 @@ def _create(options: Options, out: Output) -> None:
 
 
 def _start(options: Options, out: Output) -> None:
+    measured = plans.find_plan(options["key"])
+    for line in forecast_lines(measured) if measured else ():
+        out.message(line)
     plan = plans.start(
         options["key"],
         options["steps"],
@@ -162,6 +171,8 @@ def _status(options: Options, out: Output) -> None:
     record = plan_record(plan)
     out.record(PLAN_COLUMNS, record)
     if not out.is_json:
+        for line in record["forecast"]:
+            out.line(line)
         out.line("")
         out.records(EVENT_COLUMNS, record["events"])
 

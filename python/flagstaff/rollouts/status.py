@@ -11,13 +11,14 @@ from flagstaff.conf import conf
 from flagstaff.rollouts.advance import figures_of
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.unguarded import unguarded_plans
 from flagstaff.rollouts.verdict import judge
 
-__all__ = ["EVENT_COLUMNS", "PLAN_COLUMNS", "newest_event", "plan_record"]
+__all__ = ["EVENT_COLUMNS", "PLAN_COLUMNS", "forecast_lines", "newest_event", "plan_record"]
 
 
 def _steps(record: Record) -> str:
@@ -69,8 +70,25 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "required_users": plan.required_users,
         "actor": plan.actor or None,
         "evidence": _present_evidence(plan),
+        "forecast": forecast_lines(plan),
         "events": [_event(event) for event in _events(plan)],
     }
+
+
+def forecast_lines(plan: Plan) -> list[str]:
+    """Returns a sentence for each step of a plan that has not started: what the step can see.
+
+    Makes a few queries. Returns nothing for a plan that has started, or that measures nothing.
+    """
+    run = _present_run(plan)
+    if plan.step is not None or run is None:
+        return []
+    now = database_now()
+    traffic = traffic_of(read_evidence(run, now), (now - run.started_at).total_seconds())
+    if not traffic.users_per_hour:
+        return ["No user was measured yet, so nothing is known about what each step can see."]
+    guards = guards_from_json(plan.guards)
+    return [one.text for one in forecast(steps_of(plan), guards, traffic, plan.required_users)]
 
 
 def newest_event(plan: Plan) -> PlanEvent | None:
@@ -94,13 +112,18 @@ def _event(event: PlanEvent) -> dict[str, Any]:
 
 def _present_evidence(plan: Plan) -> dict[str, Any] | None:
     """Returns the figures of the present run, and what follows from them; None without a run."""
-    if plan.step is None or connections[conf.database].vendor != "postgresql":
-        return None
-    run = StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()
-    if run is None:
+    run = _present_run(plan)
+    if plan.step is None or run is None:
         return None
     evidence = read_evidence(run, database_now())
     guards = guards_from_json(plan.guards)
     return figures_of(
         evidence, judge(steps_of(plan), plan.step, guards, evidence, plan.required_users)
     )
+
+
+def _present_run(plan: Plan) -> StepRun | None:
+    """Returns the run that workers count for; None without one, and on other databases."""
+    if connections[conf.database].vendor != "postgresql":
+        return None
+    return StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()
