@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 from django.utils.module_loading import import_string
 
+from flagstaff.rollouts.apart import LateError, call_apart
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json
 from flagstaff.rollouts.models import Plan
 
 __all__ = ["Outcome", "call_guards"]
+
+#: A guard that takes longer holds its plan. The other plans wait for it.
+MAX_SECONDS = 30.0
 
 _MAX_TEXT = 500
 
@@ -25,7 +29,7 @@ class Outcome:
 
 
 def call_guards(plan: Plan) -> tuple[Outcome, ...]:
-    """Calls the callable guards of a plan, each with the plan. Blocks as long as they do.
+    """Calls the callable guards of a plan, each with the plan. Blocks up to 30 s for each.
 
     To be called outside of a transaction, so that a slow function does not keep people's changes
     of the plan or of the flag waiting.
@@ -35,9 +39,16 @@ def call_guards(plan: Plan) -> tuple[Outcome, ...]:
 
 
 def _call(guard: Guard, plan: Plan) -> Outcome:
+    def call() -> object:
+        return import_string(guard.path or "")(plan)
+
     try:
-        returned = import_string(guard.path or "")(plan)
-    except Exception as error:  # noqa: BLE001 (the project's function may raise anything)
+        returned = call_apart(f"{plan.pk} {guard.path}", call, MAX_SECONDS)
+    except LateError:
+        return Outcome(guard, None, f"{guard.path} did not return within {MAX_SECONDS:g} s")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (sys.exit would end the driver of all plans)
         # Only the type: the message may quote data.
         return Outcome(guard, None, f"{guard.path} raised {type(error).__name__}")
     if returned is True:
