@@ -183,6 +183,17 @@ def test_status_as_json_has_the_figures() -> None:
     assert evidence["users_inside"] == pytest.approx(1200, rel=0.05)
 
 
+@pytest.mark.parametrize("broken", [{"steps": "x"}, {"step": 99}, {"guards": [{"unknown": 1}]}])
+def test_plan_that_cannot_be_read_is_shown_and_stopped(broken: dict[str, object]) -> None:
+    ok(START)
+    Plan.objects.update(**broken)
+    assert "create the plan again" in document("plan", KEY, "status")["evidence"]["why"]
+    ok(f"plan {KEY}")
+    assert "paused" in ok(f"plan {KEY} pause")
+    assert "rolled back: rollout 0 %" in ok(f"plan {KEY} rollback")
+    ok(f"plan {KEY} delete --yes")
+
+
 def test_help_lists_the_verb_and_its_actions() -> None:
     listed = run("plan").err
     assert "the following arguments are required: KEY" in listed

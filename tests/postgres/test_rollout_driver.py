@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
+from django.db.models.expressions import RawSQL
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.history import flag_history
@@ -298,9 +299,9 @@ def test_trip_is_not_undone_by_a_late_run(started: None) -> None:
         assert run_plans() == []
     assert (plan_of().state, rollout(), events()[-1]) == (State.ROLLED_BACK, 0, "propagated")
     # A driver that has read the plan before the trip.
-    from flagstaff.rollouts.driver import _drive
+    from flagstaff.rollouts.driver import _in_transaction
 
-    assert _drive(late) is None
+    assert _in_transaction(late, ()) is None
     assert rollout() == 0
 
 
@@ -514,7 +515,17 @@ def test_plan_that_is_not_running_is_never_unguarded(started: None) -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"steps": []}, {"steps": "no list"}, {"guards": [{"kind": 1, "x": 2}]}, {"run_id": 0}],
+    [
+        {"steps": []},
+        {"steps": "no list"},
+        {"step": 99},
+        {"guards": [{"kind": 1, "x": 2}]},
+        {"guards": [{"kind": "errors", "limit": "2"}]},
+        {"run_id": 0},
+        # Python has no such time.
+        {"due_at": RawSQL("'infinity'", ())},
+        {"created_at": RawSQL("'-infinity'", ())},
+    ],
 )
 def test_broken_plan_does_not_keep_others_from_running(
     started: None, broken: dict[str, object]
@@ -527,6 +538,14 @@ def test_broken_plan_does_not_keep_others_from_running(
     reports = {report.plan: report for report in run_plans()}
     assert reports[KEY].error is not None
     assert (reports["dark_mode"].event, rollout("dark_mode")) == ("step", 25)
+
+
+def test_error_of_a_broken_plan_says_what_to_do(started: None) -> None:
+    Plan.objects.update(steps="no list")
+    [report] = run_plans()
+    assert report.error == (
+        "the steps that the plan has stored cannot be read; create the plan again"
+    )
 
 
 def test_failed_write_leaves_nothing_half_done(

@@ -89,5 +89,23 @@ def test_guard_survives_json_and_text(guard: Guard) -> None:
     assert parse_guard(str(guard)) == guard
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        "errors",
+        [{}],
+        [{"kind": "errors", "unknown": 1}],
+        [{"kind": "errors", "limit": "2"}],
+        [{"kind": "magic"}],
+        [{"kind": "latency"}],
+        [{"kind": "latency", "seconds": -1}],
+    ],
+)
+def test_guards_that_cannot_be_read_are_refused(stored: object) -> None:
+    with pytest.raises(InvalidPlanError):
+        guards_from_json(stored)
+
+
 def test_latency_limits_have_the_number_of_their_guard() -> None:
     assert latency_limits([ERRORS, SLOW, CALLED, Guard("latency", seconds=2)]) == {"2": 0.5, "4": 2}

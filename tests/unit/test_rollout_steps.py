@@ -78,3 +78,23 @@ def test_steps_are_stored_as_json() -> None:
 )
 def test_duration_is_written_in_its_largest_units(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        5,
+        "5:1h",
+        [],
+        [{}],
+        [{"percent": "5", "seconds": 60}],
+        [{"percent": 5, "seconds": "60"}],
+        [{"percent": 5, "seconds": -1}],
+        [{"percent": 5, "seconds": float("inf")}],
+        [{"percent": 7000, "seconds": 60}],
+    ],
+)
+def test_steps_that_cannot_be_read_are_refused(stored: object) -> None:
+    with pytest.raises(InvalidPlanError):
+        steps_from_json(stored)

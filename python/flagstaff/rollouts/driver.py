@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event
+from typing import NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Q
@@ -30,6 +31,14 @@ _WATCHED = (State.RUNNING, State.HOLDING)
 _WAIT = 5.0
 # A person's open transaction must not keep the other plans waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+
+
+class _Due(NamedTuple):
+    """A plan for which something may be due."""
+
+    pk: int
+    key: str
+    state: str
 
 
 def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
@@ -67,14 +76,19 @@ def _record_run() -> None:
         )
 
 
-def _due_plans() -> list[Plan]:
+def _due_plans() -> list[_Due]:
+    """Returns the plans without the columns that a row may have broken for all of them."""
     due = Q(state=State.PENDING, starts_at__lte=ClockTimestamp()) | Q(state__in=_WATCHED)
-    return list(Plan.objects.using(conf.database).filter(due).order_by("id"))
+    plans = Plan.objects.using(conf.database).filter(due).order_by("id")
+    return [_Due(*values) for values in plans.values_list("pk", "key", "state")]
 
 
-def _drive(seen: Plan) -> PlanReport | None:
+def _drive(due: _Due) -> PlanReport | None:
     """Returns the report of a plan, or None if somebody else has it or was quicker."""
     try:
+        seen = Plan.objects.using(conf.database).filter(pk=due.pk).first()
+        if seen is None:
+            return None
         outcomes = call_guards(seen) if seen.state in _WATCHED else ()
         report = _in_transaction(seen, outcomes)
         if report is not None and report.state == State.ROLLED_BACK:
@@ -82,7 +96,7 @@ def _drive(seen: Plan) -> PlanReport | None:
     except Exception as error:  # noqa: BLE001 (a broken row must not leave other plans unguarded)
         # Only the type of most errors: their message may quote data.
         text = str(error) if isinstance(error, FlagstaffError) else type(error).__name__
-        return PlanReport(seen.key, seen.state, error=text)
+        return PlanReport(due.key, due.state, error=text)
     return report
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
@@ -98,9 +98,20 @@ def guards_as_json(guards: Iterable[Guard]) -> list[dict[str, Any]]:
     ]
 
 
-def guards_from_json(stored: Sequence[Mapping[str, Any]]) -> tuple[Guard, ...]:
-    """Returns the guards that a plan has stored."""
-    return tuple(Guard(**one) for one in stored)
+def guards_from_json(stored: Any) -> tuple[Guard, ...]:
+    """Returns the guards that a plan has stored. Raises InvalidPlanError if they are not valid.
+
+    Does not import the functions of callable guards.
+    """
+    try:
+        guards = tuple(Guard(**one) for one in stored)
+        for guard in guards:
+            _require_valid_fields(guard)
+    except TypeError as error:
+        raise InvalidPlanError(
+            "the guards that the plan has stored cannot be read; create the plan again"
+        ) from error
+    return guards
 
 
 def latency_limits(guards: Sequence[Guard]) -> dict[str, float]:
@@ -137,16 +148,22 @@ def _number(value: str, text: str) -> float:
 
 
 def _require_valid(guard: Guard) -> None:
+    _require_valid_fields(guard)
+    if guard.kind == CALLABLE:
+        _require_callable(guard)
+
+
+def _require_valid_fields(guard: Guard) -> None:
     if guard.action not in _ACTIONS:
         raise InvalidPlanError(
             f'the action of the guard "{guard}" is neither "rollback" nor "hold"; choose one'
         )
     if guard.kind == CALLABLE:
-        _require_callable(guard)
-    elif guard.kind not in (ERRORS, LATENCY):
+        return
+    if guard.kind not in (ERRORS, LATENCY):
         raise InvalidPlanError(f"{guard.kind!r} is no kind of guard; {_EXPECTED}")
     # A comparison with NaN is false.
-    elif not (1 <= guard.tolerated < min(guard.limit, _MAX_TOLERATED) and isfinite(guard.limit)):
+    if not (1 <= guard.tolerated < min(guard.limit, _MAX_TOLERATED) and isfinite(guard.limit)):
         raise InvalidPlanError(
             f'the ratios of the guard "{guard}" are not valid; the tolerated one must be at least '
             f"1, below the limit and below {_MAX_TOLERATED:g}"

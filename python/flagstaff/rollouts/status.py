@@ -8,12 +8,14 @@ from django.db import connections
 
 from flagstaff.cli.support.cells import Column, Record
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.advance import figures_of
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.forecast import forecast, traffic_of
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.transitions import steps_of
 from flagstaff.rollouts.unguarded import unguarded_plans
 from flagstaff.rollouts.verdict import judge
@@ -21,15 +23,25 @@ from flagstaff.rollouts.verdict import judge
 __all__ = ["EVENT_COLUMNS", "PLAN_COLUMNS", "forecast_lines", "newest_event", "plan_record"]
 
 
+_INVALID = "not valid"
+
+
 def _steps(record: Record) -> str:
-    parts = [f"{step['percent']} %" for step in record["steps"]]
-    if record["step"] is not None:
-        parts[record["step"] - 1] = f"[{parts[record['step'] - 1]}]"
+    try:
+        parts = [f"{step.percent} %" for step in steps_from_json(record["steps"])]
+    except InvalidPlanError:
+        return _INVALID
+    present = record["step"]
+    if present is not None and present <= len(parts):
+        parts[present - 1] = f"[{parts[present - 1]}]"
     return " ".join(parts)
 
 
 def _guards(record: Record) -> str:
-    return " ".join(str(guard) for guard in guards_from_json(record["guards"])) or "none"
+    try:
+        return " ".join(map(str, guards_from_json(record["guards"]))) or "none"
+    except InvalidPlanError:
+        return _INVALID
 
 
 def _evidence(record: Record) -> str:
@@ -87,8 +99,11 @@ def forecast_lines(plan: Plan) -> list[str]:
     traffic = traffic_of(read_evidence(run, now), (now - run.started_at).total_seconds())
     if not traffic.users_per_hour:
         return ["No user was measured yet, so nothing is known about what each step can see."]
-    guards = guards_from_json(plan.guards)
-    return [one.text for one in forecast(steps_of(plan), guards, traffic, plan.required_users)]
+    try:
+        steps, guards = steps_of(plan), guards_from_json(plan.guards)
+    except InvalidPlanError as error:
+        return [str(error)]
+    return [one.text for one in forecast(steps, guards, traffic, plan.required_users)]
 
 
 def newest_event(plan: Plan) -> PlanEvent | None:
@@ -116,10 +131,12 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
     if plan.step is None or run is None:
         return None
     evidence = read_evidence(run, database_now())
-    guards = guards_from_json(plan.guards)
-    return figures_of(
-        evidence, judge(steps_of(plan), plan.step, guards, evidence, plan.required_users)
-    )
+    try:
+        steps, guards = steps_of(plan), guards_from_json(plan.guards)
+    except InvalidPlanError as error:
+        # A person must be able to stop a plan that cannot be read.
+        return {"why": str(error)}
+    return figures_of(evidence, judge(steps, plan.step, guards, evidence, plan.required_users))
 
 
 def _present_run(plan: Plan) -> StepRun | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -85,9 +85,14 @@ def steps_as_json(steps: Iterable[Step]) -> list[dict[str, float]]:
     return [{"percent": step.percent, "seconds": step.seconds} for step in steps]
 
 
-def steps_from_json(stored: Sequence[dict[str, Any]]) -> tuple[Step, ...]:
-    """Returns the steps that a plan has stored."""
-    return tuple(Step(one["percent"], one["seconds"]) for one in stored)
+def steps_from_json(stored: Any) -> tuple[Step, ...]:
+    """Returns the steps that a plan has stored. Raises InvalidPlanError if they are not valid."""
+    try:
+        return valid_steps([Step(one["percent"], one["seconds"]) for one in stored])
+    except (TypeError, LookupError) as error:
+        raise InvalidPlanError(
+            "the steps that the plan has stored cannot be read; create the plan again"
+        ) from error
 
 
 def duration_text(seconds: float) -> str:

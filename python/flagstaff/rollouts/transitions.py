@@ -14,6 +14,7 @@ from flagstaff._attribution.context import attributed, current_attribution
 from flagstaff._tables.rows import FlagRow
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.clock import GUARDED_FOR
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
@@ -32,6 +33,21 @@ __all__ = [
 ]
 
 
+# The others never change, so an invalid one does not keep a person from stopping the plan.
+_CHANGING = (
+    "state",
+    "step",
+    "due_at",
+    "starts_at",
+    "flag_version",
+    "run_id",
+    "guarded_until",
+    "reason",
+    "changed_at",
+    "ended_at",
+)
+
+
 def current_actor() -> str:
     """Returns the actor that the present changes are attributed to, or an empty text."""
     return _attribution("flagstaff.actor")
@@ -43,8 +59,13 @@ def current_reason() -> str:
 
 
 def steps_of(plan: Plan) -> tuple[Step, ...]:
-    """Returns the steps of a plan."""
-    return steps_from_json(plan.steps)
+    """Returns the steps of a plan. Raises InvalidPlanError if its row is not valid."""
+    steps = steps_from_json(plan.steps)
+    if plan.step is not None and plan.step >= len(steps):
+        raise InvalidPlanError(
+            f"the plan is at step {plan.step + 1} of {len(steps)}; create the plan again"
+        )
+    return steps
 
 
 def record(
@@ -54,15 +75,16 @@ def record(
     figures: Mapping[str, Any] | None = None,
 ) -> None:
     """Records an event of a plan, by the current actor."""
+    # By its primary key: a router of the project may not know the database of the plan.
     PlanEvent.objects.using(conf.database).create(
-        plan=plan, kind=kind, text=text, actor=current_actor(), figures=dict(figures or {})
+        plan_id=plan.pk, kind=kind, text=text, actor=current_actor(), figures=dict(figures or {})
     )
 
 
 def save(plan: Plan, now: datetime) -> None:
-    """Writes the row of a plan. Every worker loads the plans again."""
+    """Writes what changes in the row of a plan. Every worker loads the plans again."""
     plan.changed_at = now
-    plan.save(using=conf.database)
+    plan.save(using=conf.database, update_fields=_CHANGING)
 
 
 def end_run(plan: Plan, now: datetime) -> None:
@@ -83,7 +105,7 @@ def enter_step(
     changed = changes.set_rollout(plan.key, step.percent, expect_version=expect_version)
     end_run(plan, now)
     run = StepRun.objects.using(conf.database).create(
-        plan=plan, step=index, percent=step.percent, started_at=now
+        plan_id=plan.pk, step=index, percent=step.percent, started_at=now
     )
     plan.run_id, plan.step = run.pk, index
     plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
