@@ -6,6 +6,8 @@ package imports its Celery app. Otherwise call `connect()` once.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from threading import get_ident
 from typing import Any
 
 from celery import signals
@@ -14,9 +16,9 @@ from flagstaff._core import Observation
 
 __all__ = ["connect"]
 
-#: The observations of the tasks that are running, by the id of the task. A task may run another
-#: one in place, and a worker may run many at the same time.
-_observed: dict[str, Observation] = {}
+#: The observations of the tasks that are running, by thread and task. A task may run another one in
+#: place, an eager retry has the same id, and a broker may deliver a task twice.
+_observed: defaultdict[tuple[int, str], list[Observation]] = defaultdict(list)
 
 
 def connect() -> None:
@@ -31,14 +33,19 @@ def connect() -> None:
 
 
 def _begin(task_id: str, **_: Any) -> None:
-    _observed[task_id] = Observation().__enter__()
+    _observed[get_ident(), task_id].append(Observation().__enter__())
 
 
 def _note_failure(task_id: str, **_: Any) -> None:
-    if observed := _observed.get(task_id):
-        observed.failed = True
+    if running := _observed.get((get_ident(), task_id)):
+        running[-1].failed = True
 
 
 def _end(task_id: str, **_: Any) -> None:
-    if observed := _observed.pop(task_id, None):
-        observed.__exit__(None, None, None)
+    running = _observed.pop((get_ident(), task_id), None)
+    if not running:
+        return
+    ended = running.pop()
+    if running:
+        _observed[get_ident(), task_id] = running
+    ended.__exit__(None, None, None)
