@@ -234,3 +234,10 @@ def test_rollback_and_step_at_once_leave_no_rollout() -> None:
     end_dwell_time()
     in_threads(run_plans, lambda: rollouts.rollback(KEY))
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
+
+
+def test_plan_is_deleted_while_a_worker_writes_what_it_counted() -> None:
+    run = run_of()
+    rollouts.pause(KEY)
+    run_during(lambda: fail(run, inside=True, users=3), lambda: rollouts.delete(KEY))
+    assert not Plan.objects.exists()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, connections
+from django.db.models import JSONField, Value
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.conf import Conf
@@ -173,6 +174,19 @@ def test_naive_start_time_is_in_the_current_time_zone(flag: FeatureFlag) -> None
     plan = rollouts.create(KEY, STEPS, starts_at=datetime(2126, 1, 1, 12))  # noqa: DTZ001
     assert plan.starts_at is not None
     assert plan.starts_at.tzinfo is not None
+
+
+def test_start_time_that_cannot_be_read_again_is_refused(flag: FeatureFlag) -> None:
+    never = datetime(9999, 12, 31, tzinfo=timezone.utc)
+    with pytest.raises(InvalidPlanError, match="cannot start in the year 9999"):
+        rollouts.start(KEY, STEPS, starts_at=never)
+
+
+@pytest.mark.parametrize("stored", ["steps", "guards"])
+def test_plan_with_an_empty_column_is_paused(started: Plan, stored: str) -> None:
+    Plan.objects.update(**{stored: Value(None, JSONField())})
+    rollouts.pause(KEY)
+    assert plan_of().state == State.PAUSED
 
 
 def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> None:
@@ -409,6 +423,7 @@ def test_project_without_the_app_has_no_table_and_no_import(
 ) -> None:
     script = f"""{BARE}
 from django.db import connection, connections
+from django.db.models import JSONField, Value
 print([name for name in connection.introspection.table_names() if "rollouts" in name])
 from flagstaff.cli.main import all_verbs
 print([verb.name for verb in all_verbs() if verb.name == "plan"])

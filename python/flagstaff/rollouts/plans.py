@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from typing import cast
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -32,7 +32,7 @@ from flagstaff.rollouts.conditions import (
     rules_can_grant,
 )
 from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
-from flagstaff.rollouts.models import ACTIVE_STATES, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import ACTIVE_STATES, FailedUnit, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.transitions import record, steps_of
 
@@ -199,7 +199,17 @@ def delete(key: str) -> None:
     with _locked_plan(key) as plan:
         if plan.state in _WATCHED:
             raise _wrong_state(plan, "cannot be deleted")
+        _keep_workers_from_writing()
         plan.delete(using=conf.database)
+
+
+def _keep_workers_from_writing() -> None:
+    """Lets flushes end and others wait until the transaction ends: they add rows to a run."""
+    connection = connections[conf.database]
+    if connection.vendor == "postgresql":
+        table = connection.ops.quote_name(FailedUnit._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
@@ -239,7 +249,7 @@ def _create(
         actor=transitions.current_actor(),
     )
     _insert(plan)
-    run = StepRun.objects.using(conf.database).create(plan=plan, percent=flag.rollout_percent)
+    run = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=flag.rollout_percent)
     plan.run_id = run.pk
     plan.save(using=conf.database, update_fields=["run_id"])
     listed = ", ".join(map(str, given))
@@ -280,6 +290,11 @@ def _schedule(plan: Plan, starts_at: datetime) -> None:
     require(plan.key, problem_of_database())
     if settings.USE_TZ and timezone.is_naive(starts_at):
         starts_at = timezone.make_aware(starts_at)
+    # Python cannot read the year 10000, which the last hours before it are in UTC.
+    if starts_at.year == MAXYEAR:
+        raise InvalidPlanError(
+            f"the plan cannot start in the year {MAXYEAR}; write an earlier time"
+        )
     plan.starts_at = starts_at
     plan.flag_version = version_of(Kind.FLAG, plan.flag_pk)
     transitions.save(plan, database_now())
