@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -21,7 +22,9 @@ from tools.shoppers import Shop as HttpShop
 
 KEY = "new_checkout"
 # Enough for a few users inside at 5 %; more would only take longer.
-SHOPPERS = 60
+SHOPPERS = 40
+# Some of them were inside at 25 %.
+FEW = 10
 THREADS = 4
 START = f"plan {KEY} start --step 5:1h --step 25:1h --step 50:1h --required-users 1"
 END_DWELL_TIME = "UPDATE flagstaff_rollouts_plan SET due_at = now() - interval '1 s'"
@@ -47,10 +50,10 @@ class Site:
         environment = self._shop.environment
         subprocess.run(command, cwd=EXAMPLE, env=environment, capture_output=True, check=True)
 
-    def order_once(self) -> Counter[str]:
-        """Lets each user order once, and returns how many orders ended in which way."""
+    def order_once(self, users: int = SHOPPERS) -> Counter[str]:
+        """Lets the first users order once, and returns how many orders ended in which way."""
         with ThreadPoolExecutor(THREADS) as pool:
-            return Counter(pool.map(self._http.order, self._users))
+            return Counter(pool.map(self._http.order, self._users[:users]))
 
     def plan(self) -> PlanRow:
         plan = self._watch.plan()
@@ -108,11 +111,11 @@ def test_planted_fault_at_25_percent_brings_every_worker_back_to_0(
         site.flags("run-jobs")
     assert site.rollout() == 0
     assert site.event("propagated") == f"applied by all connected workers: {WORKERS}"
-    assert set(site.order_once()) == {CLASSIC}
+    assert site.order_once(FEW) == {CLASSIC: FEW}
 
     open_crowd_page(visitor, shop)
     wait_for_panels(visitor, shop, 0, "rollout 0 %")
     visitor.visit(f"/admin/flagstaff_rollouts/plan/{site.plan().id}/change/")
     why = site.event("tripped")
     assert f"{failed} of " in why
-    visitor.wait_for_text("#content-main", why)
+    visitor.wait_for_text("#content-main", re.escape(why))
