@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import _extensions, rollouts
 from flagstaff.admin import optional_parts
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.admin import PlanAdmin
+from flagstaff.rollouts.admin.flag_parts import flag_panel
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, State
 from tests.admin_pages import FLAGS, column, page, staff
@@ -145,21 +146,15 @@ def test_page_for_a_viewer_has_no_link_to_a_form(flag: FeatureFlag) -> None:
     assert "Plan a rollout" not in html
 
 
-@pytest.fixture
-def site_without_plans() -> Iterator[None]:
-    """The admin of a project that has removed the pages of plans."""
-    admin.site.unregister(Plan)
-    yield
-    admin.site.register(Plan, PlanAdmin)
-
-
-def test_page_of_a_site_without_plans_has_no_link(
-    operator: Client, flag: FeatureFlag, site_without_plans: None
+def test_panel_of_a_site_without_plans_has_no_link(
+    rf: RequestFactory, admin_user: User, flag: FeatureFlag
 ) -> None:
     rollouts.start(KEY, STEPS)
-    html = page(operator, flag_url(flag))
-    assert "Step 1 of 3" in html
-    assert "Open the plan" not in html
+    request = rf.get("/")
+    request.user = admin_user
+    panel = flag_panel(AdminSite("without plans"), request, flag)
+    assert "Step 1 of 3" in panel
+    assert "<a " not in panel
 
 
 def test_form_of_a_new_flag_has_no_panel(operator: Client) -> None:
