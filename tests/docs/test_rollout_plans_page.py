@@ -12,7 +12,6 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import rollouts
-from flagstaff.cli.main import all_verbs
 from flagstaff.rollouts.alpha import guard_alpha
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import REGISTERS
@@ -24,6 +23,7 @@ from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
 from tests.conftest import ROOT
 from tests.pages import code_of
 from tests.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
+from tests.terminals import run
 
 PAGE = "how-to/rollout-plans.md"
 TEXT = (ROOT / "docs" / PAGE).read_text()
@@ -96,11 +96,38 @@ def test_default_steps_are_those_of_the_page() -> None:
     assert list(DEFAULT_STEPS) == expected
 
 
-@pytest.mark.django_db
-def test_commands_of_the_first_plan_exist() -> None:
-    [plan] = [verb for verb in all_verbs() if verb.name == "plan"]
-    for action in ("pause", "resume", "jump", "rollback", "delete", "status", "start"):
-        assert any(f"plan new_checkout {action}" in line for line in plan.examples)
+@pytest.mark.django_db(transaction=True)
+def test_commands_of_the_first_plan_start_it() -> None:
+    make_flag(enabled=False)
+    migrate, *commands = code_of(PAGE, "console", "--step")[0].splitlines()
+    assert migrate == "$ python manage.py migrate flagstaff_rollouts"
+    for line in commands:
+        # The test has no second terminal.
+        ran = run(line.removeprefix("$ python manage.py flags ").removesuffix(" --loop"))
+        assert ran.status == 0, ran.err
+    assert (plan_of().state, rollout()) == (State.RUNNING, 5)
+    assert "started: rollout 0 → 5 %" in ran.out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_commands_of_the_table_do_what_it_says() -> None:
+    make_flag()
+    drive_recently()
+    rollouts.start(KEY, STEPS)
+    expected = {
+        "pause": (State.PAUSED, 5),
+        "resume": (State.RUNNING, 5),
+        "jump": (State.RUNNING, 50),
+        "rollback": (State.ROLLED_BACK, 0),
+    }
+    for command, _ in rows("command"):
+        line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
+        action = line.split()[2]
+        ran = run(f"{line} --yes" if action == "delete" else line)
+        assert ran.status == 0, ran.err
+        if action != "delete":
+            assert (plan_of().state, rollout()) == expected[action]
+    assert not Plan.objects.exists()
 
 
 @pytest.mark.django_db
