@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db import connections, transaction
 from django.forms import Media
 from django.http import HttpRequest
 from django.utils.html import format_html_join
@@ -14,6 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff.admin.rule_pages import request_of
+from flagstaff.conf import conf
 
 __all__ = ["OptionalPartsMixin", "notes_of"]
 
@@ -26,6 +32,13 @@ else:
     _ModelAdmin = object
     _ChangeList = object
 
+_Shown = TypeVar("_Shown")
+
+logger = logging.getLogger("flagstaff")
+
+_NO_NOTES: Mapping[str, str] = {}
+# Instead of a panel that cannot be shown.
+_NONE = "\N{EN DASH}"
 # The name of the display method, and the attribute of a row in the list.
 _PANELS, _NOTES = "panels", "flagstaff_notes"
 
@@ -35,7 +48,10 @@ class _NotesMixin(_ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        found = [app.flag_notes(self.result_list) for app in optional_apps()]
+        found = [
+            _show(app, partial(app.flag_notes, self.result_list), _NO_NOTES)
+            for app in optional_apps()
+        ]
         for flag in self.result_list:
             notes = (one.get(str(flag.pk), "") for one in found)
             vars(flag)[_NOTES] = format_html_join(" ", "{}", ((one,) for one in notes if one))
@@ -84,7 +100,10 @@ class OptionalPartsMixin(_ModelAdmin):
         request = request_of(flag)
         if request is None:
             return SafeString()
-        found = (app.flag_panel(self.admin_site, request, flag) for app in _apps_with_panels())
+        found = (
+            _show(app, partial(app.flag_panel, self.admin_site, request, flag), _NONE)
+            for app in _apps_with_panels()
+        )
         return format_html_join("", "{}", ((one,) for one in found))
 
 
@@ -92,6 +111,19 @@ def notes_of(flag: Any) -> str:
     """Returns the notes about a flag in the list."""
     notes: str = vars(flag).get(_NOTES, "")
     return notes
+
+
+def _show(app: OptionalApp, show: Callable[[], _Shown], instead: _Shown) -> _Shown:
+    """Returns what an app shows. Without its table, a person must still reach the flag's switch."""
+    database = conf.database
+    # A query that fails must not end the surrounding transaction.
+    is_in_block = connections[database].in_atomic_block
+    try:
+        with transaction.atomic(using=database) if is_in_block else nullcontext():
+            return show()
+    except Exception:
+        logger.exception("the app %s cannot show its part of the flags", app.label)
+        return instead
 
 
 def _apps_with_panels() -> list[OptionalApp]:
