@@ -49,7 +49,8 @@ def flag_url(flag: FeatureFlag) -> str:
 def count_queries(client: Client, url: str) -> int:
     with CaptureQueriesContext(connection) as queries:
         page(client, url)
-    return len(queries)
+    # Savepoints are needed in the transaction of a test only.
+    return sum("SAVEPOINT" not in query["sql"] for query in queries)
 
 
 def leave_unguarded() -> None:

@@ -338,7 +338,7 @@ def test_callable_guard_trips_with_its_text(monkeypatch: pytest.MonkeyPatch) -> 
     run()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
     assert plan_of().reason == (
-        f"rolled back by {MODULE}.orders_fine: {MODULE}.orders_fine: 3 orders a minute"
+        f"rolled back by {MODULE}.orders_fine: 3 orders a minute"
     )
 
 

@@ -110,7 +110,8 @@ def _trip(
     plan: Plan, flag: FlagRow | None, now: datetime, decision: Decision, figures: dict[str, Any]
 ) -> PlanReport:
     """Rolls back. The version of the locked flag was compared, and a trip must not fail later."""
-    text = f"rolled back by {decision.trip}: {decision.why}"
+    # The reason begins with the guard that has tripped.
+    text = f"rolled back by {decision.why}"
     with acting_as(ACTOR, reason=text, source=_SOURCE):
         transitions.roll_back(plan, flag, now, text)
         record(plan, PlanEvent.Kind.TRIPPED, text, figures)

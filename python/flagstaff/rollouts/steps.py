@@ -35,7 +35,8 @@ class Step:
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.percent} % for {duration_text(self.seconds)}"
+        percent = f"{self.percent} %"
+        return f"{percent} for {duration_text(self.seconds)}" if self.seconds else percent
 
 
 #: The steps of a plan that names none. Those up to the present rollout are left out.

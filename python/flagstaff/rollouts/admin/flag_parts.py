@@ -40,13 +40,16 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
     plan = with_time(of_flag).order_by(Case(is_active, default=Value(1)), "-id").first()
     links = _links(site, request, flag, plan)
     if plan is None:
-        return format_html("<p class="flagstaff-line">{} {}</p>", _("There is no rollout plan."), links)
+        return format_html(
+            '<p class="flagstaff-line">{} {}</p>', _("There is no rollout plan."), links
+        )
     now = time_of(plan)
     is_watched = plan.state in {State.RUNNING, State.HOLDING}
     hint = _("Another change of this flag pauses the plan.") if is_watched else ""
     warning = unguarded_label() if is_unguarded(plan, now) else ""
     return format_html(
-        '<div class="flagstaff-panel"><p class="flagstaff-line">{} {} {}</p>{}<p class="flagstaff-line">{} {}</p></div>',
+        '<div class="flagstaff-panel"><p class="flagstaff-line">{} {} {}</p>{}'
+        '<p class="flagstaff-line">{} {}</p></div>',
         *(
             state_label(plan),
             warning,
