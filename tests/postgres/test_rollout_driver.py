@@ -21,6 +21,7 @@ from flagstaff.rollouts.models import (
     Plan,
     PlanEvent,
     SeenRegister,
+    SignalCount,
     SignalWorker,
     State,
     StepRun,
@@ -228,6 +229,28 @@ def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> 
     end_dwell_time()
     run()
     assert rollout() == 25
+
+
+def test_counts_without_memory_let_the_step_begin_anew_at_its_end(started: None) -> None:
+    see_enough()
+    before = run_of()
+    SignalCount.objects.create(run_id=before, inside=False, kind="d", count=3)
+    run()
+    assert run_of() == before
+    end_dwell_time()
+    report = run()
+    assert report is not None
+    assert (report.event, report.step, rollout()) == ("continued", 1, 5)
+    assert "no memory left for all counts, so the evidence was incomplete" in report.text
+    assert run_of() != before
+
+
+def test_counts_without_memory_do_not_keep_a_guard_from_tripping(started: None) -> None:
+    harm()
+    SignalCount.objects.create(run_id=run_of(), inside=False, kind="d", count=3)
+    end_dwell_time()
+    run()
+    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
 def test_lost_worker_does_not_keep_a_guard_from_tripping(started: None) -> None:

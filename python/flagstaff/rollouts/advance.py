@@ -32,6 +32,7 @@ _SOURCE = "plan"
 
 # Each write makes every worker load the plans, so the time is not written at every run.
 _RENEW_BELOW = timedelta(minutes=4)
+_ALL = 100
 _FIGURES = re.compile(r"\d[\d.,]*")
 
 
@@ -95,8 +96,8 @@ def _watch(  # noqa: PLR0913, PLR0917 (all that was read before the decision)
     figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
         return _trip(plan, flag, now, decision, figures)
-    if evidence.lost_workers and decision.trip is None and has_lost_for_good(run, now):
-        return _measure_again(plan, index, now, figures)
+    if decision.trip is None and (why := _incomplete(run, evidence, now, is_due=is_due)):
+        return _measure_again(plan, index, now, why, figures)
     if decision.action == "hold":
         return _hold(plan, now, decision, figures)
     if decision.action == "wait":
@@ -104,6 +105,16 @@ def _watch(  # noqa: PLR0913, PLR0917 (all that was read before the decision)
     if index + 1 < len(steps):
         return _next_step(plan, index + 1, now, decision, figures)
     return _finish(plan, now, decision, figures)
+
+
+def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool) -> str | None:
+    """Returns why the evidence of a run will never be complete, or None."""
+    if has_lost_for_good(run, now):
+        return "a worker stopped without its last report"
+    # Until its time is over, the run may still trip.
+    if is_due and evidence.dropped and run.percent < _ALL:
+        return "workers had no memory left for all counts"
+    return None
 
 
 def _trip(
@@ -160,12 +171,11 @@ def _next_step(
     return report_of(plan, PlanEvent.Kind.STEP, text)
 
 
-def _measure_again(plan: Plan, index: int, now: datetime, figures: dict[str, Any]) -> PlanReport:
-    """Begins the step anew, because what a worker has counted for it will never arrive."""
-    text = (
-        f"step {index + 1} begins anew: a worker stopped without its last report, so the evidence "
-        "was incomplete"
-    )
+def _measure_again(
+    plan: Plan, index: int, now: datetime, why: str, figures: dict[str, Any]
+) -> PlanReport:
+    """Begins the step anew, because the evidence of this run will never be complete."""
+    text = f"step {index + 1} begins anew: {why}, so the evidence was incomplete"
     with acting_as(ACTOR, reason=text, source=_SOURCE):
         transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
         record(plan, PlanEvent.Kind.CONTINUED, text, figures)
