@@ -78,7 +78,7 @@ def test_first_step_must_be_above_the_present_rollout() -> None:
 
 @pytest.mark.parametrize("users", [0, -1, True, 1.5, 10**12])
 def test_required_users_must_be_a_positive_number(flag: FeatureFlag, users: Any) -> None:
-    with pytest.raises(InvalidPlanError, match="write a whole number above 0"):
+    with pytest.raises(InvalidPlanError, match="write a whole number from 1 to 2,000,000,000"):
         rollouts.create(KEY, STEPS, required_users=users)
 
 
@@ -298,6 +298,8 @@ def test_rollback_disables_a_flag_that_a_rule_can_grant(rules: Any, disables: bo
 def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
     changes.delete(KEY)
     assert rollouts.rollback(KEY).state == State.ROLLED_BACK
+    text = PlanEvent.objects.latest("id").text
+    assert text == f"rolled back: there is no flag {KEY} any more, so no rollout was changed"
 
 
 def test_rolled_back_plan_resumes_at_the_first_step(started: Plan) -> None:

@@ -186,6 +186,8 @@ def rollback(key: str) -> Plan:
         reason = transitions.current_reason()
         transitions.roll_back(plan, flag, database_now(), reason or "rolled back by a person")
         what = "the flag was disabled, because a rule can grant it" if disables else "rollout 0 %"
+        if flag is None:
+            what = f"there is no flag {key} any more, so no rollout was changed"
         text = f"rolled back: {what}" + (f"; reason: {reason}" if reason else "")
         record(plan, PlanEvent.Kind.ROLLED_BACK, text)
         return plan
@@ -235,7 +237,8 @@ def _create(
     valid = valid_guards(guards)
     if type(required_users) is not int or not 1 <= required_users <= _MAX_USERS:
         raise InvalidPlanError(
-            f"the number of required users is {required_users!r}; write a whole number above 0"
+            f"the number of required users is {required_users!r}; write a whole number from 1 to "
+            f"{_MAX_USERS:,}"
         )
     _require_above(flag, given[0])
     plan = Plan(
