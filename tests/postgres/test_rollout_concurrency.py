@@ -236,6 +236,14 @@ def test_rollback_and_step_at_once_leave_no_rollout() -> None:
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
+def test_resume_while_another_plan_is_created_is_refused() -> None:
+    rollouts.rollback(KEY)
+
+    with pytest.raises(PlanError, match="has another rollout plan by now"):
+        run_during(lambda: rollouts.create(KEY, STEPS), lambda: rollouts.resume(KEY))
+    assert rollout() == 0
+
+
 def test_plan_is_deleted_while_a_worker_writes_what_it_counted() -> None:
     run = run_of()
     rollouts.pause(KEY)

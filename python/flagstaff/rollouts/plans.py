@@ -135,9 +135,11 @@ def resume(key: str) -> Plan:
         if plan.step is None:
             _start(plan)
             return plan
+        is_paused = plan.state == State.PAUSED
+        if not is_paused:
+            _make_active(plan)
         flag = _flag_of(plan)
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
-        is_paused = plan.state == State.PAUSED
         index = plan.step if is_paused else 0
         old = flag.rollout_percent
         transitions.enter_step(plan, index, database_now())
@@ -271,6 +273,21 @@ def _insert(plan: Plan) -> None:
         if found := active.first():
             raise _wrong_state(found, "is there already, so no other can be created") from error
         raise
+
+
+def _make_active(plan: Plan) -> None:
+    """Makes an ended plan the active one of its flag, or raises PlanError if there is another.
+
+    To be called before the flag is locked: whoever creates another plan locks the flag after it.
+    """
+    try:
+        with transaction.atomic(using=conf.database):
+            of_plan = Plan.objects.using(conf.database).filter(pk=plan.pk)
+            of_plan.update(state=State.PAUSED)
+    except IntegrityError as error:
+        raise PlanError(
+            f"{plan.key} has another rollout plan by now; see it: {_command(plan.key, 'status')}"
+        ) from error
 
 
 def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
