@@ -161,11 +161,6 @@ impl Watch {
         }
     }
 
-    /// Counts a user who is left out, because memory is bounded.
-    pub(crate) fn drop_one(&self, inside: bool) {
-        self.sides[usize::from(inside)].dropped.count();
-    }
-
     /// What was measured since the last call.
     #[must_use]
     pub fn take(&self) -> Measured {

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["KEY", "counted", "failed_users", "start_run", "wait_for_count"]
+__all__ = ["KEY", "TIMEOUT", "counted", "failed_users", "start_run", "wait_for_count"]
 
 Query = Callable[..., Any]
 KEY = "new_checkout"

@@ -12,7 +12,7 @@ from django.test import RequestFactory
 import flagstaff
 from flagstaff.middleware import FlagstaffMiddleware
 
-__all__ = ["requests", "requests_async"]
+__all__ = ["has_problem", "requests", "requests_async"]
 
 _FACTORY = RequestFactory()
 
@@ -52,3 +52,8 @@ def requests_async(key: str, users: Sequence[Any], status: int = 200) -> None:
         await asyncio.gather(*handled)  # type: ignore[arg-type]
 
     asyncio.run(handle_all())
+
+
+def has_problem(start: str) -> bool:
+    """Whether a problem of the status begins with this text."""
+    return any(problem.startswith(start) for problem in flagstaff.status().problems)

@@ -67,6 +67,10 @@ def test_start_says_what_no_guard_watches() -> None:
     assert "at 100 % there is nobody to compare with" in ok(START)
 
 
+def test_start_says_how_many_users_the_first_step_needs() -> None:
+    assert "the step of 5 % needs about 20,000 users of the flag" in ok(START)
+
+
 def test_start_says_that_a_trip_will_disable_the_flag() -> None:
     FeatureFlag.objects.update(rules=RULES)
     message = ok(START)

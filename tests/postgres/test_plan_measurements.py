@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any
 
 import pytest
 
-from tests.measured_plans import KEY, counted, failed_users, start_run, wait_for_count
+from tests.measured_plans import KEY, TIMEOUT, counted, failed_users, start_run, wait_for_count
 from tests.postgres.conftest import Query
 from tests.workers import Worker
 
@@ -152,6 +153,36 @@ def test_run_that_was_deleted_does_not_stop_the_others(
         worker.ask("refresh")
         request(worker, USERS)
         wait_for_count(query, sides(worker), following, "r")
+
+
+def test_refused_flush_is_written_once_the_table_is_back(
+    database: str, query: Query, run: int
+) -> None:
+    with ready_worker(database) as worker:
+        query("ALTER TABLE flagstaff_rollouts_failedunit RENAME TO moved")
+        request(worker, USERS, status=500)
+        expected = sides(worker)
+        refused = "rollout plans cannot measure: its table is missing"
+        worker.sees(["call", "tests.plan_requests.has_problem", refused], True, within=TIMEOUT)
+        query("ALTER TABLE moved RENAME TO flagstaff_rollouts_failedunit")
+        wait_for_count(query, expected, run, "r")
+    assert failed_users(query, run) == expected
+
+
+def test_values_that_overflow_are_dropped_and_the_next_are_written(
+    database: str, query: Query, run: int
+) -> None:
+    query(
+        "INSERT INTO flagstaff_rollouts_signalcount (run_id, inside, kind, number, count) "
+        "VALUES (%s, true, 'f', 0, 9223372036854775807) RETURNING id",
+        run,
+    )
+    with ready_worker(database) as worker:
+        request(worker, USERS, status=500)
+        deadline = time.monotonic() + TIMEOUT
+        while counted(query, run, "r") == (0, 0):
+            assert time.monotonic() < deadline
+            request(worker, USERS[:10])
 
 
 def test_forked_child_reports_only_its_own_requests(database: str, query: Query, run: int) -> None:

@@ -360,9 +360,7 @@ def test_callable_guard_trips_with_its_text(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(f"{MODULE}.returned", "3 orders a minute")
     run()
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-    assert plan_of().reason == (
-        f"rolled back by {MODULE}.orders_fine: 3 orders a minute"
-    )
+    assert plan_of().reason == (f"rolled back by {MODULE}.orders_fine: 3 orders a minute")
 
 
 def test_callable_guard_that_raises_holds_until_it_returns(

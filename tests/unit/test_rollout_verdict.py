@@ -197,6 +197,14 @@ def test_step_with_enough_users_passes_and_states_the_smallest_harm() -> None:
     )
 
 
+def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
+    found = judged(evidence(1_000, 99_000, errors=(6, 99)), step=0)
+    assert (found.trip, found.passed) == (None, False)
+    assert found.why == (
+        "looks like harm, but may be chance: errors, 6 of 1,000 users inside, 99 of 99,000 outside"
+    )
+
+
 def test_smallest_harm_is_the_largest_of_the_guards_without_a_low_bound() -> None:
     found = judged(evidence(errors=(2, 38), slow=(4, 100)), guards=(ERRORS, SLOW))
     harms = [one.smallest_harm or 0.0 for one in found.guards]

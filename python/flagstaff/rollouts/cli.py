@@ -26,7 +26,7 @@ from flagstaff.exceptions import InvalidPlanError, UnknownPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import CALLABLE, Guard, guards_from_json, parse_guard
-from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import (
     EVENT_COLUMNS,
     PLAN_COLUMNS,
@@ -182,6 +182,13 @@ def _explain(plan: Plan, out: Output) -> None:
     flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
     if flag is not None and rules_can_grant(flag):
         out.message("a rule can grant the flag, so a guard that trips disables the flag")
+    first = steps_of(plan)[0]
+    if plan.state != State.PENDING and first.percent < _ALL:
+        users = plan.required_users * _ALL // first.percent
+        out.message(
+            f"without failures to compare, a step needs {plan.required_users:,} users inside: the "
+            f"step of {first.percent} % needs about {users:,} users of the flag"
+        )
     guards = guards_from_json(plan.guards)
     has_all = steps_of(plan)[-1].percent == _ALL
     if has_all and not any(guard.kind == CALLABLE for guard in guards):

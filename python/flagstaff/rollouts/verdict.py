@@ -121,7 +121,8 @@ def _result(
 
 
 def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
-    if result.tripped or result.passed:
+    # What a single look would call harm must not pass as fine.
+    if result.tripped or result.passed or result.e_value >= 1 / PLAN_ALPHA:
         return result
     harm = statistics.smallest_ratio(
         result.failed.outside, theta.high, result.threshold, result.tolerated

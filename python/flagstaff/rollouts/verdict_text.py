@@ -50,8 +50,14 @@ def missing_data(evidence: Evidence) -> str:
 
 
 def hold_text(results: Sequence[GuardResult], evidence: Evidence, required_users: int) -> str:
-    """Returns which guard does not pass yet, and how many users are missing."""
+    """Returns which guard does not pass yet, and why: too few users, or signs of harm."""
     worst = max((one for one in results if not one.passed), key=lambda one: one.upper)
+    if evidence.users_inside >= required_users:
+        return (
+            f"looks like harm, but may be chance: {worst.name}, {worst.failed.inside:,} of "
+            f"{evidence.users_inside:,.0f} users inside, {worst.failed.outside:,} of "
+            f"{evidence.users_outside:,.0f} outside"
+        )
     users = f"{evidence.users_inside:,.0f} of {required_users:,} users inside seen"
     if math.isinf(worst.upper):
         return f"waits for users: {users}, too few failures to compare {worst.name}"

@@ -80,6 +80,8 @@ impl Report for Measurements {
     type Columns = Columns;
     const NAME: &'static str = "measurements of rollout plans";
     const THREAD: &'static str = "flagstaff-measure";
+    // Without it a step could pass although failures are missing.
+    const KEEPS_REFUSED: bool = true;
 
     fn interval(context: &Context) -> Duration {
         context.measure_interval

@@ -40,6 +40,8 @@ pub(super) trait Report {
     const NAME: &'static str;
     /// The name of the thread that writes.
     const THREAD: &'static str;
+    /// Whether a flush that the server refuses is kept: what is collected meanwhile is bounded.
+    const KEEPS_REFUSED: bool;
 
     /// The time between two flushes.
     fn interval(context: &Context) -> Duration;
@@ -118,7 +120,8 @@ impl<R: Report> Sender<R> {
         let interval = R::interval(&self.context);
         self.failures = self.failures.saturating_add(1);
         let doubled = interval.saturating_mul(1 << self.failures.min(16));
-        let pause = if is_refusal { MAX_PAUSE } else { doubled.min(MAX_PAUSE) };
+        let is_hopeless = is_refusal && !R::KEEPS_REFUSED;
+        let pause = if is_hopeless { MAX_PAUSE } else { doubled.min(MAX_PAUSE) };
         pause.max(interval)
     }
 
@@ -157,9 +160,12 @@ impl<R: Report> Sender<R> {
         let refusal = refusal(&error);
         self.is_refused = refusal.is_some();
         if self.is_refused {
-            // The flush is dropped: a server that refuses writes would only let them pile up.
             R::set_problem(&self.context, refusal);
-        } else {
+        }
+        // Otherwise it is dropped: a server that refuses writes would only let them pile up, and
+        // one that cannot compute with the values would refuse them each time.
+        let is_kept = if self.is_refused { R::KEEPS_REFUSED } else { !is_data_error(&error) };
+        if is_kept {
             self.pending = Some(flush);
         }
         Err(self.is_refused)
@@ -207,6 +213,11 @@ fn refusal(error: &Error) -> Option<&'static str> {
         (_, Some(READ_ONLY)) => Some("the connection is read-only"),
         _ => None,
     }
+}
+
+/// Whether the values are the reason, as in SQLSTATE's class 22: another attempt would fail, too.
+fn is_data_error(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|code| code.starts_with("22"))
 }
 
 /// The Unix time in seconds, by this machine's clock.

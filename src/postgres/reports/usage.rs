@@ -17,6 +17,7 @@ impl Report for Counts {
     type Columns = Columns;
     const NAME: &'static str = "usage";
     const THREAD: &'static str = "flagstaff-flush";
+    const KEEPS_REFUSED: bool = false;
 
     fn interval(context: &Context) -> Duration {
         context.usage_interval
