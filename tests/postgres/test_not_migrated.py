@@ -21,6 +21,7 @@ from tools.ports import LOOPBACK, free_port
 NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 MIGRATE = 'run "manage.py migrate"'
 FLAGS = '"flagstaff_featureflag"'
+PLANS = '"flagstaff_rollouts_plan"'
 
 
 @contextmanager
@@ -122,8 +123,7 @@ def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_m
             f'{FLAGS} has no column "rules", so flags have no rules: {MIGRATE}',
             f'{FLAGS} has no column "bucket_by", so flags are bucketed by user: {MIGRATE}',
             f'there is no table "flagstaff_segment", so rules find no segments: {MIGRATE}',
-            'there is no table "flagstaff_rollouts_plan", so rollout plans measure nothing: '
-            f"{MIGRATE}",
+            f"there is no table {PLANS}, so rollout plans measure nothing: {MIGRATE}",
         ]
         worker.ask("migrate")
         worker.sees(["call", f"{__name__}.problems"], [], within=5)
