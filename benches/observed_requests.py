@@ -4,7 +4,7 @@
 
 A page that only evaluates one flag is handled with Django's usual middleware. It is counted in
 three projects: without the app, with the app and no plan, and with a plan that measures the flag.
-Two runs of different length are subtracted, so that the start does not count.
+Only the thread that handles the requests counts, after some requests.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from pathlib import Path
 
 from benches._project import set_up
 
-SHORT, LONG = 500, 1500
+TIMES = 500
+WARM_UP = 20
 ROOT = Path(__file__).resolve().parent.parent
 APP = "flagstaff.rollouts"
 KEY = "flag_1"
+# A call of this function writes the counts since the one before into a file of their own.
+SEPARATOR = "is_waiting"
 
 
 def main() -> int:
     """Counts and prints; in the counted process, handles requests."""
     if len(sys.argv) > 1:
-        return _handle(int(sys.argv[1]), has_app=sys.argv[2] == "app")
+        return _handle(has_app=sys.argv[1] == "app")
     set_up()
     without = _instructions("none")
     _print("without the app", without, without)
@@ -46,44 +49,33 @@ def _print(name: str, instructions: float, without: float) -> None:
 
 def _instructions(project: str) -> float:
     """Returns the instructions of one request."""
-    return (_total(LONG, project) - _total(SHORT, project)) / (LONG - SHORT)
-
-
-def _total(requests: int, project: str) -> int:
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "callgrind.out"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += ["--separate-threads=yes"]
-        command += [sys.executable, "-m", "benches.observed_requests", str(requests), project]
+        command += ["--separate-threads=yes", f"--dump-before=*__pyfunction_{SEPARATOR}*"]
+        command += [sys.executable, "-m", "benches.observed_requests", project]
         environment = os.environ | {"PYTHONHASHSEED": "0"}
         subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL, env=environment)
-        found = re.search(r"^(?:summary|totals): (\d+)", _main_thread(out), re.MULTILINE)
-        if found is None:
-            raise RuntimeError("callgrind gave no count")
-        return int(found[1])
-
-
-def _main_thread(out: Path) -> str:
-    """Returns the counts of the thread that handles requests, without those of the engine."""
-    return out.with_name(f"{out.name}-01").read_text()
+        # The first file has what came before the requests that count, of the main thread.
+        counted = out.with_name(f"{out.name}.2-01").read_text()
+    found = re.search(r"^(?:summary|totals): (\d+)", counted, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("callgrind gave no count")
+    return int(found[1]) / TIMES
 
 
 def _start_plan() -> None:
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
-    from flagstaff.rollouts import create  # noqa: PLC0415
+    from flagstaff.rollouts import create  # noqa: PLC0415 (after set-up)
 
-    FeatureFlag.objects.get(key=KEY)
     create(KEY, ["75:1h", "100"])
 
 
-def _handle(requests: int, *, has_app: bool) -> int:
+def _handle(*, has_app: bool) -> int:
     from django.conf import settings  # noqa: PLC0415 (the counted process)
 
     if not has_app:
         settings.INSTALLED_APPS.remove(APP)
     settings.MIDDLEWARE.append("flagstaff.middleware.FlagstaffMiddleware")
-    # The engine's threads would count at other times in each run.
-    settings.FLAGSTAFF = {"MEASURE_INTERVAL": 60, "USAGE_INTERVAL": 0, "POLL_INTERVAL": 3600}
     import django  # noqa: PLC0415
 
     django.setup()
@@ -92,7 +84,7 @@ def _handle(requests: int, *, has_app: bool) -> int:
     from django.test import RequestFactory  # noqa: PLC0415
     from django.urls import path  # noqa: PLC0415
 
-    from flagstaff import flag_enabled, status  # noqa: PLC0415
+    from flagstaff import _core, flag_enabled, status  # noqa: PLC0415
 
     def page(request: HttpRequest) -> HttpResponse:
         flag_enabled(KEY, 42)
@@ -102,13 +94,20 @@ def _handle(requests: int, *, has_app: bool) -> int:
         urlpatterns = [path("", page)]
 
     settings.ROOT_URLCONF = Urls
-    flag_enabled(KEY)
-    while not status().ready:
-        # Long, because each look counts.
-        time.sleep(5)
     handler, environ = WSGIHandler(), RequestFactory().get("/").environ
-    for _ in range(requests):
-        handler(dict(environ), lambda *_: None).close()
+
+    def handle(times: int) -> None:
+        for _ in range(times):
+            handler(dict(environ), lambda *_: None).close()
+
+    handle(WARM_UP)
+    while not status().ready:
+        time.sleep(1)
+    handle(WARM_UP)
+    _core.is_waiting()
+    handle(TIMES)
+    _core.is_waiting()
+    # Skips the shutdown of interpreter and engine.
     os._exit(0)
 
 

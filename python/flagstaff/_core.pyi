@@ -21,6 +21,7 @@ __all__ = [
     "get_value",
     "impact",
     "impact_on",
+    "is_measuring",
     "is_refused",
     "is_waiting",
     "json_problem",
@@ -88,6 +89,9 @@ class Observation:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None: ...
+
+def is_measuring() -> bool:
+    """Returns whether a rollout plan measures now. If not, requests need not be observed."""
 
 @final
 class Snapshot:

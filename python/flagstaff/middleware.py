@@ -43,9 +43,10 @@ class FlagstaffMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
+        observes = self._observes and _core.is_measuring()
         if self.is_async:
-            return self._observe_async(request) if self._observes else self._handle_async(request)
-        if not self._observes:
+            return self._observe_async(request) if observes else self._handle_async(request)
+        if not observes:
             return self._handle(request)
         with _core.Observation() as observation:
             response = self._handle(request)

@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use super::state::LIVE;
 use crate::bucketing_unit::unit_text;
 use crate::evaluate::{Evaluation, Reason};
 use crate::flag::Flag;
@@ -93,6 +94,14 @@ impl PyObservation {
     fn lock(&self) -> MutexGuard<'_, Observation> {
         self.observation.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a rollout plan measures now. If not, requests need not be observed.
+#[pyfunction]
+pub(super) fn is_measuring() -> bool {
+    let current = LIVE.current();
+    let snapshot = current.as_ref().and_then(|state| state.snapshot.as_deref());
+    snapshot.is_some_and(|snapshot| snapshot.watches().next().is_some())
 }
 
 /// Notes an evaluation of a watched flag for the current request, if the flag's own rollout has
