@@ -64,11 +64,11 @@ def test_start_creates_and_starts_a_plan() -> None:
 
 
 def test_start_says_what_no_guard_watches() -> None:
-    assert "at 100 % there is nobody to compare with" in ok(START)
+    assert "at 100 % no user is outside" in ok(START)
 
 
 def test_start_says_how_many_users_the_first_step_needs() -> None:
-    assert "the step of 5 % needs about 20,000 users of the flag" in ok(START)
+    assert "at 5 %, these are about 20,000 users of the flag" in ok(START)
 
 
 def test_start_says_that_a_trip_will_disable_the_flag() -> None:
@@ -168,12 +168,12 @@ def test_status_shows_the_evidence_and_the_events() -> None:
 
 def test_pending_plan_shows_what_each_step_can_see() -> None:
     ok(f"plan {KEY} create --step 5:1h --step 100")
-    assert "No user was measured yet" in run(f"plan {KEY} status").out
+    assert "No user was counted yet" in run(f"plan {KEY} status").out
     see(run_of(), inside=False, users=4000)
     shown = run(f"plan {KEY} status").out
     assert "5 %:" in shown
-    assert "failing users inside trip the brake" in shown
-    assert "100 %: nobody is outside" in ok(f"plan {KEY} start")
+    assert "The brake trips at" in shown
+    assert "100 %: no user is outside" in ok(f"plan {KEY} start")
     assert document("plan", KEY, "status")["forecast"] == []
 
 

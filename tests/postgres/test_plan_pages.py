@@ -129,8 +129,8 @@ def test_page_of_pending_plan_shows_steps_and_guards(operator: Client, pending: 
         ["3", "100 %", "ends at once"],
     ]
     assert table(html, ">Guards<") == [
-        ["Errors", "at most 2 times as many users fail inside", "rolls back"],
-        ["Latency over 0.5 s", "at most 1.5 times as many users fail inside", "holds the plan"],
+        ["Errors", "users inside fail less than 2 times as often", "rolls back"],
+        ["Latency over 0.5 s", "users inside fail less than 1.5 times as often", "holds the plan"],
     ]
     assert "Required users: 1,000." in html
 
@@ -195,8 +195,8 @@ def test_page_shows_what_a_step_could_have_seen(operator: Client, running: Plan)
         fail(run_of(), inside=True, users=3, guard=guard)
         fail(run_of(), inside=False, users=40, guard=guard)
     text = text_of(page(operator, plan_url(running)))
-    assert re.search(r"The step would have tripped at a ratio of [\d.]+; it cannot see", text)
-    assert "It would have tripped at a ratio of" in text
+    assert re.search(r"A ratio of [\d.]+ would have tripped in four of five cases", text)
+    assert "Would have tripped at a ratio of" in text
 
 
 def test_page_shows_the_95th_percentile_of_latency(operator: Client, running: Plan) -> None:
@@ -215,15 +215,17 @@ def test_page_before_the_start_forecasts_what_each_step_can_see(
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=2))
     see(run_of(), inside=False, users=4000)
     fail(run_of(), inside=False, users=400)
-    first, _second, last = table(page(operator, plan_url(pending)), "What the steps can see")
+    first, _second, last = table(page(operator, plan_url(pending)), "Forecast")
     assert first[0] == "5 %"
-    assert re.search(r"Errors: twice as many trip after (about|at least) ", first[3])
+    assert re.search(
+        r"Errors: twice as many failures inside trip after (about|at least) ", first[3]
+    )
     assert "Latency over 0.5 s: no failures to compare yet" in first[3]
-    assert last[3] == "nobody is outside: only functions of your project are called"
+    assert last[3] == "no user is outside, so only functions of your project watch this step"
 
 
 def test_page_without_traffic_makes_no_forecast_of_a_time(operator: Client, pending: Plan) -> None:
-    first, *_others = table(page(operator, plan_url(pending)), "What the steps can see")
+    first, *_others = table(page(operator, plan_url(pending)), "Forecast")
     assert "no failures to compare yet" in first[3]
 
 
@@ -243,19 +245,21 @@ def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running
     leave_unguarded()
     html = page(operator, plan_url(running))
     [warning] = re.findall(r'role="alert">(.*?)</p>', html)
-    assert text_of(warning).startswith("Unguarded: nothing watches this plan")
+    assert text_of(warning).startswith("Unguarded: run-jobs does not watch this plan")
     assert "<code>manage.py flags run-jobs --loop</code>" in warning
 
 
 def test_page_of_pending_plan_without_a_driver_warns(operator: Client, pending: Plan) -> None:
     drive_recently(minutes=6)
-    assert "The plan cannot start: nothing would watch it." in page(operator, plan_url(pending))
+    assert "The plan cannot start, because run-jobs does not run." in page(
+        operator, plan_url(pending)
+    )
 
 
 def test_page_says_that_a_trip_turns_off_a_flag_with_rules(operator: Client) -> None:
     make_flag(rules=RULES)
     html = page(operator, plan_url(rollouts.create(KEY, STEPS)))
-    assert "If a guard trips, the flag is turned off, because rules grant it." in html
+    assert "If a guard trips, the flag is turned off, because a rule can grant it." in html
 
 
 def test_page_of_plan_without_its_flag_says_so(

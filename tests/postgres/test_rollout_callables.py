@@ -100,6 +100,6 @@ def test_guard_that_does_not_return_holds_its_plan_only(monkeypatch: pytest.Monk
     try:
         run_plans()
         assert rollout("dark_mode") == 25
-        assert plan_of().reason == f"{MODULE}.messy did not return within 0.05 s"
+        assert plan_of().reason == f"{MODULE}.messy did not return within 0.05 s; make it faster"
     finally:
         released.set()

@@ -370,7 +370,7 @@ def test_callable_guard_that_raises_holds_until_it_returns(
     see_enough()
     monkeypatch.setattr(f"{MODULE}.returned", ValueError("hunter2"))
     run()
-    assert plan_of().reason == f"{MODULE}.orders_fine raised ValueError"
+    assert plan_of().reason == f"{MODULE}.orders_fine raised ValueError; repair it"
     monkeypatch.setattr(f"{MODULE}.returned", True)
     report = run()
     assert report is not None

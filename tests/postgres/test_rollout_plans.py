@@ -96,7 +96,7 @@ def test_flag_without_a_plan_names_the_command(flag: FeatureFlag) -> None:
 
 def test_flag_has_one_active_plan(flag: FeatureFlag) -> None:
     rollouts.create(KEY, STEPS)
-    with pytest.raises(PlanError, match="is pending and is there already"):
+    with pytest.raises(PlanError, match="has a rollout plan already, which is pending"):
         rollouts.create(KEY, STEPS)
 
 
@@ -131,7 +131,7 @@ def test_pending_plan_cannot_be_started_with_other_steps(flag: FeatureFlag) -> N
 
 
 def test_running_plan_cannot_be_started_again(started: Plan) -> None:
-    with pytest.raises(PlanError, match="is running and cannot start"):
+    with pytest.raises(PlanError, match="is running and cannot be started"):
         rollouts.start(KEY)
 
 
@@ -299,7 +299,7 @@ def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
     changes.delete(KEY)
     assert rollouts.rollback(KEY).state == State.ROLLED_BACK
     text = PlanEvent.objects.latest("id").text
-    assert text == f"rolled back: there is no flag {KEY} any more, so no rollout was changed"
+    assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
 
 
 def test_rolled_back_plan_resumes_at_the_first_step(started: Plan) -> None:
@@ -415,7 +415,7 @@ except PlanError as error:
     printed = run_isolated(script, str(tmp_path / "db"), "flagstaff.rollouts")
     assert printed == (
         "pending []\n"
-        "the rollout plan of new_checkout does not start: a plan needs PostgreSQL and the history, "
+        "the rollout plan of new_checkout cannot run: a plan needs PostgreSQL and the history, "
         "and database 'default' is SQLite; change the rollout by hand\n"
     )
 

@@ -80,8 +80,8 @@ def raises(plan: Plan) -> object:
         ("returns_text", False, f"{MODULE}.returns_text: new_checkout: 3 orders a minute"),
         ("returns_none", None, f"{MODULE}.returns_none returned NoneType; return True, False"),
         ("returns_one", None, f"{MODULE}.returns_one returned int; return True, False"),
-        ("raises", None, f"{MODULE}.raises raised ValueError"),
-        ("was_removed", None, f"{MODULE}.was_removed raised ImportError"),
+        ("raises", None, f"{MODULE}.raises raised ValueError; repair it"),
+        ("was_removed", None, f"{MODULE}.was_removed raised ImportError; repair it"),
     ],
 )
 def test_callable_guard_is_fine_only_if_it_returns_true(

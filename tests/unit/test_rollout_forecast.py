@@ -93,15 +93,17 @@ def test_forecast_of_a_step_has_figures_and_text() -> None:
     assert [guard.number for guard in second.guards] == [0, 2]
     assert first.text == (
         "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
-        "Errors: twice as many trip after at least 10 h 18 min, 5.8 times as many within 1 h, "
+        "Errors: twice as many failures inside trip after at least 10 h 18 min, "
+        "5.8 times as many within 1 h, "
         "at best 2.8 times as many with 1,000 users. "
-        "Latency over 0.5 s: twice as many trip after at least 6 h 52 min, "
+        "Latency over 0.5 s: twice as many failures inside trip after at least 6 h 52 min, "
         "4.7 times as many within 1 h, at best 2.4 times as many with 1,000 users."
     )
     assert second.text == (
         "5 %: 1,000 users inside in 1 h. "
-        "Errors: twice as many trip after at least 2 h 10 min, 2.8 times as many within 1 h. "
-        "Latency over 0.5 s: twice as many trip after at least 1 h 27 min, "
+        "Errors: twice as many failures inside trip after at least 2 h 10 min, "
+        "2.8 times as many within 1 h. "
+        "Latency over 0.5 s: twice as many failures inside trip after at least 1 h 27 min, "
         "2.4 times as many within 1 h."
     )
 
@@ -110,7 +112,8 @@ def test_forecast_within_the_time_of_measuring_is_no_lower_bound() -> None:
     day = Traffic(20_000, {0: 200}, measured=86_400)
     assert forecast(STEPS, [ERRORS], day, 1000)[0].text == (
         "1 %: 200 users inside in 1 h, 1,000 after 5 h. "
-        "Errors: twice as many trip after about 9 h 12 min, 5.6 times as many within 1 h, "
+        "Errors: twice as many failures inside trip after about 9 h 12 min, "
+        "5.6 times as many within 1 h, "
         "2.7 times as many with 1,000 users."
     )
 
@@ -130,7 +133,7 @@ def test_step_without_failures_names_the_brake() -> None:
     assert found.text == (
         "5 %: 1,000 users inside in 1 h. "
         "Errors and latency over 0.5 s: no failures to compare with. "
-        "While nobody outside fails, 3 failing users inside trip the brake."
+        "The brake trips at 3 failing users inside if no user outside fails."
     )
 
 
@@ -152,21 +155,21 @@ def test_step_without_traffic_sees_nothing() -> None:
     found = forecast(STEPS, [ERRORS], Traffic(0, {}), 1000)[1]
     assert found.seconds_for_users is None
     assert found.text == (
-        "5 %: no users were measured, so nothing can be seen. "
-        "While nobody outside fails, 3 failing users inside trip the brake."
+        "5 %: no user was counted, so there is no forecast. "
+        "The brake trips at 3 failing users inside if no user outside fails."
     )
 
 
 def test_ratio_that_needs_more_failures_than_users_is_not_promised() -> None:
     found = forecast(STEPS, [ERRORS], Traffic(300, {0: 1}), 1000)[0]
     assert found.guards[0].smallest_ratio is None
-    assert "nothing within 1 h" in found.text
+    assert "no harm trips within 1 h" in found.text
 
 
 def test_step_of_all_users_compares_nothing() -> None:
     found = forecast(STEPS, [ERRORS], BUSY, 1000)[-1]
     assert (found.guards, found.brake) == ((), None)
-    assert found.text == "100 %: nobody is outside, so only callable guards can act."
+    assert found.text == "100 %: no user is outside, so only callable guards watch this step."
 
 
 def test_traffic_takes_the_failing_share_from_outside() -> None:

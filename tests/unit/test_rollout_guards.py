@@ -54,7 +54,7 @@ def test_unknown_option_is_refused() -> None:
 @pytest.mark.parametrize(
     ("guard", "message"),
     [
-        (Guard("traffic"), "is no kind of guard"),
+        (Guard("traffic"), "is not a kind of guard"),
         ("errors,action=page", 'neither "rollback" nor "hold"'),
         ("errors,limit=1", "ratios"),
         ("errors,limit=nan", "ratios"),

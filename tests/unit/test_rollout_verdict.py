@@ -20,6 +20,8 @@ ERRORS = Guard("errors")
 SLOW = Guard("latency", seconds=0.5)
 CALLABLE = Guard("callable", path="shop.guards.orders")
 FIVE, HALF, ALL = 1, 3, 4
+LOST = "after ten minutes the step begins anew"
+FULL = "the step begins anew at the end of its time"
 
 
 def evidence(
@@ -77,7 +79,7 @@ def test_guard_at_its_threshold_trips() -> None:
     found = judged(evidence(errors=(41, 210)))
     assert (found.trip, found.trip_action, found.passed) == ("errors", "rollback", False)
     assert found.why == (
-        "errors: 41 of 2,000 users inside failed, 210 of 38,000 outside; 3.7 times as many"
+        "errors: 41 of 2,000 users inside failed, 210 of 38,000 outside; 3.7 times as often"
     )
     assert found.guards[0].threshold == pytest.approx(100)
     assert found.guards[0].e_value > 100
@@ -100,7 +102,7 @@ def test_latency_guard_uses_the_counts_of_its_number() -> None:
     assert [one.failed.inside for one in found.guards] == [0, 41]
     assert found.why == (
         "latency over 0.5 s: 41 of 2,000 users inside were slower, 210 of 38,000 outside; "
-        "3.7 times as many"
+        "3.7 times as often"
     )
 
 
@@ -175,7 +177,7 @@ def test_step_with_a_low_upper_bound_passes() -> None:
     assert found.passed
     assert found.smallest_harm is None
     assert found.guards[0].upper < 2
-    assert found.why == "fine after 500 users inside: errors at most 1.8 times as many"
+    assert found.why == "fine after 500 users inside: errors at most 1.8 times as often"
 
 
 def test_step_with_a_high_upper_bound_holds() -> None:
@@ -183,7 +185,7 @@ def test_step_with_a_high_upper_bound_holds() -> None:
     assert not found.passed
     assert not found.guards[0].passed
     assert found.why == (
-        "waits for users: 500 of 1,000 users inside seen, errors may be up to 4.9 times as many"
+        "waits for users: 500 of 1,000 users inside seen, errors may be up to 4.9 times as often"
     )
 
 
@@ -193,7 +195,7 @@ def test_step_with_enough_users_passes_and_states_the_smallest_harm() -> None:
     assert found.guards[0].upper > 2
     assert found.smallest_harm == found.guards[0].smallest_harm
     assert found.why == (
-        "fine after 1,000 users inside: errors would have tripped at 5.7 times as many"
+        "fine after 1,000 users inside: errors would have tripped at 5.7 times as often"
     )
 
 
@@ -201,7 +203,8 @@ def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
     found = judged(evidence(1_000, 99_000, errors=(6, 99)), step=0)
     assert (found.trip, found.passed) == (None, False)
     assert found.why == (
-        "looks like harm, but may be chance: errors, 6 of 1,000 users inside, 99 of 99,000 outside"
+        "signs of harm, too few for a trip: errors, 6 of 1,000 users inside, 99 of 99,000 outside; "
+        "find the cause, or jump to the next step"
     )
 
 
@@ -235,10 +238,10 @@ def test_every_guard_must_pass() -> None:
         ({"users_outside": 0}, "no user outside has been seen yet"),
         ({"requests": (900, 0)}, "no request or task of a user inside has ended yet"),
         ({"requests": (0, 900)}, "no request or task of a user outside has ended yet"),
-        ({"lost_workers": 1}, "a worker stopped without a last report"),
-        ({"lost_workers": 3}, "3 workers stopped without a last report"),
-        ({"dropped": 1}, "workers had no memory left for a failure"),
-        ({"dropped": 1200}, "workers had no memory left for 1,200 failures"),
+        ({"lost_workers": 1}, f"a worker stopped without its last report; {LOST}"),
+        ({"lost_workers": 3}, f"3 workers stopped without their last reports; {LOST}"),
+        ({"dropped": 1}, f"workers had no memory left for a failure; {FULL}"),
+        ({"dropped": 1200}, f"workers had no memory left for 1,200 failures; {FULL}"),
     ],
 )
 @pytest.mark.parametrize("guards", [(ERRORS,), (CALLABLE,), ()], ids=["errors", "callable", "none"])
@@ -261,7 +264,7 @@ def test_trip_needs_no_complete_data() -> None:
 def test_step_at_all_users_passes_without_a_comparison() -> None:
     found = judged(evidence(40_000, 0, errors=(900, 0)), step=ALL)
     assert (found.trip, found.passed, found.guards) == (None, True, ())
-    assert found.why == "at 100 % only callable guards can act"
+    assert found.why == "at 100 % only callable guards watch the step"
 
 
 def test_plan_without_statistical_guards_needs_data_only() -> None:

@@ -30,7 +30,7 @@ class JobReport(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A job that `run-jobs` runs after the deliveries of webhooks."""
+    """A job that `run-jobs` runs before the deliveries of webhooks."""
 
     #: The name of the job in JSON and in messages, such as "plans".
     name: str

@@ -45,12 +45,14 @@ def _call(guard: Guard, plan: Plan) -> Outcome:
     try:
         returned = call_apart(f"{plan.pk} {guard.path}", call, MAX_SECONDS)
     except LateError:
-        return Outcome(guard, None, f"{guard.path} did not return within {MAX_SECONDS:g} s")
+        return Outcome(
+            guard, None, f"{guard.path} did not return within {MAX_SECONDS:g} s; make it faster"
+        )
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 (sys.exit would end the driver of all plans)
         # Only the type: the message may quote data.
-        return Outcome(guard, None, f"{guard.path} raised {type(error).__name__}")
+        return Outcome(guard, None, f"{guard.path} raised {type(error).__name__}; repair it")
     if returned is True:
         return Outcome(guard, fine=True, why="")
     if returned is False:

@@ -89,7 +89,7 @@ def _add_steps(parser: CommandParser) -> None:
         "--required-users",
         type=count(1),
         metavar="N",
-        help="users inside that a step needs if its guards cannot tell before, "
+        help="users inside that a step needs if its guards cannot bound the harm before, "
         f"by default {plans.REQUIRED_USERS:,}",
     )
     parser.add_argument("--at", type=_time, metavar="TIME", help="start at this time")
@@ -186,13 +186,13 @@ def _explain(plan: Plan, out: Output) -> None:
     if plan.state != State.PENDING and first.percent < _ALL:
         users = plan.required_users * _ALL // first.percent
         out.message(
-            f"without failures to compare, a step needs {plan.required_users:,} users inside: the "
-            f"step of {first.percent} % needs about {users:,} users of the flag"
+            f"without failures to compare, a step needs {plan.required_users:,} users inside: at "
+            f"{first.percent} %, these are about {users:,} users of the flag"
         )
     guards = guards_from_json(plan.guards)
     has_all = steps_of(plan)[-1].percent == _ALL
     if has_all and not any(guard.kind == CALLABLE for guard in guards):
-        out.message("at 100 % there is nobody to compare with, so no guard watches this step")
+        out.message("at 100 % no user is outside, so no guard watches the last step")
 
 
 def _report(plan: Plan, out: Output, options: Options) -> None:
@@ -205,7 +205,7 @@ def _report(plan: Plan, out: Output, options: Options) -> None:
 _ACTIONS = (
     Verb(
         name="create",
-        help="create a plan that a person starts later",
+        help="create a plan without starting it",
         examples=("plan new_checkout create --step 5:1h --step 50:1d --step 100",),
         add_arguments=_add_steps,
         run=_create,

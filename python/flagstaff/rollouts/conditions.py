@@ -38,7 +38,7 @@ def require(key: str, *problems: str | None) -> None:
     """Raises PlanError with the first of these problems, if there is one."""
     for problem in problems:
         if problem:
-            raise PlanError(f"the rollout plan of {key} does not start: {problem}")
+            raise PlanError(f"the rollout plan of {key} cannot run: {problem}")
 
 
 def problem_of_database() -> str | None:
@@ -81,7 +81,7 @@ def problem_of_driver() -> str | None:
         return None
     minutes = int(GUARDED_FOR.total_seconds() // 60)
     return (
-        f"run-jobs has not run in the last {minutes} minutes, so nothing would watch it; start "
+        f"run-jobs has not run in the last {minutes} minutes, so no guard would watch it; start "
         f"{quoted_command('run-jobs', '--loop')} and try again"
     )
 

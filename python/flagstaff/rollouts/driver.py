@@ -130,5 +130,5 @@ def _propagation_text(found: Propagation) -> str:
         return f"applied by all connected workers: {found.applied}"
     return (
         f"applied by {found.applied} of {found.connected} connected workers within "
-        f"{found.seconds:.1f} s; the figures name the others"
+        f'{found.seconds:.1f} s; "flags plan KEY status --json" lists the others'
     )

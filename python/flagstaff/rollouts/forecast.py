@@ -123,7 +123,7 @@ def forecast(
         >>> plan = [Step(5, 3600), Step(100, 0)]
         >>> busy = Traffic(users_per_hour=20_000, failing_per_hour={0: 200})
         >>> forecast(plan, [Guard("errors")], busy, 1000)[0].text
-        '5 %: 1,000 users inside in 1 h. Errors: twice as many trip after at least 1 h 28 min, ...'
+        '5 %: 1,000 users inside in 1 h. Errors: twice as many failures inside trip after ...'
     """
     threshold = 1 / guard_alpha(steps, guards)
     return tuple(
@@ -180,7 +180,7 @@ def _step_forecast(
     for_users = required_users / per_second if per_second else None
     inside = per_second * step.seconds
     if step.percent >= _ALL:
-        text = "100 %: nobody is outside, so only callable guards can act."
+        text = "100 %: no user is outside, so only callable guards watch this step."
         return StepForecast(step.percent, inside, for_users, None, (), text)
     brake = None
     if step.percent <= BRAKE_PERCENT:
@@ -234,7 +234,7 @@ def _raised(theta: float) -> float:
 
 def _users_text(step: Step, inside: float, for_users: float | None, required_users: int) -> str:
     if for_users is None:
-        return f"{step.percent} %: no users were measured, so nothing can be seen."
+        return f"{step.percent} %: no user was counted, so there is no forecast."
     text = f"{step.percent} %: {inside:,.0f} users inside in {duration_text(step.seconds)}"
     if inside >= required_users:
         return f"{text}."
@@ -246,12 +246,12 @@ def _guard_text(
 ) -> str:
     """Returns what a guard can see; `required` are users and the time until they are there."""
     if guard.seconds_to_double is None:
-        return f"{guard.name.capitalize()}: twice as many would never trip."
+        return f"{guard.name.capitalize()}: twice as many failures inside never trip."
     about = "about" if guard.seconds_to_double <= measured else "at least"
     dwell = _seen(guard.smallest_ratio, is_long=step.seconds > measured)
     time = f"{about} {_rounded(guard.seconds_to_double)}"
     parts = [
-        f"{guard.name.capitalize()}: twice as many trip after {time}",
+        f"{guard.name.capitalize()}: twice as many failures inside trip after {time}",
         f"{dwell} within {duration_text(step.seconds)}",
     ]
     users, for_users = required
@@ -263,7 +263,7 @@ def _guard_text(
 
 def _seen(ratio: float | None, *, is_long: bool) -> str:
     if ratio is None:
-        return "nothing"
+        return "no harm trips"
     return f"{'at best ' if is_long else ''}{times(ratio)} times as many"
 
 
@@ -274,4 +274,4 @@ def _rounded(seconds: float) -> str:
 
 def _brake_text(brake: int) -> str:
     users = "user" if brake == 1 else "users"
-    return f"While nobody outside fails, {brake} failing {users} inside trip the brake."
+    return f"The brake trips at {brake} failing {users} inside if no user outside fails."

@@ -38,9 +38,9 @@ class Guard:
     """A condition that a plan watches: "errors", "latency" or "callable"."""
 
     kind: str
-    #: The step passes if users inside fail less than so many times as often as those outside.
+    #: The step passes if users inside fail less than this many times as often as those outside.
     limit: float = 2.0
-    #: A ratio up to this one is no harm.
+    #: Up to this ratio of inside to outside, failures are no harm.
     tolerated: float = 1.0
     #: What a trip does: "rollback" or "hold".
     action: str = "rollback"
@@ -161,12 +161,12 @@ def _require_valid_fields(guard: Guard) -> None:
     if guard.kind == CALLABLE:
         return
     if guard.kind not in (ERRORS, LATENCY):
-        raise InvalidPlanError(f"{guard.kind!r} is no kind of guard; {_EXPECTED}")
+        raise InvalidPlanError(f"{guard.kind!r} is not a kind of guard; {_EXPECTED}")
     # A comparison with NaN is false.
     if not (1 <= guard.tolerated < min(guard.limit, _MAX_TOLERATED) and isfinite(guard.limit)):
         raise InvalidPlanError(
-            f'the ratios of the guard "{guard}" are not valid; the tolerated one must be at least '
-            f"1, below the limit and below {_MAX_TOLERATED:g}"
+            f'the ratios of the guard "{guard}" are not valid; tolerated must be at least 1, '
+            f"below limit and below {_MAX_TOLERATED:g}"
         )
     if guard.kind == LATENCY and not 0 < (guard.seconds or 0) <= _MAX_SECONDS:
         raise InvalidPlanError(

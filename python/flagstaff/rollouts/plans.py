@@ -49,7 +49,7 @@ __all__ = [
     "start",
 ]
 
-#: The number of users inside that a step needs if its guards cannot tell before.
+#: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
 _MAX_USERS = 2_000_000_000
@@ -97,10 +97,10 @@ def start(
             users = REQUIRED_USERS if required_users is None else required_users
             plan = _create(key, steps, given, users)
         elif plan.state != State.PENDING:
-            raise _wrong_state(plan, "cannot start")
+            raise _wrong_state(plan, "cannot be started")
         elif not (steps is None and guards is None and required_users is None):
             raise PlanError(
-                f"{key} has a pending plan already; start it without steps and guards, or delete "
+                f"{key} has a pending plan already; start it without new options, or delete "
                 f"it first: {_command(key, 'delete')}"
             )
         if starts_at is not None:
@@ -189,7 +189,7 @@ def rollback(key: str) -> Plan:
         transitions.roll_back(plan, flag, database_now(), reason or "rolled back by a person")
         what = "the flag was disabled, because a rule can grant it" if disables else "rollout 0 %"
         if flag is None:
-            what = f"there is no flag {key} any more, so no rollout was changed"
+            what = f"the flag {key} no longer exists, so no rollout was changed"
         text = f"rolled back: {what}" + (f"; reason: {reason}" if reason else "")
         record(plan, PlanEvent.Kind.ROLLED_BACK, text)
         return plan
@@ -271,14 +271,14 @@ def _insert(plan: Plan) -> None:
             flag_pk=plan.flag_pk, state__in=ACTIVE_STATES
         )
         if found := active.first():
-            raise _wrong_state(found, "is there already, so no other can be created") from error
+            raise _exists_already(found) from error
         raise
 
 
 def _make_active(plan: Plan) -> None:
     """Makes an ended plan the active one of its flag, or raises PlanError if there is another.
 
-    To be called before the flag is locked: whoever creates another plan locks the flag after it.
+    To be called before the flag is locked: a start of another plan locks the flag after its plan.
     """
     try:
         with transaction.atomic(using=conf.database):
@@ -286,14 +286,14 @@ def _make_active(plan: Plan) -> None:
             of_plan.update(state=State.PAUSED)
     except IntegrityError as error:
         raise PlanError(
-            f"{plan.key} has another rollout plan by now; see it: {_command(plan.key, 'status')}"
+            f"{plan.key} has a newer rollout plan; see it: {_command(plan.key, 'status')}"
         ) from error
 
 
 def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
     steps = tuple(step for step in DEFAULT_STEPS if step.percent > flag.rollout_percent)
     if not steps:
-        raise InvalidPlanError(f"{flag.key} is at 100 % already, so there are no steps to make")
+        raise InvalidPlanError(f"{flag.key} is at 100 % already, so a plan has no steps")
     return steps
 
 
@@ -369,6 +369,14 @@ _NEXT = {
     State.DONE: "delete",
     State.ROLLED_BACK: "resume",
 }
+
+
+def _exists_already(plan: Plan) -> PlanError:
+    before = "pause it and " if plan.state in _WATCHED else ""
+    return PlanError(
+        f"{plan.key} has a rollout plan already, which is {plan.state}; {before}delete it before "
+        f"you create another: {_command(plan.key, 'delete')}"
+    )
 
 
 def _wrong_state(plan: Plan, what: str) -> PlanError:

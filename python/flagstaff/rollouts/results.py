@@ -48,7 +48,7 @@ class GuardResult:
     number: int
     name: str
     failed: GuardCounts
-    #: How many times as many users fail inside; None without failures.
+    #: How many times as often users inside fail; None without failures.
     ratio: float | None
     #: It trips at the threshold.
     e_value: float

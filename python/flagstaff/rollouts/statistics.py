@@ -38,7 +38,7 @@ __all__ = [
     "upper_bound",
 ]
 
-#: The alternatives: so many times as many users fail inside as outside.
+#: The alternatives: users inside fail this many times as often as those outside.
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 
 _LOG_RATIOS = tuple(math.log(one) for one in RATIOS)
@@ -67,7 +67,7 @@ def q(theta: float, ratio: float) -> float:
 
 
 def ratio(inside: float, outside: float, theta: float) -> float | None:
-    """Returns how many times as many users fail inside as outside: the odds ratio to `theta`.
+    """Returns how many times as often users inside fail: the odds ratio to `theta`.
 
     `inside` and `outside` are numbers of failing users. inf if none failed outside; None if none
     failed at all, or if there is nobody inside or outside. Raises ValueError.

@@ -98,7 +98,9 @@ def forecast_lines(plan: Plan) -> list[str]:
     now = database_now()
     traffic = traffic_of(read_evidence(run, now), (now - run.started_at).total_seconds())
     if not traffic.users_per_hour:
-        return ["No user was measured yet, so nothing is known about what each step can see."]
+        return [
+            "No user was counted yet, so there is no forecast. It needs requests with the flag."
+        ]
     try:
         steps, guards = steps_of(plan), guards_from_json(plan.guards)
     except InvalidPlanError as error:

@@ -61,11 +61,11 @@ def judge(
 
         >>> evidence = Evidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
-        'errors: 41 of 200 users inside failed, 210 of 19,800 outside; 19 times as many'
+        'errors: 41 of 200 users inside failed, 210 of 19,800 outside; 19 times as often'
     """
     step = steps[step_index]
     if step.percent >= _ALL:
-        return Verdict(None, None, passed=True, why="at 100 % only callable guards can act")
+        return Verdict(None, None, passed=True, why="at 100 % only callable guards watch the step")
     theta = _theta(evidence)
     threshold = 1 / guard_alpha(steps, guards)
     results = tuple(

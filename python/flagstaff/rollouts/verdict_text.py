@@ -11,10 +11,11 @@ from flagstaff.rollouts.results import Evidence, GuardCounts, GuardResult
 __all__ = ["brake_text", "hold_text", "missing_data", "pass_text", "times", "trip_text"]
 
 _EXACT = 10
+_AT_ITS_END = "the step begins anew at the end of its time"
 
 
 def trip_text(guard: Guard, result: GuardResult, evidence: Evidence) -> str:
-    """Returns what a tripped guard has counted: users, and how many times as many fail inside."""
+    """Returns what a tripped guard has counted: users, and the ratio of both sides."""
     failed = "were slower" if guard.kind == "latency" else "failed"
     text = (
         f"{result.name}: {result.failed.inside:,} of {evidence.users_inside:,.0f} users inside "
@@ -22,7 +23,7 @@ def trip_text(guard: Guard, result: GuardResult, evidence: Evidence) -> str:
     )
     if result.ratio is None or math.isinf(result.ratio):
         return text
-    return f"{text}; {times(result.ratio)} times as many"
+    return f"{text}; {times(result.ratio)} times as often"
 
 
 def brake_text(errors: GuardCounts, evidence: Evidence) -> str:
@@ -36,13 +37,14 @@ def brake_text(errors: GuardCounts, evidence: Evidence) -> str:
 def missing_data(evidence: Evidence) -> str:
     """Returns which data a step waits for; an empty text if all is there."""
     outside, inside = evidence.requests
+    lost, dropped = _workers(evidence.lost_workers), _counts(evidence.dropped)
     for missing, text in (
         (evidence.users_inside <= 0, "no user inside has been seen yet"),
         (evidence.users_outside <= 0, "no user outside has been seen yet"),
         (inside <= 0, "no request or task of a user inside has ended yet"),
         (outside <= 0, "no request or task of a user outside has ended yet"),
-        (evidence.lost_workers > 0, f"{_workers(evidence.lost_workers)} without a last report"),
-        (evidence.dropped > 0, f"workers had no memory left for {_counts(evidence.dropped)}"),
+        (evidence.lost_workers > 0, f"{lost}; after ten minutes the step begins anew"),
+        (evidence.dropped > 0, f"workers had no memory left for {dropped}; {_AT_ITS_END}"),
     ):
         if missing:
             return f"waits for data: {text}"
@@ -54,14 +56,16 @@ def hold_text(results: Sequence[GuardResult], evidence: Evidence, required_users
     worst = max((one for one in results if not one.passed), key=lambda one: one.upper)
     if evidence.users_inside >= required_users:
         return (
-            f"looks like harm, but may be chance: {worst.name}, {worst.failed.inside:,} of "
+            f"signs of harm, too few for a trip: {worst.name}, {worst.failed.inside:,} of "
             f"{evidence.users_inside:,.0f} users inside, {worst.failed.outside:,} of "
-            f"{evidence.users_outside:,.0f} outside"
+            f"{evidence.users_outside:,.0f} outside; find the cause, or jump to the next step"
         )
     users = f"{evidence.users_inside:,.0f} of {required_users:,} users inside seen"
     if math.isinf(worst.upper):
         return f"waits for users: {users}, too few failures to compare {worst.name}"
-    return f"waits for users: {users}, {worst.name} may be up to {times(worst.upper)} times as many"
+    return (
+        f"waits for users: {users}, {worst.name} may be up to {times(worst.upper)} times as often"
+    )
 
 
 def pass_text(results: Sequence[GuardResult], evidence: Evidence) -> str:
@@ -72,13 +76,13 @@ def pass_text(results: Sequence[GuardResult], evidence: Evidence) -> str:
     vague = [one for one in results if one.upper >= one.limit]
     if not vague:
         worst = max(results, key=lambda one: one.upper)
-        return f"fine after {users}: {worst.name} at most {times(worst.upper)} times as many"
+        return f"fine after {users}: {worst.name} at most {times(worst.upper)} times as often"
     unseen = next((one for one in vague if one.smallest_harm is None), None)
     if unseen:
         return f"fine after {users}: {unseen.name} with too few failures to compare"
     worst = max(vague, key=lambda one: one.smallest_harm or 0.0)
     harm = times(worst.smallest_harm or 0.0)
-    return f"fine after {users}: {worst.name} would have tripped at {harm} times as many"
+    return f"fine after {users}: {worst.name} would have tripped at {harm} times as often"
 
 
 def times(ratio: float) -> str:
@@ -91,7 +95,9 @@ def times(ratio: float) -> str:
 
 
 def _workers(number: int) -> str:
-    return "a worker stopped" if number == 1 else f"{number:,} workers stopped"
+    if number == 1:
+        return "a worker stopped without its last report"
+    return f"{number:,} workers stopped without their last reports"
 
 
 def _counts(number: int) -> str:

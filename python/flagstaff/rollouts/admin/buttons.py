@@ -76,7 +76,7 @@ def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow
         ),
     ]
     if flag is not None and rules_can_grant(flag):
-        text = _("the flag is turned off, because rules grant it")
+        text = _("the flag is turned off, because a rule can grant it")
         rows.append(PreviewRow(_("if a guard trips"), "", text))
     return rows
 
@@ -149,5 +149,5 @@ _ROLL_BACK = Button(
     "rollback",
     gettext_lazy("Roll back"),
     plans.rollback,
-    gettext_lazy("“%(key)s” was rolled back."),
+    gettext_lazy("The plan of “%(key)s” was rolled back."),
 )

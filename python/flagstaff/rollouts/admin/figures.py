@@ -98,10 +98,10 @@ def _guard_figures(label: str, result: GuardResult, evidence: Evidence) -> Guard
         (_("Upper bound of the ratio (95 %)"), ratio_text(result.upper)),
         (_("Limit"), limit_text(result.limit)),
         (_("Evidence of harm (e-value)"), evidence_text(result.e_value)),
-        (_("It trips at"), ratio_text(result.threshold)),
+        (_("Trips at"), ratio_text(result.threshold)),
     ]
     if result.smallest_harm is not None:
-        text = _("It would have tripped at a ratio of")
+        text = _("Would have tripped at a ratio of")
         ratios.append((text, ratio_text(result.smallest_harm)))
     return GuardFigures(label, guard_chart(label, result, evidence), rows, ratios)
 
@@ -148,15 +148,19 @@ def problems(evidence: Evidence) -> list[str]:
     found = []
     if lost := evidence.lost_workers:
         text = ngettext(
-            "%(count)s worker stopped without a last report, so the plan waits.",
-            "%(count)s workers stopped without a last report, so the plan waits.",
+            "%(count)s worker stopped without its last report. After ten minutes the step begins "
+            "anew.",
+            "%(count)s workers stopped without their last reports. After ten minutes the step "
+            "begins anew.",
             lost,
         )
         found.append(text % {"count": local_number(lost)})
     if dropped := evidence.dropped:
         text = ngettext(
-            "Workers had no memory left for %(count)s failure, so the plan waits.",
-            "Workers had no memory left for %(count)s failures, so the plan waits.",
+            "Workers had no memory left for %(count)s failure. The step begins anew at the end of "
+            "its time.",
+            "Workers had no memory left for %(count)s failures. The step begins anew at the end of "
+            "its time.",
             dropped,
         )
         found.append(text % {"count": local_number(dropped)})

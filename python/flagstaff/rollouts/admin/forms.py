@@ -69,7 +69,7 @@ class PlanForm(forms.Form):
         min_value=1,
         initial=REQUIRED_USERS,
         help_text=gettext_lazy(
-            "A step that its guards cannot judge continues after so many users inside."
+            "If the guards cannot decide, a step passes after this many users inside."
         ),
     )
     starts_at = forms.DateTimeField(

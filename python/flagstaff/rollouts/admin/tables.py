@@ -58,7 +58,7 @@ def guard_rows(plan: Plan) -> list[dict[str, str]]:
     for guard in guards_from_json(plan.guards):
         passes = _("the function returns True")
         if guard.kind != CALLABLE:
-            text = _("at most %(limit)s times as many users fail inside")
+            text = _("users inside fail less than %(limit)s times as often")
             passes = text % {"limit": limit_text(guard.limit)}
         label = capitalized(guard_label(guard)) if guard.kind != CALLABLE else guard_label(guard)
         rows.append({"name": label, "passes": passes, "action": action_text(guard)})

@@ -36,13 +36,15 @@ def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeStr
         found.append(
             _run(
                 _(
-                    "Unguarded: nothing watches this plan, so it neither continues nor rolls back. "
-                    "Run {command}."
+                    "Unguarded: run-jobs does not watch this plan, so no guard can stop the "
+                    "rollout. Start {command}, or pause the plan."
                 )
             )
         )
     elif plan.state in {State.PENDING, State.PAUSED} and not driver_is_running():
-        found.append(_run(_("The plan cannot start: nothing would watch it. Run {command}.")))
+        found.append(
+            _run(_("The plan cannot start, because run-jobs does not run. Start {command}."))
+        )
     if flag is None and plan.state not in {State.DONE, State.ROLLED_BACK}:
         found.append(_("The flag no longer exists. Delete this plan."))
     elif flag is not None and not flag.enabled and plan.state != State.ROLLED_BACK:
