@@ -1,4 +1,4 @@
-"""Calls a function of the project so that nothing that it does can stop the driver."""
+"""Calls a function of the project in a thread of its own, so that it cannot stop the driver."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def call_apart(name: str, function: Callable[[], object], seconds: float) -> obj
     """Returns what a function returns, or raises what it raises, also SystemExit.
 
     Calls it in a thread with database connections of its own, so it may leave a transaction open.
-    Blocks for at most this long, and then raises LateError; the thread goes on, and until it
-    ends further calls with this name raise at once.
+    Blocks for at most `seconds`, and then raises LateError. The thread is not stopped, and until it
+    ends, further calls with this name raise LateError at once.
     """
     with _lock:
         if (late := _late.pop(name, None)) is not None and late.is_alive():

@@ -11,7 +11,7 @@ from flagstaff.rollouts.results import Verdict
 
 __all__ = ["Decision", "decide"]
 
-#: Roll back, hold, wait for the dwell time, or go on to the next step or to the end.
+#: Roll back, hold, wait for the dwell time, or proceed to the next step or to the end.
 Action = Literal["rollback", "hold", "wait", "proceed"]
 
 

@@ -1,6 +1,6 @@
 """What a plan will be able to see, from present traffic. Pure, and nothing here blocks or queries.
 
-Users and failing users are assumed to go on arriving at the measured rates. But a user counts once
+Users and failing users are assumed to arrive at the measured rates. But a user counts once
 in a step, so once the same users come back the rates fall. So a forecast beyond the time of
 measuring is a lower bound, and the text says "at least" and "at best": where one hour was measured
 and three were forecast, simulated sites with heavy users took about three times as long.
@@ -90,7 +90,7 @@ class StepForecast:
 def traffic_of(evidence: Evidence, seconds: float) -> Traffic:
     """Returns the traffic of a stretch of measuring that took `seconds`.
 
-    The share of failing users is taken from outside, where there is no harm, if anybody was seen
+    The share of failing users is taken from outside, where there is no harm, if a user was seen
     there. Raises ValueError if `seconds` is not above 0.
 
         >>> from flagstaff.rollouts.results import GuardCounts

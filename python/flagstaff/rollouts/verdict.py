@@ -55,9 +55,10 @@ def judge(
 
     All steps and guards of the plan share 5 % of false trips, see `alpha`. A guard trips at an
     e-value of 1/alpha. It passes if the 95 % upper bound of the ratio is below its limit, or at
-    `required_users` users inside. Theta, the share of users inside, is raised by two standard
-    errors for trips and lowered by two for the bound. At 100 % there is nobody to compare with,
-    and the step passes. Raises IndexError for an unknown step, ValueError for negative counts.
+    `required_users` users inside if its e-value is below 20. Theta, the share of users inside, is
+    raised by two standard errors for trips and lowered by two for the bound. At 100 % no user is
+    outside, and the step passes. Raises IndexError for an unknown step, and ValueError for negative
+    counts.
 
         >>> evidence = Evidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why

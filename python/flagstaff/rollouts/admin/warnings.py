@@ -1,4 +1,4 @@
-"""What a person must know at the top of a plan's page: nobody watches it, or the flag is off."""
+"""The warnings at the top of a plan's page: the plan is unguarded, or the flag is off."""
 
 from __future__ import annotations
 
