@@ -239,7 +239,7 @@ def test_rollback_and_step_at_once_leave_no_rollout() -> None:
 def test_resume_while_another_plan_is_created_is_refused() -> None:
     rollouts.rollback(KEY)
 
-    with pytest.raises(PlanError, match="has another rollout plan by now"):
+    with pytest.raises(PlanError, match="has a newer rollout plan"):
         run_during(lambda: rollouts.create(KEY, STEPS), lambda: rollouts.resume(KEY))
     assert rollout() == 0
 
