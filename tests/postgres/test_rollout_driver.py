@@ -231,6 +231,18 @@ def test_worker_that_does_not_return_lets_the_step_begin_anew(started: None) -> 
     assert rollout() == 25
 
 
+def test_lost_worker_does_not_matter_at_100_percent(started: None) -> None:
+    rollouts.jump(KEY, 100)
+    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
+    add_worker(last_seen=timedelta(minutes=11))
+    before = run_of()
+    run()
+    assert run_of() == before
+    end_dwell_time()
+    run()
+    assert plan_of().state == State.DONE
+
+
 def test_counts_without_memory_let_the_step_begin_anew_at_its_end(started: None) -> None:
     see_enough()
     before = run_of()

@@ -109,10 +109,13 @@ def _watch(  # noqa: PLR0913, PLR0917 (all that was read before the decision)
 
 def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool) -> str | None:
     """Returns why the evidence of a run will never be complete, or None."""
+    # At 100 % nothing is compared.
+    if run.percent >= _ALL:
+        return None
     if has_lost_for_good(run, now):
         return "a worker stopped without its last report"
     # Until its time is over, the run may still trip.
-    if is_due and evidence.dropped and run.percent < _ALL:
+    if is_due and evidence.dropped:
         return "workers had no memory left for all counts"
     return None
 
