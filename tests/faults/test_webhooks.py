@@ -47,7 +47,7 @@ def run_once(url: str, hook: Webhook) -> dict[str, Any]:
         capture_output=True,
         timeout=60,
     )
-    [report] = json.loads(ran.stdout)
+    [report] = json.loads(ran.stdout)["deliveries"]
     return dict(report)
 
 
