@@ -112,7 +112,7 @@ def _incomplete(run: StepRun, evidence: Evidence, now: datetime, *, is_due: bool
     # At 100 % nothing is compared.
     if run.percent >= _ALL:
         return None
-    if has_lost_for_good(run, now):
+    if evidence.lost_workers and has_lost_for_good(run, now):
         return "a worker stopped without its last report"
     # Until its time is over, the run may still trip.
     if is_due and evidence.dropped:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Count, F, Sum
+from django.db.models import Count, Sum
 
 from flagstaff.conf import conf
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, SignalWorker, StepRun
@@ -31,7 +31,8 @@ class _Sides(NamedTuple):
 def read_evidence(run: StepRun, now: datetime) -> Evidence:
     """Returns what the workers have counted in a run until now. Makes four queries."""
     users = _users(run)
-    requests = _counts(run, SignalCount.Kind.REQUESTS)
+    counts = _counts(run)
+    requests = counts[SignalCount.Kind.REQUESTS]
     return Evidence(
         users_inside=users.inside,
         users_outside=users.outside,
@@ -39,7 +40,7 @@ def read_evidence(run: StepRun, now: datetime) -> Evidence:
         failed=_failed(run),
         requests=(int(requests.outside), int(requests.inside)),
         lost_workers=len(_lost_workers(run, now)),
-        dropped=int(sum(_counts(run, SignalCount.Kind.DROPPED))),
+        dropped=int(sum(counts[SignalCount.Kind.DROPPED])),
     )
 
 
@@ -74,10 +75,13 @@ def _users(run: StepRun) -> _Sides:
     return _Sides(cardinality(registers[False]), cardinality(registers[True]))
 
 
-def _counts(run: StepRun, kind: SignalCount.Kind) -> _Sides:
-    of_run = SignalCount.objects.using(conf.database).filter(run=run, kind=kind)
-    found = dict(of_run.values_list("inside").annotate(total=Sum(F("count"))))
-    return _Sides(found.get(False, 0), found.get(True, 0))
+def _counts(run: StepRun) -> dict[str, _Sides]:
+    """Returns the requests and the dropped counts, by kind."""
+    kinds = (SignalCount.Kind.REQUESTS, SignalCount.Kind.DROPPED)
+    of_run = SignalCount.objects.using(conf.database).filter(run=run, kind__in=kinds)
+    totals = of_run.values_list("kind", "inside").annotate(total=Sum("count"))
+    found = {(kind, inside): total for kind, inside, total in totals}
+    return {kind: _Sides(found.get((kind, False), 0), found.get((kind, True), 0)) for kind in kinds}
 
 
 def _failed(run: StepRun) -> dict[int, GuardCounts]:
