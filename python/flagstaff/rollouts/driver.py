@@ -20,13 +20,12 @@ from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts.advance import advance
 from flagstaff.rollouts.callables import Outcome, call_guards
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.models import DriverRun, Plan, PlanEvent, State
+from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, PlanEvent, State
 from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.transitions import record
 
 __all__ = ["run_plans"]
 
-_WATCHED = (State.RUNNING, State.HOLDING)
 # Seconds for which workers may take to apply a trip before the event says which have not.
 _WAIT = 5.0
 # A person's open transaction must not keep the other plans waiting for longer.
@@ -78,7 +77,7 @@ def _record_run() -> None:
 
 def _due_plans() -> list[_Due]:
     """Returns the plans without the columns that a row may have broken for all of them."""
-    due = Q(state=State.PENDING, starts_at__lte=ClockTimestamp()) | Q(state__in=_WATCHED)
+    due = Q(state=State.PENDING, starts_at__lte=ClockTimestamp()) | Q(state__in=WATCHED_STATES)
     plans = Plan.objects.using(conf.database).filter(due).order_by("id")
     return [_Due(*values) for values in plans.values_list("pk", "key", "state")]
 
@@ -89,7 +88,7 @@ def _drive(due: _Due) -> PlanReport | None:
         seen = Plan.objects.using(conf.database).filter(pk=due.pk).first()
         if seen is None:
             return None
-        outcomes = call_guards(seen) if seen.state in _WATCHED else ()
+        outcomes = call_guards(seen) if seen.state in WATCHED_STATES else ()
         report = _in_transaction(seen, outcomes)
         if report is not None and report.state == State.ROLLED_BACK:
             _wait_for_workers(seen)
@@ -105,7 +104,7 @@ def _in_transaction(seen: Plan, outcomes: Sequence[Outcome]) -> PlanReport | Non
         with connections[conf.database].cursor() as cursor:
             cursor.execute(_LOCK_TIMEOUT)
         plans = Plan.objects.using(conf.database).select_for_update(skip_locked=True)
-        plan = plans.filter(pk=seen.pk, state__in=(State.PENDING, *_WATCHED)).first()
+        plan = plans.filter(pk=seen.pk, state__in=(State.PENDING, *WATCHED_STATES)).first()
         # The guards were called for the run that was seen.
         if plan is None or plan.run_id != seen.run_id:
             return None

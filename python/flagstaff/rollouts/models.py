@@ -18,6 +18,7 @@ from flagstaff.validators import KEY_MAX_LENGTH
 
 __all__ = [
     "ACTIVE_STATES",
+    "WATCHED_STATES",
     "DriverRun",
     "FailedUnit",
     "Plan",
@@ -46,6 +47,8 @@ class State(models.TextChoices):
 
 #: A flag has at most one plan in one of these states.
 ACTIVE_STATES = (State.PENDING, State.RUNNING, State.HOLDING, State.PAUSED)
+#: The states in which a driver watches a plan.
+WATCHED_STATES = (State.RUNNING, State.HOLDING)
 
 
 def new_salt() -> bytes:

@@ -32,7 +32,15 @@ from flagstaff.rollouts.conditions import (
     rules_can_grant,
 )
 from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
-from flagstaff.rollouts.models import ACTIVE_STATES, FailedUnit, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import (
+    ACTIVE_STATES,
+    WATCHED_STATES,
+    FailedUnit,
+    Plan,
+    PlanEvent,
+    State,
+    StepRun,
+)
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.transitions import record, steps_of
 
@@ -53,7 +61,6 @@ __all__ = [
 REQUIRED_USERS = 1000
 
 _MAX_USERS = 2_000_000_000
-_WATCHED = (State.RUNNING, State.HOLDING)
 
 
 def create(
@@ -117,7 +124,7 @@ def pause(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         is_scheduled = plan.state == State.PENDING and plan.starts_at is not None
-        if plan.state not in _WATCHED and not is_scheduled:
+        if plan.state not in WATCHED_STATES and not is_scheduled:
             raise _wrong_state(plan, "cannot be paused")
         transitions.pause(plan, database_now(), transitions.current_reason())
         return plan
@@ -157,7 +164,7 @@ def jump(key: str, percent: int) -> Plan:
     changed the flag, or PlanError if the plan is not running.
     """
     with _locked_plan(key) as plan:
-        if plan.state not in _WATCHED:
+        if plan.state not in WATCHED_STATES:
             raise _wrong_state(plan, "cannot jump")
         percents = [step.percent for step in steps_of(plan)]
         if percent not in percents:
@@ -181,7 +188,7 @@ def rollback(key: str) -> Plan:
     UnknownPlanError, or PlanError if the plan has not started or has ended.
     """
     with _locked_plan(key) as plan:
-        if plan.state not in {*_WATCHED, State.PAUSED} or plan.step is None:
+        if plan.state not in {*WATCHED_STATES, State.PAUSED} or plan.step is None:
             raise _wrong_state(plan, "cannot be rolled back")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         disables = flag is not None and rules_can_grant(flag)
@@ -201,7 +208,7 @@ def delete(key: str) -> None:
     Raises UnknownPlanError, or PlanError while the plan is running or holding.
     """
     with _locked_plan(key) as plan:
-        if plan.state in _WATCHED:
+        if plan.state in WATCHED_STATES:
             raise _wrong_state(plan, "cannot be deleted")
         _keep_workers_from_writing()
         plan.delete(using=conf.database)
@@ -372,7 +379,7 @@ _NEXT = {
 
 
 def _exists_already(plan: Plan) -> PlanError:
-    before = "pause it and " if plan.state in _WATCHED else ""
+    before = "pause it and " if plan.state in WATCHED_STATES else ""
     return PlanError(
         f"{plan.key} has a rollout plan already, which is {plan.state}; {before}delete it before "
         f"you create another: {_command(plan.key, 'delete')}"

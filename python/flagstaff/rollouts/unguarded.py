@@ -1,25 +1,32 @@
-"""Which running plans no driver watches."""
+"""Which running plans no driver watches: run-jobs has stopped, or fails for one plan."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.db import connections
 from django.db.models import Q
 
 from flagstaff.conf import conf
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.models import WATCHED_STATES, Plan
 
-__all__ = ["unguarded_plans"]
+__all__ = ["is_unguarded", "unguarded_plans"]
+
+
+def is_unguarded(plan: Plan, now: datetime) -> bool:
+    """Whether no driver has watched a running or holding plan for five minutes. Makes no query."""
+    until = plan.guarded_until
+    return plan.state in WATCHED_STATES and (until is None or until < now)
 
 
 def unguarded_plans() -> list[Plan]:
-    """Returns the running and holding plans that no driver has watched for five minutes.
+    """Returns the plans that `is_unguarded` is true for. Makes a query.
 
-    That is so if run-jobs has stopped, and also if it fails for one plan. Makes a query, and
-    returns none on other databases than PostgreSQL, where no plan starts.
+    Returns none on other databases than PostgreSQL, where no plan starts.
     """
     if connections[conf.database].vendor != "postgresql":
         return []
-    watched = Q(state__in=(State.RUNNING, State.HOLDING))
+    watched = Q(state__in=WATCHED_STATES)
     is_over = Q(guarded_until=None) | Q(guarded_until__lt=ClockTimestamp())
     return list(Plan.objects.using(conf.database).filter(watched & is_over).order_by("key"))

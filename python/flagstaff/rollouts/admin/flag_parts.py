@@ -19,8 +19,9 @@ from flagstaff.rollouts.admin.access import may
 from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import present_percent, state_label, state_sentence
-from flagstaff.rollouts.admin.warnings import is_unguarded, unguarded_label
-from flagstaff.rollouts.models import ACTIVE_STATES, Plan, State
+from flagstaff.rollouts.admin.warnings import unguarded_label
+from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State
+from flagstaff.rollouts.unguarded import is_unguarded
 
 __all__ = ["flag_notes", "flag_panel"]
 
@@ -44,7 +45,7 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
             '<p class="flagstaff-line">{} {}</p>', _("There is no rollout plan."), links
         )
     now = time_of(plan)
-    is_watched = plan.state in {State.RUNNING, State.HOLDING}
+    is_watched = plan.state in WATCHED_STATES
     hint = _("Another change of this flag pauses the plan.") if is_watched else ""
     warning = unguarded_label() if is_unguarded(plan, now) else ""
     return format_html(

@@ -35,7 +35,7 @@ from flagstaff.rollouts.admin.texts import (
 )
 from flagstaff.rollouts.admin.warnings import warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.models import Plan, PlanEvent, State
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
 
 __all__ = ["PlanPageMixin"]
 
@@ -87,7 +87,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         flag = _flag_of(plan)
         if not may(self.admin_site, request, "change", flag):
             raise PermissionDenied
-        if plan.state in {State.RUNNING, State.HOLDING}:
+        if plan.state in WATCHED_STATES:
             text = _("The plan of “%(key)s” is running. Pause it before you delete it.")
             self.message_user(request, text % {"key": plan.key}, messages.ERROR)
             return HttpResponseRedirect(self._url("change", plan.pk))
@@ -197,7 +197,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             "buttons": buttons_of(plan) if may_change and _is_newest(plan) else (),
             "version": version_of_plan(plan),
             "delete_url": self._url("delete", plan.pk)
-            if may_change and plan.state not in {State.RUNNING, State.HOLDING}
+            if may_change and plan.state not in WATCHED_STATES
             else None,
             "chart": steps_chart(plan, now),
             "steps": steps,

@@ -22,9 +22,10 @@ from flagstaff.rollouts.admin.add_page import AddPageMixin
 from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.page import PlanPageMixin
 from flagstaff.rollouts.admin.texts import guard_label, state_label, step_text, time_html
-from flagstaff.rollouts.admin.warnings import is_unguarded, unguarded_label
+from flagstaff.rollouts.admin.warnings import unguarded_label
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.unguarded import is_unguarded
 
 __all__ = ["PlanAdmin"]
 

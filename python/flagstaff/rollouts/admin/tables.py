@@ -16,7 +16,7 @@ from flagstaff.rollouts.admin.texts import (
     limit_text,
 )
 from flagstaff.rollouts.guards import CALLABLE, guards_from_json
-from flagstaff.rollouts.models import Plan, State, StepRun
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, State, StepRun
 from flagstaff.rollouts.transitions import steps_of
 
 __all__ = ["guard_rows", "step_rows"]
@@ -27,7 +27,7 @@ def step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
     runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)
     began = {run.step: run.started_at for run in runs.order_by("id")}
     rows: list[dict[str, object]] = []
-    expected = plan.due_at if plan.state in {State.RUNNING, State.HOLDING} else plan.starts_at
+    expected = plan.due_at if plan.state in WATCHED_STATES else plan.starts_at
     is_active = plan.ended_at is None
     for index, step in enumerate(steps_of(plan)):
         is_later = plan.step is None or index > plan.step

@@ -12,16 +12,9 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts.conditions import driver_is_running
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.unguarded import is_unguarded
 
-__all__ = ["is_unguarded", "unguarded_label", "warnings_of"]
-
-_WATCHED = (State.RUNNING, State.HOLDING)
-
-
-def is_unguarded(plan: Plan, now: datetime) -> bool:
-    """Whether a running plan is watched by no driver. Makes no query."""
-    until = plan.guarded_until
-    return plan.state in _WATCHED and (until is None or until < now)
+__all__ = ["unguarded_label", "warnings_of"]
 
 
 def unguarded_label() -> SafeString:
