@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from flagstaff.rollouts import alpha, verdict, verdict_text
-from flagstaff.rollouts.alpha import brake_alpha, guard_alpha, guard_name, numbered
-from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts import alpha, guards, verdict, verdict_text
+from flagstaff.rollouts.alpha import brake_alpha, guard_alpha
+from flagstaff.rollouts.guards import Guard, guard_name, numbered
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import Evidence, GuardCounts, Verdict, judge
 
@@ -42,7 +42,7 @@ def judged(
     return judge(STEPS, step, guards, found, required)
 
 
-@pytest.mark.parametrize("module", [alpha, verdict, verdict_text])
+@pytest.mark.parametrize("module", [alpha, guards, verdict, verdict_text])
 def test_examples_in_docstrings_are_correct(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 

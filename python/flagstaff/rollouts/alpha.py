@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.steps import Step
 
 __all__ = [
     "BRAKE_ALPHA",
     "BRAKE_PERCENT",
-    "ERRORS",
     "GUARDS_ALPHA",
     "PLAN_ALPHA",
     "brake_alpha",
     "guard_alpha",
-    "guard_name",
-    "numbered",
 ]
 
 #: The probability that a harmless plan trips, and the parts of the brake and of all guards.
@@ -25,8 +22,6 @@ BRAKE_ALPHA = 0.01
 GUARDS_ALPHA = 0.04
 #: Above this percentage the brake is off: many first failures are all inside by chance.
 BRAKE_PERCENT = 50
-#: The number of the guard of errors, whose failures are always counted.
-ERRORS = 0
 
 _ALL = 100
 
@@ -52,27 +47,3 @@ def guard_alpha(steps: Sequence[Step], guards: Sequence[Guard]) -> float:
     """
     compared = sum(step.percent < _ALL for step in steps)
     return GUARDS_ALPHA / max(len(numbered(guards)) * compared, 1)
-
-
-def numbered(guards: Sequence[Guard]) -> list[tuple[int, Guard]]:
-    """Returns the statistical guards with the numbers that their failures are counted under.
-
-    >>> [number for number, _ in numbered([Guard("callable"), Guard("latency", seconds=1)])]
-    [2]
-    """
-    return [
-        (ERRORS if guard.kind == "errors" else index + 1, guard)
-        for index, guard in enumerate(guards)
-        if guard.kind != "callable"
-    ]
-
-
-def guard_name(guard: Guard) -> str:
-    """Returns the name of a guard in sentences: "errors", "latency over 0.5 s", or its path.
-
-    >>> guard_name(Guard("latency", seconds=0.5))
-    'latency over 0.5 s'
-    """
-    if guard.kind == "latency":
-        return f"latency over {guard.seconds:g} s"
-    return guard.path or guard.kind

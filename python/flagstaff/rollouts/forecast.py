@@ -13,15 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff.rollouts import statistics
-from flagstaff.rollouts.alpha import (
-    BRAKE_PERCENT,
-    ERRORS,
-    brake_alpha,
-    guard_alpha,
-    guard_name,
-    numbered,
-)
-from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.alpha import BRAKE_PERCENT, brake_alpha, guard_alpha
+from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import Evidence
 from flagstaff.rollouts.steps import Step, duration_text
 from flagstaff.rollouts.verdict_text import times
@@ -31,6 +24,7 @@ __all__ = [
     "StepForecast",
     "Traffic",
     "forecast",
+    "rounded_seconds",
     "seconds_to_trip",
     "traffic_of",
 ]
@@ -189,7 +183,7 @@ def _step_forecast(
         _guard_forecast(guard, number, step, traffic, (threshold, for_users))
         for number, guard in numbered(guards)
     )
-    silent = brake is not None and not traffic.failing_per_hour.get(ERRORS)
+    silent = brake is not None and not traffic.failing_per_hour.get(ERROR_NUMBER)
     seen = [one for one in found if traffic.failing_per_hour.get(one.number)]
     unseen = [one.name for one in found if one not in seen and for_users]
     sentences = [
@@ -267,9 +261,13 @@ def _seen(ratio: float | None, *, is_long: bool) -> str:
     return f"{'at best ' if is_long else ''}{times(ratio)} times as many"
 
 
+def rounded_seconds(seconds: float) -> int:
+    """Returns a forecast without a precision that it does not have: whole minutes from one on."""
+    return round(seconds / _MINUTE) * _MINUTE if seconds >= _MINUTE else math.ceil(seconds)
+
+
 def _rounded(seconds: float) -> str:
-    whole = round(seconds / _MINUTE) * _MINUTE if seconds >= _MINUTE else math.ceil(seconds)
-    return duration_text(whole)
+    return duration_text(rounded_seconds(seconds))
 
 
 def _brake_text(brake: int) -> str:

@@ -14,15 +14,20 @@ from flagstaff.exceptions import InvalidPlanError
 __all__ = [
     "CALLABLE",
     "ERRORS",
+    "ERROR_NUMBER",
     "Guard",
+    "guard_name",
     "guards_as_json",
     "guards_from_json",
     "latency_limits",
+    "numbered",
     "parse_guard",
     "valid_guards",
 ]
 
 ERRORS, LATENCY, CALLABLE = "errors", "latency", "callable"
+#: The number of the guard of errors, whose failures are always counted.
+ERROR_NUMBER = 0
 _ACTIONS = ("rollback", "hold")
 # The name in a text → the kind, and the field that the text after "=" belongs to.
 _KINDS = {"errors": (ERRORS, ""), "latency": (LATENCY, "seconds"), "call": (CALLABLE, "path")}
@@ -115,15 +120,36 @@ def guards_from_json(stored: Any) -> tuple[Guard, ...]:
 
 
 def latency_limits(guards: Sequence[Guard]) -> dict[str, float]:
-    """Returns the limits of latency guards in seconds, by the number of the guard.
-
-    The number is the place of the guard in the plan, from 1.
-    """
+    """Returns the limits of latency guards in seconds, by the number of the guard."""
     return {
         str(number): guard.seconds
-        for number, guard in enumerate(guards, 1)
+        for number, guard in numbered(guards)
         if guard.kind == LATENCY and guard.seconds is not None
     }
+
+
+def numbered(guards: Sequence[Guard]) -> list[tuple[int, Guard]]:
+    """Returns the statistical guards with the numbers that their failures are counted under.
+
+    >>> [number for number, _ in numbered([Guard("callable"), Guard("latency", seconds=1)])]
+    [2]
+    """
+    return [
+        (ERROR_NUMBER if guard.kind == ERRORS else place, guard)
+        for place, guard in enumerate(guards, 1)
+        if guard.kind != CALLABLE
+    ]
+
+
+def guard_name(guard: Guard) -> str:
+    """Returns the name of a guard in sentences: "errors", "latency over 0.5 s", or its path.
+
+    >>> guard_name(Guard("latency", seconds=0.5))
+    'latency over 0.5 s'
+    """
+    if guard.kind == LATENCY:
+        return f"latency over {guard.seconds:g} s"
+    return guard.path or guard.kind
 
 
 def _with_option(guard: Guard, option: str, text: str) -> Guard:

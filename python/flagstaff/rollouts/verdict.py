@@ -10,16 +10,8 @@ from dataclasses import replace
 from typing import NamedTuple, cast
 
 from flagstaff.rollouts import statistics
-from flagstaff.rollouts.alpha import (
-    BRAKE_PERCENT,
-    ERRORS,
-    PLAN_ALPHA,
-    brake_alpha,
-    guard_alpha,
-    guard_name,
-    numbered,
-)
-from flagstaff.rollouts.guards import Guard
+from flagstaff.rollouts.alpha import BRAKE_PERCENT, PLAN_ALPHA, brake_alpha, guard_alpha
+from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
     BRAKE,
     Action,
@@ -132,7 +124,7 @@ def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
 
 
 def _brake_trip(evidence: Evidence, brake: int | None) -> Verdict | None:
-    errors = evidence.failed.get(ERRORS, GuardCounts())
+    errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
     if brake is None or errors.outside or errors.inside < brake:
         return None
     return Verdict(BRAKE, "rollback", passed=False, why=brake_text(errors, evidence))

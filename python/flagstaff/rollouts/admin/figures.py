@@ -23,9 +23,8 @@ from flagstaff.rollouts.admin.texts import (
     share_text,
     users_text,
 )
-from flagstaff.rollouts.alpha import numbered
 from flagstaff.rollouts.evidence import read_evidence
-from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, SignalCount, StepRun
 from flagstaff.rollouts.results import Evidence, GuardResult, Verdict
 from flagstaff.rollouts.transitions import steps_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 
 from django.utils.translation import gettext as _
 
@@ -17,15 +16,20 @@ from flagstaff.rollouts.admin.texts import (
     ratio_text,
     users_text,
 )
-from flagstaff.rollouts.alpha import numbered
-from flagstaff.rollouts.forecast import GuardForecast, StepForecast, forecast, traffic_of
-from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.forecast import (
+    GuardForecast,
+    StepForecast,
+    forecast,
+    rounded_seconds,
+    traffic_of,
+)
+from flagstaff.rollouts.guards import guards_from_json, numbered
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.transitions import steps_of
 
 __all__ = ["ForecastRow", "forecast_rows"]
 
-_ALL, _MINUTE = 100, 60
+_ALL = 100
 
 
 @dataclass(frozen=True)
@@ -90,5 +94,4 @@ def _sentence(label: str, guard: GuardForecast, *, is_long: bool, measured: floa
 
 
 def _rounded(seconds: float) -> str:
-    """Returns a forecast without a precision that it does not have."""
-    return duration(round(seconds / _MINUTE) * _MINUTE if seconds >= _MINUTE else ceil(seconds))
+    return duration(rounded_seconds(seconds))
