@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from django.db import Error, transaction
+from django.db import transaction
 
 from flagstaff._tables.rows import Row
-from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.times import full_time
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError
@@ -16,7 +15,7 @@ from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_among
-from flagstaff.history.user_names import names_of_actors
+from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import entries, require_history, require_triggers, version_of
 
 __all__ = ["conflict_error", "locked_row", "raise_conflicts", "require_version"]
@@ -67,7 +66,7 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     present = f"version {actual}" if actual else "no version"
     text = f"{key} has {present}, but version {expected} was expected"
     if newer:
-        names = _names_of_actors(newer)
+        names = readable_names_of_actors(newer)
         described = "; ".join(_describe(event, names) for event in newer)
         text += f"; changes after version {expected}: {described}"
     return ConflictError(
@@ -88,15 +87,6 @@ def raise_conflicts(errors: Iterable[ConflictError]) -> None:
         raise errors[0]
     if errors:
         raise ConflictError("\n".join(map(str, errors)), key=errors[0].key)
-
-
-def _names_of_actors(events: Iterable[Event]) -> dict[str, str]:
-    """Returns usernames, as the history page shows them; none if the role may not read users."""
-    try:
-        with transaction.atomic(using=actor_table().database):
-            return names_of_actors(events)
-    except Error:
-        return {}
 
 
 def _describe(event: Event, names: Mapping[str, str]) -> str:

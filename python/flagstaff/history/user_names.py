@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from django.db import Error, transaction
+
 from flagstaff._tables.names import user_field
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
 from flagstaff.history.events import Event
 
-__all__ = ["may_see_users", "names_of_actors", "names_of_users", "permission_to_see_users"]
+__all__ = [
+    "may_see_users",
+    "names_of_actors",
+    "names_of_users",
+    "permission_to_see_users",
+    "readable_names_of_actors",
+]
 
 
 class HasPermissions(Protocol):
@@ -25,6 +33,15 @@ def names_of_actors(events: Iterable[Event]) -> dict[str, str]:
     An actor that is not a primary key, such as "deploy", is left out. Queries the users.
     """
     return actor_table().names({event.actor for event in events if event.actor is not None})
+
+
+def readable_names_of_actors(events: Iterable[Event]) -> dict[str, str]:
+    """Returns usernames as `names_of_actors` does; none if the role may not read users."""
+    try:
+        with transaction.atomic(using=actor_table().database):
+            return names_of_actors(events)
+    except Error:
+        return {}
 
 
 def names_of_users(events: Iterable[Event]) -> dict[str, str]:

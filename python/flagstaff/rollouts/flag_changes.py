@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import Error, transaction
-
 from flagstaff._tables.rows import FlagRow
-from flagstaff._tables.user_lookup import actor_table
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.events import Event
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
-from flagstaff.history.user_names import names_of_actors
+from flagstaff.history.user_names import readable_names_of_actors
 from flagstaff.history.versions import version_of
 from flagstaff.rollouts.models import Plan
 
@@ -35,7 +32,7 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> str | None:
     events = events_of(Kind.FLAG, flag.pk, after=plan.flag_version or 0, limit=_MAX_EVENTS)
     if not events:
         return "the history of the flag was changed"
-    names = _names_of_actors(events)
+    names = readable_names_of_actors(events)
     return "; ".join(_describe(event, names) for event in reversed(events))
 
 
@@ -43,12 +40,3 @@ def _describe(event: Event, names: Mapping[str, str]) -> str:
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
     return f"{actor} changed the flag: {describe_change(event, limit=_MAX_VALUE)}"
-
-
-def _names_of_actors(events: list[Event]) -> Mapping[str, str]:
-    """Returns the usernames of the actors; none if the role may not read users."""
-    try:
-        with transaction.atomic(using=actor_table().database):
-            return names_of_actors(events)
-    except Error:
-        return {}
