@@ -29,7 +29,6 @@ from flagstaff.rollouts.conditions import (
     problem_of_driver,
     problem_of_flag,
     require,
-    rules_can_grant,
 )
 from flagstaff.rollouts.guards import Guard, guards_as_json, latency_limits, valid_guards
 from flagstaff.rollouts.models import (
@@ -191,12 +190,15 @@ def rollback(key: str) -> Plan:
         if plan.state not in {*WATCHED_STATES, State.PAUSED} or plan.step is None:
             raise _wrong_state(plan, "cannot be rolled back")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
-        disables = flag is not None and rules_can_grant(flag)
         reason = transitions.current_reason()
-        transitions.roll_back(plan, flag, database_now(), reason or "rolled back by a person")
-        what = "the flag was disabled, because a rule can grant it" if disables else "rollout 0 %"
-        if flag is None:
+        changed = transitions.roll_back(
+            plan, flag, database_now(), reason or "rolled back by a person"
+        )
+        what = "rollout 0 %"
+        if changed is None:
             what = f"the flag {key} no longer exists, so no rollout was changed"
+        elif changed.field == "enabled":
+            what = "the flag was disabled, because a rule can grant it"
         text = f"rolled back: {what}" + (f"; reason: {reason}" if reason else "")
         record(plan, PlanEvent.Kind.ROLLED_BACK, text)
         return plan
