@@ -212,7 +212,9 @@ def test_change_between_read_and_write_is_merged(
 def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) -> None:
     data = opened(operator, flag)
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
+        cursor.execute(
+            "ALTER TABLE flagstaff_featureflag DISABLE TRIGGER flagstaff_history_update_v1"
+        )
         try:
             set_rollout("new_checkout", 80)
             response = rejected(operator, flag, {**data, "rollout_percent": 50})
@@ -220,7 +222,9 @@ def test_conflict_is_found_without_history(operator: Client, flag: FeatureFlag) 
             assert error == "Yours: 50. Now in the database: 80. Save again to write your value."
             saved(operator, flag, form_data(response))
         finally:
-            cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
+            cursor.execute(
+                "ALTER TABLE flagstaff_featureflag ENABLE TRIGGER flagstaff_history_update_v1"
+            )
     assert flag.rollout_percent == 50
 
 
