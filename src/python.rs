@@ -51,7 +51,7 @@ mod _core {
     #[pymodule_export]
     use super::lifecycle::{claim_interpreter, is_refused, reconfigure, refresh, shutdown, stop};
     #[pymodule_export]
-    use super::observation::{PyObservation, is_measuring};
+    use super::observation::{PyObservation, observed_request};
     #[pymodule_export]
     use super::overrides::{set_forced_off, set_overrides, set_own_writes};
     #[pymodule_export]

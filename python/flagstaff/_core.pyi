@@ -21,11 +21,11 @@ __all__ = [
     "get_value",
     "impact",
     "impact_on",
-    "is_measuring",
     "is_refused",
     "is_waiting",
     "json_problem",
     "monotonic",
+    "observed_request",
     "reconfigure",
     "refresh",
     "reset_attributes",
@@ -77,11 +77,12 @@ class Observation:
     """One request or task, as a context manager. Its end counts it for each of its users.
 
     Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
-    exception is a failure; a block that SystemExit or a cancellation ends is not counted.
+    exception is a failure; a block that SystemExit or a cancellation ends is not counted, and
+    neither is one without `is_counted`. `request` is what `observed_request()` returns.
     """
 
     failed: bool
-    def __new__(cls) -> Observation: ...
+    def __new__(cls, request: object = None, *, is_counted: bool = True) -> Observation: ...
     def __enter__(self) -> Observation: ...
     def __exit__(
         self,
@@ -90,8 +91,8 @@ class Observation:
         _traceback: TracebackType | None,
     ) -> None: ...
 
-def is_measuring() -> bool:
-    """Returns whether a rollout plan measures now. If not, requests need not be observed."""
+def observed_request() -> Any:
+    """Returns the request of the innermost `Observation`; None outside of one and after its end."""
 
 @final
 class Snapshot:

@@ -11,10 +11,8 @@ from django.http.response import HttpResponseBase
 
 from flagstaff import _core
 from flagstaff._attribution.context import Attribution, attributed, attribution
-from flagstaff._engine.attributes import serving
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._engine.request_visitor import RequestVisitor, visitor_of_request
-from flagstaff._extensions import optional_apps
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]
 
@@ -37,39 +35,26 @@ class FlagstaffMiddleware:
     ) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
-        self._observes = any(app.observes_requests for app in optional_apps())
         if self.is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Handles a request, sync or async."""
-        observes = self._observes and _core.is_measuring()
-        if self.is_async:
-            return self._observe_async(request) if observes else self._handle_async(request)
-        if not observes:
-            return self._handle(request)
-        with _core.Observation() as observation:
-            response = self._handle(request)
-            observation.failed = response.status_code >= _SERVER_ERROR
-        return response
-
-    async def _observe_async(self, request: HttpRequest) -> HttpResponseBase:
-        with _core.Observation() as observation:
-            response = await self._handle_async(request)
-            observation.failed = response.status_code >= _SERVER_ERROR
-        return response
+        return self._handle_async(request) if self.is_async else self._handle(request)
 
     def _handle(self, request: HttpRequest) -> HttpResponseBase:
         flags, visitor = _begin(request)
-        with attributed(_attribution_of(request)), serving(flags):
+        with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
             response = cast("HttpResponseBase", self.get_response(request))
+            observation.failed = response.status_code >= _SERVER_ERROR
         visitor.finish(request, response)
         return response
 
     async def _handle_async(self, request: HttpRequest) -> HttpResponseBase:
         flags, visitor = _begin(request)
-        with attributed(_attribution_of(request)), serving(flags):
+        with attributed(_attribution_of(request)), _core.Observation(flags) as observation:
             response = await cast("Awaitable[HttpResponseBase]", self.get_response(request))
+            observation.failed = response.status_code >= _SERVER_ERROR
         visitor.finish(request, response)
         return response
 

@@ -1,4 +1,4 @@
-//! Connects evaluations with the request or task that they belong to, for rollout plans.
+//! Connects evaluations with the request or task that they belong to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::state::LIVE;
 use crate::bucketing_unit::unit_text;
 use crate::evaluate::{Evaluation, Reason};
 use crate::flag::Flag;
@@ -23,13 +22,16 @@ use crate::watch::{Outcome, Watch};
 static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// One request or task, as a context manager. Evaluations in the block belong to it, and its end
-/// counts it for each of its users.
+/// counts it for each of its users, for rollout plans.
 ///
 /// An exception is a failure. A block that is cancelled, for example by `SystemExit`, is not
 /// counted. Blocks may be nested: an evaluation belongs to the innermost one.
 #[pyclass(frozen, name = "Observation", module = "flagstaff._core")]
 pub(super) struct PyObservation {
-    observation: Mutex<Observation>,
+    /// Emptied at the end, because a task that the request has started may outlive it.
+    request: Mutex<Option<Py<PyAny>>>,
+    /// `None` if it is not counted.
+    observation: Option<Mutex<Observation>>,
     began: Instant,
     failed: AtomicBool,
     /// What restores the observation before this one.
@@ -39,9 +41,11 @@ pub(super) struct PyObservation {
 #[pymethods]
 impl PyObservation {
     #[new]
-    fn new() -> Self {
+    #[pyo3(signature = (request=None, *, is_counted=true))]
+    fn new(request: Option<Py<PyAny>>, is_counted: bool) -> Self {
         Self {
-            observation: Mutex::default(),
+            request: Mutex::new(request),
+            observation: is_counted.then(Mutex::default),
             began: Instant::now(),
             failed: AtomicBool::new(false),
             token: PyOnceLock::new(),
@@ -83,25 +87,24 @@ impl PyObservation {
             // restore.
             let _ = variable.bind(py).call_method1(intern!(py, "reset"), (token,));
         }
-        if error.is_none() || error.is_instance_of::<PyException>() {
+        // Dropped without the lock, because the destructor may run any code.
+        let request = lock(&self.request).take();
+        drop(request);
+        if let Some(observation) = &self.observation
+            && (error.is_none() || error.is_instance_of::<PyException>())
+        {
             let failed = self.failed() || !error.is_none();
-            self.lock().end(Outcome { failed, took: self.began.elapsed() });
+            lock(observation).end(Outcome { failed, took: self.began.elapsed() });
         }
     }
 }
 
-impl PyObservation {
-    fn lock(&self) -> MutexGuard<'_, Observation> {
-        self.observation.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a rollout plan measures now. If not, requests need not be observed.
+/// The request of the current observation. `None` outside of a request, and after its end.
 #[pyfunction]
-pub(super) fn is_measuring() -> bool {
-    let current = LIVE.current();
-    let snapshot = current.as_ref().and_then(|state| state.snapshot.as_deref());
-    snapshot.is_some_and(|snapshot| snapshot.watches().next().is_some())
+pub(super) fn observed_request(py: Python<'_>) -> Option<Py<PyAny>> {
+    let current = current(py)?;
+    let request = lock(&current.get().request);
+    request.as_ref().map(|request| request.clone_ref(py))
 }
 
 /// Notes an evaluation of a watched flag for the current request, if the flag's own rollout has
@@ -117,7 +120,9 @@ pub(super) fn note_watched(
     if evaluation.reason != Reason::Split || evaluation.rule.is_some() {
         return;
     }
-    let Some(current) = current(py) else { return };
+    let current = current(py);
+    let observation = current.as_ref().and_then(|current| current.get().observation.as_ref());
+    let Some(observation) = observation else { return };
     let unit = match flag.bucket_by() {
         None => subject.text(|text| watch.unit(text)),
         // At 0 % the unit was not read, and reading it now could draw a visitor.
@@ -125,7 +130,7 @@ pub(super) fn note_watched(
         Some(name) => attributes.read_unit(name, |unit| unit_text(unit, |text| watch.unit(text))),
     };
     let Some(unit) = unit else { return };
-    current.get().lock().note(watch, unit, evaluation.value);
+    lock(observation).note(watch, unit, evaluation.value);
 }
 
 /// The observation of the current request or task, if there is one.
@@ -133,4 +138,8 @@ fn current(py: Python<'_>) -> Option<Bound<'_, PyObservation>> {
     let variable = CURRENT.get(py)?.bind(py);
     let found = variable.call_method1(intern!(py, "get"), (py.None(),)).ok()?;
     found.cast_into().ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,7 +29,7 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
-from flagstaff import all_flags, explain, flag_enabled, snapshot
+from flagstaff import _core, all_flags, explain, flag_enabled, snapshot
 from flagstaff._engine import attributes, log_once
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.exceptions import ConfigurationError
@@ -605,7 +605,7 @@ def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
     with attributes_from(settings, count):
         request = request_of(alice)
         request.flags = RequestFlags(request)
-        with attributes.serving(request.flags):
+        with _core.Observation(request.flags):
             async_to_sync(view)(request)
 
 

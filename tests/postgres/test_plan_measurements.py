@@ -52,6 +52,16 @@ def test_requests_are_counted_by_side(database: str, query: Query, run: int, how
     )
 
 
+@pytest.mark.parametrize("how", ["requests", "requests_async"])
+def test_request_that_waits_for_the_first_load_is_counted(
+    database: str, query: Query, run: int, how: str
+) -> None:
+    with Worker(database) as worker:
+        request(worker, USERS, how=how)
+        expected = sides(worker)
+    assert counted(query, run, "r") == expected
+
+
 def test_user_who_fails_often_is_one_failed_user(database: str, query: Query, run: int) -> None:
     workers = [ready_worker(database) for _ in range(2)]
     outside, inside = sides(workers[0])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from inspect import iscoroutine
 from operator import index
-from typing import Any, Protocol, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
@@ -46,7 +45,6 @@ __all__ = [
     "report_reserved_name",
     "report_unreadable",
     "report_unreadable_context",
-    "serving",
     "unusable_columns",
     "visitor_of",
 ]
@@ -114,32 +112,10 @@ class RequestContext(dict[str, object]):
         return self._computed.setdefault(key, attributes)
 
 
-class _Served:
-    """A request while it is served. A task that it has started may outlive it."""
-
-    def __init__(self, request: _HasContext) -> None:
-        self.request: _HasContext | None = request
-
-
-class _HasContext(Protocol):
-    @property
-    def context(self) -> RequestContext:
-        """The context of the request, made at its first use."""
-
-
-_served: ContextVar[_Served | None] = ContextVar("flagstaff_served", default=None)
-
-
-@contextmanager
-def serving(request: _HasContext) -> Iterator[None]:
-    """Makes `flag_enabled(key, user)` use the attributes of a request while the block runs."""
-    served = _Served(request)
-    token = _served.set(served)
-    try:
-        yield
-    finally:
-        served.request = None
-        _served.reset(token)
+def _observed_context() -> RequestContext | None:
+    """Returns the context of the request that is handled, which is made at its first use."""
+    request = _core.observed_request()
+    return None if request is None else request.context
 
 
 async def prepare_attributes(
@@ -202,9 +178,9 @@ def computed_attributes(user: object, call: object, snapshot: object) -> dict[st
     for context in (call, snapshot):
         if isinstance(context, RequestContext):
             return context.attributes_of(user)
-    served = _served.get()
-    if served is not None and served.request is not None:
-        return served.request.context.attributes_of(user)
+    observed = _observed_context()
+    if observed is not None:
+        return observed.attributes_of(user)
     try:
         return _compute(user, None)
     except SynchronousOnlyOperation:
@@ -219,10 +195,8 @@ def visitor_of(call: object, snapshot: object, draw: bool) -> str | None:  # noq
     for context in (call, snapshot):
         if isinstance(context, RequestContext):
             return context.visitor(draw)
-    served = _served.get()
-    if served is None or served.request is None:
-        return None
-    return served.request.context.visitor(draw)
+    observed = _observed_context()
+    return None if observed is None else observed.visitor(draw)
 
 
 def note_evaluation() -> None:

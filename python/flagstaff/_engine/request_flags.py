@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff._engine.attributes import RequestContext, prepare_attributes, serving
+from flagstaff._engine.attributes import RequestContext, prepare_attributes
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
@@ -184,7 +184,7 @@ class _Newest:
         default: bool = False,
         context: Context = None,
     ) -> bool:
-        with serving(self):
+        with _core.Observation(self, is_counted=False):
             return _core.flag_enabled(key, user, default=default, context=context)
 
     def get_value(self, key: str, default: Any = None) -> Any:

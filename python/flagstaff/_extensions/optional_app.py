@@ -24,8 +24,6 @@ class OptionalApp:
 
     #: The label of the app, as in AppConfig.
     label: str
-    #: Whether the middleware observes requests for the app: their users, time and failures.
-    observes_requests: bool = False
     #: The static stylesheets of `flag_panel` and `flag_notes`.
     admin_css: Sequence[str] = ()
 

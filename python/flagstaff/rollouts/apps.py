@@ -35,7 +35,6 @@ class RolloutsConfig(OptionalApp, AppConfig):
     label = "flagstaff_rollouts"
     verbose_name = _("Rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
-    observes_requests = True
     admin_css = ("flagstaff/rollouts.css",)
 
     def ready(self) -> None:
