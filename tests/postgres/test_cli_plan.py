@@ -74,7 +74,7 @@ def test_start_says_how_many_users_the_first_step_needs() -> None:
 def test_start_says_that_a_trip_will_disable_the_flag() -> None:
     FeatureFlag.objects.update(rules=RULES)
     message = ok(START)
-    assert "a rule can grant the flag, so a guard that trips disables the flag\n" in message
+    assert "a rule can grant the flag, so a guard that trips also disables the flag\n" in message
 
 
 def test_start_with_json_prints_the_plan() -> None:

@@ -259,7 +259,7 @@ def test_page_of_pending_plan_without_a_driver_warns(operator: Client, pending: 
 def test_page_says_that_a_trip_turns_off_a_flag_with_rules(operator: Client) -> None:
     make_flag(rules=RULES)
     html = page(operator, plan_url(rollouts.create(KEY, STEPS)))
-    assert "If a guard trips, the flag is turned off, because a rule can grant it." in html
+    assert "If a guard trips, the flag is also turned off, because a rule can grant it." in html
 
 
 def test_page_of_plan_without_its_flag_says_so(

@@ -181,7 +181,7 @@ def _explain(plan: Plan, out: Output) -> None:
     """Says what a person should know before the start."""
     flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
     if flag is not None and rules_can_grant(flag):
-        out.message("a rule can grant the flag, so a guard that trips disables the flag")
+        out.message("a rule can grant the flag, so a guard that trips also disables the flag")
     first = steps_of(plan)[0]
     if plan.state != State.PENDING and first.percent < _ALL:
         users = plan.required_users * _ALL // first.percent
@@ -244,7 +244,7 @@ _ACTIONS = (
     ),
     Verb(
         name="rollback",
-        help="set the rollout to 0 % at once, or disable a flag that a rule can grant",
+        help="set the rollout to 0 % at once, and disable a flag that a rule can grant",
         examples=("plan new_checkout rollback --wait",),
         add_arguments=_add_change,
         run=_changing(plans.rollback),

@@ -183,7 +183,7 @@ def jump(key: str, percent: int) -> Plan:
 def rollback(key: str) -> Plan:
     """Sets the rollout to 0 % at once, and ends the plan until `resume`.
 
-    Disables the flag instead if a rule can grant it. Does not wait for the workers. Raises
+    Disables the flag if a rule can grant it. Does not wait for the workers. Raises
     UnknownPlanError, or PlanError if the plan has not started or has ended.
     """
     with _locked_plan(key) as plan:
@@ -198,7 +198,7 @@ def rollback(key: str) -> Plan:
         if changed is None:
             what = f"the flag {key} no longer exists, so no rollout was changed"
         elif changed.field == "enabled":
-            what = "the flag was disabled, because a rule can grant it"
+            what += ", and the flag was disabled, because a rule can grant it"
         text = f"rolled back: {what}" + (f"; reason: {reason}" if reason else "")
         record(plan, PlanEvent.Kind.ROLLED_BACK, text)
         return plan

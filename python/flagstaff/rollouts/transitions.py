@@ -133,19 +133,20 @@ def roll_back(
     *,
     expect_version: int | None = None,
 ) -> Changed | None:
-    """Sets the rollout to 0 %, and disables the flag instead if a rule can grant it.
+    """Sets the rollout to 0 %, and disables the flag if a rule can grant it.
 
-    Returns None if there is no flag any more. Raises ConflictError if the flag has another version
-    than expected.
+    Returns the first of these changes, or None if there is no flag any more. Raises ConflictError
+    if the flag has another version than expected.
     """
     changed = None
     if flag is not None:
-        disables = rules_can_grant(flag)
-        if disables:
+        # Two changes of one field each: broken rules must not stop them.
+        if rules_can_grant(flag):
             changed = changes.disable(plan.key, expect_version=expect_version)
-        else:
-            changed = changes.set_rollout(plan.key, 0, expect_version=expect_version)
-        plan.flag_version = changed.version
+            expect_version = changed.version
+        at_zero = changes.set_rollout(plan.key, 0, expect_version=expect_version)
+        plan.flag_version = at_zero.version
+        changed = changed or at_zero
     end_run(plan, now)
     plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, reason, now
     plan.due_at = plan.guarded_until = None

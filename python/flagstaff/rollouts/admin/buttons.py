@@ -76,7 +76,8 @@ def preview(plan: Plan, button: Button, flag: FlagRow | None) -> list[PreviewRow
         ),
     ]
     if flag is not None and rules_can_grant(flag):
-        text = _("the flag is turned off, because a rule can grant it")
+        text = _("rollout %(percent)s, and the flag is turned off, because a rule can grant it")
+        text %= {"percent": "0 %"}
         rows.append(PreviewRow(_("if a guard trips"), "", text))
     return rows
 
