@@ -60,6 +60,9 @@ pub struct StatusReport {
     pub schema_problems: Vec<String>,
 }
 
+/// The field of the report that says why something is not written.
+pub(crate) type ProblemField = fn(&mut StatusReport) -> &mut Option<&'static str>;
+
 /// The status report, shared between the threads of an engine and its readers.
 #[derive(Debug)]
 pub(crate) struct SharedStatus {
@@ -134,19 +137,9 @@ impl SharedStatus {
         }
     }
 
-    /// Sets why what rollout plans measure is not written, or that it is.
-    pub(crate) fn set_measure_problem(&self, problem: Option<&'static str>) {
-        let changed = self
-            .update(|report| std::mem::replace(&mut report.measure_problem, problem) != problem);
-        if changed {
-            (self.on_event)();
-        }
-    }
-
-    /// Sets why usage is not written, or that it is.
-    pub(crate) fn set_usage_problem(&self, problem: Option<&'static str>) {
-        let changed =
-            self.update(|report| std::mem::replace(&mut report.usage_problem, problem) != problem);
+    /// Sets why something that the worker collects is not written, or that it is.
+    pub(crate) fn set_problem(&self, of: ProblemField, problem: Option<&'static str>) {
+        let changed = self.update(|report| std::mem::replace(of(report), problem) != problem);
         if changed {
             (self.on_event)();
         }

@@ -54,12 +54,14 @@ fn add_problems(
     let unguarded = snapshot.into_iter().flat_map(|snapshot| snapshot.unguarded(Instant::now()));
     let unguarded = unguarded.map(|flag| {
         format!(
-            "the rollout plan of flag {flag:?} is unguarded, because its jobs do not run: run \
-             \"manage.py flags run-jobs --loop\""
+            "the rollout plan of flag {flag:?} is unguarded, because run-jobs has not watched it \
+             for about five minutes: run \"manage.py flags run-jobs\" to watch it now, or to see \
+             the error"
         )
     });
-    let unmeasured =
-        report.measure_problem.map(|why| format!("rollout plans cannot measure: {why}"));
+    let unmeasured = report
+        .measure_problem
+        .map(|why| format!("this worker cannot write the counts of rollout plans: {why}"));
     let problems = report.schema_problems.iter().cloned();
     let problems: Vec<_> = problems.chain(unmeasured).chain(unguarded).chain(rows).collect();
     dict.set_item("problems", problems)

@@ -172,7 +172,7 @@ def test_refused_flush_is_written_once_the_table_is_back(
         query("ALTER TABLE flagstaff_rollouts_failedunit RENAME TO moved")
         request(worker, USERS, status=500)
         expected = sides(worker)
-        refused = "rollout plans cannot measure: its table is missing"
+        refused = "this worker cannot write the counts of rollout plans: a table is missing"
         worker.sees(["call", "tests.plan_requests.has_problem", refused], True, within=TIMEOUT)
         query("ALTER TABLE moved RENAME TO flagstaff_rollouts_failedunit")
         wait_for_count(query, expected, run, "r")
@@ -216,8 +216,9 @@ def test_plan_without_a_driver_is_a_problem_of_the_status(
         worker.ask("refresh")
         (problem,) = worker.ask("status")["problems"]
     assert problem == (
-        'the rollout plan of flag "new_checkout" is unguarded, because its jobs do not run: run '
-        '"manage.py flags run-jobs --loop"'
+        'the rollout plan of flag "new_checkout" is unguarded, because run-jobs has not watched it '
+        'for about five minutes: run "manage.py flags run-jobs" to watch it now, or to see '
+        "the error"
     )
 
 

@@ -167,7 +167,7 @@ def test_role_that_may_not_write_is_logged_once(database: str, query: Query) -> 
     try:
         with ready_worker(reader, USAGE_INTERVAL=1) as worker:
             evaluate(worker, 100)
-            why = "the role may not write it"
+            why = "the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it"
             worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
             worker.sees(["has_logged", 1], True, within=5)
             evaluate(worker, 3000)
@@ -215,6 +215,6 @@ def test_missing_table_only_stops_the_collection(database: str, query: Query) ->
     query("DROP TABLE flagstaff_usage")
     with ready_worker(database, USAGE_INTERVAL=1) as worker:
         evaluate(worker, 100)
-        why = 'its table is missing, run "manage.py migrate"'
+        why = 'a table is missing, run "manage.py migrate"'
         worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
         assert worker.ask("mode") == "live"

@@ -1,16 +1,16 @@
 //! The thread that writes what rollout plans measure. No request waits for it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop};
 use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use super::sender::{LAST_FLUSH, Parameter, Report, Sender};
+use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn};
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
-use crate::postgres::threads;
+use crate::postgres::status::StatusReport;
 use crate::watch::Measured;
 
 /// What was measured and is not written yet. Bounded: each user, register and kind of count of a
@@ -109,8 +109,8 @@ impl Report for Measurements {
         ]
     }
 
-    fn set_problem(context: &Context, problem: Option<&'static str>) {
-        context.status.set_measure_problem(problem);
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static str> {
+        &mut status.measure_problem
     }
 
     fn is_empty(&self) -> bool {
@@ -138,13 +138,7 @@ pub(crate) fn start(
     if let Some(inherited) = context.live.snapshot() {
         context.watches.add(&inherited);
     }
-    let (stop, stopped) = channel();
-    let work = move || {
-        run(&context, &stopped);
-        drop(ended);
-    };
-    threads::spawn("flagstaff-plans", "start", work)?;
-    Ok(Some(stop))
+    spawn("flagstaff-plans", context, run, ended).map(Some)
 }
 
 /// Collects before each flush, because the watches themselves are bounded while a flush is pending.

@@ -4,6 +4,7 @@
 //! with an unknown outcome is sent again unchanged: the server applies each number once.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender as Stop, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio_postgres::Client;
@@ -13,7 +14,8 @@ use crate::postgres::connect::pool::Task;
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::random;
-use crate::postgres::status::RefreshMode;
+use crate::postgres::status::{RefreshMode, StatusReport};
+use crate::postgres::threads;
 
 /// The time for the last flush of an engine that is dropped without a call of `stop`.
 pub(super) const LAST_FLUSH: Duration = Duration::from_millis(600);
@@ -49,8 +51,8 @@ pub(super) trait Report {
     fn statement(context: &Context) -> &str;
     /// The parameters after them.
     fn parameters(columns: &Self::Columns) -> Vec<Parameter<'_>>;
-    /// Notes in the status why nothing is written, or that it is.
-    fn set_problem(context: &Context, problem: Option<&'static str>);
+    /// Where the status says why nothing is written.
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static str>;
     /// Whether nothing is collected.
     fn is_empty(&self) -> bool;
     /// Removes and returns what is collected.
@@ -154,13 +156,13 @@ impl<R: Report> Sender<R> {
         });
         let Err(error) = self.attempt(flush.clone(), until) else {
             self.is_refused = false;
-            R::set_problem(&self.context, None);
+            self.context.status.set_problem(R::problem, None);
             return Ok(());
         };
         let refusal = refusal(&error);
         self.is_refused = refusal.is_some();
         if self.is_refused {
-            R::set_problem(&self.context, refusal);
+            self.context.status.set_problem(R::problem, refusal);
         }
         // Otherwise it is dropped: a server that refuses writes would only let them pile up, and
         // one that cannot compute with the values would refuse them each time.
@@ -179,6 +181,23 @@ impl<R: Report> Sender<R> {
             write::<R>(client, &context, &writer, &flush).await
         })
     }
+}
+
+/// Starts a thread that runs `work` until the returned sender stops it, with the time for the last
+/// flush, or is dropped. The thread drops `ended` at its end.
+pub(super) fn spawn(
+    thread: &'static str,
+    context: Arc<Context>,
+    work: fn(&Arc<Context>, &Receiver<Duration>),
+    ended: Stop<()>,
+) -> Result<Stop<Duration>, Error> {
+    let (stop, stopped) = channel();
+    let work = move || {
+        work(&context, &stopped);
+        drop(ended);
+    };
+    threads::spawn(thread, "start", work)?;
+    Ok(stop)
 }
 
 async fn write<R: Report>(
@@ -208,9 +227,13 @@ async fn write<R: Report>(
 /// Why the server refuses all writes, for now and some time; `None` if the error is another one.
 fn refusal(error: &Error) -> Option<&'static str> {
     match (error.kind(), error.sqlstate()) {
-        (ErrorKind::Permission, _) => Some("the role may not write it"),
-        (ErrorKind::Missing, _) => Some("its table is missing, run \"manage.py migrate\""),
-        (_, Some(READ_ONLY)) => Some("the connection is read-only"),
+        (ErrorKind::Permission, _) => {
+            Some("the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it")
+        }
+        (ErrorKind::Missing, _) => Some("a table is missing, run \"manage.py migrate\""),
+        (_, Some(READ_ONLY)) => {
+            Some("the connection is read-only, connect to the primary with a role that may write")
+        }
         _ => None,
     }
 }

@@ -1,17 +1,17 @@
 //! The thread that collects usage and writes it from time to time. No evaluation waits for it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::types::Type;
 
 use super::counts::{Columns, Counts, left_of_hour};
-use super::sender::{LAST_FLUSH, Parameter, Report, Sender, unix_seconds};
+use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn, unix_seconds};
 use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
-use crate::postgres::threads;
+use crate::postgres::status::StatusReport;
 
 impl Report for Counts {
     type Columns = Columns;
@@ -38,8 +38,8 @@ impl Report for Counts {
         ]
     }
 
-    fn set_problem(context: &Context, problem: Option<&'static str>) {
-        context.status.set_usage_problem(problem);
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static str> {
+        &mut status.usage_problem
     }
 
     fn is_empty(&self) -> bool {
@@ -58,19 +58,13 @@ pub(crate) fn start(
     ended: Stop<()>,
 ) -> Result<Option<Stop<Duration>>, Error> {
     if context.usage_interval.is_zero() {
-        context.status.set_usage_problem(Some("USAGE_INTERVAL is 0"));
+        context.status.set_problem(Counts::problem, Some("USAGE_INTERVAL is 0"));
         return Ok(None);
     }
     if let Some(inherited) = context.live.snapshot() {
         context.registry.add(&inherited);
     }
-    let (stop, stopped) = channel();
-    let work = move || {
-        run(&context, &stopped);
-        drop(ended);
-    };
-    threads::spawn("flagstaff-usage", "start", work)?;
-    Ok(Some(stop))
+    spawn("flagstaff-usage", context, run, ended).map(Some)
 }
 
 /// Collects at every flush and at the end of every hour, until it is stopped or the engine is
