@@ -14,6 +14,21 @@ PAGE = "how-to/own-models.md"
 SETTINGS = """
 INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff", "switches"]
 """
+MODELS_WITH_UUID = """
+from uuid import uuid4
+
+from django.db import models
+
+from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
+
+
+class Switch(AbstractFeatureFlag):
+    id = models.UUIDField(primary_key=True, default=uuid4)
+
+
+class Setting(AbstractKeyValueStore):
+    id = models.UUIDField(primary_key=True, default=uuid4)
+"""
 
 
 @pytest.fixture
@@ -40,6 +55,19 @@ def test_page_has_the_required_migration(switches: Project) -> None:
     switches.write("switches/migrations/0002_flagstaff.py", migration)
     switches.manage("migrate", "--verbosity=0")
     assert_no_messages(switches)
+
+
+def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, database: str) -> None:
+    flags = {"FLAG_MODEL": "switches.Switch", "VALUE_MODEL": "switches.Setting"}
+    installed = SETTINGS.replace('"flagstaff",', '"flagstaff", "flagstaff.rollouts",')
+    project = Project(tmp_path / "shop", database, f"{installed}FLAGSTAFF = {flags}\n")
+    project.write("switches/__init__.py", "")
+    project.write("switches/models.py", MODELS_WITH_UUID)
+    project.manage("makemigrations", "switches", "--verbosity=0")
+    project.manage("migrate", "--verbosity=0")
+    write_migration_of_the_hint(project, "switches", "0002_flagstaff")
+    project.manage("migrate", "--verbosity=0")
+    assert project.script("plan_of_own_model") == [600, "rolled_back", 0]
 
 
 def test_migration_of_the_hint_works_for_the_article(article: Project) -> None:
