@@ -19,13 +19,26 @@ from tests.sessions import within
 from tools.lifeline import ends_with_parent
 from tools.ports import LOOPBACK, free_port
 
-__all__ = ["AppServer", "program"]
+__all__ = ["GUNICORN", "UWSGI", "WORKERS", "AppServer", "program", "served"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 40.0
 # Seconds after which every worker must have a change.
 FRESH = 1.0
 SETTINGS = "tests.faults.served.settings"
+#: The workers of these servers, which serve `tests.faults.served.wsgi`.
+WORKERS = 2
+GUNICORN = [
+    *("--bind=127.0.0.1:{port}", f"--workers={WORKERS}", "--keep-alive=0"),
+    *("--worker-tmp-dir=/dev/shm", "--no-control-socket", "tests.faults.served.wsgi"),
+]
+UWSGI = [
+    *("--http-socket=127.0.0.1:{port}", "--master", f"--processes={WORKERS}", "--need-app"),
+    *("--single-interpreter", "--disable-logging", "--enable-threads"),
+    # --die-on-term would kill workers during their last request.
+    "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
+    *("--worker-reload-mercy=5", f"--chdir={ROOT}", "--module=tests.faults.served.wsgi"),
+]
 
 
 def program(name: str) -> str:
@@ -166,3 +179,11 @@ class AppServer:
         """Waits until the pattern matches the output this many times."""
         enough = lambda: len(re.findall(pattern, self.log())) >= times  # noqa: E731
         assert within(TIMEOUT, enough), self.log()
+
+
+def served(command: list[str], database: str, **variables: str) -> AppServer:
+    """Returns the server of a command whose program is beside this Python."""
+    first, *options = command
+    if first == "uwsgi":
+        variables["VIRTUAL_ENV"] = str(Path(program(first)).parent.parent)
+    return AppServer(program(first), *options, database=database, **variables)

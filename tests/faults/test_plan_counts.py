@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.app_servers import ROOT, AppServer, program
+from tests.faults.app_servers import GUNICORN, UWSGI, WORKERS, AppServer, program, served
 from tests.faults.served.broker import application, deliver
 from tests.measured_plans import counted, failed_users, start_run
 from tools.ports import LOOPBACK
@@ -20,18 +20,8 @@ from tools.ports import LOOPBACK
 pytestmark = pytest.mark.timeout(120)
 Query = Callable[..., Any]
 
-WORKERS, USERS, ROUNDS = 2, 120, 2
+USERS, ROUNDS = 120, 2
 SETTINGS = "tests.faults.served.plan_settings"
-GUNICORN = [
-    *("--bind=127.0.0.1:{port}", f"--workers={WORKERS}", "--keep-alive=0"),
-    *("--worker-tmp-dir=/dev/shm", "--no-control-socket", "tests.faults.served.wsgi"),
-]
-UWSGI = [
-    *("--http-socket=127.0.0.1:{port}", "--master", f"--processes={WORKERS}", "--need-app"),
-    *("--single-interpreter", "--disable-logging", "--enable-threads"),
-    "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
-    *("--worker-reload-mercy=5", f"--chdir={ROOT}", "--module=tests.faults.served.wsgi"),
-]
 UVICORN = [
     *("--host=127.0.0.1", "--port={port}", f"--workers={WORKERS}"),
     "tests.faults.served.asgi:application",
@@ -70,23 +60,14 @@ def request(port: int, path: str) -> int:
         connection.close()
 
 
-def serve(command: list[str], database: str) -> AppServer:
-    first, *options = command
-    variables = {
-        "DJANGO_SETTINGS_MODULE": SETTINGS,
-        "FLAGSTAFF": json.dumps({"MEASURE_INTERVAL": 0.5}),
-    }
-    if first == "uwsgi":
-        variables["VIRTUAL_ENV"] = str(Path(program(first)).parent.parent)
-    return AppServer(program(first), *options, database=database, **variables)
-
-
 @pytest.mark.parametrize("name", SERVERS)
 def test_stopped_server_has_counted_every_request(name: str, database: str, query: Query) -> None:
     run = start_run(query, limits="{}")
     command, page = SERVERS[name]
     paths = [f"/{page}/{user}" for user in range(USERS)] * ROUNDS
-    with serve(command, database) as server:
+    settings = json.dumps({"MEASURE_INTERVAL": 0.5})
+    variables = {"DJANGO_SETTINGS_MODULE": SETTINGS, "FLAGSTAFF": settings}
+    with served(command, database, **variables) as server:
         server.wait()
         with ThreadPoolExecutor(4) as threads:
             statuses = list(threads.map(lambda path: request(server.port, path), paths))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clusters import at
-from tests.faults.app_servers import ROOT, AppServer, program
+from tests.faults.app_servers import GUNICORN, ROOT, UWSGI, WORKERS, AppServer, served
 from tests.sessions import within
 from tests.workers import Worker
 from tools.pgbouncer import PgBouncer
@@ -23,18 +23,7 @@ from tools.postgres import Postgres
 pytestmark = pytest.mark.timeout(120)
 Query = Callable[..., Any]
 
-WORKERS, REQUESTS, USERS = 2, 40, 500
-GUNICORN = [
-    *("--bind=127.0.0.1:{port}", f"--workers={WORKERS}", "--keep-alive=0"),
-    *("--worker-tmp-dir=/dev/shm", "--no-control-socket", "tests.faults.served.wsgi"),
-]
-UWSGI = [
-    *("--http-socket=127.0.0.1:{port}", "--master", f"--processes={WORKERS}", "--need-app"),
-    *("--single-interpreter", "--disable-logging", "--enable-threads"),
-    # --die-on-term would kill workers during their last request.
-    "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
-    *("--worker-reload-mercy=5", f"--chdir={ROOT}", "--module=tests.faults.served.wsgi"),
-]
+REQUESTS, USERS = 40, 500
 SERVERS = {
     "gunicorn": ["gunicorn", *GUNICORN],
     "gunicorn with threads": ["gunicorn", "--worker-class=gthread", "--threads=8", *GUNICORN],
@@ -57,11 +46,8 @@ def usage_of(query: Query, key: str) -> int:
 
 
 def serve(name: str, database: str, interval: int) -> AppServer:
-    first, *options = SERVERS[name]
-    variables = {"EVALUATE_AT_IMPORT": "1", "FLAGSTAFF": json.dumps({"USAGE_INTERVAL": interval})}
-    if first == "uwsgi":
-        variables["VIRTUAL_ENV"] = str(Path(program(first)).parent.parent)
-    return AppServer(program(first), *options, database=database, **variables)
+    settings = json.dumps({"USAGE_INTERVAL": interval})
+    return served(SERVERS[name], database, EVALUATE_AT_IMPORT="1", FLAGSTAFF=settings)
 
 
 def survey_each(server: AppServer) -> int:
