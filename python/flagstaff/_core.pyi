@@ -78,7 +78,8 @@ class Observation:
 
     Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
     exception is a failure; a block that SystemExit or a cancellation ends is not counted, and
-    neither is one without `is_counted`. `request` is what `observed_request()` returns.
+    neither is one without `is_counted`. `request` is what `observed_request()` returns, by default
+    that of the block around it.
     """
 
     failed: bool

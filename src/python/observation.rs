@@ -69,8 +69,15 @@ impl PyObservation {
             let class = py.import("contextvars")?.getattr("ContextVar")?;
             class.call1(("flagstaff_observation",)).map(Bound::unbind)
         })?;
+        let own = slf.get();
+        // A task that a request runs in place reads the attributes of that request.
+        let mut request = lock(&own.request);
+        if request.is_none() {
+            *request = observed_request(py);
+        }
+        drop(request);
         let token = variable.bind(py).call_method1(intern!(py, "set"), (slf,))?;
-        let _ = slf.get().token.set(py, token.unbind());
+        let _ = own.token.set(py, token.unbind());
         Ok(slf.clone())
     }
 

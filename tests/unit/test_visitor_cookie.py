@@ -20,6 +20,7 @@ from django.urls import include, path
 from django.views.decorators.cache import cache_control
 from rest_framework.request import Request as RestRequest
 
+from flagstaff._core import Observation, observed_request
 from flagstaff._engine import log_once
 from flagstaff._engine.attributes import visitor_of
 from flagstaff._engine.request_flags import flags_of
@@ -588,3 +589,16 @@ def test_pickled_and_copied_context_has_no_drawn_id() -> None:
         return HttpResponse()
 
     FlagstaffMiddleware(view)(RequestFactory().get("/"))
+
+
+def test_task_that_a_request_runs_in_place_has_its_visitor() -> None:
+    found: list[str | None] = []
+
+    def view(request: Any) -> HttpResponse:
+        with Observation():
+            found.append(visitor_of(None, None, True))
+        return text_of(request)
+
+    response: Any = FlagstaffMiddleware(view)(RequestFactory().get("/"))
+    assert found == [id_in(response)]
+    assert observed_request() is None
