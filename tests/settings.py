@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "flagstaff",
     "flagstaff.rollouts",
+    "flagstaff.cleanup",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
