@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.conf import settings
@@ -19,11 +19,14 @@ from django.utils.translation import pgettext_lazy
 from flagstaff._text.json_text import UnreadableJson, read_json
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
+    OWNER_MAX_LENGTH,
     UNIT_MAX_LENGTH,
     rule_problem,
+    tags_problem,
     validate_bucket_by,
     validate_flag_key,
     validate_rules,
+    validate_tags,
 )
 
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "rollout_in_range"]
@@ -46,9 +49,9 @@ class _AsStored(json.JSONEncoder):
 
 
 class RulesField(models.JSONField):
-    """The JSON of rules or conditions. What Python cannot decode is an UnreadableJson.
+    """The JSON of rules, conditions or tags. What Python cannot decode is an UnreadableJson.
 
-    So a flag can be disabled whatever SQL has written into its rules.
+    So a flag can be disabled whatever SQL has written into its rules or tags.
     """
 
     def deconstruct(self) -> Any:
@@ -65,6 +68,13 @@ class RulesField(models.JSONField):
         if isinstance(value, UnreadableJson):
             return connection.ops.adapt_json_value(value, _AsStored)
         return super().get_db_prep_value(value, connection, prepared)
+
+
+# Returns why the field of this name cannot have a value, or None.
+_PROBLEM_OF_EMPTY: dict[str, Callable[[object], str | None]] = {
+    "rules": rule_problem,
+    "tags": tags_problem,
+}
 
 
 def _errors_of(
@@ -156,6 +166,28 @@ class AbstractFeatureFlag(models.Model):
         db_default=False,
         help_text=_("The flag may be sent to browsers, so its key is public."),
     )
+    owner: models.Field[str | Combinable, str] = models.CharField(
+        _("owner"),
+        max_length=OWNER_MAX_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The person or team that decides about the flag."),
+    )
+    tags: models.Field[Any, Any] = RulesField(
+        _("tags"),
+        default=list,
+        db_default=[],
+        blank=True,
+        validators=[validate_tags],
+        help_text=_("Words to find the flag by, such as the part of the product."),
+    )
+    review_on: models.Field[date | Combinable | None, date | None] = models.DateField(
+        _("review on"),
+        null=True,
+        blank=True,
+        help_text=_("On this day somebody should decide whether the flag is still needed."),
+    )
     created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
         _("created at"), auto_now_add=True, db_default=Now()
     )
@@ -174,15 +206,19 @@ class AbstractFeatureFlag(models.Model):
         return self.key
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
-        """Raises ValidationError for invalid fields, and for empty rules that are no list."""
+        """Raises ValidationError for invalid fields, and for empty rules or tags without a list."""
         errors = _errors_of(super().clean_fields, exclude)
-        # Django runs no validator for an empty value. A subclass may have removed the field, or may
-        # allow NULL, which means no rules.
-        field = next((one for one in self._meta.concrete_fields if one.name == "rules"), None)
-        if field is not None and "rules" not in {*(exclude or ()), *errors}:
-            may_be_empty = self.rules or (self.rules is None and field.null)
-            if not may_be_empty and (problem := rule_problem(self.rules)):
-                errors["rules"] = [ValidationError(problem, code="invalid_rules")]
+        # Django runs no validator for an empty value. A subclass may have removed the field, may
+        # allow NULL, which means no rules or tags, or may use the name "tags" for something else.
+        for field in self._meta.concrete_fields:
+            name, value = field.name, getattr(self, field.attname)
+            problem_of = _PROBLEM_OF_EMPTY.get(name)
+            is_other = name == "tags" and validate_tags not in field.validators
+            if problem_of is None or is_other or name in {*(exclude or ()), *errors}:
+                continue
+            may_be_empty = value or (value is None and field.null)
+            if not may_be_empty and (problem := problem_of(value)):
+                errors[name] = [ValidationError(problem, code=f"invalid_{name}")]
         if errors:
             raise ValidationError(errors)
 

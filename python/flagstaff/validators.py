@@ -1,4 +1,4 @@
-"""Validation of keys, rollouts, bucketing units, rules, and the conditions of segments."""
+"""Validation of keys, rollouts, bucketing units, rules, conditions of segments, and tags."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ __all__ = [
     "validate_conditions",
     "validate_flag_key",
     "validate_rules",
+    "validate_tags",
 ]
 
 KEY_MAX_LENGTH = 255
 #: The length of the name of an attribute, which workers limit, too.
 UNIT_MAX_LENGTH = 100
 MAX_PERCENT = 100
+OWNER_MAX_LENGTH = 100
+_TAG_MAX_LENGTH = 50
+_MAX_TAGS = 20
 
 _USABLE_UNITS = _('use "user", "visitor", or the name of an attribute, such as "organization"')
 
@@ -117,6 +121,59 @@ def unit_problem(unit: object) -> str | None:
     except ValidationError as error:
         return " ".join(error.messages)
     return None
+
+
+def validate_tags(tags: object) -> None:
+    """Raises ValidationError unless these are the tags of a flag: a list of at most 20 texts.
+
+    A tag has 1 to 50 characters, no comma, no control character, and no white space at its ends.
+    No tag is there twice.
+    """
+    if not isinstance(tags, list):
+        raise ValidationError(
+            _('the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'),
+            code="wrong_type",
+        )
+    if len(tags) > _MAX_TAGS:
+        raise ValidationError(
+            _("there are %(count)d tags; use at most 20"),
+            code="too_many",
+            params={"count": len(tags)},
+        )
+    for position, tag in enumerate(tags):
+        _validate_tag(tag, position + 1, tags[:position])
+
+
+def tags_problem(tags: object) -> str | None:
+    """Returns why a flag cannot have these tags, or None."""
+    try:
+        validate_tags(tags)
+    except ValidationError as error:
+        return " ".join(error.messages)
+    return None
+
+
+def _validate_tag(tag: object, number: int, earlier: list[object]) -> None:
+    if not isinstance(tag, str):
+        text, code = _("tag %(number)d is not a text; put it in double quotes"), "wrong_type"
+    elif not tag:
+        text, code = _("tag %(number)d is empty; remove it"), "empty"
+    elif len(tag) > _TAG_MAX_LENGTH:
+        text, code = _("tag %(number)d has %(length)d characters; use at most 50"), "too_long"
+    elif "," in tag:
+        text, code = _('the tag "%(tag)s" contains a comma; write two tags'), "comma"
+    elif tag != tag.strip():
+        text = _('the tag "%(tag)s" starts or ends with white space; remove it')
+        code = "white_space"
+    elif not is_storable(tag) or any(unicodedata.category(one) == "Cc" for one in tag):
+        text, code = _("tag %(number)d contains a control character; remove it"), "character"
+    elif tag in earlier:
+        text, code = _('the tag "%(tag)s" is there twice; remove one'), "twice"
+    else:
+        return
+    length = len(tag) if isinstance(tag, str) else 0
+    params = {"number": number, "tag": tag, "length": length}
+    raise ValidationError(text, code=code, params=params)
 
 
 def validate_rules(rules: object) -> None:

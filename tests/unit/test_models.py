@@ -36,7 +36,7 @@ def test_column_that_plain_sql_may_omit_has_a_database_default(model: type[Model
     needed = {
         field.name
         for field in model._meta.concrete_fields
-        if not field.primary_key and field.db_default is NOT_PROVIDED
+        if not (field.primary_key or field.null) and field.db_default is NOT_PROVIDED
     }
     assert needed == NEEDED[model]
 
@@ -60,6 +60,27 @@ def test_null_rules_are_refused_unless_the_column_of_a_project_allows_them() -> 
     switch = model_of("Switch", fields, AbstractFeatureFlag)
     switch(key="a", rules=None).full_clean(validate_unique=False, validate_constraints=False)
     assert list(validation_errors(switch(key="a", rules={}))) == ["rules"]
+
+
+def test_new_flag_has_no_owner_no_tags_and_no_review_date() -> None:
+    flag = FeatureFlag(key="new_checkout")
+    assert (flag.owner, flag.tags, flag.review_on) == ("", [], None)
+
+
+@pytest.mark.parametrize("tags", [{}, "", "checkout", [""], None])
+def test_tags_that_are_no_list_of_texts_are_refused(tags: object) -> None:
+    assert list(validation_errors(FeatureFlag(key="a", tags=tags))) == ["tags"]
+
+
+@pytest.mark.parametrize("value", [{}, "", {"any": "thing"}])
+def test_json_of_a_project_that_is_called_tags_is_its_own(value: object) -> None:
+    fields = {"tags": models.JSONField(blank=True, default=dict)}
+    switch = model_of("Switch", fields, AbstractFeatureFlag)
+    switch(key="a", tags=value).full_clean(validate_unique=False, validate_constraints=False)
+
+
+def test_owner_of_more_than_100_characters_is_refused() -> None:
+    assert list(validation_errors(FeatureFlag(key="a", owner="x" * 101))) == ["owner"]
 
 
 @pytest.mark.parametrize("rules", [{}, "", [1]])

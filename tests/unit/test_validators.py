@@ -12,6 +12,7 @@ from flagstaff.validators import (
     validate_conditions,
     validate_flag_key,
     validate_rules,
+    validate_tags,
 )
 
 HINT = 'use letters, digits, "_", "-" or ".", such as "new_checkout"'
@@ -245,3 +246,42 @@ def test_numbers_are_measured_as_postgresql_writes_them() -> None:
 
 def test_text_that_looks_like_an_exponent_is_measured_as_it_is() -> None:
     validate_rules([rule(in_(*["1e+300", 'a"1e+300'] * 450))])
+
+
+# Tags.
+
+
+@pytest.mark.parametrize(
+    "tags", [[], ["checkout"], ["a b", "größe", "x" * 50], [str(n) for n in range(20)]]
+)
+def test_valid_tags_are_accepted(tags: list[str]) -> None:
+    validate_tags(tags)
+
+
+NO_LIST = 'the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ("checkout", NO_LIST),
+        ("", NO_LIST),
+        ({}, NO_LIST),
+        (None, NO_LIST),
+        ([str(n) for n in range(21)], "there are 21 tags; use at most 20"),
+        (["a", 5], "tag 2 is not a text; put it in double quotes"),
+        (["a", ""], "tag 2 is empty; remove it"),
+        (["x" * 51], "tag 1 has 51 characters; use at most 50"),
+        (["a,b"], 'the tag "a,b" contains a comma; write two tags'),
+        ([" a"], 'the tag " a" starts or ends with white space; remove it'),
+        *(
+            ([f"a{character}b"], "tag 1 contains a control character; remove it")
+            for character in ("\0", "\n", "\ud800")
+        ),
+        (["a", "b", "a"], 'the tag "a" is there twice; remove one'),
+    ],
+)
+def test_invalid_tags_are_rejected_with_the_reason(tags: Any, message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        validate_tags(tags)
+    assert error.value.messages == [message]

@@ -6,9 +6,23 @@ from typing import Any, TypeAlias, cast
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import CharField, Field, JSONField, ManyToManyField, Model, TextField
+from django.db.models import (
+    CharField,
+    DateField,
+    DateTimeField,
+    Field,
+    JSONField,
+    ManyToManyField,
+    Model,
+    TextField,
+)
+
+from flagstaff.validators import validate_tags
 
 __all__ = [
+    "OWNER",
+    "REVIEW_ON",
+    "TAGS",
     "AnyField",
     "auto_now_add_fields",
     "auto_now_columns",
@@ -19,6 +33,7 @@ __all__ = [
     "is_auto_now",
     "is_auto_now_add",
     "is_generated",
+    "ownership_fields",
     "rules_field",
     "segment_model",
     "stored_fields",
@@ -26,6 +41,9 @@ __all__ = [
 ]
 
 AnyField: TypeAlias = "Field[Any, Any]"
+
+#: The names of the fields about the ownership of a flag.
+OWNER, TAGS, REVIEW_ON = "owner", "tags", "review_on"
 
 
 def find_field(model: type[Model], name: str) -> AnyField | None:
@@ -51,6 +69,26 @@ def bucket_field(model: type[Model]) -> AnyField | None:
     user.
     """
     return _own_field(model, "bucket_by", CharField, TextField)
+
+
+def ownership_fields(model: type[Model]) -> dict[str, AnyField]:
+    """Returns those of a flag model's fields `owner`, `tags` and `review_on` that it has, by name.
+
+    Another field or relation of such a name belongs to the project. A JSON field "tags" is
+    flagstaff's if it has the validator of tags.
+    """
+    owner, tags, review_on = (
+        _own_field(model, OWNER, CharField, TextField),
+        _own_field(model, TAGS, JSONField),
+        _own_field(model, REVIEW_ON, DateField),
+    )
+    found = {
+        OWNER: owner,
+        TAGS: tags if tags is not None and validate_tags in tags.validators else None,
+        # In Django, the field of a time is a kind of the field of a date.
+        REVIEW_ON: None if isinstance(review_on, DateTimeField) else review_on,
+    }
+    return {name: field for name, field in found.items() if field is not None}
 
 
 def _own_field(model: type[Model], name: str, *types: type[AnyField]) -> AnyField | None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from decimal import Decimal
 from typing import cast
 
@@ -16,9 +17,12 @@ from django.db.models.signals import post_save, pre_save
 
 from flagstaff._tables.decoding import encoded, is_secret, value_field
 from flagstaff._tables.model_fields import (
+    REVIEW_ON,
+    TAGS,
     AnyField,
     auto_now_fields,
     bucket_field,
+    ownership_fields,
     segment_model,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
@@ -36,6 +40,7 @@ from flagstaff.exceptions import InvalidChangeError
 from flagstaff.validators import (
     condition_problem,
     rule_problem,
+    tags_problem,
     unit_problem,
     validate_flag_key,
 )
@@ -134,7 +139,7 @@ def validate(row: Row, name: str, new: object) -> None:
     The other fields are not validated, so that disabling a flag never fails because of them.
     """
     field = _field(row, name)
-    if problem := _targeting_problem(row, field, new):
+    if problem := _problem(row, field, new):
         raise InvalidChangeError(f"{name}: {problem}")
     if new is None and not field.null:
         is_json = isinstance(field, JSONField)
@@ -158,7 +163,7 @@ def validate_new(row: Model) -> None:
     problems = {
         field.name: problem
         for field, value in values.items()
-        if (problem := _targeting_problem(row, field, value))
+        if (problem := _problem(row, field, value))
     }
     empty = {field.name for field, value in values.items() if _is_empty_json(field, value)}
     try:
@@ -184,11 +189,29 @@ def _require_workers(rows: list[Row]) -> None:
         require_workers(name, [getattr(row, name) for row in rows])
 
 
+def _problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    """Returns what is wrong with a new value that the field's validators may not see, or None."""
+    if new is None and field.null:
+        # The field of a project: NULL means no rules, no tags, and the unit "user".
+        return None
+    return _targeting_problem(row, field, new) or _ownership_problem(row, field, new)
+
+
+def _ownership_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
+    """Returns why a flag cannot have these tags or this review date; None for other fields."""
+    if not isinstance(row, conf.flag_model) or field.name not in (TAGS, REVIEW_ON):
+        return None
+    if ownership_fields(conf.flag_model).get(field.name) != field:
+        return None
+    if field.name == TAGS:
+        return tags_problem(new)
+    # The database would read a text, but the result of the change would have no date.
+    is_date = isinstance(new, date) and not isinstance(new, datetime)
+    return None if is_date else "this is not a date; pass a datetime.date"
+
+
 def _targeting_problem(row: Row | Model, field: AnyField, new: object) -> str | None:
     """Returns why workers could not use new rules, conditions or a unit; None for other fields."""
-    if new is None and field.null:
-        # The field of a project: NULL means no rules, and the unit "user".
-        return None
     if is_rules_of_flag(row, field.name):
         return rule_problem(new)
     if isinstance(row, conf.flag_model) and field == bucket_field(conf.flag_model):
