@@ -70,7 +70,7 @@ def test_update_of_nothing_is_a_usage_error() -> None:
     ran = run("update new_checkout")
     assert (ran.status, ran.err) == (
         2,
-        "CommandError: pass --description, --kind or --bucket-by\n",
+        ("CommandError: pass --description, --kind, --bucket-by, --owner, --tag or --review-on\n"),
     )
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._tables.model_fields import bucket_field, rules_field
+from flagstaff._tables.model_fields import TAGS, bucket_field, ownership_fields, rules_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff._text.rule_text import rules_text
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.segment_use import RULES
 from flagstaff.cli.support.cells import Column, Record, as_json, with_fields
+from flagstaff.cli.support.ownership import TAGS_COLUMN
 from flagstaff.conf import conf
 
 __all__ = [
@@ -35,9 +36,9 @@ _STYLES = {
 }
 
 
-def flag_records(**filters: str) -> Iterator[Record]:
+def flag_records(condition: Q) -> Iterator[Record]:
     """Yields the flags that match, by key. One query."""
-    flags = all_rows(conf.flag_model).filter(**filters).order_by("key")
+    flags = all_rows(conf.flag_model).filter(condition).order_by("key")
     # The annotation's name must not clash with a field of the project's model.
     for flag in flags.annotate(flagstaff_allowed=Count("allowed_users")):
         yield _record(flag, flag.flagstaff_allowed)
@@ -116,8 +117,9 @@ _RULES = Column("rules", _rules_text)
 
 
 def flag_columns(record: Record) -> list[Column]:
-    """Returns a column for each field of a flag. A terminal shows the state and rules in words."""
-    # Another field of this name belongs to the project.
+    """Returns a column for each field of a flag. A terminal shows some of them in words."""
+    # Another field of such a name belongs to the project.
     in_words = [STATE] if rules_field(conf.flag_model) is None else [STATE, _RULES]
+    in_words += [TAGS_COLUMN] if TAGS in ownership_fields(conf.flag_model) else []
     shown = {column.name: column for column in in_words}
     return [shown.get(name) or Column(name) for name in record]

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 
 from flagstaff import changes
 from flagstaff._engine.forced_off import NOTICE
@@ -40,6 +40,14 @@ from flagstaff.cli.support.flag_records import (
     record_unit,
 )
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.ownership import (
+    OWNER_COLUMN,
+    add_ownership,
+    add_ownership_filters,
+    has_owner,
+    ownership,
+    ownership_filter,
+)
 from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
@@ -80,30 +88,34 @@ def _add_filters(parser: CommandParser) -> None:
         help="only flags in this state; may be repeated",
     )
     parser.add_argument("--kind", help='only flags of this kind, such as "release" or "ops"')
+    add_ownership_filters(parser)
 
 
 def _list(options: Options, out: Output) -> None:
-    records = list(flag_records(**_kind_filter(options["kind"])))
+    condition = _kind_filter(options["kind"]) & ownership_filter(options)
+    records = list(flag_records(condition))
     if options["state"]:
         records = [record for record in records if record["state"] in options["state"]]
     if not records:
-        out.message("no matching flags" if options["state"] or options["kind"] else "no flags")
+        out.message("no matching flags" if options["state"] or condition else "no flags")
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {join_some(forced)}")
     # Not in a pipe, whose columns have fixed places.
     has_units = out.is_terminal and any(record_unit(record) != USER for record in records)
-    out.records((*_FIRST_COLUMNS, *([_UNIT] if has_units else []), *_LAST_COLUMNS), records)
+    units = [_UNIT] if has_units else []
+    owners = [OWNER_COLUMN] if out.is_terminal and has_owner(records) else []
+    out.records((*_FIRST_COLUMNS, *units, *_LAST_COLUMNS[:2], *owners, *_LAST_COLUMNS[2:]), records)
 
 
-def _kind_filter(kind: str | None) -> dict[str, str]:
-    """Returns the filter. Raises CommandError if the model has no such kind."""
+def _kind_filter(kind: str | None) -> Q:
+    """Returns the condition. Raises CommandError if the model has no such kind."""
     if kind is None:
-        return {}
+        return Q()
     kinds = _kinds(conf.flag_model)
     if kind not in kinds:
         known = f"choose from {', '.join(kinds)}" if kinds else "the flag model has no kinds"
         raise CommandError(f"there is no kind {kind!r}: {known}", returncode=USAGE)
-    return {"kind": kind}
+    return Q(kind=kind)
 
 
 def _kinds(model: type[Model]) -> list[str]:
@@ -172,10 +184,12 @@ def _add_fields(parser: CommandParser) -> None:
         '"organization"; '
         "a change reassigns every user at once",
     )
+    add_ownership(parser)
 
 
 def _fields(options: Options) -> dict[str, Any]:
     fields = {name: options[name] for name in _FIELDS if options[name] is not None}
+    fields |= ownership(options)
     if BUCKET_BY in fields and bucket_field(conf.flag_model) is None:
         raise InvalidChangeError(
             "the flag model of this project has no column for bucketing units; add the field "
@@ -198,7 +212,10 @@ def _create(options: Options, out: Output) -> None:
 def _update(options: Options, out: Output) -> None:
     fields = _fields(options)
     if not fields:
-        raise CommandError("pass --description, --kind or --bucket-by", returncode=USAGE)
+        raise CommandError(
+            "pass --description, --kind, --bucket-by, --owner, --tag or --review-on",
+            returncode=USAGE,
+        )
     version = options["expect_version"]
     changed = changes.update(options["key"], fields, expect_version=version)
     report_flag_change(changed, out, options)
@@ -241,7 +258,12 @@ def _recent_usage(key: str) -> str:
 LIST = Verb(
     name="list",
     help="list the flags with their state",
-    examples=("list", "list --state rollout --state no-users", "list --kind ops --json"),
+    examples=(
+        "list",
+        "list --state rollout --state no-users",
+        "list --kind ops --json",
+        "list --owner payments --tag checkout",
+    ),
     add_arguments=_add_filters,
     run=_list,
 )
@@ -291,16 +313,18 @@ CREATE = Verb(
         "create new_search",
         'create new_search --kind ops --description "Second engine"',
         "create new_search --bucket-by organization",
+        "create new_search --owner search --tag mobile --tag q3 --review-on 2027-03-01",
     ),
     add_arguments=_add_create,
     run=_create,
 )
 UPDATE = Verb(
     name="update",
-    help="change the description, the kind or the bucketing unit of a flag",
+    help="change the description, kind, bucketing unit, owner, tags or review date of a flag",
     examples=(
         'update new_search --description "Second engine"',
         "update new_search --bucket-by organization",
+        'update new_search --owner payments --review-on ""',
     ),
     add_arguments=_add_update,
     run=_update,

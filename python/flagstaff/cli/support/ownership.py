@@ -1,0 +1,122 @@
+"""--owner, --tag and --review-on: what they set, and which flags they select."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db.models import Q
+
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
+from flagstaff.cli.support.cells import Column, Record, as_json
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.verb import Options
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import tags_problem
+
+__all__ = [
+    "OWNER_COLUMN",
+    "TAGS_COLUMN",
+    "add_ownership",
+    "add_ownership_filters",
+    "has_owner",
+    "ownership",
+    "ownership_filter",
+]
+
+_NAMES = {OWNER: "owners", TAGS: "tags", REVIEW_ON: "review dates"}
+# What the option sets or selects if its text is empty.
+_NO_DATE = ""
+
+
+def add_ownership(parser: CommandParser) -> None:
+    """Adds the options that set the three fields."""
+    parser.add_argument(
+        "--owner",
+        metavar="NAME",
+        help='the person or team that decides about the flag; "" for none',
+    )
+    parser.add_argument(
+        "--tag",
+        dest=TAGS,
+        action="append",
+        metavar="TAG",
+        help='a tag; repeat the option for several, which replace all tags; "" for none',
+    )
+    parser.add_argument(
+        "--review-on",
+        metavar="DATE",
+        type=_date,
+        help='the day to decide whether the flag is still needed, as YYYY-MM-DD; "" for none',
+    )
+
+
+def ownership(options: Options) -> dict[str, Any]:
+    """Returns the fields to set. Raises InvalidChangeError if the flag model lacks one."""
+    given = {name: options[name] for name in _NAMES if options[name] is not None}
+    present = ownership_fields(conf.flag_model)
+    for name in given:
+        if name not in present:
+            raise InvalidChangeError(
+                f"the flag model of this project has no column for {_NAMES[name]}; add the field "
+                f"`{name}`, and run makemigrations and migrate"
+            )
+    if given.get(REVIEW_ON) == _NO_DATE:
+        given[REVIEW_ON] = None
+    if given.get(TAGS) == [""]:
+        given[TAGS] = []
+    return given
+
+
+def add_ownership_filters(parser: CommandParser) -> None:
+    """Adds the options that select flags."""
+    parser.add_argument(
+        "--owner", metavar="NAME", help='only flags of this owner; "" for those without an owner'
+    )
+    parser.add_argument(
+        "--tag",
+        dest=TAGS,
+        action="append",
+        metavar="TAG",
+        help="only flags with this tag; repeat the option for flags with several",
+    )
+
+
+def ownership_filter(options: Options) -> Q:
+    """Returns the condition of the flags to select. Raises CommandError if the model lacks one."""
+    owner, tags = options[OWNER], options[TAGS]
+    present = ownership_fields(conf.flag_model)
+    for name in (OWNER, TAGS):
+        if options[name] is not None and name not in present:
+            raise CommandError(f"the flag model has no {_NAMES[name]}", returncode=USAGE)
+    found = Q()
+    if owner is not None:
+        # A project's own column may be NULL.
+        found &= Q(owner=owner) if owner else Q(owner="") | Q(owner=None)
+    return found if tags is None else found & Q(tags__contains=tags)
+
+
+def has_owner(records: Sequence[Record]) -> bool:
+    """Whether one of the flags has an owner."""
+    return OWNER in ownership_fields(conf.flag_model) and any(record[OWNER] for record in records)
+
+
+def _date(text: str) -> date | str:
+    """Parses a day such as "2027-03-01"; an empty text stays."""
+    try:
+        return date.fromisoformat(text) if text else _NO_DATE
+    except ValueError as error:
+        raise ArgumentTypeError(f"expected a date such as 2027-03-01, not {text!r}") from error
+
+
+def _tags_text(record: Record) -> str:
+    tags = record[TAGS]
+    return as_json(tags) if tags_problem(tags) else ", ".join(tags)
+
+
+OWNER_COLUMN = Column(OWNER, truncate=True)
+TAGS_COLUMN = Column(TAGS, _tags_text)
