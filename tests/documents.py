@@ -49,6 +49,9 @@ flags:
     description: Reviews before everybody sees them
     kind: permission
     client_side: false
+    owner: ''
+    tags: []
+    review_on: null
     allowed_users:
       - alice
       - bob

@@ -44,6 +44,9 @@ FLAG_DEFAULTS = {
     "description": "",
     "kind": "release",
     "client_side": False,
+    "owner": "",
+    "tags": [],
+    "review_on": None,
 }
 # Each change is a transaction of its own, as in production.
 COMMITTED = pytest.mark.django_db(transaction=True)

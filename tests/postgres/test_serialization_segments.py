@@ -61,6 +61,9 @@ flags:
     description: ''
     kind: release
     client_side: false
+    owner: ''
+    tags: []
+    review_on: null
     allowed_users: []
 values: {}
 """

@@ -55,6 +55,7 @@ def test_serialized_field_is_parsed_to_the_same_value(name: str) -> None:
 WRONG: list[tuple[str, Any, str]] = [
     ("boolean", 1, "must be true or false, not a number"),
     ("boolean", None, "must not be null"),
+    ("date", 20261120, "must be a string, not a number"),
     ("large", True, "must be an integer, not a boolean"),
     ("large", "7", "must be an integer, not a string"),
     ("float", [], "must be a number, not a list"),

@@ -96,6 +96,8 @@ def _to_python(field: AnyField, value: object) -> object:
         return field.to_python(value)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from error
+    except TypeError as error:  # A date is parsed from a text only.
+        raise ValueError(f"must be a string, not {_type_name(value)}") from error
 
 
 def _type_name(value: object) -> str:

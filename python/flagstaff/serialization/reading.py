@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS
 from flagstaff._text.storable import is_storable
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.segment_use import RULES
@@ -19,6 +20,14 @@ from flagstaff.serialization.problems import Path, Problem, Problems
 __all__ = ["read"]
 
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
+
+
+def _lacking(things: str, name: str) -> str:
+    return (
+        f"the flag model of this project has no column for {things}; add the field, or remove "
+        f"{name} from the file"
+    )
+
 
 # Optional fields of a flag model: what a flag of a model without the field has, and the problem of
 # any other value.
@@ -37,6 +46,9 @@ _OPTIONAL: dict[str, tuple[object, str]] = {
             "remove bucket_by from the file"
         ),
     ),
+    OWNER: ("", _lacking("owners", OWNER)),
+    TAGS: ([], _lacking("tags", TAGS)),
+    REVIEW_ON: (None, _lacking("review dates", REVIEW_ON)),
 }
 
 _Mapping = dict[str, Any]
