@@ -14,6 +14,8 @@ from django.test import RequestFactory
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin
 from flagstaff.admin.flag_rules import RulesFilter, count_rules
 from flagstaff.admin.json_fields import RulesField
+from flagstaff.admin.ownership import OwnerFilter, TagFilter, TagsField
+from flagstaff.validators import validate_tags
 from tests.models_of_others import flag_fields, model_of, value_fields
 
 LINKS = {
@@ -106,6 +108,59 @@ def test_property_named_kind_is_shown() -> None:
     model = model_of("FeatureFlag", flag_fields(kind=property(lambda _flag: "ops")))
     _field, _attribute, shown = lookup_field("kind", model(), FeatureFlagAdmin(model, AdminSite()))
     assert shown == "ops"
+
+
+def test_ownership_of_own_model_is_a_fieldset_with_filters_and_a_search() -> None:
+    fields = {
+        "owner": models.TextField(null=True),
+        "tags": models.JSONField(default=list, validators=[validate_tags]),
+        "review_on": models.DateField(null=True),
+    }
+    model_admin = FeatureFlagAdmin(model_of("FeatureFlag", flag_fields(**fields)), AdminSite())
+    assert model_admin.check() == []
+    assert model_admin.fieldsets[-1][1]["fields"] == ("owner", "tags", "review_on")
+    assert {OwnerFilter, TagFilter} < {*model_admin.list_filter}
+    assert model_admin.search_fields == ("key", "owner")
+
+
+def test_model_without_ownership_has_no_fieldset_and_no_filters() -> None:
+    model_admin = FeatureFlagAdmin(model_of("FeatureFlag", flag_fields()), AdminSite())
+    assert len(model_admin.fieldsets) == 1
+    assert model_admin.list_filter == ("enabled",)
+    assert model_admin.search_fields == ("key",)
+
+
+def test_other_fields_with_the_names_of_ownership_are_ordinary_fields() -> None:
+    fields = {
+        "owner": models.ForeignKey(User, models.CASCADE, null=True, related_name="+"),
+        "tags": models.JSONField(default=dict),
+        "review_on": models.DateTimeField(null=True, editable=False),
+    }
+    model = model_of("FeatureFlag", flag_fields(**fields))
+    model_admin = FeatureFlagAdmin(model, AdminSite())
+    assert model_admin.check() == []
+    shown = {title: options["fields"] for title, options in model_admin.fieldsets}
+    assert shown == {
+        None: ("key", "enabled", "rollout_percent", "allowed_users"),
+        "About": ("owner", "tags"),
+    }
+    assert not {OwnerFilter, TagFilter} & {*model_admin.list_filter}
+    assert model_admin.search_fields == ("key",)
+    field = model_admin.formfield_for_dbfield(
+        model._meta.get_field("tags"), RequestFactory().get("")
+    )
+    assert not isinstance(field, TagsField)
+
+
+def test_search_of_a_subclass_keeps_its_fields() -> None:
+    class Own(FeatureFlagAdmin):
+        search_fields = ("key", "owner")
+
+    owner = models.TextField(null=True)
+    assert Own(model_of("FeatureFlag", flag_fields(owner=owner)), AdminSite()).search_fields == (
+        "key",
+        "owner",
+    )
 
 
 def test_rules_of_own_model_are_a_field_and_a_filter() -> None:

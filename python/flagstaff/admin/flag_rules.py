@@ -18,6 +18,7 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.json_fields import RulesField
+from flagstaff.admin.ownership import keep_missing_ownership
 from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
 from flagstaff.changes.segment_use import RULES, missing_segment
@@ -45,6 +46,7 @@ class FlagForm(MergingForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         keep_missing_unit(self)
+        keep_missing_ownership(self)
 
     def clean(self) -> dict[str, Any] | None:
         """Validates the form."""

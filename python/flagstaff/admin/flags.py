@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import quote
 
@@ -29,7 +29,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from flagstaff import changes
 from flagstaff._engine import forced_off
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import rules_field, through_model
+from flagstaff._tables.model_fields import (
+    OWNER,
+    TAGS,
+    ownership_fields,
+    rules_field,
+    through_model,
+)
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import AttributionMixin
@@ -53,6 +59,7 @@ from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.optional_parts import OptionalPartsMixin, notes_of
 from flagstaff.admin.own_fields import OwnFieldsMixin
+from flagstaff.admin.ownership import OWNERSHIP, OwnerFilter, OwnershipMixin, TagFilter
 from flagstaff.admin.rollout import RolloutInput, rollout_bar
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
@@ -83,6 +90,7 @@ _MAX_EDITABLE_USERS = 500
 
 _TIMES = ("created_at", "changed_at")
 _ABOUT = gettext_lazy("About")
+_OWNERSHIP = gettext_lazy("Ownership")
 
 # Shown instead of the allowed users.
 _NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
@@ -97,6 +105,7 @@ class FeatureFlagAdmin(
     HistoryMixin,
     FlagRulesMixin,
     BucketUnitMixin,
+    OwnershipMixin,
     OptionalPartsMixin,
     SavingMixin,
     OwnFieldsMixin,
@@ -120,8 +129,14 @@ class FeatureFlagAdmin(
         "changed",
     )
     list_display_links = ("flag",)
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("enabled", "kind", RulesFilter)
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
+        "enabled",
+        "kind",
+        RulesFilter,
+        OwnerFilter,
+        TagFilter,
+    )
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", OWNER)
     ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
@@ -132,6 +147,7 @@ class FeatureFlagAdmin(
     fieldsets: ClassVar[_FieldsetSpec] = (
         (None, {"fields": ("key", "enabled", "rollout_percent", BUCKET_BY, ALLOWED, "rules")}),
         (_ABOUT, {"fields": ("description", "kind", "client_side", *_TIMES)}),
+        (_OWNERSHIP, {"fields": OWNERSHIP, "classes": ("collapse",)}),
     )
 
     class Media:
@@ -139,22 +155,35 @@ class FeatureFlagAdmin(
 
     def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
-        if rules_field(model) is None:
-            filters = tuple(one for one in self.list_filter if one is not RulesFilter)
-            vars(self)["list_filter"] = filters
+        owned = ownership_fields(model)
+        self._leave_out_lists(owned)
         if self.fields is not None:
             # A subclass has chosen `fields`, and Django refuses both.
             fieldsets: _FieldsetSpec = ((None, {"fields": self.fields}),)
         else:
             fieldsets = self.fieldsets
         if fieldsets is FeatureFlagAdmin.fieldsets:
-            first, (name, about) = FeatureFlagAdmin.fieldsets
-            fieldsets = (first, (name, {"fields": (*about["fields"], *self.other_fields())}))
+            first, (name, about), (title, options) = FeatureFlagAdmin.fieldsets
+            fieldsets = (
+                first,
+                (name, {"fields": (*about["fields"], *self.other_fields())}),
+                (title, {**options, "fields": [one for one in owned if owned[one].editable]}),
+            )
         if not self._may_list_allowed_users():
             fieldsets = replaced_fields(fieldsets, {ALLOWED: ("allowed",)})
         # For Django's checks, too.
         vars(self)["fieldsets"] = self.present_fieldsets(fieldsets)
         vars(self)["fields"] = None
+
+    def _leave_out_lists(self, owned: Collection[str]) -> None:
+        """Leaves out filters and a search by fields that the model lacks, or that are its own."""
+        lacking: list[object] = [] if rules_field(self.model) else [RulesFilter]
+        lacking += [] if OWNER in owned else [OwnerFilter]
+        lacking += [] if TAGS in owned else [TagFilter]
+        vars(self)["list_filter"] = tuple(one for one in self.list_filter if one not in lacking)
+        if OWNER not in owned and type(self).search_fields is FeatureFlagAdmin.search_fields:
+            searched = tuple(one for one in self.search_fields if one != OWNER)
+            vars(self)["search_fields"] = searched
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
         """All flags, with the number of their allowed users."""

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
@@ -134,7 +135,7 @@ class MergingForm(_ModelForm):
         names: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         if self.instance._state.adding:
             return names
-        unchanged = {"key", BUCKET_BY, "rules", "conditions"}.difference(self.changed_data)
+        unchanged = {"key", BUCKET_BY, TAGS, *_TARGETING}.difference(self.changed_data)
         return names | unchanged
 
     def clean(self) -> dict[str, Any] | None:

@@ -64,9 +64,13 @@ class OwnFieldsMixin(_ModelAdmin):
             if (fields := self.present(options["fields"]))
         )
 
+    def known_names(self) -> set[str]:
+        """Returns the names of flagstaff's fields."""
+        return field_names(self.known_model)
+
     def other_fields(self) -> tuple[str, ...]:
         """Returns the editable columns that flagstaff does not know."""
-        known = field_names(self.known_model)
+        known = self.known_names()
         return tuple(
             field.name
             for field in self.model._meta.concrete_fields

@@ -15,6 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.fields import canonical, canonical_json
@@ -80,6 +81,9 @@ def digest(name: str, value: object) -> str:
         text = canonical_json(value, allow_nan=True)
     elif name == ALLOWED:
         text = json.dumps(sorted(user_texts(value)))
+    elif name == TAGS and value is None:
+        # A project's own column may be NULL, and its form has no tags then.
+        return digest(name, [])
     else:
         plain = getattr(value, "pk", value)
         text = json.dumps(_as_posted(plain), cls=DjangoJSONEncoder)

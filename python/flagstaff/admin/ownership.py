@@ -1,0 +1,138 @@
+"""The owner, the tags and the review date of a flag in the admin: inputs and filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import CharField, Field, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
+from flagstaff._tables.rows import all_rows
+from flagstaff.admin.own_fields import OwnFieldsMixin
+from flagstaff.admin.saving import set_widget
+from flagstaff.validators import tags_problem, validate_tags
+
+__all__ = ["OWNERSHIP", "OwnerFilter", "OwnershipMixin", "TagFilter", "keep_missing_ownership"]
+
+#: The fields, in the order of the page.
+OWNERSHIP = (OWNER, TAGS, REVIEW_ON)
+
+
+class TagsField(forms.JSONField):
+    """A line of tags with commas between them."""
+
+    default_validators = [validate_tags]
+
+    def prepare_value(self, value: object) -> Any:
+        """The line: as it was typed, or of the stored tags."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: object) -> Any:
+        """Parses the line. A disabled field gets the stored tags."""
+        if isinstance(value, list):
+            return value
+        return [tag for part in str(value or "").split(",") if (tag := part.strip())]
+
+    def bound_data(self, data: object, initial: object) -> object:
+        """The line as the user has typed it."""
+        return initial if self.disabled else data
+
+
+class OwnershipMixin(OwnFieldsMixin):
+    """The fields about the ownership of a flag. Put it before SavingMixin and OwnFieldsMixin."""
+
+    def known_names(self) -> set[str]:
+        """Returns the names of flagstaff's fields. Other fields with these names are not known."""
+        return super().known_names() - ({*OWNERSHIP} - {*ownership_fields(self.model)})
+
+    def formfield_for_dbfield(
+        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        """The form field. Tags are a line of text, and look like the theme's text inputs."""
+        if db_field != ownership_fields(self.model).get(TAGS):
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
+        options = {"form_class": TagsField, "help_text": help_text, "required": False}
+        field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
+        like = super().formfield_for_dbfield(CharField(max_length=1), request)
+        if isinstance(field, TagsField) and like is not None and not field.widget.is_hidden:
+            like.widget.attrs.pop("maxlength", None)
+            set_widget(field, like.widget)
+        return field
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields, with tags that SQL has written and that are no list of texts."""
+        readonly = tuple(super().get_readonly_fields(request, obj))
+        if obj is None or TAGS not in ownership_fields(self.model):
+            return readonly
+        tags = getattr(obj, TAGS)
+        is_unusable = tags is not None and tags_problem(tags) is not None
+        return (*readonly, TAGS) if is_unusable else readonly
+
+
+def keep_missing_ownership(form: forms.ModelForm[Any]) -> None:
+    """Keeps the fields that the submitted page lacks: it may be a page of an older version."""
+    if not form.is_bound:
+        return
+    for name in form.fields.keys() & ownership_fields(form._meta.model).keys():
+        field = form.fields[name]
+        if field.widget.value_omitted_from_data(form.data, form.files, form.add_prefix(name)):
+            field.disabled = True
+
+
+class OwnerFilter(admin.SimpleListFilter):
+    """Flags of one owner, or without an owner. Not shown if no flag has one."""
+
+    title = gettext_lazy("owner")
+    parameter_name = "owner"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """The choices of the filter. One query."""
+        rows = all_rows(model_admin.model).exclude(_NO_OWNER).order_by(OWNER)
+        owners = [str(owner) for owner in rows.values_list(OWNER, flat=True).distinct()]
+        choices = [(owner, owner) for owner in owners]
+        return [*choices, ("", _("without an owner"))] if choices else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        owner = self.value()
+        if owner is None:
+            return queryset
+        return queryset.filter(Q(owner=owner) if owner else _NO_OWNER)
+
+
+class TagFilter(admin.SimpleListFilter):
+    """Flags with one tag. Not shown if no flag has one."""
+
+    title = gettext_lazy("tag")
+    parameter_name = "tag"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
+        """The choices of the filter. One query."""
+        return [(tag, tag) for tag in sorted({*_stored_tags(model_admin)})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice."""
+        tag = self.value()
+        return queryset if tag is None else queryset.filter(tags__contains=[tag])
+
+
+# A project's own column may be NULL.
+_NO_OWNER = Q(owner="") | Q(owner=None)
+
+
+def _stored_tags(model_admin: admin.ModelAdmin[Any]) -> Iterator[str]:
+    rows = all_rows(model_admin.model).exclude(tags=[])
+    for tags in rows.values_list(TAGS, flat=True):
+        if tags is not None and not tags_problem(tags):
+            yield from tags
