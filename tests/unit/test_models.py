@@ -9,6 +9,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import NOT_PROVIDED, Model
 
 from flagstaff._tables import names
+from flagstaff._tables.model_fields import ownership_fields
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.exceptions import ConfigurationError, FlagstaffError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
@@ -77,6 +78,13 @@ def test_json_of_a_project_that_is_called_tags_is_its_own(value: object) -> None
     fields = {"tags": models.JSONField(blank=True, default=dict)}
     switch = model_of("Switch", fields, AbstractFeatureFlag)
     switch(key="a", tags=value).full_clean(validate_unique=False, validate_constraints=False)
+
+
+def test_subclass_may_remove_the_owner_the_tags_and_the_review_date() -> None:
+    removed = dict.fromkeys(("owner", "tags", "review_on"))
+    switch = model_of("Switch", removed, AbstractFeatureFlag)
+    assert ownership_fields(switch) == {}
+    switch(key="a").full_clean(validate_unique=False, validate_constraints=False)
 
 
 def test_owner_of_more_than_100_characters_is_refused() -> None:
