@@ -83,6 +83,15 @@ ODD_RULES = (
             'values', to_jsonb(array_fill(repeat('v', 1000), ARRAY[200]))))))
     WHERE key = 'summer_banner'
     """,
+    # Owners and tags as long as they can be, and tags of another form.
+    f"""
+    UPDATE flagstaff_featureflag SET owner = repeat('o', 100), review_on = '2027-03-01',
+        tags = (SELECT jsonb_agg(repeat(chr(96 + n), 50)) FROM generate_series(1, 20) AS n)
+    WHERE key = 'flag_{LONG}'
+    """,
+    """
+    UPDATE flagstaff_featureflag SET owner = '<b>', tags = '{"x": "<b>"}' WHERE key = '<b>bold</b>'
+    """,
 )
 # Each statement is a transaction, so that the history has something to undo and to restore.
 EVENTS = (

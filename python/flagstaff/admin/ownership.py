@@ -57,7 +57,8 @@ class OwnershipMixin(OwnFieldsMixin):
         """The form field. Tags are a line of text, and look like the theme's text inputs."""
         if db_field != ownership_fields(self.model).get(TAGS):
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        help_text = f"{db_field.help_text} {_('Separate them with commas.')}".strip()
+        separate = _("Separate them with commas.")
+        help_text = f"{db_field.help_text} {separate}".strip()
         options = {"form_class": TagsField, "help_text": help_text, "required": False}
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
         like = super().formfield_for_dbfield(CharField(max_length=1), request)
