@@ -15,8 +15,8 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 
 NAMES = (
     "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
-    "VISITOR_COOKIE_NAME, "
+    "POOL_SIZE, USAGE_INTERVAL, MEASURE_INTERVAL, STALE_DAYS, UNKNOWN_KEY, ATTRIBUTES, "
+    "VISITOR_COOKIE, VISITOR_COOKIE_NAME, "
     "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, WEBHOOKS, SITE_URL"
 )
 
@@ -94,6 +94,8 @@ INVALID: list[tuple[str, object, str]] = [
     ("LISTEN", "yes", "expected True or False"),
     ("LISTEN", 1, "expected True or False"),
     ("POLL_INTERVAL", 0.01, f"{SECONDS} 0.1 to 3600"),
+    ("STALE_DAYS", 0, "expected a whole number of days from 1 to 3650"),
+    ("STALE_DAYS", 1.5, "expected a whole number of days from 1 to 3650"),
     ("POLL_INTERVAL", True, f"{SECONDS} 0.1 to 3600"),
     ("POLL_INTERVAL", float("nan"), f"{SECONDS} 0.1 to 3600"),
     ("MAX_STALENESS", 0, f"{SECONDS} 1 to 604800"),

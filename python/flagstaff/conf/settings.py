@@ -104,6 +104,11 @@ class Conf:
         return float(self._read("MEASURE_INTERVAL"))
 
     @property
+    def stale_days(self) -> int:
+        """The number of days after which a flag without a change or an evaluation is stale."""
+        return cast("int", self._read("STALE_DAYS"))
+
+    @property
     def unknown_key(self) -> UnknownKey:
         """What an evaluation of an unknown key does, besides returning its default."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))

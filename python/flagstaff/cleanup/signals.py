@@ -1,0 +1,135 @@
+"""Whether a flag is stale, and why. Pure: the queries are in other modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import Enum
+
+from flagstaff.cleanup.constant import Constant
+
+__all__ = ["Assessment", "Facts", "Finding", "Signal", "Unknown", "assess"]
+
+#: Flags of these kinds are meant to stay.
+_PERMANENT = ("ops", "permission")
+
+
+class Signal(Enum):
+    """A reason why a flag is stale. The value is the word in JSON."""
+
+    CONSTANT = "constant"
+    NOT_EVALUATED = "not-evaluated"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a flag."""
+
+    #: The text of the primary key.
+    pk: str
+    key: str
+    kind: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    review_on: date | None = None
+    constant: Constant | None = None
+    #: Why it is not known whether the result is constant; empty if it is known.
+    constant_problem: str = ""
+    last_evaluated_at: datetime | None = None
+    #: From when on all evaluations are counted; None if `usage_problem` says why they are not.
+    counted_since: datetime | None = None
+    usage_problem: str = ""
+    #: Since when a flag has had this key; None if it had it before the evaluations were counted.
+    key_since: datetime | None = None
+    snoozed_until: date | None = None
+    snooze_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A signal that holds, and its evidence."""
+
+    signal: Signal
+    since: datetime | date
+    #: Whole days from `since` until now.
+    days: int
+    #: False if the period may have begun earlier.
+    is_exact: bool = True
+    #: The constant result; None for other signals.
+    result: bool | None = None
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A signal of which it is not known whether it holds."""
+
+    signal: Signal
+    why: str
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A flag with the signals that hold."""
+
+    facts: Facts
+    findings: tuple[Finding, ...]
+    unknown: tuple[Unknown, ...]
+    is_snoozed: bool
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a signal holds and the flag is not snoozed."""
+        return bool(self.findings) and not self.is_snoozed
+
+
+def assess(facts: Facts, *, now: datetime, today: date, days: int) -> Assessment:
+    """Returns the signals that hold for a flag. `days` is the age from which it is stale."""
+    found: list[Finding | Unknown | None] = []
+    if facts.kind not in _PERMANENT:
+        found += [_constant(facts, now, days), _not_evaluated(facts, now, days)]
+    found.append(_review(facts, today))
+    until = facts.snoozed_until
+    return Assessment(
+        facts,
+        tuple(one for one in found if isinstance(one, Finding)),
+        tuple(one for one in found if isinstance(one, Unknown)),
+        is_snoozed=until is not None and today < until,
+    )
+
+
+def _constant(facts: Facts, now: datetime, days: int) -> Finding | Unknown | None:
+    if facts.constant_problem:
+        return Unknown(Signal.CONSTANT, facts.constant_problem)
+    if facts.constant is None:
+        return None
+    since = facts.constant.since
+    age = (now - since).days
+    if age < days:
+        return None
+    return Finding(
+        Signal.CONSTANT, since, age, facts.constant.is_exact, result=facts.constant.result
+    )
+
+
+def _not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown | None:
+    first = now - timedelta(days=days)
+    last, begin = facts.last_evaluated_at, facts.key_since
+    if (last is not None and last > first) or (begin is not None and begin > first):
+        return None
+    if facts.counted_since is None:
+        return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
+    if last is not None:
+        # A flag that was deleted and created again begins anew.
+        since = last if begin is None else max(last, begin)
+        return Finding(Signal.NOT_EVALUATED, since, (now - since).days, since == last)
+    since = facts.counted_since if begin is None else max(facts.counted_since, begin)
+    is_exact = begin is not None and begin >= facts.counted_since
+    return Finding(Signal.NOT_EVALUATED, since, (now - since).days, is_exact)
+
+
+def _review(facts: Facts, today: date) -> Finding | None:
+    date_of_review = facts.review_on
+    if date_of_review is None or date_of_review >= today:
+        return None
+    return Finding(Signal.REVIEW, date_of_review, (today - date_of_review).days)
