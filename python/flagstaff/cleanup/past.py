@@ -1,0 +1,124 @@
+"""Reads the changes of flags that decide since when their results are constant. Few queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Case, F, Func, IntegerField, Max, Q, Value, When
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+
+from flagstaff._tables.model_fields import column_of, rules_field
+from flagstaff._text.times import aware
+from flagstaff.cleanup.constant import AllowedUsersChange, RowChange
+from flagstaff.cleanup.results import Configuration
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoHistoryError
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
+from flagstaff.history.versions import all_entries, require_history, require_triggers
+from flagstaff.models import Change, RecordedJSONField
+
+__all__ = [
+    "PastChange",
+    "changes_of",
+    "configuration_of",
+    "history_problem",
+    "history_since",
+    "keys_since",
+]
+
+PastChange = RowChange | AllowedUsersChange
+
+_FLAG = Kind.FLAG.row_relation
+_SIDES = ("old", "new")
+_FIELDS = ("object_pk", "relation", "action", "at")
+_LENGTH = "pg_catalog.jsonb_array_length"
+
+
+def configuration_of(flag: Any) -> Configuration:
+    """Returns the present configuration of a flag. A project's own table may hold NULL."""
+    field = rules_field(conf.flag_model)
+    rules = None if field is None else getattr(flag, field.name)
+    return Configuration(bool(flag.enabled), flag.rollout_percent or 0, _or_none(rules))
+
+
+def history_problem() -> str:
+    """Returns why the history does not have all changes of flags, or an empty text."""
+    try:
+        require_history()
+        require_triggers(Kind.FLAG)
+    except NoHistoryError as error:
+        return str(error)
+    return ""
+
+
+def history_since() -> datetime | None:
+    """Returns the time of the oldest entry about a flag; None without an entry. One query."""
+    times = all_entries().filter(relation=_FLAG).order_by("id").values_list("at", flat=True)
+    first = times.first()
+    return None if first is None else aware(first)
+
+
+def changes_of(pks: Collection[str], off_pks: Collection[str]) -> Mapping[str, list[PastChange]]:
+    """Returns the changes of flags by the text of their primary key, newest first. One query.
+
+    Changes of allowed users are returned only for `off_pks`: while a flag is on for everyone, they
+    do not matter.
+    """
+    wanted = Q(relation=_FLAG, object_pk__in=pks)
+    wanted |= Q(relation=ALLOWED_USERS, object_pk__in=off_pks)
+    found: dict[str, list[PastChange]] = defaultdict(list)
+    for entry in all_entries().filter(wanted).order_by("-id").values(*_FIELDS, **_columns()):
+        found[entry["object_pk"]].append(_change(entry))
+    return found
+
+
+def keys_since(pks: Collection[str], since: datetime) -> dict[str, datetime]:
+    """Returns when flags were created or got their keys, if that was since a time. One query."""
+    model = conf.flag_model
+    before = KeyTextTransform(column_of(model, "key"), "old")
+    found = all_entries().filter(relation=_FLAG, object_pk__in=pks, at__gte=since)
+    changed = found.alias(before=before).filter(Q(before=None) | ~Q(before=F("key")))
+    newest = changed.order_by().values("object_pk").annotate(newest=Max("at"))
+    return {pk: aware(at) for pk, at in newest.values_list("object_pk", "newest")}
+
+
+def _columns() -> dict[str, Any]:
+    """The parts of entries that are read: not the whole rows, nor lists of users."""
+    model = conf.flag_model
+    rules = rules_field(model)
+    columns: dict[str, Any] = {}
+    for side in _SIDES:
+        columns[f"{side}_enabled"] = KeyTransform(column_of(model, "enabled"), side)
+        columns[f"{side}_percent"] = KeyTransform(column_of(model, "rollout_percent"), side)
+        columns[f"{side}_rules"] = (
+            Value(None, RecordedJSONField())
+            if rules is None
+            else KeyTransform(str(rules.column), side)
+        )
+        number = Func(F(side), function=_LENGTH, output_field=IntegerField())
+        columns[f"{side}_users"] = Case(When(relation=ALLOWED_USERS, then=number), default=0)
+    return columns
+
+
+def _change(entry: Mapping[str, Any]) -> PastChange:
+    at = aware(entry["at"])
+    if entry["relation"] == ALLOWED_USERS:
+        return AllowedUsersChange(at, added=entry["new_users"], removed=entry["old_users"])
+    before, after = (_recorded(entry, side) for side in _SIDES)
+    return RowChange(at, before, after, is_creation=entry["action"] == Change.Action.INSERT)
+
+
+def _recorded(entry: Mapping[str, Any], side: str) -> Configuration | None:
+    """Returns a configuration of an entry; None if it lacks a column, or has no row."""
+    enabled, percent = entry[f"{side}_enabled"], entry[f"{side}_percent"]
+    if type(enabled) is not bool or type(percent) is not int:
+        return None
+    return Configuration(enabled, percent, _or_none(entry[f"{side}_rules"]))
+
+
+def _or_none(rules: object) -> object:
+    """Returns None for no rules. Entries that are older than the column have none either."""
+    return None if rules == [] else rules
