@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["Attribution", "attributed", "attribution", "current_attribution"]
+__all__ = [
+    "Attribution",
+    "attributed",
+    "attribution",
+    "current_actor",
+    "current_attribution",
+    "current_reason",
+]
 
 #: Returns the attribution of a write. A function, so that a lazy `request.user` is loaded only if
 #: something is written.
@@ -33,6 +40,16 @@ def current_attribution() -> Attribution | None:
     return _current.get()
 
 
+def current_actor() -> str:
+    """Returns the actor that the present changes are attributed to, or an empty text."""
+    return _current_value("flagstaff.actor")
+
+
+def current_reason() -> str:
+    """Returns the reason that the present changes are attributed with, or an empty text."""
+    return _current_value("flagstaff.reason")
+
+
 @contextmanager
 def attributed(current: Attribution | None) -> Iterator[None]:
     """Attributes the writes in the block. None attributes them to no actor."""
@@ -41,3 +58,12 @@ def attributed(current: Attribution | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def _current_value(name: str) -> str:
+    current = current_attribution()
+    if current is None:
+        return ""
+    # Loading a lazy request.user may write, which has no actor.
+    with attributed(None):
+        return current()[name]

@@ -16,6 +16,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
@@ -125,7 +126,7 @@ def pause(key: str) -> Plan:
         is_scheduled = plan.state == State.PENDING and plan.starts_at is not None
         if plan.state not in WATCHED_STATES and not is_scheduled:
             raise _wrong_state(plan, "cannot be paused")
-        transitions.pause(plan, database_now(), transitions.current_reason())
+        transitions.pause(plan, database_now(), current_reason())
         return plan
 
 
@@ -190,7 +191,7 @@ def rollback(key: str) -> Plan:
         if plan.state not in {*WATCHED_STATES, State.PAUSED} or plan.step is None:
             raise _wrong_state(plan, "cannot be rolled back")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
-        reason = transitions.current_reason()
+        reason = current_reason()
         changed = transitions.roll_back(
             plan, flag, database_now(), reason or "rolled back by a person"
         )
@@ -260,7 +261,7 @@ def _create(
         latency_limits=latency_limits(valid),
         required_users=required_users,
         flag_version=version_of(Kind.FLAG, flag.pk),
-        actor=transitions.current_actor(),
+        actor=current_actor(),
     )
     _insert(plan)
     run = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=flag.rollout_percent)

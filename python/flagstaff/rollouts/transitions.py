@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flagstaff import changes
-from flagstaff._attribution.context import attributed, current_attribution
+from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
@@ -21,8 +21,6 @@ from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.steps import Step, steps_from_json
 
 __all__ = [
-    "current_actor",
-    "current_reason",
     "end_run",
     "enter_step",
     "pause",
@@ -46,16 +44,6 @@ _CHANGING = (
     "changed_at",
     "ended_at",
 )
-
-
-def current_actor() -> str:
-    """Returns the actor that the present changes are attributed to, or an empty text."""
-    return _attribution("flagstaff.actor")
-
-
-def current_reason() -> str:
-    """Returns the reason that the present changes are attributed with, or an empty text."""
-    return _attribution("flagstaff.reason")
 
 
 def steps_of(plan: Plan) -> tuple[Step, ...]:
@@ -152,12 +140,3 @@ def roll_back(
     plan.due_at = plan.guarded_until = None
     save(plan, now)
     return changed
-
-
-def _attribution(name: str) -> str:
-    current = current_attribution()
-    if current is None:
-        return ""
-    # Loading a lazy request.user may write, which has no actor.
-    with attributed(None):
-        return current()[name]
