@@ -21,18 +21,19 @@ KEY = "new_checkout"
 def make_flag(key: str = KEY, *, days: float = 60, **fields: Any) -> FeatureFlag:
     """A flag for half of all users that was created so many days ago."""
     flag = FeatureFlag.objects.create(key=key, **{"enabled": True, "rollout_percent": 50, **fields})
-    age_history(days)
     created = timezone.now() - timedelta(days=days)
-    # Not by save(): that would write an entry.
     FeatureFlag.objects.filter(pk=flag.pk).update(created_at=created, changed_at=created)
+    age_history(days, flag)
     return flag
 
 
-def age_history(days: float) -> None:
-    """Makes all entries of the history older by so many days."""
+def age_history(days: float, flag: FeatureFlag | None = None) -> None:
+    """Makes the entries of the history older by so many days: all, or those of a flag."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE flagstaff_change SET at = at - make_interval(secs => %s)", [days * 86_400]
+            "UPDATE flagstaff_change SET at = at - make_interval(secs => %s) "
+            "WHERE coalesce(%s, object_pk) = object_pk",
+            [days * 86_400, None if flag is None else str(flag.pk)],
         )
 
 

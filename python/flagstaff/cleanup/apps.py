@@ -22,4 +22,6 @@ class CleanupConfig(OptionalApp, AppConfig):
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs of the clean-up."""
-        return ()
+        from flagstaff.cleanup.cli import SNOOZE, STALE  # noqa: PLC0415 (only commands need it)
+
+        return (STALE, SNOOZE)

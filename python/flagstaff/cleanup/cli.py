@@ -1,0 +1,122 @@
+"""The verbs `stale` and `snooze`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import date
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff.cleanup.records import (
+    COLUMNS,
+    SNOOZED,
+    flag_document,
+    flag_record,
+    unknown_lines,
+    unknown_records,
+)
+from flagstaff.cleanup.signals import Assessment
+from flagstaff.cleanup.snoozes import end_snooze, snooze
+from flagstaff.cleanup.stale import assess_flags
+from flagstaff.cli.support.argument_types import count
+from flagstaff.cli.support.change_arguments import add_attribution, add_key
+from flagstaff.cli.support.errors import FAILED
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
+
+__all__ = ["SNOOZE", "STALE"]
+
+_MAX_DAYS = 36_500
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f'expected a date such as "2027-01-31", not {text!r}') from error
+
+
+def _add_stale(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--days",
+        type=count(1, _MAX_DAYS),
+        metavar="N",
+        help="the days after which a flag is stale; by default STALE_DAYS, which is 30",
+    )
+    parser.add_argument("--owner", help="only flags of this owner")
+    parser.add_argument("--tag", help="only flags with this tag")
+    parser.add_argument("--snoozed", action="store_true", help="also list flags that are snoozed")
+    parser.add_argument(
+        "--fail", action="store_true", help="exit status 1 if a flag is stale and not snoozed"
+    )
+
+
+def _stale(options: Options, out: Output) -> None:
+    days = conf.stale_days if options["days"] is None else options["days"]
+    flags = [flag for flag in assess_flags(days) if _is_wanted(flag, options)]
+    stale = [flag for flag in flags if flag.is_stale]
+    shown = [flag for flag in flags if flag.findings] if options["snoozed"] else stale
+    if out.is_json:
+        unknown = unknown_records(flags)
+        document = {"days": days, "flags": [flag_document(flag) for flag in shown]}
+        out.document({**document, "unknown": unknown})
+    else:
+        columns = (*COLUMNS, SNOOZED) if options["snoozed"] else COLUMNS
+        out.records(columns, [flag_record(flag) for flag in shown])
+        if not stale:
+            out.message("no flag is stale")
+        for line in unknown_lines(flags):
+            out.message(line)
+    if stale and options["fail"]:
+        number = "1 flag is" if len(stale) == 1 else f"{len(stale):,} flags are"
+        raise CommandError(f"{number} stale", returncode=FAILED)
+
+
+def _is_wanted(flag: Assessment, options: Options) -> bool:
+    owner, tag = options["owner"], options["tag"]
+    facts = flag.facts
+    return (owner is None or facts.owner == owner) and (tag is None or tag in facts.tags)
+
+
+def _add_snooze(parser: CommandParser) -> None:
+    add_key(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--until", type=_date, metavar="DATE", help='the end, such as "2027-01-31", not included'
+    )
+    what.add_argument("--end", action="store_true", help="end the snooze")
+    add_attribution(parser)
+
+
+def _snooze(options: Options, out: Output) -> None:
+    key = options["key"]
+    if options["end"]:
+        text = "is no longer snoozed" if end_snooze(key) else "was not snoozed"
+        document: dict[str, object] = {"key": key, "snoozed_until": None}
+    else:
+        row = snooze(key, options["until"])
+        text = f"snoozed until {row.until}"
+        document = {"key": key, "snoozed_until": row.until, "reason": row.reason}
+    out.message(f"{key}: {text}")
+    if out.is_json:
+        out.document(document)
+
+
+STALE = Verb(
+    name="stale",
+    help="list the flags that have done their work, and the evidence",
+    examples=("stale", "stale --days 60 --owner web", "stale --fail", "stale --json"),
+    add_arguments=_add_stale,
+    run=_stale,
+)
+SNOOZE = Verb(
+    name="snooze",
+    help="keep a flag from being stale until a date",
+    examples=(
+        'snooze dark_mode --until 2099-01-31 --reason "used again in winter"',
+        "snooze dark_mode --end",
+    ),
+    add_arguments=_add_snooze,
+    run=_snooze,
+)

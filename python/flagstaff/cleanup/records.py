@@ -1,0 +1,85 @@
+"""What the command prints of stale flags."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flagstaff._text.lists import join_some
+from flagstaff.cleanup.signals import Assessment, Finding, Signal
+from flagstaff.cleanup.texts import date_of, finding_text
+from flagstaff.cli.support.cells import Column, Record
+
+__all__ = ["COLUMNS", "SNOOZED", "flag_document", "flag_record", "unknown_lines", "unknown_records"]
+
+COLUMNS = (
+    Column("key"),
+    Column("signals"),
+    Column("evidence", truncate=True),
+    Column("owner"),
+)
+SNOOZED = Column("snoozed_until")
+_UNKNOWN = {
+    Signal.CONSTANT: "the result of {} is the same for all users",
+    Signal.NOT_EVALUATED: "{} was evaluated",
+}
+
+
+def flag_record(flag: Assessment) -> Record:
+    """Returns a flag as a line of a table."""
+    facts = flag.facts
+    return {
+        "key": facts.key,
+        "signals": ", ".join(one.signal.value for one in flag.findings),
+        "evidence": "; ".join(finding_text(one) for one in flag.findings),
+        "owner": facts.owner,
+        "snoozed_until": facts.snoozed_until if flag.is_snoozed else None,
+    }
+
+
+def flag_document(flag: Assessment) -> Record:
+    """Returns a flag for JSON."""
+    facts = flag.facts
+    return {
+        "key": facts.key,
+        "signals": [_finding(one) for one in flag.findings],
+        "unknown": [{"signal": one.signal.value, "why": one.why} for one in flag.unknown],
+        "kind": facts.kind,
+        "owner": facts.owner,
+        "tags": list(facts.tags),
+        "review_on": facts.review_on,
+        "snoozed_until": facts.snoozed_until if flag.is_snoozed else None,
+        "snooze_reason": facts.snooze_reason if flag.is_snoozed else "",
+    }
+
+
+def unknown_records(flags: Iterable[Assessment]) -> list[Record]:
+    """Returns the signals that are not known, with their flags, for JSON."""
+    return [
+        {"key": flag.facts.key, "signal": one.signal.value, "why": one.why}
+        for flag in flags
+        for one in flag.unknown
+    ]
+
+
+def unknown_lines(flags: Iterable[Assessment]) -> Iterator[str]:
+    """Yields a sentence for each reason why signals are not known, with the flags."""
+    keys: dict[tuple[Signal, str], list[str]] = defaultdict(list)
+    for flag in flags:
+        for one in flag.unknown:
+            keys[one.signal, one.why].append(flag.facts.key)
+    for (signal, why), found in keys.items():
+        yield f"{why}, so it is not known whether {_UNKNOWN[signal].format(join_some(found))}"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    result = {"result": finding.result} if finding.signal is Signal.CONSTANT else {}
+    return {
+        "signal": finding.signal.value,
+        **result,
+        "since": date_of(finding),
+        "days": finding.days,
+        "exact": finding.is_exact,
+        "text": finding_text(finding),
+    }

@@ -1,0 +1,55 @@
+"""The evidence of a signal in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._text.times import local_time
+from flagstaff.cleanup.signals import Finding, Signal
+
+__all__ = ["SIGNAL_LABELS", "date_of", "finding_text"]
+
+#: The names of the signals for a person.
+SIGNAL_LABELS = {
+    Signal.CONSTANT: gettext_lazy("constant"),
+    Signal.NOT_EVALUATED: gettext_lazy("not evaluated"),
+    Signal.REVIEW: gettext_lazy("review date past"),
+}
+
+
+def finding_text(finding: Finding, show: Callable[[date], str] = date.isoformat) -> str:
+    """Returns the translated evidence of a signal. `show` returns the text of a date."""
+    texts = {
+        "days": _days(finding.days),
+        "date": show(date_of(finding)),
+    }
+    return _template(finding) % texts
+
+
+def date_of(finding: Finding) -> date:
+    """Returns the date since when a signal holds, in the current time zone."""
+    since = finding.since
+    return local_time(since).date() if isinstance(since, datetime) else since
+
+
+def _template(finding: Finding) -> str:
+    if finding.signal is Signal.REVIEW:
+        return _("the review was due on %(date)s")
+    if finding.signal is Signal.NOT_EVALUATED:
+        exact = _("not evaluated for %(days)s, since %(date)s")
+        bound = _("not evaluated for %(days)s or longer, since %(date)s or before")
+    elif finding.result:
+        exact = _("on for all users for %(days)s, since %(date)s")
+        bound = _("on for all users for %(days)s or longer, since %(date)s or before")
+    else:
+        exact = _("off for all users for %(days)s, since %(date)s")
+        bound = _("off for all users for %(days)s or longer, since %(date)s or before")
+    return exact if finding.is_exact else bound
+
+
+def _days(days: int) -> str:
+    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}

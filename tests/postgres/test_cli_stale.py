@@ -1,0 +1,190 @@
+"""`manage.py flags stale` and `snooze`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from flagstaff import changes
+from flagstaff.cleanup.models import Snooze
+from flagstaff.models import Change, FeatureFlag
+from tests.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag
+from tests.terminals import Ran, document, flags, rows, run, typed
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _counted() -> None:
+    Change.objects.all().delete()
+    collect_usage()
+
+
+def day(ago: int) -> str:
+    return f"{(timezone.now() - timedelta(days=ago)):%Y-%m-%d}"
+
+
+@pytest.fixture
+def shipped() -> FeatureFlag:
+    """A flag that is on for everyone since 41 days, and is evaluated."""
+    flag = make_flag()
+    changes.set_rollout(KEY, 100)
+    age_history(41)
+    evaluate(KEY)
+    return flag
+
+
+def test_stale_lists_the_flag_with_its_signals_and_evidence(shipped: FeatureFlag) -> None:
+    make_flag("unused", days=60)
+    evaluate("unused", 33)
+    assert rows("stale") == [
+        [KEY, "constant", f"on for all users for 41 days, since {day(41)}", ""],
+        ["unused", "not-evaluated", f"not evaluated for 33 days, since {day(33)}", ""],
+    ]
+
+
+def test_stale_joins_the_signals_of_a_flag() -> None:
+    make_flag(enabled=False)
+    [[_key, names, evidence, _owner]] = rows("stale")
+    assert names == "constant, not-evaluated"
+    assert evidence == (
+        f"off for all users for 60 days, since {day(60)}; not evaluated for 60 days, "
+        f"since {day(60)}"
+    )
+
+
+def test_stale_without_a_stale_flag_says_so() -> None:
+    assert flags("stale", "--fail") == Ran(0, "", "no flag is stale\n")
+
+
+def test_stale_fails_only_if_asked_to(shipped: FeatureFlag) -> None:
+    assert flags("stale").status == 0
+    ran = flags("stale", "--fail")
+    assert (ran.status, ran.err) == (1, "CommandError: 1 flag is stale\n")
+    assert ran.out.startswith(KEY)
+
+
+def test_stale_days_replace_the_setting(shipped: FeatureFlag) -> None:
+    assert rows("stale", "--days", "42") == []
+    assert len(rows("stale", "--days", "41")) == 1
+    assert flags("stale", "--days", "0").status == 1
+
+
+def test_stale_filters_by_owner_and_tag(
+    shipped: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FeatureFlag, "owner", "web", raising=False)
+    monkeypatch.setattr(FeatureFlag, "tags", ["q3", "checkout"], raising=False)
+    assert rows("stale", "--owner", "web", "--tag", "q3")[0][-1] == "web"
+    assert rows("stale", "--owner", "mobile") == []
+    assert rows("stale", "--tag", "q4") == []
+
+
+def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
+    since = day(41)
+    assert document("stale") == {
+        "days": 30,
+        "flags": [
+            {
+                "key": KEY,
+                "signals": [
+                    {
+                        "signal": "constant",
+                        "result": True,
+                        "since": since,
+                        "days": 41,
+                        "exact": True,
+                        "text": f"on for all users for 41 days, since {since}",
+                    }
+                ],
+                "unknown": [],
+                "kind": "release",
+                "owner": "",
+                "tags": [],
+                "review_on": None,
+                "snoozed_until": None,
+                "snooze_reason": "",
+            }
+        ],
+        "unknown": [],
+    }
+
+
+def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
+    make_flag()
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
+    why = "usage is turned off: USAGE_INTERVAL is 0"
+    assert flags("stale", "--fail") == Ran(
+        0,
+        "",
+        f"no flag is stale\n{why}, so it is not known whether new_checkout was evaluated\n",
+    )
+    assert document("stale")["unknown"] == [{"key": KEY, "signal": "not-evaluated", "why": why}]
+
+
+def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> None:
+    header, line = typed("flags stale").splitlines()
+    assert header.split() == ["KEY", "SIGNALS", "EVIDENCE", "OWNER"]
+    assert line.split() == [
+        KEY,
+        "constant",
+        *f"on for all users for 41 days, since {day(41)}".split(),
+    ]
+
+
+def test_snoozed_flag_is_not_stale_until_the_date(shipped: FeatureFlag) -> None:
+    until = day(-10)
+    ran = run(f'snooze {KEY} --until {until} --reason "winter" --as-name deploy')
+    assert ran == Ran(0, "", f"{KEY}: snoozed until {until}\n")
+    assert flags("stale", "--fail").status == 0
+    [[key, *_others, shown]] = rows("stale", "--snoozed")
+    assert (key, shown) == (KEY, until)
+    row = Snooze.objects.get()
+    assert (row.flag_pk, row.reason, row.actor) == (str(shipped.pk), "winter", "deploy")
+    Snooze.objects.update(until=timezone.localdate())
+    assert flags("stale", "--fail").status == 1
+
+
+def test_snooze_records_the_user(shipped: FeatureFlag) -> None:
+    user = User.objects.create(username="alice")
+    run(f"snooze {KEY} --until {day(-1)} --as alice")
+    assert Snooze.objects.get().actor == str(user.pk)
+
+
+def test_snooze_replaces_the_one_before(shipped: FeatureFlag) -> None:
+    run(f"snooze {KEY} --until {day(-1)} --reason a")
+    assert document("snooze", KEY, "--until", day(-20)) == {
+        "key": KEY,
+        "snoozed_until": day(-20),
+        "reason": "",
+    }
+    assert Snooze.objects.count() == 1
+
+
+def test_snooze_end_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
+    run(f"snooze {KEY} --until {day(-1)}")
+    assert run(f"snooze {KEY} --end") == Ran(0, "", f"{KEY}: is no longer snoozed\n")
+    assert len(rows("stale")) == 1
+    assert run(f"snooze {KEY} --end").err == f"{KEY}: was not snoozed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "problem"),
+    [
+        (f"{KEY} --until 2020-01-31", 4, "refused: 2020-01-31 is not in the future"),
+        (f"{KEY} --until tomorrow", 1, "expected a date such as"),
+        (KEY, 1, "one of the arguments --until --end is required"),
+        (f"{KEY} --until 2099-01-31 --end", 1, "not allowed with argument"),
+        ("new_chekout --end", 5, "did you mean 'new_checkout'?"),
+        ("new_chekout --until 2099-01-31", 5, "did you mean 'new_checkout'?"),
+    ],
+)
+def test_snooze_refuses(shipped: FeatureFlag, arguments: str, status: int, problem: str) -> None:
+    ran = run(f"snooze {arguments}")
+    assert ran.status == status
+    assert problem in ran.err
+    assert not Snooze.objects.exists()
