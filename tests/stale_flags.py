@@ -5,15 +5,26 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from django.db import connection
 from django.utils import timezone
 
+from flagstaff._tables.model_fields import find_field
 from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.stale import assess_flags
 from flagstaff.models import FeatureFlag
 from tests.terminals import delete_usage
 
-__all__ = ["KEY", "age_history", "assess_one", "collect_usage", "evaluate", "make_flag", "signals"]
+__all__ = [
+    "KEY",
+    "age_history",
+    "assess_one",
+    "collect_usage",
+    "evaluate",
+    "make_flag",
+    "set_columns",
+    "signals",
+]
 
 KEY = "new_checkout"
 
@@ -25,6 +36,26 @@ def make_flag(key: str = KEY, *, days: float = 60, **fields: Any) -> FeatureFlag
     FeatureFlag.objects.filter(pk=flag.pk).update(created_at=created, changed_at=created)
     age_history(days, flag)
     return flag
+
+
+def set_columns(patch: pytest.MonkeyPatch, flag: FeatureFlag, **values: Any) -> None:
+    """Sets columns of a flag, or an attribute of it while the model lacks such a column."""
+    for name, value in values.items():
+        if find_field(FeatureFlag, name) is None:
+            patch.setattr(FeatureFlag, name, _Column(flag.key, value), raising=False)
+        else:
+            FeatureFlag.objects.filter(pk=flag.pk).update(**{name: value})
+
+
+class _Column:
+    """An attribute that one flag has."""
+
+    def __init__(self, key: str, value: object) -> None:
+        self.key = key
+        self.value = value
+
+    def __get__(self, flag: FeatureFlag | None, owner: type | None = None) -> object:
+        return self.value if flag is not None and flag.key == self.key else None
 
 
 def age_history(days: float, flag: FeatureFlag | None = None) -> None:

@@ -22,6 +22,7 @@ from tests.stale_flags import (
     collect_usage,
     evaluate,
     make_flag,
+    set_columns,
     signals,
 )
 
@@ -221,12 +222,11 @@ def test_flag_for_browsers_is_not_known_to_be_unused() -> None:
 
 
 def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_flag()
+    flag = make_flag()
     collect_usage()
     evaluate(KEY)
     columns = {"review_on": date(2020, 1, 31), "owner": "web", "tags": ["a", "b"]}
-    for name, value in columns.items():
-        monkeypatch.setattr(FeatureFlag, name, value, raising=False)
+    set_columns(monkeypatch, flag, **columns)
     found = assess_one()
     assert [(one.signal, one.since) for one in found.findings] == [
         (Signal.REVIEW, date(2020, 1, 31))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from flagstaff import changes
 from flagstaff.cleanup.models import Snooze
 from flagstaff.models import Change, FeatureFlag
-from tests.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag
+from tests.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag, set_columns
 from tests.terminals import Ran, document, flags, rows, run, typed
 
 pytestmark = pytest.mark.django_db
@@ -77,8 +77,7 @@ def test_stale_days_replace_the_setting(shipped: FeatureFlag) -> None:
 def test_stale_filters_by_owner_and_tag(
     shipped: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FeatureFlag, "owner", "web", raising=False)
-    monkeypatch.setattr(FeatureFlag, "tags", ["q3", "checkout"], raising=False)
+    set_columns(monkeypatch, shipped, owner="web", tags=["q3", "checkout"])
     assert rows("stale", "--owner", "web", "--tag", "q3")[0][-1] == "web"
     assert rows("stale", "--owner", "mobile") == []
     assert rows("stale", "--tag", "q4") == []
