@@ -38,9 +38,13 @@ class OptionalApp:
     def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
         """Returns a short text or HTML for some flags of a list, by the text of the primary key.
 
-        Makes at most one query.
+        Makes a number of queries that does not depend on the number of flags.
         """
         return {}
+
+    def flag_links(self, site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
+        """Returns links above the list of flags in the admin, each with its URL and its text."""
+        return ()
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs that `manage.py flags` has besides its own."""

@@ -1,9 +1,9 @@
-"""What optional apps show of a flag: a panel on its page, and a note in the list."""
+"""What optional apps show of flags: a panel on a page, notes in the list, and links above it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +12,8 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db import connections, transaction
 from django.forms import Media
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
@@ -37,6 +38,7 @@ _Shown = TypeVar("_Shown")
 logger = logging.getLogger("flagstaff")
 
 _NO_NOTES: Mapping[str, str] = {}
+_NO_LINKS: Sequence[tuple[str, str]] = ()
 # Instead of a panel that cannot be shown.
 _NONE = "\N{EN DASH}"
 # The name of the display method, and the attribute of a row in the list.
@@ -65,6 +67,28 @@ class OptionalPartsMixin(_ModelAdmin):
         """The stylesheets and scripts, with those of the apps."""
         styles = [path for app in optional_apps() for path in app.admin_css]
         return super().media + Media(css={"all": styles})
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The list, with links to the pages of the apps."""
+        found = (
+            _show(app, partial(app.flag_links, self.admin_site, request), _NO_LINKS)
+            for app in optional_apps()
+        )
+        links = [link for some in found for link in some]
+        response = super().changelist_view(request, extra_context)
+        if links and isinstance(response, TemplateResponse):
+            self._add_links(response, links)
+        return response
+
+    def _add_links(self, response: TemplateResponse, links: Sequence[tuple[str, str]]) -> None:
+        context = response.context_data
+        # A subclass may have a template of its own, and an action may have a page.
+        if self.change_list_template is None and context is not None and "cl" in context:
+            context["flagstaff_links"] = links
+            context["flagstaff_parent"] = response.resolve_template(response.template_name)
+            response.template_name = "flagstaff/flag_list.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""

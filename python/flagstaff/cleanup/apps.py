@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
@@ -9,6 +9,10 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._extensions import OptionalApp
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.db.models import Model
+    from django.http import HttpRequest
+
     from flagstaff.cli.support.verb import Verb
 
 __all__ = ["CleanupConfig"]
@@ -19,6 +23,26 @@ class CleanupConfig(OptionalApp, AppConfig):
     label = "flagstaff_cleanup"
     verbose_name = _("Clean-up")
     default_auto_field = "django.db.models.BigAutoField"
+
+    admin_css = ("flagstaff/cleanup.css",)
+
+    def flag_panel(self, site: AdminSite, request: HttpRequest, flag: Model) -> str:
+        """Returns the signals of a flag, and a link to the page of stale flags."""
+        from flagstaff.cleanup.admin.flag_parts import flag_panel  # noqa: PLC0415 (models first)
+
+        return flag_panel(site, request, flag)
+
+    def flag_notes(self, flags: Sequence[Model]) -> Mapping[str, str]:
+        """Returns the signals of those flags that are stale."""
+        from flagstaff.cleanup.admin.flag_parts import flag_notes  # noqa: PLC0415 (models first)
+
+        return flag_notes(flags)
+
+    def flag_links(self, site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
+        """Returns the link to the page of stale flags."""
+        from flagstaff.cleanup.admin.flag_parts import flag_links  # noqa: PLC0415 (models first)
+
+        return flag_links(site, request)
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs of the clean-up."""

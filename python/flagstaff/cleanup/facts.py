@@ -70,6 +70,7 @@ def facts_of_flags(
             key_since=max((one for one in begin if one), default=None),
             snoozed_until=snooze.until if snooze else None,
             snooze_reason=snooze.reason if snooze else "",
+            snooze_actor=snooze.actor if snooze else "",
         )
 
 

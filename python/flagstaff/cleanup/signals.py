@@ -44,6 +44,8 @@ class Facts:
     key_since: datetime | None = None
     snoozed_until: date | None = None
     snooze_reason: str = ""
+    #: The primary key of a user, or a name.
+    snooze_actor: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
+from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import page_url
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.access import may
 from flagstaff.rollouts.admin.forms import GuardRows, PlanForm, StepRows, guard_rows, step_rows
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan

@@ -13,9 +13,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
-from flagstaff.rollouts.admin.access import may
 from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.steps_svg import steps_chart
 from flagstaff.rollouts.admin.texts import present_percent, state_label, state_sentence

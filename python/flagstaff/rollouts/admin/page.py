@@ -16,10 +16,10 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.attribution import VERSION
 from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow
+from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.access import may
 from flagstaff.rollouts.admin.buttons import Button, buttons_of, preview, version_of_plan
 from flagstaff.rollouts.admin.clock import time_of
 from flagstaff.rollouts.admin.figures import Figures, figures_of_plan, problems

@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.conf import conf
-from flagstaff.rollouts.admin.access import FlagPermissionsMixin
 from flagstaff.rollouts.admin.add_page import AddPageMixin
 from flagstaff.rollouts.admin.clock import time_of, with_time
 from flagstaff.rollouts.admin.page import PlanPageMixin

@@ -1,4 +1,4 @@
-"""Who may see and change plans: those who may see and change the flag."""
+"""Permissions of optional apps: users who may see or change a flag may do so with its parts."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ class FlagPermissionsMixin(_ModelAdmin):
     """The permissions for flags decide. Put it before ModelAdmin."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Whether the index of the admin lists plans."""
+        """Whether the index of the admin lists the model."""
         return may(self.admin_site, request, "view")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see plans."""
+        """Whether the user may see rows."""
         return may(self.admin_site, request, "view")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may create plans."""
+        """Whether the user may create rows."""
         return may(self.admin_site, request, "change")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may start, pause and end plans."""
+        """Whether the user may change rows."""
         return may(self.admin_site, request, "change")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may delete plans."""
+        """Whether the user may delete rows."""
         return may(self.admin_site, request, "change")

@@ -1,0 +1,69 @@
+"""What the page and the list of flags show of stale flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from django.contrib.admin import AdminSite
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.cleanup.admin.rows import evidence_of, labels_of
+from flagstaff.cleanup.models import Snooze
+from flagstaff.cleanup.signals import Assessment
+from flagstaff.cleanup.stale import assess_flags
+
+__all__ = ["flag_links", "flag_notes", "flag_panel"]
+
+
+def flag_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
+    """Returns the link to the page of stale flags, if the user may open it."""
+    if not may_view(site, request, Snooze):
+        return ()
+    return ((page_url(site, Snooze, "changelist"), _("Stale flags")),)
+
+
+def flag_notes(flags: Sequence[Model]) -> Mapping[str, str]:
+    """Returns the signals of those flags that are stale. A number of queries for all of them."""
+    if not flags:
+        return {}
+    found = assess_flags(pks=[flag.pk for flag in flags])
+    return {flag.facts.pk: _note(flag) for flag in found if flag.is_stale}
+
+
+def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
+    """Returns the signals of a flag, its snooze, and a link to the page of stale flags."""
+    found = assess_flags(pks=[flag.pk])
+    lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
+    links = format_html_join(" · ", '<a href="{}">{}</a>', flag_links(site, request))
+    return format_html(
+        '<div class="flagstaff-panel flagstaff-stale-panel">{}'
+        '<p class="flagstaff-line">{}</p></div>',
+        format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
+        links,
+    )
+
+
+def _note(flag: Assessment) -> str:
+    return _("stale: %(signals)s") % {"signals": ", ".join(labels_of(flag))}
+
+
+def _lines(flag: Assessment) -> list[str | SafeString]:
+    lines: list[str | SafeString] = []
+    if flag.is_stale:
+        label = _("stale")
+        lines.append(
+            format_html('<span class="flagstaff-state flagstaff-partial">{}</span>', label)
+        )
+    lines += [f"{text}." for text in evidence_of(flag)]
+    if flag.is_snoozed and flag.facts.snoozed_until is not None:
+        until = date_format(flag.facts.snoozed_until)
+        lines.append(_("Snoozed until %(date)s.") % {"date": until})
+        if flag.facts.snooze_reason:
+            lines.append(flag.facts.snooze_reason)
+    return lines

@@ -1,0 +1,138 @@
+"""The page of stale flags, with a form that snoozes each of them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import find_row
+from flagstaff._text.times import aware, local_time
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, AttributionMixin
+from flagstaff.admin.flag_permissions import FlagPermissionsMixin, may
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.cleanup.admin.rows import has_unknown_usage, stale_rows
+from flagstaff.cleanup.models import Snooze
+from flagstaff.cleanup.snoozes import end_snooze, snooze
+from flagstaff.cleanup.stale import assess_flags
+from flagstaff.conf import conf
+
+__all__ = ["StaleFlagsAdmin"]
+
+# The names of the buttons. Their value is the key of the flag.
+_SNOOZE, _END = "_snooze", "_end_snooze"
+_DEFAULT_DAYS = 30
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Snooze]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+class _PageMixin(_ModelAdmin):
+    """The page in the place of the list of snoozes."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The tables of stale and of snoozed flags. A POST snoozes a flag or ends its snooze."""
+        if request.method == "POST":
+            return self._post(request)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        flags = assess_flags()
+        site = self.admin_site
+        today = local_time(aware(timezone.now())).date()
+        context = {
+            **site.each_context(request),
+            **(extra_context or {}),
+            "title": _("Stale flags"),
+            "opts": self.opts,
+            "media": self.media,
+            "days": conf.stale_days,
+            "stale": stale_rows(site, request, [one for one in flags if one.is_stale]),
+            "snoozed": stale_rows(
+                site, request, [one for one in flags if one.findings and one.is_snoozed]
+            ),
+            "has_unknown_usage": has_unknown_usage(flags),
+            "may_change": self.has_change_permission(request),
+            "tomorrow": (today + timedelta(days=1)).isoformat(),
+            "default_until": (today + timedelta(days=_DEFAULT_DAYS)).isoformat(),
+            "max_reason": MAX_REASON_LENGTH,
+            "snooze_name": _SNOOZE,
+            "end_name": _END,
+            "flags_title": conf.flag_model._meta.verbose_name_plural,
+            "flags_url": page_url(site, conf.flag_model, "changelist")
+            if may_view(site, request, conf.flag_model)
+            else "",
+        }
+        request.current_app = site.name
+        return TemplateResponse(request, "flagstaff/cleanup/stale.html", context)
+
+    def _post(self, request: HttpRequest) -> HttpResponse:
+        key = request.POST.get(_SNOOZE, request.POST.get(_END, ""))
+        row = find_row(conf.flag_model, key)
+        if not may(self.admin_site, request, "change", row):
+            raise PermissionDenied
+        until = _date(request.POST.get("until", ""))
+        if row is None:
+            self.message_user(request, _("This flag no longer exists."), messages.ERROR)
+        elif _END in request.POST:
+            self._end(request, key)
+        elif until is None or until <= local_time(aware(timezone.now())).date():
+            text = _("Not saved: choose a date in the future.")
+            self.message_user(request, text, messages.ERROR)
+        else:
+            found = snooze(key, until)
+            text = _("The flag “%(key)s” is snoozed until %(date)s.")
+            self._report(request, found, text % {"key": key, "date": date_format(until)})
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _end(self, request: HttpRequest, key: str) -> None:
+        rows = Snooze.objects.using(conf.database)
+        row = rows.filter(key=key).first()
+        if end_snooze(key) and row is not None:
+            text = _("The flag “%(key)s” is no longer snoozed.") % {"key": key}
+            self._report(request, row, text)
+
+    def _report(self, request: HttpRequest, row: Snooze, text: str) -> None:
+        self.log_change(request, row, text)
+        self.message_user(request, text, messages.SUCCESS)
+
+
+class StaleFlagsAdmin(AttributionMixin, FlagPermissionsMixin, _PageMixin, _ModelAdmin):
+    """One page: users who may view flags see it, and those who may change flags can snooze."""
+
+    class Media:
+        css = {"all": ("flagstaff/admin.css", "flagstaff/cleanup.css")}
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page, and nothing else: a snooze has no page of its own."""
+        meta = self.opts
+        view = self.admin_site.admin_view(self.changelist_view)
+        name = f"{meta.app_label}_{meta.model_name}_changelist"
+        return [path("", cast("Any", view), name=name)]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds a snooze without a flag."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A button ends a snooze instead."""
+        return False
+
+
+def _date(text: str) -> date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None

@@ -1,0 +1,79 @@
+"""Stale flags as rows of the page's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest
+from django.utils.formats import date_format
+
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.cleanup.signals import Assessment, Signal
+from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text
+from flagstaff.conf import conf
+
+__all__ = ["StaleRow", "evidence_of", "has_unknown_usage", "labels_of", "stale_rows"]
+
+
+@dataclass(frozen=True)
+class StaleRow:
+    """A flag with its signals."""
+
+    key: str
+    #: The page of the flag; empty if the user may not open it.
+    url: str
+    labels: list[str]
+    evidence: list[str]
+    owner: str
+    tags: str
+    #: Empty unless the flag is snoozed.
+    until: str
+    reason: str
+    actor: str
+
+
+def stale_rows(
+    site: AdminSite, request: HttpRequest, flags: Sequence[Assessment]
+) -> list[StaleRow]:
+    """Returns the rows of flags. Queries the names of the actors."""
+    has_page = may_view(site, request, conf.flag_model)
+    actors = {flag.facts.snooze_actor for flag in flags if flag.is_snoozed}
+    names = actor_table().names(actors - {""}) if actors - {""} else {}
+    return [
+        StaleRow(
+            key=flag.facts.key,
+            url=page_url(site, conf.flag_model, "change", flag.facts.pk) if has_page else "",
+            labels=labels_of(flag),
+            evidence=evidence_of(flag),
+            owner=flag.facts.owner,
+            tags=", ".join(flag.facts.tags),
+            until=_shown(flag.facts.snoozed_until) if flag.is_snoozed else "",
+            reason=flag.facts.snooze_reason,
+            actor=names.get(flag.facts.snooze_actor, flag.facts.snooze_actor),
+        )
+        for flag in flags
+    ]
+
+
+def labels_of(flag: Assessment) -> list[str]:
+    """Returns the names of the signals that hold."""
+    return [str(SIGNAL_LABELS[one.signal]) for one in flag.findings]
+
+
+def evidence_of(flag: Assessment) -> list[str]:
+    """Returns the evidence of the signals that hold, each beginning with a capital letter."""
+    texts = [finding_text(one, _shown) for one in flag.findings]
+    return [text[:1].upper() + text[1:] for text in texts]
+
+
+def has_unknown_usage(flags: Sequence[Assessment]) -> bool:
+    """Whether a flag may be unused although no signal says so."""
+    return any(one.signal is Signal.NOT_EVALUATED for flag in flags for one in flag.unknown)
+
+
+def _shown(day: date | None) -> str:
+    return "" if day is None else date_format(day)
