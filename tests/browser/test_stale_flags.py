@@ -51,7 +51,7 @@ def assert_fits(visitor: Visitor) -> None:
 def test_flag_is_snoozed_without_scripts(visitor: Visitor, width: int) -> None:
     visitor.visit(FLAGS)
     assert_fits(visitor)
-    visitor.click_link("Stale flags")
+    visitor.click(f".object-tools a[href='{STALE}']")
     assert visitor.text("h1") == "Stale flags"
     assert_fits(visitor)
     visitor.click("tr:has([value=old_banner]) summary")

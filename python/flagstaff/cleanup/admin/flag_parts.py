@@ -54,13 +54,10 @@ def _note(flag: Assessment) -> str:
 
 
 def _lines(flag: Assessment) -> list[str | SafeString]:
-    lines: list[str | SafeString] = []
+    lines: list[str | SafeString] = [f"{text}." for text in evidence_of(flag)]
     if flag.is_stale:
-        label = _("stale")
-        lines.append(
-            format_html('<span class="flagstaff-state flagstaff-partial">{}</span>', label)
-        )
-    lines += [f"{text}." for text in evidence_of(flag)]
+        label = '<span class="flagstaff-state flagstaff-partial">{}</span> {}'
+        lines[0] = format_html(label, _("stale"), lines[0])
     if flag.is_snoozed and flag.facts.snoozed_until is not None:
         until = date_format(flag.facts.snoozed_until)
         lines.append(_("Snoozed until %(date)s.") % {"date": until})

@@ -49,8 +49,8 @@ class _PageMixin(_ModelAdmin):
             return self._post(request)
         if not self.has_view_permission(request):
             raise PermissionDenied
-        flags = assess_flags()
-        site = self.admin_site
+        flags, site = assess_flags(), self.admin_site
+        stale = stale_rows(site, request, [one for one in flags if one.is_stale])
         today = local_time(aware(timezone.now())).date()
         context = {
             **site.each_context(request),
@@ -59,7 +59,9 @@ class _PageMixin(_ModelAdmin):
             "opts": self.opts,
             "media": self.media,
             "days": conf.stale_days,
-            "stale": stale_rows(site, request, [one for one in flags if one.is_stale]),
+            "stale": stale,
+            "has_owners": any(row.owner for row in stale),
+            "has_tags": any(row.tags for row in stale),
             "snoozed": stale_rows(
                 site, request, [one for one in flags if one.findings and one.is_snoozed]
             ),
