@@ -221,10 +221,14 @@ def test_create_warns_of_a_key_that_differs_in_case() -> None:
 def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z'"
+            "UPDATE flagstaff_usage SET hour = now(), last_evaluated_at = '2026-11-20 14:03:05Z';"
+            "UPDATE flagstaff_usage_worker SET last_seen_at = now()"
         )
     summary = "On for 25 % of all users and 1 allowed user."
-    usage = "Evaluated 1,235 times in the last 7 days, last at 2026-11-20 14:03:05 UTC."
+    usage = (
+        "Evaluated 1,235 times in the last 30 days, last at 2026-11-20 14:03:05 UTC. "
+        "Workers report from: web-1."
+    )
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     monkeypatch.setattr("builtins.input", lambda: "n")
     assert run("delete new_checkout").err.startswith(
@@ -238,7 +242,7 @@ def test_delete_says_that_the_flag_was_not_evaluated() -> None:
         cursor.execute(
             "INSERT INTO flagstaff_usage_worker VALUES ('1', 'web-1', 1, now(), 60, 1, now(), NULL)"
         )
-    assert "Not evaluated in the last 7 days." in run("delete summer_banner --yes").err
+    assert "Not evaluated in the last 30 days." in run("delete summer_banner --yes").err
 
 
 def test_delete_does_not_need_the_usage() -> None:

@@ -46,6 +46,7 @@ from flagstaff.admin.confirmation import (
     posted_version,
     version_text,
 )
+from flagstaff.admin.evaluation_warnings import evaluation_warnings
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag_rules import (
     FlagForm,
@@ -94,6 +95,9 @@ _OWNERSHIP = gettext_lazy("Ownership")
 
 # Shown instead of the allowed users.
 _NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
+
+# Django's confirmation page posts this name.
+_DELETION_CONFIRMED = "post"
 
 # The name of the on/off buttons, and the words in their values.
 _SET_ENABLED = "_set_enabled"
@@ -283,7 +287,13 @@ class FeatureFlagAdmin(
     def get_deleted_objects(
         self, objs: Sequence[FeatureFlag] | QuerySet[FeatureFlag], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What the confirmation page lists: one number for all links to allowed users."""
+        """What the confirmation page lists: one number for all links to allowed users.
+
+        Warns on that page of flags that are still evaluated.
+        """
+        if _DELETION_CONFIRMED not in request.POST:
+            for text in evaluation_warnings([flag.key for flag in objs]):
+                self.message_user(request, text, messages.WARNING)
         lines, counts, forbidden, protected = super().get_deleted_objects(objs, request)
         links = self._allowed_links()._meta
         if not links.auto_created:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import Error, transaction
 from django.db.models import Model, Q
 
 from flagstaff import changes
 from flagstaff._engine.forced_off import NOTICE
-from flagstaff._engine.usage import usage
+from flagstaff._engine.recent_usage import recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.model_fields import bucket_field
 from flagstaff._tables.rows import find_row, flag_row
@@ -51,14 +49,12 @@ from flagstaff.cli.support.ownership import (
 from flagstaff.cli.support.report import report_flag_change, warn_of_case_variants
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidChangeError, NoUsageError
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import entries_of_key, has_history
 
 __all__ = ["CREATE", "DELETE", "KILL", "LIST", "OFF", "ON", "ROLLOUT", "SHOW", "UPDATE"]
 
-# The evaluations that matter to a person who deletes a flag.
-_RECENT_DAYS = 7
 # The options that set a field.
 _FIELDS = ("description", "kind", BUCKET_BY)
 _UNIT = Column(BUCKET_BY, record_unit, header="BUCKETED BY")
@@ -241,18 +237,16 @@ def _delete(options: Options, out: Output) -> None:
 
 def _recent_usage(key: str) -> str:
     """Returns a sentence about the evaluations of the last days, or "" if they are not known."""
-    try:
-        with transaction.atomic(using=conf.database):
-            found = usage(key, since=timedelta(days=_RECENT_DAYS))
-    except (NoUsageError, Error):  # the role may have no right to read the usage
+    found = recent_usage([key])
+    if found is None:
         return ""
-    if not found.hours:
-        is_known = found.until is not None
-        return f" Not evaluated in the last {_RECENT_DAYS} days." if is_known else ""
-    count = sum(hour.true_count + hour.false_count for hour in found.hours)
-    last = full_time(max(hour.last_evaluated_at for hour in found.hours))
+    evaluations = found.evaluations.get(key)
+    if evaluations is None:
+        return f" Not evaluated in the last {found.days} days."
+    count, last = evaluations.count, full_time(evaluations.last_evaluated_at)
     times = "time" if count == 1 else "times"
-    return f" Evaluated {count:,} {times} in the last {_RECENT_DAYS} days, last at {last}."
+    text = f" Evaluated {count:,} {times} in the last {found.days} days, last at {last}."
+    return f"{text} Workers report from: {join_some(found.hosts)}." if found.hosts else text
 
 
 LIST = Verb(

@@ -1,0 +1,45 @@
+"""Warnings on the page that confirms a deletion: the flags are still evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
+from flagstaff._text.lists import MAX_SHOWN, join_some
+from flagstaff._text.local_formats import local_number, local_time_text
+
+__all__ = ["evaluation_warnings"]
+
+
+def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
+    """Yields a sentence for each flag that was evaluated recently; for many flags, one for all."""
+    found = recent_usage(keys)
+    if found is None or not found.evaluations:
+        return
+    if len(found.evaluations) > MAX_SHOWN:
+        text = _("In the last %(days)s days, these flags were evaluated: %(keys)s.")
+        yield text % {"days": found.days, "keys": join_some(found.evaluations)}
+    else:
+        for key, evaluations in found.evaluations.items():
+            yield _warning(key, evaluations, found.days)
+    if found.hosts:
+        yield _("Workers report from: %(hosts)s.") % {"hosts": join_some(found.hosts)}
+
+
+def _warning(key: str, evaluations: RecentEvaluations, days: int) -> str:
+    text = ngettext(
+        "The flag “%(key)s” was evaluated %(count)s time in the last %(days)s days, last at "
+        "%(time)s.",
+        "The flag “%(key)s” was evaluated %(count)s times in the last %(days)s days, last at "
+        "%(time)s.",
+        evaluations.count,
+    )
+    return text % {
+        "key": key,
+        "count": local_number(evaluations.count),
+        "days": days,
+        "time": local_time_text(evaluations.last_evaluated_at),
+    }
