@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, F, Func, IntegerField, Max, Q, Value, When
-from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models import Case, F, Func, IntegerField, Max, Q, TextField, Value, When
+from django.db.models.fields.json import KeyTextTransform
 
 from flagstaff._tables.model_fields import column_of, rules_field
+from flagstaff._text.json_text import read_json
 from flagstaff._text.times import aware
 from flagstaff.cleanup.constant import AllowedUsersChange, RowChange
 from flagstaff.cleanup.results import Configuration
@@ -18,7 +19,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.versions import all_entries, require_history, require_triggers
-from flagstaff.models import Change, RecordedJSONField
+from flagstaff.models import Change
 
 __all__ = [
     "PastChange",
@@ -61,7 +62,9 @@ def history_since() -> datetime | None:
     return None if first is None else aware(first)
 
 
-def changes_of(pks: Collection[str], off_pks: Collection[str]) -> Mapping[str, list[PastChange]]:
+def changes_of(
+    pks: Collection[str], off_pks: Collection[str]
+) -> Mapping[str, Iterator[PastChange]]:
     """Returns the changes of flags by the text of their primary key, newest first. One query.
 
     Changes of allowed users are returned only for `off_pks`: while a flag is on for everyone, they
@@ -69,10 +72,11 @@ def changes_of(pks: Collection[str], off_pks: Collection[str]) -> Mapping[str, l
     """
     wanted = Q(relation=_FLAG, object_pk__in=pks)
     wanted |= Q(relation=ALLOWED_USERS, object_pk__in=off_pks)
-    found: dict[str, list[PastChange]] = defaultdict(list)
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in all_entries().filter(wanted).order_by("-id").values(*_FIELDS, **_columns()):
-        found[entry["object_pk"]].append(_change(entry))
-    return found
+        found[entry["object_pk"]].append(entry)
+    # Read only as far as the caller goes, because a flag can have thousands of entries.
+    return {pk: map(_change, entries) for pk, entries in found.items()}
 
 
 def keys_since(pks: Collection[str], since: datetime) -> dict[str, datetime]:
@@ -86,17 +90,15 @@ def keys_since(pks: Collection[str], since: datetime) -> dict[str, datetime]:
 
 
 def _columns() -> dict[str, Any]:
-    """The parts of entries that are read: not the whole rows, nor lists of users."""
+    """The parts of entries that are read, as text: not the whole rows, nor lists of users."""
     model = conf.flag_model
     rules = rules_field(model)
     columns: dict[str, Any] = {}
     for side in _SIDES:
-        columns[f"{side}_enabled"] = KeyTransform(column_of(model, "enabled"), side)
-        columns[f"{side}_percent"] = KeyTransform(column_of(model, "rollout_percent"), side)
+        columns[f"{side}_enabled"] = KeyTextTransform(column_of(model, "enabled"), side)
+        columns[f"{side}_percent"] = KeyTextTransform(column_of(model, "rollout_percent"), side)
         columns[f"{side}_rules"] = (
-            Value(None, RecordedJSONField())
-            if rules is None
-            else KeyTransform(str(rules.column), side)
+            Value(None, TextField()) if rules is None else KeyTextTransform(str(rules.column), side)
         )
         number = Func(F(side), function=_LENGTH, output_field=IntegerField())
         columns[f"{side}_users"] = Case(When(relation=ALLOWED_USERS, then=number), default=0)
@@ -114,9 +116,11 @@ def _change(entry: Mapping[str, Any]) -> PastChange:
 def _recorded(entry: Mapping[str, Any], side: str) -> Configuration | None:
     """Returns a configuration of an entry; None if it lacks a column, or has no row."""
     enabled, percent = entry[f"{side}_enabled"], entry[f"{side}_percent"]
-    if type(enabled) is not bool or type(percent) is not int:
+    if enabled is None or percent is None or not percent.isdigit():
         return None
-    return Configuration(enabled, percent, _or_none(entry[f"{side}_rules"]))
+    rules = entry[f"{side}_rules"]
+    read = None if rules is None else read_json(rules)
+    return Configuration(enabled == "true", int(percent), _or_none(read))
 
 
 def _or_none(rules: object) -> object:
