@@ -135,6 +135,15 @@ def test_flag_that_was_deleted_and_restored_begins_anew() -> None:
     assert signals() == {}
 
 
+def test_period_is_found_behind_many_entries() -> None:
+    make_flag()
+    changes.set_rollout(KEY, 100)
+    age_history(41)
+    for number in range(30):
+        changes.update(KEY, {"description": str(number)})
+    assert signals() == {"constant": 41}
+
+
 def test_flag_without_an_evaluation_in_the_days_is_stale() -> None:
     make_flag()
     collect_usage()

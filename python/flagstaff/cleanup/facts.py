@@ -27,6 +27,10 @@ _ALLOWED = "flagstaff_allowed"
 _CLIENT_SIDE = "evaluations for browsers are not counted"
 
 
+# Of most flags, the newest change began the period.
+_NEWEST = 10
+
+
 @dataclass(frozen=True)
 class _Flag:
     pk: str
@@ -91,25 +95,31 @@ def _flag(row: Any) -> _Flag:
     )
 
 
-def _constant_periods(flags: Sequence[_Flag]) -> dict[str, Constant]:
-    """Returns the periods by primary key. Makes up to two queries."""
+def _constant_periods(flags: Sequence[_Flag], newest: int | None = _NEWEST) -> dict[str, Constant]:
+    """Returns the periods by primary key. Makes up to three queries.
+
+    Reads only the `newest` entries of each flag first, and all if they are too few.
+    """
     constant = [flag for flag in flags if flag.result is not None]
     off = [flag.pk for flag in constant if flag.result is False]
-    changes = past.changes_of([flag.pk for flag in constant], off)
+    entries = past.changes_of([flag.pk for flag in constant], off, newest=newest)
     # Looked up only if a flag has no entry.
-    has_bound = all(flag.pk in changes for flag in constant)
+    has_bound = all(flag.pk in entries for flag in constant)
     bound = None if has_bound else past.history_since()
-    found = {}
+    found, longer = {}, []
     for flag in constant:
+        of_flag = entries.get(flag.pk, ())
         period = constant_since(
             flag.configuration,
             flag.allowed,
-            changes.get(flag.pk, ()),
+            past.read_changes(of_flag),
             unchanged_since=_unchanged_since(flag.columns, bound),
         )
         if period is not None:
             found[flag.pk] = period
-    return found
+            if newest is not None and not period.is_exact and len(of_flag) >= newest:
+                longer.append(flag)
+    return found | (_constant_periods(longer, newest=None) if longer else {})
 
 
 def _unchanged_since(columns: OptionalColumns, history: datetime | None) -> datetime | None:

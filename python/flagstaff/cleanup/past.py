@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, F, Func, IntegerField, Max, Q, TextField, Value, When
+from django.db.models import Case, F, Func, IntegerField, Max, Q, TextField, Value, When, Window
 from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import RowNumber
 
 from flagstaff._tables.model_fields import column_of, rules_field
 from flagstaff._text.json_text import read_json
@@ -22,15 +23,19 @@ from flagstaff.history.versions import all_entries, require_history, require_tri
 from flagstaff.models import Change
 
 __all__ = [
+    "Entry",
     "PastChange",
     "changes_of",
     "configuration_of",
     "history_problem",
     "history_since",
     "keys_since",
+    "read_changes",
 ]
 
 PastChange = RowChange | AllowedUsersChange
+#: The columns of an entry that are read.
+Entry = Mapping[str, Any]
 
 _FLAG = Kind.FLAG.row_relation
 _SIDES = ("old", "new")
@@ -63,20 +68,31 @@ def history_since() -> datetime | None:
 
 
 def changes_of(
-    pks: Collection[str], off_pks: Collection[str]
-) -> Mapping[str, Iterator[PastChange]]:
-    """Returns the changes of flags by the text of their primary key, newest first. One query.
+    pks: Collection[str], off_pks: Collection[str], *, newest: int | None = None
+) -> Mapping[str, Sequence[Entry]]:
+    """Returns the entries of flags by the text of their primary key, newest first. One query.
+
+    With `newest`, only so many of each flag. `read_changes` reads them.
 
     Changes of allowed users are returned only for `off_pks`: while a flag is on for everyone, they
     do not matter.
     """
     wanted = Q(relation=_FLAG, object_pk__in=pks)
     wanted |= Q(relation=ALLOWED_USERS, object_pk__in=off_pks)
-    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in all_entries().filter(wanted).order_by("-id").values(*_FIELDS, **_columns()):
+    entries = all_entries().filter(wanted)
+    if newest is not None:
+        place = Window(RowNumber(), partition_by="object_pk", order_by="-id")
+        ids = entries.order_by().annotate(place=place).filter(place__lte=newest).values("id")
+        entries = all_entries().filter(id__in=ids)
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries.order_by("-id").values(*_FIELDS, **_columns()):
         found[entry["object_pk"]].append(entry)
-    # Read only as far as the caller goes, because a flag can have thousands of entries.
-    return {pk: map(_change, entries) for pk, entries in found.items()}
+    return found
+
+
+def read_changes(entries: Sequence[Entry]) -> Iterator[PastChange]:
+    """Yields the changes of entries. Reads only as far as the caller goes."""
+    return map(_change, entries)
 
 
 def keys_since(pks: Collection[str], since: datetime) -> dict[str, datetime]:

@@ -17,7 +17,7 @@ __all__ = ["assess_flags", "stale_flags"]
 def stale_flags(days: int | None = None) -> list[Assessment]:
     """Returns the flags that are stale, by key, without those that are snoozed.
 
-    `days` replaces STALE_DAYS. Makes about twelve queries, however many flags there are.
+    `days` replaces STALE_DAYS. Makes about fifteen queries, however many flags there are.
     """
     return [one for one in assess_flags(days) if one.is_stale]
 
