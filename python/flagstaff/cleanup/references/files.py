@@ -1,0 +1,83 @@
+"""The files to search: Python and templates, without those of others and of tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
+from os import PathLike
+from pathlib import Path
+
+__all__ = ["is_jinja", "is_python", "searched_files"]
+
+_PYTHON = ".py"
+_JINJA = (".jinja", ".jinja2", ".j2")
+_SOURCES = (_PYTHON, *_JINJA, ".html", ".htm", ".txt", ".xml", ".svg", ".eml", ".mjml")
+
+_SKIPPED = frozenset(
+    {
+        "__pycache__",
+        "__pypackages__",
+        "bower_components",
+        "build",
+        "dist",
+        "htmlcov",
+        "node_modules",
+        "site-packages",
+        "venv",
+    }
+)
+# A file in the root of every virtual environment.
+_ENVIRONMENT = "pyvenv.cfg"
+# Generated or minified; no template is that large.
+_MAX_BYTES = 4_000_000
+
+
+def searched_files(paths: Iterable[str | PathLike[str]], exclude: Sequence[str] = ()) -> list[str]:
+    """Returns the files at and below the paths, sorted, without those that match a glob.
+
+    Raises FileNotFoundError for a path that does not exist.
+    """
+    found: dict[str, None] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            found.update(dict.fromkeys(_below(str(path), str(path), exclude)))
+        elif path.exists():
+            found[str(path)] = None
+        else:
+            raise FileNotFoundError(str(path))
+    return list(found)
+
+
+def is_python(path: str) -> bool:
+    """Returns True for a Python module."""
+    return path.endswith(_PYTHON)
+
+
+def is_jinja(path: str) -> bool:
+    """Returns True for a template of Jinja2, by its ending or its folder, as Django finds it."""
+    return path.endswith(_JINJA) or "jinja2" in Path(path).parts
+
+
+def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
+    with os.scandir(folder) as scanned:
+        entries = sorted(scanned, key=lambda entry: entry.name)
+    if folder != root and any(entry.name == _ENVIRONMENT for entry in entries):
+        return
+    for entry in entries:
+        if exclude and _is_excluded(entry, root, exclude):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in _SKIPPED and not entry.name.startswith("."):
+                yield from _below(entry.path, root, exclude)
+        elif _is_source(entry):
+            yield entry.path
+
+
+def _is_source(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(_SOURCES) and entry.is_file() and entry.stat().st_size <= _MAX_BYTES
+
+
+def _is_excluded(entry: os.DirEntry[str], root: str, exclude: Sequence[str]) -> bool:
+    below = entry.path[len(root) :].lstrip("/\\")
+    return any(fnmatch(below, glob) or fnmatch(entry.name, glob) for glob in exclude)

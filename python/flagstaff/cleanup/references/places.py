@@ -1,0 +1,231 @@
+"""The places of a module that take a key: calls, subscripts, and attributes of views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import libcst as cst
+
+from flagstaff.cleanup.references.evaluating import Evaluator, subscript_index
+from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
+from flagstaff.cleanup.references.model import About, Kind
+from flagstaff.cleanup.references.parsing import Module
+from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Scope
+from flagstaff.cleanup.references.values import Bound, Name, Object, Text, Value, class_of
+
+__all__ = ["Place", "WrapperId", "Wrappers", "places_of", "wrapper_id"]
+
+_MIXIN = "flagstaff.mixins.FlagRequiredMixin"
+_MIXIN_KEY = "flag_key"
+_PARTIALS = ("functools.partial",)
+_COMMANDS = ("django.core.management.call_command", "call_command")
+# Verbs of `manage.py flags` that begin with the key of a flag.
+_VERBS = frozenset(
+    {"allow", "create", "delete", "explain", "history", "impact", "kill", "off", "on", "plan"}
+    | {"restore", "rollout", "set-rules", "show", "snooze", "test", "undo", "update"}
+)
+
+#: A function by its file and its name in it.
+WrapperId = tuple[str, str]
+#: Functions of the project that pass on a parameter as a key.
+Wrappers = Mapping[WrapperId, tuple[Function, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A node that takes a key, and the expression of the key."""
+
+    node: cst.CSTNode
+    key: cst.BaseExpression
+    scope: Scope
+    kind: Kind
+    about: About
+    name: str
+
+
+def wrapper_id(scope: Scope) -> WrapperId:
+    """Returns the identity of a function, in any process."""
+    return scope.root.path, scope.name
+
+
+def places_of(
+    module: Module, evaluator: Evaluator, wrappers: Wrappers, *, only_wrappers: bool = False
+) -> Iterator[Place]:
+    """Yields the places of a module. With `only_wrappers`, only the calls of wrappers."""
+    for call, scope in module.found.calls:
+        yield from _of_call(call, scope, evaluator, wrappers, only_wrappers=only_wrappers)
+    if only_wrappers:
+        return
+    for subscript, scope in module.found.subscripts:
+        yield from _of_subscript(subscript, scope, evaluator)
+    for node, scope in module.found.classes:
+        yield from _of_class(node, scope, evaluator)
+
+
+def _of_call(
+    node: cst.Call,
+    scope: Scope,
+    evaluator: Evaluator,
+    wrappers: Wrappers,
+    *,
+    only_wrappers: bool,
+) -> Iterator[Place]:
+    name = _shown(node.func)
+    functions = evaluator.evaluate(node.func, scope)
+    args = list(node.args)
+    if any(isinstance(one, Name) and one.name in _PARTIALS for one in functions) and args:
+        # The bound arguments of `partial(flag_enabled, "key")`.
+        name, functions = _shown(args[0].value), evaluator.evaluate(args[0].value, scope)
+        args = args[1:]
+        if not args:
+            return
+    if not only_wrappers:
+        yield from _of_as_view(node, scope)
+        yield from _of_method(node, scope, evaluator)
+    for value in functions:
+        for function in _known(
+            value, scope, evaluator, args, wrappers, only_wrappers=only_wrappers
+        ):
+            for key in _key_arguments(args, function):
+                yield Place(node, key, scope, function.kind, function.about, name)
+
+
+def _known(  # noqa: PLR0913 (what the search knows about the call)
+    value: Value,
+    scope: Scope,
+    evaluator: Evaluator,
+    args: list[cst.Arg],
+    wrappers: Wrappers,
+    *,
+    only_wrappers: bool,
+) -> Iterator[Function]:
+    if isinstance(value, Bound):
+        function = _called(value, evaluator)
+        if function is not None:
+            yield from wrappers.get(wrapper_id(function), ())
+    elif isinstance(value, Name) and not only_wrappers:
+        if value.name in BY_NAME:
+            yield BY_NAME[value.name]
+        elif (model := _model(value.name)) is not None:
+            yield Function(Kind.QUERY, model, position=None)
+        elif value.name in _COMMANDS and _is_command(args, scope, evaluator):
+            yield Function(Kind.CHANGE, position=2)
+
+
+def _called(value: Bound, evaluator: Evaluator) -> FunctionScope | None:
+    scope = value.scope
+    if scope.kind == "class":
+        method = "__call__" if value.is_instance else "__init__"
+        found = (one.scope for one in evaluator.member(scope, method) if isinstance(one, Bound))
+        return next((one for one in found if isinstance(one, FunctionScope)), None)
+    return scope if isinstance(scope, FunctionScope) else None
+
+
+def _of_method(node: cst.Call, scope: Scope, evaluator: Evaluator) -> Iterator[Place]:
+    if not isinstance(node.func, cst.Attribute):
+        return
+    method = node.func.attr.value
+    if method not in _METHODS and not any(_is_key(arg) for arg in node.args):
+        return
+    for owner in evaluator.evaluate(node.func.value, scope):
+        if not isinstance(owner, Object):
+            continue
+        function = BY_METHOD.get((owner.type, method))
+        if function is None and owner.type.startswith("query:"):
+            model = owner.type.removeprefix("query:")
+            function = Function(Kind.QUERY, MODELS[model], position=None)
+        if function is not None:
+            for key in _key_arguments(list(node.args), function):
+                name = f"{_OWNERS.get(owner.type, '')}{method}"
+                yield Place(node, key, scope, function.kind, function.about, name)
+
+
+_METHODS = frozenset(method for _, method in BY_METHOD)
+_OWNERS = {"request_flags": "flags.", "fixture": "flags."}
+
+
+def _of_as_view(node: cst.Call, scope: Scope) -> Iterator[Place]:
+    if isinstance(node.func, cst.Attribute) and node.func.attr.value == "as_view":
+        for arg in node.args:
+            if arg.keyword is not None and arg.keyword.value == _MIXIN_KEY:
+                yield Place(node, arg.value, scope, Kind.MIXIN, About.FLAG, _MIXIN_KEY)
+
+
+def _of_subscript(node: cst.Subscript, scope: Scope, evaluator: Evaluator) -> Iterator[Place]:
+    index = subscript_index(node)
+    if index is None or isinstance(index, cst.Integer):
+        return
+    for owner in evaluator.evaluate(node.value, scope):
+        if isinstance(owner, Object):
+            function = BY_METHOD.get((owner.type, "[]"))
+            if function is not None:
+                name = "flags[]" if owner.type == "request_flags" else "all_flags()[]"
+                yield Place(node, index, scope, function.kind, function.about, name)
+
+
+def _of_class(node: cst.ClassDef, scope: Scope, evaluator: Evaluator) -> Iterator[Place]:
+    bindings = scope.bindings.get(_MIXIN_KEY, ())
+    if not bindings or not _has_mixin(scope, evaluator, frozenset()):
+        return
+    for binding in bindings:
+        if isinstance(binding, Assigned):
+            yield Place(binding.node, binding.node, scope, Kind.MIXIN, About.FLAG, _MIXIN_KEY)
+
+
+def _has_mixin(scope: Scope, evaluator: Evaluator, seen: frozenset[Scope]) -> bool:
+    outside = scope.parent or scope
+    for node in scope.bases:
+        for value in evaluator.evaluate(node, outside):
+            if isinstance(value, Name) and value.name == _MIXIN:
+                return True
+            base = class_of(value)
+            if base is not None and base not in seen | {scope}:
+                is_found = _has_mixin(base, evaluator, seen | {scope})
+                if is_found:
+                    return True
+    return False
+
+
+def _key_arguments(args: list[cst.Arg], function: Function) -> Iterator[cst.BaseExpression]:
+    for arg in args:
+        if arg.keyword is not None and arg.keyword.value == function.parameter:
+            yield arg.value
+            return
+    place = 0
+    for arg in args:
+        if arg.keyword is not None or arg.star == "**":
+            continue
+        if arg.star == "*":
+            # All that follows is at an unknown place.
+            if function.position is not None:
+                yield arg.value
+            return
+        if function.is_many or place == function.position:
+            yield arg.value
+        place += 1
+
+
+def _is_key(arg: cst.Arg) -> bool:
+    return arg.keyword is not None and arg.keyword.value == "key"
+
+
+def _is_command(args: list[cst.Arg], scope: Scope, evaluator: Evaluator) -> bool:
+    if len(args) <= 2:  # noqa: PLR2004 (the command, its verb, and the key)
+        return False
+    command, verb = (evaluator.evaluate(arg.value, scope) for arg in args[:2])
+    return command == (Text("flags"),) and any(
+        isinstance(one, Text) and one.text in _VERBS for one in verb
+    )
+
+
+def _model(name: str) -> About | None:
+    parts = name.split(".")
+    is_model = parts[:2] == ["flagstaff", "models"] and len(parts) > 2  # noqa: PLR2004
+    return MODELS.get(parts[2]) if is_model else None
+
+
+def _shown(node: cst.BaseExpression) -> str:
+    if isinstance(node, cst.Attribute):
+        return node.attr.value
+    return node.value if isinstance(node, cst.Name) else ""

@@ -1,0 +1,69 @@
+"""The modules of the searched files, each parsed when it is first needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flagstaff.cleanup.references.files import is_python
+from flagstaff.cleanup.references.parsing import Module, parse
+
+__all__ = ["Project"]
+
+# Their names are known without their code, which the searched files may contain.
+_OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
+
+
+class Project:
+    """Finds a module by its dotted name."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._names: dict[str, str] = {}
+        self._packages: set[str] = set()
+        self._by_tail: dict[str, list[str]] = {}
+        self._modules: dict[str, Module | None] = {}
+        self._found: dict[str, str | None] = {}
+        for path in filter(is_python, files):
+            name = module_name(path)
+            self._names[name] = path
+            if Path(path).name == "__init__.py":
+                self._packages.add(name)
+            self._by_tail.setdefault(name.rpartition(".")[2], []).append(name)
+
+    def find(self, name: str) -> Module | None:
+        """Returns the module with a dotted name, as imports write it; None if there is none."""
+        if name not in self._found:
+            self._found[name] = self._path_of(name)
+        path = self._found[name]
+        return None if path is None else self.read(path)
+
+    def _path_of(self, name: str) -> str | None:
+        if name in self._names:
+            return self._names[name]
+        first, _, _ = name.partition(".")
+        if first in _OTHERS or first in sys.stdlib_module_names:
+            return None
+        # The searched folder may lie above the folder that is on the path of Python, which itself
+        # is no package.
+        tail = name.rpartition(".")[2]
+        ends = [
+            full
+            for full in self._by_tail.get(tail, ())
+            if full.endswith(f".{name}") and full.removesuffix(f".{name}") not in self._packages
+        ]
+        return self._names[min(ends, key=len)] if ends else None
+
+    def read(self, path: str) -> Module | None:
+        """Returns the module of a file; None if it cannot be parsed."""
+        if path not in self._modules:
+            self._modules[path] = parse(path, module_name(path))
+        return self._modules[path]
+
+
+def module_name(path: str) -> str:
+    """Returns the path as a dotted name, for the root of the file system as the root."""
+    parts = list(Path(path).absolute().with_suffix("").parts[1:])
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)

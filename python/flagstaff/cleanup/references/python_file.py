@@ -1,0 +1,137 @@
+"""A Python module → its references, and the functions in it that pass on a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import libcst as cst
+
+from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.functions import BY_NAME, Function
+from flagstaff.cleanup.references.model import Kind, Reference
+from flagstaff.cleanup.references.parsing import Module
+from flagstaff.cleanup.references.places import (
+    Place,
+    WrapperId,
+    Wrappers,
+    places_of,
+    wrapper_id,
+)
+from flagstaff.cleanup.references.prefilter import Export, may_have_keys
+from flagstaff.cleanup.references.values import (
+    Items,
+    Name,
+    Object,
+    Parameter,
+    Pattern,
+    Text,
+    Value,
+)
+
+__all__ = ["InModule", "in_module"]
+
+
+@dataclass
+class InModule:
+    """What the search finds in one module."""
+
+    references: list[Reference] = field(default_factory=list)
+    wrappers: dict[WrapperId, tuple[Function, ...]] = field(default_factory=dict)
+    exports: set[Export] = field(default_factory=set)
+
+
+def in_module(
+    module: Module, evaluator: Evaluator, wrappers: Wrappers, *, only_wrappers: bool = False
+) -> InModule:
+    """Returns what is in a module. With `only_wrappers`, only the calls of these functions."""
+    found = InModule()
+    seen = set()
+    for place in places_of(module, evaluator, wrappers, only_wrappers=only_wrappers):
+        for reference in _references(place, module, evaluator, found):
+            if reference not in seen:
+                seen.add(reference)
+                found.references.append(reference)
+    if not only_wrappers:
+        found.exports |= set(_exports(module, evaluator))
+        found.exports |= {_export(path, name.rpartition(".")[2]) for path, name in found.wrappers}
+        for path, name in found.wrappers:
+            # A class is called by its own name.
+            if name.endswith((".__init__", ".__call__")):
+                found.exports.add(_export(path, name.split(".")[-2]))
+    return found
+
+
+def _references(
+    place: Place, module: Module, evaluator: Evaluator, found: InModule
+) -> Iterator[Reference]:
+    for value in evaluator.evaluate(place.key, place.scope):
+        if isinstance(value, Parameter):
+            yield from _passed_on(place, value, module, evaluator, found)
+        yield _reference(place, place.node, value, module)
+
+
+def _passed_on(
+    place: Place, value: Parameter, module: Module, evaluator: Evaluator, found: InModule
+) -> Iterator[Reference]:
+    """Notes a wrapper, and yields the default of its parameter."""
+    scope = value.function
+    position = scope.parameters.index(value.name) if value.name in scope.parameters else None
+    known = found.wrappers.get(wrapper_id(scope), ())
+    function = Function(place.kind, place.about, value.name, position)
+    if function not in known:
+        found.wrappers[wrapper_id(scope)] = (*known, function)
+    default = scope.defaults.get(value.name)
+    if default is not None and scope.root is module.found.module:
+        for one in evaluator.evaluate(default, scope.parent or scope):
+            if not isinstance(one, Name):
+                yield _reference(place, default, one, module)
+
+
+def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) -> Reference:
+    start = module.position(node).start
+    key = _text(value)
+    line = module.lines[start.line - 1] if start.line <= len(module.lines) else ""
+    return Reference(
+        path=module.path,
+        line=start.line,
+        column=start.column + 1,
+        kind=place.kind if key is not None else Kind.DYNAMIC,
+        key=key,
+        code=line.strip(),
+        about=place.about,
+        name=place.name,
+        pattern="" if key is not None else _pattern(value),
+    )
+
+
+def _text(value: Value) -> str | None:
+    if isinstance(value, Items) and value.keys is None and value.values:
+        # The member of an enumeration with a label: its first part is the value.
+        first = value.values[0]
+        return _text(first[0]) if len(first) == 1 else None
+    return value.text if isinstance(value, Text) else None
+
+
+def _pattern(value: Value) -> str:
+    return value.pattern if isinstance(value, Pattern) else "*"
+
+
+def _exports(module: Module, evaluator: Evaluator) -> Iterator[Export]:
+    """Yields the names in the module for functions and objects of flagstaff."""
+    scope = module.found.module
+    for name in scope.bindings:
+        if may_have_keys(name.encode()):
+            continue  # A file with this name is parsed anyway.
+        for value in evaluator.member(scope, name):
+            is_ours = isinstance(value, Name) and (
+                value.name in BY_NAME or value.name in ("flagstaff.changes", "flagstaff")
+            )
+            if is_ours or isinstance(value, Object):
+                yield _export(module.path, name)
+
+
+def _export(path: str, name: str) -> Export:
+    parts = path.replace("\\", "/").removesuffix(".py").split("/")
+    tail = parts[-2] if parts[-1] == "__init__" and len(parts) > 1 else parts[-1]
+    return Export(path, tail, name)

@@ -1,0 +1,183 @@
+"""A template → its references, by the lexer of Django or of Jinja2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.template.base import DebugLexer, TokenType
+from django.utils.text import smart_split
+
+from flagstaff.cleanup.references.files import is_jinja
+from flagstaff.cleanup.references.model import About, Kind, Reference
+
+__all__ = ["Setup", "in_template", "setup_in"]
+
+# Libraries of others that have a tag with one of our names.
+_OTHER_LIBRARIES = frozenset({"waffle_tags", "feature_flags", "flags"})
+_BUILTIN = b"flagstaff.templatetags.flagstaff"
+_PROCESSOR = b"flagstaff.context_processors"
+_QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
+_LOOKUP = re.compile(r"(?<![\w.])(request\.)?flags\.(\w+)(\()?")
+_METHODS = {"enabled": About.FLAG, "aenabled": About.FLAG, "value": About.VALUE}
+_NO_KEYS = frozenset(
+    {"all", "aall", "client_side", "context", "snapshot", "visitor", "items", "keys", "values"}
+)
+_CALL = re.compile(
+    r"(?<![\w.])(flag_enabled|get_value|request\.flags\.(?:enabled|aenabled|value)|request\.flags)"
+    r"\s*[(\[]\s*"
+)
+_STRING = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
+_VALUES = frozenset({"get_value", "request.flags.value"})
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the Python files say about templates."""
+
+    #: The tags need no `{% load %}`.
+    is_builtin: bool = False
+    #: Templates have the variable `flags`.
+    has_flags: bool = False
+
+    def __or__(self, other: Setup) -> Setup:
+        return Setup(self.is_builtin or other.is_builtin, self.has_flags or other.has_flags)
+
+
+@dataclass(frozen=True)
+class _Tag:
+    """The contents of `{% … %}` or `{{ … }}`, and where they begin in the template."""
+
+    contents: str
+    start: int
+    is_block: bool
+
+
+def setup_in(data: bytes) -> Setup:
+    """Returns what a Python file says about templates."""
+    return Setup(_BUILTIN in data, _PROCESSOR in data)
+
+
+def in_template(path: str, data: bytes, setup: Setup) -> list[Reference]:
+    """Returns the references in a template."""
+    source = data.decode("utf-8", "replace")
+    tags = _jinja_tags(source) if is_jinja(path) else _django_tags(source)
+    found = _Finder(path, source, setup, is_jinja=is_jinja(path))
+    return list(dict.fromkeys(found.references(tags)))
+
+
+class _Finder:
+    def __init__(self, path: str, source: str, setup: Setup, *, is_jinja: bool) -> None:
+        self._path = path
+        self._source = source
+        self._setup = setup
+        # The last library that has our tags; in Jinja2, an extension has them.
+        self._is_ours = setup.is_builtin or is_jinja
+
+    def references(self, tags: Iterator[_Tag]) -> Iterator[Reference]:
+        for tag in tags:
+            if tag.is_block:
+                yield from self._of_block(tag)
+            yield from self._of_expression(tag)
+
+    def _of_block(self, tag: _Tag) -> Iterator[Reference]:
+        name, *bits = _split(tag.contents) or [""]
+        if name == "load":
+            self._load(bits)
+        elif name in ("flag", "value") and bits and self._is_ours:
+            about = About.VALUE if name == "value" else About.FLAG
+            yield self._reference(tag.start, about, f"{{% {name} %}}", _constant(bits[0]), bits[0])
+
+    def _load(self, bits: list[str]) -> None:
+        libraries = bits[bits.index("from") + 1 :] if "from" in bits else bits
+        for library in libraries:
+            if library == "flagstaff":
+                self._is_ours = True
+            elif library in _OTHER_LIBRARIES:
+                self._is_ours = False
+
+    def _of_expression(self, tag: _Tag) -> Iterator[Reference]:
+        # Quoted texts keep their length, so that the places stay right.
+        bare = _QUOTED.sub(lambda found: "\0" * len(found[0]), tag.contents)
+        for found in _LOOKUP.finditer(bare):
+            is_ours = found[1] or self._setup.has_flags
+            name = found[2]
+            if is_ours and name not in _NO_KEYS and not (found[3] and name in _METHODS):
+                shown = f"{found[1] or ''}flags.{name}"
+                yield self._reference(self._place(tag, found.start()), About.FLAG, shown, name)
+        for found in _CALL.finditer(bare):
+            about = About.VALUE if found[1] in _VALUES else About.FLAG
+            key = _STRING.match(tag.contents, found.end())
+            text = (key[1] if key[1] is not None else key[2]) if key else None
+            place = self._place(tag, found.start())
+            yield self._reference(place, about, found[1], text)
+
+    def _place(self, tag: _Tag, offset: int) -> int:
+        # The contents are stripped.
+        return self._source.index(tag.contents, tag.start) + offset
+
+    def _reference(
+        self, start: int, about: About, name: str, key: str | None, shown: str = ""
+    ) -> Reference:
+        line = self._source.count("\n", 0, start) + 1
+        begin = self._source.rfind("\n", 0, start) + 1
+        end = self._source.find("\n", start)
+        code = self._source[begin : end if end >= 0 else None].strip()
+        kind = Kind.TEMPLATE if key is not None else Kind.DYNAMIC
+        return Reference(
+            self._path,
+            line,
+            start - begin + 1,
+            kind,
+            key,
+            code,
+            about,
+            name,
+            "" if key is not None else "*",
+        )
+
+
+def _django_tags(source: str) -> Iterator[_Tag]:
+    comment = False
+    for token in DebugLexer(source).tokenize():
+        is_block = token.token_type == TokenType.BLOCK
+        if is_block and token.contents.partition(" ")[0] in ("comment", "endcomment"):
+            comment = not token.contents.startswith("end")
+        elif not comment and token.position and (is_block or token.token_type == TokenType.VAR):
+            yield _Tag(token.contents, token.position[0], is_block=is_block)
+
+
+def _jinja_tags(source: str) -> Iterator[_Tag]:
+    """Yields the tags by the lexer of Jinja2; without Jinja2, by that of Django."""
+    try:
+        from jinja2 import Environment, TemplateSyntaxError  # noqa: PLC0415 (optional)
+    except ImportError:
+        yield from _django_tags(source)
+        return
+    parts: list[str] = []
+    place = start = 0
+    try:
+        for _line, kind, text in Environment(keep_trailing_newline=True, autoescape=True).lex(
+            source
+        ):
+            at = source.find(text, place)
+            place = (at if at >= 0 else place) + len(text)
+            if kind in ("block_begin", "variable_begin"):
+                start, parts = at, []
+            elif kind in ("block_end", "variable_end"):
+                yield _Tag("".join(parts).strip(), start, is_block=kind == "block_end")
+            else:
+                parts.append(text)
+    except TemplateSyntaxError:
+        yield from _django_tags(source)
+
+
+def _split(contents: str) -> list[str]:
+    # In Jinja2, commas separate the arguments.
+    return [bit.rstrip(",") for bit in smart_split(contents)]
+
+
+def _constant(bit: str) -> str | None:
+    found = _STRING.fullmatch(bit)
+    return (found[1] if found[1] is not None else found[2]) if found else None
