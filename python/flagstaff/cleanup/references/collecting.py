@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import libcst as cst
 
 from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Imported, Scope
+from flagstaff.cleanup.references.walking import Walker
 
 __all__ = ["Collector"]
 
 
-class Collector(cst.CSTVisitor):
+class Collector(Walker):
     """Collects names and places; nothing is resolved before the pass has ended."""
 
     def __init__(self, path: str, module: str) -> None:
@@ -21,9 +20,24 @@ class Collector(cst.CSTVisitor):
         self.calls: list[tuple[cst.Call, Scope]] = []
         self.subscripts: list[tuple[cst.Subscript, Scope]] = []
         self.classes: list[tuple[cst.ClassDef, Scope]] = []
+        self.handlers = {
+            cst.Import: self._import,
+            cst.ImportFrom: self._import_from,
+            cst.ClassDef: self._class,
+            cst.FunctionDef: self._function,
+            cst.Lambda: self._lambda,
+            cst.Assign: self._assign,
+            cst.AnnAssign: self._assign_annotated,
+            cst.NamedExpr: self._assign_expression,
+            cst.AugAssign: self._assign_unknown,
+            cst.For: self._loop,
+            cst.CompFor: self._loop,
+            cst.AsName: self._as_name,
+            cst.Call: self._call,
+            cst.Subscript: self._subscript,
+        }
 
-    def visit_Import(self, node: cst.Import) -> bool:  # noqa: N802 (as in LibCST)
-        """Binds the modules."""
+    def _import(self, node: cst.Import) -> None:
         for alias in node.names:
             name = _dotted(alias.name)
             if alias.asname is not None:
@@ -31,94 +45,83 @@ class Collector(cst.CSTVisitor):
             else:
                 first = name.partition(".")[0]
                 self._scope.bind(first, Imported(first))
-        return False
 
-    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:  # noqa: N802
-        """Binds the imported names."""
+    def _import_from(self, node: cst.ImportFrom) -> None:
         module = self._absolute(node)
         if isinstance(node.names, cst.ImportStar):
             self._scope.stars.append(module)
-            return False
+            return
         for alias in node.names:
             name = _dotted(alias.name)
             bound = alias.asname.name if alias.asname is not None else alias.name
             self._bind_target(bound, Imported(f"{module}.{name}"))
-        return False
 
-    def visit_ClassDef(self, node: cst.ClassDef) -> bool:  # noqa: N802
-        """Opens the scope of a class."""
-        _visit_all(self, [*node.decorators, *node.bases, *node.keywords])
+    def _class(self, node: cst.ClassDef) -> None:
+        self.walk_all([*node.decorators, *node.bases, *node.keywords])
         bases = tuple(base.value for base in node.bases)
         scope = Scope("class", self._qualified(node.name.value), self._scope, bases=bases)
         self._scope.bind(node.name.value, scope)
         self.classes.append((node, scope))
-        self._visit_inside(node.body, scope)
-        return False
+        self._walk_inside(node.body, scope)
 
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:  # noqa: N802
-        """Opens the scope of a function. Decorators and defaults are evaluated outside of it."""
-        _visit_all(self, [*node.decorators, node.params])
+    def _function(self, node: cst.FunctionDef) -> None:
+        # Decorators and defaults are evaluated outside of the function.
+        self.walk_all([*node.decorators, node.params, *([node.returns] if node.returns else [])])
         decorators = {_dotted(one.decorator) for one in node.decorators}
         scope = FunctionScope("function", self._qualified(node.name.value), self._scope)
         scope.is_class_method = "classmethod" in decorators
-        self._add_parameters(
-            scope,
-            node.params,
-            is_method=self._scope.kind == "class" and "staticmethod" not in decorators,
-        )
+        is_method = self._scope.kind == "class" and "staticmethod" not in decorators
+        self._add_parameters(scope, node.params, is_method=is_method)
         self._scope.bind(node.name.value, scope)
-        self._visit_inside(node.body, scope)
-        return False
+        self._walk_inside(node.body, scope)
 
-    def visit_Lambda(self, node: cst.Lambda) -> bool:  # noqa: N802
-        """Opens the scope of a lambda."""
-        node.params.visit(self)
+    def _lambda(self, node: cst.Lambda) -> None:
+        self.walk(node.params)
         scope = FunctionScope("function", self._qualified("<lambda>"), self._scope)
         self._add_parameters(scope, node.params, is_method=False)
-        self._visit_inside(node.body, scope)
-        return False
+        self._walk_inside(node.body, scope)
 
-    def visit_Assign(self, node: cst.Assign) -> None:  # noqa: N802
-        """Binds the targets."""
+    def _assign(self, node: cst.Assign) -> None:
         for target in node.targets:
             self._bind_target(target.target, Assigned(node.value, self._scope))
+        self.walk_children(node)
 
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:  # noqa: N802
-        """Binds the target."""
+    def _assign_annotated(self, node: cst.AnnAssign) -> None:
         if node.value is not None:
             self._bind_target(node.target, Assigned(node.value, self._scope))
+        self.walk_children(node)
 
-    def visit_NamedExpr(self, node: cst.NamedExpr) -> None:  # noqa: N802
-        """Binds the name of `:=`."""
+    def _assign_expression(self, node: cst.NamedExpr) -> None:
         self._bind_target(node.target, Assigned(node.value, self._scope))
+        self.walk_children(node)
 
-    def visit_AugAssign(self, node: cst.AugAssign) -> None:  # noqa: N802
-        """Marks the target as unknown."""
+    def _assign_unknown(self, node: cst.AugAssign) -> None:
         self._bind_target(node.target, None)
+        self.walk_children(node)
 
-    def visit_For(self, node: cst.For) -> None:  # noqa: N802
-        """Binds the target to the elements."""
+    def _loop(self, node: cst.For | cst.CompFor) -> None:
+        # The scope of a comprehension is taken as that around it.
         self._bind_target(node.target, Assigned(node.iter, self._scope, is_element=True))
+        self.walk_children(node)
 
-    def visit_CompFor(self, node: cst.CompFor) -> None:  # noqa: N802
-        """Binds the target to the elements. Its scope is that around the comprehension."""
-        self._bind_target(node.target, Assigned(node.iter, self._scope, is_element=True))
-
-    def visit_AsName(self, node: cst.AsName) -> None:  # noqa: N802
-        """Marks the name of `with … as` and `except … as` as unknown."""
+    def _as_name(self, node: cst.AsName) -> None:
         self._bind_target(node.name, None)
 
-    def visit_Call(self, node: cst.Call) -> None:  # noqa: N802
-        """Keeps the call."""
+    def _call(self, node: cst.Call) -> None:
         self.calls.append((node, self._scope))
+        self.walk(node.func)
+        self.number(node)
+        self.walk_all(node.args)
 
-    def visit_Subscript(self, node: cst.Subscript) -> None:  # noqa: N802
-        """Keeps the subscript."""
+    def _subscript(self, node: cst.Subscript) -> None:
         self.subscripts.append((node, self._scope))
+        self.walk(node.value)
+        self.number(node)
+        self.walk_all(node.slice)
 
-    def _visit_inside(self, node: cst.CSTNode, scope: Scope) -> None:
+    def _walk_inside(self, node: cst.CSTNode, scope: Scope) -> None:
         outer, self._scope = self._scope, scope
-        node.visit(self)
+        self.walk(node)
         self._scope = outer
 
     def _qualified(self, name: str) -> str:
@@ -175,11 +178,6 @@ def _part(binding: Assigned | Imported | None, index: int) -> Assigned | None:
     if not isinstance(binding, Assigned) or binding.index is not None:
         return None
     return Assigned(binding.node, binding.scope, binding.is_element, index)
-
-
-def _visit_all(visitor: cst.CSTVisitor, nodes: Sequence[cst.CSTNode]) -> None:
-    for node in nodes:
-        node.visit(visitor)
 
 
 def _dotted(node: cst.BaseExpression) -> str:

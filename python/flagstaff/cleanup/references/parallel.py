@@ -19,7 +19,7 @@ def search_in_two(files: Sequence[str], progress: Progress) -> Share:
     # A command of its own: a fork would inherit the threads and the connections of the project,
     # and a spawned process would run the project's main module again.
     child = subprocess.Popen(
-        [sys.executable, "-m", "flagstaff.cleanup.references.worker"],
+        [sys.executable, "-m", "flagstaff.cleanup.references.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

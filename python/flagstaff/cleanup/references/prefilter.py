@@ -8,12 +8,21 @@ from dataclasses import dataclass
 
 __all__ = ["Export", "may_have_keys", "may_use", "template_may_have_keys"]
 
-# Searched first: a plain text is found ten times faster than a pattern.
-_QUICK = (b"flag", b"mark.value")
-_PYTHON = re.compile(
-    rb"flagstaff|\bflag_enabled\b|\bflag_required\b|\bflag_key\b|\brequest\.flags\b"
-    rb"|\.flags\s*[.\[]|\bmark\s*\.\s*(?:flag|value)\b|\bflags\s*\.\s*(?:on|off|set|value)\("
-    rb"|[\"']flags[\"']"
+# Plain texts and patterns that begin with one: Python finds these ten times faster than others.
+_TEXTS = (
+    b"flagstaff",
+    b"flag_enabled",
+    b"flag_required",
+    b"flag_key",
+    b"request.flags",
+    b"mark.flag",
+    b"mark.value",
+    b'"flags"',
+    b"'flags'",
+)
+_PATTERNS = (
+    re.compile(rb"\.flags\s*[.\[]"),
+    re.compile(rb"flags\s*\.\s*(?:on|off|set|value)\("),
 )
 _TEMPLATE = re.compile(
     rb"\{%[-+]?\s*flag\s|\{%[-+]?\s*value\s|\bflags\s*[.\[]|\bflag_enabled\b|\bget_value\b"
@@ -32,7 +41,7 @@ class Export:
 
 def may_have_keys(data: bytes) -> bool:
     """Returns True if a Python file may name flagstaff or the objects that it adds."""
-    return any(text in data for text in _QUICK) and _PYTHON.search(data) is not None
+    return any(text in data for text in _TEXTS) or any(one.search(data) for one in _PATTERNS)
 
 
 def template_may_have_keys(data: bytes) -> bool:

@@ -89,16 +89,15 @@ def _passed_on(
 
 
 def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) -> Reference:
-    start = module.position(node).start
+    line, column = module.start(node)
     key = _text(value)
-    line = module.lines[start.line - 1] if start.line <= len(module.lines) else ""
     return Reference(
         path=module.path,
-        line=start.line,
-        column=start.column + 1,
+        line=line,
+        column=column + 1,
         kind=place.kind if key is not None else Kind.DYNAMIC,
         key=key,
-        code=line.strip(),
+        code=module.lines[line - 1].strip(),
         about=place.about,
         name=place.name,
         pattern="" if key is not None else _pattern(value),

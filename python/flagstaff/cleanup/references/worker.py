@@ -1,14 +1,10 @@
-"""One process's share of the files. Run as a module, it reads tasks from its standard input."""
+"""One process's share of the files, and the two passes over it."""
 
 from __future__ import annotations
 
-import os
-import pickle
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.files import is_python
@@ -120,27 +116,3 @@ class Worker:
                 if python or not is_python(path):
                     found.unreadable.append(path)
         progress(done)
-
-
-def main() -> None:
-    """Answers the tasks of the process that has started this one."""
-    # Only pickles may stand in the output.
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    worker = Worker(*pickle.load(sys.stdin.buffer))  # noqa: S301 (from the parent process)
-    _send(worker.first(_no_progress), output)
-    known = pickle.load(sys.stdin.buffer)  # noqa: S301
-    _send(worker.second(known, _no_progress), output)
-
-
-def _send(found: Share, output: IO[bytes]) -> None:
-    pickle.dump(found, output)
-    output.flush()
-
-
-def _no_progress(_count: int) -> None:
-    pass
-
-
-if __name__ == "__main__":
-    main()

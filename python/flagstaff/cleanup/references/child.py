@@ -1,0 +1,33 @@
+"""The second process of a search: reads tasks from a pipe, and writes what it finds to another."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from typing import IO
+
+from flagstaff.cleanup.references.worker import Share, Worker
+
+
+def main() -> None:
+    """Makes both passes for the process that has started this one."""
+    # Only pickles may stand in the output.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    worker = Worker(*pickle.load(sys.stdin.buffer))  # noqa: S301 (from the parent process)
+    _send(worker.first(_no_progress), output)
+    _send(worker.second(pickle.load(sys.stdin.buffer), _no_progress), output)  # noqa: S301
+
+
+def _send(found: Share, output: IO[bytes]) -> None:
+    pickle.dump(found, output)
+    output.flush()
+
+
+def _no_progress(_count: int) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()
