@@ -48,4 +48,6 @@ class CleanupConfig(OptionalApp, AppConfig):
         """Returns the verbs of the clean-up."""
         from flagstaff.cleanup.cli import SNOOZE, STALE  # noqa: PLC0415 (only commands need it)
 
-        return (STALE, SNOOZE)
+        from flagstaff.cleanup.references_verb import REFERENCES  # noqa: PLC0415 (only commands)
+
+        return (STALE, SNOOZE, REFERENCES)

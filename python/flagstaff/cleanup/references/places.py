@@ -42,6 +42,8 @@ class Place:
     kind: Kind
     about: About
     name: str
+    #: The key is an argument of a function of the project, or of `partial`.
+    is_indirect: bool = False
 
 
 def wrapper_id(scope: Scope) -> WrapperId:
@@ -74,21 +76,23 @@ def _of_call(
     name = _shown(node.func)
     functions = evaluator.evaluate(node.func, scope)
     args = list(node.args)
+    is_partial = False
     if any(isinstance(one, Name) and one.name in _PARTIALS for one in functions) and args:
         # The bound arguments of `partial(flag_enabled, "key")`.
         name, functions = _shown(args[0].value), evaluator.evaluate(args[0].value, scope)
         args = args[1:]
-        if not args:
-            return
+        is_partial = True
     if not only_wrappers:
         yield from _of_as_view(node, scope)
         yield from _of_method(node, scope, evaluator)
     for value in functions:
+        # What `explain` returns is no bool.
+        is_indirect = is_partial or value == Name("flagstaff.explain") or isinstance(value, Bound)
         for function in _known(
             value, scope, evaluator, args, wrappers, only_wrappers=only_wrappers
         ):
             for key in _key_arguments(args, function):
-                yield Place(node, key, scope, function.kind, function.about, name)
+                yield Place(node, key, scope, function.kind, function.about, name, is_indirect)
 
 
 def _known(  # noqa: PLR0913 (what the search knows about the call)
@@ -138,7 +142,8 @@ def _of_method(node: cst.Call, scope: Scope, evaluator: Evaluator) -> Iterator[P
         if function is not None:
             for key in _key_arguments(list(node.args), function):
                 name = f"{_OWNERS.get(owner.type, '')}{method}"
-                yield Place(node, key, scope, function.kind, function.about, name)
+                is_indirect = method in ("explain", "depends_on_user")
+                yield Place(node, key, scope, function.kind, function.about, name, is_indirect)
 
 
 _METHODS = frozenset(method for _, method in BY_METHOD)

@@ -29,7 +29,7 @@ from flagstaff.cleanup.references.values import (
     Value,
 )
 
-__all__ = ["InModule", "in_module"]
+__all__ = ["InModule", "in_module", "key_of"]
 
 
 @dataclass
@@ -90,7 +90,7 @@ def _passed_on(
 
 def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) -> Reference:
     line, column = module.start(node)
-    key = _text(value)
+    key = key_of(value)
     return Reference(
         path=module.path,
         line=line,
@@ -104,11 +104,12 @@ def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) ->
     )
 
 
-def _text(value: Value) -> str | None:
+def key_of(value: Value) -> str | None:
+    """Returns the key that a value is, or None."""
     if isinstance(value, Items) and value.keys is None and value.values:
         # The member of an enumeration with a label: its first part is the value.
         first = value.values[0]
-        return _text(first[0]) if len(first) == 1 else None
+        return key_of(first[0]) if len(first) == 1 else None
     return value.text if isinstance(value, Text) else None
 
 

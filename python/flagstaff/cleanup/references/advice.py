@@ -1,0 +1,60 @@
+"""What becomes of a place if the flag always has the same result, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flagstaff.cleanup.references.model import About, Kind, Reference
+
+__all__ = ["advice"]
+
+_BY_KIND: dict[Kind, tuple[str, str]] = {
+    Kind.EVALUATION: (
+        "replace it by True, and keep only the code for users with the flag",
+        "replace it by False, and keep only the code for users without the flag",
+    ),
+    Kind.DECORATOR: (
+        "remove the decorator",
+        "remove the view: all users get `otherwise`, or a 404 without it",
+    ),
+    Kind.MIXIN: (
+        "remove flag_key and FlagRequiredMixin",
+        "remove the view: all users get flag_otherwise, or a 404 without it",
+    ),
+    Kind.PERMISSION: (
+        "remove the permission",
+        "remove the endpoint: all users are refused",
+    ),
+    Kind.TEMPLATE: (
+        "keep only the content for users with the flag",
+        "keep only the content for users without the flag",
+    ),
+    Kind.TEST: (
+        "remove the override, and tests of the flag turned off",
+        "remove the override, and tests of the flag turned on",
+    ),
+    Kind.CHANGE: ("remove the change of the flag",) * 2,
+    Kind.QUERY: ("remove the query of the flag",) * 2,
+    Kind.SETTING: ("remove the key from the setting",) * 2,
+}
+_WRAPPER = "it passes on the key; "
+
+
+def advice(reference: Reference, results: Mapping[str, bool]) -> str:
+    """Returns what to do with a place, or "" if the results say nothing about it."""
+    if reference.about != About.FLAG:
+        return ""
+    if reference.key is None:
+        return _of_dynamic(reference, results)
+    if reference.key not in results:
+        return ""
+    return _BY_KIND[reference.kind][0 if results[reference.key] else 1]
+
+
+def _of_dynamic(reference: Reference, results: Mapping[str, bool]) -> str:
+    may_be = [key for key in reference.candidates if key in results]
+    if may_be:
+        return f"check by hand: the key may be {', '.join(may_be)}"
+    if reference.pattern.strip("*"):
+        return ""
+    return "check by hand: the key is built at run time"

@@ -1,0 +1,66 @@
+"""The statements of a branch in the place of its `if` or `with`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import libcst as cst
+
+__all__ = ["spliced", "without_dead_code"]
+
+_ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)
+# Comments for tools, about a line that is gone.
+_FOR_TOOLS = ("# noqa", "# pragma", "# type:", "# pylint")
+
+
+def spliced(
+    body: cst.BaseSuite, leading_lines: Sequence[cst.EmptyLine]
+) -> list[cst.BaseStatement] | None:
+    """Returns the statements of a branch, with the comments above and beside its condition.
+
+    Returns None for comments at the end of the branch, which have no other place.
+    """
+    if isinstance(body, cst.SimpleStatementSuite):
+        line = cst.SimpleStatementLine(
+            body.body, leading_lines=leading_lines, trailing_whitespace=body.trailing_whitespace
+        )
+        return [line]
+    if not isinstance(body, cst.IndentedBlock):
+        return None
+    if any(line.comment is not None for line in body.footer):
+        return None
+    first, *others = body.body
+    lines = [*leading_lines]
+    comment = body.header.comment
+    if comment is not None and not comment.value.startswith(_FOR_TOOLS):
+        lines.append(cst.EmptyLine(comment=comment))
+    above = getattr(first, "leading_lines", ())
+    changed = first.with_changes(leading_lines=[*lines, *above])
+    return [changed, *others]
+
+
+def without_dead_code(block: cst.IndentedBlock, ends: Collection[cst.CSTNode]) -> cst.IndentedBlock:
+    """Removes what follows a spliced branch that returns, raises, or leaves the loop."""
+    for index, statement in enumerate(block.body[:-1]):
+        if statement in ends and _leaves(statement):
+            rest = block.body[index + 1 :]
+            if not any(_yields(one) for one in rest):
+                return block.with_changes(body=block.body[: index + 1])
+    return block
+
+
+def _leaves(statement: cst.CSTNode) -> bool:
+    return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[-1], _ENDS)
+
+
+class _Yields(cst.CSTVisitor):
+    found = False
+
+    def visit_Yield(self, node: cst.Yield) -> None:  # noqa: N802 (as in LibCST)
+        self.found = True
+
+
+def _yields(statement: cst.CSTNode) -> bool:
+    visitor = _Yields()
+    statement.visit(visitor)
+    return visitor.found

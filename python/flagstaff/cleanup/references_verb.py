@@ -1,0 +1,232 @@
+"""The verb `references`: where keys stand in the code, and what becomes of it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.db import DatabaseError
+
+from flagstaff._tables.rows import all_rows
+from flagstaff._text.lists import join_some
+from flagstaff.cleanup.progress import progress_bar
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.conf import conf
+
+if TYPE_CHECKING:
+    from flagstaff.cleanup.references import Reference
+    from flagstaff.cleanup.references.worker import Share
+
+__all__ = ["REFERENCES"]
+
+_MISSING = 'LibCST is not installed; run: pip install "django-flagstaff[cleanup]"'
+_RESULTS = {"on": True, "off": False}
+_COLUMNS = (
+    Column("place"),
+    Column("kind"),
+    Column("key", text=lambda record: record["key"] or f"{record['pattern']}"),
+    Column("code", truncate=True),
+    Column("advice", truncate=True),
+)
+
+
+def _result(text: str) -> tuple[str, bool]:
+    key, _, result = text.rpartition("=")
+    if not key or result not in _RESULTS:
+        raise ArgumentTypeError(f"expected KEY=on or KEY=off, not {text!r}")
+    return key, _RESULTS[result]
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; by default all keys")
+    parser.add_argument(
+        "--path",
+        dest="paths",
+        action="append",
+        metavar="PATH",
+        help="a folder or a file to search; repeat it. By default BASE_DIR of the settings",
+    )
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help='leave out files and folders, such as "*/legacy/*"; repeat it',
+    )
+    parser.add_argument(
+        "--result",
+        dest="results",
+        action="append",
+        type=_result,
+        default=[],
+        metavar="KEY=on|off",
+        help="say what becomes of the code if the flag always has this result; repeat it",
+    )
+    parser.add_argument(
+        "--diff",
+        action="store_true",
+        help="print a patch of the simple places, with the results of --result",
+    )
+
+
+def _run(options: Options, out: Output) -> None:
+    results = dict(options["results"])
+    if options["diff"] and not results:
+        raise CommandError("--diff needs --result KEY=on or KEY=off", returncode=USAGE)
+    keys = dict.fromkeys((*options["keys"], *results))
+    files, found = _search(options, out)
+    for path in found.unreadable:
+        out.message(f"{path}: not valid Python, so it was not searched")
+    existing = _existing_keys(out, is_needed=options["paths"] is None)
+    references = _selected(found, keys, existing)
+    if options["diff"]:
+        _print_patch(files, found, references, results, out)
+        return
+    _print(references, existing, results, out)
+
+
+def _search(options: Options, out: Output) -> tuple[list[str], Share]:
+    try:
+        from flagstaff.cleanup.references.files import searched_files  # noqa: PLC0415 (optional)
+        from flagstaff.cleanup.references.searching import search_files  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "libcst":
+            raise
+        raise CommandError(_MISSING, returncode=USAGE) from error
+    try:
+        files = searched_files(options["paths"] or [_project()], options["exclude"])
+    except FileNotFoundError as error:
+        raise CommandError(f"there is no file or folder {error}", returncode=USAGE) from error
+    with progress_bar(2 * len(files), hidden=out.is_json) as progress:
+        return files, search_files(files, progress)
+
+
+def _project() -> Path:
+    """Returns the folder of the project, as seen from the working directory if it is below."""
+    base = Path(getattr(settings, "BASE_DIR", ".")).absolute()
+    here = Path.cwd()
+    return base.relative_to(here) if base.is_relative_to(here) else base
+
+
+def _existing_keys(out: Output, *, is_needed: bool) -> Mapping[str, frozenset[str]] | None:
+    """Returns the keys of all flags and values; None if the database cannot be read."""
+    try:
+        return {
+            "flag": frozenset(all_rows(conf.flag_model).values_list("key", flat=True)),
+            "value": frozenset(all_rows(conf.value_model).values_list("key", flat=True)),
+        }
+    except DatabaseError:
+        if is_needed:
+            raise
+        out.message("the database cannot be read, so keys without a flag are not shown")
+        return None
+
+
+def _selected(
+    found: Share, keys: Mapping[str, None], existing: Mapping[str, frozenset[str]] | None
+) -> list[Reference]:
+    from flagstaff.cleanup.references.searching import with_candidates  # noqa: PLC0415 (optional)
+
+    if keys:
+        wanted = [one for one in found.references if one.key is None or one.key in keys]
+        may_be = with_candidates(wanted, list(keys))
+        # A pattern such as "exp_*" cannot be one of the keys if none of them is a candidate.
+        return [one for one in may_be if one.key or one.candidates or not one.pattern.strip("*")]
+    known = {one.key for one in found.references if one.key is not None}
+    for stored in (existing or {}).values():
+        known |= stored
+    return with_candidates(found.references, known)
+
+
+def _print(
+    references: Sequence[Reference],
+    existing: Mapping[str, frozenset[str]] | None,
+    results: Mapping[str, bool],
+    out: Output,
+) -> None:
+    if not references:
+        out.message("no references were found")
+    out.records(_COLUMNS, [_record(one, existing, results) for one in references])
+    for about, stored in (existing or {}).items():
+        used = {one.key: None for one in references if one.about == about and one.key}
+        unknown = [key for key in used if key not in stored]
+        if unknown:
+            out.message(f"no {about} has the key {join_some(sorted(unknown))}")
+    dynamic = sum(one.key is None for one in references)
+    if dynamic:
+        out.message(f"{dynamic:,} places build the key at run time; check them by hand")
+
+
+def _record(
+    one: Reference,
+    existing: Mapping[str, frozenset[str]] | None,
+    results: Mapping[str, bool],
+) -> Record:
+    record: dict[str, object] = {
+        "place": f"{one.path}:{one.line}:{one.column}",
+        "path": one.path,
+        "line": one.line,
+        "column": one.column,
+        "kind": str(one.kind),
+        "about": str(one.about),
+        "key": one.key,
+        "name": one.name,
+        "pattern": one.pattern,
+        "candidates": list(one.candidates),
+        "code": one.code,
+        "exists": _exists(one, existing),
+    }
+    if results:
+        from flagstaff.cleanup.references.advice import advice  # noqa: PLC0415 (optional)
+
+        record["advice"] = advice(one, results)
+    return record
+
+
+def _exists(one: Reference, existing: Mapping[str, frozenset[str]] | None) -> bool | None:
+    if existing is None or one.key is None or one.about not in existing:
+        return None
+    return one.key in existing[one.about]
+
+
+def _print_patch(
+    files: Sequence[str],
+    found: Share,
+    references: Sequence[Reference],
+    results: Mapping[str, bool],
+    out: Output,
+) -> None:
+    from flagstaff.cleanup.references.advice import advice  # noqa: PLC0415 (optional)
+    from flagstaff.cleanup.references.patching import patch  # noqa: PLC0415
+
+    made = patch(files, found, references, results)
+    if out.is_json:
+        remaining = [_record(one, None, results) for one in made.remaining]
+        out.document({"patch": made.text, "remaining": remaining})
+        return
+    for line in made.text.splitlines():
+        out.line(line)
+    for one in made.remaining:
+        out.message(f"{one.path}:{one.line}:{one.column}: {advice(one, results)}")
+
+
+REFERENCES = Verb(
+    name="references",
+    help="list the places in Python and templates that name a flag or a value",
+    examples=(
+        "references",
+        "references new_checkout",
+        'references --path shop --exclude "*/legacy/*" --json',
+        "references --result new_checkout=on",
+        "references --result new_checkout=on --diff > new_checkout.patch",
+    ),
+    add_arguments=_add_arguments,
+    run=_run,
+)
