@@ -250,6 +250,8 @@ class Evaluator:
         arguments = [arg.value for arg in node.args if not arg.star]
         if isinstance(node.func, cst.Attribute):
             method = node.func.attr.value
+            if method == "get_model" and (model := self._model(arguments, scope)):
+                return model
             owners = self.evaluate(node.func.value, scope)
             if found := _union(*(self._method(owner, method, node) for owner in owners)):
                 return found
@@ -279,7 +281,7 @@ class Evaluator:
             case _:
                 return ()
 
-    def _result(self, function: Value, arguments: list[cst.BaseExpression], scope: Scope) -> Values:  # noqa: PLR0911
+    def _result(self, function: Value, arguments: list[cst.BaseExpression], scope: Scope) -> Values:
         match function:
             case Name(name=name):
                 if name in RESULTS:
@@ -290,8 +292,6 @@ class Evaluator:
                     return self.evaluate(arguments[0], scope)
                 if name == "functools.partial" and arguments:
                     return self.evaluate(arguments[0], scope)
-                if name.endswith("apps.get_model"):
-                    return self._model(arguments, scope)
             case Bound() if function.scope.kind == "class":
                 return (Bound(function.scope, is_instance=True),)
             case _:
@@ -307,7 +307,7 @@ class Evaluator:
         ]
         label = ".".join(texts)
         app, _, model = label.partition(".")
-        return (Name(f"flagstaff.models.{model}"),) if app == "flagstaff" else ANY
+        return (Name(f"flagstaff.models.{model}"),) if app == "flagstaff" else ()
 
     def _subscript(self, node: cst.Subscript, scope: Scope) -> Values:
         index = subscript_index(node)

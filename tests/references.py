@@ -1,0 +1,51 @@
+"""Small projects to search, and what is found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from textwrap import dedent
+
+from flagstaff.cleanup.references import Kind, Reference, search
+from flagstaff.cleanup.references.files import searched_files
+from flagstaff.cleanup.references.patching import Patch, patch
+from flagstaff.cleanup.references.searching import search_files, with_candidates
+
+__all__ = ["Found", "found_in", "keys_in", "patched", "references_in", "write_project"]
+
+#: The kind of a place, and its key or pattern.
+Found = tuple[str, str]
+
+
+def write_project(root: Path, files: dict[str, str]) -> Path:
+    """Writes the files, by their paths below the root."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+    return root
+
+
+def references_in(root: Path, keys: Collection[str] | None = None, **files: str) -> list[Reference]:
+    """Returns the references in Python modules, by their names: `views="…"`."""
+    write_project(root, {f"{name}.py": text for name, text in files.items()})
+    return list(search([root], keys))
+
+
+def found_in(root: Path, **files: str) -> list[Found]:
+    """Returns the kind and the key, or the pattern, of each reference."""
+    return [(str(one.kind), one.key or one.pattern) for one in references_in(root, None, **files)]
+
+
+def keys_in(root: Path, **files: str) -> list[str]:
+    """Returns the keys of the references with one, in the order of the places."""
+    found = references_in(root, None, **files)
+    return [one.key for one in found if one.key is not None and one.kind != Kind.DYNAMIC]
+
+
+def patched(root: Path, files: dict[str, str], **results: bool) -> Patch:
+    """Returns the patch of a project with the results of some flags."""
+    write_project(root, files)
+    paths = searched_files([root])
+    found = search_files(paths)
+    return patch(paths, found, with_candidates(found.references, list(results)), results)
