@@ -63,6 +63,9 @@ def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path
     """Runs each test in a folder with the files that the page shows."""
     for name, text in zip(("rules.json", "conditions.json", "flags.yaml"), FILES, strict=True):
         (tmp_path / name).write_text(text)
+    [code] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "views.py").write_text(code)
     monkeypatch.chdir(tmp_path)
 
 

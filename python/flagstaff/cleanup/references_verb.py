@@ -161,7 +161,11 @@ def _print(
             out.message(f"no {about} has the key {join_some(sorted(unknown))}")
     dynamic = sum(one.key is None for one in references)
     if dynamic:
-        out.message(f"{dynamic:,} places build the key at run time; check them by hand")
+        out.message(
+            "1 place builds the key at run time; check it by hand"
+            if dynamic == 1
+            else f"{dynamic:,} places build the key at run time; check them by hand"
+        )
 
 
 def _record(

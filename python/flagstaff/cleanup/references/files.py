@@ -41,7 +41,11 @@ def searched_files(paths: Iterable[str | PathLike[str]], exclude: Sequence[str] 
     found: dict[str, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found.update(dict.fromkeys(_below(str(path), str(path), exclude)))
+            # Without the "./" of the working directory.
+            below = (
+                one.removeprefix(f".{os.sep}") for one in _below(str(path), str(path), exclude)
+            )
+            found.update(dict.fromkeys(below))
         elif path.exists():
             found[str(path)] = None
         else:
