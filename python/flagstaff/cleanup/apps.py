@@ -47,7 +47,6 @@ class CleanupConfig(OptionalApp, AppConfig):
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs of the clean-up."""
         from flagstaff.cleanup.cli import SNOOZE, STALE  # noqa: PLC0415 (only commands need it)
-
         from flagstaff.cleanup.references_verb import REFERENCES  # noqa: PLC0415 (only commands)
 
         return (STALE, SNOOZE, REFERENCES)
