@@ -15,7 +15,7 @@ from django.utils.dateparse import parse_date
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.rows import find_row
+from flagstaff._tables.rows import Row, find_row
 from flagstaff._text.times import aware, local_time
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, AttributionMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin, may
@@ -89,7 +89,7 @@ class _PageMixin(_ModelAdmin):
         if row is None:
             self.message_user(request, _("This flag no longer exists."), messages.ERROR)
         elif _END in request.POST:
-            self._end(request, key)
+            self._end(request, row)
         elif until is None or until <= local_time(aware(timezone.now())).date():
             text = _("Not saved: choose a date in the future.")
             self.message_user(request, text, messages.ERROR)
@@ -99,11 +99,10 @@ class _PageMixin(_ModelAdmin):
             self._report(request, found, text % {"key": key, "date": date_format(until)})
         return HttpResponseRedirect(request.get_full_path())
 
-    def _end(self, request: HttpRequest, key: str) -> None:
-        rows = Snooze.objects.using(conf.database)
-        row = rows.filter(key=key).first()
-        if end_snooze(key) and row is not None:
-            text = _("The flag “%(key)s” is no longer snoozed.") % {"key": key}
+    def _end(self, request: HttpRequest, flag: Row) -> None:
+        row = Snooze.objects.using(conf.database).filter(flag_pk=str(flag.pk)).first()
+        if end_snooze(flag.key) and row is not None:
+            text = _("The flag “%(key)s” is no longer snoozed.") % {"key": flag.key}
             self._report(request, row, text)
 
     def _report(self, request: HttpRequest, row: Snooze, text: str) -> None:
