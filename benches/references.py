@@ -8,9 +8,11 @@ mention flagstaff. Prints the lines, the references, and the seconds of each sea
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from time import perf_counter
 
 from flagstaff.cleanup.references.files import searched_files
@@ -68,10 +70,20 @@ def main() -> None:
         files = searched_files([folder])
         print(f"{len(files):,} files, {lines:,} lines; listed in {perf_counter() - start:.2f} s")
         for processes in (1, 2):
-            start = perf_counter()
+            start, cpu = perf_counter(), _cpu_seconds()
             found = search_files(files, processes=processes)
-            seconds = perf_counter() - start
-            print(f"{processes} processes  {seconds:8.2f} s  {len(found.references):,} references")
+            seconds, cpu = perf_counter() - start, _cpu_seconds() - cpu
+            print(
+                f"processes: {processes}  {seconds:8.2f} s, {cpu:.2f} s of CPU, "
+                f"{len(found.references):,} references"
+            )
+        largest = getrusage(RUSAGE_SELF).ru_maxrss / 1024
+        print(f"memory of the larger process  {largest:.0f} MB")
+
+
+def _cpu_seconds() -> float:
+    """Returns the CPU time of this process and of its ended children."""
+    return sum(os.times()[:4])
 
 
 def make_tree(root: Path, chance: random.Random) -> int:

@@ -133,3 +133,15 @@ def test_default_of_a_parameter_is_found(tmp_path: Path) -> None:
 
 def test_constants_that_refer_to_each_other_are_dynamic(tmp_path: Path) -> None:
     assert found_in(tmp_path, views=IMPORT + "A = B\nB = A\nf(A)") == [("dynamic", "*")]
+
+
+def test_variable_that_is_built_from_itself_ends(tmp_path: Path) -> None:
+    steps = "\n".join("    key = (key + 'x') if key else (key or 'y')" for _ in range(50))
+    source = f"{IMPORT}def g(key):\n{steps}\n    f(key)"
+    assert ("dynamic", "*") in found_in(tmp_path, views=source)
+
+
+def test_modules_and_classes_that_go_round_in_a_circle_end(tmp_path: Path) -> None:
+    one = f"from two import *\n{IMPORT}class A(B): ...\nclass B(A): ...\nf(A.KEY), f(MISSING)"
+    found = found_in(tmp_path, one=one, two="from one import *\nflagstaff = 1")
+    assert found == [("dynamic", "*"), ("dynamic", "*")]

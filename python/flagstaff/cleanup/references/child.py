@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sys
@@ -12,6 +13,8 @@ from flagstaff.cleanup.references.worker import Share, Worker
 
 def main() -> None:
     """Makes both passes for the process that has started this one."""
+    # As in the other process: it would look at each of the many nodes again and again.
+    gc.disable()
     # Only pickles may stand in the output.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -51,23 +51,39 @@ class Evaluator:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._depth = 0
+        # Each expression is evaluated once. One that refers to itself is unknown there.
+        self._known: dict[cst.BaseExpression, Values] = {}
+        self._active: set[cst.BaseExpression] = set()
+        self._looking: set[tuple[Scope, str]] = set()
 
     def evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:
         """Returns the possible values of an expression."""
-        if self._depth >= _MAX_DEPTH:
+        if node in self._known:
+            return self._known[node]
+        if len(self._active) >= _MAX_DEPTH or node in self._active:
             return ANY
-        self._depth += 1
+        self._active.add(node)
         try:
             found = self._evaluate(node, scope)
         finally:
-            self._depth -= 1
-        return found if 0 < len(found) <= MAX_VALUES else ANY
+            self._active.discard(node)
+        self._known[node] = found if 0 < len(found) <= MAX_VALUES else ANY
+        return self._known[node]
 
     def member(self, scope: Scope, name: str) -> Values:
         """Returns what a class or a module has under a name; nothing if it has none."""
         if name in scope.bindings:
             return self._bound(scope.bindings[name], scope)
+        # Classes and star imports may go round in a circle.
+        if (scope, name) in self._looking:
+            return ()
+        self._looking.add((scope, name))
+        try:
+            return self._inherited(scope, name)
+        finally:
+            self._looking.discard((scope, name))
+
+    def _inherited(self, scope: Scope, name: str) -> Values:
         if scope.kind == "class":
             for base in self.bases(scope):
                 if found := self.member(base, name):

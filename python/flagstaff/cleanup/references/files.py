@@ -8,11 +8,13 @@ from fnmatch import fnmatch
 from os import PathLike
 from pathlib import Path
 
-__all__ = ["is_jinja", "is_python", "searched_files"]
+__all__ = ["is_configuration", "is_jinja", "is_python", "searched_files"]
 
 _PYTHON = ".py"
 _JINJA = (".jinja", ".jinja2", ".j2")
 _SOURCES = (_PYTHON, *_JINJA, ".html", ".htm", ".txt", ".xml", ".svg", ".eml", ".mjml")
+_CONFIGURATION = (".cfg", ".env", ".ini", ".service", ".sh", ".toml", ".yaml", ".yml")
+_CONFIGURATION_NAMES = (".env", "Dockerfile", "Makefile", "Procfile")
 
 _SKIPPED = frozenset(
     {
@@ -63,6 +65,12 @@ def is_jinja(path: str) -> bool:
     return path.endswith(_JINJA) or "jinja2" in Path(path).parts
 
 
+def is_configuration(path: str) -> bool:
+    """Returns True for a file that may set environment variables."""
+    name = path.rpartition(os.sep)[2]
+    return name.endswith(_CONFIGURATION) or name.startswith(_CONFIGURATION_NAMES)
+
+
 def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
     with os.scandir(folder) as scanned:
         entries = sorted(scanned, key=lambda entry: entry.name)
@@ -79,7 +87,8 @@ def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
 
 
 def _is_source(entry: os.DirEntry[str]) -> bool:
-    return entry.name.endswith(_SOURCES) and entry.is_file() and entry.stat().st_size <= _MAX_BYTES
+    is_ours = entry.name.endswith(_SOURCES) or is_configuration(entry.name)
+    return is_ours and entry.is_file() and entry.stat().st_size <= _MAX_BYTES
 
 
 def _is_excluded(entry: os.DirEntry[str], root: str, exclude: Sequence[str]) -> bool:

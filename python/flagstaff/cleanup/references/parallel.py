@@ -25,19 +25,28 @@ def search_in_two(files: Sequence[str], progress: Progress) -> Share:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     with child:
-        tasks, found_by_child = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
-        _send((files, files[1::2]), tasks)
-        worker = Worker(files, files[::2])
+        try:
+            return _search(files, progress, child)
+        except BaseException:
+            # The end of the block waits for the child.
+            child.kill()
+            raise
 
-        def twice(count: int) -> None:
-            progress(2 * count)
 
-        found = worker.first(twice)
-        found.add(_receive(found_by_child))
-        _send(found, tasks)
-        more = worker.second(found, twice)
-        more.add(_receive(found_by_child))
-        found.add(more)
+def _search(files: Sequence[str], progress: Progress, child: subprocess.Popen[bytes]) -> Share:
+    tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+    _send((files, files[1::2]), tasks)
+    worker = Worker(files, files[::2])
+
+    def twice(count: int) -> None:
+        progress(2 * count)
+
+    found = worker.first(twice)
+    found.add(_receive(answers))
+    _send(found, tasks)
+    more = worker.second(found, twice)
+    more.add(_receive(answers))
+    found.add(more)
     return found
 
 

@@ -13,6 +13,8 @@ __all__ = ["Project"]
 
 # Their names are known without their code, which the searched files may contain.
 _OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
+# A tree takes much more memory than its file.
+_MAX_MODULES = 500
 
 
 class Project:
@@ -57,6 +59,8 @@ class Project:
     def read(self, path: str) -> Module | None:
         """Returns the module of a file; None if it cannot be parsed."""
         if path not in self._modules:
+            if len(self._modules) >= _MAX_MODULES:
+                del self._modules[next(iter(self._modules))]
             self._modules[path] = parse(path, module_name(path))
         return self._modules[path]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import gc
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from os import PathLike
@@ -40,7 +42,8 @@ def search_files(
     """Returns what is in these files. Calls `progress` with twice the number of files in all."""
     if processes is None:
         processes = 2 if len(files) >= _FILES_FOR_TWO else 1
-    found = search_in_two(files, progress) if processes > 1 else _search_in_one(files, progress)
+    with _without_garbage_collection():
+        found = search_in_two(files, progress) if processes > 1 else _search_in_one(files, progress)
     found.references = sorted(
         dict.fromkeys(found.references), key=lambda one: (one.path, one.line, one.column)
     )
@@ -56,6 +59,18 @@ def with_candidates(references: Iterable[Reference], keys: Collection[str]) -> l
         replace(one, candidates=_matching(one.pattern, keys)) if one.pattern.strip("*") else one
         for one in references
     ]
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Pauses the collector, which would look at each of the many nodes again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _search_in_one(files: Sequence[str], progress: Progress) -> Share:

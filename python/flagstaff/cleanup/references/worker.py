@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flagstaff.cleanup.references.evaluating import Evaluator
-from flagstaff.cleanup.references.files import is_python
+from flagstaff.cleanup.references.files import is_configuration, is_python
+from flagstaff.cleanup.references.forced_off import forced_off
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Reference
 from flagstaff.cleanup.references.places import WrapperId
@@ -78,8 +79,9 @@ class Worker:
         """Searches the calls of wrappers, and the templates."""
         found = Share()
         for path, data in self._files(found, progress, python=False):
+            found.references += forced_off(path, data)
             if not is_python(path):
-                if template_may_have_keys(data):
+                if not is_configuration(path) and template_may_have_keys(data):
                     found.references += in_template(path, data, known.setup)
             elif may_use(data, path, known.exports):
                 self._search(path, found, known.wrappers, again=path in self._searched)
