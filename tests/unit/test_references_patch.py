@@ -161,6 +161,20 @@ def test_call_of_a_wrapper_is_listed(tmp_path: Path) -> None:
     assert [one.key for one in found.remaining] == [None, "a"]
 
 
+@pytest.mark.parametrize(
+    "line", ['assert flag_enabled("a")', 'self.assertIs(flag_enabled("a"), True)']
+)
+def test_assertion_is_listed(tmp_path: Path, line: str) -> None:
+    found = patched(
+        tmp_path, {"test_it.py": f"from flagstaff import flag_enabled\n{line}\n"}, a=True
+    )
+    assert (found.text, len(found.remaining)) == ("", 1)
+
+
+def test_evaluation_without_a_use_is_removed(tmp_path: Path) -> None:
+    assert body(tmp_path, 'flag_enabled("a")\nrest()') == "rest()\n"
+
+
 def test_file_with_windows_line_ends_keeps_them(tmp_path: Path) -> None:
     source = f"from flagstaff import flag_enabled\n{BRANCHES}".replace("\n", "\r\n")
     write_project(tmp_path, {})

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 import libcst as cst
 
-from flagstaff.cleanup.references.functions import MODELS, PUBLIC_MODULES, RESULTS
+from flagstaff.cleanup.references.combining import at, elements, holed, union
+from flagstaff.cleanup.references.functions import RESULTS
+from flagstaff.cleanup.references.naming import is_test, last_name, model_of, public_name
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.scopes import (
     Assigned,
@@ -42,7 +44,6 @@ _CONVERTERS = frozenset(
     {"str", "tuple", "list", "set", "frozenset", "sorted", "reversed", "iter", "dict"}
     | {"types.MappingProxyType", "builtins.str", "enum.unique"}
 )
-_PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-#0 +]*\d*(?:\.\d+)?[sdr]|\{[^{}]*\}")
 _MAX_DEPTH = 40
 
 
@@ -116,9 +117,9 @@ class Evaluator:
             case cst.NamedExpr():
                 return self.evaluate(node.value, scope)
             case cst.IfExp():
-                return _union(self.evaluate(node.body, scope), self.evaluate(node.orelse, scope))
+                return union(self.evaluate(node.body, scope), self.evaluate(node.orelse, scope))
             case cst.BooleanOperation():
-                return _union(self.evaluate(node.left, scope), self.evaluate(node.right, scope))
+                return union(self.evaluate(node.left, scope), self.evaluate(node.right, scope))
             case cst.List() | cst.Tuple() | cst.Set() | cst.Dict():
                 return (self._items(node, scope),)
             case _:
@@ -139,7 +140,7 @@ class Evaluator:
             case cst.BinaryOperation(operator=cst.Add()):
                 return glued(self.evaluate(node.left, scope), self.evaluate(node.right, scope))
             case cst.BinaryOperation(operator=cst.Modulo()):
-                return _with_holes(self.evaluate(node.left, scope))
+                return holed(self.evaluate(node.left, scope))
             case _:
                 return ANY
 
@@ -160,7 +161,7 @@ class Evaluator:
         found: list[Values] = []
         for element in node.elements:
             values = self.evaluate(element.value, scope)
-            found += _elements(values) if isinstance(element, cst.StarredElement) else [values]
+            found += elements(values) if isinstance(element, cst.StarredElement) else [values]
         return Items(tuple(found))
 
     def _name(self, name: str, scope: Scope) -> Values:
@@ -172,7 +173,7 @@ class Evaluator:
         return (Name(name),)
 
     def _bound(self, bindings: list[Binding], scope: Scope) -> Values:
-        return _union(*(self._binding(binding, scope) for binding in bindings))
+        return union(*(self._binding(binding, scope) for binding in bindings))
 
     def _binding(self, binding: Binding, scope: Scope) -> Values:
         match binding:
@@ -190,9 +191,9 @@ class Evaluator:
     def _assigned(self, binding: Assigned, scope: Scope) -> Values:
         values = self.evaluate(binding.node, binding.scope)
         if binding.is_element:
-            values = _union(*_elements(values))
+            values = union(*elements(values))
         if binding.index is not None:
-            values = _at(values, binding.index)
+            values = at(values, binding.index)
         # The member of an enumeration may be written as `auto()`.
         return values or ANY
 
@@ -202,14 +203,14 @@ class Evaluator:
         if name == scope.receiver and scope.parent is not None:
             return (Bound(scope.parent, is_instance=not scope.is_class_method),)
         annotation = scope.annotations.get(name)
-        shown = _last_name(annotation) if annotation is not None else ""
+        shown = last_name(annotation) if annotation is not None else ""
         if shown in _REQUESTS or _REQUEST_NAME.fullmatch(name):
             return (Object("request"),)
         if shown == "Snapshot":
             return (Object("snapshot"),)
         if shown == "RequestFlags":
             return (Object("request_flags"),)
-        if name == "flags" and _is_test(scope):
+        if name == "flags" and is_test(scope):
             return (Object("fixture"),)
         return (Parameter(scope, name),)
 
@@ -217,20 +218,20 @@ class Evaluator:
         if (module := self._project.find(name)) is not None:
             return (Bound(module.found.module),)
         parent, _, last = name.rpartition(".")
-        return self._imported_from(parent, last) or (Name(_public(name)),)
+        return self._imported_from(parent, last) or (Name(public_name(name)),)
 
     def _imported_from(self, module: str, name: str) -> Values:
         """Returns what `from module import name` binds; nothing if the search knows nothing."""
         if (found := self._project.find(module)) is not None:
             return self.member(found.found.module, name)
         if module.partition(".")[0] in ("flagstaff", "pytest", "django"):
-            return (Name(_public(f"{module}.{name}")),)
+            return (Name(public_name(f"{module}.{name}")),)
         return ()
 
     def _attribute(self, node: cst.Attribute, scope: Scope) -> Values:
         name = node.attr.value
         found = (self._attribute_of(value, name) for value in self.evaluate(node.value, scope))
-        return _union(*found)
+        return union(*found)
 
     def _attribute_of(self, value: Value, name: str) -> Values:  # noqa: PLR0911
         match value:
@@ -269,7 +270,7 @@ class Evaluator:
             if method == "get_model" and (model := self._model(arguments, scope)):
                 return model
             owners = self.evaluate(node.func.value, scope)
-            if found := _union(*(self._method(owner, method, node) for owner in owners)):
+            if found := union(*(self._method(owner, method, node) for owner in owners)):
                 return found
         found = ()
         for function in self.evaluate(node.func, scope):
@@ -291,9 +292,9 @@ class Evaluator:
                 pairs = zip(owner.keys, owner.values, strict=True)
                 return (Items(tuple((Items(pair),) for pair in pairs)),)
             case Items() if method == "get" and owner.keys is not None:
-                return _union(*owner.values)
+                return union(*owner.values)
             case Text() | Pattern() if method == "format":
-                return _with_holes((owner,))
+                return holed((owner,))
             case _:
                 return ()
 
@@ -302,7 +303,7 @@ class Evaluator:
             case Name(name=name):
                 if name in RESULTS:
                     return (Object(RESULTS[name]),)
-                if model := _model_of(name):
+                if model := model_of(name):
                     return (Object(f"query:{model}"),)
                 if name in _CONVERTERS and arguments:
                     return self.evaluate(arguments[0], scope)
@@ -350,8 +351,8 @@ class Evaluator:
             pairs = zip(items.keys, items.values, strict=True)
             exact = [values for key, values in pairs if set(key) & set(wanted)]
             if exact:
-                return _union(*exact)
-        return _union(*items.values)
+                return union(*exact)
+        return union(*items.values)
 
 
 def subscript_index(node: cst.Subscript) -> cst.BaseExpression | None:
@@ -359,73 +360,3 @@ def subscript_index(node: cst.Subscript) -> cst.BaseExpression | None:
     if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
         return node.slice[0].slice.value
     return None
-
-
-def _union(*parts: Values) -> Values:
-    return tuple(dict.fromkeys(value for part in parts for value in part))
-
-
-def _elements(values: Values) -> list[Values]:
-    """Returns the values of each element of a collection."""
-    found: list[Values] = []
-    for value in values:
-        if isinstance(value, Items):
-            found += value.values if value.keys is None else value.keys
-        else:
-            found.append(ANY)
-    return found
-
-
-def _at(values: Values, index: int) -> Values:
-    found: Values = ()
-    for value in values:
-        if isinstance(value, Items) and value.keys is None and index < len(value.values):
-            found += value.values[index]
-        else:
-            found += ANY
-    return tuple(dict.fromkeys(found))
-
-
-def _with_holes(values: Values) -> Values:
-    """Returns templates of `%` or `format` as patterns."""
-    found: list[Value] = []
-    for value in values:
-        if isinstance(value, Text | Pattern):
-            text = value.text if isinstance(value, Text) else value.pattern
-            found.append(Pattern(_PLACEHOLDER.sub("*", text)))
-        else:
-            found.append(Pattern("*"))
-    return tuple(dict.fromkeys(found))
-
-
-def _public(name: str) -> str:
-    for private, public in PUBLIC_MODULES.items():
-        if name.startswith(f"{private}."):
-            return f"{public}{name[len(private) :]}"
-    return name
-
-
-def _model_of(name: str) -> str | None:
-    """Returns the model of `flagstaff.models.FeatureFlag.objects.get`."""
-    parts = name.split(".")
-    is_model = parts[:2] == ["flagstaff", "models"] and parts[2:3] and parts[2] in MODELS
-    return parts[2] if is_model else None
-
-
-def _last_name(node: cst.BaseExpression) -> str:
-    if isinstance(node, cst.SimpleString):
-        return node.value.strip("\"'").rpartition(".")[2]
-    if isinstance(node, cst.Attribute):
-        return node.attr.value
-    return node.value if isinstance(node, cst.Name) else ""
-
-
-def _is_test(scope: FunctionScope) -> bool:
-    """Returns True if pytest may pass fixtures to the function."""
-    name = scope.name.rpartition(".")[2]
-    path = scope.root.path.rpartition("/")[2]
-    return (
-        name.startswith("test")
-        or path.startswith(("test", "conftest"))
-        or path.endswith("_test.py")
-    )

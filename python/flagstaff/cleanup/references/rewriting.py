@@ -45,13 +45,28 @@ class _Transformer(cst.CSTTransformer):
         #: The last statements of branches that took the place of their `if`.
         self._ends: set[cst.CSTNode] = set()
         self._elifs: set[cst.CSTNode] = set()
+        #: How many assertions are around the node.
+        self._assertions = 0
         self.done: set[cst.CSTNode] = set()
 
-    # Places: evaluations become True or False.
+    # Places: evaluations become True or False, except in assertions of tests, which are for people.
 
-    def leave_Call(  # noqa: N802 (as in LibCST)
+    def visit_Assert(self, node: cst.Assert) -> None:  # noqa: N802 (as in LibCST)
+        self._assertions += 1
+
+    def leave_Assert(  # noqa: N802
+        self, original_node: cst.Assert, updated_node: cst.Assert
+    ) -> cst.Assert:
+        self._assertions -= 1
+        return updated_node
+
+    def visit_Call(self, node: cst.Call) -> None:  # noqa: N802
+        self._assertions += _is_assertion(node)
+
+    def leave_Call(  # noqa: N802
         self, original_node: cst.Call, updated_node: cst.Call
     ) -> cst.BaseExpression:
+        self._assertions -= _is_assertion(original_node)
         return self._evaluated(original_node, updated_node)
 
     def leave_Subscript(  # noqa: N802
@@ -64,6 +79,8 @@ class _Transformer(cst.CSTTransformer):
     ) -> cst.BaseExpression:
         found = self._places.get(original)
         if found is None or found[0].kind != Kind.EVALUATION or found[0].is_indirect:
+            return updated
+        if self._assertions:
             return updated
         self.done.add(original)
         return self._known.constant(found[1], updated)
@@ -89,6 +106,12 @@ class _Transformer(cst.CSTTransformer):
         self, original_node: cst.IfExp, updated_node: cst.IfExp
     ) -> cst.BaseExpression:
         return self._known.chosen(updated_node)
+
+    def leave_Expr(  # noqa: N802
+        self, original_node: cst.Expr, updated_node: cst.Expr
+    ) -> cst.Expr | cst.RemovalSentinel:
+        is_known = self._known.of(updated_node.value) is not None
+        return cst.RemoveFromParent() if is_known else updated_node
 
     # Branches.
 
@@ -259,6 +282,11 @@ def _has_own_context(node: cst.ClassDef) -> bool:
         isinstance(one, cst.FunctionDef) and one.name.value == "get_flag_context"
         for one in node.body.body
     )
+
+
+def _is_assertion(node: cst.Call) -> bool:
+    """Returns True for `self.assertTrue(…)` and the like."""
+    return isinstance(node.func, cst.Attribute) and node.func.attr.value.startswith("assert")
 
 
 def _override(node: cst.BaseExpression) -> bool | None:

@@ -1,0 +1,45 @@
+"""What names say: of functions, models, parameters and tests."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from flagstaff.cleanup.references.functions import MODELS, PUBLIC_MODULES
+from flagstaff.cleanup.references.scopes import FunctionScope
+
+__all__ = ["is_test", "last_name", "model_of", "public_name"]
+
+
+def public_name(name: str) -> str:
+    """Returns the name by which a project should import something of flagstaff."""
+    for private, public in PUBLIC_MODULES.items():
+        if name.startswith(f"{private}."):
+            return f"{public}{name[len(private) :]}"
+    return name
+
+
+def model_of(name: str) -> str | None:
+    """Returns the model of `flagstaff.models.FeatureFlag.objects.get`."""
+    parts = name.split(".")
+    is_model = parts[:2] == ["flagstaff", "models"] and parts[2:3] and parts[2] in MODELS
+    return parts[2] if is_model else None
+
+
+def last_name(node: cst.BaseExpression) -> str:
+    """Returns the last part of a dotted name, also of one in quotes; "" of anything else."""
+    if isinstance(node, cst.SimpleString):
+        return node.value.strip("\"'").rpartition(".")[2]
+    if isinstance(node, cst.Attribute):
+        return node.attr.value
+    return node.value if isinstance(node, cst.Name) else ""
+
+
+def is_test(scope: FunctionScope) -> bool:
+    """Returns True if pytest may pass fixtures to the function."""
+    name = scope.name.rpartition(".")[2]
+    path = scope.root.path.rpartition("/")[2]
+    return (
+        name.startswith("test")
+        or path.startswith(("test", "conftest"))
+        or path.endswith("_test.py")
+    )
