@@ -26,6 +26,7 @@ IMPORT = "from flagstaff import flag_enabled as f\n"
         ('from enum import Enum\nclass E(Enum):\n    A = "a"\nf(E.A.value)', ["a"]),
         ('from enum import Enum\nclass E(Enum):\n    A = "a"\nf(E["A"].value)', ["a"]),
         ('class E(TextChoices):\n    A = "a", "Label"\nf(E.A)', ["a"]),
+        ('class E(StrEnum):\n    A = "a"\n    B = "b"\nfor e in E:\n    f(e)', ["a", "b"]),
         ('KEYS = {"x": "a", "y": "b"}\nf(KEYS["x"])', ["a"]),
         ('KEYS = {"x": "a", "y": "b"}\nf(KEYS[name])', ["a", "b"]),
         ('KEYS = ["a", "b"]\nfor key in KEYS:\n    f(key)', ["a", "b"]),

@@ -88,3 +88,15 @@ def test_place_in_a_template_has_line_and_column(tmp_path: Path) -> None:
     [one] = search([write_project(tmp_path, {"page.html": text})])
     assert (one.line, one.column) == (2, 10)
     assert one.code == "<p>{% if request.flags.a %}x{% endif %}</p>"
+
+
+def test_template_in_a_string_is_found_at_its_line(tmp_path: Path) -> None:
+    views = """\
+def page():
+    '''{% load flagstaff %}{% flag "of_docstring" %}'''
+    one = Template("{% load flagstaff %}" "{% flag 'a' %}x{% endflag %}")
+    two = '''{% load flagstaff %}
+      {% flag "b" %}x{% endflag %}'''
+"""
+    found = list(search([write_project(tmp_path, {"views.py": views})]))
+    assert [(one.key, one.line, one.column) for one in found] == [("a", 3, 20), ("b", 5, 7)]

@@ -20,7 +20,12 @@ class Collector(Walker):
         self.calls: list[tuple[cst.Call, Scope]] = []
         self.subscripts: list[tuple[cst.Subscript, Scope]] = []
         self.classes: list[tuple[cst.ClassDef, Scope]] = []
+        #: Strings that may be templates.
+        self.strings: list[tuple[cst.BaseExpression, Scope]] = []
         self.handlers = {
+            cst.Expr: self._expression,
+            cst.SimpleString: self._string,
+            cst.ConcatenatedString: self._strings,
             cst.Import: self._import,
             cst.ImportFrom: self._import_from,
             cst.ClassDef: self._class,
@@ -118,6 +123,22 @@ class Collector(Walker):
         self.walk(node.value)
         self.number(node)
         self.walk_all(node.slice)
+
+    def _expression(self, node: cst.Expr) -> None:
+        # A string that stands alone is a docstring.
+        if not isinstance(node.value, cst.SimpleString | cst.ConcatenatedString):
+            self.walk(node.value)
+
+    def _string(self, node: cst.SimpleString) -> None:
+        if "{%" in node.value or "{{" in node.value:
+            self.strings.append((node, self._scope))
+
+    def _strings(self, node: cst.ConcatenatedString) -> None:
+        before = len(self.strings)
+        self.walk_children(node)
+        if len(self.strings) > before:
+            # The parts are one template.
+            self.strings[before:] = [(node, self._scope)]
 
     def _walk_inside(self, node: cst.CSTNode, scope: Scope) -> None:
         outer, self._scope = self._scope, scope

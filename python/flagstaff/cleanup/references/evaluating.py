@@ -191,11 +191,20 @@ class Evaluator:
     def _assigned(self, binding: Assigned, scope: Scope) -> Values:
         values = self.evaluate(binding.node, binding.scope)
         if binding.is_element:
-            values = union(*elements(values))
+            values = union(*elements(tuple(map(self._members, values))))
         if binding.index is not None:
             values = at(values, binding.index)
         # The member of an enumeration may be written as `auto()`.
         return values or ANY
+
+    def _members(self, value: Value) -> Value:
+        """Returns the members of an enumeration; other values as they are."""
+        scope = class_of(value)
+        if scope is None or (isinstance(value, Bound) and value.is_instance):
+            return value
+        names = [name for name in scope.bindings if not name.startswith("_")]
+        members = (self.member(scope, name) for name in names)
+        return Items(tuple(one for one in members if not isinstance(one[0], Bound)))
 
     def _parameter(self, name: str, scope: Scope) -> Values:  # noqa: PLR0911
         if not isinstance(scope, FunctionScope):

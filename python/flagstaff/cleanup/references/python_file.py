@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import libcst as cst
 
+from flagstaff.cleanup.references.embedded import in_strings
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_NAME, Function
 from flagstaff.cleanup.references.model import Kind, Reference
@@ -53,6 +54,7 @@ def in_module(
                 seen.add(reference)
                 found.references.append(reference)
     if not only_wrappers:
+        found.references += in_strings(module, evaluator)
         found.exports |= set(_exports(module, evaluator))
         found.exports |= {_export(path, name.rpartition(".")[2]) for path, name in found.wrappers}
         for path, name in found.wrappers:
