@@ -17,6 +17,7 @@ BENCHES = (
     "writers",
     "impact",
     "allowed_users",
+    "references",
 )
 
 

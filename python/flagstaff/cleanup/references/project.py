@@ -14,7 +14,7 @@ __all__ = ["Project"]
 # Their names are known without their code, which the searched files may contain.
 _OTHERS = frozenset({"django", "flagstaff", "pytest", "rest_framework"})
 # A tree takes much more memory than its file.
-_MAX_MODULES = 500
+_MAX_MODULES = 200
 
 
 class Project:
