@@ -146,3 +146,8 @@ def test_modules_and_classes_that_go_round_in_a_circle_end(tmp_path: Path) -> No
     one = f"from two import *\n{IMPORT}class A(B): ...\nclass B(A): ...\nf(A.KEY), f(MISSING)"
     found = found_in(tmp_path, one=one, two="from one import *\nflagstaff = 1")
     assert found == [("dynamic", "*"), ("dynamic", "*")]
+
+
+def test_odd_strings_and_numbers_do_not_stop_the_search(tmp_path: Path) -> None:
+    source = IMPORT + 'K = ["a", "b"]\nf("\\d"), f(K[0x1]), f(K[9]), f(b"x"), f(1), f()'
+    assert keys_in(tmp_path, views=source) == ["\\d", "b"]

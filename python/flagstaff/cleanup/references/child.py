@@ -6,6 +6,7 @@ import gc
 import os
 import pickle
 import sys
+import warnings
 from typing import IO
 
 from flagstaff.cleanup.references.worker import Share, Worker
@@ -15,6 +16,7 @@ def main() -> None:
     """Makes both passes for the process that has started this one."""
     # As in the other process: it would look at each of the many nodes again and again.
     gc.disable()
+    warnings.simplefilter("ignore")
     # Only pickles may stand in the output.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

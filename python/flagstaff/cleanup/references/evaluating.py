@@ -353,7 +353,7 @@ class Evaluator:
 
     def _item(self, items: Items, index: cst.BaseExpression, scope: Scope) -> Values:
         if items.keys is None and isinstance(index, cst.Integer):
-            place = int(index.value)
+            place = index.evaluated_value
             return items.values[place] if place < len(items.values) else ANY
         wanted = self.evaluate(index, scope)
         if items.keys is not None and all(isinstance(one, Text | Name) for one in wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -39,6 +40,18 @@ def patch(
     results: Mapping[str, bool],
 ) -> Patch:
     """Returns a patch with the flags of `results` resolved. Reads files, and changes none."""
+    with warnings.catch_warnings():
+        # Of odd strings in the code that is read.
+        warnings.simplefilter("ignore")
+        return _patch(files, found, references, results)
+
+
+def _patch(
+    files: Sequence[str],
+    found: Share,
+    references: Sequence[Reference],
+    results: Mapping[str, bool],
+) -> Patch:
     project = Project(files)
     evaluator = Evaluator(project)
     parts: list[str] = []
