@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tools.reference_accuracy.comparing import Comparison
+from tools.reference_accuracy.patches import Patched
 
-__all__ = ["details", "summary"]
+__all__ = ["details", "patch_summary", "summary"]
 
 
 def summary(name: str, result: Comparison) -> str:
@@ -29,6 +30,16 @@ def details(result: Comparison) -> Iterator[str]:
         yield f"  WRONG  {find.path}:{find.line} {find.kind} {_key(find.key)}   {find.code}"
     for place, find in result.other_kinds:
         yield f"  KIND   {place.path}:{place.line} {place.kind}, found as {find.kind}"
+
+
+def patch_summary(name: str, done: Patched) -> str:
+    """Returns what the patches did, and each problem in a line of its own."""
+    resolved = 1 - done.remaining / done.places if done.places else 1.0
+    line = (
+        f"{name:28} patches {done.patches}   files {done.files}   "
+        f"places resolved {resolved:.0%} of {done.places}   problems {len(done.problems)}"
+    )
+    return "\n".join([line, *(f"  PATCH  {problem}" for problem in done.problems)])
 
 
 def _key(key: str | None) -> str:

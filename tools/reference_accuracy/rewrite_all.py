@@ -58,7 +58,8 @@ def _rewrite_python(copy: Copy, file: Path, constants: Constants) -> None:
     for found in new.found:
         first, last = new.span(found.node)
         key = constants.key(found.key, module, new.tree)
-        copy.places.append(Place(path, first, last, found.kind, key))
+        kind = found.kind if key is not None else "dynamic"
+        copy.places.append(Place(path, first, last, kind, key))
 
 
 def _rewrite_template(copy: Copy, file: Path) -> None:
@@ -72,4 +73,5 @@ def _rewrite_template(copy: Copy, file: Path) -> None:
     path = file.relative_to(copy.root).as_posix()
     copy.changed.append(path)
     for line, key in new.places:
-        copy.places.append(Place(path, line, line, "template", key))
+        kind = "template" if key is not None else "dynamic"
+        copy.places.append(Place(path, line, line, kind, key))
