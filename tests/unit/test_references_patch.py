@@ -86,6 +86,11 @@ def test_code_after_a_return_stays_if_it_makes_the_function_a_generator(tmp_path
     assert body(tmp_path, source) == "return\nyield 1\n"
 
 
+def test_function_stays_a_generator(tmp_path: Path) -> None:
+    source = 'if flag_enabled("a"):\n    yield x'
+    assert body(tmp_path, source, on=False) == "if False:\n    yield x\n"
+
+
 def test_unused_import_is_removed_and_others_stay(tmp_path: Path) -> None:
     source = "import os\nfrom flagstaff import flag_enabled, get_value\n\nget_value('b')\n"
     after = resolved(tmp_path, source + BRANCHES)

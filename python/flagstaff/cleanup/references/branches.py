@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import libcst as cst
 
-__all__ = ["spliced", "without_dead_code"]
+__all__ = ["ends_generator", "spliced", "without_dead_code"]
 
 _ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 # Comments for tools, about a line that is gone.
@@ -49,6 +49,11 @@ def without_dead_code(block: cst.IndentedBlock, ends: Collection[cst.CSTNode]) -
     return block
 
 
+def ends_generator(removed: cst.CSTNode | None, kept: cst.CSTNode | None) -> bool:
+    """Whether a function may be no generator any more without the removed branch."""
+    return removed is not None and _yields(removed) and not (kept is not None and _yields(kept))
+
+
 def _leaves(statement: cst.CSTNode) -> bool:
     return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[-1], _ENDS)
 
@@ -58,6 +63,12 @@ class _Yields(cst.CSTVisitor):
 
     def visit_Yield(self, node: cst.Yield) -> None:  # noqa: N802 (as in LibCST)
         self.found = True
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:  # noqa: N802
+        return False
+
+    def visit_Lambda(self, node: cst.Lambda) -> bool:  # noqa: N802
+        return False
 
 
 def _yields(statement: cst.CSTNode) -> bool:

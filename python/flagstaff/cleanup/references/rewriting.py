@@ -8,7 +8,7 @@ from typing import cast
 
 import libcst as cst
 
-from flagstaff.cleanup.references.branches import spliced, without_dead_code
+from flagstaff.cleanup.references.branches import ends_generator, spliced, without_dead_code
 from flagstaff.cleanup.references.conditions import Resolved
 from flagstaff.cleanup.references.imports import without_unused_imports
 from flagstaff.cleanup.references.model import Kind
@@ -127,6 +127,9 @@ class _Transformer(cst.CSTTransformer):
         result = self._known.of(updated.test)
         if result is None or original_node in self._elifs:
             return updated
+        body, orelse = updated.body, updated.orelse
+        if ends_generator(orelse, body) if result else ends_generator(body, orelse):
+            return updated
         branch = updated.body if result else getattr(updated.orelse, "body", None)
         if not result and isinstance(updated.orelse, cst.If):
             # The first `elif` becomes the `if`.
@@ -144,6 +147,9 @@ class _Transformer(cst.CSTTransformer):
             return orelse
         result = self._known.of(orelse.test)
         if result is None:
+            return orelse
+        body, rest = orelse.body, orelse.orelse
+        if ends_generator(rest, body) if result else ends_generator(body, rest):
             return orelse
         if not result:
             return orelse.orelse
