@@ -13,6 +13,7 @@ from tools.reference_accuracy.constants import Constants
 from tools.reference_accuracy.planting import plant, unmarked
 from tools.reference_accuracy.rewrite_all import rewritten_copy
 from tools.reference_accuracy.rewriting import rewritten
+from tools.reference_accuracy.template_parsing import template_problem
 from tools.reference_accuracy.templates import rewritten_template
 from tools.reference_accuracy.truth import Place
 
@@ -206,3 +207,16 @@ def test_optional_place_is_neither_missed_nor_wrong() -> None:
     for finds in ([], [_find(1, None)]):
         result = compared([place], finds)
         assert (result.right, result.missed, result.wrong) == ([], [], [])
+
+
+@pytest.mark.parametrize("path", ["a.html", "jinja2/a.html"])
+def test_template_without_its_end_is_a_problem(path: str) -> None:
+    old = "{% if a %}x{% endif %}"
+    assert template_problem(Path(path), old, "x") is None
+    assert template_problem(Path(path), old, "x{% endif %}") is not None
+
+
+def test_template_with_unknown_tags_must_have_balanced_tags() -> None:
+    old = "{% unknown %}{% if a %}x{% endif %}"
+    assert template_problem(Path("a.html"), old, "{% unknown %}x") is None
+    assert template_problem(Path("a.html"), old, "{% unknown %}{% else %}x") is not None

@@ -38,9 +38,9 @@ class Patched:
         )
 
 
-def patched(root: Path) -> Patched:
+def patched(root: Path, exclude: Sequence[str] = ()) -> Patched:
     """Makes, applies and takes back the patch of each key, and one of all keys at once."""
-    files = searched_files([root])
+    files = searched_files([root], exclude)
     found = search_files(files)
     keys = sorted({one.key for one in found.references if one.key and one.about == "flag"})
     done = Patched()
