@@ -9,8 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from flagstaff import changes
+from flagstaff import acting_as, changes
 from flagstaff.cleanup.models import Snooze
+from flagstaff.cleanup.snoozes import snooze
+from flagstaff.history import forget_user
 from flagstaff.models import Change, FeatureFlag
 from tests.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag, set_columns
 from tests.terminals import Ran, document, flags, rows, run, typed
@@ -187,3 +189,13 @@ def test_snooze_refuses(shipped: FeatureFlag, arguments: str, status: int, probl
     assert ran.status == status
     assert problem in ran.err
     assert not Snooze.objects.exists()
+
+
+def test_forgotten_user_is_no_actor_of_snoozes_any_more() -> None:
+    make_flag()
+    ana = User.objects.create_user("ana")
+    with acting_as(ana):
+        snooze(KEY, (timezone.now() + timedelta(days=9)).date())
+    assert Snooze.objects.get().actor == str(ana.pk)
+    forget_user(ana)
+    assert Snooze.objects.get().actor == ""

@@ -20,7 +20,7 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownPlanError,
 )
-from flagstaff.history import flag_history
+from flagstaff.history import flag_history, forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from tests.rollouts import KEY, drive_recently, events, make_flag, plan_of, rollout
@@ -293,6 +293,16 @@ def test_rollback_disables_a_flag_that_a_rule_can_grant(rules: Any, disables: bo
     rollouts.rollback(KEY)
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent) == (not disables, 0)
+
+
+def test_forgotten_user_is_no_actor_of_plans_any_more() -> None:
+    make_flag()
+    ana = User.objects.create_user("ana")
+    with acting_as(ana):
+        rollouts.start(KEY, STEPS)
+    forget_user(ana)
+    assert plan_of().actor == ""
+    assert {*PlanEvent.objects.values_list("actor", flat=True)} == {""}
 
 
 def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:

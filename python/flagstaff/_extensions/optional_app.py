@@ -50,6 +50,9 @@ class OptionalApp:
         """Returns the verbs that `manage.py flags` has besides its own."""
         return ()
 
+    def forget_user(self, pk: str) -> None:
+        """Removes a deleted user as an actor from the tables of the app."""
+
     def table_names(self) -> Mapping[str, str]:
         """Returns the unquoted names of tables by their placeholders, such as "plan_table".
 

@@ -7,6 +7,7 @@ from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import OptionalApp
+from flagstaff.conf import conf
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -43,6 +44,12 @@ class CleanupConfig(OptionalApp, AppConfig):
         from flagstaff.cleanup.admin.flag_parts import flag_links  # noqa: PLC0415 (models first)
 
         return flag_links(site, request)
+
+    def forget_user(self, pk: str) -> None:
+        """Removes a deleted user as the actor of snoozes."""
+        from flagstaff.cleanup.models import Snooze  # noqa: PLC0415 (models first)
+
+        Snooze._base_manager.using(conf.database).filter(actor=pk).update(actor="")
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs of the clean-up."""

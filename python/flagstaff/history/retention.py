@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.db import connections, transaction
 from django.utils import timezone
 
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.names import fill, names, own_names, sql
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.conf import conf
@@ -33,13 +34,16 @@ def forget_user(pk: object) -> int:
     """Removes a deleted user from the history and returns the number of changed entries.
 
     `pk` is a primary key or a user. The user is removed as the actor and from the allowed users;
-    the entries stay. Texts that people typed, such as reasons, and columns of your own are not
-    searched. Raises NoHistoryError.
+    the entries stay. Optional apps remove the user as an actor, too. Texts, such as reasons, and
+    columns of your own are not searched. Raises NoHistoryError.
     """
     require_history()
     text = _as_stored(str(getattr(pk, "pk", pk)))
     statement = fill(sql("forget_user_v1"), own_names(connections[conf.database]))
-    return _run(statement, [text])
+    with transaction.atomic(using=conf.database):
+        for app in optional_apps():
+            app.forget_user(text)
+        return _run(statement, [text])
 
 
 def _as_stored(text: str) -> str:

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import Job, OptionalApp
+from flagstaff.conf import conf
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -51,6 +52,13 @@ class RolloutsConfig(OptionalApp, AppConfig):
             placeholder: self.get_model(model)._meta.db_table
             for placeholder, model in _TABLES.items()
         }
+
+    def forget_user(self, pk: str) -> None:
+        """Removes a deleted user as the actor of plans and their events."""
+        from flagstaff.rollouts.models import Plan, PlanEvent  # noqa: PLC0415 (models first)
+
+        for model in (Plan, PlanEvent):
+            model._base_manager.using(conf.database).filter(actor=pk).update(actor="")
 
     def jobs(self) -> Sequence[Job]:
         """Returns the job that drives the plans."""
