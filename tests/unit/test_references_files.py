@@ -37,7 +37,7 @@ def test_file_is_searched_once(tmp_path: Path) -> None:
     assert len(list(search([tmp_path, tmp_path / "views.py"]))) == 1
 
 
-@pytest.mark.parametrize("glob", ["legacy", "legacy/*", "*.py", "views.py"])
+@pytest.mark.parametrize("glob", ["legacy", "legacy/*", "*/legacy/*", "*.py", "views.py"])
 def test_excluded_file_is_left_out(tmp_path: Path, glob: str) -> None:
     write_project(tmp_path, {"legacy/views.py": CALL})
     assert searched_files([tmp_path], [glob]) == []

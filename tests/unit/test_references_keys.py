@@ -151,3 +151,12 @@ def test_modules_and_classes_that_go_round_in_a_circle_end(tmp_path: Path) -> No
 def test_odd_strings_and_numbers_do_not_stop_the_search(tmp_path: Path) -> None:
     source = IMPORT + 'K = ["a", "b"]\nf("\\d"), f(K[0x1]), f(K[9]), f(b"x"), f(1), f()'
     assert keys_in(tmp_path, views=source) == ["\\d", "b"]
+
+
+def test_key_of_the_settings_is_found(tmp_path: Path) -> None:
+    files = {
+        "shop/settings/base.py": 'CHECKOUT = "a"\n',
+        "shop/views.py": f"from django.conf import settings\n{IMPORT}f(settings.CHECKOUT)\n",
+    }
+    write_project(tmp_path, files)
+    assert [one.key for one in search([tmp_path])] == ["a"]

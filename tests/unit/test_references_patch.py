@@ -97,6 +97,14 @@ def test_unused_import_is_removed_and_others_stay(tmp_path: Path) -> None:
     assert after == "import os\nfrom flagstaff import get_value\n\nget_value('b')\nnew()\n"
 
 
+def test_blank_line_between_groups_of_imports_stays(tmp_path: Path) -> None:
+    source = (
+        "import os\n\nfrom flagstaff import flag_enabled\nfrom shop import pay\n\n"
+        'pay(flag_enabled("a"), os)\n'
+    )
+    assert resolved(tmp_path, source) == "import os\n\nfrom shop import pay\n\npay(True, os)\n"
+
+
 def test_import_that_is_used_elsewhere_stays(tmp_path: Path) -> None:
     source = 'from flagstaff import flag_enabled\n\nflag_enabled("b")\n'
     assert resolved(tmp_path, source + BRANCHES) == source + "new()\n"

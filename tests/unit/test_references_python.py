@@ -189,3 +189,30 @@ def test_call_in_a_branch_is_found_once(tmp_path: Path) -> None:
 
 def test_kind_of_a_place_is_json(tmp_path: Path) -> None:
     assert (str(Kind.TEST), str(About.VALUE)) == ("test", "value")
+
+
+def test_query_of_several_keys_names_each_of_them(tmp_path: Path) -> None:
+    source = (
+        "from flagstaff.models import FeatureFlag\nFeatureFlag.objects.filter(key__in=['a', 'b'])"
+    )
+    assert found_in(tmp_path, views=source) == [("query", "a"), ("query", "b")]
+
+
+def test_second_star_import_is_found(tmp_path: Path) -> None:
+    source = (
+        "from flagstaff import *\nfrom flagstaff.testing import *\n"
+        "override_flag('a')\nflag_enabled('b')"
+    )
+    assert sorted(found_in(tmp_path, views=source)) == [("evaluation", "b"), ("test", "a")]
+
+
+OWN_FIXTURE = "@pytest.fixture\ndef flags():\n    return {}\n"
+
+
+def test_own_fixture_with_the_name_of_ours_is_no_reference(tmp_path: Path) -> None:
+    test = "def test_one(flags):\n    flags.on('a')\n"
+    imports = "import pytest\nfrom flagstaff import flag_enabled\n"
+    assert found_in(tmp_path, test_views=f"{imports}{test}") == [("test", "a")]
+    assert found_in(tmp_path, test_views=f"{imports}{OWN_FIXTURE}{test}") == []
+    files = {"conftest": f"{imports}{OWN_FIXTURE}", "test_views": f"{imports}{test}"}
+    assert found_in(tmp_path, **files) == []

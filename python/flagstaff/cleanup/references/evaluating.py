@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import libcst as cst
 
 from flagstaff.cleanup.references.combining import at, elements, holed, union
-from flagstaff.cleanup.references.functions import RESULTS
+from flagstaff.cleanup.references.functions import RESULTS, is_public
 from flagstaff.cleanup.references.naming import is_test, last_name, model_of, public_name
 from flagstaff.cleanup.references.project import Project
 from flagstaff.cleanup.references.scopes import (
@@ -45,6 +45,8 @@ _CONVERTERS = frozenset(
     | {"types.MappingProxyType", "builtins.str", "enum.unique"}
 )
 _MAX_DEPTH = 40
+_FIXTURE = "flags"
+_SETTINGS = "django.conf.settings"
 
 
 class Evaluator:
@@ -89,10 +91,7 @@ class Evaluator:
             for base in self.bases(scope):
                 if found := self.member(base, name):
                     return found
-        for star in scope.stars:
-            if found := self._imported_from(star, name):
-                return found
-        return ()
+        return self._starred(scope, name)
 
     def bases(self, scope: Scope) -> Iterable[Scope]:
         """Yields the base classes of a class that are in the searched files."""
@@ -167,10 +166,17 @@ class Evaluator:
     def _name(self, name: str, scope: Scope) -> Values:
         if (found := find(name, scope)) is not None:
             return self._bound(found[1], found[0])
-        for star in scope.root.stars:
-            if values := self._imported_from(star, name):
-                return values
-        return (Name(name),)
+        return self._starred(scope.root, name) or (Name(name),)
+
+    def _starred(self, scope: Scope, name: str) -> Values:
+        """Returns what star imports bind: the first one that is known to have the name."""
+        found = [self._imported_from(star, name) for star in scope.stars]
+        known = (
+            values
+            for values in found
+            if any(not isinstance(one, Name) or is_public(one.name) for one in values)
+        )
+        return next(known, next(filter(None, found), ()))
 
     def _bound(self, bindings: list[Binding], scope: Scope) -> Values:
         return union(*(self._binding(binding, scope) for binding in bindings))
@@ -219,9 +225,21 @@ class Evaluator:
             return (Object("snapshot"),)
         if shown == "RequestFlags":
             return (Object("request_flags"),)
-        if name == "flags" and is_test(scope):
+        if name == _FIXTURE and is_test(scope) and not self._has_own_fixture(scope.root):
             return (Object("fixture"),)
         return (Parameter(scope, name),)
+
+    def _has_own_fixture(self, module: Scope) -> bool:
+        """Whether a fixture of the project hides ours, in the module or in a conftest.py."""
+        package = module.module
+        while True:
+            if _FIXTURE in module.bindings:
+                return True
+            package = package.rpartition(".")[0]
+            if not package:
+                return False
+            found = self._project.find(f"{package}.conftest")
+            module = found.found.module if found is not None else module
 
     def _imported(self, name: str) -> Values:
         if (module := self._project.find(name)) is not None:
@@ -233,6 +251,9 @@ class Evaluator:
         """Returns what `from module import name` binds; nothing if the search knows nothing."""
         if (found := self._project.find(module)) is not None:
             return self.member(found.found.module, name)
+        if module == _SETTINGS:
+            found_in = (one.found.module for one in self._project.settings_with(name))
+            return union(*(self.member(scope, name) for scope in found_in)) or ANY
         if module.partition(".")[0] in ("flagstaff", "pytest", "django"):
             return (Name(public_name(f"{module}.{name}")),)
         return ()

@@ -93,4 +93,6 @@ def _is_source(entry: os.DirEntry[str]) -> bool:
 
 def _is_excluded(entry: os.DirEntry[str], root: str, exclude: Sequence[str]) -> bool:
     below = entry.path[len(root) :].lstrip("/\\")
-    return any(fnmatch(below, glob) or fnmatch(entry.name, glob) for glob in exclude)
+    # With the slash, "*/legacy/*" also fits a folder at the top.
+    names = (below, f"/{below}", entry.name)
+    return any(fnmatch(name, glob) for glob in exclude for name in names)

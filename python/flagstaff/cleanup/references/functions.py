@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flagstaff.cleanup.references.model import About, Kind
 
-__all__ = ["BY_METHOD", "BY_NAME", "MODELS", "PUBLIC_MODULES", "RESULTS", "Function"]
+__all__ = ["BY_METHOD", "BY_NAME", "MODELS", "PUBLIC_MODULES", "RESULTS", "Function", "is_public"]
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,12 @@ PUBLIC_MODULES = {
     "flagstaff.changes.segments": "flagstaff.changes",
     "flagstaff.changes.allowed_users": "flagstaff.changes",
 }
+
+_PUBLIC_CLASSES = frozenset(
+    {"flagstaff.mixins.FlagRequiredMixin", *(f"flagstaff.models.{name}" for name in MODELS)}
+)
+
+
+def is_public(name: str) -> bool:
+    """Returns True for a name that takes a key, or returns something that does."""
+    return name in BY_NAME or name in RESULTS or name in _PUBLIC_CLASSES

@@ -36,6 +36,24 @@ class _Remover(cst.CSTTransformer):
     def __init__(self, gone: set[str]) -> None:
         super().__init__()
         self._gone = gone
+        self._removed: set[cst.CSTNode] = set()
+
+    def leave_Module(  # noqa: N802 (as in LibCST)
+        self, original_node: cst.Module, updated_node: cst.Module
+    ) -> cst.Module:
+        """Keeps a blank line above a removed import, which begins a group of imports."""
+        kept, body = iter(updated_node.body), []
+        blank: tuple[cst.EmptyLine, ...] = ()
+        for line in original_node.body:
+            if isinstance(line, cst.SimpleStatementLine) and self._removed.issuperset(line.body):
+                blank = blank or _blank(line)
+                continue
+            statement = next(kept)
+            if blank and not statement.leading_lines:
+                statement = statement.with_changes(leading_lines=blank)
+            body.append(statement)
+            blank = ()
+        return updated_node.with_changes(body=body)
 
     def leave_ImportFrom(  # noqa: N802
         self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
@@ -46,6 +64,7 @@ class _Remover(cst.CSTTransformer):
             return updated_node
         kept = [one for one in names if _bound(one) not in self._gone]
         if not kept:
+            self._removed.add(original_node)
             return cst.RemoveFromParent()
         if len(kept) == len(names):
             return updated_node
@@ -62,9 +81,14 @@ class _Remover(cst.CSTTransformer):
             if not (_is_ours(one.name) and _bound(one).partition(".")[0] in self._gone)
         ]
         if not kept:
+            self._removed.add(original_node)
             return cst.RemoveFromParent()
         kept[-1] = kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
         return updated_node.with_changes(names=kept)
+
+
+def _blank(line: cst.SimpleStatementLine) -> tuple[cst.EmptyLine, ...]:
+    return tuple(one for one in line.leading_lines if one.comment is None)[:1]
 
 
 def _used(module: cst.Module) -> set[str]:

@@ -193,9 +193,12 @@ def _has_mixin(scope: Scope, evaluator: Evaluator, seen: frozenset[Scope]) -> bo
 
 
 def _key_arguments(args: list[cst.Arg], function: Function) -> Iterator[cst.BaseExpression]:
+    names = {function.parameter}
+    if function.kind == Kind.QUERY and function.position is None:
+        names |= {f"{function.parameter}__exact", f"{function.parameter}__in"}
     for arg in args:
-        if arg.keyword is not None and arg.keyword.value == function.parameter:
-            yield arg.value
+        if arg.keyword is not None and arg.keyword.value in names:
+            yield from _elements(arg.value)
             return
     place = 0
     for arg in args:
@@ -211,8 +214,16 @@ def _key_arguments(args: list[cst.Arg], function: Function) -> Iterator[cst.Base
         place += 1
 
 
+def _elements(node: cst.BaseExpression) -> Iterator[cst.BaseExpression]:
+    """Yields the keys of `key__in=["a", "b"]`, or the only one."""
+    if isinstance(node, cst.List | cst.Tuple | cst.Set):
+        yield from (element.value for element in node.elements)
+    else:
+        yield node
+
+
 def _is_key(arg: cst.Arg) -> bool:
-    return arg.keyword is not None and arg.keyword.value == "key"
+    return arg.keyword is not None and arg.keyword.value.partition("__")[0] == "key"
 
 
 def _is_command(args: list[cst.Arg], scope: Scope, evaluator: Evaluator) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flagstaff.cleanup.references.files import is_python
@@ -39,6 +39,16 @@ class Project:
             self._found[name] = self._path_of(name)
         path = self._found[name]
         return None if path is None else self.read(path)
+
+    def settings_with(self, name: str) -> Iterator[Module]:
+        """Yields the settings modules of the project whose text has a name."""
+        for module, path in self._names.items():
+            *packages, last = module.split(".")
+            is_settings = last.startswith("settings") or "settings" in packages[-1:]
+            if is_settings and name in Path(path).read_text(encoding="utf-8", errors="replace"):
+                found = self.read(path)
+                if found is not None:
+                    yield found
 
     def _path_of(self, name: str) -> str | None:
         if name in self._names:
