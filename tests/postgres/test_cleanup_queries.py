@@ -25,6 +25,7 @@ from tests.stale_flags import (
     set_columns,
     signals,
 )
+from tests.terminals import delete_usage
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +35,7 @@ MATCHES_ALL = [{"attribute": "plan", "operator": "in", "values": ["a"]}]
 @pytest.fixture(autouse=True)
 def _no_history() -> None:
     Change.objects.all().delete()
+    delete_usage()
 
 
 def test_flag_at_100_percent_is_constant_since_the_change() -> None:
