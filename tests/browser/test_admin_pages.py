@@ -12,6 +12,7 @@ import pytest
 from selenium.webdriver.common.by import By
 
 from tests.browser.conftest import Shop, Visitor
+from tests.browser.layout import OVERFLOW
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -116,17 +117,6 @@ MEASURES = """
     const object = /object at 0x|&lt;[\\w.]+ object|&lt;(function|class)\\b|DatabaseDefault/;
     const found = document.documentElement.outerHTML.match(object);
     return [page.responseStatus, page.decodedBodySize, found && found[0]];
-"""
-OVERFLOW = """
-    const width = document.documentElement.clientWidth;
-    const isCut = one => one.scrollWidth > one.clientWidth + 1;
-    const isOutside = one => one.getBoundingClientRect().right > width + 1;
-    const all = isCut(document.documentElement) ? [...document.querySelectorAll('body *')] : [];
-    // These boxes cut off what does not fit. On a phone, a list is scrolled, and Django's rows are
-    // wider than their boxes.
-    const boxes = width < 768 ? [] : [...document.querySelectorAll('.form-row, .module, .results')];
-    return [...all.filter(isOutside), ...boxes.filter(isCut)]
-        .map(one => `${one.tagName}.${one.className}`).slice(0, 5);
 """
 
 

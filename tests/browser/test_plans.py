@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.conftest import Shop, Visitor
-from tests.browser.test_admin_pages import OVERFLOW
+from tests.browser.layout import assert_fits, without_scripts
 
 PLANS = "/admin/flagstaff_rollouts/plan/"
 FLAGS = "/admin/flagstaff/featureflag/"
@@ -33,15 +33,8 @@ SIGNALS = """
 def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
     """A window without scripts, on a phone or on a desktop."""
     shop.query(DRIVER)
-    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    visitor.set_width(request.param)
-    yield request.param
-    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    visitor.reset_width()
-
-
-def assert_fits(visitor: Visitor) -> None:
-    assert visitor.driver.execute_script(OVERFLOW) == []
+    with without_scripts(visitor, request.param):
+        yield request.param
 
 
 def test_plan_is_created_started_and_rolled_back_without_scripts(

@@ -1,0 +1,37 @@
+"""The layout of pages in a browser: on phones and desktops, without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.browser.conftest import Visitor
+
+__all__ = ["OVERFLOW", "assert_fits", "without_scripts"]
+
+OVERFLOW = """
+    const width = document.documentElement.clientWidth;
+    const isCut = one => one.scrollWidth > one.clientWidth + 1;
+    const isOutside = one => one.getBoundingClientRect().right > width + 1;
+    const all = isCut(document.documentElement) ? [...document.querySelectorAll('body *')] : [];
+    // These boxes cut off what does not fit. On a phone, a list is scrolled, and Django's rows are
+    // wider than their boxes.
+    const boxes = width < 768 ? [] : [...document.querySelectorAll('.form-row, .module, .results')];
+    return [...all.filter(isOutside), ...boxes.filter(isCut)]
+        .map(one => `${one.tagName}.${one.className}`).slice(0, 5);
+"""
+
+
+def assert_fits(visitor: Visitor) -> None:
+    """Asserts that nothing on the page is wider than the window."""
+    assert visitor.driver.execute_script(OVERFLOW) == []
+
+
+@contextmanager
+def without_scripts(visitor: Visitor, width: int) -> Iterator[None]:
+    """A window of this width without scripts."""
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    visitor.set_width(width)
+    yield
+    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    visitor.reset_width()
