@@ -10,6 +10,7 @@ import libcst as cst
 from flagstaff.cleanup.references.evaluating import Evaluator, subscript_index
 from flagstaff.cleanup.references.functions import BY_METHOD, BY_NAME, MODELS, Function
 from flagstaff.cleanup.references.model import About, Kind
+from flagstaff.cleanup.references.naming import last_name, model_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.scopes import Assigned, FunctionScope, Scope
 from flagstaff.cleanup.references.values import Bound, Name, Object, Text, Value, class_of
@@ -73,13 +74,13 @@ def _of_call(
     *,
     only_wrappers: bool,
 ) -> Iterator[Place]:
-    name = _shown(node.func)
+    name = last_name(node.func)
     functions = evaluator.evaluate(node.func, scope)
     args = list(node.args)
     is_partial = False
     if any(isinstance(one, Name) and one.name in _PARTIALS for one in functions) and args:
         # The bound arguments of `partial(flag_enabled, "key")`.
-        name, functions = _shown(args[0].value), evaluator.evaluate(args[0].value, scope)
+        name, functions = last_name(args[0].value), evaluator.evaluate(args[0].value, scope)
         args = args[1:]
         is_partial = True
     if not only_wrappers:
@@ -111,8 +112,8 @@ def _known(  # noqa: PLR0913 (what the search knows about the call)
     elif isinstance(value, Name) and not only_wrappers:
         if value.name in BY_NAME:
             yield BY_NAME[value.name]
-        elif (model := _model(value.name)) is not None:
-            yield Function(Kind.QUERY, model, position=None)
+        elif (model := model_of(value.name)) is not None:
+            yield Function(Kind.QUERY, MODELS[model], position=None)
         elif value.name in _COMMANDS and _is_command(args, scope, evaluator):
             yield Function(Kind.CHANGE, position=2)
 
@@ -233,15 +234,3 @@ def _is_command(args: list[cst.Arg], scope: Scope, evaluator: Evaluator) -> bool
     return command == (Text("flags"),) and any(
         isinstance(one, Text) and one.text in _VERBS for one in verb
     )
-
-
-def _model(name: str) -> About | None:
-    parts = name.split(".")
-    is_model = parts[:2] == ["flagstaff", "models"] and len(parts) > 2  # noqa: PLR2004
-    return MODELS.get(parts[2]) if is_model else None
-
-
-def _shown(node: cst.BaseExpression) -> str:
-    if isinstance(node, cst.Attribute):
-        return node.attr.value
-    return node.value if isinstance(node, cst.Name) else ""
