@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -95,8 +96,30 @@ class Visitor:
     def click(self, selector: str) -> None:
         self.find(selector).click()
 
-    def click_link(self, link: str) -> None:
-        self.driver.find_element(By.PARTIAL_LINK_TEXT, link).click()
+    @contextmanager
+    def leaving_page(self) -> Iterator[None]:
+        """Waits after the block until another page has replaced the open one.
+
+        The driver returns from a click before the answer to a form is there.
+        """
+        self.driver.execute_script("document.documentElement.dataset.left = ''")
+        yield
+        self.wait_until(lambda: self.driver.find_elements(By.CSS_SELECTOR, "[data-left]"), [])
+
+    def follow(self, selector: str) -> None:
+        """Clicks a link or a button, and waits until the next page is open."""
+        with self.leaving_page():
+            self.click(selector)
+
+    def press(self, selector: str) -> None:
+        """Follows a button that may be outside the window or under another element."""
+        with self.leaving_page():
+            self.driver.execute_script("arguments[0].click()", self.find(selector))
+
+    def follow_link(self, text: str) -> None:
+        """Clicks the first link with this text, and waits until the next page is open."""
+        with self.leaving_page():
+            self.driver.find_element(By.PARTIAL_LINK_TEXT, text).click()
 
     def wait_until(self, read: Callable[[], Any], expected: Any) -> None:
         """Waits until `read` returns the expected result."""
@@ -122,7 +145,7 @@ class Visitor:
         self.visit("/admin/")
         self.write("#id_username", username)
         self.write("#id_password", "flagstaff")
-        self.click("input[type=submit]")
+        self.follow("input[type=submit]")
         self.wait_for_text("h1", "Shop administration")
 
     def set_width(self, width: int) -> None:
@@ -142,7 +165,7 @@ class Visitor:
     def log_in_as(self, customer: str) -> None:
         """Chooses a customer in the menu of the shop."""
         self.click(".account summary")
-        self.click(f".account button[value='{customer}']")
+        self.follow(f".account button[value='{customer}']")
         self.wait_for_text(".account summary", customer.capitalize() or "Anonymous")
 
 

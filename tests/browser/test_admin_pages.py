@@ -155,7 +155,8 @@ class Admin(NamedTuple):
     def press(self, xpath: str) -> None:
         """Clicks the first matching button; some are outside the window."""
         button = self.visitor.driver.find_element(By.XPATH, xpath)
-        self.visitor.driver.execute_script("arguments[0].click()", button)
+        with self.visitor.leaving_page():
+            self.visitor.driver.execute_script("arguments[0].click()", button)
 
     def assert_sound(self, shown: str) -> None:
         """Checks the open page."""
@@ -227,16 +228,17 @@ def confirm_undo_all(admin: Admin, kind: str, key: str) -> None:
 
 def confirm_delete(admin: Admin, kind: str) -> None:
     admin.visitor.visit(PREFIXES[kind])
-    admin.press("//input[@id='action-toggle']")
-    admin.visitor.driver.execute_script(
-        "document.querySelector('select[name=action]').value = 'delete_selected';"
-        "document.querySelector('#changelist-form').submit()"
-    )
+    with admin.visitor.leaving_page():
+        admin.visitor.driver.execute_script(
+            "document.querySelector('#action-toggle').click();"
+            "document.querySelector('select[name=action]').value = 'delete_selected';"
+            "document.querySelector('#changelist-form').submit()"
+        )
 
 
 def leave_empty(admin: Admin, kind: str) -> None:
     admin.visitor.visit(f"{PREFIXES[kind]}add/")
-    admin.visitor.click("[name=_save]")
+    admin.visitor.follow("[name=_save]")
 
 
 CONFIRMATIONS: dict[str, Callable[[Admin], None]] = {
@@ -288,7 +290,7 @@ def test_pressed_button_stays_in_view(admin: Admin, shop: Shop) -> None:
     shop.query(f"UPDATE flagstaff_featureflag SET enabled = true WHERE id = {pk}")
     admin.visitor.set_width(1400)
     admin.visitor.visit(FLAGS)
-    admin.visitor.click(f"[value='off:{pk}']")
+    admin.visitor.follow(f"[value='off:{pk}']")
     admin.visitor.wait_for_text(".messagelist", "is now off")
     assert admin.visitor.driver.current_url.endswith(f"#flag-{pk}")
     script = """

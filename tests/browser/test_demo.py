@@ -60,7 +60,7 @@ def test_crowd_page_explains_the_number_by_chance(visitor: Visitor, shop: Shop) 
 
 def add_to_cart(visitor: Visitor) -> None:
     visitor.visit("/things/pennant/")
-    visitor.click(".buy button")
+    visitor.follow(".buy button")
     visitor.wait_for_text("[role=status]", "Harbour pennant is in your cart")
 
 
@@ -69,14 +69,14 @@ def test_on_off_button_reaches_every_worker(visitor: Visitor, shop: Shop) -> Non
     open_crowd_page(visitor, shop)
     wait_for_panels(visitor, shop, 5, "rollout 5 %")
     visitor.switch_to_tab(0)
-    visitor.click("[aria-label='Turn off new_checkout']")
+    visitor.follow("[aria-label='Turn off new_checkout']")
     visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now off.")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 0, "off")
     visitor.switch_to_tab(0)
-    visitor.click("[aria-label='Turn on new_checkout']")
+    visitor.follow("[aria-label='Turn on new_checkout']")
     visitor.wait_for_text("h1", "Turn on a flag")
-    visitor.click(".flagstaff-confirm")
+    visitor.follow(".flagstaff-confirm")
     visitor.wait_for_text(MESSAGE, "The flag “new_checkout” is now on.")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 5, "rollout 5 %")
@@ -86,10 +86,10 @@ def test_rollout_step_reaches_every_worker(visitor: Visitor, shop: Shop) -> None
     open_crowd_page(visitor, shop)
     visitor.switch_to_tab(0)
     visitor.visit(FLAGS)
-    visitor.click_link("new_checkout")
+    visitor.follow_link("new_checkout")
     visitor.click("[data-flagstaff-steps] button[value='50']")
     assert visitor.find("#id_rollout_percent").get_attribute("value") == "50"
-    visitor.click("[name=_save]")
+    visitor.follow("[name=_save]")
     visitor.wait_for_text(MESSAGE, "“new_checkout” was changed successfully")
     visitor.switch_to_tab(1)
     wait_for_panels(visitor, shop, 50, "rollout 50 %")
@@ -128,12 +128,12 @@ def test_payment_gateway_of_admin_is_on_receipt(visitor: Visitor, shop: Shop) ->
     visitor.visit("/checkout/")
     assert visitor.text(".bill button") == "Pay with Stripe"
     visitor.open_tab("/admin/flagstaff/keyvaluestore/")
-    visitor.click_link("payment_gateway")
+    visitor.follow_link("payment_gateway")
     visitor.write("#id_value", '"paypal"')
-    visitor.click("[name=_save]")
+    visitor.follow("[name=_save]")
     visitor.wait_for_text(MESSAGE, "“payment_gateway” was changed successfully")
     visitor.switch_to_tab(0)
-    visitor.click(".bill button")
+    visitor.follow(".bill button")
     visitor.wait_for_text("h1", "Paid with PayPal")
     assert shop.workers() == before
 
@@ -142,7 +142,7 @@ def test_invalid_json_shows_error_and_keeps_input(visitor: Visitor) -> None:
     visitor.visit("/admin/flagstaff/keyvaluestore/add/")
     visitor.write("#id_key", "page_size")
     visitor.write("#id_value", "twenty")
-    visitor.click("[name=_save]")
+    visitor.follow("[name=_save]")
     visitor.wait_for_text(".errorlist", "put strings in double quotes")
     assert visitor.find("#id_value").get_attribute("value") == "twenty"
 

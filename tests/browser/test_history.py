@@ -28,7 +28,8 @@ def open_history(visitor: Visitor, shop: Shop) -> None:
 def press(visitor: Visitor, row: str, label: str) -> None:
     buttons = visitor.find(row).find_elements(By.TAG_NAME, "button")
     [button] = [button for button in buttons if button.text.startswith(label)]
-    button.click()
+    with visitor.leaving_page():
+        button.click()
 
 
 def test_undo_button_undoes_one_change_with_reason(visitor: Visitor, shop: Shop) -> None:
@@ -69,7 +70,7 @@ def test_undo_all_button_undoes_transaction(visitor: Visitor, shop: Shop) -> Non
     visitor.wait_for_text(MESSAGE, "Undone: “new_checkout”, “payment_gateway”")
     assert shop.query(STATE) == [(5, "stripe")]
     assert "orders fail" in visitor.text(NEWEST)
-    visitor.click_link("payment_gateway")
+    visitor.follow_link("payment_gateway")
     visitor.wait_for_text(NEWEST, 'value "paypal" → "stripe"')
 
 

@@ -18,7 +18,7 @@ def open_flag(visitor: Visitor, shop: Shop) -> None:
 def save(visitor: Visitor, rules: str) -> None:
     """Writes the rules, and saves with the button that stays on the page."""
     visitor.write("#id_rules", rules)
-    visitor.driver.execute_script("document.querySelector('[name=_continue]').click()")
+    visitor.press("[name=_continue]")
 
 
 def test_rules_are_written_read_and_followed_to_their_segment(visitor: Visitor, shop: Shop) -> None:
@@ -30,11 +30,11 @@ def test_rules_are_written_read_and_followed_to_their_segment(visitor: Visitor, 
         save(visitor, BROKEN.replace("half", "50"))
         visitor.wait_for_text(MESSAGE, "was changed successfully")
         assert visitor.texts(SENTENCES) == ['50 % if in segment "customers"']
-        visitor.click(f"{SENTENCES} a")
+        visitor.follow(f"{SENTENCES} a")
         visitor.wait_for_text("h1", "Change segment")
         assert visitor.texts(".field-saved_conditions .readonly") == ["is_authenticated is true"]
         assert "new_checkout" in visitor.texts(".field-used_by a")
-        visitor.driver.execute_script("document.querySelector('.deletelink').click()")
+        visitor.press(".deletelink")
         visitor.wait_for_text(MESSAGE, "rules of .* use the segment “customers”")
     finally:
         shop.query("UPDATE flagstaff_featureflag SET rules = '[]' WHERE key = 'new_checkout'")

@@ -44,21 +44,21 @@ def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Itera
 def test_flag_is_snoozed_without_scripts(visitor: Visitor, width: int) -> None:
     visitor.visit(FLAGS)
     assert_fits(visitor)
-    visitor.click(f".object-tools a[href='{STALE}']")
+    visitor.follow(f".object-tools a[href='{STALE}']")
     assert visitor.text("h1") == "Stale flags"
     assert_fits(visitor)
     visitor.click("tr:has([value=old_banner]) summary")
     assert_fits(visitor)
     visitor.write("tr:has([value=old_banner]) [name=_reason]", "used in winter")
-    visitor.click(SNOOZE)
+    visitor.follow(SNOOZE)
     assert "is snoozed until" in visitor.text(MESSAGE)
     assert_fits(visitor)
-    visitor.click("button[name=_end_snooze]")
+    visitor.follow("button[name=_end_snooze]")
     assert "is no longer snoozed" in visitor.text(MESSAGE)
 
 
 def test_page_of_a_flag_shows_the_signals(visitor: Visitor, width: int) -> None:
     visitor.visit(FLAGS)
-    visitor.click_link("one_page")
+    visitor.follow_link("one_page")
     assert "On for all users for 41 days" in visitor.text(".flagstaff-stale-panel")
     assert_fits(visitor)
