@@ -1,7 +1,8 @@
 """Settings of a demo on one machine.
 
 The package needs only `"flagstaff"` in INSTALLED_APPS, and its middleware for flags of visitors.
-Rollout plans need the app `"flagstaff.rollouts"` and the middleware.
+Rollout plans need the app `"flagstaff.rollouts"` and the middleware, and the page of stale flags
+needs the app `"flagstaff.cleanup"`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
+    "flagstaff.cleanup",
     "store",
     "crowd",
     "django.contrib.admin",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import product
 from typing import Any
 
@@ -34,12 +35,18 @@ FLAGS: tuple[dict[str, Any], ...] = (
         "enabled": True,
         "rollout_percent": 5,
         "description": "Checkout on one page. Raise the rollout and watch the crowd page.",
+        "owner": "payments",
+        "tags": ["checkout"],
     },
     {
         "key": SUMMER_BANNER,
         "enabled": True,
         "rollout_percent": 100,
         "description": "The banner on top of every page.",
+        "owner": "marketing",
+        "tags": ["seasonal"],
+        # In the past: the flag is stale.
+        "review_on": date(2026, 9, 30),
     },
     {
         "key": BETA_REVIEWS,
@@ -49,6 +56,8 @@ FLAGS: tuple[dict[str, Any], ...] = (
             {"name": "customers first", "conditions": [{"segment": CUSTOMER_SEGMENT}]},
         ],
         "description": "Customer reviews on the product pages. Customers see them first.",
+        "owner": "catalogue",
+        "tags": ["product page"],
     },
     {
         "key": GIFT_WRAPPING,
@@ -56,6 +65,8 @@ FLAGS: tuple[dict[str, Any], ...] = (
         "rollout_percent": 50,
         "bucket_by": "visitor",
         "description": "Free gift wrapping. Half of all browsers see it, also without a login.",
+        "owner": "payments",
+        "tags": ["checkout", "product page"],
     },
 )
 SEGMENTS: tuple[dict[str, Any], ...] = (

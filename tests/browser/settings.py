@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shop.settings import *  # noqa: F403
-from shop.settings import INSTALLED_APPS, MIDDLEWARE
+from shop.settings import MIDDLEWARE
 
 MIDDLEWARE = ["tests.browser.content_security_policy.strict_policy", *MIDDLEWARE]
-INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff.cleanup"]
