@@ -117,6 +117,15 @@ def test_list_selects_by_owner_and_tag(options: list[str], keys: list[str]) -> N
     assert listed(*options) == keys
 
 
+@pytest.mark.usefixtures("owned")
+def test_list_selects_by_tag_on_a_database_that_cannot_look_into_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection.features, "supports_json_field_contains", False)
+    assert listed("--tag", "mobile", "--tag", "checkout") == ["new_checkout"]
+    assert listed("--tag", "mob") == []
+
+
 def test_list_without_a_match_says_so() -> None:
     assert run("list --owner nobody").err == "no matching flags\n"
 
@@ -201,7 +210,20 @@ def test_option_without_a_column_for_it_says_what_to_add(
 
 
 @pytest.mark.usefixtures("model_without_the_fields")
-@pytest.mark.parametrize(("option", "name"), [("--owner a", "owners"), ("--tag a", "tags")])
-def test_list_by_a_column_that_the_model_lacks_is_a_usage_error(option: str, name: str) -> None:
-    ran = run(f"list {option}")
-    assert (ran.status, ran.err) == (2, f"CommandError: the flag model has no {name}\n")
+@pytest.mark.parametrize("verb", ["list", "stale"])
+@pytest.mark.parametrize(
+    ("option", "names", "field"),
+    [("--owner", "owners", "owner"), ("--tag", "tags", "tags")],
+)
+def test_filter_by_a_column_that_the_model_lacks_is_a_usage_error(
+    verb: str, option: str, names: str, field: str
+) -> None:
+    ran = run(f"{verb} {option} a")
+    assert (ran.status, ran.out, ran.err) == (
+        2,
+        "",
+        (
+            f"CommandError: the flag model of this project has no column for {names}; add the "
+            f"field `{field}`, or leave out {option}\n"
+        ),
+    )

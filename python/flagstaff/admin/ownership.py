@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
 from flagstaff._tables.rows import all_rows
+from flagstaff._tables.tags import with_tags
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.saving import set_widget
 from flagstaff.validators import tags_problem, validate_tags
@@ -125,7 +126,7 @@ class TagFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The flags of the choice."""
         tag = self.value()
-        return queryset if tag is None else queryset.filter(tags__contains=[tag])
+        return queryset if tag is None else queryset.filter(with_tags(queryset.model, [tag]))
 
 
 # A project's own column may be NULL.

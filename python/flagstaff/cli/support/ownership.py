@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
+from flagstaff._tables.tags import with_tags
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _NAMES = {OWNER: "owners", TAGS: "tags", REVIEW_ON: "review dates"}
+_FILTERS = {OWNER: "--owner", TAGS: "--tag"}
 # What the option sets or selects if its text is empty.
 _NO_DATE = ""
 
@@ -92,12 +94,16 @@ def ownership_filter(options: Options) -> Q:
     present = ownership_fields(conf.flag_model)
     for name in (OWNER, TAGS):
         if options[name] is not None and name not in present:
-            raise CommandError(f"the flag model has no {_NAMES[name]}", returncode=USAGE)
+            raise CommandError(
+                f"the flag model of this project has no column for {_NAMES[name]}; add the field "
+                f"`{name}`, or leave out {_FILTERS[name]}",
+                returncode=USAGE,
+            )
     found = Q()
     if owner is not None:
         # A project's own column may be NULL.
         found &= Q(owner=owner) if owner else Q(owner="") | Q(owner=None)
-    return found if tags is None else found & Q(tags__contains=tags)
+    return found if tags is None else found & with_tags(conf.flag_model, tags)
 
 
 def has_owner(records: Sequence[Record]) -> bool:

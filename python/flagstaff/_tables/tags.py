@@ -1,0 +1,31 @@
+"""The condition of flags with tags, on any database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.db import connections
+from django.db.models import Model, Q
+
+from flagstaff._tables.model_fields import TAGS
+from flagstaff._tables.rows import all_rows
+from flagstaff.conf import conf
+
+__all__ = ["with_tags"]
+
+
+def with_tags(model: type[Model], tags: Collection[str]) -> Q:
+    """Returns the condition of the flags that have all these tags.
+
+    Reads the tags of all flags if the database cannot look into JSON, as SQLite.
+    """
+    if connections[conf.database].features.supports_json_field_contains:
+        return Q(**{f"{TAGS}__contains": list(tags)})
+    rows = all_rows(model).values_list("pk", TAGS)
+    wanted = set(tags)
+    return Q(pk__in=[pk for pk, found in rows if isinstance(found, list) and _has(found, wanted)])
+
+
+def _has(found: list[object], wanted: set[str]) -> bool:
+    # SQL may have written anything into the list.
+    return wanted.issubset(tag for tag in found if isinstance(tag, str))
