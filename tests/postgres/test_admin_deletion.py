@@ -68,6 +68,12 @@ def test_action_warns_of_each_flag(admin_client: Client, flag: FeatureFlag) -> N
     assert new_checkout.startswith(f"The flag “{KEY}” was evaluated 1,235 times")
 
 
+def test_warning_names_a_single_day(admin_client: Client, flag: FeatureFlag, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "STALE_DAYS": 1}
+    text, _hosts = messages_of(deletion(admin_client, flag))
+    assert "times in the last 1 day, last at " in text
+
+
 def test_deletion_itself_does_not_warn_again(admin_client: Client, flag: FeatureFlag) -> None:
     response = admin_client.post(f"{FLAGS}{flag.pk}/delete/", {"post": "yes"}, follow=True)
     assert not FeatureFlag.objects.exists()

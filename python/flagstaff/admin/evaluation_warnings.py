@@ -10,6 +10,7 @@ from django.utils.translation import ngettext
 from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
 from flagstaff._text.lists import MAX_SHOWN, join_some
 from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.history.describe import and_more
 
 __all__ = ["evaluation_warnings"]
 
@@ -19,22 +20,23 @@ def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
     found = recent_usage(keys)
     if found is None or not found.evaluations:
         return
+    days = ngettext("%(count)s day", "%(count)s days", found.days) % {"count": found.days}
     if len(found.evaluations) > MAX_SHOWN:
-        text = _("In the last %(days)s days, these flags were evaluated: %(keys)s.")
-        yield text % {"days": found.days, "keys": join_some(found.evaluations)}
+        text = _("In the last %(days)s, these flags were evaluated: %(keys)s.")
+        yield text % {"days": days, "keys": join_some(found.evaluations, more=and_more)}
     else:
         for key, evaluations in found.evaluations.items():
-            yield _warning(key, evaluations, found.days)
+            yield _warning(key, evaluations, days)
     if found.hosts:
-        yield _("Workers report from: %(hosts)s.") % {"hosts": join_some(found.hosts)}
+        yield _("Workers report from: %(hosts)s.") % {
+            "hosts": join_some(found.hosts, more=and_more)
+        }
 
 
-def _warning(key: str, evaluations: RecentEvaluations, days: int) -> str:
+def _warning(key: str, evaluations: RecentEvaluations, days: str) -> str:
     text = ngettext(
-        "The flag “%(key)s” was evaluated %(count)s time in the last %(days)s days, last at "
-        "%(time)s.",
-        "The flag “%(key)s” was evaluated %(count)s times in the last %(days)s days, last at "
-        "%(time)s.",
+        "The flag “%(key)s” was evaluated %(count)s time in the last %(days)s, last at %(time)s.",
+        "The flag “%(key)s” was evaluated %(count)s times in the last %(days)s, last at %(time)s.",
         evaluations.count,
     )
     return text % {

@@ -240,12 +240,13 @@ def _recent_usage(key: str) -> str:
     found = recent_usage([key])
     if found is None:
         return ""
+    days = "1 day" if found.days == 1 else f"{found.days:,} days"
     evaluations = found.evaluations.get(key)
     if evaluations is None:
-        return f" Not evaluated in the last {found.days} days."
+        return f" Not evaluated in the last {days}."
     count, last = evaluations.count, full_time(evaluations.last_evaluated_at)
     times = "time" if count == 1 else "times"
-    text = f" Evaluated {count:,} {times} in the last {found.days} days, last at {last}."
+    text = f" Evaluated {count:,} {times} in the last {days}, last at {last}."
     return f"{text} Workers report from: {join_some(found.hosts)}." if found.hosts else text
 
 
