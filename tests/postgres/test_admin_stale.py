@@ -70,9 +70,11 @@ def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
     assert "No flag is stale." in text(page(admin_client, STALE))
 
 
-def test_page_says_that_usage_is_not_known(admin_client: Client) -> None:
+def test_page_says_why_signals_are_not_known(admin_client: Client) -> None:
     collect_usage(5)
-    assert "it is not known whether they were evaluated" in text(page(admin_client, STALE))
+    shown = text(page(admin_client, STALE))
+    assert "Usage is known only since " in shown
+    assert "it is not known whether these flags were evaluated: dark_mode, new_checkout." in shown
 
 
 def test_snooze_moves_the_flag_to_the_second_table(

@@ -10,11 +10,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff import changes
+from flagstaff import changes, rollouts
 from flagstaff.cleanup.signals import Signal
 from flagstaff.cleanup.stale import assess_flags, stale_flags
 from flagstaff.history import prune
 from flagstaff.models import Change, FeatureFlag
+from tests.forced_off import forced_off
 from tests.stale_flags import (
     KEY,
     age_history,
@@ -127,6 +128,24 @@ def test_missing_triggers_make_the_period_unknown() -> None:
     found = assess_one()
     assert found.findings == ()
     assert [one.signal for one in found.unknown] == [Signal.CONSTANT, Signal.NOT_EVALUATED]
+
+
+def test_flag_that_is_forced_off_is_not_on_for_all_users() -> None:
+    make_flag(rollout_percent=100)
+    make_flag("dark_mode", enabled=False)
+    with forced_off([KEY, "dark_mode"]):
+        found = assess_one()
+        [disabled] = assess_one("dark_mode").findings
+    assert found.findings == ()
+    assert found.unknown[0].why == "the flag is forced off in this process by FLAGSTAFF_FORCE_OFF"
+    assert disabled.result is False
+
+
+def test_flag_with_an_active_plan_is_not_constant() -> None:
+    make_flag(rollout_percent=0)
+    assert signals() == {"constant": 60}
+    rollouts.create(KEY)
+    assert signals() == {}
 
 
 def test_flag_that_was_deleted_and_restored_begins_anew() -> None:
@@ -251,6 +270,12 @@ def test_days_default_to_the_setting(settings: Any) -> None:
     assert [one.facts.key for one in stale_flags(20)] == [KEY]
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "STALE_DAYS": 20}
     assert [one.facts.key for one in stale_flags()] == [KEY]
+
+
+@pytest.mark.parametrize("days", [0, -1, 36_501, 10**12, 1.5, True])
+def test_days_that_are_no_number_of_days_are_refused(days: Any) -> None:
+    with pytest.raises(ValueError, match="days must be a whole number from 1 to 36,500, not "):
+        stale_flags(days)
 
 
 def test_number_of_queries_does_not_depend_on_the_number_of_flags() -> None:

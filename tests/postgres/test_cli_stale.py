@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from flagstaff import acting_as, changes
@@ -83,6 +84,8 @@ def test_stale_filters_by_owner_and_tag(
     assert rows("stale", "--owner", "web", "--tag", "q3")[0][-1] == "web"
     assert rows("stale", "--owner", "mobile") == []
     assert rows("stale", "--tag", "q4") == []
+    assert len(rows("stale", "--tag", "q3", "--tag", "checkout")) == 1
+    assert rows("stale", "--tag", "q3", "--tag", "q4") == []
 
 
 def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
@@ -125,6 +128,26 @@ def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
         f"no flag is stale\n{why}, so it is not known whether new_checkout was evaluated\n",
     )
     assert document("stale")["unknown"] == [{"key": KEY, "signal": "not-evaluated", "why": why}]
+
+
+def test_stale_says_once_why_signals_of_several_flags_are_unknown(settings: Any) -> None:
+    make_flag("a")
+    make_flag("b")
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
+    [_stale, why] = flags("stale").err.splitlines()
+    assert why == (
+        "usage is turned off: USAGE_INTERVAL is 0, so it is not known whether these flags were "
+        "evaluated: a, b"
+    )
+
+
+@pytest.mark.parametrize("verb", ["stale", f"snooze {KEY} --until 2099-01-31"])
+def test_missing_table_of_the_app_says_what_to_run(shipped: FeatureFlag, verb: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE flagstaff_cleanup_snooze")
+    ran = run(verb)
+    assert (ran.status, ran.out) == (1, "")
+    assert 'does not exist; run "manage.py migrate"' in ran.err
 
 
 def test_terminal_shows_a_table(shipped: FeatureFlag, plain_terminal: None) -> None:

@@ -10,6 +10,7 @@ import pytest
 from flagstaff.cleanup.constant import Constant
 from flagstaff.cleanup.coverage import Coverage, problem_of_coverage
 from flagstaff.cleanup.signals import Assessment, Facts, Finding, Signal, Unknown, assess
+from tests.translations import german
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 TODAY = date(2026, 11, 20)
@@ -117,6 +118,10 @@ WHOLE = Coverage(ago(60), ago(50), ago(0.01))
             Coverage(ago(60), ago(60), NOW, timedelta(days=3)),
             "no worker reported its usage for 3 days in between",
         ),
+        (
+            Coverage(ago(60), ago(60), NOW, timedelta(hours=36)),
+            "no worker reported its usage for 1 day in between",
+        ),
         (Coverage(ago(60), ago(60), NOW, timedelta(hours=23)), ""),
         (
             Coverage(ago(60), ago(60), ago(2)),
@@ -128,6 +133,13 @@ def test_usage_covers_the_days_if_workers_reported_all_the_time(
     coverage: Coverage, problem: str
 ) -> None:
     assert problem_of_coverage(coverage, since=ago(30), now=NOW) == problem
+
+
+def test_reason_why_usage_is_unknown_is_translated() -> None:
+    reason = "no worker has reported its usage"
+    with german({reason: "kein Worker hat gemeldet"}):
+        found = problem_of_coverage(Coverage(None, None, None), since=ago(30), now=NOW)
+    assert found == "kein Worker hat gemeldet"
 
 
 def test_usage_that_is_turned_off_does_not_cover_the_days() -> None:

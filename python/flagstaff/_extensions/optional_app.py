@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.apps import apps
@@ -44,6 +44,10 @@ class OptionalApp:
 
     def flag_links(self, site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
         """Returns links above the list of flags in the admin, each with its URL and its text."""
+        return ()
+
+    def planned_flags(self) -> Collection[str]:
+        """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
 
     def verbs(self) -> Sequence[Verb]:

@@ -12,22 +12,20 @@ from flagstaff.cleanup.records import (
     SNOOZED,
     flag_document,
     flag_record,
-    unknown_lines,
     unknown_records,
 )
-from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.snoozes import end_snooze, snooze
-from flagstaff.cleanup.stale import assess_flags
+from flagstaff.cleanup.stale import MAX_DAYS, assess_flags
+from flagstaff.cleanup.texts import unknown_texts
 from flagstaff.cli.support.argument_types import count
 from flagstaff.cli.support.change_arguments import add_attribution, add_key
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.ownership import add_ownership_filters, ownership_filter
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
 __all__ = ["SNOOZE", "STALE"]
-
-_MAX_DAYS = 36_500
 
 
 def _date(text: str) -> date:
@@ -40,12 +38,11 @@ def _date(text: str) -> date:
 def _add_stale(parser: CommandParser) -> None:
     parser.add_argument(
         "--days",
-        type=count(1, _MAX_DAYS),
+        type=count(1, MAX_DAYS),
         metavar="N",
         help="the days after which a flag is stale; by default STALE_DAYS, which is 30",
     )
-    parser.add_argument("--owner", help="only flags of this owner")
-    parser.add_argument("--tag", help="only flags with this tag")
+    add_ownership_filters(parser)
     parser.add_argument("--snoozed", action="store_true", help="also list flags that are snoozed")
     parser.add_argument(
         "--fail", action="store_true", help="exit status 1 if a flag is stale and not snoozed"
@@ -54,7 +51,7 @@ def _add_stale(parser: CommandParser) -> None:
 
 def _stale(options: Options, out: Output) -> None:
     days = conf.stale_days if options["days"] is None else options["days"]
-    flags = [flag for flag in assess_flags(days) if _is_wanted(flag, options)]
+    flags = assess_flags(days, ownership_filter(options))
     stale = [flag for flag in flags if flag.is_stale]
     shown = [flag for flag in flags if flag.findings] if options["snoozed"] else stale
     if out.is_json:
@@ -66,17 +63,11 @@ def _stale(options: Options, out: Output) -> None:
         out.records(columns, [flag_record(flag) for flag in shown])
         if not stale:
             out.message("no flag is stale")
-        for line in unknown_lines(flags):
+        for line in unknown_texts(flags):
             out.message(line)
     if stale and options["fail"]:
         number = "1 flag is" if len(stale) == 1 else f"{len(stale):,} flags are"
         raise CommandError(f"{number} stale", returncode=FAILED)
-
-
-def _is_wanted(flag: Assessment, options: Options) -> bool:
-    owner, tag = options["owner"], options["tag"]
-    facts = flag.facts
-    return (owner is None or facts.owner == owner) and (tag is None or tag in facts.tags)
 
 
 def _add_snooze(parser: CommandParser) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._text.times import local_time
+
 __all__ = ["MAX_GAP", "Coverage", "problem_of_coverage"]
 
 #: Between the reports of two workers. A pause between two deployments, or a night, is shorter.
@@ -28,16 +33,27 @@ class Coverage:
 def problem_of_coverage(
     coverage: Coverage, *, since: datetime, now: datetime, is_turned_off: bool = False
 ) -> str:
-    """Returns why evaluations since a time may be missing, or an empty text."""
+    """Returns why evaluations since a time may be missing, translated, or an empty text."""
     if is_turned_off:
-        return "usage is turned off: USAGE_INTERVAL is 0"
+        return _("usage is turned off: USAGE_INTERVAL is 0")
     if coverage.first_hour is None or coverage.first_worker is None or coverage.last_report is None:
-        return "no worker has reported its usage"
+        return _("no worker has reported its usage")
     begin = max(coverage.first_hour, coverage.first_worker)
     if begin > since:
-        return f"usage is known only since {begin:%Y-%m-%d}"
+        return _("usage is known only since %(date)s") % {"date": _date(begin)}
     if coverage.longest_gap > MAX_GAP:
-        return f"no worker reported its usage for {coverage.longest_gap.days} days in between"
+        days = coverage.longest_gap.days
+        text = ngettext(
+            "no worker reported its usage for %(count)s day in between",
+            "no worker reported its usage for %(count)s days in between",
+            days,
+        )
+        return text % {"count": days}
     if now - coverage.last_report > MAX_GAP:
-        return f"no worker has reported its usage since {coverage.last_report:%Y-%m-%d}"
+        last = _date(coverage.last_report)
+        return _("no worker has reported its usage since %(date)s") % {"date": last}
     return ""
+
+
+def _date(at: datetime) -> str:
+    return local_time(at).date().isoformat()

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
+from django.utils.translation import gettext as _
 
+from flagstaff._engine import forced_off
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff.cleanup import past
 from flagstaff.cleanup.columns import OptionalColumns, optional_columns
@@ -23,12 +26,9 @@ __all__ = ["facts_of_flags"]
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
-#: The view for browsers evaluates all flags at once, which is not counted.
-_CLIENT_SIDE = "evaluations for browsers are not counted"
-
-
 # Of most flags, the newest change began the period.
 _NEWEST = 10
+_ALL_FLAGS = Q()
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,22 @@ class _Flag:
     allowed: int
 
     @property
+    def is_forced_off(self) -> bool:
+        """Whether this process evaluates a flag as off that is on for all users."""
+        return self.result is True and self.key in forced_off.keys
+
+    @property
     def result(self) -> bool | None:
         return constant_result(self.configuration, has_allowed_users=self.allowed != 0)
 
 
 def facts_of_flags(
-    now: datetime, days: int, pks: Collection[object] | None = None
+    now: datetime, days: int, condition: Q = _ALL_FLAGS, pks: Collection[object] | None = None
 ) -> Iterator[Facts]:
-    """Yields what is known about all flags, or about those with these primary keys, by key."""
-    flags = _flags(pks)
+    """Yields what is known about the flags that match, by key, or those with these primary keys."""
+    flags = _flags(condition, pks)
     problem = past.history_problem()
-    constant = {} if problem else _constant_periods(flags)
+    constant = {} if problem else _constant_periods(_without_plan(flags))
     since = now - timedelta(days=days)
     evaluations = evaluations_of([flag.key for flag in flags], since=since, now=now)
     keys_since = {} if problem else _keys_since(flags, evaluations, since)
@@ -66,11 +71,11 @@ def facts_of_flags(
             owner=columns.owner,
             tags=columns.tags,
             review_on=columns.review_on,
-            constant=constant.get(flag.pk),
-            constant_problem=problem if flag.result is not None else "",
+            constant=None if flag.is_forced_off else constant.get(flag.pk),
+            constant_problem=_constant_problem(flag, problem),
             last_evaluated_at=evaluations.last.get(flag.key),
             counted_since=evaluations.counted_since if is_counted else None,
-            usage_problem=evaluations.problem if is_counted else _CLIENT_SIDE,
+            usage_problem=evaluations.problem if is_counted else _browsers_problem(),
             key_since=max((one for one in begin if one), default=None),
             snoozed_until=snooze.until if snooze else None,
             snooze_reason=snooze.reason if snooze else "",
@@ -78,9 +83,29 @@ def facts_of_flags(
         )
 
 
-def _flags(pks: Collection[object] | None) -> list[_Flag]:
+def _constant_problem(flag: _Flag, history_problem: str) -> str:
+    if flag.result is None:
+        return ""
+    if flag.is_forced_off:
+        text = _("the flag is forced off in this process by %(variable)s")
+        return text % {"variable": forced_off.VARIABLE}
+    return history_problem
+
+
+def _browsers_problem() -> str:
+    # The view for browsers evaluates all flags at once, which is not counted.
+    return _("evaluations for browsers are not counted")
+
+
+def _without_plan(flags: Sequence[_Flag]) -> list[_Flag]:
+    """Returns the flags that no app is about to change."""
+    planned = {pk for app in optional_apps() for pk in app.planned_flags()}
+    return [flag for flag in flags if flag.pk not in planned]
+
+
+def _flags(condition: Q, pks: Collection[object] | None) -> list[_Flag]:
     # Evaluations cannot use a row without a key, which a project's own table may have.
-    rows = all_rows(conf.flag_model).exclude(key=None).order_by("key")
+    rows = all_rows(conf.flag_model).filter(condition).exclude(key=None).order_by("key")
     rows = rows if pks is None else rows.filter(pk__in=pks)
     return [_flag(row) for row in rows.annotate(**{_ALLOWED: Count("allowed_users")})]
 

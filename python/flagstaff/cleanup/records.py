@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from flagstaff._text.lists import join_some
 from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.cleanup.texts import date_of, finding_text
 from flagstaff.cli.support.cells import Column, Record
 
-__all__ = ["COLUMNS", "SNOOZED", "flag_document", "flag_record", "unknown_lines", "unknown_records"]
+__all__ = ["COLUMNS", "SNOOZED", "flag_document", "flag_record", "unknown_records"]
 
 COLUMNS = (
     Column("key"),
@@ -20,10 +18,6 @@ COLUMNS = (
     Column("owner"),
 )
 SNOOZED = Column("snoozed_until")
-_UNKNOWN = {
-    Signal.CONSTANT: "the result of {} is the same for all users",
-    Signal.NOT_EVALUATED: "{} was evaluated",
-}
 
 
 def flag_record(flag: Assessment) -> Record:
@@ -61,16 +55,6 @@ def unknown_records(flags: Iterable[Assessment]) -> list[Record]:
         for flag in flags
         for one in flag.unknown
     ]
-
-
-def unknown_lines(flags: Iterable[Assessment]) -> Iterator[str]:
-    """Yields a sentence for each reason why signals are not known, with the flags."""
-    keys: dict[tuple[Signal, str], list[str]] = defaultdict(list)
-    for flag in flags:
-        for one in flag.unknown:
-            keys[one.signal, one.why].append(flag.facts.key)
-    for (signal, why), found in keys.items():
-        yield f"{why}, so it is not known whether {_UNKNOWN[signal].format(join_some(found))}"
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

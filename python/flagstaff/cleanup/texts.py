@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._text.lists import join_some
 from flagstaff._text.times import local_time
-from flagstaff.cleanup.signals import Finding, Signal
+from flagstaff.cleanup.signals import Assessment, Finding, Signal
+from flagstaff.history.describe import and_more
 
-__all__ = ["SIGNAL_LABELS", "date_of", "finding_text"]
+__all__ = ["SIGNAL_LABELS", "date_of", "finding_text", "unknown_texts"]
 
 #: The names of the signals for a person.
 SIGNAL_LABELS = {
@@ -28,6 +31,32 @@ def finding_text(finding: Finding, show: Callable[[date], str] = date.isoformat)
         "date": show(date_of(finding)),
     }
     return _template(finding) % texts
+
+
+def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
+    """Yields a translated sentence for each reason why signals are not known, with the flags."""
+    keys: dict[tuple[Signal, str], list[str]] = defaultdict(list)
+    for flag in flags:
+        for one in flag.unknown:
+            keys[one.signal, one.why].append(flag.facts.key)
+    for (signal, why), found in keys.items():
+        text = _unknown(signal, len(found))
+        yield text % {"why": why, "flags": join_some(found, more=and_more)}
+
+
+def _unknown(signal: Signal, number: int) -> str:
+    if signal is Signal.NOT_EVALUATED:
+        return ngettext(
+            "%(why)s, so it is not known whether %(flags)s was evaluated",
+            "%(why)s, so it is not known whether these flags were evaluated: %(flags)s",
+            number,
+        )
+    return ngettext(
+        "%(why)s, so it is not known whether the result of %(flags)s is the same for all users",
+        "%(why)s, so it is not known whether the results of these flags are the same for all "
+        "users: %(flags)s",
+        number,
+    )
 
 
 def date_of(finding: Finding) -> date:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connections
+from django.utils.translation import gettext as _
 
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import fill, own_names, sql
@@ -35,7 +36,8 @@ def evaluations_of(keys: Collection[str], *, since: datetime, now: datetime) -> 
     connection = connections[conf.database]
     names = own_names(connection)
     if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
-        return Evaluations(problem=f"usage is not available; {reason}")
+        problem = _("usage is not available; %(reason)s") % {"reason": reason}
+        return Evaluations(problem=problem)
     with connection.cursor() as cursor:
         cursor.execute(fill(sql("usage_coverage_v1", _PACKAGE), names), [since])
         first_hour, first_worker, last_report, gap = cursor.fetchone()

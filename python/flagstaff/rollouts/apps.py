@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
@@ -77,6 +77,13 @@ class RolloutsConfig(OptionalApp, AppConfig):
         from flagstaff.rollouts.admin.flag_parts import flag_notes  # noqa: PLC0415 (models first)
 
         return flag_notes(flags)
+
+    def planned_flags(self) -> Collection[str]:
+        """Returns the primary keys of flags with an active plan. Makes one query."""
+        from flagstaff.rollouts.models import ACTIVE_STATES, Plan  # noqa: PLC0415 (models first)
+
+        active = Plan.objects.using(conf.database).filter(state__in=ACTIVE_STATES)
+        return list(active.order_by().values_list("flag_pk", flat=True))
 
     def verbs(self) -> Sequence[Verb]:
         """Returns the verb `plan`."""

@@ -20,7 +20,7 @@ from flagstaff._text.times import aware, local_time
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, AttributionMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin, may
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.cleanup.admin.rows import has_unknown_usage, stale_rows
+from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
@@ -65,7 +65,7 @@ class _PageMixin(_ModelAdmin):
             "snoozed": stale_rows(
                 site, request, [one for one in flags if one.findings and one.is_snoozed]
             ),
-            "has_unknown_usage": has_unknown_usage(flags),
+            "unknown": unknown_lines(flags),
             "may_change": self.has_change_permission(request),
             "tomorrow": (today + timedelta(days=1)).isoformat(),
             "default_until": (today + timedelta(days=_DEFAULT_DAYS)).isoformat(),

@@ -12,11 +12,11 @@ from django.utils.formats import date_format
 
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.cleanup.signals import Assessment, Signal
-from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text
+from flagstaff.cleanup.signals import Assessment
+from flagstaff.cleanup.texts import SIGNAL_LABELS, finding_text, unknown_texts
 from flagstaff.conf import conf
 
-__all__ = ["StaleRow", "evidence_of", "has_unknown_usage", "labels_of", "stale_rows"]
+__all__ = ["StaleRow", "evidence_of", "labels_of", "stale_rows", "unknown_lines"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,16 @@ def labels_of(flag: Assessment) -> list[str]:
 def evidence_of(flag: Assessment) -> list[str]:
     """Returns the evidence of the signals that hold, each beginning with a capital letter."""
     texts = [finding_text(one, _shown) for one in flag.findings]
-    return [text[:1].upper() + text[1:] for text in texts]
+    return [_capitalized(text) for text in texts]
 
 
-def has_unknown_usage(flags: Sequence[Assessment]) -> bool:
-    """Whether a flag may be unused although no signal says so."""
-    return any(one.signal is Signal.NOT_EVALUATED for flag in flags for one in flag.unknown)
+def unknown_lines(flags: Sequence[Assessment]) -> list[str]:
+    """Returns a sentence for each reason why signals are not known."""
+    return [f"{_capitalized(text)}." for text in unknown_texts(flags)]
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _shown(day: date | None) -> str:
