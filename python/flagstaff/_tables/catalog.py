@@ -13,6 +13,7 @@ __all__ = [
     "FoundTable",
     "current_schema",
     "find_table",
+    "find_tables",
     "foreign_objects",
     "has_rows",
     "qualified",
@@ -27,8 +28,9 @@ __all__ = [
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
 _CURRENT_SCHEMA = "SELECT pg_catalog.quote_ident(pg_catalog.current_schema())"
-_FIND_TABLE = """
+_FIND_TABLES = """
     SELECT
+        given.name,
         pg_catalog.quote_ident(nspname),
         pg_catalog.concat(
             pg_catalog.quote_ident(nspname), '.', pg_catalog.quote_ident(relname)
@@ -40,10 +42,11 @@ _FIND_TABLE = """
         pg_catalog.quote_ident(r.rolname),
         c.relforcerowsecurity AND c.relrowsecurity AND NOT (r.rolsuper OR r.rolbypassrls),
         c.oid
-    FROM pg_catalog.pg_class AS c
+    FROM pg_catalog.unnest(%s::text[]) AS given (name)
+    JOIN pg_catalog.pg_class AS c
+        ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(given.name)::oid
     JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) c.relowner
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::oid
 """
 # A domain has the type that it is based on.
 _TYPE_OF_COLUMN = """
@@ -115,13 +118,16 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
 
 
 def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> str | None:
-    """Returns why not all rows of the tables with these quoted names can be read, or None."""
+    """Returns why not all rows of the tables with these quoted names can be read, or None.
+
+    One query.
+    """
+    found = find_tables(connection, *tables) if connection.vendor == "postgresql" else {}
     for table in tables:
-        found = find_table(connection, table) if connection.vendor == "postgresql" else None
-        if found is None:
+        if table not in found:
             return 'use PostgreSQL and run "manage.py migrate"'
-        if found.hides_rows:
-            return why_hidden(found)
+        if found[table].hides_rows:
+            return why_hidden(found[table])
     return None
 
 
@@ -136,9 +142,13 @@ def why_hidden(table: FoundTable) -> str:
 
 def find_table(connection: BaseDatabaseWrapper, table: str) -> FoundTable | None:
     """Returns the table with this quoted name, or None."""
-    for row in query_catalog(connection, _FIND_TABLE, table):
-        return FoundTable(*row)
-    return None
+    return find_tables(connection, table).get(table)
+
+
+def find_tables(connection: BaseDatabaseWrapper, *tables: str) -> dict[str, FoundTable]:
+    """Returns those of the tables with these quoted names that exist, by name. One query."""
+    rows = query_catalog(connection, _FIND_TABLES, [*tables])
+    return {name: FoundTable(*row) for name, *row in rows}
 
 
 def qualified(connection: BaseDatabaseWrapper, table: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ __all__ = [
     "replaced_functions",
     "tables_with_triggers",
     "triggers_of",
+    "triggers_of_tables",
 ]
 
 _TABLES_WITH_TRIGGERS = r"""
@@ -86,15 +88,21 @@ class TableWithTriggers:
 
 def triggers_of(connection: BaseDatabaseWrapper, table: str) -> FamilyTriggers:
     """Returns the triggers of flagstaff on the table with this quoted name, and on its heirs."""
-    own: Triggers = {}
-    heirs: dict[str, Triggers] = {}
-    for qualified, is_heir, name, *trigger in query_catalog(
-        connection, sql("triggers_of_v1"), table, table
-    ):
-        triggers = heirs.setdefault(qualified, {}) if is_heir else own
+    return triggers_of_tables(connection, [table])[table]
+
+
+def triggers_of_tables(
+    connection: BaseDatabaseWrapper, tables: Collection[str]
+) -> dict[str, FamilyTriggers]:
+    """Returns the triggers of each of the tables with these quoted names. One query."""
+    found = {table: FamilyTriggers({}, {}) for table in tables}
+    rows = query_catalog(connection, sql("triggers_of_v1"), [*tables])
+    for table, qualified, is_heir, name, *trigger in rows:
+        family = found[table]
+        triggers = family.heirs.setdefault(qualified, {}) if is_heir else family.own
         if name is not None:
             triggers[name] = _trigger(name, trigger)
-    return FamilyTriggers(own, heirs)
+    return found
 
 
 def replaced_functions(connection: BaseDatabaseWrapper, schema: str) -> list[str]:

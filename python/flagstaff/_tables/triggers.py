@@ -10,11 +10,16 @@ from functools import cache
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._tables.found_triggers import Trigger, Triggers, triggers_of
+from flagstaff._tables.found_triggers import (
+    Trigger,
+    Triggers,
+    triggers_of,
+    triggers_of_tables,
+)
 from flagstaff._tables.names import sql
 from flagstaff._tables.watched import WatchedTable, watched_tables
 
-__all__ = ["TriggerHealth", "expected_triggers", "trigger_health"]
+__all__ = ["TriggerHealth", "expected_triggers", "tables_without_history", "trigger_health"]
 
 _TOKEN_TRIGGER = "flagstaff_token_v1"  # noqa: S105 (no password)
 _TOKEN_FUNCTIONS = re.compile(r"flagstaff_token_v")
@@ -42,12 +47,7 @@ class TriggerHealth:
     @property
     def writes_history(self) -> bool:
         """Whether every kind of change writes an entry, so that versions advance."""
-        firing = {
-            _without_version(trigger.name)
-            for trigger in self.triggers.values()
-            if trigger.fires and trigger.is_original and _HISTORY_FUNCTIONS.match(trigger.function)
-        }
-        return firing.issuperset(map(_without_version, _history_triggers()))
+        return _write_history(self.triggers)
 
     def missing(self) -> list[str]:
         """Returns the names of triggers that exist in no version."""
@@ -118,6 +118,24 @@ def expected_triggers() -> tuple[str, ...]:
 @cache
 def _always_firing() -> tuple[str, ...]:
     return tuple(re.findall(r"ENABLE ALWAYS TRIGGER (\w+)", sql("triggers_v1")))
+
+
+def tables_without_history(connection: BaseDatabaseWrapper, *tables: str) -> list[str]:
+    """Returns those of the tables with these quoted names whose changes may leave no entry.
+
+    One query.
+    """
+    found = triggers_of_tables(connection, tables)
+    return [table for table, triggers in found.items() if not _write_history(triggers.own)]
+
+
+def _write_history(triggers: Triggers) -> bool:
+    firing = {
+        _without_version(trigger.name)
+        for trigger in triggers.values()
+        if trigger.fires and trigger.is_original and _HISTORY_FUNCTIONS.match(trigger.function)
+    }
+    return firing.issuperset(map(_without_version, _history_triggers()))
 
 
 def _history_triggers() -> list[str]:

@@ -39,11 +39,11 @@ def evaluations_of(keys: Collection[str], *, since: datetime, now: datetime) -> 
         problem = _("usage is not available; %(reason)s") % {"reason": reason}
         return Evaluations(problem=problem)
     with connection.cursor() as cursor:
-        cursor.execute(fill(sql("usage_coverage_v1", _PACKAGE), names), [since])
-        first_hour, first_worker, last_report, gap = cursor.fetchone()
-        cursor.execute(fill(sql("last_evaluations_v1", _PACKAGE), names), [list(keys)])
-        last = {key: aware(at) for key, at in cursor.fetchall()}
-    first_hour, first_worker, last_report = map(_aware, (first_hour, first_worker, last_report))
+        cursor.execute(fill(sql("evaluations_v1", _PACKAGE), names), [since, list(keys)])
+        rows = cursor.fetchall()
+    last = {key: aware(at) for *_coverage, key, at in rows if key is not None}
+    *times, gap, _key, _at = rows[0]
+    first_hour, first_worker, last_report = map(_aware, times)
     coverage = Coverage(first_hour, first_worker, last_report, gap or timedelta())
     is_turned_off = conf.usage_interval == 0
     problem = problem_of_coverage(coverage, since=since, now=now, is_turned_off=is_turned_off)

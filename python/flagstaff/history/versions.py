@@ -8,9 +8,9 @@ from django.db import connections
 from django.db.models import Func, Max, Q, QuerySet, TextField, Value
 
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import own_names
+from flagstaff._tables.names import flag_names, own_names
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.triggers import trigger_health
+from flagstaff._tables.triggers import tables_without_history
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.grouping import MAX_TRANSACTION_AGE
@@ -136,10 +136,17 @@ def _why_unavailable() -> str | None:
 
 def require_triggers(kind: Kind) -> None:
     """Raises NoHistoryError if changes leave no entry, because then versions never change."""
-    models = (kind.model if one is kind else None for one in Kind)
-    for health in trigger_health(connections[conf.database], *models):
-        if not health.writes_history:
-            raise NoHistoryError(
-                f"the history does not record {health.table.name}, so versions are unknown; run "
-                f'"manage.py check --database {conf.database}" to see how to install the triggers'
-            )
+    connection = connections[conf.database]
+    for table in tables_without_history(connection, *_watched_tables(kind)):
+        raise NoHistoryError(
+            f"the history does not record {table}, so versions are unknown; run "
+            f'"manage.py check --database {conf.database}" to see how to install the triggers'
+        )
+
+
+def _watched_tables(kind: Kind) -> list[str]:
+    connection = connections[conf.database]
+    if kind is not Kind.FLAG:
+        return [connection.ops.quote_name(kind.model._meta.db_table)]
+    names = flag_names(connection, kind.model)
+    return [names["flag_table"], names["allowed_users_table"]]

@@ -1,10 +1,11 @@
--- The triggers of flagstaff on a table and on the tables that inherit from it. A table without
+-- The triggers of flagstaff on some tables and on those that inherit from them. A table without
 -- triggers has one row. The rules are those of identify_v1.
 -- Triggers are found by name or by function, because either can be renamed.
-WITH RECURSIVE family (id) AS (
-    SELECT pg_catalog.to_regclass(%s)::oid
+WITH RECURSIVE family (root, head, id) AS (
+    SELECT root, pg_catalog.to_regclass(root)::oid, pg_catalog.to_regclass(root)::oid
+    FROM pg_catalog.unnest(%s::text[]) AS given (root)
     UNION
-    SELECT i.inhrelid
+    SELECT family.root, family.head, i.inhrelid
     FROM family
     JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) family.id
     -- No session reads the temporary tables of another.
@@ -24,10 +25,11 @@ WITH RECURSIVE family (id) AS (
         )
 )
 SELECT
+    family.root,
     pg_catalog.concat(
         pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(c.relname)
     ) AS qualified,
-    c.oid OPERATOR(pg_catalog.<>) pg_catalog.to_regclass(%s)::oid AS is_heir,
+    family.id OPERATOR(pg_catalog.<>) family.head AS is_heir,
     own.tgname,
     own.enabled,
     own.schema,

@@ -1,0 +1,31 @@
+-- When usage was collected, on each row: the oldest hour, the first start and the last report of the
+-- workers that have reported since a time, and the longest time without any of them. Beside it, the
+-- last evaluation of each key that was ever evaluated, with or without a flag; NULL without any.
+WITH spans AS (
+    SELECT
+        started_at,
+        last_seen_at,
+        started_at OPERATOR(pg_catalog.-) pg_catalog.max(last_seen_at) OVER (
+            ORDER BY started_at, last_seen_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS gap
+    FROM {usage_worker_table}
+    WHERE last_seen_at OPERATOR(pg_catalog.>=) %s
+), coverage AS (
+    SELECT
+        (SELECT pg_catalog.min(hour) FROM {usage_table}) AS first_hour,
+        pg_catalog.min(started_at) AS first_worker,
+        pg_catalog.max(last_seen_at) AS last_report,
+        pg_catalog.max(gap) AS longest_gap
+    FROM spans
+), evaluated AS (
+    SELECT flag.key, pg_catalog.max(u.last_evaluated_at) AS at
+    FROM pg_catalog.unnest(%s::text[]) AS flag (key)
+    JOIN {usage_table} AS u ON u.key OPERATOR(pg_catalog.=) flag.key
+        AND u.hour OPERATOR(pg_catalog.=) (
+            SELECT pg_catalog.max(n.hour) FROM {usage_table} AS n
+            WHERE n.key OPERATOR(pg_catalog.=) flag.key
+        )
+    GROUP BY flag.key
+)
+SELECT first_hour, first_worker, last_report, longest_gap, evaluated.key, evaluated.at
+FROM coverage LEFT JOIN evaluated ON true
