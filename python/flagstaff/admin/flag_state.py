@@ -15,8 +15,10 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
-__all__ = ["class_and_label", "preview_on", "summary"]
+__all__ = ["ALLOWED_COUNT", "class_and_label", "preview_on", "summary"]
 
+#: The number of allowed users, as an attribute of the flags of the list.
+ALLOWED_COUNT = "allowed_count"
 # The confirmation page waits so long for the count of users, in seconds.
 _COUNT_TIMEOUT = 1.0
 _CSS_CLASSES = {
@@ -30,7 +32,7 @@ _CSS_CLASSES = {
 
 def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     """Returns the CSS class and the label of the state of a flag in the list."""
-    allowed: int = flag.allowed_count  # type: ignore[attr-defined]
+    allowed: int = getattr(flag, ALLOWED_COUNT)
     percent = flag.rollout_percent
     state = state_of(enabled=flag.enabled, rollout_percent=percent, allowed=allowed)
     by_rules = _has_rules(flag)

@@ -52,7 +52,7 @@ class _NotesMixin(_ChangeList):
         super().get_results(request)
         found = [
             _show(app, partial(app.flag_notes, self.result_list), _NO_NOTES)
-            for app in optional_apps()
+            for app in _apps_with("flag_notes")
         ]
         for flag in self.result_list:
             notes = (one.get(str(flag.pk), "") for one in found)
@@ -74,7 +74,7 @@ class OptionalPartsMixin(_ModelAdmin):
         """The list, with links to the pages of the apps."""
         found = (
             _show(app, partial(app.flag_links, self.admin_site, request), _NO_LINKS)
-            for app in optional_apps()
+            for app in _apps_with("flag_links")
         )
         links = [link for some in found for link in some]
         response = super().changelist_view(request, extra_context)
@@ -111,7 +111,7 @@ class OptionalPartsMixin(_ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
         """The fields, with the panels after the first ones."""
         fieldsets = super().get_fieldsets(request, obj)
-        apps = _apps_with_panels()
+        apps = _apps_with("flag_panel")
         if obj is None or not apps:
             return fieldsets
         title = ", ".join(str(getattr(app, "verbose_name", app.label)) for app in apps)
@@ -126,7 +126,7 @@ class OptionalPartsMixin(_ModelAdmin):
             return SafeString()
         found = (
             _show(app, partial(app.flag_panel, self.admin_site, request, flag), _NONE)
-            for app in _apps_with_panels()
+            for app in _apps_with("flag_panel")
         )
         return format_html_join("", "{}", ((one,) for one in found))
 
@@ -150,5 +150,7 @@ def _show(app: OptionalApp, show: Callable[[], _Shown], instead: _Shown) -> _Sho
         return instead
 
 
-def _apps_with_panels() -> list[OptionalApp]:
-    return [app for app in optional_apps() if type(app).flag_panel is not OptionalApp.flag_panel]
+def _apps_with(method: str) -> list[OptionalApp]:
+    """Returns the apps that show something in this place. Each needs a savepoint."""
+    base = getattr(OptionalApp, method)
+    return [app for app in optional_apps() if getattr(type(app), method) is not base]

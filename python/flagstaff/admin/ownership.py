@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -97,9 +98,8 @@ class OwnerFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        """The choices of the filter. One query."""
-        rows = all_rows(model_admin.model).exclude(_NO_OWNER).order_by(OWNER)
-        owners = [str(owner) for owner in rows.values_list(OWNER, flat=True).distinct()]
+        """The choices of the filter. One query for both filters."""
+        owners = _stored(request, model_admin).owners
         choices = [(owner, owner) for owner in owners]
         return [*choices, ("", _("without an owner"))] if choices else []
 
@@ -120,8 +120,8 @@ class TagFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
     ) -> list[tuple[str, str]]:
-        """The choices of the filter. One query."""
-        return [(tag, tag) for tag in sorted({*_stored_tags(model_admin)})]
+        """The choices of the filter. One query for both filters."""
+        return [(tag, tag) for tag in _stored(request, model_admin).tags]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The flags of the choice."""
@@ -129,12 +129,40 @@ class TagFilter(admin.SimpleListFilter):
         return queryset if tag is None else queryset.filter(with_tags(queryset.model, [tag]))
 
 
+# The attribute of a request.
+_STORED = "flagstaff_stored_ownership"
 # A project's own column may be NULL.
 _NO_OWNER = Q(owner="") | Q(owner=None)
 
 
-def _stored_tags(model_admin: admin.ModelAdmin[Any]) -> Iterator[str]:
-    rows = all_rows(model_admin.model).exclude(tags=[])
-    for tags in rows.values_list(TAGS, flat=True):
-        if tags is not None and not tags_problem(tags):
-            yield from tags
+@dataclass(frozen=True)
+class _Stored:
+    """The owners and the tags of all flags, without regard to case."""
+
+    owners: Sequence[str]
+    tags: Sequence[str]
+
+
+def _stored(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> _Stored:
+    """Returns the owners and the tags. Reads them once for a request."""
+    found: _Stored | None = vars(request).get(_STORED)
+    if found is None:
+        found = _read(model_admin)
+        vars(request)[_STORED] = found
+    return found
+
+
+def _read(model_admin: admin.ModelAdmin[Any]) -> _Stored:
+    present = ownership_fields(model_admin.model)
+    names = [name for name in (OWNER, TAGS) if name in present]
+    owners: set[str] = set()
+    tags: set[str] = set()
+    for row in all_rows(model_admin.model).order_by().values(*names):
+        owners.add(str(row.get(OWNER) or ""))
+        found = row.get(TAGS)
+        tags.update(found if found is not None and not tags_problem(found) else ())
+    return _Stored(_sorted(owners - {""}), _sorted(tags))
+
+
+def _sorted(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (text.casefold(), text))

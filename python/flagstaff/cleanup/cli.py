@@ -7,6 +7,7 @@ from datetime import date
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.records import (
     COLUMNS,
     SNOOZED,
@@ -51,7 +52,7 @@ def _add_stale(parser: CommandParser) -> None:
 
 def _stale(options: Options, out: Output) -> None:
     days = conf.stale_days if options["days"] is None else options["days"]
-    flags = assess_flags(days, ownership_filter(options))
+    flags = assess_flags(days, Selection(ownership_filter(options)))
     stale = [flag for flag in flags if flag.is_stale]
     shown = [flag for flag in flags if flag.findings] if options["snoozed"] else stale
     if out.is_json:

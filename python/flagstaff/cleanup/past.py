@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,12 +26,15 @@ from flagstaff.models import Change
 __all__ = [
     "Entry",
     "PastChange",
+    "WantedEntries",
     "changes_of",
     "configuration_of",
     "history_problem",
     "history_since",
+    "key_since",
     "keys_since",
     "read_changes",
+    "time_of",
 ]
 
 PastChange = RowChange | AllowedUsersChange
@@ -50,10 +54,14 @@ def configuration_of(flag: Any) -> Configuration:
     return Configuration(bool(flag.enabled), flag.rollout_percent or 0, _or_none(rules))
 
 
-def history_problem() -> str:
-    """Returns why the history does not have all changes of flags, or an empty text."""
+def history_problem(*, is_readable: bool = False) -> str:
+    """Returns why the history does not have all changes of flags, or an empty text.
+
+    `is_readable`: the table of the history is known to be readable.
+    """
     try:
-        require_history()
+        if not is_readable:
+            require_history()
         require_triggers(Kind.FLAG)
     except NoHistoryError as error:
         return str(error)
@@ -68,18 +76,13 @@ def history_since() -> datetime | None:
 
 
 def changes_of(
-    pks: Collection[str], off_pks: Collection[str], *, newest: int | None = None
+    wanted: WantedEntries, *, newest: int | None = None
 ) -> Mapping[str, Sequence[Entry]]:
     """Returns the entries of flags by the text of their primary key, newest first. One query.
 
     With `newest`, only so many of each flag. `read_changes` reads them.
-
-    Changes of allowed users are returned only for `off_pks`: while a flag is on for everyone, they
-    do not matter.
     """
-    wanted = Q(relation=_FLAG, object_pk__in=pks)
-    wanted |= Q(relation=ALLOWED_USERS, object_pk__in=off_pks)
-    entries = all_entries().filter(wanted)
+    entries = all_entries().filter(wanted.condition)
     if newest is not None:
         place = Window(RowNumber(), partition_by="object_pk", order_by="-id")
         ids = entries.order_by().annotate(place=place).filter(place__lte=newest).values("id")
@@ -90,9 +93,48 @@ def changes_of(
     return found
 
 
+def key_since(entries: Sequence[Entry], since: datetime) -> datetime | None:
+    """Returns when a flag was created or got its key, if that was since a time."""
+    for entry in entries:
+        at = time_of(entry)
+        if at < since:
+            return None
+        if entry["relation"] == _FLAG and entry["old_key"] != entry["new_key"]:
+            return at
+    return None
+
+
+def time_of(entry: Entry) -> datetime:
+    """Returns the time of an entry."""
+    return aware(entry["at"])
+
+
 def read_changes(entries: Sequence[Entry]) -> Iterator[PastChange]:
     """Yields the changes of entries. Reads only as far as the caller goes."""
     return map(_change, entries)
+
+
+@dataclass(frozen=True)
+class WantedEntries:
+    """The entries to read, by the text of the primary keys of flags."""
+
+    #: All about the row of these flags.
+    rows: Collection[str]
+    #: All about the allowed users of these flags: while a flag is on for everyone, they do not
+    #: matter.
+    users: Collection[str]
+    #: About the row of these flags since a time.
+    recent: Collection[str] = ()
+    since: datetime | None = None
+
+    @property
+    def condition(self) -> Q:
+        """The condition of the entries."""
+        found = Q(relation=_FLAG, object_pk__in=self.rows)
+        found |= Q(relation=ALLOWED_USERS, object_pk__in=self.users)
+        if not self.recent:
+            return found
+        return found | Q(relation=_FLAG, object_pk__in=self.recent, at__gte=self.since)
 
 
 def keys_since(pks: Collection[str], since: datetime) -> dict[str, datetime]:
@@ -111,6 +153,7 @@ def _columns() -> dict[str, Any]:
     rules = rules_field(model)
     columns: dict[str, Any] = {}
     for side in _SIDES:
+        columns[f"{side}_key"] = KeyTextTransform(column_of(model, "key"), side)
         columns[f"{side}_enabled"] = KeyTextTransform(column_of(model, "enabled"), side)
         columns[f"{side}_percent"] = KeyTextTransform(column_of(model, "rollout_percent"), side)
         columns[f"{side}_rules"] = (

@@ -1,4 +1,4 @@
-"""Reads when keys were last evaluated, and whether all evaluations were counted. Two queries."""
+"""Reads when keys were last evaluated, and whether all evaluations were counted."""
 
 from __future__ import annotations
 
@@ -31,11 +31,18 @@ class Evaluations:
     problem: str = ""
 
 
-def evaluations_of(keys: Collection[str], *, since: datetime, now: datetime) -> Evaluations:
-    """Returns the last evaluations of keys. `since` is the time from which all must be counted."""
+def evaluations_of(
+    keys: Collection[str], *, since: datetime, now: datetime, is_readable: bool = False
+) -> Evaluations:
+    """Returns the last evaluations of keys. `since` is the time from which all must be counted.
+
+    `is_readable`: the tables of the usage are known to be readable.
+    """
     connection = connections[conf.database]
     names = own_names(connection)
-    if reason := why_unavailable(connection, names["usage_table"], names["usage_worker_table"]):
+    tables = names["usage_table"], names["usage_worker_table"]
+    reason = None if is_readable else why_unavailable(connection, *tables)
+    if reason:
         problem = _("usage is not available; %(reason)s") % {"reason": reason}
         return Evaluations(problem=problem)
     with connection.cursor() as cursor:

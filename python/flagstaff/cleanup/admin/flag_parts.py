@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from django.contrib.admin import AdminSite
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.http import HttpRequest
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.cleanup.admin.rows import evidence_of, labels_of
+from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.stale import assess_flags
@@ -32,13 +34,14 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, str]:
     """Returns the signals of those flags that are stale. A number of queries for all of them."""
     if not flags:
         return {}
-    found = assess_flags(pks=[flag.pk for flag in flags])
+    found = assess_flags(selection=_selection(flags))
     return {flag.facts.pk: _note(flag) for flag in found if flag.is_stale}
 
 
 def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
     """Returns the signals of a flag, its snooze, and a link to the page of stale flags."""
-    found = assess_flags(pks=[flag.pk])
+    # Read again, because the form may have changed the object.
+    found = assess_flags(selection=Selection(Q(), pks=[flag.pk]))
     lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
     links = format_html_join(" · ", '<a href="{}">{}</a>', flag_links(site, request))
     return format_html(
@@ -47,6 +50,13 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
         format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
         links,
     )
+
+
+def _selection(flags: Sequence[Model]) -> Selection:
+    """Returns the flags as the list has read them, if it has read all columns."""
+    if any(flag.get_deferred_fields() or ALLOWED_COUNT not in vars(flag) for flag in flags):
+        return Selection(Q(), pks=[flag.pk for flag in flags])
+    return Selection(Q(), rows=[(flag, vars(flag)[ALLOWED_COUNT]) for flag in flags])
 
 
 def _note(flag: Assessment) -> str:

@@ -1,0 +1,78 @@
+"""The rows of flags, as the signals need them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q
+
+from flagstaff._engine import forced_off
+from flagstaff._tables.rows import all_rows
+from flagstaff.cleanup.columns import OptionalColumns, optional_columns
+from flagstaff.cleanup.past import configuration_of
+from flagstaff.cleanup.results import Configuration, constant_result
+from flagstaff.conf import conf
+
+__all__ = ["ALL_FLAGS", "CountedRow", "FlagRow", "Selection", "read_flags"]
+
+# The annotation's name must not clash with a field of the project's model.
+_ALLOWED = "flagstaff_allowed"
+#: A flag with the number of its allowed users.
+CountedRow = tuple[Any, int]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which flags to read: those that match, and of them those with these primary keys."""
+
+    condition: Q
+    pks: Collection[object] | None = None
+    #: Flags that were read already; nothing else is looked at.
+    rows: Sequence[CountedRow] | None = None
+
+
+ALL_FLAGS = Selection(Q())
+
+
+@dataclass(frozen=True)
+class FlagRow:
+    """A flag with what decides its result."""
+
+    pk: str
+    key: str
+    columns: OptionalColumns
+    configuration: Configuration
+    allowed: int
+
+    @property
+    def is_forced_off(self) -> bool:
+        """Whether this process evaluates a flag as off that is on for all users."""
+        return self.result is True and self.key in forced_off.keys
+
+    @property
+    def result(self) -> bool | None:
+        """The result of all users; None if it differs."""
+        return constant_result(self.configuration, has_allowed_users=self.allowed != 0)
+
+
+def read_flags(selection: Selection) -> list[FlagRow]:
+    """Returns the selected flags, by key. One query, or none for rows that were read already."""
+    if selection.rows is not None:
+        return [_flag(row, allowed) for row, allowed in selection.rows if row.key is not None]
+    # Evaluations cannot use a row without a key, which a project's own table may have.
+    rows = all_rows(conf.flag_model).filter(selection.condition).exclude(key=None).order_by("key")
+    rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
+    counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
+    return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
+
+
+def _flag(row: Any, allowed: int) -> FlagRow:
+    return FlagRow(
+        pk=str(row.pk),
+        key=row.key,
+        columns=optional_columns(row),
+        configuration=configuration_of(row),
+        allowed=allowed,
+    )
