@@ -107,6 +107,11 @@ def test_three_fields_are_saved(admin_client: Client, flag: FeatureFlag) -> None
     assert stored() == {"owner": "search", "tags": ["q3"], "review_on": date(2027, 1, 1)}
 
 
+def test_tags_may_be_written_as_a_json_list(admin_client: Client, flag: FeatureFlag) -> None:
+    post(admin_client, flag, tags='["q3", "on call"]')
+    assert stored()["tags"] == ["q3", "on call"]
+
+
 def test_three_fields_are_cleared(admin_client: Client, flag: FeatureFlag) -> None:
     post(admin_client, flag, owner="", tags="", review_on="")
     assert stored() == NOT_OWNED

@@ -206,3 +206,11 @@ def test_keys_are_escaped(admin_client: Client) -> None:
     flag = make_flag("odd", enabled=False)
     FeatureFlag.objects.filter(pk=flag.pk).update(key="<b>odd</b>")
     assert "<b>odd</b>" not in page(admin_client, STALE)
+
+
+def test_owner_tags_and_reason_are_escaped(admin_client: Client, shipped: FeatureFlag) -> None:
+    FeatureFlag.objects.filter(pk=shipped.pk).update(owner="<i>web</i>", tags=["<i>a</i>"])
+    assert "<i>" not in page(admin_client, STALE)
+    snooze(admin_client, _reason="<i>winter</i>")
+    for url in (STALE, FLAGS, f"{FLAGS}{shipped.pk}/change/"):
+        assert "<i>" not in page(admin_client, url)

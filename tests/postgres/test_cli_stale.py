@@ -189,6 +189,14 @@ def test_snooze_replaces_the_one_before(shipped: FeatureFlag) -> None:
     assert Snooze.objects.count() == 1
 
 
+def test_snooze_of_a_deleted_flag_is_not_that_of_a_later_one(shipped: FeatureFlag) -> None:
+    run(f"snooze {KEY} --until {day(-9)}")
+    assert flags("stale", "--fail").status == 0
+    # A table whose primary key is the key, or that gives a primary key twice.
+    Snooze.objects.update(at=timezone.now() - timedelta(days=70))
+    assert flags("stale", "--fail").status == 1
+
+
 def test_snooze_end_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
     run(f"snooze {KEY} --until {day(-1)}")
     assert run(f"snooze {KEY} --end") == Ran(0, "", f"{KEY}: is no longer snoozed\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,14 +37,23 @@ class TagsField(forms.JSONField):
         return ", ".join(map(str, value)) if isinstance(value, list) else value
 
     def to_python(self, value: object) -> Any:
-        """Parses the line. A disabled field gets the stored tags."""
+        """Parses the line, or a list in JSON. A disabled field gets the stored tags."""
         if isinstance(value, list):
             return value
+        if isinstance(given := _json(value), list):
+            return given
         return [tag for part in str(value or "").split(",") if (tag := part.strip())]
 
     def bound_data(self, data: object, initial: object) -> object:
         """The line as the user has typed it."""
         return initial if self.disabled else data
+
+
+def _json(text: object) -> object:
+    try:
+        return json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 class OwnershipMixin(OwnFieldsMixin):

@@ -26,16 +26,17 @@ class OptionalColumns:
 
 def optional_columns(flag: Any) -> OptionalColumns:
     """Returns the columns of a flag. Another column of one of these names is ignored."""
-    owner, tags = getattr(flag, "owner", ""), getattr(flag, "tags", [])
-    review_on, kind = getattr(flag, "review_on", None), getattr(flag, "kind", "")
+    # Not getattr: a project's own relation of such a name would be a query for each flag.
+    stored = vars(flag)
+    owner, tags, kind = stored.get("owner"), stored.get("tags"), stored.get("kind")
     return OptionalColumns(
         owner=owner if isinstance(owner, str) else "",
         tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
-        review_on=_date(review_on),
+        review_on=_date(stored.get("review_on")),
         kind=kind if isinstance(kind, str) else "",
-        client_side=getattr(flag, "client_side", False) is True,
-        created_at=_time(getattr(flag, "created_at", None)),
-        changed_at=_time(getattr(flag, "changed_at", None)),
+        client_side=stored.get("client_side") is True,
+        created_at=_time(stored.get("created_at")),
+        changed_at=_time(stored.get("changed_at")),
     )
 
 

@@ -12,6 +12,7 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.names import own_names
 from flagstaff._tables.rows import uncached
+from flagstaff._text.times import aware
 from flagstaff.cleanup import past
 from flagstaff.cleanup.flag_rows import FlagRow, Selection, read_flags
 from flagstaff.cleanup.models import Snooze
@@ -84,4 +85,11 @@ def _browsers_problem() -> str:
 
 def _snoozes(flags: Sequence[FlagRow]) -> dict[str, Snooze]:
     rows = uncached(Snooze.objects.using(conf.database))
-    return {row.flag_pk: row for row in rows.filter(flag_pk__in=[flag.pk for flag in flags])}
+    created = {flag.pk: flag.columns.created_at for flag in flags}
+    found = rows.filter(flag_pk__in=list(created))
+    return {row.flag_pk: row for row in found if not _is_older(row, created[row.flag_pk])}
+
+
+def _is_older(snooze: Snooze, created_at: datetime | None) -> bool:
+    """Whether the snooze is that of a deleted flag, whose primary key this flag has got again."""
+    return created_at is not None and aware(snooze.at) < created_at
