@@ -209,6 +209,8 @@ def test_snooze_end_makes_the_flag_stale_again(shipped: FeatureFlag) -> None:
     [
         (f"{KEY} --until 2020-01-31", 4, "refused: 2020-01-31 is not in the future"),
         (f"{KEY} --until tomorrow", 1, "expected a date such as"),
+        (f"{KEY} --until 20990131", 1, "expected a date such as 2027-03-01, not '20990131'"),
+        (f"{KEY} --until 2099-W05-1", 1, "expected a date such as"),
         (KEY, 1, "one of the arguments --until --end is required"),
         (f"{KEY} --until 2099-01-31 --end", 1, "not allowed with argument"),
         ("new_chekout --end", 5, "did you mean 'new_checkout'?"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from datetime import date
-
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.cleanup.flag_rows import Selection
@@ -18,7 +15,7 @@ from flagstaff.cleanup.records import (
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import MAX_DAYS, assess_flags
 from flagstaff.cleanup.texts import unknown_texts
-from flagstaff.cli.support.argument_types import count
+from flagstaff.cli.support.argument_types import count, day
 from flagstaff.cli.support.change_arguments import add_attribution, add_key
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
@@ -27,13 +24,6 @@ from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
 
 __all__ = ["SNOOZE", "STALE"]
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f'expected a date such as "2027-01-31", not {text!r}') from error
 
 
 def _add_stale(parser: CommandParser) -> None:
@@ -75,7 +65,7 @@ def _add_snooze(parser: CommandParser) -> None:
     add_key(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--until", type=_date, metavar="DATE", help='the end, such as "2027-01-31", not included'
+        "--until", type=day, metavar="DATE", help='the end, such as "2027-01-31", not included'
     )
     what.add_argument("--end", action="store_true", help="end the snooze")
     add_attribution(parser)

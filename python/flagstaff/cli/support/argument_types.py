@@ -1,14 +1,15 @@
-"""Types of arguments: percent, counts, days, seconds. All raise ArgumentTypeError."""
+"""Types of arguments: percent, counts, dates, days, seconds. All raise ArgumentTypeError."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import date, timedelta
 
 from flagstaff.validators import MAX_PERCENT
 
-__all__ = ["age", "count", "days", "percent", "seconds"]
+__all__ = ["age", "count", "day", "days", "percent", "seconds"]
 
 _MAX_DAYS = 36_500
 
@@ -65,3 +66,14 @@ def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Calla
 
 def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def day(text: str) -> date:
+    """Parses a day such as "2027-03-01", and in no other form, such as a week."""
+    found = None
+    with suppress(ValueError):
+        found = date.fromisoformat(text)
+    # From Python 3.11 on, other forms of ISO 8601 are read, too.
+    if found is None or found.isoformat() != text:
+        raise ArgumentTypeError(f"expected a date such as 2027-03-01, not {text!r}")
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -12,6 +11,7 @@ from django.db.models import Q
 
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, TAGS, ownership_fields
 from flagstaff._tables.tags import with_tags
+from flagstaff.cli.support.argument_types import day
 from flagstaff.cli.support.cells import Column, Record, as_json
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
@@ -113,10 +113,7 @@ def has_owner(records: Sequence[Record]) -> bool:
 
 def _date(text: str) -> date | str:
     """Parses a day such as "2027-03-01"; an empty text stays."""
-    try:
-        return date.fromisoformat(text) if text else _NO_DATE
-    except ValueError as error:
-        raise ArgumentTypeError(f"expected a date such as 2027-03-01, not {text!r}") from error
+    return day(text) if text else _NO_DATE
 
 
 def _tags_text(record: Record) -> str:
