@@ -160,6 +160,13 @@ def test_page_of_a_flag_shows_its_signals(admin_client: Client, shipped: Feature
     assert "The flag is not stale." in text(page(admin_client, f"{FLAGS}{other.pk}/change/"))
 
 
+def test_page_of_a_flag_says_what_is_not_known(admin_client: Client, shipped: FeatureFlag) -> None:
+    collect_usage(5)
+    shown = text(page(admin_client, f"{FLAGS}{shipped.pk}/change/"))
+    assert "On for all users for 41 days" in shown
+    assert f"so it is not known whether {KEY} was evaluated." in shown
+
+
 def test_index_of_the_admin_names_the_page(admin_client: Client) -> None:
     html = page(admin_client, "/admin/")
     assert f'href="{STALE}"' in html

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.cleanup.admin.rows import evidence_of, labels_of
+from flagstaff.cleanup.admin.rows import evidence_of, labels_of, unknown_lines
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.signals import Assessment
@@ -43,6 +43,7 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
     # Read again, because the form may have changed the object.
     found = assess_flags(selection=Selection(Q(), pks=[flag.pk]))
     lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
+    lines += unknown_lines(found)
     links = format_html_join(" · ", '<a href="{}">{}</a>', flag_links(site, request))
     return format_html(
         '<div class="flagstaff-panel flagstaff-stale-panel">{}'
