@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterable
 
 import libcst as cst
 
-from flagstaff.cleanup.references.combining import at, elements, holed, union
-from flagstaff.cleanup.references.functions import RESULTS, is_public
-from flagstaff.cleanup.references.naming import is_test, last_name, model_of, public_name
+from flagstaff.cleanup.references.accessing import attribute, subscript
+from flagstaff.cleanup.references.combining import at, elements, union
+from flagstaff.cleanup.references.functions import is_public
+from flagstaff.cleanup.references.literals import items, text
+from flagstaff.cleanup.references.naming import public_name
+from flagstaff.cleanup.references.parameters import parameter
 from flagstaff.cleanup.references.project import Project
-from flagstaff.cleanup.references.scopes import (
-    Assigned,
-    Binding,
-    FunctionScope,
-    Imported,
-    Scope,
-    find,
-)
+from flagstaff.cleanup.references.returning import returned
+from flagstaff.cleanup.references.scopes import Assigned, Binding, Imported, Scope, find
 from flagstaff.cleanup.references.values import (
     ANY,
     MAX_VALUES,
     Bound,
     Items,
     Name,
-    Object,
-    Parameter,
-    Pattern,
-    Text,
     Value,
     Values,
     class_of,
-    glued,
 )
 
 __all__ = ["Evaluator"]
 
-_REQUESTS = ("HttpRequest", "Request", "WSGIRequest", "ASGIRequest", "AsyncRequest")
-_REQUEST_NAME = re.compile(r"(?:.*_)?req(?:uest)?")
-_CONVERTERS = frozenset(
-    {"str", "tuple", "list", "set", "frozenset", "sorted", "reversed", "iter", "dict"}
-    | {"types.MappingProxyType", "builtins.str", "enum.unique"}
-)
 _MAX_DEPTH = 40
-_FIXTURE = "flags"
 _SETTINGS = "django.conf.settings"
 
 
@@ -106,11 +89,11 @@ class Evaluator:
             case cst.Name():
                 return self._name(node.value, scope)
             case cst.Attribute():
-                return self._attribute(node, scope)
+                return attribute(node, scope, self)
             case cst.Call():
-                return self._call(node, scope)
+                return returned(node, scope, self)
             case cst.Subscript():
-                return self._subscript(node, scope)
+                return subscript(node, scope, self)
             case cst.Await():
                 return self.evaluate(node.expression, scope)
             case cst.NamedExpr():
@@ -120,48 +103,9 @@ class Evaluator:
             case cst.BooleanOperation():
                 return union(self.evaluate(node.left, scope), self.evaluate(node.right, scope))
             case cst.List() | cst.Tuple() | cst.Set() | cst.Dict():
-                return (self._items(node, scope),)
+                return (items(node, scope, self),)
             case _:
-                return self._text(node, scope)
-
-    def _text(self, node: cst.BaseExpression, scope: Scope) -> Values:
-        match node:
-            case cst.SimpleString():
-                text = ast.literal_eval(node.value)
-                return (Text(text),) if isinstance(text, str) else ANY
-            case cst.ConcatenatedString():
-                return glued(self.evaluate(node.left, scope), self.evaluate(node.right, scope))
-            case cst.FormattedString():
-                found: Values = (Text(""),)
-                for part in node.parts:
-                    found = glued(found, self._formatted_part(part, scope))
-                return found
-            case cst.BinaryOperation(operator=cst.Add()):
-                return glued(self.evaluate(node.left, scope), self.evaluate(node.right, scope))
-            case cst.BinaryOperation(operator=cst.Modulo()):
-                return holed(self.evaluate(node.left, scope))
-            case _:
-                return ANY
-
-    def _formatted_part(self, part: cst.BaseFormattedStringContent, scope: Scope) -> Values:
-        if isinstance(part, cst.FormattedStringText):
-            return (Text(part.value.replace("{{", "{").replace("}}", "}")),)
-        if isinstance(part, cst.FormattedStringExpression) and part.format_spec is None:
-            return self.evaluate(part.expression, scope)
-        return ANY
-
-    def _items(self, node: cst.List | cst.Tuple | cst.Set | cst.Dict, scope: Scope) -> Items:
-        if isinstance(node, cst.Dict):
-            pairs = [one for one in node.elements if isinstance(one, cst.DictElement)]
-            return Items(
-                tuple(self.evaluate(pair.value, scope) for pair in pairs),
-                tuple(self.evaluate(pair.key, scope) for pair in pairs),
-            )
-        found: list[Values] = []
-        for element in node.elements:
-            values = self.evaluate(element.value, scope)
-            found += elements(values) if isinstance(element, cst.StarredElement) else [values]
-        return Items(tuple(found))
+                return text(node, scope, self)
 
     def _name(self, name: str, scope: Scope) -> Values:
         if (found := find(name, scope)) is not None:
@@ -186,9 +130,9 @@ class Evaluator:
             case None:
                 return ANY
             case str():
-                return self._parameter(binding, scope)
+                return parameter(binding, scope, self._project)
             case Imported():
-                return self._imported(binding.name)
+                return self.imported(binding.name)
             case Scope():
                 return (Bound(binding),)
             case Assigned():
@@ -212,36 +156,8 @@ class Evaluator:
         members = (self.member(scope, name) for name in names)
         return Items(tuple(one for one in members if not isinstance(one[0], Bound)))
 
-    def _parameter(self, name: str, scope: Scope) -> Values:  # noqa: PLR0911
-        if not isinstance(scope, FunctionScope):
-            return ANY
-        if name == scope.receiver and scope.parent is not None:
-            return (Bound(scope.parent, is_instance=not scope.is_class_method),)
-        annotation = scope.annotations.get(name)
-        shown = last_name(annotation) if annotation is not None else ""
-        if shown in _REQUESTS or _REQUEST_NAME.fullmatch(name):
-            return (Object("request"),)
-        if shown == "Snapshot":
-            return (Object("snapshot"),)
-        if shown == "RequestFlags":
-            return (Object("request_flags"),)
-        if name == _FIXTURE and is_test(scope) and not self._has_own_fixture(scope.root):
-            return (Object("fixture"),)
-        return (Parameter(scope, name),)
-
-    def _has_own_fixture(self, module: Scope) -> bool:
-        """Whether a fixture of the project hides ours, in the module or in a conftest.py."""
-        package = module.module
-        while True:
-            if _FIXTURE in module.bindings:
-                return True
-            package = package.rpartition(".")[0]
-            if not package:
-                return False
-            found = self._project.find(f"{package}.conftest")
-            module = found.found.module if found is not None else module
-
-    def _imported(self, name: str) -> Values:
+    def imported(self, name: str) -> Values:
+        """Returns the module or the name that a dotted name imports."""
         if (module := self._project.find(name)) is not None:
             return (Bound(module.found.module),)
         parent, _, last = name.rpartition(".")
@@ -257,136 +173,3 @@ class Evaluator:
         if module.partition(".")[0] in ("flagstaff", "pytest", "django"):
             return (Name(public_name(f"{module}.{name}")),)
         return ()
-
-    def _attribute(self, node: cst.Attribute, scope: Scope) -> Values:
-        name = node.attr.value
-        found = (self._attribute_of(value, name) for value in self.evaluate(node.value, scope))
-        return union(*found)
-
-    def _attribute_of(self, value: Value, name: str) -> Values:  # noqa: PLR0911
-        match value:
-            case Name():
-                if name == "request":
-                    return (Object("request"),)
-                return self._imported(f"{value.name}.{name}")
-            case Bound():
-                return self._member_of(value, name)
-            case Object(type="request"):
-                return (
-                    (Object("request_flags"),)
-                    if name == "flags"
-                    else ((Object("request"),) if name in ("_request", "request") else ANY)
-                )
-            case Object(type="request_flags") if name == "snapshot":
-                return (Object("snapshot"),)
-            case Text() if name == "value":
-                return (value,)
-            case Items() if name == "value" and value.keys is None:
-                return value.values[0] if value.values else ANY
-            case _:
-                return (Object("request"),) if name == "request" else ANY
-
-    def _member_of(self, value: Bound, name: str) -> Values:
-        if found := self.member(value.scope, name):
-            return found
-        if value.scope.kind == "module":
-            return self._imported(f"{value.scope.module}.{name}")
-        return (Object("request"),) if name == "request" else ANY
-
-    def _call(self, node: cst.Call, scope: Scope) -> Values:
-        arguments = [arg.value for arg in node.args if not arg.star]
-        if isinstance(node.func, cst.Attribute):
-            method = node.func.attr.value
-            if method == "get_model" and (model := self._model(arguments, scope)):
-                return model
-            owners = self.evaluate(node.func.value, scope)
-            if found := union(*(self._method(owner, method, node) for owner in owners)):
-                return found
-        found = ()
-        for function in self.evaluate(node.func, scope):
-            found += self._result(function, arguments, scope)
-        return tuple(dict.fromkeys(found))
-
-    def _method(self, owner: Value, method: str, node: cst.Call) -> Values:  # noqa: PLR0911
-        match owner:
-            case Object():
-                result = RESULTS.get((owner.type, method))
-                if result is None and owner.type.startswith("query:"):
-                    result = owner.type
-                return (Object(result),) if result else ()
-            case Items() if method == "values":
-                return (Items(owner.values),)
-            case Items() if method == "keys" and owner.keys is not None:
-                return (Items(owner.keys),)
-            case Items() if method == "items" and owner.keys is not None:
-                pairs = zip(owner.keys, owner.values, strict=True)
-                return (Items(tuple((Items(pair),) for pair in pairs)),)
-            case Items() if method == "get" and owner.keys is not None:
-                return union(*owner.values)
-            case Text() | Pattern() if method == "format":
-                return holed((owner,))
-            case _:
-                return ()
-
-    def _result(self, function: Value, arguments: list[cst.BaseExpression], scope: Scope) -> Values:
-        match function:
-            case Name(name=name):
-                if name in RESULTS:
-                    return (Object(RESULTS[name]),)
-                if model := model_of(name):
-                    return (Object(f"query:{model}"),)
-                if name in _CONVERTERS and arguments:
-                    return self.evaluate(arguments[0], scope)
-                if name == "functools.partial" and arguments:
-                    return self.evaluate(arguments[0], scope)
-            case Bound() if function.scope.kind == "class":
-                return (Bound(function.scope, is_instance=True),)
-            case _:
-                pass
-        return ANY
-
-    def _model(self, arguments: list[cst.BaseExpression], scope: Scope) -> Values:
-        texts = [
-            value.text
-            for node in arguments[:2]
-            for value in self.evaluate(node, scope)
-            if isinstance(value, Text)
-        ]
-        label = ".".join(texts)
-        app, _, model = label.partition(".")
-        return (Name(f"flagstaff.models.{model}"),) if app == "flagstaff" else ()
-
-    def _subscript(self, node: cst.Subscript, scope: Scope) -> Values:
-        index = subscript_index(node)
-        if index is None:
-            return ANY
-        found: Values = ()
-        for value in self.evaluate(node.value, scope):
-            if isinstance(value, Items):
-                found += self._item(value, index, scope)
-            elif isinstance(value, Bound) and value.scope.kind == "class":
-                # `Flags["NEW"]`, a member of an enumeration.
-                for name in self.evaluate(index, scope):
-                    found += self.member(value.scope, name.text) if isinstance(name, Text) else ANY
-            else:
-                found += ANY
-        return tuple(dict.fromkeys(found))
-
-    def _item(self, items: Items, index: cst.BaseExpression, scope: Scope) -> Values:
-        if items.keys is None and isinstance(index, cst.Integer):
-            place = index.evaluated_value
-            return items.values[place] if place < len(items.values) else ANY
-        wanted = self.evaluate(index, scope)
-        if items.keys is not None and all(isinstance(one, Text | Name) for one in wanted):
-            pairs = zip(items.keys, items.values, strict=True)
-            exact = [values for key, values in pairs if set(key) & set(wanted)]
-            if exact:
-                return union(*exact)
-        return union(*items.values)
-
-
-def subscript_index(node: cst.Subscript) -> cst.BaseExpression | None:
-    """Returns the index of `x[index]`; None for a slice or several indexes."""
-    if len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
-        return node.slice[0].slice.value
-    return None

@@ -1,0 +1,28 @@
+"""What the parts of the evaluation ask each other for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import libcst as cst
+
+from flagstaff.cleanup.references.scopes import Scope
+from flagstaff.cleanup.references.values import Values
+
+__all__ = ["Lookups"]
+
+
+class Lookups(Protocol):
+    """The evaluation of expressions and names, as its parts see it."""
+
+    def evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:
+        """Returns the possible values of an expression."""
+        ...
+
+    def member(self, scope: Scope, name: str) -> Values:
+        """Returns what a class or a module has under a name; nothing if it has none."""
+        ...
+
+    def imported(self, name: str) -> Values:
+        """Returns the module or the name that a dotted name imports."""
+        ...
