@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Collection
 from pathlib import Path
 from textwrap import dedent
@@ -11,7 +12,7 @@ from flagstaff.cleanup.references.files import searched_files
 from flagstaff.cleanup.references.patching import Patch, patch
 from flagstaff.cleanup.references.searching import search_files, with_candidates
 
-__all__ = ["Found", "found_in", "keys_in", "patched", "references_in", "write_project"]
+__all__ = ["Found", "found_in", "keys_in", "patched", "references_in", "resolved", "write_project"]
 
 #: The kind of a place, and its key or pattern.
 Found = tuple[str, str]
@@ -49,3 +50,11 @@ def patched(root: Path, files: dict[str, str], **results: bool) -> Patch:
     paths = searched_files([root])
     found = search_files(paths)
     return patch(paths, found, with_candidates(found.references, list(results)), results)
+
+
+def resolved(root: Path, source: str, *, on: bool = True, name: str = "views.py") -> str:
+    """Returns the file after the patch for the flag `a`, applied by the program `patch`."""
+    found = patched(root, {name: source}, a=on)
+    if found.text:
+        subprocess.run(["patch", "-p1", "-d", "/"], input=found.text.encode(), check=True)
+    return (root / name).read_text()

@@ -215,7 +215,8 @@ def _print_patch(
         remaining = [_record(one, None, results) for one in made.remaining]
         out.document({"patch": made.text, "remaining": remaining})
         return
-    for line in made.text.splitlines():
+    # Not splitlines: carriage returns and form feeds are parts of the lines.
+    for line in made.text.split("\n")[:-1]:
         out.line(line)
     for one in made.remaining:
         out.message(f"{one.path}:{one.line}:{one.column}: {advice(one, results)}")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import libcst as cst
 
-__all__ = ["ends_generator", "spliced", "without_dead_code"]
+__all__ = ["ends_generator", "spliced", "without_dead_code", "without_lines"]
 
 _ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 # Comments for tools, about a line that is gone.
@@ -47,6 +47,22 @@ def without_dead_code(block: cst.IndentedBlock, ends: Collection[cst.CSTNode]) -
             if not any(_yields(one) for one in rest):
                 return block.with_changes(body=block.body[: index + 1])
     return block
+
+
+def without_lines(block: cst.IndentedBlock, gone: Collection[cst.CSTNode]) -> cst.IndentedBlock:
+    """Removes lines, and moves the comments above them to what follows."""
+    body: list[cst.BaseStatement] = []
+    comments: list[cst.EmptyLine] = []
+    for statement in block.body:
+        above = getattr(statement, "leading_lines", ())
+        if statement in gone:
+            comments += above
+        elif comments:
+            body.append(statement.with_changes(leading_lines=[*comments, *above]))
+            comments = []
+        else:
+            body.append(statement)
+    return block.with_changes(body=body, footer=[*comments, *block.footer])
 
 
 def ends_generator(removed: cst.CSTNode | None, kept: cst.CSTNode | None) -> bool:

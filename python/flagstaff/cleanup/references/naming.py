@@ -6,8 +6,9 @@ import libcst as cst
 
 from flagstaff.cleanup.references.functions import MODELS, PUBLIC_MODULES
 from flagstaff.cleanup.references.scopes import FunctionScope
+from flagstaff.cleanup.references.values import Items, Text, Value
 
-__all__ = ["is_test", "last_name", "model_of", "public_name"]
+__all__ = ["is_test", "key_of", "last_name", "model_of", "public_name"]
 
 
 def public_name(name: str) -> str:
@@ -43,3 +44,12 @@ def is_test(scope: FunctionScope) -> bool:
         or path.startswith(("test", "conftest"))
         or path.endswith("_test.py")
     )
+
+
+def key_of(value: Value) -> str | None:
+    """Returns the key that a value is, or None."""
+    if isinstance(value, Items) and value.keys is None and value.values:
+        # The member of an enumeration with a label: its first part is the value.
+        first = value.values[0]
+        return key_of(first[0]) if len(first) == 1 else None
+    return value.text if isinstance(value, Text) else None

@@ -6,22 +6,26 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
-
-import libcst as cst
+from pathlib import Path
+from typing import TypeAlias
 
 from flagstaff.cleanup.references.evaluating import Evaluator
-from flagstaff.cleanup.references.files import is_python
+from flagstaff.cleanup.references.files import is_jinja, is_python
 from flagstaff.cleanup.references.model import About, Reference
-from flagstaff.cleanup.references.parsing import Module
-from flagstaff.cleanup.references.places import Place, places_of
 from flagstaff.cleanup.references.project import Project
-from flagstaff.cleanup.references.python_file import key_of
 from flagstaff.cleanup.references.rewriting import rewritten
+from flagstaff.cleanup.references.targets import targets_in
 from flagstaff.cleanup.references.template_rewriting import rewritten_template
 from flagstaff.cleanup.references.worker import Share
 
 __all__ = ["Patch", "patch"]
 
+#: The line, the column and the key of a place.
+_Done: TypeAlias = tuple[int, int, str]
+#: The new text, and what is resolved in it.
+_Changed: TypeAlias = tuple[str, set[_Done]]
+
+_BYTE_ORDER_MARK = "\ufeff"
 _NO_END = "\\ No newline at end of file\n"
 
 
@@ -43,60 +47,78 @@ def patch(
     with warnings.catch_warnings():
         # Of odd strings in the code that is read.
         warnings.simplefilter("ignore")
-        return _patch(files, found, references, results)
+        return _Patching(files, found, results).patch(references)
 
 
-def _patch(
-    files: Sequence[str],
-    found: Share,
-    references: Sequence[Reference],
-    results: Mapping[str, bool],
-) -> Patch:
-    project = Project(files)
-    evaluator = Evaluator(project)
-    parts: list[str] = []
-    remaining: list[Reference] = []
-    by_path: dict[str, list[Reference]] = {}
-    for one in references:
-        if one.key is None or (one.about == About.FLAG and one.key in results):
-            by_path.setdefault(one.path, []).append(one)
-    for path, of_file in by_path.items():
-        if is_python(path):
-            module = project.read(path)
-            changed = _python(module, evaluator, found, results) if module else None
-        else:
-            changed = rewritten_template(path, results)
-        if changed is None:
-            remaining += of_file
-            continue
-        old, new, done = changed
-        parts.append(_difference(path, old, new))
-        remaining += [one for one in of_file if (one.line, one.column) not in done]
-    return Patch("".join(parts), tuple(remaining))
+class _Patching:
+    """Makes the patch file by file."""
+
+    def __init__(self, files: Sequence[str], found: Share, results: Mapping[str, bool]) -> None:
+        self._project = Project(files)
+        self._evaluator = Evaluator(self._project)
+        self._wrappers = found.wrappers
+        self._results = results
+
+    def patch(self, references: Sequence[Reference]) -> Patch:
+        parts: list[str] = []
+        remaining: list[Reference] = []
+        by_path: dict[str, list[Reference]] = {}
+        for one in references:
+            if one.key is None or (one.about == About.FLAG and one.key in self._results):
+                by_path.setdefault(one.path, []).append(one)
+        for path, of_file in by_path.items():
+            old = _text(path)
+            if old is None:
+                remaining += of_file
+                continue
+            new, done = self._python(path, old) if is_python(path) else self._template(old, of_file)
+            parts.append(_difference(path, old, new))
+            remaining += [one for one in of_file if (one.line, one.column, one.key) not in done]
+        return Patch("".join(parts), tuple(remaining))
+
+    def _template(self, old: str, of_file: Sequence[Reference]) -> _Changed:
+        keys = {(one.line, one.column): one.key for one in of_file if one.key is not None}
+        results = {place: self._results[key] for place, key in keys.items()}
+        is_of_jinja = is_jinja(of_file[0].path)
+        new, places = rewritten_template(old, results, is_jinja=is_of_jinja)
+        return new, {(*place, keys[place]) for place in places}
+
+    def _python(self, path: str, old: str) -> _Changed:
+        module = self._project.read(path)
+        mark = _BYTE_ORDER_MARK if old.startswith(_BYTE_ORDER_MARK) else ""
+        if module is None or old != mark + module.tree.code:
+            # Its coding comment names another encoding.
+            return old, set()
+        targets = targets_in(module, self._evaluator, self._wrappers, self._results)
+        new, resolved = rewritten(module.tree, targets)
+        done: set[_Done] = set()
+        for target in resolved:
+            line, column = module.start(target.place.node)
+            done |= {(line, column + 1, key) for key in target.keys}
+        return mark + new, done
 
 
-def _python(
-    module: Module, evaluator: Evaluator, found: Share, results: Mapping[str, bool]
-) -> tuple[str, str, set[tuple[int, int]]]:
-    places: dict[cst.CSTNode, tuple[Place, bool]] = {}
-    for place in places_of(module, evaluator, found.wrappers):
-        keys = {key_of(value) for value in evaluator.evaluate(place.key, place.scope)}
-        of_keys = {results.get(key) if key is not None else None for key in keys}
-        result = of_keys.pop() if len(of_keys) == 1 else None
-        if result is not None and place.about == About.FLAG:
-            places[place.node] = (place, result)
-    new, nodes = rewritten(module.tree, places)
-    starts = (module.start(node) for node in nodes)
-    return module.tree.code, new, {(line, column + 1) for line, column in starts}
+def _text(path: str) -> str | None:
+    """Returns the text of a file; None if it cannot be read. A patch is UTF-8."""
+    try:
+        return Path(path).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _difference(path: str, old: str, new: str) -> str:
     if old == new:
         return ""
     lines = unified_diff(
-        old.splitlines(keepends=True),
-        new.splitlines(keepends=True),
+        _lines(old),
+        _lines(new),
         f"a/{path.lstrip('/')}",
         f"b/{path.lstrip('/')}",
     )
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines, which also splits at form feeds, of which patches know nothing.
+    *lines, last = text.split("\n")
+    return [*(f"{line}\n" for line in lines), *([last] if last else [])]

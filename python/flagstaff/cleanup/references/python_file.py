@@ -11,6 +11,7 @@ from flagstaff.cleanup.references.embedded import in_strings
 from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_NAME, Function
 from flagstaff.cleanup.references.model import Kind, Reference
+from flagstaff.cleanup.references.naming import key_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import (
     Place,
@@ -21,16 +22,14 @@ from flagstaff.cleanup.references.places import (
 )
 from flagstaff.cleanup.references.prefilter import Export, may_have_keys
 from flagstaff.cleanup.references.values import (
-    Items,
     Name,
     Object,
     Parameter,
     Pattern,
-    Text,
     Value,
 )
 
-__all__ = ["InModule", "in_module", "key_of"]
+__all__ = ["InModule", "in_module"]
 
 
 @dataclass
@@ -104,15 +103,6 @@ def _reference(place: Place, node: cst.CSTNode, value: Value, module: Module) ->
         name=place.name,
         pattern="" if key is not None else _pattern(value),
     )
-
-
-def key_of(value: Value) -> str | None:
-    """Returns the key that a value is, or None."""
-    if isinstance(value, Items) and value.keys is None and value.values:
-        # The member of an enumeration with a label: its first part is the value.
-        first = value.values[0]
-        return key_of(first[0]) if len(first) == 1 else None
-    return value.text if isinstance(value, Text) else None
 
 
 def _pattern(value: Value) -> str:

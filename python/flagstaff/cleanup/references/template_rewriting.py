@@ -3,97 +3,170 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeAlias
 
-from flagstaff.cleanup.references.files import is_jinja
+from flagstaff.cleanup.references.template_blocks import Block, blocks_in, word_of
+from flagstaff.cleanup.references.template_conditions import Condition, simplified
+from flagstaff.cleanup.references.templates import Tag, tags_in
 
 __all__ = ["rewritten_template"]
 
-_TAG = re.compile(r"\{% *(?!-|\+)([^\n]*?) *%\}")
-_FLAG = re.compile(r"""flag\s+["']([^"']+)["'](?:[\s,].*)?""")
-_IF = re.compile(r"if\s+(not\s+)?(?:request\.)?flags\.(\w+)")
+#: A line and a column.
+_Place: TypeAlias = tuple[int, int]
 
-
-@dataclass
-class _Block:
-    """A tag with a content, and its `else`."""
-
-    name: str
-    start: tuple[int, int]
-    #: Whether the first content stays; None if the tag is of no flag of ours.
-    keeps_first: bool | None
-    otherwise: tuple[int, int] | None = None
-    #: It has an `elif`.
-    is_complex: bool = False
+_STRING = r"(?:\"[^\"\\]*\"|'[^'\\]*')"
+_ARGUMENT = rf"(?:\w+\s*=\s*)?(?:{_STRING}|[\w.]+)"
+_LOOKUP = re.compile(r"(?:request\.)?flags\.\w+")
+_CALL = re.compile(
+    rf"(?:flag_enabled|request\.flags\.enabled)\(\s*{_STRING}(?:\s*,\s*{_ARGUMENT})*\s*\)"
+    rf"|request\.flags\[\s*{_STRING}\s*\]"
+)
 
 
 def rewritten_template(
-    path: str, results: Mapping[str, bool]
-) -> tuple[str, str, set[tuple[int, int]]] | None:
-    """Returns the old and the new text, and the places that are resolved; None if nothing is."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        source = file.read()
-    if is_jinja(path) and ("{%-" in source or "-%}" in source):
-        return None
-    removed: list[tuple[int, int]] = []
-    done: set[tuple[int, int]] = set()
-    for block, end in _blocks(source, results):
-        removed += _cuts(block, end)
-        done |= _places(source, block)
-    if not removed:
-        return None
-    return source, _without(source, removed), done
+    source: str, results: Mapping[_Place, bool], *, is_jinja: bool
+) -> tuple[str, set[_Place]]:
+    """Returns the new text, and the places that are resolved in it.
+
+    `results` has the result of the flag for each place that names it.
+    """
+    tags = list(tags_in(source, is_jinja=is_jinja))
+    if not all(_is_readable(source, tag) for tag in tags) or any(
+        before.end > after.start for before, after in pairwise(tags)
+    ):
+        return source, set()
+    rewriting = _Rewriting(source, results, is_jinja=is_jinja)
+    for block in blocks_in(tags):
+        rewriting.add(block)
+    return _edited(source, rewriting.edits), rewriting.done
 
 
-def _blocks(source: str, results: Mapping[str, bool]) -> list[tuple[_Block, tuple[int, int]]]:
-    tags = [(found.span(), found[1]) for found in _TAG.finditer(source)]
-    names = {text.split()[0] for _, text in tags if text.split()}
-    open_blocks: list[_Block] = []
-    found: list[tuple[_Block, tuple[int, int]]] = []
-    for span, text in tags:
-        name = (text.split() or [""])[0]
-        if f"end{name}" in names:
-            open_blocks.append(_Block(name, span, _keeps_first(text, results)))
-        elif not open_blocks:
-            continue
-        elif name == "else":
-            open_blocks[-1].otherwise = span
-        elif name == "elif":
-            open_blocks[-1].is_complex = True
-        elif name == f"end{open_blocks[-1].name}":
-            block = open_blocks.pop()
-            if block.keeps_first is not None and not block.is_complex:
-                found.append((block, span))
-    return found
+def _is_readable(source: str, tag: Tag) -> bool:
+    return tag.contents in source[tag.start + 2 : tag.end - 2] and source[tag.end - 1] == "}"
 
 
-def _keeps_first(text: str, results: Mapping[str, bool]) -> bool | None:
-    if (found := _FLAG.fullmatch(text)) is not None:
-        return results.get(found[1])
-    found = _IF.fullmatch(text)
-    if found is None or found[2] not in results:
-        return None
-    return results[found[2]] is not bool(found[1])
+@dataclass
+class _Branch:
+    """A branch that stays."""
+
+    tag: Tag
+    following: Tag
+    condition: Condition
 
 
-def _cuts(block: _Block, end: tuple[int, int]) -> list[tuple[int, int]]:
-    middle = block.otherwise or end
-    if block.keeps_first:
-        return [block.start, (middle[0], end[1])]
-    if block.otherwise is None:
-        return [(block.start[0], end[1])]
-    return [(block.start[0], middle[1]), end]
+@dataclass
+class _Edit:
+    start: int
+    end: int
+    text: str = ""
 
 
-def _without(source: str, removed: list[tuple[int, int]]) -> str:
+@dataclass
+class _Rewriting:
+    """Collects the edits of a template."""
+
+    source: str
+    results: Mapping[_Place, bool]
+    is_jinja: bool = field(kw_only=True)
+    edits: list[_Edit] = field(default_factory=list)
+    done: set[_Place] = field(default_factory=set)
+
+    def add(self, block: Block) -> None:
+        """Adds the edits of a block."""
+        tags = [*block.tags, block.end]
+        if any(self._strips_spaces(tag) for tag in tags):
+            return
+        conditions = [self._condition(tag) for tag in block.tags]
+        resolved = {self._place(tag, at) for tag, one in conditions for at in one.resolved}
+        if not resolved:
+            return
+        self.done |= resolved
+        branches = (
+            _Branch(tag, following, condition)
+            for (tag, condition), following in zip(conditions, block.nexts, strict=True)
+        )
+        self.edits += self._edits(block, list(_kept(branches)))
+
+    def _edits(self, block: Block, kept: list[_Branch]) -> Iterator[_Edit]:
+        start, end = block.tags[0].start, block.end.end
+        if not kept:
+            yield _Edit(start, end)
+            return
+        first, last = kept[0], kept[-1]
+        if first.condition.result:
+            yield _Edit(start, first.tag.end)
+            yield _Edit(first.following.start, end)
+            return
+        if first.tag is not block.tags[0]:
+            yield _Edit(start, first.tag.start)
+        for branch in kept:
+            yield from self._edits_of_tag(branch, is_first=branch is first)
+        for before, after in pairwise(kept):
+            if before.following is not after.tag:
+                yield _Edit(before.following.start, after.tag.start)
+        if last.following is not block.end:
+            yield _Edit(last.following.start, block.end.start)
+
+    def _edits_of_tag(self, branch: _Branch, *, is_first: bool) -> Iterator[_Edit]:
+        word = "else" if branch.condition.result else ("if" if is_first else "elif")
+        text = word if word == "else" else f"{word} {branch.condition.text}"
+        is_same = word == word_of(branch.tag) and not branch.condition.resolved
+        if not is_same:
+            start = self.source.index(branch.tag.contents, branch.tag.start)
+            yield _Edit(start, start + len(branch.tag.contents), text)
+
+    def _condition(self, tag: Tag) -> tuple[Tag, Condition]:
+        word = word_of(tag)
+        if word == "else":
+            return tag, Condition("", result=True)
+        if word == "flag":
+            result = self.results.get(self._place(tag, None))
+            return tag, Condition("", result, resolved=() if result is None else (-1,))
+        begin = tag.contents.index(word) + len(word)
+        begin += len(tag.contents[begin:]) - len(tag.contents[begin:].lstrip())
+
+        def result_of(offset: int, text: str) -> bool | None:
+            is_evaluation = _LOOKUP.fullmatch(text) or (self.is_jinja and _CALL.fullmatch(text))
+            return self.results.get(self._place(tag, begin + offset)) if is_evaluation else None
+
+        found = simplified(tag.contents[begin:], result_of, has_brackets=self.is_jinja)
+        offsets = tuple(begin + offset for offset in found.resolved)
+        return tag, Condition(found.text, found.result, found.is_plain, offsets)
+
+    def _strips_spaces(self, tag: Tag) -> bool:
+        return self.source[tag.start + 2] in "+-" or self.source[tag.end - 3] in "+-"
+
+    def _place(self, tag: Tag, offset: int | None) -> _Place:
+        """Returns the place of an offset in the contents of a tag, by default of the tag itself."""
+        start = tag.start
+        if offset is not None and offset >= 0:
+            start = self.source.index(tag.contents, tag.start) + offset
+        line = self.source.count("\n", 0, start) + 1
+        return line, start - self.source.rfind("\n", 0, start)
+
+
+def _kept(branches: Iterator[_Branch]) -> Iterator[_Branch]:
+    """Yields the branches that may be chosen."""
+    for branch in branches:
+        if branch.condition.result is not False:
+            yield branch
+        if branch.condition.result:
+            return
+
+
+def _edited(source: str, edits: list[_Edit]) -> str:
     parts: list[str] = []
     place = 0
-    for start, end in sorted(_whole_lines(source, *cut) for cut in removed):
-        if start > place:
-            parts.append(source[place:start])
-        place = max(place, end)
+    for edit in edits:
+        if not edit.text:
+            edit.start, edit.end = _whole_lines(source, edit.start, edit.end)
+    for edit in sorted(edits, key=lambda one: (one.start, one.end)):
+        if edit.start >= place:
+            parts += [source[place : edit.start], edit.text]
+        place = max(place, edit.end)
     return "".join([*parts, source[place:]])
 
 
@@ -105,13 +178,3 @@ def _whole_lines(source: str, start: int, end: int) -> tuple[int, int]:
     if source[line:start].strip() or source[end:after].strip():
         return start, end
     return line, after
-
-
-def _places(source: str, block: _Block) -> set[tuple[int, int]]:
-    start = block.start[0]
-    if block.name == "if":
-        start = source.index("flags.", start)
-        if source[:start].endswith("request."):
-            start -= len("request.")
-    line = source.count("\n", 0, start) + 1
-    return {(line, start - source.rfind("\n", 0, start))}

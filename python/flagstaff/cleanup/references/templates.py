@@ -12,7 +12,7 @@ from django.utils.text import smart_split
 from flagstaff.cleanup.references.files import is_jinja
 from flagstaff.cleanup.references.model import About, Kind, Reference
 
-__all__ = ["Setup", "in_template", "setup_in"]
+__all__ = ["Setup", "Tag", "in_template", "setup_in", "tags_in"]
 
 # Libraries of others that have a tag with one of our names.
 _OTHER_LIBRARIES = frozenset({"waffle_tags", "feature_flags", "flags"})
@@ -46,11 +46,12 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class _Tag:
-    """The contents of `{% … %}` or `{{ … }}`, and where they begin in the template."""
+class Tag:
+    """The contents of `{% … %}` or `{{ … }}`, and the place of the whole in the template."""
 
     contents: str
     start: int
+    end: int
     is_block: bool
 
 
@@ -62,9 +63,13 @@ def setup_in(data: bytes) -> Setup:
 def in_template(path: str, data: bytes, setup: Setup) -> list[Reference]:
     """Returns the references in a template."""
     source = data.decode("utf-8", "replace")
-    tags = _jinja_tags(source) if is_jinja(path) else _django_tags(source)
     found = _Finder(path, source, setup, is_jinja=is_jinja(path))
-    return list(dict.fromkeys(found.references(tags)))
+    return list(dict.fromkeys(found.references(tags_in(source, is_jinja=is_jinja(path)))))
+
+
+def tags_in(source: str, *, is_jinja: bool) -> Iterator[Tag]:
+    """Yields the tags of a template; some of them twice if Jinja2 cannot read it."""
+    return _jinja_tags(source) if is_jinja else _django_tags(source)
 
 
 class _Finder:
@@ -75,13 +80,13 @@ class _Finder:
         # The last library that has our tags; in Jinja2, an extension has them.
         self._is_ours = setup.is_builtin or is_jinja
 
-    def references(self, tags: Iterator[_Tag]) -> Iterator[Reference]:
+    def references(self, tags: Iterator[Tag]) -> Iterator[Reference]:
         for tag in tags:
             if tag.is_block:
                 yield from self._of_block(tag)
             yield from self._of_expression(tag)
 
-    def _of_block(self, tag: _Tag) -> Iterator[Reference]:
+    def _of_block(self, tag: Tag) -> Iterator[Reference]:
         name, *bits = _split(tag.contents) or [""]
         if name == "load":
             self._load(bits)
@@ -97,7 +102,7 @@ class _Finder:
             elif library in _OTHER_LIBRARIES:
                 self._is_ours = False
 
-    def _of_expression(self, tag: _Tag) -> Iterator[Reference]:
+    def _of_expression(self, tag: Tag) -> Iterator[Reference]:
         # Quoted texts keep their length, so that the places stay right.
         bare = _QUOTED.sub(lambda found: "\0" * len(found[0]), tag.contents)
         for found in _LOOKUP.finditer(bare):
@@ -113,7 +118,7 @@ class _Finder:
             place = self._place(tag, found.start())
             yield self._reference(place, about, found[1], text)
 
-    def _place(self, tag: _Tag, offset: int) -> int:
+    def _place(self, tag: Tag, offset: int) -> int:
         # The contents are stripped.
         return self._source.index(tag.contents, tag.start) + offset
 
@@ -138,17 +143,17 @@ class _Finder:
         )
 
 
-def _django_tags(source: str) -> Iterator[_Tag]:
+def _django_tags(source: str) -> Iterator[Tag]:
     comment = False
     for token in DebugLexer(source).tokenize():
         is_block = token.token_type == TokenType.BLOCK
         if is_block and token.contents.partition(" ")[0] in ("comment", "endcomment"):
             comment = not token.contents.startswith("end")
         elif not comment and token.position and (is_block or token.token_type == TokenType.VAR):
-            yield _Tag(token.contents, token.position[0], is_block=is_block)
+            yield Tag(token.contents, *token.position, is_block=is_block)
 
 
-def _jinja_tags(source: str) -> Iterator[_Tag]:
+def _jinja_tags(source: str) -> Iterator[Tag]:
     """Yields the tags by the lexer of Jinja2; without Jinja2, by that of Django."""
     try:
         from jinja2 import Environment, TemplateSyntaxError  # noqa: PLC0415 (optional)
@@ -166,7 +171,8 @@ def _jinja_tags(source: str) -> Iterator[_Tag]:
             if kind in ("block_begin", "variable_begin"):
                 start, parts = at, []
             elif kind in ("block_end", "variable_end"):
-                yield _Tag("".join(parts).strip(), start, is_block=kind == "block_end")
+                end = place - len(text) + len(text.rstrip())
+                yield Tag("".join(parts).strip(), start, end, is_block=kind == "block_end")
             else:
                 parts.append(text)
     except TemplateSyntaxError:

@@ -1,0 +1,109 @@
+"""The places of a module whose flag has a known result: what the patch may resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import libcst as cst
+
+from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.model import About, Kind
+from flagstaff.cleanup.references.naming import key_of
+from flagstaff.cleanup.references.parsing import Module
+from flagstaff.cleanup.references.places import Place, Wrappers, places_of
+from flagstaff.cleanup.references.scopes import Scope
+from flagstaff.cleanup.references.values import Name
+
+__all__ = ["Target", "Targets", "is_fixture", "override", "targets_in"]
+
+_METHOD_DECORATOR = Name("django.utils.decorators.method_decorator")
+_FIXTURE_METHODS = {"flags.on": True, "flags.off": False, "flags.set": None}
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A place, the keys that it may have, and the result that all of them have."""
+
+    place: Place
+    keys: frozenset[str]
+    result: bool
+
+
+@dataclass
+class Targets:
+    """The places of a module that the patch may resolve, and what it needs to know about others."""
+
+    #: By the node that names the flag. Calls of the pytest fixture have several keys, and are here
+    #: by each of them.
+    by_node: dict[cst.CSTNode, Target] = field(default_factory=dict)
+    #: The calls of Django's `method_decorator`.
+    method_decorators: set[cst.CSTNode] = field(default_factory=set)
+
+    def of(self, node: cst.CSTNode, kind: Kind) -> Target | None:
+        """Returns the place of this kind that a node is, or None."""
+        found = self.by_node.get(node)
+        return found if found is not None and found.place.kind == kind else None
+
+
+def targets_in(
+    module: Module, evaluator: Evaluator, wrappers: Wrappers, results: Mapping[str, bool]
+) -> Targets:
+    """Returns the places of the flags that have a result. Calls of wrappers are not among them."""
+    found = Targets()
+    for target in _targets(module, evaluator, wrappers, results):
+        place = target.place
+        found.by_node[place.key if is_fixture(place) else place.node] = target
+    _drop_contradictions(found)
+    for call, scope in module.found.calls:
+        if evaluator.evaluate(call.func, scope) == (_METHOD_DECORATOR,):
+            found.method_decorators.add(call)
+    return found
+
+
+def is_fixture(place: Place) -> bool:
+    """Returns True for a call of the pytest fixture that turns flags on or off."""
+    return place.kind == Kind.TEST and place.name in _FIXTURE_METHODS
+
+
+def override(node: cst.CSTNode, place: Place) -> bool | None:
+    """Returns the result that `override_flag("key", True)` sets; None if it is not a constant."""
+    if not isinstance(node, cst.Call):
+        return None
+    if is_fixture(place) and place.name != "flags.set":
+        return _FIXTURE_METHODS[place.name]
+    others = [arg for arg in node.args if arg.keyword is None or arg.keyword.value != "key"]
+    if len(others) == len(node.args):
+        others = others[1:]
+    if not others:
+        # `pytest.mark.flag("key")` turns it on.
+        return True
+    value = others[0].value
+    names = {"True": True, "False": False}
+    return names.get(value.value) if isinstance(value, cst.Name) else None
+
+
+def _targets(
+    module: Module, evaluator: Evaluator, wrappers: Wrappers, results: Mapping[str, bool]
+) -> Iterator[Target]:
+    for place in places_of(module, evaluator, wrappers):
+        if place.is_indirect or place.about != About.FLAG:
+            continue
+        keys = {key_of(value) for value in evaluator.evaluate(place.key, place.scope)}
+        known = frozenset(key for key in keys if key is not None)
+        of_keys = {results.get(key) if key is not None else None for key in keys}
+        result = of_keys.pop() if len(of_keys) == 1 else None
+        if result is not None:
+            yield Target(place, known, result)
+
+
+def _drop_contradictions(targets: Targets) -> None:
+    """Leaves out tests that turn a flag both on and off: they are about its change."""
+    found: dict[tuple[Scope, frozenset[str]], set[bool | None]] = {}
+    of_fixture = {n: one for n, one in targets.by_node.items() if is_fixture(one.place)}
+    for target in of_fixture.values():
+        senses = found.setdefault((target.place.scope, target.keys), set())
+        senses.add(override(target.place.node, target.place))
+    for node, target in of_fixture.items():
+        if len(found[target.place.scope, target.keys]) > 1:
+            del targets.by_node[node]
