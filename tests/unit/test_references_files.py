@@ -64,7 +64,7 @@ def test_two_processes_find_the_same_as_one(tmp_path: Path) -> None:
 def test_file_that_is_not_python_is_reported(tmp_path: Path) -> None:
     write_project(tmp_path, {"views.py": "from flagstaff import (", "other.py": "x = ("})
     found = search_files(searched_files([tmp_path]))
-    assert found.unreadable == [str(tmp_path / "views.py")]
+    assert found.unreadable == {str(tmp_path / "views.py"): "not valid Python (line 1)"}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from tests.references import found_in, keys_in, references_in, write_project
 
 from flagstaff.cleanup.references import search  # isort: skip
+from flagstaff.cleanup.references.advice import advice  # isort: skip
 
 IMPORT = "from flagstaff import flag_enabled as f\n"
 
@@ -160,3 +161,81 @@ def test_key_of_the_settings_is_found(tmp_path: Path) -> None:
     }
     write_project(tmp_path, files)
     assert [one.key for one in search([tmp_path])] == ["a"]
+
+
+def test_wrapper_of_a_wrapper_is_found_at_two_levels(tmp_path: Path) -> None:
+    files = {
+        "first": IMPORT + "def first(key): return f(key)\n",
+        "second": "from first import first\ndef second(user, key): return first(key)\n",
+        "third": "from second import second\ndef third(key): return second(None, key)\n",
+        "views": "from second import second\nfrom third import third\nsecond(1, 'a')\nthird('b')\n",
+    }
+    found = found_in(tmp_path, **files)
+    assert ("evaluation", "a") in found
+    # The limit: the call inside of the third function is listed instead.
+    assert ("evaluation", "b") not in found
+    assert found.count(("dynamic", "*")) == 3
+
+
+def test_wrapper_of_a_wrapper_in_one_module_is_found(tmp_path: Path) -> None:
+    source = (
+        IMPORT + "def first(key): return f(key)\ndef second(key): return first(key)\nsecond('a')"
+    )
+    assert keys_in(tmp_path, views=source) == ["a"]
+
+
+def test_wrapper_that_calls_itself_ends(tmp_path: Path) -> None:
+    source = IMPORT + "def on(key, n): return f(key) or on(key, n - 1)\non('a', 1)"
+    assert keys_in(tmp_path, views=source) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "keys"),
+    [
+        ('"key", ["a", "b"]', ["a", "b"]),
+        ('"key", ("a", pytest.param("b", id="x"))', ["a", "b"]),
+        ('"key,n", [("a", 1), ("b", 2)]', ["a", "b"]),
+        ('("n", "key"), [(1, "a"), pytest.param(2, "b")]', ["a", "b"]),
+        ('argnames=["key"], argvalues=["a"]', ["a"]),
+        ('"key", KEYS', ["a", "b"]),
+        ('"key", [*KEYS, "c"]', ["a", "b", "c"]),
+        ('"n, key", PAIRS', ["a"]),
+        ('"key", [KEYS[0], None]', ["a"]),
+        ('"n", ["a"]', []),
+        ('"key", ["a"], indirect=True', []),
+        ('"key"', []),
+    ],
+)
+def test_key_of_parametrize_is_found(tmp_path: Path, mark: str, keys: list[str]) -> None:
+    source = (
+        f'{IMPORT}import pytest\nKEYS = ["a", "b"]\nPAIRS = [(1, "a")]\n'
+        f"@pytest.mark.parametrize({mark})\ndef test_one(n, key):\n    f(key)\n"
+    )
+    assert keys_in(tmp_path, test_views=source) == keys
+
+
+def test_key_of_parametrize_of_a_class_is_found_with_its_place(tmp_path: Path) -> None:
+    source = (
+        f'{IMPORT}import pytest\n@pytest.mark.parametrize("key", [\n    "a",\n])\n'
+        "class TestOne:\n    def test_one(self, key):\n        f(key)\n"
+    )
+    found = [one for one in references_in(tmp_path, test_views=source) if one.key]
+    assert [(one.line, one.column, one.name) for one in found] == [(4, 5, "parametrize")]
+    assert advice(found[0], {"a": True}) == "remove the key from the parameters of the test"
+
+
+@pytest.mark.parametrize(
+    ("call", "on", "words"),
+    [
+        ("on", True, "remove the statement"),
+        ("off", False, "remove the statement"),
+        ("on", False, "this test covers the code that goes: delete it"),
+        ("off", True, "this test covers the code that goes: delete it"),
+    ],
+)
+def test_advice_for_the_fixture_depends_on_its_result(
+    tmp_path: Path, call: str, on: bool, words: str
+) -> None:
+    source = f"import flagstaff\ndef test_one(flags):\n    flags.{call}('a')\n"
+    [found] = references_in(tmp_path, test_views=source)
+    assert advice(found, {"a": on}) == words

@@ -82,10 +82,14 @@ def _run(options: Options, out: Output) -> None:
         raise CommandError("--diff needs --result KEY=on or KEY=off", returncode=USAGE)
     keys = dict.fromkeys((*options["keys"], *results))
     files, found = _search(options, out)
-    for path in found.unreadable:
-        out.message(f"{path}: not valid Python, so it was not searched")
+    for path, reason in sorted(found.unreadable.items()):
+        out.message(f"{path}: {reason}, so it was not searched")
     existing = _existing_keys(out, is_needed=options["paths"] is None)
     references = _selected(found, keys, existing)
+    used = {one.key for one in references}
+    missing = [key for key in keys if key not in used and _is_missing(key, existing)]
+    if missing:
+        out.message(f"no flag or value has the key {join_some(missing)}")
     if options["diff"]:
         _print_patch(files, found, references, results, out)
         return
@@ -127,6 +131,10 @@ def _existing_keys(out: Output, *, is_needed: bool) -> Mapping[str, frozenset[st
             raise
         out.message("the database cannot be read, so keys without a flag are not shown")
         return None
+
+
+def _is_missing(key: str, existing: Mapping[str, frozenset[str]] | None) -> bool:
+    return existing is not None and not any(key in stored for stored in existing.values())
 
 
 def _selected(

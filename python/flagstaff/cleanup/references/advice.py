@@ -37,7 +37,12 @@ _BY_KIND: dict[Kind, tuple[str, str]] = {
     Kind.QUERY: ("remove the query of the flag",) * 2,
     Kind.SETTING: ("remove the key from the setting",) * 2,
 }
-_WRAPPER = "it passes on the key; "
+# By the name of what names the key.
+_BY_NAME: dict[str, tuple[str, str]] = {
+    "flags.on": ("remove the statement", "this test covers the code that goes: delete it"),
+    "flags.off": ("this test covers the code that goes: delete it", "remove the statement"),
+    "parametrize": ("remove the key from the parameters of the test",) * 2,
+}
 
 
 def advice(reference: Reference, results: Mapping[str, bool]) -> str:
@@ -48,7 +53,8 @@ def advice(reference: Reference, results: Mapping[str, bool]) -> str:
         return _of_dynamic(reference, results)
     if reference.key not in results:
         return ""
-    return _BY_KIND[reference.kind][0 if results[reference.key] else 1]
+    by_result = _BY_NAME.get(reference.name) or _BY_KIND[reference.kind]
+    return by_result[0 if results[reference.key] else 1]
 
 
 def _of_dynamic(reference: Reference, results: Mapping[str, bool]) -> str:

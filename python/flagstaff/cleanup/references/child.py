@@ -13,7 +13,7 @@ from flagstaff.cleanup.references.worker import Share, Worker
 
 
 def main() -> None:
-    """Makes both passes for the process that has started this one."""
+    """Makes all passes for the process that has started this one."""
     # As in the other process: it would look at each of the many nodes again and again.
     gc.disable()
     warnings.simplefilter("ignore")
@@ -23,6 +23,7 @@ def main() -> None:
     worker = Worker(*pickle.load(sys.stdin.buffer))  # noqa: S301 (from the parent process)
     _send(worker.first(_no_progress), output)
     _send(worker.second(pickle.load(sys.stdin.buffer), _no_progress), output)  # noqa: S301
+    _send(worker.third(pickle.load(sys.stdin.buffer)), output)  # noqa: S301
 
 
 def _send(found: Share, output: IO[bytes]) -> None:

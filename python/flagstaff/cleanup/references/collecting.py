@@ -65,6 +65,7 @@ class Collector(Walker):
         self.walk_all([*node.decorators, *node.bases, *node.keywords])
         bases = tuple(base.value for base in node.bases)
         scope = Scope("class", self._qualified(node.name.value), self._scope, bases=bases)
+        scope.decorators = tuple(one.decorator for one in node.decorators)
         self._scope.bind(node.name.value, scope)
         self.classes.append((node, scope))
         self._walk_inside(node.body, scope)
@@ -75,6 +76,7 @@ class Collector(Walker):
         decorators = {_dotted(one.decorator) for one in node.decorators}
         scope = FunctionScope("function", self._qualified(node.name.value), self._scope)
         scope.is_class_method = "classmethod" in decorators
+        scope.decorators = tuple(one.decorator for one in node.decorators)
         is_method = self._scope.kind == "class" and "staticmethod" not in decorators
         self._add_parameters(scope, node.params, is_method=is_method)
         self._scope.bind(node.name.value, scope)

@@ -38,7 +38,8 @@ _MAX_BYTES = 4_000_000
 def searched_files(paths: Iterable[str | PathLike[str]], exclude: Sequence[str] = ()) -> list[str]:
     """Returns the files at and below the paths, sorted, without those that match a glob.
 
-    Raises FileNotFoundError for a path that does not exist.
+    A folder that cannot be read is among them. Raises FileNotFoundError for a path that is no file
+    and no folder.
     """
     found: dict[str, None] = {}
     for path in map(Path, paths):
@@ -48,7 +49,7 @@ def searched_files(paths: Iterable[str | PathLike[str]], exclude: Sequence[str] 
                 one.removeprefix(f".{os.sep}") for one in _below(str(path), str(path), exclude)
             )
             found.update(dict.fromkeys(below))
-        elif path.exists():
+        elif path.is_file():
             found[str(path)] = None
         else:
             raise FileNotFoundError(str(path))
@@ -72,8 +73,13 @@ def is_configuration(path: str) -> bool:
 
 
 def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
-    with os.scandir(folder) as scanned:
-        entries = sorted(scanned, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError:
+        # The search lists what it cannot read.
+        yield folder
+        return
     if folder != root and any(entry.name == _ENVIRONMENT for entry in entries):
         return
     for entry in entries:
@@ -87,8 +93,13 @@ def _below(folder: str, root: str, exclude: Sequence[str]) -> Iterator[str]:
 
 
 def _is_source(entry: os.DirEntry[str]) -> bool:
-    is_ours = entry.name.endswith(_SOURCES) or is_configuration(entry.name)
-    return is_ours and entry.is_file() and entry.stat().st_size <= _MAX_BYTES
+    if not entry.name.endswith(_SOURCES) and not is_configuration(entry.name):
+        return False
+    try:
+        return entry.is_file() and entry.stat().st_size <= _MAX_BYTES
+    except OSError:
+        # A loop of links, for example: the search lists what it cannot read.
+        return True
 
 
 def _is_excluded(entry: os.DirEntry[str], root: str, exclude: Sequence[str]) -> bool:

@@ -46,7 +46,12 @@ def _search(files: Sequence[str], progress: Progress, child: subprocess.Popen[by
     _send(found, tasks)
     more = worker.second(found, twice)
     more.add(_receive(answers))
+    wrappers = found.added_by(more)
     found.add(more)
+    _send(wrappers, tasks)
+    last = worker.third(wrappers)
+    last.add(_receive(answers))
+    found.add(last)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from libcst.metadata import CodePosition, MetadataWrapper, PositionProvider
 from flagstaff.cleanup.references.collecting import Collector
 from flagstaff.cleanup.references.positions import starts_of
 
-__all__ = ["Module", "parse"]
+__all__ = ["Module", "UnreadableError", "parse", "reason_of"]
 
 
 @dataclass(eq=False)
@@ -51,16 +52,46 @@ class Module:
         return {node: found.start for node, found in wrapper.resolve(PositionProvider).items()}
 
 
-def parse(path: str, module: str) -> Module | None:
-    """Returns the module of a file; None if it cannot be read or is not valid Python."""
+class UnreadableError(Exception):
+    """A file cannot be read or is not valid Python; says why."""
+
+
+def parse(path: str, module: str) -> Module:
+    """Returns the module of a file. Raises UnreadableError."""
     try:
         data = Path(path).read_bytes()
+        _check_depth(data)
         tree = cst.parse_module(data)
         source = data.decode(tree.encoding).removeprefix("\ufeff")
         collector = Collector(path, module)
         collector.walk(tree)
-    except (OSError, cst.ParserSyntaxError, ValueError, LookupError, RecursionError):
-        return None
-        # As Python reads a file.
+    except OSError as error:
+        raise UnreadableError(reason_of(error)) from error
+    except cst.ParserSyntaxError as error:
+        raise UnreadableError(f"not valid Python (line {error.raw_line})") from error
+    except (ValueError, LookupError) as error:
+        raise UnreadableError(f"not valid Python ({error})") from error
+    except RecursionError as error:
+        raise UnreadableError("nested too deeply") from error
+    # As Python reads a file.
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     return Module(path, source, tree, collector)
+
+
+def _check_depth(data: bytes) -> None:
+    """Raises RecursionError for code on which LibCST would crash the process."""
+    try:
+        ast.parse(data)
+    except MemoryError as error:
+        raise RecursionError from error
+    except SyntaxError as error:
+        if "too many nested" in error.msg:
+            raise RecursionError from error
+        # LibCST reads other versions of Python, and knows the line of the error.
+    except ValueError:
+        pass
+
+
+def reason_of(error: OSError) -> str:
+    """Returns why a file cannot be read."""
+    return f"it cannot be read ({error.strerror})"

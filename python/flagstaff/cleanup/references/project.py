@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flagstaff.cleanup.references.files import is_python
-from flagstaff.cleanup.references.parsing import Module, parse
+from flagstaff.cleanup.references.parsing import Module, UnreadableError, parse
 
 __all__ = ["Project"]
 
@@ -26,6 +26,8 @@ class Project:
         self._by_tail: dict[str, list[str]] = {}
         self._modules: dict[str, Module | None] = {}
         self._found: dict[str, str | None] = {}
+        #: Why files cannot be parsed.
+        self.problems: dict[str, str] = {}
         for path in filter(is_python, files):
             name = module_name(path)
             self._names[name] = path
@@ -45,7 +47,7 @@ class Project:
         for module, path in self._names.items():
             *packages, last = module.split(".")
             is_settings = last.startswith("settings") or "settings" in packages[-1:]
-            if is_settings and name in Path(path).read_text(encoding="utf-8", errors="replace"):
+            if is_settings and _mentions(path, name):
                 found = self.read(path)
                 if found is not None:
                     yield found
@@ -71,8 +73,15 @@ class Project:
         if path not in self._modules:
             if len(self._modules) >= _MAX_MODULES:
                 del self._modules[next(iter(self._modules))]
-            self._modules[path] = parse(path, module_name(path))
+            self._modules[path] = self._parsed(path)
         return self._modules[path]
+
+    def _parsed(self, path: str) -> Module | None:
+        try:
+            return parse(path, module_name(path))
+        except UnreadableError as error:
+            self.problems[path] = str(error)
+            return None
 
 
 def module_name(path: str) -> str:
@@ -81,3 +90,10 @@ def module_name(path: str) -> str:
     if parts[-1] == "__init__":
         parts.pop()
     return ".".join(parts)
+
+
+def _mentions(path: str, name: str) -> bool:
+    try:
+        return name.encode() in Path(path).read_bytes()
+    except OSError:
+        return False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import libcst as cst
 
@@ -12,6 +12,7 @@ from flagstaff.cleanup.references.evaluating import Evaluator
 from flagstaff.cleanup.references.functions import BY_NAME, Function
 from flagstaff.cleanup.references.model import Kind, Reference
 from flagstaff.cleanup.references.naming import key_of
+from flagstaff.cleanup.references.parametrized import parametrized
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import (
     Place,
@@ -29,7 +30,7 @@ from flagstaff.cleanup.references.values import (
     Value,
 )
 
-__all__ = ["InModule", "in_module"]
+__all__ = ["InModule", "exports_of", "in_module"]
 
 
 @dataclass
@@ -55,11 +56,18 @@ def in_module(
     if not only_wrappers:
         found.references += in_strings(module, evaluator)
         found.exports |= set(_exports(module, evaluator))
-        found.exports |= {_export(path, name.rpartition(".")[2]) for path, name in found.wrappers}
-        for path, name in found.wrappers:
-            # A class is called by its own name.
-            if name.endswith((".__init__", ".__call__")):
-                found.exports.add(_export(path, name.split(".")[-2]))
+        found.exports |= exports_of(found.wrappers)
+    return found
+
+
+def exports_of(wrappers: Iterable[WrapperId]) -> set[Export]:
+    """Returns the names by which other modules call functions."""
+    found: set[Export] = set()
+    for path, name in wrappers:
+        found.add(_export(path, name.rpartition(".")[2]))
+        # A class is called by its own name.
+        if name.endswith((".__init__", ".__call__")):
+            found.add(_export(path, name.split(".")[-2]))
     return found
 
 
@@ -82,6 +90,12 @@ def _passed_on(
     function = Function(place.kind, place.about, value.name, position)
     if function not in known:
         found.wrappers[wrapper_id(scope)] = (*known, function)
+    if scope.root is module.found.module:
+        of_test = replace(place, kind=Kind.TEST, name="parametrize")
+        for node, values in parametrized(scope, value.name, evaluator):
+            for one in values:
+                if not isinstance(one, Name):
+                    yield _reference(of_test, node, one, module)
     default = scope.defaults.get(value.name)
     if default is not None and scope.root is module.found.module:
         for one in evaluator.evaluate(default, scope.parent or scope):

@@ -28,6 +28,8 @@ class Scope:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     #: The base classes of a class.
     bases: tuple[cst.BaseExpression, ...] = ()
+    #: The decorators of a class or a function.
+    decorators: tuple[cst.BaseExpression, ...] = ()
     #: The modules of `from … import *`.
     stars: list[str] = field(default_factory=list)
     #: Of a module: its file and its dotted name.

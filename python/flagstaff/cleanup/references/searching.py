@@ -80,7 +80,10 @@ def _without_garbage_collection() -> Iterator[None]:
 def _search_in_one(files: Sequence[str], progress: Progress) -> Share:
     worker = Worker(files, files)
     found = worker.first(progress)
-    found.add(worker.second(found, progress))
+    more = worker.second(found, progress)
+    wrappers = found.added_by(more)
+    found.add(more)
+    found.add(worker.third(wrappers))
     return found
 
 

@@ -1,4 +1,4 @@
-"""One process's share of the files, and the two passes over it."""
+"""One process's share of the files, and the three passes over it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from flagstaff.cleanup.references.files import is_configuration, is_python
 from flagstaff.cleanup.references.forced_off import forced_off
 from flagstaff.cleanup.references.functions import Function
 from flagstaff.cleanup.references.model import Reference
-from flagstaff.cleanup.references.places import WrapperId
+from flagstaff.cleanup.references.parsing import reason_of
+from flagstaff.cleanup.references.places import WrapperId, Wrappers
 from flagstaff.cleanup.references.prefilter import (
     Export,
     may_have_keys,
@@ -19,7 +20,7 @@ from flagstaff.cleanup.references.prefilter import (
     template_may_have_keys,
 )
 from flagstaff.cleanup.references.project import Project
-from flagstaff.cleanup.references.python_file import InModule, in_module
+from flagstaff.cleanup.references.python_file import InModule, exports_of, in_module
 from flagstaff.cleanup.references.templates import Setup, in_template, setup_in
 
 __all__ = ["Progress", "Share", "Worker"]
@@ -38,8 +39,8 @@ class Share:
     wrappers: dict[WrapperId, tuple[Function, ...]] = field(default_factory=dict)
     exports: set[Export] = field(default_factory=set)
     setup: Setup = field(default_factory=Setup)
-    #: Files that are not valid Python, or that cannot be read.
-    unreadable: list[str] = field(default_factory=list)
+    #: Files that are not valid Python, or that cannot be read, and why.
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Share | InModule) -> None:
         """Adds what another pass has found."""
@@ -49,14 +50,19 @@ class Share:
             self.wrappers[key] = tuple(dict.fromkeys((*self.wrappers.get(key, ()), *functions)))
         if isinstance(other, Share):
             self.setup |= other.setup
-            self.unreadable += other.unreadable
+            self.unreadable |= other.unreadable
+
+    def added_by(self, other: Share) -> Wrappers:
+        """Returns the functions of another pass that this one has not."""
+        return {key: new for key, new in other.wrappers.items() if new != self.wrappers.get(key)}
 
 
 class Worker:
-    """Searches a share of the files, in two passes.
+    """Searches a share of the files, in three passes.
 
     The first pass finds the calls of flagstaff, and the functions of the project that pass on a
-    key. The second one finds the calls of these functions, and reads the templates.
+    key. The second one finds the calls of these functions, and reads the templates. The third one
+    finds the calls of functions that pass on a key to one of these functions.
     """
 
     def __init__(self, files: Sequence[str], share: Sequence[str]) -> None:
@@ -87,19 +93,28 @@ class Worker:
                 self._search(path, found, known.wrappers, again=path in self._searched)
         return found
 
+    def third(self, wrappers: Wrappers) -> Share:
+        """Searches the calls of functions that call one of the functions of the second pass."""
+        found = Share()
+        exports = exports_of(wrappers)
+        for path, data in self._files(found, _no_progress, python=True) if exports else ():
+            if may_use(data, path, exports):
+                self._search(path, found, wrappers, again=True)
+        return found
+
     def _search(
         self,
         path: str,
         found: Share,
-        wrappers: dict[WrapperId, tuple[Function, ...]],
+        wrappers: Wrappers,
         *,
         again: bool = False,
     ) -> None:
         module = self._project.read(path)
         if module is not None:
             found.add(in_module(module, self._evaluator, wrappers, only_wrappers=again))
-        elif not again:
-            found.unreadable.append(path)
+        else:
+            found.unreadable[path] = self._project.problems[path]
 
     def _files(
         self, found: Share, progress: Progress, *, python: bool
@@ -114,7 +129,10 @@ class Worker:
                 continue
             try:
                 yield path, Path(path).read_bytes()
-            except OSError:
-                if python or not is_python(path):
-                    found.unreadable.append(path)
+            except OSError as error:
+                found.unreadable[path] = reason_of(error)
         progress(done)
+
+
+def _no_progress(_count: int) -> None:
+    pass
