@@ -78,7 +78,19 @@ def test_references_leaves_out_excluded_files() -> None:
 
 def test_references_without_a_place_says_so() -> None:
     ran = flags("references", "other", "--path", "shop/templates")
+    assert ran.status == 0
+    assert ran.err == "no flag or value has the key other\nno references were found\n"
+
+
+def test_references_of_a_flag_without_a_place_says_only_that() -> None:
+    ran = flags("references", "size", "--path", "shop/templates")
     assert (ran.status, ran.err) == (0, "no references were found\n")
+
+
+def test_references_of_an_empty_folder_says_so(project: Path) -> None:
+    (project / "empty").mkdir()
+    ran = flags("references", "--path", "empty")
+    assert (ran.status, ran.out, ran.err) == (0, "", "no references were found\n")
 
 
 def test_references_of_a_missing_path_fails() -> None:
@@ -96,16 +108,6 @@ def test_references_with_a_path_works_without_a_database(monkeypatch: pytest.Mon
     assert "the database cannot be read" in ran.err
 
 
-def test_references_without_libcst_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [one for one in sys.modules if one.startswith("flagstaff.cleanup.references.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "flagstaff.cleanup.references", raising=False)
-    monkeypatch.setitem(sys.modules, "libcst", None)
-    ran = flags("references")
-    assert ran.status == 2
-    assert 'pip install "django-flagstaff[cleanup]"' in ran.err
-
-
 def test_references_with_a_result_adds_advice() -> None:
     found = document("references", "--result", "known=on")
     assert [one["advice"] for one in found] == [
@@ -120,6 +122,13 @@ def test_references_diff_prints_a_patch_and_lists_the_rest() -> None:
     assert '-    if flag_enabled("known"):' in ran.out
     assert ran.out.startswith("--- a/shop/templates/page.html\n")
     assert ran.err == "shop/views.py:7:39: check by hand: the key may be known\n"
+
+
+def test_references_diff_keeps_carriage_returns(project: Path) -> None:
+    path = project / "shop" / "views.py"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    ran = flags("references", "--path", "shop/views.py", "--result", "known=on", "--diff")
+    assert '-    if flag_enabled("known"):\r\n' in ran.out
 
 
 def test_references_diff_without_a_result_fails() -> None:

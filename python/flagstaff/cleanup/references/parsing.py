@@ -69,7 +69,7 @@ def parse(path: str, module: str) -> Module:
         raise UnreadableError(reason_of(error)) from error
     except cst.ParserSyntaxError as error:
         raise UnreadableError(f"not valid Python (line {error.raw_line})") from error
-    except (ValueError, LookupError) as error:
+    except (SyntaxError, ValueError, LookupError) as error:
         raise UnreadableError(f"not valid Python ({error})") from error
     except RecursionError as error:
         raise UnreadableError("nested too deeply") from error
