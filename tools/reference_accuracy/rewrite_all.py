@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tools.reference_accuracy.codebase import LEFT_OUT, CodeBase, python_files
 from tools.reference_accuracy.constants import Constants
+from tools.reference_accuracy.edx_toggles import rewrite_switches
 from tools.reference_accuracy.rewriting import rewritten
 from tools.reference_accuracy.templates import rewritten_template
 from tools.reference_accuracy.truth import Place
@@ -31,8 +32,10 @@ class Copy:
 def rewritten_copy(source: Path, target: Path) -> Copy:
     """Copies `source` to `target`, and rewrites all files there."""
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    rewrite_switches(python_files(target))
     copy = Copy(target)
-    constants = Constants(CodeBase(source))
+    # With the constants before the names are rewritten, which are the same after.
+    constants = Constants(CodeBase(target))
     for file in python_files(target):
         _rewrite_python(copy, file, constants)
     for file in sorted(target.rglob("*")):

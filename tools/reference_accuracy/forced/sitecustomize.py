@@ -1,0 +1,22 @@
+"""Gives flags a result in the tests of another code base. Python imports it at its start."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+from flagstaff import _core
+
+_set_overrides = _core.set_overrides
+_by_default: dict[str, bool] = json.loads(os.environ.get("FLAGS_BY_DEFAULT", "{}"))
+_forced: dict[str, bool] = json.loads(os.environ.get("FLAGS_FORCED", "{}"))
+
+
+def _set(flags: Mapping[str, bool], values: Mapping[str, str], opaque: bool) -> None:  # noqa: FBT001
+    _set_overrides({**_by_default, **flags, **_forced}, dict(values), opaque)
+
+
+# What `override_flag` calls.
+_core.set_overrides = _set  # type: ignore[assignment]
+_set({}, {}, False)  # noqa: FBT003
