@@ -10,7 +10,7 @@ what the test overrides. For each result, on and off, three runs are compared:
 
 - before: the code without a patch
 - forced: the same, with all flags forced to the result, also where a test overrides them
-- after: the code with the patch for this result
+- after: the code with the patch for this result; what the patch leaves is forced to it
 
 A test that changes from "before" to "after" and is the same in "forced" and "after" is about the
 removed branch: expected. A test that differs between "forced" and "after" is a fault of the patch,
@@ -96,7 +96,7 @@ def _compared(runner: _Runner) -> int:
     for is_on in (True, False):
         state = "on" if is_on else "off"
         forced = runner.run(f"forced-{state}", forced=is_on)
-        after = runner.run(f"after-{state}", patched=is_on)
+        after = runner.run(f"after-{state}", forced=is_on, patched=is_on)
         wrong = changes(forced, after)
         for test, (old, new) in changes(before, after).items():
             kind = "DIFFERS " if test in wrong else "EXPECTED"
