@@ -1,0 +1,1 @@
+"""Experiments: variants, exposures, metrics and their statistics."""

@@ -1,0 +1,116 @@
+"""The estimate of one arm, and the effect: the difference or relative lift of two arms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from flagstaff.experiments.statistics.arguments import check_at_least, check_count, check_finite
+
+__all__ = ["LEAST_STANDARD_ERRORS", "Effect", "Estimate", "difference", "lift"]
+
+#: A relative lift needs a control that is at least so many standard errors above 0.
+LEAST_STANDARD_ERRORS = 4.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The metric of one arm. Raises ValueError."""
+
+    users: int
+    value: float
+    standard_error: float
+    #: Of the standard error; inf where it is known from the value, as for proportions.
+    degrees_of_freedom: float
+    #: Whether the normal approximation holds; before, always-valid results are silent.
+    is_enough: bool
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the treatment changes, with its standard error. Raises ValueError."""
+
+    #: Of both arms.
+    users: int
+    value: float
+    standard_error: float
+    degrees_of_freedom: float
+    is_enough: bool
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __neg__(self) -> Effect:
+        return replace(self, value=-self.value)
+
+
+def difference(control: Estimate, treatment: Estimate) -> Effect:
+    """Returns treatment less control, in the unit of the metric.
+
+    The arms are independent, so the variances add up. Degrees of freedom: Satterthwaite 1946, "An
+    approximate distribution of estimates of variance components".
+
+        >>> arm = Estimate(100, 2.0, 0.3, 99, True)
+        >>> found = difference(arm, replace(arm, value=2.5))
+        >>> found.value, round(found.standard_error, 4), round(found.degrees_of_freedom)
+        (0.5, 0.4243, 198)
+    """
+    errors = (control.standard_error, treatment.standard_error)
+    return _effect(control, treatment, treatment.value - control.value, errors)
+
+
+def lift(control: Estimate, treatment: Estimate) -> Effect | None:
+    """Returns treatment / control - 1.
+
+    Standard error by the delta method: √(se_b² + (b/a)²·se_a²) / a for a = control and b =
+    treatment (Casella and Berger, "Statistical Inference", 5.5.4). None unless the control is
+    LEAST_STANDARD_ERRORS above 0: the ratio to a value that may be 0 has no bounded interval
+    (Fieller 1954), and to a negative value no meaning.
+
+        >>> arm = Estimate(100, 2.0, 0.1, 99, True)
+        >>> found = lift(arm, replace(arm, value=2.5))
+        >>> round(found.value, 4), round(found.standard_error, 4)
+        (0.25, 0.08)
+        >>> lift(replace(arm, value=0.1), arm) is None
+        True
+    """
+    if control.value <= 0 or control.value < LEAST_STANDARD_ERRORS * control.standard_error:
+        return None
+    ratio = treatment.value / control.value
+    errors = (
+        ratio * (control.standard_error / control.value),
+        treatment.standard_error / control.value,
+    )
+    if not all(map(math.isfinite, (ratio, *errors))):
+        return None
+    return _effect(control, treatment, ratio - 1, errors)
+
+
+def _effect(
+    control: Estimate, treatment: Estimate, value: float, errors: tuple[float, float]
+) -> Effect:
+    """Returns an effect; `errors` are the parts of the control and of the treatment."""
+    total = math.hypot(*errors)
+    freedom = math.inf
+    if total:
+        parts = zip(errors, (control, treatment), strict=True)
+        inverse = sum((error / total) ** 4 / arm.degrees_of_freedom for error, arm in parts)
+        freedom = 1 / inverse if inverse else math.inf
+    return Effect(
+        users=control.users + treatment.users,
+        value=value,
+        standard_error=total,
+        degrees_of_freedom=freedom,
+        is_enough=control.is_enough and treatment.is_enough and total > 0,
+    )
+
+
+def _check(found: Estimate | Effect) -> None:
+    check_count(users=found.users)
+    check_finite(value=found.value)
+    check_at_least(0, standard_error=found.standard_error)
+    if not found.degrees_of_freedom > 0:
+        raise ValueError(f"degrees_of_freedom is {found.degrees_of_freedom}, but must be above 0")

@@ -1,0 +1,64 @@
+"""Metrics with a number per user: the mean of a sum or a count, or a ratio of two of them."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from flagstaff.experiments.statistics.arguments import check_at_least
+from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
+from flagstaff.experiments.statistics.sums import PairSums, Sums
+
+__all__ = ["LEAST_USERS", "mean", "ratio"]
+
+#: An arm needs so many users before always-valid results of means and ratios.
+LEAST_USERS = 100
+
+
+def mean(arm: Sums) -> Estimate:
+    """Returns the mean of a value per user, with the standard error √(variance / users).
+
+    `fixed_horizon` of the difference of two is Welch's test. Raises ValueError with fewer than 2
+    users, because one has no variance.
+
+        >>> found = mean(Sums(4, 10, 30))
+        >>> found.value, round(found.standard_error, 4), found.degrees_of_freedom
+        (2.5, 0.6455, 3)
+    """
+    check_at_least(2, users=arm.users)
+    return Estimate(
+        users=arm.users,
+        value=arm.mean,
+        standard_error=math.sqrt(arm.squares / (arm.users - 1) / arm.users),
+        degrees_of_freedom=arm.users - 1,
+        is_enough=arm.users >= LEAST_USERS,
+    )
+
+
+def ratio(arm: PairSums) -> Estimate:
+    """Returns Σy / Σx, as clicks per page view, where a user is the unit and has several x.
+
+    Standard error by the delta method: √((s_y² - 2·R·s_xy + R²·s_x²) / users) / mean x for the
+    ratio R (Deng, Knoblich and Lu 2018, "Applying the delta method in metric analytics", equation
+    4). Raises ValueError with fewer than 2 users, or if the sum of x is not above 0.
+
+        >>> found = ratio(PairSums(3, y=4, yy=6, x=8, xx=24, xy=12))
+        >>> found.value, round(found.standard_error, 4)
+        (0.5, 0.0)
+    """
+    check_at_least(2, users=arm.users)
+    exact_x = arm.of_x.exact_mean
+    if exact_x <= 0:
+        raise ValueError(f"the mean of x is {float(exact_x)}, but must be above 0")
+    exact = arm.of_y.exact_mean / exact_x
+    of_x = arm.of_x.squares
+    squares = arm.of_y.squares - 2 * exact * arm.products + exact * exact * of_x
+    per_user = (arm.users - 1) * arm.users
+    x_error = math.sqrt(of_x / per_user)
+    return Estimate(
+        users=arm.users,
+        value=float(exact),
+        standard_error=math.sqrt(max(squares, Fraction(0)) / per_user / (exact_x * exact_x)),
+        degrees_of_freedom=arm.users - 1,
+        is_enough=arm.users >= LEAST_USERS and float(exact_x) >= LEAST_STANDARD_ERRORS * x_error,
+    )

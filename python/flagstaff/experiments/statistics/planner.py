@@ -1,0 +1,185 @@
+"""How many users an experiment needs, what it can see with those it has, and how long it takes.
+
+These are the sizes of a fixed horizon. Twice the users per arm is also the size of a `Plan` of
+always-valid results: those end earlier where the effect is larger than planned, and later where it
+is smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flagstaff.experiments.statistics.arguments import (
+    check_alpha,
+    check_at_least,
+    check_finite,
+    check_positive,
+)
+from flagstaff.experiments.statistics.student import t_critical_value
+
+__all__ = [
+    "Design",
+    "SampleSize",
+    "days_needed",
+    "detectable_mean_difference",
+    "detectable_proportion",
+    "sample_size_of_means",
+    "sample_size_of_proportions",
+]
+
+_BISECTIONS = 200
+_HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Design:
+    """What an experiment is planned with. Raises ValueError."""
+
+    #: Two-sided.
+    alpha: float = 0.05
+    #: The probability to see the planned effect, at least 1/2.
+    power: float = 0.8
+    #: Users of the treatment for each user of the control.
+    ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_alpha(alpha=self.alpha, power=self.power)
+        check_at_least(_HALF, power=self.power)
+        check_positive(ratio=self.ratio)
+
+    @property
+    def z_alpha(self) -> float:
+        """The normal quantile of 1 - alpha / 2."""
+        return t_critical_value(self.alpha / 2, math.inf)
+
+    @property
+    def z_power(self) -> float:
+        """The normal quantile of the power."""
+        return t_critical_value(1 - self.power, math.inf)
+
+
+_USUAL = Design()
+
+
+@dataclass(frozen=True)
+class SampleSize:
+    """The users of each arm."""
+
+    control: int
+    treatment: int
+
+    @property
+    def total(self) -> int:
+        """The users of both arms: the size of a `Plan`."""
+        return self.control + self.treatment
+
+
+def sample_size_of_proportions(
+    control: float, treatment: float, design: Design = _USUAL
+) -> SampleSize:
+    """Returns the users needed to tell two proportions apart.
+
+    (z_alpha·√(2·p·q) + z_power·√(p1·q1 + p2·q2))² / (p2 - p1)² users per arm, with p the mean of
+    both and q = 1 - p; with a ratio other than 1 the weighted mean (Fleiss, Levin and Paik,
+    "Statistical Methods for Rates and Proportions", 4.2). Raises ValueError.
+
+        >>> sample_size_of_proportions(0.10, 0.12)
+        SampleSize(control=3841, treatment=3841)
+    """
+    check_alpha(control=control, treatment=treatment)
+    if control == treatment:
+        raise ValueError("treatment is equal to control, but must differ")
+    return _size(_users_of_proportions(control, treatment, design), design)
+
+
+def sample_size_of_means(
+    standard_deviation: float, effect: float, design: Design = _USUAL
+) -> SampleSize:
+    """Returns the users needed to see a difference of two means.
+
+    (z_alpha + z_power)²·s²·(1 + 1/ratio) / effect² users of the control, with one standard
+    deviation s in both arms (Chow, Shao and Wang, "Sample Size Calculations in Clinical Research",
+    3.2). With CUPED s² is multiplied by 1 - variance reduction. For a ratio metric s is that of
+    (y - R·x) / mean x. Raises ValueError.
+
+        >>> sample_size_of_means(10, 1)
+        SampleSize(control=1570, treatment=1570)
+    """
+    check_positive(standard_deviation=standard_deviation)
+    check_finite(effect=effect)
+    if effect == 0:
+        raise ValueError("effect is 0, but must differ")
+    relative = (design.z_alpha + design.z_power) * standard_deviation / effect
+    return _size(relative * relative * (1 + 1 / design.ratio), design)
+
+
+def detectable_proportion(control: float, users: int, design: Design = _USUAL) -> float | None:
+    """Returns the smallest proportion above `control` that so many users tell apart from it.
+
+    `users` are those of the control; the inverse of `sample_size_of_proportions`, by bisection.
+    None if not even 1 is. Raises ValueError.
+
+        >>> round(detectable_proportion(0.10, 3841), 4)
+        0.12
+        >>> detectable_proportion(0.9, 10) is None
+        True
+    """
+    check_alpha(control=control)
+    check_at_least(1, users=users)
+    low, high = control, 1.0
+    if _users_of_proportions(control, high, design) > users:
+        return None
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        needed = _users_of_proportions(control, middle, design)
+        low, high = (middle, high) if needed > users else (low, middle)
+    return high
+
+
+def detectable_mean_difference(
+    standard_deviation: float, users: int, design: Design = _USUAL
+) -> float:
+    """Returns the smallest difference of two means that so many users of the control see.
+
+    The inverse of `sample_size_of_means`: (z_alpha + z_power)·s·√((1 + 1/ratio) / users). Raises
+    ValueError.
+
+        >>> round(detectable_mean_difference(10, 1570), 2)
+        1.0
+    """
+    check_positive(standard_deviation=standard_deviation)
+    check_at_least(1, users=users)
+    relative = (design.z_alpha + design.z_power) * standard_deviation
+    return relative * math.sqrt((1 + 1 / design.ratio) / users)
+
+
+def days_needed(users: int, users_per_day: float) -> int:
+    """Returns the days until so many users are in the experiment, rounded up.
+
+    `users` are those of all arms, `users_per_day` those who meet the experiment for the first time.
+    Their number falls from day to day where the same users come back, so this is the least.
+    Raises ValueError.
+
+        >>> days_needed(7_682, 500)
+        16
+    """
+    check_at_least(0, users=users)
+    check_positive(users_per_day=users_per_day)
+    return math.ceil(users / users_per_day)
+
+
+def _users_of_proportions(control: float, treatment: float, design: Design) -> float:
+    ratio = design.ratio
+    pooled = (control + ratio * treatment) / (1 + ratio)
+    null = math.sqrt(pooled * (1 - pooled) * (1 + 1 / ratio))
+    alternative = math.sqrt(control * (1 - control) + treatment * (1 - treatment) / ratio)
+    return ((design.z_alpha * null + design.z_power * alternative) / (treatment - control)) ** 2
+
+
+def _size(control: float, design: Design) -> SampleSize:
+    check_finite(users=control)
+    users = math.ceil(control)
+    return SampleSize(users, math.ceil(users * design.ratio))

@@ -1,0 +1,188 @@
+"""Results that are valid at every look: an asymptotic confidence sequence.
+
+Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic
+confidence sequences" (arXiv 2103.06476): the normal mixture of Robbins 1970 around an estimate
+whose standard error is itself estimated. It holds for differences and lifts of proportions, means
+and ratios alike, because it needs the estimate and its standard error only. Asymptotic means that
+it needs a start: it is silent until `Effect.is_enough`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least
+from flagstaff.experiments.statistics.comparison import Comparison
+from flagstaff.experiments.statistics.estimates import Effect
+
+__all__ = [
+    "Plan",
+    "always_valid",
+    "critical_value",
+    "lower_bound",
+    "lower_critical_value",
+    "lower_p_value",
+    "running_minimum",
+]
+
+_HALF = 0.5
+# e to this power is near the largest float.
+_LARGEST_EXPONENT = 700.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For which size the results are narrowest. Fixed before the first look, and never changed.
+
+    A wrong guess costs width, not validity: at a tenth of the users the interval is 27 % wider than
+    with a plan for that size, at ten times the users 7 %. Raises ValueError.
+    """
+
+    #: N*: the users of both arms together.
+    users: int
+    #: The alpha for which the width is least. Intervals of another one are valid too.
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_at_least(1, users=self.users)
+        check_alpha(alpha=self.alpha)
+
+    @property
+    def rho_squared(self) -> float:
+        """rho² of the two-sided sequence: (-2·ln alpha + ln(1 - 2·ln alpha)) / N*."""
+        return _rho_squared(self.users, self.alpha)
+
+    @property
+    def lower_rho_squared(self) -> float:
+        """rho² of the one-sided sequence: that of 2·alpha."""
+        return _rho_squared(self.users, min(2 * self.alpha, 1.0))
+
+
+def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comparison:
+    """Returns an effect with its always-valid interval and p value.
+
+    However often it is called, the interval ever misses the effect with `alpha` at most, which is
+    the plan's if it is None. The half width is `critical_value` standard errors; the p value is the
+    smallest alpha whose interval excludes 0:
+
+        min(1, √m·exp(-(m - 1)·z² / (2·m)))    with m = N·rho² + 1, z = value / standard error
+
+    A report shows the `running_minimum` of the p values. Without enough users the interval is from
+    -inf to inf and p is 1. Raises ValueError.
+
+        >>> effect = Effect(20_000, 0.03, 0.008, math.inf, True)
+        >>> found = always_valid(effect, Plan(20_000))
+        >>> round(found.low, 4), round(found.high, 4), round(found.p_value, 4)
+        (0.0057, 0.0543, 0.0058)
+    """
+    width = critical_value(effect.users, plan, alpha)
+    if not effect.is_enough:
+        return Comparison(effect.value, effect.standard_error, -math.inf, math.inf, 1.0)
+    width *= effect.standard_error
+    size = effect.users * plan.rho_squared
+    log_p = math.log(size + 1) / 2 - _exponent(effect, size)
+    return Comparison(
+        effect.value,
+        effect.standard_error,
+        effect.value - width,
+        effect.value + width,
+        math.exp(min(log_p, 0.0)),
+    )
+
+
+def critical_value(users: int, plan: Plan, alpha: float | None = None) -> float:
+    """Returns the half width of the always-valid interval in standard errors.
+
+    `users` are those of both arms, `alpha` the plan's if it is None:
+
+        √(2·m / (m - 1)·ln(√m / alpha))    with m = users·rho² + 1
+
+    inf without users. Raises ValueError.
+
+        >>> round(critical_value(10_000, Plan(10_000)), 3)
+        3.035
+    """
+    size, alpha = _size(users, plan.rho_squared, plan.alpha if alpha is None else alpha)
+    return _width(size, math.log(size + 1) / 2 - math.log(alpha)) if size else math.inf
+
+
+def lower_bound(effect: Effect, plan: Plan, alpha: float | None = None) -> float:
+    """Returns the always-valid one-sided lower bound of an effect, for guardrails.
+
+    It is ever above the effect with `alpha` at most. For a guardrail that must not fall pass the
+    negated effect: harm is certain where the bound is above what is tolerated. -inf without enough
+    users. Raises ValueError.
+
+        >>> effect = Effect(20_000, 0.03, 0.008, math.inf, True)
+        >>> round(lower_bound(effect, Plan(20_000)), 4)
+        0.0078
+    """
+    critical = lower_critical_value(effect.users, plan, alpha)
+    return effect.value - critical * effect.standard_error if effect.is_enough else -math.inf
+
+
+def lower_critical_value(users: int, plan: Plan, alpha: float | None = None) -> float:
+    """Returns the distance of `lower_bound` from the effect in standard errors.
+
+    The one-sided sequence of arXiv 2103.06476, with the rho of 2·alpha:
+
+        √(2·m / (m - 1)·ln(1 + √m / (2·alpha)))    with m = users·rho² + 1
+
+    inf without users. Raises ValueError.
+
+        >>> round(lower_critical_value(10_000, Plan(10_000)), 3)
+        2.779
+    """
+    size, alpha = _size(users, plan.lower_rho_squared, plan.alpha if alpha is None else alpha)
+    return _width(size, math.log1p(math.sqrt(size + 1) / (2 * alpha))) if size else math.inf
+
+
+def lower_p_value(effect: Effect, plan: Plan) -> float:
+    """Returns the smallest alpha whose `lower_bound` is above 0: is the effect above 0?
+
+    1 without enough users, and for effects below 0. Raises ValueError.
+
+        >>> round(lower_p_value(Effect(20_000, 0.03, 0.008, math.inf, True), Plan(20_000)), 4)
+        0.0031
+    """
+    if not effect.is_enough or effect.value <= 0:
+        return 1.0
+    size = effect.users * plan.lower_rho_squared
+    exponent = _exponent(effect, size)
+    root = math.sqrt(size + 1) / 2
+    if exponent > _LARGEST_EXPONENT:
+        return math.exp(math.log(root) - exponent)
+    return min(root / math.expm1(exponent), 1.0) if exponent else 1.0
+
+
+def running_minimum(p_values: Iterable[float]) -> list[float]:
+    """Returns the smallest p value until each look. A reported p never goes up.
+
+    >>> running_minimum([1.0, 0.04, 0.2, 0.01])
+    [1.0, 0.04, 0.04, 0.01]
+    """
+    return list(itertools.accumulate(p_values, min))
+
+
+def _rho_squared(users: int, alpha: float) -> float:
+    # An alpha of 1 has no width to be made least: rho² is that of 1/2.
+    log = -2 * math.log(min(alpha, _HALF))
+    return (log + math.log1p(log)) / users
+
+
+def _size(users: int, rho_squared: float, alpha: float) -> tuple[float, float]:
+    check_at_least(0, users=users)
+    check_alpha(alpha=alpha)
+    return users * rho_squared, alpha
+
+
+def _width(size: float, log: float) -> float:
+    return math.sqrt(2 * (size + 1) / size * log)
+
+
+def _exponent(effect: Effect, size: float) -> float:
+    z = effect.value / effect.standard_error
+    return size * z * z / (2 * (size + 1))

@@ -1,0 +1,180 @@
+"""What SQL delivers for an arm: sums, of which those of two phases or shards can be added.
+
+A variance is a difference of two large sums: Σy² - (Σy)² / n. That difference is computed exactly
+here, so only the rounding inside the sums themselves is left. Sums of `numeric` or integers have
+none; pass them as int. A sum in `double precision` has a relative error of about 1e-16, and the
+variance one of 1e-16·(1 + mean² / variance): values near 1e8 with a spread of 1 have no correct
+digit left. SQL avoids that by subtracting a constant near the mean from each value first, the same
+one in all arms: `sum(y - c), sum((y - c) ^ 2)`. `shift` is that constant, and the means have it
+added again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from flagstaff.experiments.statistics.arguments import check_at_least, check_count, check_finite
+
+__all__ = ["Conversions", "PairSums", "Sums"]
+
+# Rounded sums may contradict each other by so much.
+_TOLERANCE = Fraction(1, 10**9)
+
+
+@dataclass(frozen=True)
+class Conversions:
+    """The users of an arm, and those of them who have converted or were retained.
+
+        >>> Conversions(100, 10) + Conversions(50, 7)
+        Conversions(users=150, converted=17)
+
+    Raises ValueError.
+    """
+
+    users: int
+    converted: int
+
+    def __post_init__(self) -> None:
+        check_count(users=self.users, converted=self.converted)
+        if self.converted > self.users:
+            raise ValueError(f"converted is {self.converted}, but users is {self.users}")
+
+    def __add__(self, other: Conversions) -> Conversions:
+        return Conversions(self.users + other.users, self.converted + other.converted)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The users of an arm, and the sums of their values y less `shift`, and of the squares.
+
+        >>> both = Sums(2, 3, 5) + Sums(1, 4, 16)
+        >>> both, both.mean, round(both.variance, 6)
+        (Sums(users=3, y=7, yy=21, shift=0.0), 2.3333333333333335, 2.333333)
+
+    Raises ValueError, also if two sums with different shifts are added.
+    """
+
+    users: int
+    y: float
+    yy: float
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_count(users=self.users)
+        check_finite(y=self.y, shift=self.shift)
+        check_at_least(0, yy=self.yy)
+        _check_square(self.users, y=self.y, yy=self.yy)
+
+    def __add__(self, other: Sums) -> Sums:
+        _check_equal(shift=(self.shift, other.shift))
+        return Sums(self.users + other.users, self.y + other.y, self.yy + other.yy, self.shift)
+
+    @property
+    def exact_mean(self) -> Fraction:
+        """The mean value without rounding. Raises ValueError without users."""
+        check_at_least(1, users=self.users)
+        return Fraction(self.y) / self.users + Fraction(self.shift)
+
+    @property
+    def mean(self) -> float:
+        """The mean value. Raises ValueError without users."""
+        return float(self.exact_mean)
+
+    @property
+    def squares(self) -> Fraction:
+        """The sum of the squared distances from the mean. Raises ValueError without users."""
+        return max(_centred(self.users, self.yy, self.y, self.y), Fraction(0))
+
+    @property
+    def variance(self) -> float:
+        """The sample variance, with users - 1. Raises ValueError with fewer than 2 users."""
+        check_at_least(2, users=self.users)
+        return float(self.squares / (self.users - 1))
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """The sums of two values of each user: y and x, their squares and their product.
+
+    For a ratio metric x is the denominator, for CUPED the value of y before the experiment, 0 if
+    there is none. `y_shift` and `x_shift` were subtracted from each value.
+
+        >>> both = PairSums(2, 3, 5, 1, 1, 2) + PairSums(1, 4, 16, 3, 9, 12)
+        >>> both.xy, both.covariance
+        (14, 2.3333333333333335)
+
+    Raises ValueError, also if two sums with different shifts are added.
+    """
+
+    users: int
+    y: float
+    yy: float
+    x: float
+    xx: float
+    xy: float
+    y_shift: float = 0.0
+    x_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_count(users=self.users)
+        check_finite(y=self.y, x=self.x, xy=self.xy, y_shift=self.y_shift, x_shift=self.x_shift)
+        check_at_least(0, yy=self.yy, xx=self.xx)
+        _check_square(self.users, y=self.y, yy=self.yy)
+        _check_square(self.users, x=self.x, xx=self.xx)
+        if Fraction(self.xy) ** 2 > Fraction(self.xx) * Fraction(self.yy) * (1 + _TOLERANCE):
+            raise ValueError(f"xy is {self.xy}, but its square must be at most xx·yy")
+
+    def __add__(self, other: PairSums) -> PairSums:
+        _check_equal(y_shift=(self.y_shift, other.y_shift), x_shift=(self.x_shift, other.x_shift))
+        return PairSums(
+            self.users + other.users,
+            self.y + other.y,
+            self.yy + other.yy,
+            self.x + other.x,
+            self.xx + other.xx,
+            self.xy + other.xy,
+            self.y_shift,
+            self.x_shift,
+        )
+
+    @property
+    def of_y(self) -> Sums:
+        """The sums of y alone."""
+        return Sums(self.users, self.y, self.yy, self.y_shift)
+
+    @property
+    def of_x(self) -> Sums:
+        """The sums of x alone."""
+        return Sums(self.users, self.x, self.xx, self.x_shift)
+
+    @property
+    def products(self) -> Fraction:
+        """The sum of the products of the distances from both means. Raises ValueError."""
+        return _centred(self.users, self.xy, self.x, self.y)
+
+    @property
+    def covariance(self) -> float:
+        """The sample covariance, with users - 1. Raises ValueError with fewer than 2 users."""
+        check_at_least(2, users=self.users)
+        return float(self.products / (self.users - 1))
+
+
+def _centred(users: int, product: float, first: float, second: float) -> Fraction:
+    check_at_least(1, users=users)
+    return Fraction(product) - Fraction(first) * Fraction(second) / users
+
+
+def _check_square(users: int, **sums: float) -> None:
+    """Raises ValueError if no values have this sum and this sum of squares (Cauchy-Schwarz)."""
+    (name, total), (squares_name, squares) = sums.items()
+    if not users and (total or squares):
+        raise ValueError(f"{name} and {squares_name} must be 0, because users is 0")
+    if Fraction(total) ** 2 > users * Fraction(squares) * (1 + _TOLERANCE):
+        raise ValueError(f"{squares_name} is {squares}, but must be at least {name}² / users")
+
+
+def _check_equal(**pairs: tuple[float, float]) -> None:
+    for name, (one, other) in pairs.items():
+        if one != other:
+            raise ValueError(f"{name} is {one} and {other}, but must be equal to be added")

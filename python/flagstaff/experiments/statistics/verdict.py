@@ -1,0 +1,239 @@
+"""What an experiment has shown: one outcome, and what may and may not be concluded from it.
+
+Pure data: an enum per sentence and the figures in it. The words are written and translated where
+they are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least, check_finite
+from flagstaff.experiments.statistics.comparison import Comparison
+from flagstaff.experiments.statistics.holm import Corrected
+from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
+
+__all__ = ["Evidence", "Gates", "Guardrail", "Outcome", "Primary", "Statement", "Verdict", "judge"]
+
+
+class Outcome(Enum):
+    """The one-word result."""
+
+    MISMATCH = "mismatch"
+    TOO_EARLY = "too_early"
+    HARM = "harm"
+    BETTER = "better"
+    WORSE = "worse"
+    NO_DIFFERENCE = "no_difference"
+    UNDECIDED = "undecided"
+
+
+class Statement(Enum):
+    """A sentence for people, by its message key. The figures are those of the verdict."""
+
+    # What may be concluded.
+    SHARES_ARE_WRONG = "shares_are_wrong"
+    GUARDRAIL_GOT_WORSE = "guardrail_got_worse"
+    TREATMENT_IS_BETTER = "treatment_is_better"
+    TREATMENT_IS_WORSE = "treatment_is_worse"
+    LARGER_EFFECTS_ARE_UNLIKELY = "larger_effects_are_unlikely"
+    EFFECT_IS_TOO_SMALL_TO_MATTER = "effect_is_too_small_to_matter"
+    MORE_USERS_CAN_DECIDE = "more_users_can_decide"
+    # What may not be concluded.
+    NO_FIGURE_IS_VALID = "no_figure_is_valid"
+    TREND_IS_NO_RESULT = "trend_is_no_result"
+    SAME_EFFECT_IS_NOT_PROVEN = "same_effect_is_not_proven"
+    ESTIMATE_IS_NOT_EXACT = "estimate_is_not_exact"
+    OTHER_METRICS_ARE_NOT_DECIDED = "other_metrics_are_not_decided"
+    LOOK_AGAIN_IS_NOT_VALID = "look_again_is_not_valid"
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The metric that decides. Raises ValueError."""
+
+    name: str
+    #: With the interval of `corrected.interval_alpha` if there are several.
+    comparison: Comparison
+    higher_is_better: bool = True
+    #: By Holm, if there are several metrics or treatments; else None, and `alpha` decides.
+    corrected: Corrected | None = None
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_alpha(alpha=self.alpha)
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """A metric that must not get worse. It can only stop. Raises ValueError."""
+
+    name: str
+    #: The one-sided lower bound of how much worse it is, in the unit of the metric.
+    harm_bound: float
+    #: So much is allowed.
+    tolerated: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite(tolerated=self.tolerated)
+        if math.isnan(self.harm_bound):
+            raise ValueError("harm_bound is nan, but must be a number")
+
+    @property
+    def is_harmed(self) -> bool:
+        """Whether more harm than is tolerated is certain."""
+        return self.harm_bound > self.tolerated
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Before these are reached there is no verdict. Raises ValueError for negative numbers."""
+
+    days: float
+    least_days: float
+    #: Of the smaller arm.
+    users: int
+    least_users: int
+
+    def __post_init__(self) -> None:
+        check_at_least(0, days=self.days, least_days=self.least_days)
+        check_at_least(0, users=self.users, least_users=self.least_users)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether the experiment has run long enough, with enough users."""
+        return self.days >= self.least_days and self.users >= self.least_users
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the verdict on one treatment depends on."""
+
+    primary: Primary
+    gates: Gates
+    #: The running minimum of `sequential_p_value`, or `chi_square` for one look.
+    mismatch_p_value: float
+    guardrails: Sequence[Guardrail] = ()
+    #: Valid at every look. False: a fixed horizon, and `gates.least_users` is its planned size.
+    is_always_valid: bool = True
+    #: Whether the planned size is reached.
+    is_complete: bool = False
+    #: Effects below are too small to matter, in the unit of the metric; None if nobody said.
+    smallest_effect: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one treatment against the control."""
+
+    outcome: Outcome
+    may_conclude: tuple[Statement, ...]
+    may_not_conclude: tuple[Statement, ...]
+    #: None where no figure of the primary metric may be shown as a result.
+    primary: Comparison | None = None
+    #: The size of the largest effect that the interval still has; inf without an interval.
+    largest_possible: float | None = None
+    #: The names of guardrails that got worse.
+    harmed: tuple[str, ...] = ()
+    #: What the gates still need.
+    missing_days: float = 0.0
+    missing_users: int = 0
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Returns the verdict on one treatment.
+
+    In this order. A mismatch leaves no verdict at all. A guardrail that got worse stops: at once if
+    the results are always valid, else after the gates, where the one look is. Before the gates it
+    is too early. Then the primary metric: better or worse if it is significant after the
+    correction; no difference if its interval has only effects below `smallest_effect`, or if the
+    experiment is complete; else undecided. Raises ValueError for a p value of the mismatch that is
+    not from 0 to 1, and for a smallest effect that is not above 0.
+
+        >>> effect = Comparison(0.03, 0.01, 0.002, 0.058, 0.03)
+        >>> found = judge(Evidence(Primary("sales", effect), Gates(14, 7, 900, 500), 0.4))
+        >>> found.outcome, found.may_conclude
+        (<Outcome.BETTER: 'better'>, (<Statement.TREATMENT_IS_BETTER: 'treatment_is_better'>,))
+    """
+    _check(evidence)
+    if evidence.mismatch_p_value < MISMATCH_ALPHA:
+        return Verdict(
+            Outcome.MISMATCH, (Statement.SHARES_ARE_WRONG,), (Statement.NO_FIGURE_IS_VALID,)
+        )
+    gates = evidence.gates
+    harmed = tuple(one.name for one in evidence.guardrails if one.is_harmed)
+    if harmed and (evidence.is_always_valid or gates.are_open):
+        return Verdict(
+            Outcome.HARM,
+            (Statement.GUARDRAIL_GOT_WORSE,),
+            (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED),
+            harmed=harmed,
+        )
+    if not gates.are_open:
+        return Verdict(
+            Outcome.TOO_EARLY,
+            (),
+            (Statement.TREND_IS_NO_RESULT,),
+            missing_days=max(gates.least_days - gates.days, 0.0),
+            missing_users=max(gates.least_users - gates.users, 0),
+        )
+    outcome = _outcome(evidence)
+    may, may_not = _statements(evidence, outcome)
+    comparison = evidence.primary.comparison
+    return Verdict(outcome, may, may_not, comparison, _largest_possible(comparison))
+
+
+def _outcome(evidence: Evidence) -> Outcome:
+    primary = evidence.primary
+    comparison = primary.comparison
+    if primary.corrected is None:
+        is_significant = comparison.p_value <= primary.alpha
+    else:
+        is_significant = primary.corrected.is_rejected
+    if is_significant:
+        is_better = (comparison.value > 0) == primary.higher_is_better
+        return Outcome.BETTER if is_better else Outcome.WORSE
+    if evidence.is_complete or _is_too_small(evidence):
+        return Outcome.NO_DIFFERENCE
+    return Outcome.UNDECIDED
+
+
+def _statements(
+    evidence: Evidence, outcome: Outcome
+) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    """Returns what may and what may not be concluded from a result of the primary metric."""
+    once = () if evidence.is_always_valid else (Statement.LOOK_AGAIN_IS_NOT_VALID,)
+    if outcome in {Outcome.BETTER, Outcome.WORSE}:
+        is_better = outcome is Outcome.BETTER
+        found = Statement.TREATMENT_IS_BETTER if is_better else Statement.TREATMENT_IS_WORSE
+        may_not = (Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED)
+        return (found,), (*may_not, *once)
+    if outcome is Outcome.UNDECIDED:
+        return (Statement.MORE_USERS_CAN_DECIDE,), (Statement.TREND_IS_NO_RESULT, *once)
+    too_small = (Statement.EFFECT_IS_TOO_SMALL_TO_MATTER,) if _is_too_small(evidence) else ()
+    return (Statement.LARGER_EFFECTS_ARE_UNLIKELY, *too_small), (
+        Statement.SAME_EFFECT_IS_NOT_PROVEN,
+        *once,
+    )
+
+
+def _is_too_small(evidence: Evidence) -> bool:
+    smallest = evidence.smallest_effect
+    return smallest is not None and _largest_possible(evidence.primary.comparison) < smallest
+
+
+def _largest_possible(comparison: Comparison) -> float:
+    return max(-comparison.low, comparison.high)
+
+
+def _check(evidence: Evidence) -> None:
+    # NaN fails too.
+    if not 0 <= evidence.mismatch_p_value <= 1:
+        raise ValueError(
+            f"mismatch_p_value is {evidence.mismatch_p_value}, but must be from 0 to 1"
+        )
+    if evidence.smallest_effect is not None and not evidence.smallest_effect > 0:
+        raise ValueError(f"smallest_effect is {evidence.smallest_effect}, but must be above 0")
