@@ -56,7 +56,8 @@ class Primary:
     """The metric that decides. Raises ValueError."""
 
     name: str
-    #: With the interval of `corrected.interval_alpha` if there are several.
+    #: With the running minimum of the p values if they are always valid, and with the interval of
+    #: `corrected.interval_alpha` if there are several metrics.
     comparison: Comparison
     higher_is_better: bool = True
     #: By Holm, if there are several metrics or treatments; else None, and `alpha` decides.
@@ -150,8 +151,8 @@ def judge(evidence: Evidence) -> Verdict:
     the results are always valid, else after the gates, where the one look is. Before the gates it
     is too early. Then the primary metric: better or worse if it is significant after the
     correction; no difference if its interval has only effects below `smallest_effect`, or if the
-    experiment is complete; else undecided. Raises ValueError for a p value of the mismatch that is
-    not from 0 to 1, and for a smallest effect that is not above 0.
+    experiment is complete and has an interval; else undecided. Raises ValueError for a p value of
+    the mismatch that is not from 0 to 1, and for a smallest effect that is not above 0.
 
         >>> effect = Comparison(0.03, 0.01, 0.002, 0.058, 0.03)
         >>> found = judge(Evidence(Primary("sales", effect), Gates(14, 7, 900, 500), 0.4))
@@ -196,7 +197,8 @@ def _outcome(evidence: Evidence) -> Outcome:
     if is_significant:
         is_better = (comparison.value > 0) == primary.higher_is_better
         return Outcome.BETTER if is_better else Outcome.WORSE
-    if evidence.is_complete or _is_too_small(evidence):
+    is_known = math.isfinite(_largest_possible(comparison))
+    if (evidence.is_complete and is_known) or _is_too_small(evidence):
         return Outcome.NO_DIFFERENCE
     return Outcome.UNDECIDED
 

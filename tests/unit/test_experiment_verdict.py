@@ -1,0 +1,183 @@
+"""The verdict: what comes first, and what may be concluded."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from flagstaff.experiments.statistics import (
+    MISMATCH_ALPHA,
+    Comparison,
+    Corrected,
+    Evidence,
+    Gates,
+    Guardrail,
+    Outcome,
+    Primary,
+    Statement,
+    judge,
+)
+
+BETTER = Comparison(0.03, 0.01, 0.004, 0.056, 0.01)
+WORSE = Comparison(-0.03, 0.01, -0.056, -0.004, 0.01)
+OPEN_INTERVAL = Comparison(0.01, 0.01, -0.02, 0.04, 0.4)
+SILENT = Comparison(0.1, 0.1, -math.inf, math.inf, 1.0)
+OPEN, CLOSED = Gates(14, 7, 900, 500), Gates(3, 7, 100, 500)
+HARM, NO_HARM = Guardrail("errors", 0.002), Guardrail("latency", -0.5)
+
+
+def evidence(comparison: Comparison = OPEN_INTERVAL, **changes: object) -> Evidence:
+    found = Evidence(Primary("sales", comparison), OPEN, mismatch_p_value=0.4)
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def outcome_of(comparison: Comparison = OPEN_INTERVAL, **changes: object) -> Outcome:
+    return judge(evidence(comparison, **changes)).outcome
+
+
+def test_mismatch_leaves_no_verdict_and_no_figure() -> None:
+    for gates in (OPEN, CLOSED):
+        wrong = evidence(BETTER, mismatch_p_value=0.0009, gates=gates, guardrails=[HARM])
+        found = judge(wrong)
+        assert found.outcome is Outcome.MISMATCH
+        assert found.may_conclude == (Statement.SHARES_ARE_WRONG,)
+        assert found.may_not_conclude == (Statement.NO_FIGURE_IS_VALID,)
+        assert (found.primary, found.largest_possible, found.harmed) == (None, None, ())
+    assert outcome_of(BETTER, mismatch_p_value=MISMATCH_ALPHA) is Outcome.BETTER
+
+
+@pytest.mark.parametrize("gates", [CLOSED, Gates(14, 7, 499, 500), Gates(6.99, 7, 900, 500)])
+def test_closed_gates_leave_no_verdict_even_for_a_winner(gates: Gates) -> None:
+    found = judge(evidence(BETTER, gates=gates, guardrails=[NO_HARM]))
+    assert found.outcome is Outcome.TOO_EARLY
+    assert found.primary is None
+    assert found.may_conclude == ()
+    assert found.may_not_conclude == (Statement.TREND_IS_NO_RESULT,)
+    assert found.missing_days == max(7 - gates.days, 0)
+    assert found.missing_users == max(500 - gates.users, 0)
+
+
+def test_gates_open_when_both_are_reached() -> None:
+    assert Gates(7, 7, 500, 500).are_open
+    assert Gates(0, 0, 0, 0).are_open
+
+
+def test_harm_stops_a_winner_and_names_the_guardrail() -> None:
+    found = judge(evidence(BETTER, guardrails=[NO_HARM, HARM]))
+    assert (found.outcome, found.harmed) == (Outcome.HARM, ("errors",))
+    assert found.primary is None
+    assert found.may_conclude == (Statement.GUARDRAIL_GOT_WORSE,)
+
+
+def test_always_valid_harm_stops_before_the_gates_and_a_fixed_horizon_waits() -> None:
+    assert outcome_of(gates=CLOSED, guardrails=[HARM]) is Outcome.HARM
+    once = evidence(gates=CLOSED, guardrails=[HARM], is_always_valid=False)
+    assert judge(once).outcome is Outcome.TOO_EARLY
+    assert outcome_of(guardrails=[HARM], is_always_valid=False) is Outcome.HARM
+
+
+def test_tolerated_harm_does_not_stop() -> None:
+    assert not replace(HARM, tolerated=0.002).is_harmed
+    assert not Guardrail("errors", -math.inf).is_harmed
+    assert outcome_of(BETTER, guardrails=[replace(HARM, tolerated=0.01)]) is Outcome.BETTER
+
+
+@pytest.mark.parametrize(
+    ("comparison", "higher_is_better", "expected"),
+    [
+        (BETTER, True, Outcome.BETTER),
+        (BETTER, False, Outcome.WORSE),
+        (WORSE, True, Outcome.WORSE),
+        (WORSE, False, Outcome.BETTER),
+    ],
+)
+def test_significant_metric_wins_or_loses_by_its_direction(
+    comparison: Comparison, higher_is_better: bool, expected: Outcome
+) -> None:
+    primary = Primary("sales", comparison, higher_is_better)
+    found = judge(evidence(primary=primary))
+    assert found.outcome is expected
+    assert found.primary == comparison
+    better = Statement.TREATMENT_IS_BETTER
+    worse = Statement.TREATMENT_IS_WORSE
+    assert found.may_conclude == ((better if expected is Outcome.BETTER else worse),)
+    assert Statement.ESTIMATE_IS_NOT_EXACT in found.may_not_conclude
+    assert Statement.OTHER_METRICS_ARE_NOT_DECIDED in found.may_not_conclude
+
+
+def test_corrected_p_value_decides_where_there_is_one() -> None:
+    for is_rejected, expected in [(True, Outcome.BETTER), (False, Outcome.UNDECIDED)]:
+        corrected = Corrected(0.03, is_rejected, 0.025)
+        assert outcome_of(primary=Primary("sales", BETTER, corrected=corrected)) is expected
+
+
+def test_alpha_of_the_metric_decides_without_a_correction() -> None:
+    assert outcome_of(primary=Primary("sales", BETTER, alpha=0.01)) is Outcome.BETTER
+    assert outcome_of(primary=Primary("sales", BETTER, alpha=0.009)) is Outcome.UNDECIDED
+
+
+def test_incomplete_experiment_without_a_difference_is_undecided() -> None:
+    found = judge(evidence())
+    assert found.outcome is Outcome.UNDECIDED
+    assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
+    assert found.may_not_conclude == (Statement.TREND_IS_NO_RESULT,)
+    assert judge(evidence(SILENT)).largest_possible == math.inf
+
+
+def test_complete_experiment_without_a_difference_says_what_is_still_possible() -> None:
+    found = judge(evidence(is_complete=True, smallest_effect=0.03))
+    assert found.outcome is Outcome.NO_DIFFERENCE
+    assert found.largest_possible == 0.04
+    assert found.may_conclude == (Statement.LARGER_EFFECTS_ARE_UNLIKELY,)
+    assert found.may_not_conclude == (Statement.SAME_EFFECT_IS_NOT_PROVEN,)
+
+
+def test_complete_experiment_without_enough_users_concludes_nothing() -> None:
+    found = judge(evidence(SILENT, is_complete=True))
+    assert found.outcome is Outcome.UNDECIDED
+    assert found.may_conclude == (Statement.MORE_USERS_CAN_DECIDE,)
+
+
+def test_interval_within_the_smallest_effect_ends_before_the_planned_size() -> None:
+    found = judge(evidence(smallest_effect=0.041))
+    assert found.outcome is Outcome.NO_DIFFERENCE
+    assert Statement.EFFECT_IS_TOO_SMALL_TO_MATTER in found.may_conclude
+    assert outcome_of(smallest_effect=0.04) is Outcome.UNDECIDED
+
+
+@pytest.mark.parametrize("comparison", [BETTER, OPEN_INTERVAL])
+def test_fixed_horizon_allows_one_look(comparison: Comparison) -> None:
+    found = judge(evidence(comparison, is_always_valid=False, is_complete=True))
+    assert Statement.LOOK_AGAIN_IS_NOT_VALID in found.may_not_conclude
+    always = judge(evidence(comparison, is_complete=True))
+    assert Statement.LOOK_AGAIN_IS_NOT_VALID not in always.may_not_conclude
+
+
+def test_keys_of_outcomes_and_statements_are_their_names() -> None:
+    for one in [*Outcome, *Statement]:
+        assert one.value == one.name.lower()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: judge(evidence(mismatch_p_value=math.nan)), "mismatch_p_value"),
+        (lambda: judge(evidence(mismatch_p_value=1.1)), "mismatch_p_value"),
+        (lambda: judge(evidence(smallest_effect=0)), "smallest_effect"),
+        (lambda: judge(evidence(smallest_effect=math.nan)), "smallest_effect"),
+        (lambda: Gates(-1, 0, 0, 0), "days"),
+        (lambda: Gates(0, math.nan, 0, 0), "least_days"),
+        (lambda: Gates(0, 0, 0, -1), "least_users"),
+        (lambda: Guardrail("errors", math.nan), "harm_bound"),
+        (lambda: Guardrail("errors", 0, math.inf), "tolerated"),
+        (lambda: Primary("sales", BETTER, alpha=0), "alpha"),
+    ],
+    ids=itertools.count(),
+)
+def test_impossible_argument_is_rejected_by_name(call: Callable[[], object], name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}"):
+        call()
