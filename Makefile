@@ -139,8 +139,9 @@ messages: env ## Update the catalogue for translators; needs GNU gettext
 bench: build ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
 
-sim: build ## Simulate rollout plans: false trips, and how soon harm is found; takes ten minutes
+sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes ten minutes
 	@$(BIN)/python -m tools.simulation
+	@$(BIN)/python -m tools.experiment_simulation
 
 requirements: env ## Update the pinned versions of the tools
 	$(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install --quiet uv

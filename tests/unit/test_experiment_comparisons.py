@@ -145,7 +145,7 @@ def test_lift_has_the_standard_error_of_the_delta_method() -> None:
 
 def test_lift_needs_a_control_well_above_zero() -> None:
     arm = Estimate(100, 1.0, 0.2, 99, True)
-    for value, expected in [(0.81, True), (0.79, False), (0.0, False), (-1.0, False)]:
+    for value, expected in [(1.61, True), (1.59, False), (0.0, False), (-1.0, False)]:
         found = lift(Estimate(100, value, 0.2, 99, True), arm)
         assert (found is not None) == expected
     assert lift(proportion(Conversions(100, 0)), proportion(Conversions(100, 5))) is None
@@ -181,13 +181,13 @@ def test_ratio_has_the_standard_error_of_the_delta_method_of_users() -> None:
 
 def test_standard_error_of_a_ratio_is_that_of_repeated_samples() -> None:
     source, values, errors = random.Random(6), [], []
-    for _ in range(400):
+    for _ in range(300):
         views = [float(source.randint(1, 20)) for _ in range(200)]
         clicks = [source.betavariate(2, 5) * one for one in views]
         found = ratio(pair_sums_of(clicks, views))
         values.append(found.value)
         errors.append(found.standard_error)
-    assert np.std(values) == pytest.approx(np.mean(errors), rel=0.1)
+    assert np.std(values) == pytest.approx(np.mean(errors), rel=0.12)
 
 
 def test_effect_without_spread_says_nothing() -> None:

@@ -1,0 +1,162 @@
+"""The simulation of experiments: its effects, and a short run of it."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flagstaff.experiments.statistics import (
+    Conversions,
+    Effect,
+    PairSums,
+    Plan,
+    always_valid,
+    combine,
+    difference,
+    estimate_strata,
+    lift,
+    lower_p_value,
+    mean,
+    proportion,
+    ratio,
+)
+from tools.experiment_simulation.effects import effects_of
+from tools.experiment_simulation.report import broken_bounds, figures_of, report
+from tools.experiment_simulation.runs import NEVER, Ends, run_all, run_chunk
+from tools.experiment_simulation.users import ArmSums, Kind, Scenario, draw, looks_of
+
+SMALL = Scenario("small", "conversion", 3, users=1_200, every=40, planned=800)
+KINDS: list[Kind] = ["conversion", "lift", "revenue", "ratio", "phases"]
+
+
+def sums_between(arm: ArmSums, run: int, looks: slice) -> PairSums:
+    users, *others = (float(sums[run, looks].sum()) for sums in arm)
+    y, yy, x, xx, xy = others
+    return PairSums(int(users), y, yy, x, xx, xy)
+
+
+def conversions(sums: PairSums) -> Conversions:
+    return Conversions(sums.users, int(sums.y))
+
+
+def effect_by_the_package(
+    kind: Kind, arms: tuple[ArmSums, ArmSums], run: int, look: int
+) -> Effect | None:
+    control, treatment = (sums_between(arm, run, slice(look + 1)) for arm in arms)
+    if kind == "ratio":
+        return difference(ratio(control), ratio(treatment))
+    if kind == "revenue":
+        return difference(mean(control.of_y), mean(treatment.of_y))
+    if kind == "lift":
+        return lift(proportion(conversions(control)), proportion(conversions(treatment)))
+    if kind == "conversion":
+        return difference(proportion(conversions(control)), proportion(conversions(treatment)))
+    half = len(looks_of(SMALL)) // 2
+    ends = [slice(min(look + 1, half))] + ([slice(half, look + 1)] if look >= half else [])
+    strata = {
+        str(end): (
+            conversions(sums_between(arms[0], run, end)),
+            conversions(sums_between(arms[1], run, end)),
+        )
+        for end in ends
+    }
+    return difference(*combine(estimate_strata(strata, proportion)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_simulated_effects_are_those_of_the_package(kind: Kind) -> None:
+    scenario = replace(SMALL, kind=kind, base=0.3, effect=0.2)
+    arms = draw(np.random.default_rng(1), scenario, 3)
+    found = effects_of(kind, *arms)
+    spoken = 0
+    for run, look in np.ndindex(found.value.shape):
+        expected = effect_by_the_package(kind, arms, run, look)
+        assert bool(found.is_enough[run, look]) == (expected is not None and expected.is_enough)
+        if expected is not None and expected.is_enough:
+            spoken += 1
+            assert found.value[run, look] == pytest.approx(expected.value, rel=1e-9, abs=1e-12)
+            error = float(found.standard_error[run, look])
+            assert error == pytest.approx(expected.standard_error, rel=1e-9)
+    assert spoken > 30
+
+
+def test_simulated_ends_are_those_of_the_package() -> None:
+    scenario = replace(SMALL, runs=40, base=0.3, effect=0.4)
+    ends = run_chunk(scenario, 0, 40)
+    arms = draw(np.random.default_rng(seed_of(scenario)), scenario, 40)
+    looks, plan = looks_of(scenario), Plan(scenario.planned)
+    for run in range(40):
+        by_rule: dict[str, list[int]] = {"always_valid": [], "lower_bound": []}
+        for look, users in enumerate(looks):
+            effect = effect_by_the_package("conversion", arms, run, look)
+            assert effect is not None
+            if always_valid(effect, plan).p_value <= 0.05:
+                by_rule["always_valid"].append(int(users))
+            if lower_p_value(effect, plan) < 0.05:
+                by_rule["lower_bound"].append(int(users))
+        assert ends.always_valid[run] == next(iter(by_rule["always_valid"]), NEVER)
+        assert ends.lower_bound[run] == next(iter(by_rule["lower_bound"]), NEVER)
+    assert np.count_nonzero(ends.always_valid) > 10
+
+
+def seed_of(scenario: Scenario) -> list[int]:
+    return [zlib.crc32(scenario.name.encode()), 0]
+
+
+def test_arms_have_their_shares_and_their_effect() -> None:
+    scenario = replace(SMALL, users=100_000, every=1_000, base=0.1, effect=0.2, treated=0.25)
+    for kind in KINDS[:-1]:
+        chosen = replace(scenario, kind=kind)
+        control, treatment = draw(np.random.default_rng(2), chosen, 2)
+        everyone = control.users.sum() + treatment.users.sum()
+        assert everyone == 200_000
+        assert treatment.users.sum() / everyone == pytest.approx(0.25, abs=0.01)
+        means = [arm.y.sum() / arm.users.sum() for arm in (control, treatment)]
+        assert means[1] / means[0] == pytest.approx(1.2, abs=0.15)
+
+
+def test_run_with_the_same_seed_is_the_same() -> None:
+    first, second = run_chunk(SMALL, 0, 5), run_chunk(SMALL, 0, 5)
+    assert all(map(np.array_equal, first, second))
+
+
+# `make sim` runs all scenarios; here are fewer, with a look after every 25 users.
+def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
+    none = Scenario("20 looks", "conversion", 1_500, users=4_000, every=200, planned=4_000)
+    chosen = [none, replace(none, name="often", every=25, runs=400)]
+    chosen += [replace(chosen[1], name=kind, kind=kind, runs=200) for kind in KINDS[1:]]
+    found = {one.name: figures_of(one, ends) for one, ends in zip(chosen, run(chosen), strict=True)}
+    assert broken_bounds(found, most_false=0.08) == []
+    assert found["often"].spoke["naive"] > 0.2
+    assert "20 looks" in report(found)
+
+
+def run(chosen: list[Scenario]) -> list[Ends]:
+    return list(run_all(chosen).values())
+
+
+def test_broken_bounds_are_named() -> None:
+    false = replace(SMALL, name="20 looks", runs=10)
+    slow = replace(SMALL, name="effect 20%, 50 looks", effect=0.2, users=4_000)
+    ends = [np.array([NEVER] * 9 + [800])] * 5
+    found = {one.name: figures_of(one, Ends(*ends)) for one in (false, slow)}
+    problems = broken_bounds(found)
+    assert problems[0].startswith("20 looks: always_valid spoke in 10.00%, bound ")
+    assert problems[-3:] == [
+        "effect 20%, 50 looks: mean length 4.60, allowed 1.2",
+        "effect 20%, 50 looks: 10.0% ended by 1.8, required 80%",
+        "20 looks: the naive test spoke in 10.0%, expected 24.8%",
+    ]
+
+
+def test_lengths_are_in_planned_sizes() -> None:
+    scenario = replace(SMALL, effect=0.2)
+    ends = [np.array([400, 800, NEVER, 1_200])] * 5
+    found = figures_of(scenario, Ends(*ends))
+    assert (found.mean_length, found.median_length) == (1.125, 1.25)
+    assert (found.ended_by_planned, found.ended_late) == (0.5, 0.75)
+    assert not math.isnan(found.bound["always_valid"])

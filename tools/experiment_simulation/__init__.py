@@ -1,0 +1,1 @@
+"""Simulates experiments, to measure false results and lengths: `make sim`."""

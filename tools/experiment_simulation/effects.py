@@ -1,0 +1,104 @@
+"""The effect and its standard error at each look, as the package computes them, with arrays.
+
+A test compares them with `flagstaff.experiments.statistics`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flagstaff.experiments.statistics import (
+    LEAST_CONVERSIONS,
+    LEAST_STANDARD_ERRORS,
+    LEAST_USERS,
+)
+from tools.experiment_simulation.users import ArmSums, Floats, Kind
+
+__all__ = ["Effects", "effects_of"]
+
+
+class Effects(NamedTuple):
+    """One row per experiment, one column per look."""
+
+    value: Floats
+    standard_error: Floats
+    is_enough: npt.NDArray[np.bool_]
+
+
+def effects_of(kind: Kind, control: ArmSums, treatment: ArmSums) -> Effects:
+    """Returns the effect at each look: a difference, or for the kind "lift" a relative lift.
+
+    The sums are those between two looks.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kind == "phases":
+            return _difference(*_stratified(control, treatment))
+        before, after = _arm(kind, _until(control)), _arm(kind, _until(treatment))
+        return _lift(before, after) if kind == "lift" else _difference(before, after)
+
+
+def _difference(control: Effects, treatment: Effects) -> Effects:
+    error = np.hypot(control.standard_error, treatment.standard_error)
+    enough = control.is_enough & treatment.is_enough & (error > 0)
+    return Effects(treatment.value - control.value, error, enough)
+
+
+def _lift(control: Effects, treatment: Effects) -> Effects:
+    ratio = treatment.value / control.value
+    error = np.hypot(ratio * control.standard_error, treatment.standard_error) / control.value
+    enough = control.is_enough & treatment.is_enough & (error > 0)
+    enough &= control.value >= LEAST_STANDARD_ERRORS * control.standard_error
+    return Effects(ratio - 1, error, enough)
+
+
+def _arm(kind: Kind, sums: ArmSums) -> Effects:
+    n, mean = sums.users, sums.y / sums.users
+    if kind in {"conversion", "lift", "phases"}:
+        enough = np.minimum(sums.y, n - sums.y) >= LEAST_CONVERSIONS
+        return Effects(mean, np.sqrt(mean * (1 - mean) / n), enough)
+    squares = sums.yy - sums.y * mean
+    if kind == "revenue":
+        return Effects(mean, np.sqrt(squares / (n - 1) / n), n >= LEAST_USERS)
+    mean_x = sums.x / n
+    of_x, products = sums.xx - sums.x * mean_x, sums.xy - sums.x * mean
+    ratio = sums.y / sums.x
+    squares += ratio * ratio * of_x - 2 * ratio * products
+    enough = (n >= LEAST_USERS) & (mean_x >= LEAST_STANDARD_ERRORS * np.sqrt(of_x / (n - 1) / n))
+    return Effects(ratio, np.sqrt(squares / (n - 1) / n) / mean_x, enough)
+
+
+def _stratified(control: ArmSums, treatment: ArmSums) -> tuple[Effects, Effects]:
+    """Returns the estimates of both arms, with the weights of the two phases."""
+    half = control.users.shape[1] // 2
+    total = np.cumsum(control.users + treatment.users, axis=1)
+    arms = []
+    for arm in (control, treatment):
+        first = _arm("phases", _until(ArmSums(*(_keep(sums, 0, half) for sums in arm))))
+        second = _arm("phases", _until(ArmSums(*(_keep(sums, half, None) for sums in arm))))
+        weight = total[:, half - 1 : half] / np.maximum(total, total[:, half - 1 : half])
+        has_begun = weight < 1
+        arms.append(
+            Effects(
+                weight * first.value + np.where(has_begun, (1 - weight) * second.value, 0),
+                np.hypot(
+                    weight * first.standard_error,
+                    np.where(has_begun, (1 - weight) * second.standard_error, 0),
+                ),
+                first.is_enough & (second.is_enough | ~has_begun),
+            )
+        )
+    return arms[0], arms[1]
+
+
+def _keep(sums: Floats, start: int, end: int | None) -> Floats:
+    """Returns the sums of the looks from `start` to `end`, and 0 at the others."""
+    found = np.zeros_like(sums)
+    found[:, start:end] = sums[:, start:end]
+    return found
+
+
+def _until(sums: ArmSums) -> ArmSums:
+    return ArmSums(*(np.cumsum(one, axis=1) for one in sums))

@@ -1,0 +1,105 @@
+"""The simulated users, as what those between two looks add to the sums of each arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ArmSums", "Floats", "Kind", "Scenario", "draw", "looks_of"]
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["conversion", "lift", "revenue", "ratio", "phases"]
+
+# Revenue: few users buy, and the amounts are skewed.
+_BUYERS = 0.05
+# Ratio: users view 1 + Poisson(4) pages, and each has a click rate around 0.2.
+_VIEWS = 4.0
+_RATES = (0.05, 0.35)
+# Phases: in the second half everybody converts more, and the arms become equal.
+_TREATED_FIRST, _BETTER_LATER = 0.1, 1.5
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Experiments of one kind, with a look after every so many users."""
+
+    name: str
+    kind: Kind
+    runs: int
+    #: The users at the last look, in both arms.
+    users: int
+    every: int
+    #: N*, the users of both arms that are planned.
+    planned: int
+    base: float = 0.1
+    #: How much larger the metric is in the treatment: 0.2 is a fifth.
+    effect: float = 0.0
+    #: The share of the treatment.
+    treated: float = 0.5
+
+
+class ArmSums(NamedTuple):
+    """What an arm adds until each look: one row per experiment, one column per look."""
+
+    users: Floats
+    y: Floats
+    yy: Floats
+    x: Floats
+    xx: Floats
+    xy: Floats
+
+
+def looks_of(scenario: Scenario) -> npt.NDArray[np.int64]:
+    """Returns the users of both arms at each look."""
+    return np.arange(scenario.every, scenario.users + 1, scenario.every)
+
+
+def draw(source: np.random.Generator, scenario: Scenario, runs: int) -> tuple[ArmSums, ArmSums]:
+    """Returns control and treatment of so many experiments."""
+    if scenario.kind in {"revenue", "ratio"}:
+        return _draw_users(source, scenario, runs)
+    looks = len(looks_of(scenario))
+    share = np.full(looks, scenario.treated)
+    base = np.full(looks, scenario.base)
+    if scenario.kind == "phases":
+        share[: looks // 2] = _TREATED_FIRST
+        base[looks // 2 :] *= _BETTER_LATER
+    treated = source.binomial(scenario.every, share, (runs, looks))
+    return (
+        _of_conversions(scenario.every - treated, base, source),
+        _of_conversions(treated, base * (1 + scenario.effect), source),
+    )
+
+
+def _of_conversions(
+    users: npt.NDArray[np.int64], chance: Floats, source: np.random.Generator
+) -> ArmSums:
+    n, y = users.astype(np.float64), source.binomial(users, chance).astype(np.float64)
+    return ArmSums(n, y, y, n, n, y)
+
+
+def _draw_users(
+    source: np.random.Generator, scenario: Scenario, runs: int
+) -> tuple[ArmSums, ArmSums]:
+    """Returns the sums of users who are drawn one by one."""
+    shape = (runs, len(looks_of(scenario)), scenario.every)
+    treated = source.random(shape, dtype=np.float32) < scenario.treated
+    x = np.ones(shape)
+    if scenario.kind == "ratio":
+        x += source.poisson(_VIEWS, shape)
+        y = source.binomial(x.astype(np.int64), source.uniform(*_RATES, shape)).astype(np.float64)
+    else:
+        y = source.lognormal(0, 1, shape)
+        y[source.random(shape, dtype=np.float32) >= _BUYERS] = 0
+    y[treated] *= 1 + scenario.effect
+    return _of_users(~treated, y, x), _of_users(treated, y, x)
+
+
+def _of_users(chosen: npt.NDArray[np.bool_], y: Floats, x: Floats) -> ArmSums:
+    y, x = chosen * y, chosen * x
+    products = [y, y * y, x, x * x, x * y]
+    sums = [one.sum(axis=2) for one in products]
+    return ArmSums(chosen.sum(axis=2).astype(np.float64), *sums)
