@@ -145,7 +145,7 @@ def test_lift_has_the_standard_error_of_the_delta_method() -> None:
 
 def test_lift_needs_a_control_well_above_zero() -> None:
     arm = Estimate(100, 1.0, 0.2, 99, True)
-    for value, expected in [(1.61, True), (1.59, False), (0.0, False), (-1.0, False)]:
+    for value, expected in [(2.01, True), (1.99, False), (0.0, False), (-1.0, False)]:
         found = lift(Estimate(100, value, 0.2, 99, True), arm)
         assert (found is not None) == expected
     assert lift(proportion(Conversions(100, 0)), proportion(Conversions(100, 5))) is None

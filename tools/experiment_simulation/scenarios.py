@@ -22,7 +22,7 @@ def scenarios(runs: int) -> list[Scenario]:
     often = Scenario("", "conversion", runs, users=10_000, every=5, planned=10_000)
     rare = replace(often, kind="lift", users=40_000, every=20, planned=40_000, base=0.01)
     none = [
-        replace(often, name="20 looks", runs=8 * runs, every=500),
+        replace(often, name="20 looks", runs=4 * runs, every=500),
         replace(often, name="every 5 users"),
         replace(often, name="every 5 users, 1 %", base=0.01),
         replace(often, name="every 5 users, 95 %", base=0.95),
@@ -31,13 +31,14 @@ def scenarios(runs: int) -> list[Scenario]:
         replace(often, name="every 5 users, plan 100,000", planned=100_000),
         replace(often, name="every 5 users, phases", kind="phases"),
         replace(often, name="every 5 users, lift", kind="lift"),
+        replace(often, name="every 5 users, lift 90/10", kind="lift", treated=0.1),
         replace(often, name="every 5 users, lift 10/90", kind="lift", treated=0.9),
         replace(rare, name="every 20 users, lift 1 %"),
         replace(rare, name="every 20 users, lift, plan 4,000", planned=4_000),
         replace(often, name="every 5 users, revenue", kind="revenue"),
         replace(often, name="every 5 users, ratio", kind="ratio"),
     ]
-    some = [_with_effect(2 * runs, _EFFECT, looks) for looks in _DAYS]
+    some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
     return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]
 
 
