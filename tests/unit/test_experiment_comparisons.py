@@ -234,3 +234,13 @@ def test_means_of_negative_and_huge_values_are_compared() -> None:
 def test_impossible_argument_is_rejected_by_name(call: Callable[[], object], name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}"):
         call()
+
+
+def test_mean_of_few_buyers_is_silent_unless_values_are_signed() -> None:
+    for buyers, expected in [(0, False), (9, False), (10, True)]:
+        arm = Sums(1_000, buyers, buyers)
+        assert mean(arm).is_enough == expected
+        assert mean(arm, is_signed=True).is_enough
+    # One large amount among many small ones counts nearly alone.
+    assert not mean(Sums(1_000, 1_000 + 500, 1_000 + 250_000)).is_enough
+    assert mean(Sums(1_000, -5, 1_000), is_signed=True).is_enough

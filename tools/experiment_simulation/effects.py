@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flagstaff.experiments.statistics import (
+    LEAST_CONTRIBUTORS,
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,
     LEAST_USERS,
@@ -60,13 +61,14 @@ def _arm(kind: Kind, sums: ArmSums) -> Effects:
         enough = np.minimum(sums.y, n - sums.y) >= LEAST_CONVERSIONS
         return Effects(mean, np.sqrt(mean * (1 - mean) / n), enough)
     squares = sums.yy - sums.y * mean
+    enough = (n >= LEAST_USERS) & (sums.y**2 >= LEAST_CONTRIBUTORS * sums.yy) & (sums.y > 0)
     if kind == "revenue":
-        return Effects(mean, np.sqrt(squares / (n - 1) / n), n >= LEAST_USERS)
+        return Effects(mean, np.sqrt(squares / (n - 1) / n), enough)
     mean_x = sums.x / n
     of_x, products = sums.xx - sums.x * mean_x, sums.xy - sums.x * mean
     ratio = sums.y / sums.x
     squares += ratio * ratio * of_x - 2 * ratio * products
-    enough = (n >= LEAST_USERS) & (mean_x >= LEAST_STANDARD_ERRORS * np.sqrt(of_x / (n - 1) / n))
+    enough &= mean_x >= LEAST_STANDARD_ERRORS * np.sqrt(of_x / (n - 1) / n)
     return Effects(ratio, np.sqrt(squares / (n - 1) / n) / mean_x, enough)
 
 

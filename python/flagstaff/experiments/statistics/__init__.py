@@ -35,7 +35,9 @@ from flagstaff.experiments.statistics.holm import (
     holm,
 )
 from flagstaff.experiments.statistics.means import (
+    LEAST_CONTRIBUTORS,
     LEAST_USERS,
+    has_enough,
     mean,
     ratio,
 )
@@ -93,6 +95,7 @@ from flagstaff.experiments.statistics.verdict import (
 
 __all__ = [
     "CONCENTRATION",
+    "LEAST_CONTRIBUTORS",
     "LEAST_CONVERSIONS",
     "LEAST_STANDARD_ERRORS",
     "LEAST_USERS",
@@ -129,6 +132,7 @@ __all__ = [
     "estimate_strata",
     "fixed_horizon",
     "fixed_lower_bound",
+    "has_enough",
     "holm",
     "judge",
     "lift",

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import Estimate
-from flagstaff.experiments.statistics.means import LEAST_USERS
+from flagstaff.experiments.statistics.means import has_enough
 from flagstaff.experiments.statistics.sums import PairSums
 
 __all__ = ["Adjusted", "adjust"]
@@ -28,15 +28,15 @@ class Adjusted:
     variance_reduction: float
 
 
-def adjust(arms: Sequence[PairSums]) -> Adjusted:
+def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
     """Returns the mean of y - theta·(x - mean x) for each arm, mean x being that of all users.
 
     x is the value before the experiment, so the treatment does not change it. theta is cov(x, y) /
     var(x) within the arms, from the sums of all arms: one theta, so that it adds no difference of
     its own (Deng, Xu, Kohavi and Walker 2013, "Improving the sensitivity of online controlled
     experiments by utilizing pre-experiment data"). The difference is that of an analysis of
-    covariance. 0 if x does not vary. Raises ValueError without arms, with fewer than 2 users in
-    one.
+    covariance. 0 if x does not vary. `is_signed` is that of `mean`. Raises ValueError without arms,
+    and with fewer than 2 users in one.
 
         >>> control = PairSums(3, y=6, yy=14, x=6, xx=14, xy=13)
         >>> found = adjust([control, PairSums(3, y=10, yy=36, x=7, xx=19, xy=26)])
@@ -57,19 +57,19 @@ def adjust(arms: Sequence[PairSums]) -> Adjusted:
     before = sum((_error_squared(arm, Fraction(0)) for arm in arms), Fraction(0))
     after = sum((_error_squared(arm, theta) for arm in arms), Fraction(0))
     return Adjusted(
-        arms=tuple(_estimate(arm, theta, mean_x) for arm in arms),
+        arms=tuple(_estimate(arm, theta, mean_x, is_signed=is_signed) for arm in arms),
         theta=float(theta),
         variance_reduction=float(1 - after / before) if before else 0.0,
     )
 
 
-def _estimate(arm: PairSums, theta: Fraction, mean_x: Fraction) -> Estimate:
+def _estimate(arm: PairSums, theta: Fraction, mean_x: Fraction, *, is_signed: bool) -> Estimate:
     return Estimate(
         users=arm.users,
         value=float(arm.of_y.exact_mean - theta * (arm.of_x.exact_mean - mean_x)),
         standard_error=math.sqrt(_error_squared(arm, theta)),
         degrees_of_freedom=arm.users - 1,
-        is_enough=arm.users >= LEAST_USERS,
+        is_enough=has_enough(arm.of_y, is_signed=is_signed),
     )
 
 

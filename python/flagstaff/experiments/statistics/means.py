@@ -9,16 +9,38 @@ from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
 from flagstaff.experiments.statistics.sums import PairSums, Sums
 
-__all__ = ["LEAST_USERS", "mean", "ratio"]
+__all__ = ["LEAST_CONTRIBUTORS", "LEAST_USERS", "has_enough", "mean", "ratio"]
 
 #: An arm needs so many users before always-valid results of means and ratios.
 LEAST_USERS = 100
+#: And so many users who make up the sum, see `has_enough`.
+LEAST_CONTRIBUTORS = 10
 
 
-def mean(arm: Sums) -> Estimate:
+def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
+    """Returns whether the mean of an arm is near to normal: always-valid results are silent before.
+
+    That is LEAST_USERS, and (Σy)² / Σy² of LEAST_CONTRIBUTORS (Kish's effective number, 1965):
+    where y is 0 or 1 these are the conversions. Without it a small arm in which nobody has bought
+    yet has a standard error of 0: with one buyer in 200 and weights 90/10 a quarter of simulated
+    results were false. Values of both signs (`is_signed`) can have a mean of 0, so they need the
+    users only. Raises ValueError without users.
+
+        >>> has_enough(Sums(1000, 20, 20)), has_enough(Sums(1000, 5, 5)), has_enough(Sums(9, 9, 9))
+        (True, False, False)
+    """
+    if is_signed or arm.users < LEAST_USERS:
+        return arm.users >= LEAST_USERS
+    total = arm.exact_mean * arm.users
+    squares = arm.squares + arm.exact_mean * total
+    return total > 0 and total * total >= LEAST_CONTRIBUTORS * squares
+
+
+def mean(arm: Sums, *, is_signed: bool = False) -> Estimate:
     """Returns the mean of a value per user, with the standard error √(variance / users).
 
-    `fixed_horizon` of the difference of two is Welch's test. Raises ValueError with fewer than 2
+    `fixed_horizon` of the difference of two is Welch's test. `is_signed` says that values may be
+    negative, see `has_enough`. Raises ValueError with fewer than 2
     users, because one has no variance.
 
         >>> found = mean(Sums(4, 10, 30))
@@ -31,7 +53,7 @@ def mean(arm: Sums) -> Estimate:
         value=arm.mean,
         standard_error=math.sqrt(arm.squares / (arm.users - 1) / arm.users),
         degrees_of_freedom=arm.users - 1,
-        is_enough=arm.users >= LEAST_USERS,
+        is_enough=has_enough(arm, is_signed=is_signed),
     )
 
 
@@ -60,5 +82,5 @@ def ratio(arm: PairSums) -> Estimate:
         value=float(exact),
         standard_error=math.sqrt(max(squares, Fraction(0)) / per_user / (exact_x * exact_x)),
         degrees_of_freedom=arm.users - 1,
-        is_enough=arm.users >= LEAST_USERS and float(exact_x) >= LEAST_STANDARD_ERRORS * x_error,
+        is_enough=has_enough(arm.of_y) and float(exact_x) >= LEAST_STANDARD_ERRORS * x_error,
     )
