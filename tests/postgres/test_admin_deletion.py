@@ -35,7 +35,7 @@ def test_page_says_how_often_when_and_where(admin_client: Client, flag: FeatureF
     assert text.startswith(
         f"The flag “{KEY}” was evaluated 1,235 times in the last 30 days, last at "
     )
-    assert hosts == "Workers report from: web-1."
+    assert hosts == "In this time, workers ran on: web-1."
 
 
 def test_days_are_those_of_the_setting(

@@ -227,7 +227,7 @@ def test_pause_between_workers_makes_usage_unknown() -> None:
     make_flag()
     collect_usage(90, until=20)
     collect_usage(15, pid=2)
-    assert assess_one().unknown[0].why == "no worker reported its usage for 5 days in between"
+    assert assess_one().unknown[0].why == "for 5 days, no worker reported its usage"
     collect_usage(25, until=14, pid=3)
     assert signals() == {"not-evaluated": 60}
 
@@ -244,7 +244,9 @@ def test_usage_that_is_turned_off_is_unknown(settings: Any) -> None:
     make_flag()
     collect_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
-    assert assess_one().unknown[0].why == "usage is turned off: USAGE_INTERVAL is 0"
+    assert (
+        assess_one().unknown[0].why == "the setting USAGE_INTERVAL is 0, so usage is not collected"
+    )
 
 
 def test_missing_usage_tables_make_usage_unknown() -> None:

@@ -227,7 +227,7 @@ def test_delete_says_how_often_the_flag_was_evaluated(monkeypatch: pytest.Monkey
     summary = "On for 25 % of all users and 1 allowed user."
     usage = (
         "Evaluated 1,235 times in the last 30 days, last at 2026-11-20 14:03:05 UTC. "
-        "Workers report from: web-1."
+        "In this time, workers ran on: web-1."
     )
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     monkeypatch.setattr("builtins.input", lambda: "n")

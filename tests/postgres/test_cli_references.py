@@ -58,7 +58,7 @@ def test_references_of_a_key_lists_only_its_places() -> None:
 def test_references_names_keys_without_a_flag_and_dynamic_ones() -> None:
     assert flags("references").err.splitlines() == [
         "no flag has the key unknown",
-        "1 place builds the key at run time; check it by hand",
+        "in 1 place, the key is known only at run time; check it by hand",
     ]
 
 
@@ -112,7 +112,7 @@ def test_references_with_a_result_adds_advice() -> None:
     found = document("references", "--result", "known=on")
     assert [one["advice"] for one in found] == [
         "keep only the content for users with the flag",
-        "replace it by True, and keep only the code for users with the flag",
+        "replace it with True, and keep only the code for users with the flag",
         "check by hand: the key may be known",
     ]
 

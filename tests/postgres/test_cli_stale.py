@@ -121,11 +121,11 @@ def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
 def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
     make_flag()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
-    why = "usage is turned off: USAGE_INTERVAL is 0"
+    why = "the setting USAGE_INTERVAL is 0, so usage is not collected"
     assert flags("stale", "--fail") == Ran(
         0,
         "",
-        f"no flag is stale\n{why}, so it is not known whether new_checkout was evaluated\n",
+        f"no flag is stale\nit is not known whether new_checkout was evaluated: {why}\n",
     )
     assert document("stale")["unknown"] == [{"key": KEY, "signal": "not-evaluated", "why": why}]
 
@@ -136,8 +136,8 @@ def test_stale_says_once_why_signals_of_several_flags_are_unknown(settings: Any)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
     [_stale, why] = flags("stale").err.splitlines()
     assert why == (
-        "usage is turned off: USAGE_INTERVAL is 0, so it is not known whether these flags were "
-        "evaluated: a, b"
+        "it is not known whether a, b were evaluated: the setting USAGE_INTERVAL is 0, so usage is "
+        "not collected"
     )
 
 

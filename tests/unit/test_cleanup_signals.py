@@ -116,11 +116,11 @@ WHOLE = Coverage(ago(60), ago(50), ago(0.01))
         (Coverage(ago(20), ago(60), NOW), "usage is known only since 2026-10-31"),
         (
             Coverage(ago(60), ago(60), NOW, timedelta(days=3)),
-            "no worker reported its usage for 3 days in between",
+            "for 3 days, no worker reported its usage",
         ),
         (
             Coverage(ago(60), ago(60), NOW, timedelta(hours=36)),
-            "no worker reported its usage for 1 day in between",
+            "for 1 day, no worker reported its usage",
         ),
         (Coverage(ago(60), ago(60), NOW, timedelta(hours=23)), ""),
         (
@@ -144,4 +144,4 @@ def test_reason_why_usage_is_unknown_is_translated() -> None:
 
 def test_usage_that_is_turned_off_does_not_cover_the_days() -> None:
     found = problem_of_coverage(WHOLE, since=ago(30), now=NOW, is_turned_off=True)
-    assert found == "usage is turned off: USAGE_INTERVAL is 0"
+    assert found == "the setting USAGE_INTERVAL is 0, so usage is not collected"

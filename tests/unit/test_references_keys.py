@@ -229,8 +229,8 @@ def test_key_of_parametrize_of_a_class_is_found_with_its_place(tmp_path: Path) -
     [
         ("on", True, "remove the statement"),
         ("off", False, "remove the statement"),
-        ("on", False, "this test covers the code that goes: delete it"),
-        ("off", True, "this test covers the code that goes: delete it"),
+        ("on", False, "delete the test: it covers code that you remove"),
+        ("off", True, "delete the test: it covers code that you remove"),
     ],
 )
 def test_advice_for_the_fixture_depends_on_its_result(

@@ -28,7 +28,7 @@ def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
         for key, evaluations in found.evaluations.items():
             yield _warning(key, evaluations, days)
     if found.hosts:
-        yield _("Workers report from: %(hosts)s.") % {
+        yield _("In this time, workers ran on: %(hosts)s.") % {
             "hosts": join_some(found.hosts, more=and_more)
         }
 

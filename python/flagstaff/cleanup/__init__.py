@@ -1,4 +1,4 @@
-"""Clean-up: find flags that have done their work, and the code that still evaluates them.
+"""Clean-up: find flags that are probably no longer needed, and the code that evaluates them.
 
 An app of its own: add "flagstaff.cleanup" to INSTALLED_APPS.
 """

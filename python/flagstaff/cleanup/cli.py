@@ -31,10 +31,10 @@ def _add_stale(parser: CommandParser) -> None:
         "--days",
         type=count(1, MAX_DAYS),
         metavar="N",
-        help="the days after which a flag is stale; by default STALE_DAYS, which is 30",
+        help="the number of days after which a flag is stale; the default is STALE_DAYS",
     )
     add_ownership_filters(parser)
-    parser.add_argument("--snoozed", action="store_true", help="also list flags that are snoozed")
+    parser.add_argument("--snoozed", action="store_true", help="also list snoozed flags")
     parser.add_argument(
         "--fail", action="store_true", help="exit status 1 if a flag is stale and not snoozed"
     )
@@ -65,10 +65,13 @@ def _add_snooze(parser: CommandParser) -> None:
     add_key(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--until", type=day, metavar="DATE", help='the end, such as "2027-01-31", not included'
+        "--until",
+        type=day,
+        metavar="DATE",
+        help='the first day on which the flag can be stale again, such as "2027-01-31"',
     )
     what.add_argument("--end", action="store_true", help="end the snooze")
-    add_attribution(parser)
+    add_attribution(parser, "snooze")
 
 
 def _snooze(options: Options, out: Output) -> None:
@@ -87,14 +90,14 @@ def _snooze(options: Options, out: Output) -> None:
 
 STALE = Verb(
     name="stale",
-    help="list the flags that have done their work, and the evidence",
+    help="list the flags that are probably no longer needed, and the evidence",
     examples=("stale", "stale --days 60 --owner web", "stale --fail", "stale --json"),
     add_arguments=_add_stale,
     run=_stale,
 )
 SNOOZE = Verb(
     name="snooze",
-    help="keep a flag from being stale until a date",
+    help="leave a flag out of the stale flags until a date",
     examples=(
         'snooze dark_mode --until 2099-01-31 --reason "used again in winter"',
         "snooze dark_mode --end",

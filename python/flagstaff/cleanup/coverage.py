@@ -35,7 +35,7 @@ def problem_of_coverage(
 ) -> str:
     """Returns why evaluations since a time may be missing, translated, or an empty text."""
     if is_turned_off:
-        return _("usage is turned off: USAGE_INTERVAL is 0")
+        return _("the setting USAGE_INTERVAL is 0, so usage is not collected")
     if coverage.first_hour is None or coverage.first_worker is None or coverage.last_report is None:
         return _("no worker has reported its usage")
     begin = max(coverage.first_hour, coverage.first_worker)
@@ -44,8 +44,8 @@ def problem_of_coverage(
     if coverage.longest_gap > MAX_GAP:
         days = coverage.longest_gap.days
         text = ngettext(
-            "no worker reported its usage for %(count)s day in between",
-            "no worker reported its usage for %(count)s days in between",
+            "for %(count)s day, no worker reported its usage",
+            "for %(count)s days, no worker reported its usage",
             days,
         )
         return text % {"count": days}

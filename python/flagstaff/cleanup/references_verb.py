@@ -1,4 +1,4 @@
-"""The verb `references`: where keys stand in the code, and what becomes of it."""
+"""The verb `references`: the places in the code that name a key, and what to do with them."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def _result(text: str) -> tuple[str, bool]:
 
 
 def _add_arguments(parser: CommandParser) -> None:
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; by default all keys")
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="a key; without one, all keys")
     parser.add_argument(
         "--path",
         dest="paths",
         action="append",
         metavar="PATH",
-        help="a folder or a file to search; repeat it. By default BASE_DIR of the settings",
+        help="a folder or a file to search; can be repeated. The default is BASE_DIR",
     )
     parser.add_argument(
         "--exclude",
         action="append",
         default=[],
         metavar="GLOB",
-        help='leave out files and folders, such as "*/legacy/*"; repeat it',
+        help='leave out files and folders, such as "*/legacy/*"; can be repeated',
     )
     parser.add_argument(
         "--result",
@@ -67,12 +67,12 @@ def _add_arguments(parser: CommandParser) -> None:
         type=_result,
         default=[],
         metavar="KEY=on|off",
-        help="say what becomes of the code if the flag always has this result; repeat it",
+        help="show what to do with each place if all users get this result; can be repeated",
     )
     parser.add_argument(
         "--diff",
         action="store_true",
-        help="print a patch of the simple places, with the results of --result",
+        help="print a patch that removes the flags of --result from the code, where that is safe",
     )
 
 
@@ -129,7 +129,9 @@ def _existing_keys(out: Output, *, is_needed: bool) -> Mapping[str, frozenset[st
     except DatabaseError:
         if is_needed:
             raise
-        out.message("the database cannot be read, so keys without a flag are not shown")
+        out.message(
+            "the database cannot be read, so keys without a flag or a value are not reported"
+        )
         return None
 
 
@@ -170,9 +172,9 @@ def _print(
     dynamic = sum(one.key is None for one in references)
     if dynamic:
         out.message(
-            "1 place builds the key at run time; check it by hand"
+            "in 1 place, the key is known only at run time; check it by hand"
             if dynamic == 1
-            else f"{dynamic:,} places build the key at run time; check them by hand"
+            else f"in {dynamic:,} places, the key is known only at run time; check them by hand"
         )
 
 
@@ -232,7 +234,7 @@ def _print_patch(
 
 REFERENCES = Verb(
     name="references",
-    help="list the places in Python and templates that name a flag or a value",
+    help="list the places in the code that name the key of a flag, a value or a segment",
     examples=(
         "references",
         "references new_checkout",

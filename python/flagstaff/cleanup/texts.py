@@ -20,7 +20,7 @@ __all__ = ["SIGNAL_LABELS", "date_of", "finding_text", "unknown_texts"]
 SIGNAL_LABELS = {
     Signal.CONSTANT: gettext_lazy("constant"),
     Signal.NOT_EVALUATED: gettext_lazy("not evaluated"),
-    Signal.REVIEW: gettext_lazy("review date past"),
+    Signal.REVIEW: gettext_lazy("past review date"),
 }
 
 
@@ -47,14 +47,13 @@ def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
 def _unknown(signal: Signal, number: int) -> str:
     if signal is Signal.NOT_EVALUATED:
         return ngettext(
-            "%(why)s, so it is not known whether %(flags)s was evaluated",
-            "%(why)s, so it is not known whether these flags were evaluated: %(flags)s",
+            "it is not known whether %(flags)s was evaluated: %(why)s",
+            "it is not known whether %(flags)s were evaluated: %(why)s",
             number,
         )
     return ngettext(
-        "%(why)s, so it is not known whether the result of %(flags)s is the same for all users",
-        "%(why)s, so it is not known whether the results of these flags are the same for all "
-        "users: %(flags)s",
+        "it is not known how long %(flags)s has had the same result for all users: %(why)s",
+        "it is not known how long %(flags)s have had the same result for all users: %(why)s",
         number,
     )
 

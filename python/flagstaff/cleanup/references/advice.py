@@ -1,4 +1,4 @@
-"""What becomes of a place if the flag always has the same result, in words."""
+"""What to do with a place if the flag has the same result for all users, in words."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["advice"]
 
 _BY_KIND: dict[Kind, tuple[str, str]] = {
     Kind.EVALUATION: (
-        "replace it by True, and keep only the code for users with the flag",
-        "replace it by False, and keep only the code for users without the flag",
+        "replace it with True, and keep only the code for users with the flag",
+        "replace it with False, and keep only the code for users without the flag",
     ),
     Kind.DECORATOR: (
         "remove the decorator",
-        "remove the view: all users get `otherwise`, or a 404 without it",
+        "remove the view: all users get `otherwise`, or a 404 if it is not set",
     ),
     Kind.MIXIN: (
         "remove flag_key and FlagRequiredMixin",
-        "remove the view: all users get flag_otherwise, or a 404 without it",
+        "remove the view: all users get flag_otherwise, or a 404 if it is not set",
     ),
     Kind.PERMISSION: (
         "remove the permission",
@@ -30,8 +30,8 @@ _BY_KIND: dict[Kind, tuple[str, str]] = {
         "keep only the content for users without the flag",
     ),
     Kind.TEST: (
-        "remove the override, and tests of the flag turned off",
-        "remove the override, and tests of the flag turned on",
+        "remove the override, and the tests in which the flag is off",
+        "remove the override, and the tests in which the flag is on",
     ),
     Kind.CHANGE: ("remove the change of the flag",) * 2,
     Kind.QUERY: ("remove the query of the flag",) * 2,
@@ -39,8 +39,8 @@ _BY_KIND: dict[Kind, tuple[str, str]] = {
 }
 # By the name of what names the key.
 _BY_NAME: dict[str, tuple[str, str]] = {
-    "flags.on": ("remove the statement", "this test covers the code that goes: delete it"),
-    "flags.off": ("this test covers the code that goes: delete it", "remove the statement"),
+    "flags.on": ("remove the statement", "delete the test: it covers code that you remove"),
+    "flags.off": ("delete the test: it covers code that you remove", "remove the statement"),
     "parametrize": ("remove the key from the parameters of the test",) * 2,
 }
 
@@ -63,4 +63,4 @@ def _of_dynamic(reference: Reference, results: Mapping[str, bool]) -> str:
         return f"check by hand: the key may be {', '.join(may_be)}"
     if reference.pattern.strip("*"):
         return ""
-    return "check by hand: the key is built at run time"
+    return "check by hand: the key is known only at run time"

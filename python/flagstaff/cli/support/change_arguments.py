@@ -61,15 +61,17 @@ def add_value_change_arguments(parser: CommandParser) -> None:
     add_change_arguments(parser, "value")
 
 
-def add_attribution(parser: CommandParser) -> None:
-    """Adds --reason, --as and --as-name."""
-    parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, for the history")
+def add_attribution(parser: CommandParser, record: str = "history") -> None:
+    """Adds --reason, --as and --as-name. `record` is what stores them."""
+    parser.add_argument(
+        "--reason", default="", metavar="TEXT", help=f"the reason, for the {record}"
+    )
     actors = parser.add_mutually_exclusive_group()
     actors.add_argument(
         "--as",
         dest="actor",
         metavar="USER",
-        help="the actor, for the history: the primary key or username of a user",
+        help=f"the actor, for the {record}: the primary key or username of a user",
     )
     actors.add_argument(
         "--as-name",

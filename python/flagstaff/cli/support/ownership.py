@@ -47,7 +47,7 @@ def add_ownership(parser: CommandParser) -> None:
         dest=TAGS,
         action="append",
         metavar="TAG",
-        help='a tag; repeat the option for several, which replace all tags; "" for none',
+        help='a tag; can be repeated. The given tags replace all tags; "" for none',
     )
     parser.add_argument(
         "--review-on",
@@ -77,14 +77,14 @@ def ownership(options: Options) -> dict[str, Any]:
 def add_ownership_filters(parser: CommandParser) -> None:
     """Adds the options that select flags."""
     parser.add_argument(
-        "--owner", metavar="NAME", help='only flags of this owner; "" for those without an owner'
+        "--owner", metavar="NAME", help='only flags of this owner; "" for flags without an owner'
     )
     parser.add_argument(
         "--tag",
         dest=TAGS,
         action="append",
         metavar="TAG",
-        help="only flags with this tag; repeat the option for flags with several",
+        help="only flags with this tag; if repeated, only flags with all these tags",
     )
 
 

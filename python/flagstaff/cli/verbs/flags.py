@@ -247,7 +247,9 @@ def _recent_usage(key: str) -> str:
     count, last = evaluations.count, full_time(evaluations.last_evaluated_at)
     times = "time" if count == 1 else "times"
     text = f" Evaluated {count:,} {times} in the last {days}, last at {last}."
-    return f"{text} Workers report from: {join_some(found.hosts)}." if found.hosts else text
+    return (
+        f"{text} In this time, workers ran on: {join_some(found.hosts)}." if found.hosts else text
+    )
 
 
 LIST = Verb(
