@@ -296,7 +296,7 @@ def test_relation_of_the_project_named_owner_is_not_read() -> None:
 
 @pytest.mark.parametrize("days", [0, -1, 36_501, 10**12, 1.5, True])
 def test_days_that_are_no_number_of_days_are_refused(days: Any) -> None:
-    with pytest.raises(ValueError, match="days must be a whole number from 1 to 36,500, not "):
+    with pytest.raises(ValueError, match="days must be a whole number from 1 to 3,650, not "):
         stale_flags(days)
 
 

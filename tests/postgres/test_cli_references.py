@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.references import write_project
 from tests.terminals import Terminal, document, flags, rows
 
@@ -79,7 +79,19 @@ def test_references_leaves_out_excluded_files() -> None:
 def test_references_without_a_place_says_so() -> None:
     ran = flags("references", "other", "--path", "shop/templates")
     assert ran.status == 0
-    assert ran.err == "no flag or value has the key other\nno references were found\n"
+    assert ran.err == "no flag, value or segment has the key other\nno references were found\n"
+
+
+def test_references_of_a_segment_that_exists_does_not_report_it() -> None:
+    Segment.objects.create(key="customers", conditions=[])
+    ran = flags("references", "customers", "--path", "shop/templates")
+    assert ran.err == "no references were found\n"
+
+
+def test_patch_with_absolute_paths_says_that_it_does_not_apply(project: Path) -> None:
+    ran = flags("references", "--path", str(project), "--result", "new_checkout=on", "--diff")
+    assert "the paths in the patch are absolute" in ran.err
+    assert "absolute" not in flags("references", "--result", "new_checkout=on", "--diff").err
 
 
 def test_references_of_a_flag_without_a_place_says_only_that() -> None:

@@ -118,6 +118,11 @@ def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
     }
 
 
+def test_stale_without_a_stale_flag_of_an_owner_says_so() -> None:
+    make_flag(rollout_percent=100)
+    assert flags("stale", "--owner", "web").err == "none of the selected flags is stale\n"
+
+
 def test_stale_says_which_signals_are_unknown(settings: Any) -> None:
     make_flag()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}

@@ -13,7 +13,7 @@ from flagstaff.cleanup.records import (
     unknown_records,
 )
 from flagstaff.cleanup.snoozes import end_snooze, snooze
-from flagstaff.cleanup.stale import MAX_DAYS, assess_flags
+from flagstaff.cleanup.stale import assess_flags
 from flagstaff.cleanup.texts import unknown_texts
 from flagstaff.cli.support.argument_types import count, day
 from flagstaff.cli.support.change_arguments import add_attribution, add_key
@@ -22,6 +22,7 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.ownership import add_ownership_filters, ownership_filter
 from flagstaff.cli.support.verb import Options, Verb
 from flagstaff.conf import conf
+from flagstaff.conf.defaults import MAX_STALE_DAYS
 
 __all__ = ["SNOOZE", "STALE"]
 
@@ -29,7 +30,7 @@ __all__ = ["SNOOZE", "STALE"]
 def _add_stale(parser: CommandParser) -> None:
     parser.add_argument(
         "--days",
-        type=count(1, MAX_DAYS),
+        type=count(1, MAX_STALE_DAYS),
         metavar="N",
         help="the number of days after which a flag is stale; the default is STALE_DAYS",
     )
@@ -53,7 +54,8 @@ def _stale(options: Options, out: Output) -> None:
         columns = (*COLUMNS, SNOOZED) if options["snoozed"] else COLUMNS
         out.records(columns, [flag_record(flag) for flag in shown])
         if not stale:
-            out.message("no flag is stale")
+            selected = options["owner"] is not None or options["tags"]
+            out.message("none of the selected flags is stale" if selected else "no flag is stale")
         for line in unknown_texts(flags):
             out.message(line)
     if stale and options["fail"]:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.lists import join_some
 from flagstaff.cleanup.progress import progress_bar
@@ -89,7 +90,7 @@ def _run(options: Options, out: Output) -> None:
     used = {one.key for one in references}
     missing = [key for key in keys if key not in used and _is_missing(key, existing)]
     if missing:
-        out.message(f"no flag or value has the key {join_some(missing)}")
+        out.message(f"no flag, value or segment has the key {join_some(missing)}")
     if options["diff"]:
         _print_patch(files, found, references, results, out)
         return
@@ -120,18 +121,17 @@ def _project() -> Path:
 
 
 def _existing_keys(out: Output, *, is_needed: bool) -> Mapping[str, frozenset[str]] | None:
-    """Returns the keys of all flags and values; None if the database cannot be read."""
+    """Returns the keys of all flags, values and segments; None if the database cannot be read."""
     try:
         return {
             "flag": frozenset(all_rows(conf.flag_model).values_list("key", flat=True)),
             "value": frozenset(all_rows(conf.value_model).values_list("key", flat=True)),
+            "segment": frozenset(all_rows(segment_model()).values_list("key", flat=True)),
         }
     except DatabaseError:
         if is_needed:
             raise
-        out.message(
-            "the database cannot be read, so keys without a flag or a value are not reported"
-        )
+        out.message("the database cannot be read, so keys that do not exist are not reported")
         return None
 
 
@@ -225,6 +225,11 @@ def _print_patch(
         remaining = [_record(one, None, results) for one in made.remaining]
         out.document({"patch": made.text, "remaining": remaining})
         return
+    if any(Path(path).is_absolute() for path in files):
+        out.message(
+            "the paths in the patch are absolute, and a patch with such paths does not apply: run "
+            "this command in the folder of the project, with a relative --path"
+        )
     # Not splitlines: carriage returns and form feeds are parts of the lines.
     for line in made.text.split("\n")[:-1]:
         out.line(line)

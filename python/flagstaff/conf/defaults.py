@@ -15,13 +15,13 @@ from django.db.models import Model
 from flagstaff.conf.attribute_sources import problem_of as problem_of_attributes
 from flagstaff.conf.receivers import is_url, problem_of
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["MAX_STALE_DAYS", "RULES", "Rule"]
 
 _HOUR = 3600
 _WEEK = 7 * 86_400
 _MAX_POOL_SIZE = 16
 _YEAR = 365 * 86_400
-_MAX_STALE_DAYS = 3650
+MAX_STALE_DAYS = 3650
 # Browsers keep no cookie for longer.
 _MAX_COOKIE_AGE = 400 * 86_400
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -128,8 +128,8 @@ RULES: dict[str, Rule] = {
     "MEASURE_INTERVAL": _seconds(default=5.0, low=0.1, high=60),
     "STALE_DAYS": Rule(
         default=30,
-        expected=f"a whole number of days from 1 to {_MAX_STALE_DAYS}",
-        is_valid=lambda value: type(value) is int and 1 <= value <= _MAX_STALE_DAYS,
+        expected=f"a whole number of days from 1 to {MAX_STALE_DAYS}",
+        is_valid=lambda value: type(value) is int and 1 <= value <= MAX_STALE_DAYS,
     ),
     "UNKNOWN_KEY": Rule(
         default="ignore",

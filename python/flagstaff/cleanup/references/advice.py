@@ -41,6 +41,8 @@ _BY_KIND: dict[Kind, tuple[str, str]] = {
 _BY_NAME: dict[str, tuple[str, str]] = {
     "flags.on": ("remove the statement", "delete the test: it covers code that you remove"),
     "flags.off": ("delete the test: it covers code that you remove", "remove the statement"),
+    "explain": ("remove the explanation of the flag",) * 2,
+    "depends_on_user": ("replace it with False: all users get the same result",) * 2,
     "parametrize": ("remove the key from the parameters of the test",) * 2,
 }
 
