@@ -6,9 +6,12 @@ from collections.abc import Collection, Sequence
 
 import libcst as cst
 
-__all__ = ["ends_generator", "spliced", "without_dead_code", "without_lines"]
+__all__ = ["changes_function", "spliced", "without_dead_code", "without_lines"]
 
 _ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)
+# They say something about the whole function, wherever they are in it.
+_YIELDS = (cst.Yield,)
+_DECLARATIONS = (cst.Global, cst.Nonlocal)
 # Comments for tools, about a line that is gone.
 _FOR_TOOLS = ("# noqa", "# pragma", "# type:", "# pylint")
 
@@ -44,7 +47,7 @@ def without_dead_code(block: cst.IndentedBlock, ends: Collection[cst.CSTNode]) -
     for index, statement in enumerate(block.body[:-1]):
         if statement in ends and _leaves(statement):
             rest = block.body[index + 1 :]
-            if not any(_yields(one) for one in rest):
+            if not any(_has(one, (*_YIELDS, *_DECLARATIONS)) for one in rest):
                 return block.with_changes(body=block.body[: index + 1])
     return block
 
@@ -65,29 +68,31 @@ def without_lines(block: cst.IndentedBlock, gone: Collection[cst.CSTNode]) -> cs
     return block.with_changes(body=body, footer=[*comments, *block.footer])
 
 
-def ends_generator(removed: cst.CSTNode | None, kept: cst.CSTNode | None) -> bool:
-    """Whether a function may be no generator any more without the removed branch."""
-    return removed is not None and _yields(removed) and not (kept is not None and _yields(kept))
+def changes_function(removed: cst.CSTNode | None, kept: cst.CSTNode | None) -> bool:
+    """Whether a function may be no generator, or have other variables, without a branch."""
+    if removed is None:
+        return False
+    if _has(removed, _DECLARATIONS):
+        return True
+    return _has(removed, _YIELDS) and not (kept is not None and _has(kept, _YIELDS))
 
 
 def _leaves(statement: cst.CSTNode) -> bool:
     return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[-1], _ENDS)
 
 
-class _Yields(cst.CSTVisitor):
-    found = False
+class _Finder(cst.CSTVisitor):
+    def __init__(self, types: tuple[type[cst.CSTNode], ...]) -> None:
+        super().__init__()
+        self._types = types
+        self.found = False
 
-    def visit_Yield(self, node: cst.Yield) -> None:  # noqa: N802 (as in LibCST)
-        self.found = True
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:  # noqa: N802
-        return False
-
-    def visit_Lambda(self, node: cst.Lambda) -> bool:  # noqa: N802
-        return False
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        self.found = self.found or isinstance(node, self._types)
+        return not isinstance(node, cst.FunctionDef | cst.Lambda)
 
 
-def _yields(statement: cst.CSTNode) -> bool:
-    visitor = _Yields()
+def _has(statement: cst.CSTNode, types: tuple[type[cst.CSTNode], ...]) -> bool:
+    visitor = _Finder(types)
     statement.visit(visitor)
     return visitor.found

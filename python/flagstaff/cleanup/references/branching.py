@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from flagstaff.cleanup.references.branches import (
-    ends_generator,
+    changes_function,
     spliced,
     without_dead_code,
     without_lines,
@@ -20,8 +20,10 @@ __all__ = ["ResolvesBranches"]
 class ResolvesBranches(Transformer):
     """Resolves `if` statements, and the conditions of comprehensions."""
 
-    def __init__(self, targets: Targets, variables: Variables) -> None:
-        super().__init__(targets, variables)
+    def __init__(
+        self, targets: Targets, variables: Variables, *, keeps_brackets: bool = False
+    ) -> None:
+        super().__init__(targets, variables, keeps_brackets=keeps_brackets)
         #: The last statements of branches that took the place of their `if`.
         self._ends: set[cst.CSTNode] = set()
         self._elifs: set[cst.CSTNode] = set()
@@ -43,15 +45,17 @@ class ResolvesBranches(Transformer):
         if result is None or original_node in self._elifs:
             return updated
         body, orelse = updated.body, updated.orelse
-        if ends_generator(orelse, body) if result else ends_generator(body, orelse):
+        if changes_function(orelse, body) if result else changes_function(body, orelse):
             return updated
         branch = updated.body if result else getattr(updated.orelse, "body", None)
         if not result and isinstance(updated.orelse, cst.If):
             # The first `elif` becomes the `if`.
-            return updated.orelse.with_changes(leading_lines=updated.leading_lines)
+            lines = [*updated.leading_lines, *updated.orelse.leading_lines]
+            return updated.orelse.with_changes(leading_lines=lines)
         if branch is None:
             return cst.RemoveFromParent()
-        statements = spliced(branch, updated.leading_lines)
+        above = () if result else getattr(updated.orelse, "leading_lines", ())
+        statements = spliced(branch, [*updated.leading_lines, *above])
         if statements is None:
             return updated
         self._ends.add(statements[-1])
@@ -64,7 +68,7 @@ class ResolvesBranches(Transformer):
         if result is None:
             return orelse
         body, rest = orelse.body, orelse.orelse
-        if ends_generator(rest, body) if result else ends_generator(body, rest):
+        if changes_function(rest, body) if result else changes_function(body, rest):
             return orelse
         if not result:
             return orelse.orelse

@@ -38,6 +38,8 @@ class Collector(Walker):
             cst.For: self._loop,
             cst.CompFor: self._loop,
             cst.AsName: self._as_name,
+            cst.MatchAs: self._capture,
+            cst.Global: self._global,
             cst.Call: self._call,
             cst.Subscript: self._subscript,
         }
@@ -113,6 +115,16 @@ class Collector(Walker):
 
     def _as_name(self, node: cst.AsName) -> None:
         self._bind_target(node.name, None)
+
+    def _capture(self, node: cst.MatchAs) -> None:
+        if node.name is not None:
+            self._bind_target(node.name, None)
+        self.walk_children(node)
+
+    def _global(self, node: cst.Global) -> None:
+        # The function may assign anything to it.
+        for item in node.names:
+            self.module.bind(item.name.value, None)
 
     def _call(self, node: cst.Call) -> None:
         self.calls.append((node, self._scope))

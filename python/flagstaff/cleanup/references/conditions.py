@@ -18,8 +18,9 @@ _ATOMS = (*_PLAIN, cst.Call, cst.Subscript)
 class Resolved:
     """The nodes that stand for True or False, and how they simplify what is around them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_brackets: bool = False) -> None:
         self._results: dict[cst.CSTNode, bool] = {}
+        self._keeps_brackets = keeps_brackets
 
     def of(self, node: cst.CSTNode) -> bool | None:
         """Returns the result of a node, or None if it is not known."""
@@ -56,6 +57,9 @@ class Resolved:
                 self._results[node] = decides
             return node
         if result is isinstance(node.operator, cst.Or):
+            if isinstance(node.left, cst.BooleanOperation):
+                # The value of `x or True` is not the same as `True`.
+                return self._in_brackets_of(node, node.left)
             return self.constant(result, node)
         return self._in_brackets_of(node, node.right)
 
@@ -85,7 +89,7 @@ class Resolved:
     def _in_brackets_of(self, outer: cst.BaseExpression, inner: _Expression) -> _Expression:
         result = self.of(inner)
         is_atom = isinstance(inner, _ATOMS) and "\n" not in cst.Module([]).code_for_node(inner)
-        if not outer.lpar or inner.lpar or is_atom:
+        if not outer.lpar or inner.lpar or (is_atom and not self._keeps_brackets):
             return inner
         node = inner.with_changes(lpar=outer.lpar, rpar=outer.rpar)
         if result is not None:

@@ -84,6 +84,21 @@ class Evaluator:
                 if base is not None and base is not scope:
                     yield base
 
+    def is_overridden(self, scope: Scope, name: str) -> bool:
+        """Returns True if a class of the project inherits from this one, and has its own `name`."""
+        return any(
+            name in one.bindings and one is not scope and self._inherits(one, scope, frozenset())
+            for module in self._project.mentioning(name)
+            for _, one in module.found.classes
+        )
+
+    def _inherits(self, scope: Scope, base: Scope, seen: frozenset[Scope]) -> bool:
+        return any(
+            one is base or self._inherits(one, base, seen | {scope})
+            for one in self.bases(scope)
+            if one not in seen
+        )
+
     def _evaluate(self, node: cst.BaseExpression, scope: Scope) -> Values:  # noqa: PLR0911
         match node:
             case cst.Name():

@@ -52,6 +52,13 @@ class Project:
                 if found is not None:
                     yield found
 
+    def mentioning(self, name: str) -> Iterator[Module]:
+        """Yields the modules whose text has a name."""
+        for path in self._names.values():
+            found = self.read(path) if _mentions(path, name) else None
+            if found is not None:
+                yield found
+
     def _path_of(self, name: str) -> str | None:
         if name in self._names:
             return self._names[name]

@@ -49,6 +49,21 @@ class ResolvesExpressions(Transformer):
         self.done.add(target)
         return self.known.constant(target.result, updated)
 
+    def leave_FormattedStringExpression(  # noqa: N802
+        self,
+        original_node: cst.FormattedStringExpression,
+        updated_node: cst.FormattedStringExpression,
+    ) -> cst.FormattedStringExpression:
+        """Keeps `{ {1} }` apart from `{{`, which stands for a bracket."""
+        code = cst.Module([]).code_for_node(updated_node)
+        is_bracket = code.startswith("{{") and original_node is not updated_node
+        space = cst.SimpleWhitespace(" ")
+        return (
+            updated_node.with_changes(whitespace_before_expression=space)
+            if is_bracket
+            else updated_node
+        )
+
     def leave_Name(  # noqa: N802
         self, original_node: cst.Name, updated_node: cst.Name
     ) -> cst.BaseExpression:

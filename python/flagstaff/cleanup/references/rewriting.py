@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-
 import libcst as cst
 
 from flagstaff.cleanup.references.branching import ResolvesBranches
+from flagstaff.cleanup.references.exactness import drop_inexact
 from flagstaff.cleanup.references.imports import without_unused_imports
 from flagstaff.cleanup.references.removing import RemovesNeedless
 from flagstaff.cleanup.references.resolving import ResolvesExpressions
@@ -28,11 +27,17 @@ def rewritten(tree: cst.Module, targets: Targets) -> tuple[str, set[Target]]:
     """
     if not targets.by_node:
         return tree.code, set()
-    try:
-        transformer = _Rewriting(targets, variables_in(tree, targets))
-        changed = tree.visit(transformer)
-        code = without_unused_imports(tree, changed).code
-        ast.parse(code)
-    except (SyntaxError, cst.CSTValidationError, ValueError, RecursionError):
-        return tree.code, set()
-    return code, transformer.done
+    drop_inexact(tree, targets)
+    variables = variables_in(tree, targets)
+    # `return(True and x)` needs its brackets: without them, there would be no space.
+    for keeps_brackets in (False, True):
+        try:
+            transformer = _Rewriting(targets, variables, keeps_brackets=keeps_brackets)
+            changed = tree.visit(transformer)
+            code = without_unused_imports(tree, changed).code
+            # Unlike a parser, this knows that each `nonlocal` needs a binding.
+            compile(code, "<patched>", "exec", dont_inherit=True)
+        except (SyntaxError, cst.CSTValidationError, ValueError, RecursionError):
+            continue
+        return code, transformer.done
+    return tree.code, set()

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from flagstaff.cleanup.references.evaluating import Evaluator
+from flagstaff.cleanup.references.functions import BY_NAME
 from flagstaff.cleanup.references.model import About, Kind
 from flagstaff.cleanup.references.naming import key_of
 from flagstaff.cleanup.references.parsing import Module
 from flagstaff.cleanup.references.places import Place, Wrappers, places_of
-from flagstaff.cleanup.references.scopes import Scope
-from flagstaff.cleanup.references.values import Name
+from flagstaff.cleanup.references.scopes import FunctionScope, Scope
+from flagstaff.cleanup.references.values import Name, class_of
 
 __all__ = ["Target", "Targets", "is_fixture", "override", "targets_in"]
 
@@ -93,8 +94,41 @@ def _targets(
         known = frozenset(key for key in keys if key is not None)
         of_keys = {results.get(key) if key is not None else None for key in keys}
         result = of_keys.pop() if len(of_keys) == 1 else None
-        if result is not None:
+        if result is not None and _is_certain(place, evaluator):
             yield Target(place, known, result)
+
+
+def _is_certain(place: Place, evaluator: Evaluator) -> bool:
+    """Whether nothing else than flagstaff may be called, with nothing else than this key."""
+    key, node = place.key, place.node
+    if place.kind == Kind.MIXIN and place.node is place.key:
+        # A view that inherits from this one needs the mixin for its own flag.
+        return not evaluator.is_overridden(place.scope, place.name)
+    if isinstance(key, cst.Attribute) and _is_receiver(key.value, place.scope):
+        owners = (class_of(one) for one in evaluator.evaluate(key.value, place.scope))
+        name = key.attr.value
+        if any(one is not None and evaluator.is_overridden(one, name) for one in owners):
+            return False
+    if isinstance(node, cst.Subscript):
+        return len(evaluator.evaluate(node.value, place.scope)) == 1
+    if not isinstance(node, cst.Call):
+        return True
+    functions = evaluator.evaluate(node.func, place.scope)
+    if any(isinstance(one, Name) and one.name in BY_NAME for one in functions):
+        return len(functions) == 1
+    if not isinstance(node.func, cst.Attribute):
+        return True
+    return len(evaluator.evaluate(node.func.value, place.scope)) == 1
+
+
+def _is_receiver(node: cst.BaseExpression, scope: Scope) -> bool:
+    here: Scope | None = scope
+    while here is not None:
+        receiver = here.receiver if isinstance(here, FunctionScope) else ""
+        if receiver and isinstance(node, cst.Name) and node.value == receiver:
+            return True
+        here = here.parent
+    return False
 
 
 def _drop_contradictions(targets: Targets) -> None:

@@ -21,10 +21,12 @@ SmallStatement: TypeAlias = (
 class Transformer(cst.CSTTransformer):
     """A part of the rewriting. Each part handles other types of nodes."""
 
-    def __init__(self, targets: Targets, variables: Variables) -> None:
+    def __init__(
+        self, targets: Targets, variables: Variables, *, keeps_brackets: bool = False
+    ) -> None:
         super().__init__()
         self.targets = targets
         self.variables = variables
-        self.known = Resolved()
+        self.known = Resolved(keeps_brackets=keeps_brackets)
         #: The places that are resolved in the new code.
         self.done: set[Target] = set()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import libcst as cst
+import libcst.matchers as m
 
 from flagstaff.cleanup.references.model import Kind
 from flagstaff.cleanup.references.transforming import Transformer
@@ -18,6 +19,14 @@ _MIXIN_ATTRIBUTES = frozenset({"flag_key", "flag_otherwise", "flag_context"})
 class RemovesMixins(Transformer):
     """Removes FlagRequiredMixin, and what configures it."""
 
+    #: The module reads an attribute of the mixin, or passes one to `as_view`.
+    _uses_attributes = False
+
+    def visit_Module(self, node: cst.Module) -> None:  # noqa: N802 (as in LibCST)
+        names = m.OneOf(*(m.Name(name) for name in sorted(_MIXIN_ATTRIBUTES)))
+        used = m.findall(node, m.Attribute(attr=names) | m.Arg(keyword=names))
+        self._uses_attributes = bool(used)
+
     def leave_ClassDef(  # noqa: N802 (as in LibCST)
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
     ) -> cst.ClassDef:
@@ -25,6 +34,8 @@ class RemovesMixins(Transformer):
         found = [one for one in targets if one is not None and one.result]
         bases = [one for one in updated_node.bases if not _is_mixin(one.value)]
         if not found or len(bases) == len(updated_node.bases) or _has_own_context(original_node):
+            return updated_node
+        if self._uses_attributes:
             return updated_node
         self.done.update(found)
         body = [one for one in updated_node.body.body if not _is_mixin_attribute(one)]

@@ -1,0 +1,88 @@
+"""The patch leaves code whose meaning a constant would change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.references import patched, resolved
+
+IMPORT = "from flagstaff import all_flags, flag_enabled\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "on", "after"),
+    [
+        ('y = x or flag_enabled("a") or z', True, "y = x or True"),
+        ('y = x and flag_enabled("a") and z', False, "y = x and False"),
+        ('y = not(flag_enabled("a") and x)', True, "y = not(x)"),
+        ('y = (flag_enabled("a") and 1).real', True, "y = (1).real"),
+        ("y = f\"{1 if flag_enabled('a') else {2}}\"", False, 'y = f"{ {2}}"'),
+    ],
+)  # fmt: skip
+def test_expression_keeps_its_value(tmp_path: Path, source: str, on: bool, after: str) -> None:
+    assert resolved(tmp_path, f"{IMPORT}{source}\n", on=on).endswith(f"{after}\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f(): x = (yield 1) if flag_enabled("a") else 2',
+        'def f(): flag_enabled("a") and (yield 1)',
+        "y = f\"{flag_enabled('a')=}\"",
+        'flag_enabled("a", user := one())',
+        'y = flag_enabled("a", one())',
+        'async def f(request): gather(request.flags.aenabled("a"))',
+        'async def f(request): return (x for x in y if await request.flags.aenabled("a"))',
+        'found = all_flags()\nfound["a"] = True',
+        "found = all_flags()\ndel found['a']",
+        'found = all_flags()\nfound.pop("a")',
+        'on = flag_enabled if x else other\ny = on("a")',
+        'class A:\n key = "a"\n def f(self): flag_enabled(self.key)\nclass B(A): key = "b"',
+        'def f():\n  if flag_enabled("a"): x = 1\n  def g():\n    nonlocal x\n    x = 2',
+    ],
+)  # fmt: skip
+def test_evaluation_that_does_more_is_listed(tmp_path: Path, source: str) -> None:
+    found = patched(tmp_path, {"views.py": f"{IMPORT}{source}\n"}, a=False)
+    assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'def f(x):\n  key = "a"\n  match x:\n    case key: flag_enabled(key)',
+        'KEY = "a"\ndef f():\n  global KEY\n  KEY = x\ndef g(): flag_enabled(KEY)',
+    ],
+)
+def test_key_that_may_be_another_one_is_listed(tmp_path: Path, source: str) -> None:
+    found = patched(tmp_path, {"views.py": f"{IMPORT}{source}\n"}, a=True)
+    assert (found.text, [one.key for one in found.remaining]) == ("", ["a", None])
+
+
+def test_branch_with_a_global_variable_stays(tmp_path: Path) -> None:
+    source = 'def f():\n  if flag_enabled("a"):\n    global x\n  else:\n    x = 2\n'
+    after = "def f():\n  if False:\n    global x\n  else:\n    x = 2\n"
+    assert resolved(tmp_path, IMPORT + source, on=False).endswith(after)
+
+
+def test_place_beside_one_that_is_not_exact_is_resolved(tmp_path: Path) -> None:
+    source = 'found = all_flags()\nfound["a"] = True\ny = flag_enabled("a")\n'
+    assert resolved(tmp_path, IMPORT + source).endswith('found["a"] = True\ny = True\n')
+
+
+def test_comments_above_elif_and_else_stay(tmp_path: Path) -> None:
+    source = 'if flag_enabled("a"):\n  one()\n# two\nelif x:\n  two()\n'
+    assert resolved(tmp_path, IMPORT + source, on=False).endswith("\n# two\nif x:\n  two()\n")
+
+
+MIXIN = 'class A(FlagRequiredMixin, View):\n    flag_key = "a"\n'
+
+
+@pytest.mark.parametrize(
+    "source", ['class B(A):\n    flag_key = "b"', 'url = A.as_view(flag_key="b")', "A.flag_key"]
+)
+def test_mixin_that_other_code_needs_stays(tmp_path: Path, source: str) -> None:
+    source = f"from flagstaff.mixins import FlagRequiredMixin\n{MIXIN}{source}\n"
+    found = patched(tmp_path, {"views.py": source}, a=True)
+    assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
