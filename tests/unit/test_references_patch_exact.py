@@ -86,3 +86,26 @@ def test_mixin_that_other_code_needs_stays(tmp_path: Path, source: str) -> None:
     source = f"from flagstaff.mixins import FlagRequiredMixin\n{MIXIN}{source}\n"
     found = patched(tmp_path, {"views.py": source}, a=True)
     assert (found.text, [one.key for one in found.remaining]) == ("", ["a"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "from shop.flags import flag_enabled\nflag_enabled('b')",
+        "from . import flags\nflags.flag_enabled('b')",
+        'mock.patch("shop.flags.flag_enabled")',
+    ],
+)
+def test_import_that_another_module_takes_stays(tmp_path: Path, other: str) -> None:
+    source = 'from flagstaff import flag_enabled\ny = flag_enabled("a")\n'
+    files = {"shop/flags.py": source, "shop/other.py": other, "shop/__init__.py": ""}
+    found = patched(tmp_path, files, a=True)
+    assert "-from flagstaff" not in found.text
+
+
+@pytest.mark.parametrize("line", ["from flagstaff import flag_enabled", 'flag_enabled("b")'])
+def test_comment_above_a_line_that_goes_stays(tmp_path: Path, line: str) -> None:
+    source = f'"""Shop."""\n\n# Copyright.\n\n{line}\n\ny = flag_enabled("a")\n'
+    source = source.replace('("b")', '("a")')
+    prefix = "" if "import" in line else "from flagstaff import flag_enabled\n"
+    assert "\n# Copyright.\n" in resolved(tmp_path, prefix + source)

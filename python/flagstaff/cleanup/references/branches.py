@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 import libcst as cst
 
 __all__ = ["changes_function", "spliced", "without_dead_code", "without_lines"]
 
+_Lines = TypeVar("_Lines", cst.IndentedBlock, cst.Module)
 _ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)
 # They say something about the whole function, wherever they are in it.
 _YIELDS = (cst.Yield,)
@@ -52,7 +54,7 @@ def without_dead_code(block: cst.IndentedBlock, ends: Collection[cst.CSTNode]) -
     return block
 
 
-def without_lines(block: cst.IndentedBlock, gone: Collection[cst.CSTNode]) -> cst.IndentedBlock:
+def without_lines(block: _Lines, gone: Collection[cst.CSTNode]) -> _Lines:
     """Removes lines, and moves the comments above them to what follows."""
     body: list[cst.BaseStatement] = []
     comments: list[cst.EmptyLine] = []

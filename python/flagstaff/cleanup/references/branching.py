@@ -29,8 +29,6 @@ class ResolvesBranches(Transformer):
         self._elifs: set[cst.CSTNode] = set()
         #: Lines that are gone, but for their comments.
         self._gone: set[cst.CSTNode] = set()
-        #: How many blocks are around the node.
-        self._blocks = 0
 
     def visit_If(self, node: cst.If) -> None:  # noqa: N802
         if isinstance(node.orelse, cst.If):
@@ -76,9 +74,6 @@ class ResolvesBranches(Transformer):
 
     # Lines.
 
-    def visit_IndentedBlock(self, node: cst.IndentedBlock) -> None:  # noqa: N802
-        self._blocks += 1
-
     def leave_Expr(self, original_node: cst.Expr, updated_node: cst.Expr) -> SmallStatement:  # noqa: N802
         is_known = self.known.of(updated_node.value) is not None
         return cst.RemoveFromParent() if is_known else updated_node
@@ -88,7 +83,7 @@ class ResolvesBranches(Transformer):
     ) -> cst.SimpleStatementLine:
         """Keeps the place of a removed line with comments above, until its block ends."""
         has_comments = any(line.comment is not None for line in updated_node.leading_lines)
-        if updated_node.body or not has_comments or not self._blocks:
+        if updated_node.body or not has_comments:
             return updated_node
         line = updated_node.with_changes(body=[cst.Pass()])
         self._gone.add(line)
@@ -97,9 +92,13 @@ class ResolvesBranches(Transformer):
     def leave_IndentedBlock(  # noqa: N802
         self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
     ) -> cst.BaseSuite:
-        self._blocks -= 1
         block = without_dead_code(updated_node, self._ends)
         return without_lines(block, self._gone) if self._gone else block
+
+    def leave_Module(  # noqa: N802
+        self, original_node: cst.Module, updated_node: cst.Module
+    ) -> cst.Module:
+        return without_lines(updated_node, self._gone) if self._gone else updated_node
 
     def leave_CompFor(  # noqa: N802
         self, original_node: cst.CompFor, updated_node: cst.CompFor

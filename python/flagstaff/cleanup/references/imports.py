@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import libcst as cst
 
 __all__ = ["without_unused_imports"]
 
 
-def without_unused_imports(before: cst.Module, after: cst.Module) -> cst.Module:
-    """Removes the imported names of flagstaff that were used before and are not used any more."""
+def without_unused_imports(
+    before: cst.Module, after: cst.Module, is_needed: Callable[[str], bool]
+) -> cst.Module:
+    """Removes the imported names of flagstaff that were used before and are not used any more.
+
+    `is_needed` says whether another file takes a name from this module.
+    """
     gone = _used(before) - _used(after)
-    return after.visit(_Remover(gone)) if gone else after
+    return after.visit(_Remover(gone, is_needed)) if gone else after
 
 
 class _Names(cst.CSTVisitor):
@@ -33,27 +40,31 @@ class _Names(cst.CSTVisitor):
 
 
 class _Remover(cst.CSTTransformer):
-    def __init__(self, gone: set[str]) -> None:
+    def __init__(self, gone: set[str], is_needed: Callable[[str], bool]) -> None:
         super().__init__()
         self._gone = gone
+        self._is_needed = is_needed
         self._removed: set[cst.CSTNode] = set()
 
     def leave_Module(  # noqa: N802 (as in LibCST)
         self, original_node: cst.Module, updated_node: cst.Module
     ) -> cst.Module:
-        """Keeps a blank line above a removed import, which begins a group of imports."""
+        """Keeps comments above a removed import, and the blank line of a group of imports."""
         kept, body = iter(updated_node.body), []
-        blank: tuple[cst.EmptyLine, ...] = ()
+        above: tuple[cst.EmptyLine, ...] = ()
         for line in original_node.body:
             if isinstance(line, cst.SimpleStatementLine) and self._removed.issuperset(line.body):
-                blank = blank or _blank(line)
+                above = (*above, *line.leading_lines) if _is_comment(line) else above
+                above = above or _blank(line)
                 continue
             statement = next(kept)
-            if blank and not statement.leading_lines:
-                statement = statement.with_changes(leading_lines=blank)
+            has_comment = any(one.comment is not None for one in above)
+            if above and (has_comment or not statement.leading_lines):
+                lines = [*above, *statement.leading_lines]
+                statement = statement.with_changes(leading_lines=lines)
             body.append(statement)
-            blank = ()
-        return updated_node.with_changes(body=body)
+            above = ()
+        return updated_node.with_changes(body=body, footer=[*above, *updated_node.footer])
 
     def leave_ImportFrom(  # noqa: N802
         self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
@@ -62,7 +73,7 @@ class _Remover(cst.CSTTransformer):
         module = updated_node.module
         if isinstance(names, cst.ImportStar) or module is None or not _is_ours(module):
             return updated_node
-        kept = [one for one in names if _bound(one) not in self._gone]
+        kept = [one for one in names if not self._goes(_bound(one))]
         if not kept:
             self._removed.add(original_node)
             return cst.RemoveFromParent()
@@ -78,13 +89,20 @@ class _Remover(cst.CSTTransformer):
         kept = [
             one
             for one in updated_node.names
-            if not (_is_ours(one.name) and _bound(one).partition(".")[0] in self._gone)
+            if not (_is_ours(one.name) and self._goes(_bound(one).partition(".")[0]))
         ]
         if not kept:
             self._removed.add(original_node)
             return cst.RemoveFromParent()
         kept[-1] = kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
         return updated_node.with_changes(names=kept)
+
+    def _goes(self, name: str) -> bool:
+        return name in self._gone and not self._is_needed(name)
+
+
+def _is_comment(line: cst.SimpleStatementLine) -> bool:
+    return any(one.comment is not None for one in line.leading_lines)
 
 
 def _blank(line: cst.SimpleStatementLine) -> tuple[cst.EmptyLine, ...]:

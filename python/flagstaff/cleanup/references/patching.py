@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -90,7 +91,7 @@ class _Patching:
             # Its coding comment names another encoding.
             return old, set()
         targets = targets_in(module, self._evaluator, self._wrappers, self._results)
-        new, resolved = rewritten(module.tree, targets)
+        new, resolved = rewritten(module.tree, targets, partial(self._project.is_imported, path))
         done: set[_Done] = set()
         for target in resolved:
             line, column = module.start(target.place.node)

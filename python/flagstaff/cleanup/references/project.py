@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,6 +59,25 @@ class Project:
             found = self.read(path) if _mentions(path, name) else None
             if found is not None:
                 yield found
+
+    def is_imported(self, path: str, name: str) -> bool:
+        """Returns True if another file may take a name from the module of this file."""
+        module = module_name(path).rpartition(".")[2]
+        modules = rf"[\w.]*\b{re.escape(module)}"
+        if Path(path).name == "__init__.py":
+            modules = rf"(?:{modules}|\.+)"
+        statement = re.compile(rf"from\s+{modules}\s+import\s*(\([^)]*\)|[^\n]*)")
+        # Also in the text of a `mock.patch`.
+        dotted = re.compile(rf"\b{re.escape(module)}\.{re.escape(name)}\b")
+        wanted = re.compile(rf"\b{re.escape(name)}\b|\*")
+        for other in self._names.values():
+            if other == path or not _mentions(other, name):
+                continue
+            text = Path(other).read_text("utf-8", "replace")
+            names = " ".join(statement.findall(text))
+            if wanted.search(names) or dotted.search(text):
+                return True
+        return False
 
     def _path_of(self, name: str) -> str | None:
         if name in self._names:

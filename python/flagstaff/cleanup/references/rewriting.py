@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import libcst as cst
 
 from flagstaff.cleanup.references.branching import ResolvesBranches
@@ -20,8 +22,12 @@ class _Rewriting(RemovesNeedless, RemovesMixins, ResolvesBranches, ResolvesExpre
     """All parts at once."""
 
 
-def rewritten(tree: cst.Module, targets: Targets) -> tuple[str, set[Target]]:
+def rewritten(
+    tree: cst.Module, targets: Targets, is_needed: Callable[[str], bool] = lambda _name: False
+) -> tuple[str, set[Target]]:
     """Returns the new code, and the places that are resolved in it.
+
+    Imported names that `is_needed` stay, since another file takes them from this one.
 
     The code is unchanged if the new one would not be valid Python.
     """
@@ -34,7 +40,7 @@ def rewritten(tree: cst.Module, targets: Targets) -> tuple[str, set[Target]]:
         try:
             transformer = _Rewriting(targets, variables, keeps_brackets=keeps_brackets)
             changed = tree.visit(transformer)
-            code = without_unused_imports(tree, changed).code
+            code = without_unused_imports(tree, changed, is_needed).code
             # Unlike a parser, this knows that each `nonlocal` needs a binding.
             compile(code, "<patched>", "exec", dont_inherit=True)
         except (SyntaxError, cst.CSTValidationError, ValueError, RecursionError):

@@ -100,7 +100,7 @@ def _targets(
 
 def _is_certain(place: Place, evaluator: Evaluator) -> bool:
     """Whether nothing else than flagstaff may be called, with nothing else than this key."""
-    key, node = place.key, place.node
+    key = place.key
     if place.kind == Kind.MIXIN and place.node is place.key:
         # A view that inherits from this one needs the mixin for its own flag.
         return not evaluator.is_overridden(place.scope, place.name)
@@ -109,6 +109,11 @@ def _is_certain(place: Place, evaluator: Evaluator) -> bool:
         name = key.attr.value
         if any(one is not None and evaluator.is_overridden(one, name) for one in owners):
             return False
+    return _is_of_one_kind(place, evaluator)
+
+
+def _is_of_one_kind(place: Place, evaluator: Evaluator) -> bool:
+    node = place.node
     if isinstance(node, cst.Subscript):
         return len(evaluator.evaluate(node.value, place.scope)) == 1
     if not isinstance(node, cst.Call):
