@@ -59,7 +59,7 @@ def without_lines(block: _Lines, gone: Collection[cst.CSTNode]) -> _Lines:
     body: list[cst.BaseStatement] = []
     comments: list[cst.EmptyLine] = []
     for statement in block.body:
-        above = getattr(statement, "leading_lines", ())
+        above: Sequence[cst.EmptyLine] = getattr(statement, "leading_lines", ())
         if statement in gone:
             comments += above
         elif comments:
