@@ -52,12 +52,26 @@ def test_evaluation_that_does_more_is_listed(tmp_path: Path, source: str) -> Non
     "source",
     [
         'def f(x):\n  key = "a"\n  match x:\n    case key: flag_enabled(key)',
+        'def f():\n  key = "a"\n  def g():\n    nonlocal key\n    key = x\n  flag_enabled(key)',
+        'keys = ["a"]\nkeys.append(x)\nfor key in keys: flag_enabled(key)',
+        'keys = {"x": "a"}\nkeys["x"] = y\nflag_enabled(keys["x"])',
+        'keys = {"x": "a", **y}\nflag_enabled(keys["x"])',
         'KEY = "a"\ndef f():\n  global KEY\n  KEY = x\ndef g(): flag_enabled(KEY)',
     ],
 )
 def test_key_that_may_be_another_one_is_listed(tmp_path: Path, source: str) -> None:
     found = patched(tmp_path, {"views.py": f"{IMPORT}{source}\n"}, a=True)
-    assert (found.text, [one.key for one in found.remaining]) == ("", ["a", None])
+    assert (found.text, {one.key for one in found.remaining}) == ("", {"a", None})
+
+
+def test_key_after_a_star_is_not_known(tmp_path: Path) -> None:
+    source = '*others, key = "b", "a", "c"\ny = flag_enabled(key)\n'
+    assert patched(tmp_path, {"views.py": IMPORT + source}, a=True).text == ""
+
+
+def test_results_that_are_changed_are_not_resolved(tmp_path: Path) -> None:
+    source = 'found = all_flags()\nfound.update(x)\ny = found["a"]\n'
+    assert patched(tmp_path, {"views.py": IMPORT + source}, a=True).text == ""
 
 
 def test_branch_with_a_global_variable_stays(tmp_path: Path) -> None:

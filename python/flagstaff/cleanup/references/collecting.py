@@ -9,6 +9,9 @@ from flagstaff.cleanup.references.walking import Walker
 
 __all__ = ["Collector"]
 
+# Methods that change a list, a set or a dict.
+_CHANGES = frozenset({"add", "append", "extend", "insert", "setdefault", "update"})
+
 
 class Collector(Walker):
     """Collects names and places; nothing is resolved before the pass has ended."""
@@ -40,6 +43,7 @@ class Collector(Walker):
             cst.AsName: self._as_name,
             cst.MatchAs: self._capture,
             cst.Global: self._global,
+            cst.Nonlocal: self._nonlocal,
             cst.Call: self._call,
             cst.Subscript: self._subscript,
         }
@@ -126,7 +130,24 @@ class Collector(Walker):
         for item in node.names:
             self.module.bind(item.name.value, None)
 
+    def _nonlocal(self, node: cst.Nonlocal) -> None:
+        for item in node.names:
+            scope = self._scope.parent
+            while scope is not None and item.name.value not in scope.bindings:
+                scope = scope.parent
+            (scope or self._scope).bind(item.name.value, None)
+
+    def _change(self, target: cst.BaseExpression) -> None:
+        """Notes that a collection is changed after its assignment."""
+        if isinstance(target, cst.Name):
+            name = target.value
+            scope = self._scope if name in self._scope.bindings else self.module
+            if name in scope.bindings:
+                scope.bind(name, None)
+
     def _call(self, node: cst.Call) -> None:
+        if isinstance(node.func, cst.Attribute) and node.func.attr.value in _CHANGES:
+            self._change(node.func.value)
         self.calls.append((node, self._scope))
         self.walk(node.func)
         self.number(node)
@@ -168,8 +189,14 @@ class Collector(Walker):
         elif isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name):
             self._bind_attribute(target.value.value, target.attr.value, binding)
         elif isinstance(target, cst.Tuple | cst.List):
+            has_star = False
             for index, element in enumerate(target.elements):
-                self._bind_target(element.value, _part(binding, index))
+                # What a star takes, and what follows it, is at no known place.
+                has_star = has_star or isinstance(element, cst.StarredElement)
+                part = None if has_star else _part(binding, index)
+                self._bind_target(element.value, part)
+        elif isinstance(target, cst.Subscript):
+            self._change(target.value)
 
     def _bind_attribute(
         self, receiver: str, name: str, binding: Assigned | Imported | None

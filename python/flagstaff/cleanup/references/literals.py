@@ -6,7 +6,7 @@ import ast
 
 import libcst as cst
 
-from flagstaff.cleanup.references.combining import elements, holed
+from flagstaff.cleanup.references.combining import elements, holed, union
 from flagstaff.cleanup.references.lookups import Lookups
 from flagstaff.cleanup.references.scopes import Scope
 from flagstaff.cleanup.references.values import ANY, Items, Text, Values, glued
@@ -47,8 +47,10 @@ def items(node: cst.List | cst.Tuple | cst.Set | cst.Dict, scope: Scope, lookups
     """Returns the elements of a collection."""
     if isinstance(node, cst.Dict):
         pairs = [one for one in node.elements if isinstance(one, cst.DictElement)]
+        # `{"x": "a", **others}`: the others may have the same keys.
+        others = ANY if len(pairs) < len(node.elements) else ()
         return Items(
-            tuple(lookups.evaluate(pair.value, scope) for pair in pairs),
+            tuple(union(lookups.evaluate(pair.value, scope), others) for pair in pairs),
             tuple(lookups.evaluate(pair.key, scope) for pair in pairs),
         )
     found: list[Values] = []
