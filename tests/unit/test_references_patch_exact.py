@@ -94,7 +94,12 @@ MIXIN = 'class A(FlagRequiredMixin, View):\n    flag_key = "a"\n'
 
 
 @pytest.mark.parametrize(
-    "source", ['class B(A):\n    flag_key = "b"', 'url = A.as_view(flag_key="b")', "A.flag_key"]
+    "source",
+    [
+        'class B(A):\n    flag_key = "b"',
+        'url = A.as_view(flag_key="b")',
+        "A.flag_key",
+    ],
 )
 def test_mixin_that_other_code_needs_stays(tmp_path: Path, source: str) -> None:
     source = f"from flagstaff.mixins import FlagRequiredMixin\n{MIXIN}{source}\n"
@@ -123,3 +128,15 @@ def test_comment_above_a_line_that_goes_stays(tmp_path: Path, line: str) -> None
     source = source.replace('("b")', '("a")')
     prefix = "" if "import" in line else "from flagstaff import flag_enabled\n"
     assert "\n# Copyright.\n" in resolved(tmp_path, prefix + source)
+
+
+def test_mixin_that_a_url_of_another_module_needs_stays(tmp_path: Path) -> None:
+    source = f"from flagstaff.mixins import FlagRequiredMixin\n{MIXIN}"
+    urls = 'from views import A\nurl = A.as_view(flag_key="b")\n'
+    assert patched(tmp_path, {"views.py": source, "urls.py": urls}, a=True).text == ""
+
+
+@pytest.mark.parametrize("line", ['flag_key = other = "a"', 'flag_key = "a"\n    flag_key = "b"'])
+def test_mixin_with_more_than_a_key_stays(tmp_path: Path, line: str) -> None:
+    source = "from flagstaff.mixins import FlagRequiredMixin\nclass A(FlagRequiredMixin, View):\n"
+    assert patched(tmp_path, {"views.py": f"{source}    {line}\n"}, a=True).text == ""

@@ -92,6 +92,21 @@ class Evaluator:
             for _, one in module.found.classes
         )
 
+    def is_configured(self, scope: Scope, name: str) -> bool:
+        """Returns True if the project calls `as_view` of this class, or a child, with `name`."""
+        for module in self._project.mentioning(name):
+            for call, place in module.found.calls:
+                names = [one.keyword.value for one in call.args if one.keyword is not None]
+                if name not in names or not isinstance(call.func, cst.Attribute):
+                    continue
+                owners = map(class_of, self.evaluate(call.func.value, place))
+                if any(
+                    one is scope or (one is not None and self._inherits(one, scope, frozenset()))
+                    for one in owners
+                ):
+                    return True
+        return False
+
     def _inherits(self, scope: Scope, base: Scope, seen: frozenset[Scope]) -> bool:
         return any(
             one is base or self._inherits(one, base, seen | {scope})

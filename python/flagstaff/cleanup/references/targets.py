@@ -16,8 +16,10 @@ from flagstaff.cleanup.references.places import Place, Wrappers, places_of
 from flagstaff.cleanup.references.scopes import FunctionScope, Scope
 from flagstaff.cleanup.references.values import Name, class_of
 
-__all__ = ["Target", "Targets", "is_fixture", "override", "targets_in"]
+__all__ = ["MIXIN_ATTRIBUTES", "Target", "Targets", "is_fixture", "override", "targets_in"]
 
+#: What configures FlagRequiredMixin.
+MIXIN_ATTRIBUTES = frozenset({"flag_key", "flag_otherwise", "flag_context"})
 _METHOD_DECORATOR = Name("django.utils.decorators.method_decorator")
 _FIXTURE_METHODS = {"flags.on": True, "flags.off": False, "flags.set": None}
 
@@ -102,8 +104,11 @@ def _is_certain(place: Place, evaluator: Evaluator) -> bool:
     """Whether nothing else than flagstaff may be called, with nothing else than this key."""
     key = place.key
     if place.kind == Kind.MIXIN and place.node is place.key:
-        # A view that inherits from this one needs the mixin for its own flag.
-        return not evaluator.is_overridden(place.scope, place.name)
+        # A view that inherits from this one, or a URL, may need the mixin for its own flag.
+        return len(place.scope.bindings[place.name]) == 1 and not (
+            evaluator.is_overridden(place.scope, place.name)
+            or any(evaluator.is_configured(place.scope, name) for name in MIXIN_ATTRIBUTES)
+        )
     if isinstance(key, cst.Attribute) and _is_receiver(key.value, place.scope):
         owners = (class_of(one) for one in evaluator.evaluate(key.value, place.scope))
         name = key.attr.value

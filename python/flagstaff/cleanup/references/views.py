@@ -9,11 +9,10 @@ import libcst as cst
 import libcst.matchers as m
 
 from flagstaff.cleanup.references.model import Kind
+from flagstaff.cleanup.references.targets import MIXIN_ATTRIBUTES
 from flagstaff.cleanup.references.transforming import Transformer
 
 __all__ = ["RemovesMixins"]
-
-_MIXIN_ATTRIBUTES = frozenset({"flag_key", "flag_otherwise", "flag_context"})
 
 
 class RemovesMixins(Transformer):
@@ -23,7 +22,7 @@ class RemovesMixins(Transformer):
     _uses_attributes = False
 
     def visit_Module(self, node: cst.Module) -> None:  # noqa: N802 (as in LibCST)
-        names = m.OneOf(*(m.Name(name) for name in sorted(_MIXIN_ATTRIBUTES)))
+        names = m.OneOf(*(m.Name(name) for name in sorted(MIXIN_ATTRIBUTES)))
         used = m.findall(node, m.Attribute(attr=names) | m.Arg(keyword=names))
         self._uses_attributes = bool(used)
 
@@ -64,12 +63,14 @@ def _is_mixin_attribute(statement: cst.CSTNode) -> bool:
         return False
     assigned = statement.body[0]
     if isinstance(assigned, cst.Assign):
+        if len(assigned.targets) != 1:
+            return False
         target = assigned.targets[0].target
     elif isinstance(assigned, cst.AnnAssign):
         target = assigned.target
     else:
         return False
-    return isinstance(target, cst.Name) and target.value in _MIXIN_ATTRIBUTES
+    return isinstance(target, cst.Name) and target.value in MIXIN_ATTRIBUTES
 
 
 def _is_mixin(node: cst.BaseExpression) -> bool:
