@@ -140,3 +140,15 @@ def test_mixin_that_a_url_of_another_module_needs_stays(tmp_path: Path) -> None:
 def test_mixin_with_more_than_a_key_stays(tmp_path: Path, line: str) -> None:
     source = "from flagstaff.mixins import FlagRequiredMixin\nclass A(FlagRequiredMixin, View):\n"
     assert patched(tmp_path, {"views.py": f"{source}    {line}\n"}, a=True).text == ""
+
+
+@pytest.mark.parametrize("code", ['x, y = HasFlag("a"), z', 'x = HasFlag("a"),', '{HasFlag("a")}'])
+def test_permission_without_a_list_stays(tmp_path: Path, code: str) -> None:
+    source = f"from flagstaff.drf import HasFlag\n{code}\n"
+    found = patched(tmp_path, {"views.py": source}, a=True)
+    assert (found.text, len(found.remaining)) == ("", 1)
+
+
+def test_path_with_a_space_is_patched(tmp_path: Path) -> None:
+    source = f'{IMPORT}y = flag_enabled("a")\n'
+    assert resolved(tmp_path, source, name="my views.py").endswith("y = True\n")

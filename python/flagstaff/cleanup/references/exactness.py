@@ -68,6 +68,19 @@ class _Finder(cst.CSTVisitor):
     def visit_AsName(self, node: cst.AsName) -> None:  # noqa: N802
         self.found.update(_parts(node.name))
 
+    def visit_Tuple(self, node: cst.Tuple) -> None:  # noqa: N802
+        # Without brackets, it may be assigned to several names.
+        if not node.lpar:
+            self._keep_elements(node)
+
+    def visit_Set(self, node: cst.Set) -> None:  # noqa: N802
+        # `{}` is no set.
+        self._keep_elements(node)
+
+    def _keep_elements(self, node: cst.Tuple | cst.Set) -> None:
+        found = (self._targets.of(one.value, Kind.PERMISSION) for one in node.elements)
+        self.found.update(one.place.node for one in found if one is not None)
+
     def visit_FormattedStringExpression(  # noqa: N802
         self, node: cst.FormattedStringExpression
     ) -> None:

@@ -110,12 +110,10 @@ def _text(path: str) -> str | None:
 def _difference(path: str, old: str, new: str) -> str:
     if old == new:
         return ""
-    lines = unified_diff(
-        _lines(old),
-        _lines(new),
-        f"a/{path.lstrip('/')}",
-        f"b/{path.lstrip('/')}",
-    )
+    name = path.lstrip("/")
+    # As in the patches of Git: without the tab, `patch` reads a name up to its first space.
+    end = "\t" if " " in name else ""
+    lines = unified_diff(_lines(old), _lines(new), f"a/{name}{end}", f"b/{name}{end}")
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in lines)
 
 
