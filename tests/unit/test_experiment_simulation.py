@@ -141,7 +141,7 @@ def run(chosen: list[Scenario]) -> list[Ends]:
 
 def test_broken_bounds_are_named() -> None:
     false = replace(SMALL, name="20 looks", runs=10)
-    slow = replace(SMALL, name="effect 20%, 50 looks", effect=0.2, users=4_000)
+    slow = replace(SMALL, name="effect 20%, 50 looks", effect=0.2, planned_effect=0.2, users=4_000)
     ends = [np.array([NEVER] * 9 + [800])] * 5
     found = {one.name: figures_of(one, Ends(*ends)) for one in (false, slow)}
     problems = broken_bounds(found)

@@ -54,7 +54,7 @@ def figures_of(scenario: Scenario, ends: Ends) -> Figures:
         runs=runs,
         looks=scenario.users // scenario.every,
         has_effect=scenario.effect != 0,
-        is_planned=scenario.name.startswith("effect 20%"),
+        is_planned=scenario.is_as_planned,
         bounded=_RULES[:1] if scenario.kind == "lift" else _RULES[:3],
         spoke={rule: number / runs for rule, number in spoke.items()},
         bound={rule: share_bound(number, runs) for rule, number in spoke.items()},

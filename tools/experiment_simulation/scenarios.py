@@ -48,4 +48,14 @@ def _with_effect(runs: int, effect: float, looks: int) -> Scenario:
     every = -(-planned // looks)
     planned = every * looks
     name = f"effect {effect:.0%}, {looks} looks"
-    return Scenario(name, "conversion", runs, planned * _LONGEST, every, planned, _BASE, effect)
+    return Scenario(
+        name,
+        "conversion",
+        runs,
+        planned * _LONGEST,
+        every,
+        planned,
+        _BASE,
+        effect,
+        planned_effect=_EFFECT,
+    )

@@ -39,6 +39,13 @@ class Scenario:
     effect: float = 0.0
     #: The share of the treatment.
     treated: float = 0.5
+    #: The effect for which `planned` is the size; 0 without one.
+    planned_effect: float = 0.0
+
+    @property
+    def is_as_planned(self) -> bool:
+        """Whether the effect is the planned one."""
+        return self.effect != 0 and self.effect == self.planned_effect
 
 
 class ArmSums(NamedTuple):
