@@ -8,13 +8,13 @@ how long that takes, in planned sizes. Exits with 1 if a bound is broken. Takes 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 
 from tools.experiment_simulation.report import all_figures, as_json, broken_bounds, report
 from tools.experiment_simulation.runs import run_all
 from tools.experiment_simulation.scenarios import scenarios
+from tools.simulation.printing import print_result
 
 
 def main() -> int:
@@ -27,12 +27,9 @@ def main() -> int:
     chosen = scenarios(options.runs)
     found = all_figures(chosen, run_all(chosen))
     problems = broken_bounds(found)
-    if options.json:
-        print(json.dumps({"scenarios": as_json(found), "problems": problems}, indent=2))
-    else:
-        print(report(found))
-        print(f"{time.monotonic() - started:.0f} s; bounds: {'; '.join(problems) or 'all kept'}")
-    return 1 if problems else 0
+    return print_result(
+        report(found), as_json(found), problems, started=started, as_json=options.json
+    )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ all plans until the trip or the end. Exits with 1 if a bound is broken. Takes mi
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 
+from tools.simulation.printing import print_result
 from tools.simulation.report import as_json, broken_bounds, figures_of, report
 from tools.simulation.scenarios import run_all, scenarios
 
@@ -27,12 +27,9 @@ def main() -> int:
     results = run_all(scenarios(options.plans, options.others))
     found = {name: figures_of(one) for name, one in results.items()}
     problems = broken_bounds(found)
-    if options.json:
-        print(json.dumps({"scenarios": as_json(found), "problems": problems}, indent=2))
-    else:
-        print(report(found))
-        print(f"{time.monotonic() - started:.0f} s; bounds: {'; '.join(problems) or 'all kept'}")
-    return 1 if problems else 0
+    return print_result(
+        report(found), as_json(found), problems, started=started, as_json=options.json
+    )
 
 
 if __name__ == "__main__":
