@@ -16,8 +16,8 @@ LEAST_STANDARD_ERRORS = 10.0
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """The metric of one arm. Raises ValueError."""
+class _Normal:
+    """A figure that is normally distributed, with its standard error. Raises ValueError."""
 
     users: int
     value: float
@@ -28,22 +28,23 @@ class Estimate:
     is_enough: bool
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_count(users=self.users)
+        check_finite(value=self.value)
+        check_at_least(0, standard_error=self.standard_error)
+        if not self.degrees_of_freedom > 0:
+            raise ValueError(
+                f"degrees_of_freedom is {self.degrees_of_freedom}, but must be above 0"
+            )
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What the treatment changes, with its standard error. Raises ValueError."""
+class Estimate(_Normal):
+    """The metric of one arm. Raises ValueError."""
 
-    #: Of both arms.
-    users: int
-    value: float
-    standard_error: float
-    degrees_of_freedom: float
-    is_enough: bool
 
-    def __post_init__(self) -> None:
-        _check(self)
+@dataclass(frozen=True)
+class Effect(_Normal):
+    """What the treatment changes; its users are those of both arms. Raises ValueError."""
 
     def __neg__(self) -> Effect:
         return replace(self, value=-self.value)
@@ -108,11 +109,3 @@ def _effect(
         degrees_of_freedom=freedom,
         is_enough=control.is_enough and treatment.is_enough and total > 0,
     )
-
-
-def _check(found: Estimate | Effect) -> None:
-    check_count(users=found.users)
-    check_finite(value=found.value)
-    check_at_least(0, standard_error=found.standard_error)
-    if not found.degrees_of_freedom > 0:
-        raise ValueError(f"degrees_of_freedom is {found.degrees_of_freedom}, but must be above 0")
