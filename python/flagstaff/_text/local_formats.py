@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.utils.formats import date_format, number_format
+from django.utils.translation import ngettext
 
 from flagstaff._text.times import local_time
 
-__all__ = ["local_number", "local_time_text"]
+__all__ = ["local_days", "local_number", "local_time_text"]
 
 
 def local_time_text(at: datetime) -> str:
@@ -23,3 +24,8 @@ def local_time_text(at: datetime) -> str:
 def local_number(number: int) -> str:
     """Returns the number with the thousand separators of the language."""
     return number_format(number, use_l10n=True, force_grouping=True)
+
+
+def local_days(days: int) -> str:
+    """Returns the number of days in the language, such as "1 day"."""
+    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}

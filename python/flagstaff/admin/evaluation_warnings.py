@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.recent_usage import RecentEvaluations, recent_usage
 from flagstaff._text.lists import MAX_SHOWN, join_some
-from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff._text.local_formats import local_days, local_number, local_time_text
 from flagstaff.history.describe import and_more
 
 __all__ = ["evaluation_warnings"]
@@ -20,7 +20,7 @@ def evaluation_warnings(keys: Collection[str]) -> Iterator[str]:
     found = recent_usage(keys)
     if found is None or not found.evaluations:
         return
-    days = ngettext("%(count)s day", "%(count)s days", found.days) % {"count": found.days}
+    days = local_days(found.days)
     if len(found.evaluations) > MAX_SHOWN:
         text = _("In the last %(days)s, these flags were evaluated: %(keys)s.")
         yield text % {"days": days, "keys": join_some(found.evaluations, more=and_more)}

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_days
 from flagstaff._text.times import local_time
 from flagstaff.cleanup.signals import Assessment, Finding, Signal
 from flagstaff.history.describe import and_more
@@ -27,7 +28,7 @@ SIGNAL_LABELS = {
 def finding_text(finding: Finding, show: Callable[[date], str] = date.isoformat) -> str:
     """Returns the translated evidence of a signal. `show` returns the text of a date."""
     texts = {
-        "days": _days(finding.days),
+        "days": local_days(finding.days),
         "date": show(date_of(finding)),
     }
     return _template(finding) % texts
@@ -77,7 +78,3 @@ def _template(finding: Finding) -> str:
         exact = _("off for all users for %(days)s, since %(date)s")
         bound = _("off for all users for %(days)s or longer, since %(date)s or before")
     return exact if finding.is_exact else bound
-
-
-def _days(days: int) -> str:
-    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}

@@ -20,15 +20,13 @@ def text(node: cst.BaseExpression, scope: Scope, lookups: Lookups) -> Values:
         case cst.SimpleString():
             content = ast.literal_eval(node.value)
             return (Text(content),) if isinstance(content, str) else ANY
-        case cst.ConcatenatedString():
+        case cst.ConcatenatedString() | cst.BinaryOperation(operator=cst.Add()):
             return glued(lookups.evaluate(node.left, scope), lookups.evaluate(node.right, scope))
         case cst.FormattedString():
             found: Values = (Text(""),)
             for part in node.parts:
                 found = glued(found, _formatted_part(part, scope, lookups))
             return found
-        case cst.BinaryOperation(operator=cst.Add()):
-            return glued(lookups.evaluate(node.left, scope), lookups.evaluate(node.right, scope))
         case cst.BinaryOperation(operator=cst.Modulo()):
             return holed(lookups.evaluate(node.left, scope))
         case _:
