@@ -104,6 +104,7 @@ def test_list_reads_the_rules_once(operator: Client, segment: Segment) -> None:
         return len(queries)
 
     use("enterprise", "a")
+    page(operator, SEGMENTS)  # Fills Django's caches.
     before = count()
     for number in range(20):
         Segment.objects.create(key=f"s{number}", conditions=PAYING)
