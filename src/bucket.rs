@@ -1,4 +1,5 @@
-//! The bucket of a subject for a key: `sha256("key:subject")` as one number, modulo 100.
+//! The bucket of a subject for a key: `sha256("key:subject")` as one number, modulo 100 for a flag
+//! and modulo 10,000 for an experiment.
 //!
 //! The result must never change: a user keeps the bucket while a rollout grows, and other systems
 //! compute the same one as `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100`.
@@ -25,10 +26,35 @@ const INITIAL: [u32; 8] = [
 /// sum stays below 2^41, so the whole 256-bit digest is reduced by one division.
 const WEIGHTS: [u64; 8] = [16, 96, 76, 56, 36, 16, 96, 1];
 
+/// The number of buckets of an experiment.
+pub const POSITIONS: u16 = 10_000;
+
+/// The same weights modulo 10,000. The sum stays below 2^48.
+const POSITION_WEIGHTS: [u64; 8] = [9_216, 2_896, 2_976, 1_456, 336, 1_616, 7_296, 1];
+
+/// Where a unit is in an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The bucket, 0 to 9,999.
+    pub bucket: u16,
+    /// The first 64 bits of the digest, which identify the unit and the experiment.
+    pub fingerprint: u64,
+}
+
 /// The bucket, 0 to 99, of `subject` for `key`.
 #[must_use]
 pub fn bucket(key: &str, subject: &str) -> u8 {
     fold(digest(key.as_bytes(), subject.as_bytes()))
+}
+
+/// The position of `unit` for the seed of an experiment.
+#[must_use]
+pub fn position(seed: &str, unit: &str) -> Position {
+    let words = digest(seed.as_bytes(), unit.as_bytes());
+    Position {
+        bucket: fold_position(words),
+        fingerprint: u64::from(words[0]) << 32 | u64::from(words[1]),
+    }
 }
 
 fn digest(key: &[u8], subject: &[u8]) -> [u32; 8] {
@@ -59,6 +85,14 @@ fn many_blocks(key: &[u8], subject: &[u8]) -> [u32; 8] {
 }
 
 fn fold(words: [u32; 8]) -> u8 {
-    let sum: u64 = words.iter().zip(WEIGHTS).map(|(word, weight)| u64::from(*word) * weight).sum();
-    u8::try_from(sum % 100).expect("a remainder of 100 fits")
+    u8::try_from(weighted(words, &WEIGHTS) % 100).expect("a remainder of 100 fits")
+}
+
+fn fold_position(words: [u32; 8]) -> u16 {
+    let bucket = weighted(words, &POSITION_WEIGHTS) % u64::from(POSITIONS);
+    u16::try_from(bucket).expect("a remainder of 10,000 fits")
+}
+
+fn weighted(words: [u32; 8], weights: &[u64; 8]) -> u64 {
+    words.iter().zip(weights).map(|(word, weight)| u64::from(*word) * weight).sum()
 }

@@ -16,6 +16,8 @@
 //! - [`subject`] is the user that a flag is evaluated for.
 //! - [`evaluate`](mod@evaluate) computes the result of a flag for a subject, with its reason. It is
 //!   pure, and the only implementation of the semantics.
+//! - [`assign`](mod@assign) computes the variant of an [`experiment`] for a subject, with its reason,
+//!   by the buckets of its [`allocation`]. It is pure, too. [`exposures`] records what it has given.
 //! - [`impact`] counts the subjects whose result would change.
 //! - [`bucketing_unit`] is what is hashed in place of the user: a visitor, or an attribute.
 //! - [`bucket`](mod@bucket) is the position of a subject in a rollout, 0 to 99.
@@ -31,10 +33,14 @@
 //! `python` (feature `python`) is the extension module on top of them. Each layer contains the one
 //! below: the core depends on neither a database nor Python.
 
+pub mod allocation;
+pub mod assign;
 pub mod bucket;
 pub mod bucketing_unit;
 pub mod counters;
 pub mod evaluate;
+pub mod experiment;
+pub mod exposures;
 pub mod flag;
 pub mod flag_rules;
 pub mod groups;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 
+use crate::exposures::Exposures;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 use crate::usage::UnknownKeys;
@@ -49,6 +50,7 @@ pub struct State {
 pub struct Live {
     state: ArcSwapOption<State>,
     unknown_keys: UnknownKeys,
+    exposures: Exposures,
     swaps: AtomicU64,
     /// When the first load began.
     epoch: OnceLock<Instant>,
@@ -70,6 +72,7 @@ impl Live {
         Self {
             state: ArcSwapOption::const_empty(),
             unknown_keys: UnknownKeys::new(),
+            exposures: Exposures::new(),
             swaps: AtomicU64::new(0),
             epoch: OnceLock::new(),
             confirmed: AtomicU64::new(0),
@@ -93,6 +96,12 @@ impl Live {
     #[must_use]
     pub fn unknown_keys(&self) -> &UnknownKeys {
         &self.unknown_keys
+    }
+
+    /// The exposures of experiments that are not written yet.
+    #[must_use]
+    pub fn exposures(&self) -> &Exposures {
+        &self.exposures
     }
 
     /// Serves evaluations in this mode from now on. Keeps the snapshot.

@@ -30,6 +30,7 @@ mod status;
 mod subject;
 mod unknown_keys;
 mod value;
+mod variants;
 
 #[pyo3::pymodule]
 mod _core {
@@ -62,4 +63,6 @@ mod _core {
     use super::start::{is_waiting, start, wait_for_first_load};
     #[pymodule_export]
     use super::status::status_report;
+    #[pymodule_export]
+    use super::variants::{get_variant, peek_variant};
 }

@@ -66,6 +66,34 @@ pub struct PlanRow {
     pub guarded_for: Option<f64>,
 }
 
+/// A row of the experiments' table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExperimentRow {
+    /// The primary key.
+    pub pk: PrimaryKey,
+    /// The key that the code evaluates.
+    pub key: Result<Box<str>, Fault>,
+    /// `draft`, `running`, `stopped` or `shipped`.
+    pub state: Box<str>,
+    /// The key of the variant that was shipped; empty without one.
+    pub winner: Box<str>,
+    /// How often its units were shuffled.
+    pub shuffle: i32,
+    /// The phase that runs.
+    pub phase: i32,
+    /// The JSON text of the keys of its variants.
+    pub variants: Result<Box<str>, Fault>,
+    /// The JSON text of their buckets.
+    pub allocation: Result<Box<str>, Fault>,
+    /// The JSON text of the keys of variants by unit.
+    pub forced: Result<Box<str>, Fault>,
+    /// The JSON text of its rules, or `None` without any.
+    pub rules: Result<Option<Box<str>>, Fault>,
+    /// The attribute that is its unit, or `None` for the user. Empty for one that cannot be decoded,
+    /// which no subject has.
+    pub bucket_by: Option<Box<str>>,
+}
+
 /// A group and its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRow {
@@ -206,12 +234,25 @@ pub struct Problem(Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     SetAside { table: &'static str, row: Box<str>, column: &'static str, fault: Fault },
-    Rules { flag: Box<str>, has_last_good: bool, why: Unreadable },
+    Rules { of: Ruled, has_last_good: bool, why: Unreadable },
     Conditions { segment: Box<str>, has_last_good: bool, why: Unreadable },
-    MissingSegment { flag: Box<str>, rule: u8, segment: Box<str> },
-    MissingGroup { flag: Box<str>, group: Box<str> },
+    MissingSegment { of: Ruled, rule: u8, segment: Box<str> },
+    MissingGroup { of: Ruled, group: Box<str> },
     Groups { has_last_good: bool, why: Box<str> },
     LatencyLimits { flag: Box<str> },
+}
+
+/// What has rules: the kind of row, and its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ruled {
+    pub(crate) kind: &'static str,
+    pub(crate) key: Box<str>,
+}
+
+impl fmt::Display for Ruled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.kind, self.key)
+    }
 }
 
 /// Why rules or conditions cannot be read.
@@ -241,6 +282,8 @@ pub enum Fault {
     TooManyPatterns,
     /// Python cannot decode the value.
     Json(Undecodable),
+    /// The text does not have the form that this version writes.
+    Malformed,
 }
 
 impl Problem {
@@ -264,9 +307,9 @@ impl Problem {
         Self::of("a user of flag", &format!("pk {flag_pk}"), "primary key", Fault::Undecodable)
     }
 
-    /// The rules of the flag with this key cannot be read.
-    pub(crate) fn of_rules(flag: &str, has_last_good: bool, why: Unreadable) -> Self {
-        Self(Kind::Rules { flag: flag.into(), has_last_good, why })
+    /// The rules of this row cannot be read.
+    pub(crate) fn of_rules(of: Ruled, has_last_good: bool, why: Unreadable) -> Self {
+        Self(Kind::Rules { of, has_last_good, why })
     }
 
     /// The conditions of the segment with this key cannot be read.
@@ -274,9 +317,9 @@ impl Problem {
         Self(Kind::Conditions { segment: segment.into(), has_last_good, why })
     }
 
-    /// A rule of the flag with this key names a segment that does not exist.
-    pub(crate) fn of_missing_segment(flag: &str, rule: u8, segment: &str) -> Self {
-        Self(Kind::MissingSegment { flag: flag.into(), rule, segment: segment.into() })
+    /// A rule of this row names a segment that does not exist.
+    pub(crate) fn of_missing_segment(of: Ruled, rule: u8, segment: &str) -> Self {
+        Self(Kind::MissingSegment { of, rule, segment: segment.into() })
     }
 
     /// The latency limits of a rollout plan cannot be read.
@@ -284,9 +327,9 @@ impl Problem {
         Self(Kind::LatencyLimits { flag: flag.into() })
     }
 
-    /// The rules of the flag with this key name a group that does not exist.
-    pub(crate) fn of_missing_group(flag: &str, group: &str) -> Self {
-        Self(Kind::MissingGroup { flag: flag.into(), group: group.into() })
+    /// The rules of this row name a group that does not exist.
+    pub(crate) fn of_missing_group(of: Ruled, group: &str) -> Self {
+        Self(Kind::MissingGroup { of, group: group.into() })
     }
 
     /// Whether the members of groups cannot be read.
@@ -307,13 +350,13 @@ impl fmt::Display for Problem {
                 write!(f, "{table} {row:?} is set aside: ")?;
                 fault.write(f, column)
             }
-            Kind::Rules { flag, has_last_good, why } => {
+            Kind::Rules { of, has_last_good, why } => {
                 let result = if *has_last_good {
                     "its last good rules stay"
                 } else {
                     "it returns the default of the call"
                 };
-                write!(f, "the rules of flag {flag:?} cannot be read, so {result}: {why}")
+                write!(f, "the rules of {of} cannot be read, so {result}: {why}")
             }
             Kind::Conditions { segment, has_last_good, why } => {
                 let result = if *has_last_good {
@@ -326,8 +369,8 @@ impl fmt::Display for Problem {
                     "the conditions of segment {segment:?} cannot be read, so {result}: {why}"
                 )
             }
-            Kind::MissingGroup { flag, group } => {
-                write!(f, "the rules of flag {flag:?} name a group that does not exist: {group:?}")
+            Kind::MissingGroup { of, group } => {
+                write!(f, "the rules of {of} name a group that does not exist: {group:?}")
             }
             Kind::Groups { has_last_good, why } => {
                 let result = if *has_last_good {
@@ -342,11 +385,8 @@ impl fmt::Display for Problem {
                 "the latency limits of the rollout plan for flag {flag:?} cannot be read, so its \
                  latency guards measure nothing: delete the plan and create it again"
             ),
-            Kind::MissingSegment { flag, rule, segment } => {
-                write!(
-                    f,
-                    "rule {rule} of flag {flag:?} names a segment that does not exist: {segment:?}"
-                )
+            Kind::MissingSegment { of, rule, segment } => {
+                write!(f, "rule {rule} of {of} names a segment that does not exist: {segment:?}")
             }
         }
     }
@@ -356,6 +396,9 @@ impl Fault {
     fn write(self, f: &mut fmt::Formatter<'_>, column: &str) -> fmt::Result {
         match self {
             Self::Null => write!(f, "its {column} is NULL"),
+            Self::Malformed => {
+                write!(f, "its {column} cannot be read; save it in the admin, or with manage.py")
+            }
             Self::Duplicate => f.write_str("several rows have this key"),
             Self::Undecodable => write!(f, "its {column} cannot be decoded as UTF-8"),
             Self::Json(fault) => write!(f, "its {column} {fault}"),

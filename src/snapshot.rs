@@ -3,12 +3,14 @@
 //! A snapshot is built from the previous one and the rows of the tables that changed. It shares the
 //! other tables, so a change of one flag copies none of a million allowed users.
 
+mod experiments;
 mod groups;
 mod key_table;
 mod next;
 mod next_groups;
 mod pattern_limit;
 mod plans;
+mod ruled;
 mod segments;
 mod unique;
 
@@ -21,9 +23,12 @@ use self::groups::KnownGroups;
 use self::key_table::{KeyTable, Keyed};
 use self::plans::Plans;
 use self::segments::Segments;
+use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{AllowedUsersRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow};
+use crate::row::{
+    AllowedUsersRow, ExperimentRow, FlagRow, GroupRow, PlanRow, Problem, SegmentRow, ValueRow,
+};
 use crate::stored_value::StoredValue;
 use crate::token_set::TokenSet;
 use crate::user_set::UserSet;
@@ -31,6 +36,7 @@ use crate::watch::Watch;
 
 type Flags = KeyTable<Flag>;
 type Values = KeyTable<Stored>;
+type Experiments = KeyTable<Experiment>;
 
 /// The allowed users by the primary key of their flag.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +61,13 @@ impl Keyed for Flag {
     }
 }
 
+impl Keyed for Experiment {
+    #[inline]
+    fn key(&self) -> &str {
+        &self.identity.key
+    }
+}
+
 impl Keyed for Stored {
     #[inline]
     fn key(&self) -> &str {
@@ -71,6 +84,7 @@ pub struct Snapshot {
     segments: Arc<Segments>,
     groups: KnownGroups,
     plans: Arc<Plans>,
+    experiments: Arc<Experiments>,
     values: Arc<Values>,
     values_version: u64,
     flag_problems: Arc<[Problem]>,
@@ -79,6 +93,8 @@ pub struct Snapshot {
     user_problems: Arc<[Problem]>,
     value_problems: Arc<[Problem]>,
     plan_problems: Arc<[Problem]>,
+    experiment_problems: Arc<[Problem]>,
+    experiment_rule_problems: Arc<[Problem]>,
 }
 
 /// The rows of one load, all at the same point in time. A table that was not read is `None`.
@@ -99,6 +115,8 @@ pub struct Loaded {
     pub values: Option<Vec<ValueRow>>,
     /// The rollout plans that have not ended.
     pub plans: Option<Vec<PlanRow>>,
+    /// All rows of the experiments' table.
+    pub experiments: Option<Vec<ExperimentRow>>,
     /// Whether the model field decodes every value, even plain scalars.
     pub opaque_values: bool,
 }
@@ -109,6 +127,18 @@ impl Snapshot {
     #[inline]
     pub fn flag(&self, key: &str) -> Option<&Flag> {
         self.flags.get(key)
+    }
+
+    /// The experiment with this key.
+    #[must_use]
+    #[inline]
+    pub fn experiment(&self, key: &str) -> Option<&Experiment> {
+        self.experiments.get(key)
+    }
+
+    /// All experiments, in no order.
+    pub fn experiments(&self) -> impl Iterator<Item = &Experiment> {
+        self.experiments.iter()
     }
 
     /// The value with this key.
@@ -167,7 +197,7 @@ impl Snapshot {
 
     /// The rows that could not be used, or not as they are.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let tables: [&[Problem]; 7] = [
+        let tables: [&[Problem]; 9] = [
             &self.flag_problems,
             &self.rule_problems,
             &self.segment_problems,
@@ -175,6 +205,8 @@ impl Snapshot {
             &self.user_problems,
             &self.value_problems,
             &self.plan_problems,
+            &self.experiment_problems,
+            &self.experiment_rule_problems,
         ];
         tables.into_iter().flatten()
     }

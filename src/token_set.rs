@@ -20,6 +20,8 @@ impl Relation {
     pub const GROUPS: Self = Self('g');
     /// The rollout plans.
     pub const PLANS: Self = Self('p');
+    /// The experiments.
+    pub const EXPERIMENTS: Self = Self('e');
     /// The segments' table.
     pub const SEGMENTS: Self = Self('s');
 

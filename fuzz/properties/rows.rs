@@ -51,6 +51,7 @@ fn some_load(bytes: &mut Bytes<'_>) -> Loaded {
         allowed_users: bytes.bool().then(|| some_rows(bytes, allowed_users_row)),
         groups: None,
         plans: None,
+        experiments: None,
         segments: bytes.bool().then(|| some_rows(bytes, segment_row)),
         values: bytes.bool().then(|| some_rows(bytes, value_row)),
         opaque_values: bytes.below(4) == 0,

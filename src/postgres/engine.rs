@@ -1,5 +1,5 @@
-//! The engine of a process: one thread that keeps a [`Live`] up to date, one that writes usage, and
-//! one that writes what rollout plans measure.
+//! The engine of a process: one thread that keeps a [`Live`] up to date, one that writes usage, one
+//! that writes what rollout plans measure, and one that writes the exposures of experiments.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ use crate::postgres::error::Error;
 use crate::postgres::queries::{Names, Queries};
 use crate::postgres::refresh::{machine, on_demand};
 use crate::postgres::reports::impact::{self, ImpactQuery};
-use crate::postgres::reports::{measurements, usage};
+use crate::postgres::reports::{exposures, measurements, usage};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
 use crate::postgres::threads;
@@ -54,7 +54,7 @@ pub struct Options {
     pub pool_size: u32,
     /// The time between two flushes of usage; zero if usage is not collected.
     pub usage_interval: Duration,
-    /// The time between two flushes of what rollout plans measure.
+    /// The time between two flushes of what rollout plans measure, and of exposures.
     pub measure_interval: Duration,
     /// How long the snapshot is preferred to a standby that is behind it.
     pub max_staleness: Duration,
@@ -89,7 +89,8 @@ impl Threads {
         let (sender, ended) = channel();
         let usage = usage::start(context.clone(), sender.clone())?;
         let measurements = measurements::start(context.clone(), sender.clone())?;
-        let stop_reports = [usage, measurements].into_iter().flatten().collect();
+        let exposures = exposures::start(context.clone(), sender.clone())?;
+        let stop_reports = [usage, measurements, exposures].into_iter().flatten().collect();
         let shared = context.clone();
         threads::spawn("flagstaff", "start", move || run(&shared, sender))?;
         Ok(Self { stop_reports, ended: Mutex::new(ended) })

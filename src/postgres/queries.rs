@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::postgres::error::Error;
 use crate::postgres::parts::{Absence, FIND_PARTS, ProjectParts};
 use crate::postgres::tables::{
-    GROUPS, OPTIONAL_PARTS, OptionalColumn, OptionalPart, PLANS, Slot, TABLES, Table,
+    EXPERIMENTS, GROUPS, OPTIONAL_PARTS, OptionalColumn, OptionalPart, PLANS, Slot, TABLES, Table,
 };
 use crate::token_set::Relation;
 
@@ -20,6 +20,8 @@ pub struct Queries {
     pub(crate) flush_usage: String,
     /// `None` if the project has no rollout plans.
     pub(crate) flush_measurements: Option<String>,
+    /// `None` if the project has no experiments.
+    pub(crate) flush_exposures: Option<String>,
     /// The parameters of `identify`: the optional parts, the table of tokens, and the tables that
     /// every load reads.
     pub(crate) parts: ProjectParts,
@@ -108,10 +110,8 @@ impl Queries {
             identify: sql!("identify_v1").replace("{optional_parts}", FIND_PARTS),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             flush_usage: fill(sql!("flush_usage_v1"), names)?,
-            flush_measurements: names
-                .contains_key(PLANS.name)
-                .then(|| fill(sql!("flush_measurements_v1"), names))
-                .transpose()?,
+            flush_measurements: fill_for(&PLANS, sql!("flush_measurements_v1"), names)?,
+            flush_exposures: fill_for(&EXPERIMENTS, sql!("flush_exposures_v1"), names)?,
             parts: ProjectParts::new(names),
             token_table: name("token_table", names)?,
             required_tables: required.collect::<Result<_, _>>()?,
@@ -152,6 +152,11 @@ impl Queries {
             opaque_values: self.opaque_values,
         })
     }
+}
+
+/// The statement of a project that has this table.
+fn fill_for(table: &Table, template: &str, names: &Names) -> Result<Option<String>, Error> {
+    names.contains_key(table.name).then(|| fill(template, names)).transpose()
 }
 
 fn is_optional(table: &Table) -> bool {

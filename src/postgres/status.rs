@@ -56,6 +56,8 @@ pub struct StatusReport {
     pub usage_problem: Option<&'static str>,
     /// Why what rollout plans measure is not written.
     pub measure_problem: Option<&'static str>,
+    /// Why the exposures of experiments are not written.
+    pub exposure_problem: Option<&'static str>,
     /// The parts of the schema that cannot be read, and what follows.
     pub schema_problems: Vec<String>,
 }

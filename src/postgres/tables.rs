@@ -31,6 +31,7 @@ pub(crate) enum Slot {
     Segments,
     Groups,
     Plans,
+    Experiments,
 }
 
 /// A table or column that a database need not have, because a later version has added it.
@@ -60,7 +61,7 @@ macro_rules! sql {
 }
 
 /// The tables, in the order in which they are locked and read.
-pub(crate) static TABLES: [Table; 5] = [
+pub(crate) static TABLES: [Table; 6] = [
     Table {
         relation: Relation::FLAGS,
         name: "flag_table",
@@ -90,6 +91,7 @@ pub(crate) static TABLES: [Table; 5] = [
         is_large: false,
     },
     PLANS,
+    EXPERIMENTS,
 ];
 
 /// The rollout plans, of projects that install their app.
@@ -98,6 +100,15 @@ pub(crate) const PLANS: Table = Table {
     name: "plan_table",
     query: sql!("load_plans_v1"),
     slot: Slot::Plans,
+    is_large: false,
+};
+
+/// The experiments, of projects that install their app.
+pub(crate) const EXPERIMENTS: Table = Table {
+    relation: Relation::EXPERIMENTS,
+    name: "experiment_table",
+    query: sql!("load_experiments_v1"),
+    slot: Slot::Experiments,
     is_large: false,
 };
 
@@ -112,7 +123,7 @@ pub(crate) static GROUPS: Table = Table {
 };
 
 /// The parts that a load does without if they cannot be read.
-pub(crate) static OPTIONAL_PARTS: [OptionalPart; 4] = [
+pub(crate) static OPTIONAL_PARTS: [OptionalPart; 5] = [
     OptionalPart {
         table: "flag_table",
         column: Some(OptionalColumn { name: "flag_rules", instead: "NULL::jsonb" }),
@@ -125,4 +136,9 @@ pub(crate) static OPTIONAL_PARTS: [OptionalPart; 4] = [
     },
     OptionalPart { table: "segment_table", column: None, effect: "rules find no segments" },
     OptionalPart { table: "plan_table", column: None, effect: "rollout plans measure nothing" },
+    OptionalPart {
+        table: "experiment_table",
+        column: None,
+        effect: "experiments give the default of the call",
+    },
 ];

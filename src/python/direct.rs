@@ -144,6 +144,7 @@ fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) ->
         groups: None,
         values: Some(values.collect()),
         plans: None,
+        experiments: None,
         opaque_values,
     })
 }

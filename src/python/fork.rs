@@ -23,6 +23,10 @@ pub(super) fn after_fork() {
     let snapshot = LIVE.snapshot();
     usage::reset_after_fork(snapshot.as_deref(), LIVE.unknown_keys());
     watch_registry::reset_after_fork(snapshot.as_deref());
+    LIVE.exposures().reset_after_fork();
+    for experiment in snapshot.iter().flat_map(|snapshot| snapshot.experiments()) {
+        experiment.identity.reset();
+    }
     let inherited = LIVE.current().as_ref().map(|state| (state.mode, state.snapshot.is_some()));
     match inherited {
         Some((

@@ -62,8 +62,12 @@ fn add_problems(
     let unmeasured = report
         .measure_problem
         .map(|why| format!("this worker cannot write the counts of rollout plans: {why}"));
+    let unrecorded = report
+        .exposure_problem
+        .map(|why| format!("this worker cannot write the exposures of experiments: {why}"));
     let problems = report.schema_problems.iter().cloned();
-    let problems: Vec<_> = problems.chain(unmeasured).chain(unguarded).chain(rows).collect();
+    let problems: Vec<_> =
+        problems.chain(unmeasured).chain(unrecorded).chain(unguarded).chain(rows).collect();
     dict.set_item("problems", problems)
 }
 

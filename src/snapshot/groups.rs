@@ -5,6 +5,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::key_table::KeyTable;
+use super::ruled::Ruled;
+use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::groups::{GroupReferences, Groups};
 use crate::row::{GroupRow, Problem, Users};
@@ -56,9 +58,14 @@ impl KnownGroups {
 
     /// Finds the groups that rules name and that do not exist. Rules that name further groups make
     /// the load read groups again.
-    pub(super) fn find_missing(&mut self, flags: &KeyTable<Flag>) {
+    pub(super) fn find_missing(
+        &mut self,
+        flags: &KeyTable<Flag>,
+        experiments: &KeyTable<Experiment>,
+    ) {
         if let Some(groups) = self.groups.as_ref().filter(|_| !self.are_unreadable()) {
-            self.problems = missing_groups(flags, groups);
+            let of_flags = missing_groups(flags, groups).into_iter();
+            self.problems = of_flags.chain(missing_groups(experiments, groups)).collect();
         }
     }
 }
@@ -76,26 +83,24 @@ fn by_name(rows: Vec<GroupRow>) -> HashMap<Box<str>, Users> {
     members
 }
 
-/// The groups that the rules of these flags refer to.
-pub(super) fn group_references(flags: &KeyTable<Flag>) -> GroupReferences {
-    let mut references = GroupReferences::default();
-    for rules in flags.iter().filter_map(|flag| flag.rules()?.rules()) {
-        rules.add_group_references(&mut references);
+/// Adds the groups that these rules refer to.
+pub(super) fn add_group_references<T: Ruled>(rows: &KeyTable<T>, references: &mut GroupReferences) {
+    for rules in rows.iter().filter_map(|row| row.rules()?.rules()) {
+        rules.add_group_references(references);
     }
-    references
 }
 
 /// The groups that rules name and that do not exist.
-fn missing_groups(flags: &KeyTable<Flag>, groups: &Groups) -> Arc<[Problem]> {
+fn missing_groups<T: Ruled>(rows: &KeyTable<T>, groups: &Groups) -> Vec<Problem> {
     let mut missing = Vec::new();
-    for flag in flags.iter() {
-        let Some(rules) = flag.rules().and_then(|rules| rules.rules()) else { continue };
+    for row in rows.iter() {
+        let Some(rules) = row.rules().and_then(|rules| rules.rules()) else { continue };
         let mut references = GroupReferences::default();
         rules.add_group_references(&mut references);
         let absent = references.names().unwrap_or_default().into_iter();
         let absent = absent.filter(|name| !groups.contains(name));
-        missing.extend(absent.map(|name| (flag.identity.key.clone(), Box::<str>::from(name))));
+        missing.extend(absent.map(|name| (row.name(), Box::<str>::from(name))));
     }
     missing.sort_unstable();
-    missing.iter().map(|(flag, group)| Problem::of_missing_group(flag, group)).collect()
+    missing.into_iter().map(|(row, group)| Problem::of_missing_group(row, &group)).collect()
 }

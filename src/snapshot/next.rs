@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::experiments::experiments;
 use super::pattern_limit::PatternLimit;
 use super::plans::Plans;
 use super::segments::{NextRules, rule_problems};
 use super::unique::Unique;
 use super::{AllowedUsersByFlag, Flags, Loaded, Snapshot, Stored, Values};
+use crate::experiment::Experiment;
 use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
 use crate::row::{AllowedUsersRow, CheckedFlag, CheckedValue, Fault, FlagRow, Problem, ValueRow};
@@ -64,9 +66,25 @@ impl Snapshot {
             let flags = self.flags.iter().map(|flag| now.current(flag));
             next.flags = Arc::new(flags.collect());
         }
+        let experiments_changed = loaded.experiments.is_some();
+        let rules = NextRules::new(&self.experiments, &segments, &patterns);
+        if let Some(rows) = loaded.experiments {
+            let (experiments, problems) = experiments(rows, &self.experiments, &rules);
+            next.experiments = Arc::new(experiments);
+            next.experiment_problems = problems.into();
+        } else if segments_changed && !rules.are_current(&self.experiments) {
+            let current =
+                |one: &Experiment| Experiment { rules: rules.current(one), ..one.clone() };
+            next.experiments = Arc::new(self.experiments.iter().map(current).collect());
+        }
+        if experiments_changed || segments_changed {
+            next.experiment_rule_problems = rule_problems(&next.experiments, &next.segments).into();
+        }
         if flags_changed || segments_changed {
             next.rule_problems = rule_problems(&next.flags, &next.segments).into();
-            next.groups.find_missing(&next.flags);
+        }
+        if flags_changed || segments_changed || experiments_changed {
+            next.groups.find_missing(&next.flags, &next.experiments);
         }
         if let Some(rows) = loaded.values {
             let (values, problems) = values(rows, &self.values, loaded.opaque_values);
@@ -81,7 +99,9 @@ impl Snapshot {
 impl Snapshot {
     /// The number of regular expressions in rules and segments.
     fn patterns(&self) -> usize {
-        let rules = self.flags.iter().filter_map(Flag::rules);
+        let of_flags = self.flags.iter().filter_map(Flag::rules);
+        let of_experiments = self.experiments.iter().filter_map(|one| one.rules.as_ref());
+        let rules = of_flags.chain(of_experiments);
         rules.map(|rules| rules.patterns()).sum::<usize>() + self.segments.patterns()
     }
 }
@@ -108,7 +128,7 @@ impl AllowedUsersByFlag {
 struct Now<'a> {
     users: &'a AllowedUsersByFlag,
     plans: &'a Plans,
-    rules: NextRules<'a>,
+    rules: NextRules<'a, Flag>,
 }
 
 impl Now<'_> {

@@ -1,7 +1,7 @@
 //! Which groups a load must read for a snapshot, and the snapshot with them.
 
 use super::Snapshot;
-use super::groups::group_references;
+use super::groups::add_group_references;
 use crate::groups::{GroupReferences, Groups};
 use crate::row::GroupRow;
 
@@ -30,7 +30,9 @@ impl Snapshot {
     /// `changed` is whether they may have changed since.
     #[must_use]
     pub fn wanted_groups(&self, changed: bool) -> Option<GroupReferences> {
-        let references = group_references(&self.flags);
+        let mut references = GroupReferences::default();
+        add_group_references(&self.flags, &mut references);
+        add_group_references(&self.experiments, &mut references);
         let is_current = !changed && !self.must_read_groups();
         let covers = |groups: &Groups| groups.cover(&references);
         if is_current && self.groups().is_some_and(covers) { None } else { Some(references) }
@@ -40,7 +42,7 @@ impl Snapshot {
     #[must_use]
     pub fn with_groups(self, references: GroupReferences, rows: Vec<GroupRow>) -> Self {
         let mut groups = self.groups.next(references, rows);
-        groups.find_missing(&self.flags);
+        groups.find_missing(&self.flags, &self.experiments);
         Self { groups, ..self }
     }
 

@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 
 use super::key_table::{KeyTable, Keyed};
 use super::pattern_limit::PatternLimit;
+use super::ruled::Ruled;
 use super::unique::Unique;
-use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::last_good::LastGood;
 use crate::primary_key::PrimaryKey;
@@ -99,35 +99,35 @@ fn in_order<K: Ord>(mut problems: Vec<(K, Problem)>) -> Vec<Problem> {
     problems.into_iter().map(|(_, problem)| problem).collect()
 }
 
-/// The rules of the next flags: their texts with the current segments.
-pub(super) struct NextRules<'a> {
-    before: &'a KeyTable<Flag>,
+/// The rules of the next flags or experiments: their texts with the current segments.
+pub(super) struct NextRules<'a, T> {
+    before: &'a KeyTable<T>,
     segments: &'a Segments,
-    by_row: OnceCell<HashMap<&'a PrimaryKey, &'a Flag>>,
+    by_row: OnceCell<HashMap<&'a PrimaryKey, &'a T>>,
     none: Arc<FlagRules>,
     limit: &'a PatternLimit<'a>,
 }
 
-impl<'a> NextRules<'a> {
+impl<'a, T: Ruled> NextRules<'a, T> {
     pub(super) fn new(
-        before: &'a KeyTable<Flag>,
+        before: &'a KeyTable<T>,
         segments: &'a Segments,
         limit: &'a PatternLimit<'a>,
     ) -> Self {
         Self { before, segments, by_row: OnceCell::new(), none: FlagRules::none(), limit }
     }
 
-    /// The rules of a row. `same` is the flag with its key, if it has the same row.
+    /// The rules of a row. `same` is what had its key before, if it has the same row.
     pub(super) fn of(
         &self,
         pk: &PrimaryKey,
-        same: Option<&'a Flag>,
+        same: Option<&'a T>,
         text: Result<Option<Box<str>>, Fault>,
     ) -> Option<Arc<FlagRules>> {
         let text = text.transpose()?;
         let before = same.or_else(|| self.by_row().get(pk).copied());
-        // A flag that had no rules goes on without them while its new ones cannot be read.
-        let before = before.map(|flag| flag.rules().unwrap_or(&self.none));
+        // What had no rules goes on without them while its new ones cannot be read.
+        let before = before.map(|row| row.rules().unwrap_or(&self.none));
         let parse = |text| FlagRules::next(before, text, |key| self.segments.conditions(key));
         match text {
             Ok(text) if !before.is_some_and(|before| before.knows(&text)) => {
@@ -140,39 +140,40 @@ impl<'a> NextRules<'a> {
         }
     }
 
-    /// The flags by row: a row keeps its last good rules under another key.
-    fn by_row(&self) -> &HashMap<&'a PrimaryKey, &'a Flag> {
-        self.by_row
-            .get_or_init(|| self.before.iter().map(|flag| (&flag.identity.pk, flag)).collect())
+    /// By row: a row keeps its last good rules under another key.
+    fn by_row(&self) -> &HashMap<&'a PrimaryKey, &'a T> {
+        self.by_row.get_or_init(|| self.before.iter().map(|row| (row.pk(), row)).collect())
     }
 
-    /// Whether the rules of these flags have the current segments.
-    pub(super) fn are_current(&self, flags: &KeyTable<Flag>) -> bool {
-        let mut rules = flags.iter().filter_map(Flag::rules);
+    /// Whether these rules have the current segments.
+    pub(super) fn are_current(&self, rows: &KeyTable<T>) -> bool {
+        let mut rules = rows.iter().filter_map(Ruled::rules);
         rules.all(|rules| rules.has_segments(|key| self.segments.conditions(key)))
     }
 
-    /// The rules of a flag with the current segments.
-    pub(super) fn current(&self, flag: &Flag) -> Option<Arc<FlagRules>> {
-        let rules = flag.rules()?;
+    /// The rules of a row with the current segments.
+    pub(super) fn current(&self, row: &T) -> Option<Arc<FlagRules>> {
+        let rules = row.rules()?;
         Some(rules.with_segments(|key| self.segments.conditions(key)))
     }
 }
 
-/// The rules of these flags that cannot be read, and the segments in them that do not exist.
-pub(super) fn rule_problems(flags: &KeyTable<Flag>, segments: &Segments) -> Vec<Problem> {
+/// The rules of these rows that cannot be read, and the segments in them that do not exist.
+pub(super) fn rule_problems<T: Ruled>(rows: &KeyTable<T>, segments: &Segments) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for flag in flags.iter() {
-        let (key, Some(rules)) = (flag.key(), flag.rules()) else { continue };
+    for row in rows.iter() {
+        let (key, Some(rules)) = (row.key(), row.rules()) else { continue };
         if let Some(why) = rules.unreadable() {
             let has_last_good = rules.rules().is_some();
-            problems.push((key, Problem::of_rules(key, has_last_good, why.clone())));
+            problems.push((key, Problem::of_rules(row.name(), has_last_good, why.clone())));
         }
         let missing = rules.rules().into_iter().flat_map(Rules::missing_segments);
         // Unreadable segments are problems of their own.
         let missing = missing.filter(|(_, segment)| segments.get(segment).is_none());
         problems.extend(
-            missing.map(|(rule, segment)| (key, Problem::of_missing_segment(key, rule, segment))),
+            missing.map(|(rule, segment)| {
+                (key, Problem::of_missing_segment(row.name(), rule, segment))
+            }),
         );
     }
     in_order(problems)

@@ -1,14 +1,41 @@
 //! The bucket equals `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100`.
 
-use flagstaff::bucket::bucket;
+use flagstaff::bucket::{bucket, position};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// Long division of the digest, one hexadecimal digit at a time.
-fn reference(key: &str, subject: &str) -> u32 {
+fn remainder(key: &str, subject: &str, divisor: u32) -> u32 {
     let digest = Sha256::digest(format!("{key}:{subject}"));
     let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    digits.fold(0, |remainder, digit| (remainder * 16 + u32::from(digit)) % 100)
+    digits.fold(0, |remainder, digit| (remainder * 16 + u32::from(digit)) % divisor)
+}
+
+fn reference(key: &str, subject: &str) -> u32 {
+    remainder(key, subject, 100)
+}
+
+#[test]
+fn positions_of_documented_units_are_as_documented() {
+    let seed = "experiment:checkout_button:0";
+    let buckets = ["1", "2", "3", "42", "100000"].map(|unit| position(seed, unit).bucket);
+    assert_eq!(buckets, [9799, 3456, 835, 8809, 1091]);
+}
+
+#[test]
+fn position_of_every_message_length_equals_reference() {
+    for length in 0..200 {
+        let unit = "u".repeat(length);
+        let bucket = u32::from(position("experiment:k:0", &unit).bucket);
+        assert_eq!(bucket, remainder("experiment:k:0", &unit, 10_000), "length {length}");
+    }
+}
+
+#[test]
+fn fingerprint_is_the_beginning_of_the_digest() {
+    let digest = Sha256::digest("experiment:k:0:42");
+    let first = u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"));
+    assert_eq!(position("experiment:k:0", "42").fingerprint, first);
 }
 
 #[test]

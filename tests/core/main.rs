@@ -1,11 +1,14 @@
 //! The public interface of the core: evaluations, loads and counts.
 
+mod assign;
 mod attributes;
 mod bucket;
 mod bucketing_unit;
 mod conformance;
 mod conformance_rules;
 mod evaluate;
+mod experiments;
+mod exposures;
 mod freshness;
 mod groups;
 mod impact;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flagstaff::row::{AllowedUsersRow, FlagRow, SegmentRow, Users, ValueRow};
+use flagstaff::row::{AllowedUsersRow, ExperimentRow, FlagRow, SegmentRow, Users, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::token_set::TokenSet;
 use flagstaff::user_set::UserSet;
@@ -26,6 +26,27 @@ pub(crate) fn flag_with_rules(pk: &str, key: &str, rules: &str) -> FlagRow {
 
 pub(crate) fn segment(pk: &str, key: &str, conditions: &str) -> SegmentRow {
     SegmentRow { pk: pk.into(), key: Ok(key.into()), conditions: Ok(conditions.into()) }
+}
+
+/// A running experiment with two halves.
+pub(crate) fn experiment(pk: &str, key: &str) -> ExperimentRow {
+    ExperimentRow {
+        pk: pk.into(),
+        key: Ok(key.into()),
+        state: "running".into(),
+        winner: "".into(),
+        shuffle: 0,
+        phase: 1,
+        variants: Ok(r#"["control", "treatment"]"#.into()),
+        allocation: Ok(r#"[["control", 5000], ["treatment", 5000]]"#.into()),
+        forced: Ok("{}".into()),
+        rules: Ok(None),
+        bucket_by: None,
+    }
+}
+
+pub(crate) fn experiments(rows: impl IntoIterator<Item = ExperimentRow>) -> Loaded {
+    Loaded { experiments: Some(rows.into_iter().collect()), ..Loaded::default() }
 }
 
 pub(crate) fn allow(flag_pk: &str, users: &[i64]) -> AllowedUsersRow {

@@ -14,15 +14,15 @@ SRC = Path(__file__).resolve().parent.parent.parent / "src"
 # those of the rows above it. A folder stands for all modules in it.
 LAYERS = (
     ("bucket", "subject", "stored_value", "token_set", "counters"),
-    ("user_set", "primary_key", "watch"),
+    ("user_set", "primary_key", "watch", "allocation"),
     ("groups", "observation"),
     ("rules",),
     ("row", "bucketing_unit"),
     ("last_good", "flag_rules"),
     ("targeting",),
-    ("flag",),
+    ("flag", "experiment"),
     ("evaluate", "snapshot", "overrides"),
-    ("usage", "impact", "watch_registry"),
+    ("usage", "impact", "watch_registry", "assign", "exposures"),
     ("live",),
     ("postgres::error", "postgres::random", "postgres::tables", "postgres::text"),
     (

@@ -10,7 +10,8 @@ use super::size_limit::SizeLimit;
 use crate::postgres::tables::Slot;
 use crate::postgres::text::{Decoder, Text};
 use crate::row::{
-    AllowedUsersRow, Fault, FlagRow, GroupRow, MAX_RULES_SIZE, PlanRow, SegmentRow, Users, ValueRow,
+    AllowedUsersRow, ExperimentRow, Fault, FlagRow, GroupRow, MAX_RULES_SIZE, PlanRow, SegmentRow,
+    Users, ValueRow,
 };
 use crate::snapshot::{Loaded, Snapshot};
 
@@ -46,6 +47,7 @@ impl Slot {
             Self::Segments => loaded.segments = Some(Vec::new()),
             Self::Groups => loaded.groups = Some(Vec::new()),
             Self::Plans => loaded.plans = Some(Vec::new()),
+            Self::Experiments => loaded.experiments = Some(Vec::new()),
         }
     }
 
@@ -72,6 +74,7 @@ impl Slot {
                 loaded.groups.get_or_insert_default().extend(group(row, decoder)?);
             }
             Self::Plans => push(&mut loaded.plans, plan(row, decoder)?),
+            Self::Experiments => push(&mut loaded.experiments, experiment(row, decoder)?),
         }
         Ok(())
     }
@@ -100,24 +103,33 @@ pub(super) fn texts(row: &Row) -> Result<Vec<&[u8]>, Error> {
     Ok(texts.into_iter().filter_map(Text::encoded).collect())
 }
 
-fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
+/// The JSON text of the rules of a row, `None` without any.
+fn rules(row: &Row, decoder: &Decoder) -> Result<Result<Option<Box<str>>, Fault>, Error> {
     let rules: Option<Text<'_>> = row.try_get("rules")?;
     let rules: Result<Option<Box<str>>, Fault> =
         rules.map(|text| decoder.checked(text)).transpose();
-    let rules = match rules {
+    Ok(match rules {
         // No JSON text is empty.
         Ok(Some(text)) if text.is_empty() => Err(Fault::TooLarge),
         rules => rules,
-    };
+    })
+}
+
+/// The attribute that a row buckets by, `None` for the user.
+fn bucket_by(row: &Row, decoder: &Decoder) -> Result<Option<Box<str>>, Error> {
     let bucket_by: Option<Text<'_>> = row.try_get("bucket_by")?;
+    Ok(bucket_by.map(|text| decoder.text(text).unwrap_or_default().into()))
+}
+
+fn flag(row: &Row, decoder: &Decoder) -> Result<FlagRow, Error> {
     Ok(FlagRow {
         pk: decoder.pk(row, "pk")?,
         key: decoder.required(row, "key")?,
         enabled: row.try_get("enabled")?,
         rollout_percent: row.try_get("rollout_percent")?,
         client_side: row.try_get("client_side")?,
-        rules,
-        bucket_by: bucket_by.map(|text| decoder.text(text).unwrap_or_default().into()),
+        rules: rules(row, decoder)?,
+        bucket_by: bucket_by(row, decoder)?,
     })
 }
 
@@ -162,6 +174,24 @@ fn segment(row: &Row, decoder: &Decoder) -> Result<SegmentRow, Error> {
         decoder.required(row, "conditions")?
     };
     Ok(SegmentRow { pk: decoder.pk(row, "pk")?, key: decoder.required(row, "key")?, conditions })
+}
+
+fn experiment(row: &Row, decoder: &Decoder) -> Result<ExperimentRow, Error> {
+    let text =
+        |name| -> Result<Box<str>, Error> { Ok(decoder.required(row, name)?.unwrap_or_default()) };
+    Ok(ExperimentRow {
+        pk: decoder.pk(row, "pk")?,
+        key: decoder.required(row, "key")?,
+        state: text("state")?,
+        winner: text("winner")?,
+        shuffle: row.try_get("shuffle")?,
+        phase: row.try_get("phase")?,
+        variants: decoder.required(row, "variants")?,
+        allocation: decoder.required(row, "allocation")?,
+        forced: decoder.required(row, "overrides")?,
+        rules: rules(row, decoder)?,
+        bucket_by: bucket_by(row, decoder)?,
+    })
 }
 
 fn plan(row: &Row, decoder: &Decoder) -> Result<PlanRow, Error> {

@@ -57,6 +57,8 @@ pub(super) trait Report {
     fn is_empty(&self) -> bool;
     /// Removes and returns what is collected.
     fn take(&mut self) -> Self::Columns;
+    /// Called for what the server cannot read, and that is not sent again.
+    fn dropped(&mut self, _columns: &Self::Columns) {}
 }
 
 /// One statement, which may be sent again.
@@ -169,6 +171,8 @@ impl<R: Report> Sender<R> {
         let is_kept = if self.is_refused { R::KEEPS_REFUSED } else { !is_data_error(&error) };
         if is_kept {
             self.pending = Some(flush);
+        } else {
+            self.report.dropped(&flush.columns);
         }
         Err(self.is_refused)
     }

@@ -1,0 +1,50 @@
+-- Adds the exposures that a worker has recorded since its last flush. A unit is in the table once
+-- for each variant that it has met, whatever process it met it in; the first time stays. A flush
+-- with an unknown outcome is repeated, so losses are not added unless the sequence is higher than
+-- that of the last one. Exposures of experiments that were deleted meanwhile are left out. All
+-- workers write the rows in the same order, so that they cannot deadlock.
+WITH accepted AS (
+    INSERT INTO {exposure_worker_table} AS w
+        (worker, host, pid, started_at, flush_interval, sequence, last_seen_at, stopped_at)
+    VALUES (
+        $1, $2, $3, pg_catalog.to_timestamp($4), $5, $6, pg_catalog.clock_timestamp(),
+        CASE WHEN $7 THEN pg_catalog.clock_timestamp() END
+    )
+    ON CONFLICT (worker) DO UPDATE SET
+        sequence = EXCLUDED.sequence,
+        last_seen_at = EXCLUDED.last_seen_at,
+        stopped_at = EXCLUDED.stopped_at
+    WHERE w.sequence OPERATOR(pg_catalog.<) EXCLUDED.sequence
+    RETURNING w.worker
+), lost AS (
+    INSERT INTO {lost_exposures_table} AS l (experiment_id, count)
+    SELECT e.id, n.count
+    FROM accepted CROSS JOIN ROWS FROM (
+        pg_catalog.unnest($15::text[]), pg_catalog.unnest($16::bigint[])
+    ) AS n (experiment, count)
+    JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
+    ORDER BY e.id
+    ON CONFLICT (experiment_id) DO UPDATE SET
+        count = l.count OPERATOR(pg_catalog.+) EXCLUDED.count
+)
+INSERT INTO {exposure_table} AS x (experiment_id, shuffle, unit, variant, phase, user_pk, at)
+SELECT
+    e.id, n.shuffle, n.unit, n.variant, (pg_catalog.array_agg(n.phase ORDER BY n.at))[1],
+    pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at))
+FROM accepted CROSS JOIN ROWS FROM (
+    pg_catalog.unnest($8::text[]), pg_catalog.unnest($9::integer[]),
+    pg_catalog.unnest($10::integer[]), pg_catalog.unnest($11::text[]),
+    pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::text[]),
+    pg_catalog.unnest($14::float8[])
+) AS n (experiment, shuffle, phase, variant, unit, user_pk, at)
+JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
+GROUP BY e.id, n.shuffle, n.unit, n.variant
+ORDER BY e.id, n.shuffle, n.unit, n.variant
+ON CONFLICT (experiment_id, shuffle, unit, variant) DO UPDATE SET
+    user_pk = coalesce(x.user_pk, EXCLUDED.user_pk),
+    at = least(x.at, EXCLUDED.at),
+    phase = CASE
+        WHEN EXCLUDED.at OPERATOR(pg_catalog.<) x.at THEN EXCLUDED.phase ELSE x.phase
+    END
+WHERE (x.user_pk IS NULL AND EXCLUDED.user_pk IS NOT NULL)
+    OR EXCLUDED.at OPERATOR(pg_catalog.<) x.at

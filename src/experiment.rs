@@ -1,0 +1,87 @@
+//! An experiment as it is evaluated: its variants, who takes part, and its state.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::allocation::{Allocation, VariantNumber};
+use crate::counters::Tally;
+use crate::flag_rules::FlagRules;
+use crate::primary_key::PrimaryKey;
+
+/// What all versions of an experiment share, and only one row has.
+#[derive(Debug)]
+pub struct ExperimentIdentity {
+    /// The key that the code evaluates.
+    pub key: Box<str>,
+    /// The primary key of its row.
+    pub pk: PrimaryKey,
+    /// The exposures that were left out, because too many waited to be written.
+    pub(crate) lost: Tally,
+}
+
+impl ExperimentIdentity {
+    /// An experiment without exposures.
+    #[must_use]
+    pub fn new(key: Box<str>, pk: PrimaryKey) -> Self {
+        Self { key, pk, lost: Tally::new() }
+    }
+
+    /// Restarts at zero in a forked child, because the parent reports what was counted so far.
+    pub fn reset(&self) {
+        self.lost.reset();
+    }
+
+    /// The number of exposures that were left out since the last call.
+    #[must_use]
+    pub fn take_lost(&self) -> u64 {
+        self.lost.take()
+    }
+}
+
+/// Counts do not make two experiments different.
+impl PartialEq for ExperimentIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.pk == other.pk
+    }
+}
+
+/// Whether an experiment gives variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExperimentState {
+    /// It has not started, or it was stopped: every call gets its default.
+    Off,
+    /// Units get variants, and are recorded.
+    Running,
+    /// Everyone gets the winner, and nobody is recorded.
+    Shipped(VariantNumber),
+}
+
+/// An experiment as it is evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// Its key and its row.
+    pub identity: Arc<ExperimentIdentity>,
+    /// Whether it gives variants.
+    pub state: ExperimentState,
+    /// What units are hashed with: `experiment:KEY:SHUFFLE`.
+    pub seed: Arc<str>,
+    /// How often its units were shuffled. Exposures of another shuffle are another experiment.
+    pub shuffle: i32,
+    /// The phase that runs. A change of weights begins another one.
+    pub phase: i32,
+    /// Its variants and their buckets.
+    pub allocation: Arc<Allocation>,
+    /// The units that always get a certain variant and are not recorded.
+    pub forced: Arc<HashMap<Box<str>, VariantNumber>>,
+    /// Who takes part: those for whom a rule matches. `None` for everyone.
+    pub rules: Option<Arc<FlagRules>>,
+    /// The attribute that is its unit, `None` for the user's primary key.
+    pub bucket_by: Option<Box<str>>,
+}
+
+/// What units of an experiment are hashed with.
+#[must_use]
+pub fn seed(key: &str, shuffle: i32) -> String {
+    format!("experiment:{key}:{shuffle}")
+}

@@ -1,0 +1,147 @@
+//! The thread that writes the exposures of experiments. No request waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop};
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::types::Type;
+
+use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn};
+use crate::exposures::Exposure;
+use crate::postgres::context::Context;
+use crate::postgres::error::Error;
+use crate::postgres::random::jittered;
+use crate::postgres::status::StatusReport;
+
+/// Writes what waits in the queue of the process.
+#[derive(Debug)]
+struct Exposures {
+    context: Arc<Context>,
+    /// The exposures that the server could not read, by the primary key of the experiment.
+    unreadable: BTreeMap<String, i64>,
+}
+
+/// The same as columns, the parameters of one statement.
+#[derive(Debug, Default)]
+struct Columns {
+    experiments: Vec<String>,
+    shuffles: Vec<i32>,
+    phases: Vec<i32>,
+    variants: Vec<Box<str>>,
+    units: Vec<Box<str>>,
+    users: Vec<Option<Box<str>>>,
+    times: Vec<f64>,
+    losing: Vec<String>,
+    lost: Vec<i64>,
+}
+
+impl Columns {
+    fn add(&mut self, exposure: Exposure) {
+        let at = exposure.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.experiments.push(exposure.experiment.pk.to_string());
+        self.shuffles.push(exposure.shuffle);
+        self.phases.push(exposure.phase);
+        self.variants.push(exposure.variant);
+        self.units.push(exposure.unit);
+        self.users.push(exposure.user);
+        self.times.push(at.as_secs_f64());
+    }
+}
+
+impl Report for Exposures {
+    type Columns = Columns;
+    const NAME: &'static str = "exposures of experiments";
+    const THREAD: &'static str = "flagstaff-expose";
+    const KEEPS_REFUSED: bool = true;
+
+    fn interval(context: &Context) -> Duration {
+        context.measure_interval
+    }
+
+    fn statement(context: &Context) -> &str {
+        context.queries.flush_exposures.as_deref().unwrap_or_default()
+    }
+
+    fn parameters(columns: &Columns) -> Vec<Parameter<'_>> {
+        vec![
+            (&columns.experiments, Type::TEXT_ARRAY),
+            (&columns.shuffles, Type::INT4_ARRAY),
+            (&columns.phases, Type::INT4_ARRAY),
+            (&columns.variants, Type::TEXT_ARRAY),
+            (&columns.units, Type::TEXT_ARRAY),
+            (&columns.users, Type::TEXT_ARRAY),
+            (&columns.times, Type::FLOAT8_ARRAY),
+            (&columns.losing, Type::TEXT_ARRAY),
+            (&columns.lost, Type::INT8_ARRAY),
+        ]
+    }
+
+    fn problem(status: &mut StatusReport) -> &mut Option<&'static str> {
+        &mut status.exposure_problem
+    }
+
+    fn is_empty(&self) -> bool {
+        self.context.live.exposures().is_empty() && self.unreadable.is_empty()
+    }
+
+    fn take(&mut self) -> Columns {
+        let mut columns = Columns::default();
+        self.context.live.exposures().take().into_iter().for_each(|one| columns.add(one));
+        for (experiment, lost) in self.take_lost() {
+            columns.losing.push(experiment);
+            columns.lost.push(lost);
+        }
+        columns
+    }
+
+    fn dropped(&mut self, columns: &Columns) {
+        for experiment in &columns.experiments {
+            *self.unreadable.entry(experiment.clone()).or_default() += 1;
+        }
+        for (experiment, lost) in columns.losing.iter().zip(&columns.lost) {
+            *self.unreadable.entry(experiment.clone()).or_default() += lost;
+        }
+    }
+}
+
+impl Exposures {
+    /// How many exposures were left out since the last call, by the primary key of the experiment.
+    fn take_lost(&mut self) -> BTreeMap<String, i64> {
+        let mut all = std::mem::take(&mut self.unreadable);
+        let snapshot = self.context.live.snapshot();
+        for experiment in snapshot.iter().flat_map(|snapshot| snapshot.experiments()) {
+            let lost = experiment.identity.take_lost();
+            if lost > 0 {
+                let lost = i64::try_from(lost).unwrap_or(i64::MAX);
+                *all.entry(experiment.identity.pk.to_string()).or_default() += lost;
+            }
+        }
+        all
+    }
+}
+
+/// Starts the thread. Returns the sender that stops it and carries the time for the last flush;
+/// `None` if the project has no experiments. The thread drops `ended` at its end.
+pub(crate) fn start(
+    context: Arc<Context>,
+    ended: Stop<()>,
+) -> Result<Option<Stop<Duration>>, Error> {
+    if context.queries.flush_exposures.is_none() {
+        return Ok(None);
+    }
+    spawn("flagstaff-experiments", context, run, ended).map(Some)
+}
+
+fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
+    let report = Exposures { context: context.clone(), unreadable: BTreeMap::new() };
+    let mut sender = Sender::new(context.clone(), report);
+    let mut pause = context.measure_interval;
+    loop {
+        match stopped.recv_timeout(jittered(pause)) {
+            Ok(limit) => return sender.finish(limit),
+            Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),
+            Err(RecvTimeoutError::Timeout) => pause = sender.flush(),
+        }
+    }
+}

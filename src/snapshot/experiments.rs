@@ -1,0 +1,116 @@
+//! The rows of the experiments' table → the experiments of the next snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::Experiments;
+use super::segments::NextRules;
+use super::unique::Unique;
+use crate::allocation::{Allocation, VariantNumber};
+use crate::experiment::{Experiment, ExperimentIdentity, ExperimentState, seed};
+use crate::row::{ExperimentRow, Fault, Problem};
+
+/// The experiments of these rows, and the rows that cannot be used. One that could be used before
+/// stays as it was.
+pub(super) fn experiments<'a>(
+    rows: Vec<ExperimentRow>,
+    before: &'a Experiments,
+    rules: &NextRules<'a, Experiment>,
+) -> (Experiments, Vec<Problem>) {
+    let mut experiments = Unique::new("experiment", before, rows.len());
+    let mut bad = Vec::new();
+    for row in rows {
+        let pk = row.pk.clone();
+        match next(row, before, rules) {
+            Ok(experiment) => experiments.insert(experiment),
+            Err(problem) => bad.push((pk, problem)),
+        }
+    }
+    // Last: a row that lost its key must not hide the row that has the key now.
+    for (pk, problem) in bad {
+        experiments.problems.push(problem);
+        if let Some(last) = before.iter().find(|experiment| experiment.identity.pk == pk) {
+            experiments.entries.add(Experiment { rules: rules.current(last), ..last.clone() });
+        }
+    }
+    (experiments.entries, experiments.problems)
+}
+
+fn next<'a>(
+    row: ExperimentRow,
+    before: &'a Experiments,
+    rules: &NextRules<'a, Experiment>,
+) -> Result<Experiment, Problem> {
+    let key = row.key.map_err(|fault| Problem::of_key("experiment", &row.pk, fault))?;
+    let design = Design::new(&row.state, &row.winner, row.variants, row.allocation, row.forced);
+    let design =
+        design.map_err(|(column, fault)| Problem::of("experiment", &key, column, fault))?;
+    let last = before.get(&key).filter(|last| last.identity.pk == row.pk);
+    let rules = rules.of(&row.pk, last, row.rules);
+    let seed = seed(&key, row.shuffle).into();
+    let identity = match last {
+        Some(last) => last.identity.clone(),
+        None => Arc::new(ExperimentIdentity::new(key, row.pk)),
+    };
+    let Design { state, allocation, forced } = design;
+    Ok(Experiment {
+        identity,
+        state,
+        seed,
+        shuffle: row.shuffle,
+        phase: row.phase,
+        allocation: Arc::new(allocation),
+        forced: Arc::new(forced),
+        rules,
+        bucket_by: row.bucket_by,
+    })
+}
+
+/// Which variants there are, and who gets them.
+struct Design {
+    state: ExperimentState,
+    allocation: Allocation,
+    forced: HashMap<Box<str>, VariantNumber>,
+}
+
+/// A JSON text of a row, or why it cannot be used.
+type Text = Result<Box<str>, Fault>;
+
+impl Design {
+    /// The design of these columns, or the column that cannot be used.
+    fn new(
+        state: &str,
+        winner: &str,
+        variants: Text,
+        allocation: Text,
+        overrides: Text,
+    ) -> Result<Self, (&'static str, Fault)> {
+        let variants = variants.map_err(|fault| ("variants", fault))?;
+        let allocation = allocation.map_err(|fault| ("allocation", fault))?;
+        let allocation =
+            Allocation::parse(&variants, &allocation).ok_or(("allocation", Fault::Malformed))?;
+        let overrides = overrides.map_err(|fault| ("overrides", fault))?;
+        let forced = forced(&overrides, &allocation).ok_or(("overrides", Fault::Malformed))?;
+        let state = self::state(state, winner, &allocation).ok_or(("state", Fault::Malformed))?;
+        Ok(Self { state, allocation, forced })
+    }
+}
+
+/// The state. A winner that is not a variant cannot be given to anyone.
+fn state(state: &str, winner: &str, allocation: &Allocation) -> Option<ExperimentState> {
+    match state {
+        "draft" | "stopped" => Some(ExperimentState::Off),
+        "running" => Some(ExperimentState::Running),
+        "shipped" => allocation.number(winner).map(ExperimentState::Shipped),
+        _ => None,
+    }
+}
+
+/// The variants of forced units, from a JSON object of keys by unit.
+fn forced(text: &str, allocation: &Allocation) -> Option<HashMap<Box<str>, VariantNumber>> {
+    let stored: BTreeMap<Box<str>, Box<str>> = serde_json::from_str(text).ok()?;
+    let number = |(unit, key): (Box<str>, Box<str>)| Some((unit, allocation.number(&key)?));
+    stored.into_iter().map(number).collect()
+}

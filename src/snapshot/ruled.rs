@@ -1,0 +1,50 @@
+//! What has rules: flags and experiments.
+
+use std::sync::Arc;
+
+use super::key_table::Keyed;
+use crate::experiment::Experiment;
+use crate::flag::Flag;
+use crate::flag_rules::FlagRules;
+use crate::primary_key::PrimaryKey;
+use crate::row;
+
+/// A row that may have rules.
+pub(super) trait Ruled: Keyed {
+    /// What it is, for problems.
+    const KIND: &'static str;
+
+    fn pk(&self) -> &PrimaryKey;
+
+    /// Its rules, `None` if it has none.
+    fn rules(&self) -> Option<&Arc<FlagRules>>;
+
+    /// The row, for problems.
+    fn name(&self) -> row::Ruled {
+        row::Ruled { kind: Self::KIND, key: self.key().into() }
+    }
+}
+
+impl Ruled for Flag {
+    const KIND: &'static str = "flag";
+
+    fn pk(&self) -> &PrimaryKey {
+        &self.identity.pk
+    }
+
+    fn rules(&self) -> Option<&Arc<FlagRules>> {
+        self.rules()
+    }
+}
+
+impl Ruled for Experiment {
+    const KIND: &'static str = "experiment";
+
+    fn pk(&self) -> &PrimaryKey {
+        &self.identity.pk
+    }
+
+    fn rules(&self) -> Option<&Arc<FlagRules>> {
+        self.rules.as_ref()
+    }
+}

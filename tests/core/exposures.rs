@@ -1,0 +1,106 @@
+//! The exposures of a process: each unit once, in bounded memory.
+
+use flagstaff::bucket::{Position, position};
+use flagstaff::exposures::Exposures;
+use flagstaff::snapshot::Snapshot;
+
+use crate::rows::{experiment, experiments, snapshot};
+
+fn running() -> Snapshot {
+    snapshot([experiments([experiment("1", "a")])])
+}
+
+fn place(unit: &str) -> Position {
+    position("experiment:a:0", unit)
+}
+
+fn record(exposures: &Exposures, snapshot: &Snapshot, unit: &str, user: Option<&str>) {
+    let found = snapshot.experiment("a").expect("the experiment");
+    exposures.record(found, (place(unit), 0), unit, user);
+}
+
+/// The units and users that were recorded since the last call.
+fn taken(exposures: &Exposures) -> Vec<(String, Option<String>)> {
+    let taken = exposures.take();
+    taken.into_iter().map(|one| (one.unit.into(), one.user.map(Into::into))).collect()
+}
+
+#[test]
+fn recorded_unit_is_taken_once() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    assert!(exposures.is_empty());
+    record(&exposures, &snapshot, "42", None);
+    assert!(!exposures.is_empty());
+    let taken = exposures.take();
+    let [exposure] = &taken[..] else { panic!("{taken:?}") };
+    assert_eq!((&*exposure.unit, &*exposure.variant), ("42", "control"));
+    assert_eq!((exposure.shuffle, exposure.phase), (0, 1));
+    assert_eq!(&*exposure.experiment.key, "a");
+    assert_eq!(exposures.take(), []);
+    assert!(exposures.is_empty());
+}
+
+#[test]
+fn recorded_unit_is_known_with_its_variant_only() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    assert!(!exposures.contains(place("42"), 0, false));
+    record(&exposures, &snapshot, "42", None);
+    assert!(exposures.contains(place("42"), 0, false));
+    assert!(!exposures.contains(place("42"), 1, false));
+    assert!(!exposures.contains(place("43"), 0, false));
+}
+
+#[test]
+fn visitor_is_recorded_again_once_the_user_is_known() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    record(&exposures, &snapshot, "v", None);
+    assert!(!exposures.contains(place("v"), 0, true));
+    record(&exposures, &snapshot, "v", Some("42"));
+    assert!(exposures.contains(place("v"), 0, true));
+    let all = [("v".to_owned(), None), ("v".to_owned(), Some("42".to_owned()))];
+    assert_eq!(taken(&exposures), all);
+}
+
+#[test]
+fn visitor_with_a_user_is_known_without_the_user_too() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    record(&exposures, &snapshot, "v", Some("42"));
+    assert!(exposures.contains(place("v"), 0, false));
+}
+
+#[test]
+fn exposure_beyond_the_limit_is_counted_as_lost_and_tried_again() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    for unit in 0..100_010 {
+        record(&exposures, &snapshot, &unit.to_string(), None);
+    }
+    let identity = &snapshot.experiment("a").expect("the experiment").identity;
+    assert_eq!(identity.take_lost(), 10);
+    assert_eq!(identity.take_lost(), 0);
+    assert!(!exposures.contains(place("100005"), 0, false));
+    assert_eq!(exposures.take().len(), 100_000);
+    record(&exposures, &snapshot, "100005", None);
+    assert_eq!(taken(&exposures), [("100005".to_owned(), None)]);
+}
+
+#[test]
+fn forked_child_records_again_and_writes_nothing_of_its_parent() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    record(&exposures, &snapshot, "42", None);
+    exposures.reset_after_fork();
+    assert!(exposures.is_empty());
+    assert!(!exposures.contains(place("42"), 0, false));
+    record(&exposures, &snapshot, "42", None);
+    assert_eq!(taken(&exposures), [("42".to_owned(), None)]);
+}
+
+#[test]
+fn thousands_of_units_stay_known() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    let units: Vec<_> = (0..50_000).map(|unit: u32| unit.to_string()).collect();
+    for unit in &units {
+        record(&exposures, &snapshot, unit, None);
+    }
+    let forgotten = units.iter().filter(|unit| !exposures.contains(place(unit), 0, false)).count();
+    assert!(forgotten < 500, "{forgotten} of 50,000");
+}
