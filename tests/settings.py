@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
     "flagstaff.cleanup",
+    "flagstaff.experiments",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -91,6 +91,18 @@ class UnknownPlanError(PlanError, LookupError):
     """the flag has no rollout plan; create one"""
 
 
+class ExperimentError(FlagstaffError):
+    """the experiment does not allow this now; "manage.py flags experiment KEY status" says why"""
+
+
+class InvalidExperimentError(ExperimentError, ValueError):
+    """the experiment is not valid; nothing was written"""
+
+
+class UnknownExperimentError(ExperimentError, LookupError):
+    """there is no experiment with this key; create one"""
+
+
 class DocumentError(FlagstaffError, ValueError):
     """the file cannot be imported; nothing was written"""
 

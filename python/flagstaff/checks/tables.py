@@ -31,6 +31,7 @@ _READ_BY_THE_ENGINE = (
     "segment_table",
     "token_table",
     "plan_table",
+    "experiment_table",
 )
 #: What happens if row level security applies to Django's role or to the owner of the functions.
 _IF_ROWS_ARE_HIDDEN = {
@@ -39,6 +40,7 @@ _IF_ROWS_ARE_HIDDEN = {
     "value_table": "the admin and the history are incomplete",
     "segment_table": "the admin and the history are incomplete",
     "plan_table": "rollout plans are not driven",
+    "experiment_table": "experiments give the default of the call",
     "token_table": "changes of flags can fail",
     "change_table": "the history cannot be read or lacks entries",
     "usage_table": "usage cannot be read or is incomplete",

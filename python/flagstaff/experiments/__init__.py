@@ -1,1 +1,4 @@
-"""Experiments: variants, exposures, metrics and their statistics."""
+"""Experiments: give each user one of several variants, and measure what they do.
+
+An app of its own: add "flagstaff.experiments" to INSTALLED_APPS.
+"""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import ProjectState
-
-from flagstaff._tables.migrating import PostgresOperation, migrated_model, schema_of_functions
-from flagstaff._tables.names import fill, sql
+from flagstaff._tables.app_trigger import WatchAppTable
 
 __all__ = ["WatchPlans"]
 
-_PLAN = "flagstaff_rollouts.Plan"
 
-
-class WatchPlans(PostgresOperation):
+class WatchPlans(WatchAppTable):
     """Installs the trigger that writes a change token for each changed plan."""
+
+    model = "flagstaff_rollouts.Plan"
+    relation = "p"
 
     def describe(self) -> str:
         return "Watch the rollout plans"
@@ -22,26 +19,3 @@ class WatchPlans(PostgresOperation):
     @property
     def migration_name_fragment(self) -> str:
         return "watch_plans"
-
-    def install(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        self._execute("plan_triggers_v1", schema_editor, state)
-
-    def remove(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        self._execute("drop_plan_triggers_v1", schema_editor, state)
-
-    def _execute(
-        self, file: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState
-    ) -> None:
-        connection = schema_editor.connection
-        plan = migrated_model(_PLAN, connection, state)
-        if plan is None:
-            return
-        names = {
-            "schema": schema_of_functions(schema_editor),
-            "table": connection.ops.quote_name(plan._meta.db_table),
-        }
-        schema_editor.execute(fill(sql(file, "flagstaff.rollouts"), names), params=None)

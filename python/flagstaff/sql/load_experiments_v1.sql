@@ -1,4 +1,4 @@
--- All experiments that were not archived. rules is NULL for an experiment that everyone takes part
+-- All experiments. rules is NULL for an experiment that everyone takes part
 -- in, and empty for rules over 256 KiB, which are not loaded; forced units over 256 KiB are not
 -- loaded either. bucket_by is NULL for an experiment whose unit is the user.
 SELECT
@@ -21,4 +21,3 @@ SELECT
     END AS rules,
     CASE WHEN bucket_by OPERATOR(pg_catalog.<>) 'user' THEN bucket_by::text END AS bucket_by
 FROM {experiment_table}
-WHERE state OPERATOR(pg_catalog.<>) 'archived'

@@ -27,6 +27,7 @@ _READ = (
     "group_table",
     "token_table",
     "plan_table",
+    "experiment_table",
 )
 
 

@@ -1,0 +1,79 @@
+"""Which buckets each variant has. A change of weights moves no more units than it must."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TypeAlias
+
+__all__ = ["BUCKETS", "Allocation", "allocate", "shares", "targets"]
+
+#: The number of buckets of an experiment, as in the extension.
+BUCKETS = 10_000
+
+#: Ranges of buckets in order: the key of a variant, or None for units that take no part, and the
+#: number of buckets. The numbers add up to BUCKETS.
+Allocation: TypeAlias = list[tuple[str | None, int]]
+
+
+def targets(weights: Mapping[str, int], traffic_percent: int) -> dict[str, int]:
+    """Returns the number of buckets of each variant, by the method of the largest remainder.
+
+    `weights` are relative: {"control": 1, "treatment": 1} are halves. `traffic_percent` is the
+    share of all units that take part. Raises ValueError if no weight is positive.
+    """
+    total = sum(weights.values())
+    if total <= 0 or min(weights.values()) < 0:
+        raise ValueError("at least one weight must be positive, and none negative")
+    buckets = traffic_percent * BUCKETS // 100
+    found = {key: buckets * weight // total for key, weight in weights.items()}
+    remainders = {key: buckets * weight % total for key, weight in weights.items()}
+    by_remainder = sorted(remainders, key=lambda key: -remainders[key])
+    for key in by_remainder[: buckets - sum(found.values())]:
+        found[key] += 1
+    return found
+
+
+def allocate(
+    before: Sequence[tuple[str | None, int]], weights: Mapping[str, int], traffic_percent: int
+) -> Allocation:
+    """Returns the buckets for these weights, with as many of those `before` as possible.
+
+    A variant that shrinks gives up its last buckets, and those that grow get them in order. So the
+    number of buckets that change is the least that the new weights allow.
+    """
+    wanted: dict[str | None, int] = {**targets(weights, traffic_percent)}
+    wanted[None] = BUCKETS - sum(wanted.values())
+    left = dict(wanted)
+    kept: list[str | None | _Free] = []
+    for owner in _buckets(before):
+        if left.get(owner, 0) > 0:
+            left[owner] -= 1
+            kept.append(owner)
+        else:
+            kept.append(_FREE)
+    missing = iter([owner for owner, number in left.items() for _ in range(number)])
+    filled = [next(missing) if isinstance(owner, _Free) else owner for owner in kept]
+    return [(owner, len(list(group))) for owner, group in groupby(filled)]
+
+
+def shares(allocation: Sequence[tuple[str | None, int]]) -> dict[str, float]:
+    """Returns the share of all units that each variant has, from 0 to 1."""
+    found: dict[str, int] = {}
+    for owner, number in allocation:
+        if owner is not None:
+            found[owner] = found.get(owner, 0) + number
+    return {key: number / BUCKETS for key, number in found.items()}
+
+
+class _Free:
+    """A bucket that its variant has given up."""
+
+
+_FREE = _Free()
+
+
+def _buckets(allocation: Sequence[tuple[str | None, int]]) -> list[str | None]:
+    """Returns the variant of each bucket. Before the first allocation, no unit takes part."""
+    found = [owner for owner, number in allocation for _ in range(number)]
+    return found or [None] * BUCKETS

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import django.db.models.deletion
+import django.db.models.functions.datetime
+from django.db import migrations, models
+
+import flagstaff.validators
+from flagstaff.experiments.operations import WatchExperiments
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = []
+
+    operations = [
+        migrations.CreateModel(
+            name="Experiment",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(
+                        max_length=255,
+                        unique=True,
+                        validators=[flagstaff.validators.validate_flag_key],
+                        verbose_name="key",
+                    ),
+                ),
+                (
+                    "description",
+                    models.TextField(
+                        blank=True, db_default="", default="", verbose_name="description"
+                    ),
+                ),
+                (
+                    "owner",
+                    models.CharField(
+                        blank=True, db_default="", default="", max_length=100, verbose_name="owner"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("draft", "draft"),
+                            ("running", "running"),
+                            ("stopped", "stopped"),
+                            ("shipped", "shipped"),
+                        ],
+                        default="draft",
+                        max_length=16,
+                        verbose_name="state",
+                    ),
+                ),
+                ("variants", models.JSONField(verbose_name="variants")),
+                (
+                    "traffic_percent",
+                    models.PositiveSmallIntegerField(
+                        db_default=100, default=100, verbose_name="traffic in percent"
+                    ),
+                ),
+                ("allocation", models.JSONField(editable=False, verbose_name="allocation")),
+                (
+                    "bucket_by",
+                    models.CharField(
+                        db_default="user", default="user", max_length=100, verbose_name="bucket by"
+                    ),
+                ),
+                ("rules", models.JSONField(blank=True, default=list, verbose_name="rules")),
+                ("overrides", models.JSONField(blank=True, default=dict, verbose_name="overrides")),
+                (
+                    "shuffle",
+                    models.PositiveIntegerField(
+                        db_default=0, default=0, editable=False, verbose_name="shuffle"
+                    ),
+                ),
+                (
+                    "phase",
+                    models.PositiveIntegerField(
+                        db_default=0, default=0, editable=False, verbose_name="phase"
+                    ),
+                ),
+                (
+                    "winner",
+                    models.CharField(
+                        db_default="",
+                        default="",
+                        editable=False,
+                        max_length=255,
+                        verbose_name="winner",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="started at"),
+                ),
+                (
+                    "ended_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="ended at"),
+                ),
+            ],
+            options={
+                "verbose_name": "experiment",
+                "verbose_name_plural": "experiments",
+                "ordering": ("-id",),
+            },
+        ),
+        migrations.CreateModel(
+            name="ExperimentEvent",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), verbose_name="at"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("created", "created"),
+                            ("edited", "edited"),
+                            ("started", "started"),
+                            ("weights", "weights"),
+                            ("shuffled", "shuffled"),
+                            ("stopped", "stopped"),
+                            ("shipped", "shipped"),
+                        ],
+                        max_length=16,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("text", models.TextField(verbose_name="text")),
+                ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
+                ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
+            ],
+            options={
+                "verbose_name": "experiment event",
+                "verbose_name_plural": "experiment events",
+                "ordering": ("id",),
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Exposure",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "experiment_id",
+                        "shuffle",
+                        "unit",
+                        "variant",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "experiment",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="exposures",
+                        to="flagstaff_experiments.experiment",
+                    ),
+                ),
+                ("shuffle", models.PositiveIntegerField()),
+                ("unit", models.TextField()),
+                ("variant", models.TextField()),
+                ("phase", models.PositiveIntegerField()),
+                ("user_pk", models.TextField(null=True)),
+                ("at", models.DateTimeField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="ExposureWorker",
+            fields=[
+                ("worker", models.TextField(primary_key=True, serialize=False)),
+                ("host", models.TextField(db_default="", default="")),
+                ("pid", models.BigIntegerField()),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("flush_interval", models.FloatField()),
+                ("sequence", models.BigIntegerField(db_default=0, default=0)),
+                (
+                    "last_seen_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("stopped_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="Phase",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("shuffle", models.PositiveIntegerField()),
+                ("number", models.PositiveIntegerField()),
+                ("shares", models.JSONField()),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("ended_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "ordering": ("number",),
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="LostExposures",
+            fields=[
+                (
+                    "experiment",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="lost_exposures",
+                        serialize=False,
+                        to="flagstaff_experiments.experiment",
+                    ),
+                ),
+                ("count", models.BigIntegerField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.AddConstraint(
+            model_name="experiment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("traffic_percent__gte", 0), ("traffic_percent__lte", 100)),
+                name="flagstaff_experiments_traffic_percent",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="experiment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "shipped"), _negated=True),
+                    models.Q(("winner", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="flagstaff_experiments_winner",
+            ),
+        ),
+        migrations.AddField(
+            model_name="experimentevent",
+            name="experiment",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="events",
+                to="flagstaff_experiments.experiment",
+            ),
+        ),
+        migrations.AddField(
+            model_name="phase",
+            name="experiment",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="phases",
+                to="flagstaff_experiments.experiment",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="exposure",
+            index=models.Index(
+                models.F("user_pk"),
+                condition=models.Q(("user_pk__isnull", False)),
+                name="flagstaff_exposure_user",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="phase",
+            constraint=models.UniqueConstraint(
+                fields=("experiment", "number"), name="flagstaff_experiments_phase_number"
+            ),
+        ),
+        WatchExperiments(),
+    ]

@@ -1,0 +1,231 @@
+"""Experiments, their phases and events, and the exposures that workers write.
+
+Times of phases and events are those of the database's clock; the time of an exposure is that of the
+worker's clock, which also stamps most of what metrics read.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
+
+__all__ = [
+    "Experiment",
+    "ExperimentEvent",
+    "Exposure",
+    "ExposureWorker",
+    "LostExposures",
+    "Phase",
+    "State",
+]
+
+
+class State(models.TextChoices):
+    """The state of an experiment. Only a running one gives variants by bucket and records them."""
+
+    DRAFT = "draft", _("draft")
+    RUNNING = "running", _("running")
+    STOPPED = "stopped", _("stopped")
+    SHIPPED = "shipped", _("shipped")
+
+
+class Experiment(models.Model):
+    """A question that is answered by giving each unit one of several variants.
+
+    Change it through the functions of `flagstaff.experiments`: they keep the buckets of the variants,
+    the phases and the events in step.
+    """
+
+    key: models.Field[Any, str] = models.CharField(
+        _("key"), max_length=KEY_MAX_LENGTH, unique=True, validators=[validate_flag_key]
+    )
+    description: models.Field[Any, str] = models.TextField(
+        _("description"), default="", db_default="", blank=True
+    )
+    owner: models.Field[Any, str] = models.CharField(
+        _("owner"), max_length=100, default="", db_default="", blank=True
+    )
+    state: models.Field[Any, str] = models.CharField(
+        _("state"), max_length=16, choices=State.choices, default=State.DRAFT
+    )
+    #: Objects with `key` and `weight`, and an optional `description`. The first one is the control.
+    variants: models.Field[Any, Any] = models.JSONField(_("variants"))
+    traffic_percent: models.Field[Any, int] = models.PositiveSmallIntegerField(
+        _("traffic in percent"), default=100, db_default=100
+    )
+    #: Pairs of the key of a variant, or None, and a number of buckets; see `allocation`.
+    allocation: models.Field[Any, Any] = models.JSONField(_("allocation"), editable=False)
+    bucket_by: models.Field[Any, str] = models.CharField(
+        _("bucket by"), max_length=UNIT_MAX_LENGTH, default="user", db_default="user"
+    )
+    rules: models.Field[Any, Any] = models.JSONField(_("rules"), default=list, blank=True)
+    #: The key of the variant by unit. These units are not analysed.
+    overrides: models.Field[Any, Any] = models.JSONField(_("overrides"), default=dict, blank=True)
+    #: Raised to give all units other buckets.
+    shuffle: models.Field[Any, int] = models.PositiveIntegerField(
+        _("shuffle"), default=0, db_default=0, editable=False
+    )
+    #: The number of the present phase, 0 before the start.
+    phase: models.Field[Any, int] = models.PositiveIntegerField(
+        _("phase"), default=0, db_default=0, editable=False
+    )
+    #: The variant that was shipped; empty without one.
+    winner: models.Field[Any, str] = models.CharField(
+        _("winner"), max_length=KEY_MAX_LENGTH, default="", db_default="", editable=False
+    )
+    created_at: models.Field[Any, datetime] = models.DateTimeField(
+        _("created at"), db_default=Now(), editable=False
+    )
+    started_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("started at"), null=True, editable=False
+    )
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
+        _("ended at"), null=True, editable=False
+    )
+
+    class Meta:
+        verbose_name = _("experiment")
+        verbose_name_plural = _("experiments")
+        ordering = ("-id",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(traffic_percent__gte=0, traffic_percent__lte=100),
+                name="flagstaff_experiments_traffic_percent",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=State.SHIPPED) | ~Q(winner=""),
+                name="flagstaff_experiments_winner",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Phase(models.Model):
+    """A stretch of an experiment with the same weights. A report is stratified by phase."""
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="phases")
+    shuffle: models.Field[Any, int] = models.PositiveIntegerField()
+    number: models.Field[Any, int] = models.PositiveIntegerField()
+    #: The share of all units by variant, from 0 to 1.
+    shares: models.Field[Any, Any] = models.JSONField()
+    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["experiment", "number"], name="flagstaff_experiments_phase_number"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"phase {self.number}"
+
+
+class ExperimentEvent(models.Model):
+    """Something that happened to an experiment, in a sentence for people."""
+
+    class Kind(models.TextChoices):
+        CREATED = "created", _("created")
+        EDITED = "edited", _("edited")
+        STARTED = "started", _("started")
+        WEIGHTS = "weights", _("weights")
+        SHUFFLED = "shuffled", _("shuffled")
+        STOPPED = "stopped", _("stopped")
+        SHIPPED = "shipped", _("shipped")
+
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
+    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
+    kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    text: models.Field[Any, str] = models.TextField(_("text"))
+    reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
+    actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("experiment event")
+        verbose_name_plural = _("experiment events")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Exposure(models.Model):
+    """The first time that a unit met a variant. Workers write it."""
+
+    pk = models.CompositePrimaryKey("experiment_id", "shuffle", "unit", "variant")
+    experiment = models.ForeignKey(
+        Experiment, models.CASCADE, related_name="exposures", db_index=False
+    )
+    shuffle: models.Field[Any, int] = models.PositiveIntegerField()
+    unit: models.Field[Any, str] = models.TextField()
+    variant: models.Field[Any, str] = models.TextField()
+    #: The phase in which it met the variant.
+    phase: models.Field[Any, int] = models.PositiveIntegerField()
+    #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.
+    user_pk: models.Field[Any, str | None] = models.TextField(null=True)
+    at: models.Field[Any, datetime] = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        indexes = (
+            # For users who are forgotten.
+            models.Index(
+                F("user_pk"), condition=Q(user_pk__isnull=False), name="flagstaff_exposure_user"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.unit}: {self.variant}"
+
+
+class LostExposures(models.Model):
+    """How many exposures of an experiment workers had to leave out."""
+
+    experiment = models.OneToOneField(
+        Experiment, models.CASCADE, primary_key=True, related_name="lost_exposures"
+    )
+    count: models.Field[Any, int] = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.count} exposures"
+
+
+class ExposureWorker(models.Model):
+    """A worker that writes exposures. It is lost if it stops without its last report."""
+
+    worker: models.Field[Any, str] = models.TextField(primary_key=True)
+    host: models.Field[Any, str] = models.TextField(default="", db_default="")
+    pid: models.Field[Any, int] = models.BigIntegerField()
+    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    flush_interval: models.Field[Any, float] = models.FloatField()
+    #: The number of its last flush.
+    sequence: models.Field[Any, int] = models.BigIntegerField(default=0, db_default=0)
+    last_seen_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    stopped_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.worker
+
+    @property
+    def interval(self) -> timedelta:
+        """The time between two of its flushes."""
+        return timedelta(seconds=self.flush_interval)

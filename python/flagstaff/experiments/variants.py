@@ -1,0 +1,86 @@
+"""The variants of an experiment: their keys, weights and the units that are forced to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.validators import validate_flag_key
+
+__all__ = ["MAX_VARIANTS", "Variant", "valid_variants", "variants_as_json", "variants_of"]
+
+#: As in the extension.
+MAX_VARIANTS = 100
+_MAX_WEIGHT = 10_000
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant, and how many units get it in relation to the others."""
+
+    key: str
+    weight: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Returns the variant that a text such as "treatment" or "treatment:3" means.
+
+        Raises InvalidExperimentError if the text is something else.
+        """
+        key, colon, weight = text.partition(":")
+        if not colon:
+            return cls(key)
+        if not (weight.isascii() and weight.isdecimal()):
+            raise InvalidExperimentError(
+                f'"{text}" is no variant; write a key and a weight, such as "treatment:3"'
+            )
+        return cls(key, int(weight[:9]))
+
+
+def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
+    """Returns the variants of an experiment. The first one is the control.
+
+    Raises InvalidExperimentError unless there are 2 to 100, with different keys of letters, digits,
+    "_", "-" and ".", and weights from 0 to 10,000 of which one is above 0.
+    """
+    variants = [Variant.parse(one) if isinstance(one, str) else one for one in given]
+    if not 2 <= len(variants) <= MAX_VARIANTS:
+        raise InvalidExperimentError(
+            f"the experiment has {len(variants)} variants; write 2 to {MAX_VARIANTS}, the control "
+            "first"
+        )
+    for variant in variants:
+        _require_valid(variant)
+    keys = [variant.key for variant in variants]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InvalidExperimentError(f'two variants have the key "{key}"; rename one')
+    if not any(variant.weight for variant in variants):
+        raise InvalidExperimentError("all weights are 0; give at least one variant a weight")
+    return variants
+
+
+def _require_valid(variant: Variant) -> None:
+    try:
+        validate_flag_key(variant.key)
+    except ValidationError as error:
+        raise InvalidExperimentError(f"variant {variant.key!r}: {error.messages[0]}") from error
+    if type(variant.weight) is not int or not 0 <= variant.weight <= _MAX_WEIGHT:
+        raise InvalidExperimentError(
+            f"the weight of {variant.key} is {variant.weight!r}; write a whole number from 0 to "
+            f"{_MAX_WEIGHT:,}"
+        )
+
+
+def variants_as_json(variants: Iterable[Variant]) -> list[dict[str, Any]]:
+    """Returns the form in which the table stores the variants."""
+    return [{"key": variant.key, "weight": variant.weight} for variant in variants]
+
+
+def variants_of(stored: Iterable[Mapping[str, Any]]) -> list[Variant]:
+    """Returns the variants of a row."""
+    return [Variant(one["key"], one["weight"]) for one in stored]
