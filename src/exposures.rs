@@ -109,10 +109,16 @@ impl Exposures {
         self.queue.load_full().map(|queue| queue.take()).unwrap_or_default()
     }
 
+    /// How many exposures wait to be written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.load().as_ref().map_or(0, |queue| queue.len())
+    }
+
     /// Whether nothing waits to be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queue.load().as_ref().is_none_or(|queue| queue.is_empty())
+        self.len() == 0
     }
 
     /// Forgets everything in a forked child, because the parent writes what was recorded so far.

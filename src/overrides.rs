@@ -35,24 +35,30 @@ impl FlagOverride {
     }
 }
 
-/// The results of flags, and the values, that are set over the database.
+/// The results of flags, the values and the variants that are set over the database.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     flags: HashMap<Box<str>, bool>,
     values: HashMap<Box<str>, StoredValue>,
+    variants: HashMap<Box<str>, Option<Box<str>>>,
     forced_off: HashSet<Box<str>>,
 }
 
 impl Overrides {
-    /// What tests have set: these results for flags, and these values, by key.
+    /// What tests have set: these results for flags, these values, and these variants of
+    /// experiments, by key. `None` is the default of the call.
     #[must_use]
     pub fn new(
         flags: impl IntoIterator<Item = (String, bool)>,
         values: impl IntoIterator<Item = (String, StoredValue)>,
+        variants: impl IntoIterator<Item = (String, Option<String>)>,
     ) -> Self {
+        let variant =
+            |(key, variant): (String, Option<String>)| (key.into(), variant.map(Into::into));
         Self {
             flags: flags.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             values: values.into_iter().map(|(key, value)| (key.into(), value)).collect(),
+            variants: variants.into_iter().map(variant).collect(),
             forced_off: HashSet::default(),
         }
     }
@@ -72,7 +78,10 @@ impl Overrides {
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.flags.is_empty() && self.values.is_empty() && self.forced_off.is_empty()
+        self.flags.is_empty()
+            && self.values.is_empty()
+            && self.variants.is_empty()
+            && self.forced_off.is_empty()
     }
 
     /// What decides this flag in place of its row. A test can turn on a flag that is forced off:
@@ -89,6 +98,12 @@ impl Overrides {
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&StoredValue> {
         self.values.get(key)
+    }
+
+    /// The variant that is set for an experiment, or `None` for the default of the call.
+    #[must_use]
+    pub fn variant(&self, key: &str) -> Option<Option<&str>> {
+        self.variants.get(key).map(Option::as_deref)
     }
 
     /// The results of all flags that are set, in no order.

@@ -64,5 +64,5 @@ mod _core {
     #[pymodule_export]
     use super::status::status_report;
     #[pymodule_export]
-    use super::variants::{get_variant, peek_variant};
+    use super::variants::{explain_variant, get_variant, peek_variant};
 }

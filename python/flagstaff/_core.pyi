@@ -17,8 +17,10 @@ __all__ = [
     "claim_interpreter",
     "depends_on_user",
     "explain",
+    "explain_variant",
     "flag_enabled",
     "get_value",
+    "get_variant",
     "impact",
     "impact_on",
     "is_refused",
@@ -26,6 +28,7 @@ __all__ = [
     "json_problem",
     "monotonic",
     "observed_request",
+    "peek_variant",
     "reconfigure",
     "refresh",
     "reset_attributes",
@@ -58,6 +61,25 @@ def flag_enabled(
 def get_value(key: str, default: None = None) -> Any: ...
 @overload
 def get_value(key: str, default: _T) -> Any | _T: ...
+@overload
+def get_variant(
+    key: str, user: UserLike = None, *, default: None = None, context: Context = None
+) -> str | None: ...
+@overload
+def get_variant(
+    key: str, user: UserLike = None, *, default: _T, context: Context = None
+) -> str | _T: ...
+@overload
+def peek_variant(
+    key: str, user: UserLike = None, *, default: None = None, context: Context = None
+) -> str | None: ...
+@overload
+def peek_variant(
+    key: str, user: UserLike = None, *, default: _T, context: Context = None
+) -> str | _T: ...
+def explain_variant(key: str, user: UserLike = None, *, context: Context = None) -> dict[str, Any]:
+    """Returns what `flagstaff.experiments.explain_variant` makes a `VariantExplanation` of."""
+
 def all_flags(
     user: UserLike = None, *, client_side: bool = False, context: Context = None
 ) -> dict[str, bool]:
@@ -184,7 +206,10 @@ def monotonic() -> float:
     """Returns seconds of a clock that tools for tests, such as freezegun, do not stop."""
 
 def set_overrides(
-    flags: Mapping[str, bool], values: Mapping[str, str], opaque_values: bool
+    flags: Mapping[str, bool],
+    values: Mapping[str, str],
+    variants: Mapping[str, str | None],
+    opaque_values: bool,
 ) -> None:
     """Replaces all test overrides by these. Does not block."""
 

@@ -1,4 +1,4 @@
-"""Overrides of flags and values for tests: in memory, process-wide, without a database."""
+"""Overrides of flags, values and variants for tests: in memory, for the whole process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flagstaff import _core
 from flagstaff._engine import lifecycle
 from flagstaff._tables.decoding import encoded, is_plain_json, value_field
 
-__all__ = ["live_engine", "override_flag", "override_value"]
+__all__ = ["live_engine", "override_flag", "override_value", "override_variant"]
 
 
 _active: list[_Override] = []
@@ -74,11 +74,26 @@ class override_value(_Override):  # noqa: N801
         self.opaque = not is_plain_json(value_field())
 
 
+class override_variant(_Override):  # noqa: N801
+    """Sets the variant of an experiment while a test or a block runs. Use it like `override_flag`.
+
+    With None, every call returns its default. Needs no experiment with this key. Raises TypeError
+    if the variant is neither a string nor None.
+    """
+
+    def __init__(self, key: str, variant: str | None) -> None:
+        super().__init__(key, "experiment")
+        if not (variant is None or isinstance(variant, str)):
+            raise TypeError(f"a variant must be a string or None, not {variant!r}")
+        self.variant = variant
+
+
 def _set(active: list[_Override]) -> None:
     flags = {o.key: o.enabled for o in active if isinstance(o, override_flag)}
     values = [o for o in active if isinstance(o, override_value)]
     texts = {o.key: o.text for o in values}
-    _core.set_overrides(flags, texts, any(o.opaque for o in values))
+    variants = {o.key: o.variant for o in active if isinstance(o, override_variant)}
+    _core.set_overrides(flags, texts, variants, any(o.opaque for o in values))
     # Last: a rejected override must not be set again with the next one.
     _active[:] = active
 

@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         taken
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
+    pub(super) fn len(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }

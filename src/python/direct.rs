@@ -20,7 +20,9 @@ use super::value::to_python;
 use crate::flag::Flag;
 use crate::flag_rules::FlagRules;
 use crate::live::State;
-use crate::row::{AllowedUsersRow, Fault, FlagRow, GroupRow, SegmentRow, Users, ValueRow};
+use crate::row::{
+    AllowedUsersRow, ExperimentRow, Fault, FlagRow, GroupRow, SegmentRow, Users, ValueRow,
+};
 use crate::rules::{Rules, SegmentConditions};
 use crate::snapshot::{Loaded, Snapshot};
 use crate::subject::Subject;
@@ -47,6 +49,23 @@ type Rows = (
     Vec<(String, Option<String>, String)>,
     Vec<(String, Option<String>, Option<String>)>,
     bool,
+);
+
+/// An experiment's row as `flagstaff._engine.direct.read_experiments` returns it: primary key, key,
+/// state, winner, shuffle, phase; as JSON texts the keys of the variants, their buckets, the forced
+/// units and the rules; and the attribute that is its unit.
+type FullExperiment = (
+    String,
+    String,
+    String,
+    String,
+    i32,
+    i32,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
 );
 
 /// The result of `flag_enabled`, `None` for the default.
@@ -102,7 +121,10 @@ pub(super) fn get_value<'py>(
 /// A snapshot of everything, read at once.
 pub(super) fn snapshot(py: Python<'_>, state: &State) -> PyResult<PySnapshot> {
     let snapshot = match call(py, "read_all", ())? {
-        Ok(rows) => Some(Arc::new(with_groups(py, snapshot_of(rows.extract()?))?)),
+        Ok(rows) => {
+            let loaded = Loaded { experiments: experiments(py)?, ..loaded(rows.extract()?) };
+            Some(Arc::new(with_groups(py, Snapshot::default().next(loaded))?))
+        }
         Err(_) => None,
     };
     Ok(PySnapshot { snapshot, ..PySnapshot::of(state) })
@@ -121,7 +143,32 @@ fn with_groups(py: Python<'_>, snapshot: Snapshot) -> PyResult<Snapshot> {
     Ok(snapshot.with_groups(references, rows.collect()))
 }
 
-fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) -> Snapshot {
+/// The experiments; `None` if they cannot be read.
+fn experiments(py: Python<'_>) -> PyResult<Option<Vec<ExperimentRow>>> {
+    let Ok(found) = call(py, "read_experiments", ())? else { return Ok(None) };
+    let rows: Vec<FullExperiment> = found.extract()?;
+    Ok(Some(rows.into_iter().map(experiment_row).collect()))
+}
+
+fn experiment_row(row: FullExperiment) -> ExperimentRow {
+    let (pk, key, state, winner, shuffle, phase, variants, allocation, forced, rules, bucket_by) =
+        row;
+    ExperimentRow {
+        pk: pk.into(),
+        key: Ok(key.into()),
+        state: state.into(),
+        winner: winner.into(),
+        shuffle,
+        phase,
+        variants: Ok(variants.into()),
+        allocation: Ok(allocation.into()),
+        forced: Ok(forced.into()),
+        rules: Ok(rules.map(Into::into)),
+        bucket_by: bucket_by.map(Into::into),
+    }
+}
+
+fn loaded((flags, allowed_users, segments, values, opaque_values): Rows) -> Loaded {
     let flags = flags.into_iter().map(flag_row);
     let segments = segments.into_iter().map(|(pk, key, conditions)| SegmentRow {
         pk: pk.into(),
@@ -136,7 +183,7 @@ fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) ->
         key: key.map(Into::into).ok_or(Fault::Null),
         value: Ok(value),
     });
-    Snapshot::default().next(Loaded {
+    Loaded {
         token_set: None,
         flags: Some(flags.collect()),
         allowed_users: Some(allowed_users.collect()),
@@ -146,7 +193,7 @@ fn snapshot_of((flags, allowed_users, segments, values, opaque_values): Rows) ->
         plans: None,
         experiments: None,
         opaque_values,
-    })
+    }
 }
 
 fn flag_row(row: FullRow) -> FlagRow {

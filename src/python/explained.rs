@@ -26,6 +26,26 @@ pub(super) struct Explained {
     pub(super) rules_problem: Option<String>,
 }
 
+/// The variant of an experiment, and what decided it: a dict in Python.
+#[derive(Default, IntoPyObject)]
+pub(super) struct ExplainedVariant {
+    pub(super) variant: Option<String>,
+    pub(super) reason: &'static str,
+    pub(super) error_code: Option<&'static str>,
+    /// Whether a test has set the variant.
+    pub(super) is_overridden: bool,
+    /// Whether `get_variant` records the unit.
+    pub(super) is_recorded: bool,
+    pub(super) bucket: Option<u16>,
+    /// What is the unit: `user`, `visitor` or an attribute.
+    pub(super) bucket_by: Option<String>,
+    pub(super) phase: Option<i32>,
+    /// The JSON text of the rules, and what came of each.
+    pub(super) rules: Option<(String, Vec<RuleOutcome>)>,
+    /// Why the rules of the experiment's row cannot be read.
+    pub(super) rules_problem: Option<String>,
+}
+
 /// What came of a rule: whether it decided the result, and what came of its conditions.
 type RuleOutcome = (bool, Vec<ConditionOutcome>);
 

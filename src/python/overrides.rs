@@ -8,19 +8,20 @@ use super::state::LIVE;
 use crate::overrides::Overrides;
 use crate::stored_value::StoredValue;
 
-/// Sets the results of flags by key, and values by key as JSON text, for the whole process.
-/// Replaces all earlier overrides of tests.
+/// Sets by key the results of flags, values as JSON text, and variants of experiments (None for the
+/// default of the call), for the whole process. Replaces all earlier overrides of tests.
 #[pyfunction]
 pub(super) fn set_overrides(
     flags: HashMap<String, bool>,
     values: HashMap<String, String>,
+    variants: HashMap<String, Option<String>>,
     opaque_values: bool,
 ) {
     let value = |text: String| {
         if opaque_values { StoredValue::Json(text.into()) } else { StoredValue::from_json(&text) }
     };
     let values = values.into_iter().map(|(key, text)| (key, value(text)));
-    LIVE.set_overrides(&Overrides::new(flags, values));
+    LIVE.set_overrides(&Overrides::new(flags, values, variants));
 }
 
 /// Forces these flags off for the whole process, and no others.

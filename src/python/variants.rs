@@ -7,6 +7,7 @@ use super::attributes::{GroupSource, VisitorId, any_of_user, note_evaluation, wi
 use super::context::Context;
 use super::direct;
 use super::evaluation::Evaluator;
+use super::explained::{ExplainedVariant, explain_rules};
 use super::maintenance;
 use super::state::LIVE;
 use super::subject::UserArgument;
@@ -15,7 +16,10 @@ use super::{start, state};
 use crate::allocation::VariantNumber;
 use crate::assign::{Assignment, assign, with_unit};
 use crate::bucket::Position;
+use crate::bucketing_unit::USER;
+use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
+use crate::flag_rules::FlagRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
@@ -54,6 +58,32 @@ pub(super) fn peek_variant<'py>(
     variant(key, user, default, context, false)
 }
 
+/// How `get_variant(key, user)` gets its result, as a dict: the arguments of
+/// `flagstaff.experiments.explain.VariantExplanation`. Records nothing. Reads the user.
+#[pyfunction]
+#[pyo3(signature = (key, user=None, *, context=None))]
+pub(super) fn explain_variant<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<ExplainedVariant> {
+    let py = key.py();
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let current = start::current(py)?;
+    match current.as_ref() {
+        None => Ok(failed("PROVIDER_NOT_READY")),
+        Some(state) if state::evaluates_directly(py, state)? => {
+            direct::snapshot(py, state)?.evaluator().explain_variant(key, user, context)
+        }
+        Some(state) => Evaluator::of(state).explain_variant(key, user, context),
+    }
+}
+
+fn failed(code: &'static str) -> ExplainedVariant {
+    let reason = Reason::Error.as_str();
+    ExplainedVariant { reason, error_code: Some(code), ..ExplainedVariant::default() }
+}
+
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
 fn variant<'py>(
@@ -80,7 +110,13 @@ fn variant<'py>(
     })
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
+    /// What tests have set for an experiment; the inner `None` is the default of the call.
+    #[inline]
+    fn variant_override(&self, key: &Bound<'_, PyString>) -> Option<Option<&'a str>> {
+        self.overrides?.variant(key.to_str().ok()?)
+    }
+
     /// The key of the variant; `None` for the default of the call.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
@@ -93,6 +129,9 @@ impl Evaluator<'_> {
     ) -> PyResult<Option<Bound<'py, PyString>>> {
         let py = key.py();
         note_evaluation(py)?;
+        if let Some(found) = self.variant_override(key) {
+            return Ok(found.map(|variant| PyString::new(py, variant)));
+        }
         let Some(snapshot) = self.snapshot else { return Ok(None) };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else {
@@ -108,6 +147,62 @@ impl Evaluator<'_> {
             by_attributes(py, experiment, user, context, snapshot, is_recorded)?
         };
         Ok(variant.map(|variant| PyString::new(py, experiment.allocation.key(variant))))
+    }
+}
+
+impl Evaluator<'_> {
+    fn explain_variant<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<UserArgument<'_, 'py>>,
+        context: Context<'_, 'py>,
+    ) -> PyResult<ExplainedVariant> {
+        note_evaluation(key.py())?;
+        if let Some(found) = self.variant_override(key) {
+            return Ok(ExplainedVariant {
+                variant: found.map(Into::into),
+                reason: Reason::Static.as_str(),
+                is_overridden: true,
+                ..ExplainedVariant::default()
+            });
+        }
+        let Some(snapshot) = self.snapshot else { return Ok(failed("PROVIDER_NOT_READY")) };
+        let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
+        let Some(experiment) = found else { return Ok(failed("FLAG_NOT_FOUND")) };
+        let context = context.with_snapshot(self.context);
+        let groups = GroupSource::Snapshot(snapshot);
+        with_attributes(
+            key.py(),
+            user,
+            context,
+            groups,
+            VisitorId::OfCookie,
+            |subject, attributes| {
+                explained(experiment, assign(experiment, subject, attributes), attributes)
+            },
+        )
+    }
+}
+
+fn explained(
+    experiment: &Experiment,
+    assignment: Assignment,
+    attributes: &impl Attributes,
+) -> ExplainedVariant {
+    let variant = assignment.variant.map(|variant| experiment.allocation.key(variant).to_owned());
+    let rules = experiment.rules.as_deref();
+    let parsed = rules.and_then(FlagRules::rules);
+    ExplainedVariant {
+        variant,
+        reason: assignment.reason.as_str(),
+        error_code: (assignment.reason == Reason::Error).then_some("PARSE_ERROR"),
+        is_overridden: false,
+        is_recorded: assignment.is_analysed,
+        bucket: assignment.position.map(|position| position.bucket),
+        bucket_by: Some(experiment.bucket_by.as_deref().unwrap_or(USER).into()),
+        phase: Some(experiment.phase),
+        rules: parsed.map(|rules| explain_rules(rules, assignment.rule, attributes)),
+        rules_problem: rules.and_then(FlagRules::unreadable).map(ToString::to_string),
     }
 }
 

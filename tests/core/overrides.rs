@@ -14,7 +14,7 @@ fn keys(keys: &[&str]) -> Vec<String> {
 }
 
 fn set_by_test(flags: &[(&str, bool)]) -> Overrides {
-    Overrides::new(flags.iter().map(|(key, value)| ((*key).to_owned(), *value)), [])
+    Overrides::new(flags.iter().map(|(key, value)| ((*key).to_owned(), *value)), [], [])
 }
 
 fn sorted(overrides: &Overrides) -> Vec<(&str, bool)> {
@@ -112,7 +112,7 @@ fn forced_off_flags_outlive_a_reset() {
 }
 
 fn value_set_by_test(key: &str, value: StoredValue) -> Overrides {
-    Overrides::new([], [(key.to_owned(), value)])
+    Overrides::new([], [(key.to_owned(), value)], [])
 }
 
 #[test]

@@ -17,6 +17,7 @@ from django.core import mail
 from django.db import connections
 
 from flagstaff import _core
+from flagstaff._engine.direct_experiments import read_experiments
 from flagstaff._engine.direct_groups import read_groups, read_groups_of
 from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._engine.user_keys import key_parameter, key_to_text
@@ -30,6 +31,7 @@ __all__ = [
     "is_allowed_user",
     "is_required",
     "read_all",
+    "read_experiments",
     "read_flag",
     "read_groups",
     "read_groups_of",

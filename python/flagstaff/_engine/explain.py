@@ -9,7 +9,14 @@ from typing import Any
 from flagstaff import _core
 from flagstaff.typing import Context, UserLike
 
-__all__ = ["ExplainedCondition", "ExplainedRule", "Explanation", "explain", "explanation_of"]
+__all__ = [
+    "ExplainedCondition",
+    "ExplainedRule",
+    "Explanation",
+    "explain",
+    "explained_rules",
+    "explanation_of",
+]
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def explain(key: str, user: UserLike = None, *, context: Context = None) -> Expl
 
 def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
     """Returns what the extension found, as an `Explanation`."""
-    rules = _rules(*(found["rules"] or ("[]", [])))
+    rules = explained_rules(*(found["rules"] or ("[]", [])))
     deciding = next((rule for rule in rules if rule.decides), None)
     return Explanation(
         key,
@@ -100,7 +107,7 @@ def explanation_of(key: str, found: dict[str, Any]) -> Explanation:
     )
 
 
-def _rules(text: str, outcomes: list[Any]) -> tuple[ExplainedRule, ...]:
+def explained_rules(text: str, outcomes: list[Any]) -> tuple[ExplainedRule, ...]:
     """Returns the rules of a JSON text with what came of each, which has the same order."""
     return tuple(
         ExplainedRule(

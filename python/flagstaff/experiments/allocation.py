@@ -42,10 +42,11 @@ def allocate(
     A variant that shrinks gives up its last buckets, and those that grow get them in order. So the
     number of buckets that change is the least that the new weights allow.
     """
-    wanted: dict[str | None, int] = {**targets(weights, traffic_percent)}
-    wanted[None] = BUCKETS - sum(wanted.values())
+    found = targets(weights, traffic_percent)
+    wanted: dict[str | None, int] = dict(found.items())
+    wanted[None] = BUCKETS - sum(found.values())
     left = dict(wanted)
-    kept: list[str | None | _Free] = []
+    kept: list[str | _Free | None] = []
     for owner in _buckets(before):
         if left.get(owner, 0) > 0:
             left[owner] -= 1

@@ -37,7 +37,7 @@ __all__ = ["create", "find", "force", "set_weights", "ship", "shuffle", "start",
 Kind = ExperimentEvent.Kind
 
 
-def create(
+def create(  # noqa: PLR0913 (the columns of an experiment)
     key: str,
     variants: Iterable[Variant | str] = ("control", "treatment"),
     *,
@@ -96,9 +96,9 @@ def set_weights(
 ) -> Experiment:
     """Changes the weights of variants, the share of units that take part, or both.
 
-    Begins a new phase while the experiment runs, because a report must not mix phases. No more units
-    than necessary get another variant. Raises UnknownExperimentError, InvalidExperimentError, or
-    ExperimentError if the experiment was shipped.
+    Begins a new phase while the experiment runs, because a report must not mix phases. No more
+    units than necessary get another variant. Raises UnknownExperimentError,
+    InvalidExperimentError, or ExperimentError if the experiment was shipped.
     """
     with _locked(key) as experiment:
         _require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)

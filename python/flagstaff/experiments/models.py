@@ -39,7 +39,7 @@ class State(models.TextChoices):
 class Experiment(models.Model):
     """A question that is answered by giving each unit one of several variants.
 
-    Change it through the functions of `flagstaff.experiments`: they keep the buckets of the variants,
+    Change it by the functions of `flagstaff.experiments`: they keep the buckets of the variants,
     the phases and the events in step.
     """
 
@@ -175,7 +175,7 @@ class Exposure(models.Model):
     #: The phase in which it met the variant.
     phase: models.Field[Any, int] = models.PositiveIntegerField()
     #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.
-    user_pk: models.Field[Any, str | None] = models.TextField(null=True)
+    user_pk: models.Field[Any, str | None] = models.TextField(null=True)  # noqa: DJ001
     at: models.Field[Any, datetime] = models.DateTimeField()
 
     class Meta:

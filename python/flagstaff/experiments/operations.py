@@ -1,4 +1,7 @@
-"""The migration operation that notifies workers of changed experiments. A no-op outside PostgreSQL."""
+"""The migration operation that notifies workers of changed experiments.
+
+A no-op outside PostgreSQL.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from flagstaff.validators import validate_flag_key
 
 __all__ = ["MAX_VARIANTS", "Variant", "valid_variants", "variants_as_json", "variants_of"]
 
+_MIN_VARIANTS = 2
 #: As in the extension.
 MAX_VARIANTS = 100
 _MAX_WEIGHT = 10_000
@@ -48,7 +49,7 @@ def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
     "_", "-" and ".", and weights from 0 to 10,000 of which one is above 0.
     """
     variants = [Variant.parse(one) if isinstance(one, str) else one for one in given]
-    if not 2 <= len(variants) <= MAX_VARIANTS:
+    if not _MIN_VARIANTS <= len(variants) <= MAX_VARIANTS:
         raise InvalidExperimentError(
             f"the experiment has {len(variants)} variants; write 2 to {MAX_VARIANTS}, the control "
             "first"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio_postgres::types::Type;
 
@@ -13,6 +13,11 @@ use crate::postgres::context::Context;
 use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
 use crate::postgres::status::StatusReport;
+
+/// So many exposures are written at once, so that little is left for the end of the process.
+const MANY: usize = 1000;
+/// The time between two looks at their number.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// Writes what waits in the queue of the process.
 #[derive(Debug)]
@@ -136,12 +141,18 @@ pub(crate) fn start(
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
     let report = Exposures { context: context.clone(), unreadable: BTreeMap::new() };
     let mut sender = Sender::new(context.clone(), report);
-    let mut pause = context.measure_interval;
+    let mut due = Instant::now() + jittered(context.measure_interval);
     loop {
-        match stopped.recv_timeout(jittered(pause)) {
+        let wait = due.saturating_duration_since(Instant::now());
+        match stopped.recv_timeout(wait.min(CHECK)) {
             Ok(limit) => return sender.finish(limit),
             Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),
-            Err(RecvTimeoutError::Timeout) => pause = sender.flush(),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        // Not while the database fails: then the pauses grow.
+        let is_full = sender.has_written() && context.live.exposures().len() >= MANY;
+        if is_full || Instant::now() >= due {
+            due = Instant::now() + jittered(sender.flush());
         }
     }
 }

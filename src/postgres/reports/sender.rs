@@ -143,6 +143,11 @@ impl<R: Report> Sender<R> {
         let _ = self.send(true, until);
     }
 
+    /// Whether the last flush was written.
+    pub(super) fn has_written(&self) -> bool {
+        self.failures == 0
+    }
+
     /// Whether there is something to write, or something was written before.
     fn is_active(&self) -> bool {
         self.pending.is_some() || !self.report.is_empty() || self.sequence > 0

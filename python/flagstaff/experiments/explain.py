@@ -1,0 +1,54 @@
+"""Evaluation details: the result of `get_variant`, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flagstaff import _core
+from flagstaff._engine.explain import ExplainedRule, explained_rules
+from flagstaff.typing import Context, UserLike
+
+__all__ = ["VariantExplanation", "explain_variant"]
+
+
+@dataclass(frozen=True)
+class VariantExplanation:
+    """The result of `get_variant`, with its reason."""
+
+    key: str
+    #: The key of the variant; None for the default of the call.
+    variant: str | None
+    #: DISABLED if the experiment does not run, STATIC if a winner was shipped, DEFAULT without a
+    #: unit, TARGETING_MATCH for an override of the unit or for rules that exclude it, SPLIT if the
+    #: bucket decided, or ERROR.
+    reason: str
+    #: PROVIDER_NOT_READY, FLAG_NOT_FOUND, or PARSE_ERROR for rules that cannot be read, if the
+    #: reason is ERROR.
+    error_code: str | None
+    #: Whether a test has set the variant.
+    is_overridden: bool = False
+    #: Whether `get_variant` records the unit, so that it is analysed.
+    is_recorded: bool = False
+    #: The bucket of the unit, 0 to 9,999; None if it was not needed.
+    bucket: int | None = None
+    #: What is the unit: "user", "visitor", or an attribute.
+    bucket_by: str | None = None
+    #: The phase of the experiment.
+    phase: int | None = None
+    #: All rules of the experiment.
+    rules: tuple[ExplainedRule, ...] = ()
+    #: Why the rules cannot be read, or None. Then the last good ones decide.
+    rules_problem: str | None = None
+
+
+def explain_variant(
+    key: str, user: UserLike = None, *, context: Context = None
+) -> VariantExplanation:
+    """Returns the result of `get_variant(key, user, context=context)`, and why. Records nothing.
+
+    Reads the user, even if the result does not depend on it, unless a test has set the variant.
+    Raises TypeError if `user` or `context` has a wrong type. Does not block.
+    """
+    found = _core.explain_variant(key, user, context=context)
+    rules = explained_rules(*(found.pop("rules") or ("[]", [])))
+    return VariantExplanation(key, **found, rules=rules)

@@ -1,0 +1,71 @@
+"""The buckets of variants: shares by weight, and the fewest changes of buckets."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flagstaff.experiments.allocation import BUCKETS, Allocation, allocate, shares, targets
+
+WEIGHTS = st.dictionaries(
+    st.sampled_from("abcd"), st.integers(0, 9), min_size=1, max_size=4
+).filter(lambda weights: sum(weights.values()) > 0)
+PERCENT = st.integers(0, 100)
+
+
+def buckets(allocation: Allocation) -> list[str | None]:
+    return [owner for owner, number in allocation for _ in range(number)]
+
+
+def test_halves_are_two_ranges() -> None:
+    found = allocate([], {"control": 1, "treatment": 1}, 100)
+    assert found == [("control", 5000), ("treatment", 5000)]
+
+
+def test_largest_remainders_get_the_buckets_that_are_left() -> None:
+    assert targets({"a": 1, "b": 1, "c": 1}, 100) == {"a": 3334, "b": 3333, "c": 3333}
+    assert targets({"a": 2, "b": 5}, 1) == {"a": 29, "b": 71}
+
+
+@pytest.mark.parametrize("weights", [{}, {"a": 0}, {"a": 2, "b": -1}])
+def test_weights_without_a_positive_sum_are_refused(weights: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        targets(weights, 100)
+
+
+def test_share_of_the_traffic_is_split_by_weight() -> None:
+    found = allocate([], {"control": 1, "treatment": 3}, 40)
+    assert shares(found) == {"control": 0.1, "treatment": 0.3}
+
+
+def test_more_traffic_moves_no_unit_to_another_variant() -> None:
+    before = allocate([], {"control": 1, "treatment": 1}, 10)
+    after = allocate(before, {"control": 1, "treatment": 1}, 50)
+    pairs = Counter(zip(buckets(before), buckets(after), strict=True))
+    assert pairs["control", "treatment"] == pairs["treatment", "control"] == 0
+    assert pairs["control", None] == pairs["treatment", None] == 0
+
+
+@given(WEIGHTS, PERCENT, WEIGHTS, PERCENT)
+def test_change_of_weights_changes_the_fewest_buckets(
+    first: dict[str, int], traffic: int, second: dict[str, int], other_traffic: int
+) -> None:
+    before = allocate([], first, traffic)
+    after = allocate(before, second, other_traffic)
+    old, new = buckets(before), buckets(after)
+    assert len(old) == len(new) == BUCKETS
+    wanted = targets(second, other_traffic)
+    assert {key: new.count(key) for key in second} == wanted
+    changed = sum(one != other for one, other in zip(old, new, strict=True))
+    # Each owner gives up what it has too many of, and nobody more.
+    surplus = sum(max(0, old.count(owner) - new.count(owner)) for owner in {*old})
+    assert changed == surplus
+
+
+@given(WEIGHTS, PERCENT)
+def test_same_weights_change_nothing(weights: dict[str, int], traffic: int) -> None:
+    before = allocate([], weights, traffic)
+    assert allocate(before, weights, traffic) == before
