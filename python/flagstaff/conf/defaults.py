@@ -80,6 +80,12 @@ def _is_path(value: object) -> bool:
     return "." in value and all(part.isidentifier() for part in value.split("."))
 
 
+def _is_dict_of_paths(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(isinstance(key, str) and _is_path(path) for key, path in value.items())
+
+
 def _is_text_of(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
@@ -130,6 +136,11 @@ RULES: dict[str, Rule] = {
         default=30,
         expected=f"a whole number of days from 1 to {MAX_STALE_DAYS}",
         is_valid=lambda value: type(value) is int and 1 <= value <= MAX_STALE_DAYS,
+    ),
+    "METRICS": Rule(
+        default={},
+        expected='a dict of dotted paths by name, such as {"orders": "shop.metrics.orders"}',
+        is_valid=_is_dict_of_paths,
     ),
     "UNKNOWN_KEY": Rule(
         default="ignore",

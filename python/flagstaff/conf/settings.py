@@ -109,6 +109,11 @@ class Conf:
         return cast("int", self._read("STALE_DAYS"))
 
     @property
+    def metrics(self) -> Mapping[str, str]:
+        """The dotted paths of the metrics of experiments, by name."""
+        return cast("Mapping[str, str]", self._read("METRICS"))
+
+    @property
     def unknown_key(self) -> UnknownKey:
         """What an evaluation of an unknown key does, besides returning its default."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))

@@ -22,6 +22,7 @@ __all__ = [
     "Exposure",
     "ExposureWorker",
     "LostExposures",
+    "Method",
     "Phase",
     "State",
 ]
@@ -34,6 +35,13 @@ class State(models.TextChoices):
     RUNNING = "running", _("running")
     STOPPED = "stopped", _("stopped")
     SHIPPED = "shipped", _("shipped")
+
+
+class Method(models.TextChoices):
+    """How results are computed: valid at every look, or at one look at the planned size."""
+
+    SEQUENTIAL = "sequential", _("valid at every look")
+    FIXED = "fixed", _("one look at the planned size")
 
 
 class Experiment(models.Model):
@@ -68,6 +76,34 @@ class Experiment(models.Model):
     rules: models.Field[Any, Any] = models.JSONField(_("rules"), default=list, blank=True)
     #: The key of the variant by unit. These units are not analysed.
     overrides: models.Field[Any, Any] = models.JSONField(_("overrides"), default=dict, blank=True)
+    #: The name of the metric that decides; empty as long as there is none.
+    primary_metric: models.Field[Any, str] = models.CharField(
+        _("primary metric"), max_length=KEY_MAX_LENGTH, default="", db_default="", blank=True
+    )
+    #: The names of other metrics. Together with the primary one they are corrected by Holm.
+    other_metrics: models.Field[Any, Any] = models.JSONField(
+        _("other metrics"), default=list, blank=True
+    )
+    #: The tolerated harm by the name of the metric, in its unit. A guardrail can only stop.
+    guardrails: models.Field[Any, Any] = models.JSONField(_("guardrails"), default=dict, blank=True)
+    method: models.Field[Any, str] = models.CharField(
+        _("method"), max_length=16, choices=Method.choices, default=Method.SEQUENTIAL
+    )
+    #: The users of all variants together for which results are planned.
+    planned_users: models.Field[Any, int] = models.PositiveBigIntegerField(
+        _("planned users"), default=10_000
+    )
+    min_days: models.Field[Any, int] = models.PositiveSmallIntegerField(
+        _("days before a verdict"), default=7
+    )
+    #: Of each variant.
+    min_users: models.Field[Any, int] = models.PositiveIntegerField(
+        _("users before a verdict"), default=100
+    )
+    #: Effects below are too small to matter, in the unit of the primary metric.
+    smallest_effect: models.Field[Any, float | None] = models.FloatField(
+        _("smallest effect that matters"), null=True, blank=True
+    )
     #: Raised to give all units other buckets.
     shuffle: models.Field[Any, int] = models.PositiveIntegerField(
         _("shuffle"), default=0, db_default=0, editable=False

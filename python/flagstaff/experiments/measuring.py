@@ -1,0 +1,127 @@
+"""The sums of a metric by hour, phase and variant: one query, in the database of the exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import QuerySet
+
+from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source, Sql
+from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.statistics import PairSums
+
+__all__ = ["HourSums", "measure"]
+
+_IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
+_BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
+_SUM = "coalesce(pg_catalog.sum({column}) FILTER (WHERE {condition}), 0)::float8"
+_EXISTS = f"(pg_catalog.count(m.unit) FILTER (WHERE {_IN_WINDOW}) > 0)::integer::float8"
+_NOTHING = "0::float8"
+
+
+@dataclass(frozen=True)
+class HourSums:
+    """The sums of the units of one phase and variant whose windows have ended in one hour."""
+
+    hour: datetime
+    phase: int
+    variant: str
+    sums: PairSums
+
+
+def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
+    """Returns the sums of a metric by hour, phase and variant. Makes one query.
+
+    Raises ConfigurationError if the metric reads another database, or if its unit is neither that
+    of the experiment nor the user.
+    """
+    names = optional_names(connections[conf.database])
+    text, params = _rows(metric)
+    y, x = _values(metric)
+    placeholders = {
+        **names,
+        "metric": text,
+        "unit": _unit_column(experiment, metric),
+        "y": y,
+        "x": x,
+    }
+    seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
+    query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
+    with connections[conf.database].cursor() as cursor:
+        cursor.execute(query, [experiment.pk, experiment.shuffle, *seconds, *params])
+        return [_hour_sums(row) for row in cursor.fetchall()]
+
+
+def _hour_sums(row: Sequence[Any]) -> HourSums:
+    hour, phase, variant, users, y, yy, x, xx, xy, y_shift, x_shift = row
+    sums = PairSums(users, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift)
+    return HourSums(hour, phase, variant, sums)
+
+
+def _unit_column(experiment: Experiment, metric: Metric) -> str:
+    """Returns the column of the exposures that the metric's unit is compared with."""
+    if metric.unit == experiment.bucket_by:
+        return "unit"
+    if metric.unit == "user":
+        return "user_pk"
+    raise ConfigurationError(
+        f"the metric counts by {metric.unit}, but the unit of {experiment.key} is "
+        f"{experiment.bucket_by}; use a metric by {experiment.bucket_by}, or by user"
+    )
+
+
+def _values(metric: Metric) -> tuple[str, str]:
+    """Returns the SQL of the two values of a unit."""
+    y = _SUM.format(column="m.y", condition=_IN_WINDOW)
+    if isinstance(metric, Conversion | Retention):
+        return _EXISTS, _NOTHING
+    if isinstance(metric, Ratio):
+        return y, _SUM.format(column="m.x", condition=_IN_WINDOW)
+    if isinstance(metric, Mean) and metric.covariate:
+        return y, _SUM.format(column="m.y", condition=_BEFORE)
+    return y, _NOTHING
+
+
+def _rows(metric: Metric) -> tuple[str, list[Any]]:
+    """Returns the query of the metric's rows, as unit, y, x and time."""
+    if isinstance(metric, Ratio):
+        above, above_params = _source(metric.numerator, "value::float8, 0::float8")
+        below, below_params = _source(metric.denominator, "0::float8, value::float8")
+        return f"{above} UNION ALL {below}", [*above_params, *below_params]
+    if isinstance(metric, Mean):
+        return _source(metric.source, "value::float8, 0::float8")
+    if isinstance(metric, Conversion | Retention):
+        return _source(metric.source, "1::float8, 0::float8", has_value=False)
+    raise ConfigurationError(f"{type(metric).__name__} is no kind of metric that is known")
+
+
+def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
+    given = source()
+    columns = ("unit", "value", "time") if has_value else ("unit", "time")
+    if isinstance(given, Sql):
+        text, params, alias = given.text, list(given.params), "rows"
+    elif isinstance(given, QuerySet):
+        text, params = _compiled(given, columns)
+        alias = f"rows ({', '.join(columns)})"
+    else:
+        raise ConfigurationError(
+            f"the source of a metric returned {type(given).__name__}; return a QuerySet or Sql"
+        )
+    return f"SELECT unit::text, {values}, time FROM ({text}) AS {alias}", params
+
+
+def _compiled(rows: QuerySet[Any, Any], columns: Sequence[str]) -> tuple[str, list[Any]]:
+    if rows.db != conf.database:
+        raise ConfigurationError(
+            f'a metric reads the database "{rows.db}", but exposures are in "{conf.database}"; '
+            "a metric must be in the same database"
+        )
+    text, params = rows.order_by().values_list(*columns).query.sql_with_params()
+    return text, list(params)

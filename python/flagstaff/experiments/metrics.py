@@ -1,0 +1,173 @@
+"""Metrics: what experiments measure, from the rows that the project has anyway.
+
+A project names its metrics in FLAGSTAFF["METRICS"], such as {"orders": "shop.metrics.orders"}, and
+defines them with the classes of this module:
+
+    orders = Conversion(
+        lambda: Order.objects.values(unit=F("customer_id"), time=F("created_at")),
+        window=timedelta(days=7),
+    )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+from django.db.models import QuerySet
+from django.utils.module_loading import import_string
+
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+
+__all__ = [
+    "Conversion",
+    "Mean",
+    "Metric",
+    "Ratio",
+    "Retention",
+    "Source",
+    "Sql",
+    "find_metric",
+    "metric_names",
+]
+
+
+@dataclass(frozen=True)
+class Sql:
+    """A query with the columns `unit`, `value` and `time`, for what a QuerySet cannot say."""
+
+    text: str
+    params: tuple[Any, ...] = ()
+
+
+#: Returns a QuerySet with `unit` and `time`, and with `value` unless only the existence of a row
+#: counts; or the same as `Sql`. Called for each report; nothing is fetched through it.
+Source: TypeAlias = Callable[[], "QuerySet[Any, Any] | Sql"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What all metrics have. `source` gives one row per event."""
+
+    #: Events count from the exposure of a unit until so long after it.
+    window: timedelta
+    #: What `unit` means in the rows: "user", "visitor", or an attribute.
+    unit: str = "user"
+    higher_is_better: bool = True
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.window <= timedelta(0):
+            raise ConfigurationError("the window of a metric must be longer than 0")
+
+    @property
+    def is_proportion(self) -> bool:
+        """Whether each unit has the value 0 or 1."""
+        return False
+
+    @property
+    def begins(self) -> timedelta:
+        """When the window begins, after the exposure."""
+        return timedelta(0)
+
+    @property
+    def ends(self) -> timedelta:
+        """When the window ends, after the exposure."""
+        return self.window
+
+    @property
+    def looks_back(self) -> timedelta:
+        """How long before the exposure values are read, to reduce the variance."""
+        return timedelta(0)
+
+
+@dataclass(frozen=True)
+class Conversion(Metric):
+    """The share of units with at least one row in the window."""
+
+    source: Source
+
+    @property
+    def is_proportion(self) -> bool:
+        """Each unit has converted or not."""
+        return True
+
+
+@dataclass(frozen=True)
+class Retention(Metric):
+    """The share of units with a row on the day `day` after their exposure: 1 is the next 24 hours."""
+
+    source: Source
+    day: int = 7
+    window: timedelta = field(default=timedelta(days=1), kw_only=True)
+
+    @property
+    def is_proportion(self) -> bool:
+        """Each unit has come back or not."""
+        return True
+
+    @property
+    def begins(self) -> timedelta:
+        """The begin of that day."""
+        return timedelta(days=self.day)
+
+    @property
+    def ends(self) -> timedelta:
+        """The end of that day."""
+        return timedelta(days=self.day) + self.window
+
+
+@dataclass(frozen=True)
+class Mean(Metric):
+    """The mean over units of the sum of `value` in the window. 0 for a unit without rows.
+
+    With `covariate` the same sum over so long before the exposure reduces the variance (CUPED).
+    """
+
+    source: Source
+    covariate: timedelta | None = None
+
+    @property
+    def looks_back(self) -> timedelta:
+        """The time of the covariate."""
+        return self.covariate or timedelta(0)
+
+
+@dataclass(frozen=True)
+class Ratio(Metric):
+    """The sum of `numerator` over all units, divided by that of `denominator`."""
+
+    numerator: Source
+    denominator: Source
+
+
+def metric_names() -> list[str]:
+    """Returns the names of all metrics, in the order of the setting."""
+    return list(_setting())
+
+
+def find_metric(name: str) -> Metric:
+    """Returns a metric by its name. Raises ConfigurationError if there is none."""
+    path = _setting().get(name)
+    if path is None:
+        known = ", ".join(_setting()) or "none"
+        raise ConfigurationError(f'FLAGSTAFF["METRICS"] has no metric {name!r}; it has {known}')
+    try:
+        metric = import_string(path)
+    except ImportError as error:
+        raise ConfigurationError(
+            f'FLAGSTAFF["METRICS"]["{name}"] is "{path}", which cannot be imported: {error}'
+        ) from error
+    if not isinstance(metric, Metric):
+        raise ConfigurationError(
+            f'FLAGSTAFF["METRICS"]["{name}"] is "{path}", which is no metric; write a Conversion, '
+            "Mean, Ratio or Retention of flagstaff.experiments.metrics"
+        )
+    return metric
+
+
+def _setting() -> Mapping[str, str]:
+    return conf.metrics

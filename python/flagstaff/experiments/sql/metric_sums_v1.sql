@@ -1,0 +1,64 @@
+-- The sums of a metric, by the hour in which the window of a unit ended, by phase and by variant. A
+-- unit that met two variants is left out, and so is one whose window is not over at the last full
+-- hour: its value could still change. The constants are subtracted so that no digit is lost.
+-- The parameters are the experiment and its shuffle; when the window begins and ends, and how long
+-- before the exposure values count as x, in seconds after the exposure; and those of the metric.
+WITH given AS (
+    SELECT
+        %s::bigint AS experiment_id,
+        %s::integer AS shuffle,
+        pg_catalog.make_interval(secs => %s) AS first,
+        pg_catalog.make_interval(secs => %s) AS last,
+        pg_catalog.make_interval(secs => %s) AS before,
+        pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp()) AS until
+), metric (unit, y, x, at) AS (
+    {metric}
+), exposed AS (
+    SELECT
+        e.{unit} AS unit,
+        pg_catalog.min(e.variant) AS variant,
+        pg_catalog.min(e.phase) AS phase,
+        pg_catalog.min(e.at) AS at
+    FROM {exposure_table} AS e
+    JOIN given ON e.experiment_id OPERATOR(pg_catalog.=) given.experiment_id
+        AND e.shuffle OPERATOR(pg_catalog.=) given.shuffle
+    WHERE e.{unit} IS NOT NULL
+    GROUP BY e.{unit}
+    HAVING pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant)
+), complete AS (
+    SELECT exposed.* FROM exposed CROSS JOIN given
+    WHERE exposed.at OPERATOR(pg_catalog.+) given.last OPERATOR(pg_catalog.<=) given.until
+), measured AS MATERIALIZED (
+    SELECT
+        pg_catalog.date_trunc('hour', u.at OPERATOR(pg_catalog.+) given.last) AS hour,
+        u.phase,
+        u.variant,
+        {y} AS y,
+        {x} AS x
+    FROM complete AS u
+    CROSS JOIN given
+    LEFT JOIN metric AS m ON m.unit OPERATOR(pg_catalog.=) u.unit
+        AND m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.-) given.before)
+        AND m.at OPERATOR(pg_catalog.<) (u.at OPERATOR(pg_catalog.+) given.last)
+    GROUP BY u.unit, u.phase, u.variant, u.at, given.first, given.last
+), constants AS (
+    SELECT
+        coalesce(pg_catalog.avg(y), 0) AS y,
+        coalesce(pg_catalog.avg(x), 0) AS x
+    FROM measured
+)
+SELECT
+    measured.hour,
+    measured.phase,
+    measured.variant,
+    pg_catalog.count(*),
+    pg_catalog.sum(measured.y - c.y),
+    pg_catalog.sum((measured.y - c.y) * (measured.y - c.y)),
+    pg_catalog.sum(measured.x - c.x),
+    pg_catalog.sum((measured.x - c.x) * (measured.x - c.x)),
+    pg_catalog.sum((measured.x - c.x) * (measured.y - c.y)),
+    c.y,
+    c.x
+FROM measured CROSS JOIN constants AS c
+GROUP BY measured.hour, measured.phase, measured.variant, c.y, c.x
+ORDER BY measured.hour, measured.phase, measured.variant
