@@ -114,7 +114,7 @@ def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str
         raise ConfigurationError(
             f"the source of a metric returned {type(given).__name__}; return a QuerySet or Sql"
         )
-    return f"SELECT unit::text, {values}, time FROM ({text}) AS {alias}", params
+    return f"SELECT unit::text, {values}, time FROM ({text}) AS {alias}", params  # noqa: S608
 
 
 def _compiled(rows: QuerySet[Any, Any], columns: Sequence[str]) -> tuple[str, list[Any]]:

@@ -98,7 +98,7 @@ class Conversion(Metric):
 
 @dataclass(frozen=True)
 class Retention(Metric):
-    """The share of units with a row on the day `day` after their exposure: 1 is the next 24 hours."""
+    """The share of units with a row `day` days after their exposure, for 24 hours."""
 
     source: Source
     day: int = 7

@@ -7,10 +7,11 @@ shown never goes up.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 
 from flagstaff.experiments.measuring import HourSums
 from flagstaff.experiments.metrics import Mean, Metric, Ratio
@@ -34,10 +35,33 @@ from flagstaff.experiments.statistics import (
     ratio,
 )
 
-__all__ = ["Look", "Result", "results_of"]
+__all__ = ["Analysis", "Look", "Result", "results_of"]
 
 #: By phase and variant.
 _Cells = dict[tuple[int, str], PairSums]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """How results are computed."""
+
+    #: The control first.
+    variants: Sequence[str]
+    #: None for one look at the planned size.
+    plan: Plan | None
+    alpha: float = 0.05
+
+    def compare(self, effect: Effect) -> Comparison:
+        """Returns an effect with its interval and p value."""
+        if self.plan is None:
+            return fixed_horizon(effect, self.alpha)
+        return always_valid(effect, self.plan, self.alpha)
+
+    def lower_bound(self, effect: Effect) -> float:
+        """Returns the one-sided lower bound of an effect."""
+        if self.plan is None:
+            return fixed_lower_bound(effect, self.alpha)
+        return lower_bound(effect, self.plan, self.alpha)
 
 
 @dataclass(frozen=True)
@@ -73,35 +97,32 @@ class Result:
 
 
 def results_of(
-    name: str,
-    metric: Metric,
-    hours: Iterable[HourSums],
-    variants: Sequence[str],
-    plan: Plan | None,
-    alpha: float = 0.05,
+    name: str, metric: Metric, hours: Iterable[HourSums], analysis: Analysis
 ) -> list[Result]:
-    """Returns the results of a metric for each treatment. The first variant is the control.
-
-    `plan` is None for a fixed horizon.
-    """
-    control, *treatments = variants
-    by_hour: dict[datetime, list[HourSums]] = defaultdict(list)
-    for one in hours:
-        by_hour[one.hour].append(one)
+    """Returns the results of a metric for each treatment."""
+    control, *treatments = analysis.variants
     found: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
-    cells: _Cells = {}
-    for hour in sorted(by_hour):
-        for one in by_hour[hour]:
-            cell = (one.phase, one.variant)
-            cells[cell] = cells[cell] + one.sums if cell in cells else one.sums
+    for hour, cells in _cumulated(hours):
         for treatment in treatments:
-            look = _look(hour, metric, cells, (control, treatment), plan, alpha)
+            look = _look(hour, metric, cells, (control, treatment), analysis)
             if look is not None:
                 found[treatment].append(look)
+    is_sequential = analysis.plan is not None
     return [
-        Result(name, treatment, looks, _p_value(looks, is_sequential=plan is not None))
+        Result(name, treatment, looks, _p_value(looks, is_sequential=is_sequential))
         for treatment, looks in found.items()
     ]
+
+
+def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, _Cells]]:
+    """Yields each hour with the sums until its end."""
+    cells: _Cells = {}
+    by_hour = groupby(sorted(hours, key=attrgetter("hour")), key=attrgetter("hour"))
+    for hour, group in by_hour:
+        for one in group:
+            cell = (one.phase, one.variant)
+            cells[cell] = cells[cell] + one.sums if cell in cells else one.sums
+        yield hour, cells
 
 
 def _p_value(looks: Sequence[Look], *, is_sequential: bool) -> float:
@@ -110,13 +131,8 @@ def _p_value(looks: Sequence[Look], *, is_sequential: bool) -> float:
     return min(look.difference.p_value for look in looks if is_sequential or look is looks[-1])
 
 
-def _look(  # noqa: PLR0913 (what a look depends on)
-    at: datetime,
-    metric: Metric,
-    cells: _Cells,
-    arms: tuple[str, str],
-    plan: Plan | None,
-    alpha: float,
+def _look(
+    at: datetime, metric: Metric, cells: _Cells, arms: tuple[str, str], analysis: Analysis
 ) -> Look | None:
     strata = _strata(metric, cells, arms)
     if not strata:
@@ -130,20 +146,16 @@ def _look(  # noqa: PLR0913 (what a look depends on)
         users=effect.users,
         control=control,
         treatment=treatment,
-        difference=_compare(effect, plan, alpha),
-        lift=None if relative is None else _compare(relative, plan, alpha),
-        harm_bound=fixed_lower_bound(worse, alpha) if plan is None else lower_bound(worse, plan),
+        difference=analysis.compare(effect),
+        lift=None if relative is None else analysis.compare(relative),
+        harm_bound=analysis.lower_bound(worse),
     )
-
-
-def _compare(effect: Effect, plan: Plan | None, alpha: float) -> Comparison:
-    return fixed_horizon(effect, alpha) if plan is None else always_valid(effect, plan, alpha)
 
 
 def _strata(
     metric: Metric, cells: _Cells, arms: tuple[str, str]
 ) -> dict[str, tuple[Estimate, Estimate]]:
-    """Returns the estimates of both arms by phase, without phases in which one has too few users."""
+    """Returns the estimates of both arms by phase, without those in which one has too few users."""
     found = {}
     for phase in sorted({phase for phase, _ in cells}):
         sums = [cells.get((phase, arm)) for arm in arms]
