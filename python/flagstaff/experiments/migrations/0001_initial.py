@@ -75,6 +75,56 @@ class Migration(migrations.Migration):
                 ("rules", models.JSONField(blank=True, default=list, verbose_name="rules")),
                 ("overrides", models.JSONField(blank=True, default=dict, verbose_name="overrides")),
                 (
+                    "primary_metric",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=255,
+                        verbose_name="primary metric",
+                    ),
+                ),
+                (
+                    "other_metrics",
+                    models.JSONField(blank=True, default=list, verbose_name="other metrics"),
+                ),
+                (
+                    "guardrails",
+                    models.JSONField(blank=True, default=dict, verbose_name="guardrails"),
+                ),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("sequential", "valid at every look"),
+                            ("fixed", "one look at the planned size"),
+                        ],
+                        default="sequential",
+                        max_length=16,
+                        verbose_name="method",
+                    ),
+                ),
+                (
+                    "planned_users",
+                    models.PositiveBigIntegerField(default=10000, verbose_name="planned users"),
+                ),
+                (
+                    "min_days",
+                    models.PositiveSmallIntegerField(
+                        default=7, verbose_name="days before a verdict"
+                    ),
+                ),
+                (
+                    "min_users",
+                    models.PositiveIntegerField(default=100, verbose_name="users before a verdict"),
+                ),
+                (
+                    "smallest_effect",
+                    models.FloatField(
+                        blank=True, null=True, verbose_name="smallest effect that matters"
+                    ),
+                ),
+                (
                     "shuffle",
                     models.PositiveIntegerField(
                         db_default=0, default=0, editable=False, verbose_name="shuffle"
