@@ -1,0 +1,102 @@
+"""Experiments as records for people and programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flagstaff.cli.support.cells import Column, Record
+from flagstaff.conf import conf
+from flagstaff.experiments.allocation import shares
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+
+__all__ = ["EVENT_COLUMNS", "EXPERIMENT_COLUMNS", "LIST_COLUMNS", "experiment_record"]
+
+
+def _state_style(record: Record) -> str | None:
+    return "SUCCESS" if record["state"] == State.RUNNING else None
+
+
+def _variants(record: Record) -> str:
+    return ", ".join(f"{one['key']} {one['share']:.4g} %" for one in record["variants"])
+
+
+def _overrides(record: Record) -> str:
+    return ", ".join(f"{unit}: {variant}" for unit, variant in record["overrides"].items())
+
+
+LIST_COLUMNS = (
+    Column("key"),
+    Column("state", style=_state_style),
+    Column("variants", _variants),
+    Column("started_at"),
+    Column("owner"),
+    Column("description", truncate=True),
+)
+EXPERIMENT_COLUMNS = (
+    Column("key"),
+    Column("state", style=_state_style),
+    Column("winner"),
+    Column("variants", _variants),
+    Column("traffic_percent"),
+    Column("bucket_by"),
+    Column("rules"),
+    Column("overrides", _overrides),
+    Column("phase"),
+    Column("shuffle"),
+    Column("primary_metric"),
+    Column("other_metrics"),
+    Column("guardrails"),
+    Column("method"),
+    Column("planned_users"),
+    Column("owner"),
+    Column("description"),
+    Column("created_at"),
+    Column("started_at"),
+    Column("ended_at"),
+)
+EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
+
+
+def experiment_record(experiment: Experiment, *, with_events: bool = True) -> dict[str, Any]:
+    """Returns an experiment as a dict for JSON. Makes one query for its events."""
+    found = shares([(owner, number) for owner, number in experiment.allocation])
+    record = {
+        "key": experiment.key,
+        "state": experiment.state,
+        "winner": experiment.winner or None,
+        "variants": [
+            {**variant, "share": 100 * found.get(variant["key"], 0.0)}
+            for variant in experiment.variants
+        ],
+        "traffic_percent": experiment.traffic_percent,
+        "bucket_by": experiment.bucket_by,
+        "rules": experiment.rules,
+        "overrides": experiment.overrides,
+        "phase": experiment.phase,
+        "shuffle": experiment.shuffle,
+        "primary_metric": experiment.primary_metric or None,
+        "other_metrics": experiment.other_metrics,
+        "guardrails": experiment.guardrails,
+        "method": experiment.method,
+        "planned_users": experiment.planned_users,
+        "owner": experiment.owner,
+        "description": experiment.description,
+        "created_at": experiment.created_at,
+        "started_at": experiment.started_at,
+        "ended_at": experiment.ended_at,
+    }
+    return {**record, "events": _events(experiment)} if with_events else record
+
+
+def _events(experiment: Experiment) -> list[dict[str, Any]]:
+    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    return [
+        {
+            "at": event.at,
+            "kind": event.kind,
+            "actor": event.actor or None,
+            "reason": event.reason,
+            "text": event.text,
+        }
+        for event in events.order_by("id")
+    ]
