@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from flagstaff.experiments.explain import explain_variant
     from flagstaff.experiments.lifecycle import (
         create,
+        delete,
         force,
+        set_metrics,
         set_weights,
         ship,
         shuffle,
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "create",
+    "delete",
     "explain_variant",
     "force",
     "get_variant",
     "peek_variant",
+    "set_metrics",
     "set_weights",
     "ship",
     "shuffle",

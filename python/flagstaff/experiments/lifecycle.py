@@ -18,12 +18,14 @@ from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.rows import find_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
+    ConfigurationError,
     ExperimentError,
     InvalidExperimentError,
     UnknownExperimentError,
 )
 from flagstaff.experiments.allocation import allocate, shares
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
+from flagstaff.experiments.metrics import find_metric
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Method, Phase, State
 from flagstaff.experiments.variants import (
     Variant,
     valid_variants,
@@ -32,9 +34,22 @@ from flagstaff.experiments.variants import (
 )
 from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, validate_rules
 
-__all__ = ["create", "find", "force", "set_weights", "ship", "shuffle", "start", "stop"]
+__all__ = [
+    "create",
+    "delete",
+    "find",
+    "force",
+    "set_metrics",
+    "set_weights",
+    "ship",
+    "shuffle",
+    "start",
+    "stop",
+]
 
 Kind = ExperimentEvent.Kind
+#: What a plan for results at every look depends on.
+_FIXED = ("method", "planned_users")
 
 
 def create(  # noqa: PLR0913 (the columns of an experiment)
@@ -175,6 +190,58 @@ def ship(key: str, winner: str) -> Experiment:
         return experiment
 
 
+def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
+    key: str,
+    *,
+    primary: str | None = None,
+    others: Sequence[str] | None = None,
+    guardrails: Mapping[str, float] | None = None,
+    method: Method | None = None,
+    planned_users: int | None = None,
+    min_days: int | None = None,
+    min_users: int | None = None,
+) -> Experiment:
+    """Sets what is measured, and when there is a verdict. None leaves a setting as it is.
+
+    The plan of a sequential analysis must not change after the first look, so a running experiment
+    keeps its method and its planned users. Raises UnknownExperimentError, InvalidExperimentError,
+    or ExperimentError.
+    """
+    changes = {
+        "primary_metric": primary,
+        "other_metrics": None if others is None else list(others),
+        "guardrails": None if guardrails is None else dict(guardrails),
+        "method": method,
+        "planned_users": planned_users,
+        "min_days": min_days,
+        "min_users": min_users,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    with _locked(key) as experiment:
+        if experiment.phase and (fixed := [name for name in _FIXED if name in given]):
+            raise ExperimentError(
+                f"{key} has started, so its {fixed[0].replace('_', ' ')} cannot change any more: a "
+                "change after a look would make results invalid"
+            )
+        for name, value in given.items():
+            setattr(experiment, name, value)
+        _require_metrics(experiment)
+        experiment.save(using=conf.database)
+        text = ", ".join(f"{name} {value}" for name, value in given.items())
+        _record(experiment, Kind.EDITED, f"analysis: {text}")
+        return experiment
+
+
+def delete(key: str) -> None:
+    """Deletes an experiment with its exposures and events. Every call gets its default.
+
+    Raises UnknownExperimentError, or ExperimentError while it runs.
+    """
+    with _locked(key) as experiment:
+        _require_state(experiment, "deleted", State.DRAFT, State.STOPPED, State.SHIPPED)
+        experiment.delete(using=conf.database)
+
+
 def find(key: str) -> Experiment:
     """Returns the experiment with this key. Raises UnknownExperimentError. Makes one query."""
     found = Experiment.objects.using(conf.database).filter(key=key).first()
@@ -222,6 +289,21 @@ def _require_valid(
                 f"rule {number} has a rollout of {rule['rollout_percent']} %; a rule of an "
                 "experiment includes (100) or excludes (0). Set traffic_percent for a share of all"
             )
+
+
+def _require_metrics(experiment: Experiment) -> None:
+    """Raises InvalidExperimentError unless each metric exists, and has one role."""
+    names = [experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails]
+    used = [name for name in names if name]
+    for name in used:
+        if used.count(name) > 1:
+            raise InvalidExperimentError(f"the metric {name} has two roles; give it one")
+        try:
+            find_metric(name)
+        except ConfigurationError as error:
+            raise InvalidExperimentError(str(error)) from error
+    if min(experiment.planned_users, experiment.min_users) < 1 or experiment.min_days < 0:
+        raise InvalidExperimentError("numbers of users must be at least 1, days at least 0")
 
 
 def _require_percent(traffic_percent: int) -> None:
