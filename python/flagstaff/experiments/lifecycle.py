@@ -10,21 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._tables.rows import find_row
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
-    ConfigurationError,
     ExperimentError,
     InvalidExperimentError,
-    UnknownExperimentError,
 )
 from flagstaff.experiments.allocation import allocate, shares
-from flagstaff.experiments.metrics import find_metric
+from flagstaff.experiments.conditions import (
+    require_free,
+    require_metrics,
+    require_percent,
+    require_state,
+    require_valid,
+    unknown,
+    unknown_variant,
+    with_weights,
+)
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Method, Phase, State
 from flagstaff.experiments.variants import (
     Variant,
@@ -32,7 +37,7 @@ from flagstaff.experiments.variants import (
     variants_as_json,
     variants_of,
 )
-from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, validate_rules
+from flagstaff.validators import MAX_PERCENT
 
 __all__ = [
     "create",
@@ -68,7 +73,7 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     InvalidExperimentError, also for the key of a flag or of another experiment.
     """
     given = valid_variants(variants)
-    _require_valid(key, traffic_percent, bucket_by, rules)
+    require_valid(key, traffic_percent, bucket_by, rules)
     experiment = Experiment(
         key=key,
         description=description,
@@ -80,7 +85,7 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
         rules=list(rules),
     )
     with transaction.atomic(using=conf.database):
-        _require_free(key)
+        require_free(key)
         try:
             with transaction.atomic(using=conf.database):
                 experiment.save(using=conf.database, force_insert=True)
@@ -96,7 +101,7 @@ def start(key: str) -> Experiment:
     Raises UnknownExperimentError, or ExperimentError if it runs or was shipped.
     """
     with _locked(key) as experiment:
-        _require_state(experiment, "started", State.DRAFT, State.STOPPED)
+        require_state(experiment, "started", State.DRAFT, State.STOPPED)
         experiment.state, experiment.ended_at = State.RUNNING, None
         _begin_phase(experiment)
         _record(experiment, Kind.STARTED, f"started in phase {experiment.phase}")
@@ -116,11 +121,11 @@ def set_weights(
     InvalidExperimentError, or ExperimentError if the experiment was shipped.
     """
     with _locked(key) as experiment:
-        _require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)
         before = variants_of(experiment.variants)
-        variants = valid_variants(_with_weights(before, weights or {}))
+        variants = valid_variants(with_weights(before, weights or {}))
         traffic = experiment.traffic_percent if traffic_percent is None else traffic_percent
-        _require_percent(traffic)
+        require_percent(traffic)
         if variants == before and traffic == experiment.traffic_percent:
             return experiment
         experiment.allocation = _allocation(experiment.allocation, variants, traffic)
@@ -137,7 +142,7 @@ def shuffle(key: str) -> Experiment:
     ExperimentError if the experiment was shipped.
     """
     with _locked(key) as experiment:
-        _require_state(experiment, "shuffled", State.DRAFT, State.RUNNING, State.STOPPED)
+        require_state(experiment, "shuffled", State.DRAFT, State.RUNNING, State.STOPPED)
         experiment.shuffle += 1
         _begin_phase_if_running(experiment)
         text = f"shuffled ({experiment.shuffle}): the exposures so far are no longer reported"
@@ -153,7 +158,7 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
     with _locked(key) as experiment:
         keys = [one.key for one in variants_of(experiment.variants)]
         if variant is not None and variant not in keys:
-            raise _unknown_variant(experiment, variant)
+            raise unknown_variant(experiment, variant)
         forced = {one: given for one, given in experiment.overrides.items() if one != unit}
         experiment.overrides = forced if variant is None else {**forced, unit: variant}
         experiment.save(using=conf.database)
@@ -168,7 +173,7 @@ def stop(key: str) -> Experiment:
     Raises UnknownExperimentError, or ExperimentError if it does not run.
     """
     with _locked(key) as experiment:
-        _require_state(experiment, "stopped", State.RUNNING)
+        require_state(experiment, "stopped", State.RUNNING)
         _end(experiment, State.STOPPED)
         _record(experiment, Kind.STOPPED, "stopped: every call gets its default")
         return experiment
@@ -181,9 +186,9 @@ def ship(key: str, winner: str) -> Experiment:
     if the experiment has not started or was shipped.
     """
     with _locked(key) as experiment:
-        _require_state(experiment, "shipped", State.RUNNING, State.STOPPED)
+        require_state(experiment, "shipped", State.RUNNING, State.STOPPED)
         if winner not in [one.key for one in variants_of(experiment.variants)]:
-            raise _unknown_variant(experiment, winner)
+            raise unknown_variant(experiment, winner)
         experiment.winner = winner
         _end(experiment, State.SHIPPED)
         _record(experiment, Kind.SHIPPED, f"shipped: everyone gets {winner}")
@@ -225,7 +230,7 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
             )
         for name, value in given.items():
             setattr(experiment, name, value)
-        _require_metrics(experiment)
+        require_metrics(experiment)
         experiment.save(using=conf.database)
         text = ", ".join(f"{name} {value}" for name, value in given.items())
         _record(experiment, Kind.EDITED, f"analysis: {text}")
@@ -238,7 +243,7 @@ def delete(key: str) -> None:
     Raises UnknownExperimentError, or ExperimentError while it runs.
     """
     with _locked(key) as experiment:
-        _require_state(experiment, "deleted", State.DRAFT, State.STOPPED, State.SHIPPED)
+        require_state(experiment, "deleted", State.DRAFT, State.STOPPED, State.SHIPPED)
         experiment.delete(using=conf.database)
 
 
@@ -246,7 +251,7 @@ def find(key: str) -> Experiment:
     """Returns the experiment with this key. Raises UnknownExperimentError. Makes one query."""
     found = Experiment.objects.using(conf.database).filter(key=key).first()
     if found is None:
-        raise _unknown(key)
+        raise unknown(key)
     return found
 
 
@@ -255,85 +260,8 @@ def _locked(key: str) -> Iterator[Experiment]:
     with transaction.atomic(using=conf.database):
         found = Experiment.objects.using(conf.database).select_for_update().filter(key=key).first()
         if found is None:
-            raise _unknown(key)
+            raise unknown(key)
         yield found
-
-
-def _unknown(key: str) -> UnknownExperimentError:
-    return UnknownExperimentError(
-        f'there is no experiment {key}; create it: manage.py flags experiment "{key}" create'
-    )
-
-
-def _unknown_variant(experiment: Experiment, variant: str) -> InvalidExperimentError:
-    keys = ", ".join(one.key for one in variants_of(experiment.variants))
-    return InvalidExperimentError(
-        f"{experiment.key} has no variant {variant!r}; choose one of {keys}"
-    )
-
-
-def _require_valid(
-    key: str, traffic_percent: int, bucket_by: str, rules: Sequence[Mapping[str, Any]]
-) -> None:
-    try:
-        validate_flag_key(key)
-        validate_rules(list(rules))
-    except ValidationError as error:
-        raise InvalidExperimentError("; ".join(error.messages)) from error
-    _require_percent(traffic_percent)
-    if problem := unit_problem(bucket_by):
-        raise InvalidExperimentError(problem)
-    for number, rule in enumerate(rules, start=1):
-        if rule.get("rollout_percent", MAX_PERCENT) not in {0, MAX_PERCENT}:
-            raise InvalidExperimentError(
-                f"rule {number} has a rollout of {rule['rollout_percent']} %; a rule of an "
-                "experiment includes (100) or excludes (0). Set traffic_percent for a share of all"
-            )
-
-
-def _require_metrics(experiment: Experiment) -> None:
-    """Raises InvalidExperimentError unless each metric exists, and has one role."""
-    names = [experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails]
-    used = [name for name in names if name]
-    for name in used:
-        if used.count(name) > 1:
-            raise InvalidExperimentError(f"the metric {name} has two roles; give it one")
-        try:
-            find_metric(name)
-        except ConfigurationError as error:
-            raise InvalidExperimentError(str(error)) from error
-    if min(experiment.planned_users, experiment.min_users) < 1 or experiment.min_days < 0:
-        raise InvalidExperimentError("numbers of users must be at least 1, days at least 0")
-
-
-def _require_percent(traffic_percent: int) -> None:
-    if type(traffic_percent) is not int or not 0 <= traffic_percent <= MAX_PERCENT:
-        raise InvalidExperimentError(
-            f"the traffic is {traffic_percent!r} %; write a whole number from 0 to 100"
-        )
-
-
-def _require_free(key: str) -> None:
-    """A key must not mean a flag in one place and an experiment in another."""
-    if find_row(conf.flag_model, key) is not None:
-        raise InvalidExperimentError(
-            f"{key} is the key of a flag; choose another key for the experiment"
-        )
-
-
-def _require_state(experiment: Experiment, what: str, *states: State) -> None:
-    if experiment.state not in states:
-        label = State(experiment.state).label
-        raise ExperimentError(f"{experiment.key} cannot be {what}, because it is {label}")
-
-
-def _with_weights(variants: Iterable[Variant], weights: Mapping[str, int]) -> list[Variant]:
-    found = {variant.key: variant.weight for variant in variants}
-    if unknown := [key for key in weights if key not in found]:
-        raise InvalidExperimentError(
-            f"there is no variant {unknown[0]!r}; choose one of {', '.join(found)}"
-        )
-    return [Variant(key, weights.get(key, weight)) for key, weight in found.items()]
 
 
 def _allocation(
