@@ -1,0 +1,346 @@
+"""The verbs `experiment` and `experiments`: list, create, change, report, ship."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+
+from flagstaff.cli.support.argument_types import count, percent
+from flagstaff.cli.support.change_arguments import (
+    add_attribution,
+    add_key,
+    add_yes,
+    require_confirmation,
+)
+from flagstaff.cli.support.json_argument import add_json_file, read_json_file
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb, add_verbs
+from flagstaff.cli.support.wait import add_wait, finish
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.experiments import lifecycle
+from flagstaff.experiments.models import Experiment, Method
+from flagstaff.experiments.records import (
+    EVENT_COLUMNS,
+    EXPERIMENT_COLUMNS,
+    LIST_COLUMNS,
+    experiment_record,
+)
+from flagstaff.experiments.report import make_report
+from flagstaff.experiments.report_json import report_as_dict
+from flagstaff.experiments.report_text import report_lines
+from flagstaff.experiments.variants import Variant
+
+__all__ = ["EXPERIMENT", "EXPERIMENTS"]
+
+_SHOW = "show"
+
+
+def _variant(text: str) -> Variant:
+    try:
+        return Variant.parse(text)
+    except InvalidExperimentError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def _guardrail(text: str) -> tuple[str, float]:
+    name, _, tolerated = text.partition("=")
+    try:
+        return name, float(tolerated or 0)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"expected a metric, or METRIC=TOLERATED such as refunds=0.01, not {text!r}"
+        ) from error
+
+
+def _add_variants(parser: CommandParser, help_text: str) -> None:
+    parser.add_argument(
+        "--variant",
+        dest="variants",
+        action="append",
+        type=_variant,
+        metavar="KEY[:WEIGHT]",
+        help=help_text,
+    )
+    parser.add_argument(
+        "--traffic", type=percent, metavar="PERCENT", help="the share of all units that take part"
+    )
+
+
+def _add_create(parser: CommandParser) -> None:
+    _add_variants(
+        parser,
+        "a variant, the control first; can be repeated. Without variants: control and treatment",
+    )
+    parser.add_argument(
+        "--bucket-by",
+        default="user",
+        metavar="UNIT",
+        help='what gets a variant: "user", "visitor" or an attribute',
+    )
+    add_json_file(parser, "--rules", "the rules")
+    parser.add_argument("--description", default="", metavar="TEXT", help="what is asked")
+    parser.add_argument("--owner", default="", metavar="NAME", help="who answers for it")
+    add_attribution(parser, "events")
+
+
+def _add_weights(parser: CommandParser) -> None:
+    _add_variants(parser, "a variant and its new weight; can be repeated")
+    _add_change(parser)
+
+
+def _add_change(parser: CommandParser) -> None:
+    add_attribution(parser, "events")
+    add_wait(parser)
+
+
+def _add_metrics(parser: CommandParser) -> None:
+    parser.add_argument("--primary", metavar="METRIC", help="the metric that decides")
+    parser.add_argument(
+        "--other",
+        dest="others",
+        action="append",
+        metavar="METRIC",
+        help="another metric; can be repeated",
+    )
+    parser.add_argument(
+        "--guardrail",
+        dest="guardrails",
+        action="append",
+        type=_guardrail,
+        metavar="METRIC[=TOLERATED]",
+        help="a metric that must not get worse; can be repeated",
+    )
+    parser.add_argument("--method", type=Method, choices=list(Method), metavar="METHOD")
+    parser.add_argument("--planned-users", type=count(1), metavar="N")
+    parser.add_argument("--min-days", type=count(0), metavar="N")
+    parser.add_argument("--min-users", type=count(1), metavar="N")
+    add_attribution(parser, "events")
+
+
+def _add_force(parser: CommandParser) -> None:
+    parser.add_argument("unit", metavar="UNIT", help="such as the primary key of a user")
+    parser.add_argument("variant", metavar="VARIANT", nargs="?", help="without it: the bucket's")
+    _add_change(parser)
+
+
+def _add_ship(parser: CommandParser) -> None:
+    parser.add_argument("winner", metavar="VARIANT", help="what everyone gets")
+    _add_change(parser)
+    add_yes(parser)
+
+
+def _add_delete(parser: CommandParser) -> None:
+    add_attribution(parser, "events")
+    add_yes(parser)
+
+
+def _create(options: Options, out: Output) -> None:
+    rules = options["rules"]
+    experiment = lifecycle.create(
+        options["key"],
+        options["variants"] or ("control", "treatment"),
+        traffic_percent=100 if options["traffic"] is None else options["traffic"],
+        bucket_by=options["bucket_by"],
+        rules=() if rules is None else read_json_file(rules),
+        description=options["description"],
+        owner=options["owner"],
+    )
+    _report_change(experiment, out, options)
+
+
+def _weights(options: Options, out: Output) -> None:
+    weights = {one.key: one.weight for one in options["variants"] or ()}
+    experiment = lifecycle.set_weights(options["key"], weights, traffic_percent=options["traffic"])
+    _report_change(experiment, out, options)
+
+
+def _metrics(options: Options, out: Output) -> None:
+    guardrails = options["guardrails"]
+    experiment = lifecycle.set_metrics(
+        options["key"],
+        primary=options["primary"],
+        others=options["others"],
+        guardrails=None if guardrails is None else dict(guardrails),
+        method=options["method"],
+        planned_users=options["planned_users"],
+        min_days=options["min_days"],
+        min_users=options["min_users"],
+    )
+    _report_change(experiment, out, options)
+
+
+def _changing(change: Callable[[str], Experiment]) -> Callable[[Options, Output], None]:
+    def run(options: Options, out: Output) -> None:
+        _report_change(change(options["key"]), out, options)
+
+    return run
+
+
+def _force(options: Options, out: Output) -> None:
+    experiment = lifecycle.force(options["key"], options["unit"], options["variant"])
+    _report_change(experiment, out, options)
+
+
+def _ship(options: Options, out: Output) -> None:
+    key, winner = options["key"], options["winner"]
+    lifecycle.find(key)
+    require_confirmation(f"Give everyone {winner} in {key}, and end it?", options, out)
+    _report_change(lifecycle.ship(key, winner), out, options)
+    out.message(f"remove {key} from the code: manage.py flags references {key}")
+
+
+def _delete(options: Options, out: Output) -> None:
+    key = options["key"]
+    lifecycle.find(key)
+    require_confirmation(f"Delete the experiment {key} with all its exposures?", options, out)
+    lifecycle.delete(key)
+    out.message(f"{key}: deleted; every call gets its default")
+    finish({"key": key, "deleted": True}, out, options, written=True)
+
+
+def _show(options: Options, out: Output) -> None:
+    record = experiment_record(lifecycle.find(options["key"]))
+    out.record(EXPERIMENT_COLUMNS, record)
+    if not out.is_json:
+        out.line("")
+        out.records(EVENT_COLUMNS, record["events"])
+
+
+def _report(options: Options, out: Output) -> None:
+    report = make_report(options["key"], timezone.now())
+    if out.is_json:
+        out.document(report_as_dict(report))
+        return
+    for line in report_lines(report):
+        out.line(line)
+
+
+def _report_change(experiment: Experiment, out: Output, options: Options) -> None:
+    record = experiment_record(lifecycle.find(experiment.key))
+    out.message(f"{experiment.key}: {record['events'][-1]['text']}")
+    finish(record, out, options, written=True)
+
+
+def _list(options: Options, out: Output) -> None:
+    rows = Experiment.objects.using(conf.database).order_by("-id")
+    records = [experiment_record(one, with_events=False) for one in rows]
+    if not records:
+        out.message("there is no experiment")
+    out.records(LIST_COLUMNS, records)
+
+
+_ACTIONS = (
+    Verb(
+        name=_SHOW,
+        help="show an experiment and its events",
+        examples=("experiment checkout_button show",),
+        run=_show,
+    ),
+    Verb(
+        name="create",
+        help="create an experiment without starting it",
+        examples=(
+            "experiment checkout_button create",
+            "experiment checkout_button create --variant control --variant green --traffic 20",
+        ),
+        add_arguments=_add_create,
+        run=_create,
+    ),
+    Verb(
+        name="metrics",
+        help="set what is measured, and when there is a verdict",
+        examples=(
+            "experiment checkout_button metrics --primary orders --planned-users 20000",
+            "experiment checkout_button metrics --guardrail refunds=0.01",
+        ),
+        add_arguments=_add_metrics,
+        run=_metrics,
+    ),
+    Verb(
+        name="start",
+        help="start the experiment, or continue one that was stopped",
+        examples=("experiment checkout_button start --wait",),
+        add_arguments=_add_change,
+        run=_changing(lifecycle.start),
+    ),
+    Verb(
+        name="weights",
+        help="change weights, or the share of units that take part; begins a phase",
+        examples=("experiment checkout_button weights --variant treatment:3 --traffic 50",),
+        add_arguments=_add_weights,
+        run=_weights,
+    ),
+    Verb(
+        name="shuffle",
+        help="give all units other buckets; the exposures so far are no longer reported",
+        examples=("experiment checkout_button shuffle",),
+        add_arguments=_add_change,
+        run=_changing(lifecycle.shuffle),
+    ),
+    Verb(
+        name="force",
+        help="give a unit a certain variant, which is not recorded",
+        examples=("experiment checkout_button force 42 treatment",),
+        add_arguments=_add_force,
+        run=_force,
+    ),
+    Verb(
+        name="stop",
+        help="give every call its default at once; nobody is recorded any more",
+        examples=("experiment checkout_button stop --wait",),
+        add_arguments=_add_change,
+        run=_changing(lifecycle.stop),
+    ),
+    Verb(
+        name="ship",
+        help="give everyone a variant, and end the experiment",
+        examples=("experiment checkout_button ship treatment --yes",),
+        add_arguments=_add_ship,
+        run=_ship,
+    ),
+    Verb(
+        name="report",
+        help="show what the experiment has found",
+        examples=("experiment checkout_button report --json",),
+        run=_report,
+    ),
+    Verb(
+        name="delete",
+        help="delete the experiment with its exposures",
+        examples=("experiment checkout_button delete --yes",),
+        add_arguments=_add_delete,
+        run=_delete,
+    ),
+)
+_BY_NAME = {action.name: action for action in _ACTIONS}
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    add_key(parser, "experiment")
+    add_verbs(parser, _ACTIONS, dest="action")
+
+
+def _run(options: Options, out: Output) -> None:
+    _BY_NAME[options["action"] or _SHOW].run(options, out)
+
+
+EXPERIMENT = Verb(
+    name="experiment",
+    help="show, change or report an experiment",
+    examples=(
+        "experiment checkout_button",
+        *(line for action in _ACTIONS for line in action.examples),
+    ),
+    add_arguments=_add_arguments,
+    run=_run,
+)
+EXPERIMENTS = Verb(
+    name="experiments",
+    help="list all experiments",
+    examples=("experiments", "experiments --json"),
+    run=_list,
+)

@@ -1,0 +1,29 @@
+"""What is removed of a user who is forgotten."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from flagstaff.conf import conf
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
+
+__all__ = ["forget_user"]
+
+
+def forget_user(pk: str) -> None:
+    """Removes the exposures of a user, the overrides that name the user, and the actor of events.
+
+    The exposures of a visitor are removed if the visitor was known to be this user. Reports then
+    count fewer units. Texts of events may still name the user.
+    """
+    with transaction.atomic(using=conf.database):
+        exposures = Exposure.objects.using(conf.database)
+        exposures.filter(user_pk=pk).delete()
+        by_user = Experiment.objects.using(conf.database).filter(bucket_by="user")
+        exposures.filter(
+            experiment_id__in=list(by_user.values_list("pk", flat=True)), unit=pk
+        ).delete()
+        for experiment in by_user.select_for_update().filter(overrides__has_key=pk):
+            del experiment.overrides[pk]
+            experiment.save(using=conf.database, update_fields=["overrides"])
+        ExperimentEvent.objects.using(conf.database).filter(actor=pk).update(actor="")

@@ -1,0 +1,48 @@
+"""The sentences of a report: what may and what may not be concluded."""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff.experiments.statistics import Outcome, Statement
+
+__all__ = ["OUTCOMES", "STATEMENTS"]
+
+OUTCOMES: dict[Outcome, str | Promise] = {
+    Outcome.MISMATCH: _("no verdict: the shares are wrong"),
+    Outcome.TOO_EARLY: _("too early for a verdict"),
+    Outcome.HARM: _("stop: a guardrail got worse"),
+    Outcome.BETTER: _("the treatment is better"),
+    Outcome.WORSE: _("the treatment is worse"),
+    Outcome.NO_DIFFERENCE: _("no difference was found"),
+    Outcome.UNDECIDED: _("undecided"),
+}
+
+STATEMENTS: dict[Statement, str | Promise] = {
+    Statement.SHARES_ARE_WRONG: _(
+        "The variants do not have the shares that their weights give. Look for bots, for a page "
+        "that fails before the variant is recorded, and for redirects that lose users."
+    ),
+    Statement.GUARDRAIL_GOT_WORSE: _("A guardrail got worse by more than is tolerated."),
+    Statement.TREATMENT_IS_BETTER: _("The treatment is better than the control in this metric."),
+    Statement.TREATMENT_IS_WORSE: _("The treatment is worse than the control in this metric."),
+    Statement.LARGER_EFFECTS_ARE_UNLIKELY: _("An effect outside of the interval is unlikely."),
+    Statement.EFFECT_IS_TOO_SMALL_TO_MATTER: _(
+        "Whatever effect there is, it is smaller than the smallest one that matters."
+    ),
+    Statement.MORE_USERS_CAN_DECIDE: _("More users can still decide it."),
+    Statement.NO_FIGURE_IS_VALID: _("No figure of a metric is valid."),
+    Statement.TREND_IS_NO_RESULT: _("What the metrics show so far is no result."),
+    Statement.SAME_EFFECT_IS_NOT_PROVEN: _(
+        "It is not proven that both variants have the same effect."
+    ),
+    Statement.ESTIMATE_IS_NOT_EXACT: _(
+        "The effect is not exactly the estimate: all values of the interval are possible, and an "
+        "experiment that ends at a success shows too large an effect on average."
+    ),
+    Statement.OTHER_METRICS_ARE_NOT_DECIDED: _("Other metrics are not decided by this."),
+    Statement.LOOK_AGAIN_IS_NOT_VALID: _(
+        "This is one look at the planned size: another look would not be valid."
+    ),
+}
