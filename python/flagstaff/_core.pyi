@@ -138,6 +138,22 @@ class Snapshot:
     def get_value(self, key: str, default: None = None) -> Any: ...
     @overload
     def get_value(self, key: str, default: _T) -> Any | _T: ...
+    @overload
+    def get_variant(
+        self, key: str, user: UserLike = None, *, default: None = None, context: Context = None
+    ) -> str | None: ...
+    @overload
+    def get_variant(
+        self, key: str, user: UserLike = None, *, default: _T, context: Context = None
+    ) -> str | _T: ...
+    @overload
+    def peek_variant(
+        self, key: str, user: UserLike = None, *, default: None = None, context: Context = None
+    ) -> str | None: ...
+    @overload
+    def peek_variant(
+        self, key: str, user: UserLike = None, *, default: _T, context: Context = None
+    ) -> str | _T: ...
     def explain(
         self, key: str, user: UserLike = None, *, context: Context = None
     ) -> dict[str, Any]:

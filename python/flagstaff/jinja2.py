@@ -35,7 +35,9 @@ class FlagstaffExtension(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        environment.globals.update(flag_enabled=flag_enabled, get_value=get_value)
+        environment.globals.update(
+            flag_enabled=flag_enabled, get_value=get_value, get_variant=get_variant
+        )
 
     def parse(self, parser: Parser) -> nodes.Node:
         """Compiles the tag to an `if`, so it may contain all that an `if` may contain."""
@@ -109,6 +111,25 @@ def get_value(context: Context, key: str, default: object = None) -> object:
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "get_value"), default)
 
 
+@pass_context
+def get_variant(
+    template_context: Context,
+    key: str,
+    user: Any = _REQUEST_USER,
+    *,
+    default: object = None,
+    context: Mapping[str, object] | None = None,
+) -> object:
+    """Returns the variant of the experiment `key` for `user`, by default the request's user.
+
+    Records it. Rules may read `context`.
+    """
+    request = template_context.get("request")
+    user, given = _subject(template_context, user, context)
+    key = _checked_key(key, "get_variant")
+    return evaluator_of(request).get_variant(key, user, default=default, context=given)
+
+
 def _evaluate(
     context: Context,
     key: str,
@@ -117,15 +138,21 @@ def _evaluate(
     default: bool = False,
     given: Mapping[str, object] | None = None,
 ) -> bool:
-    request = context.get("request")
+    user, given = _subject(context, user, given)
+    evaluator = evaluator_of(context.get("request"))
+    return evaluator.flag_enabled(key, user, default=default, context=given)
+
+
+def _subject(
+    context: Context, user: Any, given: Mapping[str, object] | None
+) -> tuple[Any, Mapping[str, object] | None]:
+    """Returns the user, and the context of the call. What is undefined is missing."""
     if user is _REQUEST_USER:
-        user = getattr(request, "user", None)
+        user = getattr(context.get("request"), "user", None)
         user = context.get("user") if user is None else user
-    user = _defined(user)
-    # A variable that is undefined is missing.
     if isinstance(given, Mapping):
         given = {name: _defined(value) for name, value in given.items()}
-    return evaluator_of(request).flag_enabled(key, user, default=default, context=given)
+    return _defined(user), given
 
 
 def _defined(value: object) -> object:

@@ -176,7 +176,7 @@ fn take_snapshot(py: Python<'_>) -> PyResult<PySnapshot> {
     let current = start::current(py)?;
     match current.as_ref() {
         Some(state) if state::evaluates_directly(py, state)? => direct::snapshot(py, state),
-        Some(state) => Ok(PySnapshot::of(state)),
+        Some(state) => Ok(PySnapshot { is_recorded: true, ..PySnapshot::of(state) }),
         None => Ok(PySnapshot::default()),
     }
 }

@@ -12,6 +12,7 @@ use super::evaluation::Evaluator;
 use super::explained::Explained;
 use super::subject::UserArgument;
 use super::value::to_python;
+use super::variants::or_default;
 use crate::live::State;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -24,6 +25,8 @@ pub(super) struct PySnapshot {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) overrides: Option<Arc<Overrides>>,
     pub(super) report_unknown: bool,
+    /// Whether its evaluations are recorded as exposures: it was taken from memory.
+    pub(super) is_recorded: bool,
     /// The context of all its evaluations.
     pub(super) context: Option<Py<PyAny>>,
     /// Takes the snapshot at the first result that needs it.
@@ -42,6 +45,7 @@ impl PySnapshot {
             snapshot: state.snapshot.clone(),
             overrides: state.overrides.clone(),
             report_unknown: state.report_unknown,
+            is_recorded: false,
             context: None,
             later: None,
         }
@@ -118,6 +122,40 @@ impl PySnapshot {
             Some(value) => to_python(py, value),
             None => Ok(default.unwrap_or_else(|| py.None().into_bound(py))),
         }
+    }
+
+    /// The variant of the experiment `key` for `user`, which is recorded.
+    #[pyo3(signature = (key, user=None, *, default=None, context=None))]
+    fn get_variant<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        default: Option<Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        let taken = self.taken(key.py())?;
+        let found = self.with_context(taken.evaluator()).variant(
+            key,
+            user,
+            context,
+            taken.is_recorded,
+        )?;
+        Ok(or_default(key.py(), found, default))
+    }
+
+    /// The same without a record.
+    #[pyo3(signature = (key, user=None, *, default=None, context=None))]
+    fn peek_variant<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        user: Option<&Bound<'py, PyAny>>,
+        default: Option<Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+        let evaluator = self.taken_evaluator(key.py())?;
+        Ok(or_default(key.py(), evaluator.variant(key, user, context, false)?, default))
     }
 
     /// How the flag `key` gets its result for `user`, as the dict that the function returns.

@@ -104,10 +104,20 @@ fn variant<'py>(
         }
         Some(state) => Evaluator::of(state).variant(key, user, context, is_recorded)?,
     };
-    Ok(match found {
+    Ok(or_default(py, found, default))
+}
+
+/// The key of a variant, or the default of the call.
+#[inline]
+pub(super) fn or_default<'py>(
+    py: Python<'py>,
+    found: Option<Bound<'py, PyString>>,
+    default: Option<Bound<'py, PyAny>>,
+) -> Bound<'py, PyAny> {
+    match found {
         Some(variant) => variant.into_any(),
         None => default.unwrap_or_else(|| py.None().into_bound(py)),
-    })
+    }
 }
 
 impl<'a> Evaluator<'a> {
@@ -120,7 +130,7 @@ impl<'a> Evaluator<'a> {
     /// The key of the variant; `None` for the default of the call.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
-    fn variant<'py>(
+    pub(super) fn variant<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<UserArgument<'_, 'py>>,

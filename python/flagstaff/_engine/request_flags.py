@@ -50,6 +50,11 @@ class Evaluator(Protocol):
     def get_value(self, key: str, default: Any = None) -> Any:
         """Returns the value `key`, or `default` if there is none."""
 
+    def get_variant(
+        self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
+    ) -> Any:
+        """Returns the variant of the experiment `key` for `user`, or `default`."""
+
     def depends_on_user(self, key: str) -> bool:
         """Returns whether the flag's result differs between users."""
 
@@ -118,6 +123,14 @@ class RequestFlags:
     def value(self, key: str, default: object = None) -> Any:
         """Returns the value `key`, or `default` if there is none."""
         return self.snapshot.get_value(key, default)
+
+    @overload
+    def variant(self, key: str, default: None = None, *, context: Context = None) -> str | None: ...
+    @overload
+    def variant(self, key: str, default: _T, *, context: Context = None) -> str | _T: ...
+    def variant(self, key: str, default: object = None, *, context: Context = None) -> Any:
+        """Returns the variant of an experiment for the request's user, and records it."""
+        return self.snapshot.get_variant(key, self._user, default=default, context=context)
 
     def all(self, *, context: Context = None) -> dict[str, bool]:
         """Returns the results of all flags for the request's user."""
@@ -189,6 +202,12 @@ class _Newest:
 
     def get_value(self, key: str, default: Any = None) -> Any:
         return _core.get_value(key, default)
+
+    def get_variant(
+        self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
+    ) -> Any:
+        with _core.Observation(self, is_counted=False):
+            return _core.get_variant(key, user, default=default, context=context)
 
     def depends_on_user(self, key: str) -> bool:
         return _core.depends_on_user(key)

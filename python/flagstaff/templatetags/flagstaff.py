@@ -1,9 +1,9 @@
-"""The template tags of `{% load flagstaff %}`: `flag` and `value`."""
+"""The template tags of `{% load flagstaff %}`: `flag`, `value` and `variant`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
@@ -13,7 +13,10 @@ from flagstaff._engine.request_flags import evaluator_of
 
 register = template.Library()
 
-__all__ = ["flag", "value"]
+__all__ = ["flag", "value", "variant"]
+
+# The default: the user of the request. None means no user.
+_REQUEST_USER: Final = object()
 
 
 class FlagNode(template.Node):
@@ -95,6 +98,33 @@ def value(context: Context, key: str, default: object = None) -> object:
     {% value "page_size" default=20 %}
     """
     return evaluator_of(context.get("request")).get_value(_checked_key(key, "value"), default)
+
+
+@register.simple_tag(takes_context=True)
+def variant(
+    context: Context,
+    key: str,
+    user: object = _REQUEST_USER,
+    *,
+    default: object = None,
+    **given: Any,
+) -> object:
+    """Renders the variant of an experiment, or stores it in a variable. Records it.
+
+    {% variant "checkout_button" default="control" as button %}
+
+    The user is that of `{% flag %}`; another user or a primary key may follow the key, and then
+    names with values that rules may read.
+    """
+    if user is _REQUEST_USER:
+        user = _request_user(context)
+    elif user == "":  # A missing variable.
+        user = None
+    evaluator = evaluator_of(context.get("request"))
+    chosen: Any = user
+    return evaluator.get_variant(
+        _checked_key(key, "variant"), chosen, default=default, context=given or None
+    )
 
 
 def _request_user(context: Context) -> Any:
