@@ -11,8 +11,7 @@ use super::context::Context;
 use super::evaluation::Evaluator;
 use super::explained::Explained;
 use super::subject::UserArgument;
-use super::value::to_python;
-use super::variants::or_default;
+use super::value::{or_default, to_python};
 use crate::live::State;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -135,12 +134,8 @@ impl PySnapshot {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
         let taken = self.taken(key.py())?;
-        let found = self.with_context(taken.evaluator()).variant(
-            key,
-            user,
-            context,
-            taken.is_recorded,
-        )?;
+        let found =
+            self.with_context(taken.evaluator()).variant(key, user, context, taken.is_recorded)?;
         Ok(or_default(key.py(), found, default))
     }
 

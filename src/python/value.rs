@@ -22,3 +22,16 @@ pub(super) fn to_python<'py>(py: Python<'py>, stored: &StoredValue) -> PyResult<
         }
     })
 }
+
+/// The key of a variant, or the default of the call.
+#[inline]
+pub(super) fn or_default<'py>(
+    py: Python<'py>,
+    found: Option<Bound<'py, PyString>>,
+    default: Option<Bound<'py, PyAny>>,
+) -> Bound<'py, PyAny> {
+    match found {
+        Some(variant) => variant.into_any(),
+        None => default.unwrap_or_else(|| py.None().into_bound(py)),
+    }
+}

@@ -12,6 +12,7 @@ use super::maintenance;
 use super::state::LIVE;
 use super::subject::UserArgument;
 use super::unknown_keys;
+use super::value::or_default;
 use super::{start, state};
 use crate::allocation::VariantNumber;
 use crate::assign::{Assignment, assign, with_unit};
@@ -105,19 +106,6 @@ fn variant<'py>(
         Some(state) => Evaluator::of(state).variant(key, user, context, is_recorded)?,
     };
     Ok(or_default(py, found, default))
-}
-
-/// The key of a variant, or the default of the call.
-#[inline]
-pub(super) fn or_default<'py>(
-    py: Python<'py>,
-    found: Option<Bound<'py, PyString>>,
-    default: Option<Bound<'py, PyAny>>,
-) -> Bound<'py, PyAny> {
-    match found {
-        Some(variant) => variant.into_any(),
-        None => default.unwrap_or_else(|| py.None().into_bound(py)),
-    }
 }
 
 impl<'a> Evaluator<'a> {

@@ -34,7 +34,7 @@ MIGRATION = (
     "    dependencies = [\n"
     "        ...,\n"
     '        ("auth", "0012_alter_user_first_name_max_length"),\n'
-    '        ("flagstaff", "0009_ownership"),\n'
+    '        ("flagstaff", "0010_experiments"),\n'
     "    ]\n"
     "    operations = [WatchGroups()]"
 )

@@ -13,10 +13,16 @@ _by_default: dict[str, bool] = json.loads(os.environ.get("FLAGS_BY_DEFAULT", "{}
 _forced: dict[str, bool] = json.loads(os.environ.get("FLAGS_FORCED", "{}"))
 
 
-def _set(flags: Mapping[str, bool], values: Mapping[str, str], opaque: bool) -> None:  # noqa: FBT001
-    _set_overrides({**_by_default, **flags, **_forced}, dict(values), opaque)
+def _set(
+    flags: Mapping[str, bool],
+    values: Mapping[str, str],
+    variants: Mapping[str, str | None],
+    opaque: bool,  # noqa: FBT001
+) -> None:
+    forced = {**_by_default, **flags, **_forced}
+    _set_overrides(forced, dict(values), dict(variants), opaque)
 
 
 # What `override_flag` calls.
 _core.set_overrides = _set  # type: ignore[assignment]
-_set({}, {}, False)  # noqa: FBT003
+_set({}, {}, {}, False)  # noqa: FBT003
