@@ -142,6 +142,11 @@ RULES: dict[str, Rule] = {
         expected='a dict of dotted paths by name, such as {"orders": "shop.metrics.orders"}',
         is_valid=_is_dict_of_paths,
     ),
+    "EXCLUDED_UNITS": Rule(
+        default={},
+        expected='a dict of dotted paths by unit, such as {"visitor": "shop.metrics.bots"}',
+        is_valid=_is_dict_of_paths,
+    ),
     "UNKNOWN_KEY": Rule(
         default="ignore",
         expected='"ignore", "warn" or "raise"',

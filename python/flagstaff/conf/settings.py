@@ -114,6 +114,11 @@ class Conf:
         return cast("Mapping[str, str]", self._read("METRICS"))
 
     @property
+    def excluded_units(self) -> Mapping[str, str]:
+        """The dotted paths of queries of units that no experiment analyses, by unit."""
+        return cast("Mapping[str, str]", self._read("EXCLUDED_UNITS"))
+
+    @property
     def unknown_key(self) -> UnknownKey:
         """What an evaluation of an unknown key does, besides returning its default."""
         return cast("UnknownKey", self._read("UNKNOWN_KEY"))

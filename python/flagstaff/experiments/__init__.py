@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flagstaff._core import get_variant, peek_variant
+    from flagstaff.experiments.analysis import set_metrics
+    from flagstaff.experiments.assigning import force, set_weights, shuffle
     from flagstaff.experiments.explain import explain_variant
-    from flagstaff.experiments.lifecycle import (
-        create,
-        delete,
-        force,
-        set_metrics,
-        set_weights,
-        ship,
-        shuffle,
-        start,
-        stop,
-    )
+    from flagstaff.experiments.lifecycle import create, delete, start, stop
+    from flagstaff.experiments.report_json import report
+    from flagstaff.experiments.shipping import ship
 
 __all__ = [
     "create",
@@ -30,6 +24,7 @@ __all__ = [
     "force",
     "get_variant",
     "peek_variant",
+    "report",
     "set_metrics",
     "set_weights",
     "ship",
@@ -38,11 +33,18 @@ __all__ = [
     "stop",
 ]
 
-_LIFECYCLE = "flagstaff.experiments.lifecycle"
 _MODULES = {
-    "explain_variant": "flagstaff.experiments.explain",
-    "get_variant": "flagstaff._core",
-    "peek_variant": "flagstaff._core",
+    "create": "lifecycle",
+    "delete": "lifecycle",
+    "explain_variant": "explain",
+    "force": "assigning",
+    "report": "report_json",
+    "set_metrics": "analysis",
+    "set_weights": "assigning",
+    "ship": "shipping",
+    "shuffle": "assigning",
+    "start": "lifecycle",
+    "stop": "lifecycle",
 }
 
 
@@ -50,6 +52,8 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(_MODULES.get(name, _LIFECYCLE))
+    # The others are in the extension.
+    path = f"flagstaff.experiments.{_MODULES[name]}" if name in _MODULES else "flagstaff._core"
+    module = import_module(path)
     value = globals()[name] = getattr(module, name)
     return value

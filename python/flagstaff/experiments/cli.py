@@ -6,7 +6,6 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 
 from django.core.management.base import CommandParser
-from django.utils import timezone
 
 from flagstaff.cli.support.argument_types import count, percent
 from flagstaff.cli.support.change_arguments import (
@@ -21,7 +20,7 @@ from flagstaff.cli.support.verb import Options, Verb, add_verbs
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
-from flagstaff.experiments import lifecycle
+from flagstaff.experiments import analysis, assigning, lifecycle
 from flagstaff.experiments.models import Experiment, Method
 from flagstaff.experiments.records import (
     EVENT_COLUMNS,
@@ -29,9 +28,10 @@ from flagstaff.experiments.records import (
     LIST_COLUMNS,
     experiment_record,
 )
-from flagstaff.experiments.report import make_report
-from flagstaff.experiments.report_json import report_as_dict
+from flagstaff.experiments.report_json import report
 from flagstaff.experiments.report_text import report_lines
+from flagstaff.experiments.rows import find
+from flagstaff.experiments.shipping import ship
 from flagstaff.experiments.variants import Variant
 
 __all__ = ["EXPERIMENT", "EXPERIMENTS"]
@@ -118,6 +118,7 @@ def _add_metrics(parser: CommandParser) -> None:
     parser.add_argument("--planned-users", type=count(1), metavar="N")
     parser.add_argument("--min-days", type=count(0), metavar="N")
     parser.add_argument("--min-users", type=count(1), metavar="N")
+    parser.add_argument("--smallest-effect", type=float, metavar="EFFECT")
     add_attribution(parser, "events")
 
 
@@ -129,6 +130,9 @@ def _add_force(parser: CommandParser) -> None:
 
 def _add_ship(parser: CommandParser) -> None:
     parser.add_argument("winner", metavar="VARIANT", help="what everyone gets")
+    parser.add_argument(
+        "--without-report", action="store_true", help="ship even if a metric fails; keeps no report"
+    )
     _add_change(parser)
     add_yes(parser)
 
@@ -154,13 +158,13 @@ def _create(options: Options, out: Output) -> None:
 
 def _weights(options: Options, out: Output) -> None:
     weights = {one.key: one.weight for one in options["variants"] or ()}
-    experiment = lifecycle.set_weights(options["key"], weights, traffic_percent=options["traffic"])
+    experiment = assigning.set_weights(options["key"], weights, traffic_percent=options["traffic"])
     _report_change(experiment, out, options)
 
 
 def _metrics(options: Options, out: Output) -> None:
     guardrails = options["guardrails"]
-    experiment = lifecycle.set_metrics(
+    experiment = analysis.set_metrics(
         options["key"],
         primary=options["primary"],
         others=options["others"],
@@ -169,6 +173,7 @@ def _metrics(options: Options, out: Output) -> None:
         planned_users=options["planned_users"],
         min_days=options["min_days"],
         min_users=options["min_users"],
+        smallest_effect=options["smallest_effect"],
     )
     _report_change(experiment, out, options)
 
@@ -181,21 +186,21 @@ def _changing(change: Callable[[str], Experiment]) -> Callable[[Options, Output]
 
 
 def _force(options: Options, out: Output) -> None:
-    experiment = lifecycle.force(options["key"], options["unit"], options["variant"])
+    experiment = assigning.force(options["key"], options["unit"], options["variant"])
     _report_change(experiment, out, options)
 
 
 def _ship(options: Options, out: Output) -> None:
     key, winner = options["key"], options["winner"]
-    lifecycle.find(key)
+    find(key)
     require_confirmation(f"Give everyone {winner} in {key}, and end it?", options, out)
-    _report_change(lifecycle.ship(key, winner), out, options)
+    _report_change(ship(key, winner, with_report=not options["without_report"]), out, options)
     out.message(f"remove {key} from the code: manage.py flags references {key}")
 
 
 def _delete(options: Options, out: Output) -> None:
     key = options["key"]
-    lifecycle.find(key)
+    find(key)
     require_confirmation(f"Delete the experiment {key} with all its exposures?", options, out)
     lifecycle.delete(key)
     out.message(f"{key}: deleted; every call gets its default")
@@ -203,7 +208,7 @@ def _delete(options: Options, out: Output) -> None:
 
 
 def _show(options: Options, out: Output) -> None:
-    record = experiment_record(lifecycle.find(options["key"]))
+    record = experiment_record(find(options["key"]))
     out.record(EXPERIMENT_COLUMNS, record)
     if not out.is_json:
         out.line("")
@@ -211,16 +216,16 @@ def _show(options: Options, out: Output) -> None:
 
 
 def _report(options: Options, out: Output) -> None:
-    report = make_report(options["key"], timezone.now())
+    found = report(options["key"])
     if out.is_json:
-        out.document(report_as_dict(report))
+        out.document(found)
         return
-    for line in report_lines(report):
+    for line in report_lines(found):
         out.line(line)
 
 
 def _report_change(experiment: Experiment, out: Output, options: Options) -> None:
-    record = experiment_record(lifecycle.find(experiment.key))
+    record = experiment_record(find(experiment.key))
     out.message(f"{experiment.key}: {record['events'][-1]['text']}")
     finish(record, out, options, written=True)
 
@@ -279,7 +284,7 @@ _ACTIONS = (
         help="give all units other buckets; the exposures so far are no longer reported",
         examples=("experiment checkout_button shuffle",),
         add_arguments=_add_change,
-        run=_changing(lifecycle.shuffle),
+        run=_changing(assigning.shuffle),
     ),
     Verb(
         name="force",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timezone
 
 from django.db import connections
 
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, LostExposures, Phase
+from flagstaff.experiments.sources import excluded_units
 from flagstaff.experiments.statistics import Shares, chi_square, running_minimum, sequential_p_value
 
 __all__ = ["Counts", "count"]
@@ -18,10 +20,14 @@ __all__ = ["Counts", "count"]
 
 @dataclass(frozen=True)
 class Counts:
-    """The exposures of an experiment, until the last full hour."""
+    """The exposures of an experiment since its last shuffle."""
 
-    #: The units of each variant, without those that met two.
+    #: The units of each variant until the last full hour, without those that met two.
     units: Mapping[str, int]
+    #: What the weights of each phase give of so many units.
+    expected: Mapping[str, float]
+    #: The units of each variant in the present hour, which is not analysed yet.
+    present_hour: Mapping[str, int]
     #: Units that met two variants. They are in no figure of a report.
     moved: int
     #: Exposures that workers had to leave out, because too many waited.
@@ -32,23 +38,25 @@ class Counts:
     #: chi-square test now.
     mismatch_p_value: float
     chi_square_p_value: float
-    #: The units of each variant by day.
-    days: Sequence[tuple[datetime, Mapping[str, int]]] = field(default_factory=tuple)
-
-    @property
-    def total(self) -> int:
-        """The units of all variants."""
-        return sum(self.units.values())
+    #: The units of each variant by day, in UTC.
+    days: Sequence[tuple[date, Mapping[str, int]]] = ()
 
 
 @dataclass
 class _Hour:
     at: datetime
+    is_over: bool
     units: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def by_variant(self, variants: Sequence[str]) -> Counter[str]:
+        found = Counter(dict.fromkeys(variants, 0))
+        for (_, variant), number in self.units.items():
+            found[variant] += number
+        return found
 
 
 def count(experiment: Experiment) -> Counts:
-    """Returns the exposures of an experiment. Makes a few queries."""
+    """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError."""
     hours, moved = _hours(experiment)
     variants = [variant["key"] for variant in experiment.variants]
     phases = {
@@ -57,24 +65,54 @@ def count(experiment: Experiment) -> Counts:
             experiment_id=experiment.pk, shuffle=experiment.shuffle
         )
     }
-    sequential, last = _mismatch(hours, phases, variants)
+    full = [hour for hour in hours if hour.is_over]
+    sequential, last = _mismatch(full, phases, variants)
     lost = LostExposures.objects.using(conf.database).filter(experiment_id=experiment.pk).first()
-    units = dict.fromkeys(variants, 0)
-    days: dict[datetime, dict[str, int]] = {}
-    for hour in hours:
-        day = days.setdefault(hour.at.replace(hour=0), dict.fromkeys(variants, 0))
-        for (_, variant), number in hour.units.items():
-            units[variant] = units.get(variant, 0) + number
-            day[variant] = day.get(variant, 0) + number
     return Counts(
-        units=units,
+        units=_total(full, variants),
+        expected=_expected(full, phases, variants),
+        present_hour=_total([hour for hour in hours if not hour.is_over], variants),
         moved=moved,
         lost=lost.count if lost else 0,
         lost_workers=_lost_workers(experiment),
         mismatch_p_value=sequential,
         chi_square_p_value=last,
-        days=tuple(days.items()),
+        days=_days(full, variants),
     )
+
+
+def _total(hours: Iterable[_Hour], variants: Sequence[str]) -> Counter[str]:
+    total = Counter(dict.fromkeys(variants, 0))
+    for hour in hours:
+        total.update(hour.by_variant(variants))
+    return total
+
+
+def _expected(
+    hours: Iterable[_Hour], phases: Mapping[int, Mapping[str, float]], variants: Sequence[str]
+) -> dict[str, float]:
+    """Returns what each variant would have of the units of all phases."""
+    by_phase: Counter[int] = Counter()
+    for hour in hours:
+        for (phase, _), number in hour.units.items():
+            by_phase[phase] += number
+    expected = dict.fromkeys(variants, 0.0)
+    for phase, number in by_phase.items():
+        shares = phases.get(phase, {})
+        taking_part = sum(shares.get(variant, 0.0) for variant in variants)
+        for variant in variants if taking_part else ():
+            expected[variant] += number * shares.get(variant, 0.0) / taking_part
+    return expected
+
+
+def _days(
+    hours: Iterable[_Hour], variants: Sequence[str]
+) -> tuple[tuple[date, Mapping[str, int]], ...]:
+    days: dict[date, Counter[str]] = {}
+    for hour in hours:
+        found = days.setdefault(hour.at.date(), Counter(dict.fromkeys(variants, 0)))
+        found.update(hour.by_variant(variants))
+    return tuple(days.items())
 
 
 def _mismatch(
@@ -91,7 +129,8 @@ def _mismatch(
         tested = [
             _shares(units, phases[phase], variants)
             for phase, units in sorted(seen.items())
-            if phase in phases
+            # With one variant there is nothing to compare.
+            if sum(share > 0 for share in phases.get(phase, {}).values()) > 1
         ]
         if tested:
             looks.append(sequential_p_value(tested))
@@ -109,16 +148,22 @@ def _shares(
 
 def _hours(experiment: Experiment) -> tuple[list[_Hour], int]:
     connection = connections[conf.database]
-    query = fill(sql("exposures_v1", "flagstaff.experiments"), optional_names(connection))
+    excluded, params = excluded_units(experiment.bucket_by)
+    query = fill(
+        sql("exposures_v1", "flagstaff.experiments"),
+        {**optional_names(connection), "and_not_excluded": excluded},
+    )
     hours: dict[datetime, _Hour] = {}
     moved = 0
     with connection.cursor() as cursor:
-        cursor.execute(query, [experiment.pk, experiment.shuffle])
-        for at, phase, variant, number in cursor.fetchall():
+        cursor.execute(query, [experiment.pk, experiment.shuffle, *params])
+        for at, phase, variant, is_over, number in cursor.fetchall():
             if variant is None:
                 moved += number
             else:
-                hours.setdefault(at, _Hour(at)).units[phase, variant] = number
+                hours.setdefault(at, _Hour(at.astimezone(timezone.utc), is_over)).units[
+                    phase, variant
+                ] = number
     return [hours[at] for at in sorted(hours)], moved
 
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections
-from django.db.models import QuerySet
 
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source, Sql
+from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source
 from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
 __all__ = ["HourSums", "measure"]
@@ -44,6 +44,7 @@ def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
     """
     names = optional_names(connections[conf.database])
     text, params = _rows(metric)
+    excluded, excluded_params = excluded_units(experiment.bucket_by)
     y, x = _values(metric)
     placeholders = {
         **names,
@@ -51,11 +52,14 @@ def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
         "unit": _unit_column(experiment, metric),
         "y": y,
         "x": x,
+        "and_not_excluded": excluded,
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
     with connections[conf.database].cursor() as cursor:
-        cursor.execute(query, [experiment.pk, experiment.shuffle, *seconds, *params])
+        cursor.execute(
+            query, [experiment.pk, experiment.shuffle, *seconds, *params, *excluded_params]
+        )
         return [_hour_sums(row) for row in cursor.fetchall()]
 
 
@@ -103,25 +107,6 @@ def _rows(metric: Metric) -> tuple[str, list[Any]]:
 
 
 def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
-    given = source()
     columns = ("unit", "value", "time") if has_value else ("unit", "time")
-    if isinstance(given, Sql):
-        text, params, alias = given.text, list(given.params), "rows"
-    elif isinstance(given, QuerySet):
-        text, params = _compiled(given, columns)
-        alias = f"rows ({', '.join(columns)})"
-    else:
-        raise ConfigurationError(
-            f"the source of a metric returned {type(given).__name__}; return a QuerySet or Sql"
-        )
-    return f"SELECT unit::text, {values}, time FROM ({text}) AS {alias}", params  # noqa: S608
-
-
-def _compiled(rows: QuerySet[Any, Any], columns: Sequence[str]) -> tuple[str, list[Any]]:
-    if rows.db != conf.database:
-        raise ConfigurationError(
-            f'a metric reads the database "{rows.db}", but exposures are in "{conf.database}"; '
-            "a metric must be in the same database"
-        )
-    text, params = rows.order_by().values_list(*columns).query.sql_with_params()
-    return text, list(params)
+    text, params = rows_of(source, columns, "the source of a metric")
+    return f"SELECT unit::text, {values}, time FROM {text}", params  # noqa: S608

@@ -116,6 +116,8 @@ class Experiment(models.Model):
     winner: models.Field[Any, str] = models.CharField(
         _("winner"), max_length=KEY_MAX_LENGTH, default="", db_default="", editable=False
     )
+    #: The report as it was when the experiment was shipped, or its exposures were deleted.
+    frozen_report: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
     created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
     )

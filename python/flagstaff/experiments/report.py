@@ -1,32 +1,44 @@
-"""The report of an experiment: the same figures for the page, the command and JSON."""
+"""The report of an experiment: counts, results of the metrics, and a verdict on each treatment."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from flagstaff.conf import conf
 from flagstaff.experiments.counts import Counts, count
-from flagstaff.experiments.lifecycle import find
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Metric, find_metric
-from flagstaff.experiments.models import Experiment, Method
-from flagstaff.experiments.results import Analysis, Result, results_of
+from flagstaff.experiments.models import Experiment, Method, Phase
+from flagstaff.experiments.results import ALPHA, Analysis, Result, results_of, users_of
 from flagstaff.experiments.statistics import (
+    MISMATCH_ALPHA,
+    Comparison,
     Corrected,
     Evidence,
     Gates,
     Guardrail,
-    Plan,
     Primary,
     Verdict,
     holm,
     judge,
 )
 
-__all__ = ["MetricReport", "Report", "make_report"]
+__all__ = ["MetricReport", "Report", "Role", "make_report"]
 
 _DAY = timedelta(days=1)
+#: Before there is a result.
+_UNKNOWN = Comparison(0.0, 0.0, -math.inf, math.inf, 1.0)
+
+
+class Role:
+    """What a metric is for."""
+
+    PRIMARY = "primary"
+    OTHER = "other"
+    GUARDRAIL = "guardrail"
 
 
 @dataclass(frozen=True)
@@ -34,10 +46,18 @@ class MetricReport:
     """A metric with its results, one for each treatment."""
 
     name: str
-    #: "primary", "other" or "guardrail".
     role: str
     metric: Metric
+    #: Units whose window was over at the last full hour.
+    users: int
     results: Sequence[Result]
+    #: By treatment; empty for a guardrail, which is not in the correction.
+    corrected: dict[str, Corrected]
+
+    def alpha(self, treatment: str) -> float:
+        """Returns the alpha of the intervals."""
+        corrected = self.corrected.get(treatment)
+        return corrected.interval_alpha if corrected else ALPHA
 
 
 @dataclass(frozen=True)
@@ -45,98 +65,126 @@ class Report:
     """What an experiment has shown until the last full hour."""
 
     experiment: Experiment
+    phases: Sequence[Phase]
     counts: Counts
+    analysis: Analysis
+    #: Without results if the shares are wrong: then no figure is valid.
     metrics: Sequence[MetricReport]
-    #: The verdict on each treatment; none without a primary metric.
+    #: The verdict on each treatment.
     verdicts: dict[str, Verdict]
 
+    @property
+    def has_mismatch(self) -> bool:
+        """Whether the shares of the variants are wrong."""
+        return self.counts.mismatch_p_value < MISMATCH_ALPHA
 
-def make_report(key: str, now: datetime) -> Report:
+
+def make_report(experiment: Experiment, now: datetime) -> Report:
     """Returns the report of an experiment. Makes a query for each metric, and a few others.
 
-    Raises UnknownExperimentError, or ConfigurationError for a metric that cannot be used.
+    Raises ConfigurationError for a metric that cannot be used.
     """
-    experiment = find(key)
     counts = count(experiment)
-    variants = [variant["key"] for variant in experiment.variants]
-    is_sequential = experiment.method == Method.SEQUENTIAL
-    plan = Plan(experiment.planned_users) if is_sequential else None
-    analysis = Analysis(variants, plan)
-    metrics = [
-        MetricReport(
-            name,
-            role,
-            metric := find_metric(name),
-            results_of(name, metric, measure(experiment, metric), analysis),
+    analysis = Analysis(
+        [variant["key"] for variant in experiment.variants],
+        experiment.planned_users,
+        is_sequential=experiment.method == Method.SEQUENTIAL,
+    )
+    is_valid = counts.mismatch_p_value >= MISMATCH_ALPHA
+    metrics = _corrected(
+        [
+            _metric(experiment, name, role, analysis, is_valid=is_valid)
+            for name, role in _roles(experiment)
+        ]
+    )
+    phases = list(
+        Phase.objects.using(conf.database).filter(
+            experiment_id=experiment.pk, shuffle=experiment.shuffle
         )
-        for name, role in _roles(experiment)
-    ]
-    return Report(experiment, counts, metrics, _verdicts(experiment, counts, metrics, now))
-
-
-def _roles(experiment: Experiment) -> list[tuple[str, str]]:
-    primary = [(experiment.primary_metric, "primary")] if experiment.primary_metric else []
-    others = [(name, "other") for name in experiment.other_metrics]
-    return [*primary, *others, *((name, "guardrail") for name in experiment.guardrails)]
-
-
-def _verdicts(
-    experiment: Experiment, counts: Counts, metrics: Sequence[MetricReport], now: datetime
-) -> dict[str, Verdict]:
-    corrected = _corrected(metrics)
-    found = {}
-    for one in metrics:
-        for result in one.results if one.role == "primary" else ():
-            if result.newest is None:
-                continue
-            evidence = Evidence(
-                primary=Primary(
-                    one.name,
-                    result.newest.difference,
-                    higher_is_better=one.metric.higher_is_better,
-                    corrected=corrected[one.name, result.treatment],
-                ),
-                gates=_gates(experiment, counts, result.treatment, now),
-                mismatch_p_value=counts.mismatch_p_value,
-                guardrails=_guardrails(experiment, metrics, result.treatment),
-                is_always_valid=experiment.method == Method.SEQUENTIAL,
-                is_complete=result.newest.users >= experiment.planned_users,
-                smallest_effect=experiment.smallest_effect,
-            )
-            found[result.treatment] = judge(evidence)
-    return found
-
-
-def _corrected(metrics: Sequence[MetricReport]) -> dict[tuple[str, str], Corrected]:
-    """Returns the corrected p values of all but guardrails, which are not in the correction."""
-    tested = [
-        (one.name, result.treatment, result.p_value)
-        for one in metrics
-        if one.role != "guardrail"
-        for result in one.results
-    ]
-    corrected = holm([p_value for _, _, p_value in tested])
-    return {(name, arm): one for (name, arm, _), one in zip(tested, corrected, strict=True)}
-
-
-def _gates(experiment: Experiment, counts: Counts, treatment: str, now: datetime) -> Gates:
-    control = experiment.variants[0]["key"]
-    started = experiment.started_at or now
-    return Gates(
-        days=max(now - started, timedelta(0)) / _DAY,
-        least_days=experiment.min_days,
-        users=min(counts.units.get(control, 0), counts.units.get(treatment, 0)),
-        least_users=experiment.min_users,
+    )
+    report = Report(experiment, phases, counts, analysis, metrics, {})
+    days = _days(phases, now)
+    return replace(
+        report,
+        verdicts={
+            treatment: judge(_evidence(report, treatment, days))
+            for treatment in analysis.variants[1:]
+        },
     )
 
 
-def _guardrails(
-    experiment: Experiment, metrics: Sequence[MetricReport], treatment: str
-) -> list[Guardrail]:
-    return [
-        Guardrail(one.name, result.newest.harm_bound, experiment.guardrails[one.name])
+def _roles(experiment: Experiment) -> list[tuple[str, str]]:
+    primary = [(experiment.primary_metric, Role.PRIMARY)] if experiment.primary_metric else []
+    others = [(name, Role.OTHER) for name in experiment.other_metrics]
+    return [*primary, *others, *((name, Role.GUARDRAIL) for name in experiment.guardrails)]
+
+
+def _metric(
+    experiment: Experiment, name: str, role: str, analysis: Analysis, *, is_valid: bool
+) -> MetricReport:
+    metric = find_metric(name)
+    hours = measure(experiment, metric) if is_valid else []
+    results = results_of(metric, hours, analysis)
+    return MetricReport(name, role, metric, users_of(hours), results, {})
+
+
+def _corrected(metrics: Sequence[MetricReport]) -> list[MetricReport]:
+    """Returns the metrics with p values by Holm. Guardrails are not in the correction."""
+    tested = [
+        (one.name, result.treatment, result.p_value)
         for one in metrics
-        if one.role == "guardrail"
+        if one.role != Role.GUARDRAIL
         for result in one.results
-        if result.treatment == treatment and result.newest is not None
     ]
+    by_metric: dict[str, dict[str, Corrected]] = {one.name: {} for one in metrics}
+    corrected = holm([p_value for _, _, p_value in tested], ALPHA)
+    for (name, treatment, _), one in zip(tested, corrected, strict=True):
+        by_metric[name][treatment] = one
+    return [replace(one, corrected=by_metric[one.name]) for one in metrics]
+
+
+def _days(phases: Sequence[Phase], now: datetime) -> float:
+    """Returns how long the experiment has run since its last shuffle, in days."""
+    spans = (max((phase.ended_at or now) - phase.started_at, timedelta(0)) for phase in phases)
+    return sum(spans, timedelta(0)) / _DAY
+
+
+def _evidence(report: Report, treatment: str, days: float) -> Evidence:
+    experiment, analysis, counts = report.experiment, report.analysis, report.counts
+    primary = next((one for one in report.metrics if one.role == Role.PRIMARY), None)
+    arms = (analysis.variants[0], treatment)
+    users, least_users = min(counts.units[arm] for arm in arms), experiment.min_users
+    is_complete = primary is not None and primary.users >= experiment.planned_users
+    if not analysis.is_sequential and not is_complete:
+        users, least_users = primary.users if primary else 0, experiment.planned_users
+    return Evidence(
+        primary=_primary(primary, analysis, treatment),
+        gates=Gates(days, experiment.min_days, users, least_users),
+        mismatch_p_value=counts.mismatch_p_value,
+        guardrails=[
+            Guardrail(one.name, result.harm_bound, experiment.guardrails[one.name])
+            for one in report.metrics
+            if one.role == Role.GUARDRAIL
+            for result in one.results
+            if result.treatment == treatment
+        ],
+        is_always_valid=analysis.is_sequential,
+        is_complete=is_complete,
+        smallest_effect=experiment.smallest_effect,
+    )
+
+
+def _primary(primary: MetricReport | None, analysis: Analysis, treatment: str) -> Primary:
+    if primary is None:
+        return Primary("", _UNKNOWN)
+    [result] = [one for one in primary.results if one.treatment == treatment]
+    corrected = primary.corrected[treatment]
+    # A look that was significant stays so, with its sign; else the newest one says what is known.
+    look = result.decisive if corrected.is_rejected else result.newest
+    return Primary(
+        primary.name,
+        analysis.compare(look.difference, corrected.interval_alpha) if look else _UNKNOWN,
+        higher_is_better=primary.metric.higher_is_better,
+        corrected=corrected,
+        alpha=ALPHA,
+    )

@@ -2,78 +2,85 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from flagstaff.experiments.counts import Counts
-from flagstaff.experiments.report import MetricReport, Report
-from flagstaff.experiments.results import Look
-from flagstaff.experiments.statistics import Comparison, Verdict
-from flagstaff.experiments.words import OUTCOMES, STATEMENTS
+from flagstaff.experiments.statistics import Outcome, Statement
+from flagstaff.experiments.words import OUTCOMES, STATEMENTS, missing_text
 
 __all__ = ["report_lines"]
 
+#: As `report` returns it.
+_Json = Mapping[str, Any]
 
-def report_lines(report: Report) -> Iterator[str]:
+
+def report_lines(report: _Json) -> Iterator[str]:
     """Yields the verdict, the metrics and the counts."""
-    for treatment, verdict in report.verdicts.items():
-        yield from _verdict(treatment, verdict)
+    for verdict in report["verdicts"]:
+        yield from _verdict(verdict, report)
         yield ""
-    if not report.verdicts:
-        yield "There is no verdict yet: no unit of the primary metric has a window that is over."
-        yield ""
-    for one in report.metrics:
-        yield from _metric(one)
-    yield from _counts(report.counts)
+    if not report["metrics"]:
+        yield f"There is no metric. Set one: manage.py flags experiment {report['key']} metrics"
+    for metric in () if report["has_mismatch"] else report["metrics"]:
+        yield from _metric(metric)
+    yield from _counts(report["exposures"])
+    if report["frozen_at"]:
+        yield f"This report was frozen at {report['frozen_at']}."
 
 
-def _verdict(treatment: str, verdict: Verdict) -> Iterator[str]:
-    yield f"{treatment}: {OUTCOMES[verdict.outcome]}"
-    for statement in verdict.may_conclude:
-        yield f"  + {STATEMENTS[statement]}"
-    for statement in verdict.may_not_conclude:
-        yield f"  - {STATEMENTS[statement]}"
-    if verdict.missing_days or verdict.missing_users:
-        yield (
-            f"  A verdict needs {verdict.missing_days:.1f} more days and "
-            f"{verdict.missing_users:,} more users in the smaller variant."
-        )
-    if verdict.harmed:
-        yield f"  Harmed: {', '.join(verdict.harmed)}"
+def _verdict(verdict: _Json, report: _Json) -> Iterator[str]:
+    yield f"{verdict['treatment']}: {OUTCOMES[Outcome(verdict['outcome'])]}"
+    for statement in verdict["may_conclude"]:
+        yield f"  + {STATEMENTS[Statement(statement)]}"
+    for statement in verdict["may_not_conclude"]:
+        yield f"  - {STATEMENTS[Statement(statement)]}"
+    if missing := missing_text(verdict, report["settings"]["method"]):
+        yield f"  {missing}"
+    if verdict["harmed"]:
+        yield f"  Harmed: {', '.join(verdict['harmed'])}"
 
 
-def _metric(one: MetricReport) -> Iterator[str]:
-    yield f"{one.name} ({one.role})"
-    for result in one.results:
-        newest = result.newest
-        if newest is None:
-            yield f"  {result.treatment}: no unit has a window that is over"
+def _metric(metric: _Json) -> Iterator[str]:
+    yield f"{metric['metric']} ({metric['role']}), {metric['users']:,} units with a full window"
+    for result in metric["treatments"]:
+        if result["newest"] is None:
+            yield f"  {result['treatment']}: no result yet"
             continue
-        yield f"  {result.treatment}: {_look(newest)}, p = {result.p_value:.4f}"
+        yield f"  {result['treatment']}: {_look(result['newest'])}, {_significance(result)}"
 
 
-def _look(look: Look) -> str:
-    arms = f"{look.control.value:.4g} -> {look.treatment.value:.4g}"
-    relative = "" if look.lift is None else f", lift {_interval(look.lift, scale=100)} %"
-    return f"{arms}, difference {_interval(look.difference)}{relative}, {look.users:,} users"
+def _look(look: _Json) -> str:
+    arms = f"{look['control']:.4g} -> {look['treatment']:.4g}"
+    relative = "" if look["lift"] is None else f", lift {_interval(look['lift'], scale=100)} %"
+    return f"{arms}, difference {_interval(look['difference'])}{relative}"
 
 
-def _interval(found: Comparison, scale: float = 1) -> str:
-    if not math.isfinite(found.low):
-        return f"{scale * found.value:+.4g} (too few users for an interval)"
-    return f"{scale * found.value:+.4g} ({scale * found.low:+.4g} to {scale * found.high:+.4g})"
+def _significance(result: _Json) -> str:
+    if "is_harmed" in result:
+        return "harmed" if result["is_harmed"] else "no harm is certain"
+    return f"p = {result['corrected_p_value']:.4f}"
 
 
-def _counts(counts: Counts) -> Iterator[str]:
-    units = ", ".join(f"{variant} {number:,}" for variant, number in counts.units.items())
-    yield f"units: {units}"
-    yield f"mismatch: p = {counts.mismatch_p_value:.4f} at every look"
-    if counts.moved:
-        yield f"left out, because they met two variants: {counts.moved:,}"
-    if counts.lost:
-        yield f"exposures that workers had to leave out: {counts.lost:,}"
-    if counts.lost_workers:
+def _interval(found: _Json, scale: float = 1) -> str:
+    value = f"{scale * found['value']:+.4g}"
+    if found["low"] is None or found["high"] is None:
+        return f"{value} (too few users for an interval)"
+    return f"{value} ({scale * found['low']:+.4g} to {scale * found['high']:+.4g})"
+
+
+def _counts(counts: _Json) -> Iterator[str]:
+    for variant, number in counts["units"].items():
+        expected = counts["expected"][variant]
+        yield f"{variant}: {number:,} units, {expected:,.0f} expected by its weight"
+    if present := sum(counts["present_hour"].values()):
+        yield f"in the present hour, not analysed yet: {present:,} units"
+    yield f"mismatch: p = {counts['mismatch_p_value']:.4g} at every look"
+    if counts["met_two_variants"]:
+        yield f"left out, because they met two variants: {counts['met_two_variants']:,} units"
+    if counts["lost"]:
+        yield f"lost, because too many waited in a worker: {counts['lost']:,} exposures"
+    if workers := counts["workers_without_last_report"]:
         yield (
-            f"workers that ended without their last report: {counts.lost_workers}; up to one "
-            "interval of each is missing"
+            f"workers that ended without their last report: {workers}; up to one interval of each "
+            "is missing"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -35,7 +35,9 @@ from flagstaff.experiments.statistics import (
     ratio,
 )
 
-__all__ = ["Analysis", "Look", "Result", "results_of"]
+__all__ = ["ALPHA", "Analysis", "Look", "Result", "results_of", "users_of"]
+
+ALPHA = 0.05
 
 #: By phase and variant.
 _Cells = dict[tuple[int, str], PairSums]
@@ -47,21 +49,27 @@ class Analysis:
 
     #: The control first.
     variants: Sequence[str]
-    #: None for one look at the planned size.
-    plan: Plan | None
-    alpha: float = 0.05
+    #: The users of all variants together for which results are planned.
+    planned_users: int
+    #: Valid at every look. False: one look, at the first full hour with the planned users.
+    is_sequential: bool = True
 
-    def compare(self, effect: Effect) -> Comparison:
+    @property
+    def plan(self) -> Plan:
+        """The plan for two of the variants."""
+        return Plan(max(2 * self.planned_users // len(self.variants), 1))
+
+    def compare(self, effect: Effect, alpha: float = ALPHA) -> Comparison:
         """Returns an effect with its interval and p value."""
-        if self.plan is None:
-            return fixed_horizon(effect, self.alpha)
-        return always_valid(effect, self.plan, self.alpha)
+        if self.is_sequential:
+            return always_valid(effect, self.plan, alpha)
+        return fixed_horizon(effect, alpha)
 
     def lower_bound(self, effect: Effect) -> float:
         """Returns the one-sided lower bound of an effect."""
-        if self.plan is None:
-            return fixed_lower_bound(effect, self.alpha)
-        return lower_bound(effect, self.plan, self.alpha)
+        if self.is_sequential:
+            return lower_bound(effect, self.plan)
+        return fixed_lower_bound(effect)
 
 
 @dataclass(frozen=True)
@@ -69,49 +77,74 @@ class Look:
     """A treatment against the control at the end of an hour."""
 
     at: datetime
-    #: The users of both arms.
-    users: int
     control: Estimate
     treatment: Estimate
-    difference: Comparison
+    difference: Effect
     #: None where a ratio to the control has no meaning.
-    lift: Comparison | None
+    lift: Effect | None
+    p_value: float
     #: The one-sided lower bound of how much worse the treatment is.
     harm_bound: float
+
+    @property
+    def users(self) -> int:
+        """The users of both arms."""
+        return self.difference.users
 
 
 @dataclass(frozen=True)
 class Result:
-    """The newest look at a metric for one treatment, and all looks before."""
+    """All looks at a metric for one treatment, the newest one last."""
 
-    metric: str
     treatment: str
-    looks: Sequence[Look]
-    #: The smallest p value of all looks; the newest one with a fixed horizon.
-    p_value: float
+    looks: Sequence[Look] = ()
 
     @property
     def newest(self) -> Look | None:
-        """None without a unit whose window is over."""
+        """None without a unit whose window is over, and before the one look of a fixed horizon."""
         return self.looks[-1] if self.looks else None
 
+    @property
+    def decisive(self) -> Look | None:
+        """The look with the smallest p value, whose sign decides."""
+        return min(self.looks, key=attrgetter("p_value"), default=None)
 
-def results_of(
-    name: str, metric: Metric, hours: Iterable[HourSums], analysis: Analysis
-) -> list[Result]:
+    @property
+    def p_value(self) -> float:
+        """The smallest p value of all looks, so that one that was reported never goes up."""
+        return self.decisive.p_value if self.decisive else 1.0
+
+    @property
+    def harm_bound(self) -> float:
+        """The largest bound of all looks: a harm that was certain once remains so."""
+        return max((look.harm_bound for look in self.looks), default=-math.inf)
+
+
+def results_of(metric: Metric, hours: Iterable[HourSums], analysis: Analysis) -> list[Result]:
     """Returns the results of a metric for each treatment."""
     control, *treatments = analysis.variants
     found: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
-    for hour, cells in _cumulated(hours):
+    for hour, cells in _looks(hours, analysis):
         for treatment in treatments:
             look = _look(hour, metric, cells, (control, treatment), analysis)
             if look is not None:
                 found[treatment].append(look)
-    is_sequential = analysis.plan is not None
-    return [
-        Result(name, treatment, looks, _p_value(looks, is_sequential=is_sequential))
-        for treatment, looks in found.items()
-    ]
+    return [Result(treatment, looks) for treatment, looks in found.items()]
+
+
+def users_of(hours: Iterable[HourSums]) -> int:
+    """Returns the number of units whose window is over."""
+    return sum(one.sums.users for one in hours)
+
+
+def _looks(hours: Iterable[HourSums], analysis: Analysis) -> Iterator[tuple[datetime, _Cells]]:
+    """Yields the hours at which there is a look, each with the sums until its end."""
+    for hour, cells in _cumulated(hours):
+        if analysis.is_sequential:
+            yield hour, cells
+        elif sum(one.users for one in cells.values()) >= analysis.planned_users:
+            yield hour, cells
+            return
 
 
 def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, _Cells]]:
@@ -125,12 +158,6 @@ def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, _Cells]]:
         yield hour, cells
 
 
-def _p_value(looks: Sequence[Look], *, is_sequential: bool) -> float:
-    if not looks:
-        return 1.0
-    return min(look.difference.p_value for look in looks if is_sequential or look is looks[-1])
-
-
 def _look(
     at: datetime, metric: Metric, cells: _Cells, arms: tuple[str, str], analysis: Analysis
 ) -> Look | None:
@@ -139,16 +166,14 @@ def _look(
         return None
     control, treatment = combine(strata)
     effect = difference(control, treatment)
-    relative = lift(control, treatment)
-    worse = replace(effect, value=-effect.value) if metric.higher_is_better else effect
     return Look(
         at=at,
-        users=effect.users,
         control=control,
         treatment=treatment,
-        difference=analysis.compare(effect),
-        lift=None if relative is None else analysis.compare(relative),
-        harm_bound=analysis.lower_bound(worse),
+        difference=effect,
+        lift=lift(control, treatment),
+        p_value=analysis.compare(effect).p_value,
+        harm_bound=analysis.lower_bound(-effect if metric.higher_is_better else effect),
     )
 
 

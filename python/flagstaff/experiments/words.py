@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff.experiments.models import Method
 from flagstaff.experiments.statistics import Outcome, Statement
 
-__all__ = ["OUTCOMES", "STATEMENTS"]
+__all__ = ["OUTCOMES", "STATEMENTS", "missing_text"]
 
 OUTCOMES: dict[Outcome, str | Promise] = {
     Outcome.MISMATCH: _("no verdict: the shares are wrong"),
@@ -46,3 +52,24 @@ STATEMENTS: dict[Statement, str | Promise] = {
         "This is one look at the planned size: another look would not be valid."
     ),
 }
+
+
+def missing_text(verdict: Mapping[str, Any], method: str) -> str:
+    """Returns what the verdict of a report still needs, as a sentence; empty if nothing."""
+    days, users = math.ceil(verdict["missing_days"]), verdict["missing_users"]
+    parts = []
+    if days:
+        parts.append(ngettext("%d more day", "%d more days", days) % days)
+    if users and method == Method.SEQUENTIAL:
+        parts.append(
+            ngettext(
+                "%s more unit in the smaller variant", "%s more units in the smaller variant", users
+            )
+            % f"{users:,}"
+        )
+    elif users:
+        parts.append(
+            ngettext("%s more unit with a full window", "%s more units with a full window", users)
+            % f"{users:,}"
+        )
+    return gettext("A verdict needs %s.") % gettext(" and ").join(parts) if parts else ""

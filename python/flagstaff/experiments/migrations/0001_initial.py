@@ -146,6 +146,7 @@ class Migration(migrations.Migration):
                         verbose_name="winner",
                     ),
                 ),
+                ("frozen_report", models.JSONField(editable=False, null=True)),
                 (
                     "created_at",
                     models.DateTimeField(

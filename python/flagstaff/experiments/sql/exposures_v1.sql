@@ -1,20 +1,29 @@
 -- The units of an experiment by the hour in which they met their variant, by phase and by variant.
--- variant is NULL for units that met two. Only full hours count.
-WITH met AS (
+-- variant is NULL for units that met two. is_over is false for the present hour.
+WITH given AS (
     SELECT
-        pg_catalog.date_trunc('hour', pg_catalog.min(at)) AS hour,
-        pg_catalog.min(phase) AS phase,
+        %s::bigint AS experiment_id,
+        %s::integer AS shuffle,
+        pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp(), 'UTC') AS until
+), met AS (
+    SELECT
+        pg_catalog.date_trunc('hour', pg_catalog.min(e.at), 'UTC') AS hour,
+        pg_catalog.min(e.phase) AS phase,
         CASE
-            WHEN pg_catalog.min(variant) OPERATOR(pg_catalog.=) pg_catalog.max(variant)
-                THEN pg_catalog.min(variant)
+            WHEN pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant)
+                THEN pg_catalog.min(e.variant)
         END AS variant
-    FROM {exposure_table}
-    WHERE experiment_id OPERATOR(pg_catalog.=) %s AND shuffle OPERATOR(pg_catalog.=) %s
-        AND at OPERATOR(pg_catalog.<) pg_catalog.date_trunc(
-            'hour', pg_catalog.clock_timestamp()
-        )
-    GROUP BY unit
+    FROM {exposure_table} AS e
+    JOIN given ON e.experiment_id OPERATOR(pg_catalog.=) given.experiment_id
+        AND e.shuffle OPERATOR(pg_catalog.=) given.shuffle
+    WHERE TRUE {and_not_excluded}
+    GROUP BY e.unit
 )
-SELECT hour, phase, variant, pg_catalog.count(*)
-FROM met
-GROUP BY hour, phase, variant
+SELECT
+    met.hour,
+    met.phase,
+    met.variant,
+    met.hour OPERATOR(pg_catalog.<) given.until AS is_over,
+    pg_catalog.count(*)
+FROM met CROSS JOIN given
+GROUP BY met.hour, met.phase, met.variant, given.until

@@ -10,7 +10,7 @@ WITH given AS (
         pg_catalog.make_interval(secs => %s) AS first,
         pg_catalog.make_interval(secs => %s) AS last,
         pg_catalog.make_interval(secs => %s) AS before,
-        pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp()) AS until
+        pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp(), 'UTC') AS until
 ), metric (unit, y, x, at) AS (
     {metric}
 ), exposed AS (
@@ -22,7 +22,7 @@ WITH given AS (
     FROM {exposure_table} AS e
     JOIN given ON e.experiment_id OPERATOR(pg_catalog.=) given.experiment_id
         AND e.shuffle OPERATOR(pg_catalog.=) given.shuffle
-    WHERE e.{unit} IS NOT NULL
+    WHERE e.{unit} IS NOT NULL {and_not_excluded}
     GROUP BY e.{unit}
     HAVING pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant)
 ), complete AS (
@@ -30,7 +30,7 @@ WITH given AS (
     WHERE exposed.at OPERATOR(pg_catalog.+) given.last OPERATOR(pg_catalog.<=) given.until
 ), measured AS MATERIALIZED (
     SELECT
-        pg_catalog.date_trunc('hour', u.at OPERATOR(pg_catalog.+) given.last) AS hour,
+        pg_catalog.date_trunc('hour', u.at OPERATOR(pg_catalog.+) given.last, 'UTC') AS hour,
         u.phase,
         u.variant,
         {y} AS y,

@@ -1,0 +1,84 @@
+"""Changes of who gets which variant: weights, the share that takes part, shuffles, forced units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flagstaff.conf import conf
+from flagstaff.experiments.conditions import (
+    require_percent,
+    require_state,
+    unknown_variant,
+    with_weights,
+)
+from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.rows import (
+    Kind,
+    begin_phase_if_running,
+    locked,
+    record,
+    stored_allocation,
+    weights_text,
+)
+from flagstaff.experiments.variants import valid_variants, variants_as_json, variants_of
+
+__all__ = ["force", "set_weights", "shuffle"]
+
+
+def set_weights(
+    key: str,
+    weights: Mapping[str, int] | None = None,
+    *,
+    traffic_percent: int | None = None,
+) -> Experiment:
+    """Changes the weights of variants, the share of units that take part, or both.
+
+    Begins a new phase while the experiment runs, because a report must not mix phases. No more
+    units than necessary get another variant. Raises UnknownExperimentError,
+    InvalidExperimentError, or ExperimentError if the experiment was shipped.
+    """
+    with locked(key) as experiment:
+        require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)
+        before = variants_of(experiment.variants)
+        variants = valid_variants(with_weights(before, weights or {}))
+        traffic = experiment.traffic_percent if traffic_percent is None else traffic_percent
+        require_percent(traffic)
+        if variants == before and traffic == experiment.traffic_percent:
+            return experiment
+        experiment.allocation = stored_allocation(experiment.allocation, variants, traffic)
+        experiment.variants, experiment.traffic_percent = variants_as_json(variants), traffic
+        begin_phase_if_running(experiment)
+        record(experiment, Kind.WEIGHTS, f"weights: {weights_text(variants, traffic)}")
+        return experiment
+
+
+def shuffle(key: str) -> Experiment:
+    """Gives all units other buckets, so that what one has met before does not matter.
+
+    The exposures so far are no longer part of the report. Raises UnknownExperimentError, or
+    ExperimentError if the experiment was shipped.
+    """
+    with locked(key) as experiment:
+        require_state(experiment, "shuffled", State.DRAFT, State.RUNNING, State.STOPPED)
+        experiment.shuffle += 1
+        begin_phase_if_running(experiment)
+        text = f"shuffled ({experiment.shuffle}): the exposures so far are no longer reported"
+        record(experiment, Kind.SHUFFLED, text)
+        return experiment
+
+
+def force(key: str, unit: str, variant: str | None) -> Experiment:
+    """Gives a unit this variant while the experiment runs, or with None what its bucket says.
+
+    A forced unit is not recorded. Raises UnknownExperimentError or InvalidExperimentError.
+    """
+    with locked(key) as experiment:
+        keys = [one.key for one in variants_of(experiment.variants)]
+        if variant is not None and variant not in keys:
+            raise unknown_variant(experiment, variant)
+        forced = {one: given for one, given in experiment.overrides.items() if one != unit}
+        experiment.overrides = forced if variant is None else {**forced, unit: variant}
+        experiment.save(using=conf.database)
+        what = f"{unit} gets {variant}" if variant else f"{unit} gets what its bucket says"
+        record(experiment, Kind.EDITED, f"override: {what}")
+        return experiment

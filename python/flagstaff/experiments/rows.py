@@ -1,0 +1,106 @@
+"""The row of an experiment, its phases and its events, as the changes read and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff.conf import conf
+from flagstaff.experiments.allocation import allocate, shares
+from flagstaff.experiments.conditions import unknown
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
+from flagstaff.experiments.variants import Variant
+
+__all__ = [
+    "Kind",
+    "begin_phase",
+    "begin_phase_if_running",
+    "end",
+    "find",
+    "locked",
+    "record",
+    "stored_allocation",
+    "weights_text",
+]
+
+Kind = ExperimentEvent.Kind
+
+
+def find(key: str) -> Experiment:
+    """Returns the experiment with this key. Raises UnknownExperimentError. Makes one query."""
+    found = Experiment.objects.using(conf.database).filter(key=key).first()
+    if found is None:
+        raise unknown(key)
+    return found
+
+
+@contextmanager
+def locked(key: str) -> Iterator[Experiment]:
+    with transaction.atomic(using=conf.database):
+        found = Experiment.objects.using(conf.database).select_for_update().filter(key=key).first()
+        if found is None:
+            raise unknown(key)
+        yield found
+
+
+def stored_allocation(
+    before: Sequence[Sequence[Any]], variants: Iterable[Variant], traffic_percent: int
+) -> list[list[Any]]:
+    weights = {variant.key: variant.weight for variant in variants}
+    ranges = allocate([(owner, number) for owner, number in before], weights, traffic_percent)
+    return [[owner, number] for owner, number in ranges]
+
+
+def weights_text(variants: Iterable[Variant], traffic_percent: int) -> str:
+    text = ", ".join(f"{variant.key} {variant.weight}" for variant in variants)
+    return f"{text}; {traffic_percent} % of all units take part"
+
+
+def begin_phase_if_running(experiment: Experiment) -> None:
+    if experiment.state == State.RUNNING:
+        begin_phase(experiment)
+    else:
+        experiment.save(using=conf.database)
+
+
+def begin_phase(experiment: Experiment) -> None:
+    """Saves the experiment with a new phase, which begins now by the database's clock."""
+    end_phase(experiment)
+    experiment.phase += 1
+    Phase.objects.using(conf.database).create(
+        experiment_id=experiment.pk,
+        number=experiment.phase,
+        shuffle=experiment.shuffle,
+        shares=shares([(owner, number) for owner, number in experiment.allocation]),
+    )
+    experiment.save(using=conf.database)
+    Experiment.objects.using(conf.database).filter(pk=experiment.pk, started_at=None).update(
+        started_at=Now()
+    )
+
+
+def end_phase(experiment: Experiment) -> None:
+    phases = Phase.objects.using(conf.database).filter(experiment_id=experiment.pk, ended_at=None)
+    phases.update(ended_at=Now())
+
+
+def end(experiment: Experiment, state: State) -> None:
+    end_phase(experiment)
+    experiment.state = state
+    experiment.save(using=conf.database)
+    Experiment.objects.using(conf.database).filter(pk=experiment.pk).update(ended_at=Now())
+
+
+def record(experiment: Experiment, kind: ExperimentEvent.Kind, text: str) -> None:
+    ExperimentEvent.objects.using(conf.database).create(
+        experiment_id=experiment.pk,
+        kind=kind,
+        text=text,
+        reason=current_reason(),
+        actor=current_actor(),
+    )

@@ -1,0 +1,54 @@
+"""The end of an experiment: everyone gets the winner, and the report is frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError, ExperimentError
+from flagstaff.experiments.conditions import require_state, unknown_variant
+from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.report_json import report_of
+from flagstaff.experiments.rows import Kind, end, find, locked, record
+from flagstaff.experiments.variants import variants_of
+
+__all__ = ["frozen_report", "ship"]
+
+
+def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
+    """Gives everyone this variant from now on, and freezes the report. Nobody is recorded any more.
+
+    Makes the queries of a report first, unless `with_report` is False. Raises
+    UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
+    experiment has not started, was shipped, or has no report because a metric fails.
+    """
+    _require_winner(find(key), winner)
+    frozen = frozen_report(find(key)) if with_report else None
+    with locked(key) as experiment:
+        _require_winner(experiment, winner)
+        experiment.winner, experiment.frozen_report = winner, frozen
+        end(experiment, State.SHIPPED)
+        record(experiment, Kind.SHIPPED, f"shipped: everyone gets {winner}")
+        return experiment
+
+
+def frozen_report(experiment: Experiment) -> dict[str, Any]:
+    """Returns the report with the time at which it was frozen. Raises ExperimentError."""
+    try:
+        with transaction.atomic(using=conf.database):
+            report = report_of(experiment)
+    except (ConfigurationError, DatabaseError) as error:
+        raise ExperimentError(
+            f"the report of {experiment.key} cannot be kept: {error}. Mend the metric, or ship "
+            "without the report: with_report=False, or --without-report"
+        ) from error
+    return {**report, "frozen_at": timezone.now().isoformat()}
+
+
+def _require_winner(experiment: Experiment, winner: str) -> None:
+    require_state(experiment, "shipped", State.RUNNING, State.STOPPED)
+    if winner not in [one.key for one in variants_of(experiment.variants)]:
+        raise unknown_variant(experiment, winner)

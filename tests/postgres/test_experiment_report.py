@@ -1,0 +1,295 @@
+"""The report of an experiment: what it says, and when it says nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from flagstaff import experiments
+from flagstaff.exceptions import ExperimentError, InvalidExperimentError
+from flagstaff.experiments.metrics import Conversion, Mean, Sql
+from flagstaff.experiments.models import Experiment, Exposure, Phase, State
+from flagstaff.experiments.results import Analysis
+
+pytestmark = pytest.mark.django_db
+
+KEY = "checkout_button"
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+def events() -> Sql:
+    """Units whose name ends with "+" have ordered, an hour after their exposure."""
+    table = Exposure._meta.db_table
+    return Sql(
+        f"SELECT unit, 1::float8 AS value, at + interval '1 hour' AS time FROM {table} "
+        "WHERE unit LIKE '%%+'"
+    )
+
+
+orders = Conversion(events, window=DAY)
+complaints = Conversion(events, window=DAY, higher_is_better=False)
+revenue = Mean(events, window=DAY)
+broken = Conversion(lambda: Sql("SELECT nothing"), window=DAY)
+
+
+def staff() -> Sql:
+    return Sql("SELECT 'bot' || number || '+' AS unit FROM generate_series(0, 9999) AS number")
+
+
+@pytest.fixture(autouse=True)
+def metrics(settings: Any) -> None:
+    names = ("orders", "complaints", "revenue", "broken")
+    settings.FLAGSTAFF = {
+        **settings.FLAGSTAFF,
+        "METRICS": {name: f"{__name__}.{name}" for name in names},
+    }
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    experiments.create(KEY)
+    experiments.set_metrics(KEY, primary="orders", planned_users=4000)
+    return experiments.start(KEY)
+
+
+def expose(
+    arm: str, users: int, converted: int, *, days: int = 10, name: str = "", **more: Any
+) -> None:
+    """Spreads the exposures of an arm over the days before yesterday."""
+    experiment = Experiment.objects.get(key=KEY)
+    begin = datetime.now(timezone.utc) - (days + 2) * DAY
+    Phase.objects.filter(number=1).update(started_at=begin)
+    order = list(range(users))
+    random.Random(arm).shuffle(order)
+    Exposure.objects.bulk_create(
+        Exposure(
+            experiment=experiment,
+            shuffle=experiment.shuffle,
+            unit=f"{name or arm}{number}{'+' if number < converted else ''}",
+            variant=arm,
+            phase=more.get("phase", 1),
+            at=begin + days * DAY * (place / users),
+        )
+        for place, number in enumerate(order)
+    )
+
+
+def report_text() -> str:
+    out = io.StringIO()
+    call_command("flags", "experiment", KEY, "report", stdout=out)
+    return out.getvalue()
+
+
+def verdict() -> dict[str, Any]:
+    [found] = experiments.report(KEY)["verdicts"]
+    return dict(found)
+
+
+def result(metric: int = 0) -> dict[str, Any]:
+    [found] = experiments.report(KEY)["metrics"][metric]["treatments"]
+    return dict(found)
+
+
+def test_clear_effect_is_better(experiment: Experiment) -> None:
+    expose("control", 2000, 200)
+    expose("treatment", 2000, 320)
+    assert verdict()["outcome"] == "better"
+    found = result()
+    assert found["newest"]["control"] == 0.1
+    assert found["newest"]["treatment"] == 0.16
+    assert 0 < found["newest"]["difference"]["low"] < 0.06 < found["newest"]["difference"]["high"]
+    assert "treatment: the treatment is better" in report_text()
+
+
+def test_no_effect_of_a_complete_experiment_is_no_difference(experiment: Experiment) -> None:
+    expose("control", 2000, 200)
+    expose("treatment", 2000, 200)
+    assert verdict()["outcome"] == "no_difference"
+
+
+def test_wrong_shares_leave_no_verdict_and_no_figure(experiment: Experiment) -> None:
+    expose("control", 2000, 200)
+    expose("treatment", 1500, 500)
+    assert verdict()["outcome"] == "mismatch"
+    found = experiments.report(KEY)
+    assert found["has_mismatch"] is True
+    assert result()["newest"] is None
+    assert found["exposures"]["expected"] == {"control": 1750.0, "treatment": 1750.0}
+    assert "no verdict: the shares are wrong" in report_text()
+
+
+def test_gates_hold_a_verdict_back(experiment: Experiment) -> None:
+    expose("control", 1000, 100, days=3)
+    expose("treatment", 1000, 300, days=3)
+    found = verdict()
+    assert found["outcome"] == "too_early"
+    assert 1.9 < found["missing_days"] <= 2.0
+    assert "A verdict needs 2 more days." in report_text()
+
+
+def test_experiment_without_exposures_says_what_is_missing(experiment: Experiment) -> None:
+    assert verdict()["outcome"] == "too_early"
+    assert "A verdict needs 7 more days and 100 more units in the smaller variant" in report_text()
+
+
+def test_experiment_without_metrics_names_the_command() -> None:
+    experiments.create(KEY)
+    assert f"Set one: manage.py flags experiment {KEY} metrics" in report_text()
+
+
+def test_guardrail_that_got_worse_stops_before_the_gates(experiment: Experiment) -> None:
+    experiments.set_metrics(KEY, guardrails={"complaints": 0.01})
+    expose("control", 2000, 100, days=3)
+    expose("treatment", 2000, 500, days=3)
+    found = verdict()
+    assert (found["outcome"], found["harmed"]) == ("harm", ["complaints"])
+
+
+def test_interval_has_the_corrected_level_with_several_metrics(experiment: Experiment) -> None:
+    expose("control", 2000, 200)
+    expose("treatment", 2000, 320)
+    alone = result()
+    experiments.set_metrics(KEY, others=["revenue"])
+    first = result()
+    assert alone["interval_alpha"] == 0.05
+    assert first["interval_alpha"] == 0.025
+    assert first["newest"]["difference"]["low"] < alone["newest"]["difference"]["low"]
+    assert first["corrected_p_value"] == 2 * alone["p_value"]
+
+
+def test_reported_p_value_never_goes_up(experiment: Experiment) -> None:
+    expose("control", 500, 20, name="c", days=5)
+    expose("treatment", 500, 90, name="t", days=5)
+    early = result()["p_value"]
+    expose("control", 500, 200, name="later-c", days=0)
+    expose("treatment", 500, 130, name="later-t", days=0)
+    found = result()
+    assert found["p_value"] <= early
+    assert found["decided_at"] < found["newest"]["at"]
+
+
+def test_fixed_horizon_has_one_look_at_the_planned_size() -> None:
+    experiments.create(KEY)
+    experiments.set_metrics(KEY, primary="orders", planned_users=2000, method="fixed")
+    experiments.start(KEY)
+    expose("control", 900, 60)
+    expose("treatment", 900, 160)
+    found = verdict()
+    assert (found["outcome"], found["missing_users"]) == ("too_early", 200)
+    assert result()["looks"] == []
+    assert "A verdict needs 200 more units with a full window." in report_text()
+    expose("control", 300, 30, name="c")
+    expose("treatment", 300, 30, name="t")
+    assert len(result()["looks"]) == 1
+    assert 2000 <= result()["newest"]["users"] < 2100
+    assert "look_again_is_not_valid" in verdict()["may_not_conclude"]
+
+
+def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) -> None:
+    expose("control", 1000, 100)
+    expose("treatment", 1000, 100)
+    expose("treatment", 500, 500, name="bot")
+    assert verdict()["outcome"] == "mismatch"
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.staff"}}
+    found = experiments.report(KEY)
+    assert found["exposures"]["units"] == {"control": 1000, "treatment": 1000}
+    assert found["metrics"][0]["users"] == 2000
+
+
+def test_changed_weights_are_analysed_by_phase(experiment: Experiment) -> None:
+    # Simpson: the treatment loses by 5 points in each phase, and would win if phases were mixed.
+    experiments.set_weights(KEY, {"treatment": 9})
+    expose("control", 900, 450, phase=1)
+    expose("treatment", 900, 405, phase=1, name="t1")
+    expose("control", 100, 20, phase=2, name="c2")
+    expose("treatment", 900, 135, phase=2, name="t2")
+    Phase.objects.filter(number=2).update(started_at=datetime.now(timezone.utc) - 9 * DAY)
+    difference = result()["newest"]["difference"]["value"]
+    assert difference == pytest.approx(-0.05, abs=0.01)
+
+
+def test_units_of_the_present_hour_are_counted_apart(experiment: Experiment) -> None:
+    Exposure.objects.create(
+        experiment=experiment,
+        shuffle=0,
+        unit="1",
+        variant="control",
+        phase=1,
+        at=datetime.now(timezone.utc),
+    )
+    found = experiments.report(KEY)["exposures"]
+    assert (found["units"]["control"], found["present_hour"]["control"]) == (0, 1)
+
+
+def test_json_of_the_command_is_the_report(experiment: Experiment) -> None:
+    expose("control", 200, 20)
+    expose("treatment", 200, 30)
+    out = io.StringIO()
+    call_command("flags", "experiment", KEY, "report", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == experiments.report(KEY)
+
+
+def test_shipping_freezes_the_report(experiment: Experiment) -> None:
+    expose("control", 2000, 200)
+    expose("treatment", 2000, 320)
+    before = experiments.report(KEY)
+    experiments.ship(KEY, "treatment")
+    Exposure.objects.all().delete()
+    after = experiments.report(KEY)
+    assert after["frozen_at"]
+    assert (after["state"], after["winner"]) == ("shipped", "treatment")
+    same = ("metrics", "exposures", "verdicts", "settings")
+    assert [after[name] for name in same] == [before[name] for name in same]
+    assert f"This report was frozen at {after['frozen_at']}." in report_text()
+
+
+def test_failing_metric_refuses_to_ship_unless_without_report(experiment: Experiment) -> None:
+    experiments.set_metrics(KEY, others=["broken"])
+    with pytest.raises(ExperimentError, match=r"cannot be kept: column .nothing. does not exist"):
+        experiments.ship(KEY, "treatment")
+    assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"primary": "revenue"},
+        {"others": []},
+        {"method": "fixed"},
+        {"planned_users": 9},
+        {"smallest_effect": 0.5},
+    ],
+)
+def test_started_experiment_keeps_what_results_depend_on(change: dict[str, Any]) -> None:
+    experiments.create(KEY)
+    experiments.set_metrics(KEY, primary="orders", others=["complaints"])
+    experiments.set_metrics(KEY, **change)
+    experiments.set_metrics(
+        KEY,
+        primary="orders",
+        others=["complaints"],
+        method="sequential",
+        planned_users=10_000,
+        smallest_effect=0.1,
+    )
+    experiments.start(KEY)
+    with pytest.raises(ExperimentError, match="has started, so its"):
+        experiments.set_metrics(KEY, **change)
+
+
+def test_unknown_metric_is_refused() -> None:
+    experiments.create(KEY)
+    with pytest.raises(InvalidExperimentError, match="has no metric 'other'; it has orders"):
+        experiments.set_metrics(KEY, primary="other")
+
+
+def test_plan_of_two_variants_has_their_part_of_the_planned_users() -> None:
+    assert Analysis(["a", "b"], 4000).plan.users == 4000
+    assert Analysis(["a", "b", "c", "d"], 4000).plan.users == 2000
