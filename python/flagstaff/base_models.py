@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._text.json_text import UnreadableJson, read_json
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
@@ -221,6 +222,13 @@ class AbstractFeatureFlag(models.Model):
                 errors[name] = [ValidationError(problem, code=f"invalid_{name}")]
         if errors:
             raise ValidationError(errors)
+
+    def validate_unique(self, exclude: Collection[str] | None = None) -> None:
+        """Raises ValidationError for the key of another flag, or of an experiment."""
+        super().validate_unique(exclude)
+        if self._state.adding and "key" not in (exclude or ()):
+            for key, kind in taken_keys([self.key]).items():
+                raise ValidationError({"key": key_is_taken(key, kind)})
 
 
 class AbstractKeyValueStore(models.Model):

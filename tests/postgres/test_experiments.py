@@ -175,3 +175,22 @@ def test_event_has_the_actor_and_the_reason(draft: Experiment) -> None:
     event = newest_event()
     assert (event.kind, event.text) == ("started", "started in phase 1")
     assert (event.actor, event.reason) == ("ana", "launch")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"planned_users": 0}, "planned_users is 0; write a whole number from 1"),
+        ({"planned_users": True}, "planned_users is True"),
+        ({"min_days": -1}, "min_days is -1"),
+        ({"min_users": 10**12}, "min_users is 1000000000000"),
+        ({"smallest_effect": 0}, "the smallest effect is 0; write a number above 0"),
+        ({"smallest_effect": float("nan")}, "the smallest effect is nan"),
+        ({"method": "bayes"}, "the method is 'bayes'; choose one of sequential, fixed"),
+    ],
+)
+def test_settings_of_the_analysis_are_validated(
+    change: dict[str, Any], problem: str, draft: Experiment
+) -> None:
+    with pytest.raises(InvalidExperimentError, match=problem):
+        experiments.set_metrics(KEY, **change)

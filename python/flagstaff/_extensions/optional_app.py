@@ -57,6 +57,13 @@ class OptionalApp:
     def forget_user(self, pk: str) -> None:
         """Removes a deleted user as an actor from the tables of the app."""
 
+    def keys(self) -> Mapping[str, Collection[str]]:
+        """Returns the keys that the app has, by what they are of, such as "experiment".
+
+        No flag may have them. Makes a query for each kind.
+        """
+        return {}
+
     def table_names(self) -> Mapping[str, str]:
         """Returns the unquoted names of tables by their placeholders, such as "plan_table".
 

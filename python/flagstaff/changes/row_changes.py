@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
@@ -10,6 +10,7 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from flagstaff._extensions import key_is_taken, taken_keys
 from flagstaff._tables.decoding import is_secret
 from flagstaff._tables.model_fields import is_auto_now, is_auto_now_add, stored_fields
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
@@ -150,6 +151,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
         present = kind.find(key, lock=True)
         if present is not None:
             return _exists_already(kind, present, row, users)
+        _require_free(kind, [key])
         change = users_to_change((), users)
         try:
             insert(row)
@@ -206,6 +208,7 @@ def _create_together(kind: Kind, new: Mapping[str, Fields]) -> list[Changed]:
     fields = {key: {**given} for key, given in new.items()}
     users = {key: table.pks_of(given.pop(ALLOWED, ())) for key, given in fields.items()}
     rows = [_new_row(kind, key, given) for key, given in fields.items()]
+    _require_free(kind, fields)
     with transaction.atomic(using=conf.database):
         insert_together(rows)
         for row in rows:
@@ -264,6 +267,11 @@ def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
         problems = (f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
         raise InvalidChangeError("; ".join(problems)) from error
     return cast("Row", row)
+
+
+def _require_free(kind: Kind, keys: Iterable[str]) -> None:
+    for key, other in taken_keys(keys).items() if kind is Kind.FLAG else ():
+        raise InvalidChangeError(key_is_taken(key, other))
 
 
 def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey]) -> Changed:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flagstaff.experiments.explain import explain_variant
     from flagstaff.experiments.lifecycle import create, delete, start, stop
     from flagstaff.experiments.report_json import report
+    from flagstaff.experiments.retention import prune
     from flagstaff.experiments.shipping import ship
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "force",
     "get_variant",
     "peek_variant",
+    "prune",
     "report",
     "set_metrics",
     "set_weights",
@@ -38,6 +40,7 @@ _MODULES = {
     "delete": "lifecycle",
     "explain_variant": "explain",
     "force": "assigning",
+    "prune": "retention",
     "report": "report_json",
     "set_metrics": "analysis",
     "set_weights": "assigning",

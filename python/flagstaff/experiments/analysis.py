@@ -23,7 +23,7 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
     primary: str | None = None,
     others: Sequence[str] | None = None,
     guardrails: Mapping[str, float] | None = None,
-    method: Method | None = None,
+    method: Method | str | None = None,
     planned_users: int | None = None,
     min_days: int | None = None,
     min_users: int | None = None,

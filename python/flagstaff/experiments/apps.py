@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, Tags, register
+from django.db import DatabaseError, transaction
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._extensions import OptionalApp
+from flagstaff.conf import conf
 
 if TYPE_CHECKING:
     from flagstaff.cli.support.verb import Verb
@@ -28,6 +31,11 @@ class ExperimentsConfig(OptionalApp, AppConfig):
     verbose_name = _("Experiments")
     default_auto_field = "django.db.models.BigAutoField"
 
+    def ready(self) -> None:
+        """Registers the system checks."""
+        register(_check_metrics)
+        register(_check_experiments, Tags.database)
+
     def table_names(self) -> Mapping[str, str]:
         """Returns the tables that workers read and write."""
         return {
@@ -44,8 +52,30 @@ class ExperimentsConfig(OptionalApp, AppConfig):
 
         return (EXPERIMENT, EXPERIMENTS)
 
+    def keys(self) -> Mapping[str, Collection[str]]:
+        """Returns the keys of all experiments; none before the migration. Makes one query."""
+        rows = self.get_model("Experiment")._base_manager.using(conf.database)
+        try:
+            with transaction.atomic(using=conf.database):
+                return {"experiment": set(rows.values_list("key", flat=True))}
+        except DatabaseError:
+            return {}
+
     def forget_user(self, pk: str) -> None:
         """Removes the exposures and overrides of a deleted user, and the user as an actor."""
         from flagstaff.experiments.privacy import forget_user  # noqa: PLC0415 (models first)
 
         forget_user(pk)
+
+
+# Imported only where checks run, as those of flagstaff itself.
+def _check_metrics(**options: Any) -> list[CheckMessage]:
+    from flagstaff.experiments.checks import check_metrics  # noqa: PLC0415
+
+    return check_metrics(**options)
+
+
+def _check_experiments(**options: Any) -> list[CheckMessage]:
+    from flagstaff.experiments.checks import check_experiments  # noqa: PLC0415
+
+    return check_experiments(**options)

@@ -16,6 +16,7 @@ from flagstaff.cli.support.change_arguments import (
 )
 from flagstaff.cli.support.json_argument import add_json_file, read_json_file
 from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.pruning import add_prune, run_prune
 from flagstaff.cli.support.verb import Options, Verb, add_verbs
 from flagstaff.cli.support.wait import add_wait, finish
 from flagstaff.conf import conf
@@ -30,6 +31,7 @@ from flagstaff.experiments.records import (
 )
 from flagstaff.experiments.report_json import report
 from flagstaff.experiments.report_text import report_lines
+from flagstaff.experiments.retention import prune
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.shipping import ship
 from flagstaff.experiments.variants import Variant
@@ -230,7 +232,15 @@ def _report_change(experiment: Experiment, out: Output, options: Options) -> Non
     finish(record, out, options, written=True)
 
 
+def _add_list(parser: CommandParser) -> None:
+    add_prune(parser)
+    parser.set_defaults(key=None)
+
+
 def _list(options: Options, out: Output) -> None:
+    if options["prune"]:
+        run_prune(options, out, prune, "exposure")
+        return
     rows = Experiment.objects.using(conf.database).order_by("-id")
     records = [experiment_record(one, with_events=False) for one in rows]
     if not records:
@@ -345,7 +355,8 @@ EXPERIMENT = Verb(
 )
 EXPERIMENTS = Verb(
     name="experiments",
-    help="list all experiments",
-    examples=("experiments", "experiments --json"),
+    help="list all experiments, or delete old exposures of those that have ended",
+    examples=("experiments", "experiments --json", "experiments --prune --older-than 365"),
+    add_arguments=_add_list,
     run=_list,
 )

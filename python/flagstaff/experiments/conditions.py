@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 
@@ -16,7 +17,7 @@ from flagstaff.exceptions import (
     UnknownExperimentError,
 )
 from flagstaff.experiments.metrics import find_metric
-from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.variants import Variant, variants_of
 from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, validate_rules
 
@@ -30,6 +31,13 @@ __all__ = [
     "unknown_variant",
     "with_weights",
 ]
+
+#: The least and the greatest value.
+_WHOLE_NUMBERS = {
+    "planned_users": (1, 10**12),
+    "min_users": (1, 10**9),
+    "min_days": (0, 3_650),
+}
 
 
 def unknown(key: str) -> UnknownExperimentError:
@@ -65,7 +73,7 @@ def require_valid(
 
 
 def require_metrics(experiment: Experiment) -> None:
-    """Raises InvalidExperimentError unless each metric exists, and has one role."""
+    """Raises InvalidExperimentError unless each metric exists with one role, and numbers fit."""
     names = [experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails]
     used = [name for name in names if name]
     for name in used:
@@ -75,8 +83,34 @@ def require_metrics(experiment: Experiment) -> None:
             find_metric(name)
         except ConfigurationError as error:
             raise InvalidExperimentError(str(error)) from error
-    if min(experiment.planned_users, experiment.min_users) < 1 or experiment.min_days < 0:
-        raise InvalidExperimentError("numbers of users must be at least 1, days at least 0")
+    for name, tolerated in experiment.guardrails.items():
+        _require_number(f"the tolerated harm of {name}", tolerated, least=0)
+    if experiment.smallest_effect is not None:
+        _require_number("the smallest effect", experiment.smallest_effect, above=0)
+    if experiment.method not in Method.values:
+        raise InvalidExperimentError(
+            f"the method is {experiment.method!r}; choose one of {', '.join(Method.values)}"
+        )
+    for field, (low, high) in _WHOLE_NUMBERS.items():
+        _require_whole(field, getattr(experiment, field), low, high)
+
+
+def _require_number(
+    what: str, value: object, *, least: float = -math.inf, above: float = -math.inf
+) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and math.isfinite(number := float(cast("float", value))):
+        if number >= least and number > above:
+            return
+    bound = "of at least 0" if least == 0 else "above 0"
+    raise InvalidExperimentError(f"{what} is {value!r}; write a number {bound}")
+
+
+def _require_whole(field: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidExperimentError(
+            f"{field} is {value!r}; write a whole number from {low} to {high:,}"
+        )
 
 
 def require_percent(traffic_percent: int) -> None:

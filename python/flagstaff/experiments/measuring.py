@@ -17,7 +17,7 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
-__all__ = ["HourSums", "measure"]
+__all__ = ["HourSums", "measure", "require_usable"]
 
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
 _BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
@@ -61,6 +61,11 @@ def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
             query, [experiment.pk, experiment.shuffle, *seconds, *params, *excluded_params]
         )
         return [_hour_sums(row) for row in cursor.fetchall()]
+
+
+def require_usable(metric: Metric) -> None:
+    """Raises ConfigurationError if the sources cannot be read beside the exposures. No query."""
+    _rows(metric)
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:

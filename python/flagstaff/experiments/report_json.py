@@ -13,7 +13,7 @@ from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.counts import Counts
 from flagstaff.experiments.metrics import Ratio, Retention
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.report import MetricReport, Report, Role, make_report
+from flagstaff.experiments.reporting import MetricReport, Report, Role, make_report
 from flagstaff.experiments.results import ALPHA, Look, Result
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics import Comparison, Effect, Verdict

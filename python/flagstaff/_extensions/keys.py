@@ -1,0 +1,30 @@
+"""Keys that optional apps have, and flags therefore cannot have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.utils.translation import gettext as _
+
+from flagstaff._extensions.optional_app import optional_apps
+
+__all__ = ["key_is_taken", "taken_keys"]
+
+
+def taken_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Returns what has each of these keys already, such as "experiment". Few queries, or none."""
+    wanted = set(keys)
+    return {
+        key: kind
+        for app in optional_apps()
+        for kind, taken in app.keys().items()
+        for key in wanted.intersection(taken)
+    }
+
+
+def key_is_taken(key: str, kind: str) -> str:
+    """Returns a message for people."""
+    return _("%(key)s is the key of an %(kind)s; choose another key for the flag") % {
+        "key": key,
+        "kind": kind,
+    }

@@ -1,0 +1,119 @@
+"""The system checks of experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from typing import TypeAlias
+
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
+
+from flagstaff._tables.catalog import table_exists
+from flagstaff._tables.found_triggers import triggers_of
+from flagstaff._tables.rows import all_rows
+from flagstaff._text.lists import join_some
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments.measuring import require_usable
+from flagstaff.experiments.metrics import find_metric, metric_names
+from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.sources import excluded_units
+from flagstaff.validators import unit_problem
+
+__all__ = ["check_experiments", "check_metrics"]
+
+_TRIGGER = "flagstaff_token_v1"
+_MIGRATION = "flagstaff_experiments 0001_initial"
+#: What is used, and a function that raises if it cannot be.
+_Use: TypeAlias = tuple[str, Callable[[], object]]
+
+
+def check_metrics(**kwargs: object) -> list[CheckMessage]:
+    """flagstaff.E045: a metric, or a query of excluded units, cannot be used. Makes no query."""
+    if conf.problems():
+        return []
+    names: list[_Use] = [
+        (f"the metric {name}", partial(_use_metric, name)) for name in metric_names()
+    ]
+    units: list[_Use] = [
+        (f"the query of excluded units ({unit})", partial(excluded_units, unit))
+        for unit in conf.excluded_units
+    ]
+    problems = (_problem(what, use) for what, use in (*names, *units))
+    return [
+        Error(
+            problem,
+            hint="see the guide of experiments, or remove the name from the setting",
+            id="flagstaff.E045",
+        )
+        for problem in problems
+        if problem
+    ]
+
+
+def _use_metric(name: str) -> None:
+    metric = find_metric(name)
+    require_usable(metric)
+    if problem := unit_problem(metric.unit):
+        raise ConfigurationError(f"the metric {name}: {problem}")
+
+
+def _problem(what: str, use: Callable[[], object]) -> str | None:
+    try:
+        use()
+    except ConfigurationError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 (the project's own code)
+        return f"{what} fails: {type(error).__name__}: {error}"
+    return None
+
+
+def check_experiments(
+    *, databases: Collection[str] | None = None, **kwargs: object
+) -> list[CheckMessage]:
+    """Runs the checks that query the flags' database, if it is selected and can be reached."""
+    if conf.problems() or conf.database not in (databases or ()):
+        return []
+    connection = connections[conf.database]
+    if connection.vendor != "postgresql":
+        return []
+    try:
+        with transaction.atomic(using=conf.database):
+            table = connection.ops.quote_name(Experiment._meta.db_table)
+            # W013 reports a missing table.
+            if not table_exists(connection, table):
+                return []
+            trigger = triggers_of(connection, table).own.get(_TRIGGER)
+            is_watched = trigger is not None and trigger.enabled == "A"
+            return [*(() if is_watched else _unwatched(table)), *_doubled_keys()]
+    except DatabaseError:
+        # W012 reports a database that cannot be reached, W014 a table that cannot be read.
+        return []
+
+
+def _unwatched(table: str) -> Iterator[CheckMessage]:
+    """flagstaff.W046: the trigger of the experiments is missing or disabled."""
+    alias = "" if conf.database == "default" else f" --database={conf.database}"
+    yield Warning(
+        f"the trigger {_TRIGGER} on {table} is missing or disabled, so workers do not notice "
+        "changes of experiments",
+        hint=f'run "manage.py sqlmigrate {_MIGRATION}{alias}", and run its last two statements as '
+        "the owner of the table",
+        id="flagstaff.W046",
+    )
+
+
+def _doubled_keys() -> Iterator[CheckMessage]:
+    """flagstaff.W047: a flag and an experiment have the same key."""
+    keys = Experiment.objects.using(conf.database).values_list("key", flat=True)
+    both = sorted(
+        all_rows(conf.flag_model).filter(key__in=list(keys)).values_list("key", flat=True)
+    )
+    if both:
+        yield Warning(
+            f"a flag and an experiment have the same key: {join_some(both)}",
+            hint="delete one of the two, or create it again with another key",
+            id="flagstaff.W047",
+        )
