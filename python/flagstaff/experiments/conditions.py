@@ -84,9 +84,9 @@ def require_metrics(experiment: Experiment) -> None:
         except ConfigurationError as error:
             raise InvalidExperimentError(str(error)) from error
     for name, tolerated in experiment.guardrails.items():
-        _require_number(f"the tolerated harm of {name}", tolerated, least=0)
+        _require_number(f"the tolerated harm of {name}", tolerated, may_be_zero=True)
     if experiment.smallest_effect is not None:
-        _require_number("the smallest effect", experiment.smallest_effect, above=0)
+        _require_number("the smallest effect", experiment.smallest_effect, may_be_zero=False)
     if experiment.method not in Method.values:
         raise InvalidExperimentError(
             f"the method is {experiment.method!r}; choose one of {', '.join(Method.values)}"
@@ -95,15 +95,11 @@ def require_metrics(experiment: Experiment) -> None:
         _require_whole(field, getattr(experiment, field), low, high)
 
 
-def _require_number(
-    what: str, value: object, *, least: float = -math.inf, above: float = -math.inf
-) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and math.isfinite(number := float(cast("float", value))):
-        if number >= least and number > above:
-            return
-    bound = "of at least 0" if least == 0 else "above 0"
-    raise InvalidExperimentError(f"{what} is {value!r}; write a number {bound}")
+def _require_number(what: str, value: object, *, may_be_zero: bool) -> None:
+    is_number = type(value) in {int, float} and math.isfinite(cast("float", value))
+    if not is_number or cast("float", value) < 0 or (value == 0 and not may_be_zero):
+        bound = "of at least 0" if may_be_zero else "above 0"
+        raise InvalidExperimentError(f"{what} is {value!r}; write a number {bound}")
 
 
 def _require_whole(field: str, value: object, low: int, high: int) -> None:
