@@ -79,7 +79,9 @@ def test_references_leaves_out_excluded_files() -> None:
 def test_references_without_a_place_says_so() -> None:
     ran = flags("references", "other", "--path", "shop/templates")
     assert ran.status == 0
-    assert ran.err == "no flag, value or segment has the key other\nno references were found\n"
+    assert ran.err == (
+        "no flag, value, segment or experiment has the key other\nno references were found\n"
+    )
 
 
 def test_references_of_a_segment_that_exists_does_not_report_it() -> None:

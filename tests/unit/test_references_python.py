@@ -45,6 +45,25 @@ def test_evaluation_is_found(tmp_path: Path, source: str) -> None:
     ("source", "kind", "about"),
     [
         ("from flagstaff import get_value\nget_value('a')", "evaluation", "value"),
+        (
+            "from flagstaff.experiments import get_variant\nget_variant('a', 1)",
+            "evaluation",
+            "experiment",
+        ),
+        (
+            "from flagstaff import experiments\nexperiments.peek_variant('a')",
+            "evaluation",
+            "experiment",
+        ),
+        ("from flagstaff import otel\notel.get_variant('a')", "evaluation", "experiment"),
+        ("def v(request):\n    request.flags.variant('a')", "evaluation", "experiment"),
+        ("from flagstaff import snapshot\nsnapshot().get_variant('a')", "evaluation", "experiment"),
+        ("from flagstaff.experiments import ship\nship('a', 'green')", "change", "experiment"),
+        (
+            "from flagstaff.testing import override_variant\noverride_variant('a', 'b')",
+            "test",
+            "experiment",
+        ),
         ("def v(request):\n    request.flags.value('a')", "evaluation", "value"),
         (
             "from flagstaff.decorators import flag_required\n@flag_required('a')\ndef v(r): ...",

@@ -100,3 +100,22 @@ def page():
 """
     found = list(search([write_project(tmp_path, {"views.py": views})]))
     assert [(one.key, one.line, one.column) for one in found] == [("a", 3, 20), ("b", 5, 7)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOAD + '{% variant "a" as color %}',
+        "{% if request.flags.variant('a') == 'green' %}x{% endif %}",
+    ],
+)
+def test_key_of_an_experiment_is_found(tmp_path: Path, text: str) -> None:
+    name = "page.html" if text.startswith(LOAD) else "jinja2/page.html"
+    [one] = search([write_project(tmp_path, {name: text})])
+    assert (one.kind, one.key, one.about) == ("template", "a", "experiment")
+
+
+def test_function_of_an_experiment_in_jinja2_is_found(tmp_path: Path) -> None:
+    text = "{% if get_variant('a', request.user) == 'green' %}x{% endif %}"
+    [one] = search([write_project(tmp_path, {"jinja2/page.html": text})])
+    assert (one.key, one.about) == ("a", "experiment")

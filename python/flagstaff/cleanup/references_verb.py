@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
+from flagstaff._extensions import optional_apps
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.lists import join_some
@@ -90,7 +91,7 @@ def _run(options: Options, out: Output) -> None:
     used = {one.key for one in references}
     missing = [key for key in keys if key not in used and _is_missing(key, existing)]
     if missing:
-        out.message(f"no flag, value or segment has the key {join_some(missing)}")
+        out.message(f"no {_any_of(existing)} has the key {join_some(missing)}")
     if options["diff"]:
         _print_patch(files, found, references, results, out)
         return
@@ -121,18 +122,25 @@ def _project() -> Path:
 
 
 def _existing_keys(out: Output, *, is_needed: bool) -> Mapping[str, frozenset[str]] | None:
-    """Returns the keys of all flags, values and segments; None if the database cannot be read."""
+    """Returns all keys by what they are of; None if the database cannot be read."""
     try:
+        optional = {kind: keys for app in optional_apps() for kind, keys in app.keys().items()}
         return {
             "flag": frozenset(all_rows(conf.flag_model).values_list("key", flat=True)),
             "value": frozenset(all_rows(conf.value_model).values_list("key", flat=True)),
             "segment": frozenset(all_rows(segment_model()).values_list("key", flat=True)),
+            **{kind: frozenset(keys) for kind, keys in optional.items()},
         }
     except DatabaseError:
         if is_needed:
             raise
         out.message("the database cannot be read, so keys that do not exist are not reported")
         return None
+
+
+def _any_of(existing: Mapping[str, frozenset[str]] | None) -> str:
+    *first, last = existing or ("key",)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _is_missing(key: str, existing: Mapping[str, frozenset[str]] | None) -> bool:

@@ -44,13 +44,16 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         }
 
     def verbs(self) -> Sequence[Verb]:
-        """Returns the verbs `experiment` and `experiments`."""
+        """Returns the verbs of experiments."""
         from flagstaff.experiments.cli import (  # noqa: PLC0415 (only commands need it)
             EXPERIMENT,
             EXPERIMENTS,
         )
+        from flagstaff.experiments.sample_size_verb import (  # noqa: PLC0415 (only commands)
+            SAMPLE_SIZE,
+        )
 
-        return (EXPERIMENT, EXPERIMENTS)
+        return (EXPERIMENT, EXPERIMENTS, SAMPLE_SIZE)
 
     def keys(self) -> Mapping[str, Collection[str]]:
         """Returns the keys of all experiments; none before the migration. Makes one query."""

@@ -27,11 +27,12 @@ class Kind(str, Enum):
 
 
 class About(str, Enum):
-    """What has the key. Flags, values and segments each have keys of their own."""
+    """What has the key. Values and segments have keys of their own."""
 
     FLAG = "flag"
     VALUE = "value"
     SEGMENT = "segment"
+    EXPERIMENT = "experiment"
 
     __str__ = str.__str__
 

@@ -12,6 +12,7 @@ __all__ = ["Export", "may_have_keys", "may_use", "template_may_have_keys"]
 _TEXTS = (
     b"flagstaff",
     b"flag_enabled",
+    b"get_variant",
     b"flag_required",
     b"flag_key",
     b"request.flags",
@@ -25,7 +26,7 @@ _PATTERNS = (
     re.compile(rb"flags\s*\.\s*(?:on|off|set|value)\("),
 )
 _TEMPLATE = re.compile(
-    rb"\{%[-+]?\s*flag\s|\{%[-+]?\s*value\s|\bflags\s*[.\[]|\bflag_enabled\b|\bget_value\b"
+    rb"\{%[-+]?\s*(?:flag|value|variant)\s|\bflags\s*[.\[]|\bflag_enabled\b|\bget_va(?:lue|riant)\b"
 )
 
 
@@ -46,7 +47,8 @@ def may_have_keys(data: bytes) -> bool:
 
 def template_may_have_keys(data: bytes) -> bool:
     """Returns True if a template may evaluate a flag or a value."""
-    return (b"flag" in data or b"value" in data) and _TEMPLATE.search(data) is not None
+    is_near = b"flag" in data or b"value" in data or b"variant" in data
+    return is_near and _TEMPLATE.search(data) is not None
 
 
 def may_use(data: bytes, path: str, exports: Iterable[Export]) -> bool:

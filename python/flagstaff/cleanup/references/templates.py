@@ -20,16 +20,28 @@ _BUILTIN = b"flagstaff.templatetags.flagstaff"
 _PROCESSOR = b"flagstaff.context_processors"
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _LOOKUP = re.compile(r"(?<![\w.])(request\.)?flags\.(\w+)(\()?")
-_METHODS = {"enabled": About.FLAG, "aenabled": About.FLAG, "value": About.VALUE}
+_METHODS = {
+    "enabled": About.FLAG,
+    "aenabled": About.FLAG,
+    "value": About.VALUE,
+    "variant": About.EXPERIMENT,
+}
+_TAGS = {"flag": About.FLAG, "value": About.VALUE, "variant": About.EXPERIMENT}
 _NO_KEYS = frozenset(
     {"all", "aall", "client_side", "context", "snapshot", "visitor", "items", "keys", "values"}
 )
 _CALL = re.compile(
-    r"(?<![\w.])(flag_enabled|get_value|request\.flags\.(?:enabled|aenabled|value)|request\.flags)"
+    r"(?<![\w.])(flag_enabled|get_value|get_variant"
+    r"|request\.flags\.(?:enabled|aenabled|value|variant)|request\.flags)"
     r"\s*[(\[]\s*"
 )
 _STRING = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
-_VALUES = frozenset({"get_value", "request.flags.value"})
+_ABOUT = {
+    "get_value": About.VALUE,
+    "request.flags.value": About.VALUE,
+    "get_variant": About.EXPERIMENT,
+    "request.flags.variant": About.EXPERIMENT,
+}
 
 
 @dataclass(frozen=True)
@@ -90,9 +102,9 @@ class _Finder:
         name, *bits = _split(tag.contents) or [""]
         if name == "load":
             self._load(bits)
-        elif name in ("flag", "value") and bits and self._is_ours:
-            about = About.VALUE if name == "value" else About.FLAG
-            yield self._reference(tag.start, about, f"{{% {name} %}}", _constant(bits[0]), bits[0])
+        elif name in _TAGS and bits and self._is_ours:
+            shown = f"{{% {name} %}}"
+            yield self._reference(tag.start, _TAGS[name], shown, _constant(bits[0]), bits[0])
 
     def _load(self, bits: list[str]) -> None:
         libraries = bits[bits.index("from") + 1 :] if "from" in bits else bits
@@ -112,7 +124,7 @@ class _Finder:
                 shown = f"{found[1] or ''}flags.{name}"
                 yield self._reference(self._place(tag, found.start()), About.FLAG, shown, name)
         for found in _CALL.finditer(bare):
-            about = About.VALUE if found[1] in _VALUES else About.FLAG
+            about = _ABOUT.get(found[1], About.FLAG)
             key = _STRING.match(tag.contents, found.end())
             text = (key[1] if key[1] is not None else key[2]) if key else None
             place = self._place(tag, found.start())

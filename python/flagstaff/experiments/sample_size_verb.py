@@ -1,0 +1,110 @@
+"""The verb `sample-size`: how many units an experiment needs."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+
+from django.core.management.base import CommandError, CommandParser
+
+from flagstaff.cli.support.cells import Column
+from flagstaff.cli.support.errors import USAGE
+from flagstaff.cli.support.output import Output
+from flagstaff.cli.support.verb import Options, Verb
+from flagstaff.experiments.statistics import (
+    Design,
+    SampleSize,
+    days_needed,
+    sample_size_of_means,
+    sample_size_of_proportions,
+)
+
+__all__ = ["SAMPLE_SIZE"]
+
+#: An analysis that is valid at every look needs more, on average at the planned effect.
+_LOOKING_COSTS = 1.2
+
+_COLUMNS = (Column("control"), Column("treatment"), Column("total"), Column("days"))
+
+
+def _share(text: str) -> float:
+    number = text.removesuffix("%")
+    try:
+        share = float(number) / (100 if number != text else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise ArgumentTypeError(f"expected a share such as 0.1 or 10%, not {text!r}")
+    return share
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise ArgumentTypeError(f"expected a number above 0, not {text!r}")
+    return number
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--from", dest="control", type=_share, metavar="SHARE", help="the conversion today"
+    )
+    parser.add_argument(
+        "--to", dest="treatment", type=_share, metavar="SHARE", help="the one worth to be seen"
+    )
+    parser.add_argument(
+        "--deviation", type=_positive, metavar="NUMBER", help="of a mean: its standard deviation"
+    )
+    parser.add_argument(
+        "--effect", type=_positive, metavar="NUMBER", help="of a mean: the difference worth it"
+    )
+    parser.add_argument("--power", type=_share, default=0.8, metavar="SHARE")
+    parser.add_argument(
+        "--per-day", type=_positive, metavar="N", help="new units a day in all variants"
+    )
+
+
+def _run(options: Options, out: Output) -> None:
+    try:
+        size = _size(options, Design(power=options["power"]))
+    except ValueError as error:
+        raise CommandError(str(error), returncode=USAGE) from error
+    per_day = options["per_day"]
+    record = {
+        "control": size.control,
+        "treatment": size.treatment,
+        "total": size.total,
+        "days": days_needed(size.total, per_day) if per_day else None,
+    }
+    out.record(_COLUMNS, record)
+    out.message(
+        f"set planned_users to {size.total}; with looks at any time, plan for up to "
+        f"{_LOOKING_COSTS:g} times as many on average"
+    )
+
+
+def _size(options: Options, design: Design) -> SampleSize:
+    shares = options["control"], options["treatment"]
+    means = options["deviation"], options["effect"]
+    if None not in shares and means == (None, None):
+        return sample_size_of_proportions(*shares, design)
+    if None not in means and shares == (None, None):
+        return sample_size_of_means(*means, design)
+    raise CommandError(
+        "write --from and --to for a conversion, or --deviation and --effect for a mean",
+        returncode=USAGE,
+    )
+
+
+SAMPLE_SIZE = Verb(
+    name="sample-size",
+    help="say how many units an experiment needs to see an effect",
+    examples=(
+        "sample-size --from 10% --to 12% --per-day 500",
+        "sample-size --deviation 30 --effect 1.5 --power 0.9",
+    ),
+    add_arguments=_add_arguments,
+    run=_run,
+)
