@@ -10,9 +10,10 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff import acting_as, changes
+from flagstaff import acting_as, changes, experiments
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.snoozes import snooze
+from flagstaff.experiments.models import Experiment
 from flagstaff.history import forget_user
 from flagstaff.models import Change, FeatureFlag
 from tests.stale_flags import KEY, age_history, collect_usage, evaluate, make_flag, set_columns
@@ -114,6 +115,7 @@ def test_stale_json_has_the_evidence(shipped: FeatureFlag) -> None:
                 "snooze_reason": "",
             }
         ],
+        "ended": [],
         "unknown": [],
     }
 
@@ -237,3 +239,43 @@ def test_forgotten_user_is_no_actor_of_snoozes_any_more() -> None:
     assert Snooze.objects.get().actor == str(ana.pk)
     forget_user(ana)
     assert Snooze.objects.get().actor == ""
+
+
+# Experiments.
+
+
+def ship_experiment(days_ago: int) -> None:
+    experiments.create("checkout_button")
+    experiments.start("checkout_button")
+    experiments.ship("checkout_button", "treatment")
+    Experiment.objects.update(ended_at=timezone.now() - timedelta(days=days_ago))
+
+
+def test_shipped_experiment_is_handed_over_at_once() -> None:
+    ship_experiment(days_ago=1)
+    ran = flags("stale", "--fail")
+    assert ran.status == 0
+    assert ran.err == (
+        "no flag is stale\n"
+        f"The experiment checkout_button gives everyone treatment since {day(1)}. Remove it from "
+        "the code: manage.py flags references checkout_button\n"
+    )
+    [ended] = document("stale")["ended"]
+    assert (ended["kind"], ended["key"], ended["result"]) == (
+        "experiment",
+        "checkout_button",
+        "treatment",
+    )
+
+
+def test_experiment_that_was_shipped_long_ago_fails() -> None:
+    ship_experiment(days_ago=31)
+    ran = flags("stale", "--fail")
+    assert ran.status == 1
+    assert "1 key is stale" in ran.err
+
+
+def test_running_experiment_is_not_handed_over() -> None:
+    experiments.create("checkout_button")
+    experiments.start("checkout_button")
+    assert document("stale")["ended"] == []

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from flagstaff._extensions.jobs import Job, JobReport
 from flagstaff._extensions.keys import key_is_taken, taken_keys
-from flagstaff._extensions.optional_app import OptionalApp, optional_apps
+from flagstaff._extensions.optional_app import EndedKey, OptionalApp, optional_apps
 
-__all__ = ["Job", "JobReport", "OptionalApp", "key_is_taken", "optional_apps", "taken_keys"]
+__all__ = [
+    "EndedKey",
+    "Job",
+    "JobReport",
+    "OptionalApp",
+    "key_is_taken",
+    "optional_apps",
+    "taken_keys",
+]

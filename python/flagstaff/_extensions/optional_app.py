@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.apps import apps
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
 
     from flagstaff.cli.support.verb import Verb
 
-__all__ = ["OptionalApp", "optional_apps"]
+__all__ = ["EndedKey", "OptionalApp", "optional_apps"]
+
+
+@dataclass(frozen=True)
+class EndedKey:
+    """A key that the code still has, though it gives everyone the same."""
+
+    #: What has the key, such as "experiment".
+    kind: str
+    key: str
+    #: What everyone gets.
+    result: str
+    since: datetime
 
 
 class OptionalApp:
@@ -63,6 +77,10 @@ class OptionalApp:
         No flag may have them. Makes a query for each kind.
         """
         return {}
+
+    def ended_keys(self) -> Sequence[EndedKey]:
+        """Returns keys besides those of flags that only have to leave the code. Few queries."""
+        return ()
 
     def table_names(self) -> Mapping[str, str]:
         """Returns the unquoted names of tables by their placeholders, such as "plan_table".

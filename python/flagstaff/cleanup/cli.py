@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandError, CommandParser
 
+from flagstaff.cleanup.ended import ended_keys, ended_record, ended_text, is_older
 from flagstaff.cleanup.flag_rows import Selection
 from flagstaff.cleanup.records import (
     COLUMNS,
@@ -26,6 +27,8 @@ from flagstaff.conf.defaults import MAX_STALE_DAYS
 
 __all__ = ["SNOOZE", "STALE"]
 
+_NEXT = "Remove it from the code: manage.py flags references {key}"
+
 
 def _add_stale(parser: CommandParser) -> None:
     parser.add_argument(
@@ -46,21 +49,29 @@ def _stale(options: Options, out: Output) -> None:
     flags = assess_flags(days, Selection(ownership_filter(options)))
     stale = [flag for flag in flags if flag.is_stale]
     shown = [flag for flag in flags if flag.findings] if options["snoozed"] else stale
+    is_selected = options["owner"] is not None or options["tags"]
+    ended = [] if is_selected else ended_keys()
     if out.is_json:
         unknown = unknown_records(flags)
         document = {"days": days, "flags": [flag_document(flag) for flag in shown]}
-        out.document({**document, "unknown": unknown})
+        ended_records = [ended_record(one) for one in ended]
+        out.document({**document, "ended": ended_records, "unknown": unknown})
     else:
         columns = (*COLUMNS, SNOOZED) if options["snoozed"] else COLUMNS
         out.records(columns, [flag_record(flag) for flag in shown])
         if not stale:
-            selected = options["owner"] is not None or options["tags"]
-            out.message("none of the selected flags is stale" if selected else "no flag is stale")
+            out.message(
+                "none of the selected flags is stale" if is_selected else "no flag is stale"
+            )
+        for one in ended:
+            out.message(f"{ended_text(one)} {_NEXT.format(key=one.key)}")
         for line in unknown_texts(flags):
             out.message(line)
-    if stale and options["fail"]:
-        number = "1 flag is" if len(stale) == 1 else f"{len(stale):,} flags are"
-        raise CommandError(f"{number} stale", returncode=FAILED)
+    old = [one for one in ended if is_older(one, days)]
+    if (stale or old) and options["fail"]:
+        number, noun = len(stale) + len(old), "key" if old else "flag"
+        what = f"1 {noun} is" if number == 1 else f"{number:,} {noun}s are"
+        raise CommandError(f"{what} stale", returncode=FAILED)
 
 
 def _add_snooze(parser: CommandParser) -> None:

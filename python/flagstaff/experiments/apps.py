@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
@@ -8,7 +9,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import DatabaseError, transaction
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._extensions import OptionalApp
+from flagstaff._extensions import EndedKey, OptionalApp
 from flagstaff.conf import conf
 
 if TYPE_CHECKING:
@@ -56,13 +57,25 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         return (EXPERIMENT, EXPERIMENTS, SAMPLE_SIZE)
 
     def keys(self) -> Mapping[str, Collection[str]]:
-        """Returns the keys of all experiments; none before the migration. Makes one query."""
+        """Returns the keys of all experiments. Makes one query."""
+        return {"experiment": {key for key, *_rest in self._rows()}}
+
+    def ended_keys(self) -> Sequence[EndedKey]:
+        """Returns the keys of shipped experiments. Makes one query."""
+        return [
+            EndedKey("experiment", key, winner, ended_at)
+            for key, state, winner, ended_at in self._rows()
+            if state == "shipped"
+        ]
+
+    def _rows(self) -> list[tuple[str, str, str, datetime]]:
+        """Returns the experiments; none before the migration."""
         rows = self.get_model("Experiment")._base_manager.using(conf.database)
         try:
             with transaction.atomic(using=conf.database):
-                return {"experiment": set(rows.values_list("key", flat=True))}
+                return list(rows.order_by("key").values_list("key", "state", "winner", "ended_at"))
         except DatabaseError:
-            return {}
+            return []
 
     def forget_user(self, pk: str) -> None:
         """Removes the exposures and overrides of a deleted user, and the user as an actor."""

@@ -21,6 +21,7 @@ from flagstaff.admin.attribution import MAX_REASON_LENGTH, AttributionMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin, may
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.cleanup.admin.rows import stale_rows, unknown_lines
+from flagstaff.cleanup.ended import ended_keys, ended_text
 from flagstaff.cleanup.models import Snooze
 from flagstaff.cleanup.snoozes import end_snooze, snooze
 from flagstaff.cleanup.stale import assess_flags
@@ -65,6 +66,9 @@ class _PageMixin(_ModelAdmin):
             "snoozed": stale_rows(
                 site, request, [one for one in flags if one.findings and one.is_snoozed]
             ),
+            "ended": [
+                {"key": one.key, "text": ended_text(one, date_format)} for one in ended_keys()
+            ],
             "unknown": unknown_lines(flags),
             "may_change": self.has_change_permission(request),
             "tomorrow": (today + timedelta(days=1)).isoformat(),

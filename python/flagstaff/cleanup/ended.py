@@ -1,0 +1,42 @@
+"""Keys besides those of flags that only have to leave the code, as of shipped experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from flagstaff._extensions import EndedKey, optional_apps
+from flagstaff._text.times import aware, local_time
+
+__all__ = ["ended_keys", "ended_record", "ended_text", "is_older"]
+
+
+def ended_keys() -> list[EndedKey]:
+    """Returns such keys of all apps, the oldest first. Makes a query for each app that has some."""
+    found = (key for app in optional_apps() for key in app.ended_keys())
+    return sorted(found, key=lambda one: (one.since, one.key))
+
+
+def is_older(ended: EndedKey, days: int) -> bool:
+    """Returns True if the key has been in the code in vain for at least so many days."""
+    return aware(timezone.now()) - ended.since >= timedelta(days=days)
+
+
+def ended_text(ended: EndedKey, show: Callable[[date], str] = date.isoformat) -> str:
+    """Returns a sentence for people. `show` returns the text of a date."""
+    text = _("The %(kind)s %(key)s gives everyone %(result)s since %(date)s.")
+    since = show(local_time(ended.since).date())
+    return text % {"kind": ended.kind, "key": ended.key, "result": ended.result, "date": since}
+
+
+def ended_record(ended: EndedKey) -> dict[str, object]:
+    """Returns the same for JSON."""
+    return {
+        "kind": ended.kind,
+        "key": ended.key,
+        "result": ended.result,
+        "since": ended.since,
+    }
