@@ -1,4 +1,4 @@
-"""A pytest plugin: the fixture `flags`, the marks `flag` and `value`.
+"""A pytest plugin: the fixture `flags`, the marks `flag`, `value` and `variant`.
 
 If this module is loaded, evaluations query the database directly. It is imported before the
 project's settings are known, so it imports neither Django nor the extension.
@@ -15,7 +15,7 @@ __all__ = ["Flags", "flags"]
 
 
 class Flags:
-    """Overrides flags and values until the end of a test."""
+    """Overrides flags, values and variants until the end of a test."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -42,6 +42,12 @@ class Flags:
 
         self._stack.enter_context(override_value(key, value))
 
+    def variant(self, key: str, variant: str | None) -> None:
+        """Gives everyone a variant of an experiment, or with None the default of each call."""
+        from flagstaff.testing import override_variant  # noqa: PLC0415
+
+        self._stack.enter_context(override_variant(key, variant))
+
 
 @pytest.fixture
 def flags() -> Iterator[Flags]:
@@ -59,6 +65,8 @@ def _flagstaff_marks(request: pytest.FixtureRequest) -> Iterator[None]:
             _set_flag(flags, *mark.args, **mark.kwargs)
         for mark in reversed(list(request.node.iter_markers("value"))):
             flags.value(*mark.args, **mark.kwargs)
+        for mark in reversed(list(request.node.iter_markers("variant"))):
+            flags.variant(*mark.args, **mark.kwargs)
         yield
 
 
@@ -70,3 +78,4 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the marks, for `--strict-markers`."""
     config.addinivalue_line("markers", "flag(key, enabled=True): set a flag for the test")
     config.addinivalue_line("markers", "value(key, value): set a value for the test")
+    config.addinivalue_line("markers", "variant(key, variant): set a variant for the test")

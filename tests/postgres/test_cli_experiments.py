@@ -66,7 +66,7 @@ def test_start_weights_shuffle_and_stop_change_the_state() -> None:
 
 def test_change_says_what_it_did_and_who() -> None:
     experiments.create(KEY)
-    ran = flags("experiment", KEY, "start", "--as", "ana", "--reason", "launch")
+    ran = flags("experiment", KEY, "start", "--as-name", "ana", "--reason", "launch")
     assert f"{KEY}: started in phase 1" in ran.err
     event = ExperimentEvent.objects.get(kind="started")
     assert (event.actor, event.reason) == ("ana", "launch")

@@ -174,9 +174,9 @@ def test_users_with_one_value_are_silent() -> None:
 
 def test_means_and_ratios_speak_from_a_hundred_users_on() -> None:
     for users, speaks in [(99, False), (100, True)]:
-        arm = mean(Sums(users, users, 3 * users))
+        arm = mean(Sums(users, users, 1.5 * users))
         assert (always_valid(difference(arm, arm), Plan(200)).high < math.inf) == speaks
-        arm = ratio(PairSums(users, users, 3 * users, users, 1.5 * users, users))
+        arm = ratio(PairSums(users, users, 1.5 * users, users, 1.5 * users, users))
         assert (always_valid(difference(arm, arm), Plan(200)).high < math.inf) == speaks
 
 

@@ -69,7 +69,7 @@ def effect_by_the_package(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_simulated_effects_are_those_of_the_package(kind: Kind) -> None:
-    scenario = replace(SMALL, kind=kind, base=0.3, effect=0.2)
+    scenario = replace(SMALL, kind=kind, users=7_200, every=240, base=0.3, effect=0.2)
     arms = draw(np.random.default_rng(1), scenario, 3)
     found = effects_of(kind, *arms)
     spoken = 0

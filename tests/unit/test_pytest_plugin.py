@@ -19,6 +19,7 @@ Pytest = Callable[..., str]
 HEAD = """
 import pytest
 from flagstaff import all_flags, flag_enabled, get_value
+from flagstaff.experiments import get_variant
 """
 
 
@@ -52,6 +53,10 @@ def test_first(flags):
     flags.on("new_checkout", "banner")
     flags.off("dark_mode")
     flags.value("gateway", "paypal")
+    flags.variant("color", "green")
+    assert get_variant("color") == "green"
+    flags.variant("color", None)
+    assert get_variant("color", default="red") == "red"
     assert all_flags() == {"banner": True, "dark_mode": False, "new_checkout": True}
     assert get_value("gateway") == "paypal"
     flags.off("banner")
@@ -73,9 +78,14 @@ def test_after_failure():
     assert all_flags() == {}
 """
 MARKS = """
-pytestmark = [pytest.mark.flag("banner"), pytest.mark.value("gateway", "stripe")]
+pytestmark = [
+    pytest.mark.flag("banner"),
+    pytest.mark.value("gateway", "stripe"),
+    pytest.mark.variant("color", "green"),
+]
 
 def test_module():
+    assert get_variant("color") == "green"
     assert all_flags() == {"banner": True}
     assert get_value("gateway") == "stripe"
 
@@ -160,6 +170,7 @@ def test_marks_and_fixture_are_in_help(run_pytest: Pytest) -> None:
     output = run_pytest("def test_nothing(): pass", "--markers")
     assert "@pytest.mark.flag(key, enabled=True): set a flag for the test" in output
     assert "@pytest.mark.value(key, value): set a value for the test" in output
+    assert "@pytest.mark.variant(key, variant): set a variant for the test" in output
     output = run_pytest("def test_nothing(): pass", "--fixtures")
     assert 'Overrides in memory: `flags.on("new_checkout")`' in output
 

@@ -36,6 +36,7 @@ def scenarios(runs: int) -> list[Scenario]:
         replace(rare, name="every 20 users, lift 1 %"),
         replace(rare, name="every 20 users, lift, plan 4,000", planned=4_000),
         replace(often, name="every 5 users, revenue", kind="revenue"),
+        replace(rare, name="every 20 users, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
         replace(often, name="every 5 users, ratio", kind="ratio"),
     ]
     some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]

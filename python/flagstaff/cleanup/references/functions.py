@@ -53,6 +53,7 @@ BY_NAME: dict[str, Function] = {
     **_all("flagstaff.testing", "override_variant", Kind.TEST, About.EXPERIMENT),
     **_all("pytest.mark", "flag", Kind.TEST),
     **_all("pytest.mark", "value", Kind.TEST, About.VALUE),
+    **_all("pytest.mark", "variant", Kind.TEST, About.EXPERIMENT),
     **_all(
         "flagstaff.changes",
         "add_allowed_users create delete disable enable remove_allowed_users restore set_rollout "
@@ -97,6 +98,7 @@ BY_METHOD: dict[tuple[str, str], Function] = {
     ("fixture", "off"): Function(Kind.TEST, is_many=True),
     ("fixture", "set"): Function(Kind.TEST),
     ("fixture", "value"): Function(Kind.TEST, About.VALUE),
+    ("fixture", "variant"): Function(Kind.TEST, About.EXPERIMENT),
 }
 
 #: What a call returns: the type of an object, by the function or by the object and its method.

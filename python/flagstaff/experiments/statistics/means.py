@@ -14,19 +14,20 @@ __all__ = ["LEAST_CONTRIBUTORS", "LEAST_USERS", "has_enough", "mean", "ratio"]
 #: An arm needs so many users before always-valid results of means and ratios.
 LEAST_USERS = 100
 #: And so many users who make up the sum, see `has_enough`.
-LEAST_CONTRIBUTORS = 10
+LEAST_CONTRIBUTORS = 50
 
 
 def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
     """Returns whether the mean of an arm is near to normal: always-valid results are silent before.
 
     That is LEAST_USERS, and (Σy)² / Σy² of LEAST_CONTRIBUTORS (Kish's effective number, 1965):
-    where y is 0 or 1 these are the conversions. Without it a small arm in which nobody has bought
-    yet has a standard error of 0: with one buyer in 200 and weights 90/10 a quarter of simulated
-    results were false. Values of both signs (`is_signed`) can have a mean of 0, so they need the
-    users only. Raises ValueError without users.
+    where y is 0 or 1 these are the conversions. The sum of a small arm with few and skewed values
+    is too low more often than too high, and so is its standard error: with 5 % buyers, lognormal
+    amounts and weights 90/10, 16 % of simulated experiments had a false result without this rule,
+    7 % with 10 contributors, 3 % with 50. Values of both signs (`is_signed`) can have a mean of 0,
+    so they need the users only. Raises ValueError without users.
 
-        >>> has_enough(Sums(1000, 20, 20)), has_enough(Sums(1000, 5, 5)), has_enough(Sums(9, 9, 9))
+        >>> has_enough(Sums(1000, 60, 60)), has_enough(Sums(1000, 5, 5)), has_enough(Sums(9, 9, 9))
         (True, False, False)
     """
     if is_signed or arm.users < LEAST_USERS:
