@@ -113,7 +113,7 @@ def test_table_without_select_privilege_is_reported() -> None:
     execute(
         "CREATE ROLE reader; GRANT USAGE ON SCHEMA public TO reader; "
         f"GRANT SELECT ON {FLAGS}, {ALLOWED}, flagstaff_segment, flagstaff_token, "
-        "flagstaff_rollouts_plan "
+        "flagstaff_rollouts_plan, flagstaff_experiments_experiment "
         "TO reader; SET LOCAL ROLE reader"
     )
     assert only_message() == (
@@ -398,7 +398,7 @@ def test_replaced_function_is_reported_and_the_hint_installs_it_again(
     function: str, body: str
 ) -> None:
     execute(f"CREATE OR REPLACE FUNCTION {function} LANGUAGE plpgsql AS 'BEGIN RETURN {body}; END'")
-    command = "manage.py sqlmigrate flagstaff 0008_groups | manage.py dbshell"
+    command = "manage.py sqlmigrate flagstaff 0010_experiments | manage.py dbshell"
     name = function.partition("(")[0]
     assert only_message() == (
         "flagstaff.W028",

@@ -41,7 +41,7 @@ TABLES_OF_0001 = [
 TABLES = [*TABLES_OF_0001, "flagstaff_segment"]
 # The migration before rules and segments.
 BEFORE_RULES = "0004_separate_tables"
-NEWEST = ("flagstaff", "0009_ownership")
+NEWEST = ("flagstaff", "0010_experiments")
 OBJECTS = """
     SELECT relname FROM pg_class WHERE relname LIKE 'flagstaff%'
     UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'flagstaff%'
@@ -230,7 +230,7 @@ def test_migrate_to_0001_removes_the_triggers(migrated: None) -> None:
 
 # The constraints of the tables of an older version.
 OLD_RELATIONS = """
-    DELETE FROM flagstaff_token WHERE relation IN ('s', 'g', 'p');
+    DELETE FROM flagstaff_token WHERE relation IN ('s', 'g', 'p', 'e');
     DELETE FROM flagstaff_change WHERE relation = 's';
     ALTER TABLE flagstaff_change DROP CONSTRAINT flagstaff_change_relation_check;
     ALTER TABLE flagstaff_change ADD CHECK (relation IN ('f', 'm', 'k'));
@@ -433,13 +433,13 @@ def test_reversed_install_triggers_drops_only_its_own_triggers() -> None:
     state = run(ProjectState(), *operations)
     run(state.clone(), INSTALL)
     reverse(state, INSTALL)
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(5,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(6,)]
 
 
 def test_value_model_can_be_watched_alone() -> None:
     install = InstallTriggers(value_model="common.KeyValueStore")
     run(ProjectState(), *models_of_a_project(PKS["integer"][0]), install)
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(6,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(7,)]
 
 
 def test_install_triggers_without_the_token_table_is_an_error() -> None:
@@ -465,7 +465,7 @@ def test_operations_respect_a_router_that_refuses(settings: Any) -> None:
     run(state.clone(), InstallTables(), InstallFunctions(), FillObjectTables(), INSTALL)
     reverse(state, InstallTables(), InstallFunctions(), INSTALL)
     assert rows("SELECT to_regclass('flagstaff_token')") == [(None,)]
-    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(5,)]
+    assert rows("SELECT count(*) FROM pg_trigger WHERE tgname = 'flagstaff_token_v1'") == [(6,)]
 
 
 def test_operations_do_nothing_on_sqlite(tmp_path: Path) -> None:
@@ -498,7 +498,12 @@ def test_sqlmigrate_works_before_the_tables_exist() -> None:
 
 def test_every_ddl_file_is_used_once() -> None:
     folder = Path(flagstaff.__path__[0])
-    used_in = "operations.py", "_tables/watched_groups.py", "cli/verbs/reader_role.py"
+    used_in = (
+        "operations.py",
+        "_tables/app_trigger.py",
+        "_tables/watched_groups.py",
+        "cli/verbs/reader_role.py",
+    )
     code = "".join((folder / file).read_text() for file in used_in)
     for file in (folder / "sql").glob("*.sql"):
         if "CREATE" in file.read_text() or "DROP" in file.read_text():

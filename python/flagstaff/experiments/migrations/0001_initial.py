@@ -11,7 +11,7 @@ from flagstaff.experiments.operations import WatchExperiments
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = []
+    dependencies = [("flagstaff", "0010_experiments")]
 
     operations = [
         migrations.CreateModel(
