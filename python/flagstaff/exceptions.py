@@ -92,7 +92,7 @@ class UnknownPlanError(PlanError, LookupError):
 
 
 class ExperimentError(FlagstaffError):
-    """the experiment does not allow this now; "manage.py flags experiment KEY status" says why"""
+    """the experiment does not allow this now; "manage.py flags experiment KEY show" says why"""
 
 
 class InvalidExperimentError(ExperimentError, ValueError):

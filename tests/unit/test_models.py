@@ -201,6 +201,10 @@ def test_names_are_read_from_the_models() -> None:
         "seen_register_table": '"flagstaff_rollouts_seenregister"',
         "failed_unit_table": '"flagstaff_rollouts_failedunit"',
         "signal_worker_table": '"flagstaff_rollouts_signalworker"',
+        "experiment_table": '"flagstaff_experiments_experiment"',
+        "exposure_table": '"flagstaff_experiments_exposure"',
+        "lost_exposures_table": '"flagstaff_experiments_lostexposures"',
+        "exposure_worker_table": '"flagstaff_experiments_exposureworker"',
     }
 
 

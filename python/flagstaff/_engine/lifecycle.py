@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -31,7 +31,13 @@ from flagstaff._engine.status_log import Report, StatusLog, logger
 from flagstaff._tables.decoding import decoder, is_plain_json, value_field
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConfigurationError, UnknownFlagError, UnknownValueError
+from flagstaff.exceptions import (
+    ConfigurationError,
+    FlagstaffError,
+    UnknownExperimentError,
+    UnknownFlagError,
+    UnknownValueError,
+)
 
 __all__ = [
     "EngineOptions",
@@ -56,6 +62,11 @@ _SHUTDOWN_TIMEOUT = 1.0
 _RECONFIGURE_INTERVAL = 2.0
 # Code may build keys from user input, so their number has no limit of its own.
 _MAX_UNKNOWN_LOGGED = 1000
+_UNKNOWN: Mapping[str, type[FlagstaffError]] = {
+    "flag": UnknownFlagError,
+    "value": UnknownValueError,
+    "experiment": UnknownExperimentError,
+}
 
 
 @dataclass(frozen=True)
@@ -190,18 +201,17 @@ def decode(text: str) -> object:
     return _process.decode(text)
 
 
-def report_unknown_key(key: str, what: Literal["flag", "value"]) -> None:
+def report_unknown_key(key: str, what: Literal["flag", "value", "experiment"]) -> None:
     """Raises, or logs once, that an unknown key was evaluated; UNKNOWN_KEY decides which.
 
-    Raises UnknownFlagError or UnknownValueError.
+    Raises UnknownFlagError, UnknownValueError or UnknownExperimentError.
     """
-    error = UnknownFlagError if what == "flag" else UnknownValueError
     message = (
         f"there is no {what} {key!r}; check the spelling, create it in the admin, "
         'or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
     )
     if conf.unknown_key == "raise":
-        raise error(message)
+        raise _UNKNOWN[what](message)
     logged = _process.unknown_logged
     if (
         conf.unknown_key == "warn"

@@ -13,9 +13,11 @@ from flagstaff.cli.support.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
+    ExperimentError,
     FlagstaffError,
     InvalidChangeError,
     PlanError,
+    UnknownExperimentError,
     UnknownFlagError,
     UnknownPlanError,
     UnknownSegmentError,
@@ -27,6 +29,13 @@ __all__ = ["DIFFERS", "FAILED", "REFUSED", "UNCONFIRMED", "UNKNOWN", "USAGE", "e
 # UNCONFIRMED: the change is committed, but not every worker has confirmed it.
 FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS = 1, 2, 3, 4, 5, 6
 
+_UNKNOWN = (
+    UnknownExperimentError,
+    UnknownFlagError,
+    UnknownPlanError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
 # PostgreSQL: insufficient privilege, read-only transaction.
 _FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
 # PostgreSQL: undefined table, undefined column.
@@ -40,9 +49,9 @@ def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""
     try:
         yield
-    except (UnknownFlagError, UnknownPlanError, UnknownSegmentError, UnknownValueError) as error:
+    except _UNKNOWN as error:
         raise _command_error(str(error), UNKNOWN) from error
-    except (ConflictError, InvalidChangeError, PlanError) as error:
+    except (ConflictError, ExperimentError, InvalidChangeError, PlanError) as error:
         raise _command_error(f"refused: {error}", REFUSED) from error
     except DocumentError as error:
         count = len(error.problems)
