@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import pydoc
 from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -23,6 +25,14 @@ def test_main_functions_are_public() -> None:
 
 def test_public_names_are_sorted() -> None:
     assert flagstaff.__all__ == sorted(flagstaff.__all__)
+
+
+@pytest.mark.parametrize("name", ["flagstaff", "flagstaff.rollouts", "flagstaff.experiments"])
+def test_lazy_name_is_not_the_name_of_a_module(name: str) -> None:
+    package = import_module(name)
+    # The import of a module would replace the function.
+    modules = {module.name for module in iter_modules(package.__path__)}
+    assert not modules & set(package.__all__)
 
 
 @pytest.mark.parametrize("name", flagstaff.__all__)
