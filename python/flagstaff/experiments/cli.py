@@ -84,8 +84,10 @@ def _add_create(parser: CommandParser) -> None:
         help='what gets a variant: "user", "visitor" or an attribute',
     )
     add_json_file(parser, "--rules", "the rules")
-    parser.add_argument("--description", default="", metavar="TEXT", help="what is asked")
-    parser.add_argument("--owner", default="", metavar="NAME", help="who answers for it")
+    parser.add_argument(
+        "--description", default="", metavar="TEXT", help="what the experiment is about"
+    )
+    parser.add_argument("--owner", default="", metavar="NAME", help="who is responsible for it")
     add_attribution(parser, "events")
 
 
@@ -126,12 +128,17 @@ def _add_metrics(parser: CommandParser) -> None:
 
 def _add_force(parser: CommandParser) -> None:
     parser.add_argument("unit", metavar="UNIT", help="such as the primary key of a user")
-    parser.add_argument("variant", metavar="VARIANT", nargs="?", help="without it: the bucket's")
+    parser.add_argument(
+        "variant",
+        metavar="VARIANT",
+        nargs="?",
+        help="without it, the bucket of the unit decides again",
+    )
     _add_change(parser)
 
 
 def _add_ship(parser: CommandParser) -> None:
-    parser.add_argument("winner", metavar="VARIANT", help="what everyone gets")
+    parser.add_argument("winner", metavar="VARIANT", help="the variant that all users get")
     parser.add_argument(
         "--without-report", action="store_true", help="ship even if a metric fails; keeps no report"
     )
@@ -195,7 +202,7 @@ def _force(options: Options, out: Output) -> None:
 def _ship(options: Options, out: Output) -> None:
     key, winner = options["key"], options["winner"]
     find(key)
-    require_confirmation(f"Give everyone {winner} in {key}, and end it?", options, out)
+    require_confirmation(f"Ship {winner} to all users, and end the experiment {key}?", options, out)
     _report_change(ship(key, winner, with_report=not options["without_report"]), out, options)
     out.message(f"remove {key} from the code: manage.py flags references {key}")
 
@@ -203,9 +210,11 @@ def _ship(options: Options, out: Output) -> None:
 def _delete(options: Options, out: Output) -> None:
     key = options["key"]
     find(key)
-    require_confirmation(f"Delete the experiment {key} with all its exposures?", options, out)
+    require_confirmation(
+        f"Delete the experiment {key} with its exposures and events?", options, out
+    )
     lifecycle.delete(key)
-    out.message(f"{key}: deleted; every call gets its default")
+    out.message(f"{key}: deleted; every call returns its default")
     finish({"key": key, "deleted": True}, out, options, written=True)
 
 
@@ -305,21 +314,21 @@ _ACTIONS = (
     ),
     Verb(
         name="stop",
-        help="give every call its default at once; nobody is recorded any more",
+        help="stop the experiment at once: every call returns its default, and no unit is recorded",
         examples=("experiment checkout_button stop --wait",),
         add_arguments=_add_change,
         run=_changing(lifecycle.stop),
     ),
     Verb(
         name="ship",
-        help="give everyone a variant, and end the experiment",
+        help="give all users a variant, and end the experiment",
         examples=("experiment checkout_button ship treatment --yes",),
         add_arguments=_add_ship,
         run=_ship,
     ),
     Verb(
         name="report",
-        help="show what the experiment has found",
+        help="print the verdict, the results of the metrics, and the counts",
         examples=("experiment checkout_button report --json",),
         run=_report,
     ),
@@ -345,7 +354,7 @@ def _run(options: Options, out: Output) -> None:
 
 EXPERIMENT = Verb(
     name="experiment",
-    help="show, change or report an experiment",
+    help="show or change an experiment, or print its report",
     examples=(
         "experiment checkout_button",
         *(line for action in _ACTIONS for line in action.examples),

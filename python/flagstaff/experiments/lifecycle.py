@@ -40,7 +40,7 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     description: str = "",
     owner: str = "",
 ) -> Experiment:
-    """Creates an experiment that has not started. Every call gets its default until then.
+    """Creates an experiment that has not started. Every call returns its default until then.
 
     Variants are texts such as "control" or "treatment:3", the control first. Raises
     InvalidExperimentError, also for the key of a flag or of another experiment.
@@ -86,19 +86,19 @@ def start(key: str) -> Experiment:
 
 
 def stop(key: str) -> Experiment:
-    """Stops a running experiment: every call gets its default, and nobody is recorded.
+    """Stops a running experiment: every call returns its default, and no unit is recorded.
 
     Raises UnknownExperimentError, or ExperimentError if it does not run.
     """
     with locked(key) as experiment:
         require_state(experiment, "stopped", State.RUNNING)
         end(experiment, State.STOPPED)
-        record(experiment, Kind.STOPPED, "stopped: every call gets its default")
+        record(experiment, Kind.STOPPED, "stopped: every call returns its default")
         return experiment
 
 
 def delete(key: str) -> None:
-    """Deletes an experiment with its exposures and events. Every call gets its default.
+    """Deletes an experiment with its exposures and events. Every call returns its default.
 
     Raises UnknownExperimentError, or ExperimentError while it runs.
     """

@@ -74,13 +74,13 @@ def _counts(counts: _Json) -> Iterator[str]:
         yield f"{variant}: {number:,} units, {expected:,.0f} expected by its weight"
     if present := sum(counts["present_hour"].values()):
         yield f"in the present hour, not analysed yet: {present:,} units"
-    yield f"mismatch: p = {counts['mismatch_p_value']:.4g} at every look"
+    yield f"sample-ratio mismatch: p = {counts['mismatch_p_value']:.4g}, valid at every look"
     if counts["met_two_variants"]:
         yield f"left out, because they met two variants: {counts['met_two_variants']:,} units"
     if counts["lost"]:
         yield f"lost, because too many waited in a worker: {counts['lost']:,} exposures"
     if workers := counts["workers_without_last_report"]:
         yield (
-            f"workers that ended without their last report: {workers}; up to one interval of each "
-            "is missing"
+            f"workers that ended without their last report: {workers}; exposures of up to one "
+            "MEASURE_INTERVAL of each are missing"
         )

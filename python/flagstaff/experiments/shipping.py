@@ -1,4 +1,4 @@
-"""The end of an experiment: everyone gets the winner, and the report is frozen."""
+"""The end of an experiment: all users get the winner, and the report is frozen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["frozen_report", "ship"]
 
 
 def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
-    """Gives everyone this variant from now on, and freezes the report. Nobody is recorded any more.
+    """Gives all users this variant from now on, and freezes the report. No unit is recorded.
 
     Makes the queries of a report first, unless `with_report` is False. Raises
     UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
@@ -31,7 +31,7 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
         _require_winner(experiment, winner)
         experiment.winner, experiment.frozen_report = winner, frozen
         end(experiment, State.SHIPPED)
-        record(experiment, Kind.SHIPPED, f"shipped: everyone gets {winner}")
+        record(experiment, Kind.SHIPPED, f"shipped: all users get {winner}")
         return experiment
 
 
@@ -42,8 +42,8 @@ def frozen_report(experiment: Experiment) -> dict[str, Any]:
             report = report_of(experiment)
     except (ConfigurationError, DatabaseError) as error:
         raise ExperimentError(
-            f"the report of {experiment.key} cannot be kept: {error}. Mend the metric, or ship "
-            "without the report: with_report=False, or --without-report"
+            f"the report of {experiment.key} cannot be stored: {error}. Correct the metric, or "
+            "ship without a report: with_report=False, or --without-report"
         ) from error
     return {**report, "frozen_at": timezone.now().isoformat()}
 

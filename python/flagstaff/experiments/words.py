@@ -27,29 +27,28 @@ OUTCOMES: dict[Outcome, str | Promise] = {
 
 STATEMENTS: dict[Statement, str | Promise] = {
     Statement.SHARES_ARE_WRONG: _(
-        "The variants do not have the shares that their weights give. Look for bots, for a page "
-        "that fails before the variant is recorded, and for redirects that lose users."
+        "The variants do not have the shares that their weights give. Look for robots, for a page "
+        "that fails in one variant before the variant is recorded, and for redirects that lose "
+        "users."
     ),
     Statement.GUARDRAIL_GOT_WORSE: _("A guardrail got worse by more than is tolerated."),
     Statement.TREATMENT_IS_BETTER: _("The treatment is better than the control in this metric."),
     Statement.TREATMENT_IS_WORSE: _("The treatment is worse than the control in this metric."),
     Statement.LARGER_EFFECTS_ARE_UNLIKELY: _("An effect outside of the interval is unlikely."),
-    Statement.EFFECT_IS_TOO_SMALL_TO_MATTER: _(
-        "Whatever effect there is, it is smaller than the smallest one that matters."
-    ),
-    Statement.MORE_USERS_CAN_DECIDE: _("More users can still decide it."),
+    Statement.EFFECT_IS_TOO_SMALL_TO_MATTER: _("If there is an effect, it is too small to matter."),
+    Statement.MORE_USERS_CAN_DECIDE: _("With more users there can still be a result."),
     Statement.NO_FIGURE_IS_VALID: _("No figure of a metric is valid."),
     Statement.TREND_IS_NO_RESULT: _("What the metrics show so far is no result."),
     Statement.SAME_EFFECT_IS_NOT_PROVEN: _(
         "It is not proven that both variants have the same effect."
     ),
     Statement.ESTIMATE_IS_NOT_EXACT: _(
-        "The effect is not exactly the estimate: all values of the interval are possible, and an "
-        "experiment that ends at a success shows too large an effect on average."
+        "The effect need not be equal to the estimate: all values in the interval are possible. An "
+        "experiment that ends at its first success shows too large an effect on average."
     ),
-    Statement.OTHER_METRICS_ARE_NOT_DECIDED: _("Other metrics are not decided by this."),
+    Statement.OTHER_METRICS_ARE_NOT_DECIDED: _("This says nothing about other metrics."),
     Statement.LOOK_AGAIN_IS_NOT_VALID: _(
-        "This is one look at the planned size: another look would not be valid."
+        "This was the one look at the planned size. Another look would not be valid."
     ),
 }
 
@@ -59,17 +58,27 @@ def missing_text(verdict: Mapping[str, Any], method: str) -> str:
     days, users = math.ceil(verdict["missing_days"]), verdict["missing_users"]
     parts = []
     if days:
-        parts.append(ngettext("%d more day", "%d more days", days) % days)
+        parts.append(
+            ngettext("%(number)s more day", "%(number)s more days", days) % {"number": f"{days:,}"}
+        )
     if users and method == Method.SEQUENTIAL:
         parts.append(
             ngettext(
-                "%s more unit in the smaller variant", "%s more units in the smaller variant", users
+                "%(number)s more unit in the smaller variant",
+                "%(number)s more units in the smaller variant",
+                users,
             )
-            % f"{users:,}"
+            % {"number": f"{users:,}"}
         )
     elif users:
         parts.append(
-            ngettext("%s more unit with a full window", "%s more units with a full window", users)
-            % f"{users:,}"
+            ngettext(
+                "%(number)s more unit with a full window",
+                "%(number)s more units with a full window",
+                users,
+            )
+            % {"number": f"{users:,}"}
         )
-    return gettext("A verdict needs %s.") % gettext(" and ").join(parts) if parts else ""
+    if not parts:
+        return ""
+    return gettext("A verdict needs %(what)s.") % {"what": gettext(" and ").join(parts)}
