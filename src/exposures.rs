@@ -103,10 +103,10 @@ impl Exposures {
         })
     }
 
-    /// Removes and returns what was recorded since the last call.
+    /// Removes and returns the first exposures that wait to be written, at most `limit` of them.
     #[must_use]
-    pub fn take(&self) -> Vec<Exposure> {
-        self.queue.load_full().map(|queue| queue.take()).unwrap_or_default()
+    pub fn take(&self, limit: usize) -> Vec<Exposure> {
+        self.queue.load_full().map(|queue| queue.take(limit)).unwrap_or_default()
     }
 
     /// How many exposures wait to be written.

@@ -33,11 +33,11 @@ impl<T> Queue<T> {
         self.sender.send(item()).is_ok()
     }
 
-    /// Removes and returns what was added before the call.
-    pub(super) fn take(&self) -> Vec<T> {
+    /// Removes and returns what was added before the call, the first `limit` items of it.
+    pub(super) fn take(&self, limit: usize) -> Vec<T> {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = self.waiting.load(Ordering::Relaxed);
-        let taken: Vec<_> = receiver.try_iter().take(waiting).collect();
+        let taken: Vec<_> = receiver.try_iter().take(waiting.min(limit)).collect();
         self.waiting.fetch_sub(taken.len(), Ordering::Relaxed);
         taken
     }

@@ -21,7 +21,7 @@ fn record(exposures: &Exposures, snapshot: &Snapshot, unit: &str, user: Option<&
 
 /// The units and users that were recorded since the last call.
 fn taken(exposures: &Exposures) -> Vec<(String, Option<String>)> {
-    let taken = exposures.take();
+    let taken = exposures.take(usize::MAX);
     taken.into_iter().map(|one| (one.unit.into(), one.user.map(Into::into))).collect()
 }
 
@@ -31,13 +31,28 @@ fn recorded_unit_is_taken_once() {
     assert!(exposures.is_empty());
     record(&exposures, &snapshot, "42", None);
     assert!(!exposures.is_empty());
-    let taken = exposures.take();
+    let taken = exposures.take(10);
     let [exposure] = &taken[..] else { panic!("{taken:?}") };
     assert_eq!((&*exposure.unit, &*exposure.variant), ("42", "control"));
     assert_eq!((exposure.shuffle, exposure.phase), (0, 1));
     assert_eq!(&*exposure.experiment.key, "a");
-    assert_eq!(exposures.take(), []);
+    assert_eq!(exposures.take(10), []);
     assert!(exposures.is_empty());
+}
+
+#[test]
+fn first_exposures_are_taken_first() {
+    let (exposures, snapshot) = (Exposures::new(), running());
+    for unit in ["1", "2", "3"] {
+        record(&exposures, &snapshot, unit, None);
+    }
+    let units = |limit| {
+        let taken = exposures.take(limit);
+        taken.into_iter().map(|one| one.unit.into()).collect::<Vec<String>>()
+    };
+    assert_eq!(units(2), ["1", "2"]);
+    assert_eq!(exposures.len(), 1);
+    assert_eq!(units(2), ["3"]);
 }
 
 #[test]
@@ -78,7 +93,7 @@ fn exposure_beyond_the_limit_is_counted_as_lost_and_tried_again() {
     assert_eq!(identity.take_lost(), 10);
     assert_eq!(identity.take_lost(), 0);
     assert!(!exposures.contains(place("100005"), 0, false));
-    assert_eq!(exposures.take().len(), 100_000);
+    assert_eq!(exposures.take(usize::MAX).len(), 100_000);
     record(&exposures, &snapshot, "100005", None);
     assert_eq!(taken(&exposures), [("100005".to_owned(), None)]);
 }

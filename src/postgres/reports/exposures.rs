@@ -18,6 +18,9 @@ use crate::postgres::status::StatusReport;
 const MANY: usize = 1000;
 /// The time between two looks at their number.
 const CHECK: Duration = Duration::from_secs(1);
+/// The most exposures in one flush. One with all that may wait would take longer than a statement
+/// may, and at the end of the process nothing of it would be written.
+const MAX_FLUSHED: usize = 10_000;
 
 /// Writes what waits in the queue of the process.
 #[derive(Debug)]
@@ -90,9 +93,14 @@ impl Report for Exposures {
         self.context.live.exposures().is_empty() && self.unreadable.is_empty()
     }
 
+    fn exceeds_flush(&self) -> bool {
+        self.context.live.exposures().len() > MAX_FLUSHED
+    }
+
     fn take(&mut self) -> Columns {
         let mut columns = Columns::default();
-        self.context.live.exposures().take().into_iter().for_each(|one| columns.add(one));
+        let taken = self.context.live.exposures().take(MAX_FLUSHED);
+        taken.into_iter().for_each(|one| columns.add(one));
         for (experiment, lost) in self.take_lost() {
             columns.losing.push(experiment);
             columns.lost.push(lost);
@@ -143,14 +151,14 @@ fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
     let mut sender = Sender::new(context.clone(), report);
     let mut due = Instant::now() + jittered(context.measure_interval);
     loop {
-        let wait = due.saturating_duration_since(Instant::now());
-        match stopped.recv_timeout(wait.min(CHECK)) {
+        // Not while the database fails: then the pauses grow.
+        let is_full = sender.has_written() && context.live.exposures().len() >= MANY;
+        let left = due.saturating_duration_since(Instant::now());
+        match stopped.recv_timeout(if is_full { Duration::ZERO } else { left.min(CHECK) }) {
             Ok(limit) => return sender.finish(limit),
             Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        // Not while the database fails: then the pauses grow.
-        let is_full = sender.has_written() && context.live.exposures().len() >= MANY;
         if is_full || Instant::now() >= due {
             due = Instant::now() + jittered(sender.flush());
         }

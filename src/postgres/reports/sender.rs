@@ -55,7 +55,11 @@ pub(super) trait Report {
     fn problem(status: &mut StatusReport) -> &mut Option<&'static str>;
     /// Whether nothing is collected.
     fn is_empty(&self) -> bool;
-    /// Removes and returns what is collected.
+    /// Whether more is collected than one flush carries.
+    fn exceeds_flush(&self) -> bool {
+        false
+    }
+    /// Removes and returns what one flush carries.
     fn take(&mut self) -> Self::Columns;
     /// Called for what the server cannot read, and that is not sent again.
     fn dropped(&mut self, _columns: &Self::Columns) {}
@@ -140,6 +144,11 @@ impl<R: Report> Sender<R> {
         if self.pending.is_some() && self.send(false, until).is_err() {
             return;
         }
+        while self.report.exceeds_flush() {
+            if self.send(false, until).is_err() {
+                return;
+            }
+        }
         let _ = self.send(true, until);
     }
 
@@ -153,7 +162,7 @@ impl<R: Report> Sender<R> {
         self.pending.is_some() || !self.report.is_empty() || self.sequence > 0
     }
 
-    /// Sends the pending flush, or one with all that is collected. The error says whether the
+    /// Sends the pending flush, or the next one. The error says whether the
     /// server refuses all writes.
     fn send(&mut self, is_last: bool, until: Instant) -> Result<(), bool> {
         let flush = self.pending.take().unwrap_or_else(|| {
