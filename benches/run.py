@@ -16,6 +16,7 @@ BENCHES = (
     "rules",
     "writers",
     "impact",
+    "experiment_report",
     "allowed_users",
     "references",
 )

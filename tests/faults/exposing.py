@@ -51,7 +51,7 @@ def figures() -> dict[str, Any]:
     found = count(find(KEY))
     connection.close()
     return {
-        "units": found.total,
+        "units": sum(found.units.values()),
         "moved": found.moved,
         "lost": found.lost,
         "lost_workers": found.lost_workers,
