@@ -19,6 +19,8 @@ RULES = {
     "rule_staff": {"attribute": "is_staff", "operator": "in", "values": [True]},
     "rule_group": {"attribute": "groups", "operator": "in", "values": ["beta"]},
 }
+#: An experiment for everyone, by user.
+EXPERIMENT = "split_1"
 #: The members of the group.
 MEMBERS = 100_000
 _ADD_MEMBERS = """
@@ -87,6 +89,16 @@ def set_up() -> None:
     )
     FeatureFlag.objects.get(key="listed").allowed_users.add(outside("listed"))
     KeyValueStore.objects.create(key="gateway", value="stripe")
+    _start_experiments()
+
+
+def _start_experiments() -> None:
+    from flagstaff import experiments  # noqa: PLC0415 (after set-up)
+    from flagstaff.experiments.models import Experiment  # noqa: PLC0415
+
+    Experiment.objects.all().delete()
+    experiments.create(EXPERIMENT)
+    experiments.start(EXPERIMENT)
 
 
 def add_members(count: int = MEMBERS) -> None:

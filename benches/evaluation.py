@@ -13,12 +13,18 @@ from time import perf_counter_ns
 from typing import Any
 
 from benches._floor import floor
-from benches._project import add_members, outside, set_up
+from benches._project import EXPERIMENT, add_members, outside, set_up
 
 ROUNDS = 60
 CALLS = 20_000
 # The article's code on the ORM takes thousands of times longer, so it runs less often.
 ORM_CALLS = 60
+#: What a candidate is compared with, if that is not the floor above it.
+REFERENCES = {
+    "get_variant": "flag_enabled: 50 %",
+    "get_variant: request.user": "flag_enabled: 50 %, request.user",
+    "the article's code on the ORM": "flag_enabled: 50 %",
+}
 
 
 def main() -> None:
@@ -38,6 +44,7 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
     from django.utils.functional import SimpleLazyObject  # noqa: PLC0415
 
     from flagstaff import flag_enabled, get_value, ready  # noqa: PLC0415
+    from flagstaff.experiments import get_variant  # noqa: PLC0415
     from flagstaff.models import FeatureFlag  # noqa: PLC0415
     from tests.conformance.oracle import Article  # noqa: PLC0415
 
@@ -69,6 +76,8 @@ def _candidates() -> dict[str, tuple[Callable[[], object], int]]:
             lambda: flag_enabled("by_country", user, context=country),
             CALLS,
         ),
+        "get_variant": (lambda: get_variant(EXPERIMENT, user), CALLS),
+        "get_variant: request.user": (lambda: get_variant(EXPERIMENT, lazy), CALLS),
         "floor: allowed user": (lambda: enabled("listed", allowed), CALLS),
         "flag_enabled: allowed user": (lambda: flag_enabled("listed", allowed), CALLS),
         "floor: everyone": (lambda: enabled("everyone", user), CALLS),
@@ -101,7 +110,7 @@ def _print(best: dict[str, float]) -> None:
             base = name
             print(f"{name:36}{nanoseconds:10.0f}")
             continue
-        reference = "flag_enabled: 50 %" if "ORM" in name else base
+        reference = REFERENCES.get(name, base)
         print(f"{name:36}{nanoseconds:10.0f}{nanoseconds / net[reference]:8.2f}  {reference}")
 
 

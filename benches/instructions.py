@@ -17,14 +17,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benches._project import add_members, outside, set_up, start_django
+from benches._project import EXPERIMENT, add_members, outside, set_up, start_django
 
 TIMES = 20_000
 # Counting is on inside these functions only: the start of the engine would be counted too.
-COUNTED = ("flag_enabled", "get_value")
+COUNTED = ("flag_enabled", "get_value", "get_variant", "peek_variant")
 # A call of this function writes the counts since the one before into a file of their own.
 SEPARATOR = "is_waiting"
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,12 +86,14 @@ def _evaluations() -> dict[str, Callable[[], object]]:
     from django.utils.functional import SimpleLazyObject  # noqa: PLC0415
 
     from flagstaff import flag_enabled, get_value, ready  # noqa: PLC0415
+    from flagstaff.experiments import get_variant, peek_variant  # noqa: PLC0415
 
     user: Any = get_user_model().objects.first()
     lazy = SimpleLazyObject(lambda: user)
     assert lazy.pk == user.pk  # noqa: S101 (evaluates it, as a request's first use does)
     assert ready(60)  # noqa: S101
-    listed, country = outside("listed"), {"country": "AT"}
+    assert get_variant(EXPERIMENT, user) is not None  # noqa: S101
+    listed, country, users = outside("listed"), {"country": "AT"}, count(1)
     assert flag_enabled("rule_context", user, context=country)  # noqa: S101
     assert flag_enabled("rule_column", user)  # noqa: S101
     assert flag_enabled("rule_staff", user)  # noqa: S101
@@ -109,6 +112,11 @@ def _evaluations() -> dict[str, Callable[[], object]]:
         "flag_enabled, rule on is_staff": lambda: flag_enabled("rule_staff", user),
         "flag_enabled, rule on a group": lambda: flag_enabled("rule_group", user),
         "flag_enabled, 50 % by country": lambda: flag_enabled("by_country", user, context=country),
+        "get_variant": lambda: get_variant(EXPERIMENT, user),
+        "get_variant, request.user": lambda: get_variant(EXPERIMENT, lazy),
+        "get_variant, unknown key": lambda: get_variant("unknown", user),
+        "get_variant, a new user each time": lambda: get_variant(EXPERIMENT, next(users)),
+        "peek_variant": lambda: peek_variant(EXPERIMENT, user),
     }
 
 

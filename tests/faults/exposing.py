@@ -17,7 +17,7 @@ from django.db import connection
 
 from flagstaff import experiments
 from flagstaff.experiments.counts import count
-from flagstaff.experiments.lifecycle import find
+from flagstaff.experiments.rows import find
 
 __all__ = [
     "KEY",
