@@ -1,8 +1,8 @@
 """Settings of a demo on one machine.
 
 The package needs only `"flagstaff"` in INSTALLED_APPS, and its middleware for flags of visitors.
-Rollout plans need the app `"flagstaff.rollouts"` and the middleware, and the page of stale flags
-needs the app `"flagstaff.cleanup"`.
+Rollout plans need the app `"flagstaff.rollouts"` and the middleware, the page of stale flags needs
+the app `"flagstaff.cleanup"`, and experiments need the app `"flagstaff.experiments"` and METRICS.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "flagstaff",
     "flagstaff.rollouts",
     "flagstaff.cleanup",
+    "flagstaff.experiments",
     "store",
     "crowd",
     "django.contrib.admin",
@@ -62,8 +63,15 @@ ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
 ASGI_APPLICATION = "shop.asgi.application"
 
-# Seconds between two reports of a worker to rollout plans. A demo cannot wait for long.
-FLAGSTAFF = {"MEASURE_INTERVAL": float(os.environ.get("MEASURE_INTERVAL", "1"))}
+FLAGSTAFF = {
+    # Seconds between two reports of a worker to plans and experiments. A demo cannot wait for long.
+    "MEASURE_INTERVAL": float(os.environ.get("MEASURE_INTERVAL", "1")),
+    "METRICS": {
+        "orders": "store.metrics.orders",
+        "revenue": "store.metrics.revenue",
+        "double_orders": "store.metrics.double_orders",
+    },
+}
 
 DATABASES = {"default": database_from(os.environ)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

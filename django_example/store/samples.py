@@ -6,6 +6,7 @@ from datetime import date
 from itertools import product
 from typing import Any
 
+from store.experiments import CHECKOUT_BUTTON
 from store.flag_panel import BETA_REVIEWS, GIFT_WRAPPING, NEW_CHECKOUT, SUMMER_BANNER
 
 ADMIN = ("admin", "flagstaff")
@@ -90,6 +91,20 @@ VALUES = (
         "description": "A fault to try plans with: so many orders fail in the new checkout.",
     },
 )
+
+# A draft: start it in the admin.
+EXPERIMENT: dict[str, Any] = {
+    "key": CHECKOUT_BUTTON,
+    "description": 'Do more users order if the button in the cart says "Buy now", in green?',
+    "owner": "payments",
+}
+ANALYSIS: dict[str, Any] = {
+    "primary": "orders",
+    "others": ["revenue"],
+    # One user of 200 more who orders twice by mistake is tolerated.
+    "guardrails": {"double_orders": 0.005},
+    "planned_users": 20_000,
+}
 
 PRODUCTS = (
     {

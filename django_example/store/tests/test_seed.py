@@ -5,6 +5,7 @@ from django.core.management import call_command
 from django.test import TestCase
 
 from flagstaff import flag_enabled, get_value
+from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store.models import Product
 
@@ -15,7 +16,15 @@ class SeedTests(TestCase):
         call_command("seed")
 
     def counts(self) -> tuple[int, ...]:
-        models = (User, Product, FeatureFlag, KeyValueStore, Segment)
+        models = (
+            User,
+            Product,
+            FeatureFlag,
+            KeyValueStore,
+            Segment,
+            Experiment,
+            ExperimentEvent,
+        )
         return tuple(model._default_manager.count() for model in models)
 
     def test_alice_is_allowed_user_and_bob_is_not(self) -> None:
@@ -31,6 +40,10 @@ class SeedTests(TestCase):
         segment.full_clean()
         [rule] = flag.rules
         self.assertEqual(rule["conditions"], [{"segment": segment.key}])
+
+    def test_experiment_is_a_draft_with_metrics(self) -> None:
+        experiment = Experiment.objects.get(key="checkout_button")
+        self.assertEqual((experiment.state, experiment.primary_metric), ("draft", "orders"))
 
     def test_second_run_adds_nothing(self) -> None:
         before = self.counts()

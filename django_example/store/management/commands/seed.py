@@ -7,6 +7,8 @@ from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from flagstaff import experiments
+from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store import samples
 from store.models import Product
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         seed_segments()
         seed_flags()
         seed_values()
+        seed_experiment()
 
 
 def seed_users() -> None:
@@ -64,3 +67,10 @@ def seed_flags() -> None:
 def seed_values() -> None:
     for row in samples.VALUES:
         KeyValueStore.objects.get_or_create(key=row["key"], defaults=row)
+
+
+def seed_experiment() -> None:
+    key = samples.EXPERIMENT["key"]
+    if not Experiment.objects.filter(key=key).exists():
+        experiments.create(**samples.EXPERIMENT)
+        experiments.set_metrics(key, **samples.ANALYSIS)
