@@ -22,7 +22,8 @@ def _orders() -> QuerySet[Any, Any]:
 
 
 def _revenue() -> QuerySet[Any, Any]:
-    return _orders().annotate(value=F("cents") / 100.0)
+    rows: QuerySet[Any, Any] = _orders().annotate(value=F("cents") / 100.0)
+    return rows
 
 
 def _double_orders() -> QuerySet[Any, Any]:
