@@ -1,6 +1,8 @@
-"""The experiments of the shop."""
+"""The experiments of the shop. Their variants are "control" and "treatment"."""
 
 from __future__ import annotations
 
-#: Variants: "control" and "treatment", see `templates/store/cart.html`.
+#: The button in the cart: see `templates/store/cart.html`.
 CHECKOUT_BUTTON = "checkout_button"
+#: Only in the simulation: see `simulation/visits.py`.
+LARGE_PHOTOS = "large_photos"

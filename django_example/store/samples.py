@@ -106,7 +106,7 @@ ANALYSIS: dict[str, Any] = {
     "planned_users": 20_000,
 }
 
-PRODUCTS = (
+PRODUCTS: tuple[dict[str, Any], ...] = (
     {
         "slug": "pennant",
         "name": "Harbour pennant",
