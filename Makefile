@@ -25,7 +25,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport CONDA_PREFIX
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 env: $(VENV)/.made ## Create the virtual environment with all tools
 
@@ -47,6 +47,9 @@ demo: build ## Run the example shop on PostgreSQL, with several workers
 
 demo-rollout: build ## Run a rollout plan in the example shop, with simulated users and a planted fault
 	@$(BIN)/python -m tools.demo_rollout
+
+demo-experiment: build ## Run two experiments in the example shop, with simulated users and a planted mistake
+	@$(BIN)/python -m tools.demo_experiment
 
 test: test-rust test-python ## Run all tests; starts a PostgreSQL for them
 
@@ -159,4 +162,4 @@ clean: ## Delete environments, builds, and the demo's data
 	rm -rf .venv* .demo dist target fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} + && rm -f python/flagstaff/_core.*so
 
-.PHONY: help env build demo demo-rollout test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean
+.PHONY: help env build demo demo-rollout demo-experiment test test-rust test-python test-faults test-themes test-repeats test-versions fuzz mutants soak test-matrix lint lint-rust lint-python docs wheel wheel-test format messages bench sim requirements clean

@@ -36,8 +36,10 @@ READY = """
   2. In the admin, set the rollout of new_checkout to 50 and save. Half of the users get it.
   3. In the list of flags, turn it off. All users get the old checkout again, from every worker.
   4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
-  5. To see a rollout plan stop a fault: make demo-rollout
-  6. Turn all flags on with SQL:
+  5. Start the experiment checkout_button in the admin: then the cart of Alice says "Buy now".
+  6. To see a rollout plan stop a fault: make demo-rollout
+  7. To see an experiment with a result: make demo-experiment
+  8. Turn all flags on with SQL:
      psql {url} -c "UPDATE flagstaff_featureflag SET enabled = true"
 
   Ctrl-C stops the demo. Its data remain until `make clean`.

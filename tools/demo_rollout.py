@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tools.demo import (
-    EXAMPLE,
     child,
     chosen_port,
     manage,
@@ -23,6 +21,7 @@ from tools.demo import (
     wait_for_answer,
     workers,
 )
+from tools.demo_commands import flags, say
 from tools.plan_watch import PlanWatch, Seen
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
@@ -129,17 +128,6 @@ def driver(environment: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def flags(arguments: str, environment: dict[str, str]) -> None:
-    """Runs `manage.py flags`, and exits with its message if it fails."""
-    command = [sys.executable, "manage.py", "flags", *arguments.split()]
-    run = subprocess.run(
-        command, cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False
-    )
-    if run.returncode != 0:
-        sys.exit(f"`manage.py flags {arguments}` failed: {run.stderr}")
-    say(f"$ manage.py flags {arguments}")
-
-
 def wait_for(is_done: Callable[[], bool]) -> None:
     """Waits for an event of the demo."""
     deadline = time.monotonic() + TIMEOUT
@@ -147,11 +135,6 @@ def wait_for(is_done: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             sys.exit("the demo does not continue")
         time.sleep(0.05)
-
-
-def say(text: str) -> None:
-    """Prints a line with the time."""
-    print(f"  {time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 if __name__ == "__main__":
