@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F, Value
+from django.test.utils import CaptureQueriesContext
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError
@@ -54,6 +56,13 @@ def rows_of(events: list[Event]) -> Callable[[], Sql]:
     params = tuple(part for event in events for part in event)
     text = f"SELECT * FROM (VALUES {values}) AS events (unit, value, time)"
     return lambda: Sql(text, params)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The kind of each node of a plan, and how often it ran."""
+    yield plan["Node Type"], plan["Actual Loops"]
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
 
 
 def totals(experiment: Experiment, metric: Metric) -> dict[str, tuple[int, float]]:
@@ -168,3 +177,15 @@ def test_source_may_be_a_query_set(experiment: Experiment) -> None:
 def test_source_of_another_kind_is_refused(experiment: Experiment) -> None:
     with pytest.raises(ConfigurationError, match="the source of a metric returned list"):
         measure(experiment, Conversion(list, window=DAY))  # type: ignore[arg-type]
+
+
+def test_constants_are_computed_once_without_statistics_of_the_table(
+    experiment: Experiment,
+) -> None:
+    expose(experiment, [(str(unit), "control", START) for unit in range(20)])
+    with CaptureQueriesContext(connection) as queries:
+        measure(experiment, Conversion(rows_of([]), window=DAY))
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {queries[-1]['sql']}")
+        [[explained]] = cursor.fetchall()
+    assert {loops for kind, loops in nodes(explained[0]["Plan"]) if kind == "Aggregate"} == {1}

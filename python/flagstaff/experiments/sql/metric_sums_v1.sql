@@ -1,6 +1,7 @@
 -- The sums of a metric, by the hour in which the window of a unit ended, by phase and by variant. A
 -- unit that met two variants is left out, and so is one whose window is not over at the last full
--- hour: its value could still change. The constants are subtracted so that no digit is lost.
+-- hour: its value could still change. The constants are subtracted so that no digit is lost; they
+-- are materialized, because without statistics the planner would compute them again for each unit.
 -- The parameters are the experiment and its shuffle; when the window begins and ends, and how long
 -- before the exposure values count as x, in seconds after the exposure; and those of the metric.
 WITH given AS (
@@ -41,7 +42,7 @@ WITH given AS (
         AND m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.-) given.before)
         AND m.at OPERATOR(pg_catalog.<) (u.at OPERATOR(pg_catalog.+) given.last)
     GROUP BY u.unit, u.phase, u.variant, u.at, given.first, given.last
-), constants AS (
+), constants AS MATERIALIZED (
     SELECT
         coalesce(pg_catalog.avg(y), 0) AS y,
         coalesce(pg_catalog.avg(x), 0) AS x
