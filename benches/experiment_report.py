@@ -57,7 +57,7 @@ def main() -> None:
     from flagstaff.experiments.counts import count  # noqa: PLC0415
     from flagstaff.experiments.measuring import measure  # noqa: PLC0415
     from flagstaff.experiments.models import Experiment  # noqa: PLC0415
-    from flagstaff.experiments.report import make_report  # noqa: PLC0415
+    from flagstaff.experiments.reporting import make_report  # noqa: PLC0415
 
     metrics = {name: f"{__spec__.name}.{name}" for name in ("converted", "revenue")}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
