@@ -49,8 +49,6 @@ class ExperimentsConfig(OptionalApp, AppConfig):
         from flagstaff.experiments.cli import (  # noqa: PLC0415 (only commands need it)
             EXPERIMENT,
             EXPERIMENTS,
-        )
-        from flagstaff.experiments.sample_size_verb import (  # noqa: PLC0415 (only commands)
             SAMPLE_SIZE,
         )
 
