@@ -119,7 +119,7 @@ def test_role_in_the_page_equals_the_printed_one() -> None:
 
     printed = flags("reader-role", "flagstaff_reader", "--connections", "200").out
     # The page is for projects without optional apps.
-    printed = re.sub(r",\s+public\.flagstaff_rollouts_plan", "", printed)
+    printed = re.sub(r",\s+public\.flagstaff_(rollouts_plan|experiments_experiment)", "", printed)
     shown, _revoke = code_of(ROLE, "sql")
     assert bare(shown) == bare(printed)
     with connection.cursor() as cursor:
