@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._text.local_formats import local_time_text
 
-__all__ = ["changed_cell", "key_cell"]
+__all__ = ["changed_cell", "key_cell", "time_cell"]
 
 _MAX_DESCRIPTION_SHOWN = 100
 
@@ -31,7 +31,11 @@ def key_cell(row: Any, anchor: str = "") -> SafeString:
 
 def changed_cell(row: Any) -> str:
     """Returns the time since the last change. The tooltip has the date and time."""
-    time: datetime | None = row.changed_at  # NULL in old rows of a project's own model
+    return time_cell(row.changed_at)  # NULL in old rows of a project's own model
+
+
+def time_cell(time: datetime | None) -> str:
+    """Returns the time since then, with the date and time as a tooltip; empty without a time."""
     if time is None:
         return ""
     return format_html(

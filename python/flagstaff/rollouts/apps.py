@@ -36,7 +36,7 @@ class RolloutsConfig(OptionalApp, AppConfig):
     label = "flagstaff_rollouts"
     verbose_name = _("Rollout plans")
     default_auto_field = "django.db.models.BigAutoField"
-    admin_css = ("flagstaff/rollouts.css",)
+    admin_css = ("flagstaff/charts.css", "flagstaff/rollouts.css")
 
     def ready(self) -> None:
         """Registers the system checks. Observes Celery's tasks if the project has imported it."""

@@ -7,7 +7,7 @@ import math
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff.rollouts.admin.svg import chart, circle, line, rect, text
+from flagstaff.admin.svg import chart, circle, line, rect, text
 from flagstaff.rollouts.admin.texts import limit_text, ratio_text, share_text, users_text
 from flagstaff.rollouts.results import Evidence, GuardResult
 

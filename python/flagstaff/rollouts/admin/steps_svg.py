@@ -8,7 +8,7 @@ from math import ceil
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff.rollouts.admin.svg import chart, line, rect, text
+from flagstaff.admin.svg import chart, line, rect, text
 from flagstaff.rollouts.admin.texts import NONE, duration, state_sentence
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import Step
