@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet, FieldError
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
@@ -19,9 +20,16 @@ def rows_of(source: Source, columns: Sequence[str], what: str) -> tuple[str, lis
     """Returns a subquery with these columns, and its parameters. Does not query.
 
     `what` names the source in errors. Raises ConfigurationError for a source of another database,
-    or that returns neither a QuerySet nor `Sql`.
+    that returns neither a QuerySet nor `Sql`, or that names a field that does not exist.
     """
-    given = source()
+    try:
+        return _rows_of(source(), columns, what)
+    except (EmptyResultSet, FieldError) as error:
+        why = str(error) or "it is an empty QuerySet"
+        raise ConfigurationError(f"{what} cannot be read: {why}") from error
+
+
+def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
     if isinstance(given, Sql):
         return f"({given.text}) AS given_rows", list(given.params)
     if not isinstance(given, QuerySet):

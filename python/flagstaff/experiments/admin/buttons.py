@@ -1,0 +1,242 @@
+"""The buttons on the page of an experiment: what each one asks, what it changes, and its form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.changes.changed import quoted_command
+from flagstaff.experiments import analysis, assigning, lifecycle, shipping
+from flagstaff.experiments.admin.button_forms import ForceForm, ShipForm, WeightsForm
+from flagstaff.experiments.admin.forms import MetricsForm
+from flagstaff.experiments.admin.headline import outcome_text
+from flagstaff.experiments.admin.reading import read_report
+from flagstaff.experiments.admin.tables import shares_text
+from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.statistics import Outcome
+
+__all__ = ["STOP", "Asked", "Button", "buttons_of"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the confirmation page shows besides the question."""
+
+    rows: list[PreviewRow]
+    form: forms.Form | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button. `ask` makes its confirmation page from what was posted, or from None."""
+
+    #: The value of the button, such as "start".
+    name: str
+    label: str | Promise
+    question: str | Promise
+    ask: Callable[[Experiment, Any], Asked]
+    #: Changes the experiment, with the valid form of the page.
+    press: Callable[[str, Any], Experiment]
+    #: The message afterwards, and another one with more to do.
+    done: str | Promise
+    then: Callable[[str], str] | None = None
+
+
+def buttons_of(experiment: Experiment) -> tuple[Button, ...]:
+    """Returns the buttons that the state of an experiment allows."""
+    state = State(experiment.state)
+    if state is State.DRAFT:
+        return (_START, _WEIGHTS, _METRICS, _FORCE)
+    if state is State.RUNNING:
+        return (STOP, _SHIP, _WEIGHTS, _SHUFFLE, _METRICS, _FORCE)
+    if state is State.STOPPED:
+        # Without its exposures, an experiment cannot continue.
+        start = () if experiment.frozen_report is not None else (_CONTINUE,)
+        return (*start, _SHIP, _WEIGHTS, _SHUFFLE, _METRICS)
+    return ()
+
+
+def _state_row(experiment: Experiment, after: State) -> PreviewRow:
+    return PreviewRow(_("state"), str(State(experiment.state).label), str(after.label))
+
+
+def _ask_start(experiment: Experiment, _data: Any) -> Asked:
+    rows = [
+        _state_row(experiment, State.RUNNING),
+        PreviewRow(_("who gets what"), _("every call gets its default"), shares_text(experiment)),
+    ]
+    warnings = []
+    if not experiment.primary_metric:
+        warnings.append(
+            _("There is no primary metric, so there will be no verdict. It can be added later.")
+        )
+    return Asked(rows, warnings=tuple(warnings))
+
+
+def _ask_stop(experiment: Experiment, _data: Any) -> Asked:
+    after = _("every call gets its default")
+    return Asked(
+        [
+            _state_row(experiment, State.STOPPED),
+            PreviewRow(_("who gets what"), shares_text(experiment), after),
+        ]
+    )
+
+
+def _ask_shuffle(experiment: Experiment, _data: Any) -> Asked:
+    text = _("shuffle %(number)s")
+    numbers = (experiment.shuffle, experiment.shuffle + 1)
+    return Asked([PreviewRow(_("buckets"), *(text % {"number": one} for one in numbers))])
+
+
+def _ask_ship(experiment: Experiment, data: Any) -> Asked:
+    report, error = read_report(experiment)
+    verdicts = report["verdicts"] if report is not None and not error else []
+    texts = {one["treatment"]: outcome_text(one["outcome"]) for one in verdicts}
+    form = ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
+    rows = [
+        _state_row(experiment, State.SHIPPED),
+        PreviewRow(
+            _("who gets what"), shares_text(experiment), _("everyone gets the same variant")
+        ),
+        PreviewRow(
+            _("records"), _("exposures and looks"), _("nothing; the report is kept as it is")
+        ),
+    ]
+    warnings = [error] if error else []
+    if not any(one["outcome"] == Outcome.BETTER.value for one in verdicts):
+        warnings.append(
+            _("No treatment has been shown to be better, so this is not a decision by the figures.")
+        )
+    return Asked(rows, form, tuple(warnings))
+
+
+def _ask_weights(experiment: Experiment, data: Any) -> Asked:
+    return Asked([], WeightsForm(data, experiment=experiment))
+
+
+def _ask_metrics(experiment: Experiment, data: Any) -> Asked:
+    return Asked([], MetricsForm(data, experiment=experiment))
+
+
+def _ask_force(experiment: Experiment, data: Any) -> Asked:
+    return Asked([], ForceForm(data, experiment=experiment))
+
+
+def _ship(key: str, form: ShipForm) -> Experiment:
+    given: Mapping[str, Any] = form.cleaned_data
+    with_report = not given.get("without_report", False)
+    return shipping.ship(key, given["winner"], with_report=with_report)
+
+
+def _set_weights(key: str, form: WeightsForm) -> Experiment:
+    traffic = form.cleaned_data["traffic_percent"]
+    return assigning.set_weights(key, form.weights(), traffic_percent=traffic)
+
+
+def _set_metrics(key: str, form: MetricsForm) -> Experiment:
+    return analysis.set_metrics(key, **form.metrics())
+
+
+def _force(key: str, form: ForceForm) -> Experiment:
+    return assigning.force(key, form.cleaned_data["unit"], form.cleaned_data["variant"] or None)
+
+
+def _remove_text(key: str) -> str:
+    text = _("Now remove the experiment from the code. This lists where it is: %(command)s")
+    return text % {"command": quoted_command("references", key).strip('"')}
+
+
+_START = Button(
+    "start",
+    gettext_lazy("Start"),
+    gettext_lazy(
+        "Start “%(key)s”? From now on, each unit that meets it gets a variant and is recorded. The "
+        "primary metric, the planned units and the method cannot change after that."
+    ),
+    _ask_start,
+    lambda key, _form: lifecycle.start(key),
+    gettext_lazy("The experiment “%(key)s” has started."),
+)
+_CONTINUE = Button(
+    "start",
+    gettext_lazy("Continue"),
+    gettext_lazy("Continue “%(key)s”? A new phase begins, with the same buckets."),
+    _ask_start,
+    lambda key, _form: lifecycle.start(key),
+    gettext_lazy("The experiment “%(key)s” continues."),
+)
+#: It works whatever has changed since the page was opened.
+STOP = Button(
+    "stop",
+    gettext_lazy("Stop"),
+    gettext_lazy(
+        "Stop “%(key)s”? Every call gets its default at once, and nobody is recorded any more. It "
+        "can be continued later."
+    ),
+    _ask_stop,
+    lambda key, _form: lifecycle.stop(key),
+    gettext_lazy("The experiment “%(key)s” was stopped: every call gets its default."),
+)
+_SHIP = Button(
+    "ship",
+    gettext_lazy("Ship"),
+    gettext_lazy(
+        "Ship a variant of “%(key)s”? Everyone gets it from now on, and the report is kept as it "
+        "is. This cannot be undone."
+    ),
+    _ask_ship,
+    _ship,
+    gettext_lazy("The experiment “%(key)s” was shipped: everyone gets the same variant."),
+    _remove_text,
+)
+_WEIGHTS = Button(
+    "weights",
+    gettext_lazy("Weights"),
+    gettext_lazy(
+        "Change the weights of “%(key)s”? While it runs, this begins a phase: the report compares "
+        "variants only within a phase. No more units than necessary get another variant; those "
+        "that meet a second one are left out."
+    ),
+    _ask_weights,
+    _set_weights,
+    gettext_lazy("The weights of “%(key)s” were saved."),
+)
+_SHUFFLE = Button(
+    "shuffle",
+    gettext_lazy("Shuffle"),
+    gettext_lazy(
+        "Shuffle “%(key)s”? All units get other buckets, and many another variant. The exposures "
+        "so far are no longer reported. This cannot be undone."
+    ),
+    _ask_shuffle,
+    lambda key, _form: assigning.shuffle(key),
+    gettext_lazy("The experiment “%(key)s” was shuffled: its report begins anew."),
+)
+_METRICS = Button(
+    "metrics",
+    gettext_lazy("Metrics"),
+    gettext_lazy("What does “%(key)s” measure, and when is there a verdict?"),
+    _ask_metrics,
+    _set_metrics,
+    gettext_lazy("The metrics of “%(key)s” were saved."),
+)
+_FORCE = Button(
+    "force",
+    gettext_lazy("Force a unit"),
+    gettext_lazy(
+        "Give a unit a variant of “%(key)s”, such as for a test? The unit is not recorded while it "
+        "is forced."
+    ),
+    _ask_force,
+    _force,
+    gettext_lazy("The forced units of “%(key)s” were saved."),
+)

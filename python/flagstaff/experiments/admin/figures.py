@@ -1,0 +1,259 @@
+"""The metrics of a report, as the page shows them: a chart and a table of the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._text.local_formats import local_days, local_number
+from flagstaff.experiments.admin.intervals_svg import Row, intervals_chart
+from flagstaff.experiments.admin.looks_svg import MAX_LOOKS, looks_chart, thinned
+from flagstaff.experiments.admin.texts import (
+    NONE,
+    count_text,
+    hour_text,
+    interval_text,
+    level_text,
+    number_text,
+    p_text,
+    percent_text,
+    points_text,
+    signed,
+)
+from flagstaff.experiments.report import Role
+
+__all__ = ["MetricFigures", "TreatmentFigures", "metric_figures"]
+
+_ROLES: dict[str, str | Promise] = {
+    Role.PRIMARY: gettext_lazy("primary metric"),
+    Role.OTHER: gettext_lazy("other metric"),
+    Role.GUARDRAIL: gettext_lazy("guardrail"),
+}
+
+_HOUR, _DAY = 3600, 86_400
+
+
+@dataclass(frozen=True)
+class TreatmentFigures:
+    """The newest look at one treatment, in words."""
+
+    treatment: str
+    result: str
+    #: "fine", "bad" or "open".
+    css: str
+    control: str = NONE
+    value: str = NONE
+    difference: str = NONE
+    difference_interval: str = ""
+    lift: str = NONE
+    lift_interval: str = ""
+    p_value: str = NONE
+    level: str = ""
+    #: Of a guardrail: how much worse it is at least, and what is tolerated.
+    bound: str = ""
+    tolerated: str = ""
+    chart: SafeString | str = ""
+    #: Time, units, control, treatment, effect, interval.
+    looks: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class MetricFigures:
+    """A metric: what it is, the chart of its intervals, and a row for each treatment."""
+
+    name: str
+    role: str
+    facts: list[str]
+    is_guardrail: bool
+    is_proportion: bool
+    chart: SafeString | str
+    treatments: list[TreatmentFigures]
+    #: The name of the effect that the charts draw.
+    effect: str
+    #: Whether the looks are thinned out.
+    is_thinned: bool
+
+
+def metric_figures(report: Mapping[str, Any]) -> list[MetricFigures]:
+    """Returns all metrics; none if the shares are wrong, because then no figure is valid."""
+    if report["has_mismatch"]:
+        return []
+    return [_metric(one, number) for number, one in enumerate(report["metrics"])]
+
+
+def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
+    is_guardrail = metric["role"] == Role.GUARDRAIL
+    # What is tolerated is a difference, so guardrails are drawn as differences.
+    newest = [one["newest"] for one in metric["treatments"] if one["newest"]]
+    has_lift = not is_guardrail and bool(newest) and all(one["lift"] for one in newest)
+    effect = _Effect(metric, is_lift=has_lift)
+    treatments = [
+        _treatment(one, metric, effect, f"{number}-{place}")
+        for place, one in enumerate(metric["treatments"])
+    ]
+    return MetricFigures(
+        name=metric["metric"],
+        role=str(_ROLES[metric["role"]]),
+        facts=_facts(metric),
+        is_guardrail=is_guardrail,
+        is_proportion=metric["is_proportion"],
+        chart=_chart(metric, effect, treatments, number),
+        treatments=treatments,
+        effect=effect.name,
+        is_thinned=any(len(one["looks"]) > MAX_LOOKS for one in metric["treatments"]),
+    )
+
+
+class _Effect:
+    """What the charts of a metric draw: the lift, or the difference if there is none."""
+
+    def __init__(self, metric: Mapping[str, Any], *, is_lift: bool) -> None:
+        self.key = "lift" if is_lift else "difference"
+        self._is_share = is_lift
+        self._is_points = not is_lift and metric["is_proportion"]
+        self.name = (
+            _("Lift")
+            if is_lift
+            else _("Difference in percentage points")
+            if self._is_points
+            else _("Difference")
+        )
+
+    def write(self, number: float) -> str:
+        if self._is_share:
+            return percent_text(number)
+        return points_text(number) if self._is_points else number_text(number)
+
+
+def _treatment(
+    result: Mapping[str, Any], metric: Mapping[str, Any], effect: _Effect, name: str
+) -> TreatmentFigures:
+    newest = result["newest"]
+    text, css = _verdict(result, metric)
+    if newest is None:
+        return TreatmentFigures(result["treatment"], _("no result yet"), "open")
+    write = percent_text if metric["is_proportion"] else number_text
+    write_difference = points_text if metric["is_proportion"] else number_text
+    found: dict[str, Any] = {
+        "treatment": result["treatment"],
+        "result": text,
+        "css": css,
+        "control": write(newest["control"]),
+        "value": write(newest["treatment"]),
+        "level": level_text(result["interval_alpha"]),
+        "p_value": p_text(result["corrected_p_value"]),
+        **_effect_texts("difference", newest, write_difference),
+        **_effect_texts("lift", newest, percent_text),
+        "chart": looks_chart(f"flagstaff-looks-{name}", result, effect.key, effect.write),
+        "looks": _looks(result["looks"], effect, write),
+    }
+    if metric["role"] == Role.GUARDRAIL:
+        bound = result["harm_bound"]
+        is_worse = bound is not None and bound > 0
+        found["bound"] = write_difference(bound) if is_worse else _("no harm is certain")
+        found["tolerated"] = write_difference(result["tolerated_harm"])
+    return TreatmentFigures(**found)
+
+
+def _effect_texts(
+    name: str, look: Mapping[str, Any], write: Callable[[float], str]
+) -> dict[str, str]:
+    found = look[name]
+    if found is None:
+        return {}
+    return {
+        name: signed(found["value"], write),
+        f"{name}_interval": interval_text(found, write),
+    }
+
+
+def _verdict(result: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the result of a treatment in words, and the colour of its chart."""
+    if metric["role"] == Role.GUARDRAIL:
+        if result["is_harmed"]:
+            return _("worse by more than is tolerated"), "bad"
+        return _("no harm beyond what is tolerated is certain"), "fine"
+    if not result["is_significant"]:
+        return _("not significant"), "open"
+    decided = next(one for one in result["looks"] if one["at"] == result["decided_at"])
+    is_better = (decided["difference"]["value"] > 0) == metric["higher_is_better"]
+    text = _("better, significant") if is_better else _("worse, significant")
+    return text, "fine" if is_better else "bad"
+
+
+def _facts(metric: Mapping[str, Any]) -> list[str]:
+    """Returns what is measured, and in how many units."""
+    users = metric["users"]
+    full = ngettext(
+        "%(count)s unit with a full window", "%(count)s units with a full window", users
+    ) % {"count": local_number(users)}
+    kinds = {
+        "conversion": _("share of units with an event within %(window)s"),
+        "mean": _("mean per unit, within %(window)s"),
+        "ratio": _("ratio of two sums, within %(window)s"),
+        "retention": _("share of units that come back on day %(day)s"),
+    }
+    kind = kinds.get(metric["kind"], metric["kind"])
+    kind %= {"window": _duration(metric["window_seconds"]), "day": metric["day"]}
+    direction = _("higher is better") if metric["higher_is_better"] else _("lower is better")
+    return [text for text in (metric["description"], kind, direction, full) if text]
+
+
+def _duration(seconds: float) -> str:
+    """Returns a duration in its largest unit without a remainder, such as "36 hours"."""
+    if seconds % _HOUR:
+        return _("%(count)s minutes") % {"count": number_text(seconds / 60)}
+    if seconds % _DAY:
+        hours = int(seconds // _HOUR)
+        text = ngettext("%(count)s hour", "%(count)s hours", hours)
+        return text % {"count": local_number(hours)}
+    return local_days(int(seconds // _DAY))
+
+
+def _chart(
+    metric: Mapping[str, Any], effect: _Effect, treatments: Sequence[TreatmentFigures], number: int
+) -> SafeString | str:
+    rows = []
+    for result, figures in zip(metric["treatments"], treatments, strict=True):
+        if result["newest"] is None:
+            continue
+        found = result["newest"][effect.key]
+        sentence = _("%(treatment)s: %(value)s, %(level)s interval: %(interval)s") % {
+            "treatment": result["treatment"],
+            "value": signed(found["value"], effect.write),
+            "level": figures.level,
+            "interval": interval_text(found, effect.write),
+        }
+        limit = None
+        if metric["role"] == Role.GUARDRAIL:
+            tolerated = result["tolerated_harm"]
+            limit = -tolerated if metric["higher_is_better"] else tolerated
+        rows.append(Row(sentence, figures.css, found["value"], found["low"], found["high"], limit))
+    title = _("%(metric)s: %(effect)s") % {"metric": metric["metric"], "effect": effect.name}
+    return intervals_chart(f"flagstaff-metric-{number}", title, rows, effect.write)
+
+
+def _looks(
+    looks: Sequence[Mapping[str, Any]], effect: _Effect, write: Callable[[float], str]
+) -> list[tuple[str, ...]]:
+    """Returns the looks that the chart draws, the newest one first."""
+    rows: list[tuple[str, ...]] = []
+    for look in reversed(thinned(looks)):
+        found = look[effect.key]
+        rows.append(
+            (
+                hour_text(look["at"]),
+                count_text(look["users"]),
+                write(look["control"]),
+                write(look["treatment"]),
+                NONE if found is None else signed(found["value"], effect.write),
+                NONE if found is None else interval_text(found, effect.write),
+            )
+        )
+    return rows

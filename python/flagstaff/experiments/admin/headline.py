@@ -1,0 +1,155 @@
+"""What the page of an experiment says first: its state, its verdicts, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._text.local_formats import local_number
+from flagstaff.experiments.admin.texts import count_text, p_text, time_text
+from flagstaff.experiments.models import State
+from flagstaff.experiments.statistics import Outcome, Statement
+from flagstaff.experiments.words import OUTCOMES, STATEMENTS, missing_text
+
+__all__ = ["Headline", "headlines", "mismatch_notice", "notes", "outcome_text", "state_sentence"]
+
+_CSS_CLASSES = {
+    Outcome.MISMATCH: "tripped",
+    Outcome.TOO_EARLY: "none",
+    Outcome.HARM: "tripped",
+    Outcome.BETTER: "on",
+    Outcome.WORSE: "tripped",
+    Outcome.NO_DIFFERENCE: "off",
+    Outcome.UNDECIDED: "partial",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict on one treatment."""
+
+    treatment: str
+    outcome: SafeString
+    may: list[str]
+    may_not: list[str]
+    missing: str
+    harmed: str
+
+
+def headlines(report: Mapping[str, Any]) -> list[Headline]:
+    """Returns the verdict on each treatment."""
+    return [_headline(one, report) for one in report["verdicts"]]
+
+
+def outcome_text(outcome: str) -> str:
+    """Returns the outcome of a verdict in words."""
+    return str(OUTCOMES[Outcome(outcome)])
+
+
+def state_sentence(report: Mapping[str, Any]) -> str:
+    """Returns the state as one sentence."""
+    values = {
+        "started": time_text(report["started_at"]),
+        "ended": time_text(report["ended_at"]),
+        "winner": report["winner"],
+        "phase": local_number(max((one["number"] for one in report["phases"]), default=0)),
+    }
+    texts = {
+        State.DRAFT: _("Not started: every call gets its default, and nobody is recorded."),
+        State.RUNNING: _("Started %(started)s, phase %(phase)s."),
+        State.STOPPED: _("Stopped %(ended)s: every call gets its default."),
+        State.SHIPPED: _("Shipped %(ended)s: everyone gets “%(winner)s”."),
+    }
+    return texts[State(report["state"])] % values
+
+
+def mismatch_notice(report: Mapping[str, Any]) -> SafeString | None:
+    """Returns what is wrong with the shares, and what to look for; None if they are right."""
+    if not report["has_mismatch"]:
+        return None
+    counts = report["exposures"]
+    text = _("%(variant)s: %(seen)s units, %(expected)s expected")
+    seen = format_html_join(
+        "",
+        "<li>{}</li>",
+        (
+            [
+                text
+                % {
+                    "variant": variant,
+                    "seen": count_text(units),
+                    "expected": count_text(counts["expected"][variant]),
+                }
+            ]
+            for variant, units in counts["units"].items()
+        ),
+    )
+    return format_html(
+        '<p><strong>{}</strong></p><ul class="flagstaff-list">{}</ul><p>{}</p><p>{}</p>',
+        _("The shares of the variants are wrong (sample-ratio mismatch): p = %(p)s.")
+        % {"p": p_text(counts["mismatch_p_value"])},
+        seen,
+        STATEMENTS[Statement.SHARES_ARE_WRONG],
+        _("No figure of a metric is shown, because none would be valid."),
+    )
+
+
+def notes(report: Mapping[str, Any]) -> list[str]:
+    """Returns what is missing or left out in the report, as sentences."""
+    counts = report["exposures"]
+    found = []
+    if lost := counts["lost"]:
+        text = ngettext(
+            "%(count)s exposure was lost, because too many waited in a worker. The units may be "
+            "recorded later.",
+            "%(count)s exposures were lost, because too many waited in a worker. The units may be "
+            "recorded later.",
+            lost,
+        )
+        found.append(text % {"count": local_number(lost)})
+    if workers := counts["workers_without_last_report"]:
+        text = ngettext(
+            "%(count)s worker ended without its last report: the exposures of its last interval "
+            "may be missing.",
+            "%(count)s workers ended without their last reports: the exposures of their last "
+            "intervals may be missing.",
+            workers,
+        )
+        found.append(text % {"count": local_number(workers)})
+    if moved := counts["met_two_variants"]:
+        text = ngettext(
+            "%(count)s unit met two variants. It is left out of all figures.",
+            "%(count)s units met two variants. They are left out of all figures.",
+            moved,
+        )
+        found.append(text % {"count": local_number(moved)})
+    return found
+
+
+def _headline(verdict: Mapping[str, Any], report: Mapping[str, Any]) -> Headline:
+    outcome = Outcome(verdict["outcome"])
+    label = format_html(
+        '<span class="flagstaff-state flagstaff-{}">{}</span>',
+        _CSS_CLASSES[outcome],
+        OUTCOMES[outcome],
+    )
+    # The notice above says the same in more words.
+    hidden = {Statement.SHARES_ARE_WRONG}
+    return Headline(
+        treatment=verdict["treatment"],
+        outcome=label,
+        may=_statements(set(map(Statement, verdict["may_conclude"])) - hidden),
+        may_not=_statements(set(map(Statement, verdict["may_not_conclude"]))),
+        missing=missing_text(verdict, report["settings"]["method"]),
+        harmed=", ".join(verdict["harmed"]),
+    )
+
+
+def _statements(found: set[Statement]) -> list[str]:
+    return [str(text) for statement, text in STATEMENTS.items() if statement in found]

@@ -1,0 +1,89 @@
+"""The chart of looks: the effect over time with its intervals, and where zero is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.svg import chart, circle, line, text
+from flagstaff.experiments.admin.texts import hour_text, interval_text, signed
+
+__all__ = ["MAX_LOOKS", "looks_chart", "thinned"]
+
+#: A chart and its table have so many looks.
+MAX_LOOKS = 100
+
+_HEIGHT, _TOP, _BOTTOM = 190, 18, 160
+_LABEL = 18
+_ALL = 100
+# Fewer looks show no course.
+_LEAST = 2
+# The first intervals are much wider; those beyond so many times the newest one are cut off.
+_SPAN = 1.0
+
+
+def looks_chart(
+    name: str, result: Mapping[str, Any], key: str, write: Callable[[float], str]
+) -> SafeString | str:
+    """Returns the chart of one treatment; an empty text for less than two looks.
+
+    `key` is "lift" or "difference". Each look is a line from the lower to the upper bound.
+    """
+    looks = [one for one in thinned(result["looks"]) if one[key] is not None]
+    if len(looks) < _LEAST:
+        return ""
+    low, high = _bounds(looks, key)
+
+    def y(number: float) -> float:
+        inside = min(max(number, low), high)
+        return _TOP + (high - inside) / (high - low) * (_BOTTOM - _TOP)
+
+    step = _ALL / len(looks)
+    points = [((place + 0.5) * step, one[key]) for place, one in enumerate(looks)]
+    parts = []
+    for x, found in points:
+        bottom = low if found["low"] is None else found["low"]
+        top = high if found["high"] is None else found["high"]
+        parts.append(line("look", (x, y(bottom)), (x, y(top))))
+    zero = y(0.0)
+    parts.append(line("zero", (0, zero), (_ALL, zero)))
+    for (x, found), (after, following) in pairwise(points):
+        parts.append(line("path", (x, y(found["value"])), (after, y(following["value"]))))
+    last_x, last = points[-1]
+    parts += [
+        circle("path-end", last_x, y(last["value"]), 4),
+        text("quiet", 0, _TOP - 6, signed(high, write)),
+        text("quiet", 0, _BOTTOM + 12, signed(low, write)),
+        text("quiet", 0, _HEIGHT - 2, hour_text(looks[0]["at"])),
+        text("quiet", _ALL, _HEIGHT - 2, hour_text(looks[-1]["at"]), "end"),
+    ]
+    title = _("%(treatment)s over time") % {"treatment": result["treatment"]}
+    desc = _("From %(begin)s to %(end)s; the newest: %(value)s, %(interval)s") % {
+        "begin": hour_text(looks[0]["at"]),
+        "end": hour_text(looks[-1]["at"]),
+        "value": signed(last["value"], write),
+        "interval": interval_text(last, write),
+    }
+    return chart(name, _HEIGHT, title, desc, parts)
+
+
+def thinned(looks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns at most MAX_LOOKS looks, evenly spread, with the first and the newest one."""
+    if len(looks) <= MAX_LOOKS:
+        return list(looks)
+    last = len(looks) - 1
+    return [looks[round(place * last / (MAX_LOOKS - 1))] for place in range(MAX_LOOKS)]
+
+
+def _bounds(looks: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:
+    """Returns the range of the chart: around the newest interval, zero and the later values."""
+    newest = looks[-1][key]
+    later = [one[key]["value"] for one in looks[len(looks) // 4 :]]
+    known = [one for one in (newest["low"], newest["high"]) if one is not None]
+    low, high = min(0.0, *later, *known), max(0.0, *later, *known)
+    margin = ((high - low) or 1.0) * _SPAN / 2
+    return low - margin, high + margin

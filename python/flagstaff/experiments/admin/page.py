@@ -1,0 +1,146 @@
+"""The page of an experiment: its report, and its buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.sentences import rules_html
+from flagstaff.experiments.admin.buttons import buttons_of
+from flagstaff.experiments.admin.days_svg import MAX_DAYS, days_chart
+from flagstaff.experiments.admin.figures import metric_figures
+from flagstaff.experiments.admin.headline import (
+    headlines,
+    mismatch_notice,
+    notes,
+    state_sentence,
+)
+from flagstaff.experiments.admin.looks_svg import MAX_LOOKS
+from flagstaff.experiments.admin.pressing import PressingMixin
+from flagstaff.experiments.admin.reading import read_report
+from flagstaff.experiments.admin.sizes import size_rows
+from flagstaff.experiments.admin.tables import (
+    day_rows,
+    event_rows,
+    forced_rows,
+    mismatch_text,
+    phase_rows,
+    setting_rows,
+    unit_rows,
+)
+from flagstaff.experiments.admin.texts import count_text, state_label, time_text
+from flagstaff.experiments.models import Experiment, State
+
+__all__ = ["ReportPageMixin"]
+
+_SERVER_ERROR = 500
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Experiment]
+else:
+    _ModelAdmin = object
+
+
+class ReportPageMixin(PressingMixin, _ModelAdmin):
+    """Put it before ModelAdmin, and after AttributionMixin."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The report. A POST of a button changes the experiment."""
+        experiment = self.get_object(request, object_id or "")
+        if experiment is None:
+            return cast(
+                "HttpResponse",
+                self._get_obj_does_not_exist_redirect(request, self.opts, object_id),  # type: ignore[attr-defined]
+            )
+        if request.method == "POST":
+            if not self.has_change_permission(request, experiment):
+                raise PermissionDenied
+            return self.press(request, experiment)
+        if not self.has_view_permission(request, experiment):
+            raise PermissionDenied
+        if request.GET.get("format") == "json":
+            return _json(experiment)
+        return self._page(request, experiment)
+
+    def _page(self, request: HttpRequest, experiment: Experiment) -> HttpResponse:
+        report, error = read_report(experiment)
+        may_change = self.has_change_permission(request, experiment)
+        may_delete = self.has_delete_permission(request, experiment)
+        is_running = experiment.state == State.RUNNING
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Experiment %(key)s") % {"key": experiment.key},
+            "opts": self.opts,
+            "original": experiment.key,
+            "experiment": experiment,
+            "media": self.media,
+            "has_view_permission": True,
+            "state_label": state_label(experiment.state),
+            "error": error,
+            "report": report,
+            "buttons": buttons_of(experiment) if may_change else (),
+            "delete_url": self._page_url("delete", experiment.pk)
+            if may_delete and not is_running
+            else None,
+            "forced": forced_rows(experiment),
+            "forced_count": count_text(len(experiment.overrides)),
+            "events": event_rows(experiment),
+            **(_report_context(experiment, report, error) if report else {}),
+        }
+        if report and report["settings"]["rules"]:
+            context["rules"] = rules_html(report["settings"]["rules"], self.admin_site, request)
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "flagstaff/experiments/experiment.html", context)
+
+
+def _report_context(
+    experiment: Experiment, report: Mapping[str, Any], error: str
+) -> dict[str, object]:
+    is_draft = experiment.state == State.DRAFT
+    # Without its metrics, a report has no verdict.
+    has_verdict = not (is_draft or error)
+    variants = [one["key"] for one in report["settings"]["variants"]]
+    days = report["exposures"]["days"]
+    return {
+        "is_draft": is_draft,
+        "state_sentence": state_sentence(report),
+        "headlines": headlines(report) if has_verdict else [],
+        "mismatch": mismatch_notice(report),
+        "notes": notes(report),
+        "metrics": metric_figures(report),
+        "has_metrics": bool(report["metrics"]),
+        "max_looks": MAX_LOOKS,
+        "control": variants[0],
+        "units": unit_rows(report),
+        "mismatch_text": mismatch_text(report),
+        "has_present_hour": any(report["exposures"]["present_hour"].values()),
+        "variants": variants,
+        "days_chart": days_chart(days[-MAX_DAYS:], variants),
+        "days": day_rows(report),
+        "max_days": MAX_DAYS if len(days) > MAX_DAYS else None,
+        "settings": setting_rows(report),
+        "phases": phase_rows(report),
+        "frozen_at": time_text(report["frozen_at"]) if report["frozen_at"] else "",
+        "sizes": size_rows(experiment) if is_draft else [],
+        "planned": count_text(experiment.planned_users),
+    }
+
+
+def _json(experiment: Experiment) -> HttpResponse:
+    """Returns the same dict as the page shows, and as the command prints."""
+    report, error = read_report(experiment)
+    if report is None or error:
+        return JsonResponse({"error": error}, status=_SERVER_ERROR)
+    return JsonResponse(report)

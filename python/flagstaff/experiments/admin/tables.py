@@ -1,0 +1,155 @@
+"""The tables of the page: units, days, settings, phases and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._text.local_formats import local_days, local_number, local_time_text
+from flagstaff.conf import conf
+from flagstaff.experiments.admin.days_svg import COLOURS, MAX_DAYS
+from flagstaff.experiments.admin.texts import (
+    count_text,
+    number_text,
+    p_text,
+    percent_text,
+    time_text,
+)
+from flagstaff.experiments.allocation import shares
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
+
+__all__ = [
+    "day_rows",
+    "event_rows",
+    "forced_rows",
+    "mismatch_text",
+    "phase_rows",
+    "setting_rows",
+    "shares_text",
+    "unit_rows",
+]
+
+_MAX_EVENTS = 100
+_MAX_FORCED = 50
+
+
+def shares_text(experiment: Experiment) -> str:
+    """Returns the variants with their shares of all units. Makes no query."""
+    found = shares([(owner, number) for owner, number in experiment.allocation])
+    return ", ".join(
+        f"{one['key']} {percent_text(found.get(one['key'], 0.0))}" for one in experiment.variants
+    )
+
+
+def unit_rows(report: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Returns a row for each variant: its share, and the units seen and expected."""
+    counts = report["exposures"]
+    return [
+        {
+            "variant": one["key"],
+            "colour": number % COLOURS,
+            "share": percent_text(one["share"]),
+            "units": count_text(counts["units"].get(one["key"], 0)),
+            "expected": count_text(counts["expected"].get(one["key"], 0)),
+            "present": count_text(counts["present_hour"].get(one["key"], 0)),
+        }
+        for number, one in enumerate(report["settings"]["variants"])
+    ]
+
+
+def mismatch_text(report: Mapping[str, Any]) -> str:
+    """Returns whether the shares are as expected, with both p values."""
+    counts = report["exposures"]
+    values = {
+        "sequential": p_text(counts["mismatch_p_value"]),
+        "once": p_text(counts["chi_square_p_value"]),
+    }
+    if report["has_mismatch"]:
+        text = _(
+            "The shares are wrong: p = %(sequential)s, at every look; one chi-square test: "
+            "p = %(once)s."
+        )
+    else:
+        text = _(
+            "The shares are as expected: p = %(sequential)s, at every look; one chi-square test: "
+            "p = %(once)s."
+        )
+    return text % values
+
+
+def day_rows(report: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Returns the newest days, the newest one first: the day, and the units of each variant."""
+    variants = [one["key"] for one in report["settings"]["variants"]]
+    days: Sequence[Mapping[str, Any]] = report["exposures"]["days"][-MAX_DAYS:]
+    return [
+        (str(day["day"]), [count_text(day["units"].get(one, 0)) for one in variants])
+        for day in reversed(days)
+    ]
+
+
+def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the settings, each with its name. The rules are shown apart."""
+    found = report["settings"]
+    smallest = found["smallest_effect"]
+    return [
+        (_("Traffic"), _("%(percent)s %% of all units") % {"percent": found["traffic_percent"]}),
+        (_("Bucket by"), found["bucket_by"]),
+        (_("Method"), str(Method(found["method"]).label)),
+        (_("Planned units"), local_number(found["planned_users"])),
+        (
+            _("Before a verdict"),
+            _("%(days)s and %(users)s units of each variant")
+            % {
+                "days": local_days(found["min_days"]),
+                "users": local_number(found["min_users"]),
+            },
+        ),
+        (
+            _("Smallest effect that matters"),
+            _("any") if smallest is None else number_text(smallest),
+        ),
+        (_("Significance level"), percent_text(found["alpha"])),
+        (_("Shuffle"), str(found["shuffle"])),
+    ]
+
+
+def phase_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Returns the phases since the last shuffle."""
+    return [
+        {
+            "number": str(phase["number"]),
+            "shares": ", ".join(
+                f"{key} {percent_text(share)}" for key, share in phase["shares"].items()
+            ),
+            "from": time_text(phase["started_at"]),
+            "until": time_text(phase["ended_at"]),
+        }
+        for phase in report["phases"]
+    ]
+
+
+def forced_rows(experiment: Experiment) -> list[tuple[str, str]]:
+    """Returns the first forced units with their variants."""
+    forced: Mapping[str, str] = experiment.overrides
+    return list(forced.items())[:_MAX_FORCED]
+
+
+def event_rows(experiment: Experiment) -> list[dict[str, object]]:
+    """Returns the events, the newest one first. Makes two queries."""
+    found = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    events = list(found.order_by("-id")[:_MAX_EVENTS])
+    names = actor_table().names({event.actor for event in events if event.actor})
+    return [
+        {
+            "at": event.at,
+            "time": local_time_text(event.at),
+            "kind": ExperimentEvent.Kind(event.kind).label,
+            "text": event.text,
+            "reason": event.reason,
+            "actor": names.get(event.actor, event.actor),
+        }
+        for event in events
+    ]

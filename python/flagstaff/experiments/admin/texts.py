@@ -1,0 +1,135 @@
+"""The figures of a report in words, in the language of the request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format, number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._text.local_formats import local_time_text
+from flagstaff._text.times import local_time
+from flagstaff.experiments.models import State
+
+__all__ = [
+    "NONE",
+    "count_text",
+    "hour_text",
+    "interval_text",
+    "level_text",
+    "number_text",
+    "p_text",
+    "percent_text",
+    "points_text",
+    "signed",
+    "state_label",
+    "time_text",
+]
+
+#: Instead of a number that does not exist.
+NONE = "\N{EN DASH}"
+
+# Digits of a number that is neither a count nor a percentage.
+_DIGITS = 4
+# Percentages from here on have one decimal.
+_LARGE_PERCENT = 10
+_SMALLEST_P = 0.0001
+_STATE_CLASSES = {
+    State.DRAFT: "none",
+    State.RUNNING: "on",
+    State.STOPPED: "partial",
+    State.SHIPPED: "off",
+}
+
+
+def state_label(state: str) -> SafeString:
+    """Returns the state as a coloured label."""
+    found = State(state)
+    return format_html(
+        '<span class="flagstaff-state flagstaff-{}">{}</span>', _STATE_CLASSES[found], found.label
+    )
+
+
+def count_text(count: float) -> str:
+    """Returns a number of units, rounded."""
+    return _grouped(round(count), 0)
+
+
+def percent_text(share: float) -> str:
+    """Returns a share as a percentage, such as "9.53 %"."""
+    return f"{points_text(share)} %"
+
+
+def points_text(share: float) -> str:
+    """Returns a share times 100. Small ones have more decimals."""
+    points = 100 * share
+    if not points:
+        return "0"
+    decimals = 1 if abs(points) >= _LARGE_PERCENT else 2 if abs(points) >= 1 / 10 else 4
+    return _grouped(points, decimals)
+
+
+def number_text(number: float) -> str:
+    """Returns a number with four significant digits, or more if it has more before the point."""
+    if not number:
+        return "0"
+    decimals = max(_DIGITS - 1 - math.floor(math.log10(abs(number))), 0)
+    text = f"{number:.{decimals}f}"
+    if decimals:
+        text = text.rstrip("0").rstrip(".")
+    return number_format(text, use_l10n=True, force_grouping=True)
+
+
+def signed(number: float, write: Callable[[float], str]) -> str:
+    """Returns a difference with its sign."""
+    sign = "+" if number > 0 else "\N{MINUS SIGN}" if number < 0 else ""
+    return f"{sign}{write(abs(number))}"
+
+
+def interval_text(found: Mapping[str, Any], write: Callable[[float], str]) -> str:
+    """Returns the bounds of an interval, such as "+1 % to +5 %"."""
+    low, high = found["low"], found["high"]
+    if low is None and high is None:
+        return _("too few units for an interval")
+    if low is None or high is None:
+        known = signed(high if low is None else low, write)
+        text = _("at most %(bound)s") if low is None else _("at least %(bound)s")
+        return text % {"bound": known}
+    return _("%(low)s to %(high)s") % {"low": signed(low, write), "high": signed(high, write)}
+
+
+def level_text(alpha: float) -> str:
+    """Returns the level of an interval, such as "97.5 %"."""
+    return f"{number_format(f'{100 * (1 - alpha):.4g}', use_l10n=True)} %"
+
+
+def p_text(p_value: float | None) -> str:
+    """Returns a p value. Below 1 in 10,000 it only matters that it is small."""
+    if p_value is None:
+        return NONE
+    if p_value < _SMALLEST_P:
+        return f"< {number_format(str(_SMALLEST_P), use_l10n=True)}"
+    return _grouped(p_value, 4)
+
+
+def time_text(at: str | None) -> str:
+    """Returns a time of a report in words; a dash for None."""
+    found = parse_datetime(at) if at else None
+    return local_time_text(found) if found else NONE
+
+
+def hour_text(at: str) -> str:
+    """Returns the full hour of a look."""
+    found = parse_datetime(at)
+    return date_format(local_time(found), "j M Y, H:i") if found else NONE
+
+
+def _grouped(number: float, decimals: int) -> str:
+    # Django cuts off the other digits.
+    rounded = round(number, decimals)
+    return number_format(rounded, decimals, use_l10n=True, force_grouping=True)
