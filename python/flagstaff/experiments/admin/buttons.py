@@ -188,7 +188,7 @@ STOP = Button(
 )
 _SHIP = Button(
     "ship",
-    gettext_lazy("Ship"),
+    gettext_lazy("Ship a variant"),
     gettext_lazy(
         "Ship a variant of “%(key)s”? Everyone gets it from now on, and the report is kept as it "
         "is. This cannot be undone."
@@ -200,7 +200,7 @@ _SHIP = Button(
 )
 _WEIGHTS = Button(
     "weights",
-    gettext_lazy("Weights"),
+    gettext_lazy("Change weights"),
     gettext_lazy(
         "Change the weights of “%(key)s”? While it runs, this begins a phase: the report compares "
         "variants only within a phase. No more units than necessary get another variant; those "
@@ -223,7 +223,7 @@ _SHUFFLE = Button(
 )
 _METRICS = Button(
     "metrics",
-    gettext_lazy("Metrics"),
+    gettext_lazy("Change metrics"),
     gettext_lazy("What does “%(key)s” measure, and when is there a verdict?"),
     _ask_metrics,
     _set_metrics,

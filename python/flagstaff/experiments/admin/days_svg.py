@@ -24,6 +24,7 @@ _ALL = 100
 _GAP = 0.2
 # Few days have columns that are not wider than this, in percent.
 _WIDEST = 12.0
+_WIDE_SLOT = 30
 
 
 def days_chart(days: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> SafeString | str:
@@ -32,7 +33,8 @@ def days_chart(days: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> Sa
         return ""
     totals = [sum(day["units"].values()) for day in days]
     most = max(*totals, 1)
-    width = min(_ALL / len(days), _WIDEST)
+    slot = _ALL / len(days)
+    width = min(slot * (1 - _GAP), _WIDEST)
     parts = [text("quiet", 0, _TOP - 6, _("%(count)s units a day") % {"count": count_text(most)})]
     for place, day in enumerate(days):
         y = float(_BASE)
@@ -40,18 +42,17 @@ def days_chart(days: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> Sa
             height = day["units"].get(variant, 0) / most * (_BASE - _TOP)
             y -= height
             if height:
-                x = place * width
+                x = (place + 1 / 2) * slot - width / 2
                 css = f"variant-{number % COLOURS}"
-                parts.append(rect(css, x, y, width * (1 - _GAP), height))
-    parts += [
-        line("axis", (0, _BASE), (_ALL, _BASE)),
-        text("quiet", 0, _BASE + 16, str(days[0]["day"])),
-    ]
+                parts.append(rect(css, x, y, width, height))
+    parts.append(line("axis", (0, _BASE), (_ALL, _BASE)))
+    # Below wide columns a label has room in the middle.
+    is_wide = slot > _WIDE_SLOT
+    first, last = (slot / 2, _ALL - slot / 2) if is_wide else (0.0, float(_ALL))
+    anchors = ("middle", "middle") if is_wide else ("start", "end")
+    parts.append(text("quiet", first, _BASE + 16, str(days[0]["day"]), anchors[0]))
     if len(days) > 1:
-        end = width * len(days)
-        is_wide = end > _ALL / 2
-        x, anchor = (end, "end") if is_wide else (_ALL, "end")
-        parts.append(text("quiet", x, _BASE + 16, str(days[-1]["day"]), anchor))
+        parts.append(text("quiet", last, _BASE + 16, str(days[-1]["day"]), anchors[1]))
     title = _("Exposures per day")
     desc = _("%(days)s days, at most %(most)s units a day") % {
         "days": len(days),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -28,7 +29,7 @@ from flagstaff.experiments.admin.texts import (
 )
 from flagstaff.experiments.report import Role
 
-__all__ = ["MetricFigures", "TreatmentFigures", "metric_figures"]
+__all__ = ["MetricFigures", "TreatmentFigures", "metric_figures", "primary_sentences"]
 
 _ROLES: dict[str, str | Promise] = {
     Role.PRIMARY: gettext_lazy("primary metric"),
@@ -37,6 +38,8 @@ _ROLES: dict[str, str | Promise] = {
 }
 
 _HOUR, _DAY = 3600, 86_400
+# A chart on a phone has no room for a longer name.
+_MAX_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class MetricFigures:
     name: str
     role: str
     facts: list[str]
+    is_primary: bool
     is_guardrail: bool
     is_proportion: bool
     chart: SafeString | str
@@ -87,6 +91,36 @@ def metric_figures(report: Mapping[str, Any]) -> list[MetricFigures]:
     return [_metric(one, number) for number, one in enumerate(report["metrics"])]
 
 
+def primary_sentences(metrics: Sequence[MetricFigures]) -> dict[str, str]:
+    """Returns the newest figures of the primary metric as a sentence, by treatment."""
+    return {
+        one.treatment: _sentence(metric, one)
+        for metric in metrics
+        if metric.is_primary
+        for one in metric.treatments
+        if one.difference != NONE
+    }
+
+
+def _sentence(metric: MetricFigures, one: TreatmentFigures) -> str:
+    if one.lift != NONE:
+        effect, interval = _("lift %(value)s") % {"value": one.lift}, one.lift_interval
+    else:
+        text = (
+            _("difference in percentage points %(value)s")
+            if metric.is_proportion
+            else _("difference %(value)s")
+        )
+        effect, interval = text % {"value": one.difference}, one.difference_interval
+    return _("%(metric)s: %(control)s → %(value)s, %(effect)s, %(interval)s.") % {
+        "metric": metric.name,
+        "control": one.control,
+        "value": one.value,
+        "effect": effect,
+        "interval": _interval_sentence(one.level, interval),
+    }
+
+
 def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
     is_guardrail = metric["role"] == Role.GUARDRAIL
     # What is tolerated is a difference, so guardrails are drawn as differences.
@@ -101,6 +135,7 @@ def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
         name=metric["metric"],
         role=str(_ROLES[metric["role"]]),
         facts=_facts(metric),
+        is_primary=metric["role"] == Role.PRIMARY,
         is_guardrail=is_guardrail,
         is_proportion=metric["is_proportion"],
         chart=_chart(metric, effect, treatments, number),
@@ -178,13 +213,29 @@ def _verdict(result: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[str,
     if metric["role"] == Role.GUARDRAIL:
         if result["is_harmed"]:
             return _("worse by more than is tolerated"), "bad"
-        return _("no harm beyond what is tolerated is certain"), "fine"
+        if _is_within(result, metric):
+            return _("within what is tolerated"), "fine"
+        return _("no harm beyond what is tolerated is certain"), "open"
     if not result["is_significant"]:
         return _("not significant"), "open"
     decided = next(one for one in result["looks"] if one["at"] == result["decided_at"])
     is_better = (decided["difference"]["value"] > 0) == metric["higher_is_better"]
     text = _("better, significant") if is_better else _("worse, significant")
     return text, "fine" if is_better else "bad"
+
+
+def _is_within(result: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
+    """Whether the whole interval of a guardrail has less harm than is tolerated."""
+    found = result["newest"]["difference"] if result["newest"] else None
+    bound = found and (found["low"] if metric["higher_is_better"] else found["high"])
+    if bound is None:
+        return False
+    harm: float = -bound if metric["higher_is_better"] else bound
+    return bool(harm <= result["tolerated_harm"])
+
+
+def _interval_sentence(level: str, interval: str) -> str:
+    return _("%(level)s interval: %(interval)s") % {"level": level, "interval": interval}
 
 
 def _facts(metric: Mapping[str, Any]) -> list[str]:
@@ -224,17 +275,18 @@ def _chart(
         if result["newest"] is None:
             continue
         found = result["newest"][effect.key]
-        sentence = _("%(treatment)s: %(value)s, %(level)s interval: %(interval)s") % {
-            "treatment": result["treatment"],
+        label = _("%(treatment)s: %(value)s") % {
+            "treatment": Truncator(result["treatment"]).chars(_MAX_NAME),
             "value": signed(found["value"], effect.write),
-            "level": figures.level,
-            "interval": interval_text(found, effect.write),
         }
+        interval = _interval_sentence(figures.level, interval_text(found, effect.write))
         limit = None
         if metric["role"] == Role.GUARDRAIL:
             tolerated = result["tolerated_harm"]
             limit = -tolerated if metric["higher_is_better"] else tolerated
-        rows.append(Row(sentence, figures.css, found["value"], found["low"], found["high"], limit))
+        rows.append(
+            Row(label, interval, figures.css, found["value"], found["low"], found["high"], limit)
+        )
     title = _("%(metric)s: %(effect)s") % {"metric": metric["metric"], "effect": effect.name}
     return intervals_chart(f"flagstaff-metric-{number}", title, rows, effect.write)
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._text.local_formats import local_number
-from flagstaff.experiments.admin.texts import count_text, p_text, time_text
+from flagstaff.experiments.admin.texts import count_text, p_sentence, time_text
 from flagstaff.experiments.models import State
 from flagstaff.experiments.statistics import Outcome, Statement
 from flagstaff.experiments.words import OUTCOMES, STATEMENTS, missing_text
@@ -28,6 +28,8 @@ _CSS_CLASSES = {
     Outcome.NO_DIFFERENCE: "off",
     Outcome.UNDECIDED: "partial",
 }
+# A trend is no result, so its figures are no headline.
+_RESULTS = {Outcome.BETTER, Outcome.WORSE, Outcome.NO_DIFFERENCE}
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,17 @@ class Headline:
 
     treatment: str
     outcome: SafeString
+    #: The figures of the primary metric; empty before there is a result.
+    figures: str
     may: list[str]
     may_not: list[str]
     missing: str
     harmed: str
 
 
-def headlines(report: Mapping[str, Any]) -> list[Headline]:
-    """Returns the verdict on each treatment."""
-    return [_headline(one, report) for one in report["verdicts"]]
+def headlines(report: Mapping[str, Any], figures: Mapping[str, str]) -> list[Headline]:
+    """Returns the verdict on each treatment. `figures` are those of the primary metric."""
+    return [_headline(one, report, figures) for one in report["verdicts"]]
 
 
 def outcome_text(outcome: str) -> str:
@@ -92,8 +96,8 @@ def mismatch_notice(report: Mapping[str, Any]) -> SafeString | None:
     )
     return format_html(
         '<p><strong>{}</strong></p><ul class="flagstaff-list">{}</ul><p>{}</p><p>{}</p>',
-        _("The shares of the variants are wrong (sample-ratio mismatch): p = %(p)s.")
-        % {"p": p_text(counts["mismatch_p_value"])},
+        _("The shares of the variants are wrong (sample-ratio mismatch): %(p)s.")
+        % {"p": p_sentence(counts["mismatch_p_value"])},
         seen,
         STATEMENTS[Statement.SHARES_ARE_WRONG],
         _("No figure of a metric is shown, because none would be valid."),
@@ -132,7 +136,9 @@ def notes(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _headline(verdict: Mapping[str, Any], report: Mapping[str, Any]) -> Headline:
+def _headline(
+    verdict: Mapping[str, Any], report: Mapping[str, Any], figures: Mapping[str, str]
+) -> Headline:
     outcome = Outcome(verdict["outcome"])
     label = format_html(
         '<span class="flagstaff-state flagstaff-{}">{}</span>',
@@ -140,12 +146,13 @@ def _headline(verdict: Mapping[str, Any], report: Mapping[str, Any]) -> Headline
         OUTCOMES[outcome],
     )
     # The notice above says the same in more words.
-    hidden = {Statement.SHARES_ARE_WRONG}
+    hidden = {Statement.SHARES_ARE_WRONG, Statement.NO_FIGURE_IS_VALID}
     return Headline(
         treatment=verdict["treatment"],
         outcome=label,
+        figures=figures.get(verdict["treatment"], "") if outcome in _RESULTS else "",
         may=_statements(set(map(Statement, verdict["may_conclude"])) - hidden),
-        may_not=_statements(set(map(Statement, verdict["may_not_conclude"]))),
+        may_not=_statements(set(map(Statement, verdict["may_not_conclude"])) - hidden),
         missing=missing_text(verdict, report["settings"]["method"]),
         harmed=", ".join(verdict["harmed"]),
     )

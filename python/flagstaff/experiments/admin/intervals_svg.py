@@ -13,7 +13,7 @@ from flagstaff.experiments.admin.texts import signed
 
 __all__ = ["Row", "intervals_chart"]
 
-_ROW, _FIRST, _GAP = 44, 14, 16
+_ROW, _FIRST, _SECOND, _GAP = 62, 14, 16, 32
 _RADIUS, _TICK, _FOOT = 5, 7, 20
 _ALL, _HALF = 100, 2
 # The space at both edges, as a share of what is drawn.
@@ -26,7 +26,8 @@ _EDGE = 10
 class Row:
     """The effect of one treatment. A bound is None if it is not known."""
 
-    sentence: str
+    label: str
+    interval: str
     #: "fine", "bad" or "open".
     css: str
     value: float
@@ -59,7 +60,7 @@ def intervals_chart(
         parts.append(text("quiet", x, bottom + _FOOT - _RADIUS, label, anchor))
     for number, row in enumerate(rows):
         parts += _row(row, scale, _FIRST + number * _ROW)
-    desc = "; ".join(row.sentence for row in rows)
+    desc = "; ".join(f"{row.label}, {row.interval}" for row in rows)
     return chart(name, bottom + _FOOT, title, desc, parts)
 
 
@@ -86,7 +87,8 @@ def _row(row: Row, scale: _Scale, y: float) -> list[SafeString]:
     # Without an interval, the faint line says that everything is possible.
     range_css = f"range flagstaff-{row.css}" if (row.low, row.high) != (None, None) else "axis"
     return [
-        text("label", 0, y, row.sentence),
+        text("label", 0, y, row.label),
+        text("quiet", 0, y + _SECOND, row.interval),
         line(range_css, (low, axis), (high, axis)),
         circle(f"ratio flagstaff-{row.css}", scale.at(row.value), axis, _RADIUS),
     ]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from flagstaff.admin.sentences import rules_html
 from flagstaff.experiments.admin.buttons import buttons_of
 from flagstaff.experiments.admin.days_svg import MAX_DAYS, days_chart
-from flagstaff.experiments.admin.figures import metric_figures
+from flagstaff.experiments.admin.figures import metric_figures, primary_sentences
 from flagstaff.experiments.admin.headline import (
     headlines,
     mismatch_notice,
@@ -113,14 +113,14 @@ def _report_context(
     has_verdict = not (is_draft or error)
     variants = [one["key"] for one in report["settings"]["variants"]]
     days = report["exposures"]["days"]
+    metrics = metric_figures(report)
     return {
         "is_draft": is_draft,
         "state_sentence": state_sentence(report),
-        "headlines": headlines(report) if has_verdict else [],
+        "headlines": headlines(report, primary_sentences(metrics)) if has_verdict else [],
         "mismatch": mismatch_notice(report),
         "notes": notes(report),
-        "metrics": metric_figures(report),
-        "has_metrics": bool(report["metrics"]),
+        "metrics": metrics,
         "max_looks": MAX_LOOKS,
         "control": variants[0],
         "units": unit_rows(report),

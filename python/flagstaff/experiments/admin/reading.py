@@ -14,8 +14,6 @@ from flagstaff.experiments.report_json import report_of
 
 __all__ = ["read_report"]
 
-_NO_METRICS: dict[str, Any] = {"primary_metric": "", "other_metrics": [], "guardrails": {}}
-
 
 def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
     """Returns the report, and why a metric fails; the text is empty if none does.
@@ -26,10 +24,25 @@ def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
     report, error = _try(experiment)
     if report is not None:
         return report, ""
-    without = copy(experiment)
-    for name, value in _NO_METRICS.items():
-        setattr(without, name, value)
-    return _try(without)[0], error
+    without, why_none = _try(_with_primary(experiment, ""))
+    return without, why_none or _why(experiment) or error
+
+
+def _with_primary(experiment: Experiment, metric: str) -> Experiment:
+    """Returns the experiment with this metric alone, not saved."""
+    changed = copy(experiment)
+    changed.primary_metric, changed.other_metrics, changed.guardrails = metric, [], {}
+    return changed
+
+
+def _why(experiment: Experiment) -> str:
+    """Returns the first metric that fails alone, and its error."""
+    names = [experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails]
+    for name in filter(None, names):
+        error = _try(_with_primary(experiment, name))[1]
+        if error:
+            return f"{name}: {error}"
+    return ""
 
 
 def _try(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
@@ -37,4 +50,5 @@ def _try(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
         with transaction.atomic(using=conf.database):
             return report_of(experiment), ""
     except (ConfigurationError, DatabaseError) as error:
-        return None, str(error)
+        # The other lines of a database error quote the query.
+        return None, str(error).partition("\n")[0]

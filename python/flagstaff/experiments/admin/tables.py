@@ -14,12 +14,13 @@ from flagstaff.experiments.admin.days_svg import COLOURS, MAX_DAYS
 from flagstaff.experiments.admin.texts import (
     count_text,
     number_text,
-    p_text,
+    p_sentence,
     percent_text,
     time_text,
 )
 from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
+from flagstaff.experiments.report import Role
 
 __all__ = [
     "day_rows",
@@ -64,18 +65,17 @@ def mismatch_text(report: Mapping[str, Any]) -> str:
     """Returns whether the shares are as expected, with both p values."""
     counts = report["exposures"]
     values = {
-        "sequential": p_text(counts["mismatch_p_value"]),
-        "once": p_text(counts["chi_square_p_value"]),
+        "sequential": p_sentence(counts["mismatch_p_value"]),
+        "once": p_sentence(counts["chi_square_p_value"]),
     }
     if report["has_mismatch"]:
         text = _(
-            "The shares are wrong: p = %(sequential)s, at every look; one chi-square test: "
-            "p = %(once)s."
+            "The shares are wrong: %(sequential)s, at every look; one chi-square test: %(once)s."
         )
     else:
         text = _(
-            "The shares are as expected: p = %(sequential)s, at every look; one chi-square test: "
-            "p = %(once)s."
+            "The shares are as expected: %(sequential)s, at every look; one chi-square test: "
+            "%(once)s."
         )
     return text % values
 
@@ -94,7 +94,10 @@ def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns the settings, each with its name. The rules are shown apart."""
     found = report["settings"]
     smallest = found["smallest_effect"]
+    variants = ", ".join(f"{one['key']} {percent_text(one['share'])}" for one in found["variants"])
     return [
+        (_("Variants"), variants),
+        *_metric_rows(report),
         (_("Traffic"), _("%(percent)s %% of all units") % {"percent": found["traffic_percent"]}),
         (_("Bucket by"), found["bucket_by"]),
         (_("Method"), str(Method(found["method"]).label)),
@@ -114,6 +117,23 @@ def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         (_("Significance level"), percent_text(found["alpha"])),
         (_("Shuffle"), str(found["shuffle"])),
     ]
+
+
+def _metric_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns what is measured, by role."""
+    names: dict[str, list[str]] = {Role.PRIMARY: [], Role.OTHER: [], Role.GUARDRAIL: []}
+    for metric in report["metrics"]:
+        text = metric["metric"]
+        if metric["role"] == Role.GUARDRAIL:
+            tolerated = number_text(metric["treatments"][0]["tolerated_harm"])
+            text = _("%(metric)s (tolerated: %(harm)s)") % {"metric": text, "harm": tolerated}
+        names[metric["role"]].append(text)
+    labels = {
+        Role.PRIMARY: _("Primary metric"),
+        Role.OTHER: _("Other metrics"),
+        Role.GUARDRAIL: _("Guardrails"),
+    }
+    return [(labels[role], ", ".join(found) or _("none")) for role, found in names.items()]
 
 
 def phase_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ __all__ = [
     "interval_text",
     "level_text",
     "number_text",
+    "p_sentence",
     "p_text",
     "percent_text",
     "points_text",
@@ -34,11 +35,15 @@ __all__ = [
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
 
+_MINUS = "\N{MINUS SIGN}"
 # Digits of a number that is neither a count nor a percentage.
 _DIGITS = 4
 # Percentages from here on have one decimal.
 _LARGE_PERCENT = 10
 _SMALLEST_P = 0.0001
+_MOST_DECIMALS = 4
+# Smaller numbers are what sums of floats leave over.
+_SMALLEST = 1e-9
 _STATE_CLASSES = {
     State.DRAFT: "none",
     State.RUNNING: "on",
@@ -68,15 +73,17 @@ def percent_text(share: float) -> str:
 def points_text(share: float) -> str:
     """Returns a share times 100. Small ones have more decimals."""
     points = 100 * share
-    if not points:
+    if not round(points, _MOST_DECIMALS):
         return "0"
-    decimals = 1 if abs(points) >= _LARGE_PERCENT else 2 if abs(points) >= 1 / 10 else 4
+    decimals = (
+        1 if abs(points) >= _LARGE_PERCENT else 2 if abs(points) >= 1 / 10 else _MOST_DECIMALS
+    )
     return _grouped(points, decimals)
 
 
 def number_text(number: float) -> str:
     """Returns a number with four significant digits, or more if it has more before the point."""
-    if not number:
+    if abs(number) < _SMALLEST:
         return "0"
     decimals = max(_DIGITS - 1 - math.floor(math.log10(abs(number))), 0)
     text = f"{number:.{decimals}f}"
@@ -87,8 +94,10 @@ def number_text(number: float) -> str:
 
 def signed(number: float, write: Callable[[float], str]) -> str:
     """Returns a difference with its sign."""
-    sign = "+" if number > 0 else "\N{MINUS SIGN}" if number < 0 else ""
-    return f"{sign}{write(abs(number))}"
+    text = write(abs(number))
+    if text == write(0.0):
+        return text
+    return f"{'+' if number > 0 else _MINUS}{text}"
 
 
 def interval_text(found: Mapping[str, Any], write: Callable[[float], str]) -> str:
@@ -114,7 +123,13 @@ def p_text(p_value: float | None) -> str:
         return NONE
     if p_value < _SMALLEST_P:
         return f"< {number_format(str(_SMALLEST_P), use_l10n=True)}"
-    return _grouped(p_value, 4)
+    return _grouped(p_value, _MOST_DECIMALS)
+
+
+def p_sentence(p_value: float) -> str:
+    """Returns the same with its name, such as "p = 0.0312"."""
+    text = p_text(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def time_text(at: str | None) -> str:
@@ -126,7 +141,10 @@ def time_text(at: str | None) -> str:
 def hour_text(at: str) -> str:
     """Returns the full hour of a look."""
     found = parse_datetime(at)
-    return date_format(local_time(found), "j M Y, H:i") if found else NONE
+    if found is None:
+        return NONE
+    local = local_time(found)
+    return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i')}"
 
 
 def _grouped(number: float, decimals: int) -> str:
