@@ -27,7 +27,7 @@ from flagstaff.experiments.admin.texts import (
     points_text,
     signed,
 )
-from flagstaff.experiments.report import Role
+from flagstaff.experiments.reporting import Role
 
 __all__ = ["MetricFigures", "TreatmentFigures", "metric_figures", "primary_sentences"]
 

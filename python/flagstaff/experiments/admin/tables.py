@@ -20,7 +20,7 @@ from flagstaff.experiments.admin.texts import (
 )
 from flagstaff.experiments.allocation import shares
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Method
-from flagstaff.experiments.report import Role
+from flagstaff.experiments.reporting import Role
 
 __all__ = [
     "day_rows",
