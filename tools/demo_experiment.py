@@ -64,7 +64,8 @@ def main() -> int:
         run_experiments(environment)
         is_as_planted = show_report(BUTTON, environment) and show_report(PHOTOS, environment)
         if is_as_planted:
-            say("the lost shoppers seldom buy, so the treatment only looks better: no verdict")
+            say("the lost shoppers seldom buy: figures of those who are left would show a better")
+            say("  treatment, although it has no effect. So there are none")
         if is_as_planted and not options.exit:
             with workers(environment) as master:
                 wait_for_answer(port, master)
