@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ def flags(arguments: str, environment: dict[str, str]) -> str:
 
 def run(arguments: str, environment: dict[str, str]) -> str:
     """Runs `manage.py`, prints the command, and returns its output. Exits if it fails."""
-    command = [sys.executable, "manage.py", *arguments.split()]
+    command = [sys.executable, "manage.py", *shlex.split(arguments)]
     done = subprocess.run(
         command, cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False
     )
