@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import random
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from django.test import Client
 
-from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.metrics import Conversion, Mean, Sql
+from flagstaff.experiments.models import Experiment, Exposure, Phase
 
-__all__ = ["EXPERIMENTS", "button_names", "confirm_page", "experiment_url", "press"]
+__all__ = [
+    "EXPERIMENTS",
+    "METRICS",
+    "button_names",
+    "confirm_page",
+    "experiment_url",
+    "expose",
+    "press",
+]
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
+DAY = timedelta(days=1)
 
 
 def experiment_url(experiment: Experiment) -> str:
@@ -37,3 +49,40 @@ def press(client: Client, experiment: Experiment, name: str, **more: Any) -> Any
     [version] = re.findall(r'name="expect_version" value="([^"]+)"', html)
     data = {"_experiment": name, "expect_version": version, "_confirmed": "1", **more}
     return client.post(experiment_url(experiment), data, follow=True)
+
+
+def _events() -> Sql:
+    """Units whose name ends with "+" have an event, an hour after their exposure."""
+    table = Exposure._meta.db_table
+    return Sql(
+        f"SELECT unit, 1::float8 AS value, at + interval '1 hour' AS time FROM {table} "
+        "WHERE unit LIKE '%%+'"
+    )
+
+
+orders = Conversion(_events, window=DAY, description="a customer has paid")
+revenue = Mean(_events, window=DAY)
+complaints = Conversion(_events, window=DAY, higher_is_better=False)
+broken = Conversion(lambda: Sql("SELECT nothing"), window=DAY)
+
+METRICS = {name: f"{__name__}.{name}" for name in ("orders", "revenue", "complaints", "broken")}
+
+
+def expose(experiment: Experiment, variant: str, users: int, converted: int, **more: Any) -> None:
+    """Spreads the exposures of a variant over ten days that ended two days ago."""
+    days, name = more.get("days", 10), more.get("name", variant)
+    begin = datetime.now(timezone.utc) - (days + 2) * DAY
+    Phase.objects.filter(experiment=experiment, number=1).update(started_at=begin)
+    order = list(range(users))
+    random.Random(variant).shuffle(order)
+    Exposure.objects.bulk_create(
+        Exposure(
+            experiment=experiment,
+            shuffle=experiment.shuffle,
+            unit=f"{name}{number}{'+' if number < converted else ''}",
+            variant=variant,
+            phase=1,
+            at=begin + days * DAY * (place / users),
+        )
+        for place, number in enumerate(order)
+    )

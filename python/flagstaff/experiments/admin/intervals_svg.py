@@ -14,7 +14,7 @@ from flagstaff.experiments.admin.texts import signed
 __all__ = ["Row", "intervals_chart"]
 
 _ROW, _FIRST, _SECOND, _GAP = 62, 14, 16, 32
-_RADIUS, _TICK, _FOOT = 5, 7, 20
+_RADIUS, _TICK, _FOOT = 5, 11, 20
 _ALL, _HALF = 100, 2
 # The space at both edges, as a share of what is drawn.
 _MARGIN = 0.08
@@ -46,14 +46,10 @@ def intervals_chart(
     scale = _Scale(rows)
     bottom = len(rows) * _ROW
     zero = scale.at(0.0)
-    parts = [
-        line("zero", (zero, _FIRST + _GAP - _TICK), (zero, bottom)),
-        text("quiet", zero, bottom + _FOOT - _RADIUS, "0", _anchor(zero)),
-    ]
+    parts = [text("quiet", zero, bottom + _FOOT - _RADIUS, "0", _anchor(zero))]
     limits = {row.limit for row in rows if row.limit}
     for limit in limits:
         x = scale.at(limit)
-        parts.append(line("limit", (x, _FIRST + _GAP - _TICK), (x, bottom)))
         label = _("tolerated: %(limit)s") % {"limit": signed(limit, write)}
         # On the side where zero is not.
         anchor = "end" if limit < 0 and x > _ALL / 4 else "start"
@@ -86,12 +82,20 @@ def _row(row: Row, scale: _Scale, y: float) -> list[SafeString]:
     high = float(_ALL) if row.high is None else scale.at(row.high)
     # Without an interval, the faint line says that everything is possible.
     range_css = f"range flagstaff-{row.css}" if (row.low, row.high) != (None, None) else "axis"
+    ticks = [_tick("zero", scale.at(0.0), axis)]
+    if row.limit:
+        ticks.append(_tick("limit", scale.at(row.limit), axis))
     return [
+        *ticks,
         text("label", 0, y, row.label),
         text("quiet", 0, y + _SECOND, row.interval),
         line(range_css, (low, axis), (high, axis)),
         circle(f"ratio flagstaff-{row.css}", scale.at(row.value), axis, _RADIUS),
     ]
+
+
+def _tick(css: str, x: float, axis: float) -> SafeString:
+    return line(css, (x, axis - _TICK), (x, axis + _TICK))
 
 
 def _anchor(x: float) -> str:

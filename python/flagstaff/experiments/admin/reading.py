@@ -9,6 +9,8 @@ from django.db import DatabaseError, transaction
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments.measuring import measure
+from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.report_json import report_of
 
@@ -24,24 +26,25 @@ def read_report(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
     report, error = _try(experiment)
     if report is not None:
         return report, ""
-    without, why_none = _try(_with_primary(experiment, ""))
-    return without, why_none or _why(experiment) or error
-
-
-def _with_primary(experiment: Experiment, metric: str) -> Experiment:
-    """Returns the experiment with this metric alone, not saved."""
-    changed = copy(experiment)
-    changed.primary_metric, changed.other_metrics, changed.guardrails = metric, [], {}
-    return changed
+    without = copy(experiment)
+    without.primary_metric, without.other_metrics, without.guardrails = "", [], {}
+    found, why_none = _try(without)
+    return found, why_none or _why(experiment) or error
 
 
 def _why(experiment: Experiment) -> str:
-    """Returns the first metric that fails alone, and its error."""
+    """Returns the first metric that cannot be measured, and its error."""
     names = [experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails]
-    for name in filter(None, names):
-        error = _try(_with_primary(experiment, name))[1]
-        if error:
-            return f"{name}: {error}"
+    found = ((name, _error_of(experiment, name)) for name in names if name)
+    return next((f"{name}: {error}" for name, error in found if error), "")
+
+
+def _error_of(experiment: Experiment, name: str) -> str:
+    try:
+        with transaction.atomic(using=conf.database):
+            measure(experiment, find_metric(name))
+    except (ConfigurationError, DatabaseError) as error:
+        return _first_line(error)
     return ""
 
 
@@ -50,5 +53,9 @@ def _try(experiment: Experiment) -> tuple[dict[str, Any] | None, str]:
         with transaction.atomic(using=conf.database):
             return report_of(experiment), ""
     except (ConfigurationError, DatabaseError) as error:
-        # The other lines of a database error quote the query.
-        return None, str(error).partition("\n")[0]
+        return None, _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    # The other lines of a database error quote the query.
+    return str(error).partition("\n")[0]

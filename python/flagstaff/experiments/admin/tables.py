@@ -138,11 +138,12 @@ def _metric_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def phase_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """Returns the phases since the last shuffle."""
+    variants = [one["key"] for one in report["settings"]["variants"]]
     return [
         {
             "number": str(phase["number"]),
             "shares": ", ".join(
-                f"{key} {percent_text(share)}" for key, share in phase["shares"].items()
+                f"{key} {percent_text(phase['shares'].get(key, 0.0))}" for key in variants
             ),
             "from": time_text(phase["started_at"]),
             "until": time_text(phase["ended_at"]),

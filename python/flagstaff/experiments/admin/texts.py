@@ -36,6 +36,8 @@ __all__ = [
 NONE = "\N{EN DASH}"
 
 _MINUS = "\N{MINUS SIGN}"
+# No line begins with the sign.
+_PERCENT = "\N{NO-BREAK SPACE}%"
 # Digits of a number that is neither a count nor a percentage.
 _DIGITS = 4
 # Percentages from here on have one decimal.
@@ -67,7 +69,7 @@ def count_text(count: float) -> str:
 
 def percent_text(share: float) -> str:
     """Returns a share as a percentage, such as "9.53 %"."""
-    return f"{points_text(share)} %"
+    return f"{points_text(share)}{_PERCENT}"
 
 
 def points_text(share: float) -> str:
@@ -114,7 +116,7 @@ def interval_text(found: Mapping[str, Any], write: Callable[[float], str]) -> st
 
 def level_text(alpha: float) -> str:
     """Returns the level of an interval, such as "97.5 %"."""
-    return f"{number_format(f'{100 * (1 - alpha):.4g}', use_l10n=True)} %"
+    return f"{number_format(f'{100 * (1 - alpha):.4g}', use_l10n=True)}{_PERCENT}"
 
 
 def p_text(p_value: float | None) -> str:
