@@ -59,6 +59,23 @@ fn last_bucket_of_a_range_and_the_first_of_the_next_differ() {
 }
 
 #[test]
+fn positions_of_ten_thousand_users_decide_and_equal_those_of_python() {
+    let snapshot = loaded(experiment("1", "checkout_button"));
+    let found = snapshot.experiment("checkout_button").expect("the experiment");
+    let sum: u64 = (0..10_000_i64)
+        .map(|user| {
+            let assignment = assign(found, &Subject::Integer(user), &NoAttributes);
+            let bucket = assignment.position.expect("a position").bucket;
+            let variant = assignment.variant.map(|variant| found.allocation.key(variant));
+            assert_eq!(variant, Some(if bucket < 5000 { "control" } else { "treatment" }));
+            u64::from(bucket) * u64::try_from(user + 1).expect("positive")
+        })
+        .sum();
+    // tests/postgres/test_variants.py computes it with hashlib.
+    assert_eq!(sum, 250_845_773_321);
+}
+
+#[test]
 fn bucket_that_takes_no_part_gets_the_default() {
     let allocation = Ok(r#"[["control", 10], [null, 9980], ["treatment", 10]]"#.into());
     let row = ExperimentRow { allocation, ..row() };

@@ -88,6 +88,12 @@ proptest! {
     }
 
     #[test]
+    fn position_of_any_text_equals_reference(seed in "\\PC{0,80}", unit in any::<String>()) {
+        let bucket = u32::from(position(&seed, &unit).bucket);
+        prop_assert_eq!(bucket, remainder(&seed, &unit, 10_000));
+    }
+
+    #[test]
     fn bucket_of_any_integer_equals_reference(pk in any::<i64>()) {
         let pk = pk.to_string();
         prop_assert_eq!(u32::from(bucket("new_checkout", &pk)), reference("new_checkout", &pk));

@@ -29,6 +29,7 @@ __all__ = [
     "meet_until_killed",
     "meet_while_measured",
     "read_record",
+    "variants",
 ]
 
 KEY = "checkout_button"
@@ -56,6 +57,11 @@ def figures() -> dict[str, Any]:
         "lost": found.lost,
         "lost_workers": found.lost_workers,
     }
+
+
+def variants(number: int) -> list[str | None]:
+    """The variants of the first units."""
+    return [experiments.get_variant(KEY, unit) for unit in range(number)]
 
 
 def meet(first: int, end: int) -> None:

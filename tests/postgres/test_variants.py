@@ -8,10 +8,11 @@ from hashlib import sha256
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
-from flagstaff import experiments
+from flagstaff import experiments, snapshot
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.testing import override_variant
 from tests.postgres.conftest import Load
+from tests.workers import Worker
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +39,30 @@ def running(load: Load) -> Load:
 def test_variant_is_that_of_the_oracle(running: Load) -> None:
     for unit in range(300):
         assert get_variant(KEY, unit) == peek_variant(KEY, unit) == expected(str(unit))
+
+
+def test_variants_of_ten_thousand_units_are_those_of_the_oracle(running: Load) -> None:
+    units: list[str | int] = [*range(10_000), *(f"ünit-{number}" for number in range(1_000))]
+    # In direct mode it makes one query for all.
+    current = snapshot()
+    assert [current.get_variant(KEY, unit) for unit in units] == [
+        expected(str(unit)) for unit in units
+    ]
+
+
+def test_buckets_are_those_of_the_test_of_the_core() -> None:
+    # tests/core/assign.rs has the same number.
+    assert sum((unit + 1) * bucket(str(unit)) for unit in range(10_000)) == 250_845_773_321
+
+
+def test_variants_are_the_same_after_a_restart(database: str) -> None:
+    with Worker(database) as creator:
+        creator.ask("call", "tests.faults.exposing.create_running")
+    for _ in range(2):
+        with Worker(database) as worker:
+            assert worker.ask("ready", 10) is True
+            found = worker.ask("call", "tests.faults.exposing.variants", 10_000)
+        assert found == [expected(str(unit)) for unit in range(10_000)]
 
 
 def test_user_object_and_its_key_get_the_same_variant(running: Load) -> None:

@@ -65,6 +65,21 @@ def test_change_of_weights_changes_the_fewest_buckets(
     assert changed == surplus
 
 
+@given(st.lists(st.tuples(WEIGHTS, PERCENT), min_size=2, max_size=8))
+def test_each_of_many_changes_changes_the_fewest_buckets(
+    changes: list[tuple[dict[str, int], int]],
+) -> None:
+    allocation: Allocation = []
+    for weights, traffic in changes:
+        old = buckets(allocation) or [None] * BUCKETS
+        allocation = allocate(allocation, weights, traffic)
+        new = buckets(allocation)
+        changed = sum(one != other for one, other in zip(old, new, strict=True))
+        # The distance of the two distributions: no assignment of buckets moves fewer.
+        owners = {*old, *new}
+        assert 2 * changed == sum(abs(old.count(one) - new.count(one)) for one in owners)
+
+
 @given(WEIGHTS, PERCENT)
 def test_same_weights_change_nothing(weights: dict[str, int], traffic: int) -> None:
     before = allocate([], weights, traffic)
