@@ -14,7 +14,7 @@ from django.core.management import call_command
 from flagstaff import experiments
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
-from flagstaff.experiments.models import Experiment, Exposure, Phase, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
 from flagstaff.experiments.results import Analysis
 
 pytestmark = pytest.mark.django_db
@@ -293,3 +293,21 @@ def test_unknown_metric_is_refused() -> None:
 def test_plan_of_two_variants_has_their_part_of_the_planned_users() -> None:
     assert Analysis(["a", "b"], 4000).plan.users == 4000
     assert Analysis(["a", "b", "c", "d"], 4000).plan.users == 2000
+
+
+def test_event_says_in_words_what_is_measured() -> None:
+    experiments.create(KEY)
+    experiments.set_metrics(
+        KEY,
+        primary="orders",
+        others=["revenue"],
+        guardrails={"complaints": 0.01},
+        method="fixed",
+        planned_users=20_000,
+    )
+    event = ExperimentEvent.objects.order_by("-id").first()
+    assert event
+    assert event.text == (
+        "analysis: primary metric orders; other metrics revenue; guardrails complaints (0.01); "
+        "method fixed; planned users 20,000"
+    )

@@ -53,7 +53,9 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
             setattr(experiment, name, value)
         require_metrics(experiment)
         experiment.save(using=conf.database)
-        text = ", ".join(f"{name} {value}" for name, value in given.items())
+        text = "; ".join(
+            f"{name.replace('_', ' ')} {_text(value)}" for name, value in given.items()
+        )
         record(experiment, Kind.EDITED, f"analysis: {text}")
         return experiment
 
@@ -72,3 +74,12 @@ def _require_same(experiment: Experiment, given: Mapping[str, Any]) -> None:
             f"{experiment.key} has started, so its {changed[0].replace('_', ' ')} cannot change: a "
             "change after a look would make results invalid. Metrics can be added"
         )
+
+
+def _text(value: object) -> str:
+    """Returns a setting as it stands in the text of an event."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} ({tolerated:g})" for name, tolerated in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value) or "none"
