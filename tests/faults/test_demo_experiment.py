@@ -8,7 +8,7 @@ from tests.faults.demos import text_of_demo
 from tools.ports import free_port
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(170)
 def test_demo_of_experiments_finds_what_was_planted_and_stops_on_ctrl_c() -> None:
     port = free_port()
     text = text_of_demo("demo_experiment", port)
