@@ -1,5 +1,6 @@
 //! An experiment as it is evaluated: its variants, who takes part, and its state.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -16,6 +17,8 @@ pub struct ExperimentIdentity {
     pub key: Box<str>,
     /// The primary key of its row.
     pub pk: PrimaryKey,
+    /// A hash of the primary key, so that another experiment with the same key is another one.
+    pub(crate) mark: u64,
     /// The exposures that were left out, because too many waited to be written.
     pub(crate) lost: Tally,
 }
@@ -24,7 +27,9 @@ impl ExperimentIdentity {
     /// An experiment without exposures.
     #[must_use]
     pub fn new(key: Box<str>, pk: PrimaryKey) -> Self {
-        Self { key, pk, lost: Tally::new() }
+        let mut hasher = DefaultHasher::new();
+        pk.hash(&mut hasher);
+        Self { key, pk, mark: hasher.finish(), lost: Tally::new() }
     }
 
     /// Restarts at zero in a forked child, because the parent reports what was counted so far.

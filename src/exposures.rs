@@ -37,6 +37,9 @@ pub struct Exposure {
     pub at: SystemTime,
 }
 
+/// Where the hash of a unit lies, and the variant there.
+pub type Place = (Position, VariantNumber);
+
 /// The exposures that are not written yet, and the units that were recorded.
 #[derive(Debug)]
 pub struct Exposures {
@@ -61,24 +64,18 @@ impl Exposures {
     /// the caller could say now which user the unit is. The caller holds the GIL.
     #[must_use]
     #[inline]
-    pub fn contains(&self, position: Position, variant: VariantNumber, knows_user: bool) -> bool {
-        self.seen.contains(mark(position, variant, knows_user))
+    pub fn contains(&self, experiment: &Experiment, place: Place, knows_user: bool) -> bool {
+        self.seen.contains(mark(experiment, place, knows_user))
     }
 
     /// Records the unit at this position. If too many exposures wait to be written, it is counted as
     /// lost, and the next call tries again. The caller holds the GIL.
-    pub fn record(
-        &self,
-        experiment: &Experiment,
-        (position, variant): (Position, VariantNumber),
-        unit: &str,
-        user: Option<&str>,
-    ) {
+    pub fn record(&self, experiment: &Experiment, place: Place, unit: &str, user: Option<&str>) {
         let is_recorded = self.queue().add(|| Exposure {
             experiment: experiment.identity.clone(),
             shuffle: experiment.shuffle,
             phase: experiment.phase,
-            variant: experiment.allocation.key(variant).into(),
+            variant: experiment.allocation.key(place.1).into(),
             unit: unit.into(),
             user: user.map(Into::into),
             at: SystemTime::now(),
@@ -87,9 +84,9 @@ impl Exposures {
             return experiment.identity.lost.count();
         }
         // With the user, it also answers for calls that do not know the user.
-        self.seen.add(mark(position, variant, false));
+        self.seen.add(mark(experiment, place, false));
         if user.is_some() {
-            self.seen.add(mark(position, variant, true));
+            self.seen.add(mark(experiment, place, true));
         }
     }
 
@@ -130,9 +127,9 @@ impl Exposures {
 }
 
 /// Identifies a unit with a variant, and whether its user is known. Never 0.
-fn mark(position: Position, variant: VariantNumber, knows_user: bool) -> u64 {
+fn mark(experiment: &Experiment, (position, variant): Place, knows_user: bool) -> u64 {
     // An odd factor maps no two variants to the same number.
     let of_variant = (u64::from(variant) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mark = position.fingerprint ^ of_variant ^ (u64::from(knows_user) << 1);
-    mark | 1
+    let of_unit = position.fingerprint ^ experiment.identity.mark;
+    (of_unit ^ of_variant ^ (u64::from(knows_user) << 1)) | 1
 }

@@ -16,10 +16,11 @@ use super::value::or_default;
 use super::{start, state};
 use crate::allocation::VariantNumber;
 use crate::assign::{Assignment, assign, with_unit};
-use crate::bucket::Position;
+
 use crate::bucketing_unit::USER;
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
+use crate::exposures::Place;
 use crate::flag_rules::FlagRules;
 use crate::rules::{Attributes, NoAttributes, Rules};
 use crate::snapshot::Snapshot;
@@ -108,13 +109,7 @@ fn variant<'py>(
     Ok(or_default(py, found, default))
 }
 
-impl<'a> Evaluator<'a> {
-    /// What tests have set for an experiment; the inner `None` is the default of the call.
-    #[inline]
-    fn variant_override(&self, key: &Bound<'_, PyString>) -> Option<Option<&'a str>> {
-        self.overrides?.variant(key.to_str().ok()?)
-    }
-
+impl Evaluator<'_> {
     /// The key of the variant; `None` for the default of the call.
     #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
     #[inline(always)]
@@ -127,7 +122,7 @@ impl<'a> Evaluator<'a> {
     ) -> PyResult<Option<Bound<'py, PyString>>> {
         let py = key.py();
         note_evaluation(py)?;
-        if let Some(found) = self.variant_override(key) {
+        if let Some(found) = self.overrides.and_then(|set| set.variant(key.to_str().ok()?)) {
             return Ok(found.map(|variant| PyString::new(py, variant)));
         }
         let Some(snapshot) = self.snapshot else { return Ok(None) };
@@ -156,7 +151,7 @@ impl Evaluator<'_> {
         context: Context<'_, 'py>,
     ) -> PyResult<ExplainedVariant> {
         note_evaluation(key.py())?;
-        if let Some(found) = self.variant_override(key) {
+        if let Some(found) = self.overrides.and_then(|set| set.variant(key.to_str().ok()?)) {
             return Ok(ExplainedVariant {
                 variant: found.map(Into::into),
                 reason: Reason::Static.as_str(),
@@ -276,15 +271,16 @@ fn record(
         return;
     };
     let knows_user = experiment.bucket_by.is_some() && *subject != Subject::Anonymous;
-    if !LIVE.exposures().contains(position, variant, knows_user) {
-        record_new(experiment, (position, variant), subject, attributes);
+    let place = (position, variant);
+    if !LIVE.exposures().contains(experiment, place, knows_user) {
+        record_new(experiment, place, subject, attributes);
     }
 }
 
 #[cold]
 fn record_new(
     experiment: &Experiment,
-    place: (Position, VariantNumber),
+    place: Place,
     subject: &Subject<'_>,
     attributes: &impl Attributes,
 ) {

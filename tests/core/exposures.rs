@@ -1,5 +1,6 @@
 //! The exposures of a process: each unit once, in bounded memory.
 
+use flagstaff::allocation::VariantNumber;
 use flagstaff::bucket::{Position, position};
 use flagstaff::exposures::Exposures;
 use flagstaff::snapshot::Snapshot;
@@ -12,6 +13,17 @@ fn running() -> Snapshot {
 
 fn place(unit: &str) -> Position {
     position("experiment:a:0", unit)
+}
+
+fn knows(
+    exposures: &Exposures,
+    snapshot: &Snapshot,
+    unit: &str,
+    variant: VariantNumber,
+    knows_user: bool,
+) -> bool {
+    let found = snapshot.experiment("a").expect("the experiment");
+    exposures.contains(found, (place(unit), variant), knows_user)
 }
 
 fn record(exposures: &Exposures, snapshot: &Snapshot, unit: &str, user: Option<&str>) {
@@ -58,20 +70,20 @@ fn first_exposures_are_taken_first() {
 #[test]
 fn recorded_unit_is_known_with_its_variant_only() {
     let (exposures, snapshot) = (Exposures::new(), running());
-    assert!(!exposures.contains(place("42"), 0, false));
+    assert!(!knows(&exposures, &snapshot, "42", 0, false));
     record(&exposures, &snapshot, "42", None);
-    assert!(exposures.contains(place("42"), 0, false));
-    assert!(!exposures.contains(place("42"), 1, false));
-    assert!(!exposures.contains(place("43"), 0, false));
+    assert!(knows(&exposures, &snapshot, "42", 0, false));
+    assert!(!knows(&exposures, &snapshot, "42", 1, false));
+    assert!(!knows(&exposures, &snapshot, "43", 0, false));
 }
 
 #[test]
 fn visitor_is_recorded_again_once_the_user_is_known() {
     let (exposures, snapshot) = (Exposures::new(), running());
     record(&exposures, &snapshot, "v", None);
-    assert!(!exposures.contains(place("v"), 0, true));
+    assert!(!knows(&exposures, &snapshot, "v", 0, true));
     record(&exposures, &snapshot, "v", Some("42"));
-    assert!(exposures.contains(place("v"), 0, true));
+    assert!(knows(&exposures, &snapshot, "v", 0, true));
     let all = [("v".to_owned(), None), ("v".to_owned(), Some("42".to_owned()))];
     assert_eq!(taken(&exposures), all);
 }
@@ -80,7 +92,7 @@ fn visitor_is_recorded_again_once_the_user_is_known() {
 fn visitor_with_a_user_is_known_without_the_user_too() {
     let (exposures, snapshot) = (Exposures::new(), running());
     record(&exposures, &snapshot, "v", Some("42"));
-    assert!(exposures.contains(place("v"), 0, false));
+    assert!(knows(&exposures, &snapshot, "v", 0, false));
 }
 
 #[test]
@@ -92,7 +104,7 @@ fn exposure_beyond_the_limit_is_counted_as_lost_and_tried_again() {
     let identity = &snapshot.experiment("a").expect("the experiment").identity;
     assert_eq!(identity.take_lost(), 10);
     assert_eq!(identity.take_lost(), 0);
-    assert!(!exposures.contains(place("100005"), 0, false));
+    assert!(!knows(&exposures, &snapshot, "100005", 0, false));
     assert_eq!(exposures.take(usize::MAX).len(), 100_000);
     record(&exposures, &snapshot, "100005", None);
     assert_eq!(taken(&exposures), [("100005".to_owned(), None)]);
@@ -104,7 +116,7 @@ fn forked_child_records_again_and_writes_nothing_of_its_parent() {
     record(&exposures, &snapshot, "42", None);
     exposures.reset_after_fork();
     assert!(exposures.is_empty());
-    assert!(!exposures.contains(place("42"), 0, false));
+    assert!(!knows(&exposures, &snapshot, "42", 0, false));
     record(&exposures, &snapshot, "42", None);
     assert_eq!(taken(&exposures), [("42".to_owned(), None)]);
 }
@@ -116,6 +128,15 @@ fn thousands_of_units_stay_known() {
     for unit in &units {
         record(&exposures, &snapshot, unit, None);
     }
-    let forgotten = units.iter().filter(|unit| !exposures.contains(place(unit), 0, false)).count();
+    let forgotten =
+        units.iter().filter(|unit| !knows(&exposures, &snapshot, unit, 0, false)).count();
     assert!(forgotten < 500, "{forgotten} of 50,000");
+}
+
+#[test]
+fn another_experiment_with_the_same_key_records_its_own_units() {
+    let (exposures, snapshot_before) = (Exposures::new(), running());
+    record(&exposures, &snapshot_before, "42", None);
+    let created_again = snapshot([experiments([experiment("2", "a")])]);
+    assert!(!knows(&exposures, &created_again, "42", 0, false));
 }

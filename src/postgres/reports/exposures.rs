@@ -100,7 +100,9 @@ impl Report for Exposures {
     fn take(&mut self) -> Columns {
         let mut columns = Columns::default();
         let taken = self.context.live.exposures().take(MAX_FLUSHED);
-        taken.into_iter().for_each(|one| columns.add(one));
+        for exposure in taken {
+            columns.add(exposure);
+        }
         for (experiment, lost) in self.take_lost() {
             columns.losing.push(experiment);
             columns.lost.push(lost);
