@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import datetime, timedelta, timezone
 
 from django.contrib.auth.models import User
@@ -38,14 +37,9 @@ class ShopperTests(SimpleTestCase):
 
 
 class SimulationTests(TransactionTestCase):
-    shuffles = itertools.count()
-
     def setUp(self) -> None:
-        # A process records a unit once by key and shuffle, and the tests share a process.
-        shuffle = next(self.shuffles)
         for key in (CHECKOUT_BUTTON, LARGE_PHOTOS):
             experiments.create(key)
-            Experiment.objects.filter(key=key).update(shuffle=shuffle)
             experiments.start(key)
 
     def simulate(self) -> Simulated:
