@@ -49,20 +49,27 @@ def _positive(text: str) -> float:
 
 def _add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
-        "--from", dest="control", type=_share, metavar="SHARE", help="the conversion today"
+        "--from", dest="control", type=_share, metavar="SHARE", help="the conversion of the control"
     )
     parser.add_argument(
-        "--to", dest="treatment", type=_share, metavar="SHARE", help="the one worth to be seen"
+        "--to",
+        dest="treatment",
+        type=_share,
+        metavar="SHARE",
+        help="the conversion that you want to find",
     )
     parser.add_argument(
         "--deviation", type=_positive, metavar="NUMBER", help="of a mean: its standard deviation"
     )
     parser.add_argument(
-        "--effect", type=_positive, metavar="NUMBER", help="of a mean: the difference worth it"
+        "--effect",
+        type=_positive,
+        metavar="NUMBER",
+        help="of a mean: the difference that you want to find",
     )
     parser.add_argument("--power", type=_share, default=0.8, metavar="SHARE")
     parser.add_argument(
-        "--per-day", type=_positive, metavar="N", help="new units a day in all variants"
+        "--per-day", type=_positive, metavar="N", help="new units per day in all variants"
     )
 
 
@@ -80,8 +87,8 @@ def _run(options: Options, out: Output) -> None:
     }
     out.record(_COLUMNS, record)
     out.message(
-        f"set planned_users to {size.total}; with looks at any time, plan for up to "
-        f"{_LOOKING_COSTS:g} times as many on average"
+        f"set --planned-users to {size.total}; results that are valid at every look need up to "
+        f"{_LOOKING_COSTS:g} times as many units on average"
     )
 
 
@@ -100,7 +107,7 @@ def _size(options: Options, design: Design) -> SampleSize:
 
 SAMPLE_SIZE = Verb(
     name="sample-size",
-    help="say how many units an experiment needs to see an effect",
+    help="print how many units an experiment needs to find an effect",
     examples=(
         "sample-size --from 10% --to 12% --per-day 500",
         "sample-size --deviation 30 --effect 1.5 --power 0.9",
