@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flagstaff.experiments.allocation import BUCKETS, Allocation, allocate, shares, targets
+from flagstaff.experiments.allocation import (
+    BUCKETS,
+    Allocation,
+    allocate,
+    moved_share,
+    shares,
+    targets,
+)
 
 WEIGHTS = st.dictionaries(
     st.sampled_from("abcd"), st.integers(0, 9), min_size=1, max_size=4
@@ -49,6 +56,7 @@ def test_more_traffic_moves_no_unit_to_another_variant() -> None:
     assert pairs["control", None] == pairs["treatment", None] == 0
 
 
+@settings(deadline=None)
 @given(WEIGHTS, PERCENT, WEIGHTS, PERCENT)
 def test_change_of_weights_changes_the_fewest_buckets(
     first: dict[str, int], traffic: int, second: dict[str, int], other_traffic: int
@@ -65,6 +73,8 @@ def test_change_of_weights_changes_the_fewest_buckets(
     assert changed == surplus
 
 
+# A busy machine is slow.
+@settings(deadline=None)
 @given(st.lists(st.tuples(WEIGHTS, PERCENT), min_size=2, max_size=8))
 def test_each_of_many_changes_changes_the_fewest_buckets(
     changes: list[tuple[dict[str, int], int]],
@@ -84,3 +94,10 @@ def test_each_of_many_changes_changes_the_fewest_buckets(
 def test_same_weights_change_nothing(weights: dict[str, int], traffic: int) -> None:
     before = allocate([], weights, traffic)
     assert allocate(before, weights, traffic) == before
+
+
+def test_moved_share_counts_units_that_change_their_variant() -> None:
+    halves = allocate([], {"a": 1, "b": 1}, 100)
+    assert moved_share(halves, allocate(halves, {"a": 1, "b": 3}, 100)) == 0.25
+    assert moved_share(halves, allocate(halves, {"a": 1, "b": 1}, 20)) == 0
+    assert moved_share([], halves) == 0

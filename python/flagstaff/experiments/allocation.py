@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TypeAlias
 
-__all__ = ["BUCKETS", "Allocation", "allocate", "shares", "targets"]
+__all__ = ["BUCKETS", "Allocation", "allocate", "moved_share", "shares", "targets"]
 
 #: The number of buckets of an experiment, as in the extension.
 BUCKETS = 10_000
@@ -65,6 +65,17 @@ def shares(allocation: Sequence[tuple[str | None, int]]) -> dict[str, float]:
         if owner is not None:
             found[owner] = found.get(owner, 0) + number
     return {key: number / BUCKETS for key, number in found.items()}
+
+
+def moved_share(
+    before: Sequence[tuple[str | None, int]], after: Sequence[tuple[str | None, int]]
+) -> float:
+    """Returns the share of all units that get another variant than before, from 0 to 1.
+
+    Units that begin or cease to take part are not among them.
+    """
+    pairs = zip(_buckets(before), _buckets(after), strict=True)
+    return sum(None not in pair and pair[0] != pair[1] for pair in pairs) / BUCKETS
 
 
 class _Free:

@@ -10,6 +10,7 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import finish
 from flagstaff.experiments import analysis, assigning, lifecycle
+from flagstaff.experiments.allocation import moved_share
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import EVENT_COLUMNS, EXPERIMENT_COLUMNS, experiment_record
 from flagstaff.experiments.report_json import report
@@ -46,7 +47,15 @@ def run_create(options: Options, out: Output) -> None:
 
 def run_weights(options: Options, out: Output) -> None:
     weights = {one.key: one.weight for one in options["variants"] or ()}
+    before = find(options["key"]).allocation
     experiment = assigning.set_weights(options["key"], weights, traffic_percent=options["traffic"])
+    moved = moved_share(before, experiment.allocation)
+    if moved and experiment.phase:
+        out.message(
+            f"{100 * moved:.4g} % of all units get another variant; those who return meet two and "
+            "are left out, so the report can show a mismatch. To begin anew, run: manage.py flags "
+            f"experiment {experiment.key} shuffle"
+        )
     _report_change(experiment, out, options)
 
 
