@@ -25,8 +25,13 @@ from tests.models_of_others import flag_fields, model_of, value_fields
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = Path(flagstaff.__path__[0])
-CODE = [*sorted(PACKAGE.glob("checks/*.py")), PACKAGE / "rollouts" / "checks.py"]
-TESTS = [HERE / "test_checks.py", *HERE.parent.glob("postgres/test_*checks.py")]
+# The checks of the core, and those of optional apps.
+CODE = [*sorted(PACKAGE.glob("checks/*.py")), *sorted(PACKAGE.glob("*/checks.py"))]
+TESTS = [
+    HERE / "test_checks.py",
+    *HERE.parent.glob("postgres/test_*checks.py"),
+    HERE.parent / "postgres" / "test_experiment_upkeep.py",
+]
 PAGE = HERE.parent.parent / "docs" / "reference" / "checks.md"
 
 Use = Callable[..., None]

@@ -56,6 +56,7 @@ def test_more_traffic_moves_no_unit_to_another_variant() -> None:
     assert pairs["control", None] == pairs["treatment", None] == 0
 
 
+# A busy machine is slow.
 @settings(deadline=None)
 @given(WEIGHTS, PERCENT, WEIGHTS, PERCENT)
 def test_change_of_weights_changes_the_fewest_buckets(
@@ -73,7 +74,6 @@ def test_change_of_weights_changes_the_fewest_buckets(
     assert changed == surplus
 
 
-# A busy machine is slow.
 @settings(deadline=None)
 @given(st.lists(st.tuples(WEIGHTS, PERCENT), min_size=2, max_size=8))
 def test_each_of_many_changes_changes_the_fewest_buckets(
