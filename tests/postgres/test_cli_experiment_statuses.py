@@ -6,6 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from flagstaff import experiments
+from flagstaff._engine import lifecycle
 from flagstaff.exceptions import UnknownExperimentError
 from flagstaff.experiments import get_variant
 from flagstaff.experiments.models import Experiment, State
@@ -65,5 +66,7 @@ def test_unknown_key_raises_the_error_of_experiments_if_the_settings_say_so(
     settings: Settings,
 ) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
+    # A process reads its settings at the first evaluation.
+    lifecycle.close()
     with pytest.raises(UnknownExperimentError, match="there is no experiment 'chekout_button'"):
         get_variant("chekout_button", 1)
