@@ -250,6 +250,13 @@ def test_shipping_freezes_the_report(experiment: Experiment) -> None:
     assert f"This report was frozen at {after['frozen_at']}." in report_text()
 
 
+def test_frozen_report_has_the_end(experiment: Experiment) -> None:
+    experiments.ship(KEY, "treatment")
+    found = experiments.report(KEY)
+    assert found["ended_at"]
+    assert [phase["ended_at"] for phase in found["phases"]] == [found["ended_at"]]
+
+
 def test_failing_metric_refuses_to_ship_unless_without_report(experiment: Experiment) -> None:
     experiments.set_metrics(KEY, others=["broken"])
     with pytest.raises(ExperimentError, match=r"cannot be stored: column .nothing. does not exist"):

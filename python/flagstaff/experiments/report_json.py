@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -35,11 +36,22 @@ def report(key: str) -> dict[str, Any]:
 def report_of(experiment: Experiment) -> dict[str, Any]:
     """Returns the same of a row: the frozen report, or one that is made now."""
     if experiment.frozen_report is not None:
-        frozen: dict[str, Any] = experiment.frozen_report
-        return {**frozen, "state": experiment.state, "winner": experiment.winner or None}
+        return _frozen(experiment, experiment.frozen_report)
     made = _report(make_report(experiment, timezone.now()))
     found: dict[str, Any] = json.loads(json.dumps(made, cls=DjangoJSONEncoder))
     return found
+
+
+def _frozen(experiment: Experiment, frozen: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the frozen report with the end, which came after it."""
+    end = json.loads(json.dumps(experiment.ended_at, cls=DjangoJSONEncoder))
+    return {
+        **frozen,
+        "state": experiment.state,
+        "winner": experiment.winner or None,
+        "ended_at": end,
+        "phases": [{**phase, "ended_at": phase["ended_at"] or end} for phase in frozen["phases"]],
+    }
 
 
 def _report(report: Report) -> dict[str, Any]:

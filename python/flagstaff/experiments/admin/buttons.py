@@ -68,10 +68,17 @@ def _state_row(experiment: Experiment, after: State) -> PreviewRow:
     return PreviewRow(_("state"), str(State(experiment.state).label), str(after.label))
 
 
+def _present(experiment: Experiment) -> str:
+    """Returns who gets what now."""
+    if experiment.state == State.RUNNING:
+        return shares_text(experiment)
+    return _("every call gets its default")
+
+
 def _ask_start(experiment: Experiment, _data: Any) -> Asked:
     rows = [
         _state_row(experiment, State.RUNNING),
-        PreviewRow(_("who gets what"), _("every call gets its default"), shares_text(experiment)),
+        PreviewRow(_("who gets what"), _present(experiment), shares_text(experiment)),
     ]
     warnings = []
     if not experiment.primary_metric:
@@ -104,14 +111,11 @@ def _ask_ship(experiment: Experiment, data: Any) -> Asked:
     form = ShipForm(data, experiment=experiment, verdicts=texts, fails=bool(error))
     rows = [
         _state_row(experiment, State.SHIPPED),
-        PreviewRow(
-            _("who gets what"), shares_text(experiment), _("everyone gets the same variant")
-        ),
-        PreviewRow(
-            _("records"), _("exposures and looks"), _("nothing; the report is kept as it is")
-        ),
+        PreviewRow(_("who gets what"), _present(experiment), _("everyone gets the same variant")),
     ]
-    warnings = [error] if error else []
+    warnings = []
+    if error:
+        warnings.append(_("A metric cannot be read: %(error)s") % {"error": error})
     if not any(one["outcome"] == Outcome.BETTER.value for one in verdicts):
         warnings.append(
             _("No treatment has been shown to be better, so this is not a decision by the figures.")

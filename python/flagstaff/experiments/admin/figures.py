@@ -117,7 +117,7 @@ def _sentence(metric: MetricFigures, one: TreatmentFigures) -> str:
         "control": one.control,
         "value": one.value,
         "effect": effect,
-        "interval": _interval_sentence(one.level, interval),
+        "interval": interval,
     }
 
 
@@ -175,16 +175,17 @@ def _treatment(
         return TreatmentFigures(result["treatment"], _("no result yet"), "open")
     write = percent_text if metric["is_proportion"] else number_text
     write_difference = points_text if metric["is_proportion"] else number_text
+    level = level_text(result["interval_alpha"])
     found: dict[str, Any] = {
         "treatment": result["treatment"],
         "result": text,
         "css": css,
         "control": write(newest["control"]),
         "value": write(newest["treatment"]),
-        "level": level_text(result["interval_alpha"]),
+        "level": level,
         "p_value": p_text(result["corrected_p_value"]),
-        **_effect_texts("difference", newest, write_difference),
-        **_effect_texts("lift", newest, percent_text),
+        **_effect_texts("difference", newest, level, write_difference),
+        **_effect_texts("lift", newest, level, percent_text),
         "chart": looks_chart(f"flagstaff-looks-{name}", result, effect.key, effect.write),
         "looks": _looks(result["looks"], effect, write),
     }
@@ -197,14 +198,14 @@ def _treatment(
 
 
 def _effect_texts(
-    name: str, look: Mapping[str, Any], write: Callable[[float], str]
+    name: str, look: Mapping[str, Any], level: str, write: Callable[[float], str]
 ) -> dict[str, str]:
     found = look[name]
     if found is None:
         return {}
     return {
         name: signed(found["value"], write),
-        f"{name}_interval": interval_text(found, write),
+        f"{name}_interval": _interval_sentence(found, level, write),
     }
 
 
@@ -234,7 +235,10 @@ def _is_within(result: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
     return bool(harm <= result["tolerated_harm"])
 
 
-def _interval_sentence(level: str, interval: str) -> str:
+def _interval_sentence(found: Mapping[str, Any], level: str, write: Callable[[float], str]) -> str:
+    interval = interval_text(found, write)
+    if found["low"] is None and found["high"] is None:
+        return interval
     return _("%(level)s interval: %(interval)s") % {"level": level, "interval": interval}
 
 
@@ -279,7 +283,7 @@ def _chart(
             "treatment": Truncator(result["treatment"]).chars(_MAX_NAME),
             "value": signed(found["value"], effect.write),
         }
-        interval = _interval_sentence(figures.level, interval_text(found, effect.write))
+        interval = _interval_sentence(found, figures.level, effect.write)
         limit = None
         if metric["role"] == Role.GUARDRAIL:
             tolerated = result["tolerated_harm"]

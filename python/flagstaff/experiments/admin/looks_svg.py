@@ -46,6 +46,8 @@ def looks_chart(
     points = [((place + 0.5) * step, one[key]) for place, one in enumerate(looks)]
     parts = []
     for x, found in points:
+        if found["low"] is None and found["high"] is None:
+            continue
         bottom = low if found["low"] is None else found["low"]
         top = high if found["high"] is None else found["high"]
         parts.append(line("look", (x, y(bottom)), (x, y(top))))
