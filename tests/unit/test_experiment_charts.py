@@ -1,0 +1,229 @@
+"""The charts and the numbers of experiments, without a database."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.utils.translation import override
+
+from flagstaff.experiments.admin.days_svg import days_chart
+from flagstaff.experiments.admin.intervals_svg import Row, intervals_chart
+from flagstaff.experiments.admin.looks_svg import MAX_LOOKS, looks_chart, thinned
+from flagstaff.experiments.admin.texts import (
+    interval_text,
+    level_text,
+    number_text,
+    p_sentence,
+    p_text,
+    percent_text,
+    points_text,
+    signed,
+)
+
+NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
+
+
+def elements(svg: str, element: str, css: str) -> list[dict[str, float]]:
+    """Returns the coordinates of all elements of a class."""
+    tags = re.findall(rf'<{element} class="flagstaff-{css}"([^>]*)>', svg)
+    return [
+        {name: float(number) for name, number in re.findall(r' (\w+)="(-?[\d.]+)%?"', tag)}
+        for tag in tags
+    ]
+
+
+def intervals(*rows: Row) -> str:
+    return str(intervals_chart("chart", "orders", rows, number_text))
+
+
+def look(value: float, low: float | None, high: float | None, hour: int = 1) -> dict[str, Any]:
+    found = {"value": value, "low": low, "high": high}
+    return {"at": f"2026-11-20T{hour:02}:00:00Z", "difference": found}
+
+
+def looks(*found: dict[str, Any]) -> str:
+    result = {"treatment": "green", "looks": list(found)}
+    return str(looks_chart("chart", result, "difference", number_text))
+
+
+def test_interval_is_drawn_beside_zero_where_its_numbers_are() -> None:
+    svg = intervals(Row("green: +2", "+1 to +3", "fine", 2, 1, 3))
+    [zero] = elements(svg, "line", "zero")
+    [line] = elements(svg, "line", "range flagstaff-fine")
+    [point] = elements(svg, "circle", "ratio flagstaff-fine")
+    assert zero["x1"] == zero["x2"] < line["x1"] < point["cx"] < line["x2"]
+    unit = line["x1"] - zero["x1"]
+    assert line["x2"] - zero["x1"] == pytest.approx(3 * unit, abs=0.1)
+
+
+def test_intervals_of_several_treatments_share_a_scale() -> None:
+    svg = intervals(
+        Row("a", "", "open", 0, -1, 1),
+        Row("b", "", "bad", -3, -4, -2),
+        Row("c", "", "fine", 3, 2, 4),
+    )
+    assert len({zero["x1"] for zero in elements(svg, "line", "zero")}) == 1
+    [bad] = elements(svg, "line", "range flagstaff-bad")
+    [fine] = elements(svg, "line", "range flagstaff-fine")
+    assert bad["x2"] < fine["x1"]
+    assert bad["y1"] < fine["y1"]
+
+
+def test_interval_without_bounds_is_a_faint_line_of_the_full_width() -> None:
+    svg = intervals(Row("green: +2", "too few units", "open", 2, None, None))
+    assert elements(svg, "line", "range flagstaff-open") == []
+    [line] = elements(svg, "line", "axis")
+    assert (line["x1"], line["x2"]) == (0, 100)
+
+
+def test_tolerated_harm_has_a_mark() -> None:
+    svg = intervals(Row("green: +2", "+1 to +3", "bad", 2, 1, 3, limit=0.5))
+    [zero], [limit] = elements(svg, "line", "zero"), elements(svg, "line", "limit")
+    [line] = elements(svg, "line", "range flagstaff-bad")
+    assert zero["x1"] < limit["x1"] < line["x1"]
+    assert "tolerated: +0.5" in svg
+
+
+def test_title_and_description_say_what_the_chart_shows() -> None:
+    svg = intervals(Row("<green>: +2", "+1 to +3", "fine", 2, 1, 3))
+    assert ">orders</title>" in svg
+    assert ">&lt;green&gt;: +2, +1 to +3</desc>" in svg
+    assert "style=" not in svg
+
+
+def test_no_treatment_has_no_chart() -> None:
+    assert intervals() == ""
+
+
+def test_looks_are_drawn_from_bound_to_bound() -> None:
+    svg = looks(look(1, -2, 4), look(2, 1, 3, hour=2))
+    early, late = elements(svg, "line", "look")
+    [zero] = elements(svg, "line", "zero")
+    assert early["x1"] < late["x1"]
+    # Larger numbers are higher, and y grows downwards.
+    assert early["y2"] < late["y2"] < late["y1"] < zero["y1"] < early["y1"]
+
+
+def test_look_without_an_interval_has_no_bar() -> None:
+    svg = looks(look(1, None, None), look(2, 1, 3, hour=2))
+    assert len(elements(svg, "line", "look")) == 1
+    assert len(elements(svg, "line", "path")) == 1
+
+
+def test_wide_early_interval_is_cut_off_at_the_edge() -> None:
+    svg = looks(look(1, -1000, 1000), look(2, 1, 3, hour=2))
+    wide, narrow = elements(svg, "line", "look")
+    assert wide["y2"] < narrow["y2"] < narrow["y1"] < wide["y1"]
+    assert narrow["y1"] - narrow["y2"] > (wide["y1"] - wide["y2"]) / 5
+
+
+def test_one_look_has_no_course() -> None:
+    assert looks(look(1, 0, 2)) == ""
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 1000])
+def test_thinned_looks_have_the_first_and_the_newest(count: int) -> None:
+    found = thinned([{"at": number} for number in range(count)])
+    numbers = [one["at"] for one in found]
+    assert len(found) == min(count, MAX_LOOKS)
+    assert (numbers[0], numbers[-1]) == (0, count - 1)
+    assert numbers == sorted(set(numbers))
+
+
+def test_day_has_a_part_for_each_variant() -> None:
+    days = [
+        {"day": "2026-11-19", "units": {"control": 50, "green": 50}},
+        {"day": "2026-11-20", "units": {"control": 25, "green": 0}},
+    ]
+    svg = str(days_chart(days, ["control", "green"]))
+    full, half = elements(svg, "rect", "variant-0")
+    [other] = elements(svg, "rect", "variant-1")
+    assert full["height"] == 2 * half["height"] == other["height"]
+    assert other["y"] + other["height"] == full["y"]
+    assert "100 units a day" in svg
+
+
+def test_no_day_has_no_chart() -> None:
+    assert days_chart([], ["control"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0"),
+        (0.00012, "0.0120"),
+        (0.0953, "9.53"),
+        (0.16, "16.0"),
+        (1.5, "150.0"),
+        (12.345, "1,234.5"),
+        (1e-12, "0"),
+    ],
+)
+def test_percentages_have_as_many_decimals_as_they_need(share: float, text: str) -> None:
+    assert points_text(share) == text
+    assert percent_text(share) == f"{text}{NBSP}%"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (3e-16, "0"),
+        (0.00123456, "0.001235"),
+        (0.5, "0.5"),
+        (12.3456, "12.35"),
+        (1234.5, "1,234"),
+        (1234567.8, "1,234,568"),
+    ],
+)
+def test_numbers_have_four_digits(number: float, text: str) -> None:
+    assert number_text(number) == text
+
+
+def test_difference_has_a_sign_unless_it_is_zero() -> None:
+    found = [signed(number, points_text) for number in (0.06, -0.06, 0.0, -1e-15)]
+    assert found == ["+6.00", f"{MINUS}6.00", "0", "0"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (-1, 2, f"{MINUS}1 to +2"),
+        (None, 2, "at most +2"),
+        (1, None, "at least +1"),
+        (None, None, "too few units for an interval"),
+    ],
+)
+def test_interval_names_the_bounds_that_are_known(
+    low: float | None, high: float | None, text: str
+) -> None:
+    assert interval_text({"low": low, "high": high}, number_text) == text
+
+
+def test_level_is_the_one_of_the_correction() -> None:
+    assert [level_text(alpha) for alpha in (0.05, 0.025, 0.05 / 3)] == [
+        f"95{NBSP}%",
+        f"97.5{NBSP}%",
+        f"98.33{NBSP}%",
+    ]
+
+
+def test_small_p_value_is_not_written_out() -> None:
+    assert [p_text(p_value) for p_value in (None, 1e-9, 0.03125, 1)] == [
+        "\N{EN DASH}",
+        "< 0.0001",
+        "0.0312",
+        "1.0000",
+    ]
+    assert [p_sentence(p_value) for p_value in (1e-9, 0.5)] == ["p < 0.0001", "p = 0.5000"]
+
+
+def test_numbers_have_the_format_of_the_language() -> None:
+    with override("de"):
+        assert percent_text(12.345) == f"1.234,5{NBSP}%"
+        assert number_text(0.5) == "0,5"
+        assert p_text(1e-9) == "< 0,0001"
+        # SVG has its own format.
+        assert re.findall(r'="\d+,\d', intervals(Row("a", "", "fine", 2.25, 1.5, 3.1))) == []
