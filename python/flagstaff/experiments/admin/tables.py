@@ -64,6 +64,8 @@ def unit_rows(report: Mapping[str, Any]) -> list[dict[str, object]]:
 def mismatch_text(report: Mapping[str, Any]) -> str:
     """Returns whether the shares are as expected, with both p values."""
     counts = report["exposures"]
+    if not any(counts["units"].values()):
+        return _("No unit had met a variant at the last full hour.")
     values = {
         "sequential": p_sentence(counts["mismatch_p_value"]),
         "once": p_sentence(counts["chi_square_p_value"]),
