@@ -68,7 +68,7 @@ class MetricsForm(forms.Form):
         ),
     )
     method = forms.ChoiceField(
-        label=gettext_lazy("Analysis method"),
+        label=gettext_lazy("Analysis"),
         choices=Method.choices,
         initial=Method.SEQUENTIAL,
         help_text=gettext_lazy("It cannot change after the start."),
