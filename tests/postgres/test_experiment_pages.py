@@ -290,6 +290,24 @@ def test_several_metrics_have_a_corrected_level(operator: Client, better: Experi
     assert "revenue other metric" in text
 
 
+def test_result_of_an_earlier_look_names_it(operator: Client, running: Experiment) -> None:
+    expose(running, "control", 500, 20, name="c", days=5)
+    expose(running, "treatment", 500, 90, name="t", days=5)
+    expose(running, "control", 500, 200, name="later-c", days=0)
+    expose(running, "treatment", 500, 130, name="later-t", days=0)
+    [treatment] = table(shown(operator, running), "<h3>orders")
+    assert treatment[3].startswith("0 95 % interval: \N{MINUS SIGN}")
+    assert treatment[6].startswith("better, significant at the look of ")
+
+
+def test_guardrail_within_what_is_tolerated_says_so(operator: Client, running: Experiment) -> None:
+    expose(running, "control", 1000, 200)
+    expose(running, "treatment", 1000, 100)
+    experiments.set_metrics(KEY, guardrails={"complaints": 0.05})
+    [treatment] = table(shown(operator, running), "<h3>complaints")
+    assert treatment[5:] == ["no harm is certain", "5.00", "within what is tolerated"]
+
+
 def test_guardrail_shows_its_bound_and_what_is_tolerated(
     operator: Client, better: Experiment
 ) -> None:

@@ -15,8 +15,8 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.changes.changed import quoted_command
 from flagstaff.experiments import analysis, assigning, lifecycle, shipping
 from flagstaff.experiments.admin.button_forms import ForceForm, ShipForm, WeightsForm
-from flagstaff.experiments.admin.forms import MetricsForm
 from flagstaff.experiments.admin.headline import outcome_text
+from flagstaff.experiments.admin.metrics_form import MetricsForm
 from flagstaff.experiments.admin.reading import read_report
 from flagstaff.experiments.admin.tables import shares_text
 from flagstaff.experiments.models import Experiment, State

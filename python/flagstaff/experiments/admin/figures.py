@@ -10,11 +10,11 @@ from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
-from flagstaff._text.local_formats import local_days, local_number
 from flagstaff.experiments.admin.intervals_svg import Row, intervals_chart
 from flagstaff.experiments.admin.looks_svg import MAX_LOOKS, looks_chart, thinned
+from flagstaff.experiments.admin.metric_words import Effect, facts, interval_sentence, verdict
 from flagstaff.experiments.admin.texts import (
     NONE,
     count_text,
@@ -37,7 +37,6 @@ _ROLES: dict[str, str | Promise] = {
     Role.GUARDRAIL: gettext_lazy("guardrail"),
 }
 
-_HOUR, _DAY = 3600, 86_400
 # A chart on a phone has no room for a longer name.
 _MAX_NAME = 32
 
@@ -126,7 +125,7 @@ def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
     # What is tolerated is a difference, so guardrails are drawn as differences.
     newest = [one["newest"] for one in metric["treatments"] if one["newest"]]
     has_lift = not is_guardrail and bool(newest) and all(one["lift"] for one in newest)
-    effect = _Effect(metric, is_lift=has_lift)
+    effect = Effect(metric, is_lift=has_lift)
     treatments = [
         _treatment(one, metric, effect, f"{number}-{place}")
         for place, one in enumerate(metric["treatments"])
@@ -134,7 +133,7 @@ def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
     return MetricFigures(
         name=metric["metric"],
         role=str(_ROLES[metric["role"]]),
-        facts=_facts(metric),
+        facts=facts(metric),
         is_primary=metric["role"] == Role.PRIMARY,
         is_guardrail=is_guardrail,
         is_proportion=metric["is_proportion"],
@@ -145,32 +144,11 @@ def _metric(metric: Mapping[str, Any], number: int) -> MetricFigures:
     )
 
 
-class _Effect:
-    """What the charts of a metric draw: the lift, or the difference if there is none."""
-
-    def __init__(self, metric: Mapping[str, Any], *, is_lift: bool) -> None:
-        self.key = "lift" if is_lift else "difference"
-        self._is_share = is_lift
-        self._is_points = not is_lift and metric["is_proportion"]
-        self.name = (
-            _("Lift")
-            if is_lift
-            else _("Difference in percentage points")
-            if self._is_points
-            else _("Difference")
-        )
-
-    def write(self, number: float) -> str:
-        if self._is_share:
-            return percent_text(number)
-        return points_text(number) if self._is_points else number_text(number)
-
-
 def _treatment(
-    result: Mapping[str, Any], metric: Mapping[str, Any], effect: _Effect, name: str
+    result: Mapping[str, Any], metric: Mapping[str, Any], effect: Effect, name: str
 ) -> TreatmentFigures:
     newest = result["newest"]
-    text, css = _verdict(result, metric)
+    text, css = verdict(result, metric)
     if newest is None:
         return TreatmentFigures(result["treatment"], _("no result yet"), "open")
     write = percent_text if metric["is_proportion"] else number_text
@@ -205,74 +183,12 @@ def _effect_texts(
         return {}
     return {
         name: signed(found["value"], write),
-        f"{name}_interval": _interval_sentence(found, level, write),
+        f"{name}_interval": interval_sentence(found, level, write),
     }
-
-
-def _verdict(result: Mapping[str, Any], metric: Mapping[str, Any]) -> tuple[str, str]:
-    """Returns the result of a treatment in words, and the colour of its chart."""
-    if metric["role"] == Role.GUARDRAIL:
-        if result["is_harmed"]:
-            return _("worse by more than is tolerated"), "bad"
-        if _is_within(result, metric):
-            return _("within what is tolerated"), "fine"
-        return _("no harm beyond what is tolerated is certain"), "open"
-    if not result["is_significant"]:
-        return _("not significant"), "open"
-    decided = next(one for one in result["looks"] if one["at"] == result["decided_at"])
-    is_better = (decided["difference"]["value"] > 0) == metric["higher_is_better"]
-    text = _("better, significant") if is_better else _("worse, significant")
-    return text, "fine" if is_better else "bad"
-
-
-def _is_within(result: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
-    """Whether the whole interval of a guardrail has less harm than is tolerated."""
-    found = result["newest"]["difference"] if result["newest"] else None
-    bound = found and (found["low"] if metric["higher_is_better"] else found["high"])
-    if bound is None:
-        return False
-    harm: float = -bound if metric["higher_is_better"] else bound
-    return bool(harm <= result["tolerated_harm"])
-
-
-def _interval_sentence(found: Mapping[str, Any], level: str, write: Callable[[float], str]) -> str:
-    interval = interval_text(found, write)
-    if found["low"] is None and found["high"] is None:
-        return interval
-    return _("%(level)s interval: %(interval)s") % {"level": level, "interval": interval}
-
-
-def _facts(metric: Mapping[str, Any]) -> list[str]:
-    """Returns what is measured, and in how many units."""
-    users = metric["users"]
-    full = ngettext(
-        "%(count)s unit with a full window", "%(count)s units with a full window", users
-    ) % {"count": local_number(users)}
-    kinds = {
-        "conversion": _("share of units with an event within %(window)s"),
-        "mean": _("mean per unit, within %(window)s"),
-        "ratio": _("ratio of two sums, within %(window)s"),
-        "retention": _("share of units that come back on day %(day)s"),
-    }
-    kind = kinds.get(metric["kind"], metric["kind"])
-    kind %= {"window": _duration(metric["window_seconds"]), "day": metric["day"]}
-    direction = _("higher is better") if metric["higher_is_better"] else _("lower is better")
-    return [text for text in (metric["description"], kind, direction, full) if text]
-
-
-def _duration(seconds: float) -> str:
-    """Returns a duration in its largest unit without a remainder, such as "36 hours"."""
-    if seconds % _HOUR:
-        return _("%(count)s minutes") % {"count": number_text(seconds / 60)}
-    if seconds % _DAY:
-        hours = int(seconds // _HOUR)
-        text = ngettext("%(count)s hour", "%(count)s hours", hours)
-        return text % {"count": local_number(hours)}
-    return local_days(int(seconds // _DAY))
 
 
 def _chart(
-    metric: Mapping[str, Any], effect: _Effect, treatments: Sequence[TreatmentFigures], number: int
+    metric: Mapping[str, Any], effect: Effect, treatments: Sequence[TreatmentFigures], number: int
 ) -> SafeString | str:
     rows = []
     for result, figures in zip(metric["treatments"], treatments, strict=True):
@@ -283,7 +199,7 @@ def _chart(
             "treatment": Truncator(result["treatment"]).chars(_MAX_NAME),
             "value": signed(found["value"], effect.write),
         }
-        interval = _interval_sentence(found, figures.level, effect.write)
+        interval = interval_sentence(found, figures.level, effect.write)
         limit = None
         if metric["role"] == Role.GUARDRAIL:
             tolerated = result["tolerated_harm"]
@@ -296,7 +212,7 @@ def _chart(
 
 
 def _looks(
-    looks: Sequence[Mapping[str, Any]], effect: _Effect, write: Callable[[float], str]
+    looks: Sequence[Mapping[str, Any]], effect: Effect, write: Callable[[float], str]
 ) -> list[tuple[str, ...]]:
     """Returns the looks that the chart draws, the newest one first."""
     rows: list[tuple[str, ...]] = []
