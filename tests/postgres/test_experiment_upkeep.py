@@ -119,7 +119,7 @@ def test_missing_trigger_is_reported() -> None:
     [
         ({"METRICS": {"a": f"{PATH}.missing"}}, "which cannot be imported"),
         ({"METRICS": {"a": f"{PATH}.number"}}, "which is no metric"),
-        ({"METRICS": {"a": f"{PATH}.raising"}}, "the metric a fails: ZeroDivisionError"),
+        ({"METRICS": {"a": f"{PATH}.raising"}}, "the metric a fails: the source of a metric fails: Zero"),
         ({"METRICS": {"a": f"{PATH}.wrong_unit"}}, '"is_staff" cannot be the bucketing unit'),
         ({"EXCLUDED_UNITS": {"user": f"{PATH}.missing"}}, "which cannot be imported"),
         ({"EXCLUDED_UNITS": {"user": f"{PATH}.number"}}, "which is no function"),

@@ -55,7 +55,10 @@ def check_metrics(**kwargs: object) -> list[CheckMessage]:
 
 def _use_metric(name: str) -> None:
     metric = find_metric(name)
-    require_usable(metric)
+    try:
+        require_usable(metric)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"the metric {name} fails: {error}") from error
     if problem := unit_problem(metric.unit):
         raise ConfigurationError(f"the metric {name}: {problem}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,8 +40,8 @@ class HourSums:
 def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
     """Returns the sums of a metric by hour, phase and variant. Makes one query.
 
-    Raises ConfigurationError if the metric reads another database, or if its unit is neither that
-    of the experiment nor the user.
+    Raises ConfigurationError if the metric reads another database, if its unit is neither that of
+    the experiment nor the user, or if a value is no finite number.
     """
     names = optional_names(connections[conf.database])
     text, params = _rows(metric)
@@ -70,6 +71,8 @@ def require_usable(metric: Metric) -> None:
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
     hour, phase, variant, users, y, yy, x, xx, xy, y_shift, x_shift = row
+    if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
+        raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
     sums = PairSums(users, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift)
     return HourSums(hour, phase, variant, sums)
 

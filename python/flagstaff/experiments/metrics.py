@@ -104,6 +104,11 @@ class Retention(Metric):
     day: int = 7
     window: timedelta = field(default=timedelta(days=1), kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.day < 0:
+            raise ConfigurationError("the day of a Retention must not be before the exposure")
+
     @property
     def is_proportion(self) -> bool:
         """Each unit has come back or not."""
@@ -129,6 +134,13 @@ class Mean(Metric):
 
     source: Source
     covariate: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.looks_back < timedelta(0):
+            raise ConfigurationError(
+                "the covariate of a Mean is how long before the exposure; it must not be negative"
+            )
 
     @property
     def looks_back(self) -> timedelta:
@@ -157,7 +169,7 @@ def find_metric(name: str) -> Metric:
         raise ConfigurationError(f'FLAGSTAFF["METRICS"] has no metric {name!r}; it has {known}')
     try:
         metric = import_string(path)
-    except ImportError as error:
+    except Exception as error:
         raise ConfigurationError(
             f'FLAGSTAFF["METRICS"]["{name}"] is "{path}", which cannot be imported: {error}'
         ) from error

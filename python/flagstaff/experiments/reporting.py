@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from django.db import DataError, ProgrammingError
+
 from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import Counts, count
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Metric, find_metric
@@ -123,7 +126,12 @@ def _metric(
     experiment: Experiment, name: str, role: str, analysis: Analysis, *, is_valid: bool
 ) -> MetricReport:
     metric = find_metric(name)
-    hours = measure(experiment, metric) if is_valid else []
+    try:
+        hours = measure(experiment, metric) if is_valid else []
+    except (ConfigurationError, DataError, ProgrammingError) as error:
+        # The other lines of a database error quote the query.
+        why = str(error).partition("\n")[0]
+        raise ConfigurationError(f"the metric {name} fails: {why}") from error
     results = results_of(metric, hours, analysis)
     return MetricReport(name, role, metric, users_of(hours), results, {})
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError
-from django.db.models import QuerySet
+from django.db.models import DateField, DateTimeField, QuerySet
 from django.utils.module_loading import import_string
 
 from flagstaff.conf import conf
@@ -15,23 +16,35 @@ from flagstaff.experiments.metrics import Source, Sql
 
 __all__ = ["excluded_units", "rows_of"]
 
+#: What a driver reads in a query: "%%" is a percent sign, the others are parameters.
+_PLACEHOLDER = re.compile(r"%(.?)", re.DOTALL)
+
 
 def rows_of(source: Source, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
     """Returns a subquery with these columns, and its parameters. Does not query.
 
     `what` names the source in errors. Raises ConfigurationError for a source of another database,
-    that returns neither a QuerySet nor `Sql`, or that names a field that does not exist.
+    that returns neither a QuerySet nor `Sql`, that names a field that does not exist, or that
+    raises an error itself.
     """
     try:
         return _rows_of(source(), columns, what)
+    except ConfigurationError:
+        raise
     except (EmptyResultSet, FieldError) as error:
         why = str(error) or "it is an empty QuerySet"
         raise ConfigurationError(f"{what} cannot be read: {why}") from error
+    except Exception as error:
+        # The project's own code: a report without it is better than a page that fails.
+        raise ConfigurationError(f"{what} fails: {type(error).__name__}: {error}") from error
 
 
 def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
     if isinstance(given, Sql):
-        return f"({given.text}) AS given_rows", list(given.params)
+        _require_placeholders(given, what)
+        # The text may end with a semicolon, or with a comment.
+        text = given.text.rstrip().rstrip(";")
+        return f"({text}\n) AS given_rows", list(given.params)
     if not isinstance(given, QuerySet):
         raise ConfigurationError(
             f"{what} returned {type(given).__name__}; return a QuerySet or Sql"
@@ -41,8 +54,42 @@ def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[A
             f'{what} reads the database "{given.db}", but exposures are in "{conf.database}"; it '
             "must read the same database"
         )
-    text, params = given.order_by().values_list(*columns).query.sql_with_params()
-    return f"({text}) AS given_rows ({', '.join(columns)})", list(params)
+    text, params = _columns_of(given, columns, what).query.sql_with_params()
+    # A union keeps the columns of its first query, in their order; their names say which they are.
+    names = "" if given.query.combinator else f" ({', '.join(columns)})"
+    return f"({text}) AS given_rows{names}", list(params)
+
+
+def _require_placeholders(given: Sql, what: str) -> None:
+    found = _PLACEHOLDER.findall(given.text)
+    if any(mark not in {"%", "s"} for mark in found):
+        raise ConfigurationError(f"{what} has a single % in its SQL; write %% for a percent sign")
+    if found.count("s") != len(given.params):
+        raise ConfigurationError(
+            f"{what} has {found.count('s')} placeholders (%s), but {len(given.params)} params"
+        )
+
+
+def _columns_of(given: QuerySet[Any, Any], columns: Sequence[str], what: str) -> QuerySet[Any, Any]:
+    query = given.query
+    # In these, the order decides which rows there are.
+    is_ordered = query.is_sliced or query.distinct_fields
+    found = (given if is_ordered else given.order_by()).values_list(*columns)
+    if "time" in columns and not query.combinator:
+        _require_time(found, columns.index("time"), what)
+    return found
+
+
+def _require_time(rows: QuerySet[Any, Any], place: int, what: str) -> None:
+    """Raises ConfigurationError for a date: its midnight is before most exposures of the day."""
+    compiler = rows.query.get_compiler(using=rows.db)
+    compiler.pre_sql_setup()
+    field = getattr(compiler.select[place][0], "output_field", None)
+    if isinstance(field, DateField) and not isinstance(field, DateTimeField):
+        raise ConfigurationError(
+            f"the time of {what} is a date, so events on the day of an exposure would be missing; "
+            "use a DateTimeField"
+        )
 
 
 def excluded_units(bucket_by: str) -> tuple[str, list[Any]]:
@@ -71,7 +118,7 @@ def _setting(unit: str) -> str:
 def _callable(unit: str, path: str) -> Source:
     try:
         found = import_string(path)
-    except ImportError as error:
+    except Exception as error:
         raise ConfigurationError(
             f'{_setting(unit)} is "{path}", which cannot be imported: {error}'
         ) from error
