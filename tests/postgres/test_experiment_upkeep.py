@@ -30,6 +30,7 @@ PATH = "tests.postgres.test_experiment_upkeep"
 wrong_unit = Conversion(lambda: Sql("SELECT 1"), window=timedelta(days=1), unit="is_staff")
 raising = Conversion(lambda: Sql(str(1 // 0)), window=timedelta(days=1))
 number = 7
+broken = Conversion(lambda: Sql("SELECT nothing"), window=timedelta(days=1))
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_missing_trigger_is_reported() -> None:
     [
         ({"METRICS": {"a": f"{PATH}.missing"}}, "which cannot be imported"),
         ({"METRICS": {"a": f"{PATH}.number"}}, "which is no metric"),
-        ({"METRICS": {"a": f"{PATH}.raising"}}, "the metric a fails: the source of a metric fails: Zero"),
+        ({"METRICS": {"a": f"{PATH}.raising"}}, "the source of a metric fails: Zero"),
         ({"METRICS": {"a": f"{PATH}.wrong_unit"}}, '"is_staff" cannot be the bucketing unit'),
         ({"EXCLUDED_UNITS": {"user": f"{PATH}.missing"}}, "which cannot be imported"),
         ({"EXCLUDED_UNITS": {"user": f"{PATH}.number"}}, "which is no function"),
@@ -189,3 +190,44 @@ def test_experiment_without_its_exposures_cannot_be_started(experiment: Experime
     assert experiments.prune(timedelta(days=365)) == 1
     with pytest.raises(ExperimentError, match="because its exposures were deleted"):
         experiments.start(KEY)
+
+
+def set_failing_metric(settings: Any, key: str) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": f"{PATH}.broken"}}
+    experiments.set_metrics(key, primary="orders")
+
+
+def test_report_that_fails_keeps_only_its_own_exposures(
+    experiment: Experiment, settings: Any
+) -> None:
+    set_failing_metric(settings, KEY)
+    experiments.create("banner")
+    banner = experiments.start("banner")
+    experiments.create("wine")
+    wine = experiments.start("wine")
+    for one in (experiment, banner, wine):
+        expose(one, one.key)
+        experiments.stop(one.key)
+    end_long_ago()
+    with pytest.raises(ExperimentError, match=f"2 exposures were deleted, but the report of {KEY}"):
+        experiments.prune(timedelta(days=365))
+    assert exposed() == [KEY]
+
+
+def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_deleted(
+    experiment: Experiment, settings: Any
+) -> None:
+    set_failing_metric(settings, KEY)
+    expose(experiment, "1")
+    experiments.ship(KEY, "control", with_report=False)
+    end_long_ago()
+    assert experiments.prune(timedelta(days=365)) == 1
+
+
+def test_shipping_without_a_report_keeps_the_one_that_was_stored(experiment: Experiment) -> None:
+    expose(experiment, "1")
+    experiments.stop(KEY)
+    end_long_ago()
+    experiments.prune(timedelta(days=365))
+    experiments.ship(KEY, "control", with_report=False)
+    assert experiments.report(KEY)["frozen_at"]

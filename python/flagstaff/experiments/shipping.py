@@ -29,7 +29,10 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     frozen = frozen_report(find(key)) if with_report else None
     with locked(key) as experiment:
         _require_winner(experiment, winner)
-        experiment.winner, experiment.frozen_report = winner, frozen
+        experiment.winner = winner
+        if frozen is not None:
+            # Else one that was stored before its exposures were deleted stays.
+            experiment.frozen_report = frozen
         end(experiment, State.SHIPPED)
         record(experiment, Kind.SHIPPED, f"shipped: all users get {winner}")
         return experiment
