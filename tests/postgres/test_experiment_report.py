@@ -272,12 +272,15 @@ def test_failing_metric_refuses_to_ship_unless_without_report(experiment: Experi
         {"method": "fixed"},
         {"planned_users": 9},
         {"smallest_effect": 0.5},
+        {"guardrails": {}},
+        {"guardrails": {"revenue": 0.5}},
+        {"guardrails": {"broken": 0.1}},
     ],
 )
 def test_started_experiment_keeps_what_results_depend_on(change: dict[str, Any]) -> None:
     experiments.create(KEY)
-    experiments.set_metrics(KEY, primary="orders", others=["complaints"])
     experiments.set_metrics(KEY, **change)
+    experiments.set_metrics(KEY, guardrails={})
     experiments.set_metrics(
         KEY,
         primary="orders",
@@ -285,10 +288,19 @@ def test_started_experiment_keeps_what_results_depend_on(change: dict[str, Any])
         method="sequential",
         planned_users=10_000,
         smallest_effect=0.1,
+        guardrails={"revenue": 0.1},
     )
     experiments.start(KEY)
     with pytest.raises(ExperimentError, match="has started, so its"):
         experiments.set_metrics(KEY, **change)
+
+
+def test_started_experiment_gets_another_guardrail() -> None:
+    experiments.create(KEY)
+    experiments.set_metrics(KEY, primary="orders", guardrails={"revenue": 0.1})
+    experiments.start(KEY)
+    both = {"revenue": 0.1, "complaints": 0.2}
+    assert experiments.set_metrics(KEY, guardrails=both).guardrails == both
 
 
 def test_unknown_metric_is_refused() -> None:

@@ -186,6 +186,8 @@ def test_event_has_the_actor_and_the_reason(draft: Experiment) -> None:
         ({"min_users": 10**12}, "min_users is 1000000000000"),
         ({"smallest_effect": 0}, "the smallest effect is 0; write a number above 0"),
         ({"smallest_effect": float("nan")}, "the smallest effect is nan"),
+        ({"others": [""]}, "has no metric ''"),
+        ({"guardrails": {"": 0.1}}, "has no metric ''"),
         ({"method": "bayes"}, "the method is 'bayes'; choose one of sequential, fixed"),
     ],
 )

@@ -32,8 +32,8 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
     """Sets what is measured, and when there is a verdict. None leaves a setting as it is.
 
     A change after a look would make results invalid. So an experiment that has started keeps its
-    method, its planned users, its primary metric, and the other metrics that it has; metrics can be
-    added. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError.
+    method, its planned users, its primary metric, and the other metrics and guardrails that it has;
+    metrics can be added. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError.
     """
     changes = {
         "primary_metric": primary,
@@ -69,10 +69,14 @@ def _require_same(experiment: Experiment, given: Mapping[str, Any]) -> None:
     others = experiment.other_metrics
     if not set(others) <= set(given.get("other_metrics", others)):
         changed.append("other_metrics")
+    guardrails = given.get("guardrails", experiment.guardrails)
+    if any(guardrails.get(name) != limit for name, limit in experiment.guardrails.items()):
+        changed.append("guardrails")
     if changed:
         raise ExperimentError(
             f"{experiment.key} has started, so its {changed[0].replace('_', ' ')} cannot change: a "
-            "change after a look would make results invalid. Metrics can be added"
+            "change after a look would make results invalid. Metrics can be added to those that it "
+            "has"
         )
 
 

@@ -74,8 +74,8 @@ def require_valid(
 
 def require_metrics(experiment: Experiment) -> None:
     """Raises InvalidExperimentError unless each metric exists with one role, and numbers fit."""
-    names = [experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails]
-    used = [name for name in names if name]
+    primary = [experiment.primary_metric] if experiment.primary_metric else []
+    used = [*primary, *experiment.other_metrics, *experiment.guardrails]
     for name in used:
         if used.count(name) > 1:
             raise InvalidExperimentError(f"the metric {name} has two roles; give it one")

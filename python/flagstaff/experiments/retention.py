@@ -33,7 +33,7 @@ def prune(older_than: timedelta) -> int:
     for key in list(exposed):
         try:
             deleted += _prune(key)
-        except UnknownExperimentError:
+        except UnknownExperimentError:  # noqa: PERF203 (each is a transaction)
             # Somebody has deleted it meanwhile, with its exposures.
             continue
         except ExperimentError as error:

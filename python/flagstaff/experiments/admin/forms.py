@@ -137,3 +137,49 @@ class ExperimentForm(MetricsForm):
         except InvalidExperimentError as error:
             raise ValidationError(str(error)) from error
         return rules
+
+
+def _names(experiment: Experiment | None) -> list[str]:
+    """Returns the names of all metrics, and those that the experiment has."""
+    try:
+        names = metric_names()
+    except ConfigurationError:
+        # A system check reports the setting.
+        names = []
+    if experiment is None:
+        return names
+    own = (experiment.primary_metric, *experiment.other_metrics)
+    return list(dict.fromkeys([*names, *(name for name in own if name)]))
+
+
+def _set_choices(
+    field: forms.Field, first: Sequence[tuple[str, str | Promise]], names: Sequence[str]
+) -> None:
+    if isinstance(field, forms.ChoiceField):
+        field.choices = [*first, *((name, name) for name in names)]
+
+
+def _initial(experiment: Experiment) -> dict[str, Any]:
+    guardrails: Mapping[str, float] = experiment.guardrails
+    return {
+        "primary_metric": experiment.primary_metric,
+        "other_metrics": experiment.other_metrics,
+        "guardrails": "\n".join(f"{name}={limit}" for name, limit in guardrails.items()),
+        "method": experiment.method,
+        "planned_users": experiment.planned_users,
+        "min_days": experiment.min_days,
+        "min_users": experiment.min_users,
+        "smallest_effect": experiment.smallest_effect,
+    }
+
+
+def _guardrail(text: str) -> tuple[str, float]:
+    name, _equals, tolerated = text.partition("=")
+    try:
+        number = float(tolerated or 0)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        problem = _("“%(line)s” is no guardrail. Write a metric and a number: refunds=0.01")
+        raise ValidationError(problem % {"line": text})
+    return name.strip(), number
