@@ -51,7 +51,7 @@ class MetricsForm(forms.Form):
         ),
     )
     method = forms.ChoiceField(
-        label=gettext_lazy("Analysis"),
+        label=gettext_lazy("Analysis method"),
         choices=Method.choices,
         initial=Method.SEQUENTIAL,
         help_text=gettext_lazy("It cannot change after the start."),

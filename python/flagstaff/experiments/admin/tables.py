@@ -102,7 +102,7 @@ def setting_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_metric_rows(report),
         (_("Traffic"), _("%(percent)s %% of all units") % {"percent": found["traffic_percent"]}),
         (_("Bucket by"), found["bucket_by"]),
-        (_("Analysis"), str(Method(found["method"]).label)),
+        (_("Analysis method"), str(Method(found["method"]).label)),
         (_("Planned units"), local_number(found["planned_users"])),
         (
             _("Before a verdict"),
