@@ -152,7 +152,7 @@ def _initial(experiment: Experiment) -> dict[str, Any]:
     return {
         "primary_metric": experiment.primary_metric,
         "other_metrics": experiment.other_metrics,
-        "guardrails": "\n".join(f"{name}={limit:g}" for name, limit in guardrails.items()),
+        "guardrails": "\n".join(f"{name}={limit}" for name, limit in guardrails.items()),
         "method": experiment.method,
         "planned_users": experiment.planned_users,
         "min_days": experiment.min_days,
