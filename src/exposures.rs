@@ -27,6 +27,8 @@ pub struct Exposure {
     pub shuffle: i32,
     /// The phase of the experiment.
     pub phase: i32,
+    /// The bucket of the unit.
+    pub bucket: u16,
     /// The key of the variant.
     pub variant: Box<str>,
     /// The text of the unit.
@@ -75,6 +77,7 @@ impl Exposures {
             experiment: experiment.identity.clone(),
             shuffle: experiment.shuffle,
             phase: experiment.phase,
+            bucket: place.0.bucket,
             variant: experiment.allocation.key(place.1).into(),
             unit: unit.into(),
             user: user.map(Into::into),

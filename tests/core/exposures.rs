@@ -47,6 +47,7 @@ fn recorded_unit_is_taken_once() {
     let [exposure] = &taken[..] else { panic!("{taken:?}") };
     assert_eq!((&*exposure.unit, &*exposure.variant), ("42", "control"));
     assert_eq!((exposure.shuffle, exposure.phase), (0, 1));
+    assert_eq!(exposure.bucket, place("42").bucket);
     assert_eq!(&*exposure.experiment.key, "a");
     assert_eq!(exposures.take(10), []);
     assert!(exposures.is_empty());

@@ -46,13 +46,13 @@ def test_ship_without_a_terminal_needs_yes() -> None:
     assert Experiment.objects.get().state == State.SHIPPED
 
 
-def test_weights_that_move_units_of_a_started_experiment_warn() -> None:
+def test_weights_that_move_units_of_a_started_experiment_say_so() -> None:
     experiments.create(KEY, traffic_percent=10)
     assert "get another variant" not in run(f"experiment {KEY} weights --variant treatment:2").err
     experiments.start(KEY)
     assert "get another variant" not in run(f"experiment {KEY} weights --traffic 50").err
     ran = run(f"experiment {KEY} weights --variant treatment:1")
-    assert "8.33 % of all units get another variant; those who return meet two" in ran.err
+    assert "8.33 % of all units get another variant; those of them that met one" in ran.err
 
 
 def test_list_has_a_row_per_experiment_and_names_the_newest_first() -> None:

@@ -6,6 +6,8 @@ import io
 import json
 import random
 from datetime import datetime, timedelta, timezone
+from functools import cache, partial
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -78,6 +80,32 @@ def expose(
             at=begin + days * DAY * (place / users),
         )
         for place, number in enumerate(order)
+    )
+
+
+@cache
+def bucket_of(unit: str) -> int:
+    return int(sha256(f"experiment:{KEY}:0:{unit}".encode()).hexdigest(), 16) % 10_000
+
+
+def meet_by_bucket(
+    experiment: Experiment,
+    unit: int,
+    allocation: list[tuple[str, int]],
+    phase: int,
+    *,
+    knows_buckets: bool,
+) -> Exposure:
+    """The exposure of a unit in a phase with these buckets, some days ago."""
+    bucket = bucket_of(str(unit))
+    return Exposure(
+        experiment=experiment,
+        shuffle=0,
+        unit=str(unit),
+        variant="control" if bucket < allocation[0][1] else "treatment",
+        phase=phase,
+        bucket=bucket if knows_buckets else None,
+        at=datetime.now(timezone.utc) - (10 - 3 * phase) * DAY,
     )
 
 
@@ -206,13 +234,39 @@ def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) 
 def test_changed_weights_are_analysed_by_phase(experiment: Experiment) -> None:
     # Simpson: the treatment loses by 5 points in each phase, and would win if phases were mixed.
     experiments.set_weights(KEY, {"treatment": 9})
-    expose("control", 900, 450, phase=1)
+    # Those of the control that the change moved are left out already.
+    expose("control", 180, 90, phase=1)
     expose("treatment", 900, 405, phase=1, name="t1")
     expose("control", 100, 20, phase=2, name="c2")
     expose("treatment", 900, 135, phase=2, name="t2")
     Phase.objects.filter(number=2).update(started_at=datetime.now(timezone.utc) - 9 * DAY)
     difference = result()["newest"]["difference"]["value"]
     assert difference == pytest.approx(-0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("knows_buckets", [True, False])
+def test_units_that_changed_weights_moved_are_left_out_whether_they_return_or_not(
+    experiment: Experiment, knows_buckets: bool
+) -> None:
+    rng = random.Random(7)
+    meet = partial(meet_by_bucket, experiment, knows_buckets=knows_buckets)
+    phase_1 = [meet(unit, [("control", 5000), ("treatment", 5000)], 1) for unit in range(6000)]
+    experiments.set_weights(KEY, {"treatment": 3})
+    new = [("control", 2500), ("treatment", 7500)]
+    returning = [unit for unit in range(6000) if rng.random() < 0.4]
+    phase_2 = [meet(unit, new, 2) for unit in (*returning, *range(6000, 9000))]
+    Exposure.objects.bulk_create(phase_1)
+    # As workers write them: a unit stays as it was, unless it meets another variant.
+    Exposure.objects.bulk_create(phase_2, ignore_conflicts=True)
+    found = experiments.report(KEY)
+    # Without the buckets, the control has lost those who return, and only those.
+    assert found["has_mismatch"] is not knows_buckets
+    counts = found["exposures"]
+    moved = [one for one in phase_1 if 2500 <= bucket_of(one.unit) < 5000]
+    met_two = [one for one in moved if int(one.unit) in set(returning)]
+    assert counts["met_two_variants"] == len(met_two)
+    assert counts["moved"] == (len(moved) - len(met_two) if knows_buckets else 0)
+    assert found["metrics"][0]["users"] == (sum(counts["units"].values()) if knows_buckets else 0)
 
 
 def test_units_of_the_present_hour_are_counted_apart(experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ from flagstaff.experiments.allocation import (
     BUCKETS,
     Allocation,
     allocate,
+    moved_ranges,
     moved_share,
     shares,
     targets,
@@ -101,3 +102,12 @@ def test_moved_share_counts_units_that_change_their_variant() -> None:
     assert moved_share(halves, allocate(halves, {"a": 1, "b": 3}, 100)) == 0.25
     assert moved_share(halves, allocate(halves, {"a": 1, "b": 1}, 20)) == 0
     assert moved_share([], halves) == 0
+
+
+def test_moved_ranges_are_the_buckets_that_get_another_variant_in_any_later_phase() -> None:
+    first = [("a", 5000), ("b", 5000)]
+    assert moved_ranges(first, []) == []
+    assert moved_ranges(first, [[("a", 2500), ("b", 7500)]]) == [(2500, 5000)]
+    back = [[("a", 4000), ("b", 6000)], [("a", 7000), ("b", 3000)]]
+    assert moved_ranges(first, back) == [(4000, 7000)]
+    assert moved_ranges(first, [[("a", 1000), (None, 9000)]]) == []

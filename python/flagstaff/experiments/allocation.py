@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-__all__ = ["BUCKETS", "Allocation", "allocate", "moved_share", "shares", "targets"]
+__all__ = ["BUCKETS", "Allocation", "allocate", "moved_ranges", "moved_share", "shares", "targets"]
 
 #: The number of buckets of an experiment, as in the extension.
 BUCKETS = 10_000
@@ -58,7 +58,7 @@ def allocate(
     return [(owner, len(list(group))) for owner, group in groupby(filled)]
 
 
-def shares(allocation: Sequence[tuple[str | None, int]]) -> dict[str, float]:
+def shares(allocation: Sequence[Sequence[Any]]) -> dict[str, float]:
     """Returns the share of all units that each variant has, from 0 to 1."""
     found: dict[str, int] = {}
     for owner, number in allocation:
@@ -67,15 +67,33 @@ def shares(allocation: Sequence[tuple[str | None, int]]) -> dict[str, float]:
     return {key: number / BUCKETS for key, number in found.items()}
 
 
-def moved_share(
-    before: Sequence[tuple[str | None, int]], after: Sequence[tuple[str | None, int]]
-) -> float:
+def moved_share(before: Sequence[Sequence[Any]], after: Sequence[Sequence[Any]]) -> float:
     """Returns the share of all units that get another variant than before, from 0 to 1.
 
     Units that begin or cease to take part are not among them.
     """
-    pairs = zip(_buckets(before), _buckets(after), strict=True)
-    return sum(None not in pair and pair[0] != pair[1] for pair in pairs) / BUCKETS
+    return sum(end - start for start, end in moved_ranges(before, [after])) / BUCKETS
+
+
+def moved_ranges(
+    before: Sequence[Sequence[Any]], later: Iterable[Sequence[Sequence[Any]]]
+) -> list[tuple[int, int]]:
+    """Returns the ranges of buckets that get another variant in one of the later allocations.
+
+    Each range has its first bucket, and the one after its last.
+    """
+    owners = list(_buckets(before))
+    moved = [False] * len(owners)
+    for allocation in later:
+        for bucket, (owner, other) in enumerate(zip(owners, _buckets(allocation), strict=True)):
+            moved[bucket] |= None not in {owner, other} and owner != other
+    ranges, start = [], 0
+    for is_moved, group in groupby(moved):
+        end = start + len(list(group))
+        if is_moved:
+            ranges.append((start, end))
+        start = end
+    return ranges
 
 
 class _Free:
@@ -85,7 +103,7 @@ class _Free:
 _FREE = _Free()
 
 
-def _buckets(allocation: Sequence[tuple[str | None, int]]) -> list[str | None]:
+def _buckets(allocation: Sequence[Sequence[Any]]) -> list[str | None]:
     """Returns the variant of each bucket. Before the first allocation, no unit takes part."""
     found = [owner for owner, number in allocation for _ in range(number)]
     return found or [None] * BUCKETS

@@ -12,6 +12,13 @@ from django.db import connections
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, LostExposures, Phase
+from flagstaff.experiments.moves import (
+    MovedBuckets,
+    moved_buckets,
+    moved_sql,
+    phases_of,
+    shares_that_stay,
+)
 from flagstaff.experiments.sources import excluded_units
 from flagstaff.experiments.statistics import Shares, chi_square, running_minimum, sequential_p_value
 
@@ -29,6 +36,8 @@ class Counts:
     #: The units of each variant in the present hour, which is not analysed yet.
     present_hour: Mapping[str, int]
     #: Units that met two variants. They are in no figure of a report.
+    met_two: int
+    #: Units whose bucket got another variant later. They are in no figure either.
     moved: int
     #: Exposures that workers had to leave out, because too many waited.
     lost: int
@@ -55,24 +64,25 @@ class _Hour:
         return found
 
 
-def count(experiment: Experiment) -> Counts:
-    """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError."""
-    hours, moved = _hours(experiment)
+def count(experiment: Experiment, phases: Sequence[Phase] | None = None) -> Counts:
+    """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError.
+
+    `phases` are those since the last shuffle, if the caller has them.
+    """
+    phases = phases_of(experiment) if phases is None else phases
+    moved = moved_buckets(phases)
+    hours, left_out = _hours(experiment, moved)
     variants = [variant["key"] for variant in experiment.variants]
-    phases = {
-        phase.number: phase.shares
-        for phase in Phase.objects.using(conf.database).filter(
-            experiment_id=experiment.pk, shuffle=experiment.shuffle
-        )
-    }
+    shares = {phase.number: shares_that_stay(phase, moved[phase.number]) for phase in phases}
     full = [hour for hour in hours if hour.is_over]
-    sequential, last = _mismatch(full, phases, variants)
+    sequential, last = _mismatch(full, shares, variants)
     lost = LostExposures.objects.using(conf.database).filter(experiment_id=experiment.pk).first()
     return Counts(
         units=_total(full, variants),
-        expected=_expected(full, phases, variants),
+        expected=_expected(full, shares, variants),
         present_hour=_total([hour for hour in hours if not hour.is_over], variants),
-        moved=moved,
+        met_two=left_out["met_two"],
+        moved=left_out["moved"],
         lost=lost.count if lost else 0,
         lost_workers=_lost_workers(experiment),
         mismatch_p_value=sequential,
@@ -146,25 +156,29 @@ def _shares(
     return Shares([units.get(variant, 0) for variant in given], [shares[one] for one in given])
 
 
-def _hours(experiment: Experiment) -> tuple[list[_Hour], int]:
+def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Counter[str]]:
+    """Returns the units by hour, and how many are left out."""
     connection = connections[conf.database]
     excluded, params = excluded_units(experiment.bucket_by)
     query = fill(
         sql("exposures_v1", "flagstaff.experiments"),
-        {**optional_names(connection), "and_not_excluded": excluded},
+        {
+            **optional_names(connection),
+            "and_not_excluded": excluded,
+            "is_moved": moved_sql(moved),
+        },
     )
     hours: dict[datetime, _Hour] = {}
-    moved = 0
+    left_out: Counter[str] = Counter()
     with connection.cursor() as cursor:
         cursor.execute(query, [experiment.pk, experiment.shuffle, *params])
-        for at, phase, variant, is_over, number in cursor.fetchall():
-            if variant is None:
-                moved += number
+        for at, phase, variant, is_moved, is_over, number in cursor.fetchall():
+            if variant is None or is_moved:
+                left_out["met_two" if variant is None else "moved"] += number
             else:
-                hours.setdefault(at, _Hour(at.astimezone(timezone.utc), is_over)).units[
-                    phase, variant
-                ] = number
-    return [hours[at] for at in sorted(hours)], moved
+                hour = hours.setdefault(at, _Hour(at.astimezone(timezone.utc), is_over))
+                hour.units[phase, variant] = number
+    return [hours[at] for at in sorted(hours)], left_out
 
 
 def _lost_workers(experiment: Experiment) -> int:

@@ -15,6 +15,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Retention, Source
 from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.moves import MovedBuckets, moved_sql
 from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
@@ -37,8 +38,12 @@ class HourSums:
     sums: PairSums
 
 
-def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
+def measure(
+    experiment: Experiment, metric: Metric, moved: MovedBuckets | None = None
+) -> list[HourSums]:
     """Returns the sums of a metric by hour, phase and variant. Makes one query.
+
+    `moved` are the buckets of which no unit counts.
 
     Raises ConfigurationError if the metric reads another database, if its unit is neither that of
     the experiment nor the user, or if a value is no finite number.
@@ -54,6 +59,7 @@ def measure(experiment: Experiment, metric: Metric) -> list[HourSums]:
         "y": y,
         "x": x,
         "and_not_excluded": excluded,
+        "is_moved": moved_sql(moved or {}),
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff.experiments.allocation import shares
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
 
 __all__ = [
@@ -153,8 +154,8 @@ class Phase(models.Model):
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="phases")
     shuffle: models.Field[Any, int] = models.PositiveIntegerField()
     number: models.Field[Any, int] = models.PositiveIntegerField()
-    #: The share of all units by variant, from 0 to 1.
-    shares: models.Field[Any, Any] = models.JSONField()
+    #: As that of the experiment.
+    allocation: models.Field[Any, Any] = models.JSONField()
     started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
 
@@ -169,6 +170,11 @@ class Phase(models.Model):
 
     def __str__(self) -> str:
         return f"phase {self.number}"
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of all units by variant, from 0 to 1."""
+        return shares(self.allocation)
 
 
 class ExperimentEvent(models.Model):
@@ -210,6 +216,8 @@ class Exposure(models.Model):
     shuffle: models.Field[Any, int] = models.PositiveIntegerField()
     unit: models.Field[Any, str] = models.TextField()
     variant: models.Field[Any, str] = models.TextField()
+    #: The bucket of the unit, 0 to 9,999.
+    bucket: models.Field[Any, int | None] = models.PositiveSmallIntegerField(null=True)
     #: The phase in which it met the variant.
     phase: models.Field[Any, int] = models.PositiveIntegerField()
     #: The primary key of the user as text, of a unit that is not the user; None if it is unknown.

@@ -77,6 +77,8 @@ def _counts(counts: _Json) -> Iterator[str]:
     yield f"sample-ratio mismatch: p = {counts['mismatch_p_value']:.4g}, valid at every look"
     if counts["met_two_variants"]:
         yield f"left out, because they met two variants: {counts['met_two_variants']:,} units"
+    if counts["moved"]:
+        yield f"left out, because a change of weights moved them: {counts['moved']:,} units"
     if counts["lost"]:
         yield f"lost, because too many waited in a worker: {counts['lost']:,} exposures"
     if workers := counts["workers_without_last_report"]:

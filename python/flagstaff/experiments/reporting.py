@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from django.db import DataError, ProgrammingError
 
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import Counts, count
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment, Method, Phase
+from flagstaff.experiments.moves import MovedBuckets, moved_buckets, phases_of
 from flagstaff.experiments.results import ALPHA, Analysis, Result, results_of, users_of
 from flagstaff.experiments.statistics import (
     MISMATCH_ALPHA,
@@ -87,7 +87,8 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
 
     Raises ConfigurationError for a metric that cannot be used.
     """
-    counts = count(experiment)
+    phases = phases_of(experiment)
+    counts, moved = count(experiment, phases), moved_buckets(phases)
     analysis = Analysis(
         [variant["key"] for variant in experiment.variants],
         experiment.planned_users,
@@ -96,14 +97,9 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
     is_valid = counts.mismatch_p_value >= MISMATCH_ALPHA
     metrics = _corrected(
         [
-            _metric(experiment, name, role, analysis, is_valid=is_valid)
+            _metric(experiment, (name, role), analysis, moved if is_valid else None)
             for name, role in _roles(experiment)
         ]
-    )
-    phases = list(
-        Phase.objects.using(conf.database).filter(
-            experiment_id=experiment.pk, shuffle=experiment.shuffle
-        )
     )
     report = Report(experiment, phases, counts, analysis, metrics, {})
     days = _days(phases, now)
@@ -123,11 +119,16 @@ def _roles(experiment: Experiment) -> list[tuple[str, str]]:
 
 
 def _metric(
-    experiment: Experiment, name: str, role: str, analysis: Analysis, *, is_valid: bool
+    experiment: Experiment,
+    named: tuple[str, str],
+    analysis: Analysis,
+    moved: MovedBuckets | None,
 ) -> MetricReport:
+    """Returns a metric and its results; none without `moved`, because no figure is valid then."""
+    name, role = named
     metric = find_metric(name)
     try:
-        hours = measure(experiment, metric) if is_valid else []
+        hours = [] if moved is None else measure(experiment, metric, moved)
     except (ConfigurationError, DataError, ProgrammingError) as error:
         # The other lines of a database error quote the query.
         why = str(error).partition("\n")[0]

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff.conf import conf
-from flagstaff.experiments.allocation import allocate, shares
+from flagstaff.experiments.allocation import allocate
 from flagstaff.experiments.conditions import unknown
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
 from flagstaff.experiments.variants import Variant
@@ -76,7 +76,7 @@ def begin_phase(experiment: Experiment) -> None:
         experiment_id=experiment.pk,
         number=experiment.phase,
         shuffle=experiment.shuffle,
-        shares=shares([(owner, number) for owner, number in experiment.allocation]),
+        allocation=experiment.allocation,
     )
     experiment.save(using=conf.database)
     Experiment.objects.using(conf.database).filter(pk=experiment.pk, started_at=None).update(

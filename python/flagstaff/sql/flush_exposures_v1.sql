@@ -27,16 +27,17 @@ WITH accepted AS (
     ON CONFLICT (experiment_id) DO UPDATE SET
         count = l.count OPERATOR(pg_catalog.+) EXCLUDED.count
 )
-INSERT INTO {exposure_table} AS x (experiment_id, shuffle, unit, variant, phase, user_pk, at)
+INSERT INTO {exposure_table} AS x (experiment_id, shuffle, unit, variant, bucket, phase, user_pk, at)
 SELECT
-    e.id, n.shuffle, n.unit, n.variant, (pg_catalog.array_agg(n.phase ORDER BY n.at))[1],
+    e.id, n.shuffle, n.unit, n.variant, pg_catalog.min(n.bucket),
+    (pg_catalog.array_agg(n.phase ORDER BY n.at))[1],
     pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at))
 FROM accepted CROSS JOIN ROWS FROM (
     pg_catalog.unnest($8::text[]), pg_catalog.unnest($9::integer[]),
     pg_catalog.unnest($10::integer[]), pg_catalog.unnest($11::text[]),
     pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::text[]),
-    pg_catalog.unnest($14::float8[])
-) AS n (experiment, shuffle, phase, variant, unit, user_pk, at)
+    pg_catalog.unnest($14::float8[]), pg_catalog.unnest($17::integer[])
+) AS n (experiment, shuffle, phase, variant, unit, user_pk, at, bucket)
 JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
 GROUP BY e.id, n.shuffle, n.unit, n.variant
 ORDER BY e.id, n.shuffle, n.unit, n.variant

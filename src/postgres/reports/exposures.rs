@@ -40,6 +40,7 @@ struct Columns {
     units: Vec<Box<str>>,
     users: Vec<Option<Box<str>>>,
     times: Vec<f64>,
+    buckets: Vec<i32>,
     losing: Vec<String>,
     lost: Vec<i64>,
 }
@@ -54,6 +55,7 @@ impl Columns {
         self.units.push(exposure.unit);
         self.users.push(exposure.user);
         self.times.push(at.as_secs_f64());
+        self.buckets.push(exposure.bucket.into());
     }
 }
 
@@ -82,6 +84,7 @@ impl Report for Exposures {
             (&columns.times, Type::FLOAT8_ARRAY),
             (&columns.losing, Type::TEXT_ARRAY),
             (&columns.lost, Type::INT8_ARRAY),
+            (&columns.buckets, Type::INT4_ARRAY),
         ]
     }
 

@@ -208,7 +208,7 @@ _WEIGHTS = Button(
     gettext_lazy(
         "Change the weights of “%(key)s”? While it runs, this begins a phase: the report compares "
         "variants only within a phase. No more units than necessary get another variant; those "
-        "that meet a second one are left out."
+        "of them that have met one before are left out."
     ),
     _ask_weights,
     _set_weights,

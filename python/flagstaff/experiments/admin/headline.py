@@ -133,6 +133,13 @@ def notes(report: Mapping[str, Any]) -> list[str]:
             moved,
         )
         found.append(text % {"count": local_number(moved)})
+    if moved := counts.get("moved"):
+        text = ngettext(
+            "A change of weights moved %(count)s unit. It is left out of all figures.",
+            "A change of weights moved %(count)s units. They are left out of all figures.",
+            moved,
+        )
+        found.append(text % {"count": local_number(moved)})
     return found
 
 

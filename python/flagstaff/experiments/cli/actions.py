@@ -52,9 +52,8 @@ def run_weights(options: Options, out: Output) -> None:
     moved = moved_share(before, experiment.allocation)
     if moved and experiment.phase:
         out.message(
-            f"{100 * moved:.4g} % of all units get another variant; those who return meet two and "
-            "are left out, so the report can show a mismatch. To begin anew, run: manage.py flags "
-            f"experiment {experiment.key} shuffle"
+            f"{100 * moved:.4g} % of all units get another variant; those of them that met one "
+            "before are left out of the report"
         )
     _report_change(experiment, out, options)
 

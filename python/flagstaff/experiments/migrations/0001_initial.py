@@ -240,6 +240,7 @@ class Migration(migrations.Migration):
                 ("shuffle", models.PositiveIntegerField()),
                 ("unit", models.TextField()),
                 ("variant", models.TextField()),
+                ("bucket", models.PositiveSmallIntegerField(null=True)),
                 ("phase", models.PositiveIntegerField()),
                 ("user_pk", models.TextField(null=True)),
                 ("at", models.DateTimeField()),
@@ -281,7 +282,7 @@ class Migration(migrations.Migration):
                 ),
                 ("shuffle", models.PositiveIntegerField()),
                 ("number", models.PositiveIntegerField()),
-                ("shares", models.JSONField()),
+                ("allocation", models.JSONField()),
                 (
                     "started_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),

@@ -1,5 +1,6 @@
 -- The units of an experiment by the hour in which they met their variant, by phase and by variant.
--- variant is NULL for units that met two. is_over is false for the present hour.
+-- variant is NULL for units that met two. is_moved is true for those whose bucket got another variant
+-- later. is_over is false for the present hour.
 WITH given AS (
     SELECT
         %s::bigint AS experiment_id,
@@ -12,7 +13,8 @@ WITH given AS (
         CASE
             WHEN pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant)
                 THEN pg_catalog.min(e.variant)
-        END AS variant
+        END AS variant,
+        pg_catalog.bool_or({is_moved}) AS is_moved
     FROM {exposure_table} AS e
     JOIN given ON e.experiment_id OPERATOR(pg_catalog.=) given.experiment_id
         AND e.shuffle OPERATOR(pg_catalog.=) given.shuffle
@@ -23,7 +25,8 @@ SELECT
     met.hour,
     met.phase,
     met.variant,
+    met.is_moved,
     met.hour OPERATOR(pg_catalog.<) given.until AS is_over,
     pg_catalog.count(*)
 FROM met CROSS JOIN given
-GROUP BY met.hour, met.phase, met.variant, given.until
+GROUP BY met.hour, met.phase, met.variant, met.is_moved, given.until

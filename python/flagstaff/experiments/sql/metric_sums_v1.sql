@@ -1,5 +1,5 @@
 -- The sums of a metric, by the hour in which the window of a unit ended, by phase and by variant. A
--- unit that met two variants is left out, and so is one whose window is not over at the last full
+-- unit that met two variants, or whose bucket got another one later, is left out; so is one whose window is not over at the last full
 -- hour: its value could still change. The constants are subtracted so that no digit is lost; they
 -- are materialized, because without statistics the planner would compute them again for each unit.
 -- The parameters are the experiment and its shuffle; when the window begins and ends, and how long
@@ -28,7 +28,8 @@ WITH given AS (
     -- The planner takes half of the units to pass a CASE, and hardly any to pass a comparison: then
     -- it would look up the rows of each unit.
     HAVING CASE
-        WHEN pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant) THEN true
+        WHEN pg_catalog.min(e.variant) OPERATOR(pg_catalog.=) pg_catalog.max(e.variant)
+            THEN NOT pg_catalog.bool_or({is_moved})
         ELSE false
     END
 ), complete AS (
