@@ -65,6 +65,7 @@ class ForceForm(forms.Form):
         field = self.fields["variant"]
         if isinstance(field, forms.ChoiceField):
             field.choices = [*((key, key) for key in keys), ("", _("what its bucket says"))]
+            field.initial = keys[-1]
 
 
 class ShipForm(forms.Form):
