@@ -47,7 +47,7 @@ class MetricsForm(forms.Form):
         widget=forms.Textarea({**AREA, "rows": 3, "class": "vLargeTextField flagstaff-json"}),
         help_text=gettext_lazy(
             "Metrics that must not get worse, one per line with the tolerated harm, such as "
-            "refunds=0.01. A guardrail can only stop."
+            "refunds=0.01. A guardrail can only stop. After the start, others can be added."
         ),
     )
     method = forms.ChoiceField(
