@@ -572,6 +572,18 @@ def test_metrics_that_cannot_change_after_the_start_show_why(
     assert experiment_of().planned_users == 4000
 
 
+def test_form_keeps_the_guardrails_of_a_started_experiment(
+    operator: Client, draft: Experiment
+) -> None:
+    experiments.set_metrics(KEY, guardrails={"complaints": 0.0123456789})
+    experiments.start(KEY)
+    html = confirm_page(operator, draft, "metrics")
+    [shown_text] = re.findall(r'<textarea name="guardrails"[^>]*>\s*(.*?)</textarea>', html)
+    values = {**NEW, "guardrails": f"{shown_text}\nrevenue=1", "other_metrics": []}
+    press(operator, draft, "metrics", **values)
+    assert experiment_of().guardrails == {"complaints": 0.0123456789, "revenue": 1.0}
+
+
 def test_delete_removes_the_experiment(operator: Client, draft: Experiment) -> None:
     url = f"{EXPERIMENTS}{draft.pk}/delete/"
     assert "Delete the experiment" in page(operator, url)
