@@ -162,6 +162,20 @@ def test_metric_by_user_follows_the_users_of_visitors(experiment: Experiment) ->
     assert totals(experiment, metric) == {"control": (1, 1.0)}
 
 
+def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experiment) -> None:
+    experiment.bucket_by = "visitor"
+    expose(experiment, [("v1", "control", START)])
+    expose(experiment, [("v1", "treatment", START), ("v2", "treatment", START)], user_pk="7")
+    expose(experiment, [("v3", "treatment", START)], user_pk="8")
+    assert totals(experiment, Conversion(rows_of([]), window=DAY)) == {"treatment": (1, 0.0)}
+
+
+def test_metric_by_user_of_an_experiment_by_company_is_refused(experiment: Experiment) -> None:
+    experiment.bucket_by = "company"
+    with pytest.raises(ConfigurationError, match='use a metric with unit="company"'):
+        measure(experiment, Conversion(rows_of([]), window=DAY))
+
+
 def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
     metric = Conversion(rows_of([]), window=DAY, unit="company")
     with pytest.raises(ConfigurationError, match=f"the unit of {KEY} is user"):

@@ -384,3 +384,9 @@ def test_event_says_in_words_what_is_measured() -> None:
         "analysis: primary metric orders; other metrics revenue; guardrails complaints (0.01); "
         "method fixed; planned users 20,000"
     )
+
+
+def test_metric_of_another_unit_is_refused_before_the_start() -> None:
+    experiments.create(KEY, bucket_by="company")
+    with pytest.raises(InvalidExperimentError, match=r'orders: .* with unit="company"'):
+        experiments.set_metrics(KEY, primary="orders")

@@ -154,6 +154,27 @@ def test_forgotten_user_leaves_no_exposure_override_or_actor(experiment: Experim
     assert not ExperimentEvent.objects.filter(actor="7").exists()
 
 
+def test_forgotten_visitor_leaves_no_exposure_from_before_the_login(
+    experiment: Experiment,
+) -> None:
+    for key in ("banner", "wine"):
+        experiments.create(key, bucket_by="visitor")
+    banner, wine = (Experiment.objects.get(key=key) for key in ("banner", "wine"))
+    expose(banner, "visitor-1", user_pk="7")
+    expose(wine, "visitor-1")
+    expose(wine, "visitor-2")
+    expose(experiment, "visitor-1")
+    forget_user("7")
+    assert exposed() == ["visitor-1", "visitor-2"]
+    assert Exposure.objects.get(unit="visitor-1").experiment_id == experiment.pk
+
+
+def test_company_of_a_forgotten_user_stays_without_the_user() -> None:
+    expose(experiments.create("banner", bucket_by="company"), "acme", user_pk="7")
+    forget_user("7")
+    assert Exposure.objects.get().user_pk is None
+
+
 # Retention.
 
 

@@ -16,6 +16,7 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
+from flagstaff.experiments.measuring import require_unit
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.variants import Variant, variants_of
@@ -80,9 +81,9 @@ def require_metrics(experiment: Experiment) -> None:
         if used.count(name) > 1:
             raise InvalidExperimentError(f"the metric {name} has two roles; give it one")
         try:
-            find_metric(name)
+            require_unit(experiment, find_metric(name))
         except ConfigurationError as error:
-            raise InvalidExperimentError(str(error)) from error
+            raise InvalidExperimentError(f"{name}: {error}") from error
     for name, tolerated in experiment.guardrails.items():
         _require_number(f"the tolerated harm of {name}", tolerated, may_be_zero=True)
     if experiment.smallest_effect is not None:

@@ -19,13 +19,21 @@ from flagstaff.experiments.moves import MovedBuckets, moved_sql
 from flagstaff.experiments.sources import excluded_units, rows_of
 from flagstaff.experiments.statistics import PairSums
 
-__all__ = ["HourSums", "measure", "require_usable"]
+__all__ = ["HourSums", "measure", "require_unit", "require_usable"]
 
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
 _BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
 _SUM = "coalesce(pg_catalog.sum({column}) FILTER (WHERE {condition}), 0)::float8"
 _EXISTS = f"(pg_catalog.count(m.unit) FILTER (WHERE {_IN_WINDOW}) > 0)::integer::float8"
 _NOTHING = "0::float8"
+# Of a user: a visitor who met two variants may have met one of them before the login.
+_MET_TWO = """ OR EXISTS (
+            SELECT FROM {exposure_table} AS o
+            WHERE o.experiment_id OPERATOR(pg_catalog.=) e.experiment_id
+                AND o.shuffle OPERATOR(pg_catalog.=) e.shuffle
+                AND o.unit OPERATOR(pg_catalog.=) e.unit
+                AND o.variant OPERATOR(pg_catalog.<>) e.variant
+        )"""
 
 
 @dataclass(frozen=True)
@@ -43,23 +51,23 @@ def measure(
 ) -> list[HourSums]:
     """Returns the sums of a metric by hour, phase and variant. Makes one query.
 
-    `moved` are the buckets of which no unit counts.
-
-    Raises ConfigurationError if the metric reads another database, if its unit is neither that of
-    the experiment nor the user, or if a value is no finite number.
+    `moved` are the buckets of which no unit counts. Raises ConfigurationError if the metric reads
+    another database, if its unit is not that of the experiment, or if a value is no finite number.
     """
     names = optional_names(connections[conf.database])
+    unit = _unit_column(experiment, metric)
     text, params = _rows(metric)
     excluded, excluded_params = excluded_units(experiment.bucket_by)
     y, x = _values(metric)
     placeholders = {
         **names,
         "metric": text,
-        "unit": _unit_column(experiment, metric),
+        "unit": unit,
         "y": y,
         "x": x,
         "and_not_excluded": excluded,
-        "is_moved": moved_sql(moved or {}),
+        "is_moved": moved_sql(moved or {})
+        + (fill(_MET_TWO, names) if unit == "user_pk" else ""),
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
@@ -68,6 +76,11 @@ def measure(
             query, [experiment.pk, experiment.shuffle, *seconds, *params, *excluded_params]
         )
         return [_hour_sums(row) for row in cursor.fetchall()]
+
+
+def require_unit(experiment: Experiment, metric: Metric) -> None:
+    """Raises ConfigurationError if the metric counts other units than the experiment. No query."""
+    _unit_column(experiment, metric)
 
 
 def require_usable(metric: Metric) -> None:
@@ -87,11 +100,12 @@ def _unit_column(experiment: Experiment, metric: Metric) -> str:
     """Returns the column of the exposures that the metric's unit is compared with."""
     if metric.unit == experiment.bucket_by:
         return "unit"
-    if metric.unit == "user":
+    # A visitor is one user; another unit, such as a company, has many.
+    if metric.unit == "user" and experiment.bucket_by == "visitor":
         return "user_pk"
     raise ConfigurationError(
         f"the metric counts by {metric.unit}, but the unit of {experiment.key} is "
-        f"{experiment.bucket_by}; use a metric by {experiment.bucket_by}, or by user"
+        f'{experiment.bucket_by}; use a metric with unit="{experiment.bucket_by}"'
     )
 
 

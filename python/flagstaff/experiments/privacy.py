@@ -14,11 +14,16 @@ def forget_user(pk: str) -> None:
     """Removes the exposures of a user, the overrides that name the user, and the actor of events.
 
     The exposures of a visitor are removed if the visitor was known to be this user. Reports then
-    count fewer units. Texts of events may still name the user.
+    count fewer units. Those of other units, such as companies, only lose the user. Texts of events
+    may still name the user.
     """
     with transaction.atomic(using=conf.database):
         exposures = Exposure.objects.using(conf.database)
-        exposures.filter(user_pk=pk).delete()
+        by_visitor = exposures.filter(experiment__bucket_by="visitor")
+        # Also those from before the login, and in experiments that the user met as a stranger.
+        visitors = list(by_visitor.filter(user_pk=pk).values_list("unit", flat=True).distinct())
+        by_visitor.filter(unit__in=visitors).delete()
+        exposures.filter(user_pk=pk).update(user_pk=None)
         by_user = Experiment.objects.using(conf.database).filter(bucket_by="user")
         exposures.filter(
             experiment_id__in=list(by_user.values_list("pk", flat=True)), unit=pk

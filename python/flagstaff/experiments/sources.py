@@ -98,7 +98,8 @@ def excluded_units(bucket_by: str) -> tuple[str, list[Any]]:
     It continues a WHERE on the exposures `e`. Does not query. Raises ConfigurationError.
     """
     columns = {bucket_by: "e.unit"}
-    columns.setdefault("user", "e.user_pk")
+    if bucket_by == "visitor":
+        columns["user"] = "e.user_pk"
     parts, params = [], []
     for unit, path in conf.excluded_units.items():
         if unit in columns:
