@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db.models import F
 
 from flagstaff import experiments
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
@@ -267,6 +268,19 @@ def test_units_that_changed_weights_moved_are_left_out_whether_they_return_or_no
     assert counts["met_two_variants"] == len(met_two)
     assert counts["moved"] == (len(moved) - len(met_two) if knows_buckets else 0)
     assert found["metrics"][0]["users"] == (sum(counts["units"].values()) if knows_buckets else 0)
+
+
+def test_first_phase_of_few_units_leaves_a_result(experiment: Experiment) -> None:
+    expose("control", 20, 2, name="a")
+    expose("treatment", 20, 3, name="b")
+    Exposure.objects.update(at=F("at") - 20 * DAY)
+    experiments.set_weights(KEY, traffic_percent=50)
+    expose("control", 2000, 200, phase=2)
+    expose("treatment", 2000, 320, phase=2)
+    found = result()["newest"]
+    assert found["users"] == 4000
+    assert found["difference"]["low"] > 0
+    assert verdict()["outcome"] == "better"
 
 
 def test_units_of_the_present_hour_are_counted_apart(experiment: Experiment) -> None:

@@ -66,8 +66,7 @@ def measure(
         "y": y,
         "x": x,
         "and_not_excluded": excluded,
-        "is_moved": moved_sql(moved or {})
-        + (fill(_MET_TWO, names) if unit == "user_pk" else ""),
+        "is_moved": moved_sql(moved or {}) + (fill(_MET_TWO, names) if unit == "user_pk" else ""),
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)

@@ -39,6 +39,10 @@ __all__ = ["ALPHA", "Analysis", "Look", "Result", "results_of", "users_of"]
 
 ALPHA = 0.05
 
+#: An earlier phase with too few users for an interval, and fewer than this part of all users, is
+#: left out. Otherwise an experiment that changed its weights in the first hour had never a result.
+_SMALL_PHASE = 0.1
+
 #: By phase and variant.
 _Cells = dict[tuple[int, str], PairSums]
 
@@ -180,7 +184,7 @@ def _look(
 def _strata(
     metric: Metric, cells: _Cells, arms: tuple[str, str]
 ) -> dict[str, tuple[Estimate, Estimate]]:
-    """Returns the estimates of both arms by phase, without those in which one has too few users."""
+    """Returns the estimates of both arms by phase, without phases that are too small for one."""
     found = {}
     for phase in sorted({phase for phase, _ in cells}):
         sums = [cells.get((phase, arm)) for arm in arms]
@@ -189,7 +193,21 @@ def _strata(
             estimated = _estimates(metric, pair)
             if estimated is not None:
                 found[f"phase {phase}"] = estimated
-    return found
+    return _without_small(found)
+
+
+def _without_small(
+    strata: dict[str, tuple[Estimate, Estimate]],
+) -> dict[str, tuple[Estimate, Estimate]]:
+    """Returns the newest phase and earlier ones, without those that have too few users for ever."""
+    users = {name: sum(arm.users for arm in arms) for name, arms in strata.items()}
+    least = _SMALL_PHASE * sum(users.values())
+    newest = next(reversed(strata), "")
+    return {
+        name: arms
+        for name, arms in strata.items()
+        if name == newest or users[name] >= least or all(arm.is_enough for arm in arms)
+    }
 
 
 def _estimates(metric: Metric, arms: Sequence[PairSums]) -> tuple[Estimate, Estimate] | None:
