@@ -18,7 +18,7 @@ from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Conversion, Mean, Retention, Sql, find_metric
 from flagstaff.experiments.models import Exposure
-from flagstaff.experiments.sources import rows_of
+from flagstaff.experiments.sources import excluded_units, rows_of
 from tests.experiment_pages import experiment_url
 
 pytestmark = pytest.mark.django_db
@@ -46,12 +46,12 @@ def read(source: Callable[[], Any]) -> list[tuple[Any, ...]]:
     """The rows as a report reads them: the unit and the value."""
     text, params = rows_of(source, ("unit", "value", "time"), "the source")
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT unit::text, value::float8 FROM {text} ORDER BY 1, 2", params)
-        return list(cursor.fetchall())
+        cursor.execute(f"SELECT unit::text, value::float8 FROM {text}", params)
+        return sorted(cursor.fetchall())
 
 
 def texts(users: list[User], *values: float) -> list[tuple[str, float]]:
-    return [(str(user.pk), value) for user in users for value in values]
+    return sorted((str(user.pk), value) for user in users for value in values)
 
 
 def raising() -> QuerySet[Any]:
@@ -145,3 +145,13 @@ def test_source_that_raises_leaves_the_page_and_names_the_way_to_ship(
     assert "KeyError" in response.content.decode()
     with pytest.raises(ExperimentError, match=r"the metric orders fails.*--without-report"):
         experiments.ship("checkout_button", "control")
+
+
+def nobody() -> QuerySet[Any, Any]:
+    return User.objects.filter(pk__in=[]).values(unit=F("pk"))
+
+
+def test_empty_query_of_excluded_units_excludes_nobody(settings: Any) -> None:
+    path = f"{__name__}.nobody"
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": path}}
+    assert excluded_units("user") == ("", [])

@@ -164,6 +164,12 @@ def test_forced_unit_is_stored_and_removed(running: Experiment) -> None:
     assert stored().overrides == {}
 
 
+@pytest.mark.parametrize("unit", ["", "7\0", "\N{EURO SIGN}" * 86])
+def test_text_that_no_unit_has_cannot_be_forced(unit: str, running: Experiment) -> None:
+    with pytest.raises(InvalidExperimentError, match="is no unit; write 1 to 255 bytes"):
+        experiments.force(KEY, unit, "control")
+
+
 def test_unknown_experiment_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(UnknownExperimentError, match="there is no experiment other; create it"):
         experiments.start("other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.conditions import (
     require_percent,
     require_state,
@@ -23,6 +24,9 @@ from flagstaff.experiments.rows import (
 from flagstaff.experiments.variants import valid_variants, variants_as_json, variants_of
 
 __all__ = ["force", "set_weights", "shuffle"]
+
+#: In bytes, as in the extension.
+_MAX_UNIT = 255
 
 
 def set_weights(
@@ -72,6 +76,8 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
 
     A forced unit is not recorded. Raises UnknownExperimentError or InvalidExperimentError.
     """
+    if variant is not None:
+        _require_unit(unit)
     with locked(key) as experiment:
         keys = [one.key for one in variants_of(experiment.variants)]
         if variant is not None and variant not in keys:
@@ -82,3 +88,13 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         what = f"{unit} gets {variant}" if variant else f"{unit} gets what its bucket says"
         record(experiment, Kind.EDITED, f"override: {what}")
         return experiment
+
+
+def _require_unit(unit: str) -> None:
+    """Raises InvalidExperimentError for a text that no unit has."""
+    size = len(unit.encode(errors="replace"))
+    if not 0 < size <= _MAX_UNIT or "\0" in unit:
+        raise InvalidExperimentError(
+            f"{unit[:40]!r} is no unit; write 1 to {_MAX_UNIT} bytes, such as the primary key of a "
+            "user"
+        )

@@ -103,7 +103,13 @@ def excluded_units(bucket_by: str) -> tuple[str, list[Any]]:
     parts, params = [], []
     for unit, path in conf.excluded_units.items():
         if unit in columns:
-            text, own = rows_of(_callable(unit, path), ("unit",), _setting(unit))
+            try:
+                text, own = rows_of(_callable(unit, path), ("unit",), _setting(unit))
+            except ConfigurationError as error:
+                if isinstance(error.__cause__, EmptyResultSet):
+                    # Such as `filter(pk__in=[])`: nobody is excluded.
+                    continue
+                raise
             parts.append(
                 f"AND NOT EXISTS (SELECT FROM (SELECT unit::text FROM {text}) AS excluded "  # noqa: S608
                 f"WHERE excluded.unit OPERATOR(pg_catalog.=) {columns[unit]})"
