@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from flagstaff import changes, experiments
@@ -30,6 +30,15 @@ PATH = "tests.postgres.test_experiment_upkeep"
 wrong_unit = Conversion(lambda: Sql("SELECT 1"), window=timedelta(days=1), unit="is_staff")
 raising = Conversion(lambda: Sql(str(1 // 0)), window=timedelta(days=1))
 number = 7
+
+
+def of_new_flags() -> Sql:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM not_migrated_yet")
+    return Sql("SELECT 1")
+
+
+querying = Conversion(of_new_flags, window=timedelta(days=1))
 broken = Conversion(lambda: Sql("SELECT nothing"), window=timedelta(days=1))
 
 
@@ -133,6 +142,11 @@ def test_metric_that_cannot_be_used_is_an_error(
     [message] = check_metrics()
     assert message.id == "flagstaff.E045"
     assert problem in message.msg
+
+
+def test_source_that_needs_a_missing_table_is_no_error(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"a": f"{PATH}.querying"}}
+    assert check_metrics() == []
 
 
 # Forgotten users.

@@ -68,6 +68,9 @@ def _problem(what: str, use: Callable[[], object]) -> str | None:
         use()
     except ConfigurationError as error:
         return str(error)
+    except DatabaseError:
+        # A source that queries itself. It must not keep the first `migrate` from running.
+        return None
     except Exception as error:  # noqa: BLE001 (the project's own code)
         return f"{what} fails: {type(error).__name__}: {error}"
     return None

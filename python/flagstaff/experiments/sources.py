@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError
+from django.db import Error as DatabaseError
 from django.db.models import DateField, DateTimeField, QuerySet
 from django.utils.module_loading import import_string
 
@@ -25,11 +26,11 @@ def rows_of(source: Source, columns: Sequence[str], what: str) -> tuple[str, lis
 
     `what` names the source in errors. Raises ConfigurationError for a source of another database,
     that returns neither a QuerySet nor `Sql`, that names a field that does not exist, or that
-    raises an error itself.
+    raises an error itself; those of the database stay what they are.
     """
     try:
         return _rows_of(source(), columns, what)
-    except ConfigurationError:
+    except (ConfigurationError, DatabaseError):
         raise
     except (EmptyResultSet, FieldError) as error:
         why = str(error) or "it is an empty QuerySet"
