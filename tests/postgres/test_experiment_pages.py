@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import acting_as, experiments
+from flagstaff.experiments.admin.pressing import PressingMixin
 from flagstaff.experiments.models import Experiment, ExperimentEvent, LostExposures, State
 from flagstaff.experiments.statistics import Statement
 from flagstaff.experiments.words import STATEMENTS
@@ -473,6 +474,18 @@ def test_stop_works_on_a_page_that_is_old(operator: Client, running: Experiment)
     data = {"_experiment": "stop", "_confirmed": "1", "expect_version": "1"}
     operator.post(experiment_url(running), data)
     assert experiment_of().state == State.STOPPED
+
+
+def test_stop_of_an_experiment_that_was_stopped_meanwhile_says_so(
+    operator: Client, running: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_first(*_arguments: object) -> bool:
+        experiments.stop(KEY)
+        return False
+
+    monkeypatch.setattr(PressingMixin, "_is_old", stop_first)
+    response = press(operator, running, "stop")
+    assert "cannot be stopped, because it is stopped" in messages_of(response)[0]
 
 
 def test_confirmation_of_an_old_page_is_asked_again(operator: Client, running: Experiment) -> None:

@@ -54,7 +54,8 @@ class PressingMixin(ConfirmationMixin, _ModelAdmin):
             button.press(experiment.key, asked.form)
         except ExperimentError as error:
             if asked.form is None:
-                raise
+                self.message_user(request, str(error), messages.ERROR)
+                return HttpResponseRedirect(request.get_full_path())
             asked.form.add_error(None, str(error))
             return self._confirm(request, experiment, button, asked)
         self._tell(request, experiment, button)
