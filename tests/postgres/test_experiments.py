@@ -140,7 +140,13 @@ def test_stopped_experiment_can_be_started_again(running: Experiment) -> None:
 def test_shipped_experiment_cannot_be_changed(running: Experiment) -> None:
     experiments.ship(KEY, "treatment")
     assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
-    for change in (experiments.start, experiments.stop, experiments.shuffle):
+    for change in (
+        experiments.start,
+        experiments.stop,
+        experiments.shuffle,
+        experiments.set_weights,
+        experiments.set_metrics,
+    ):
         with pytest.raises(ExperimentError, match="because it is shipped"):
             change(KEY)
 
@@ -202,3 +208,17 @@ def test_settings_of_the_analysis_are_validated(
 ) -> None:
     with pytest.raises(InvalidExperimentError, match=problem):
         experiments.set_metrics(KEY, **change)
+
+
+def test_variant_that_units_have_met_keeps_a_weight(draft: Experiment) -> None:
+    experiments.set_weights(KEY, {"treatment": 0})
+    experiments.set_weights(KEY, {"treatment": 1})
+    experiments.start(KEY)
+    with pytest.raises(ExperimentError, match="the weight of treatment cannot become 0: all units"):
+        experiments.set_weights(KEY, {"treatment": 0})
+    assert stored().phase == 1
+
+
+def test_analysis_without_a_change_leaves_no_event(draft: Experiment) -> None:
+    experiments.set_metrics(KEY)
+    assert newest_event().kind == "created"

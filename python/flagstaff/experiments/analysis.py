@@ -7,8 +7,8 @@ from typing import Any
 
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments.conditions import require_metrics
-from flagstaff.experiments.models import Experiment, Method
+from flagstaff.experiments.conditions import require_metrics, require_state
+from flagstaff.experiments.models import Experiment, Method, State
 from flagstaff.experiments.rows import Kind, locked, record
 
 __all__ = ["set_metrics"]
@@ -47,6 +47,9 @@ def set_metrics(  # noqa: PLR0913 (the columns of the analysis)
     }
     given = {name: value for name, value in changes.items() if value is not None}
     with locked(key) as experiment:
+        require_state(experiment, "changed", State.DRAFT, State.RUNNING, State.STOPPED)
+        if not given:
+            return experiment
         if experiment.phase:
             _require_same(experiment, given)
         for name, value in given.items():

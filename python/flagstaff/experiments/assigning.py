@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.conditions import (
+    require_no_variant_ends,
     require_percent,
     require_state,
     unknown_variant,
@@ -49,6 +50,7 @@ def set_weights(
         require_percent(traffic)
         if variants == before and traffic == experiment.traffic_percent:
             return experiment
+        require_no_variant_ends(experiment, before, variants)
         experiment.allocation = stored_allocation(experiment.allocation, variants, traffic)
         experiment.variants, experiment.traffic_percent = variants_as_json(variants), traffic
         begin_phase_if_running(experiment)

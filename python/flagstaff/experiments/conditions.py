@@ -25,6 +25,7 @@ from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, v
 __all__ = [
     "require_free",
     "require_metrics",
+    "require_no_variant_ends",
     "require_percent",
     "require_state",
     "require_valid",
@@ -114,6 +115,22 @@ def require_percent(traffic_percent: int) -> None:
     if type(traffic_percent) is not int or not 0 <= traffic_percent <= MAX_PERCENT:
         raise InvalidExperimentError(
             f"the traffic is {traffic_percent!r} %; write a whole number from 0 to 100"
+        )
+
+
+def require_no_variant_ends(
+    experiment: Experiment, before: Iterable[Variant], after: Iterable[Variant]
+) -> None:
+    """Raises ExperimentError if a variant that units have met would have none any more.
+
+    They would all be left out of the report, and no later change would bring them back.
+    """
+    weights = {variant.key: variant.weight for variant in after}
+    ended = [one.key for one in before if one.weight and not weights[one.key]]
+    if experiment.phase and ended:
+        raise ExperimentError(
+            f"{experiment.key} has started, so the weight of {ended[0]} cannot become 0: all units "
+            "that met it would be left out of the report. Stop the experiment, or ship a variant"
         )
 
 
