@@ -16,7 +16,9 @@ from rest_framework.schemas.generators import BaseSchemaGenerator
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework.views import APIView
 
+from flagstaff import experiments
 from flagstaff.drf import HasFlag
+from flagstaff.experiments import get_variant
 from flagstaff.models import FeatureFlag
 
 pytestmark = pytest.mark.django_db
@@ -167,6 +169,20 @@ def test_permission_uses_snapshot_of_request(settings: Any, client: Any, alice: 
     client.force_login(alice)
     assert client.get("/orders/").status_code == 200
     assert client.get("/orders/").status_code == 404
+
+
+def test_variant_of_an_experiment_in_a_view(settings: Any, client: Any, alice: User) -> None:
+    class Button(APIView):  # type: ignore[misc]
+        def get(self, request: Any) -> Response:
+            return Response([request.flags.variant("color"), get_variant("color", request.user)])
+
+    experiments.create("color")
+    experiments.start("color")
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("button/", Button.as_view())]})
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    client.force_login(alice)
+    first, second = client.get("/button/").json()
+    assert first == second == get_variant("color", alice.pk)
 
 
 def schema_paths(request: Any) -> list[str]:
