@@ -111,3 +111,10 @@ def test_equal_values_have_no_variance() -> None:
 def test_impossible_sums_are_rejected_by_name(call: Callable[[], object], name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}"):
         call()
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_sums_that_no_values_have_are_refused_at_any_scale(scale: float) -> None:
+    Sums(4, 2 * scale, scale**2 * 1.0000001)
+    with pytest.raises(ValueError, match="must be at least y² / users"):
+        Sums(4, 2 * scale, scale**2 * 0.99)

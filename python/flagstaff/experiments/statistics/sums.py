@@ -11,6 +11,7 @@ added again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,6 +21,8 @@ __all__ = ["Conversions", "PairSums", "Sums"]
 
 # Rounded sums may contradict each other by so much.
 _TOLERANCE = Fraction(1, 10**9)
+# Products of floats above have all their digits.
+_LEAST_EXACT = 1e-290
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class PairSums:
         check_at_least(0, yy=self.yy, xx=self.xx)
         _check_square(self.users, y=self.y, yy=self.yy)
         _check_square(self.users, x=self.x, xx=self.xx)
-        if Fraction(self.xy) ** 2 > Fraction(self.xx) * Fraction(self.yy) * (1 + _TOLERANCE):
+        if _is_above(self.xy, self.xy, self.xx, self.yy):
             raise ValueError(f"xy is {self.xy}, but its square must be at most xx·yy")
 
     def __add__(self, other: PairSums) -> PairSums:
@@ -170,8 +173,16 @@ def _check_square(users: int, **sums: float) -> None:
     (name, total), (squares_name, squares) = sums.items()
     if not users and (total or squares):
         raise ValueError(f"{name} and {squares_name} must be 0, because users is 0")
-    if Fraction(total) ** 2 > users * Fraction(squares) * (1 + _TOLERANCE):
+    if _is_above(total, total, users, squares):
         raise ValueError(f"{squares_name} is {squares}, but must be at least {name}² / users")
+
+
+def _is_above(a: float, b: float, c: float, d: float) -> bool:
+    """Returns whether a·b is above c·d by more than rounding explains."""
+    # Floats decide nearly all, but not products that overflow or lose digits near 0.
+    if a * b <= c * d < math.inf and c * d > _LEAST_EXACT:
+        return False
+    return Fraction(a) * Fraction(b) > Fraction(c) * Fraction(d) * (1 + _TOLERANCE)
 
 
 def _check_equal(**pairs: tuple[float, float]) -> None:
