@@ -47,33 +47,57 @@ def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
     """
     if not arms:
         raise ValueError("arms is empty")
-    for arm in arms:
-        check_at_least(2, users=arm.users)
-    of_x = sum((arm.of_x.squares for arm in arms), Fraction(0))
-    products = sum((arm.products for arm in arms), Fraction(0))
+    centred = [_Centred.of(arm, is_signed=is_signed) for arm in arms]
+    of_x = sum((arm.xx for arm in centred), Fraction(0))
+    products = sum((arm.xy for arm in centred), Fraction(0))
     theta = products / of_x if of_x else Fraction(0)
-    everyone = sum(arm.users for arm in arms)
-    mean_x = sum((arm.of_x.exact_mean * arm.users for arm in arms), Fraction(0)) / everyone
-    before = sum((_error_squared(arm, Fraction(0)) for arm in arms), Fraction(0))
-    after = sum((_error_squared(arm, theta) for arm in arms), Fraction(0))
+    everyone = sum(arm.users for arm in centred)
+    mean_x = sum((arm.mean_x * arm.users for arm in centred), Fraction(0)) / everyone
+    before = [arm.error_squared(Fraction(0)) for arm in centred]
+    after = [arm.error_squared(theta) for arm in centred]
     return Adjusted(
-        arms=tuple(_estimate(arm, theta, mean_x, is_signed=is_signed) for arm in arms),
+        arms=tuple(
+            Estimate(
+                users=arm.users,
+                value=float(arm.mean_y - theta * (arm.mean_x - mean_x)),
+                standard_error=math.sqrt(error_squared),
+                degrees_of_freedom=arm.users - 1,
+                is_enough=arm.is_enough,
+            )
+            for arm, error_squared in zip(centred, after, strict=True)
+        ),
         theta=float(theta),
-        variance_reduction=float(1 - after / before) if before else 0.0,
+        variance_reduction=float(1 - sum(after) / sum(before)) if any(before) else 0.0,
     )
 
 
-def _estimate(arm: PairSums, theta: Fraction, mean_x: Fraction, *, is_signed: bool) -> Estimate:
-    return Estimate(
-        users=arm.users,
-        value=float(arm.of_y.exact_mean - theta * (arm.of_x.exact_mean - mean_x)),
-        standard_error=math.sqrt(_error_squared(arm, theta)),
-        degrees_of_freedom=arm.users - 1,
-        is_enough=has_enough(arm.of_y, is_signed=is_signed),
-    )
+@dataclass(frozen=True)
+class _Centred:
+    """The exact means of an arm, and the sums of the products of the distances from them."""
 
+    users: int
+    mean_y: Fraction
+    mean_x: Fraction
+    yy: Fraction
+    xx: Fraction
+    xy: Fraction
+    is_enough: bool
 
-def _error_squared(arm: PairSums, theta: Fraction) -> Fraction:
-    """Returns the variance of y - theta·x, divided by the number of users."""
-    squares = arm.of_y.squares - 2 * theta * arm.products + theta * theta * arm.of_x.squares
-    return max(squares, Fraction(0)) / ((arm.users - 1) * arm.users)
+    @classmethod
+    def of(cls, arm: PairSums, *, is_signed: bool) -> _Centred:
+        check_at_least(2, users=arm.users)
+        y, x = arm.of_y, arm.of_x
+        return cls(
+            arm.users,
+            y.exact_mean,
+            x.exact_mean,
+            y.squares,
+            x.squares,
+            arm.products,
+            has_enough(y, is_signed=is_signed),
+        )
+
+    def error_squared(self, theta: Fraction) -> Fraction:
+        """Returns the variance of y - theta·x, divided by the number of users."""
+        squares = self.yy - 2 * theta * self.xy + theta * theta * self.xx
+        return max(squares, Fraction(0)) / ((self.users - 1) * self.users)
