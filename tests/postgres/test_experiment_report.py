@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db.models import F
 
 from flagstaff import experiments
-from flagstaff.exceptions import ExperimentError, InvalidExperimentError
+from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, Phase, State
 from flagstaff.experiments.results import Analysis
@@ -40,6 +40,10 @@ orders = Conversion(events, window=DAY)
 complaints = Conversion(events, window=DAY, higher_is_better=False)
 revenue = Mean(events, window=DAY)
 broken = Conversion(lambda: Sql("SELECT nothing"), window=DAY)
+
+
+def no_units() -> Sql:
+    return Sql("SELECT nothing AS unit")
 
 
 def staff() -> Sql:
@@ -230,6 +234,23 @@ def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) 
     found = experiments.report(KEY)
     assert found["exposures"]["units"] == {"control": 1000, "treatment": 1000}
     assert found["metrics"][0]["users"] == 2000
+
+
+def test_failing_query_of_excluded_units_names_the_setting(
+    experiment: Experiment, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXCLUDED_UNITS": {"user": f"{__name__}.no_units"}}
+    with pytest.raises(ConfigurationError, match="a query of EXCLUDED_UNITS fails: column"):
+        experiments.report(KEY)
+
+
+def test_unit_that_is_forced_after_its_exposure_is_left_out(experiment: Experiment) -> None:
+    expose("control", 200, 20)
+    expose("treatment", 200, 20)
+    experiments.force(KEY, "control7+", "treatment")
+    found = experiments.report(KEY)
+    assert found["exposures"]["units"] == {"control": 199, "treatment": 200}
+    assert found["metrics"][0]["users"] == 399
 
 
 def test_changed_weights_are_analysed_by_phase(experiment: Experiment) -> None:

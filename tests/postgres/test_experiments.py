@@ -65,6 +65,10 @@ def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
         ({"variants": ["a b", "c"]}, "variant 'a b': the key has"),
         ({"variants": ["a:10001", "b"]}, "the weight of a is 10001"),
         ({"traffic_percent": 101}, "the traffic is 101 %"),
+        (
+            {"variants": ["a:1", "b:999"], "traffic_percent": 1},
+            "a would get less than 0.01 % of all units, so nobody",
+        ),
         ({"traffic_percent": True}, "the traffic is True %"),
         ({"bucket_by": "is_staff"}, '"is_staff" cannot be the bucketing unit'),
         ({"rules": [{**GERMANY, "rollout_percent": 50}]}, "rule 1 has a rollout of 50 %"),

@@ -16,6 +16,7 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
+from flagstaff.experiments.allocation import targets
 from flagstaff.experiments.measuring import require_unit
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Method, State
@@ -23,6 +24,7 @@ from flagstaff.experiments.variants import Variant, variants_of
 from flagstaff.validators import MAX_PERCENT, unit_problem, validate_flag_key, validate_rules
 
 __all__ = [
+    "require_buckets",
     "require_free",
     "require_metrics",
     "require_no_variant_ends",
@@ -131,6 +133,18 @@ def require_no_variant_ends(
         raise ExperimentError(
             f"{experiment.key} has started, so the weight of {ended[0]} cannot become 0: all units "
             "that met it would be left out of the report. Stop the experiment, or ship a variant"
+        )
+
+
+def require_buckets(variants: Iterable[Variant], traffic_percent: int) -> None:
+    """Raises InvalidExperimentError for a weight that is too small for a bucket."""
+    weights = {variant.key: variant.weight for variant in variants}
+    buckets = targets(weights, traffic_percent)
+    empty = [key for key, weight in weights.items() if weight and not buckets[key]]
+    if traffic_percent and empty:
+        raise InvalidExperimentError(
+            f"{empty[0]} would get less than 0.01 % of all units, so nobody; raise its weight or "
+            "the traffic"
         )
 
 

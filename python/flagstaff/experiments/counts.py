@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 
-from django.db import connections
+from django.db import DataError, ProgrammingError, connections
 
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, LostExposures, Phase
 from flagstaff.experiments.moves import (
     MovedBuckets,
@@ -159,7 +160,7 @@ def _shares(
 def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Counter[str]]:
     """Returns the units by hour, and how many are left out."""
     connection = connections[conf.database]
-    excluded, params = excluded_units(experiment.bucket_by)
+    excluded, params = excluded_units(experiment.bucket_by, experiment.overrides)
     query = fill(
         sql("exposures_v1", "flagstaff.experiments"),
         {
@@ -171,7 +172,13 @@ def _hours(experiment: Experiment, moved: MovedBuckets) -> tuple[list[_Hour], Co
     hours: dict[datetime, _Hour] = {}
     left_out: Counter[str] = Counter()
     with connection.cursor() as cursor:
-        cursor.execute(query, [experiment.pk, experiment.shuffle, *params])
+        try:
+            cursor.execute(query, [experiment.pk, experiment.shuffle, *params])
+        except (DataError, ProgrammingError) as error:
+            if not conf.excluded_units:
+                raise
+            why = str(error).partition("\n")[0]
+            raise ConfigurationError(f"a query of EXCLUDED_UNITS fails: {why}") from error
         for at, phase, variant, is_moved, is_over, number in cursor.fetchall():
             if variant is None or is_moved:
                 left_out["met_two" if variant is None else "moved"] += number

@@ -57,7 +57,7 @@ def measure(
     names = optional_names(connections[conf.database])
     unit = _unit_column(experiment, metric)
     text, params = _rows(metric)
-    excluded, excluded_params = excluded_units(experiment.bucket_by)
+    excluded, excluded_params = excluded_units(experiment.bucket_by, experiment.overrides)
     y, x = _values(metric)
     placeholders = {
         **names,

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import allocate
-from flagstaff.experiments.conditions import unknown
+from flagstaff.experiments.conditions import require_buckets, unknown
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Phase, State
 from flagstaff.experiments.variants import Variant
 
@@ -51,6 +51,8 @@ def locked(key: str) -> Iterator[Experiment]:
 def stored_allocation(
     before: Sequence[Sequence[Any]], variants: Iterable[Variant], traffic_percent: int
 ) -> list[list[Any]]:
+    variants = list(variants)
+    require_buckets(variants, traffic_percent)
     weights = {variant.key: variant.weight for variant in variants}
     ranges = allocate([(owner, number) for owner, number in before], weights, traffic_percent)
     return [[owner, number] for owner, number in ranges]

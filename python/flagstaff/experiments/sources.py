@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError
@@ -93,15 +93,20 @@ def _require_time(rows: QuerySet[Any, Any], place: int, what: str) -> None:
         )
 
 
-def excluded_units(bucket_by: str) -> tuple[str, list[Any]]:
+def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:
     """Returns the SQL that leaves out units of FLAGSTAFF["EXCLUDED_UNITS"], and its parameters.
 
-    It continues a WHERE on the exposures `e`. Does not query. Raises ConfigurationError.
+    It also leaves out units that are forced to a variant, which may have met another one before. It
+    continues a WHERE on the exposures `e`. Does not query. Raises ConfigurationError.
     """
     columns = {bucket_by: "e.unit"}
     if bucket_by == "visitor":
         columns["user"] = "e.user_pk"
-    parts, params = [], []
+    parts: list[str] = []
+    params: list[Any] = []
+    if units := list(forced):
+        parts.append("AND e.unit OPERATOR(pg_catalog.<>) ALL (%s::text[])")
+        params.append(units)
     for unit, path in conf.excluded_units.items():
         if unit in columns:
             try:
