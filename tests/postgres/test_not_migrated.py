@@ -22,6 +22,8 @@ NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 MIGRATE = 'run "manage.py migrate"'
 FLAGS = '"flagstaff_featureflag"'
 PLANS = '"flagstaff_rollouts_plan"'
+EXPERIMENTS = '"flagstaff_experiments_experiment"'
+DEFAULTS = "experiments give the default of the call"
 
 
 @contextmanager
@@ -124,6 +126,7 @@ def test_worker_of_a_version_before_its_migration_loads_flags_and_says_what_is_m
             f'{FLAGS} has no column "bucket_by", so flags are bucketed by user: {MIGRATE}',
             f'there is no table "flagstaff_segment", so rules find no segments: {MIGRATE}',
             f"there is no table {PLANS}, so rollout plans measure nothing: {MIGRATE}",
+            f"there is no table {EXPERIMENTS}, so {DEFAULTS}: {MIGRATE}",
         ]
         worker.ask("migrate")
         worker.sees(["call", f"{__name__}.problems"], [], within=5)

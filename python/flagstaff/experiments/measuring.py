@@ -136,4 +136,5 @@ def _rows(metric: Metric) -> tuple[str, list[Any]]:
 def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
     columns = ("unit", "value", "time") if has_value else ("unit", "time")
     text, params = rows_of(source, columns, "the source of a metric")
-    return f"SELECT unit::text, {values}, time FROM {text}", params  # noqa: S608
+    # In brackets, because a UNION may follow.
+    return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608
