@@ -234,5 +234,5 @@ def test_page_hands_a_shipped_experiment_over(admin_client: Client) -> None:
     experiments.start("checkout_button")
     experiments.ship("checkout_button", "treatment")
     html = page(admin_client, STALE)
-    assert "The experiment checkout_button gives everyone treatment since" in html
+    assert "The experiment checkout_button has given everyone treatment since" in html
     assert "<code>manage.py flags references checkout_button</code>" in html

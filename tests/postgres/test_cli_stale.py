@@ -257,8 +257,8 @@ def test_shipped_experiment_is_handed_over_at_once() -> None:
     assert ran.status == 0
     assert ran.err == (
         "no flag is stale\n"
-        f"The experiment checkout_button gives everyone treatment since {day(1)}. Remove it from "
-        "the code: manage.py flags references checkout_button\n"
+        f"The experiment checkout_button has given everyone treatment since {day(1)}. Remove it "
+        "from the code: manage.py flags references checkout_button\n"
     )
     [ended] = document("stale")["ended"]
     assert (ended["kind"], ended["key"], ended["result"]) == (

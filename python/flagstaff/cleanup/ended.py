@@ -27,7 +27,7 @@ def is_older(ended: EndedKey, days: int) -> bool:
 
 def ended_text(ended: EndedKey, show: Callable[[date], str] = date.isoformat) -> str:
     """Returns a sentence for people. `show` returns the text of a date."""
-    text = _("The %(kind)s %(key)s gives everyone %(result)s since %(date)s.")
+    text = _("The %(kind)s %(key)s has given everyone %(result)s since %(date)s.")
     since = show(local_time(ended.since).date())
     return text % {"kind": ended.kind, "key": ended.key, "result": ended.result, "date": since}
 
