@@ -8,12 +8,10 @@ from typing import TypeAlias
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import Error as DatabaseError
-from django.db import connections, transaction
 
-from flagstaff._tables.catalog import table_exists
-from flagstaff._tables.found_triggers import triggers_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._text.lists import join_some
+from flagstaff.checks.app_tables import AppTable
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import require_usable
@@ -24,8 +22,10 @@ from flagstaff.validators import unit_problem
 
 __all__ = ["check_experiments", "check_metrics"]
 
-_TRIGGER = "flagstaff_token_v1"
-_MIGRATION = "flagstaff_experiments 0001_initial"
+#: flagstaff.W046: the trigger of the experiments is missing or disabled.
+_TABLE = AppTable(
+    Experiment, "experiments", "flagstaff_experiments 0001_initial", id="flagstaff.W046"
+)
 #: What is used, and a function that raises if it cannot be.
 _Use: TypeAlias = tuple[str, Callable[[], object]]
 
@@ -80,35 +80,7 @@ def check_experiments(
     *, databases: Collection[str] | None = None, **kwargs: object
 ) -> list[CheckMessage]:
     """Runs the checks that query the flags' database, if it is selected and can be reached."""
-    if conf.problems() or conf.database not in (databases or ()):
-        return []
-    connection = connections[conf.database]
-    if connection.vendor != "postgresql":
-        return []
-    try:
-        with transaction.atomic(using=conf.database):
-            table = connection.ops.quote_name(Experiment._meta.db_table)
-            # W013 reports a missing table.
-            if not table_exists(connection, table):
-                return []
-            trigger = triggers_of(connection, table).own.get(_TRIGGER)
-            is_watched = trigger is not None and trigger.enabled == "A"
-            return [*(() if is_watched else _unwatched(table)), *_doubled_keys()]
-    except DatabaseError:
-        # W012 reports a database that cannot be reached, W014 a table that cannot be read.
-        return []
-
-
-def _unwatched(table: str) -> Iterator[CheckMessage]:
-    """flagstaff.W046: the trigger of the experiments is missing or disabled."""
-    alias = "" if conf.database == "default" else f" --database={conf.database}"
-    yield Warning(
-        f"the trigger {_TRIGGER} on {table} is missing or disabled, so workers do not notice "
-        "changes of experiments",
-        hint=f'run "manage.py sqlmigrate {_MIGRATION}{alias}", and run its last two statements as '
-        "the owner of the table",
-        id="flagstaff.W046",
-    )
+    return _TABLE.check(databases, _doubled_keys)
 
 
 def _doubled_keys() -> Iterator[CheckMessage]:
