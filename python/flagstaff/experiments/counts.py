@@ -12,12 +12,12 @@ from django.db import DataError, ProgrammingError, connections
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.models import Experiment, LostExposures, Phase
+from flagstaff.experiments.models import Experiment, LostExposures
 from flagstaff.experiments.moves import (
     MovedBuckets,
-    moved_buckets,
+    Moves,
     moved_sql,
-    phases_of,
+    moves_of,
     shares_that_stay,
 )
 from flagstaff.experiments.sources import excluded_units
@@ -65,13 +65,12 @@ class _Hour:
         return found
 
 
-def count(experiment: Experiment, phases: Sequence[Phase] | None = None) -> Counts:
+def count(experiment: Experiment, moves: Moves | None = None) -> Counts:
     """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError.
 
-    `phases` are those since the last shuffle, if the caller has them.
+    `moves` are those of the experiment, if the caller has them.
     """
-    phases = phases_of(experiment) if phases is None else phases
-    moved = moved_buckets(phases)
+    phases, moved = moves or moves_of(experiment)
     hours, left_out = _hours(experiment, moved)
     variants = [variant["key"] for variant in experiment.variants]
     shares = {phase.number: shares_that_stay(phase, moved[phase.number]) for phase in phases}

@@ -8,33 +8,38 @@ decides who they are, so both variants keep a random part of their units.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from flagstaff.conf import conf
 from flagstaff.experiments.allocation import BUCKETS, moved_ranges
 from flagstaff.experiments.models import Experiment, Phase
 
-__all__ = ["MovedBuckets", "moved_buckets", "moved_sql", "phases_of", "shares_that_stay"]
+__all__ = ["MovedBuckets", "Moves", "moved_sql", "moves_of", "shares_that_stay"]
 
 #: The ranges of buckets that moved after a phase, by its number.
 MovedBuckets = Mapping[int, Sequence[tuple[int, int]]]
 
 
-def phases_of(experiment: Experiment) -> list[Phase]:
-    """Returns the phases since the last shuffle. Makes one query."""
+class Moves(NamedTuple):
+    """The phases since the last shuffle, and the buckets that moved after each."""
+
+    phases: Sequence[Phase]
+    buckets: MovedBuckets
+
+
+def moves_of(experiment: Experiment) -> Moves:
+    """Returns the phases of an experiment, and what moved between them. Makes one query."""
     rows = Phase.objects.using(conf.database).filter(
         experiment_id=experiment.pk, shuffle=experiment.shuffle
     )
-    return list(rows.order_by("number"))
-
-
-def moved_buckets(phases: Sequence[Phase]) -> MovedBuckets:
-    """Returns which buckets of each phase got another variant in a later one."""
-    return {
+    phases = list(rows.order_by("number"))
+    moved = {
         phase.number: moved_ranges(
             phase.allocation, [later.allocation for later in phases[place + 1 :]]
         )
         for place, phase in enumerate(phases)
     }
+    return Moves(phases, moved)
 
 
 def shares_that_stay(phase: Phase, moved: Sequence[tuple[int, int]]) -> dict[str, float]:

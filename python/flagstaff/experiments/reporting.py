@@ -14,7 +14,7 @@ from flagstaff.experiments.counts import Counts, count
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment, Method, Phase
-from flagstaff.experiments.moves import MovedBuckets, moved_buckets, phases_of
+from flagstaff.experiments.moves import MovedBuckets, moves_of
 from flagstaff.experiments.results import ALPHA, Analysis, Result, results_of, users_of
 from flagstaff.experiments.statistics import (
     MISMATCH_ALPHA,
@@ -87,8 +87,8 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
 
     Raises ConfigurationError for a metric that cannot be used.
     """
-    phases = phases_of(experiment)
-    counts, moved = count(experiment, phases), moved_buckets(phases)
+    phases, moved = moves = moves_of(experiment)
+    counts = count(experiment, moves)
     analysis = Analysis(
         [variant["key"] for variant in experiment.variants],
         experiment.planned_users,

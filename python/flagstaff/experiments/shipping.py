@@ -25,8 +25,9 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
     experiment has not started, was shipped, or has no report because a metric fails.
     """
-    _require_winner(find(key), winner)
-    frozen = frozen_report(find(key)) if with_report else None
+    found = find(key)
+    _require_winner(found, winner)
+    frozen = frozen_report(found) if with_report else None
     with locked(key) as experiment:
         _require_winner(experiment, winner)
         experiment.winner = winner
