@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from flagstaff._engine import forced_off
 from flagstaff._engine.impact import impact_of_change
 from flagstaff._tables.bucket_units import BUCKET_BY, USER, bucket_unit
 from flagstaff._tables.states import State, state_label, state_of, state_summary
@@ -15,7 +16,7 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
-__all__ = ["ALLOWED_COUNT", "class_and_label", "preview_on", "summary"]
+__all__ = ["ALLOWED_COUNT", "class_and_label", "forced_off_notice", "preview_on", "summary"]
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
@@ -71,6 +72,13 @@ def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
     percent = flag.rollout_percent
     state = state_of(enabled=enabled, rollout_percent=percent, allowed=allowed)
     return state_summary(state, percent, allowed, by_rules=_has_rules(flag), unit=bucket_unit(flag))
+
+
+def forced_off_notice(flag: FeatureFlag) -> str:
+    """Returns the sentence that says that this process does not use the row; "" if it does."""
+    if flag.key not in forced_off.keys:
+        return ""
+    return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
 def _count_users(flag: FeatureFlag) -> list[PreviewRow]:

@@ -2,69 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from urllib.parse import quote
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.core.exceptions import PermissionDenied
-from django.db.models import (
-    Count,
-    Field,
-    ManyToManyField,
-    Model,
-    OuterRef,
-    QuerySet,
-    Subquery,
-)
+from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff import changes
-from flagstaff._engine import forced_off
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import (
-    OWNER,
-    TAGS,
-    ownership_fields,
-    rules_field,
-    through_model,
-)
+from flagstaff._tables.model_fields import ownership_fields, through_model
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.attribution import AttributionMixin
-from flagstaff.admin.bucket_units import BucketUnitMixin, unit_note
-from flagstaff.admin.cells import changed_cell, key_cell
-from flagstaff.admin.confirmation import (
-    CONFIRMED,
-    posted_version,
-    version_text,
-)
+from flagstaff.admin.bucket_units import BucketUnitMixin
+from flagstaff.admin.confirmation import CONFIRMED, posted_version, version_text
 from flagstaff.admin.evaluation_warnings import evaluation_warnings
 from flagstaff.admin.fieldsets import replaced_fields
-from flagstaff.admin.flag_rules import (
-    FlagForm,
-    FlagRulesMixin,
-    RulesFilter,
-    count_rules,
-    rule_count_text,
-)
-from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, preview_on, summary
+from flagstaff.admin.flag_list import FlagListMixin
+from flagstaff.admin.flag_list.columns import SET_ENABLED, anchor
+from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
+from flagstaff.admin.flag_state import forced_off_notice, preview_on, summary
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import admin_of
-from flagstaff.admin.optional_parts import OptionalPartsMixin, notes_of
+from flagstaff.admin.optional_parts import OptionalPartsMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
-from flagstaff.admin.ownership import OWNERSHIP, OwnerFilter, OwnershipMixin, TagFilter
-from flagstaff.admin.rollout import RolloutInput, rollout_bar
+from flagstaff.admin.ownership import OWNERSHIP, OwnershipMixin
+from flagstaff.admin.rollout import RolloutInput
 from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractFeatureFlag
@@ -78,11 +50,7 @@ from flagstaff.models import FeatureFlag
 __all__ = ["FeatureFlagAdmin"]
 
 if TYPE_CHECKING:
-    from django.contrib.admin.options import (
-        _FieldsetSpec,
-        _ListDisplayT,
-        _ListFilterT,
-    )
+    from django.contrib.admin.options import _FieldsetSpec
     from django.utils.datastructures import _ListOrTuple
 
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
@@ -102,8 +70,7 @@ _NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
 # Django's confirmation page posts this name.
 _DELETION_CONFIRMED = "post"
 
-# The name of the on/off buttons, and the words in their values.
-_SET_ENABLED = "_set_enabled"
+# The words in the values of the on/off buttons.
 _ENABLED_BY_WORD = {"on": True, "off": False}
 
 
@@ -113,6 +80,7 @@ class FeatureFlagAdmin(
     FlagRulesMixin,
     BucketUnitMixin,
     OwnershipMixin,
+    FlagListMixin,
     OptionalPartsMixin,
     SavingMixin,
     OwnFieldsMixin,
@@ -126,25 +94,6 @@ class FeatureFlagAdmin(
     known_model = AbstractFeatureFlag
 
     form = FlagForm
-    # The button comes early: a narrow screen shows it without scrolling.
-    list_display: _ListDisplayT[FeatureFlag] = (
-        "flag",
-        "state",
-        "on_off",
-        "rollout",
-        "allowed",
-        "changed",
-    )
-    list_display_links = ("flag",)
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
-        "enabled",
-        "kind",
-        RulesFilter,
-        OwnerFilter,
-        TagFilter,
-    )
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", OWNER)
-    ordering = ("key",)
     # Used if this admin cannot search for users; see get_autocomplete_fields.
     raw_id_fields = ("allowed_users",)
     readonly_fields: ClassVar[_ListOrTuple[str]] = (
@@ -163,7 +112,6 @@ class FeatureFlagAdmin(
     def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
         owned = ownership_fields(model)
-        self._leave_out_lists(owned)
         if self.fields is not None:
             # A subclass has chosen `fields`, and Django refuses both.
             fieldsets: _FieldsetSpec = ((None, {"fields": self.fields}),)
@@ -181,34 +129,6 @@ class FeatureFlagAdmin(
         # For Django's checks, too.
         vars(self)["fieldsets"] = self.present_fieldsets(fieldsets)
         vars(self)["fields"] = None
-
-    def _leave_out_lists(self, owned: Collection[str]) -> None:
-        """Leaves out filters and a search by fields that the model lacks, or that are its own."""
-        lacking: list[object] = [] if rules_field(self.model) else [RulesFilter]
-        lacking += [] if OWNER in owned else [OwnerFilter]
-        lacking += [] if TAGS in owned else [TagFilter]
-        vars(self)["list_filter"] = tuple(one for one in self.list_filter if one not in lacking)
-        if OWNER not in owned and type(self).search_fields is FeatureFlagAdmin.search_fields:
-            searched = tuple(one for one in self.search_fields if one != OWNER)
-            vars(self)["search_fields"] = searched
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
-        """All flags, with the number of their allowed users."""
-        flags: QuerySet[FeatureFlag] = super().get_queryset(request)
-        # Not a join, which the queries that count the rows of the list would make, too.
-        return flags.annotate(**{ALLOWED_COUNT: self._allowed_count()})
-
-    def _allowed_count(self) -> Coalesce:
-        links = self._allowed_links()._base_manager
-        flag = cast("Any", self.model._meta.get_field(ALLOWED)).m2m_field_name()
-        of_flag = links.filter(**{flag: OuterRef("pk")}).order_by().values(flag)
-        return Coalesce(Subquery(of_flag.annotate(number=Count("pk")).values("number")), 0)
-
-    def get_list_display(self, request: HttpRequest) -> _ListDisplayT[FeatureFlag]:
-        """The columns, without the on/off button for users who may not change flags."""
-        columns = super().get_list_display(request)
-        may_change = self.has_change_permission(request)
-        return [column for column in columns if may_change or column != "on_off"]
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """The allowed users, if the user of the request can search for users in this admin."""
@@ -276,8 +196,8 @@ class FeatureFlagAdmin(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The list. A POST of an on/off button enables or disables a flag."""
-        if request.method == "POST" and _SET_ENABLED in request.POST:
-            return self.attributed_view(request, self._post_button, request.POST[_SET_ENABLED])
+        if request.method == "POST" and SET_ENABLED in request.POST:
+            return self.attributed_view(request, self._post_button, request.POST[SET_ENABLED])
         return super().changelist_view(request, extra_context)
 
     def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
@@ -290,7 +210,7 @@ class FeatureFlagAdmin(
         obj: FeatureFlag | None = None,
     ) -> HttpResponse:
         """The page of a flag. Says if this process does not use the flag's row."""
-        if obj is not None and (notice := _forced_off_notice(obj)):
+        if obj is not None and (notice := forced_off_notice(obj)):
             self.message_user(request, notice, messages.WARNING)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
@@ -335,8 +255,8 @@ class FeatureFlagAdmin(
         else:
             self._set_enabled(request, flag, enabled=_ENABLED_BY_WORD[word])
         # The same URL keeps the search, the filters and the page.
-        anchor = f"#{_anchor(flag)}" if flag else ""
-        return HttpResponseRedirect(request.get_full_path() + anchor)
+        fragment = f"#{anchor(flag)}" if flag else ""
+        return HttpResponseRedirect(request.get_full_path() + fragment)
 
     def _confirm_on(self, request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
         """Asks for a confirmation: one click could give a flag to all users."""
@@ -351,7 +271,7 @@ class FeatureFlagAdmin(
             "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
             "flagstaff_rows": preview_on(flag, allowed),
             "flagstaff_version": version_text(version),
-            "flagstaff_button": _SET_ENABLED,
+            "flagstaff_button": SET_ENABLED,
             "flagstaff_target": f"on:{flag.pk}",
             "flagstaff_label": _("Turn on"),
         }
@@ -382,65 +302,6 @@ class FeatureFlagAdmin(
         self.log_change(request, flag, text)
         self.message_user(request, text, messages.SUCCESS)
 
-    @admin.display(description=gettext_lazy("flag"), ordering="key")
-    def flag(self, flag: FeatureFlag) -> SafeString:
-        """The key and the description."""
-        return key_cell(flag, _anchor(flag))
-
-    @admin.display(description=gettext_lazy("state"), ordering="enabled")
-    def state(self, flag: FeatureFlag) -> SafeString:
-        """A label for enabled, rollout and allowed users together."""
-        css_class, text = class_and_label(flag)
-        return format_html(
-            '<span class="flagstaff-state flagstaff-{}">{}</span> '
-            '<span class="flagstaff-note">{}</span> '
-            '<span class="flagstaff-description">{}</span>',
-            css_class,
-            text,
-            notes_of(flag),
-            _forced_off_notice(flag),
-        )
-
-    @admin.display(description=gettext_lazy("on/off"))
-    def on_off(self, flag: FeatureFlag) -> SafeString:
-        """A button of the list's form that turns the flag on or off."""
-        # The accessible name begins with the visible one.
-        word, label, name = (
-            ("off", _("Turn off"), _("Turn off %(key)s"))
-            if flag.enabled
-            else ("on", _("Turn on"), _("Turn on %(key)s"))
-        )
-        return format_html(
-            '<button type="submit" class="button flagstaff-button" name="{}" '
-            'value="{}:{}" aria-label="{}">{}</button>',
-            _SET_ENABLED,
-            word,
-            flag.pk,
-            name % {"key": flag.key},
-            label,
-        )
-
-    @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
-    def rollout(self, flag: FeatureFlag) -> SafeString:
-        """The rollout as a percentage and a bar, a unit other than users, the number of rules."""
-        return format_html(
-            '{} <span class="flagstaff-note">{}</span> <span class="flagstaff-note">{}</span>',
-            rollout_bar(flag.rollout_percent, enabled=flag.enabled),
-            unit_note(flag),
-            rule_count_text(count_rules(flag)),
-        )
-
-    @admin.display(description=gettext_lazy("allowed"), ordering=ALLOWED_COUNT)
-    def allowed(self, flag: FeatureFlag) -> str:
-        """The number of allowed users."""
-        count: int = getattr(flag, ALLOWED_COUNT)
-        return local_number(count) if count else ""
-
-    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, flag: FeatureFlag) -> str:
-        """The time since the last change. The tooltip has the date and time."""
-        return changed_cell(flag)
-
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_count(self, flag: FeatureFlag) -> str:
         """The number of allowed users, if they are too many for a form."""
@@ -457,17 +318,6 @@ class FeatureFlagAdmin(
 
 def _count_allowed(flag: FeatureFlag) -> int:
     return count_allowed_users(cast("Row", flag))
-
-
-def _anchor(flag: FeatureFlag) -> str:
-    """The id of the flag's row in the list. A primary key may be any text."""
-    return f"flag-{quote(str(flag.pk), safe='')}"
-
-
-def _forced_off_notice(flag: FeatureFlag) -> str:
-    if flag.key not in forced_off.keys:
-        return ""
-    return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
 def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:

@@ -1,0 +1,99 @@
+"""The columns of the list of flags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.bucket_units import unit_note
+from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.flag_rules import count_rules, rule_count_text
+from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, forced_off_notice
+from flagstaff.admin.optional_parts import notes_of
+from flagstaff.admin.rollout import rollout_bar
+from flagstaff.models import FeatureFlag
+
+__all__ = ["SET_ENABLED", "FlagColumnsMixin", "anchor"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[FeatureFlag]
+else:
+    _ModelAdmin = object
+
+#: The name of the on/off buttons.
+SET_ENABLED = "_set_enabled"
+
+
+class FlagColumnsMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    @admin.display(description=gettext_lazy("flag"), ordering="key")
+    def flag(self, flag: FeatureFlag) -> SafeString:
+        """The key and the description."""
+        return key_cell(flag, anchor(flag))
+
+    @admin.display(description=gettext_lazy("state"), ordering="enabled")
+    def state(self, flag: FeatureFlag) -> SafeString:
+        """A label for enabled, rollout and allowed users together."""
+        css_class, text = class_and_label(flag)
+        return format_html(
+            '<span class="flagstaff-state flagstaff-{}">{}</span> '
+            '<span class="flagstaff-note">{}</span> '
+            '<span class="flagstaff-description">{}</span>',
+            css_class,
+            text,
+            notes_of(flag),
+            forced_off_notice(flag),
+        )
+
+    @admin.display(description=gettext_lazy("on/off"))
+    def on_off(self, flag: FeatureFlag) -> SafeString:
+        """A button of the list's form that turns the flag on or off."""
+        # The accessible name begins with the visible one.
+        word, label, name = (
+            ("off", _("Turn off"), _("Turn off %(key)s"))
+            if flag.enabled
+            else ("on", _("Turn on"), _("Turn on %(key)s"))
+        )
+        return format_html(
+            '<button type="submit" class="button flagstaff-button" name="{}" '
+            'value="{}:{}" aria-label="{}">{}</button>',
+            SET_ENABLED,
+            word,
+            flag.pk,
+            name % {"key": flag.key},
+            label,
+        )
+
+    @admin.display(description=gettext_lazy("rollout"), ordering="rollout_percent")
+    def rollout(self, flag: FeatureFlag) -> SafeString:
+        """The rollout as a percentage and a bar, a unit other than users, the number of rules."""
+        return format_html(
+            '{} <span class="flagstaff-note">{}</span> <span class="flagstaff-note">{}</span>',
+            rollout_bar(flag.rollout_percent, enabled=flag.enabled),
+            unit_note(flag),
+            rule_count_text(count_rules(flag)),
+        )
+
+    @admin.display(description=gettext_lazy("allowed"), ordering=ALLOWED_COUNT)
+    def allowed(self, flag: FeatureFlag) -> str:
+        """The number of allowed users."""
+        count: int = getattr(flag, ALLOWED_COUNT)
+        return local_number(count) if count else ""
+
+    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    def changed(self, flag: FeatureFlag) -> str:
+        """The time since the last change. The tooltip has the date and time."""
+        return changed_cell(flag)
+
+
+def anchor(flag: Any) -> str:
+    """Returns the id of the flag's row in the list. A primary key may be any text."""
+    return f"flag-{quote(str(flag.pk), safe='')}"
