@@ -201,6 +201,8 @@ class AbstractFeatureFlag(models.Model):
         verbose_name = _("feature flag")
         verbose_name_plural = _("feature flags")
         ordering = ("key",)
+        # "toggle": turn on and off, roll out and kill, without the right to change anything else.
+        default_permissions = ("add", "change", "delete", "view", "toggle")
         constraints = (rollout_in_range("%(app_label)s_%(class)s_rollout_percent_range"),)
 
     def __str__(self) -> str:

@@ -140,6 +140,7 @@ def test_counts_between_two_states_match_the_articles_results(before: Any, after
         300,
         gain=sum(now[pk] and not then[pk] for pk in pks),
         lose=sum(then[pk] and not now[pk] for pk in pks),
+        after=sum(now.values()),
     )
 
 
@@ -392,6 +393,7 @@ def test_counts_between_two_states_use_the_present_rules(before: Any, after: Any
         200,
         gain=sum(now[pk] and not then[pk] for pk in now),
         lose=sum(then[pk] and not now[pk] for pk in now),
+        after=sum(now.values()),
     )
 
 
@@ -413,6 +415,7 @@ def test_counts_between_two_states_use_the_rules_of_each() -> None:
         200,
         gain=sum(now[pk] and not then[pk] for pk in now),
         lose=sum(then[pk] and not now[pk] for pk in now),
+        after=sum(now.values()),
     )
     assert found.gain
     assert found.lose

@@ -223,7 +223,7 @@ def test_impact_is_counted_once_for_all_receivers(
 
     def count(key: str, *states: object, timeout: float) -> ChangeImpact:
         counted.append(key)
-        return ChangeImpact(20, 1, 0)
+        return ChangeImpact(20, 1, 0, 5)
 
     monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
     with Webhook() as other:
@@ -247,7 +247,7 @@ def test_impact_is_null_after_the_time_limit_of_a_run(
         nonlocal now
         timeouts.append(timeout)
         now += timeout
-        return ChangeImpact(20, 1, 0)
+        return ChangeImpact(20, 1, 0, 5)
 
     monkeypatch.setattr("flagstaff.webhooks.impact.impact_of_change", count)
     monkeypatch.setattr("flagstaff.webhooks.impact.monotonic", lambda: now)

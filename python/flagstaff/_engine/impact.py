@@ -140,6 +140,8 @@ class ChangeImpact:
     users: int
     gain: int
     lose: int
+    #: How many users have the flag afterwards.
+    after: int
 
 
 def impact_of_change(
@@ -153,20 +155,20 @@ def impact_of_change(
     if rules is not None:
         old, new = rules
         deadline = monotonic() + timeout
-        _, _, users, _, gain, lose, _ = _count_through_django(
+        _, _, users, have, gain, lose, _ = _count_through_django(
             key, 0, deadline, lambda now: ((*before, old, now[3]), (*after, new, now[3]))
         )
-        return ChangeImpact(users, gain, lose)
+        return ChangeImpact(users, gain, lose, have + gain - lose)
     if not (before[0] or after[0]):
         _, _, users, *_ = _count(key, 0, 0, timeout, before)
-        return ChangeImpact(users, 0, 0)
+        return ChangeImpact(users, 0, 0, 0)
     # With `enabled` in both states the rollouts are compared; else all who have the flag differ.
     on = before if before[0] else after
     percent = after[1] if before[0] and after[0] else on[1]
     _, _, users, have, gain, lose, _ = _count(key, percent, 0, timeout, on)
     if before[0] == after[0]:
-        return ChangeImpact(users, gain, lose)
-    return ChangeImpact(users, 0, have) if before[0] else ChangeImpact(users, have, 0)
+        return ChangeImpact(users, gain, lose, have + gain - lose)
+    return ChangeImpact(users, 0, have, 0) if before[0] else ChangeImpact(users, have, 0, have)
 
 
 def _count(

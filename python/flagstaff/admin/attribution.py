@@ -10,9 +10,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from flagstaff._attribution.context import attributed, attribution
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
-__all__ = ["MAX_REASON_LENGTH", "REASON", "VERSION", "AttributionMixin"]
+__all__ = ["MAX_REASON_LENGTH", "REASON", "VERSION", "AttributionMixin", "reason_problem"]
 
 #: The name of the form field. A model may have a column "reason".
 REASON = "_reason"
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = object
+
+
+def reason_problem(request: HttpRequest) -> str:
+    """Returns why the posted reason is not enough, or an empty text."""
+    if not conf.require_reason or _reason(request).strip():
+        return ""
+    return _("A reason is required: say why, for the history.")
 
 
 class AttributionMixin(_ModelAdmin):

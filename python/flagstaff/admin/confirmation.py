@@ -10,14 +10,17 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.attribution import REASON, VERSION
+from flagstaff.admin.attribution import REASON, VERSION, reason_problem
+from flagstaff.admin.environment import environment_context
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
+from flagstaff.conf import conf
 from flagstaff.history import Users
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.events import Difference
@@ -27,17 +30,22 @@ from flagstaff.history.user_names import may_see_users
 __all__ = [
     "CONFIRMED",
     "MAX_TEXT",
+    "TYPED_KEY",
     "ConfirmationMixin",
     "PreviewRow",
     "describe_changed",
     "parse_version",
+    "posted_fields",
     "posted_version",
     "preview_rows",
+    "problems_of",
     "version_text",
 ]
 
 #: The name of the field that confirms.
 CONFIRMED = "_confirmed"
+#: The name of the field in which a person types the key.
+TYPED_KEY = "_typed_key"
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
 _MAX_USERS = 20
@@ -73,16 +81,44 @@ class ConfirmationMixin(_ModelAdmin):
         """Returns the page. Its form posts to the same URL."""
         page = {
             **self.admin_site.each_context(request),
+            **environment_context(),
             # The breadcrumbs of this template are those of the theme.
             "flagstaff_parent": "admin/object_history.html",
             "opts": self.opts,
             "module_name": str(capfirst(self.opts.verbose_name_plural)),
             "object": row,
             "flagstaff_reason": request.POST.get(REASON, ""),
+            "flagstaff_needs_reason": conf.require_reason,
             **context,
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "flagstaff/confirm.html", page)
+
+
+def problems_of(request: HttpRequest, typed: str, *, needs_reason: bool = True) -> list[str] | None:
+    """Returns why a confirmation is not complete, as sentences; None before the page was shown.
+
+    `typed` is what the person has to type; empty for nothing.
+    """
+    if CONFIRMED not in request.POST:
+        return None
+    problems = []
+    if typed and request.POST.get(TYPED_KEY, "").strip() != typed:
+        problems.append(_("Not confirmed: type “%(text)s” exactly.") % {"text": typed})
+    if needs_reason and (problem := reason_problem(request)):
+        problems.append(problem)
+    return problems
+
+
+def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """Returns what a form has posted, for the hidden fields of the page that confirms it."""
+    own = {"csrfmiddlewaretoken", CONFIRMED, TYPED_KEY, REASON}
+    return [
+        (name, str(value))
+        for name, values in request.POST.lists()
+        if name not in own
+        for value in values
+    ]
 
 
 def posted_version(request: HttpRequest) -> int | None:

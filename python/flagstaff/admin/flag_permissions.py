@@ -1,18 +1,29 @@
-"""Permissions of optional apps: users who may see or change a flag may do so with its parts."""
+"""Who may see, toggle and change flags, and the parts of flags that optional apps add."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_permission_codename
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from flagstaff.admin.links import admin_of
 from flagstaff.conf import conf
 
-__all__ = ["FlagPermissionsMixin", "may"]
+__all__ = [
+    "FlagPermissionsMixin",
+    "ReadOnlyMixin",
+    "ToggleMixin",
+    "is_toggle_page",
+    "may",
+    "may_toggle",
+    "why_not_toggle",
+]
+
+Action: TypeAlias = Literal["view", "toggle", "change"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -20,23 +31,120 @@ else:
     _ModelAdmin = object
 
 
-def may(
-    site: AdminSite, request: HttpRequest, action: Literal["view", "change"], flag: Any = None
-) -> bool:
+# Permissions that include others.
+_INCLUDED_IN: dict[Action, tuple[str, ...]] = {
+    "view": ("view", "toggle", "change"),
+    "toggle": ("toggle", "change"),
+    "change": ("change",),
+}
+# The attribute of a request for the page of a flag, by a user who may only toggle it.
+_TOGGLE_PAGE = "flagstaff_toggle_page"
+
+
+def may(site: AdminSite, request: HttpRequest, action: Action, flag: Any = None) -> bool:
     """Whether the user of the request may do this with a flag, or with flags at all."""
+    if conf.read_only and action != "view":
+        return False
     model = conf.flag_model
     flag_admin = admin_of(site, model)
     if flag_admin is None:
-        actions = {action, "change"}
-        names = [get_permission_codename(one, model._meta) for one in actions]
+        names = [get_permission_codename(one, model._meta) for one in _INCLUDED_IN[action]]
         return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in names)
     if action == "view":
         return flag_admin.has_view_permission(request, flag)
-    return flag_admin.has_change_permission(request, flag)
+    if action == "toggle":
+        return may_toggle(flag_admin, request, flag)
+    return flag_admin.has_change_permission(request, flag) and not is_toggle_page(request)
+
+
+def may_toggle(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any = None) -> bool:
+    """Whether the user may turn flags on and off, roll them out and kill them."""
+    if model_admin.has_change_permission(request, flag):
+        return True
+    return not conf.read_only and _has_toggle_permission(model_admin, request)
+
+
+def why_not_toggle(model_admin: admin.ModelAdmin[Any]) -> str:
+    """Returns the sentence beside controls that are disabled."""
+    if conf.read_only:
+        return _("These pages are read-only: the setting READ_ONLY is on.")
+    text = _("To turn flags on or off, you need the permission “%(permission)s”.")
+    return text % {"permission": _toggle_permission(model_admin)}
+
+
+def is_toggle_page(request: HttpRequest) -> bool:
+    """Whether this is the page of a flag for a user who may only toggle it."""
+    return _TOGGLE_PAGE in vars(request)
+
+
+def _has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
+    return request.user.has_perm(_toggle_permission(model_admin))
+
+
+def _toggle_permission(model_admin: admin.ModelAdmin[Any]) -> str:
+    opts = model_admin.opts
+    return f"{opts.app_label}.{get_permission_codename('toggle', opts)}"
+
+
+class ReadOnlyMixin(_ModelAdmin):
+    """Takes away all rights to write while READ_ONLY is on. Put it before ModelAdmin."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may create rows."""
+        return not conf.read_only and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change rows."""
+        return not conf.read_only and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may delete rows."""
+        return not conf.read_only and super().has_delete_permission(request, obj)
+
+
+class ToggleMixin(ReadOnlyMixin):
+    """Users who may only toggle flags can open the pages of flags, and use part of the form."""
+
+    #: The fields that such a user can edit.
+    toggle_fields: ClassVar[tuple[str, ...]] = ("enabled", "rollout_percent")
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """The page of a flag. For Django, a user who may toggle the flag may change it."""
+        may_edit = self.has_change_permission(request)
+        if object_id is not None and not may_edit and may_toggle(self, request):
+            vars(request)[_TOGGLE_PAGE] = True
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may see flags."""
+        may_view = super().has_view_permission(request, obj)
+        return may_view or _has_toggle_permission(self, request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change flags, or this part of the flag."""
+        return is_toggle_page(request) or super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields: for a user who may only toggle, all others."""
+        readonly = tuple(super().get_readonly_fields(request, obj))
+        if not is_toggle_page(request):
+            return readonly
+        fields = (*self.opts.concrete_fields, *self.opts.many_to_many)
+        names = (one.name for one in fields if one.name not in self.toggle_fields)
+        return (*readonly, *names)
 
 
 class FlagPermissionsMixin(_ModelAdmin):
     """The permissions for flags decide. Put it before ModelAdmin."""
+
+    #: What users need the right to do with flags, to write rows of this model.
+    flag_action: ClassVar[Action] = "change"
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Whether the index of the admin lists the model."""
@@ -48,12 +156,12 @@ class FlagPermissionsMixin(_ModelAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
-        return may(self.admin_site, request, "change")
+        return may(self.admin_site, request, self.flag_action)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change rows."""
-        return may(self.admin_site, request, "change")
+        return may(self.admin_site, request, self.flag_action)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
-        return may(self.admin_site, request, "change")
+        return may(self.admin_site, request, self.flag_action)

@@ -1,27 +1,27 @@
-"""The state of a flag in the admin: its label, and what turning it on changes."""
+"""The state of a flag in the admin: its label, its sentence, and what a change means."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.impact import impact_of_change
-from flagstaff._tables.bucket_units import BUCKET_BY, USER, bucket_unit
+from flagstaff._engine.impact import ChangeImpact
+from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._tables.states import State, state_label, state_of, state_summary
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.confirmation import MAX_TEXT, PreviewRow
+from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_rules import count_rules
 from flagstaff.changes.segment_use import RULES
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.models import FeatureFlag
 
-__all__ = ["ALLOWED_COUNT", "class_and_label", "forced_off_notice", "preview_on", "summary"]
+__all__ = ["ALLOWED_COUNT", "class_and_label", "forced_off_notice", "preview", "summary"]
 
 #: The number of allowed users, as an attribute of the flags of the list.
 ALLOWED_COUNT = "allowed_count"
-# The confirmation page waits so long for the count of users, in seconds.
-_COUNT_TIMEOUT = 1.0
 _CSS_CLASSES = {
     State.OFF: "off",
     State.ROLLOUT: "partial",
@@ -43,35 +43,27 @@ def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
     return _CSS_CLASSES[shown], state_label(state, percent, by_rules=by_rules)
 
 
-def preview_on(flag: FeatureFlag, allowed: int) -> list[PreviewRow]:
-    """Returns what changes if the flag is turned on, and what the result depends on."""
-    percent = flag.rollout_percent
-    off, on = (
-        state_of(enabled=one, rollout_percent=percent, allowed=allowed) for one in (False, True)
-    )
-    rollout, users, by_rules = f"{percent} %", local_number(allowed), _has_rules(flag)
-    rules = describe_value(flag.rules, field=RULES, limit=MAX_TEXT) if by_rules else ""
-    unit = bucket_unit(flag)
-    labels = (state_label(one, percent, by_rules=by_rules, unit=unit) for one in (off, on))
-    summaries = (
-        state_summary(one, percent, allowed, by_rules=by_rules, unit=unit) for one in (off, on)
-    )
+def preview(
+    before: FlagState, after: FlagState, allowed: int, impact: ChangeImpact | None
+) -> list[PreviewRow]:
+    """Returns what a change of a flag means, and what the result depends on."""
+    both = (before, after)
+    has_rules, has_unit = any(one.rules for one in both), any(one.unit != USER for one in both)
+    users = local_number(allowed)
     return [
-        PreviewRow(_("state"), *labels),
-        *([PreviewRow(_("rules"), rules, rules)] if by_rules else []),
-        PreviewRow(_("rollout"), rollout, rollout),
-        *([PreviewRow(field_label(BUCKET_BY), unit, unit)] if unit != USER else []),
-        PreviewRow(_("allowed users"), users, users),
-        PreviewRow(_("who has the flag"), *summaries),
-        *_count_users(flag),
+        _row(_("state"), [_label(one, allowed) for one in both]),
+        *([_row(_("rules"), [_rules(one) for one in both])] if has_rules else []),
+        _row(_("rollout"), [f"{one.rollout_percent} %" for one in both]),
+        *([_row(field_label(BUCKET_BY), [one.unit for one in both])] if has_unit else []),
+        _row(_("allowed users"), [users, users]),
+        _row(_("who has the flag"), [_summary(one, allowed) for one in both]),
+        *([] if impact is None else [_row(_("users"), _counts(impact))]),
     ]
 
 
 def summary(flag: FeatureFlag, allowed: int, *, enabled: bool) -> str:
     """Returns the sentence that says which users have the flag."""
-    percent = flag.rollout_percent
-    state = state_of(enabled=enabled, rollout_percent=percent, allowed=allowed)
-    return state_summary(state, percent, allowed, by_rules=_has_rules(flag), unit=bucket_unit(flag))
+    return _summary(FlagState.of(flag)._replace(enabled=enabled), allowed)
 
 
 def forced_off_notice(flag: FeatureFlag) -> str:
@@ -81,21 +73,37 @@ def forced_off_notice(flag: FeatureFlag) -> str:
     return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
 
 
-def _count_users(flag: FeatureFlag) -> list[PreviewRow]:
-    """How many users get the flag; nothing if they cannot be counted in time."""
-    percent = flag.rollout_percent
-    try:
-        impact = impact_of_change(
-            flag.key, (False, percent), (True, percent), timeout=_COUNT_TIMEOUT
-        )
-    except FlagstaffError:
-        return []
-    now, after = (
-        _("%(count)s of %(users)s")
-        % {"count": local_number(count), "users": local_number(impact.users)}
-        for count in (0, impact.gain)
+def _row(field: str, texts: Sequence[str]) -> PreviewRow:
+    now, after = texts
+    return PreviewRow(field, now, after)
+
+
+def _state(state: FlagState, allowed: int) -> State:
+    return state_of(enabled=state.enabled, rollout_percent=state.rollout_percent, allowed=allowed)
+
+
+def _label(state: FlagState, allowed: int) -> str:
+    found, by_rules = _state(state, allowed), bool(state.rules)
+    return state_label(found, state.rollout_percent, by_rules=by_rules, unit=state.unit)
+
+
+def _summary(state: FlagState, allowed: int) -> str:
+    found, by_rules = _state(state, allowed), bool(state.rules)
+    return state_summary(found, state.rollout_percent, allowed, by_rules=by_rules, unit=state.unit)
+
+
+def _rules(state: FlagState) -> str:
+    return (
+        describe_value(state.rules, field=RULES, limit=MAX_TEXT) if state.rules else _("no rules")
     )
-    return [PreviewRow(_("users"), now, after)]
+
+
+def _counts(impact: ChangeImpact) -> list[str]:
+    """How many users have the flag before and after."""
+    before = impact.after - impact.gain + impact.lose
+    text = _("%(count)s of %(users)s")
+    users = local_number(impact.users)
+    return [text % {"count": local_number(one), "users": users} for one in (before, impact.after)]
 
 
 def _has_rules(flag: FeatureFlag) -> bool:

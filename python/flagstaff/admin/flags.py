@@ -9,28 +9,26 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
-from django.core.exceptions import PermissionDenied
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff import changes
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import ownership_fields, through_model
-from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.rows import Row
 from flagstaff._text.local_formats import local_number
-from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.bucket_units import BucketUnitMixin
-from flagstaff.admin.confirmation import CONFIRMED, posted_version, version_text
+from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.evaluation_warnings import evaluation_warnings
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag_list import FlagListMixin
-from flagstaff.admin.flag_list.columns import SET_ENABLED, anchor
+from flagstaff.admin.flag_page import ConfirmedSavingMixin, FlagPageMixin, TogglePagesMixin
+from flagstaff.admin.flag_permissions import ToggleMixin
 from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
-from flagstaff.admin.flag_state import forced_off_notice, preview_on, summary
+from flagstaff.admin.flag_state import forced_off_notice
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.optional_parts import OptionalPartsMixin
@@ -41,10 +39,7 @@ from flagstaff.admin.saving import SavingMixin, set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.exceptions import NoHistoryError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
-from flagstaff.history.versions import version_of
 from flagstaff.models import FeatureFlag
 
 __all__ = ["FeatureFlagAdmin"]
@@ -61,8 +56,9 @@ else:
 _MAX_EDITABLE_USERS = 500
 
 _TIMES = ("created_at", "changed_at")
-_ABOUT = gettext_lazy("About")
-_OWNERSHIP = gettext_lazy("Ownership")
+_RELEASE = gettext_lazy("Release")
+_TARGETING = gettext_lazy("Targeting")
+_DETAILS = gettext_lazy("Details")
 
 # Shown instead of the allowed users.
 _NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
@@ -70,12 +66,13 @@ _NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
 # Django's confirmation page posts this name.
 _DELETION_CONFIRMED = "post"
 
-# The words in the values of the on/off buttons.
-_ENABLED_BY_WORD = {"on": True, "off": False}
-
 
 class FeatureFlagAdmin(
-    AttributionMixin,
+    ToggleMixin,
+    EnvironmentMixin,
+    TogglePagesMixin,
+    FlagPageMixin,
+    ConfirmedSavingMixin,
     HistoryMixin,
     FlagRulesMixin,
     BucketUnitMixin,
@@ -101,9 +98,9 @@ class FeatureFlagAdmin(
         *_NUMBERS_OF_USERS,
     )
     fieldsets: ClassVar[_FieldsetSpec] = (
-        (None, {"fields": ("key", "enabled", "rollout_percent", BUCKET_BY, ALLOWED, "rules")}),
-        (_ABOUT, {"fields": ("description", "kind", "client_side", *_TIMES)}),
-        (_OWNERSHIP, {"fields": OWNERSHIP, "classes": ("collapse",)}),
+        (_RELEASE, {"fields": ("key", "enabled", "rollout_percent")}),
+        (_TARGETING, {"fields": ("rules", ALLOWED, BUCKET_BY)}),
+        (_DETAILS, {"fields": ("description", "kind", "client_side", *OWNERSHIP, *_TIMES)}),
     )
 
     class Media:
@@ -118,12 +115,10 @@ class FeatureFlagAdmin(
         else:
             fieldsets = self.fieldsets
         if fieldsets is FeatureFlagAdmin.fieldsets:
-            first, (name, about), (title, options) = FeatureFlagAdmin.fieldsets
-            fieldsets = (
-                first,
-                (name, {"fields": (*about["fields"], *self.other_fields())}),
-                (title, {**options, "fields": [one for one in owned if owned[one].editable]}),
-            )
+            *first, (name, details) = FeatureFlagAdmin.fieldsets
+            unknown = {one for one in OWNERSHIP if one not in owned or not owned[one].editable}
+            known = [one for one in details["fields"] if one not in unknown]
+            fieldsets = (*first, (name, {"fields": (*known, *self.other_fields())}))
         if not self._may_list_allowed_users():
             fieldsets = replaced_fields(fieldsets, {ALLOWED: ("allowed",)})
         # For Django's checks, too.
@@ -192,14 +187,6 @@ class FeatureFlagAdmin(
             lookup, value, request
         )
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, object] | None = None
-    ) -> HttpResponse:
-        """The list. A POST of an on/off button enables or disables a flag."""
-        if request.method == "POST" and SET_ENABLED in request.POST:
-            return self.attributed_view(request, self._post_button, request.POST[SET_ENABLED])
-        return super().changelist_view(request, extra_context)
-
     def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
         self,
         request: HttpRequest,
@@ -241,66 +228,6 @@ class FeatureFlagAdmin(
     def _may_list_allowed_users(self) -> bool:
         """Whether a form can have them: Django refuses a table of the project's own."""
         return bool(self._allowed_links()._meta.auto_created)
-
-    def _post_button(self, request: HttpRequest, button: str) -> HttpResponse:
-        """Handles "on:PK" and "off:PK". The word makes a second click a no-op."""
-        word, _colon, pk = button.partition(":")
-        flag = self.get_object(request, pk) if word in _ENABLED_BY_WORD else None
-        if not self.has_change_permission(request, flag):
-            raise PermissionDenied
-        if flag is None:
-            self.message_user(request, _("This flag no longer exists."), messages.ERROR)
-        elif word == "on" and not flag.enabled and CONFIRMED not in request.POST:
-            return self._confirm_on(request, flag)
-        else:
-            self._set_enabled(request, flag, enabled=_ENABLED_BY_WORD[word])
-        # The same URL keeps the search, the filters and the page.
-        fragment = f"#{anchor(flag)}" if flag else ""
-        return HttpResponseRedirect(request.get_full_path() + fragment)
-
-    def _confirm_on(self, request: HttpRequest, flag: FeatureFlag) -> HttpResponse:
-        """Asks for a confirmation: one click could give a flag to all users."""
-        # The version is read first, so that a change of the shown values is a conflict.
-        version = version_of(Kind.FLAG, flag.pk)
-        flag.refresh_from_db(from_queryset=all_rows(self.model))
-        allowed = _count_allowed(flag)
-        context = {
-            "title": _("Turn on a flag"),
-            # The list opens this page, not the history.
-            "flagstaff_parent": "admin/base_site.html",
-            "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
-            "flagstaff_rows": preview_on(flag, allowed),
-            "flagstaff_version": version_text(version),
-            "flagstaff_button": SET_ENABLED,
-            "flagstaff_target": f"on:{flag.pk}",
-            "flagstaff_label": _("Turn on"),
-        }
-        return self.confirmation(request, cast("Row", flag), context)
-
-    def _set_enabled(self, request: HttpRequest, flag: FeatureFlag, *, enabled: bool) -> None:
-        set_enabled = changes.enable if enabled else changes.disable
-        try:
-            changed = set_enabled(flag.key, expect_version=posted_version(request))
-        except NoHistoryError:
-            # Without triggers there are no versions to compare; a system check reports that.
-            changed = set_enabled(flag.key)
-        if not changed.written:
-            text = (
-                _("The flag “%(key)s” was already on.")
-                if enabled
-                else _("The flag “%(key)s” was already off.")
-            )
-            self.message_user(request, text % {"key": flag.key}, messages.WARNING)
-            return
-        flag.refresh_from_db(from_queryset=all_rows(self.model))
-        users = summary(flag, _count_allowed(flag), enabled=enabled)
-        text = (
-            _("The flag “%(key)s” is now on. %(summary)s")
-            if enabled
-            else _("The flag “%(key)s” is now off. %(summary)s")
-        ) % {"key": flag.key, "summary": users}
-        self.log_change(request, flag, text)
-        self.message_user(request, text, messages.SUCCESS)
 
     @admin.display(description=gettext_lazy("allowed users"))
     def allowed_users_count(self, flag: FeatureFlag) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
@@ -25,8 +28,9 @@ def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
     return admin is not None and admin.has_view_permission(request)
 
 
-def page_url(site: AdminSite, model: type[Model], page: str, *arguments: object) -> str:
+def page_url(site: AdminSite, model: type[Model], page: str, *arguments: Any) -> str:
     """Returns the URL of a page, such as "change"."""
     meta = model._meta
     name = f"{site.name}:{meta.app_label}_{meta.model_name}_{page}"
-    return reverse(name, args=arguments)
+    # A primary key may be any text.
+    return reverse(name, args=[quote(one) for one in arguments])

@@ -19,7 +19,9 @@ from flagstaff import changes
 from flagstaff._tables.rows import uncached
 from flagstaff._text.lists import join_some
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
+from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.shown import SHOWN
 from flagstaff.changes.changed import combined_undo
 from flagstaff.conf import conf
@@ -66,6 +68,8 @@ _KEY_HELP = {
 _MAX_LISTED = 5
 # The length of each value in it.
 _MAX_VALUE = 120
+# Attributes of a request: what it has saved, and that Django's own message is left out.
+_SAVED, _WITHOUT_MESSAGE = "flagstaff_saved", "flagstaff_without_message"
 # The attribute of a request whose change was refused: the reason.
 _REFUSAL = "flagstaff_refusal"
 
@@ -76,7 +80,7 @@ def set_widget(field: forms.Field, widget: forms.Widget) -> None:
     field.widget = widget
 
 
-class SavingMixin(_ModelAdmin):
+class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
     """Put it before ModelAdmin. Its form must be a MergingForm."""
 
     row_kind = Kind.FLAG
@@ -89,6 +93,17 @@ class SavingMixin(_ModelAdmin):
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
         """The page that adds or changes a row."""
+        response = self._save(request, object_id, form_url, extra_context)
+        self._report_saved(request)
+        return response
+
+    def _save(
+        self,
+        request: HttpRequest,
+        object_id: str | None,
+        form_url: str,
+        extra_context: dict[str, object] | None,
+    ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ConflictError:
@@ -100,6 +115,34 @@ class SavingMixin(_ModelAdmin):
             # As an error of the form, which keeps what was typed.
             vars(request)[_REFUSAL] = str(error)
         return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        """The page after a save, without Django's message."""
+        vars(request)[_WITHOUT_MESSAGE] = True
+        try:
+            return super().response_change(request, obj)
+        finally:
+            del vars(request)[_WITHOUT_MESSAGE]
+
+    def message_user(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Shows a message, unless it is the one that this class replaces."""
+        if _WITHOUT_MESSAGE not in vars(request):
+            super().message_user(request, *args, **kwargs)
+
+    def users_text(self, request: HttpRequest) -> str:
+        """Returns the sentence about the users of the change that a request has saved."""
+        return ""
+
+    def _report_saved(self, request: HttpRequest) -> None:
+        """Shows what was saved, after the transaction: workers see it from then on."""
+        changed: changes.Changed | None = vars(request).pop(_SAVED, None)
+        if changed is None:
+            return
+        if not changed.written:
+            text = _("Nothing was changed: “%(key)s” has these values already.")
+            self.message_user(request, text % {"key": changed.key}, messages.INFO)
+            return
+        self.report_change(request, changed, users=self.users_text(request))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """All rows of the flags' database, whatever a router or a query cache reads from."""
@@ -164,7 +207,7 @@ class SavingMixin(_ModelAdmin):
         """Writes the edited fields, allowed users included. Raises ConflictError."""
         if change:
             newer = self._newer_changes(request, obj, form)
-            self._update(obj, form)
+            vars(request)[_SAVED] = self._update(obj, form)
             if newer:
                 text = _(
                     "Changes that others made while this page was open were kept: %(changes)s."
@@ -176,8 +219,8 @@ class SavingMixin(_ModelAdmin):
         obj.pk = self.row_kind.row(obj.key).pk
         obj._state.adding = False
 
-    def _update(self, obj: Any, form: MergingForm) -> None:
-        _UPDATE[self.row_kind](obj.key, form.changed_fields, expect=form.expected_fields)
+    def _update(self, obj: Any, form: MergingForm) -> changes.Changed:
+        return _UPDATE[self.row_kind](obj.key, form.changed_fields, expect=form.expected_fields)
 
     def _newer_changes(self, request: HttpRequest, obj: Any, form: MergingForm) -> str:
         """Describes what was changed after the page was opened."""

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.models import Model
 
 from flagstaff.conf.attribute_sources import problem_of as problem_of_attributes
+from flagstaff.conf.environment import problem_of as problem_of_environment
 from flagstaff.conf.receivers import is_url, problem_of
 
 __all__ = ["MAX_STALE_DAYS", "RULES", "Rule"]
@@ -53,6 +54,10 @@ def _seconds(default: float, *, low: float, high: float) -> Rule:
         f"a number of seconds from {low:g} to {high:g}",
         lambda value: _is_number(value) and low <= value <= high,
     )
+
+
+def _flag(*, default: bool) -> Rule:
+    return Rule(default, "True or False", lambda value: isinstance(value, bool))
 
 
 def _is_number(value: object) -> bool:
@@ -113,11 +118,7 @@ RULES: dict[str, Rule] = {
         expected='the label of an installed model, such as "shop.Value"',
         is_valid=_is_model,
     ),
-    "LISTEN": Rule(
-        default=True,
-        expected="True or False",
-        is_valid=lambda value: isinstance(value, bool),
-    ),
+    "LISTEN": _flag(default=True),
     "POLL_INTERVAL": _seconds(default=5.0, low=0.1, high=_HOUR),
     "MAX_STALENESS": _seconds(default=300.0, low=1, high=_WEEK),
     "STARTUP_TIMEOUT": _seconds(default=1.0, low=0, high=60),
@@ -189,4 +190,12 @@ RULES: dict[str, Rule] = {
         expected="the URL of your site, such as https://shop.example, or None",
         is_valid=_is_site_url,
     ),
+    "ENVIRONMENT": Rule(
+        default=None,
+        expected="a dict, or None",
+        is_valid=lambda value: problem_of_environment(value) is None,
+        problem_of=problem_of_environment,
+    ),
+    "REQUIRE_REASON": _flag(default=False),
+    "READ_ONLY": _flag(default=False),
 }

@@ -15,6 +15,7 @@ from django.db.models import Model
 from flagstaff._connection.aliases import is_same_database
 from flagstaff.conf.attribute_sources import AttributeSources, sources_of
 from flagstaff.conf.defaults import RULES
+from flagstaff.conf.environment import Environment, environment_of
 from flagstaff.conf.receivers import Receiver, receivers_of
 from flagstaff.exceptions import ConfigurationError
 
@@ -157,6 +158,27 @@ class Conf:
     def site_url(self) -> str | None:
         """The URL of this site, for links in messages; None omits them."""
         return cast("str | None", self._read("SITE_URL"))
+
+    @property
+    def environment(self) -> Environment | None:
+        """The name of this deployment, for the admin; None shows none."""
+        return environment_of(self._read("ENVIRONMENT"))
+
+    @property
+    def is_production(self) -> bool:
+        """Whether ENVIRONMENT says that this deployment is production."""
+        environment = self.environment
+        return environment is not None and environment.production
+
+    @property
+    def require_reason(self) -> bool:
+        """Whether changes in the admin and the terminal need a reason."""
+        return cast("bool", self._read("REQUIRE_REASON"))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the pages of the admin are read-only."""
+        return cast("bool", self._read("READ_ONLY"))
 
     def problems(self) -> list[Problem]:
         """Returns all problems of the settings, for the system checks."""

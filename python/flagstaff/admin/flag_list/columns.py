@@ -16,19 +16,17 @@ from flagstaff.admin.bucket_units import unit_note
 from flagstaff.admin.cells import changed_cell, key_cell
 from flagstaff.admin.flag_rules import count_rules, rule_count_text
 from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, forced_off_notice
+from flagstaff.admin.links import page_url
 from flagstaff.admin.optional_parts import notes_of
 from flagstaff.admin.rollout import rollout_bar
 from flagstaff.models import FeatureFlag
 
-__all__ = ["SET_ENABLED", "FlagColumnsMixin", "anchor"]
+__all__ = ["FlagColumnsMixin", "anchor"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
 else:
     _ModelAdmin = object
-
-#: The name of the on/off buttons.
-SET_ENABLED = "_set_enabled"
 
 
 class FlagColumnsMixin(_ModelAdmin):
@@ -55,19 +53,16 @@ class FlagColumnsMixin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("on/off"))
     def on_off(self, flag: FeatureFlag) -> SafeString:
-        """A button of the list's form that turns the flag on or off."""
+        """A link to the page that turns the flag on, or kills it."""
         # The accessible name begins with the visible one.
-        word, label, name = (
-            ("off", _("Turn off"), _("Turn off %(key)s"))
+        page, label, name = (
+            ("kill", _("Kill…"), _("Kill… %(key)s"))
             if flag.enabled
-            else ("on", _("Turn on"), _("Turn on %(key)s"))
+            else ("turn_on", _("Turn on…"), _("Turn on… %(key)s"))
         )
         return format_html(
-            '<button type="submit" class="button flagstaff-button" name="{}" '
-            'value="{}:{}" aria-label="{}">{}</button>',
-            SET_ENABLED,
-            word,
-            flag.pk,
+            '<a class="button flagstaff-button" href="{}" aria-label="{}">{}</a>',
+            page_url(self.admin_site, self.model, page, flag.pk),
             name % {"key": flag.key},
             label,
         )

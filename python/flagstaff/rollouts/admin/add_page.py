@@ -73,7 +73,7 @@ class AddPageMixin(_ModelAdmin):
     ) -> Plan | None:
         """Creates the plan; None with an error of the form if that fails."""
         key = form.cleaned_data["key"]
-        if not may(self.admin_site, request, "change", _flag(key)):
+        if not may(self.admin_site, request, "toggle", _flag(key)):
             raise PermissionDenied
         try:
             return plans.create(

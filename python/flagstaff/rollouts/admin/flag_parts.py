@@ -83,7 +83,7 @@ def _links(
     if plan is not None:
         found.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
     is_active = plan is not None and plan.state in ACTIVE_STATES
-    if not is_active and may(site, request, "change", flag):
+    if not is_active and may(site, request, "toggle", flag):
         query = urlencode({"flag": getattr(flag, "key", "")})
         found.append((f"{page_url(site, Plan, 'add')}?{query}", _("Plan a rollout")))
     return format_html_join(" · ", '<a href="{}">{}</a>', found)

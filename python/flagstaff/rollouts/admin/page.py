@@ -70,7 +70,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             )
         flag = _flag_of(plan)
         if request.method == "POST":
-            if not may(self.admin_site, request, "change", flag):
+            if not may(self.admin_site, request, "toggle", flag):
                 raise PermissionDenied
             return self._press(request, plan, flag)
         if not may(self.admin_site, request, "view", flag):
@@ -85,7 +85,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         if plan is None:
             raise Http404
         flag = _flag_of(plan)
-        if not may(self.admin_site, request, "change", flag):
+        if not may(self.admin_site, request, "toggle", flag):
             raise PermissionDenied
         if plan.state in WATCHED_STATES:
             text = _("The plan of “%(key)s” is running. Pause it before you delete it.")
@@ -176,7 +176,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
     def _page(self, request: HttpRequest, plan: Plan, flag: FlagRow | None) -> HttpResponse:
         now = time_of(plan)
         figures = figures_of_plan(plan, now)
-        may_change = may(self.admin_site, request, "change", flag)
+        may_change = may(self.admin_site, request, "toggle", flag)
         has_flag_page = flag is not None and may_view(self.admin_site, request, conf.flag_model)
         steps = step_rows(plan, now)
         context = {

@@ -56,6 +56,7 @@ class _ActorsMixin(_ChangeList):
 class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMixin, _ModelAdmin):
     """Rollout plans: a list, a page for each plan with its buttons, and a form for new ones."""
 
+    flag_action = "toggle"
     list_display: _ListDisplayT[Plan] = (
         "flag",
         "shown_state",

@@ -1,0 +1,75 @@
+"""How much a change of a flag needs to be confirmed: by its consequence for the users."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from flagstaff._engine.impact import ChangeImpact
+from flagstaff._tables.bucket_units import bucket_unit
+from flagstaff._tables.model_fields import rules_field
+from flagstaff.changes.segment_use import RULES
+
+__all__ = ["Consequence", "FlagState", "consequence"]
+
+_ALL_USERS = 100
+_HALF = 50
+
+
+class Consequence(IntEnum):
+    """What a change means for the users, from the least to the most."""
+
+    #: No result changes.
+    NONE = 0
+    #: Some users lose the flag, and none gains it.
+    NARROWS = 1
+    #: Some users gain the flag.
+    WIDENS = 2
+    #: Afterwards more than half of the users have the flag, or all have other results.
+    WIDENS_TO_MOST = 3
+
+
+class FlagState(NamedTuple):
+    """The fields of a flag that decide about results, without the allowed users."""
+
+    enabled: bool
+    rollout_percent: int
+    rules: Any
+    unit: str
+
+    @classmethod
+    def of(cls, flag: Any) -> FlagState:
+        """Returns the state of a flag. A model without rules or a unit has the defaults."""
+        rules = getattr(flag, RULES) if rules_field(type(flag)) else None
+        return cls(flag.enabled, flag.rollout_percent, rules or [], bucket_unit(flag))
+
+
+def consequence(before: FlagState, after: FlagState, impact: ChangeImpact | None) -> Consequence:
+    """Returns the consequence of a change. `impact` is None if the users cannot be counted.
+
+    Anonymous users are in no count: 100 % and other units are judged by the fields.
+    """
+    if before == after or not (before.enabled or after.enabled):
+        return Consequence.NONE
+    if not after.enabled:
+        return Consequence.NARROWS
+    if before.enabled and before.unit != after.unit:
+        return Consequence.WIDENS_TO_MOST
+    is_raised = after.rollout_percent > (before.rollout_percent if before.enabled else 0)
+    if impact is None or not impact.users or (is_raised and after.rollout_percent >= _ALL_USERS):
+        return _by_fields(before, after, is_raised=is_raised)
+    return _by_users(impact, is_raised=is_raised)
+
+
+def _by_users(impact: ChangeImpact, *, is_raised: bool) -> Consequence:
+    if impact.gain:
+        is_most = impact.after * 2 > impact.users
+        return Consequence.WIDENS_TO_MOST if is_most else Consequence.WIDENS
+    return Consequence.WIDENS if is_raised else Consequence.NARROWS
+
+
+def _by_fields(before: FlagState, after: FlagState, *, is_raised: bool) -> Consequence:
+    if is_raised and after.rollout_percent > _HALF:
+        return Consequence.WIDENS_TO_MOST
+    has_other_rules = before.rules != after.rules or (after.rules and not before.enabled)
+    return Consequence.WIDENS if is_raised or has_other_rules else Consequence.NARROWS

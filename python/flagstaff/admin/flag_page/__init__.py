@@ -1,0 +1,9 @@
+"""The page of a flag: what stands above and below the form."""
+
+from __future__ import annotations
+
+from flagstaff.admin.flag_page.page import FlagPageMixin
+from flagstaff.admin.flag_page.saving import ConfirmedSavingMixin
+from flagstaff.admin.flag_page.toggle import TogglePagesMixin
+
+__all__ = ["ConfirmedSavingMixin", "FlagPageMixin", "TogglePagesMixin"]

@@ -1,0 +1,38 @@
+"""The head of the page of a flag: which users have it, and the way to turn it off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from flagstaff.admin.flag_page.stored import stored_flag
+from flagstaff.admin.flag_permissions import may_toggle, why_not_toggle
+from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, summary
+from flagstaff.admin.links import page_url
+
+__all__ = ["head"]
+
+
+def head(model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any) -> SafeString:
+    """Returns the head of the page. Does not query."""
+    flag = stored_flag(flag)
+    allowed: int = getattr(flag, ALLOWED_COUNT)
+    css_class, label = class_and_label(flag)
+    may = may_toggle(model_admin, request, flag)
+    site, model = model_admin.admin_site, model_admin.model
+    context = {
+        "key": flag.key,
+        "is_on": flag.enabled,
+        "css_class": css_class,
+        "label": label,
+        "summary": summary(flag, allowed, enabled=flag.enabled),
+        "kill_url": page_url(site, model, "kill", flag.pk),
+        "turn_on_url": page_url(site, model, "turn_on", flag.pk),
+        "may_toggle": may,
+        "why_not": "" if may else why_not_toggle(model_admin),
+    }
+    return render_to_string("flagstaff/flag_page/head.html", context)

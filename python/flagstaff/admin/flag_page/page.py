@@ -1,0 +1,65 @@
+"""The parts of the page of a flag, around Django's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+
+from flagstaff.admin.environment import extend_template
+from flagstaff.admin.flag_page.head import head
+from flagstaff.admin.flag_page.stored import keep_stored
+
+__all__ = ["FlagPageMixin"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+#: Returns a part of the page of a flag; empty if there is nothing to show.
+Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
+
+# Below the form.
+_SECTIONS: tuple[Section, ...] = ()
+
+
+class FlagPageMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The flag. Keeps it as it is stored: a form writes what was posted into the other one."""
+        flag = super().get_object(request, object_id, from_field)
+        if flag is not None:
+            keep_stored(flag)
+        return flag
+
+    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """The page, with the parts above and below the form."""
+        response = super().render_change_form(request, context, add, change, form_url, obj)
+        # A subclass may have a template of its own.
+        if isinstance(response, TemplateResponse) and self.change_form_template is None:
+            extend_template(response, "flagstaff/flag_page.html")
+            parts = {} if obj is None else self._parts(request, obj)
+            response.context_data = {**(response.context_data or {}), **parts}
+        return response
+
+    def _parts(self, request: HttpRequest, flag: Any) -> dict[str, object]:
+        return {
+            "flagstaff_head": head(self, request, flag),
+            "flagstaff_sections": [section(self, request, flag) for section in _SECTIONS],
+        }

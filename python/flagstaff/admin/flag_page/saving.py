@@ -1,0 +1,123 @@
+"""A save of a flag that gives it to users is shown first, with its impact, and confirmed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.rows import all_rows
+from flagstaff.admin.bucket_units import reassigned_text
+from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
+from flagstaff.admin.consequence import Consequence, FlagState
+from flagstaff.admin.flag_state import preview
+from flagstaff.admin.forms import MergingForm
+from flagstaff.admin.planned import Planned, impact_text, planned
+from flagstaff.changes.allowed_users import count_allowed_users
+
+__all__ = ["ConfirmedSavingMixin"]
+
+# The fields that decide about results.
+_FIELDS = ("enabled", "rollout_percent", "rules", BUCKET_BY)
+# The attribute of a request: the sentence about the users of the change that it makes.
+_IMPACT = "flagstaff_impact"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class _ConfirmationNeededError(Exception):
+    """The change must be confirmed. Ends the transaction, in which nothing was written."""
+
+    def __init__(self, change: Planned, problems: list[str] | None) -> None:
+        super().__init__()
+        self.change = change
+        self.problems = problems
+
+
+class ConfirmedSavingMixin(ConfirmationMixin, _ModelAdmin):
+    """Put it before SavingMixin."""
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """The page, or the page that confirms what its form has posted."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except _ConfirmationNeededError as needed:
+            return self._confirm(request, needed.change, needed.problems)
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: Any,
+        change: bool,  # noqa: FBT001 (Django's signature)
+    ) -> None:
+        """Writes the edited fields, unless they have to be confirmed first."""
+        plan = _planned(obj, form, is_new=not change)
+        if plan is not None and plan.consequence >= Consequence.WIDENS:
+            # The form has checked the reason.
+            problems = problems_of(request, plan.text_to_type, needs_reason=False)
+            if problems is None or problems:
+                raise _ConfirmationNeededError(plan, problems)
+        super().save_model(request, obj, form, change)
+        vars(request)[_IMPACT] = "" if plan is None or not change else impact_text(plan)
+
+    def users_text(self, request: HttpRequest) -> str:
+        """Returns the sentence about the users for the message after the save."""
+        text: str = vars(request).get(_IMPACT, "")
+        return text
+
+    def _confirm(
+        self, request: HttpRequest, change: Planned, problems: list[str] | None
+    ) -> HttpResponse:
+        flag = all_rows(self.model).filter(key=change.key).first()
+        allowed = 0 if flag is None else count_allowed_users(flag)
+        is_reassigned = change.before.enabled and change.before.unit != change.after.unit
+        return self.confirmation(
+            request,
+            flag or self.model(key=change.key),
+            {
+                "title": _("Save a flag") if flag else _("Add a flag"),
+                "subtitle": None,
+                "flagstaff_parent": "admin/base_site.html",
+                "flagstaff_question": _("Save these changes of “%(key)s”?") % {"key": change.key},
+                "flagstaff_rows": preview(change.before, change.after, allowed, change.impact),
+                "flagstaff_notes": list(_notes(change, is_reassigned=is_reassigned)),
+                "flagstaff_posted": posted_fields(request),
+                "flagstaff_may_edit": True,
+                "flagstaff_typed": change.text_to_type,
+                "flagstaff_problems": problems,
+                "flagstaff_label": _("Save %(key)s") % {"key": change.key},
+            },
+        )
+
+
+def _notes(change: Planned, *, is_reassigned: bool) -> list[str]:
+    if is_reassigned:
+        return [reassigned_text()]
+    return [text] if (text := impact_text(change)) else []
+
+
+def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
+    """Returns what a save would do; None if it edits no field that decides about results."""
+    if is_new:
+        after = FlagState.of(flag)
+        return planned(flag.key, after._replace(enabled=False), after)
+    edited = form.changed_fields
+    if not set(_FIELDS).intersection(edited):
+        return None
+    before = FlagState.of(all_rows(type(flag)).get(pk=flag.pk))
+    names = {"rules": "rules", BUCKET_BY: "unit"}
+    new = {names.get(name, name): edited[name] for name in _FIELDS if name in edited}
+    return planned(flag.key, before, before._replace(**new))

@@ -1,0 +1,178 @@
+"""The pages that turn a flag on, or kill it: each asks once, and then says what the workers did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+
+from flagstaff import changes
+from flagstaff._tables.rows import all_rows
+from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.confirmation import (
+    ConfirmationMixin,
+    posted_version,
+    problems_of,
+    version_text,
+)
+from flagstaff.admin.consequence import FlagState
+from flagstaff.admin.flag_permissions import may_toggle
+from flagstaff.admin.flag_state import preview, summary
+from flagstaff.admin.links import page_url
+from flagstaff.admin.planned import planned
+from flagstaff.admin.reports import SAVE_TIMEOUT, ReportMixin
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.exceptions import NoHistoryError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import version_of
+
+__all__ = ["BACK", "TogglePagesMixin"]
+
+#: The parameter with the path to return to.
+BACK = "back"
+
+# Seconds for which a kill waits for the workers.
+_KILL_TIMEOUT = 5.0
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """The pages of flags."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/kill/", view(self.kill_view), name=f"{name}_kill"),
+            path("<path:object_id>/turn-on/", view(self.turn_on_view), name=f"{name}_turn_on"),
+            *super().get_urls(),
+        ]
+
+    def kill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Turns a flag off for all users, after one question."""
+        return self.attributed_view(request, self._toggle, object_id, enabled=False)
+
+    def turn_on_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Turns a flag on, after a page that shows for which users."""
+        return self.attributed_view(request, self._toggle, object_id, enabled=True)
+
+    def _toggle(self, request: HttpRequest, object_id: str, *, enabled: bool) -> HttpResponse:
+        flag = self.get_object(request, unquote(object_id))
+        if not may_toggle(self, request, flag):
+            raise PermissionDenied
+        if flag is None:
+            self.message_user(request, _("This flag no longer exists."), messages.ERROR)
+            return HttpResponseRedirect(page_url(self.admin_site, self.model, "changelist"))
+        if flag.enabled is not enabled:
+            page = self._turn_on(request, flag) if enabled else self._kill(request, flag)
+            if page is not None:
+                return page
+        else:
+            self._report_unchanged(request, flag)
+        return HttpResponseRedirect(self._back_url(request, flag))
+
+    def _kill(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
+        if request.method != "POST":
+            now = FlagState.of(flag)
+            allowed = count_allowed_users(flag)
+            context = {
+                "title": _("Kill a flag"),
+                "flagstaff_question": _("Turn off “%(key)s” for all users?") % {"key": flag.key},
+                "flagstaff_notes": [_("Its rollout, rules and allowed users stay as they are.")],
+                "flagstaff_rows": preview(now, now._replace(enabled=False), allowed, None),
+                "flagstaff_label": _("Kill %(key)s") % {"key": flag.key},
+                "flagstaff_danger": True,
+                # A kill never waits for a text.
+                "flagstaff_needs_reason": False,
+            }
+            return self._ask(request, flag, context)
+        # Without the version of the page: a kill always wins.
+        changed = changes.disable(flag.key)
+        self._report_toggled(request, flag, changed, timeout=_KILL_TIMEOUT)
+        return None
+
+    def _turn_on(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
+        # The version is read first, so that a change of the shown values is a conflict.
+        version = version_of(Kind.FLAG, flag.pk)
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        now = FlagState.of(flag)
+        change = planned(flag.key, now, now._replace(enabled=True))
+        problems = problems_of(request, change.text_to_type)
+        if problems is None or problems:
+            allowed = count_allowed_users(flag)
+            context = {
+                "title": _("Turn on a flag"),
+                "flagstaff_question": _("Turn on “%(key)s”?") % {"key": flag.key},
+                "flagstaff_rows": preview(change.before, change.after, allowed, change.impact),
+                "flagstaff_label": _("Turn on %(key)s") % {"key": flag.key},
+                "flagstaff_version": version_text(version),
+                "flagstaff_typed": change.text_to_type,
+                "flagstaff_problems": problems,
+            }
+            return self._ask(request, flag, context)
+        try:
+            changed = changes.enable(flag.key, expect_version=posted_version(request))
+        except NoHistoryError:
+            # Without triggers there are no versions to compare; a system check reports that.
+            changed = changes.enable(flag.key)
+        self._report_toggled(request, flag, changed)
+        return None
+
+    def _ask(self, request: HttpRequest, flag: Any, context: Mapping[str, object]) -> HttpResponse:
+        page = {
+            # The list and the page of the flag open this page, not the history.
+            "flagstaff_parent": "admin/base_site.html",
+            "flagstaff_back": self._back_url(request, flag),
+            "subtitle": None,
+            **context,
+        }
+        return self.confirmation(request, flag, page)
+
+    def _report_toggled(
+        self,
+        request: HttpRequest,
+        flag: Any,
+        changed: changes.Changed,
+        timeout: float = SAVE_TIMEOUT,
+    ) -> None:
+        if not changed.written:
+            self._report_unchanged(request, flag)
+            return
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
+        text = (
+            _("The flag “%(key)s” is now on. %(summary)s")
+            if flag.enabled
+            else _("The flag “%(key)s” is now off. %(summary)s")
+        ) % {
+            "key": flag.key,
+            "summary": summary(flag, count_allowed_users(flag), enabled=flag.enabled),
+        }
+        self.log_change(request, flag, text)
+        self.report_change(request, changed, text, timeout=timeout)
+
+    def _report_unchanged(self, request: HttpRequest, flag: Any) -> None:
+        text = (
+            _("The flag “%(key)s” was already on.")
+            if flag.enabled
+            else _("The flag “%(key)s” was already off.")
+        )
+        self.message_user(request, text % {"key": flag.key}, messages.WARNING)
+
+    def _back_url(self, request: HttpRequest, flag: Any) -> str:
+        """The page that the person came from: by default the page of the flag."""
+        back = request.GET.get(BACK, "")
+        if back and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+            return back
+        return page_url(self.admin_site, self.model, "change", flag.pk)

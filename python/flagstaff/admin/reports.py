@@ -1,0 +1,71 @@
+"""The message after a change: old and new values, users, workers, and a link to undo it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.confirmation import describe_changed
+from flagstaff.admin.links import page_url
+from flagstaff.admin.propagation import applied_by_workers
+from flagstaff.changes import Changed
+from flagstaff.history.kinds import Kind
+
+__all__ = ["SAVE_TIMEOUT", "UNDO", "ReportMixin"]
+
+#: The parameter of the history page that asks for an undo.
+UNDO = "undo"
+
+#: Seconds for which a save waits for the workers. Most need a few milliseconds.
+SAVE_TIMEOUT = 1.0
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class ReportMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    row_kind = Kind.FLAG
+
+    def report_change(
+        self,
+        request: HttpRequest,
+        changed: Changed,
+        text: str = "",
+        *,
+        users: str = "",
+        timeout: float = SAVE_TIMEOUT,
+    ) -> None:
+        """Shows a message about a change that is committed. Waits for the workers.
+
+        `text` replaces the description of the change; `users` says how many of them it is about.
+        """
+        applied = applied_by_workers(timeout)
+        level = messages.SUCCESS if applied.complete else messages.WARNING
+        text = text or self.changed_text(request, changed)
+        message = format_html("{}", " ".join(filter(None, (text, users, applied.text))))
+        if url := self._undo_url(changed):
+            link = '<a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
+            message = format_html("{} " + link, message, url, _("Undo"))
+        self.message_user(request, message, level)
+
+    def changed_text(self, request: HttpRequest, changed: Changed) -> str:
+        """Returns the old and new values as a sentence."""
+        texts = {"key": changed.key, "change": describe_changed(request, changed)}
+        return _("“%(key)s” was changed: %(change)s.") % texts
+
+    def _undo_url(self, changed: Changed) -> str:
+        """The page that undoes the change; empty if it cannot be undone."""
+        if changed.undo is None or not changed.version or changed.old is None or changed.secret:
+            return ""
+        pk = self.row_kind.row(changed.key).pk
+        url = page_url(self.admin_site, self.model, "history", pk)
+        return f"{url}?{urlencode({UNDO: changed.version})}"
