@@ -158,8 +158,11 @@ def preview_rows(request: HttpRequest, kind: Kind, row: Row, planned: Changed) -
 
 def describe_changed(request: HttpRequest, changed: Changed) -> str:
     """Describes the fields that a change has written, as the history does."""
-    # Without old fields, the row was created again.
-    old, new = dict(changed.old or {}), dict(changed.new)
+    if changed.field:
+        old, new = {changed.field: changed.old}, {changed.field: changed.new}
+    else:
+        # Without old fields, the row was created again.
+        old, new = dict(changed.old or {}), dict(changed.new)
     removed, added = old.pop(ALLOWED, ()), new.pop(ALLOWED, ())
     differences = [
         Difference(name, old.get(name), new[name], secret=changed.secret and name == "value")

@@ -45,7 +45,7 @@ class EnvironmentMixin(_ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The list."""
-        return super().changelist_view(request, self._with_environment(extra_context))
+        return _with_environment(super().changelist_view(request, extra_context))
 
     def changeform_view(
         self,
@@ -55,20 +55,32 @@ class EnvironmentMixin(_ModelAdmin):
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
         """The page that adds or changes a row."""
-        context = self._with_environment(extra_context)
-        return super().changeform_view(request, object_id, form_url, context)
+        view = super().changeform_view
+        return _with_environment(view(request, object_id, form_url, extra_context))
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The page that deletes a row."""
-        return super().delete_view(request, object_id, self._with_environment(extra_context))
+        return _with_environment(super().delete_view(request, object_id, extra_context))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
         """The history."""
-        return super().history_view(request, object_id, self._with_environment(extra_context))
+        return _with_environment(super().history_view(request, object_id, extra_context))
 
-    def _with_environment(self, context: dict[str, object] | None) -> dict[str, object]:
-        return {**environment_context(), **(context or {})}
+
+def _with_environment(response: HttpResponse) -> HttpResponse:
+    if not isinstance(response, TemplateResponse) or not (conf.environment or conf.read_only):
+        return response
+    context = response.context_data or {}
+    # The pages that confirm show it themselves.
+    if "flagstaff_environment" not in context:
+        response.context_data = {
+            **context,
+            **environment_context(),
+            "flagstaff_page": response.resolve_template(response.template_name),
+        }
+        response.template_name = "flagstaff/environment_page.html"
+    return response

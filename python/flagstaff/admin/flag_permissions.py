@@ -14,6 +14,7 @@ from flagstaff.admin.links import admin_of
 from flagstaff.conf import conf
 
 __all__ = [
+    "TOGGLE_FIELDS",
     "FlagPermissionsMixin",
     "ReadOnlyMixin",
     "ToggleMixin",
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = object
 
+
+#: The fields that users who may only toggle can edit.
+TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
 
 # Permissions that include others.
 _INCLUDED_IN: dict[Action, tuple[str, ...]] = {
@@ -105,9 +109,6 @@ class ReadOnlyMixin(_ModelAdmin):
 class ToggleMixin(ReadOnlyMixin):
     """Users who may only toggle flags can open the pages of flags, and use part of the form."""
 
-    #: The fields that such a user can edit.
-    toggle_fields: ClassVar[tuple[str, ...]] = ("enabled", "rollout_percent")
-
     def changeform_view(
         self,
         request: HttpRequest,
@@ -136,7 +137,7 @@ class ToggleMixin(ReadOnlyMixin):
         if not is_toggle_page(request):
             return readonly
         fields = (*self.opts.concrete_fields, *self.opts.many_to_many)
-        names = (one.name for one in fields if one.name not in self.toggle_fields)
+        names = (one.name for one in fields if one.name not in TOGGLE_FIELDS)
         return (*readonly, *names)
 
 

@@ -21,11 +21,17 @@ from flagstaff._tables.model_fields import ownership_fields, through_model
 from flagstaff._tables.rows import Row
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.bucket_units import BucketUnitMixin
+from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.evaluation_warnings import evaluation_warnings
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.flag_list import FlagListMixin
-from flagstaff.admin.flag_page import ConfirmedSavingMixin, FlagPageMixin, TogglePagesMixin
+from flagstaff.admin.flag_page import (
+    ConfirmedSavingMixin,
+    FlagPageMixin,
+    ImpactMixin,
+    TogglePagesMixin,
+)
 from flagstaff.admin.flag_permissions import ToggleMixin
 from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
 from flagstaff.admin.flag_state import forced_off_notice
@@ -70,8 +76,10 @@ _DELETION_CONFIRMED = "post"
 class FeatureFlagAdmin(
     ToggleMixin,
     EnvironmentMixin,
+    ConfirmedDeletionMixin,
     TogglePagesMixin,
     FlagPageMixin,
+    ImpactMixin,
     ConfirmedSavingMixin,
     HistoryMixin,
     FlagRulesMixin,

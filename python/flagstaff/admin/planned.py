@@ -11,12 +11,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine.impact import ChangeImpact, impact_of_change
+from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import Consequence, FlagState, consequence
+from flagstaff.changes.segment_use import RULES
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
-__all__ = ["Planned", "impact_text", "planned"]
+__all__ = ["Planned", "impact_text", "planned", "planned_edit"]
+
+# The names of the fields that decide about results, in `FlagState`.
+_STATE_NAMES = {
+    "enabled": "enabled",
+    "rollout_percent": "rollout_percent",
+    RULES: "rules",
+    BUCKET_BY: "unit",
+}
 
 # A page waits so long for the count of users, in seconds.
 _COUNT_TIMEOUT = 1.0
@@ -49,34 +59,41 @@ def planned(key: str, before: FlagState, after: FlagState) -> Planned:
     return Planned(key, before, after, _count(key, before, after))
 
 
+def planned_edit(flag: Any, fields: Mapping[str, object]) -> Planned | None:
+    """Returns what new values of fields would do to the row of a flag, as `planned` does.
+
+    Returns None if no field decides about results.
+    """
+    new = {_STATE_NAMES[name]: value for name, value in fields.items() if name in _STATE_NAMES}
+    if not new:
+        return None
+    before = FlagState.of(flag)
+    return planned(flag.key, before, before._replace(**new))  # type: ignore[arg-type]
+
+
 def impact_text(change: Planned) -> str:
     """Returns the sentence that says how many users gain or lose the flag."""
-    found = change.impact
     if change.before == change.after:
         return ""
-    if found is None:
+    if change.impact is None:
         return _("The users cannot be counted.")
-    texts: Mapping[str, Any] = {
-        "gain": local_number(found.gain),
-        "lose": local_number(found.lose),
-        "after": local_number(found.after),
-        "users": local_number(found.users),
-    }
-    sentences = []
-    if found.lose:
-        text = ngettext(
-            "%(lose)s user loses the flag.", "%(lose)s users lose the flag.", found.lose
-        )
-        sentences.append(text % texts)
-    if found.gain:
-        text = ngettext(
-            "%(gain)s user gains the flag.", "%(gain)s users gain the flag.", found.gain
-        )
-        sentences.append(text % texts)
-    if not sentences:
-        sentences.append(_("No user gains or loses the flag."))
-    sentences.append(_("Afterwards %(after)s of %(users)s users have it.") % texts)
-    return " ".join(sentences)
+    found = change.impact
+    texts = {name: local_number(getattr(found, name)) for name in ("gain", "lose", "after")}
+    lose = ngettext("%(lose)s user loses the flag.", "%(lose)s users lose the flag.", found.lose)
+    gain = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", found.gain)
+    sentences = [
+        *([lose] if found.lose else []),
+        *([gain] if found.gain else []),
+        *([] if found.gain or found.lose else [_("No user gains or loses the flag.")]),
+        _("Afterwards %(after)s of %(users)s users have it."),
+    ]
+    text = " ".join(sentences) % {**texts, "users": local_number(found.users)}
+    return f"{_percentages(change)}{text}"
+
+
+def _percentages(change: Planned) -> str:
+    before, after = change.before.rollout_percent, change.after.rollout_percent
+    return "" if before == after else f"{before} → {after} %: "
 
 
 def _count(key: str, before: FlagState, after: FlagState) -> ChangeImpact | None:

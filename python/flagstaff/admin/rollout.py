@@ -17,15 +17,19 @@ class RolloutInput(NumberInput):
     """A number input with a button for each common step of a rollout."""
 
     template_name = "flagstaff/rollout_input.html"
+    #: Where a script asks for the impact of the form, and the impact that was counted without it.
+    impact_url = ""
+    impact_text = ""
 
     class Media:
         css = {"all": ("flagstaff/admin.css",)}
-        js = ("flagstaff/rollout.js",)
+        js = ("flagstaff/rollout.js", "flagstaff/impact.js")
 
     def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """The widget's context, with the steps."""
         context = super().get_context(name, value, {"min": 0, "max": 100, **(attrs or {})})
-        return {**context, "steps": STEPS}
+        impact = {"impact_url": self.impact_url, "impact_text": self.impact_text}
+        return {**context, **impact, "steps": STEPS}
 
 
 def rollout_bar(percent: int, *, enabled: bool) -> SafeString:

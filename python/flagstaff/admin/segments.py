@@ -21,6 +21,8 @@ from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_text import conditions_text
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.deleting import ConfirmedDeletionMixin
+from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
@@ -81,7 +83,15 @@ class _UseMixin(_ChangeList):
             vars(segment)[_USE] = len(flags.get(segment.key, ()))
 
 
-class SegmentAdmin(AttributionMixin, HistoryMixin, RulePagesMixin, SavingMixin, _ModelAdmin):
+class SegmentAdmin(
+    EnvironmentMixin,
+    AttributionMixin,
+    ConfirmedDeletionMixin,
+    HistoryMixin,
+    RulePagesMixin,
+    SavingMixin,
+    _ModelAdmin,
+):
     """Segments: key, conditions, description, and the flags that use them."""
 
     row_kind = Kind.SEGMENT

@@ -23,6 +23,8 @@ from flagstaff._text.json_text import UnreadableJson
 from flagstaff._text.local_formats import local_number
 from flagstaff._text.truncated import truncated
 from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.deleting import ConfirmedDeletionMixin
+from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.json_fields import ValueField, as_json_area
@@ -75,7 +77,15 @@ class ValueForm(MergingForm):
         return super().clean()
 
 
-class KeyValueStoreAdmin(AttributionMixin, HistoryMixin, SavingMixin, OwnFieldsMixin, _ModelAdmin):
+class KeyValueStoreAdmin(
+    EnvironmentMixin,
+    AttributionMixin,
+    ConfirmedDeletionMixin,
+    HistoryMixin,
+    SavingMixin,
+    OwnFieldsMixin,
+    _ModelAdmin,
+):
     """Values: key, value, description.
 
     Also for a project's own value model: uses the fields that it has.

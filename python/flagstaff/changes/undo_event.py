@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db import transaction
 
 from flagstaff._tables.rows import Row, all_rows
@@ -28,7 +30,15 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import EntryRange, range_of_event
 from flagstaff.history.versions import version_of
 
-__all__ = ["UNDO_BY_KIND", "unchanged", "undo", "undo_entries", "undo_segment", "undo_value"]
+__all__ = [
+    "UNDO_BY_KIND",
+    "preview_undo",
+    "unchanged",
+    "undo",
+    "undo_entries",
+    "undo_segment",
+    "undo_value",
+]
 
 
 def undo(
@@ -72,6 +82,14 @@ def undo_segment(
     """
     with ignoring_old_workers(force):
         return _undo(Kind.SEGMENT, key, change, expect_version)
+
+
+def preview_undo(kind: Kind, key: str, change: int) -> Changed:
+    """Returns what an undo would change. Writes nothing that stays. Raises as `undo` does."""
+    with transaction.atomic(using=conf.database):
+        planned = _undo(kind, key, change, None)
+        transaction.set_rollback(True, using=conf.database)
+    return replace(planned, written=False, undo=None)
 
 
 def _undo(kind: Kind, key: str, change: int | None, expect_version: int | None) -> Changed:

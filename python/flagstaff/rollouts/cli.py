@@ -106,6 +106,17 @@ def _add_change(parser: CommandParser) -> None:
     add_wait(parser)
 
 
+def _add_pause(parser: CommandParser) -> None:
+    add_attribution(parser)
+    # As for a kill: nothing may delay it.
+    parser.set_defaults(needs_reason=False)
+
+
+def _add_rollback(parser: CommandParser) -> None:
+    _add_pause(parser)
+    add_wait(parser)
+
+
 def _add_jump(parser: CommandParser) -> None:
     parser.add_argument("percent", type=percent, metavar="PERCENT", help="the step to go to")
     _add_change(parser)
@@ -225,7 +236,7 @@ _ACTIONS = (
         name="pause",
         help="pause the plan; the rollout stays as it is",
         examples=('plan new_checkout pause --reason "support is busy"',),
-        add_arguments=add_attribution,
+        add_arguments=_add_pause,
         run=_changing(plans.pause),
     ),
     Verb(
@@ -246,7 +257,7 @@ _ACTIONS = (
         name="rollback",
         help="set the rollout to 0 % at once, and disable a flag that a rule can grant",
         examples=("plan new_checkout rollback --wait",),
-        add_arguments=_add_change,
+        add_arguments=_add_rollback,
         run=_changing(plans.rollback),
     ),
     Verb(

@@ -8,20 +8,17 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.rows import all_rows
 from flagstaff.admin.bucket_units import reassigned_text
 from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
 from flagstaff.admin.consequence import Consequence, FlagState
 from flagstaff.admin.flag_state import preview
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.planned import Planned, impact_text, planned
+from flagstaff.admin.planned import Planned, impact_text, planned, planned_edit
 from flagstaff.changes.allowed_users import count_allowed_users
 
 __all__ = ["ConfirmedSavingMixin"]
 
-# The fields that decide about results.
-_FIELDS = ("enabled", "rollout_percent", "rules", BUCKET_BY)
 # The attribute of a request: the sentence about the users of the change that it makes.
 _IMPACT = "flagstaff_impact"
 
@@ -114,10 +111,4 @@ def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
     if is_new:
         after = FlagState.of(flag)
         return planned(flag.key, after._replace(enabled=False), after)
-    edited = form.changed_fields
-    if not set(_FIELDS).intersection(edited):
-        return None
-    before = FlagState.of(all_rows(type(flag)).get(pk=flag.pk))
-    names = {"rules": "rules", BUCKET_BY: "unit"}
-    new = {names.get(name, name): edited[name] for name in _FIELDS if name in edited}
-    return planned(flag.key, before, before._replace(**new))
+    return planned_edit(all_rows(type(flag)).get(pk=flag.pk), form.changed_fields)

@@ -97,7 +97,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
                 # A kill never waits for a text.
                 "flagstaff_needs_reason": False,
             }
-            return self._ask(request, flag, context)
+            return self._ask_first(request, flag, context)
         # Without the version of the page: a kill always wins.
         changed = changes.disable(flag.key)
         self._report_toggled(request, flag, changed, timeout=_KILL_TIMEOUT)
@@ -121,7 +121,7 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
                 "flagstaff_typed": change.text_to_type,
                 "flagstaff_problems": problems,
             }
-            return self._ask(request, flag, context)
+            return self._ask_first(request, flag, context)
         try:
             changed = changes.enable(flag.key, expect_version=posted_version(request))
         except NoHistoryError:
@@ -130,7 +130,9 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
         self._report_toggled(request, flag, changed)
         return None
 
-    def _ask(self, request: HttpRequest, flag: Any, context: Mapping[str, object]) -> HttpResponse:
+    def _ask_first(
+        self, request: HttpRequest, flag: Any, context: Mapping[str, object]
+    ) -> HttpResponse:
         page = {
             # The list and the page of the flag open this page, not the history.
             "flagstaff_parent": "admin/base_site.html",

@@ -18,6 +18,7 @@ from flagstaff.cli.support.output import Output
 from flagstaff.cli.support.standard_input import is_terminal
 from flagstaff.cli.support.verb import Options
 from flagstaff.cli.support.wait import add_wait
+from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
 __all__ = [
@@ -62,7 +63,11 @@ def add_value_change_arguments(parser: CommandParser) -> None:
 
 
 def add_attribution(parser: CommandParser, record: str = "history") -> None:
-    """Adds --reason, --as and --as-name. `record` is what stores them."""
+    """Adds --reason, --as and --as-name. `record` is what stores them.
+
+    With REQUIRE_REASON, the history needs a reason, unless the parser has another default.
+    """
+    parser.set_defaults(needs_reason=record == "history")
     parser.add_argument(
         "--reason", default="", metavar="TEXT", help=f"the reason, for the {record}"
     )
@@ -105,6 +110,10 @@ def attributed_to_actor(options: Options, out: Output) -> Iterator[None]:
     if "actor" not in options:
         yield
         return
+    if conf.require_reason and options["needs_reason"] and not options["reason"].strip():
+        raise CommandError(
+            "a reason is required by the setting REQUIRE_REASON: pass --reason", returncode=USAGE
+        )
     actor, source = _actor(options["actor"], options["actor_name"]), "command"
     if actor is None and out.is_interactive and (shell_user := _shell_user()):
         source = f"command ({shell_user})"

@@ -141,6 +141,12 @@ def _on(options: Options, out: Output) -> None:
     report_flag_change(changed, out, options)
 
 
+def _add_off(parser: CommandParser) -> None:
+    add_change_arguments(parser)
+    # Nothing may delay a kill.
+    parser.set_defaults(needs_reason=False)
+
+
 def _off(options: Options, out: Output) -> None:
     changed = changes.disable(options["key"], expect_version=options["expect_version"])
     report_flag_change(changed, out, options)
@@ -286,14 +292,14 @@ OFF = Verb(
         "off new_checkout --wait",
         "off new_checkout --wait 30 --expect 12",
     ),
-    add_arguments=add_change_arguments,
+    add_arguments=_add_off,
     run=_off,
 )
 KILL = Verb(
     name="kill",
     help="alias of `off`, for incidents",
     examples=('kill new_checkout --reason "orders fail"',),
-    add_arguments=add_change_arguments,
+    add_arguments=_add_off,
     run=_off,
 )
 ROLLOUT = Verb(

@@ -9,4 +9,5 @@ document.addEventListener("click", (event) => {
     const input = document.getElementById(step.parentElement.dataset.flagstaffSteps);
     input.value = step.value;
     input.focus();
+    input.dispatchEvent(new Event("input", {bubbles: true}));
 });

@@ -1,0 +1,98 @@
+"""A deletion in production needs the key to be typed, after Django's page that lists the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin import helpers
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.confirmation import ConfirmationMixin, posted_fields, problems_of
+from flagstaff.conf import conf
+from flagstaff.history.describe import and_more
+
+__all__ = ["ConfirmedDeletionMixin", "text_for_many"]
+
+# What Django's page posts, and the action of the list.
+_CONFIRMED, _ACTION = "post", "delete_selected"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+def text_for_many(keys: Sequence[str]) -> str:
+    """Returns what a person types before a change of several rows; empty outside production.
+
+    It is the key of a single row, and else the name of the environment.
+    """
+    environment = conf.environment
+    if environment is None or not environment.production:
+        return ""
+    return keys[0] if len(keys) == 1 else environment.name
+
+
+class ConfirmedDeletionMixin(ConfirmationMixin, _ModelAdmin):
+    """Put it before SavingMixin."""
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The page that deletes a row."""
+        if request.method == "POST":
+            row = self.get_object(request, unquote(object_id))
+            page = None if row is None else self._confirm_deletion(request, [row])
+            if page is not None:
+                return page
+        return super().delete_view(request, object_id, extra_context)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The list, with the action that deletes rows."""
+        if request.POST.get("action") == _ACTION and _CONFIRMED in request.POST:
+            pks = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+            rows = list(self.get_queryset(request).filter(pk__in=pks).order_by("key"))
+            page = self._confirm_deletion(request, rows) if rows else None
+            if page is not None:
+                return page
+        return super().changelist_view(request, extra_context)
+
+    def _confirm_deletion(self, request: HttpRequest, rows: Sequence[Any]) -> HttpResponse | None:
+        """Returns the page that asks; None if there is nothing to ask, or no right to delete."""
+        keys = [row.key for row in rows]
+        typed = text_for_many(keys)
+        if not (typed or conf.require_reason):
+            return None
+        if not all(self.has_delete_permission(request, row) for row in rows):
+            return None
+        problems = problems_of(request, typed)
+        if problems is not None and not problems:
+            return None
+        label = ngettext("Delete %(key)s", "Delete %(count)s", len(keys))
+        question = _("Delete %(keys)s?") % {
+            "keys": join_some((f"“{key}”" for key in keys), more=and_more)
+        }
+        return self.confirmation(
+            request,
+            rows[0],
+            {
+                "title": _("Are you sure?"),
+                "subtitle": None,
+                "flagstaff_parent": "admin/base_site.html",
+                "flagstaff_question": question,
+                "flagstaff_posted": posted_fields(request),
+                "flagstaff_typed": typed,
+                "flagstaff_problems": problems,
+                "flagstaff_label": label % {"key": keys[0], "count": local_number(len(keys))},
+                "flagstaff_danger": True,
+            },
+        )

@@ -1,0 +1,93 @@
+"""The impact of a form before it is saved: how many users would gain or lose the flag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.consequence import FlagState
+from flagstaff.admin.flag_page.stored import stored_flag
+from flagstaff.admin.links import page_url
+from flagstaff.admin.planned import impact_text, planned, planned_edit
+from flagstaff.admin.rollout import RolloutInput
+
+__all__ = ["COUNT", "ImpactMixin"]
+
+#: The button that counts without a script.
+COUNT = "_count"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class ImpactMixin(_ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page that a script asks."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}_impact"
+        view = self.admin_site.admin_view(self.impact_view)
+        return [path("<path:object_id>/impact/", view, name=name), *super().get_urls()]
+
+    def impact_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Returns the sentence about what the form has posted, as JSON. Writes nothing."""
+        flag = self.get_object(request, unquote(object_id))
+        if flag is None:
+            raise Http404
+        if request.method != "POST" or not self.has_view_permission(request, flag):
+            raise PermissionDenied
+        form = self.get_form(request, flag, change=True)(request.POST, instance=flag)
+        return JsonResponse({"text": form_impact(stored_flag(flag), form)})
+
+    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,  # noqa: FBT001, FBT002
+        change: bool = False,  # noqa: FBT001, FBT002
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        """The page. The rollout's input says where a script counts users."""
+        form = context["adminform"].form
+        rollout = form.fields.get("rollout_percent")
+        if obj is not None and rollout is not None and isinstance(rollout.widget, RolloutInput):
+            rollout.widget.impact_url = page_url(self.admin_site, self.model, "impact", obj.pk)
+            if COUNT in request.POST:
+                rollout.widget.impact_text = form_impact(stored_flag(obj), form)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+
+def form_impact(flag: Any, form: Any) -> str:
+    """Returns the sentence about a form; without edits, how many users have the flag now."""
+    form.is_valid()
+    edited = {
+        name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data
+    }
+    change = planned_edit(flag, edited)
+    now = FlagState.of(flag)
+    after = now if change is None else change.after
+    if not after.enabled and not now.enabled:
+        on = planned(flag.key, after, after._replace(enabled=True))
+        text = _("If the flag were on, %(count)s of %(users)s users would have it.")
+        return _counted(on, text)
+    if change is None or change.before == change.after:
+        present = planned(flag.key, now._replace(enabled=False), now)
+        return _counted(present, _("%(count)s of %(users)s users have the flag now."))
+    return impact_text(change)
+
+
+def _counted(change: Any, text: str) -> str:
+    if change.impact is None:
+        return _("The users cannot be counted.")
+    counts = {"count": change.impact.after, "users": change.impact.users}
+    return text % {name: local_number(count) for name, count in counts.items()}

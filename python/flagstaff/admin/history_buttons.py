@@ -1,0 +1,306 @@
+"""The buttons of a history: undo a change, restore an earlier state, undo a whole transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff import changes
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.rows import Row, all_rows, model_of
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.admin.bucket_units import reassigned_text
+from flagstaff.admin.confirmation import (
+    MAX_TEXT,
+    ConfirmationMixin,
+    describe_changed,
+    parse_version,
+    posted_version,
+    preview_rows,
+    problems_of,
+    version_text,
+)
+from flagstaff.admin.consequence import Consequence
+from flagstaff.admin.flag_permissions import TOGGLE_FIELDS, may_toggle
+from flagstaff.admin.links import page_url
+from flagstaff.admin.planned import Planned, impact_text, planned_edit
+from flagstaff.admin.reports import ReportMixin
+from flagstaff.admin.transactions import described_parts, may_undo
+from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
+from flagstaff.changes.undo_event import UNDO_BY_KIND, preview_undo
+from flagstaff.changes.undo_transactions import require_values
+from flagstaff.conf import conf
+from flagstaff.history.describe import and_more
+from flagstaff.history.kinds import Kind
+from flagstaff.history.transactions import parts_of
+from flagstaff.history.user_names import may_see_users
+from flagstaff.history.versions import entries, version_of
+
+__all__ = ["HistoryButtonsMixin"]
+
+# Names of submit buttons.
+_UNDO, _UNDO_ALL, _RESTORE = "_undo", "_undo_all", "_restore"
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
+    """Put it before ModelAdmin."""
+
+    row_kind = Kind.FLAG
+
+    def may_toggle_row(self, request: HttpRequest, row: Row) -> bool:
+        """Whether the user may undo changes that only toggle this row."""
+        return self.row_kind is Kind.FLAG and may_toggle(self, request, row)
+
+    def post_button(self, request: HttpRequest, row: Row) -> HttpResponse:
+        """Handles a button."""
+        if _UNDO in request.POST:
+            return self.undo_page(request, row, parse_version(request.POST[_UNDO]))
+        if not self.has_change_permission(request, row):
+            raise PermissionDenied
+        if _UNDO_ALL in request.POST:
+            return self._undo_all(request, row, parse_version(request.POST[_UNDO_ALL]))
+        return self._restore(request, row, parse_version(request.POST.get(_RESTORE)))
+
+    def undo_page(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
+        """Undoes a change, after a page that shows what that means if users would gain the flag."""
+        # Read first, so that a newer change of the shown values is a conflict.
+        version = version_of(self.row_kind, row.pk)
+        preview = preview_undo(self.row_kind, row.key, change)
+        self._require_undo(request, row, preview)
+        plan = self._plan(row, preview)
+        typed = _text_to_type(row, preview, plan)
+        needs_reason = conf.require_reason and not _turns_off(preview)
+        problems = problems_of(request, typed, needs_reason=needs_reason)
+        needs_page = needs_reason or preview.new is None or _is_widening(plan)
+        if request.method == "POST" and not problems and (problems is not None or not needs_page):
+            return self._undo(request, row, change)
+        if preview.new == {}:
+            self._report(request, row, preview, "")
+            return HttpResponseRedirect(request.path)
+        context = {
+            "title": _("Undo a change"),
+            "flagstaff_question": _("Undo this change of “%(key)s”?") % {"key": row.key},
+            "flagstaff_version": version_text(version),
+            "flagstaff_button": _UNDO,
+            "flagstaff_target": str(change),
+            "flagstaff_label": _("Undo"),
+            "flagstaff_needs_reason": needs_reason,
+            "flagstaff_typed": typed,
+            "flagstaff_problems": problems,
+        }
+        return self._ask(request, row, preview, plan, context)
+
+    def _undo(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
+        with transaction.atomic(using=conf.database):
+            changed = UNDO_BY_KIND[self.row_kind](
+                row.key, change, expect_version=posted_version(request)
+            )
+            # Checked again: another change may have been written since the page was shown.
+            if changed.written:
+                self._require_undo(request, row, changed)
+        plan = self._plan(row, changed)
+        self._report(request, row, changed, _undone(request, changed), plan)
+        if _has_new_unit(changed):
+            self.message_user(request, reassigned_text(), messages.WARNING)
+        return HttpResponseRedirect(self._next_url(request, row))
+
+    def _require_undo(self, request: HttpRequest, row: Row, changed: changes.Changed) -> None:
+        """Raises PermissionDenied. To undo a creation is to delete."""
+        if changed.new is None:
+            may = self.has_delete_permission(request, row)
+        else:
+            is_toggle = TOGGLE_FIELDS.issuperset(changed.new)
+            may = self.has_change_permission(request, row) or (
+                is_toggle and self.may_toggle_row(request, row)
+            )
+        if not may:
+            raise PermissionDenied
+
+    def _restore(self, request: HttpRequest, row: Row, to: int) -> HttpResponse:
+        """Restores an earlier state, after a confirmation page."""
+        typed = row.key if conf.is_production else ""
+        problems = problems_of(request, typed)
+        if problems is None or problems:
+            return self._preview_restore(request, row, to, typed, problems)
+        changed = RESTORE_BY_KIND[self.row_kind](
+            row.key, to=to, expect_version=posted_version(request)
+        )
+        text = _("“%(key)s” was restored: %(change)s.") % _texts(request, changed)
+        self._report(request, row, changed, text, self._plan(row, changed))
+        return HttpResponseRedirect(self._next_url(request, row))
+
+    def _preview_restore(
+        self, request: HttpRequest, row: Row, to: int, typed: str, problems: list[str] | None
+    ) -> HttpResponse:
+        preview = preview_restore(self.row_kind, row.key, to)
+        if not preview.new:
+            self._report(request, row, preview, "")
+            return HttpResponseRedirect(request.path)
+        at = entries(self.row_kind, row.pk).values_list("at", flat=True).get(id=to)
+        question = _(
+            "Restore “%(key)s” to its state after the change of %(time)s? "
+            "This reverts all later changes of these fields."
+        )
+        if BUCKET_BY in preview.new:
+            question = f"{question} {_('This reassigns every user at once.')}"
+        context = {
+            "title": _("Restore an earlier state"),
+            "flagstaff_question": question % {"key": row.key, "time": local_time_text(at)},
+            "flagstaff_version": version_text(preview.version),
+            "flagstaff_button": _RESTORE,
+            "flagstaff_target": str(to),
+            "flagstaff_label": _("Restore"),
+            "flagstaff_typed": typed,
+            "flagstaff_problems": problems,
+        }
+        return self._ask(request, row, preview, self._plan(row, preview), context)
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        row: Row,
+        preview: changes.Changed,
+        plan: Planned | None,
+        context: Mapping[str, object],
+    ) -> HttpResponse:
+        note = "" if plan is None else impact_text(plan)
+        is_deleted = preview.new is None
+        page = {
+            "flagstaff_rows": (
+                [] if is_deleted else preview_rows(request, self.row_kind, row, preview)
+            ),
+            "flagstaff_notes": [
+                *([note] if note else []),
+                *([_("“%(key)s” will be deleted.") % {"key": row.key}] if is_deleted else []),
+            ],
+            "flagstaff_back": request.path,
+            **context,
+        }
+        return self.confirmation(request, row, page)
+
+    def _plan(self, row: Row, changed: changes.Changed) -> Planned | None:
+        """What a change means for users; None for anything but an existing flag."""
+        if self.row_kind is not Kind.FLAG or not changed.new or changed.field:
+            return None
+        return planned_edit(row, changed.new)
+
+    def _undo_all(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
+        """Undoes the whole transaction of a change of this row, after a confirmation page."""
+        parts = parts_of(change)
+        if (self.row_kind, str(row.pk)) not in [(part.kind, part.pk) for part in parts]:
+            raise Http404
+        if not may_undo(self.admin_site, request, parts):
+            raise PermissionDenied
+        typed = row.key if conf.is_production else ""
+        problems = problems_of(request, typed)
+        if problems is None or problems:
+            require_values(parts)
+            with_users = may_see_users(request.user)
+            label = ngettext("Undo all %(count)s", "Undo all %(count)s", len(parts))
+            context = {
+                "title": _("Undo all changes of a transaction"),
+                "flagstaff_parts": described_parts(parts, with_users=with_users, limit=MAX_TEXT),
+                "flagstaff_version": None,
+                "flagstaff_button": _UNDO_ALL,
+                "flagstaff_target": str(change),
+                "flagstaff_label": label % {"count": local_number(len(parts))},
+                "flagstaff_typed": typed,
+                "flagstaff_problems": problems,
+            }
+            page = self.confirmation(request, row, context)
+            page.template_name = "flagstaff/undo_all.html"
+            return page
+        done = changes.undo_transaction(change)
+        for changed in done:
+            if changed.written and changed.key == row.key:
+                self.log_change(request, row, _undone(request, changed))
+        self._report_all(request, done)
+        return HttpResponseRedirect(self._next_url(request, row))
+
+    def _report(
+        self,
+        request: HttpRequest,
+        row: Row,
+        changed: changes.Changed,
+        text: str,
+        plan: Planned | None = None,
+    ) -> None:
+        if not changed.written:
+            text = _("“%(key)s” already has these values. Nothing was changed.") % {"key": row.key}
+            self.message_user(request, text, messages.WARNING)
+            return
+        text += _skipped(changed.missing)
+        self.log_change(request, row, text)
+        self.report_change(request, changed, text, users="" if plan is None else impact_text(plan))
+
+    def _report_all(self, request: HttpRequest, done: list[changes.Changed]) -> None:
+        keys = [changed.key for changed in done if changed.written]
+        if not keys:
+            self.message_user(request, _("Nothing to undo."), messages.WARNING)
+            return
+        shown = join_some((f"“{key}”" for key in keys), more=and_more)
+        text = _("Undone: %(keys)s.") % {"keys": shown}
+        missing = {pk for changed in done for pk in changed.missing}
+        self.message_user(request, text + _skipped(missing), messages.SUCCESS)
+
+    def _next_url(self, request: HttpRequest, row: Row) -> str:
+        """The same page, or the list if the row is deleted."""
+        if all_rows(model_of(row)).filter(pk=row.pk).exists():
+            return request.path
+        return page_url(self.admin_site, self.model, "changelist")
+
+
+def _text_to_type(row: Row, preview: changes.Changed, plan: Planned | None) -> str:
+    """What a person has to type before an undo."""
+    if preview.new is None:
+        return row.key if conf.is_production else ""
+    return "" if plan is None else plan.text_to_type
+
+
+def _is_widening(plan: Planned | None) -> bool:
+    return plan is not None and plan.consequence >= Consequence.WIDENS
+
+
+def _turns_off(changed: changes.Changed) -> bool:
+    """Whether a change only disables a flag, which never needs a reason."""
+    return bool(changed.new == {"enabled": False})
+
+
+def _has_new_unit(changed: changes.Changed) -> bool:
+    """Whether the bucketing unit of an existing flag was written."""
+    is_update = not changed.field and changed.old is not None and changed.new is not None
+    return changed.written and is_update and BUCKET_BY in changed.new
+
+
+def _undone(request: HttpRequest, changed: changes.Changed) -> str:
+    if changed.new is None:  # the change was the creation
+        return _("“%(key)s” was deleted.") % {"key": changed.key}
+    return _("The change of “%(key)s” was undone: %(change)s.") % _texts(request, changed)
+
+
+def _texts(request: HttpRequest, changed: changes.Changed) -> dict[str, str]:
+    return {"key": changed.key, "change": describe_changed(request, changed)}
+
+
+def _skipped(missing: Collection[object]) -> str:
+    if not (count := len(missing)):
+        return ""
+    text = ngettext(
+        "%(count)s user no longer exists and was skipped.",
+        "%(count)s users no longer exist and were skipped.",
+        count,
+    )
+    return f" {text % {'count': local_number(count)}}"
