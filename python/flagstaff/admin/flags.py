@@ -11,7 +11,7 @@ from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -34,7 +34,6 @@ from flagstaff.admin.flag_page import (
 )
 from flagstaff.admin.flag_permissions import ToggleMixin
 from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
-from flagstaff.admin.flag_state import forced_off_notice
 from flagstaff.admin.history import HistoryMixin
 from flagstaff.admin.links import admin_of
 from flagstaff.admin.optional_parts import OptionalPartsMixin
@@ -165,7 +164,9 @@ class FeatureFlagAdmin(
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> _FieldsetSpec:
         """The fields, with a number instead of allowed users that are too many or not visible."""
         fieldsets = super().get_fieldsets(request, obj)
-        if obj is None:
+        if obj is not None:
+            fieldsets = _with_key_in_details(fieldsets)
+        else:
             # The times are set at creation, and "allowed" is a number.
             return replaced_fields(fieldsets, dict.fromkeys((*_TIMES, "allowed"), ()))
         # The submitted page decides, not the number of now: if users were removed meanwhile, the
@@ -194,20 +195,6 @@ class FeatureFlagAdmin(
         return (may_see_users(request.user) or not by_user) and super().lookup_allowed(
             lookup, value, request
         )
-
-    def render_change_form(  # noqa: PLR0913, PLR0917 (Django's signature)
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,  # noqa: FBT001, FBT002
-        change: bool = False,  # noqa: FBT001, FBT002
-        form_url: str = "",
-        obj: FeatureFlag | None = None,
-    ) -> HttpResponse:
-        """The page of a flag. Says if this process does not use the flag's row."""
-        if obj is not None and (notice := forced_off_notice(obj)):
-            self.message_user(request, notice, messages.WARNING)
-        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def get_deleted_objects(
         self, objs: Sequence[FeatureFlag] | QuerySet[FeatureFlag], request: HttpRequest
@@ -265,3 +252,14 @@ def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:
         elif not str(line).startswith(prefix):
             kept.append(line)
     return kept
+
+
+def _with_key_in_details(fieldsets: _FieldsetSpec) -> _FieldsetSpec:
+    """Shows the key of an existing flag, which nobody can change, with the details."""
+    if _DETAILS not in [name for name, _options in fieldsets]:
+        return fieldsets
+    without = replaced_fields(fieldsets, {"key": ()})
+    return tuple(
+        (name, {**options, "fields": ("key", *options["fields"])} if name == _DETAILS else options)
+        for name, options in without
+    )

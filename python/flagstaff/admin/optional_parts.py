@@ -16,13 +16,14 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
 from flagstaff.admin.rule_pages import request_of
 from flagstaff.conf import conf
 
-__all__ = ["OptionalPartsMixin", "notes_of"]
+__all__ = ["OptionalPartsMixin", "notes_about", "notes_of"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -114,9 +115,8 @@ class OptionalPartsMixin(_ModelAdmin):
         apps = _apps_with("flag_panel")
         if obj is None or not apps:
             return fieldsets
-        title = ", ".join(str(getattr(app, "verbose_name", app.label)) for app in apps)
         first, *others = fieldsets
-        return (first, (title, {"fields": (_PANELS,)}), *others)
+        return (first, (_("More about this flag"), {"fields": (_PANELS,)}), *others)
 
     @admin.display(description=gettext_lazy("state"))
     def panels(self, flag: Any) -> SafeString:
@@ -125,10 +125,22 @@ class OptionalPartsMixin(_ModelAdmin):
         if request is None:
             return SafeString()
         found = (
-            _show(app, partial(app.flag_panel, self.admin_site, request, flag), _NONE)
+            (
+                getattr(app, "verbose_name", app.label),
+                _show(app, partial(app.flag_panel, self.admin_site, request, flag), _NONE),
+            )
             for app in _apps_with("flag_panel")
         )
-        return format_html_join("", "{}", ((one,) for one in found))
+        part = '<div class="flagstaff-panel-part"><strong>{}</strong>{}</div>'
+        return format_html_join("", part, found)
+
+
+def notes_about(flag: Any) -> list[str]:
+    """Returns the notes about one flag, for its page. Each app makes a query or a few."""
+    found = (
+        _show(app, partial(app.flag_notes, [flag]), _NO_NOTES) for app in _apps_with("flag_notes")
+    )
+    return [note for notes in found if (note := notes.get(str(flag.pk), ""))]
 
 
 def notes_of(flag: Any) -> str:

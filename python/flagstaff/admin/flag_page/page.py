@@ -60,6 +60,8 @@ class FlagPageMixin(_ModelAdmin):
 
     def _parts(self, request: HttpRequest, flag: Any) -> dict[str, object]:
         return {
+            # The head shows the key.
+            "subtitle": None,
             "flagstaff_head": head(self, request, flag),
             "flagstaff_sections": [section(self, request, flag) for section in _SECTIONS],
         }

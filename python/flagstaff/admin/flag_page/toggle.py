@@ -86,12 +86,13 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
     def _kill(self, request: HttpRequest, flag: Any) -> HttpResponse | None:
         if request.method != "POST":
             now = FlagState.of(flag)
-            allowed = count_allowed_users(flag)
+            off = now._replace(enabled=False)
+            rows = preview(now, off, count_allowed_users(flag), None)
             context = {
                 "title": _("Kill a flag"),
                 "flagstaff_question": _("Turn off “%(key)s” for all users?") % {"key": flag.key},
                 "flagstaff_notes": [_("Its rollout, rules and allowed users stay as they are.")],
-                "flagstaff_rows": preview(now, now._replace(enabled=False), allowed, None),
+                "flagstaff_rows": [row for row in rows if row.now != row.after],
                 "flagstaff_label": _("Kill %(key)s") % {"key": flag.key},
                 "flagstaff_danger": True,
                 # A kill never waits for a text.
