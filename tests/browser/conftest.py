@@ -157,6 +157,11 @@ class Visitor:
     def reset_width(self) -> None:
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
+    def set_scheme(self, scheme: str) -> None:
+        """Shows the page as on a system with this color scheme: light or dark."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
     def console_errors(self) -> list[str]:
         """Returns the errors of scripts, requests and policies since the last call."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
