@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from flagstaff._tables.rows import Row
-from flagstaff._text.local_formats import local_time_text
-from flagstaff.admin.confirmation import MAX_TEXT, parse_version, version_text
+from flagstaff.admin.confirmation import parse_version, version_text
+from flagstaff.admin.event_cells import event_cells, visible_events
 from flagstaff.admin.flag_permissions import TOGGLE_FIELDS
 from flagstaff.admin.history_buttons import HistoryButtonsMixin
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
 from flagstaff.changes.restore_version import versions_without_value
-from flagstaff.history import Event, Users, as_csv
-from flagstaff.history.describe import describe_actor, describe_change, source_label
+from flagstaff.history import Event, as_csv
 from flagstaff.history.kinds import Kind
-from flagstaff.history.reading import events_of
-from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history, version_of
 
 __all__ = ["HistoryMixin"]
@@ -54,8 +50,6 @@ class HistoryMixin(HistoryButtonsMixin):
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
         events = self._events(request, row, _PAGE_SIZE + 1, shorten=True)
         shown, more = events[:_PAGE_SIZE], events[_PAGE_SIZE:]
-        actors = names_of_actors(shown)
-        users = names_of_users(shown) if may_see_users(request.user) else None
         version = version_of(self.row_kind, row.pk)
         related = related_changes(self.admin_site, request, shown)
         may_change = self.has_change_permission(request, row)
@@ -68,12 +62,7 @@ class HistoryMixin(HistoryButtonsMixin):
         return {
             "flagstaff_events": [
                 {
-                    "event": event,
-                    "version": str(event.version),
-                    "time": local_time_text(event.at),
-                    "actor": describe_actor(event, actors),
-                    "source": source_label(event.source),
-                    "change": describe_change(event, users, limit=MAX_TEXT),
+                    **cells,
                     "related": related.get(event.version),
                     "may_undo": event.action == "change"
                     and not _is_lost(event, lost)
@@ -82,7 +71,7 @@ class HistoryMixin(HistoryButtonsMixin):
                     and event.version not in {version, *lost}
                     and event.action != "delete",
                 }
-                for event in shown
+                for event, cells in zip(shown, event_cells(request, shown), strict=True)
             ],
             "flagstaff_older": str(shown[-1].version) if more else None,
             "flagstaff_version": version_text(version),
@@ -94,9 +83,8 @@ class HistoryMixin(HistoryButtonsMixin):
     ) -> list[Event]:
         before = request.GET.get("before", "")
         older_than = parse_version(before) if before.isascii() and before.isdigit() else None
-        events = events_of(self.row_kind, row.pk, before=older_than, limit=limit, shorten=shorten)
-        return (
-            events if may_see_users(request.user) else [_without_users(event) for event in events]
+        return visible_events(
+            request, self.row_kind, row.pk, before=older_than, limit=limit, shorten=shorten
         )
 
 
@@ -104,11 +92,6 @@ def _csv_response(events: list[Event]) -> HttpResponse:
     response = HttpResponse(as_csv(events), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="history.csv"'
     return response
-
-
-def _without_users(event: Event) -> Event:
-    """The event with the number of added and removed users, without their primary keys."""
-    return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
 
 
 def _is_toggle(event: Event) -> bool:

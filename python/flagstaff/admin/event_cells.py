@@ -1,0 +1,55 @@
+"""Events of the history as a page shows them to the user of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.http import HttpRequest
+
+from flagstaff._text.local_formats import local_time_text
+from flagstaff.admin.confirmation import MAX_TEXT
+from flagstaff.history import Event, Users
+from flagstaff.history.describe import describe_actor, describe_change, source_label
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_of
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+
+__all__ = ["event_cells", "visible_events"]
+
+
+def visible_events(  # noqa: PLR0913 (which row, which events, and how much of them)
+    request: HttpRequest,
+    kind: Kind,
+    pk: object,
+    *,
+    before: int | None = None,
+    limit: int | None = None,
+    shorten: bool = True,
+) -> list[Event]:
+    """Returns the events of a row, newest first, without users who may not be seen."""
+    events = events_of(kind, pk, before=before, limit=limit, shorten=shorten)
+    return events if may_see_users(request.user) else [_without_users(event) for event in events]
+
+
+def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Returns the texts of each event. Queries the names of actors and users."""
+    actors = names_of_actors(events)
+    users = names_of_users(events) if may_see_users(request.user) else None
+    return [
+        {
+            "event": event,
+            "version": str(event.version),
+            "time": local_time_text(event.at),
+            "actor": describe_actor(event, actors),
+            "source": source_label(event.source),
+            "change": describe_change(event, users, limit=MAX_TEXT),
+        }
+        for event in events
+    ]
+
+
+def _without_users(event: Event) -> Event:
+    """The event with the number of added and removed users, without their primary keys."""
+    return replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
