@@ -21,10 +21,13 @@ STALE = "/admin/flagstaff_cleanup/snooze/"
 
 
 class Page(NamedTuple):
-    """A page: its URL, with the names of rows, and the buttons that lead to it from there."""
+    """A page: its URL, with the names of rows, and the way that leads to it from there."""
 
     path: str
+    #: The buttons that open one page after the other.
     buttons: tuple[str, ...] = ()
+    #: What is clicked on the first page before them.
+    clicks: tuple[str, ...] = ()
 
 
 PAGES = {
@@ -38,7 +41,9 @@ PAGES = {
     "flag-off": Page(f"{FLAGS}{{off}}/change/"),
     "flag-delete": Page(f"{FLAGS}{{ruled}}/delete/"),
     "flag-history": Page(f"{FLAGS}{{flag}}/history/"),
-    "flag-turn-on": Page(FLAGS, ("[aria-label^='Turn on ']",)),
+    "flag-kill": Page(f"{FLAGS}{{flag}}/kill/"),
+    "flag-turn-on": Page(f"{FLAGS}{{off}}/turn-on/"),
+    "flag-save": Page(f"{FLAGS}{{off}}/change/", ("[name=_save]",), ("#id_enabled",)),
     "flag-restore": Page(f"{FLAGS}{{flag}}/history/", ("[name=_restore]",)),
     "flag-undo-all": Page(f"{FLAGS}{{flag}}/history/", ("[name=_undo_all]",)),
     "value-list": Page(VALUES),
@@ -141,5 +146,7 @@ def fill(shop: Shop) -> Rows:
 def open_page(visitor: Visitor, page: Page, rows: Rows) -> None:
     """Opens a page, by its buttons if it has any."""
     visitor.visit(page.path.format(**rows))
+    for element in page.clicks:
+        visitor.click(element)
     for button in page.buttons:
         visitor.press(button)

@@ -11,7 +11,9 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from flagstaff.admin.environment import extend_template
+from flagstaff.admin.flag_page.evaluations import evaluations
 from flagstaff.admin.flag_page.head import head
+from flagstaff.admin.flag_page.recent_changes import recent_changes
 from flagstaff.admin.flag_page.stored import keep_stored
 
 __all__ = ["FlagPageMixin"]
@@ -25,7 +27,7 @@ else:
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
 
 # Below the form.
-_SECTIONS: tuple[Section, ...] = ()
+_SECTIONS: tuple[Section, ...] = (evaluations, recent_changes)
 
 
 class FlagPageMixin(_ModelAdmin):

@@ -1,0 +1,102 @@
+"""The evaluations of a flag in each hour of the last day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from datetime import timezone as zones
+
+from django.db import Error, transaction
+from django.utils import timezone
+
+from flagstaff._engine.usage import HourlyUsage, Usage, usage
+from flagstaff._text.times import aware
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoUsageError
+
+__all__ = ["HOURS", "Evaluations", "Hour", "evaluations_of"]
+
+#: The hours of the chart: the present one, and those before it.
+HOURS = 24
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Hour:
+    """How often all workers evaluated the flag in one hour."""
+
+    start: datetime
+    true_count: int = 0
+    false_count: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.true_count + self.false_count
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """The evaluations of a flag, as the workers have reported them."""
+
+    #: One for each of the last 24 hours, oldest first.
+    hours: tuple[Hour, ...]
+    #: Of the last STALE_DAYS days; None if there was none.
+    last_evaluated_at: datetime | None
+    #: The workers that were lost in these hours.
+    lost_workers: int
+    #: Of all flags; see `Usage`.
+    since: datetime | None
+    until: datetime | None
+    interval: float | None
+
+    @property
+    def true_count(self) -> int:
+        return sum(hour.true_count for hour in self.hours)
+
+    @property
+    def count(self) -> int:
+        return sum(hour.count for hour in self.hours)
+
+
+def evaluations_of(key: str) -> Evaluations | None:
+    """Returns the evaluations of a flag; None where usage is not counted or cannot be read.
+
+    Makes four queries, in a savepoint if there is a transaction.
+    """
+    first = _start_of_hour(timezone.now()) - (HOURS - 1) * _HOUR
+    oldest = min(first, timezone.now() - timedelta(days=conf.stale_days))
+    try:
+        with transaction.atomic(using=conf.database):
+            found = usage(key, since=oldest)
+    except (NoUsageError, Error):
+        # A role may have no right to read the table.
+        return None
+    return _evaluations(found, first)
+
+
+def _evaluations(found: Usage, first: datetime) -> Evaluations:
+    defined = [one for one in found.hours if one.defined]
+    lost = (one for one in found.lost if aware(one.last_seen_at) >= first)
+    return Evaluations(
+        hours=tuple(_hours(defined, first)),
+        last_evaluated_at=max((one.last_evaluated_at for one in defined), default=None),
+        lost_workers=sum(1 for _one in lost),
+        since=found.since,
+        until=found.until,
+        interval=found.interval,
+    )
+
+
+def _hours(found: Iterable[HourlyUsage], first: datetime) -> Iterator[Hour]:
+    by_start = {aware(one.hour): one for one in found}
+    for number in range(HOURS):
+        start = first + number * _HOUR
+        one = by_start.get(start)
+        yield Hour(start, one.true_count, one.false_count) if one else Hour(start)
+
+
+def _start_of_hour(at: datetime) -> datetime:
+    """The start of the hour as the workers count them: full hours of UTC."""
+    return aware(at).astimezone(zones.utc).replace(minute=0, second=0, microsecond=0)

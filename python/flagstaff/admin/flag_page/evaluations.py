@@ -1,0 +1,123 @@
+"""The section with the evaluations of a flag in the last day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._text.local_formats import local_days, local_number, local_time_text
+from flagstaff._text.times import local_time
+from flagstaff.admin.cells import time_cell
+from flagstaff.admin.flag_page.evaluation_hours import Evaluations, Hour, evaluations_of
+from flagstaff.admin.flag_page.evaluations_svg import hours_chart
+from flagstaff.conf import conf
+
+__all__ = ["evaluations"]
+
+_ALL = 100
+
+
+def evaluations(
+    model_admin: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    flag: Any,
+) -> SafeString:
+    """Returns the section. Makes four queries, in a savepoint if there is a transaction."""
+    found = evaluations_of(flag.key)
+    context: dict[str, object] = {"sentence": _unknown()}
+    if found is not None:
+        context = {"sentence": _sentence(found), "notes": [*_notes(found)]}
+        if found.count:
+            context |= {
+                "chart": hours_chart(found.hours),
+                "rows": [_row(hour) for hour in reversed(found.hours)],
+                "zone": date_format(local_time(found.hours[-1].start), "T"),
+            }
+    return render_to_string("flagstaff/flag_page/evaluations.html", context)
+
+
+def _unknown() -> str:
+    return _(
+        "Evaluations are not counted: this needs PostgreSQL, the migrations of flagstaff, and the "
+        "right to read its tables."
+    )
+
+
+def _sentence(found: Evaluations) -> str:
+    if found.count:
+        text = ngettext(
+            "{count} evaluation in the last 24 hours, {share} true, last {time}.",
+            "{count} evaluations in the last 24 hours, {share} true, last {time}.",
+            found.count,
+        )
+        return format_html(
+            text,
+            count=local_number(found.count),
+            share=_share(found.true_count, found.count),
+            time=time_cell(found.last_evaluated_at),
+        )
+    if found.last_evaluated_at is not None:
+        text = _("No evaluation in the last 24 hours, last {time}.")
+        return format_html(text, time=time_cell(found.last_evaluated_at))
+    return _("No evaluation in the last %(days)s.") % {"days": local_days(conf.stale_days)}
+
+
+def _share(part: int, whole: int) -> str:
+    """A percentage that is 0 or 100 only if it is exact."""
+    if 0 < part * _ALL < whole:
+        return _("less than 1 %")
+    if 0 < (whole - part) * _ALL < whole:
+        return _("more than 99 %")
+    return _("%(percent)s %%") % {"percent": round(part * _ALL / whole)}
+
+
+def _notes(found: Evaluations) -> list[str]:
+    """Which time the counts cover, and what may be missing."""
+    notes = [_period(found), _reports(found)]
+    if found.lost_workers:
+        text = ngettext(
+            "%(count)s worker did not shut down cleanly: some evaluations may be missing.",
+            "%(count)s workers did not shut down cleanly: some evaluations may be missing.",
+            found.lost_workers,
+        )
+        notes.append(text % {"count": local_number(found.lost_workers)})
+    return [note for note in notes if note]
+
+
+def _period(found: Evaluations) -> str:
+    if found.since is None:
+        return ""
+    times = {
+        "since": local_time_text(found.since),
+        "until": "" if found.until is None else local_time_text(found.until),
+    }
+    if found.until is None:
+        return _("Counted since %(since)s.") % times
+    return _("Counted since %(since)s, and until %(until)s.") % times
+
+
+def _reports(found: Evaluations) -> str:
+    if found.interval:
+        seconds = int(found.interval) if found.interval == int(found.interval) else found.interval
+        text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
+        return text % {"seconds": seconds}
+    if not conf.usage_interval:
+        return _("Usage is turned off: USAGE_INTERVAL is 0.")
+    return _("No worker is reporting now.")
+
+
+def _row(hour: Hour) -> dict[str, str]:
+    return {
+        "hour": date_format(local_time(hour.start), "SHORT_DATE_FORMAT")
+        + date_format(local_time(hour.start), ", H:i"),
+        "true": local_number(hour.true_count),
+        "false": local_number(hour.false_count),
+    }
