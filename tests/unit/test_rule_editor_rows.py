@@ -1,0 +1,104 @@
+"""Rules as rows of a form, and back, for each rule that workers can read."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+
+from flagstaff.admin.rule_editor.rows import (
+    IS_MISSING,
+    IS_PRESENT,
+    MAX_ROWS,
+    ConditionRow,
+    RuleRow,
+    conditions_of_rows,
+    rows_of_conditions,
+    rows_of_rules,
+    rules_of_rows,
+)
+from flagstaff.changes.fields import canonical_json
+from flagstaff.validators import rule_problem
+from tests.conformance.random_rules import random_flags
+from tests.conformance.rules_oracle import exact_json
+
+SEEDS = 40
+FLAGS_A_SEED = 50
+
+COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", 7]}
+
+
+def decoded(rules: object) -> Any:
+    """The rules as Python reads them from the database."""
+    return json.loads(exact_json(rules))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_rules_survive_as_rows(seed: int) -> None:
+    for flag in random_flags(Random(seed), FLAGS_A_SEED):
+        rules = decoded(flag.rules)
+        if rule_problem(rules):
+            continue
+        rows = rows_of_rules(rules)
+        assert rows is not None
+        assert canonical_json(rules_of_rows(rows)) == canonical_json(rules)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_conditions_survive_as_rows(seed: int) -> None:
+    [flag] = random_flags(Random(seed), 1)
+    for conditions in decoded(flag.segments).values():
+        rows = rows_of_conditions(conditions)
+        assert rows is not None
+        assert canonical_json(conditions_of_rows(rows)) == canonical_json(conditions)
+
+
+def test_most_random_rules_are_valid() -> None:
+    flags = random_flags(Random(1), FLAGS_A_SEED)
+    valid = [flag for flag in flags if rule_problem(decoded(flag.rules)) is None]
+    assert len(valid) > FLAGS_A_SEED // 2
+
+
+def test_rule_is_one_row_with_its_conditions() -> None:
+    segment = {"segment": "large", "negate": True}
+    [row] = (
+        rows_of_rules([{"name": "beta", "conditions": [COUNTRY, segment], "rollout_percent": 25}])
+        or ()
+    )
+    country = ConditionRow("country", "in", "DE, 7")
+    assert row == RuleRow("beta", "25", (country, ConditionRow(segment="large", negate=True)))
+
+
+@pytest.mark.parametrize(("value", "operator"), [(True, IS_MISSING), (False, IS_PRESENT)])
+def test_missing_attribute_has_an_operator_and_no_values(value: bool, operator: str) -> None:
+    conditions = [{"attribute": "plan", "operator": "isnull", "values": [value]}]
+    assert rows_of_conditions(conditions) == (ConditionRow("plan", operator, ""),)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        None,
+        {"x": 1},
+        [{"conditions": []}],
+        [{"conditions": [COUNTRY], "unknown": 1}],
+        [{"name": "two\nlines", "conditions": [COUNTRY]}],
+        [{"conditions": [{**COUNTRY, "attribute": "a\rb"}]}],
+        [{"conditions": [COUNTRY] * 40}] * (MAX_ROWS // 40),
+    ],
+)
+def test_rules_that_inputs_cannot_hold_have_no_rows(rules: object) -> None:
+    assert rows_of_rules(rules) is None
+
+
+def test_invalid_texts_stay_in_the_json() -> None:
+    row = RuleRow("x", "half", (ConditionRow("country", "in", '"DE'),))
+    assert rules_of_rows([row]) == [
+        {
+            "name": "x",
+            "conditions": [{"attribute": "country", "operator": "in", "values": ['"DE']}],
+            "rollout_percent": "half",
+        }
+    ]
