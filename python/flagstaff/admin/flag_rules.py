@@ -17,8 +17,9 @@ from flagstaff._tables.model_fields import rules_field
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.bucket_units import check_unit, keep_missing_unit
 from flagstaff.admin.forms import MergingForm
-from flagstaff.admin.json_fields import RulesField
 from flagstaff.admin.ownership import keep_missing_ownership
+from flagstaff.admin.rule_editor.fields import RuleRowsField
+from flagstaff.admin.rule_editor.widget import RulesWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
 from flagstaff.admin.sentences import rules_html
 from flagstaff.changes.segment_use import RULES, missing_segment
@@ -63,7 +64,8 @@ class FlagRulesMixin(RulePagesMixin):
 
     rule_field = RULES
     rule_displays = ("saved_rules", "large_rules", "undecodable_rules")
-    rule_form_field = RulesField
+    rule_form_field = RuleRowsField
+    rule_widget = RulesWidget
     rule_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
     )

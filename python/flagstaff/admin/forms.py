@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
+from django.forms.utils import ErrorDict
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -64,6 +65,8 @@ class MergingForm(_ModelForm):
     kind = Kind.FLAG
     #: Why `flagstaff.changes` has refused the same data, or None.
     refusal: str | None = None
+    #: Whether the page is shown again with what was typed, unchecked and without saving.
+    is_review = False
 
     _reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -121,6 +124,10 @@ class MergingForm(_ModelForm):
             expected[ALLOWED] = self.shown.users
         return expected
 
+    def is_valid(self) -> bool:
+        """Whether the form can be saved."""
+        return not self.is_review and super().is_valid()
+
     def clean__shown(self) -> Shown | None:
         """Reads what the submitted page showed."""
         data = self.cleaned_data[SHOWN]
@@ -155,6 +162,10 @@ class MergingForm(_ModelForm):
 
     def full_clean(self) -> None:
         """Validates. A page with errors shows the present values of the fields without edits."""
+        if self.is_review:
+            self._errors = ErrorDict()
+            self.cleaned_data = {}
+            return
         super().full_clean()
         # By now `errors` is filled and does not validate again.
         if self.is_bound and self.errors and self.shown:

@@ -1,4 +1,4 @@
-"""The pages with rules or conditions: JSON in the form, and sentences of what is stored."""
+"""The pages with rules or conditions: an editor, and sentences of what is stored."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from flagstaff._text.local_formats import local_number
 from flagstaff._text.rule_parts import groups_of
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.json_fields import as_json_area
+from flagstaff.admin.rule_editor.suggestions import known_attributes, segment_keys
+from flagstaff.admin.rule_editor.widget import RulesWidget
+from flagstaff.admin.saving import set_widget
 from flagstaff.admin.shown import was_shown
 from flagstaff.conf import conf
 from flagstaff.history.describe import and_more
@@ -55,6 +58,7 @@ class RulePagesMixin(_ModelAdmin):
     #: for what Python cannot decode.
     rule_displays: ClassVar[tuple[str, str, str]]
     rule_form_field: ClassVar[type[forms.Field]]
+    rule_widget: ClassVar[type[RulesWidget]]
     rule_help: ClassVar[str | Promise]
     rule_example: ClassVar[str]
 
@@ -98,7 +102,7 @@ class RulePagesMixin(_ModelAdmin):
         return (*readonly, *(one for one in self.rule_displays if one not in readonly))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
-        """The fields: before the JSON, what is stored in sentences."""
+        """The fields: before the editor, what is stored in sentences."""
         fieldsets = super().get_fieldsets(request, obj)
         if not self.has_rule_field():
             return fieldsets
@@ -125,23 +129,32 @@ class RulePagesMixin(_ModelAdmin):
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field: a text area with an example."""
+        """The form field: rows of inputs, or a text area with an example."""
         if db_field.name != self.rule_field or not self.has_rule_field():
             return super().formfield_for_dbfield(db_field, request, **kwargs)
-        options = {"form_class": self.rule_form_field, "help_text": self._rule_help()}
+        options = {"form_class": self.rule_form_field, "help_text": self.rule_help}
         field = super().formfield_for_dbfield(db_field, request, **{**options, **kwargs})
-        return None if field is None else as_json_area(field, _ROWS, "flagstaff-lines")
+        if field is None:
+            return None
+        attrs = as_json_area(field, _ROWS, "flagstaff-lines").widget.attrs
+        widget = self.rule_widget(
+            attrs,
+            attributes=known_attributes,
+            segments=segment_keys,
+            json_help=self._json_help(),
+        )
+        set_widget(field, widget)
+        return field
 
-    def _rule_help(self) -> SafeString:
+    def _json_help(self) -> SafeString:
         more = _(
             "Operators: {operators}. {negate} reverses a condition. The page “Targeting” of the "
             "documentation describes them."
         )
         operators = format_html_join(", ", "<code>{}</code>", ([one] for one in _OPERATORS.split()))
         return format_html(
-            '{} <details class="flagstaff-example"><summary>{}</summary>'
+            '<details class="flagstaff-example"><summary>{}</summary>'
             '<pre class="flagstaff-json">{}</pre>{}</details>',
-            self.rule_help,
             _("Example"),
             self.rule_example,
             format_html(more, operators=operators, negate=_NEGATE),

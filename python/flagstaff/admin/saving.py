@@ -32,7 +32,7 @@ from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 from flagstaff.history.versions import has_history
 
-__all__ = ["SavingMixin", "set_widget"]
+__all__ = ["REVIEW_BUTTONS", "SavingMixin", "set_widget"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -64,6 +64,8 @@ _KEY_HELP = {
     Kind.VALUE: gettext_lazy("Your code uses this key. For another key, create a new value."),
     Kind.SEGMENT: gettext_lazy("Rules use this key. For another key, create a new segment."),
 }
+#: The buttons that show the page again, with what was typed and without saving.
+REVIEW_BUTTONS = ("_rule_edit", "_count", "_edit")
 # The newer changes or the deleted keys that a message lists.
 _MAX_LISTED = 5
 # The length of each value in it.
@@ -173,6 +175,7 @@ class SavingMixin(ReadOnlyMixin, ReportMixin, _ModelAdmin):
             kwargs["help_texts"] = {**kwargs.get("help_texts", {}), "key": _KEY_HELP[self.row_kind]}
         form = cast("type[MergingForm]", super().get_form(request, obj, change, **kwargs))
         form.refusal = vars(request).get(_REFUSAL)
+        form.is_review = any(button in request.POST for button in REVIEW_BUTTONS)
         # A copy: all forms share the fields of their base class.
         reason = form.base_fields[REASON] = copy(form.base_fields[REASON])
         if like := self.formfield_for_dbfield(CharField(max_length=MAX_REASON_LENGTH), request):

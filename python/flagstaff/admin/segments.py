@@ -26,8 +26,9 @@ from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.fieldsets import replaced_fields
 from flagstaff.admin.forms import MergingForm
 from flagstaff.admin.history import HistoryMixin
-from flagstaff.admin.json_fields import ConditionsField
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.rule_editor.fields import ConditionRowsField
+from flagstaff.admin.rule_editor.widget import ConditionsWidget
 from flagstaff.admin.rule_pages import RulePagesMixin, request_of, stored_in, too_large_text
 from flagstaff.admin.saving import SavingMixin
 from flagstaff.admin.sentences import conditions_html
@@ -98,7 +99,8 @@ class SegmentAdmin(
     form = SegmentForm
     rule_field = _CONDITIONS
     rule_displays = ("saved_conditions", "large_conditions", "undecodable_conditions")
-    rule_form_field = ConditionsField
+    rule_form_field = ConditionRowsField
+    rule_widget = ConditionsWidget
     rule_help = gettext_lazy("A user is in the segment if all conditions are true.")
     rule_example = _EXAMPLE
 

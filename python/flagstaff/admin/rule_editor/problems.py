@@ -1,0 +1,104 @@
+"""What is wrong with the rows of an editor, each problem at its input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from django.utils.translation import gettext as _
+
+from flagstaff.admin.rule_editor.posted import Place
+from flagstaff.admin.rule_editor.rows import (
+    IS_MISSING,
+    IS_PRESENT,
+    ConditionRow,
+    RuleRow,
+    as_number,
+    conditions_of_rows,
+)
+from flagstaff.admin.rule_editor.values import ValuesError, parse_values
+from flagstaff.validators import condition_problem, is_percent, rule_problem
+
+__all__ = ["PARTS", "Problem", "problems_of"]
+
+#: What a problem can be about.
+PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
+
+# Where the only rule and condition of a text are, in the message of the workers' parser.
+_PLACE = re.compile(r"(?:rule 1(?: \([^\n]*?\))?(?:, condition 1)?|condition 1)(?:: |, (?=value ))")
+_ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
+
+
+class Problem(NamedTuple):
+    """A problem of one input."""
+
+    place: Place
+    #: One of `PARTS`.
+    part: str
+    text: str
+
+
+def problems_of(
+    rules: Collection[RuleRow], segments: Collection[str] | None = None
+) -> Iterator[Problem]:
+    """Yields the problems of rows, at most one for each input.
+
+    `segments` are the keys of the segments that exist; None does not check them.
+    """
+    for index, rule in enumerate(rules):
+        place = (index, None)
+        if problem := _name_problem(rule):
+            yield Problem(place, "name", problem)
+        if problem := _percent_problem(rule):
+            yield Problem(place, "percent", problem)
+        if not rule.conditions:
+            text = _("This rule has no conditions. Add one, or remove the rule.")
+            yield Problem(place, "conditions", text)
+        for number, condition in enumerate(rule.conditions):
+            part, problem = _condition_problem(condition, segments)
+            if problem:
+                yield Problem((index, number), part, problem)
+
+
+def _name_problem(rule: RuleRow) -> str:
+    if not rule.name:
+        return ""
+    return _own_text(rule_problem([{"name": rule.name, "conditions": [_ANY_CONDITION]}]))
+
+
+def _percent_problem(rule: RuleRow) -> str:
+    if not rule.percent.strip() or is_percent(as_number(rule.percent)):
+        return ""
+    return _("Write a whole number from 0 to 100, or nothing for 100 %.")
+
+
+def _condition_problem(row: ConditionRow, segments: Collection[str] | None) -> tuple[str, str]:
+    """The input with a problem, and the problem; empty if there is none."""
+    if row.segment is not None:
+        return "segment", _segment_problem(row.segment, segments)
+    if not row.attribute:
+        return "attribute", _("Write the name of an attribute.")
+    if row.operator not in (IS_MISSING, IS_PRESENT):
+        try:
+            values = parse_values(row.values, row.operator)
+        except ValuesError as error:
+            return "values", str(error)
+        if not values:
+            return "values", _("Write at least one value.")
+    problem = condition_problem(conditions_of_rows([row]))
+    is_of_name = problem is not None and '"attribute"' in problem
+    return "attribute" if is_of_name else "values", _own_text(problem)
+
+
+def _segment_problem(key: str, segments: Collection[str] | None) -> str:
+    if not key:
+        return _("Choose a segment.")
+    if segments is not None and key not in segments:
+        return _("This segment does not exist. Choose another one.")
+    return ""
+
+
+def _own_text(problem: str | None) -> str:
+    """The message without the place: the text stands at it."""
+    return _PLACE.sub("", problem or "", count=1)
