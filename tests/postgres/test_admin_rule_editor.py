@@ -25,7 +25,7 @@ from tests.form_inputs import inputs_of
 pytestmark = pytest.mark.django_db
 
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"name": "team", "conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]},
     {"conditions": [COUNTRY, {"segment": "enterprise", "negate": True}], "rollout_percent": 25},
 ]
