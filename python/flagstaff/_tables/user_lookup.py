@@ -184,17 +184,21 @@ class UserTable:
         return {name: pk for name, pk in found.items() if name not in shared}, shared
 
     def guess(self, text: str) -> str:
-        """Returns "; did you mean 'alice'?" for a text that is nearly a username, or "".
+        """Returns "; did you mean 'alice'?" for a text that is nearly a username, or ""."""
+        similar = self.similar(text)
+        return "" if similar is None else f"; did you mean {similar!r}?"
+
+    def similar(self, text: str) -> str | None:
+        """Returns the username that is most similar to a text, or None.
 
         Reads at most 1,000 usernames: those with the same first character.
         """
         username = self.username_field
         if username is None or not is_storable(text):
-            return ""
+            return None
         rows = self.rows.filter(**{f"{username.name}__istartswith": text[:1]}).order_by()
         names = rows.values_list(username.name, flat=True)[:_MAX_COMPARED]
-        similar = get_close_matches(text, map(str, names), n=1)
-        return f"; did you mean {similar[0]!r}?" if similar else ""
+        return next(iter(get_close_matches(text, map(str, names), n=1)), None)
 
     def unique_usernames(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
         """Returns the usernames of these users, except empty and shared ones."""

@@ -20,6 +20,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import ownership_fields, through_model
 from flagstaff._tables.rows import Row
 from flagstaff._text.local_formats import local_number
+from flagstaff.admin.allowed_users import AllowedUsersMixin
 from flagstaff.admin.bucket_units import BucketUnitMixin
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
@@ -74,6 +75,7 @@ _DELETION_CONFIRMED = "post"
 
 class FeatureFlagAdmin(
     ToggleMixin,
+    AllowedUsersMixin,
     EnvironmentMixin,
     ConfirmedDeletionMixin,
     TogglePagesMixin,

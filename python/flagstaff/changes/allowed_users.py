@@ -33,6 +33,7 @@ __all__ = [
     "change_allowed_users",
     "count_allowed_users",
     "in_order",
+    "links_of",
     "remove_allowed_users",
     "users_to_change",
 ]
@@ -143,9 +144,18 @@ def allowed_users_of(flag: Row) -> QuerySet[Model]:
 
 def count_allowed_users(flag: Row) -> int:
     """Returns the number of the allowed users, from the flags' database."""
-    through, to_flag, _to_user = _links()
+    links, _to_user = links_of(flag)
+    return links.count()
+
+
+def links_of(flag: Row) -> tuple[QuerySet[Model], _ToModel]:
+    """Returns the rows between the flag and its allowed users, and their key of the user.
+
+    Does not query. The rows are in the flags' database.
+    """
+    through, to_flag, to_user = _links()
     flag_id = getattr(flag, to_flag.target_field.attname)
-    return all_rows(through).filter(**{to_flag.attname: flag_id}).count()
+    return all_rows(through).filter(**{to_flag.attname: flag_id}), to_user
 
 
 def allowed_pks(flag: Row) -> set[PrimaryKey]:

@@ -1,0 +1,207 @@
+"""The page of a flag's allowed users: search, add and remove."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff import changes
+from flagstaff._tables.rows import Row
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.allowed_users.adding import Added, add_named_users, parse_names
+from flagstaff.admin.allowed_users.listing import UserPage, user_page
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin
+from flagstaff.admin.links import may_view, page_url
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.user_names import may_see_users, permission_to_see_users
+
+__all__ = ["AllowedUsersMixin"]
+
+# The names of the submit buttons, and of the fields.
+_ADD, _REMOVE = "_add", "_remove"
+_NAMES, _FIRST_COLUMN, _SELECTED = "names", "first_column", "user"
+_SEARCH, _AFTER = "q", "after"
+
+
+@dataclass
+class _Typed:
+    """What the page shows in its fields: what was typed, until it is done."""
+
+    names: str = ""
+    first_column: bool = False
+    reason: str = ""
+    selected: frozenset[str] = frozenset()
+    #: What is wrong with the names, and with the selection.
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.names.strip() or self.selected or self.problems)
+
+
+class AllowedUsersMixin(AttributionMixin):
+    """Adds the page. Put it before ModelAdmin."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """The URLs of the admin, with that of the page."""
+        meta = self.opts
+        page = path(
+            "<path:object_id>/allowed-users/",
+            self.admin_site.admin_view(self.allowed_users_view),
+            name=f"{meta.app_label}_{meta.model_name}_allowed_users",
+        )
+        return [page, *super().get_urls()]
+
+    def allowed_users_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The allowed users of a flag. A POST adds or removes some."""
+        return self.attributed_view(request, self._allowed_users, unquote(object_id))
+
+    def _allowed_users(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        flag = self.get_object(request, object_id)
+        if not self.has_view_permission(request, flag):
+            raise PermissionDenied
+        if flag is None:
+            self.message_user(request, _("This flag no longer exists."), messages.ERROR)
+            return HttpResponseRedirect(page_url(self.admin_site, self.model, "changelist"))
+        if request.method != "POST":
+            return self._users_page(request, flag, _Typed())
+        if not may_change_users(self, request, flag):
+            raise PermissionDenied
+        typed = _typed(request)
+        self._post_users(request, flag, typed)
+        if typed.is_done:
+            return HttpResponseRedirect(request.get_full_path())
+        return self._users_page(request, flag, typed)
+
+    def _post_users(self, request: HttpRequest, flag: Any, typed: _Typed) -> None:
+        """Adds or removes. What is not done stays in `typed`, with the problem."""
+        post = self._remove_users if _REMOVE in request.POST else self._add_users
+        try:
+            text, is_written = post(flag, typed)
+        except FlagstaffError as error:
+            typed.problems[_NAMES] = _("Not saved: %(why)s") % {"why": error}
+            return
+        if is_written:
+            self.log_change(request, flag, text)
+        if text:
+            level = messages.SUCCESS if is_written else messages.WARNING
+            self.message_user(request, text, level)
+
+    def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, bool]:
+        """Adds the typed users. Returns what was done, and whether anything was written."""
+        try:
+            names = parse_names(typed.names, first_column=typed.first_column)
+        except csv.Error:
+            typed.problems[_NAMES] = _("This text cannot be read. Is there a single quote mark?")
+            return "", False
+        if not names:
+            typed.problems[_NAMES] = _("Write at least one user.")
+            return "", False
+        done = add_named_users(flag.key, names)
+        _keep_unknown(typed, done)
+        return done.sentence, done.added > 0
+
+    def _remove_users(self, flag: Any, typed: _Typed) -> tuple[str, bool]:
+        """Removes the selected users, and returns the same."""
+        parse = allowed_user_table().parse
+        pks: list[Any] = [pk for text in typed.selected if (pk := parse(text)) is not None]
+        if not pks:
+            typed.problems[_SELECTED] = _("Select at least one user.")
+            return "", False
+        changed = changes.remove_allowed_users(flag.key, pks)
+        typed.selected = frozenset()
+        count = len(changed.old)
+        text = ngettext("Removed %(count)s user.", "Removed %(count)s users.", count)
+        return text % {"count": local_number(count)}, changed.written
+
+    def _users_page(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse:
+        row = cast("Row", flag)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Allowed users of %(key)s") % {"key": flag.key},
+            "opts": self.opts,
+            "flag": flag,
+            "flag_url": page_url(self.admin_site, self.model, "change", quote(flag.pk)),
+            "flags_url": page_url(self.admin_site, self.model, "changelist"),
+            "total": count_allowed_users(row),
+            "typed": typed,
+            "max_reason": MAX_REASON_LENGTH,
+            "reason_name": REASON,
+            "why_not": why_not_change_users(self, request, flag),
+            "media": self.media,
+        }
+        if may_see_users(request.user):
+            search = request.GET.get(_SEARCH, "")
+            shown = user_page(row, search, request.GET.get(_AFTER, ""))
+            context |= self._list_context(request, shown, search)
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "flagstaff/allowed_users.html", context)
+
+    def _list_context(
+        self, request: HttpRequest, shown: UserPage, search: str
+    ) -> Mapping[str, object]:
+        users = [(user, self._user_url(request, user.pk)) for user in shown.users]
+        to_next = {_SEARCH: search, _AFTER: shown.next_after}
+        return {
+            "shown": shown,
+            "users": users,
+            "search": search,
+            "first_url": f"?{urlencode({_SEARCH: search})}" if shown.first > 1 else "",
+            "next_url": f"?{urlencode(to_next)}" if shown.next_after else "",
+        }
+
+    def _user_url(self, request: HttpRequest, pk: str) -> str:
+        """Returns the URL of the page of a user, or "" without such a page."""
+        field = allowed_user_table().field
+        model = field.model
+        if not (field.primary_key and may_view(self.admin_site, request, model)):
+            return ""
+        return page_url(self.admin_site, model, "change", quote(pk))
+
+
+def may_change_users(model_admin: Any, request: HttpRequest, flag: Any) -> bool:
+    """Whether the user of the request may add and remove allowed users."""
+    return model_admin.has_change_permission(request, flag) and may_see_users(request.user)
+
+
+def why_not_change_users(model_admin: Any, request: HttpRequest, flag: Any) -> str:
+    """Returns why the user of the request may not add and remove allowed users, or ""."""
+    if not may_see_users(request.user):
+        text = _("To see the users, you need the permission %(name)s.")
+        return text % {"name": permission_to_see_users()}
+    if not model_admin.has_change_permission(request, flag):
+        return _("You may not change this flag, so you cannot add or remove users.")
+    return ""
+
+
+def _typed(request: HttpRequest) -> _Typed:
+    post = request.POST
+    return _Typed(
+        names=post.get(_NAMES, ""),
+        first_column=_FIRST_COLUMN in post,
+        reason=post.get(REASON, ""),
+        selected=frozenset(post.getlist(_SELECTED)),
+    )
+
+
+def _keep_unknown(typed: _Typed, done: Added) -> None:
+    typed.names = done.unknown_text
+    if done.problem:
+        typed.problems[_NAMES] = done.problem
+        # The box has names only.
+        typed.first_column = False
