@@ -46,7 +46,7 @@ def test_admin_of_models_with_few_fields_works(article: Project) -> None:
     assert seen == {
         "columns": ["flag", "state", "on_off", "rollout", "allowed"],
         "filters": ["enabled"],
-        "fields": ["key", "enabled", "rollout_percent", "allowed_users", "_reason"],
+        "fields": ["key", "enabled", "rollout_percent", "allowed_users_panel", "_reason"],
         "presets": 6,
         "asked": True,
         "flag": [True, 5],
@@ -66,7 +66,7 @@ def test_admin_of_models_with_more_fields_shows_them(article: Project) -> None:
     use_flagstaffs_admin_with(article, MORE_FIELDS)
     seen = article.script("admin_walk")
     assert seen["fields"] == [
-        *("key", "enabled", "rollout_percent", "allowed_users"),
+        *("key", "enabled", "rollout_percent", "allowed_users_panel"),
         *("team", "priority", "_reason"),
     ]
     # Only the rollout has buttons.

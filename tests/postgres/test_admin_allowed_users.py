@@ -16,7 +16,7 @@ from django.utils.html import strip_tags
 from flagstaff.admin.allowed_users.listing import PAGE_SIZE
 from flagstaff.history import flag_history
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, messages_of, page, staff
+from tests.admin_pages import FLAGS, form_data, messages_of, page, staff
 
 pytestmark = pytest.mark.django_db
 
@@ -362,3 +362,60 @@ def test_users_are_linked_to_their_page(operator: Client, flag: FeatureFlag) -> 
     [alice] = make_users("alice")
     flag.allowed_users.set([alice])
     assert f'href="/admin/auth/user/{alice.pk}/change/"' in page(operator, url(flag))
+
+
+# The panel on the page of the flag.
+
+
+def panel(client: Client, flag: FeatureFlag) -> str:
+    html = page(client, f"{FLAGS}{flag.pk}/change/")
+    [found] = re.findall(r'<span class="flagstaff-allowed">(.*?)</span></span>', html, re.DOTALL)
+    return " ".join(strip_tags(found.replace("<", " <")).split())
+
+
+def test_panel_shows_number_first_names_and_link(operator: Client, flag: FeatureFlag) -> None:
+    assert panel(operator, flag) == "0 users Add, remove or search"
+    flag.allowed_users.set(make_users(*(f"user{n:02}" for n in range(22))))
+    text = panel(operator, flag)
+    assert text.startswith("22 users Add, remove or search user00, user01, ")
+    assert text.endswith(", user19 and 2 more")
+    assert f'href="{url(flag)}"' in page(operator, f"{FLAGS}{flag.pk}/change/")
+
+
+def test_panel_without_view_user_permission_has_only_the_number(flag: FeatureFlag) -> None:
+    flag.allowed_users.set(make_users("eve"))
+    assert panel(staff("change_featureflag"), flag) == "1 user"
+
+
+def test_panel_without_change_permission_links_to_the_page(flag: FeatureFlag) -> None:
+    flag.allowed_users.set(make_users("eve"))
+    client = staff("view_featureflag", "view_user")
+    assert panel(client, flag) == "1 user Show or search eve"
+
+
+def test_panel_has_the_same_queries_for_many_users(operator: Client, flag: FeatureFlag) -> None:
+    flag.allowed_users.set(make_users("alice"))
+    panel(operator, flag)
+    with CaptureQueriesContext(connection) as few:
+        panel(operator, flag)
+    flag.allowed_users.add(*make_users(*(f"user{n}" for n in range(1000))))
+    with CaptureQueriesContext(connection) as many:
+        panel(operator, flag)
+    assert len(few) == len(many)
+
+
+def test_form_of_flag_does_not_change_allowed_users(operator: Client, flag: FeatureFlag) -> None:
+    alice, bob = make_users("alice", "bob")
+    flag.allowed_users.set([alice])
+    target = f"{FLAGS}{flag.pk}/change/"
+    data = {**form_data(operator.get(target)), "rollout_percent": 50}
+    operator.post(target, {**data, "allowed_users": [bob.pk]})
+    flag.refresh_from_db()
+    assert flag.rollout_percent == 50
+    assert names_of(flag) == ["alice"]
+
+
+def test_page_that_adds_a_flag_has_the_field(operator: Client) -> None:
+    html = page(operator, f"{FLAGS}add/")
+    assert 'name="allowed_users"' in html
+    assert "field-allowed_users_panel" not in html

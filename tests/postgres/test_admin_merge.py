@@ -15,7 +15,6 @@ from flagstaff.admin.saving import SavingMixin
 from flagstaff.changes import (
     add_allowed_users,
     disable,
-    remove_allowed_users,
     set_rollout,
     set_value,
     update,
@@ -237,31 +236,7 @@ def test_lines_and_spaces_of_unedited_text_are_no_edit(operator: Client, flag: F
     assert flag.description == "one\ntwo "
 
 
-def test_allowed_users_are_added_and_removed_one_by_one(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    alice, bob, carol, dave = make_users("alice", "bob", "carol", "dave")
-    flag.allowed_users.set([alice, bob])
-    data = opened(operator, flag)
-    add_allowed_users("new_checkout", carol)
-    saved(operator, flag, {**data, "allowed_users": [alice.pk, dave.pk]})
-    assert set(flag.allowed_users.all()) == {alice, carol, dave}
-
-
-def test_page_with_errors_merges_allowed_users(operator: Client, flag: FeatureFlag) -> None:
-    alice, bob, carol, dave = make_users("alice", "bob", "carol", "dave")
-    flag.allowed_users.set([alice, bob])
-    data = opened(operator, flag)
-    add_allowed_users("new_checkout", carol)
-    edited = {**data, "allowed_users": [alice.pk, dave.pk], "rollout_percent": 101}
-    shown = form_data(rejected(operator, flag, edited))
-    assert set(map(int, shown["allowed_users"])) == {alice.pk, carol.pk, dave.pk}
-    remove_allowed_users("new_checkout", alice)
-    saved(operator, flag, {**shown, "rollout_percent": 50})
-    assert set(flag.allowed_users.all()) == {carol, dave}
-
-
-def test_page_without_allowed_users_does_not_change_them(
+def test_save_keeps_allowed_users_that_were_added_since(
     operator: Client, flag: FeatureFlag
 ) -> None:
     [alice] = make_users("alice")

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin import AdminSite, ModelAdmin
-from django.contrib.admin.widgets import ManyToManyRawIdWidget
+from django.contrib.admin import AdminSite
 from django.db.models import Field, ManyToManyField, Model, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import ownership_fields, through_model
-from flagstaff._tables.rows import Row
-from flagstaff._text.local_formats import local_number
 from flagstaff.admin.allowed_users import AllowedUsersMixin
+from flagstaff.admin.allowed_users.panel import PANEL
 from flagstaff.admin.bucket_units import BucketUnitMixin
 from flagstaff.admin.deleting import ConfirmedDeletionMixin
 from flagstaff.admin.environment import EnvironmentMixin
@@ -36,15 +34,13 @@ from flagstaff.admin.flag_page import (
 from flagstaff.admin.flag_permissions import ToggleMixin
 from flagstaff.admin.flag_rules import FlagForm, FlagRulesMixin
 from flagstaff.admin.history import HistoryMixin
-from flagstaff.admin.links import admin_of
 from flagstaff.admin.optional_parts import OptionalPartsMixin
 from flagstaff.admin.own_fields import OwnFieldsMixin
 from flagstaff.admin.ownership import OWNERSHIP, OwnershipMixin
 from flagstaff.admin.rollout import RolloutInput
 from flagstaff.admin.saving import SavingMixin, set_widget
-from flagstaff.admin.shown import was_shown
 from flagstaff.base_models import AbstractFeatureFlag
-from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import FeatureFlag
 
@@ -58,16 +54,10 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-# A page with more users is slow to open.
-_MAX_EDITABLE_USERS = 500
-
 _TIMES = ("created_at", "changed_at")
 _RELEASE = gettext_lazy("Release")
 _TARGETING = gettext_lazy("Targeting")
 _DETAILS = gettext_lazy("Details")
-
-# Shown instead of the allowed users.
-_NUMBERS_OF_USERS = ("allowed", "allowed_users_count")
 
 # Django's confirmation page posts this name.
 _DELETION_CONFIRMED = "post"
@@ -100,12 +90,7 @@ class FeatureFlagAdmin(
     known_model = AbstractFeatureFlag
 
     form = FlagForm
-    # Used if this admin cannot search for users; see get_autocomplete_fields.
-    raw_id_fields = ("allowed_users",)
-    readonly_fields: ClassVar[_ListOrTuple[str]] = (
-        *_TIMES,
-        *_NUMBERS_OF_USERS,
-    )
+    readonly_fields: ClassVar[_ListOrTuple[str]] = (*_TIMES, PANEL)
     fieldsets: ClassVar[_FieldsetSpec] = (
         (_RELEASE, {"fields": ("key", "enabled", "rollout_percent")}),
         (_TARGETING, {"fields": ("rules", ALLOWED, BUCKET_BY)}),
@@ -129,58 +114,17 @@ class FeatureFlagAdmin(
             known = [one for one in details["fields"] if one not in unknown]
             fieldsets = (*first, (name, {"fields": (*known, *self.other_fields())}))
         if not self._may_list_allowed_users():
-            fieldsets = replaced_fields(fieldsets, {ALLOWED: ("allowed",)})
+            fieldsets = replaced_fields(fieldsets, {ALLOWED: (PANEL,)})
         # For Django's checks, too.
         vars(self)["fieldsets"] = self.present_fieldsets(fieldsets)
         vars(self)["fields"] = None
 
-    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """The allowed users, if the user of the request can search for users in this admin."""
-        user_admin = self._user_admin(request)
-        return (ALLOWED,) if user_admin and user_admin.get_search_fields(request) else ()
-
-    def formfield_for_manytomany(
-        self, db_field: ManyToManyField[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.ModelMultipleChoiceField[Any] | None:
-        """The form field of the allowed users, without a link to users who may not be viewed."""
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)
-        if field is None or db_field.name != ALLOWED:
-            return field
-        if isinstance(field.widget, ManyToManyRawIdWidget) and self._user_admin(request) is None:
-            # The widget links to the models of its site.
-            field.widget.admin_site = AdminSite()
-            field.help_text += " " + _("Primary keys of users, separated by commas.")
-        return field
-
-    def _user_admin(self, request: HttpRequest) -> ModelAdmin[Model] | None:
-        """The admin of users, if the user of the request may open it."""
-        user_model = self.model._meta.get_field(ALLOWED).related_model
-        user_admin = admin_of(self.admin_site, cast("type[Model]", user_model))
-        return user_admin if user_admin and user_admin.has_view_permission(request) else None
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """The read-only fields, also for a subclass that sets others."""
-        readonly = super().get_readonly_fields(request, obj)
-        return (*readonly, *(one for one in _NUMBERS_OF_USERS if one not in readonly))
-
     def get_fieldsets(self, request: HttpRequest, obj: FeatureFlag | None = None) -> _FieldsetSpec:
-        """The fields, with a number instead of allowed users that are too many or not visible."""
+        """The fields. The times are set at creation."""
         fieldsets = super().get_fieldsets(request, obj)
-        if obj is not None:
-            fieldsets = _with_key_in_details(fieldsets)
-        else:
-            # The times are set at creation, and "allowed" is a number.
-            return replaced_fields(fieldsets, dict.fromkeys((*_TIMES, "allowed"), ()))
-        # The submitted page decides, not the number of now: if users were removed meanwhile, the
-        # list would be editable, and the page without it would remove all users.
-        listed = was_shown(request, ALLOWED)
-        if not self.has_change_permission(request, obj) and not may_see_users(request.user):
-            return replaced_fields(fieldsets, {ALLOWED: ("allowed",)})
-        if listed is None:
-            listed = _count_allowed(obj) <= _MAX_EDITABLE_USERS
-        if listed:
-            return fieldsets
-        return replaced_fields(fieldsets, {ALLOWED: ("allowed_users_count",)})
+        if obj is None:
+            return replaced_fields(fieldsets, dict.fromkeys(_TIMES, ()))
+        return _with_key_in_details(fieldsets)
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -225,23 +169,6 @@ class FeatureFlagAdmin(
     def _may_list_allowed_users(self) -> bool:
         """Whether a form can have them: Django refuses a table of the project's own."""
         return bool(self._allowed_links()._meta.auto_created)
-
-    @admin.display(description=gettext_lazy("allowed users"))
-    def allowed_users_count(self, flag: FeatureFlag) -> str:
-        """The number of allowed users, if they are too many for a form."""
-        count = _count_allowed(flag)
-        text = ngettext(
-            "%(count)s user, too many to edit here. Use “manage.py flags allow” or "
-            "flagstaff.changes.add_allowed_users().",
-            "%(count)s users, too many to edit here. Use “manage.py flags allow” or "
-            "flagstaff.changes.add_allowed_users().",
-            count,
-        )
-        return text % {"count": local_number(count)}
-
-
-def _count_allowed(flag: FeatureFlag) -> int:
-    return count_allowed_users(cast("Row", flag))
 
 
 def _without_lines(lines: Iterable[object], prefix: str) -> list[Any]:

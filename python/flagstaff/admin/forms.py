@@ -16,8 +16,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
-from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown, user_texts
-from flagstaff.changes.allowed_users import ALLOWED, allowed_users_of
+from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
 from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_value
@@ -87,9 +86,6 @@ class MergingForm(_ModelForm):
         super().__init__(*args, **kwargs)
         self._present: Shown | None = None
         if self.instance.pk is not None:
-            if ALLOWED in self.initial:
-                # Django reads them where the router says, which may be a replica.
-                self.initial[ALLOWED] = list(allowed_users_of(self.instance))
             values = {name: self.initial[name] for name in self.fields if name in self.initial}
             self._present = Shown.of(version_of(self.kind, self.instance.pk), values)
             self.initial[SHOWN] = self._present.as_json()
@@ -119,10 +115,7 @@ class MergingForm(_ModelForm):
     @property
     def expected_fields(self) -> Fields:
         """The values of the same fields when the form was validated."""
-        expected = {name: self.initial.get(name) for name in self.changed_fields}
-        if ALLOWED in expected and self.shown and self.shown.users is not None:
-            expected[ALLOWED] = self.shown.users
-        return expected
+        return {name: self.initial.get(name) for name in self.changed_fields}
 
     def is_valid(self) -> bool:
         """Whether the form can be saved."""
@@ -182,14 +175,11 @@ class MergingForm(_ModelForm):
         return name not in self.cleaned_data or digest(name, self.cleaned_data[name]) != shown
 
     def _conflicts(self) -> Iterator[str]:
-        """The edited fields that another change has set to another value.
-
-        Allowed users have no conflicts: each one is added or removed on its own.
-        """
+        """The edited fields that another change has set to another value."""
         shown, present = self.shown, self._present
         if shown is None or present is None:
             return
-        for name in set(shown.fields).intersection(self.changed_data, present.fields) - {ALLOWED}:
+        for name in set(shown.fields).intersection(self.changed_data, present.fields):
             changed = shown.fields[name] != present.fields[name]
             if changed and self._is_edited(name, present.fields[name]):
                 yield name
@@ -222,10 +212,6 @@ class MergingForm(_ModelForm):
     def _show_present(self, shown: Shown) -> None:
         for name in {SHOWN, *shown.fields}.intersection(self.fields) - {*self.changed_data}:
             _show(self.fields[name], self.initial.get(name))
-        if ALLOWED in self.fields and ALLOWED in self.cleaned_data and shown.users is not None:
-            yours, present = (user_texts(one[ALLOWED]) for one in (self.cleaned_data, self.initial))
-            added, removed = {*yours} - {*shown.users}, {*shown.users} - {*yours}
-            _show(self.fields[ALLOWED], [*({*present} - removed), *(added - {*present})])
 
 
 def _show(field: forms.Field, value: object) -> None:

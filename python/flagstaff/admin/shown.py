@@ -1,13 +1,13 @@
 """What a change page showed, so that a save can tell which fields the user has edited.
 
-The page holds a digest of each field, because a value may be long, and the allowed users.
+The page holds a digest of each field, because a value may be long.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.fields import canonical, canonical_json
 
 __all__ = ["SHOWN", "Shown", "parse_shown", "was_shown"]
@@ -33,15 +31,12 @@ class Shown:
     #: None without a history.
     version: int | None
     fields: Mapping[str, str]
-    #: The primary keys of the allowed users, as text; None if the page did not list them.
-    users: tuple[str, ...] | None
 
     @classmethod
     def of(cls, version: int | None, values: Mapping[str, object]) -> Shown:
         """Returns what a page shows of these values."""
         fields = {name: digest(name, value) for name, value in values.items()}
-        users = user_texts(values[ALLOWED]) if ALLOWED in values else None
-        return cls(version, fields, users)
+        return cls(version, fields)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the content of the hidden field."""
@@ -52,16 +47,12 @@ def parse_shown(data: object) -> Shown | None:
     """Reads the content of the hidden field; None if it has another form."""
     if not isinstance(data, dict):
         return None
-    version, fields, users = (data.get(name) for name in ("version", "fields", "users"))
+    version, fields = (data.get(name) for name in ("version", "fields"))
     if not (version is None or isinstance(version, int)):
         return None
     if not (isinstance(fields, dict) and all(isinstance(one, str) for one in fields.values())):
         return None
-    if users is not None and not (isinstance(users, list) and all(_is_pk(pk) for pk in users)):
-        return None
-    if (ALLOWED in fields) != (users is not None):
-        return None
-    return Shown(version, fields, None if users is None else tuple(users))
+    return Shown(version, fields)
 
 
 def was_shown(request: HttpRequest, name: str) -> bool | None:
@@ -79,8 +70,6 @@ def digest(name: str, value: object) -> str:
         text = canonical(value, allow_nan=True)
     elif name in ("rules", "conditions"):
         text = canonical_json(value, allow_nan=True)
-    elif name == ALLOWED:
-        text = json.dumps(sorted(user_texts(value)))
     elif name == TAGS and value is None:
         # A project's own column may be NULL, and its form has no tags then.
         return digest(name, [])
@@ -90,19 +79,8 @@ def digest(name: str, value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def user_texts(users: object) -> tuple[str, ...]:
-    """Returns the primary keys of users as text."""
-    table = allowed_user_table()
-    many: Iterable[object] = users if isinstance(users, QuerySet | list | tuple) else ()
-    return tuple(str(table.pk_of(user)) for user in many)
-
-
 def _as_posted(value: object) -> object:
     """Text as a browser sends it and a form reads it: the same after any number of saves."""
     if isinstance(value, str):
         return value.replace("\r\n", "\n").strip()
     return list(map(str, value)) if isinstance(value, QuerySet | list) else value
-
-
-def _is_pk(text: object) -> bool:
-    return isinstance(text, str) and allowed_user_table().parse(text) is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.contrib import messages
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -23,13 +23,14 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.allowed_users.adding import Added, add_named_users, parse_names
 from flagstaff.admin.allowed_users.listing import UserPage, user_page
+from flagstaff.admin.allowed_users.permission import why_not_change_users
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.user_names import may_see_users, permission_to_see_users
+from flagstaff.history.user_names import may_see_users
 
-__all__ = ["AllowedUsersMixin"]
+__all__ = ["AllowedUsersPageMixin"]
 
 # The names of the submit buttons, and of the fields.
 _ADD, _REMOVE = "_add", "_remove"
@@ -54,7 +55,7 @@ class _Typed:
         return not (self.names.strip() or self.selected or self.problems)
 
 
-class AllowedUsersMixin(AttributionMixin):
+class AllowedUsersPageMixin(AttributionMixin):
     """Adds the page. Put it before ModelAdmin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -80,7 +81,7 @@ class AllowedUsersMixin(AttributionMixin):
             return HttpResponseRedirect(page_url(self.admin_site, self.model, "changelist"))
         if request.method != "POST":
             return self._users_page(request, flag, _Typed())
-        if not may_change_users(self, request, flag):
+        if why_not_change_users(self, request, flag):
             raise PermissionDenied
         typed = _typed(request)
         self._post_users(request, flag, typed)
@@ -136,9 +137,9 @@ class AllowedUsersMixin(AttributionMixin):
             "title": _("Allowed users of %(key)s") % {"key": flag.key},
             "opts": self.opts,
             "flag": flag,
-            "flag_url": page_url(self.admin_site, self.model, "change", quote(flag.pk)),
+            "flag_url": page_url(self.admin_site, self.model, "change", flag.pk),
             "flags_url": page_url(self.admin_site, self.model, "changelist"),
-            "total": count_allowed_users(row),
+            "total": _total_text(count_allowed_users(row)),
             "typed": typed,
             "max_reason": MAX_REASON_LENGTH,
             "reason_name": REASON,
@@ -159,6 +160,7 @@ class AllowedUsersMixin(AttributionMixin):
         to_next = {_SEARCH: search, _AFTER: shown.next_after}
         return {
             "shown": shown,
+            "range": _range_text(shown),
             "users": users,
             "search": search,
             "first_url": f"?{urlencode({_SEARCH: search})}" if shown.first > 1 else "",
@@ -171,22 +173,18 @@ class AllowedUsersMixin(AttributionMixin):
         model = field.model
         if not (field.primary_key and may_view(self.admin_site, request, model)):
             return ""
-        return page_url(self.admin_site, model, "change", quote(pk))
+        return page_url(self.admin_site, model, "change", pk)
 
 
-def may_change_users(model_admin: Any, request: HttpRequest, flag: Any) -> bool:
-    """Whether the user of the request may add and remove allowed users."""
-    return model_admin.has_change_permission(request, flag) and may_see_users(request.user)
+def _total_text(count: int) -> str:
+    text = ngettext("%(count)s allowed user.", "%(count)s allowed users.", count)
+    return text % {"count": local_number(count)}
 
 
-def why_not_change_users(model_admin: Any, request: HttpRequest, flag: Any) -> str:
-    """Returns why the user of the request may not add and remove allowed users, or ""."""
-    if not may_see_users(request.user):
-        text = _("To see the users, you need the permission %(name)s.")
-        return text % {"name": permission_to_see_users()}
-    if not model_admin.has_change_permission(request, flag):
-        return _("You may not change this flag, so you cannot add or remove users.")
-    return ""
+def _range_text(shown: UserPage) -> str:
+    numbers = {"first": shown.first, "last": shown.last, "found": shown.found}
+    text = _("Users %(first)s to %(last)s of %(found)s")
+    return text % {name: local_number(number) for name, number in numbers.items()}
 
 
 def _typed(request: HttpRequest) -> _Typed:

@@ -1,0 +1,84 @@
+"""The allowed users on the page of a flag: their number, the first names, a link to their page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._tables.rows import Row
+from flagstaff._text.lists import join_some
+from flagstaff._text.local_formats import local_number
+from flagstaff.admin.allowed_users.listing import first_users
+from flagstaff.admin.allowed_users.permission import why_not_change_users
+from flagstaff.admin.fieldsets import replaced_fields
+from flagstaff.admin.flag_state import ALLOWED_COUNT
+from flagstaff.admin.links import page_url
+from flagstaff.admin.rule_pages import request_of
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.history.describe import and_more
+from flagstaff.history.user_names import may_see_users
+
+__all__ = ["PANEL", "AllowedUsersPanelMixin"]
+
+#: The name of the display method.
+PANEL = "allowed_users_panel"
+_MAX_NAMES = 20
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _FieldsetSpec
+
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+
+class AllowedUsersPanelMixin(_ModelAdmin):
+    """Shows the panel instead of the field on the page of a flag. Put it before ModelAdmin."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The read-only fields, also for a subclass that sets others."""
+        readonly = tuple(super().get_readonly_fields(request, obj))
+        return readonly if PANEL in readonly else (*readonly, PANEL)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> _FieldsetSpec:
+        """The fields, with the panel instead of the field. A new flag has no page of users."""
+        fieldsets = super().get_fieldsets(request, obj)
+        return replaced_fields(fieldsets, {PANEL: ()} if obj is None else {ALLOWED: (PANEL,)})
+
+    @admin.display(description=gettext_lazy("allowed users"))
+    def allowed_users_panel(self, flag: Any) -> SafeString:
+        """The number of allowed users, the first names, and a link to their page."""
+        request = request_of(flag)
+        # The flag of a page has been read with the number.
+        count = vars(flag).get(ALLOWED_COUNT)
+        if count is None:
+            count = count_allowed_users(cast("Row", flag))
+        text = ngettext("%(count)s user", "%(count)s users", count)
+        names, link = "", ""
+        if request is not None and may_see_users(request.user):
+            names = _names(flag, count) if count else ""
+            link = self._link(request, flag)
+        return format_html(
+            '<span class="flagstaff-allowed">{} {}<span class="flagstaff-note">{}</span></span>',
+            text % {"count": local_number(count)},
+            link,
+            names,
+        )
+
+    def _link(self, request: HttpRequest, flag: Any) -> SafeString:
+        may_not = why_not_change_users(self, request, flag)
+        text = _("Show or search") if may_not else _("Add, remove or search")
+        url = page_url(self.admin_site, self.model, "allowed_users", flag.pk)
+        return format_html('<a href="{}">{}</a>', url, text)
+
+
+def _names(flag: Any, count: int) -> str:
+    users = first_users(cast("Row", flag), _MAX_NAMES)
+    shown = (user.name or user.pk for user in users)
+    return join_some(shown, _MAX_NAMES, total=count, more=and_more)
