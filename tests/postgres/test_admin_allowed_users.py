@@ -58,6 +58,11 @@ def names_of(flag: FeatureFlag) -> list[str]:
     return sorted(flag.allowed_users.values_list("username", flat=True))
 
 
+def done(response: Any) -> list[str]:
+    """Returns the messages of a page, without the link that undoes the change."""
+    return [re.sub(r" <a .*?>Undo</a>", "", text) for text in messages_of(response)]
+
+
 def box(response: Any) -> str:
     """Returns the text in the box for names."""
     [text] = re.findall(r"<textarea.*?>\n(.*?)</textarea>", response.content.decode(), re.DOTALL)
@@ -141,7 +146,7 @@ def test_query_count_does_not_grow_with_users(operator: Client, flag: FeatureFla
 def test_missing_flag_redirects_to_the_list(operator: Client, flag: FeatureFlag) -> None:
     response = operator.get(f"{FLAGS}0/allowed-users/", follow=True)
     assert response.redirect_chain == [(FLAGS, 302)]
-    assert messages_of(response) == ["This flag no longer exists."]
+    assert done(response) == ["This flag no longer exists."]
 
 
 # Adding.
@@ -154,7 +159,7 @@ def test_users_are_added_by_username(names: str, operator: Client, flag: Feature
     make_users("alice", "bob", "carol")
     response = add(operator, flag, names)
     assert names_of(flag) == ["alice", "bob"]
-    assert messages_of(response) == ["Added 2 users."]
+    assert done(response) == ["Added 2 users."]
     assert response.redirect_chain == [(url(flag), 302)]
 
 
@@ -173,13 +178,13 @@ def test_first_column_of_csv_is_added(operator: Client, flag: FeatureFlag) -> No
 def test_present_users_are_counted(operator: Client, flag: FeatureFlag) -> None:
     flag.allowed_users.set(make_users("alice"))
     make_users("bob")
-    [text] = messages_of(add(operator, flag, "alice, bob"))
+    [text] = done(add(operator, flag, "alice, bob"))
     assert text == "Added 1 user. 1 user was an allowed user already."
 
 
 def test_present_user_alone_is_no_change(operator: Client, flag: FeatureFlag) -> None:
     flag.allowed_users.set(make_users("alice"))
-    [text] = messages_of(add(operator, flag, "alice"))
+    [text] = done(add(operator, flag, "alice"))
     assert text == "1 user was an allowed user already."
     assert not LogEntry.objects.exists()
 
@@ -192,7 +197,7 @@ def test_unknown_user_stays_in_box_with_guess(operator: Client, flag: FeatureFla
     assert problem(response) == (
         "No user has this primary key or username: “alcie”. Did you mean “alice”?"
     )
-    assert messages_of(response) == ["Added 1 user."]
+    assert done(response) == ["Added 1 user."]
     assert 'value="beta"' in response.content.decode()
 
 
@@ -239,10 +244,32 @@ def test_reason_and_actor_are_in_the_history(operator: Client, flag: FeatureFlag
     assert LogEntry.objects.get().get_change_message() == "Added 1 user."
 
 
+def test_message_has_a_link_that_undoes(operator: Client, flag: FeatureFlag) -> None:
+    make_users("alice")
+    [text] = messages_of(add(operator, flag, "alice"))
+    [link] = re.findall(r'href="([^"]+)">Undo</a>', text)
+    assert link.startswith(f"{FLAGS}{flag.pk}/history/?undo=")
+
+
+@pytest.mark.parametrize("button", ["_add", "_remove"])
+def test_required_reason_is_missing(
+    button: str, operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
+    alice, _bob = make_users("alice", "bob")
+    flag.allowed_users.set([alice])
+    data = {"names": "bob", "user": alice.pk, button: "1"}
+    response = operator.post(url(flag), {**data, "_reason": " "})
+    assert "A reason is required" in response.content.decode()
+    assert (box(response), names_of(flag)) == ("bob", ["alice"])
+    operator.post(url(flag), {**data, "_reason": "beta"})
+    assert names_of(flag) == (["alice", "bob"] if button == "_add" else [])
+
+
 def test_10000_users_are_added_at_once(operator: Client, flag: FeatureFlag) -> None:
     names = [f"user{n}" for n in range(10_000)]
     make_users(*names)
-    assert messages_of(add(operator, flag, "\n".join(names))) == ["Added 10,000 users."]
+    assert done(add(operator, flag, "\n".join(names))) == ["Added 10,000 users."]
     assert flag.allowed_users.count() == 10_000
 
 
@@ -253,7 +280,7 @@ def test_selected_users_are_removed(operator: Client, flag: FeatureFlag) -> None
     alice, bob, carol = make_users("alice", "bob", "carol")
     flag.allowed_users.set([alice, bob, carol])
     response = remove(operator, flag, alice, carol, _reason="done")
-    assert messages_of(response) == ["Removed 2 users."]
+    assert done(response) == ["Removed 2 users."]
     assert names_of(flag) == ["bob"]
     assert flag_history("new_checkout")[0].reason == "done"
 
@@ -295,7 +322,7 @@ def test_removal_without_selection_says_so(
 
 def test_removal_of_removed_user_changes_nothing(operator: Client, flag: FeatureFlag) -> None:
     [alice] = make_users("alice")
-    assert messages_of(remove(operator, flag, alice)) == ["Removed 0 users."]
+    assert done(remove(operator, flag, alice)) == ["Removed 0 users."]
     assert flag_history("new_checkout")[0].action == "create"
     assert not LogEntry.objects.exists()
 
@@ -336,6 +363,23 @@ def test_post_without_permission_is_rejected(
     data = {"names": "alice", "user": alice.pk, button: "1"}
     assert staff(*permissions).post(url(flag), data).status_code == 403
     assert names_of(flag) == ["alice"]
+
+
+def test_read_only_pages_have_disabled_controls(
+    operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    assert "setting READ_ONLY" in page(operator, url(flag))
+    make_users("alice")
+    assert operator.post(url(flag), {"names": "alice", "_add": "1"}).status_code == 403
+    assert names_of(flag) == []
+
+
+def test_user_who_may_toggle_only_sees_the_users(flag: FeatureFlag) -> None:
+    flag.allowed_users.set(make_users("eve"))
+    client = staff("toggle_featureflag", "view_user")
+    assert panel(client, flag) == "1 user Show or search eve"
+    assert client.post(url(flag), {"names": "eve", "_add": "1"}).status_code == 403
 
 
 def test_page_without_view_flag_permission_is_rejected(flag: FeatureFlag) -> None:
@@ -408,10 +452,10 @@ def test_form_of_flag_does_not_change_allowed_users(operator: Client, flag: Feat
     alice, bob = make_users("alice", "bob")
     flag.allowed_users.set([alice])
     target = f"{FLAGS}{flag.pk}/change/"
-    data = {**form_data(operator.get(target)), "rollout_percent": 50}
+    data = {**form_data(operator.get(target)), "rollout_percent": 5}
     operator.post(target, {**data, "allowed_users": [bob.pk]})
     flag.refresh_from_db()
-    assert flag.rollout_percent == 50
+    assert flag.rollout_percent == 5
     assert names_of(flag) == ["alice"]
 
 

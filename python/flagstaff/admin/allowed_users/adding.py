@@ -35,6 +35,8 @@ class Added:
     unknown: Sequence[str]
     #: Why they are unknown, or "".
     problem: str
+    #: None if all are unknown.
+    changed: changes.Changed | None = None
 
     @property
     def unknown_text(self) -> str:
@@ -87,7 +89,7 @@ def add_named_users(key: str, names: Sequence[str]) -> Added:
     unknown = [text for text in names if text not in found or found[text] in changed.missing]
     added = len(changed.new)
     present = len(pks) - added - len(changed.missing)
-    return Added(added, present, unknown, _problem(unknown))
+    return Added(added, present, unknown, _problem(unknown), changed)
 
 
 def _problem(unknown: Sequence[str]) -> str:

@@ -24,8 +24,10 @@ from flagstaff._text.local_formats import local_number
 from flagstaff.admin.allowed_users.adding import Added, add_named_users, parse_names
 from flagstaff.admin.allowed_users.listing import UserPage, user_page
 from flagstaff.admin.allowed_users.permission import why_not_change_users
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, AttributionMixin, reason_problem
+from flagstaff.admin.environment import environment_context
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.reports import ReportMixin
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
@@ -46,7 +48,7 @@ class _Typed:
     first_column: bool = False
     reason: str = ""
     selected: frozenset[str] = frozenset()
-    #: What is wrong with the names, and with the selection.
+    #: What is wrong with the names, the selection or the reason, by the name of the field.
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -55,7 +57,7 @@ class _Typed:
         return not (self.names.strip() or self.selected or self.problems)
 
 
-class AllowedUsersPageMixin(AttributionMixin):
+class AllowedUsersPageMixin(AttributionMixin, ReportMixin):
     """Adds the page. Put it before ModelAdmin."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -91,49 +93,53 @@ class AllowedUsersPageMixin(AttributionMixin):
 
     def _post_users(self, request: HttpRequest, flag: Any, typed: _Typed) -> None:
         """Adds or removes. What is not done stays in `typed`, with the problem."""
+        if problem := reason_problem(request):
+            typed.problems[REASON] = problem
+            return
         post = self._remove_users if _REMOVE in request.POST else self._add_users
         try:
-            text, is_written = post(flag, typed)
+            text, changed = post(flag, typed)
         except FlagstaffError as error:
             typed.problems[_NAMES] = _("Not saved: %(why)s") % {"why": error}
             return
-        if is_written:
+        if changed is not None and changed.written:
             self.log_change(request, flag, text)
-        if text:
-            level = messages.SUCCESS if is_written else messages.WARNING
-            self.message_user(request, text, level)
+            self.report_change(request, changed, text)
+        elif text:
+            self.message_user(request, text, messages.WARNING)
 
-    def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, bool]:
-        """Adds the typed users. Returns what was done, and whether anything was written."""
+    def _add_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
+        """Adds the typed users. Returns what was done, in words and as the change."""
         try:
             names = parse_names(typed.names, first_column=typed.first_column)
         except csv.Error:
             typed.problems[_NAMES] = _("This text cannot be read. Is there a single quote mark?")
-            return "", False
+            return "", None
         if not names:
             typed.problems[_NAMES] = _("Write at least one user.")
-            return "", False
+            return "", None
         done = add_named_users(flag.key, names)
         _keep_unknown(typed, done)
-        return done.sentence, done.added > 0
+        return done.sentence, done.changed
 
-    def _remove_users(self, flag: Any, typed: _Typed) -> tuple[str, bool]:
+    def _remove_users(self, flag: Any, typed: _Typed) -> tuple[str, changes.Changed | None]:
         """Removes the selected users, and returns the same."""
         parse = allowed_user_table().parse
         pks: list[Any] = [pk for text in typed.selected if (pk := parse(text)) is not None]
         if not pks:
             typed.problems[_SELECTED] = _("Select at least one user.")
-            return "", False
+            return "", None
         changed = changes.remove_allowed_users(flag.key, pks)
         typed.selected = frozenset()
         count = len(changed.old)
         text = ngettext("Removed %(count)s user.", "Removed %(count)s users.", count)
-        return text % {"count": local_number(count)}, changed.written
+        return text % {"count": local_number(count)}, changed
 
     def _users_page(self, request: HttpRequest, flag: Any, typed: _Typed) -> HttpResponse:
         row = cast("Row", flag)
         context = {
             **self.admin_site.each_context(request),
+            **environment_context(),
             "title": _("Allowed users of %(key)s") % {"key": flag.key},
             "opts": self.opts,
             "flag": flag,
@@ -143,6 +149,7 @@ class AllowedUsersPageMixin(AttributionMixin):
             "typed": typed,
             "max_reason": MAX_REASON_LENGTH,
             "reason_name": REASON,
+            "reason_problem": typed.problems.get(REASON, ""),
             "why_not": why_not_change_users(self, request, flag),
             "media": self.media,
         }
