@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
@@ -18,6 +19,7 @@ __all__ = [
     "parse_json",
     "read_columns",
     "read_json",
+    "scalar_of",
     "why_undecodable",
 ]
 
@@ -76,6 +78,19 @@ def parse_json(text: str) -> Any:
     if problem := why_undecodable(text):
         raise ValueError(f"it {problem}")
     return json.loads(text, object_pairs_hook=object_of_pairs)
+
+
+def scalar_of(text: str) -> object:
+    """Returns the JSON scalar that a text is, such as 5 or true, or else the text."""
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return text
+    # Python also reads NaN and Infinity, which are not JSON.
+    is_scalar = not isinstance(value, list | dict | float) or (
+        isinstance(value, float) and isfinite(value)
+    )
+    return value if is_scalar else text
 
 
 def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

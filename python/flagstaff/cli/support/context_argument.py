@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from math import isfinite
 
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff._tables.bucket_units import VISITOR
-from flagstaff._text.json_text import parse_json
+from flagstaff._text.json_text import scalar_of
 from flagstaff.cli.support.errors import USAGE
 from flagstaff.cli.support.verb import Options
 from flagstaff.conf.attribute_sources import BUILT_IN
@@ -52,17 +51,4 @@ def _parse(text: str) -> tuple[str, object]:
             f"{name!r} is built in: the user decides it; pass another USER, or use another name"
         )
     # The id of a visitor is a text, also if it looks like a number.
-    return name, value if name == VISITOR else _scalar(value)
-
-
-def _scalar(text: str) -> object:
-    """Returns the JSON scalar that the text is, or else the text."""
-    try:
-        value = parse_json(text)
-    except ValueError:
-        return text
-    # Python also reads NaN and Infinity, which are not JSON.
-    is_scalar = not isinstance(value, list | dict | float) or (
-        isinstance(value, float) and isfinite(value)
-    )
-    return value if is_scalar else text
+    return name, value if name == VISITOR else scalar_of(value)

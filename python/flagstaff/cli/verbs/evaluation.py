@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, explain
+from flagstaff._engine.steps import deciding_step
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff.cli.support.cells import Column, Record
@@ -18,7 +19,7 @@ from flagstaff.cli.support.change_arguments import add_key
 from flagstaff.cli.support.context_argument import add_context, parse_context
 from flagstaff.cli.support.errors import FAILED
 from flagstaff.cli.support.output import Output
-from flagstaff.cli.support.steps import STEPS, deciding_step, steps_of, unit_text
+from flagstaff.cli.support.steps import STEPS, steps_of, unit_text
 from flagstaff.cli.support.user_arguments import label
 from flagstaff.cli.support.verb import Options, Verb
 

@@ -1,0 +1,218 @@
+"""The steps of an evaluation in words, as the terminal and the admin show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flagstaff._engine.explain import ExplainedCondition, ExplainedRule, Explanation
+from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._tables.bucket_units import USER, VISITOR
+from flagstaff._text.rule_text import conditions_text
+
+__all__ = ["Hint", "Step", "deciding_step", "steps_of", "unit_of"]
+
+#: Returns how to pass an attribute, such as "visitor=ID", to an evaluation.
+Hint: TypeAlias = Callable[[str], str]
+
+_ALL_USERS = 100
+
+
+@dataclass(frozen=True)
+class Step:
+    """One condition that an evaluation checks."""
+
+    name: str
+    #: Whether the condition is met; None if the evaluation ended before.
+    met: bool | None
+    #: Whether the result was decided here.
+    decides: bool
+    why: str
+    #: 1 for a condition of a rule, 2 for a condition of a segment that the rule names, else 0.
+    level: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        """Returns a dict for JSON."""
+        return asdict(self)
+
+
+# The place of the rules among the steps. No reason has this name.
+_RULES = "rules"
+
+# In the order of evaluation, by the reason of a result that the step decides: the name of the step,
+# and what its condition must be for the evaluation to continue.
+_STEPS = {
+    "ERROR": ("exists", True),
+    "DISABLED": ("enabled", True),
+    "TARGETING_MATCH": ("allowed", False),
+    _RULES: (_RULES, False),
+    "STATIC": ("100 %", False),
+    "DEFAULT": ("user", True),
+    "SPLIT": ("bucket < rollout", None),
+}
+
+
+# What decides in place of the flag's row, in words.
+_OVERRIDES = {
+    "override_flag": gettext_lazy("overridden by a test"),
+    VARIABLE: gettext_lazy("forced off in this process by %(variable)s"),
+}
+
+# What came of a condition, in words.
+_OUTCOMES = {
+    "passed": gettext_lazy("passed"),
+    "failed": gettext_lazy("failed"),
+    "missing": gettext_lazy("missing"),
+    "needs_user": gettext_lazy("needs the user object"),
+}
+
+
+def steps_of(explanation: Explanation, user: str | None, hint: Hint) -> list[Step]:
+    """Returns all steps; one of them decides. `user` is the user in words, None if anonymous."""
+    if explanation.override is not None:
+        why = _OVERRIDES[explanation.override] % {"variable": VARIABLE}
+        return [Step("override", met=True, decides=True, why=why)]
+    decided_by_rules = explanation.rule is not None or explanation.error_code == "PARSE_ERROR"
+    last = list(_STEPS).index(_RULES if decided_by_rules else explanation.reason)
+    missing = _missing(unit_of(explanation), hint)
+    steps: list[Step] = []
+    for place, reason in enumerate(_STEPS):
+        if reason == _RULES:
+            steps += _rule_steps(explanation, missing, is_reached=place <= last)
+        elif place <= last:
+            steps.append(_step(explanation, user, missing, reason, decides=place == last))
+        else:
+            skipped = _step_name(explanation, reason)
+            steps.append(Step(skipped, met=None, decides=False, why=""))
+    return steps
+
+
+def deciding_step(steps: Sequence[Step]) -> str:
+    """Returns why the result is as it is, in one line."""
+    step = next(step for step in steps if step.decides)
+    return f"{step.name} {step.why}" if step.name.startswith("rule") else step.why
+
+
+def unit_of(explanation: Explanation) -> str:
+    """Returns the bucketing unit of the flag."""
+    return USER if explanation.bucket_by is None else explanation.bucket_by
+
+
+def _step(
+    explanation: Explanation, user: str | None, missing: str, reason: str, *, decides: bool
+) -> Step:
+    name, (_name, continues_if) = _step_name(explanation, reason), _STEPS[reason]
+    met = explanation.value if continues_if is None else continues_if != decides
+    return Step(name, met, decides, _why(explanation, user, missing, reason, met=met))
+
+
+def _step_name(explanation: Explanation, reason: str) -> str:
+    name, _continues_if = _STEPS[reason]
+    return unit_of(explanation) if name == USER else name
+
+
+def _why(
+    explanation: Explanation, user: str | None, missing: str, reason: str, *, met: bool
+) -> str:
+    unit = unit_of(explanation)
+    texts: dict[str, object] = {"unit": unit, "user": user}
+    texts |= {"bucket": explanation.bucket, "percent": explanation.rollout_percent}
+    rollout = _("the rollout is %(percent)s %%")
+    known = (
+        _("the user is %(user)s")
+        if unit == USER
+        else _("the bucket of this %(unit)s is %(bucket)s")
+    )
+    not_allowed = _("the user is not an allowed user") if user else _("there is no user")
+    sentences = {
+        "ERROR": (
+            _("the flag exists"),
+            _("there is no flag with this key, or its row is invalid"),
+        ),
+        "DISABLED": (_("the flag is enabled"), _("the flag is disabled for all users")),
+        "TARGETING_MATCH": (_("the user is an allowed user"), not_allowed),
+        "STATIC": (rollout, rollout),
+        "DEFAULT": (known, None),
+        "SPLIT": (_below(unit), _not_below(unit)),
+    }
+    sentence = sentences[reason][0 if met else 1]
+    # Without placeholders: it has the name of an attribute.
+    return missing if sentence is None else sentence % texts
+
+
+def _below(unit: str) -> str:
+    if unit == USER:
+        return _("%(bucket)s is below %(percent)s")
+    return _("%(bucket)s is below %(percent)s (by %(unit)s)")
+
+
+def _not_below(unit: str) -> str:
+    if unit == USER:
+        return _("%(bucket)s is not below %(percent)s")
+    return _("%(bucket)s is not below %(percent)s (by %(unit)s)")
+
+
+def _missing(unit: str, hint: Hint) -> str:
+    """Returns what is missing, and how to pass it."""
+    if unit == USER:
+        return _("there is no user")
+    if unit == VISITOR:
+        return _("there is no visitor in the context") + hint("visitor=ID")
+    return _("%(unit)s is missing") % {"unit": unit} + hint(f"{unit}=VALUE")
+
+
+def _rule_steps(explanation: Explanation, missing: str, *, is_reached: bool) -> Iterator[Step]:
+    """Yields a step for each rule that was checked, with its conditions, and for each other rule.
+
+    If the rules cannot be read, yields one step for all.
+    """
+    if explanation.error_code == "PARSE_ERROR":
+        text = _("cannot be read, so the result is the default of the call: %(problem)s")
+        why = text % {"problem": explanation.rules_problem}
+        yield Step(_RULES, met=False, decides=True, why=why)
+    for rule in explanation.rules:
+        name = f"rule {rule.number}"
+        if is_reached and rule.number <= (explanation.rule or rule.number):
+            text = _rule_text(rule, explanation, missing)
+            yield Step(name, rule.decides, rule.decides, text)
+            for number, condition in enumerate(rule.conditions, start=1):
+                yield from _condition_steps(condition, number, level=1)
+        else:
+            yield Step(name, met=None, decides=False, why="")
+
+
+def _rule_text(rule: ExplainedRule, explanation: Explanation, missing: str) -> str:
+    name = "" if rule.name is None else f"{json.dumps(rule.name, ensure_ascii=False)}, "
+    return f"{name}{rule.rollout_percent} %: {_rule_outcome(rule, explanation, missing)}"
+
+
+def _rule_outcome(rule: ExplainedRule, explanation: Explanation, missing: str) -> str:
+    percent, bucket, unit = rule.rollout_percent, explanation.bucket, unit_of(explanation)
+    if not rule.decides:
+        return _("does not match")
+    if percent >= _ALL_USERS:
+        return _("matches")
+    if percent == 0:
+        return _("matches, so the flag is off")
+    if bucket is None:
+        return _("matches, but %(problem)s, so the flag is off") % {"problem": missing}
+    comparison = _below(unit) if bucket < percent else _not_below(unit)
+    texts = {"bucket": bucket, "percent": percent, "unit": unit}
+    return _("matches; %(comparison)s") % {"comparison": comparison % texts}
+
+
+def _condition_steps(condition: ExplainedCondition, number: int, *, level: int) -> Iterator[Step]:
+    """Yields a step for the condition, and for each condition of the segment that it names."""
+    outcome = str(_OUTCOMES[condition.outcome])
+    is_unknown = "segment" in condition.condition and not condition.conditions
+    sentence = _("there is no such segment") if is_unknown else ""
+    text = ", ".join(filter(None, [conditions_text([condition.condition]), sentence]))
+    met = condition.outcome == "passed"
+    yield Step(f"condition {number}", met, decides=False, why=f"{outcome}: {text}", level=level)
+    for inner_number, inner in enumerate(condition.conditions, start=1):
+        yield from _condition_steps(inner, inner_number, level=level + 1)
