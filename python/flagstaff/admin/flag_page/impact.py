@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -63,7 +64,10 @@ class ImpactMixin(_ModelAdmin):
         if obj is not None and rollout is not None and isinstance(rollout.widget, RolloutInput):
             rollout.widget.impact_url = page_url(self.admin_site, self.model, "impact", obj.pk)
             if COUNT in request.POST:
-                rollout.widget.impact_text = form_impact(stored_flag(obj), form)
+                # The form of the page is shown again unchecked.
+                checked = type(form)(request.POST, instance=copy(stored_flag(obj)))
+                checked.is_review = False
+                rollout.widget.impact_text = form_impact(stored_flag(obj), checked)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 
