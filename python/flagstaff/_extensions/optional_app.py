@@ -64,6 +64,13 @@ class OptionalApp:
         """Returns the primary keys, as text, of flags that the app is about to change by itself."""
         return ()
 
+    def stale_flags(self) -> Collection[str]:
+        """Returns the primary keys, as text, of flags that are probably no longer needed.
+
+        For a filter of the list of flags. Makes few queries, and looks at all flags.
+        """
+        return ()
+
     def verbs(self) -> Sequence[Verb]:
         """Returns the verbs that `manage.py flags` has besides its own."""
         return ()

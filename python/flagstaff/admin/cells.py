@@ -13,6 +13,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from flagstaff._text.local_formats import local_time_text
+from flagstaff._text.times import aware
 
 __all__ = ["changed_cell", "key_cell", "time_cell"]
 
@@ -47,6 +48,6 @@ def time_cell(time: datetime | None) -> str:
 
 
 def _ago(time: datetime) -> str:
-    if timezone.now() - time < timedelta(minutes=1):
+    if aware(timezone.now()) - aware(time) < timedelta(minutes=1):
         return _("just now")
     return _("%(time)s ago") % {"time": timesince(time, depth=1)}

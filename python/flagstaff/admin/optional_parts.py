@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db import connections, transaction
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -20,10 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._extensions import OptionalApp, optional_apps
+from flagstaff.admin.attempts import attempt
 from flagstaff.admin.rule_pages import request_of
-from flagstaff.conf import conf
 
-__all__ = ["OptionalPartsMixin", "notes_about", "notes_of"]
+__all__ = ["FLAG_LIST", "OptionalPartsMixin", "notes_about", "notes_of"]
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldsetSpec
@@ -36,10 +33,10 @@ else:
 
 _Shown = TypeVar("_Shown")
 
-logger = logging.getLogger("flagstaff")
-
 _NO_NOTES: Mapping[str, str] = {}
 _NO_LINKS: Sequence[tuple[str, str]] = ()
+#: The template of the list of flags.
+FLAG_LIST = "flagstaff/flag_list.html"
 # Instead of a panel that cannot be shown.
 _NONE = "\N{EN DASH}"
 # The name of the display method, and the attribute of a row in the list.
@@ -89,7 +86,7 @@ class OptionalPartsMixin(_ModelAdmin):
         if self.change_list_template is None and context is not None and "cl" in context:
             context["flagstaff_links"] = links
             context["flagstaff_parent"] = response.resolve_template(response.template_name)
-            response.template_name = "flagstaff/flag_list.html"
+            response.template_name = FLAG_LIST
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""
@@ -151,15 +148,7 @@ def notes_of(flag: Any) -> str:
 
 def _show(app: OptionalApp, show: Callable[[], _Shown], instead: _Shown) -> _Shown:
     """Returns what an app shows. Without its table, a person must still reach the flag's switch."""
-    database = conf.database
-    # A query that fails must not end the surrounding transaction.
-    is_in_block = connections[database].in_atomic_block
-    try:
-        with transaction.atomic(using=database) if is_in_block else nullcontext():
-            return show()
-    except Exception:
-        logger.exception("the app %s cannot show its part of the flags", app.label)
-        return instead
+    return attempt(f"the app {app.label} cannot show its part of the flags", show, instead)
 
 
 def _apps_with(method: str) -> list[OptionalApp]:

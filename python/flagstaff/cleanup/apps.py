@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
@@ -44,6 +44,12 @@ class CleanupConfig(OptionalApp, AppConfig):
         from flagstaff.cleanup.admin.flag_parts import flag_links  # noqa: PLC0415 (models first)
 
         return flag_links(site, request)
+
+    def stale_flags(self) -> Collection[str]:
+        """Returns the primary keys of the stale flags, without those that are snoozed."""
+        from flagstaff.cleanup.stale import stale_flags  # noqa: PLC0415 (models first)
+
+        return [one.facts.pk for one in stale_flags()]
 
     def forget_user(self, pk: str) -> None:
         """Removes a deleted user as the actor of snoozes."""

@@ -21,6 +21,7 @@ from flagstaff.models import Change
 __all__ = [
     "EntryRange",
     "events_among",
+    "events_in",
     "events_of",
     "flag_history",
     "range_of_event",
@@ -115,6 +116,14 @@ def events_among(  # noqa: PLR0913 (which entries, which events, and how much of
     )
     events = _events(kind, found, newest_first, before, None if all_users else _MAX_USERS)
     return list(islice(events, limit))
+
+
+def events_in(kind: Kind, newest_first: Iterable[Entry]) -> list[Event]:
+    """Returns the events that these entries of flags or segments make up, newest first.
+
+    Does not query.
+    """
+    return list(as_events(newest_first, {kind: _columns(kind)}, ()))
 
 
 def range_of_event(kind: Kind, pk: object, entry_id: int | None = None) -> EntryRange | None:

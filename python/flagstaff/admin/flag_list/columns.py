@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.contrib import admin
 from django.utils.html import format_html
@@ -11,9 +11,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.model_fields import OWNER
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.bucket_units import unit_note
-from flagstaff.admin.cells import changed_cell, key_cell
+from flagstaff.admin.cells import key_cell
+from flagstaff.admin.flag_list.cells import changed_cell, evaluated_cell, ownership_cell
+from flagstaff.admin.flag_list.page_facts import button_of
+from flagstaff.admin.flag_page.toggle import BACK
 from flagstaff.admin.flag_rules import count_rules, rule_count_text
 from flagstaff.admin.flag_state import ALLOWED_COUNT, class_and_label, forced_off_notice
 from flagstaff.admin.links import page_url
@@ -21,12 +25,17 @@ from flagstaff.admin.optional_parts import notes_of
 from flagstaff.admin.rollout import rollout_bar
 from flagstaff.models import FeatureFlag
 
-__all__ = ["FlagColumnsMixin", "anchor"]
+__all__ = ["EVALUATED_ORDER", "STATE_ORDER", "WHY_NOT", "FlagColumnsMixin", "anchor"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FeatureFlag]
 else:
     _ModelAdmin = object
+
+#: The id of the sentence that says why buttons are disabled.
+WHY_NOT = "flagstaff-why-not"
+#: The orders of columns that are sorted by an expression.
+STATE_ORDER, EVALUATED_ORDER = "enabled", "flagstaff_evaluated"
 
 
 class FlagColumnsMixin(_ModelAdmin):
@@ -37,7 +46,7 @@ class FlagColumnsMixin(_ModelAdmin):
         """The key and the description."""
         return key_cell(flag, anchor(flag))
 
-    @admin.display(description=gettext_lazy("state"), ordering="enabled")
+    @admin.display(description=gettext_lazy("state"), ordering=STATE_ORDER)
     def state(self, flag: FeatureFlag) -> SafeString:
         """A label for enabled, rollout and allowed users together."""
         css_class, text = class_and_label(flag)
@@ -53,17 +62,31 @@ class FlagColumnsMixin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("on/off"))
     def on_off(self, flag: FeatureFlag) -> SafeString:
-        """A link to the page that turns the flag on, or kills it."""
+        """A link to the page that turns the flag on, or kills it. Disabled without permission."""
         # The accessible name begins with the visible one.
         page, label, name = (
             ("kill", _("Kill…"), _("Kill… %(key)s"))
             if flag.enabled
             else ("turn_on", _("Turn on…"), _("Turn on… %(key)s"))
         )
+        name %= {"key": flag.key}
+        button = button_of(flag)
+        if not button.is_allowed:
+            return format_html(
+                '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
+                'aria-describedby="{}">{}</button>',
+                name,
+                WHY_NOT,
+                label,
+            )
+        # The person comes back to this row of the same list.
+        back = urlencode({BACK: f"{button.list_path}#{anchor(flag)}"})
+        url = page_url(self.admin_site, self.model, page, flag.pk)
         return format_html(
-            '<a class="button flagstaff-button" href="{}" aria-label="{}">{}</a>',
-            page_url(self.admin_site, self.model, page, flag.pk),
-            name % {"key": flag.key},
+            '<a class="button flagstaff-button" href="{}?{}" aria-label="{}">{}</a>',
+            url,
+            back,
+            name,
             label,
         )
 
@@ -83,10 +106,20 @@ class FlagColumnsMixin(_ModelAdmin):
         count: int = getattr(flag, ALLOWED_COUNT)
         return local_number(count) if count else ""
 
+    @admin.display(description=gettext_lazy("evaluated"), ordering=EVALUATED_ORDER)
+    def evaluated(self, flag: FeatureFlag) -> SafeString:
+        """The time of the last evaluation, and the share of true results in 24 hours."""
+        return evaluated_cell(flag)
+
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, flag: FeatureFlag) -> str:
-        """The time since the last change. The tooltip has the date and time."""
+    def changed(self, flag: FeatureFlag) -> SafeString:
+        """The newest change in a few words, who made it, and when."""
         return changed_cell(flag)
+
+    @admin.display(description=gettext_lazy("owner"), ordering=OWNER)
+    def ownership(self, flag: FeatureFlag) -> SafeString:
+        """The owner and the tags."""
+        return ownership_cell(flag)
 
 
 def anchor(flag: Any) -> str:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.admin import AdminSite
-from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
-from django.http import HttpRequest
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
-from flagstaff._tables.model_fields import (
-    OWNER,
-    TAGS,
-    ownership_fields,
-    rules_field,
-    through_model,
-)
+from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields, rules_field
+from flagstaff.admin.environment import extend_template
+from flagstaff.admin.flag_list.changelist import FlagChangeListMixin
 from flagstaff.admin.flag_list.columns import FlagColumnsMixin
+from flagstaff.admin.flag_list.conditions import allowed_count
+from flagstaff.admin.flag_list.filters import (
+    ChangedFilter,
+    EvaluatedFilter,
+    MineFilter,
+    StaleFilter,
+    StateFilter,
+    has_usage,
+)
+from flagstaff.admin.flag_list.overview import overview_of
+from flagstaff.admin.flag_list.shortcuts import shortcuts
+from flagstaff.admin.flag_list.turning_off import TurningOffMixin
+from flagstaff.admin.flag_permissions import may_toggle, why_not_toggle
 from flagstaff.admin.flag_rules import RulesFilter
 from flagstaff.admin.flag_state import ALLOWED_COUNT
+from flagstaff.admin.optional_parts import FLAG_LIST
 from flagstaff.admin.ownership import OwnerFilter, TagFilter
-from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.models import FeatureFlag
 
 __all__ = ["FlagListMixin"]
@@ -30,28 +41,22 @@ if TYPE_CHECKING:
     from django.utils.datastructures import _ListOrTuple
 
 
-class FlagListMixin(FlagColumnsMixin):
-    """The list of flags. Put it before OwnFieldsMixin."""
+class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
+    """The list of flags. Put it before OptionalPartsMixin and OwnFieldsMixin."""
 
     # The button comes early: a narrow screen shows it without scrolling.
     list_display: _ListDisplayT[FeatureFlag] = (
-        "flag",
-        "state",
-        "on_off",
-        "rollout",
-        "allowed",
-        "changed",
+        *("flag", "state", "on_off", "rollout", "allowed", "evaluated", "changed", "ownership"),
     )
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
-        "enabled",
-        "kind",
-        RulesFilter,
-        OwnerFilter,
-        TagFilter,
+        *(StateFilter, ChangedFilter, EvaluatedFilter, StaleFilter, MineFilter),
+        *("enabled", "kind", RulesFilter, OwnerFilter, TagFilter),
     )
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", OWNER)
     ordering = ("key",)
+    # The list counts all flags together with the shortcuts.
+    show_full_result_count = False
 
     def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
@@ -61,7 +66,7 @@ class FlagListMixin(FlagColumnsMixin):
         """Leaves out filters and a search by fields that the model lacks, or that are its own."""
         owned = ownership_fields(self.model)
         lacking: list[object] = [] if rules_field(self.model) else [RulesFilter]
-        lacking += [] if OWNER in owned else [OwnerFilter]
+        lacking += [] if OWNER in owned else [OwnerFilter, MineFilter]
         lacking += [] if TAGS in owned else [TagFilter]
         vars(self)["list_filter"] = tuple(one for one in self.list_filter if one not in lacking)
         if OWNER not in owned and type(self).search_fields is FlagListMixin.search_fields:
@@ -71,18 +76,50 @@ class FlagListMixin(FlagColumnsMixin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[FeatureFlag]:
         """All flags, with the number of their allowed users."""
         flags: QuerySet[FeatureFlag] = super().get_queryset(request)
-        # Not a join, which the queries that count the rows of the list would make, too.
-        return flags.annotate(**{ALLOWED_COUNT: _allowed_count(self.model)})
+        return flags.annotate(**{ALLOWED_COUNT: allowed_count(self.model)})
 
     def get_list_display(self, request: HttpRequest) -> _ListDisplayT[FeatureFlag]:
-        """The columns, without the on/off button for users who may not change flags."""
-        columns = super().get_list_display(request)
-        may_change = self.has_change_permission(request)
-        return [column for column in columns if may_change or column != "on_off"]
+        """The columns that have something to show."""
+        overview = overview_of(request, self)
+        hidden = set() if has_usage() else {"evaluated"}
+        hidden |= set() if overview.has_ownership else {"ownership"}
+        return [column for column in super().get_list_display(request) if column not in hidden]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list. Its base class may be a theme's."""
+        base = super().get_changelist(request, **kwargs)
+        return type("FlagList", (FlagChangeListMixin, base), {})
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any
+    ) -> Paginator[Any]:
+        """The pages of the list. The number of all flags is known already."""
+        paginator = super().get_paginator(request, queryset, *args, **kwargs)
+        if queryset.model is self.model and _is_whole(queryset, self.get_queryset(request)):
+            vars(paginator)["count"] = overview_of(request, self).total
+        return paginator
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """The list, with shortcuts above it."""
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and "cl" in (response.context_data or {}):
+            self._add_shortcuts(request, response)
+        return response
+
+    def _add_shortcuts(self, request: HttpRequest, response: TemplateResponse) -> None:
+        # A subclass may have a template of its own.
+        if self.change_list_template is not None or response.context_data is None:
+            return
+        context, overview = response.context_data, overview_of(request, self)
+        context["flagstaff_shortcuts"] = shortcuts(request, overview, context["cl"].list_filter)
+        context["flagstaff_total"] = overview.total
+        context["flagstaff_why_not"] = "" if may_toggle(self, request) else why_not_toggle(self)
+        if response.template_name != FLAG_LIST:
+            extend_template(response, FLAG_LIST)
 
 
-def _allowed_count(model: type[Model]) -> Coalesce:
-    field = cast("ManyToManyField[Model, Model]", model._meta.get_field(ALLOWED))
-    links, flag = through_model(field)._base_manager, field.m2m_field_name()
-    of_flag = links.filter(**{flag: OuterRef("pk")}).order_by().values(flag)
-    return Coalesce(Subquery(of_flag.annotate(number=Count("pk")).values("number")), 0)
+def _is_whole(flags: QuerySet[Any], every: QuerySet[Any]) -> bool:
+    """Whether no filter and no search has added a condition."""
+    return len(flags.query.where.children) == len(every.query.where.children)

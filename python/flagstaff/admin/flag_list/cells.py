@@ -1,0 +1,84 @@
+"""Cells of the list of flags with what was read besides the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
+from flagstaff._text.local_formats import local_number, local_time_text
+from flagstaff.admin import cells
+from flagstaff.admin.cells import time_cell
+from flagstaff.admin.flag_list.change_text import change_text
+from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
+from flagstaff.history.describe import describe_actor
+
+__all__ = ["changed_cell", "evaluated_cell", "ownership_cell"]
+
+_NOTE = '<span class="flagstaff-note">{}</span>'
+
+
+def evaluated_cell(flag: Any) -> SafeString:
+    """Returns the time of the last evaluation, and the share of true results of 24 hours.
+
+    Says "never" only where an evaluation would have been counted.
+    """
+    facts = facts_of(flag)
+    if facts.last_evaluated_at is not None:
+        return format_html("{} {}", time_cell(facts.last_evaluated_at), _share(facts))
+    if facts.counted_since is None or getattr(flag, "client_side", False) is True:
+        return SafeString()
+    text = _("Evaluations are counted since %(time)s.")
+    title = text % {"time": local_time_text(facts.counted_since)}
+    return format_html('<span title="{}">{}</span>', title, _("never"))
+
+
+def changed_cell(flag: Any) -> SafeString:
+    """Returns the newest change, its actor and its time; without a history, the time only."""
+    facts = facts_of(flag)
+    if facts.event is None:
+        return format_html("{}", cells.changed_cell(flag))
+    return format_html(
+        '<span class="flagstaff-what">{}</span> <span class="flagstaff-note">{} · {}</span>',
+        change_text(facts.event),
+        describe_actor(facts.event, facts.names),
+        time_cell(facts.event.at),
+    )
+
+
+def ownership_cell(flag: Any) -> SafeString:
+    """Returns the owner and the tags. Tags that are no list of texts are left out."""
+    present = ownership_fields(type(flag))
+    owner = getattr(flag, OWNER) if OWNER in present else ""
+    tags = getattr(flag, TAGS) if TAGS in present else ()
+    texts = map(str, tags) if isinstance(tags, list | tuple) else ()
+    return format_html(
+        '<span class="flagstaff-owner">{}</span> ' + _NOTE, owner or "", ", ".join(texts)
+    )
+
+
+def _share(facts: PageFacts) -> SafeString:
+    """The share of true results as text and as a bar; empty without an evaluation."""
+    count = facts.true_count + facts.false_count
+    if not count:
+        return SafeString()
+    # Not rounded to 0 or 100 unless it is exactly that.
+    percent = round(100 * facts.true_count / count)
+    percent = min(max(percent, int(facts.true_count > 0)), 100 - int(facts.false_count > 0))
+    text = ngettext(
+        "%(count)s evaluation in %(hours)s hours",
+        "%(count)s evaluations in %(hours)s hours",
+        count,
+    )
+    hours = int(RECENT.total_seconds()) // 3600
+    return format_html(
+        '<span class="flagstaff-note" title="{}">{}</span>'
+        '<progress class="flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress>',
+        text % {"count": local_number(count), "hours": hours},
+        _("%(percent)s %% true in %(hours)s h") % {"percent": percent, "hours": hours},
+        percent,
+    )

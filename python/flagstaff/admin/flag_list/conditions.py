@@ -1,0 +1,162 @@
+"""Conditions of flags in SQL, for the filters, the shortcuts and the order of the list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import cast
+
+from django.db import connections
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    Exists,
+    F,
+    Func,
+    IntegerField,
+    ManyToManyField,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce
+from django.db.models.lookups import In, IsNull, LessThan
+
+from flagstaff._tables.model_fields import find_field, rules_field, through_model
+from flagstaff._tables.names import own_names
+from flagstaff._tables.rows import all_rows
+from flagstaff._tables.states import State
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
+from flagstaff.history.versions import all_entries
+from flagstaff.models import Change
+
+__all__ = [
+    "BY_RULES",
+    "STATES",
+    "allowed_count",
+    "changed_since",
+    "in_state",
+    "last_evaluation",
+    "not_evaluated_since",
+    "state_rank",
+    "usage_since",
+    "with_rules",
+]
+
+#: Flags whose rules decide first, as a state of the list.
+BY_RULES = "by-rules"
+#: The states of the list, most interesting first.
+STATES = (
+    *(State.ROLLOUT.value, BY_RULES, State.ALLOWED_USERS.value, State.ALL.value),
+    *(State.NO_USERS.value, State.OFF.value),
+)
+_ALL_USERS = 100
+_LAST = (
+    "(SELECT u.last_evaluated_at FROM {usage_table} AS u WHERE u.key OPERATOR(pg_catalog.=) "
+    "%(expressions)s ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1)"
+)
+_FIRST = "(SELECT pg_catalog.min(hour) FROM {usage_table})"
+
+
+def in_state(model: type[Model], state: str) -> Q:
+    """Returns the condition of the flags whose label is that of this state."""
+    # A project's own column may be NULL.
+    if state == State.OFF.value:
+        return Q(enabled=False) | Q(enabled=None)
+    enabled, ruled = Q(enabled=True), with_rules(model)
+    if state == BY_RULES:
+        return enabled & ruled
+    enabled &= ~ruled
+    if state == State.ALL.value:
+        return enabled & Q(rollout_percent__gte=_ALL_USERS)
+    if state == State.ROLLOUT.value:
+        return enabled & Q(rollout_percent__gt=0, rollout_percent__lt=_ALL_USERS)
+    has_users = Q(Exists(_links_of_flag(model)))
+    at_zero = enabled & Q(rollout_percent__lte=0)
+    return at_zero & (has_users if state == State.ALLOWED_USERS.value else ~has_users)
+
+
+def with_rules(model: type[Model]) -> Q:
+    """Returns the condition of the flags that have rules."""
+    if rules_field(model) is None:
+        return Q(pk__in=[])
+    # A project's own column may be NULL.
+    return ~(Q(rules=[]) | Q(rules__isnull=True))
+
+
+def state_rank(model: type[Model]) -> Case:
+    """Returns the place of a flag's state among the states, to sort by."""
+    *others, last = STATES
+    ranks = [When(in_state(model, one), then=Value(rank)) for rank, one in enumerate(others)]
+    return Case(*ranks, default=Value(STATES.index(last)), output_field=IntegerField())
+
+
+def allowed_count(model: type[Model]) -> Coalesce:
+    """Returns the number of allowed users of a flag."""
+    # Not a join, which the queries that count the rows of the list would make, too.
+    flag = _allowed(model).m2m_field_name()
+    of_flag = _links_of_flag(model).order_by().values(flag)
+    return Coalesce(Subquery(of_flag.annotate(number=Count("pk")).values("number")), 0)
+
+
+def changed_since(model: type[Model], since: datetime) -> Q:
+    """Returns the condition of the flags that were changed since a time, by SQL too."""
+    found = Q(changed_at__gte=since) if find_field(model, "changed_at") else Q(pk__in=[])
+    if connections[conf.database].vendor != "postgresql":
+        return found
+    entries = all_entries().filter(relation__in=Kind.FLAG.relations)
+    # Walks back from the newest entry: there is no index of the times.
+    before = all_rows(Change).filter(at__lt=since)
+    newest_before = Subquery(before.order_by("-id").values("id")[:1])
+    changed = entries.filter(id__gt=Coalesce(newest_before, 0)).order_by()
+    pk = Cast("pk", TextField())
+    return found | Q(In(pk, changed.values("object_pk").query))
+
+
+def last_evaluation() -> Func:
+    """Returns the time of a flag's last evaluation; NULL without one. Only on PostgreSQL."""
+    return Func(F("key"), template=_of_usage(_LAST), output_field=DateTimeField())
+
+
+def usage_since() -> Func:
+    """Returns the oldest hour in which an evaluation was counted. Only on PostgreSQL."""
+    return Func(template=_of_usage(_FIRST), output_field=DateTimeField())
+
+
+def not_evaluated_since(model: type[Model], since: datetime | None) -> Q:
+    """Returns the condition of the flags without a counted evaluation since a time, or ever.
+
+    Flags for browsers are left out, because those evaluations are not counted, and flags that
+    were created since.
+    """
+    last = last_evaluation()
+    never = Q(IsNull(last, True))  # noqa: FBT003 (IS NULL)
+    found = never if since is None else never | Q(LessThan(last, since))
+    if find_field(model, "client_side"):
+        found &= Q(client_side=False)
+    if since is not None and find_field(model, "created_at"):
+        found &= Q(created_at__lt=since)
+    return found
+
+
+def _of_usage(template: str) -> str:
+    quoted = own_names(connections[conf.database])["usage_table"]
+    return template.format(usage_table=quoted.replace("%", "%%"))
+
+
+def _allowed(model: type[Model]) -> ManyToManyField[Model, Model]:
+    return cast("ManyToManyField[Model, Model]", model._meta.get_field(ALLOWED))
+
+
+def _links_of_flag(model: type[Model]) -> QuerySet[Model]:
+    """The rows of the table between flags and users that are about the flag of the query."""
+    field = _allowed(model)
+    links = through_model(field)._base_manager
+    return links.filter(**{field.m2m_field_name(): OuterRef("pk")})

@@ -1,0 +1,127 @@
+"""What the list shows of the flags on its page besides their rows: their usage, the last change."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections
+from django.utils import timezone
+
+from flagstaff._tables.names import fill, flag_names, own_names, sql
+from flagstaff._text.json_text import read_columns
+from flagstaff._text.times import aware
+from flagstaff.conf import conf
+from flagstaff.history.events import Event
+from flagstaff.history.grouping import Entry
+from flagstaff.history.kinds import Kind
+from flagstaff.history.reading import events_in
+from flagstaff.history.user_names import names_of_actors
+
+__all__ = [
+    "RECENT",
+    "Button",
+    "PageFacts",
+    "button_of",
+    "facts_of",
+    "keep_button",
+    "read_facts",
+]
+
+#: The share of true results is that of this time.
+RECENT = timedelta(hours=24)
+# The columns of an entry, in the order of the statement.
+_COLUMNS = (
+    *("id", "at", "transaction_id", "relation", "key", "action", "old", "new"),
+    *("removed", "added", "actor", "source", "reason", "session_user", "role"),
+    "application_name",
+)
+# Attributes of a flag in the list.
+_FACTS, _BUTTON = "flagstaff_facts", "flagstaff_button"
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What is known about one flag."""
+
+    last_evaluated_at: datetime | None = None
+    #: The evaluations in the time RECENT, by result.
+    true_count: int = 0
+    false_count: int = 0
+    #: Since when evaluations are counted; None if none was.
+    counted_since: datetime | None = None
+    #: The newest event of the history; None without one.
+    event: Event | None = None
+    #: Usernames by the text of the actor.
+    names: Mapping[str, str] | None = None
+
+
+_NO_FACTS = PageFacts()
+
+
+@dataclass(frozen=True)
+class Button:
+    """What the button of a row depends on besides the flag."""
+
+    is_allowed: bool = False
+    #: The path of the list, with its search, filters and page.
+    list_path: str = ""
+
+
+_NO_BUTTON = Button()
+
+
+def keep_button(flag: Any, button: Button) -> None:
+    """Keeps what the button of a flag depends on."""
+    vars(flag)[_BUTTON] = button
+
+
+def button_of(flag: Any) -> Button:
+    """Returns what the button of a flag of the list depends on."""
+    button: Button = vars(flag).get(_BUTTON, _NO_BUTTON)
+    return button
+
+
+def facts_of(flag: Any) -> PageFacts:
+    """Returns what was read about a flag of the list. Does not query."""
+    facts: PageFacts = vars(flag).get(_FACTS, _NO_FACTS)
+    return facts
+
+
+def read_facts(flags: Sequence[Any], counted_since: datetime | None) -> None:
+    """Reads the facts of all these flags in two queries, and keeps them with the flags."""
+    connection = connections[conf.database]
+    if connection.vendor != "postgresql" or not flags:
+        return
+    quoted = flag_names(connection, conf.flag_model)
+    table = connection.ops.quote_name(conf.flag_model._meta.db_table)
+    statement = fill(sql("flag_list_v1"), {**own_names(connection), **quoted})
+    by_pk = {str(flag.pk): flag for flag in flags}
+    keys = [flag.key for flag in flags]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [list(by_pk), keys, timezone.now() - RECENT, table, table])
+        rows = cursor.fetchall()
+    usage = {pk: (last, yes, no) for pk, last, yes, no, *_entry in rows}
+    entries: dict[str, list[Entry]] = defaultdict(list)
+    for pk, _last, _yes, _no, *entry in rows:
+        if entry[0] is not None:
+            entries[pk].append(_entry(pk, entry))
+    events = {pk: next(iter(events_in(Kind.FLAG, found)), None) for pk, found in entries.items()}
+    names = names_of_actors([event for event in events.values() if event is not None])
+    for pk, (last, yes, no) in usage.items():
+        at = None if last is None else aware(last)
+        vars(by_pk[pk])[_FACTS] = PageFacts(at, yes, no, counted_since, events.get(pk), names)
+
+
+def _entry(pk: str, values: Sequence[Any]) -> Entry:
+    entry = dict(zip(_COLUMNS, values, strict=True))
+    sides = {side: _json(entry[side]) for side in ("old", "new")}
+    return {**entry, **sides, "object_pk": pk, "at": aware(entry["at"]), "is_first": False}
+
+
+def _json(value: object) -> Any:
+    # Django makes the driver return JSON as text.
+    return read_columns(value) if isinstance(value, str) else value

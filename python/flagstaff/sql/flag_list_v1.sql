@@ -1,0 +1,52 @@
+-- What the list shows of each flag besides its row: its last evaluation, its evaluations since a
+-- time by result, and the entries of its newest transaction, newest first. Looks at the newest 20
+-- entries of its row and of its allowed users, because a transaction can have any number of them.
+SELECT
+    flag.pk,
+    last.at,
+    coalesce(recent.true_count, 0)::bigint,
+    coalesce(recent.false_count, 0)::bigint,
+    entry.id, entry.at, entry.transaction_id, entry.relation, entry.key, entry.action,
+    entry.old, entry.new, entry.removed, entry.added,
+    entry.actor, entry.source, entry.reason, entry."session_user", entry.role,
+    entry.application_name
+FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) AS flag (pk, key)
+LEFT JOIN LATERAL (
+    SELECT u.last_evaluated_at AS at FROM {usage_table} AS u
+    WHERE u.key OPERATOR(pg_catalog.=) flag.key
+    ORDER BY u.hour DESC, u.last_evaluated_at DESC LIMIT 1
+) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.sum(u.true_count) AS true_count, pg_catalog.sum(u.false_count) AS false_count
+    FROM {usage_table} AS u
+    WHERE u.key OPERATOR(pg_catalog.=) flag.key AND u.hour OPERATOR(pg_catalog.>) %s::timestamptz
+) AS recent ON true
+LEFT JOIN LATERAL (
+    SELECT found.*, pg_catalog.first_value(transaction_id) OVER (ORDER BY id DESC) AS newest
+    FROM (
+        (
+            SELECT c.id, c.at, c.transaction_id, c.relation, c.key, c.action, c.old, c.new,
+                c.actor, c.source, c.reason, c."session_user", c.role, c.application_name,
+                0 AS removed, 0 AS added
+            FROM {change_table} AS c
+            WHERE c.relation OPERATOR(pg_catalog.=) 'f'
+                AND c.object_pk OPERATOR(pg_catalog.=) flag.pk
+                AND c.object_table OPERATOR(pg_catalog.=)
+                    (SELECT pg_catalog.to_regclass(%s::text))
+            ORDER BY c.id DESC LIMIT 20
+        )
+        UNION ALL
+        (
+            SELECT c.id, c.at, c.transaction_id, c.relation, c.key, c.action, '[]', '[]',
+                c.actor, c.source, c.reason, c."session_user", c.role, c.application_name,
+                pg_catalog.jsonb_array_length(c.old), pg_catalog.jsonb_array_length(c.new)
+            FROM {change_table} AS c
+            WHERE c.relation OPERATOR(pg_catalog.=) 'm'
+                AND c.object_pk OPERATOR(pg_catalog.=) flag.pk
+                AND c.object_table OPERATOR(pg_catalog.=)
+                    (SELECT pg_catalog.to_regclass(%s::text))
+            ORDER BY c.id DESC LIMIT 20
+        )
+    ) AS found
+) AS entry ON entry.transaction_id OPERATOR(pg_catalog.=) entry.newest
+ORDER BY flag.pk, entry.id DESC
