@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff import changes
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number
-from flagstaff.history.describe import and_more
+from flagstaff.admin.allowed_users.unknown import unknown_problem
 
 __all__ = ["Added", "add_named_users", "parse_names"]
-
-# The unknown users that a message lists. All of them stay in the box.
-_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -83,32 +78,10 @@ def add_named_users(key: str, names: Sequence[str]) -> Added:
     pks: list[Any] = list(dict.fromkeys(found.values()))
     if not pks:
         unknown = list(names)
-        return Added(0, 0, unknown, _problem(unknown))
+        return Added(0, 0, unknown, unknown_problem(unknown))
     # A user may be deleted meanwhile.
     changed = changes.add_allowed_users(key, pks, skip_unknown=True)
     unknown = [text for text in names if text not in found or found[text] in changed.missing]
     added = len(changed.new)
     present = len(pks) - added - len(changed.missing)
-    return Added(added, present, unknown, _problem(unknown), changed)
-
-
-def _problem(unknown: Sequence[str]) -> str:
-    if not unknown:
-        return ""
-    table = allowed_user_table()
-    _found, shared = table.by_username(unknown)
-    missing = [text for text in unknown if text not in shared]
-    sentences = []
-    if missing:
-        text = _("No user has this primary key or username: %(names)s.")
-        sentences.append(text % {"names": _listed(missing)})
-    if len(missing) == 1 and (similar := table.similar(missing[0])):
-        sentences.append(_("Did you mean “%(name)s”?") % {"name": similar})
-    if shared:
-        text = _("Several users have this username, so write a primary key: %(names)s.")
-        sentences.append(text % {"names": _listed(sorted(shared))})
-    return " ".join(sentences)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return join_some((f"“{name}”" for name in names), _MAX_LISTED, more=and_more)
+    return Added(added, present, unknown, unknown_problem(unknown), changed)

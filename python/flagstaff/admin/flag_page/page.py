@@ -15,6 +15,7 @@ from flagstaff.admin.flag_page.evaluations import evaluations
 from flagstaff.admin.flag_page.head import head
 from flagstaff.admin.flag_page.recent_changes import recent_changes
 from flagstaff.admin.flag_page.stored import keep_stored
+from flagstaff.admin.flag_page.who_has_it import who_has_it
 
 __all__ = ["FlagPageMixin"]
 
@@ -27,7 +28,7 @@ else:
 Section: TypeAlias = "Callable[[admin.ModelAdmin[Any], HttpRequest, Any], SafeString]"
 
 # Below the form.
-_SECTIONS: tuple[Section, ...] = (evaluations, recent_changes)
+_SECTIONS: tuple[Section, ...] = (who_has_it, evaluations, recent_changes)
 
 
 class FlagPageMixin(_ModelAdmin):

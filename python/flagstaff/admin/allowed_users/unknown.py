@@ -1,0 +1,38 @@
+"""Why texts are no user, with a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._text.lists import join_some
+from flagstaff.history.describe import and_more
+
+__all__ = ["unknown_problem"]
+
+_MAX_LISTED = 10
+
+
+def unknown_problem(unknown: Sequence[str]) -> str:
+    """Returns why these texts stand for no user; "" without texts. Queries the users."""
+    if not unknown:
+        return ""
+    table = allowed_user_table()
+    _found, shared = table.by_username(unknown)
+    missing = [text for text in unknown if text not in shared]
+    sentences = []
+    if missing:
+        text = _("No user has this primary key or username: %(names)s.")
+        sentences.append(text % {"names": _listed(missing)})
+    if len(missing) == 1 and (similar := table.similar(missing[0])):
+        sentences.append(_("Did you mean “%(name)s”?") % {"name": similar})
+    if shared:
+        text = _("Several users have this username, so write a primary key: %(names)s.")
+        sentences.append(text % {"names": _listed(sorted(shared))})
+    return " ".join(sentences)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return join_some((f"“{name}”" for name in names), _MAX_LISTED, more=and_more)
