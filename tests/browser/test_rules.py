@@ -16,7 +16,9 @@ def open_flag(visitor: Visitor, shop: Shop) -> None:
 
 
 def save(visitor: Visitor, rules: str) -> None:
-    """Writes the rules, and saves with the button that stays on the page."""
+    """Writes the rules as JSON, and saves with the button that stays on the page."""
+    if not visitor.texts("#id_rules"):
+        visitor.press("[name=_rule_edit][value=json]")
     visitor.write("#id_rules", rules)
     visitor.press("[name=_continue]")
 
@@ -44,6 +46,7 @@ def test_example_opens_without_a_script(visitor: Visitor, shop: Shop) -> None:
     visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         visitor.visit(f"{FLAGS}add/")
+        visitor.press("[name=_rule_edit][value=json]")
         visitor.click(".flagstaff-example summary")
         assert '"conditions"' in visitor.text(".flagstaff-example pre")
     finally:

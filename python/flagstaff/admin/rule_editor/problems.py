@@ -83,7 +83,7 @@ def _condition_problem(row: ConditionRow, segments: Collection[str] | None) -> t
         try:
             values = parse_values(row.values, row.operator)
         except ValuesError as error:
-            return "values", str(error)
+            return "values", _own_text(str(error))
         if not values:
             return "values", _("Write at least one value.")
     problem = condition_problem(conditions_of_rows([row]))
@@ -100,5 +100,6 @@ def _segment_problem(key: str, segments: Collection[str] | None) -> str:
 
 
 def _own_text(problem: str | None) -> str:
-    """The message without the place: the text stands at it."""
-    return _PLACE.sub("", problem or "", count=1)
+    """The message as a sentence, without the place at which it stands."""
+    text = _PLACE.sub("", problem or "", count=1)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
