@@ -30,7 +30,8 @@ def test_rules_are_written_read_and_followed_to_their_segment(visitor: Visitor, 
         visitor.wait_for_text(".errorlist", "line 2, column 20")
         assert visitor.find("#id_rules").get_property("value") == BROKEN
         save(visitor, BROKEN.replace("half", "50"))
-        visitor.wait_for_text(MESSAGE, "was changed successfully")
+        visitor.press(".flagstaff-confirm")
+        visitor.wait_for_text(MESSAGE, "new_checkout")
         assert visitor.texts(SENTENCES) == ['50 % if in segment "customers"']
         visitor.follow(f"{SENTENCES} a")
         visitor.wait_for_text("h1", "Change segment")
