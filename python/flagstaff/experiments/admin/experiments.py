@@ -15,6 +15,8 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import uncached
 from flagstaff.admin.attribution import AttributionMixin
 from flagstaff.admin.cells import key_cell, time_cell
+from flagstaff.admin.environment import EnvironmentMixin
+from flagstaff.admin.flag_permissions import ReadOnlyMixin
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.add_page import AddPageMixin
 from flagstaff.experiments.admin.page import ReportPageMixin
@@ -33,7 +35,14 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-class ExperimentAdmin(AttributionMixin, AddPageMixin, ReportPageMixin, _ModelAdmin):
+class ExperimentAdmin(
+    EnvironmentMixin,
+    AttributionMixin,
+    AddPageMixin,
+    ReportPageMixin,
+    ReadOnlyMixin,
+    _ModelAdmin,
+):
     """Experiments: a list, a page for each with its report and buttons, and a form for new ones."""
 
     list_display: _ListDisplayT[Experiment] = (

@@ -15,7 +15,7 @@ from flagstaff._tables.rows import FlagRow, Row, find_row
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin.attribution import VERSION
-from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow
+from flagstaff.admin.confirmation import CONFIRMED, ConfirmationMixin, PreviewRow, problems_of
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
@@ -114,8 +114,8 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
                 "present state; press the button again."
             )
             self.message_user(request, text, messages.ERROR)
-        elif asks and CONFIRMED not in request.POST:
-            return self._confirm(request, plan, button, flag)
+        elif asks and (problems := problems_of(request, "")) != []:
+            return self._confirm(request, plan, button, flag, problems)
         else:
             button.press(plan.key)
             text = str(button.done) % {"key": plan.key}
@@ -137,7 +137,12 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
         return super().confirmation(request, row, page)
 
     def _confirm(
-        self, request: HttpRequest, plan: Plan, button: Button, flag: FlagRow | None
+        self,
+        request: HttpRequest,
+        plan: Plan,
+        button: Button,
+        flag: FlagRow | None,
+        problems: list[str] | None,
     ) -> HttpResponse:
         context = {
             "title": str(button.label),
@@ -147,6 +152,7 @@ class PlanPageMixin(ConfirmationMixin, _ModelAdmin):
             "flagstaff_button": _BUTTON,
             "flagstaff_target": button.name,
             "flagstaff_label": button.label,
+            "flagstaff_problems": problems,
         }
         return self.confirmation(request, cast("Row", plan), context)
 

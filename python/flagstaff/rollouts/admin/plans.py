@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.admin.attribution import AttributionMixin
+from flagstaff.admin.environment import EnvironmentMixin
 from flagstaff.admin.flag_permissions import FlagPermissionsMixin
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.add_page import AddPageMixin
@@ -53,7 +54,14 @@ class _ActorsMixin(_ChangeList):
             vars(plan)[_ACTOR] = names.get(plan.actor, plan.actor)
 
 
-class PlanAdmin(AttributionMixin, FlagPermissionsMixin, AddPageMixin, PlanPageMixin, _ModelAdmin):
+class PlanAdmin(
+    EnvironmentMixin,
+    AttributionMixin,
+    FlagPermissionsMixin,
+    AddPageMixin,
+    PlanPageMixin,
+    _ModelAdmin,
+):
     """Rollout plans: a list, a page for each plan with its buttons, and a form for new ones."""
 
     flag_action = "toggle"
