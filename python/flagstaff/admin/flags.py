@@ -98,7 +98,7 @@ class FeatureFlagAdmin(
     )
 
     class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/charts.css")}
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/charts.css")}
 
     def __init__(self, model: type[FeatureFlag], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)

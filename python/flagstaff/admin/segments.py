@@ -115,7 +115,7 @@ class SegmentAdmin(
     )
 
     class Media:
-        css = {"all": ("flagstaff/admin.css",)}
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""

@@ -107,7 +107,7 @@ class KeyValueStoreAdmin(
     readonly_fields: ClassVar[_ListOrTuple[str]] = ("changed_at", "shown_value", "large_value")
 
     class Media:
-        css = {"all": ("flagstaff/admin.css",)}
+        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any

@@ -6,20 +6,24 @@ from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
+from flagstaff._text.lists import join_some
 from flagstaff._text.local_formats import local_number, local_time_text
 from flagstaff.admin import cells
-from flagstaff.admin.cells import time_cell
+from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.flag_list.change_text import change_text
 from flagstaff.admin.flag_list.page_facts import RECENT, PageFacts, facts_of
-from flagstaff.history.describe import describe_actor
+from flagstaff.history.describe import and_more, describe_actor
 
-__all__ = ["changed_cell", "evaluated_cell", "ownership_cell"]
+__all__ = ["allowed_cell", "changed_cell", "evaluated_cell", "flag_cell"]
 
-_NOTE = '<span class="flagstaff-note">{}</span>'
+# An actor that is no user may be any text.
+_MAX_ACTOR = 40
+_MAX_TAGS = 5
 
 
 def evaluated_cell(flag: Any) -> SafeString:
@@ -29,36 +33,57 @@ def evaluated_cell(flag: Any) -> SafeString:
     """
     facts = facts_of(flag)
     if facts.last_evaluated_at is not None:
-        return format_html("{} {}", time_cell(facts.last_evaluated_at), _share(facts))
+        return _labelled(
+            _("evaluated"), format_html("{} {}", time_cell(facts.last_evaluated_at), _share(facts))
+        )
     if facts.counted_since is None or getattr(flag, "client_side", False) is True:
         return SafeString()
     text = _("Evaluations are counted since %(time)s.")
     title = text % {"time": local_time_text(facts.counted_since)}
-    return format_html('<span title="{}">{}</span>', title, _("never"))
+    never = format_html('<span title="{}">{}</span>', title, _("never"))
+    return _labelled(_("evaluated"), never)
 
 
 def changed_cell(flag: Any) -> SafeString:
     """Returns the newest change, its actor and its time; without a history, the time only."""
     facts = facts_of(flag)
     if facts.event is None:
-        return format_html("{}", cells.changed_cell(flag))
-    return format_html(
+        return _labelled(_("changed"), cells.changed_cell(flag))
+    shown = format_html(
         '<span class="flagstaff-what">{}</span> <span class="flagstaff-note">{} · {}</span>',
         change_text(facts.event),
-        describe_actor(facts.event, facts.names),
+        Truncator(describe_actor(facts.event, facts.names)).chars(_MAX_ACTOR),
         time_cell(facts.event.at),
     )
+    return _labelled(_("changed"), shown)
 
 
-def ownership_cell(flag: Any) -> SafeString:
-    """Returns the owner and the tags. Tags that are no list of texts are left out."""
+def flag_cell(flag: Any, anchor: str) -> SafeString:
+    """Returns the key, the description, the owner and the tags."""
+    return format_html(
+        '{}<span class="flagstaff-note flagstaff-owner">{}</span>',
+        key_cell(flag, anchor),
+        _owner_and_tags(flag),
+    )
+
+
+def _owner_and_tags(flag: Any) -> str:
+    """Tags that are no list of texts are left out."""
     present = ownership_fields(type(flag))
     owner = getattr(flag, OWNER) if OWNER in present else ""
-    tags = getattr(flag, TAGS) if TAGS in present else ()
-    texts = map(str, tags) if isinstance(tags, list | tuple) else ()
-    return format_html(
-        '<span class="flagstaff-owner">{}</span> ' + _NOTE, owner or "", ", ".join(texts)
-    )
+    tags = getattr(flag, TAGS) if TAGS in present else None
+    texts = join_some(tags, _MAX_TAGS, more=and_more) if isinstance(tags, list) else ""
+    return " · ".join(filter(None, (owner, texts)))
+
+
+def allowed_cell(count: int) -> SafeString:
+    """Returns the number of allowed users; empty without any."""
+    return _labelled(_("allowed users"), local_number(count)) if count else SafeString()
+
+
+def _labelled(label: str, shown: str) -> SafeString:
+    """A card on a phone has no head of the column, so it shows the label."""
+    return format_html('<span data-label="{}">{}</span>', capfirst(label), shown)
 
 
 def _share(facts: PageFacts) -> SafeString:
@@ -79,6 +104,6 @@ def _share(facts: PageFacts) -> SafeString:
         '<span class="flagstaff-note" title="{}">{}</span>'
         '<progress class="flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress>',
         text % {"count": local_number(count), "hours": hours},
-        _("%(percent)s %% true in %(hours)s h") % {"percent": percent, "hours": hours},
+        _("%(percent)s %% true in %(hours)s\xa0h") % {"percent": percent, "hours": hours},
         percent,
     )

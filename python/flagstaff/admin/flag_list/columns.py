@@ -11,11 +11,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.model_fields import OWNER
-from flagstaff._text.local_formats import local_number
 from flagstaff.admin.bucket_units import unit_note
-from flagstaff.admin.cells import key_cell
-from flagstaff.admin.flag_list.cells import changed_cell, evaluated_cell, ownership_cell
+from flagstaff.admin.flag_list.cells import (
+    allowed_cell,
+    changed_cell,
+    evaluated_cell,
+    flag_cell,
+)
 from flagstaff.admin.flag_list.page_facts import button_of
 from flagstaff.admin.flag_page.toggle import BACK
 from flagstaff.admin.flag_rules import count_rules, rule_count_text
@@ -43,8 +45,8 @@ class FlagColumnsMixin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, flag: FeatureFlag) -> SafeString:
-        """The key and the description."""
-        return key_cell(flag, anchor(flag))
+        """The key, the description, the owner and the tags."""
+        return flag_cell(flag, anchor(flag))
 
     @admin.display(description=gettext_lazy("state"), ordering=STATE_ORDER)
     def state(self, flag: FeatureFlag) -> SafeString:
@@ -101,10 +103,9 @@ class FlagColumnsMixin(_ModelAdmin):
         )
 
     @admin.display(description=gettext_lazy("allowed"), ordering=ALLOWED_COUNT)
-    def allowed(self, flag: FeatureFlag) -> str:
+    def allowed(self, flag: FeatureFlag) -> SafeString:
         """The number of allowed users."""
-        count: int = getattr(flag, ALLOWED_COUNT)
-        return local_number(count) if count else ""
+        return allowed_cell(getattr(flag, ALLOWED_COUNT))
 
     @admin.display(description=gettext_lazy("evaluated"), ordering=EVALUATED_ORDER)
     def evaluated(self, flag: FeatureFlag) -> SafeString:
@@ -115,11 +116,6 @@ class FlagColumnsMixin(_ModelAdmin):
     def changed(self, flag: FeatureFlag) -> SafeString:
         """The newest change in a few words, who made it, and when."""
         return changed_cell(flag)
-
-    @admin.display(description=gettext_lazy("owner"), ordering=OWNER)
-    def ownership(self, flag: FeatureFlag) -> SafeString:
-        """The owner and the tags."""
-        return ownership_cell(flag)
 
 
 def anchor(flag: Any) -> str:

@@ -46,7 +46,7 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
 
     # The button comes early: a narrow screen shows it without scrolling.
     list_display: _ListDisplayT[FeatureFlag] = (
-        *("flag", "state", "on_off", "rollout", "allowed", "evaluated", "changed", "ownership"),
+        *("flag", "state", "on_off", "rollout", "allowed", "evaluated", "changed"),
     )
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (
@@ -80,10 +80,8 @@ class FlagListMixin(TurningOffMixin, FlagColumnsMixin):
 
     def get_list_display(self, request: HttpRequest) -> _ListDisplayT[FeatureFlag]:
         """The columns that have something to show."""
-        overview = overview_of(request, self)
-        hidden = set() if has_usage() else {"evaluated"}
-        hidden |= set() if overview.has_ownership else {"ownership"}
-        return [column for column in super().get_list_display(request) if column not in hidden]
+        columns = super().get_list_display(request)
+        return columns if has_usage() else [one for one in columns if one != "evaluated"]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list. Its base class may be a theme's."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, Max, Model, Q
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff._tables.model_fields import OWNER, TAGS, ownership_fields
+from flagstaff._tables.model_fields import OWNER, ownership_fields
 from flagstaff._tables.states import State
 from flagstaff._text.times import aware
 from flagstaff.admin.attempts import attempt
@@ -41,8 +39,6 @@ class Overview:
     total: int
     #: The counts of the shortcuts that the project's flags can have, by name.
     counts: Mapping[str, int] = field(default_factory=dict)
-    #: Whether any flag has an owner or tags.
-    has_ownership: bool = False
     #: Since when evaluations are counted; None if none was.
     usage_since: datetime | None = None
 
@@ -60,13 +56,13 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     flags = model_admin.get_queryset(request).order_by()
     conditions = _conditions(request, model_admin)
     counts = {f"flagstaff_{name}": Count("pk", filter=one) for name, one in conditions.items()}
-    total, owned = Count("pk"), _owned(model_admin.model)
+    total = Count("pk")
     # Without a table of the history or of the usage, a person must still reach the list.
     found = attempt(
         "the list of flags has no shortcuts",
-        lambda: flags.aggregate(flagstaff_total=total, **counts, **_since(), **owned),
+        lambda: flags.aggregate(flagstaff_total=total, **counts, **_since()),
         None,
-    ) or flags.aggregate(flagstaff_total=total, **owned)
+    ) or flags.aggregate(flagstaff_total=total)
     numbers = {name: found.get(f"flagstaff_{name}", 0) for name in conditions}
     since = found.get("flagstaff_since")
     if since is None or aware(since) > timezone.now() - timedelta(days=LONG):
@@ -75,18 +71,8 @@ def _read(request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Overview:
     return Overview(
         total=found["flagstaff_total"],
         counts=numbers,
-        has_ownership=bool(found.get("flagstaff_owned")),
         usage_since=None if since is None else aware(since),
     )
-
-
-def _owned(model: type[Model]) -> dict[str, Count]:
-    """The number of flags with an owner or tags."""
-    present = ownership_fields(model)
-    lacking = {OWNER: Q(owner="") | Q(owner=None), TAGS: Q(tags=[]) | Q(tags=None)}
-    has_any = [~lacking[name] for name in (OWNER, TAGS) if name in present]
-    condition = reduce(or_, has_any, Q(pk__in=[]))
-    return {"flagstaff_owned": Count("pk", filter=condition)}
 
 
 def _since() -> dict[str, Max]:

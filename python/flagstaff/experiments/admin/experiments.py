@@ -61,7 +61,10 @@ class ExperimentAdmin(
 
     class Media:
         css = {
-            "all": ("flagstaff/admin.css", "flagstaff/charts.css", "flagstaff/experiments.css"),
+            "all": (
+                *("flagstaff/admin.css", "flagstaff/lists.css"),
+                *("flagstaff/charts.css", "flagstaff/experiments.css"),
+            ),
         }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:

@@ -81,7 +81,12 @@ class PlanAdmin(
     actions = None
 
     class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/charts.css", "flagstaff/rollouts.css")}
+        css = {
+            "all": (
+                *("flagstaff/admin.css", "flagstaff/lists.css"),
+                *("flagstaff/charts.css", "flagstaff/rollouts.css"),
+            )
+        }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """All plans of the flags' database, with the time of its clock."""
