@@ -58,11 +58,11 @@ def user_page(flag: Row, search: str = "", after: str = "") -> UserPage:
     pks = [*later.order_by(column).values_list(column, flat=True)[: PAGE_SIZE + 1]]
     if not pks and position is not None:
         return user_page(flag, search)
-    found = matching.count()
     skipped = 0 if position is None else matching.filter(**{f"{column}__lte": position}).count()
-    shown = pks[:PAGE_SIZE]
-    next_after = str(shown[-1]) if len(pks) > PAGE_SIZE else ""
-    return UserPage(_named(shown), found, skipped + 1, next_after)
+    shown, more = pks[:PAGE_SIZE], pks[PAGE_SIZE:]
+    # A search reads all allowed users of the flag, so do not count what the page has shown.
+    found = matching.count() if more else skipped + len(shown)
+    return UserPage(_named(shown), found, skipped + 1, str(shown[-1]) if more else "")
 
 
 def first_users(flag: Row, limit: int) -> list[ListedUser]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -73,7 +73,9 @@ def _override(explanation: Explanation, why: str) -> ShownStep:
 
 
 def _shown(step: Step) -> ShownStep:
-    return ShownStep(_label(step.name), step.met, step.decides, step.why, step.level)
+    shown = ShownStep(_label(step.name), step.met, step.decides, step.why, step.level)
+    # The outcome of a condition has a column of its own.
+    return replace(shown, why=step.why.removeprefix(f"{shown.outcome}: "))
 
 
 def _label(name: str) -> str:
