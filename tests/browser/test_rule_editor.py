@@ -14,7 +14,7 @@ from tests.browser.conftest import Shop, Visitor
 FLAGS, SEGMENTS = "/admin/flagstaff/featureflag/", "/admin/flagstaff/segment/"
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"name": "beta", "conditions": [COUNTRY], "rollout_percent": 25},
     {"name": "team", "conditions": [STAFF]},
 ]
@@ -154,7 +154,7 @@ def test_rows_become_json_and_rows_again(
     visitor.visit(flag)
     visitor.write(".flagstaff-rule-name input", "typed")
     visitor.follow("[name=_rule_edit][value=json]")
-    assert '"name": "typed"' in visitor.find("#id_rules").get_property("value")
+    assert '"name": "typed"' in str(visitor.find("#id_rules").get_property("value"))
     visitor.follow("[name=_rule_edit][value=rows]")
     assert names(visitor) == ["typed", "team"]
     assert stored(shop) == RULES
