@@ -336,7 +336,7 @@ def test_undo_reports_rules_in_sentences(operator: Client, flag: FeatureFlag) ->
 
 def test_confirmation_of_turning_on_shows_rules(operator: Client, flag: FeatureFlag) -> None:
     flag.allowed_users.add(User.objects.create(username="ana"))
-    response = operator.post(FLAGS, {"_set_enabled": f"on:{flag.pk}"})
+    response = operator.get(url_of(flag, "turn-on"))
     rows = {row.field: row for row in response.context["flagstaff_rows"]}
     assert rows["state"].after == "by rules"
     assert rows["rules"].after.startswith('"team": 100 % if is_staff is true')
@@ -349,9 +349,9 @@ def test_confirmation_of_turning_on_shows_rules(operator: Client, flag: FeatureF
 
 
 def test_message_after_turning_on_names_rules(operator: Client, flag: FeatureFlag) -> None:
-    data = {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"}
-    [message] = messages_of(operator.post(FLAGS, data, follow=True))
-    assert message.endswith("The rules decide first. On for 10 % of all other users.")
+    url = url_of(flag, "turn-on")
+    [message] = messages_of(operator.post(url, {"_confirmed": "1"}, follow=True))
+    assert "The rules decide first. On for 10 % of all other users." in message
 
 
 @pytest.mark.parametrize(
