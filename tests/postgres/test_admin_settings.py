@@ -21,7 +21,7 @@ from flagstaff.changes import create, create_segment, set_rollout, set_value
 from flagstaff.history import as_dicts, flag_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.admin_pages import FLAGS, SEGMENTS, VALUES, column, page
-from tests.terminals import flags
+from tests.terminals import delete_usage, flags
 
 # Each change is a transaction of its own, as in production. `available_apps` makes Django's flush
 # after each test fast.
@@ -133,6 +133,25 @@ def press(client: Client, url: str, response: Any, name: str, place: int = 0) ->
 def test_page_opens(view: str, variant: str, operator: Client, rows: dict[str, Any]) -> None:
     for models, row in rows.items():
         html_of(operator.get(models + view.format(row.pk)))
+
+
+def test_evaluations_of_a_flag_are_shown(
+    variant: str, operator: Client, rows: dict[str, Any]
+) -> None:
+    # Another test may have opened it, with another time zone.
+    connection.close()
+    key = rows[FLAGS].key
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO flagstaff_usage SELECT date_trunc('hour', now(), 'UTC'), %s, true, 1, 2, "
+            "now()",
+            [key],
+        )
+    try:
+        assert 'class="flagstaff-true"' in page(operator, f"{FLAGS}{rows[FLAGS].pk}/change/")
+    finally:
+        with transaction.atomic():
+            delete_usage()
 
 
 def test_delete_action_page_opens(variant: str, operator: Client, rows: dict[str, Any]) -> None:

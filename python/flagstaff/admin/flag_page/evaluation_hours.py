@@ -65,8 +65,9 @@ def evaluations_of(key: str) -> Evaluations | None:
 
     Makes four queries, in a savepoint if there is a transaction.
     """
-    first = _start_of_hour(timezone.now()) - (HOURS - 1) * _HOUR
-    oldest = min(first, timezone.now() - timedelta(days=conf.stale_days))
+    present = aware(timezone.now())
+    first = _start_of_hour(present) - (HOURS - 1) * _HOUR
+    oldest = min(first, present - timedelta(days=conf.stale_days))
     try:
         with transaction.atomic(using=conf.database):
             found = usage(key, since=oldest)
@@ -99,4 +100,4 @@ def _hours(found: Iterable[HourlyUsage], first: datetime) -> Iterator[Hour]:
 
 def _start_of_hour(at: datetime) -> datetime:
     """The start of the hour as the workers count them: full hours of UTC."""
-    return aware(at).astimezone(zones.utc).replace(minute=0, second=0, microsecond=0)
+    return at.astimezone(zones.utc).replace(minute=0, second=0, microsecond=0)
