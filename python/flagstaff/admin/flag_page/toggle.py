@@ -150,10 +150,11 @@ class TogglePagesMixin(AttributionMixin, ConfirmationMixin, ReportMixin, _ModelA
         changed: changes.Changed,
         timeout: float = SAVE_TIMEOUT,
     ) -> None:
+        # Another request may have made the same change meanwhile.
+        flag.refresh_from_db(from_queryset=all_rows(self.model))
         if not changed.written:
             self._report_unchanged(request, flag)
             return
-        flag.refresh_from_db(from_queryset=all_rows(self.model))
         text = (
             _("The flag “%(key)s” is now on. %(summary)s")
             if flag.enabled
