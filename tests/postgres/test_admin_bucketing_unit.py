@@ -18,7 +18,18 @@ from flagstaff.admin.flag_rules import FlagForm
 from flagstaff.conf import Conf
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, column, errors, form_data, page, staff
+from tests.admin_pages import (
+    FLAGS,
+    column,
+    errors,
+    form_data,
+    messages_of,
+    page,
+    post_confirmed,
+    staff,
+    toggle_url,
+    turn_on,
+)
 from tests.models_of_others import flag_fields, model_of
 
 pytestmark = pytest.mark.django_db
@@ -45,8 +56,8 @@ def stored_unit() -> str:
 
 
 def post(client: Client, flag: FeatureFlag, **fields: Any) -> None:
-    response = client.post(url_of(flag), form_data(client.get(url_of(flag))) | fields)
-    assert response.status_code == 302
+    data = form_data(client.get(url_of(flag))) | fields
+    assert post_confirmed(client, url_of(flag), data).status_code == 302
 
 
 # The page of a flag.
@@ -62,9 +73,11 @@ def test_input_suggests_user_visitor_and_columns(admin_client: Client, flag: Fea
     assert 'value="user"' in text_input
 
 
-def test_unit_stands_after_the_rollout(admin_client: Client, flag: FeatureFlag) -> None:
-    names = re.findall(r'name="(\w+)"', page(admin_client, url_of(flag)))
-    assert names[names.index("rollout_percent") + 1] == "bucket_by"
+def test_unit_stands_last_in_the_targeting(admin_client: Client, flag: FeatureFlag) -> None:
+    html = page(admin_client, url_of(flag))
+    [targeting] = [one for one in html.split("<fieldset") if ">Targeting<" in one]
+    assert "field-rules" in targeting.partition("field-bucket_by")[0]
+    assert "field-" not in targeting.partition("field-bucket_by")[2]
 
 
 @pytest.mark.parametrize("url", [ADD, "change"])
@@ -84,8 +97,8 @@ def test_message_says_that_a_new_unit_has_reassigned_users(
     admin_client: Client, flag: FeatureFlag, unit: str, warns: bool
 ) -> None:
     data = form_data(admin_client.get(url_of(flag))) | {"bucket_by": unit, "rollout_percent": 5}
-    response = admin_client.post(url_of(flag), data, follow=True)
-    assert ("The new unit reassigned every user." in response.content.decode()) is warns
+    found = messages_of(post_confirmed(admin_client, url_of(flag), data, follow=True))
+    assert any("The new unit reassigned every user." in one for one in found) is warns
 
 
 def test_flag_is_created_with_a_unit(admin_client: Client) -> None:
@@ -189,8 +202,8 @@ def test_model_without_the_field_has_no_unit_on_its_page(
 ) -> None:
     model = model_of("Switch", flag_fields())
     monkeypatch.setattr(Conf, "flag_model", model)
-    [(_title, options), *_] = FeatureFlagAdmin(model, AdminSite()).fieldsets
-    assert "bucket_by" not in options["fields"]
+    fieldsets = FeatureFlagAdmin(model, AdminSite()).fieldsets
+    assert not any("bucket_by" in options["fields"] for _title, options in fieldsets)
 
 
 # The list.
@@ -232,9 +245,8 @@ def test_list_shows_the_unit_of_a_disabled_flag(admin_client: Client, flag: Feat
 
 def preview(client: Client, flag: FeatureFlag) -> dict[str, tuple[str, str]]:
     """Returns the rows of the page that asks for a confirmation."""
-    set_off = {"_set_enabled": f"on:{flag.pk}"}
     FeatureFlag.objects.update(enabled=False)
-    response = client.post(FLAGS, set_off)
+    response = client.get(toggle_url(flag, "turn-on"))
     return {row.field: (row.now, row.after) for row in response.context["flagstaff_rows"]}
 
 
@@ -284,8 +296,7 @@ def test_message_about_a_flag_that_was_turned_on_says_what_its_rollout_counts(
     admin_client: Client, flag: FeatureFlag
 ) -> None:
     set_unit("organization", enabled=False)
-    data = {"_set_enabled": f"on:{flag.pk}", "_confirmed": "1"}
-    response = admin_client.post(FLAGS, data, follow=True)
+    response = turn_on(admin_client, flag)
     assert "On for 25 % (by organization)." in response.content.decode()
 
 
@@ -319,6 +330,7 @@ def test_message_says_that_an_undone_unit_has_reassigned_users(
 ) -> None:
     changes.update("new_checkout", fields)
     data = {"_undo": str(flag_version("new_checkout"))}
-    response = admin_client.post(url_of(flag, "history"), data, follow=True)
-    assert "was undone" in response.content.decode()
-    assert ("The new unit reassigned every user." in response.content.decode()) is warns
+    response = post_confirmed(admin_client, url_of(flag, "history"), data, follow=True)
+    undone, *others = messages_of(response)
+    assert "was undone" in undone
+    assert any("The new unit reassigned every user." in one for one in others) is warns

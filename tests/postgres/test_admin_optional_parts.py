@@ -8,7 +8,7 @@ from django.test import Client
 
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
-from tests.admin_pages import FLAGS, page
+from tests.admin_pages import FLAGS, kill, page
 from tests.rollouts import KEY, make_flag
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +37,7 @@ def test_list_and_page_of_flags_are_there(admin_client: Client, flag: FeatureFla
 def test_flag_is_killed(
     admin_client: Client, flag: FeatureFlag, caplog: pytest.LogCaptureFixture
 ) -> None:
-    admin_client.post(FLAGS, {"_set_enabled": f"off:{flag.pk}", "action": ""}, follow=True)
+    kill(admin_client, flag)
     flag.refresh_from_db()
     assert flag.enabled is False
     assert "flagstaff_rollouts cannot show its part of the flags" in caplog.text

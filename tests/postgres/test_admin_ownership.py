@@ -63,12 +63,13 @@ def write_tags(json: str) -> None:
 
 
 @pytest.mark.parametrize("url", [ADD, "change"])
-def test_fields_stand_in_a_folded_fieldset_before_the_reason(
+def test_fields_stand_in_the_details_before_the_reason(
     admin_client: Client, flag: FeatureFlag, url: str
 ) -> None:
-    *_others, ownership, reason = fieldsets(page(admin_client, ADD if url == ADD else url_of(flag)))
-    assert "collapse" in ownership.partition(">")[0]
-    assert re.findall(r'<input[^>]* name="(\w+)"', ownership) == ["owner", "tags", "review_on"]
+    *_others, details, reason = fieldsets(page(admin_client, ADD if url == ADD else url_of(flag)))
+    assert ">Details<" in details
+    names = re.findall(r'<input[^>]* name="(\w+)"', details)
+    assert names == ["client_side", "owner", "tags", "review_on"]
     assert 'name="_reason"' in reason
 
 

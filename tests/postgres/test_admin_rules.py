@@ -30,7 +30,10 @@ from tests.admin_pages import (
     messages_of,
     page,
     permit,
+    post_confirmed,
     staff,
+    toggle_url,
+    turn_on,
 )
 
 pytestmark = pytest.mark.django_db
@@ -329,14 +332,13 @@ def test_undo_reports_rules_in_sentences(operator: Client, flag: FeatureFlag) ->
         changes.update("new_checkout", {"rules": [{"name": "team", "conditions": [STAFF]}]})
     version = flag_version("new_checkout")
     url = url_of(flag, "history")
-    [message] = messages_of(operator.post(url, {"_undo": version}, follow=True))
-    message = unescape(message)
+    [message] = messages_of(post_confirmed(operator, url, {"_undo": version}, follow=True))
     assert 'rules "team": 100 % if is_staff is true → "team": 100 %' in message
 
 
 def test_confirmation_of_turning_on_shows_rules(operator: Client, flag: FeatureFlag) -> None:
     flag.allowed_users.add(User.objects.create(username="ana"))
-    response = operator.get(url_of(flag, "turn-on"))
+    response = operator.get(toggle_url(flag, "turn-on"))
     rows = {row.field: row for row in response.context["flagstaff_rows"]}
     assert rows["state"].after == "by rules"
     assert rows["rules"].after.startswith('"team": 100 % if is_staff is true')
@@ -349,9 +351,8 @@ def test_confirmation_of_turning_on_shows_rules(operator: Client, flag: FeatureF
 
 
 def test_message_after_turning_on_names_rules(operator: Client, flag: FeatureFlag) -> None:
-    url = url_of(flag, "turn-on")
-    [message] = messages_of(operator.post(url, {"_confirmed": "1"}, follow=True))
-    assert "The rules decide first. On for 10 % of all other users." in message
+    [message] = messages_of(turn_on(operator, flag))
+    assert "is now on. The rules decide first. On for 10 % of all other users." in message
 
 
 @pytest.mark.parametrize(
