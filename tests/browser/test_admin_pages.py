@@ -213,7 +213,7 @@ def open_history(admin: Admin, kind: str, key: str) -> None:
 
 def confirm_on(admin: Admin, key: str) -> None:
     admin.visitor.visit(FLAGS)
-    admin.press(f"//button[@aria-label='Turn on {key}']")
+    admin.press(f"//a[@aria-label='Turn on… {key}']")
 
 
 def confirm_restore(admin: Admin, kind: str, key: str) -> None:
@@ -280,7 +280,8 @@ def test_pressed_button_stays_in_view(admin: Admin, shop: Shop) -> None:
     shop.query(f"UPDATE flagstaff_featureflag SET enabled = true WHERE id = {pk}")
     admin.visitor.set_width(1400)
     admin.visitor.visit(FLAGS)
-    admin.visitor.follow(f"[value='off:{pk}']")
+    admin.visitor.follow(f"#result_list a[href*='/{pk}/kill/']")
+    admin.visitor.follow(".flagstaff-confirm")
     admin.visitor.wait_for_text(".messagelist", "is now off")
     assert admin.visitor.driver.current_url.endswith(f"#flag-{pk}")
     script = """
