@@ -82,6 +82,8 @@ PAGES = {
     "list": (FLAGS, ""),
     "add": (f"{FLAGS}add/", ""),
     "change": (FLAGS + "{flag}/change/", ""),
+    "who-has-it": (FLAGS + "{flag}/change/?user=admin&context=country%3DDE", ""),
+    "allowed-users": (FLAGS + "{flag}/allowed-users/", ""),
     "unreadable-rules": (FLAGS + "{unreadable}/change/", ""),
     "delete": (FLAGS + "{flag}/delete/", ""),
     "history": (FLAGS + "{flag}/history/", ""),

@@ -15,6 +15,7 @@ from tests.themes.conftest import PAGES, Themed
 MIN_CONTRAST = 4.5
 # Our own pages. In a list and a form, the theme decides what a phone shows.
 OWN_PAGES = {
+    "allowed-users": "Allowed users of new_checkout",
     "history": "Change history: new_checkout",
     "turn-on": "Turn on a flag",
     "restore": "Restore an earlier state",
