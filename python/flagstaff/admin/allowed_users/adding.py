@@ -63,7 +63,9 @@ def parse_names(text: str, *, first_column: bool) -> list[str]:
     With `first_column`, the other columns of each line are left out. Quotes are those of CSV.
     Raises csv.Error for a cell that is too long. Does not query.
     """
-    rows = csv.reader(StringIO(text.replace("\t", ","), newline=""), skipinitialspace=True)
+    # With None, each end of a line becomes "\n".
+    lines = StringIO(text.replace("\t", ","), newline=None)
+    rows = csv.reader(lines, skipinitialspace=True)
     cells = (cell.strip() for row in rows for cell in (row[:1] if first_column else row))
     return list(dict.fromkeys(cell for cell in cells if cell))
 

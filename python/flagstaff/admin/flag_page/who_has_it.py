@@ -40,7 +40,6 @@ class _Answer:
     #: What is wrong with a field, by its name.
     problems: dict[str, list[str]] = field(default_factory=dict)
     result: str = ""
-    is_on: bool = False
     notes: list[str] = field(default_factory=list)
     steps: list[ShownStep] = field(default_factory=list)
     strip: SafeString = field(default_factory=SafeString)
@@ -88,7 +87,6 @@ def _evaluate(
     with read_own_writes():
         explanation = explain(key, argument, context=context)
     answer.result = _result(explanation, user)
-    answer.is_on = explanation.value
     answer.notes = [*_notes(user)]
     answer.steps = shown_steps(explanation, None if user is None else _name(user))
     answer.strip = bucket_strip(explanation)
