@@ -26,7 +26,7 @@ __all__ = ["PARTS", "Problem", "problems_of"]
 PARTS = ("name", "percent", "conditions", "attribute", "values", "segment")
 
 # Where the only rule and condition of a text are, in the message of the workers' parser.
-_PLACE = re.compile(r"(?:rule 1(?: \([^\n]*?\))?(?:, condition 1)?|condition 1)(?:: |, (?=value ))")
+_PLACE = re.compile(r"(?:rule 1|condition 1)(?:: |, (?=value ))")
 _ANY_CONDITION = {"attribute": "x", "operator": "in", "values": [1]}
 
 

@@ -28,6 +28,7 @@ __all__ = ["ConditionsWidget", "RefusedText", "RulesWidget"]
 # The edits that replace the rows by JSON, and JSON by rows.
 _AS_JSON = "json"
 _AS_ROWS = "rows"
+_NO_HELP = SafeString("")
 
 
 class RefusedText(InvalidJSONInput):
@@ -50,7 +51,7 @@ class RulesWidget(AdminTextareaWidget):
         *,
         attributes: Callable[[], list[str]] = list,
         segments: Callable[[], list[str]] = list,
-        json_help: str = "",
+        json_help: SafeString = _NO_HELP,
     ) -> None:
         """Takes functions that return the known attributes and segments, when a page needs them.
 
@@ -67,7 +68,7 @@ class RulesWidget(AdminTextareaWidget):
         context = super().get_context(name, "" if posted else value, attrs)
         found: dict[str, Any] = context["widget"]["attrs"]
         shared: dict[str, Any] = {
-            "json_help": SafeString(self.json_help),
+            "json_help": self.json_help,
             "is_refused": isinstance(value, RefusedText),
         }
         if posted is None:

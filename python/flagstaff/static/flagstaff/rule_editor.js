@@ -14,6 +14,8 @@
             event.preventDefault();
             edits[word](button, editor);
             renumber(editor);
+            // Another script counts the users that the form's values affect.
+            editor.dispatchEvent(new Event("change", { bubbles: true }));
         }
     });
 
