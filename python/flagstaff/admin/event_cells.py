@@ -14,7 +14,7 @@ from flagstaff.history import Event, Users
 from flagstaff.history.describe import describe_actor, describe_change, source_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
-from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
 
 __all__ = ["event_cells", "visible_events"]
 
@@ -35,8 +35,10 @@ def visible_events(  # noqa: PLR0913 (which row, which events, and how much of t
 
 def event_cells(request: HttpRequest, events: Sequence[Event]) -> list[dict[str, Any]]:
     """Returns the texts of each event. Queries the names of actors and users."""
-    actors = names_of_actors(events)
-    users = names_of_users(events) if may_see_users(request.user) else None
+    may_see = may_see_users(request.user)
+    actors: dict[str, str]
+    users: dict[str, str] | None
+    actors, users = names_in(events) if may_see else (names_of_actors(events), None)
     return [
         {
             "event": event,

@@ -16,6 +16,7 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
 from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
+from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
 from flagstaff.changes.old_workers import old_worker_problem
 from flagstaff.history import Event
@@ -23,7 +24,7 @@ from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.history.reading import events_of
 from flagstaff.history.user_names import names_of_actors
-from flagstaff.history.versions import has_history, version_of
+from flagstaff.history.versions import has_history, newest_version, version_of
 
 __all__ = ["MergingForm"]
 
@@ -87,8 +88,14 @@ class MergingForm(_ModelForm):
         self._present: Shown | None = None
         if self.instance.pk is not None:
             values = {name: self.initial[name] for name in self.fields if name in self.initial}
-            self._present = Shown.of(version_of(self.kind, self.instance.pk), values)
+            self._present = Shown.of(self._version(), values)
             self.initial[SHOWN] = self._present.as_json()
+
+    def _version(self) -> int | None:
+        request = vars(self.instance).get("flagstaff_request")
+        if request is not None and can_read(request, "change_table"):
+            return newest_version(self.kind, self.instance.pk)
+        return version_of(self.kind, self.instance.pk)
 
     @property
     def shown(self) -> Shown | None:

@@ -32,6 +32,8 @@ __all__ = [
 
 _MAX_EVENTS = 100
 _MAX_USERS = 20
+# The entries of a few events: an event may have several.
+_MIN_BATCH = 20
 
 
 class EntryRange(NamedTuple):
@@ -111,7 +113,7 @@ def events_among(  # noqa: PLR0913 (which entries, which events, and how much of
         found,
         max_users=None if all_users else _MAX_USERS,
         before=before,
-        batch=limit,
+        batch=None if limit is None else max(limit, _MIN_BATCH),
         long_value=column_of(kind.model, "value") if shorten and kind is Kind.VALUE else None,
     )
     events = _events(kind, found, newest_first, before, None if all_users else _MAX_USERS)

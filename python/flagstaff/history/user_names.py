@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from django.db import Error, transaction
@@ -14,6 +14,7 @@ from flagstaff.history.events import Event
 
 __all__ = [
     "may_see_users",
+    "names_in",
     "names_of_actors",
     "names_of_users",
     "permission_to_see_users",
@@ -48,6 +49,19 @@ def names_of_users(events: Iterable[Event]) -> dict[str, str]:
     """Returns usernames by primary key of the added and removed users. Queries the users."""
     lists = (users for event in events for users in (event.added, event.removed))
     return allowed_user_table().names({str(pk) for users in lists for pk in users.pks})
+
+
+def names_in(events: Collection[Event]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what names_of_actors and names_of_users return, in one query if one table has both.
+
+    One dict may then have the names of the other, too.
+    """
+    if actor_table() != allowed_user_table():
+        return names_of_actors(events), names_of_users(events)
+    lists = (users for event in events for users in (event.added, event.removed))
+    pks = {str(pk) for users in lists for pk in users.pks}
+    names = actor_table().names(pks | {one.actor for one in events if one.actor is not None})
+    return names, names
 
 
 def permission_to_see_users() -> str:

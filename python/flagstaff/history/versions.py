@@ -24,6 +24,7 @@ __all__ = [
     "entries_of_key",
     "flag_version",
     "has_history",
+    "newest_version",
     "of_transaction",
     "require_history",
     "require_triggers",
@@ -55,8 +56,11 @@ def segment_version(key: str) -> int | None:
 
 def version_of(kind: Kind, pk: object) -> int | None:
     """Returns the version of the row that has, or had, this primary key; None without history."""
-    if not has_history():
-        return None
+    return newest_version(kind, pk) if has_history() else None
+
+
+def newest_version(kind: Kind, pk: object) -> int:
+    """Returns the version of a row where there is a history, in one query."""
     newest: int | None = entries(kind, pk).aggregate(newest=Max("id"))["newest"]
     return newest or 0
 

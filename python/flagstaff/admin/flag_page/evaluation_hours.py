@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as zones
 
-from django.db import Error, transaction
+from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff._engine.usage import HourlyUsage, Usage, usage
+from flagstaff._engine.flag_usage import UsageHour, flag_usage
 from flagstaff._text.times import aware
+from flagstaff.admin.readable_tables import can_read
 from flagstaff.conf import conf
-from flagstaff.exceptions import NoUsageError
 
 __all__ = ["HOURS", "Evaluations", "Hour", "evaluations_of"]
 
@@ -60,38 +60,29 @@ class Evaluations:
         return sum(hour.count for hour in self.hours)
 
 
-def evaluations_of(key: str) -> Evaluations | None:
+def evaluations_of(request: HttpRequest, key: str) -> Evaluations | None:
     """Returns the evaluations of a flag; None where usage is not counted or cannot be read.
 
-    Makes four queries, in a savepoint if there is a transaction.
+    Makes one query, beside the one that finds the tables for the page.
     """
+    if not can_read(request, "usage_table", "usage_worker_table"):
+        return None
     present = aware(timezone.now())
     first = _start_of_hour(present) - (HOURS - 1) * _HOUR
     oldest = min(first, present - timedelta(days=conf.stale_days))
-    try:
-        with transaction.atomic(using=conf.database):
-            found = usage(key, since=oldest)
-    except (NoUsageError, Error):
-        # A role may have no right to read the table.
-        return None
-    return _evaluations(found, first)
-
-
-def _evaluations(found: Usage, first: datetime) -> Evaluations:
-    defined = [one for one in found.hours if one.defined]
-    lost = (one for one in found.lost if aware(one.last_seen_at) >= first)
+    found = flag_usage(key, since=oldest, lost_since=first)
     return Evaluations(
-        hours=tuple(_hours(defined, first)),
-        last_evaluated_at=max((one.last_evaluated_at for one in defined), default=None),
-        lost_workers=sum(1 for _one in lost),
+        hours=tuple(_hours(found.hours, first)),
+        last_evaluated_at=max((one.last_evaluated_at for one in found.hours), default=None),
+        lost_workers=found.lost,
         since=found.since,
         until=found.until,
         interval=found.interval,
     )
 
 
-def _hours(found: Iterable[HourlyUsage], first: datetime) -> Iterator[Hour]:
-    by_start = {aware(one.hour): one for one in found}
+def _hours(found: Iterable[UsageHour], first: datetime) -> Iterator[Hour]:
+    by_start = {aware(one.start): one for one in found}
     for number in range(HOURS):
         start = first + number * _HOUR
         one = by_start.get(start)

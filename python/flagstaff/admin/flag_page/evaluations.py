@@ -30,8 +30,8 @@ def evaluations(
     request: HttpRequest,
     flag: Any,
 ) -> SafeString:
-    """Returns the section. Makes four queries, in a savepoint if there is a transaction."""
-    found = evaluations_of(flag.key)
+    """Returns the section. Makes one query, beside the one that finds the tables."""
+    found = evaluations_of(request, flag.key)
     context: dict[str, object] = {"sentence": _unknown()}
     if found is not None:
         context = {"sentence": _sentence(found), "notes": [*_notes(found)]}

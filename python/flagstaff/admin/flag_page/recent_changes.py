@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 
 from flagstaff.admin.event_cells import event_cells, visible_events
 from flagstaff.admin.links import page_url
+from flagstaff.admin.readable_tables import can_read
 from flagstaff.history.kinds import Kind
-from flagstaff.history.versions import has_history
 
 __all__ = ["recent_changes"]
 
@@ -22,8 +22,8 @@ _COUNT = 5
 def recent_changes(
     model_admin: admin.ModelAdmin[Any], request: HttpRequest, flag: Any
 ) -> SafeString:
-    """Returns the section; empty without a history. Makes up to four queries."""
-    if not has_history():
+    """Returns the section; empty without a history. Makes up to three queries, and can_read's."""
+    if not can_read(request, "change_table"):
         return SafeString()
     events = visible_events(request, Kind.FLAG, flag.pk, limit=_COUNT)
     context = {

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_state import ALLOWED_COUNT
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.cleanup.admin.rows import evidence_of, labels_of, unknown_lines
@@ -21,6 +22,9 @@ from flagstaff.cleanup.signals import Assessment
 from flagstaff.cleanup.stale import assess_flags
 
 __all__ = ["flag_links", "flag_notes", "flag_panel"]
+
+# The attribute of the flag of a page.
+_ASSESSED = "flagstaff_assessment"
 
 
 def flag_links(site: AdminSite, request: HttpRequest) -> Sequence[tuple[str, str]]:
@@ -34,14 +38,13 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, str]:
     """Returns the signals of those flags that are stale. A number of queries for all of them."""
     if not flags:
         return {}
-    found = assess_flags(selection=_selection(flags))
+    found = _assess(flags[0]) if len(flags) == 1 else assess_flags(selection=_selection(flags))
     return {flag.facts.pk: _note(flag) for flag in found if flag.is_stale}
 
 
 def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
     """Returns the signals of a flag, its snooze, and a link to the page of stale flags."""
-    # Read again, because the form may have changed the object.
-    found = assess_flags(selection=Selection(Q(), pks=[flag.pk]))
+    found = _assess(flag)
     lines = [line for one in found for line in _lines(one)] or [_("The flag is not stale.")]
     lines += unknown_lines(found)
     links = format_html_join(" · ", '<a href="{}">{}</a>', flag_links(site, request))
@@ -51,6 +54,16 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
         format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines)),
         links,
     )
+
+
+def _assess(flag: Model) -> list[Assessment]:
+    """Returns the signals of one flag: the head and the panel of its page show them."""
+    # The form may have changed the object.
+    stored: Model = stored_flag(flag)
+    if _ASSESSED not in vars(stored):
+        vars(stored)[_ASSESSED] = assess_flags(selection=_selection([stored]))
+    found: list[Assessment] = vars(stored)[_ASSESSED]
+    return found
 
 
 def _selection(flags: Sequence[Model]) -> Selection:

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.admin.flag_page.stored import stored_flag
 from flagstaff.admin.flag_permissions import may
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.conf import conf
@@ -25,9 +26,16 @@ from flagstaff.rollouts.unguarded import is_unguarded
 
 __all__ = ["flag_notes", "flag_panel"]
 
+# The attribute of the flag of a page.
+_PLAN = "flagstaff_plan"
+
 
 def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
     """Returns the state of the active plans of these flags. Makes one query."""
+    if len(flags) == 1:
+        plan = _plan_of(flags[0])
+        is_active = plan is not None and plan.state in ACTIVE_STATES
+        return {plan.flag_pk: _note(plan, time_of(plan))} if plan and is_active else {}
     active = Plan.objects.using(conf.database).filter(
         flag_pk__in=[str(flag.pk) for flag in flags], state__in=ACTIVE_STATES
     )
@@ -36,9 +44,7 @@ def flag_notes(flags: Sequence[Model]) -> Mapping[str, SafeString]:
 
 def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString:
     """Returns the plan of a flag, and links. Makes one query, and those of the permissions."""
-    is_active = When(state__in=ACTIVE_STATES, then=Value(0))
-    of_flag = Plan.objects.using(conf.database).filter(flag_pk=str(flag.pk))
-    plan = with_time(of_flag).order_by(Case(is_active, default=Value(1)), "-id").first()
+    plan = _plan_of(flag)
     links = _links(site, request, flag, plan)
     if plan is None:
         return format_html(
@@ -60,6 +66,18 @@ def flag_panel(site: AdminSite, request: HttpRequest, flag: Model) -> SafeString
             links,
         ),
     )
+
+
+def _plan_of(flag: Model) -> Plan | None:
+    """Returns the active plan of a flag, or else its last one. One query for a page."""
+    stored = stored_flag(flag)
+    if _PLAN not in vars(stored):
+        is_active = When(state__in=ACTIVE_STATES, then=Value(0))
+        of_flag = Plan.objects.using(conf.database).filter(flag_pk=str(flag.pk))
+        ordered = with_time(of_flag).order_by(Case(is_active, default=Value(1)), "-id")
+        vars(stored)[_PLAN] = ordered.first()
+    plan: Plan | None = vars(stored)[_PLAN]
+    return plan
 
 
 def _note(plan: Plan, now: datetime) -> SafeString:

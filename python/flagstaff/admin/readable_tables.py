@@ -1,0 +1,40 @@
+"""Which tables the page of a flag can read, found by one query for all its parts."""
+
+from __future__ import annotations
+
+from django.db import connections
+from django.http import HttpRequest
+
+from flagstaff._tables.catalog import find_tables
+from flagstaff._tables.names import own_names
+from flagstaff.conf import conf
+
+__all__ = ["can_read"]
+
+_TABLES = ("change_table", "usage_table", "usage_worker_table")
+# The attribute of a request.
+_READABLE = "flagstaff_readable_tables"
+
+
+def can_read(request: HttpRequest, *tables: str) -> bool:
+    """Whether all rows of these tables can be read, such as "usage_table".
+
+    Queries for the first part of a page only.
+    """
+    found: frozenset[str] | None = vars(request).get(_READABLE)
+    if found is None:
+        found = vars(request)[_READABLE] = _find()
+    return found.issuperset(tables)
+
+
+def _find() -> frozenset[str]:
+    connection = connections[conf.database]
+    if connection.vendor != "postgresql":
+        return frozenset()
+    names = own_names(connection)
+    found = find_tables(connection, *(names[table] for table in _TABLES))
+    return frozenset(
+        table
+        for table in _TABLES
+        if (one := found.get(names[table])) and one.may_read and not one.hides_rows
+    )

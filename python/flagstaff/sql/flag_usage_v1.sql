@@ -1,0 +1,31 @@
+-- The usage of one flag since a time, on each row with the period that the usage covers, as
+-- usage_period_v1 has it, and the number of workers that were lost since a time. Without usage, one
+-- row has the period only.
+WITH workers AS (
+    SELECT last_seen_at, flush_interval, stopped_at,
+        stopped_at IS NULL AND last_seen_at OPERATOR(pg_catalog.>=) (
+            pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(
+                secs => (2 OPERATOR(pg_catalog.*) flush_interval) OPERATOR(pg_catalog.+) 10
+            )
+        ) AS reports
+    FROM {usage_worker_table}
+), period AS (
+    SELECT
+        (SELECT pg_catalog.min(hour) FROM {usage_table}) AS since,
+        coalesce(
+            pg_catalog.min(last_seen_at) FILTER (WHERE reports), pg_catalog.max(last_seen_at)
+        ) AS until,
+        pg_catalog.max(flush_interval) FILTER (WHERE reports) AS flush_interval,
+        pg_catalog.count(*) FILTER (
+            WHERE stopped_at IS NULL AND NOT reports
+                AND last_seen_at OPERATOR(pg_catalog.>=) %s::timestamptz
+        ) AS lost
+    FROM workers
+)
+SELECT u.hour, u.true_count, u.false_count, u.last_evaluated_at,
+    p.since, p.until, p.flush_interval, p.lost
+FROM period AS p
+LEFT JOIN {usage_table} AS u
+    ON u.defined AND u.key OPERATOR(pg_catalog.=) %s
+    AND u.hour OPERATOR(pg_catalog.>=) %s::timestamptz
+ORDER BY u.hour
