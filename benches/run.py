@@ -19,6 +19,7 @@ BENCHES = (
     "experiment_report",
     "allowed_users",
     "references",
+    "admin_pages",
 )
 
 
