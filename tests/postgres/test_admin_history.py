@@ -30,7 +30,16 @@ from flagstaff.changes import (
 )
 from flagstaff.history import flag_history, flag_version, value_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, form_data, messages_of, page, staff
+from tests.admin_pages import (
+    FLAGS,
+    VALUES,
+    form_data,
+    kill,
+    messages_of,
+    page,
+    post_confirmed,
+    staff,
+)
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -161,9 +170,8 @@ def test_undo_button_undoes_one_change(operator: Client, flag: FeatureFlag) -> N
     disable("new_checkout")
     data = {"_undo": change, "expect_version": flag_version("new_checkout"), "_reason": "too soon"}
     response = operator.post(url(flag), data, follow=True)
-    assert messages_of(response) == [
-        "The change of “new_checkout” was undone: rollout_percent 50 → 25."
-    ]
+    [message] = messages_of(response)
+    assert message.startswith("The change of “new_checkout” was undone: rollout_percent 50 → 25.")
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 25)
     [event, *_] = flag_history("new_checkout")
@@ -204,16 +212,15 @@ def test_undo_with_old_version_shows_newer_change(operator: Client, flag: Featur
 def test_undo_message_without_view_user_permission_counts_users(flag: FeatureFlag) -> None:
     change = add_allowed_users("new_checkout", User.objects.create(username="alice")).version
     response = staff("change_featureflag").post(url(flag), {"_undo": change}, follow=True)
-    assert messages_of(response) == [
-        "The change of “new_checkout” was undone: removed 1 allowed user."
-    ]
+    [message] = messages_of(response)
+    assert message.startswith("The change of “new_checkout” was undone: removed 1 allowed user.")
 
 
 def test_undo_message_truncates_long_texts(operator: Client, flag: FeatureFlag) -> None:
     change = update("new_checkout", {"description": "x" * 10_000}).version
     [message] = messages_of(operator.post(url(flag), {"_undo": change}, follow=True))
-    assert message.endswith('… (9,882 more characters) → "".')
-    assert len(message) < 300
+    assert '… (9,882 more characters) → "".' in message
+    assert len(message) < 400
 
 
 def test_long_reason_is_truncated(operator: Client, flag: FeatureFlag) -> None:
@@ -275,9 +282,10 @@ def test_confirmed_restore_restores_version_with_reason(
     set_rollout("new_checkout", 50)
     data = {**confirmed(preview(operator, flag, version)), "_reason": "orders fail"}
     response = operator.post(url(flag), data, follow=True)
-    assert messages_of(response) == [
+    [message] = messages_of(response)
+    assert message.startswith(
         "“new_checkout” was restored: rollout_percent 50 → 25, removed 1 allowed user (alice)."
-    ]
+    )
     flag.refresh_from_db()
     assert (flag.rollout_percent, flag.allowed_users.count()) == (25, 0)
     assert flag_history("new_checkout")[0].reason == "orders fail"
@@ -376,7 +384,8 @@ def test_undo_of_any_entry_of_creation_needs_delete_permission() -> None:
 
 def test_undo_of_creation_redirects_to_list(operator: Client) -> None:
     change = create("new_checkout").version
-    response = operator.post(url(FeatureFlag.objects.get()), {"_undo": change})
+    data = {"_undo": change}
+    response = post_confirmed(operator, url(FeatureFlag.objects.get()), data)
     assert (response.status_code, response["Location"]) == (302, FLAGS)
     assert not FeatureFlag.objects.exists()
 
@@ -418,7 +427,7 @@ def test_undo_without_csrf_token_is_rejected(admin_user: User, flag: FeatureFlag
 
 def test_save_records_actor_source_and_reason(operator: Client, flag: FeatureFlag) -> None:
     data = form(rollout_percent=50, _reason="release 42")
-    assert operator.post(url(flag, "change"), data).status_code == 302
+    assert post_confirmed(operator, url(flag, "change"), data).status_code == 302
     event = flag_history("new_checkout")[0]
     admin = User.objects.get(username="admin")
     assert (event.actor, event.source, event.reason) == (str(admin.pk), "admin", "release 42")
@@ -433,7 +442,7 @@ def test_save_changes_only_fields_that_differ(operator: Client, flag: FeatureFla
 def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureFlag) -> None:
     data = form(rollout_percent=50)
     with disabled_triggers():
-        assert operator.post(url(flag, "change"), data).status_code == 302
+        assert post_confirmed(operator, url(flag, "change"), data).status_code == 302
     flag.refresh_from_db()
     assert flag.rollout_percent == 50
 
@@ -441,13 +450,14 @@ def test_save_with_disabled_triggers_is_written(operator: Client, flag: FeatureF
 def test_save_sent_twice_is_one_change(operator: Client, flag: FeatureFlag) -> None:
     data = form_data(operator.get(url(flag, "change"))) | {"rollout_percent": 50}
     for _ in range(2):
-        assert operator.post(url(flag, "change"), data).status_code == 302
+        assert post_confirmed(operator, url(flag, "change"), data).status_code == 302
     assert len(flag_history("new_checkout")) == 2
 
 
 def test_add_and_delete_record_actor(operator: Client) -> None:
     alice = User.objects.create(username="alice")
-    operator.post(f"{FLAGS}add/", form(allowed_users=[alice.pk], _reason="new"))
+    data = form(allowed_users=[alice.pk], _reason="new")
+    post_confirmed(operator, f"{FLAGS}add/", data)
     flag = FeatureFlag.objects.get()
     assert list(flag.allowed_users.all()) == [alice]
     operator.post(url(flag, "delete"), {"post": "yes"})
@@ -463,8 +473,8 @@ def test_delete_action_records_source(operator: Client, flag: FeatureFlag) -> No
     assert flag_history("new_checkout")[0].source == "admin"
 
 
-def test_on_off_button_records_source(operator: Client, flag: FeatureFlag) -> None:
-    operator.post(FLAGS, {"_set_enabled": f"off:{flag.pk}"})
+def test_kill_records_source(operator: Client, flag: FeatureFlag) -> None:
+    kill(operator, flag)
     assert flag_history("new_checkout")[0].source == "admin"
 
 

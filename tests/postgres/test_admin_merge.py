@@ -22,7 +22,7 @@ from flagstaff.changes import (
 )
 from flagstaff.history import flag_history, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, form_data, messages_of
+from tests.admin_pages import FLAGS, VALUES, form_data, messages_of, post_confirmed
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,8 +61,8 @@ def opened(client: Client, row: Any) -> dict[str, Any]:
 
 
 def saved(client: Client, row: Any, data: dict[str, Any]) -> Any:
-    """Posts the form, expects that it is saved, and returns the page that follows."""
-    response = client.post(url(row), data, follow=True)
+    """Posts the form, confirms, expects that it is saved, and returns the page that follows."""
+    response = post_confirmed(client, url(row), data, follow=True)
     assert response.redirect_chain, response.context["adminform"].form.errors
     row.refresh_from_db()
     return response
@@ -198,13 +198,13 @@ def test_change_between_read_and_write_is_merged(
     data = opened(operator, flag)
     write, late = SavingMixin._update, [80]
 
-    def set_rollout_first(*args: Any) -> None:
+    def set_rollout_first(*args: Any) -> Any:
         while late:
             elsewhere(f"UPDATE flagstaff_featureflag SET rollout_percent = {late.pop()}")
-        write(*args)
+        return write(*args)
 
     monkeypatch.setattr(SavingMixin, "_update", set_rollout_first)
-    response = rejected(operator, flag, {**data, "rollout_percent": 50})
+    response = rejected(operator, flag, {**data, "rollout_percent": 50, "_confirmed": "1"})
     assert "Now in the database: 80" in errors_of(response)["rollout_percent"][0]
 
 

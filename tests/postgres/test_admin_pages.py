@@ -13,7 +13,7 @@ from django.test import Client
 from flagstaff.changes import set_rollout, set_value
 from flagstaff.history import value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.admin_pages import FLAGS, VALUES, errors, form_data, messages_of, page, staff
+from tests.admin_pages import FLAGS, VALUES, errors, form_data, messages_of, page, staff, toggle_url
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +93,7 @@ def test_confirmation_page_of_large_value_is_readable(
 
 
 def test_confirmation_page_to_turn_on_is_readable(operator: Client, rows: dict[str, Any]) -> None:
-    assert_readable(operator.post(FLAGS, {"_set_enabled": f"on:{rows[FLAGS].pk}"}))
+    assert_readable(operator.get(toggle_url(rows[FLAGS], "turn-on")))
 
 
 def test_delete_action_page_is_readable(operator: Client, rows: dict[str, Any]) -> None:

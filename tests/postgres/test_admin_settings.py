@@ -20,7 +20,7 @@ from pytest_django import Settings
 from flagstaff.changes import create, create_segment, set_rollout, set_value
 from flagstaff.history import as_dicts, flag_history, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.admin_pages import FLAGS, SEGMENTS, VALUES, column, page
+from tests.admin_pages import FLAGS, SEGMENTS, VALUES, column, page, post_confirmed, toggle_url
 from tests.terminals import delete_usage, flags
 
 # Each change is a transaction of its own, as in production. `available_apps` makes Django's flush
@@ -159,14 +159,14 @@ def test_delete_action_page_opens(variant: str, operator: Client, rows: dict[str
         html_of(operator.post(models, {"action": "delete_selected", "_selected_action": row.pk}))
 
 
-def test_buttons_of_list_turn_flag_on_and_off(
+def test_links_of_list_turn_flag_on_and_off(
     variant: str, operator: Client, rows: dict[str, Any]
 ) -> None:
-    confirmation = press(operator, FLAGS, operator.get(FLAGS), "_set_enabled")
-    response = press(operator, FLAGS, confirmation, "_set_enabled")
-    assert FeatureFlag.objects.get().enabled is True
-    press(operator, FLAGS, response, "_set_enabled")
-    assert FeatureFlag.objects.get().enabled is False
+    for view, enabled in (("turn-on", True), ("kill", False)):
+        [url] = [one for one in html_of(operator.get(FLAGS)).links if f"/{view}/" in one]
+        response = press(operator, url, operator.get(url), "_confirm")
+        assert response.redirect_chain[-1][0].startswith(FLAGS)
+        assert FeatureFlag.objects.get().enabled is enabled
 
 
 def test_page_of_allowed_users_removes_and_adds(
@@ -185,7 +185,7 @@ def test_form_saves_change(variant: str, operator: Client, rows: dict[str, Any])
     url = f"{FLAGS}{rows[FLAGS].pk}/change/"
     data = html_of(operator.get(url)).hidden
     fields = {"rollout_percent": 60, "kind": "ops", "description": "Two pages"}
-    operator.post(url, {**data, **fields})
+    post_confirmed(operator, url, {**data, **fields})
     flag = FeatureFlag.objects.get()
     assert (flag.rollout_percent, flag.kind, flag.description) == (60, "ops", "Two pages")
     assert flag.allowed_users.count() == 1
@@ -319,5 +319,5 @@ def test_number_of_users_has_separators_of_the_language(
     assert column(page(operator), "allowed") == [number]
     for view in ("change", "history"):
         assert number in page(operator, f"{FLAGS}{rows[FLAGS].pk}/{view}/")
-    confirmation = html_of(operator.post(FLAGS, {"_set_enabled": f"on:{rows[FLAGS].pk}"}))
+    confirmation = html_of(operator.get(toggle_url(rows[FLAGS], "turn-on")))
     assert confirmation.texts.count(number) == 2

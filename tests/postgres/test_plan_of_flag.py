@@ -136,13 +136,13 @@ def test_page_warns_of_unguarded_plan(operator: Client, flag: FeatureFlag) -> No
     assert "flagstaff-tripped" in page(operator, flag_url(flag))
 
 
-def test_page_makes_one_query_for_the_plan(
+def test_page_makes_a_query_for_the_panel_and_one_for_the_notice(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollouts.start(KEY, STEPS)
     with_plan = count_queries(operator, flag_url(flag))
     monkeypatch.setattr(optional_parts, "optional_apps", apps_without_plans)
-    assert count_queries(operator, flag_url(flag)) == with_plan - 1
+    assert count_queries(operator, flag_url(flag)) == with_plan - 2
 
 
 def test_page_for_a_viewer_has_no_link_to_a_form(flag: FeatureFlag) -> None:
