@@ -13,7 +13,14 @@ from flagstaff._attribution.context import attributed, attribution
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 
-__all__ = ["MAX_REASON_LENGTH", "REASON", "VERSION", "AttributionMixin", "reason_problem"]
+__all__ = [
+    "MAX_REASON_LENGTH",
+    "REASON",
+    "VERSION",
+    "AttributionMixin",
+    "reason_problem",
+    "reason_required",
+]
 
 #: The name of the form field. A model may have a column "reason".
 REASON = "_reason"
@@ -33,6 +40,11 @@ def reason_problem(request: HttpRequest) -> str:
     """Returns why the posted reason is not enough, or an empty text."""
     if not conf.require_reason or _reason(request).strip():
         return ""
+    return reason_required()
+
+
+def reason_required() -> str:
+    """Returns the error of a reason that is missing."""
     return _("A reason is required: say why, for the history.")
 
 

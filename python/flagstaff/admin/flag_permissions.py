@@ -19,6 +19,7 @@ __all__ = [
     "ReadOnlyMixin",
     "ToggleMixin",
     "is_toggle_page",
+    "mark_toggle_page",
     "may",
     "may_toggle",
     "why_not_toggle",
@@ -81,6 +82,12 @@ def is_toggle_page(request: HttpRequest) -> bool:
     return _TOGGLE_PAGE in vars(request)
 
 
+def mark_toggle_page(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> None:
+    """Lets a user who may only toggle flags use this part of the form of one."""
+    if not model_admin.has_change_permission(request) and may_toggle(model_admin, request):
+        vars(request)[_TOGGLE_PAGE] = True
+
+
 def _has_toggle_permission(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
     return request.user.has_perm(_toggle_permission(model_admin))
 
@@ -117,9 +124,8 @@ class ToggleMixin(ReadOnlyMixin):
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
         """The page of a flag. For Django, a user who may toggle the flag may change it."""
-        may_edit = self.has_change_permission(request)
-        if object_id is not None and not may_edit and may_toggle(self, request):
-            vars(request)[_TOGGLE_PAGE] = True
+        if object_id is not None:
+            mark_toggle_page(self, request)
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -15,10 +15,11 @@ from django.utils.translation import gettext_lazy
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Fields
-from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON
+from flagstaff.admin.attribution import MAX_REASON_LENGTH, REASON, reason_required
 from flagstaff.admin.readable_tables import can_read
 from flagstaff.admin.shown import SHOWN, Shown, digest, parse_shown
 from flagstaff.changes.old_workers import old_worker_problem
+from flagstaff.conf import conf
 from flagstaff.history import Event
 from flagstaff.history.describe import describe_actor, describe_value
 from flagstaff.history.kinds import Kind
@@ -158,7 +159,17 @@ class MergingForm(_ModelForm):
                 )
             self.add_error(None, forms.ValidationError(_CONFLICT[self.kind], code="conflict"))
         self._require_workers()
+        if self._lacks_reason():
+            self.add_error(REASON, forms.ValidationError(reason_required(), code="required"))
         return cleaned
+
+    def _lacks_reason(self) -> bool:
+        """Whether the edits need a reason. To turn a flag off never does."""
+        if not conf.require_reason or self.cleaned_data.get(REASON, "").strip():
+            return False
+        edits = [name for name in self.changed_data if name != REASON]
+        turns_off = edits == ["enabled"] and self.cleaned_data.get("enabled") is False
+        return REASON in self.fields and bool(edits) and not turns_off
 
     def full_clean(self) -> None:
         """Validates. A page with errors shows the present values of the fields without edits."""

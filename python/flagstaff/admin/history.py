@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import Row
 from flagstaff.admin.confirmation import parse_version, version_text
@@ -15,6 +17,7 @@ from flagstaff.admin.history_buttons import HistoryButtonsMixin
 from flagstaff.admin.reports import UNDO
 from flagstaff.admin.transactions import related_changes
 from flagstaff.changes.restore_version import versions_without_value
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import Event, as_csv
 from flagstaff.history.kinds import Kind
 from flagstaff.history.versions import has_history, version_of
@@ -41,11 +44,19 @@ class HistoryMixin(HistoryButtonsMixin):
         if request.method == "POST":
             return self.post_button(request, row)
         if UNDO in request.GET:
-            return self.undo_page(request, row, parse_version(request.GET[UNDO]))
+            return self._open_undo(request, row)
         if request.GET.get("format") == "csv":
             return _csv_response(self._events(request, row, None, shorten=False))
         response.context_data = {**(response.context_data or {}), **self._context(request, row)}
         return response
+
+    def _open_undo(self, request: HttpRequest, row: Row) -> HttpResponse:
+        """The page of an undo. A change that cannot be undone is a message in the history."""
+        try:
+            return self.undo_page(request, row, parse_version(request.GET[UNDO]))
+        except FlagstaffError as error:
+            self.message_user(request, _("Not undone: %(why)s") % {"why": error}, messages.ERROR)
+            return HttpResponseRedirect(request.path)
 
     def _context(self, request: HttpRequest, row: Row) -> dict[str, object]:
         events = self._events(request, row, _PAGE_SIZE + 1, shorten=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -34,6 +35,7 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.planned import Planned, impact_text, planned_edit
 from flagstaff.admin.reports import ReportMixin
 from flagstaff.admin.transactions import described_parts, may_undo
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.restore_version import RESTORE_BY_KIND, preview_restore
 from flagstaff.changes.undo_event import UNDO_BY_KIND, preview_undo
 from flagstaff.changes.undo_transactions import require_values
@@ -195,7 +197,9 @@ class HistoryButtonsMixin(ConfirmationMixin, ReportMixin, _ModelAdmin):
         """What a change means for users; None for anything but an existing flag."""
         if self.row_kind is not Kind.FLAG or not changed.new or changed.field:
             return None
-        return planned_edit(row, changed.new)
+        plan = planned_edit(row, changed.new)
+        # A count compares two states of a flag with the same allowed users.
+        return replace(plan, impact=None) if plan and ALLOWED in changed.new else plan
 
     def _undo_all(self, request: HttpRequest, row: Row, change: int) -> HttpResponse:
         """Undoes the whole transaction of a change of this row, after a confirmation page."""

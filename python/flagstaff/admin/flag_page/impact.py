@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from flagstaff._text.local_formats import local_number
 from flagstaff.admin.consequence import FlagState
 from flagstaff.admin.flag_page.stored import stored_flag
+from flagstaff.admin.flag_permissions import mark_toggle_page
 from flagstaff.admin.links import page_url
 from flagstaff.admin.planned import impact_text, planned, planned_edit
 from flagstaff.admin.rollout import RolloutInput
@@ -46,6 +47,7 @@ class ImpactMixin(_ModelAdmin):
             raise Http404
         if request.method != "POST" or not self.has_view_permission(request, flag):
             raise PermissionDenied
+        mark_toggle_page(self, request)
         form = self.get_form(request, flag, change=True)(request.POST, instance=flag)
         return JsonResponse({"text": form_impact(stored_flag(flag), form)})
 
@@ -81,7 +83,7 @@ def form_impact(flag: Any, form: Any) -> str:
     now = FlagState.of(flag)
     after = now if change is None else change.after
     if not after.enabled and not now.enabled:
-        on = planned(flag.key, after, after._replace(enabled=True))
+        on = planned(flag.key, now, after._replace(enabled=True))
         text = _("If the flag were on, %(count)s of %(users)s users would have it.")
         return _counted(on, text)
     if change is None or change.before == change.after:
