@@ -35,6 +35,7 @@ __all__ = [
     "problems_of",
     "production",
     "save_flag",
+    "shown_form",
     "staff",
     "text_to_type",
     "toggle_url",
@@ -196,12 +197,15 @@ def post_confirmed(client: Client, url: str, data: dict[str, Any], **options: An
 
 def browser_form(client: Client, flag: Any, **changes: Any) -> dict[str, Any]:
     """Returns what a browser would post for the page of a flag after these edits."""
-    response = client.get(flag_url(flag))
-    data = form_data(response)
-    if data.pop("rules", None) is not None:
-        data |= inputs_of(response.content.decode(), "rules-")
-    data |= changes
+    data = shown_form(client.get(flag_url(flag))) | changes
     return {name: value for name, value in data.items() if value is not None}
+
+
+def shown_form(response: Any) -> dict[str, Any]:
+    """Returns what a browser would post for the page of a flag, with the rows of its rules."""
+    data = form_data(response)
+    data.pop("rules", None)
+    return data | inputs_of(response.content.decode(), "rules-")
 
 
 def save_flag(client: Client, flag: Any, **changes: Any) -> Any:

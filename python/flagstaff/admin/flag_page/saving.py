@@ -111,4 +111,6 @@ def _planned(flag: Any, form: MergingForm, *, is_new: bool) -> Planned | None:
     if is_new:
         after = FlagState.of(flag)
         return planned(flag.key, after._replace(enabled=False), after)
-    return planned_edit(all_rows(type(flag)).get(pk=flag.pk), form.changed_fields)
+    stored = all_rows(type(flag)).filter(pk=flag.pk).first()
+    # The write finds that a flag was deleted meanwhile.
+    return None if stored is None else planned_edit(stored, form.changed_fields)
